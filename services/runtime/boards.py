@@ -1,0 +1,194 @@
+"""The boards in Redis: their names, keys and periods, and the number that a member is ranked by.
+
+The contract between who writes the boards and who reads them. Pure: no clock, no store; the time is always handed in,
+aware, and counted in UTC.
+
+The value of a member is `points + tie` with tie in [0, 1): of equal points, who got there first is greater. With t the
+time since the start of the board's period, T that period's length and b bits of resolution,
+
+    tie = min(floor((1 - t/T) * 2^b), 2^b - 1) / 2^b        b = min(30, 52 - bit length of points)
+
+so that points and tie together fit the 53 bits of a double exactly, and floor(value) is the points.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Literal
+
+Kind = Literal["all", "weekly", "monthly", "country", "quiz"]
+
+MAX_POINTS = 2**31 - 1
+MAX_TEXT = 100
+EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
+# About 34 years: the period of a board that has none.
+ALL_TIME = timedelta(seconds=2**30)
+GENERATION_KEY = "leaderboard:generation"
+SCORE_CHANNEL = "score.events"
+
+_WEEK = re.compile(r"([0-9]{4})-([0-9]{2})", re.ASCII)
+_MONTH = _WEEK
+_COUNTRY = re.compile(r"[A-Z]{2}", re.ASCII)
+_QUIZ_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)
+_FIRST_YEAR, _LAST_YEAR = 2000, 9998
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """The stretch of time a board counts, from `starts_at` until just before `ends_at`."""
+
+    starts_at: datetime
+    ends_at: datetime
+    time_zone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """One board. `qualifier` is the period, country or quiz id; empty for all time.
+
+    Made by `parse` or `boards_of`, which check it; the constructor does not.
+    """
+
+    kind: Kind
+    qualifier: str = ""
+
+    @classmethod
+    def parse(cls, text: str, now: datetime) -> Board:
+        """The board that `text` names, a bare `weekly` or `monthly` being the one of `now`.
+
+        `all`, `weekly`, `weekly:2026-47` (ISO year and week), `monthly`, `monthly:2026-11`, `country:VN`, `quiz:<id>`.
+        Raises ValueError for anything else.
+        """
+        kind, colon, qualifier = text[: MAX_TEXT + 1].partition(":")
+        if len(text) <= MAX_TEXT:
+            if not colon and kind == "all":
+                return cls("all")
+            if not colon and kind == "weekly":
+                return cls("weekly", _week_of(now))
+            if not colon and kind == "monthly":
+                return cls("monthly", _month_of(now))
+            if kind == "weekly" and _week_start(qualifier) is not None:
+                return cls("weekly", qualifier)
+            if kind == "monthly" and _month_start(qualifier) is not None:
+                return cls("monthly", qualifier)
+            if kind == "country" and _COUNTRY.fullmatch(qualifier):
+                return cls("country", qualifier)
+            if kind == "quiz" and _QUIZ_ID.fullmatch(qualifier):
+                return cls("quiz", qualifier)
+        raise ValueError("no board has this name")
+
+    @property
+    def text(self) -> str:
+        """The name: `weekly:2026-47`."""
+        return f"{self.kind}:{self.qualifier}" if self.qualifier else self.kind
+
+    @property
+    def key(self) -> str:
+        """The sorted set: user id → value."""
+        return f"leaderboard:{self.text}"
+
+    # The braces keep a board's auxiliary keys in the hash slot of the board itself.
+    @property
+    def fence_key(self) -> str:
+        """The fence of who was lowered: user id → revision."""
+        return f"{{{self.key}}}:fence"
+
+    @property
+    def meta_key(self) -> str:
+        """What is known of the board as a whole, its version among it."""
+        return f"{{{self.key}}}:meta"
+
+    @property
+    def previous_key(self) -> str:
+        """Ranks before each player's last counted action: user id → rank."""
+        return f"{{{self.key}}}:previous"
+
+
+def follows_calendar(text: str) -> bool:
+    """True for a name that means another board when its period is over."""
+    return text in ("weekly", "monthly")
+
+
+def period(board: Board) -> Period | None:
+    """What the board counts; None where that is all time."""
+    if board.kind == "weekly":
+        start = _week_start(board.qualifier)
+        if start is not None:
+            return Period(start, start + timedelta(days=7))
+    elif board.kind == "monthly":
+        start = _month_start(board.qualifier)
+        if start is not None:
+            return Period(start, (start + timedelta(days=31)).replace(day=1))
+    return None
+
+
+def boards_of(at: datetime, country: str, quiz_id: str) -> tuple[Board, ...]:
+    """All boards that an event moves: all, its week, its month, and the country's and the quiz's where there is one.
+
+    `at` is the server's time of the event. Raises ValueError for a country or quiz id that can't be one.
+    """
+    boards = [Board("all"), Board("weekly", _week_of(at)), Board("monthly", _month_of(at))]
+    if country:
+        boards.append(Board.parse(f"country:{country}", at))
+    if quiz_id:
+        boards.append(Board.parse(f"quiz:{quiz_id}", at))
+    return tuple(boards)
+
+
+def encode(points: int, reached_at: datetime, board: Board) -> float:
+    """The value of a member with `points` (1 to 2^31 - 1) who reached them at `reached_at`.
+
+    More points are always a greater value; of equal points the earlier time is greater or, within the resolution,
+    equal. A time outside of the board's period counts as its nearest end. Raises ValueError for points out of bounds.
+    """
+    if not 1 <= points <= MAX_POINTS:
+        raise ValueError("points are out of bounds")
+    counted = period(board)
+    starts_at, length = (counted.starts_at, counted.ends_at - counted.starts_at) if counted else (EPOCH, ALL_TIME)
+    bits = min(30, 52 - points.bit_length())
+    # In whole microseconds, so that nothing is rounded before the floor.
+    whole = length // _MICROSECOND
+    left = min(max(whole - (_utc(reached_at) - starts_at) // _MICROSECOND, 0), whole)
+    tie = min((left << bits) // whole, (1 << bits) - 1)
+    return points + tie / (1 << bits)
+
+
+def points_of(value: float) -> int:
+    """The points in a member's value."""
+    return int(value // 1)
+
+
+def _week_of(at: datetime) -> str:
+    year, week, _ = _utc(at).isocalendar()
+    return f"{year:04}-{week:02}"
+
+
+def _month_of(at: datetime) -> str:
+    return f"{_utc(at):%Y-%m}"
+
+
+def _utc(at: datetime) -> datetime:
+    if at.tzinfo is None:
+        raise ValueError("a time without a zone")
+    return at.astimezone(UTC)
+
+
+def _week_start(qualifier: str) -> datetime | None:
+    match = _WEEK.fullmatch(qualifier)
+    if match is None or not _FIRST_YEAR <= int(match[1]) <= _LAST_YEAR:
+        return None
+    try:
+        monday = date.fromisocalendar(int(match[1]), int(match[2]), 1)
+    except ValueError:
+        return None
+    return datetime(monday.year, monday.month, monday.day, tzinfo=UTC)
+
+
+def _month_start(qualifier: str) -> datetime | None:
+    match = _MONTH.fullmatch(qualifier)
+    if match is None or not _FIRST_YEAR <= int(match[1]) <= _LAST_YEAR or not 1 <= int(match[2]) <= 12:
+        return None
+    return datetime(int(match[1]), int(match[2]), 1, tzinfo=UTC)

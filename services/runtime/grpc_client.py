@@ -1,0 +1,129 @@
+"""Calling another service: a channel, one way to make a call, one way to read a stream.
+
+Owns deadlines (every unary call has one), retries (only of methods that are named as idempotent, only on UNAVAILABLE),
+and that an abandoned stream is cancelled. Must never let an `AioRpcError` out: callers see ServiceError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import grpc
+import orjson
+
+from services.runtime.call_context import REQUEST_ID_KEY, request_id, time_left
+from services.runtime.errors import from_rpc_error
+from services.runtime.grpc_server import MAX_MESSAGE_BYTES
+
+DEFAULT_TIMEOUT_SECONDS = 5.0
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+
+@asynccontextmanager
+async def open_channel(address: str, *, idempotent: Iterable[str] = ()) -> AsyncIterator[grpc.aio.Channel]:
+    """A channel to `host:port`, or `dns:///name:port` for every address behind a name; it connects when first used.
+
+    Calls go to the addresses in turn. `idempotent` names methods (`/package.Service/Method`) that are tried again on
+    UNAVAILABLE, four times in all, within their deadline.
+    """
+    channel = grpc.aio.insecure_channel(address, options=_options(idempotent))
+    try:
+        yield channel
+    finally:
+        await channel.close()
+
+
+def call_metadata(token: str | None = None, call_id: str | None = None) -> tuple[tuple[str, str], ...]:
+    """The metadata of an onward call: the bearer token, and the request id (by default of the call being handled)."""
+    metadata: list[tuple[str, str]] = []
+    if token:
+        metadata.append(("authorization", f"Bearer {token}"))
+    if call_id := call_id or request_id():
+        metadata.append((REQUEST_ID_KEY, call_id))
+    return tuple(metadata)
+
+
+async def call(
+    method: grpc.aio.UnaryUnaryMultiCallable[Request, Response],
+    request: Request,
+    *,
+    token: str | None = None,
+    timeout: float = DEFAULT_TIMEOUT_SECONDS,  # noqa: ASYNC109  # sent to the server as the call's deadline
+) -> Response:
+    """Makes a unary call: `await call(stub.GetQuiz, request, token=token)`.
+
+    `timeout` is in seconds; the deadline of the call being handled holds as well. Raises ServiceError.
+    """
+    left = time_left()
+    try:
+        return await method(
+            request, timeout=timeout if left is None else min(timeout, left), metadata=grpc.aio.Metadata(*call_metadata(token))
+        )
+    except grpc.aio.AioRpcError as error:
+        raise from_rpc_error(error) from error
+
+
+@asynccontextmanager
+async def open_stream(
+    method: grpc.aio.UnaryStreamMultiCallable[Request, Response],
+    request: Request,
+    *,
+    token: str | None = None,
+    timeout: float | None = None,  # noqa: ASYNC109  # sent to the server as the call's deadline
+) -> AsyncIterator[AsyncIterator[Response]]:
+    """Reads a server stream: `async with open_stream(stub.Watch, request, token=token) as frames: async for …`.
+
+    The call is cancelled when the block is left, however that comes: gRPC collects no abandoned call by itself. Raises
+    ServiceError, from the block and from its iteration.
+    """
+    stream = method(request, timeout=timeout, metadata=grpc.aio.Metadata(*call_metadata(token)))
+    try:
+        yield _translated(stream)
+    finally:
+        stream.cancel()
+
+
+async def _translated(stream: Any) -> AsyncIterator[Any]:
+    try:
+        async for message in stream:
+            yield message
+    except grpc.aio.AioRpcError as error:
+        raise from_rpc_error(error) from error
+
+
+def _options(idempotent: Iterable[str]) -> list[tuple[str, Any]]:
+    names = [dict(zip(("service", "method"), path.strip("/").split("/", 1), strict=True)) for path in idempotent]
+    config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
+    if names:
+        config["methodConfig"] = [
+            {
+                "name": names,
+                "retryPolicy": {
+                    "maxAttempts": 4,
+                    "initialBackoff": "0.05s",
+                    "maxBackoff": "1s",
+                    "backoffMultiplier": 2,
+                    "retryableStatusCodes": ["UNAVAILABLE"],
+                },
+            }
+        ]
+        # At most as many retries as calls succeed: an upstream that is down is not knocked over again.
+        config["retryThrottling"] = {"maxTokens": 100, "tokenRatio": 0.1}
+    return [
+        ("grpc.service_config", orjson.dumps(config).decode()),
+        ("grpc.enable_retries", 1),
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+        # A server that comes back is found within a second, not after two minutes of backoff.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 1_000),
+        # A proxy of the environment is for the outside world, never for a neighbour.
+        ("grpc.enable_http_proxy", 0),
+    ]

@@ -1,0 +1,62 @@
+"""A client of MongoDB for data that must not be lost: majority and journal on every write, majority on every read."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+import structlog
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import ConnectionFailure
+
+from services.runtime.lifecycle import wait_for
+from services.runtime.settings import MongoConfig
+
+Document = dict[str, Any]
+_log = structlog.get_logger("mongo")
+
+
+class Mongo(NamedTuple):
+    """An open client and the database of one service."""
+
+    client: AsyncMongoClient[Document]
+    database: AsyncDatabase[Document]
+
+    async def ping(self) -> None:
+        """Raises unless a primary answers."""
+        await self.client.admin.command("ping")
+
+
+@asynccontextmanager
+async def open_mongo(config: MongoConfig, service: str) -> AsyncIterator[Mongo]:
+    """The database `<config.database>_<service>`, waiting up to 60 s for a primary.
+
+    Times are UTC and aware. Every operation ends within `config.timeout`; one that may take longer stands in a
+    `with pymongo.timeout(seconds)` block.
+    """
+    client: AsyncMongoClient[Document] = AsyncMongoClient(
+        config.url,
+        appname=f"topten-{service}",
+        tz_aware=True,
+        uuidRepresentation="standard",
+        w="majority",
+        journal=True,
+        readConcernLevel="majority",
+        readPreference="primary",
+        retryWrites=True,
+        retryReads=True,
+        timeoutMS=int(config.timeout.total_seconds() * 1000),
+        serverSelectionTimeoutMS=min(2000, int(config.timeout.total_seconds() * 1000)),
+        connectTimeoutMS=2000,
+        maxPoolSize=50,
+        maxIdleTimeMS=300_000,
+    )
+    try:
+        opened = Mongo(client, client[f"{config.database}_{service}"])
+        await wait_for("mongo", opened.ping, retry_on=ConnectionFailure)
+        _log.info("connected", database=opened.database.name)
+        yield opened
+    finally:
+        await client.close()

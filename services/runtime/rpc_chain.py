@@ -1,0 +1,206 @@
+"""What stands between the wire and a handler: one chain, wrapped around each method once, when the server is built.
+
+Order: request id, metrics and log → errors → token → access → bounds of the request → handler. Owns what a failed call
+may show. Must never swallow a cancellation: a handler that a client has left must end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any, NamedTuple
+
+import grpc
+import protovalidate
+import structlog
+from google.protobuf.message import Message
+
+from services.runtime.auth import TokenVerifier, bearer_token
+from services.runtime.call_context import REQUEST_ID_KEY, begin_call, set_caller
+from services.runtime.errors import STATUS_KEY, Reason, ServiceError, to_rpc_status
+from services.runtime.rpc_metrics import MethodMetrics
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Handler = grpc.RpcMethodHandler[Any, Any]
+
+EVERY_ROLE = "*"
+MAX_VIOLATIONS = 20
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+_log = structlog.get_logger("grpc")
+
+
+class Gate(NamedTuple):
+    """What a server asks of every call: whose tokens it believes, its rules, and a limit for calls without a deadline."""
+
+    verifier: TokenVerifier
+    validator: protovalidate.Validator
+    max_unary_seconds: float
+
+
+class Chain:
+    """The chain of one method; `roles` are those of which a caller must have one (`*` admits every verified token)."""
+
+    def __init__(self, method: str, roles: frozenset[str], gate: Gate) -> None:
+        self._method = method
+        self._roles = roles
+        self._gate = gate
+
+    def wrap(self, handler: Handler) -> Handler:
+        """The handler behind the chain. Raises TypeError if it is not written with async."""
+        codec = (handler.request_deserializer, handler.response_serializer)
+        if handler.response_streaming:
+            kind = "bidi_stream" if handler.request_streaming else "server_stream"
+            metrics = MethodMetrics(kind, self._method)
+            if handler.request_streaming:
+                return grpc.stream_stream_rpc_method_handler(self._streaming(handler.stream_stream, metrics), *codec)
+            return grpc.unary_stream_rpc_method_handler(self._streaming(handler.unary_stream, metrics), *codec)
+        if handler.request_streaming:
+            metrics = MethodMetrics("client_stream", self._method)
+            return grpc.stream_unary_rpc_method_handler(self._unary(handler.stream_unary, metrics), *codec)
+        return grpc.unary_unary_rpc_method_handler(
+            self._unary(handler.unary_unary, MethodMetrics("unary", self._method)), *codec
+        )
+
+    def _unary(self, behaviour: Any, metrics: MethodMetrics) -> Any:
+        if not inspect.iscoroutinefunction(behaviour):
+            raise TypeError(f"{self._method} is not implemented as an async method")
+        limit = self._gate.max_unary_seconds
+
+        async def handle(request: Any, context: Context) -> Any:
+            begun = time.monotonic()
+            code = grpc.StatusCode.UNKNOWN
+            metrics.begin()
+            call = _open(context, limit)
+            try:
+                async with asyncio.timeout(None if call.has_deadline else limit) as timer:
+                    try:
+                        answer = await behaviour(await self._admit(request, call.metadata), context)
+                    except TimeoutError as error:
+                        if timer.expired():
+                            raise
+                        raise RuntimeError("a timeout that the handler did not handle") from error
+                code = grpc.StatusCode.OK
+            except TimeoutError:
+                slow = ServiceError(Reason.UNAVAILABLE, "the call took too long")
+                code = slow.code
+                await self._refuse(slow, call.request_id, context)
+            except BaseException as error:
+                code = _code_of(error, context)
+                await self._refuse(error, call.request_id, context)
+            else:
+                return answer
+            finally:
+                metrics.end(code, time.monotonic() - begun)
+
+        return handle
+
+    def _streaming(self, behaviour: Any, metrics: MethodMetrics) -> Any:
+        generator = inspect.isasyncgenfunction(behaviour)
+        if not generator and not inspect.iscoroutinefunction(behaviour):
+            raise TypeError(f"{self._method} is not implemented as an async method")
+
+        async def handle(request: Any, context: Context) -> None:
+            begun = time.monotonic()
+            code = grpc.StatusCode.UNKNOWN
+            metrics.begin()
+            call = _open(context, None)
+            try:
+                admitted = await self._admit(request, call.metadata)
+                if generator:
+                    # Closed here and now when the client leaves, not whenever the garbage collector comes by.
+                    async with aclosing(behaviour(admitted, context)) as answers:
+                        async for answer in answers:
+                            await context.write(answer)
+                else:
+                    await behaviour(admitted, context)
+                code = grpc.StatusCode.OK
+            except BaseException as error:
+                code = _code_of(error, context)
+                await self._refuse(error, call.request_id, context)
+            finally:
+                metrics.end(code, time.monotonic() - begun)
+
+        return handle
+
+    async def _admit(self, request: Any, metadata: dict[str, str]) -> Any:
+        """The request, checked; of a streamed one each message is checked when it is read. Raises ServiceError."""
+        claims = await self._gate.verifier.verify(bearer_token(metadata.get("authorization")))
+        set_caller(claims)
+        if EVERY_ROLE not in self._roles and not self._roles & claims.roles:
+            raise ServiceError(Reason.PERMISSION_DENIED, "the caller may not do this")
+        if isinstance(request, Message):
+            self._check(request)
+            return request
+        return self._checked(request)
+
+    async def _checked(self, requests: AsyncIterator[Message]) -> AsyncIterator[Message]:
+        async for request in requests:
+            self._check(request)
+            yield request
+
+    def _check(self, request: Message) -> None:
+        violations = self._gate.validator.collect_violations(request)
+        if violations:
+            found = [(_path(violation), violation.proto.message) for violation in violations[:MAX_VIOLATIONS]]
+            named = "; ".join(f"{field}: {text}" if field else text for field, text in found[:3])
+            raise ServiceError(Reason.INVALID_ARGUMENT, named, violations=found)
+
+    async def _refuse(self, error: BaseException, request_id: str, context: Context) -> None:
+        """Ends the call with the status of `error`; never returns."""
+        if not isinstance(error, Exception) or isinstance(error, grpc.aio.AbortError):
+            raise error
+        if isinstance(error, ServiceError):
+            refusal = error
+            log = _log.error if error.reason is Reason.INTERNAL else _log.info
+            log("call refused", method=self._method, reason=error.reason, detail=error.message, exc_info=error.__cause__)
+        else:
+            _log.error("call failed", method=self._method, exc_info=error)
+            refusal = ServiceError(Reason.INTERNAL, "a fault of the server's own", request_id=request_id)
+        status = to_rpc_status(refusal)
+        await context.abort(
+            refusal.code,
+            status.message,
+            ((REQUEST_ID_KEY, request_id), (STATUS_KEY, status.SerializeToString())),
+        )
+
+
+class _Call(NamedTuple):
+    request_id: str
+    has_deadline: bool
+    metadata: dict[str, str]
+
+
+def _open(context: Context, limit: float | None) -> _Call:
+    metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+    remaining = context.time_remaining()
+    request_id = begin_call(metadata.get(REQUEST_ID_KEY), timeout=limit if remaining is None else remaining)
+    context.set_trailing_metadata(((REQUEST_ID_KEY, request_id),))
+    return _Call(request_id, remaining is not None, metadata)
+
+
+def _code_of(error: BaseException, context: Context) -> grpc.StatusCode:
+    if isinstance(error, ServiceError):
+        return error.code
+    if isinstance(error, asyncio.CancelledError):
+        remaining = context.time_remaining()
+        late = remaining is not None and remaining <= 0
+        return grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
+    if isinstance(error, grpc.aio.AbortError):
+        number: Any = context.code()
+        return number if isinstance(number, grpc.StatusCode) else _CODES.get(number, grpc.StatusCode.UNKNOWN)
+    return grpc.StatusCode.INTERNAL
+
+
+def _path(violation: Any) -> str:
+    """The field a violation is about, as BadRequest writes it: `answers[3].question_id`."""
+    path = ""
+    for element in violation.proto.field.elements:
+        path += f".{element.field_name}" if path else element.field_name
+        subscript = getattr(element, "subscript", None)
+        if subscript is not None:
+            value = getattr(subscript, "value", subscript)
+            path += f"[{value}]"
+    return path

@@ -1,0 +1,96 @@
+"""The sections of configuration that several processes share: same variables, same meaning, same defaults everywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import ClassVar, Literal
+
+from services.runtime.config import setting
+from services.runtime.values import host_port
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessConfig:
+    """What every process has."""
+
+    prefix: ClassVar[str] = ""
+
+    environment: Literal["development", "production"] = setting(
+        "development", doc="Production refuses what is only convenient: reflection, GraphiQL, generous limits"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = setting("info", doc="The least severe record that is logged")
+    log_format: Literal["text", "json"] = setting("text", doc="Lines for people, or one JSON object a line")
+    shutdown_grace: timedelta = setting(
+        timedelta(seconds=20),
+        doc="From SIGTERM to the end of the process at the latest; keep it below the pod's grace",
+        minimum=timedelta(seconds=1),
+        maximum=timedelta(minutes=10),
+    )
+
+    @property
+    def production(self) -> bool:
+        """True in production, where nothing is offered for convenience alone."""
+        return self.environment == "production"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MongoConfig:
+    """Where the truth is stored."""
+
+    prefix: ClassVar[str] = "MONGO"
+
+    url: str = setting(
+        "mongodb://127.0.0.1:27017/?replicaSet=topten", doc="MongoDB replica set or sharded cluster", secret=True
+    )
+    database: str = setting("topten", doc="A service's database is this name, an underscore and the service's name")
+    timeout: timedelta = setting(
+        timedelta(seconds=5),
+        doc="For one operation, retries included",
+        minimum=timedelta(milliseconds=100),
+        maximum=timedelta(minutes=5),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RedisConfig:
+    """Where ranking, fan-out, caches and rate limits are."""
+
+    prefix: ClassVar[str] = "REDIS"
+
+    url: str = setting("redis://127.0.0.1:6379/0", doc="Redis, or Redis over TLS with rediss://", secret=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NatsConfig:
+    """Where facts are handed over."""
+
+    prefix: ClassVar[str] = "NATS"
+
+    url: str = setting("nats://127.0.0.1:4222", doc="NATS servers with JetStream, comma separated", secret=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuthConfig:
+    """Whose tokens are believed, and how this process proves itself to others."""
+
+    prefix: ClassVar[str] = "AUTH"
+
+    jwks_url: str = setting("http://127.0.0.1:9101/.well-known/jwks.json", doc="The public keys of the issuer")
+    token_url: str = setting("http://127.0.0.1:9101/oauth/token", doc="Where client credentials buy a service token")
+    issuer: str = setting("topten", doc="The iss that a token must carry")
+    audience: str = setting("topten", doc="The aud that a token must carry")
+    client_id: str = setting("", doc="This process's name at the token address; empty if it makes no calls of its own")
+    client_secret: str = setting("", doc="What proves the client id", secret=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpstreamConfig:
+    """Where the services serve gRPC."""
+
+    prefix: ClassVar[str] = "UPSTREAM"
+
+    identity: str = setting("127.0.0.1:50051", doc="gRPC address of the identity service", parse=host_port)
+    quiz: str = setting("127.0.0.1:50052", doc="gRPC address of the quiz service", parse=host_port)
+    score: str = setting("127.0.0.1:50053", doc="gRPC address of the score service", parse=host_port)
+    leaderboard: str = setting("127.0.0.1:50054", doc="gRPC address of the leaderboard service", parse=host_port)

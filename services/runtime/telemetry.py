@@ -1,0 +1,159 @@
+"""Logs and metrics: one set-up for every process.
+
+Owns the shape of a log line, what is never written (secrets, forged lines), and the names of buckets. Must never be
+configured at import: `configure` is called once, by the composition root.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Mapping, MutableMapping
+from importlib import metadata
+from typing import Any
+
+import orjson
+import prometheus_client
+import structlog
+
+from services.runtime.settings import ProcessConfig
+
+REDACTED = "[redacted]"
+# From 5 ms to 10 s, the advice of OpenTelemetry for request durations.
+LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+MAX_TEXT = 16_384
+
+_SECRET_KEY = re.compile(r"authorization|password|passwd|token|cookie|secret|signing_key|private", re.IGNORECASE)
+_SECRET_TEXT = re.compile(
+    r"(?i:bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}"  # an authorization header
+    r"|eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"  # a JWT
+    r"|(?<=://)[^/@\s]*:[^/@\s]*(?=@)"  # user:password in a URL
+)
+_PLAIN = re.compile(r"[^\s\"'=\\\x00-\x1f\x7f\x85\u2028\u2029]+")
+# At info these say what a service's own lines say already, a line for each call.
+_QUIET_LOGGERS = ("aiohttp.access", "asyncio", "grpc", "pymongo", "nats", "redis", "urllib3")
+
+build_info = prometheus_client.Gauge(
+    "topten_build_info", "1, with the version that runs", ["service", "version", "python"]
+)
+
+Event = MutableMapping[str, Any]
+
+
+def configure(config: ProcessConfig, service: str) -> None:
+    """Sets up logging and metrics of this process; `service` names it in every line. May be called again."""
+    level = getattr(logging, config.log_level.upper())
+    renderer = _render_json if config.log_format == "json" else _render_text
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+            _name_service(service),
+            structlog.processors.format_exc_info,
+            redact,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+        cache_logger_on_first_use=False,
+    )
+    _bridge_stdlib(level)
+    # gRPC's core writes to stderr by itself; what matters in it comes back as a status.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library left it unannotated
+    build_info.labels(service, version(), sys.version.split()[0]).set(1)
+
+
+def version() -> str:
+    """The installed version of the project; `0` where it runs from a tree that was never installed."""
+    try:
+        return metadata.version("topten")
+    except metadata.PackageNotFoundError:
+        return "0"
+
+
+def redact(_logger: Any, _method: str, event: Event) -> Event:
+    """Replaces what is secret by its key, at any depth, and what looks like a credential inside text."""
+    for key, value in event.items():
+        event[key] = _clean(key, value)
+    return event
+
+
+def _clean(key: object, value: Any, depth: int = 4) -> Any:
+    if isinstance(key, str) and _SECRET_KEY.search(key) and not isinstance(value, bool | int | float | None):
+        return REDACTED
+    if isinstance(value, str):
+        return _SECRET_TEXT.sub(REDACTED, value[:MAX_TEXT])
+    if isinstance(value, bytes):
+        return f"<{len(value)} bytes>"
+    if depth == 0:
+        return "…"
+    if isinstance(value, Mapping):
+        return {inner: _clean(inner, item, depth - 1) for inner, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_clean(None, item, depth - 1) for item in value]
+    return value if isinstance(value, bool | int | float | None) else _SECRET_TEXT.sub(REDACTED, str(value)[:MAX_TEXT])
+
+
+def _name_service(service: str) -> Any:
+    def name(_logger: Any, _method: str, event: Event) -> Event:
+        event["service"] = service
+        return event
+
+    return name
+
+
+def _render_json(_logger: Any, _method: str, event: Event) -> bytes:
+    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS)
+
+
+def _render_text(_logger: Any, _method: str, event: Event) -> bytes:
+    """`time level service event key=value …`; a traceback follows, each of its lines marked.
+
+    A record is one line whatever its values are: line breaks and other control characters are escaped, so that input
+    can't forge a record.
+    """
+    time, level, service = (event.pop(key, "") for key in ("time", "level", "service"))
+    trace = event.pop("exception", None)
+    message = _escaped(str(event.pop("event", "")))
+    pairs = "".join(f" {_escaped(str(key))}={_quoted(value)}" for key, value in event.items())
+    line = f"{time} {level:<7} {service} {message}{pairs}"
+    if trace:
+        line += "".join(f"\n  | {_escaped(part)}" for part in str(trace).splitlines())
+    return line.encode("utf-8", "backslashreplace")
+
+
+def _quoted(value: Any) -> str:
+    text = value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
+    if isinstance(value, str) and not _PLAIN.fullmatch(text):
+        return '"' + _escaped(text).replace('"', '\\"') + '"'
+    return _escaped(text)
+
+
+def _escaped(text: str) -> str:
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+class _Bridge(logging.Handler):
+    """Hands the records of the standard library's logging on, so that there is one format and one redaction."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            structlog.get_logger().log(
+                record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info
+            )
+        except Exception:  # a log line must never end what it describes
+            self.handleError(record)
+
+
+def _bridge_stdlib(level: int) -> None:
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if isinstance(handler, _Bridge)]:
+        root.removeHandler(handler)
+    root.addHandler(_Bridge())
+    root.setLevel(level)
+    for name in _QUIET_LOGGERS:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
