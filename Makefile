@@ -1,0 +1,65 @@
+# A table of contents: `make` lists it. Everything is installed by these lines, pinned and checked by hash.
+PYTHON ?= python3.11
+PORT ?= 8080
+DATA ?= .topten
+DEMO ?= 0
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+UV := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11
+CODE := services edge tests codegen/generate.py
+
+.DEFAULT_GOAL := help
+.PHONY: help up test lint fmt gen lock bench schema clean
+
+help:  ## show this list
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
+
+up: .venv/run  ## start everything: PORT=8080 DATA=.topten DEMO=0 (simulated players)
+	@exec $(BIN)/topten up --port $(PORT) --data $(DATA) --demo $(DEMO)
+
+test: lint .venv-codegen/done  ## lint, then every test on real servers, with coverage of all processes
+	@$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage combine --quiet && $(BIN)/coverage report --skip-covered --skip-empty | tee .coverage.txt >/dev/null; tail -n 1 .coverage.txt
+
+lint: .venv/dev  ## ruff, mypy --strict, the import arrows, the contracts
+	$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check .
+	$(BIN)/mypy $(CODE)
+	$(BIN)/lint-imports
+	$(BIN)/buf lint && $(BIN)/buf format --diff --exit-code
+
+fmt: .venv/dev  ## format code and contracts
+	$(BIN)/ruff check --quiet --fix-only . && $(BIN)/ruff format --quiet . && $(BIN)/buf format --write
+
+gen: .venv-codegen/done  ## make the stubs anew from proto/
+	.venv-codegen/bin/python codegen/generate.py
+
+lock: .venv/dev  ## resolve the pinned versions anew
+	$(UV) pyproject.toml --extra local --group build --no-emit-package topten-stubs -o requirements/run.txt
+	$(UV) pyproject.toml --extra local --group build --group dev -c requirements/run.txt --no-emit-package topten-stubs -o requirements/dev.txt
+	$(UV) codegen/requirements.in -o codegen/requirements.txt
+
+bench: .venv/dev  ## measure, each figure beside its floor
+	$(BIN)/python -m tests.bench $(ARGS)
+
+clean:  ## remove environments and data
+	rm -rf .venv .venv-codegen .topten .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+.venv/base:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Topten needs Python 3.11 or newer; name one with PYTHON=" >&2; exit 1; }
+	@echo "Preparing the environment in .venv (once) …" >&2
+	@$(PYTHON) -m venv .venv && touch $@
+
+.venv/run: .venv/base requirements/run.txt pyproject.toml codegen/python/pyproject.toml
+	@$(PIP) --require-hashes -r requirements/run.txt
+	@$(PIP) --no-deps --no-build-isolation -e codegen/python -e .
+	@touch $@
+
+.venv/dev: .venv/run requirements/dev.txt
+	@$(PIP) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+.venv-codegen/done: codegen/requirements.txt
+	@$(PYTHON) -m venv .venv-codegen
+	@.venv-codegen/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r codegen/requirements.txt
+	@touch $@

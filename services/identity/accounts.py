@@ -1,0 +1,86 @@
+"""What an account is and which names it may have: pure rules, no store and no network.
+
+Must never import a driver or read a clock; the caller passes the time.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+MIN_USERNAME: Final = 2
+MAX_USERNAME: Final = 32
+ROLES: Final = frozenset({"player", "author", "moderator", "admin"})
+
+# ISO 3166-1 alpha-2, the officially assigned codes.
+COUNTRIES: Final = frozenset(
+    (
+        "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY BZ "
+        "CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO "
+        "FR GA GB GD GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE "
+        "JM JO JP KE KG KH KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO "
+        "MP MQ MR MS MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW "
+        "PY QA RE RO RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM "
+        "TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW"
+    ).split()
+)
+
+
+class InvalidAccountError(ValueError):
+    """A name or country that no account may have; ``field`` says which of the two."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One account; ``password_hash`` is an encoded Argon2id digest."""
+
+    user_id: str
+    username: str
+    password_hash: str
+    roles: frozenset[str]
+    country: str
+    created_at: datetime
+
+    def with_role(self, role: str) -> Account:
+        """The same account with ``role`` added."""
+        return replace(self, roles=self.roles | {role})
+
+
+def normalise_username(username: str) -> str:
+    """The form in which a username is stored and shown: NFKC.
+
+    Raises InvalidAccountError unless it then has 2 to 32 characters, each a letter or digit of any script, a mark that
+    belongs to a letter, or one of ``_ - .``, and begins and ends with a letter, digit or mark.
+    """
+    name = unicodedata.normalize("NFKC", username)
+    if not MIN_USERNAME <= len(name) <= MAX_USERNAME:
+        raise InvalidAccountError("username", f"A username has {MIN_USERNAME} to {MAX_USERNAME} characters.")
+    before = ""
+    for character in name:
+        kind = unicodedata.category(character)[0]
+        if kind == "M" and before not in ("L", "M"):
+            raise InvalidAccountError("username", "A combining mark must follow a letter.")
+        if kind not in "LMN" and character not in "_-.":
+            raise InvalidAccountError("username", "A username has letters, digits, '_', '-' and '.' only.")
+        before = kind
+    if name[0] in "_-." or name[-1] in "_-.":
+        raise InvalidAccountError("username", "A username begins and ends with a letter or digit.")
+    return name
+
+
+def username_key(username: str) -> str:
+    """The form in which usernames are compared: NFKC, without case, NFKC again. Total: any text has a key."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", username).casefold())
+
+
+def check_country(country: str) -> str:
+    """``country`` if it is empty or an assigned ISO 3166-1 alpha-2 code in capitals, else InvalidAccountError."""
+    if country and country not in COUNTRIES:
+        raise InvalidAccountError("country", "A country is an ISO 3166-1 alpha-2 code, such as VN.")
+    return country

@@ -1,0 +1,77 @@
+"""What identity serves over HTTP inside the system: its public keys and tokens for services.
+
+`GET /.well-known/jwks.json` (RFC 7517) and `POST /oauth/token`, the client credentials grant (RFC 6749, 4.4). Both stand
+on the operations port, which never faces clients; the edge publishes the keys. Must never say why credentials failed.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from urllib.parse import unquote_plus
+
+import structlog
+from aiohttp import web
+
+from services.identity.config import ServiceClient
+from services.identity.tokens import TokenIssuer
+
+_log = structlog.get_logger("identity.http")
+_NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+
+
+class IdentityHttp:
+    """The two routes."""
+
+    def __init__(
+        self, tokens: TokenIssuer, clients: Mapping[str, ServiceClient], *, now: Callable[[], datetime]
+    ) -> None:
+        self._tokens = tokens
+        self._clients = clients
+        self._now = now
+
+    def routes(self) -> list[web.RouteDef]:
+        """For the operations server."""
+        return [web.get("/.well-known/jwks.json", self._jwks), web.post("/oauth/token", self._token)]
+
+    async def _jwks(self, _request: web.Request) -> web.Response:
+        return web.json_response(self._tokens.jwks, headers={"Cache-Control": "public, max-age=300"})
+
+    async def _token(self, request: web.Request) -> web.Response:
+        form = await request.post()
+        if form.get("grant_type") != "client_credentials":
+            return _oauth_error(400, "unsupported_grant_type")
+        client_id, secret = _credentials(request, form)
+        client = self._clients.get(client_id)
+        # Compared also for an unknown name, so that names can't be told apart by time.
+        matches = hmac.compare_digest(secret.encode(), (client.secret if client else "").encode())
+        if client is None or not matches:
+            _log.warning("client credentials refused", client=client_id[:64])
+            return _oauth_error(401, "invalid_client")
+        token = self._tokens.service_token(client_id, client.roles, self._now())
+        answer = {
+            "access_token": token,
+            "token_type": "Bearer",
+            "expires_in": int(self._tokens.access_ttl.total_seconds()),
+        }
+        return web.json_response(answer, headers=_NO_STORE)
+
+
+def _credentials(request: web.Request, form: Mapping[str, object]) -> tuple[str, str]:
+    """Client id and secret from HTTP Basic (preferred, RFC 6749, 2.3.1) or from the form; empty if there are none."""
+    scheme, _, encoded = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "basic":
+        try:
+            name, _, secret = base64.b64decode(encoded, validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            return "", ""
+        return unquote_plus(name), unquote_plus(secret)
+    return str(form.get("client_id", "")), str(form.get("client_secret", ""))
+
+
+def _oauth_error(status: int, error: str) -> web.Response:
+    headers = _NO_STORE | ({"WWW-Authenticate": 'Basic realm="topten"'} if status == 401 else {})
+    return web.json_response({"error": error}, status=status, headers=headers)

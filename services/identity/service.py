@@ -1,0 +1,164 @@
+"""The use cases of identity, one async method a verb.
+
+Must never import an adapter's driver: the store and the digests are handed in.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import uuid_utils
+
+from services.identity.accounts import (
+    Account,
+    InvalidAccountError,
+    check_country,
+    normalise_username,
+)
+from services.identity.passwords import Passwords
+from services.identity.store import IdentityStore, SessionState
+from services.identity.tokens import RefreshToken, TokenIssuer
+from services.runtime.errors import Reason, ServiceError
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    """What a player who has signed in is handed."""
+
+    account: Account
+    access_token: str
+    refresh_token: str
+    stream_token: str
+    access_ttl: timedelta
+    expires_at: datetime
+
+
+class IdentityService:
+    """Accounts and sessions."""
+
+    def __init__(
+        self,
+        store: IdentityStore,
+        passwords: Passwords,
+        tokens: TokenIssuer,
+        *,
+        session_ttl: timedelta,
+        rotation_grace: timedelta,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._passwords = passwords
+        self._tokens = tokens
+        self._session_ttl = session_ttl
+        self._rotation_grace = rotation_grace
+        self._now = now
+
+    async def register(self, username: str, password: str, country: str) -> OpenSession:
+        """Make an account with the role ``player`` and sign it in.
+
+        Raises INVALID_ARGUMENT for a name or country that no account may have, USERNAME_TAKEN, UNAVAILABLE.
+        """
+        try:
+            name, country = normalise_username(username), check_country(country)
+        except InvalidAccountError as error:
+            raise ServiceError(Reason.INVALID_ARGUMENT, str(error), field=error.field) from None
+        account = Account(
+            user_id=str(uuid_utils.uuid7()),
+            username=name,
+            password_hash=await self._passwords.digest(password),
+            roles=frozenset({"player"}),
+            country=country,
+            created_at=self._now(),
+        )
+        await self._store.add_account(account)
+        return await self._open(account)
+
+    async def login(self, username: str, password: str) -> OpenSession:
+        """Check a password and open a session.
+
+        Raises CREDENTIALS_INVALID, in the same time for an unknown name and for a wrong password, or UNAVAILABLE.
+        """
+        account = await self._store.account_by_name(username)
+        digest = None if account is None else account.password_hash
+        if not await self._passwords.matches(digest, password) or account is None:
+            raise ServiceError(Reason.CREDENTIALS_INVALID, "The username and password do not belong together.")
+        if self._passwords.is_outdated(account.password_hash):
+            renewed = await self._passwords.digest(password)
+            await self._store.set_password_hash(account.user_id, account.password_hash, renewed)
+        return await self._open(account)
+
+    async def refresh(self, refresh_token: str) -> OpenSession:
+        """Trade a refresh token for the session's next tokens (RFC 9700, 4.14).
+
+        The token traded last stays good for the grace while its successor is unused, and buys that same successor.
+        Any other token of the session, used or made up, ends the session. Raises UNAUTHENTICATED, UNAVAILABLE.
+        """
+        token = RefreshToken.parse(refresh_token)
+        state = None if token is None else await self._store.session(token.session_id)
+        now = self._now()
+        if token is None or state is None or state.expires_at <= now:
+            raise _refused()
+        successor = token.successor(self._tokens.refresh_key)
+        expires_at = now + self._session_ttl
+        if hmac.compare_digest(token.digest, state.current):
+            if not await self._store.rotate(state.session_id, token.digest, successor.digest, now, expires_at):
+                # Somebody traded the same token in this moment: read again, which finds it as the previous one.
+                return await self.refresh(refresh_token)
+        elif self._within_grace(token, state, now):
+            expires_at = state.expires_at
+        else:
+            await self._store.end_session(state.session_id)
+            raise _refused()
+        accounts = await self._store.accounts([state.user_id])
+        if not accounts:
+            raise _refused()
+        return self._session(accounts[0], successor, now, expires_at)
+
+    async def logout(self, refresh_token: str) -> bool:
+        """End the session that the token belongs to; True if one was ended. An unknown token is no error."""
+        token = RefreshToken.parse(refresh_token)
+        state = None if token is None else await self._store.session(token.session_id)
+        if token is None or state is None or token.digest not in (state.current, state.previous):
+            return False
+        return await self._store.end_session(state.session_id)
+
+    async def users(self, user_ids: Sequence[str]) -> list[Account]:
+        """The accounts that exist among ``user_ids`` (at most 100), in one round trip."""
+        return await self._store.accounts(user_ids)
+
+    async def grant_role(self, username: str, role: str) -> Account:
+        """Add ``role`` to an account; it shows in tokens from the next refresh on. Raises PLAYER_NOT_FOUND."""
+        account = await self._store.grant_role(username, role)
+        if account is None:
+            raise ServiceError(Reason.PLAYER_NOT_FOUND, "No player has this username.")
+        return account
+
+    def _within_grace(self, token: RefreshToken, state: SessionState, now: datetime) -> bool:
+        previous = state.previous or ""
+        return hmac.compare_digest(token.digest, previous) and now - state.rotated_at <= self._rotation_grace
+
+    async def _open(self, account: Account) -> OpenSession:
+        now = self._now()
+        token = RefreshToken.new(str(uuid_utils.uuid7()))
+        expires_at = now + self._session_ttl
+        await self._store.add_session(
+            SessionState(token.session_id, account.user_id, token.digest, None, now, expires_at)
+        )
+        return self._session(account, token, now, expires_at)
+
+    def _session(self, account: Account, refresh: RefreshToken, now: datetime, expires_at: datetime) -> OpenSession:
+        return OpenSession(
+            account=account,
+            access_token=self._tokens.access_token(account, refresh.session_id, now),
+            refresh_token=refresh.text,
+            stream_token=self._tokens.stream_token(account, refresh.session_id, now, expires_at),
+            access_ttl=self._tokens.access_ttl,
+            expires_at=expires_at,
+        )
+
+
+def _refused() -> ServiceError:
+    return ServiceError(Reason.UNAUTHENTICATED, "The refresh token is not valid. Please sign in again.")

@@ -1,0 +1,147 @@
+"""Accounts and sessions in MongoDB.
+
+Owns the collections ``users`` and ``sessions`` of the identity database. Every write is acknowledged by a majority and
+the journal (the client is opened so). Must never hold a plain password or refresh token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pymongo import ReturnDocument
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import DuplicateKeyError
+
+from services.identity.accounts import Account, username_key
+from services.runtime.errors import Reason, ServiceError
+from services.runtime.mongo_client import unavailable_on_failure
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionState:
+    """What is kept of a session: who, until when, and the digests of its last two refresh tokens."""
+
+    session_id: str
+    user_id: str
+    current: str
+    previous: str | None
+    rotated_at: datetime
+    expires_at: datetime
+
+
+class IdentityStore:
+    """The two collections. Every method raises UNAVAILABLE if the database does not answer."""
+
+    def __init__(self, database: AsyncDatabase[Document]) -> None:
+        self._users = database["users"]
+        self._sessions = database["sessions"]
+
+    async def prepare(self) -> None:
+        """Make the indexes; making them again changes nothing."""
+        async with unavailable_on_failure():
+            await self._users.create_index("username_key", unique=True)
+            await self._sessions.create_index("user_id")
+            await self._sessions.create_index("expires_at", expireAfterSeconds=0)
+
+    async def add_account(self, account: Account) -> None:
+        """Record a new account. Raises USERNAME_TAKEN if its name, without regard to case, is another's."""
+        document = {
+            "_id": account.user_id,
+            "username": account.username,
+            "username_key": username_key(account.username),
+            "password_hash": account.password_hash,
+            "roles": sorted(account.roles),
+            "country": account.country,
+            "created_at": account.created_at,
+        }
+        async with unavailable_on_failure():
+            try:
+                await self._users.insert_one(document)
+            except DuplicateKeyError:
+                raise ServiceError(Reason.USERNAME_TAKEN, "Somebody has this username already.") from None
+
+    async def account_by_name(self, username: str) -> Account | None:
+        """The account with this name, without regard to case."""
+        async with unavailable_on_failure():
+            document = await self._users.find_one({"username_key": username_key(username)})
+        return None if document is None else _account(document)
+
+    async def accounts(self, user_ids: Sequence[str]) -> list[Account]:
+        """The accounts that exist among ``user_ids``, in one round trip."""
+        async with unavailable_on_failure():
+            return [_account(document) async for document in self._users.find({"_id": {"$in": list(user_ids)}})]
+
+    async def set_password_hash(self, user_id: str, old: str, new: str) -> None:
+        """Replace the digest, unless it has changed since ``old`` was read."""
+        async with unavailable_on_failure():
+            await self._users.update_one({"_id": user_id, "password_hash": old}, {"$set": {"password_hash": new}})
+
+    async def grant_role(self, username: str, role: str) -> Account | None:
+        """Add a role; the account as it is now, or None if there is none."""
+        async with unavailable_on_failure():
+            document = await self._users.find_one_and_update(
+                {"username_key": username_key(username)},
+                {"$addToSet": {"roles": role}},
+                return_document=ReturnDocument.AFTER,
+            )
+        return None if document is None else _account(document)
+
+    async def add_session(self, session: SessionState) -> None:
+        """Record a new session."""
+        async with unavailable_on_failure():
+            await self._sessions.insert_one(
+                {
+                    "_id": session.session_id,
+                    "user_id": session.user_id,
+                    "current": session.current,
+                    "previous": session.previous,
+                    "rotated_at": session.rotated_at,
+                    "expires_at": session.expires_at,
+                }
+            )
+
+    async def session(self, session_id: str) -> SessionState | None:
+        """The live session with this id."""
+        async with unavailable_on_failure():
+            document = await self._sessions.find_one({"_id": session_id})
+        if document is None:
+            return None
+        return SessionState(
+            session_id=document["_id"],
+            user_id=document["user_id"],
+            current=document["current"],
+            previous=document["previous"],
+            rotated_at=document["rotated_at"],
+            expires_at=document["expires_at"],
+        )
+
+    async def rotate(self, session_id: str, used: str, successor: str, now: datetime, expires_at: datetime) -> bool:
+        """Make ``successor`` the current digest if ``used`` still is; False if somebody was faster or it has ended."""
+        async with unavailable_on_failure():
+            result = await self._sessions.update_one(
+                {"_id": session_id, "current": used},
+                {"$set": {"current": successor, "previous": used, "rotated_at": now, "expires_at": expires_at}},
+            )
+        return result.matched_count == 1
+
+    async def end_session(self, session_id: str) -> bool:
+        """Remove a session; True if there was one."""
+        async with unavailable_on_failure():
+            result = await self._sessions.delete_one({"_id": session_id})
+        return result.deleted_count == 1
+
+
+def _account(document: Document) -> Account:
+    return Account(
+        user_id=document["_id"],
+        username=document["username"],
+        password_hash=document["password_hash"],
+        roles=frozenset(document["roles"]),
+        country=document["country"],
+        created_at=document["created_at"],
+    )
