@@ -18,6 +18,7 @@ from aiohttp import web
 
 from services.identity.config import ServiceClient
 from services.identity.tokens import TokenIssuer
+from services.runtime.ops_server import HttpHandler
 
 _log = structlog.get_logger("identity.http")
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
@@ -33,9 +34,9 @@ class IdentityHttp:
         self._clients = clients
         self._now = now
 
-    def routes(self) -> list[web.RouteDef]:
-        """For the operations server."""
-        return [web.get("/.well-known/jwks.json", self._jwks), web.post("/oauth/token", self._token)]
+    def routes(self) -> list[tuple[str, str, HttpHandler]]:
+        """Method, path and handler of each, for the operations server."""
+        return [("GET", "/.well-known/jwks.json", self._jwks), ("POST", "/oauth/token", self._token)]
 
     async def _jwks(self, _request: web.Request) -> web.Response:
         return web.json_response(self._tokens.jwks, headers={"Cache-Control": "public, max-age=300"})

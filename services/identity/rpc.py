@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 from topten.identity.v1 import identity_pb2, identity_service_pb2_grpc
 from topten.identity.v1 import identity_service_pb2 as messages
@@ -12,7 +14,8 @@ from services.identity.accounts import ROLES, Account
 from services.identity.service import IdentityService, OpenSession
 from services.runtime.auth import Claims
 from services.runtime.call_context import caller
-from services.runtime.grpc_server import ServicerContext
+
+Context = grpc.aio.ServicerContext[Any, Any]
 
 _EDGE = frozenset({"service"})
 ACCESS: Mapping[str, frozenset[str]] = {
@@ -32,40 +35,34 @@ class IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
     def __init__(self, service: IdentityService) -> None:
         self._service = service
 
-    async def Register(
-        self, request: messages.RegisterRequest, context: ServicerContext
-    ) -> messages.RegisterResponse:
+    async def Register(self, request: messages.RegisterRequest, context: Context) -> messages.RegisterResponse:
         """See identity_service.proto."""
         credentials = request.credentials
         session = await self._service.register(credentials.username, credentials.password, request.country)
         return messages.RegisterResponse(session=_session(session))
 
-    async def Login(self, request: messages.LoginRequest, context: ServicerContext) -> messages.LoginResponse:
+    async def Login(self, request: messages.LoginRequest, context: Context) -> messages.LoginResponse:
         """See identity_service.proto."""
         session = await self._service.login(request.username, request.password)
         return messages.LoginResponse(session=_session(session))
 
     async def RefreshSession(
-        self, request: messages.RefreshSessionRequest, context: ServicerContext
+        self, request: messages.RefreshSessionRequest, context: Context
     ) -> messages.RefreshSessionResponse:
         """See identity_service.proto."""
         session = await self._service.refresh(request.refresh_token)
         return messages.RefreshSessionResponse(session=_session(session))
 
-    async def Logout(self, request: messages.LogoutRequest, context: ServicerContext) -> messages.LogoutResponse:
+    async def Logout(self, request: messages.LogoutRequest, context: Context) -> messages.LogoutResponse:
         """See identity_service.proto."""
         return messages.LogoutResponse(ended=await self._service.logout(request.refresh_token))
 
-    async def GetUsers(
-        self, request: messages.GetUsersRequest, context: ServicerContext
-    ) -> messages.GetUsersResponse:
+    async def GetUsers(self, request: messages.GetUsersRequest, context: Context) -> messages.GetUsersResponse:
         """See identity_service.proto."""
         accounts = await self._service.users(request.user_ids)
         return messages.GetUsersResponse(users=[_user(account, caller()) for account in accounts])
 
-    async def GrantRole(
-        self, request: messages.GrantRoleRequest, context: ServicerContext
-    ) -> messages.GrantRoleResponse:
+    async def GrantRole(self, request: messages.GrantRoleRequest, context: Context) -> messages.GrantRoleResponse:
         """See identity_service.proto."""
         account = await self._service.grant_role(request.username, request.role)
         return messages.GrantRoleResponse(user=_user(account, caller()))

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import structlog
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import ConnectionFailure
+from pymongo.errors import ConnectionFailure, PyMongoError, WriteConcernError
 
+from services.runtime.errors import Reason, ServiceError
 from services.runtime.lifecycle import wait_for
 from services.runtime.settings import MongoConfig
 
@@ -60,3 +61,18 @@ async def open_mongo(config: MongoConfig, service: str) -> AsyncIterator[Mongo]:
         yield opened
     finally:
         await client.close()
+
+
+@asynccontextmanager
+async def unavailable_on_failure() -> AsyncIterator[None]:
+    """Raises ServiceError UNAVAILABLE where the database did not answer in time or could not promise the write.
+
+    Whether a write was done is then unknown. Every other error of the driver is a fault of the caller's and passes.
+    """
+    try:
+        yield
+    except PyMongoError as error:
+        if error.timeout or isinstance(error, ConnectionFailure | WriteConcernError):
+            _log.warning("the database did not answer", error=type(error).__name__)
+            raise ServiceError(Reason.UNAVAILABLE, "the database does not answer at this moment") from error
+        raise

@@ -1,0 +1,66 @@
+"""The identity process: configuration → stores → service → servers."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from functools import partial
+
+from topten.identity.v1.identity_service_pb2_grpc import add_IdentityServiceServicer_to_server
+
+from services.identity.config import IdentityConfig
+from services.identity.http import IdentityHttp
+from services.identity.passwords import Passwords
+from services.identity.rpc import ACCESS, IdentityServicer
+from services.identity.service import IdentityService
+from services.identity.store import IdentityStore
+from services.identity.tokens import TokenIssuer
+from services.runtime.auth import TokenVerifier
+from services.runtime.clock import utc_now
+from services.runtime.config import from_command_line
+from services.runtime.grpc_server import GrpcServer
+from services.runtime.jwks import StaticKeys
+from services.runtime.lifecycle import execute, run
+from services.runtime.mongo_client import open_mongo
+from services.runtime.ops_server import OpsServer
+from services.runtime.telemetry import configure
+
+
+async def main(config: IdentityConfig) -> None:
+    """Put the process together and run it until it is told to stop."""
+    auth = config.auth
+    tokens = TokenIssuer(config.signing_key, issuer=auth.issuer, audience=auth.audience, access_ttl=config.access_ttl)
+    passwords = Passwords(memory_kib=config.argon2_memory_kib, rounds=config.argon2_rounds)
+    async with AsyncExitStack() as stack:
+        ops = OpsServer(config.ops_address)
+        # The keys and service tokens need no store, and the other processes ask for them while they start.
+        http = IdentityHttp(tokens, config.service_clients, now=utc_now)
+        for method, path, handler in http.routes():
+            ops.add_route(method, path, handler)
+        await stack.enter_async_context(ops)
+        mongo = await stack.enter_async_context(open_mongo(config.mongo, "identity"))
+        ops.add_ping("mongo", mongo.ping)
+        store = IdentityStore(mongo.database)
+        await store.prepare()
+        service = IdentityService(
+            store,
+            passwords,
+            tokens,
+            session_ttl=config.session_ttl,
+            rotation_grace=config.rotation_grace,
+            now=utc_now,
+        )
+        server = GrpcServer(
+            config.grpc_address,
+            [partial(add_IdentityServiceServicer_to_server, IdentityServicer(service))],
+            # Its own keys are at hand; asking itself for them over HTTP would only be a way to fail.
+            verifier=TokenVerifier(StaticKeys(tokens.public_key), auth.issuer, auth.audience),
+            access=ACCESS,
+            reflection=not config.process.production,
+        )
+        await run(ops, server, grace=config.process.shutdown_grace)
+
+
+if __name__ == "__main__":
+    settings = from_command_line(IdentityConfig)
+    configure(settings.process, "identity")
+    execute(main, settings)
