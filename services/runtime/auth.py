@@ -169,7 +169,7 @@ async def open_verifier(config: AuthConfig) -> AsyncIterator[TokenVerifier]:
 
 @asynccontextmanager
 async def open_service_token(config: AuthConfig) -> AsyncIterator[ServiceToken]:
-    """This process's own token, bought with its client credentials when it is needed first."""
+    """The process's own token, bought with its client credentials when it is needed first."""
     async with ServiceToken(config.token_url, config.client_id, config.client_secret) as token:
         yield token
 

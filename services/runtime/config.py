@@ -96,7 +96,7 @@ def setting(
 
 
 def section(cls: type[C]) -> C:
-    """Declares a nested section. Its variables carry the section's own prefix, so they are the same in every process."""
+    """Declares a nested section. Its variables carry its own prefix, so they are the same in every process."""
     declared: C = dataclasses.field(default_factory=cls)
     return declared
 
@@ -145,7 +145,11 @@ def render(config: Any) -> str:
 
 
 def from_command_line(
-    cls: type[C], argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None, *, prog: str | None = None
+    cls: type[C],
+    argv: Sequence[str] | None = None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    prog: str | None = None,
 ) -> C:
     """Reads the configuration of a process that is being started.
 

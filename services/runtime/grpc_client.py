@@ -15,9 +15,9 @@ import orjson
 
 from services.runtime.call_context import REQUEST_ID_KEY, request_id, time_left
 from services.runtime.errors import from_rpc_error
-from services.runtime.grpc_server import MAX_MESSAGE_BYTES
 
 DEFAULT_TIMEOUT_SECONDS = 5.0
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
@@ -51,16 +51,18 @@ async def call(
     request: Request,
     *,
     token: str | None = None,
-    timeout: float = DEFAULT_TIMEOUT_SECONDS,  # noqa: ASYNC109  # sent to the server as the call's deadline
+    timeout: float = DEFAULT_TIMEOUT_SECONDS,  # sent to the server as the call's deadline
 ) -> Response:
-    """Makes a unary call: `await call(stub.GetQuiz, request, token=token)`.
+    """The answer of a unary method; `method` is an attribute of a stub.
 
     `timeout` is in seconds; the deadline of the call being handled holds as well. Raises ServiceError.
     """
     left = time_left()
     try:
         return await method(
-            request, timeout=timeout if left is None else min(timeout, left), metadata=grpc.aio.Metadata(*call_metadata(token))
+            request,
+            timeout=timeout if left is None else min(timeout, left),
+            metadata=grpc.aio.Metadata(*call_metadata(token)),
         )
     except grpc.aio.AioRpcError as error:
         raise from_rpc_error(error) from error
@@ -72,9 +74,9 @@ async def open_stream(
     request: Request,
     *,
     token: str | None = None,
-    timeout: float | None = None,  # noqa: ASYNC109  # sent to the server as the call's deadline
+    timeout: float | None = None,  # sent to the server as the call's deadline
 ) -> AsyncIterator[AsyncIterator[Response]]:
-    """Reads a server stream: `async with open_stream(stub.Watch, request, token=token) as frames: async for …`.
+    """The answers of a streaming method, for `async for`; `method` is an attribute of a stub.
 
     The call is cancelled when the block is left, however that comes: gRPC collects no abandoned call by itself. Raises
     ServiceError, from the block and from its iteration.

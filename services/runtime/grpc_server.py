@@ -19,13 +19,13 @@ from grpc_reflection.v1alpha import reflection
 
 from services.runtime.auth import TokenVerifier
 from services.runtime.call_context import caller
+from services.runtime.grpc_client import MAX_MESSAGE_BYTES
 from services.runtime.rpc_chain import EVERY_ROLE, Chain, Gate
 
 __all__ = ["EVERY_ROLE", "MAX_MESSAGE_BYTES", "GrpcServer", "Registration", "caller"]
 
 Registration = Callable[[Any], None]
 
-MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 # The project's clients ping every 30 s (grpc_client); who does so more often than this is sent away.
 MIN_PING_INTERVAL = timedelta(seconds=10)
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -156,11 +156,11 @@ def _recorded(register: Registration) -> dict[str, list[_Method]]:
     register(recorder)
     services: dict[str, list[_Method]] = {}
     for generic in recorder.handlers:
-        service = cast(grpc.ServiceRpcHandler, generic).service_name()
+        service = cast("grpc.ServiceRpcHandler", generic).service_name()
         methods = services.setdefault(service, [])
         for method in descriptor_pool.Default().FindServiceByName(service).methods:
             path = f"/{service}/{method.name}"
-            handler = generic.service(cast(grpc.HandlerCallDetails, _Lookup(path)))
+            handler = generic.service(cast("grpc.HandlerCallDetails", _Lookup(path)))
             if handler is None:
                 raise ValueError(f"{path} has no handler")
             methods.append(_Method(method.name, path, handler))

@@ -18,7 +18,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import timedelta
 from enum import IntEnum
 from typing import Any, NoReturn, Protocol, TypeVar, runtime_checkable
@@ -43,26 +43,31 @@ class Stage(IntEnum):
 
 
 class Server(Protocol):
-    """What `run` runs. `start` and `stop` may be called once each; `stop` ends within the grace it was built with.
+    """What `run` runs. One that is not of the stage INTAKE has an attribute `stage`."""
 
-    A server that is not of the stage INTAKE has an attribute `stage`.
-    """
+    async def start(self) -> None:
+        """Begins to work and returns; called once."""
+        ...
 
-    async def start(self) -> None: ...
-
-    async def stop(self) -> None: ...
+    async def stop(self) -> None:
+        """Ends the work in order, within the grace it was built with; called once, after `start`."""
+        ...
 
 
 @runtime_checkable
 class Announced(Protocol):
     """A server that tells the world whether it serves."""
 
-    async def announce(self) -> None: ...
+    async def announce(self) -> None:
+        """Says that the process serves; called when every server has started."""
+        ...
 
-    async def withdraw(self) -> None: ...
+    async def withdraw(self) -> None:
+        """Says that the process does not serve any more; called before anything stops."""
+        ...
 
 
-class TaskDied(RuntimeError):
+class TaskDiedError(RuntimeError):
     """A background task ended by an exception; the process can't be trusted any more."""
 
 
@@ -71,10 +76,10 @@ class _Process:
 
     def __init__(self) -> None:
         self.stopping = asyncio.Event()
-        self.failure: TaskDied | None = None
+        self.failure: TaskDiedError | None = None
         self.tasks: set[asyncio.Task[Any]] = set()
         self.main: asyncio.Task[Any] | None = None
-        self.running = False
+        self.serving = False
         self.grace = DEFAULT_GRACE
         self._watchdog: threading.Timer | None = None
 
@@ -83,13 +88,16 @@ class _Process:
             return
         _log.info("stopping", reason=why)
         self.stopping.set()
-        if self.main is not None:
-            # The loop itself may be what hangs, so a thread watches.
+        self.watch()
+        if self.main is not None and not self.serving:
+            self.main.cancel()  # it waits for a store, or for a server that is being started
+
+    def watch(self) -> None:
+        """Ends the process when the grace is over. The loop itself may be what hangs, so a thread watches."""
+        if self.main is not None and self._watchdog is None:
             self._watchdog = threading.Timer(self.grace.total_seconds(), _leave, [70, "the shutdown grace is over"])
             self._watchdog.daemon = True
             self._watchdog.start()
-            if not self.running:
-                self.main.cancel()
 
     def on_signal(self, number: int) -> None:
         if self.stopping.is_set():
@@ -99,7 +107,7 @@ class _Process:
     def died(self, name: str, error: BaseException) -> None:
         _log.error("background task died", task=name, exc_info=error)
         if self.failure is None:
-            self.failure = TaskDied(name)
+            self.failure = TaskDiedError(name)
             self.failure.__cause__ = error
         self.stop(f"background task {name} died")
 
@@ -112,25 +120,30 @@ _processes: WeakKeyDictionary[asyncio.AbstractEventLoop, _Process] = WeakKeyDict
 
 
 def _process() -> _Process:
-    return _processes.setdefault(asyncio.get_running_loop(), _Process())
+    loop = asyncio.get_running_loop()
+    process = _processes.get(loop)
+    if process is None:
+        process = _processes[loop] = _Process()
+    return process
 
 
 def _leave(code: int, why: str) -> None:
-    print(f"leaving at once: {why}", file=sys.stderr, flush=True)
+    sys.stderr.write(f"leaving at once: {why}\n")
+    sys.stderr.flush()
     os._exit(code)
 
 
 def execute(main: Callable[[C], Coroutine[Any, Any, None]], config: C) -> NoReturn:
     """Runs a composition root to its end and exits: 0 after a signal or a plain return, 1 after a failure.
 
-    From here on SIGTERM and SIGINT stop the process in order, also while `main` still waits for its stores. A failure is
-    logged whole. Leaves through SystemExit, so that what is registered with atexit runs.
+    From here on SIGTERM and SIGINT stop the process in order, also while `main` still waits for its stores. A failure
+    is logged whole. Leaves through SystemExit, so that what is registered with atexit runs.
     """
     code = 1
     try:
         with asyncio.Runner() as runner:
             code = runner.run(_supervised(main(config)))
-    except Exception:
+    except Exception:  # noqa: BLE001  # whatever it was, it is logged and becomes the exit code
         _log.exception("the process failed")
     raise SystemExit(code)
 
@@ -146,7 +159,7 @@ async def _supervised(main: Coroutine[Any, Any, None]) -> int:
     except asyncio.CancelledError:
         if not process.stopping.is_set():
             raise
-    except TaskDied:
+    except TaskDiedError:
         pass  # logged where it died
     finally:
         await cancel(*process.tasks)
@@ -155,46 +168,49 @@ async def _supervised(main: Coroutine[Any, Any, None]) -> int:
 
 
 async def run(*servers: Server, grace: timedelta = DEFAULT_GRACE) -> None:
-    """Starts the servers, waits for a signal (or `request_stop`), and stops them in the order of this module's docstring.
+    """Starts the servers, waits for a signal (or `request_stop`), and stops them in the order stated above.
 
-    Returns when everything has stopped. Raises TaskDied, after the same orderly stop, if a background task died; raises
-    what a server's `start` raised, after stopping those that had started.
+    Returns when everything has stopped. Raises TaskDiedError, after the same orderly stop, if a background task died;
+    raises what a server's `start` raised, after stopping those that had started.
     """
     process = _process()
-    process.running = True
     process.grace = grace
     started: list[Server] = []
     try:
         for server in servers:
             await server.start()
             started.append(server)
+        process.serving = True
         for server in servers:
             if isinstance(server, Announced):
                 await server.announce()
         _log.info("ready")
         await process.stopping.wait()
     finally:
-        process.running = False
+        process.serving = False
+        process.watch()
         await _stop(started, grace.total_seconds() * _SERVERS_SHARE)
         await cancel(*process.tasks)
+        if process.main is None:
+            # Without `execute` the loop outlives this run, and the next one begins anew.
+            _processes.pop(asyncio.get_running_loop(), None)
     if process.failure is not None:
         raise process.failure
 
 
 async def _stop(servers: list[Server], seconds: float) -> None:
     deadline = time.monotonic() + seconds
-    await _each("withdraw", [(server, server.withdraw()) for server in servers if isinstance(server, Announced)], deadline)
+    announced = [(server, server.withdraw()) for server in servers if isinstance(server, Announced)]
+    await _each("withdraw", announced, deadline)
     for stage in Stage:
-        stopping = [server for server in servers if getattr(server, "stage", Stage.INTAKE) is stage]
-        await _each("stop", [(server, server.stop()) for server in stopping], deadline)
+        stopping = [(server, server.stop()) for server in servers if getattr(server, "stage", Stage.INTAKE) is stage]
+        await _each("stop", stopping, deadline)
 
 
-async def _each(verb: str, calls: list[tuple[Server, Awaitable[None]]], deadline: float) -> None:
+async def _each(verb: str, calls: Sequence[tuple[object, Awaitable[None]]], deadline: float) -> None:
     """Awaits the calls together; one that fails or is late is logged and does not keep the others from their turn."""
     limit = max(0.1, deadline - time.monotonic())
-    outcomes = await asyncio.gather(
-        *(asyncio.wait_for(call, limit) for _, call in calls), return_exceptions=True
-    )
+    outcomes = await asyncio.gather(*(asyncio.wait_for(call, limit) for _, call in calls), return_exceptions=True)
     for (server, _), outcome in zip(calls, outcomes, strict=True):
         if isinstance(outcome, TimeoutError):
             _log.error(f"{verb} took too long", server=type(server).__name__, seconds=round(limit, 1))
@@ -240,7 +256,7 @@ async def wait_for(
     attempt: Callable[[], Awaitable[T]],
     *,
     retry_on: type[Exception] | tuple[type[Exception], ...],
-    timeout: timedelta = timedelta(seconds=60),  # noqa: ASYNC109  # how long the retries go on, not one attempt
+    timeout: timedelta = timedelta(seconds=60),  # how long the retries go on, not one attempt
 ) -> T:
     """The first success of `attempt`, tried again every 0.1 to 1 s while it raises `retry_on`.
 

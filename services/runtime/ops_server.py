@@ -83,8 +83,11 @@ class OpsServer:
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_CLOSING_SECONDS)
         await self._runner.setup()
         host, port = split_address(self._address)
-        site = web.TCPSite(self._runner, host, port)
-        await site.start()
+        try:
+            await web.TCPSite(self._runner, host, port).start()
+        except OSError:
+            await self._close()
+            raise
         self.port = self._runner.addresses[0][1]
         _log.info("listening", address=self._address, port=self.port)
 
@@ -116,7 +119,7 @@ class OpsServer:
     async def _answers(self, name: str, ping: Ping) -> bool:
         try:
             await asyncio.wait_for(ping(), PING_SECONDS)
-        except Exception as error:  # whatever a driver raises, the store is not ready
+        except Exception as error:  # noqa: BLE001  # whatever a driver raises, the store is not ready
             _log.warning("a store does not answer", store=name, error=type(error).__name__)
             return False
         return True

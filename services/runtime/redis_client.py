@@ -6,14 +6,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import structlog
+from redis import exceptions
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError
 
 from services.runtime.lifecycle import wait_for
 from services.runtime.settings import RedisConfig
 
+# What passes: no server yet, none any more, or one that still loads its data.
+_PASSING = (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.BusyLoadingError)
 _log = structlog.get_logger("redis")
 
 
@@ -34,10 +36,10 @@ async def open_redis(config: RedisConfig, name: str) -> AsyncIterator[Redis]:
         socket_connect_timeout=2,
         socket_timeout=5,
         retry=Retry(ExponentialBackoff(cap=0.5, base=0.02), 3),
-        retry_on_error=[ConnectionError, TimeoutError, BusyLoadingError],
+        retry_on_error=list(_PASSING),
     )
     try:
-        await wait_for("redis", client.ping, retry_on=(ConnectionError, TimeoutError, BusyLoadingError))
+        await wait_for("redis", client.ping, retry_on=_PASSING)
         _log.info("connected")
         yield client
     finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -28,12 +29,13 @@ Handler = grpc.RpcMethodHandler[Any, Any]
 
 EVERY_ROLE = "*"
 MAX_VIOLATIONS = 20
+_LEVELS = {Reason.INTERNAL: logging.ERROR, Reason.UNAVAILABLE: logging.WARNING}
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _log = structlog.get_logger("grpc")
 
 
 class Gate(NamedTuple):
-    """What a server asks of every call: whose tokens it believes, its rules, and a limit for calls without a deadline."""
+    """What a server asks of every call: whose tokens it believes, its rules, a limit where there is no deadline."""
 
     verifier: TokenVerifier
     validator: protovalidate.Validator
@@ -87,7 +89,7 @@ class Chain:
                 slow = ServiceError(Reason.UNAVAILABLE, "the call took too long")
                 code = slow.code
                 await self._refuse(slow, call.request_id, context)
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001  # raised again by _refuse
                 code = _code_of(error, context)
                 await self._refuse(error, call.request_id, context)
             else:
@@ -117,7 +119,7 @@ class Chain:
                 else:
                     await behaviour(admitted, context)
                 code = grpc.StatusCode.OK
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001  # raised again by _refuse
                 code = _code_of(error, context)
                 await self._refuse(error, call.request_id, context)
             finally:
@@ -154,10 +156,16 @@ class Chain:
             raise error
         if isinstance(error, ServiceError):
             refusal = error
-            log = _log.error if error.reason is Reason.INTERNAL else _log.info
-            log("call refused", method=self._method, reason=error.reason, detail=error.message, exc_info=error.__cause__)
+            _log.log(
+                _LEVELS.get(error.reason, logging.INFO),
+                "refused",
+                method=self._method,
+                reason=error.reason,
+                detail=error.message,
+                exc_info=error.__cause__,
+            )
         else:
-            _log.error("call failed", method=self._method, exc_info=error)
+            _log.error("failed", method=self._method, exc_info=error)
             refusal = ServiceError(Reason.INTERNAL, "a fault of the server's own", request_id=request_id)
         status = to_rpc_status(refusal)
         await context.abort(

@@ -14,7 +14,9 @@ _METHOD = ["grpc_type", "grpc_service", "grpc_method"]
 
 started_total = Counter("grpc_server_started_total", "Calls that began", _METHOD)
 handled_total = Counter("grpc_server_handled_total", "Calls that ended, by status", [*_METHOD, "grpc_code"])
-handling_seconds = Histogram("grpc_server_handling_seconds", "From begin to end of a call", _METHOD, buckets=LATENCY_BUCKETS)
+handling_seconds = Histogram(
+    "grpc_server_handling_seconds", "From begin to end of a call", _METHOD, buckets=LATENCY_BUCKETS
+)
 
 _CODE_NAMES = {code: "".join(word.capitalize() for word in code.name.split("_")) for code in grpc.StatusCode} | {
     grpc.StatusCode.OK: "OK"

@@ -1,4 +1,4 @@
-"""This process's own access token, by OAuth 2.0 client credentials (RFC 6749, 4.4).
+"""The process's own access token, by OAuth 2.0 client credentials (RFC 6749, 4.4).
 
 Owns when it is bought again: after 80 % of its life, once for many who wait. Must never hand out an expired one.
 """

@@ -1,4 +1,4 @@
-"""The sections of configuration that several processes share: same variables, same meaning, same defaults everywhere."""
+"""The sections of configuration that several processes share: the same variables, meaning and defaults everywhere."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ class ProcessConfig:
     environment: Literal["development", "production"] = setting(
         "development", doc="Production refuses what is only convenient: reflection, GraphiQL, generous limits"
     )
-    log_level: Literal["debug", "info", "warning", "error"] = setting("info", doc="The least severe record that is logged")
+    log_level: Literal["debug", "info", "warning", "error"] = setting(
+        "info", doc="The least severe record that is logged"
+    )
     log_format: Literal["text", "json"] = setting("text", doc="Lines for people, or one JSON object a line")
     shutdown_grace: timedelta = setting(
         timedelta(seconds=20),

@@ -78,7 +78,8 @@ def version() -> str:
 def redact(_logger: Any, _method: str, event: Event) -> Event:
     """Replaces what is secret by its key, at any depth, and what looks like a credential inside text."""
     for key, value in event.items():
-        event[key] = _clean(key, value)
+        # A trace says what went wrong in its last lines.
+        event[key] = _SECRET_TEXT.sub(REDACTED, value[-MAX_TEXT:]) if key == "exception" else _clean(key, value)
     return event
 
 
@@ -142,10 +143,9 @@ class _Bridge(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            structlog.get_logger().log(
-                record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info
-            )
-        except Exception:  # a log line must never end what it describes
+            level = min(max(record.levelno // 10 * 10, logging.DEBUG), logging.CRITICAL)
+            structlog.get_logger().log(level, record.getMessage(), logger=record.name, exc_info=record.exc_info)
+        except Exception:  # noqa: BLE001  # a log line must never end what it describes
             self.handleError(record)
 
 
