@@ -41,7 +41,8 @@ class JsonClient:
 
     async def post_form(self, url: str, form: Mapping[str, str], *, user: str, password: str) -> Any:
         """The JSON that answers a form sent with basic authentication. Raises one of FAILURES, as `get` does."""
-        return await self._json("POST", url, data=form, auth=aiohttp.BasicAuth(user, password))
+        headers = {"Authorization": aiohttp.encode_basic_auth(user, password)}
+        return await self._json("POST", url, data=form, headers=headers)
 
     async def _json(self, method: str, url: str, **arguments: Any) -> Any:
         if self._session is None:
