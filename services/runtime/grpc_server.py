@@ -6,6 +6,7 @@ access. Nothing is served without a token but health (`grpc.health.v1`).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple, cast
@@ -85,7 +86,11 @@ class GrpcServer:
 
     async def stop(self) -> None:
         """Refuses new calls and lets running ones end within the grace; what runs after it is cancelled."""
-        await self._server.stop(self._grace)
+        try:
+            await self._server.stop(self._grace)
+        except asyncio.CancelledError:
+            await self._server.stop(None)  # the process has less time than this server was given
+            raise
 
     async def _set_health(self, status: Any) -> None:
         for service in ("", *self._services):

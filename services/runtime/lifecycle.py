@@ -6,8 +6,9 @@
               3. publishers what was accepted is handed over: flush, await the last acknowledgements
               4. return     `run` comes back, and the caller's AsyncExitStack closes the stores, last opened first
 
-All of it ends within the grace given to `run`; a second signal ends the process at once. Owns signals and background
-tasks. Must never be needed for importing anything: nothing happens before `execute`.
+Intake has half of the grace given to `run`, publishers until four fifths of it, and at its end the process leaves
+whatever still runs; so it does at once on a second signal. Owns signals and background tasks. Must never be needed for
+importing anything: nothing happens before `execute`.
 """
 
 from __future__ import annotations
@@ -30,8 +31,6 @@ C = TypeVar("C")
 T = TypeVar("T")
 
 DEFAULT_GRACE = timedelta(seconds=20)
-# The part of the grace that servers may use; the rest is for closing stores and for leaving.
-_SERVERS_SHARE = 0.7
 _log = structlog.get_logger("lifecycle")
 
 
@@ -40,6 +39,10 @@ class Stage(IntEnum):
 
     INTAKE = 1
     PUBLISHER = 2
+
+
+# How much of the grace is gone when a stage has to be over; the rest is for closing stores and for leaving.
+_OVER_AT = {Stage.INTAKE: 0.5, Stage.PUBLISHER: 0.8}
 
 
 class Server(Protocol):
@@ -189,7 +192,7 @@ async def run(*servers: Server, grace: timedelta = DEFAULT_GRACE) -> None:
     finally:
         process.serving = False
         process.watch()
-        await _stop(started, grace.total_seconds() * _SERVERS_SHARE)
+        await _stop(started, grace.total_seconds())
         await cancel(*process.tasks)
         if process.main is None:
             # Without `execute` the loop outlives this run, and the next one begins anew.
@@ -198,13 +201,13 @@ async def run(*servers: Server, grace: timedelta = DEFAULT_GRACE) -> None:
         raise process.failure
 
 
-async def _stop(servers: list[Server], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
+async def _stop(servers: list[Server], grace: float) -> None:
+    begun = time.monotonic()
     announced = [(server, server.withdraw()) for server in servers if isinstance(server, Announced)]
-    await _each("withdraw", announced, deadline)
-    for stage in Stage:
+    await _each("withdraw", announced, begun + grace * _OVER_AT[Stage.INTAKE])
+    for stage, share in _OVER_AT.items():
         stopping = [(server, server.stop()) for server in servers if getattr(server, "stage", Stage.INTAKE) is stage]
-        await _each("stop", stopping, deadline)
+        await _each("stop", stopping, begun + grace * share)
 
 
 async def _each(verb: str, calls: Sequence[tuple[object, Awaitable[None]]], deadline: float) -> None:

@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import grpc
 import protovalidate
@@ -24,8 +24,9 @@ from services.runtime.call_context import REQUEST_ID_KEY, begin_call, set_caller
 from services.runtime.errors import STATUS_KEY, Reason, ServiceError, to_rpc_status
 from services.runtime.rpc_metrics import MethodMetrics
 
-Context = grpc.aio.ServicerContext[Any, Any]
-Handler = grpc.RpcMethodHandler[Any, Any]
+# Generic in the published types alone, hence the quotes.
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 EVERY_ROLE = "*"
 MAX_VIOLATIONS = 20
