@@ -1,0 +1,1 @@
+"""The sub-commands of `topten`, one module each; `cli` puts them together."""

@@ -1,0 +1,102 @@
+"""`topten top`: a board in the terminal, once or live."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Annotated, Any
+
+import aiohttp
+import typer
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from services.local.client import Endpoints, GraphqlClient
+from services.local.terminal import DATA, FOUND, Data, fail, out, run
+
+MAX_LINE_BYTES = 1024 * 1024
+
+
+def top(
+    board: Annotated[
+        str, typer.Option(help="all, weekly, weekly:2026-47, monthly, monthly:2026-11, country:VN or quiz:ID.")
+    ] = "all",
+    watch: Annotated[bool, typer.Option("--watch", help="Stay and follow the board.")] = False,
+    data: Data = DATA,
+) -> None:
+    """Show the top 10 of a board, signed in as the first demo player."""
+    try:
+        run(_show(Endpoints.load(data), board, watch=watch))
+    except KeyboardInterrupt:
+        raise typer.Exit from None
+
+
+async def _show(endpoints: Endpoints, board: str, *, watch: bool) -> None:
+    with Live(console=out, auto_refresh=False, transient=False) as live:
+        async for frame in _frames(endpoints, board):
+            live.update(_table(frame), refresh=True)
+            if not watch:
+                return
+
+
+async def _frames(endpoints: Endpoints, board: str) -> AsyncIterator[dict[str, Any]]:
+    """The frames of the stream; a broken connection is opened again, resuming after the last frame seen."""
+    last_id = ""
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=45)
+    while True:
+        async with GraphqlClient(endpoints.graphql) as client:
+            token = await client.login(*endpoints.player())
+        headers = {"Authorization": f"Bearer {token}", "Accept": "text/event-stream", "Last-Event-ID": last_id}
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=timeout, read_bufsize=MAX_LINE_BYTES) as session,
+                session.get(endpoints.stream, params={"board": board}, headers=headers) as response,
+            ):
+                if response.status == 204:
+                    return
+                if response.status != 200:
+                    problem = await response.json(content_type=None)
+                    fail(f"{problem.get('detail', 'refused')} ({problem.get('code', response.status)})", FOUND)
+                async with aclosing(_events(response.content)) as events:
+                    async for name, event_id, text in events:
+                        if name == "end":
+                            return
+                        if name == "update":
+                            last_id = event_id
+                            yield json.loads(text)
+        except (aiohttp.ClientError, TimeoutError):
+            await asyncio.sleep(1)
+
+
+async def _events(lines: aiohttp.StreamReader) -> AsyncIterator[tuple[str, str, str]]:
+    """Name, id and data of each event of a stream (HTML standard, 9.2.6)."""
+    name, event_id, data = "message", "", []
+    async for raw in lines:
+        line = raw.decode("utf-8", "replace").rstrip("\r\n")
+        field, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if not line:
+            if data:
+                yield name, event_id, "\n".join(data)
+            name, data = "message", []
+        elif field == "event":
+            name = value
+        elif field == "id":
+            event_id = value
+        elif field == "data":
+            data.append(value)
+
+
+def _table(frame: dict[str, Any]) -> Table:
+    state = " (stale)" if frame["stale"] else ""
+    table = Table(title=Text(f"{frame['board']}{state}"), caption=Text(frame["timestamp"]), min_width=44)
+    table.add_column("rank", justify="right")
+    table.add_column("player", min_width=20)
+    table.add_column("", min_width=2)
+    table.add_column("score", justify="right")
+    for entry in frame["leaderboard"]:
+        table.add_row(str(entry["rank"]), Text(entry["username"]), entry["country"] or "", f"{entry['score']:,}")
+    return table

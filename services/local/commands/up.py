@@ -1,0 +1,132 @@
+"""`topten up`: the whole system on this machine, until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import aiohttp
+import typer
+
+from services.local.client import Endpoints, GraphqlClient, GraphqlError, describe
+from services.local.commands.config import PROCESSES
+from services.local.commands.quiz import store_quizzes
+from services.local.commands.user import grant_role
+from services.local.demo import DemoPlayers
+from services.local.folder import DataFolder, FolderInUseError
+from services.local.programs import MissingProgramError
+from services.local.stack import PortTakenError, Stack, wait_for_edge
+from services.local.supervisor import ChildFailedError
+from services.local.terminal import DATA, FOUND, USAGE, Data, err, fail, out
+from services.runtime.config import NAMESPACE, table
+from services.runtime.errors import ServiceError
+
+SAMPLES: Final = Path(__file__).parent.parent / "quizzes"
+PLAYERS: Final = {"ada": "GB", "linus": "FI", "grace": "US"}
+MODERATOR: Final = ("mira", "VN")
+
+
+def up(
+    port: Annotated[int, typer.Option(help="Where the edge serves HTTP.", min=1, max=65535)] = 8080,
+    data: Data = DATA,
+    demo: Annotated[int, typer.Option(help="Simulated players who answer quizzes.", min=0, max=500)] = 0,
+) -> None:
+    """Start stores and processes, load the sample quizzes, and keep all of it running until Ctrl-C.
+
+    A store that TOPTEN_MONGO_URL, TOPTEN_REDIS_URL or TOPTEN_NATS_URL names is used instead of the embedded one. Other
+    TOPTEN_* variables reach the processes; `topten config` lists them.
+    """
+    if unknown := _unknown_variables(os.environ):
+        fail(f"no such setting: {', '.join(unknown)}; `topten config` lists all", USAGE)
+    try:
+        asyncio.run(_up(DataFolder(data), port, demo))
+    except (PortTakenError, FolderInUseError, MissingProgramError) as error:
+        fail(str(error), USAGE)
+    except (ChildFailedError, ServiceError, GraphqlError, aiohttp.ClientError, TimeoutError) as error:
+        fail(f"could not start: {describe(error)}", FOUND)
+
+
+async def _up(folder: DataFolder, port: int, demo: int) -> None:
+    folder.lock()
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    stack = Stack(
+        folder, http_port=port, environ=os.environ, report=lambda line: err.print(f"topten: {line}", markup=False)
+    )
+    err.print(f"Starting Topten; logs are in {folder.path / 'logs'}", markup=False)
+    players: DemoPlayers | None = None
+    try:
+        starting = asyncio.create_task(_start(stack, folder))
+        told = asyncio.create_task(stopped.wait())
+        await asyncio.wait({starting, told}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+            await asyncio.wait({starting})
+            return
+        await starting
+        _introduce(stack.endpoints)
+        if demo:
+            players = DemoPlayers(Endpoints(stack.endpoints), demo, folder.secret("demo-players"), SAMPLES)
+            players.start()
+        await told
+    finally:
+        err.print("Stopping …")
+        if players is not None:
+            await players.stop()
+        await stack.stop()
+
+
+async def _start(stack: Stack, folder: DataFolder) -> None:
+    await stack.start()
+    endpoints = Endpoints(stack.endpoints)
+
+    def bad(file: str, line: str) -> None:
+        err.print(f"topten: {file}: {line}", markup=False)
+
+    await store_quizzes(endpoints, sorted(SAMPLES.glob("*.json")), stored=lambda *_: None, bad=bad)
+    await wait_for_edge(stack.endpoints["http"])
+    stack.publish(await _accounts(endpoints, folder))
+
+
+async def _accounts(endpoints: Endpoints, folder: DataFolder) -> Mapping[str, Any]:
+    """Make the demo players and the moderator, or find them again."""
+    moderator, moderator_country = MODERATOR
+    countries = PLAYERS | {moderator: moderator_country}
+    accounts = {name: {"username": name, "password": folder.secret(f"password-{name}")} for name in countries}
+    async with GraphqlClient(endpoints.graphql) as client:
+        await asyncio.gather(
+            *(client.register(name, account["password"], countries[name]) for name, account in accounts.items())
+        )
+    await grant_role(endpoints, moderator, "moderator")
+    return {"players": [accounts[name] for name in PLAYERS], "moderator": accounts[moderator]}
+
+
+def _introduce(endpoints: Mapping[str, Any]) -> None:
+    player = endpoints["players"][0]
+    lines = [
+        "Topten is running",
+        "",
+        f"  page       {endpoints['http']}/",
+        f"  GraphQL    {endpoints['graphql']}",
+        f"  stream     {endpoints['stream']}",
+        f"  sign in    {player['username']}  {player['password']}",
+        "",
+        "  topten top --watch    follows the board in a terminal",
+        "  Ctrl-C                stops everything; the data stays",
+    ]
+    for line in lines:
+        out.print(line, markup=False, style="bold" if line == lines[0] else None)
+
+
+def _unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """Variables that look like settings and are none: a misspelt one must not pass in silence."""
+    rows = [row for settings in PROCESSES.values() for row in table(settings)]
+    known = {row.name for row in rows} | {f"{row.name}_FILE" for row in rows if row.secret}
+    known |= {"TOPTEN_LOCAL_DATA", "TOPTEN_LOCAL_ENDPOINTS"}
+    return sorted(name for name in environ if name.startswith(NAMESPACE) and name not in known)

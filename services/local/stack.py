@@ -1,0 +1,157 @@
+"""The whole system on this machine: what is started, with which settings, and when it is ready.
+
+Stores and processes start together, since each waits for what it needs; the sample quizzes and demo players follow when
+all are ready. Must never outlive its supervisor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+
+from services.local.folder import HOST, DataFolder
+from services.local.programs import Program, mongo_server, nats_server, redis_server
+from services.local.supervisor import Supervisor
+
+SERVICES: Final = ("identity", "quiz", "score", "leaderboard")
+PROCESSES: Final = (*SERVICES, "edge")
+STORES: Final = {"mongo": mongo_server, "redis": redis_server, "nats": nats_server}
+# Who calls other services in its own name, and as what.
+CLIENTS: Final = {"edge": "service", "leaderboard": "service", "operator": "admin"}
+READY_SECONDS: Final = 60.0
+
+
+class PortTakenError(RuntimeError):
+    """Somebody else listens where the edge should."""
+
+
+class Stack:
+    """Start with `start`, keep running, end with `stop`. `report` is told what a person at the terminal should see."""
+
+    def __init__(
+        self, folder: DataFolder, *, http_port: int, environ: Mapping[str, str], report: Callable[[str], None]
+    ) -> None:
+        self._folder = folder
+        self._http_port = http_port
+        self._environ = environ
+        self._supervisor = Supervisor(folder.path / "logs", report)
+        self.endpoints: dict[str, Any] = {}
+
+    async def start(self) -> None:
+        """Start everything and return when all are ready.
+
+        Raises PortTakenError, MissingProgramError, or ChildFailedError for a child that does not become ready.
+        """
+        _check_free(self._http_port)
+        names = [*STORES, *(f"{name}-grpc" for name in SERVICES), *(f"{name}-ops" for name in PROCESSES)]
+        ports = self._folder.ports(*names)
+        stores = self._stores(ports)
+        urls = {name: store if isinstance(store, str) else store.url for name, store in stores.items()}
+        programs = [store for store in stores.values() if isinstance(store, Program)]
+        programs += [self._process(name, ports, urls) for name in PROCESSES]
+        children = [await self._supervisor.add(program) for program in programs]
+        # Stores first: a process that waits for one is not to blame, and a store's message is the one to show.
+        for child in children:
+            await child.wait_ready(READY_SECONDS)
+        self.endpoints = self._addresses(ports, urls)
+
+    def publish(self, accounts: Mapping[str, Any]) -> None:
+        """Write `endpoints.json`, with the accounts made for this stack."""
+        self.endpoints |= accounts
+        self._folder.write("endpoints.json", json.dumps(self.endpoints, indent=2))
+
+    async def stop(self) -> None:
+        """Stop all in order: edge, services, stores."""
+        await self._supervisor.stop()
+
+    def _stores(self, ports: Mapping[str, int]) -> dict[str, Program | str]:
+        """For each store the URL in the settings, or the program to start."""
+        found: dict[str, Program | str] = {}
+        for name, make in STORES.items():
+            url = self._environ.get(f"TOPTEN_{name.upper()}_URL")
+            found[name] = url or make(self._folder.path / name, ports[name], self._folder.secret(name))
+        return found
+
+    def _process(self, name: str, ports: Mapping[str, int], urls: Mapping[str, str]) -> Program:
+        ops = f"{HOST}:{ports[f'{name}-ops']}"
+        identity = f"http://{HOST}:{ports['identity-ops']}"
+        environ = {f"TOPTEN_{store.upper()}_URL": url for store, url in urls.items()} | {
+            "TOPTEN_AUTH_JWKS_URL": f"{identity}/.well-known/jwks.json",
+            "TOPTEN_AUTH_TOKEN_URL": f"{identity}/oauth/token",
+            f"TOPTEN_{name.upper()}_OPS_ADDRESS": ops,
+        }
+        environ |= {f"TOPTEN_UPSTREAM_{service.upper()}": f"{HOST}:{ports[f'{service}-grpc']}" for service in SERVICES}
+        if name in CLIENTS:
+            environ |= {
+                "TOPTEN_AUTH_CLIENT_ID": name,
+                "TOPTEN_AUTH_CLIENT_SECRET": self._folder.secret(f"client-{name}"),
+            }
+        if name == "identity":
+            environ["TOPTEN_IDENTITY_SIGNING_KEY"] = self._folder.signing_key()
+            environ["TOPTEN_IDENTITY_SERVICE_CLIENTS"] = json.dumps(
+                {
+                    client: {"secret": self._folder.secret(f"client-{client}"), "roles": [role]}
+                    for client, role in CLIENTS.items()
+                }
+            )
+        if name == "edge":
+            environ["TOPTEN_EDGE_HTTP_ADDRESS"] = f"{HOST}:{self._http_port}"
+            return Program(name, _python("edge"), partial(_answers, f"http://{HOST}:{self._http_port}/livez"), environ)
+        environ[f"TOPTEN_{name.upper()}_GRPC_ADDRESS"] = f"{HOST}:{ports[f'{name}-grpc']}"
+        return Program(name, _python(f"services.{name}"), partial(_answers, f"http://{ops}/readyz"), environ)
+
+    def _addresses(self, ports: Mapping[str, int], urls: Mapping[str, str]) -> dict[str, Any]:
+        http = f"http://{HOST}:{self._http_port}"
+        return {
+            "http": http,
+            "graphql": f"{http}/graphql",
+            "stream": f"{http}/api/v1/leaderboard/stream",
+            "grpc": {name: f"{HOST}:{ports[f'{name}-grpc']}" for name in SERVICES},
+            "metrics": {name: f"http://{HOST}:{ports[f'{name}-ops']}/metrics" for name in PROCESSES},
+            "identity_http": f"http://{HOST}:{ports['identity-ops']}",
+            "stores": dict(urls),
+            "operator": {"client_id": "operator", "client_secret": self._folder.secret("client-operator")},
+        }
+
+
+def default_data() -> Path:
+    """The data folder of whoever names none."""
+    return Path(os.environ.get("TOPTEN_LOCAL_DATA") or ".topten")
+
+
+def _python(module: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", module)
+
+
+async def _answers(url: str) -> None:
+    timeout = aiohttp.ClientTimeout(total=2)
+    async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as response:
+        response.raise_for_status()
+
+
+def _check_free(port: int) -> None:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, port))
+        except OSError as error:
+            raise PortTakenError(f"port {port} can't be had ({error.strerror}); choose another with PORT=") from None
+
+
+async def wait_for_edge(http: str) -> None:
+    """Return when the edge says that everything behind it serves. Raises TimeoutError."""
+    async with asyncio.timeout(READY_SECONDS):
+        while True:
+            try:
+                return await _answers(f"{http}/readyz")
+            except (aiohttp.ClientError, TimeoutError):
+                await asyncio.sleep(0.05)

@@ -1,0 +1,175 @@
+"""Child processes: started, watched, started again, stopped in order.
+
+Each child is a session of its own, so that Ctrl-C at the terminal reaches the supervisor alone, and is killed by the
+kernel when the supervisor dies by whatever means, so that nothing is left behind. Linux only, for that reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from services.local.programs import Program
+
+STOP_SECONDS: Final = 15.0
+# A child that lives this long starts again without a pause; one that dies sooner waits longer each time.
+SETTLED_SECONDS: Final = 10.0
+MAX_PAUSE_SECONDS: Final = 10.0
+MAX_LOG_BYTES: Final = 16 * 1024 * 1024
+_PR_SET_PDEATHSIG: Final = 1
+_LAST_LINES: Final = 3
+_libc = ctypes.CDLL(None, use_errno=True)
+
+Report = Callable[[str], None]
+
+
+class ChildFailedError(RuntimeError):
+    """A child that did not become ready; the message says what it said last."""
+
+
+class Child:
+    """One program kept running until `stop`.
+
+    What it prints goes to `log`, its process id beside it into `.pid`; `report` is told when it dies and why.
+    """
+
+    def __init__(self, program: Program, log: Path, report: Report) -> None:
+        self.program = program
+        self._log = log
+        self._report = report
+        self._process: asyncio.subprocess.Process | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
+
+    async def start(self) -> None:
+        """Start the program and keep it running."""
+        await self._spawn()
+        self._watch = asyncio.create_task(self._keep(), name=f"watch {self.program.name}")
+
+    async def wait_ready(self, seconds: float) -> None:
+        """Return when the program says it is ready. Raises ChildFailedError after `seconds`."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                return await self.program.ready()
+            except Exception as error:  # noqa: BLE001  # whatever a probe raises means "not yet"
+                if time.monotonic() > deadline:
+                    said = " ".join(str(error).split())[:200] or type(error).__name__
+                    raise ChildFailedError(
+                        f"{self.program.name} is not ready after {seconds:.0f} s ({said}){self._last_words()}"
+                    ) from None
+            await asyncio.sleep(0.05)
+
+    async def stop(self) -> None:
+        """SIGTERM, then SIGKILL for whoever is still there after 15 s."""
+        self._stopping.set()
+        if self._watch is None or self._process is None:
+            return
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(asyncio.shield(self._watch), STOP_SECONDS)
+        except TimeoutError:
+            self._report(f"{self.program.name} did not stop within {STOP_SECONDS:.0f} s and was killed")
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            await self._watch
+
+    async def _keep(self) -> None:
+        pause = 0.0
+        while True:
+            begun = time.monotonic()
+            code = await self._running().wait()
+            if self._stopping.is_set():
+                return
+            pause = 0.0 if time.monotonic() - begun > SETTLED_SECONDS else min(MAX_PAUSE_SECONDS, pause * 2 + 0.2)
+            self._report(f"{self.program.name} {_cause(code)} and is started again{self._last_words()}")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause)
+                return
+            await self._spawn()
+
+    async def _spawn(self) -> None:
+        _rotate(self._log)
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *self.program.argv,
+                env={**os.environ, **self.program.environ},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=partial(_die_with_parent, os.getpid()),  # two system calls, no locks
+            )
+
+        self._log.with_suffix(".pid").write_text(f"{self._process.pid}\n")
+
+    def _running(self) -> asyncio.subprocess.Process:
+        assert self._process is not None, "started before it is watched"
+        return self._process
+
+    def _last_words(self) -> str:
+        try:
+            with self._log.open("rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
+                lines = file.read().decode("utf-8", "replace").splitlines()
+        except OSError:
+            return ""
+        last = deque((line[:300] for line in lines if line.strip()), _LAST_LINES)
+        return "".join(f"\n    {line}" for line in last)
+
+
+class Supervisor:
+    """Children in the order in which they were added; they stop in the reverse order."""
+
+    def __init__(self, logs: Path, report: Report) -> None:
+        self._logs = logs
+        self._report = report
+        self._children: list[Child] = []
+
+    async def add(self, program: Program) -> Child:
+        """Start a program and keep it running. It need not be ready yet."""
+        self._logs.mkdir(parents=True, exist_ok=True)
+        child = Child(program, self._logs / f"{program.name}.log", self._report)
+        self._children.append(child)
+        await child.start()
+        return child
+
+    async def stop(self) -> None:
+        """Stop all, last added first: one must not outlive what it needs to stop in order."""
+        while self._children:
+            await self._children.pop().stop()
+
+
+def _die_with_parent(parent: int) -> None:
+    """In the child, before it becomes the program: be killed when the parent dies (prctl(2))."""
+    if _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0 or os.getppid() != parent:
+        os._exit(127)
+
+
+def _cause(code: int) -> str:
+    if code < 0:
+        return f"was ended by {signal.Signals(-code).name}"
+    return f"ended with exit code {code}"
+
+
+def _rotate(log: Path) -> None:
+    """Keep one older file, so that logs are bounded."""
+    with contextlib.suppress(FileNotFoundError):
+        if log.stat().st_size > MAX_LOG_BYTES:
+            log.replace(log.with_suffix(".log.1"))
+
+
+if sys.platform != "linux":
+    raise ImportError("the embedded stack needs Linux; name servers by URL and start the processes by hand elsewhere")

@@ -1,0 +1,61 @@
+"""The quiz process: configuration → stores → service → servers."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from functools import partial
+
+from topten.quiz.v1.quiz_service_pb2_grpc import add_QuizServiceServicer_to_server
+
+from services.quiz.cache import QuizCache
+from services.quiz.config import QuizConfig
+from services.quiz.outbox import Outbox
+from services.quiz.publisher import QuizPublisher
+from services.quiz.rpc import ACCESS, QuizServicer
+from services.quiz.service import QuizService
+from services.quiz.store import QuizStore
+from services.runtime.auth import open_verifier
+from services.runtime.clock import utc_now
+from services.runtime.config import from_command_line
+from services.runtime.grpc_server import GrpcServer
+from services.runtime.jetstream import open_jetstream
+from services.runtime.lifecycle import execute, run
+from services.runtime.mongo_client import open_mongo
+from services.runtime.ops_server import OpsServer
+from services.runtime.redis_client import open_redis
+from services.runtime.telemetry import configure
+
+
+async def main(config: QuizConfig) -> None:
+    """Put the process together and run it until it is told to stop."""
+    async with AsyncExitStack() as stack:
+        ops = await stack.enter_async_context(OpsServer(config.ops_address))
+        mongo = await stack.enter_async_context(open_mongo(config.mongo, "quiz"))
+        redis = await stack.enter_async_context(open_redis(config.redis, "quiz"))
+        nats = await stack.enter_async_context(open_jetstream(config.nats, "quiz"))
+        verifier = await stack.enter_async_context(open_verifier(config.auth))
+        # Redis and JetStream may go away: quizzes are then read from MongoDB, and events wait in their documents.
+        ops.add_ping("mongo", mongo.ping)
+        store = QuizStore(mongo.database)
+        await store.prepare()
+        publisher = QuizPublisher(nats.jetstream)
+        await publisher.prepare(
+            partitions=config.partitions, replicas=config.stream_replicas, max_bytes=config.stream_max_bytes
+        )
+        cache = QuizCache(store, redis, ttl=config.cache_ttl)
+        outbox = Outbox(store, publisher, interval=config.outbox_interval, lease=config.outbox_lease, now=utc_now)
+        service = QuizService(store, cache, outbox, window=config.timestamp_window, now=utc_now)
+        server = GrpcServer(
+            config.grpc_address,
+            [partial(add_QuizServiceServicer_to_server, QuizServicer(service))],
+            verifier=verifier,
+            access=ACCESS,
+            reflection=not config.process.production,
+        )
+        await run(ops, cache, outbox, server, grace=config.process.shutdown_grace)
+
+
+if __name__ == "__main__":
+    settings = from_command_line(QuizConfig)
+    configure(settings.process, "quiz")
+    execute(main, settings)

@@ -1,0 +1,73 @@
+"""The stream QUIZ_EVENTS: its shape, and publishing to it.
+
+Owns the stream's configuration. It is a work queue that refuses nothing of its own: no age limit, no deletion, no purge;
+what waits is never dropped, and when it is full a publish fails and the event stays in its document.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import structlog
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig, SubjectTransform
+from nats.js.errors import NotFoundError
+
+STREAM: Final = "QUIZ_EVENTS"
+SUBJECT: Final = "quiz.events"
+DUPLICATE_WINDOW_SECONDS: Final = 120.0
+_log = structlog.get_logger("publisher")
+
+
+class PublishError(Exception):
+    """The stream did not acknowledge; whether it has the event is unknown."""
+
+
+class QuizPublisher:
+    """Publishes events to the stream, each under its own id."""
+
+    def __init__(self, jetstream: JetStreamContext) -> None:
+        self._jetstream = jetstream
+
+    async def prepare(self, *, partitions: int, replicas: int, max_bytes: int) -> None:
+        """Make the stream as it must be, or change it so. Raises a NATS error if the server refuses.
+
+        Events are stored under `quiz.events.<partition>.<user id>`, the partition being the server's hash of the user;
+        how many there are stands in the stream's metadata for its consumers to read.
+        """
+        config = StreamConfig(
+            name=STREAM,
+            subjects=[f"{SUBJECT}.>"],
+            retention=RetentionPolicy.WORK_QUEUE,
+            storage=StorageType.FILE,
+            discard=DiscardPolicy.NEW,
+            max_bytes=max_bytes,
+            duplicate_window=DUPLICATE_WINDOW_SECONDS,
+            num_replicas=replicas,
+            deny_delete=True,
+            deny_purge=True,
+            subject_transform=SubjectTransform(
+                src=f"{SUBJECT}.*", dest=f"{SUBJECT}.{{{{partition({partitions},1)}}}}.{{{{wildcard(1)}}}}"
+            ),
+            metadata={"partitions": str(partitions)},
+        )
+        try:
+            await self._jetstream.stream_info(STREAM)
+        except NotFoundError:
+            await self._jetstream.add_stream(config)
+            _log.info("stream made", stream=STREAM, partitions=partitions)
+        else:
+            await self._jetstream.update_stream(config)
+
+    async def publish(self, event_id: str, user_id: str, event: bytes) -> None:
+        """Return when the stream has the event on its disk. Publishing it again within two minutes stores it once.
+
+        Raises PublishError if there was no acknowledgement in time.
+        """
+        try:
+            await self._jetstream.publish(
+                f"{SUBJECT}.{user_id}", event, headers={"Nats-Msg-Id": event_id}, stream=STREAM
+            )
+        except (NatsError, TimeoutError, OSError) as error:
+            raise PublishError(type(error).__name__) from error

@@ -1,0 +1,195 @@
+"""The use cases of quiz, one async method a verb."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+import structlog
+import uuid_utils
+from prometheus_client import Counter
+from topten.quiz.v1 import quiz_pb2
+
+from services.quiz.config import Window
+from services.quiz.quiz import Quiz, from_definition, problems
+from services.quiz.scoring import Answer, AnswerError, mark, tally
+from services.quiz.submission import Submission, TakenError, WaitingEvent, completed_event, payload_digest
+from services.runtime.errors import Reason, ServiceError
+
+if TYPE_CHECKING:
+    from services.quiz.cache import QuizCache
+    from services.quiz.outbox import Outbox
+    from services.quiz.store import QuizStore
+
+# How often a submission is evaluated anew because another attempt of the player was recorded meanwhile.
+MAX_RACES: Final = 20
+DEFAULT_PAGE: Final = 20
+
+accepted = Counter("topten_actions_accepted_total", "Actions recorded for the first time")
+_log = structlog.get_logger("quiz")
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What a player says he did, and who he is by his token."""
+
+    user_id: str
+    country: str
+    action_id: str
+    quiz_id: str
+    answers: tuple[Answer, ...]
+    client_time: datetime
+    client: quiz_pb2.Client
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Quizzes by id, the token of the next page (empty if there is none), and how many there are in all."""
+
+    quizzes: Sequence[quiz_pb2.Quiz]
+    next_token: str
+    total: int
+
+
+class QuizService:
+    """Reading quizzes, answering them, importing them."""
+
+    def __init__(
+        self, store: QuizStore, cache: QuizCache, outbox: Outbox, *, window: Window, now: Callable[[], datetime]
+    ) -> None:
+        self._store = store
+        self._cache = cache
+        self._outbox = outbox
+        self._window = window
+        self._now = now
+
+    async def submit_action(self, action: Action) -> tuple[Submission, bool]:
+        """Score and record an action; the record, and whether it was recorded before this call.
+
+        Idempotent by (user, action id): the same payload gives the first record for ever, another one
+        ACTION_ID_CONFLICT. A refused action records nothing. Raises QUIZ_NOT_FOUND, QUIZ_CLOSED, ATTEMPTS_EXHAUSTED,
+        TIMESTAMP_OUT_OF_WINDOW, INVALID_ARGUMENT; UNAVAILABLE if it can't be told whether it was recorded, in which
+        case sending the same action again is safe and settles it.
+        """
+        received_at = self._now()
+        digest = payload_digest(action.quiz_id, action.answers)
+        # Before everything that time can change, so that a replay is answered for ever.
+        recorded = await self._store.submission(action.user_id, action.action_id)
+        if recorded is not None:
+            return self._replay(recorded, digest), True
+        quiz = await self._quiz(action.quiz_id)
+        self._check_times(quiz, action, received_at)
+        try:
+            marks = mark(quiz, action.answers)
+        except AnswerError as error:
+            violation = (f"answers[{error.index}]", str(error))
+            raise ServiceError(Reason.INVALID_ARGUMENT, "An answer does not fit.", violations=[violation]) from None
+        for _ in range(MAX_RACES):
+            before = await self._store.last_tally(action.user_id, action.quiz_id)
+            if quiz.max_attempts and before.attempt >= quiz.max_attempts:
+                # This very action may have taken the last attempt a moment ago.
+                recorded = await self._store.submission(action.user_id, action.action_id)
+                if recorded is not None:
+                    return self._replay(recorded, digest), True
+                raise ServiceError(
+                    Reason.ATTEMPTS_EXHAUSTED, "Every attempt at this quiz is used.", max_attempts=quiz.max_attempts
+                )
+            after = tally(quiz.counting, before, marks.points)
+            submission = Submission(
+                event_id=str(uuid_utils.uuid7()),
+                user_id=action.user_id,
+                action_id=action.action_id,
+                quiz_id=action.quiz_id,
+                quiz_version=quiz.version,
+                payload_digest=digest,
+                answers=action.answers,
+                marks=marks,
+                tally=after,
+                delta=after.counted - before.counted,
+                client_time=action.client_time,
+                received_at=received_at,
+            )
+            try:
+                await self._record(submission, action)
+            except TakenError:
+                recorded = await self._store.submission(action.user_id, action.action_id)
+                if recorded is not None:
+                    return self._replay(recorded, digest), True
+                continue
+            return submission, False
+        raise ServiceError(Reason.UNAVAILABLE, "Too many attempts at once; nothing was recorded. Send it again.")
+
+    async def quiz(self, quiz_id: str) -> quiz_pb2.Quiz:
+        """A quiz as players see it. Raises QUIZ_NOT_FOUND, UNAVAILABLE."""
+        return (await self._quiz(quiz_id)).view
+
+    async def quizzes(self, limit: int, token: str, tag: str) -> Page:
+        """A page of quizzes by id; `limit` 1 to 50, 0 is 20. Raises INVALID_ARGUMENT for a token that is none."""
+        after = _read_token(token)
+        limit = limit or DEFAULT_PAGE
+        found, total = await self._store.quizzes(after, limit + 1, tag)
+        views = [from_definition(stored.definition, stored.version).view for stored in found[:limit]]
+        next_token = _token(views[-1].quiz_id) if len(found) > limit else ""
+        return Page(views, next_token, total)
+
+    async def import_quiz(self, definition: quiz_pb2.QuizDefinition) -> tuple[int, bool]:
+        """Store a definition; its version, and whether it changed. Raises INVALID_ARGUMENT with every fault."""
+        if faults := problems(definition):
+            raise ServiceError(Reason.INVALID_ARGUMENT, "The quiz is not sound.", violations=faults)
+        version, changed = await self._store.put_quiz(definition)
+        if changed:
+            await self._cache.changed(definition, version)
+            _log.info("quiz imported", quiz_id=definition.quiz_id, version=version)
+        return version, changed
+
+    async def _quiz(self, quiz_id: str) -> Quiz:
+        quiz = await self._cache.quiz(quiz_id)
+        if quiz is None:
+            raise ServiceError(Reason.QUIZ_NOT_FOUND, "There is no such quiz.")
+        return quiz
+
+    def _check_times(self, quiz: Quiz, action: Action, received_at: datetime) -> None:
+        if not quiz.is_open(received_at):
+            raise ServiceError(Reason.QUIZ_CLOSED, "The quiz is not open.")
+        if not received_at - self._window.back <= action.client_time <= received_at + self._window.ahead:
+            raise ServiceError(
+                Reason.TIMESTAMP_OUT_OF_WINDOW,
+                "The action's timestamp is too far from the server's time.",
+                server_time=received_at.isoformat(timespec="milliseconds"),
+            )
+
+    async def _record(self, submission: Submission, action: Action) -> None:
+        event = completed_event(submission, action.country, action.client).SerializeToString()
+        try:
+            await self._store.add(submission, event, self._now() + self._outbox.lease)
+        except ServiceError:
+            # The write may be done: what a majority has now decides, and if nobody can tell, neither can we.
+            recorded = await self._store.submission(submission.user_id, submission.action_id)
+            if recorded is None or recorded.event_id != submission.event_id:
+                raise
+        accepted.inc()
+        self._outbox.publish(WaitingEvent(submission.event_id, submission.user_id, event))
+
+    def _replay(self, recorded: Submission, digest: str) -> Submission:
+        if not hmac.compare_digest(recorded.payload_digest, digest):
+            raise ServiceError(
+                Reason.ACTION_ID_CONFLICT, "This action id was used before with another quiz or other answers."
+            )
+        return recorded
+
+
+def _token(quiz_id: str) -> str:
+    return base64.urlsafe_b64encode(quiz_id.encode()).decode()
+
+
+def _read_token(token: str) -> str:
+    try:
+        return base64.b64decode(token.encode(), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, UnicodeError):
+        violation = ("page_token", "is not a token of this list")
+        raise ServiceError(Reason.INVALID_ARGUMENT, "The page token is not valid.", violations=[violation]) from None

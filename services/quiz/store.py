@@ -1,0 +1,196 @@
+"""Quizzes and submissions in MongoDB.
+
+Owns the collections `quizzes` and `submissions`. A submission is written once, with its event; two unique indexes decide
+every race: (user_id, action_id), and (user_id, quiz_id, attempt). Must never hold what can only be in a key's place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from bson import Binary
+from pymongo import ASCENDING, DESCENDING, ReturnDocument
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import DuplicateKeyError
+from topten.quiz.v1 import quiz_pb2
+
+from services.quiz.scoring import NOTHING, Marks, Tally
+from services.quiz.submission import Submission, TakenError, WaitingEvent
+from services.runtime.mongo_client import unavailable_on_failure
+
+Document = dict[str, Any]
+
+MAX_SWEEP: Final = 500
+_WAITING: Final = {"unpublished": {"$exists": True}}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredQuiz:
+    """A definition and its version."""
+
+    definition: quiz_pb2.QuizDefinition
+    version: int
+
+
+class QuizStore:
+    """The two collections. Every method raises UNAVAILABLE if the database does not answer; a write may then be done."""
+
+    def __init__(self, database: AsyncDatabase[Document]) -> None:
+        self._quizzes = database["quizzes"]
+        self._submissions = database["submissions"]
+
+    async def prepare(self) -> None:
+        """Make the indexes; making them again changes nothing."""
+        async with unavailable_on_failure():
+            await self._quizzes.create_index([("tags", ASCENDING), ("_id", ASCENDING)])
+            await self._submissions.create_index([("user_id", ASCENDING), ("action_id", ASCENDING)], unique=True)
+            await self._submissions.create_index(
+                [("user_id", ASCENDING), ("quiz_id", ASCENDING), ("attempt", DESCENDING)], unique=True
+            )
+            await self._submissions.create_index("received_at", partialFilterExpression=_WAITING)
+
+    async def quiz(self, quiz_id: str) -> StoredQuiz | None:
+        """The definition in force."""
+        async with unavailable_on_failure():
+            document = await self._quizzes.find_one({"_id": quiz_id})
+        return None if document is None else _stored(document)
+
+    async def quizzes(self, after: str, limit: int, tag: str) -> tuple[list[StoredQuiz], int]:
+        """The next `limit` quizzes by id after `after`, and how many the tag has in all (an empty tag is every quiz)."""
+        chosen: Document = {"tags": tag} if tag else {}
+        async with unavailable_on_failure():
+            cursor = self._quizzes.find({**chosen, "_id": {"$gt": after}}).sort("_id", ASCENDING).limit(limit)
+            found = [_stored(document) async for document in cursor]
+            total = await self._quizzes.count_documents(chosen) if chosen else await self._count()
+        return found, total
+
+    async def put_quiz(self, definition: quiz_pb2.QuizDefinition) -> tuple[int, bool]:
+        """Store a definition; the version in force, and whether this call changed it. The same one changes nothing."""
+        data = Binary(definition.SerializeToString(deterministic=True))
+        tags = list(definition.tags)
+        async with unavailable_on_failure():
+            while True:
+                document = await self._quizzes.find_one({"_id": definition.quiz_id})
+                if document is not None and document["definition"] == data:
+                    return int(document["version"]), False
+                version = 1 if document is None else int(document["version"]) + 1
+                try:
+                    # Only over the version that was read: of two imports at once each is counted.
+                    written = await self._quizzes.find_one_and_update(
+                        {"_id": definition.quiz_id, "version": version - 1},
+                        {"$set": {"definition": data, "version": version, "tags": tags}},
+                        upsert=document is None,
+                        return_document=ReturnDocument.AFTER,
+                    )
+                except DuplicateKeyError:
+                    continue
+                if written is not None:
+                    return version, True
+
+    async def submission(self, user_id: str, action_id: str) -> Submission | None:
+        """The record of an action."""
+        async with unavailable_on_failure():
+            document = await self._submissions.find_one({"user_id": user_id, "action_id": action_id})
+        return None if document is None else _submission(document)
+
+    async def last_tally(self, user_id: str, quiz_id: str) -> Tally:
+        """The tally after the player's last attempt; NOTHING if there was none."""
+        async with unavailable_on_failure():
+            document = await self._submissions.find_one(
+                {"user_id": user_id, "quiz_id": quiz_id},
+                {"attempt": 1, "points_sum": 1, "counted": 1},
+                sort=[("attempt", DESCENDING)],
+            )
+        return NOTHING if document is None else _tally(document)
+
+    async def add(self, submission: Submission, event: bytes, publish_by: datetime) -> None:
+        """Record a submission with its event, on a majority and the journal.
+
+        Raises TakenError if one of the unique indexes refuses it; UNAVAILABLE if it is not known whether it was written.
+        `publish_by` is until when this instance publishes the event; then any may.
+        """
+        document = {
+            "_id": submission.event_id,
+            "user_id": submission.user_id,
+            "action_id": submission.action_id,
+            "quiz_id": submission.quiz_id,
+            "quiz_version": submission.quiz_version,
+            "payload_digest": submission.payload_digest,
+            "answers": [list(answer) for answer in submission.answers],
+            "points": submission.marks.points,
+            "correct": submission.marks.correct,
+            "questions": submission.marks.questions,
+            "attempt": submission.tally.attempt,
+            "points_sum": submission.tally.points_sum,
+            "counted": submission.tally.counted,
+            "delta": submission.delta,
+            "client_time": submission.client_time,
+            "received_at": submission.received_at,
+            "unpublished": {"event": Binary(event), "leased_until": publish_by},
+        }
+        async with unavailable_on_failure():
+            try:
+                await self._submissions.insert_one(document)
+            except DuplicateKeyError:
+                raise TakenError from None
+
+    async def mark_published(self, event_ids: Sequence[str]) -> None:
+        """The stream has acknowledged these events."""
+        async with unavailable_on_failure():
+            await self._submissions.update_many({"_id": {"$in": list(event_ids)}}, {"$unset": {"unpublished": ""}})
+
+    async def lease_waiting(self, now: datetime, until: datetime) -> list[WaitingEvent]:
+        """Up to 500 events whose lease is over, oldest first, leased until `until`.
+
+        Two instances that ask at once may both be handed an event; the stream and the ledger count it once all the same.
+        """
+        overdue = {**_WAITING, "unpublished.leased_until": {"$lte": now}}
+        async with unavailable_on_failure():
+            cursor = self._submissions.find(overdue, {"user_id": 1, "unpublished.event": 1})
+            documents = await cursor.sort("received_at", ASCENDING).limit(MAX_SWEEP).to_list()
+            if documents:
+                await self._submissions.update_many(
+                    {"_id": {"$in": [document["_id"] for document in documents]}, **_WAITING},
+                    {"$set": {"unpublished.leased_until": until}},
+                )
+        return [
+            WaitingEvent(document["_id"], document["user_id"], bytes(document["unpublished"]["event"]))
+            for document in documents
+        ]
+
+    async def oldest_waiting(self) -> datetime | None:
+        """When the oldest event that waits was received; None if none waits."""
+        async with unavailable_on_failure():
+            document = await self._submissions.find_one(_WAITING, {"received_at": 1}, sort=[("received_at", ASCENDING)])
+        return None if document is None else document["received_at"]
+
+    async def _count(self) -> int:
+        return int(await self._quizzes.estimated_document_count())
+
+
+def _stored(document: Document) -> StoredQuiz:
+    return StoredQuiz(quiz_pb2.QuizDefinition.FromString(bytes(document["definition"])), document["version"])
+
+
+def _tally(document: Document) -> Tally:
+    return Tally(attempt=document["attempt"], points_sum=document["points_sum"], counted=document["counted"])
+
+
+def _submission(document: Document) -> Submission:
+    return Submission(
+        event_id=document["_id"],
+        user_id=document["user_id"],
+        action_id=document["action_id"],
+        quiz_id=document["quiz_id"],
+        quiz_version=document["quiz_version"],
+        payload_digest=document["payload_digest"],
+        answers=tuple((question, option) for question, option in document["answers"]),
+        marks=Marks(document["points"], document["correct"], document["questions"]),
+        tally=_tally(document),
+        delta=document["delta"],
+        client_time=document["client_time"],
+        received_at=document["received_at"],
+    )
