@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Literal
 
 Kind = Literal["all", "weekly", "monthly", "country", "quiz"]
@@ -33,7 +34,9 @@ _MONTH = _WEEK
 _COUNTRY = re.compile(r"[A-Z]{2}", re.ASCII)
 _QUIZ_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)
 _FIRST_YEAR, _LAST_YEAR = 2000, 9998
+_UNIX = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,7 @@ def follows_calendar(text: str) -> bool:
     return text in ("weekly", "monthly")
 
 
+@lru_cache(maxsize=4096)
 def period(board: Board) -> Period | None:
     """What the board counts; None where that is all time."""
     if board.kind == "weekly":
@@ -144,16 +148,27 @@ def encode(points: int, reached_at: datetime, board: Board) -> float:
     More points are always a greater value; of equal points the earlier time is greater or, within the resolution,
     equal. A time outside of the board's period counts as its nearest end. Raises ValueError for points out of bounds.
     """
+    return encode_ms(points, (_utc(reached_at) - _UNIX) / _MILLISECOND, board)
+
+
+def encode_ms(points: int, reached_at: float, board: Board) -> float:
+    """As `encode`, for who counts time in milliseconds since 1970 and encodes a million members."""
     if not 1 <= points <= MAX_POINTS:
         raise ValueError("points are out of bounds")
-    counted = period(board)
-    starts_at, length = (counted.starts_at, counted.ends_at - counted.starts_at) if counted else (EPOCH, ALL_TIME)
+    starts_at, whole = _scale(board)
     bits = min(30, 52 - points.bit_length())
     # In whole microseconds, so that nothing is rounded before the floor.
-    whole = length // _MICROSECOND
-    left = min(max(whole - (_utc(reached_at) - starts_at) // _MICROSECOND, 0), whole)
+    left = min(max(whole - round(reached_at * 1000) + starts_at, 0), whole)
     tie = min((left << bits) // whole, (1 << bits) - 1)
     return points + tie / (1 << bits)
+
+
+@lru_cache(maxsize=4096)
+def _scale(board: Board) -> tuple[int, int]:
+    """Start and length of what the board counts, in microseconds, the start since 1970."""
+    counted = period(board)
+    starts_at, length = (counted.starts_at, counted.ends_at - counted.starts_at) if counted else (EPOCH, ALL_TIME)
+    return (starts_at - _UNIX) // _MICROSECOND, length // _MICROSECOND
 
 
 def points_of(value: float) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import grpc
@@ -16,7 +17,7 @@ import protovalidate
 import structlog
 from google.protobuf import descriptor_pool, message_factory
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from services.runtime.auth import TokenVerifier
 from services.runtime.call_context import caller
@@ -29,6 +30,8 @@ Registration = Callable[[Any], None]
 
 # The project's clients ping every 30 s (grpc_client); who does so more often than this is sent away.
 MIN_PING_INTERVAL = timedelta(seconds=10)
+# A handler that was cancelled has this long for its `finally`.
+CANCELLED_SECONDS = 1.0
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _log = structlog.get_logger("grpc")
@@ -58,7 +61,7 @@ class GrpcServer:
         self._address = address
         self._access = access
         self._grace = grace.total_seconds()
-        self._gate = Gate(verifier, protovalidate.Validator(), max_unary.total_seconds())
+        self._gate = Gate(verifier, protovalidate.Validator(), max_unary.total_seconds(), set())
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(options=_options(max_connection_age, self._grace))
         self._services = self._register(registrations)
@@ -85,12 +88,18 @@ class GrpcServer:
         await self._health.enter_graceful_shutdown()
 
     async def stop(self) -> None:
-        """Refuses new calls and lets running ones end within the grace; what runs after it is cancelled."""
+        """Refuses new calls and lets running ones end within the grace; what runs after it is cancelled.
+
+        When it returns no handler runs any more, so that the stores may be closed.
+        """
         try:
             await self._server.stop(self._grace)
         except asyncio.CancelledError:
             await self._server.stop(None)  # the process has less time than this server was given
             raise
+        finally:
+            if self._gate.running:
+                await asyncio.wait(self._gate.running, timeout=CANCELLED_SECONDS)
 
     async def _set_health(self, status: Any) -> None:
         for service in ("", *self._services):
@@ -114,7 +123,8 @@ class GrpcServer:
 
     def _register_reflection(self) -> None:
         names = [*self._services, health.SERVICE_NAME, reflection.SERVICE_NAME]
-        recorded = _recorded(lambda server: reflection.enable_server_reflection(names, server))
+        servicer = reflection.aio.ReflectionServicer(names)
+        recorded = _recorded(partial(reflection_pb2_grpc.add_ServerReflectionServicer_to_server, servicer))
         for service, methods in recorded.items():
             self._serve(service, dict.fromkeys(methods, frozenset({EVERY_ROLE})))
 

@@ -36,11 +36,15 @@ _log = structlog.get_logger("grpc")
 
 
 class Gate(NamedTuple):
-    """What a server asks of every call: whose tokens it believes, its rules, a limit where there is no deadline."""
+    """What a server asks of every call: whose tokens it believes, its rules, a limit where there is no deadline.
+
+    `running` holds the tasks of the calls that are being handled.
+    """
 
     verifier: TokenVerifier
     validator: protovalidate.Validator
     max_unary_seconds: float
+    running: set[asyncio.Task[Any]]
 
 
 class Chain:
@@ -76,6 +80,7 @@ class Chain:
             begun = time.monotonic()
             code = grpc.StatusCode.UNKNOWN
             metrics.begin()
+            task = self._enter()
             call = _open(context, limit)
             try:
                 async with asyncio.timeout(None if call.has_deadline else limit) as timer:
@@ -96,6 +101,7 @@ class Chain:
             else:
                 return answer
             finally:
+                self._gate.running.discard(task)
                 metrics.end(code, time.monotonic() - begun)
 
         return handle
@@ -109,6 +115,7 @@ class Chain:
             begun = time.monotonic()
             code = grpc.StatusCode.UNKNOWN
             metrics.begin()
+            task = self._enter()
             call = _open(context, None)
             try:
                 admitted = await self._admit(request, call.metadata)
@@ -124,9 +131,16 @@ class Chain:
                 code = _code_of(error, context)
                 await self._refuse(error, call.request_id, context)
             finally:
+                self._gate.running.discard(task)
                 metrics.end(code, time.monotonic() - begun)
 
         return handle
+
+    def _enter(self) -> asyncio.Task[Any]:
+        task = asyncio.current_task()
+        assert task is not None
+        self._gate.running.add(task)
+        return task
 
     async def _admit(self, request: Any, metadata: dict[str, str]) -> Any:
         """The request, checked; of a streamed one each message is checked when it is read. Raises ServiceError."""
