@@ -1,0 +1,64 @@
+"""Fixtures that every test may use: one server of each kind and one whole system for the session."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+
+import pytest
+import pytest_asyncio
+
+from tests.servers import RunningStack, running, running_stack
+
+# Fast enough that a test need not wait, slow enough that frames still coalesce.
+STACK_SETTINGS = {"TOPTEN_LEADERBOARD_TICK": "100ms"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--servers mongo=URL,redis=URL,nats=URL` runs the suite against servers elsewhere."""
+    parser.addoption("--servers", default="", help="mongo=URL,redis=URL,nats=URL: use these instead of embedded ones")
+
+
+@pytest.fixture(scope="session")
+def elsewhere(pytestconfig: pytest.Config) -> dict[str, str]:
+    """The servers named by --servers."""
+    pairs = [pair.partition("=") for pair in pytestconfig.getoption("--servers").split(",") if pair]
+    return {name: url for name, _, url in pairs}
+
+
+async def _url(name: str, elsewhere: dict[str, str]) -> AsyncIterator[str]:
+    async with AsyncExitStack() as stack:
+        if name in elsewhere:
+            yield elsewhere[name]
+        else:
+            server = await stack.enter_async_context(running(name))
+            yield server.url
+
+
+@pytest_asyncio.fixture(scope="session")
+async def mongo_url(elsewhere: dict[str, str]) -> AsyncIterator[str]:
+    """A MongoDB replica set."""
+    async for url in _url("mongo", elsewhere):
+        yield url
+
+
+@pytest_asyncio.fixture(scope="session")
+async def redis_url(elsewhere: dict[str, str]) -> AsyncIterator[str]:
+    """A Redis server."""
+    async for url in _url("redis", elsewhere):
+        yield url
+
+
+@pytest_asyncio.fixture(scope="session")
+async def nats_url(elsewhere: dict[str, str]) -> AsyncIterator[str]:
+    """A NATS server with JetStream."""
+    async for url in _url("nats", elsewhere):
+        yield url
+
+
+@pytest.fixture(scope="session")
+def stack(elsewhere: dict[str, str]) -> Iterator[RunningStack]:
+    """The whole system, started by `topten up`. A test that disturbs it starts its own by `running_stack`."""
+    urls = {f"TOPTEN_{name.upper()}_URL": url for name, url in elsewhere.items()}
+    with running_stack({**STACK_SETTINGS, **urls}) as system:
+        yield system

@@ -1,0 +1,184 @@
+"""Real servers and the whole system as processes, for tests.
+
+Each listens on a free port of the loopback address, keeps its data in a folder of the test run, and is killed hard at
+the end. A test that disturbs one starts its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from services.local.programs import Program, mongo_server, nats_server, redis_server
+
+HOST = "127.0.0.1"
+START_SECONDS = 60
+MAKERS = {"mongo": mongo_server, "redis": redis_server, "nats": nats_server}
+
+
+def free_port() -> int:
+    """A port that nobody listens on at this moment."""
+    with socket.socket() as listener:
+        listener.bind((HOST, 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def unique(prefix: str) -> str:
+    """A name that no other test has, for a database, a board, a player."""
+    return f"{prefix}{secrets.token_hex(4)}"
+
+
+class RunningServer:
+    """A store as a process: its URL, and what can happen to it."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.port = free_port()
+        self._folder = folder
+        self._program: Program = MAKERS[name](folder, self.port, "pw" + secrets.token_hex(16))
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = self._program.url
+
+    async def start(self) -> None:
+        """Start it, on the same port and data as before, and wait until it is ready."""
+        self._process = subprocess.Popen(
+            self._program.argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        async with asyncio.timeout(START_SECONDS):
+            while True:
+                try:
+                    return await self._program.ready()
+                except Exception:
+                    if self._process.poll() is not None:
+                        raise
+                    await asyncio.sleep(0.02)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal: SIGSTOP, SIGCONT."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it at once, as a crash does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+@asynccontextmanager
+async def running(name: str) -> AsyncIterator[RunningServer]:
+    """A server of one's own: `mongo`, `redis` or `nats`."""
+    folder = Path(tempfile.mkdtemp(prefix=f"topten-{name}-"))
+    server = RunningServer(name, folder)
+    try:
+        await server.start()
+        yield server
+    finally:
+        server.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class RunningStack:
+    """`topten up` as a process, with its addresses."""
+
+    def __init__(self, data: Path, environ: Mapping[str, str] | None = None, *arguments: str) -> None:
+        self.data = data
+        self.port = free_port()
+        self._environ = {**os.environ, **(environ or {})}
+        self._arguments = arguments
+        self.process: subprocess.Popen[str] | None = None
+        self.output = ""
+
+    def start(self) -> None:
+        """Start it and wait until it says that it runs."""
+        (self.data / "endpoints.json").unlink(missing_ok=True)
+        log = self.data.with_suffix(".out")
+        with log.open("w") as file:
+            self.process = subprocess.Popen(
+                [*topten("up"), "--port", str(self.port), "--data", str(self.data), *self._arguments],
+                env=self._environ,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + 2 * START_SECONDS
+        while "Topten is running" not in (text := log.read_text()) or "Ctrl-C" not in text:
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise AssertionError(f"the stack did not start:\n{text}\n{self.logs()}")
+            time.sleep(0.02)
+        self.output = log.read_text()
+
+    @property
+    def endpoints(self) -> dict[str, Any]:
+        """The content of endpoints.json."""
+        document: dict[str, Any] = json.loads((self.data / "endpoints.json").read_text())
+        return document
+
+    @property
+    def http(self) -> str:
+        """The address of the edge."""
+        return f"http://{HOST}:{self.port}"
+
+    def pid_of(self, name: str) -> int:
+        """The process id of a child at this moment."""
+        return int((self.data / "logs" / f"{name}.pid").read_text())
+
+    def stop(self) -> int:
+        """Ctrl-C; the exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGINT)
+        code = self.process.wait(START_SECONDS)
+        self.output = self.data.with_suffix(".out").read_text()
+        return code
+
+    def kill(self) -> None:
+        """End the supervisor at once; the kernel ends the rest."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def logs(self) -> str:
+        """The last lines of every child's log, for a failure's message."""
+        tails = []
+        for log in sorted((self.data / "logs").glob("*.log")):
+            lines = log.read_text(errors="replace").splitlines()[-15:]
+            tails.append(f"--- {log.name}\n" + "\n".join(lines))
+        return "\n".join(tails)
+
+
+def topten(*arguments: str) -> list[str]:
+    """The command line of `topten`."""
+    return [str(Path(sys.executable).parent / "topten"), *arguments]
+
+
+@contextmanager
+def running_stack(environ: Mapping[str, str] | None = None, *arguments: str) -> Iterator[RunningStack]:
+    """A whole system of one's own; stopped in order, so that its processes can report their coverage."""
+    folder = Path(tempfile.mkdtemp(prefix="topten-stack-"))
+    stack = RunningStack(folder / "data", environ, *arguments)
+    stack.data.mkdir()
+    try:
+        stack.start()
+        yield stack
+    finally:
+        if stack.process is not None and stack.process.poll() is None:
+            stack.stop()
+        stack.kill()
+        shutil.rmtree(folder, ignore_errors=True)
