@@ -6,6 +6,7 @@ configured at import: `configure` is called once, by the composition root.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -108,7 +109,14 @@ def _name_service(service: str) -> Any:
 
 
 def _render_json(_logger: Any, _method: str, event: Event) -> bytes:
-    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS)
+    return _json(event).encode("utf-8", "backslashreplace")
+
+
+def _json(value: Any) -> str:
+    try:
+        return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:  # lone surrogates, numbers beyond 64 bits: the slow encoder knows them all
+        return json.dumps(value, default=str, skipkeys=True)
 
 
 def _render_text(_logger: Any, _method: str, event: Event) -> bytes:
@@ -128,7 +136,7 @@ def _render_text(_logger: Any, _method: str, event: Event) -> bytes:
 
 
 def _quoted(value: Any) -> str:
-    text = value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
+    text = value if isinstance(value, str) else _json(value)
     if isinstance(value, str) and not _PLAIN.fullmatch(text):
         return '"' + _escaped(text).replace('"', '\\"') + '"'
     return _escaped(text)
