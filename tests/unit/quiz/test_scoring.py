@@ -1,0 +1,60 @@
+"""Points come from the rules alone, and the deltas of all attempts add up to what counts."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from topten.quiz.v1 import quiz_pb2
+
+from services.quiz.quiz import Quiz, from_definition
+from services.quiz.scoring import MAX_TOTAL, NOTHING, AnswerError, Marks, mark, tally
+from tests.factories import quiz_definition
+
+COUNTINGS = [value for value in quiz_pb2.Counting.values() if value]
+
+
+@pytest.fixture
+def quiz() -> Quiz:
+    return from_definition(quiz_definition(questions=3, points=10), 1)
+
+
+def test_right_answers_earn_their_points(quiz: Quiz) -> None:
+    assert mark(quiz, [("q1", "a"), ("q2", "b"), ("q3", "a")]) == Marks(points=20, correct=2, questions=3)
+
+
+def test_unanswered_questions_score_nothing(quiz: Quiz) -> None:
+    assert mark(quiz, []) == Marks(points=0, correct=0, questions=3)
+
+
+@pytest.mark.parametrize(
+    ("answers", "index"),
+    [([("q9", "a")], 0), ([("q1", "a"), ("q1", "a")], 1), ([("q1", "z")], 0)],
+    ids=["unknown question", "question twice", "unknown option"],
+)
+def test_answers_without_a_place_are_refused(quiz: Quiz, answers: list[tuple[str, str]], index: int) -> None:
+    with pytest.raises(AnswerError) as caught:
+        mark(quiz, answers)
+    assert caught.value.index == index
+
+
+@given(st.sampled_from(COUNTINGS), st.lists(st.integers(0, 100_000), min_size=1, max_size=30))
+def test_deltas_add_up_to_what_counts(counting: quiz_pb2.Counting.ValueType, attempts: list[int]) -> None:
+    expected = {
+        quiz_pb2.COUNTING_BEST: max(attempts),
+        quiz_pb2.COUNTING_FIRST: attempts[0],
+        quiz_pb2.COUNTING_LAST: attempts[-1],
+        quiz_pb2.COUNTING_AVERAGE: sum(attempts) // len(attempts),
+        quiz_pb2.COUNTING_SUM: sum(attempts),
+    }
+    state, total = NOTHING, 0
+    for points in attempts:
+        after = tally(counting, state, points)
+        total += after.counted - state.counted
+        state = after
+    assert (state.attempt, state.counted, total) == (len(attempts), expected[counting], expected[counting])
+
+
+def test_totals_stay_within_32_bits() -> None:
+    state = NOTHING
+    for _ in range(3):
+        state = tally(quiz_pb2.COUNTING_SUM, state, 2**30)
+    assert state.counted == MAX_TOTAL
