@@ -18,15 +18,14 @@ up: .venv/run  ## start everything: PORT=8080 DATA=.topten DEMO=0 (simulated pla
 	@exec $(BIN)/topten up --port $(PORT) --data $(DATA) --demo $(DEMO)
 
 test: lint .venv-codegen/done  ## lint, then every test on real servers, with coverage of all processes
-	@$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(ARGS)
-	@$(BIN)/coverage combine --quiet && $(BIN)/coverage report --skip-covered --skip-empty | tee .coverage.txt >/dev/null; tail -n 1 .coverage.txt
+	@$(BIN)/python -m tests.covered $(ARGS)
 
 lint: .venv/dev  ## ruff, mypy --strict, the import arrows, the contracts
 	$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check .
 	$(BIN)/mypy $(CODE)
 	$(BIN)/lint-imports
 	$(BIN)/buf lint && $(BIN)/buf format --diff --exit-code
+	@$(BIN)/python -m tests.contract.breaking
 
 fmt: .venv/dev  ## format code and contracts
 	$(BIN)/ruff check --quiet --fix-only . && $(BIN)/ruff format --quiet . && $(BIN)/buf format --write
