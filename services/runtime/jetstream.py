@@ -18,7 +18,7 @@ from services.runtime.settings import NatsConfig
 
 PUBLISH_TIMEOUT_SECONDS = 5.0
 WAIT_SECONDS = 60.0
-CLOSE_SECONDS = 6.0
+CLOSE_SECONDS = 3.0
 _log = structlog.get_logger("nats")
 
 
@@ -81,7 +81,7 @@ async def _connect(config: NatsConfig, name: str) -> Client:
                 connect_timeout=2,
                 ping_interval=10,
                 max_outstanding_pings=2,
-                drain_timeout=5,
+                drain_timeout=2,
             )
     except BaseException:
         await client.close()

@@ -259,9 +259,10 @@ async def wait_for(
     attempt: Callable[[], Awaitable[T]],
     *,
     retry_on: type[Exception] | tuple[type[Exception], ...],
+    never: type[Exception] | tuple[type[Exception], ...] = (),
     timeout: timedelta = timedelta(seconds=60),  # how long the retries go on, not one attempt
 ) -> T:
-    """The first success of `attempt`, tried again every 0.1 to 1 s while it raises `retry_on`.
+    """The first success of `attempt`, tried again every 0.1 to 1 s while it raises `retry_on` but not `never`.
 
     For what is started at the same moment as this process. Says so in the log at once and every 5 s; after `timeout`
     raises the last error.
@@ -272,6 +273,8 @@ async def wait_for(
     while True:
         try:
             return await attempt()
+        except never:
+            raise
         except retry_on as error:
             now = time.monotonic()
             if now - begun >= timeout.total_seconds():

@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 import structlog
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import ConnectionFailure, PyMongoError, WriteConcernError
+from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError, WriteConcernError
 
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.lifecycle import wait_for
 from services.runtime.settings import MongoConfig
 
 Document = dict[str, Any]
+_AUTHENTICATION_FAILED = 18
 _log = structlog.get_logger("mongo")
 
 
@@ -56,11 +57,24 @@ async def open_mongo(config: MongoConfig, service: str) -> AsyncIterator[Mongo]:
     )
     try:
         opened = Mongo(client, client[f"{config.database}_{service}"])
-        await wait_for("mongo", opened.ping, retry_on=ConnectionFailure)
+        await wait_for("mongo", lambda: _first_ping(opened), retry_on=(ConnectionFailure, _NoSuchUserYetError))
         _log.info("connected", database=opened.database.name)
         yield opened
     finally:
         await client.close()
+
+
+class _NoSuchUserYetError(Exception):
+    """The login is refused: wrong, or of a user who is made a moment after the server starts."""
+
+
+async def _first_ping(mongo: Mongo) -> None:
+    try:
+        await mongo.ping()
+    except OperationFailure as error:
+        if error.code == _AUTHENTICATION_FAILED:
+            raise _NoSuchUserYetError from error
+        raise
 
 
 @asynccontextmanager

@@ -14,6 +14,8 @@ from redis.backoff import ExponentialBackoff
 from services.runtime.lifecycle import wait_for
 from services.runtime.settings import RedisConfig
 
+# For one answer; a subscription waits for messages without it.
+SOCKET_SECONDS = 5.0
 # What passes: no server yet, none any more, or one that still loads its data.
 _PASSING = (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.BusyLoadingError)
 _log = structlog.get_logger("redis")
@@ -34,12 +36,13 @@ async def open_redis(config: RedisConfig, name: str) -> AsyncIterator[Redis]:
         health_check_interval=15,
         socket_keepalive=True,
         socket_connect_timeout=2,
-        socket_timeout=5,
+        socket_timeout=SOCKET_SECONDS,
         retry=Retry(ExponentialBackoff(cap=0.5, base=0.02), 3),
         retry_on_error=list(_PASSING),
     )
     try:
-        await wait_for("redis", client.ping, retry_on=_PASSING)
+        # A refused password is a ConnectionError too, but no server gets used to it.
+        await wait_for("redis", client.ping, retry_on=_PASSING, never=exceptions.AuthenticationError)
         _log.info("connected")
         yield client
     finally:

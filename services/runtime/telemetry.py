@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
@@ -62,8 +61,6 @@ def configure(config: ProcessConfig, service: str) -> None:
         cache_logger_on_first_use=False,
     )
     _bridge_stdlib(level)
-    # gRPC's core writes to stderr by itself; what matters in it comes back as a status.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library left it unannotated
     build_info.labels(service, version(), sys.version.split()[0]).set(1)
 

@@ -1,0 +1,186 @@
+"""The clients of the stores against real servers: waited for at the start, found again after a crash."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import pytest
+from nats.errors import Error as NatsError
+from pymongo.errors import OperationFailure, PyMongoError
+from redis import exceptions
+from structlog.testing import capture_logs
+
+from services.runtime.errors import Reason, ServiceError
+from services.runtime.jetstream import open_jetstream
+from services.runtime.mongo_client import open_mongo, unavailable_on_failure
+from services.runtime.redis_client import open_redis
+from services.runtime.settings import MongoConfig, NatsConfig, RedisConfig
+from tests.servers import RunningServer, unique
+
+T = TypeVar("T")
+
+
+async def until(attempt: Callable[[], Awaitable[T]], *failures: type[Exception]) -> T:
+    """The first success of `attempt`, within half a minute."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                return await attempt()
+            except failures:
+                await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def own(name: str) -> AsyncIterator[RunningServer]:
+    """A server that is not started yet."""
+    with tempfile.TemporaryDirectory(prefix="topten-", ignore_cleanup_errors=True) as folder:
+        server = RunningServer(name, Path(folder))
+        try:
+            yield server
+        finally:
+            server.kill()
+
+
+@asynccontextmanager
+async def opened_before_its_server(
+    server: RunningServer, client: AbstractAsyncContextManager[T], sign: str
+) -> AsyncIterator[T]:
+    """The client, whose server is started only after the client has said `sign`: that it found none."""
+    async with AsyncExitStack() as stack:
+        with capture_logs() as logs:
+            opening = asyncio.create_task(stack.enter_async_context(client))
+
+            async def said() -> None:
+                assert any(record["event"] == sign for record in logs), logs
+
+            await until(said, AssertionError)
+            assert not opening.done()
+            await server.start()
+            yield await opening
+
+
+async def test_mongo_is_waited_for_and_found_again() -> None:
+    async with own("mongo") as server:
+        config = MongoConfig(url=server.url, timeout=timedelta(seconds=3))
+        async with opened_before_its_server(server, open_mongo(config, "sample"), "waiting") as mongo:
+            await mongo.ping()
+            collection = mongo.database["things"]
+            await collection.insert_one({"_id": 1})
+            server.signal(signal.SIGSTOP)
+            with pytest.raises(ServiceError) as caught:
+                async with unavailable_on_failure():
+                    await collection.insert_one({"_id": 2})
+            assert caught.value.reason is Reason.UNAVAILABLE
+            with pytest.raises(PyMongoError) as slow:
+                await mongo.ping()
+            assert slow.value.timeout
+            server.signal(signal.SIGCONT)
+            assert await until(lambda: collection.find_one({"_id": 1}), PyMongoError) == {"_id": 1}
+            server.kill()
+            await server.start()
+            await until(mongo.ping, PyMongoError)
+            assert await until(lambda: collection.find_one({"_id": 1}), PyMongoError) == {"_id": 1}
+
+
+async def test_what_mongo_acknowledges_is_safe_and_times_are_aware(mongo_url: str) -> None:
+    async with open_mongo(MongoConfig(url=mongo_url, database=unique("t")), "sample") as mongo:
+        things = mongo.database["things"]
+        assert things.write_concern.document == {"w": "majority", "j": True}
+        assert things.read_concern.level == "majority"
+        assert mongo.database.name.endswith("_sample")
+        now = datetime(2026, 11, 23, 12, 0, 0, 1000, tzinfo=UTC)
+        await things.insert_one({"_id": 1, "at": now})
+        assert await things.find_one({}) == {"_id": 1, "at": now}
+        await mongo.client.drop_database(mongo.database)
+
+
+async def test_a_fault_of_the_callers_passes_unchanged(mongo_url: str) -> None:
+    async with open_mongo(MongoConfig(url=mongo_url, database=unique("t")), "sample") as mongo:
+        with pytest.raises(OperationFailure):
+            async with unavailable_on_failure():
+                await mongo.database.command("noSuchCommand")
+
+
+async def test_redis_is_waited_for_and_found_again() -> None:
+    async with own("redis") as server:
+        config = RedisConfig(url=server.url)
+        async with opened_before_its_server(server, open_redis(config, "sample"), "waiting") as redis:
+            await redis.set("key", "value")
+            assert await redis.get("key") == b"value"
+            server.kill()
+            with pytest.raises(exceptions.ConnectionError):
+                await redis.ping()
+            await server.start()
+            assert await redis.ping()
+
+
+async def test_a_wrong_password_is_not_waited_out(redis_url: str) -> None:
+    wrong = urlsplit(redis_url)._replace(netloc=f":wrong@{urlsplit(redis_url).hostname}:{urlsplit(redis_url).port}")
+    with capture_logs() as logs, pytest.raises(exceptions.RedisError):
+        async with open_redis(RedisConfig(url=wrong.geturl()), "sample"):
+            pytest.fail("it is open")
+    assert not any(record["event"] == "waiting" for record in logs)
+
+
+async def test_a_redis_connection_is_known_by_its_name(redis_url: str) -> None:
+    name = unique("sample")
+    async with open_redis(RedisConfig(url=redis_url), name) as redis:
+        assert name in {client["name"] for client in await redis.client_list()}
+
+
+async def test_a_subscription_to_redis_outlives_the_socket_timeout(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.runtime.redis_client.SOCKET_SECONDS", 0.1)
+    channel = unique("channel")
+    async with open_redis(RedisConfig(url=redis_url), "sample") as redis, redis.pubsub() as pubsub:
+        await pubsub.subscribe(channel)
+        assert (await anext(pubsub.listen()))["type"] == "subscribe"
+        listening = asyncio.create_task(anext(pubsub.listen()))
+        done, _ = await asyncio.wait({listening}, timeout=0.5)
+        assert not done
+        await redis.publish(channel, b"late")
+        assert (await listening)["data"] == b"late"
+
+
+async def test_nats_is_waited_for_and_found_again() -> None:
+    async with own("nats") as server:
+        config = NatsConfig(url=server.url)
+        async with opened_before_its_server(server, open_jetstream(config, "sample"), "connection error") as nats:
+            await nats.ping()
+            await nats.jetstream.add_stream(name="S", subjects=["s.>"])
+            assert (await nats.jetstream.publish("s.1", b"one")).seq == 1
+            server.kill()
+            await server.start()
+            acknowledged = await until(lambda: nats.jetstream.publish("s.1", b"two"), NatsError, TimeoutError)
+            assert acknowledged.seq >= 2
+            await until(nats.ping, NatsError, TimeoutError)
+
+
+async def test_what_was_published_is_delivered_before_the_connection_closes(nats_url: str) -> None:
+    subject = unique("s")
+    async with open_jetstream(NatsConfig(url=nats_url), "reader") as reader:
+        subscription = await reader.client.subscribe(subject)
+        await reader.client.flush()
+        async with open_jetstream(NatsConfig(url=nats_url), "writer") as writer:
+            for number in range(1000):
+                await writer.client.publish(subject, str(number).encode())
+        received = [await subscription.next_msg(timeout=10) for _ in range(1000)]
+        assert [int(message.data) for message in received] == list(range(1000))
+        assert writer.client.is_closed
+
+
+async def test_a_nats_server_that_is_gone_does_not_keep_the_process() -> None:
+    async with own("nats") as server:
+        await server.start()
+        async with open_jetstream(NatsConfig(url=server.url), "sample") as nats:
+            server.kill()
+        assert nats.client.is_closed
