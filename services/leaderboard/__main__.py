@@ -1,0 +1,66 @@
+"""The leaderboard process: configuration → stores → service → servers."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
+from topten.leaderboard.v1.leaderboard_service_pb2_grpc import add_LeaderboardServiceServicer_to_server
+
+from services.leaderboard.boards import Boards
+from services.leaderboard.config import LeaderboardConfig
+from services.leaderboard.names import Names
+from services.leaderboard.rpc import ACCESS, LeaderboardServicer
+from services.leaderboard.service import LeaderboardService, Pace
+from services.leaderboard.updates import Updates
+from services.runtime.auth import open_service_token, open_verifier
+from services.runtime.clock import utc_now
+from services.runtime.config import from_command_line
+from services.runtime.grpc_client import open_channel
+from services.runtime.grpc_server import GrpcServer
+from services.runtime.lifecycle import execute, run
+from services.runtime.ops_server import OpsServer
+from services.runtime.redis_client import open_redis
+from services.runtime.telemetry import configure
+
+if TYPE_CHECKING:
+    from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceAsyncStub
+
+
+async def main(config: LeaderboardConfig) -> None:
+    """Put the process together and run it until it is told to stop."""
+    async with AsyncExitStack() as stack:
+        ops = await stack.enter_async_context(OpsServer(config.ops_address))
+        redis = await stack.enter_async_context(open_redis(config.redis, "leaderboard"))
+        verifier = await stack.enter_async_context(open_verifier(config.auth))
+        token = await stack.enter_async_context(open_service_token(config.auth))
+        get_users = "/topten.identity.v1.IdentityService/GetUsers"
+        channel = await stack.enter_async_context(open_channel(config.upstream.identity, idempotent=[get_users]))
+        identity = cast("IdentityServiceAsyncStub", IdentityServiceStub(channel))
+        # Ready without Redis as well: what was read last is still served, and no other instance could do better.
+        updates = Updates(redis)
+        pace = Pace(
+            frame_size=config.frame_size,
+            tick=config.tick.total_seconds(),
+            reread=config.reread.total_seconds(),
+            linger=config.linger.total_seconds(),
+            max_watched=config.max_watched,
+        )
+        names = Names(identity, token, ttl=config.names_ttl)
+        service = LeaderboardService(Boards(redis), names, updates, pace, now=utc_now)
+        server = GrpcServer(
+            config.grpc_address,
+            [partial(add_LeaderboardServiceServicer_to_server, LeaderboardServicer(service))],
+            verifier=verifier,
+            access=ACCESS,
+            reflection=not config.process.production,
+        )
+        await run(ops, updates, service, server, grace=config.process.shutdown_grace)
+
+
+if __name__ == "__main__":
+    settings = from_command_line(LeaderboardConfig)
+    configure(settings.process, "leaderboard")
+    execute(main, settings)
