@@ -1,0 +1,62 @@
+"""The edge process: configuration → clients → handlers → servers."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+from edge.app import HttpServer
+from edge.assets import Assets
+from edge.auth import Authenticator
+from edge.config import EdgeConfig
+from edge.graphql.cost import Limits
+from edge.graphql.documents import Documents
+from edge.graphql.handler import GraphQLHandler
+from edge.graphql.schema import executable_schema
+from edge.public_keys import PublicKeys
+from edge.stream.hub import Hub
+from edge.stream.latency import ScreenClock
+from edge.stream.sse import StreamHandler
+from edge.upstreams import Readiness, open_upstreams
+from services.runtime.auth import open_service_token, open_verifier
+from services.runtime.config import from_command_line
+from services.runtime.lifecycle import execute, run
+from services.runtime.ops_server import OpsServer
+from services.runtime.telemetry import configure
+
+
+async def main(config: EdgeConfig) -> None:
+    """Put the process together and run it until it is told to stop."""
+    async with AsyncExitStack() as stack:
+        ops = await stack.enter_async_context(OpsServer(config.ops_address))
+        verifier = await stack.enter_async_context(open_verifier(config.auth))
+        service_token = await stack.enter_async_context(open_service_token(config.auth))
+        keys = await stack.enter_async_context(PublicKeys(config.auth.jwks_url))
+        upstreams = await stack.enter_async_context(open_upstreams(config.upstream, service_token))
+        readiness = Readiness(upstreams)
+        ops.add_ping("upstreams", readiness.ping)
+        authenticator = Authenticator(verifier)
+        clock = ScreenClock()
+        schema = executable_schema()
+        documents = Documents(
+            schema,
+            Limits(depth=config.max_depth, fields=config.max_fields, cost=config.max_cost),
+            max_tokens=config.max_tokens,
+            introspection=not config.process.production,
+        )
+        hub = Hub(upstreams, config, clock)
+        server = HttpServer(
+            config,
+            graphql=GraphQLHandler(schema, documents, upstreams, authenticator, config, on_accepted=clock.accepted),
+            stream=StreamHandler(hub, authenticator, config),
+            hub=hub,
+            keys=keys,
+            readiness=readiness,
+            assets=Assets(),
+        )
+        await run(ops, server, grace=config.process.shutdown_grace)
+
+
+if __name__ == "__main__":
+    settings = from_command_line(EdgeConfig)
+    configure(settings.process, "edge")
+    execute(main, settings)

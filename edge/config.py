@@ -1,0 +1,102 @@
+"""The settings of the edge process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import ClassVar
+
+from services.runtime.config import section, setting
+from services.runtime.settings import AuthConfig, ProcessConfig, UpstreamConfig
+from services.runtime.values import host_port
+
+Network = IPv4Network | IPv6Network
+
+
+def parse_networks(text: str) -> tuple[Network, ...]:
+    """`10.0.0.0/8, ::1` as networks. Raises ValueError."""
+    try:
+        return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise ValueError("must be addresses or networks, comma separated: 10.0.0.0/8,::1") from None
+
+
+def parse_origins(text: str) -> tuple[str, ...]:
+    """`https://a.example, https://b.example` as origins, without a path. Raises ValueError."""
+    origins = tuple(part.strip() for part in text.split(",") if part.strip())
+    for origin in origins:
+        scheme, separator, host = origin.partition("://")
+        if scheme not in ("http", "https") or not separator or not host or "/" in host or "*" in host:
+            raise ValueError("must be origins such as https://play.example, comma separated")
+    return origins
+
+
+@dataclass(frozen=True, kw_only=True)
+class EdgeConfig:
+    """What the edge reads from its environment."""
+
+    prefix: ClassVar[str] = "EDGE"
+
+    http_address: str = setting("127.0.0.1:8080", doc="Where clients are served", parse=host_port)
+    ops_address: str = setting(
+        "127.0.0.1:9105", doc="Where health and metrics are served; for the inside only", parse=host_port
+    )
+    trusted_proxies: tuple[Network, ...] = setting(
+        (), doc="Whose X-Forwarded-For is believed: addresses or networks", parse=parse_networks
+    )
+    allowed_origins: tuple[str, ...] = setting(
+        (),
+        doc="Other origins whose pages may call GraphQL and the stream; cookies are never for them",
+        parse=parse_origins,
+    )
+    cookie_secure: bool | None = setting(None, doc="Cookies over HTTPS only; empty is true in production")
+    max_body_bytes: int = setting(65_536, doc="The longest request body", minimum=1_024, maximum=1_048_576)
+    body_timeout: timedelta = setting(
+        timedelta(seconds=10), doc="For receiving a request body", minimum=timedelta(milliseconds=100)
+    )
+    request_timeout: timedelta = setting(
+        timedelta(seconds=10),
+        doc="For answering a GraphQL request, calls included",
+        minimum=timedelta(milliseconds=100),
+    )
+    shutdown_timeout: timedelta = setting(
+        timedelta(seconds=5), doc="For requests in flight at shutdown, after the streams have ended"
+    )
+
+    max_tokens: int = setting(2_000, doc="The most tokens of a GraphQL document", minimum=100, maximum=20_000)
+    max_depth: int = setting(14, doc="The deepest nesting of a GraphQL document", minimum=6, maximum=50)
+    max_fields: int = setting(300, doc="The most fields of a GraphQL document, fragments expanded", minimum=50)
+    max_cost: int = setting(
+        5_000,
+        doc="The most a GraphQL document may cost: fields times the lists around them, calls extra",
+        minimum=1_000,
+    )
+
+    stream_max_connections: int = setting(20_000, doc="The most open streams of this process", minimum=1)
+    stream_max_boards: int = setting(1_000, doc="The most boards watched at a time by this process", minimum=1)
+    stream_max_buffer: int = setting(
+        65_536, doc="Bytes that may wait for a slow reader before its stream is cut", minimum=4_096
+    )
+    stream_heartbeat: timedelta = setting(
+        timedelta(seconds=15), doc="Between comments that keep a stream alive", minimum=timedelta(milliseconds=100)
+    )
+    stream_linger: timedelta = setting(
+        timedelta(seconds=5), doc="How long a board is still watched after its last reader left"
+    )
+    stream_catch_up: timedelta = setting(
+        timedelta(milliseconds=500),
+        doc="How long a reader who has seen more than this process waits for it; the leaderboard's tick",
+    )
+    stream_retry: timedelta = setting(
+        timedelta(seconds=2), doc="After which a client comes back; jitter of up to as much again is added"
+    )
+
+    process: ProcessConfig = section(ProcessConfig)
+    auth: AuthConfig = section(AuthConfig)
+    upstream: UpstreamConfig = section(UpstreamConfig)
+
+    @property
+    def secure_cookies(self) -> bool:
+        """Whether cookies are marked Secure."""
+        return self.process.production if self.cookie_secure is None else self.cookie_secure

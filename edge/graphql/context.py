@@ -1,0 +1,34 @@
+"""What one GraphQL request carries to its resolvers. Made anew for each; nothing in it outlives the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import strawberry
+from strawberry.dataloader import DataLoader
+from topten.identity.v1.identity_pb2 import User
+
+from edge.auth import Caller
+from edge.session import CookieSession
+from edge.upstreams import Upstreams
+
+
+@dataclass
+class Context:
+    """The request's caller, the services, and what the answer shall say beside its data."""
+
+    upstreams: Upstreams
+    caller: Caller
+    users: DataLoader[str, User | None]
+    client_address: str
+    user_agent: str
+    cookies: CookieSession | None = None
+    """Set in cookie mode alone."""
+    stale: bool = False
+    """True once a board was read that may be behind."""
+    on_accepted: Callable[[str, int], None] | None = None
+    """Told the player and the points of an action that was just accepted."""
+
+
+Info = strawberry.Info[Context, None]

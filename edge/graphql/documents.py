@@ -1,0 +1,93 @@
+"""From text to a document that may be executed: parsed, priced, validated, and remembered.
+
+Owns the order (price before validation, whose own cost can explode) and the cache. Nothing of a request but its text
+is looked at, so what is found out holds for every request with the same text.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from graphql import (
+    DocumentNode,
+    GraphQLError,
+    GraphQLSchema,
+    NoSchemaIntrospectionCustomRule,
+    parse,
+    specified_rules,
+    validate,
+)
+
+from edge.graphql.cost import Limits, cost_of, too_costly
+
+MAX_ERRORS = 20
+# A syntax tree takes some hundred times the memory of its text.
+MAX_CACHED_CHARACTERS = 256 * 1024
+
+
+class DocumentError(Exception):
+    """A document that can't be executed, and why: `errors` has at least one entry."""
+
+    def __init__(self, errors: list[GraphQLError]) -> None:
+        super().__init__(errors[0].message)
+        self.errors = errors
+
+
+@dataclass(frozen=True)
+class _Kept:
+    document: DocumentNode
+    characters: int
+
+
+class Documents:
+    """The documents of one schema, remembered by their text: the least recently used are forgotten first."""
+
+    def __init__(self, schema: GraphQLSchema, limits: Limits, *, max_tokens: int, introspection: bool) -> None:
+        self._schema = schema
+        self._limits = limits
+        self._max_tokens = max_tokens
+        self._hide_suggestions = not introspection
+        self._rules = specified_rules if introspection else (*specified_rules, NoSchemaIntrospectionCustomRule)
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._characters = 0
+
+    def get(self, text: str) -> DocumentNode:
+        """The document of `text`, fit for execution.
+
+        Raises DocumentError for what is not valid, ServiceError DOCUMENT_TOO_COSTLY for what costs too much.
+        """
+        kept = self._kept.get(text)
+        if kept is not None:
+            self._kept.move_to_end(text)
+            return kept.document
+        try:
+            document = self._prepare(text)
+        except RecursionError:
+            raise too_costly("the document is nested too deep") from None
+        self._keep(text, document)
+        return document
+
+    def _prepare(self, text: str) -> DocumentNode:
+        try:
+            document = parse(text, max_tokens=self._max_tokens, allow_empty_selection_sets=False)
+        except GraphQLError as error:
+            if "token" in error.message and str(self._max_tokens) in error.message:
+                raise too_costly(f"the document has more than {self._max_tokens} tokens") from None
+            raise DocumentError([error]) from None
+        self._limits.check(cost_of(document, self._schema))
+        errors = validate(
+            self._schema, document, self._rules, max_errors=MAX_ERRORS, hide_suggestions=self._hide_suggestions
+        )
+        if errors:
+            raise DocumentError(errors)
+        return document
+
+    def _keep(self, text: str, document: DocumentNode) -> None:
+        if len(text) > MAX_CACHED_CHARACTERS // 16:
+            return
+        self._kept[text] = _Kept(document, len(text))
+        self._characters += len(text)
+        while self._characters > MAX_CACHED_CHARACTERS:
+            _, forgotten = self._kept.popitem(last=False)
+            self._characters -= forgotten.characters

@@ -1,0 +1,137 @@
+"""What can be done. Signing in and out is open to everybody; the edge vouches for it with its own token."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+import strawberry
+from google.protobuf.timestamp_pb2 import Timestamp
+from topten.identity.v1 import identity_pb2
+from topten.identity.v1 import identity_service_pb2 as identity
+from topten.quiz.v1 import quiz_pb2
+from topten.quiz.v1.quiz_service_pb2 import SubmitActionRequest
+
+from edge.graphql.context import Context, Info
+from edge.graphql.types import QuizSubmissionResult, Session
+from services.runtime.clock import utc_now
+from services.runtime.errors import Reason, ServiceError
+from services.runtime.grpc_client import call
+
+RefreshTokenArgument = Annotated[
+    str | None, strawberry.argument(description="The refresh token; in cookie mode the cookie's if it is left out.")
+]
+
+
+@strawberry.input(description="A new account.")
+class RegisterInput:
+    username: str = strawberry.field(description="2 to 32 letters, digits, `_`, `-` and `.`.")
+    password: str = strawberry.field(description="8 to 128 characters.")
+    country: str | None = strawberry.field(default=None, description="ISO 3166-1 alpha-2, in capitals.")
+
+
+@strawberry.input(description="The names an account was made with.")
+class LoginInput:
+    username: str
+    password: str
+
+
+@strawberry.input(description="One answer: what was chosen.")
+class AnswerInput:
+    question_id: strawberry.ID
+    selected_option: strawberry.ID
+
+
+@strawberry.input(description="What the player did. The server finds out what it is worth.")
+class QuizActionInput:
+    quiz_id: strawberry.ID
+    action_id: strawberry.ID = strawberry.field(
+        description="A UUID made by the client. The action counts once under it, however often it is sent."
+    )
+    answers: list[AnswerInput] = strawberry.field(description="Questions that are left out score 0.")
+    timestamp: datetime = strawberry.field(description="The client's clock. It is checked against a window, no more.")
+
+
+@strawberry.type
+class Mutation:
+    @strawberry.mutation(description="Makes an account and signs it in.")
+    async def register(self, info: Info, input: RegisterInput) -> Session | None:
+        context = info.context
+        request = identity.RegisterRequest(
+            credentials=identity_pb2.Credentials(username=input.username, password=input.password),
+            country=input.country or "",
+        )
+        token = await context.upstreams.service_token.get()
+        answer = await call(context.upstreams.identity.Register, request, token=token)
+        return _opened(context, answer.session)
+
+    @strawberry.mutation(description="Signs in. An unknown name and a wrong password give the same answer.")
+    async def login(self, info: Info, input: LoginInput) -> Session | None:
+        context = info.context
+        request = identity.LoginRequest(username=input.username, password=input.password)
+        token = await context.upstreams.service_token.get()
+        answer = await call(context.upstreams.identity.Login, request, token=token)
+        return _opened(context, answer.session)
+
+    @strawberry.mutation(description="Trades a refresh token for the session's next tokens.")
+    async def refresh_token(self, info: Info, refresh_token: RefreshTokenArgument = None) -> Session | None:
+        context = info.context
+        request = identity.RefreshSessionRequest(refresh_token=_refresh_token(context, refresh_token))
+        token = await context.upstreams.service_token.get()
+        try:
+            if not request.refresh_token:
+                raise ServiceError(Reason.UNAUTHENTICATED, "Sign in first.")
+            answer = await call(context.upstreams.identity.RefreshSession, request, token=token)
+        except ServiceError as error:
+            if error.reason is Reason.UNAUTHENTICATED and context.cookies is not None:
+                context.cookies.close()
+            raise
+        return _opened(context, answer.session)
+
+    @strawberry.mutation(description="Ends a session; true if there was one to end.")
+    async def logout(self, info: Info, refresh_token: RefreshTokenArgument = None) -> bool | None:
+        context = info.context
+        request = identity.LogoutRequest(refresh_token=_refresh_token(context, refresh_token))
+        ended = False
+        if request.refresh_token:
+            token = await context.upstreams.service_token.get()
+            ended = (await call(context.upstreams.identity.Logout, request, token=token)).ended
+        if context.cookies is not None:
+            context.cookies.close()
+        return ended
+
+    @strawberry.mutation(description="Hands in a player's answers to a quiz. What was accepted counts exactly once.")
+    async def submit_quiz_action(self, info: Info, input: QuizActionInput) -> QuizSubmissionResult | None:
+        context = info.context
+        claims = context.caller.require()
+        timestamp = Timestamp()
+        timestamp.FromDatetime(input.timestamp)
+        request = SubmitActionRequest(
+            quiz_id=input.quiz_id,
+            action_id=input.action_id,
+            answers=[
+                quiz_pb2.Answer(question_id=answer.question_id, selected_option=answer.selected_option)
+                for answer in input.answers
+            ],
+            timestamp=timestamp,
+            client=quiz_pb2.Client(ip=context.client_address, user_agent=context.user_agent),
+        )
+        answer = await call(context.upstreams.quiz.SubmitAction, request, token=context.caller.token())
+        if context.on_accepted is not None and not answer.duplicate:
+            context.on_accepted(claims.user_id, answer.score_delta)
+        return QuizSubmissionResult.from_proto(answer)
+
+
+def _opened(context: Context, session: identity_pb2.Session) -> Session:
+    if context.cookies is not None:
+        context.cookies.open(session, utc_now())
+    return Session.from_proto(session, with_tokens=context.cookies is None)
+
+
+def _refresh_token(context: Context, given: str | None) -> str:
+    """The token to use: the argument's, else in cookie mode the cookie's. Raises INVALID_ARGUMENT if neither can be."""
+    if given:
+        return given
+    if context.cookies is None:
+        raise ServiceError(Reason.INVALID_ARGUMENT, "refreshToken must be given")
+    return context.cookies.refresh_token

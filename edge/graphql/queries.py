@@ -1,0 +1,88 @@
+"""What can be asked. Every field needs a signed-in caller; a root field that fails is null beside its error."""
+
+from __future__ import annotations
+
+import base64
+from typing import Annotated
+
+import strawberry
+from topten.leaderboard.v1.leaderboard_service_pb2 import GetLeaderboardRequest
+from topten.quiz.v1.quiz_service_pb2 import GetQuizRequest, ListQuizzesRequest
+
+from edge.graphql.boards import BoardInput, board_text
+from edge.graphql.context import Info
+from edge.graphql.types import LeaderboardEntry, Me, PageInfo, Quiz, QuizConnection, QuizEdge
+from services.runtime.errors import Reason, ServiceError
+from services.runtime.grpc_client import call
+
+MAX_ENTRIES = 100
+MAX_QUIZZES = 50
+
+
+@strawberry.type
+class Query:
+    @strawberry.field(description="The head of a board, the first player first.")
+    async def get_leaderboard(
+        self,
+        info: Info,
+        board: Annotated[BoardInput | None, strawberry.argument(description="By default the one of all time.")] = None,
+        limit: Annotated[int, strawberry.argument(description="How many entries at the most, 1 to 100.")] = 10,
+    ) -> list[LeaderboardEntry] | None:
+        context = info.context
+        token = context.caller.token()
+        _check_size("limit", limit, MAX_ENTRIES)
+        request = GetLeaderboardRequest(board=board_text(board), limit=limit)
+        answer = await call(context.upstreams.leaderboard.GetLeaderboard, request, token=token)
+        context.stale = context.stale or answer.frame.stale
+        return [LeaderboardEntry.from_proto(entry) for entry in answer.frame.entries]
+
+    @strawberry.field(description="The player who asks.")
+    async def me(self, info: Info) -> Me | None:
+        claims = info.context.caller.require()
+        return Me(
+            user_id=strawberry.ID(claims.user_id),
+            username=claims.username,
+            country=claims.country or None,
+            roles=sorted(claims.roles),
+        )
+
+    @strawberry.field(description="One quiz. Its key is never told.")
+    async def quiz(
+        self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The quiz's id.")]
+    ) -> Quiz | None:
+        context = info.context
+        request = GetQuizRequest(quiz_id=id)
+        answer = await call(context.upstreams.quiz.GetQuiz, request, token=context.caller.token())
+        return Quiz.from_proto(answer.quiz)
+
+    @strawberry.field(description="All quizzes, ordered by id, a page at a time.")
+    async def quizzes(
+        self,
+        info: Info,
+        first: Annotated[int, strawberry.argument(description="How many at the most, 1 to 50.")] = 20,
+        after: Annotated[str | None, strawberry.argument(description="The cursor to go on from.")] = None,
+        tag: Annotated[str | None, strawberry.argument(description="Only quizzes with this tag.")] = None,
+    ) -> QuizConnection | None:
+        context = info.context
+        token = context.caller.token()
+        _check_size("first", first, MAX_QUIZZES)
+        request = ListQuizzesRequest(page_size=first, page_token=after or "", tag=tag or "")
+        answer = await call(context.upstreams.quiz.ListQuizzes, request, token=token)
+        edges = [QuizEdge(cursor=_cursor(quiz.quiz_id), node=Quiz.from_proto(quiz)) for quiz in answer.quizzes]
+        page_info = PageInfo(
+            has_next_page=bool(answer.next_page_token),
+            has_previous_page=bool(after),
+            start_cursor=edges[0].cursor if edges else None,
+            end_cursor=edges[-1].cursor if edges else None,
+        )
+        return QuizConnection(edges=edges, page_info=page_info, total_count=answer.total_size)
+
+
+def _cursor(quiz_id: str) -> str:
+    # What the contract takes as a page token: the list goes on after this quiz.
+    return base64.urlsafe_b64encode(quiz_id.encode()).decode()
+
+
+def _check_size(name: str, value: int, maximum: int) -> None:
+    if not 1 <= value <= maximum:
+        raise ServiceError(Reason.INVALID_ARGUMENT, f"{name} must be 1 to {maximum}")

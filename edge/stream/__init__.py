@@ -1,0 +1,1 @@
+"""The live board: one upstream a board, one encoding a frame, the same bytes to every connection."""

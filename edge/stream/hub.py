@@ -1,0 +1,198 @@
+"""The hub: every open stream of this process, by board.
+
+One upstream a board, one timer for all heartbeats, the same prepared bytes for every connection, written straight to
+its transport. Must never wait for a reader: one that falls behind is cut off, and comes back to the latest frame.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import structlog
+from prometheus_client import Counter, Gauge
+
+from edge.config import EdgeConfig
+from edge.stream.feed import Feed
+from edge.stream.frames import HEARTBEAT, Message, Position, Update, encode_end
+from edge.stream.latency import ScreenClock
+from edge.upstreams import Upstreams
+from services.runtime.errors import Reason, ServiceError
+from services.runtime.lifecycle import cancel, spawn
+
+CLOSING_SECONDS = 2.0
+YIELD_EVERY = 500
+connections = Gauge("topten_sse_connections", "Streams that are open")
+dropped_total = Counter("topten_sse_dropped_total", "Streams that the server ended before their time", ["reason"])
+_log = structlog.get_logger("stream.hub")
+
+
+class Subscriber:
+    """One open stream. `ended` is resolved when the hub has written its last byte to it."""
+
+    __slots__ = ("_chunked", "_expires_at", "_transport", "ended")
+
+    def __init__(self, transport: asyncio.Transport, *, chunked: bool, expires_at: float) -> None:
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._transport = transport
+        self._chunked = chunked
+        self._expires_at = expires_at
+
+    def write(self, message: Message) -> None:
+        """Hands bytes to the connection; never waits."""
+        self._transport.write(message.chunk if self._chunked else message.plain)
+
+    def waiting(self) -> int:
+        """Bytes that the reader has not taken yet."""
+        return self._transport.get_write_buffer_size()
+
+    def has_expired(self, now: float) -> bool:
+        """Whether the session that opened the stream is over; `now` in seconds since 1970."""
+        return self._expires_at <= now
+
+    def end(self) -> None:
+        """Ends the stream in order; its handler writes what is left to say."""
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+    def cut(self) -> None:
+        """Ends the connection at once, with whatever waits in it."""
+        self._transport.abort()
+        self.end()
+
+
+@dataclass
+class _Watched:
+    feed: Feed
+    task: asyncio.Task[None]
+    subscribers: set[Subscriber]
+
+
+class Hub:
+    """The open streams. A server for `run`: `start` begins the heartbeats, `stop` ends every stream."""
+
+    def __init__(self, upstreams: Upstreams, config: EdgeConfig, clock: ScreenClock) -> None:
+        self._upstreams = upstreams
+        self._config = config
+        self._clock = clock
+        self._boards: dict[str, _Watched] = {}
+        self._count = 0
+        self._stopping = False
+        self._heart: asyncio.Task[None] | None = None
+        self._empty = asyncio.Event()
+
+    async def start(self) -> None:
+        """Begins the heartbeats."""
+        self._heart = spawn("stream heartbeat", self._beat())
+
+    async def stop(self) -> None:
+        """Ends every stream and waits until their handlers have said so, at most 2 s; then closes the upstreams."""
+        self._stopping = True
+        for watched in self._boards.values():
+            for subscriber in watched.subscribers:
+                subscriber.end()
+        try:
+            async with asyncio.timeout(CLOSING_SECONDS):
+                while self._count:
+                    self._empty.clear()
+                    await self._empty.wait()
+        except TimeoutError:
+            _log.warning("streams did not end in time", count=self._count)
+        tasks = [watched.task for watched in self._boards.values()]
+        self._boards.clear()
+        await cancel(*tasks, *([self._heart] if self._heart else []))
+
+    @contextmanager
+    def reading(self, board: str) -> Iterator[Feed]:
+        """The feed of a board while somebody reads it; its upstream outlives the last reader by a few seconds.
+
+        Raises UNAVAILABLE where this process has as many boards or streams as it may.
+        """
+        if self._stopping or self._count >= self._config.stream_max_connections:
+            raise ServiceError(
+                Reason.UNAVAILABLE, "no more streams at this moment", retry_after=self._config.stream_retry
+            )
+        watched = self._boards.get(board) or self._open(board)
+        watched.feed.readers += 1
+        self._count += 1
+        try:
+            yield watched.feed
+        finally:
+            watched.feed.readers -= 1
+            self._count -= 1
+            if not self._count:
+                self._empty.set()
+            if not watched.feed.readers:
+                linger = self._config.stream_linger.total_seconds()
+                asyncio.get_running_loop().call_later(linger, self._close_if_idle, watched)
+
+    def join(self, feed: Feed, subscriber: Subscriber, last: Position | None) -> None:
+        """Adds a stream, whose reader is at `last`, and sends it the current frame unless it has that already."""
+        connections.inc()
+        watched = self._boards.get(feed.board)
+        if watched is None or feed.closed or feed.refusal is not None:  # it ended while the stream was on its way in
+            subscriber.end()
+            return
+        watched.subscribers.add(subscriber)
+        current = feed.current
+        if current is not None and (current.position != last or current.stale):
+            subscriber.write(current.message)
+
+    def leave(self, feed: Feed, subscriber: Subscriber) -> None:
+        """Removes a stream, once, however it ended."""
+        connections.dec()
+        watched = self._boards.get(feed.board)
+        if watched is not None:
+            watched.subscribers.discard(subscriber)
+
+    def _open(self, board: str) -> _Watched:
+        if len(self._boards) >= self._config.stream_max_boards:
+            raise ServiceError(
+                Reason.UNAVAILABLE, "no more boards at this moment", retry_after=self._config.stream_retry
+            )
+        feed = Feed(board, self._upstreams, on_update=self._publish, on_end=self._end)
+        watched = self._boards[board] = _Watched(feed, spawn(f"feed {board}", feed.run()), set())
+        return watched
+
+    def _close_if_idle(self, watched: _Watched) -> None:
+        if not watched.feed.readers and self._boards.get(watched.feed.board) is watched:
+            del self._boards[watched.feed.board]
+            watched.task.cancel()
+
+    async def _publish(self, feed: Feed, before: Update | None, update: Update) -> None:
+        self._clock.shown(before.frame if before is not None else None, update.frame)
+        await self._write(feed.board, update.message)
+
+    async def _end(self, feed: Feed) -> None:
+        if feed.closed:
+            await self._write(feed.board, encode_end(feed.board))
+        watched = self._boards.get(feed.board)
+        for subscriber in watched.subscribers if watched is not None else ():
+            subscriber.end()
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self._config.stream_heartbeat.total_seconds())
+            now = time.time()
+            for watched in list(self._boards.values()):
+                for subscriber in [each for each in watched.subscribers if each.has_expired(now)]:
+                    dropped_total.labels("expired").inc()
+                    subscriber.end()
+                await self._write(watched.feed.board, HEARTBEAT)
+
+    async def _write(self, board: str, message: Message) -> None:
+        """Writes to every stream of a board. Others get their turn in between: ten thousand writes take a while."""
+        watched = self._boards.get(board)
+        if watched is None:
+            return
+        for number, subscriber in enumerate(list(watched.subscribers), start=1):
+            if subscriber.waiting() > self._config.stream_max_buffer:
+                dropped_total.labels("slow").inc()
+                subscriber.cut()
+            elif not subscriber.ended.done():
+                subscriber.write(message)
+            if number % YIELD_EVERY == 0:
+                await asyncio.sleep(0)

@@ -1,0 +1,55 @@
+"""How long a player's action takes to the screens: from its acceptance by this edge to the frame that shows it.
+
+Measured where it can be: for players at the head of a board that somebody watches here, by one clock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from prometheus_client import Histogram
+from topten.leaderboard.v1.leaderboard_pb2 import Frame
+
+MAX_WAITING = 5_000
+# What is not shown by then never comes into the head of a board; a later change must not be taken for this one.
+MAX_SECONDS = 10.0
+seconds = Histogram(
+    "topten_action_to_screen_seconds",
+    "From an accepted action to the write of the first frame that shows it",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0),
+)
+
+
+class ScreenClock:
+    """Holds the accepted actions that no frame has shown yet, at most 5 000 of them for at most 10 s."""
+
+    def __init__(
+        self, *, now: Callable[[], float] = time.monotonic, observe: Callable[[float], None] = seconds.observe
+    ) -> None:
+        self._now = now
+        self._observe = observe
+        self._accepted: OrderedDict[str, float] = OrderedDict()
+
+    def accepted(self, user_id: str, score_delta: int) -> None:
+        """An action of the player was accepted; one that changes no score is never seen."""
+        if score_delta:
+            self._accepted.setdefault(user_id, self._now())
+            if len(self._accepted) > MAX_WAITING:
+                self._accepted.popitem(last=False)
+
+    def shown(self, before: Frame | None, frame: Frame) -> None:
+        """`frame` is being written, `before` was written last; players whose score differs have been waited for."""
+        if not self._accepted:
+            return
+        now = self._now()
+        scores = {entry.user_id: entry.score for entry in before.entries} if before is not None else {}
+        for entry in frame.entries:
+            accepted_at = self._accepted.get(entry.user_id)
+            if accepted_at is not None and scores.get(entry.user_id) != entry.score:
+                del self._accepted[entry.user_id]
+                if now - accepted_at <= MAX_SECONDS:
+                    self._observe(now - accepted_at)
+        while self._accepted and now - next(iter(self._accepted.values())) > MAX_SECONDS:
+            self._accepted.popitem(last=False)

@@ -1,0 +1,117 @@
+"""The stream over HTTP: who may read it, from where, and the way in and out of the hub.
+
+`GET /api/v1/leaderboard/stream?board=…` by the WHATWG's Server-Sent Events. A refusal comes before the stream begins;
+what goes wrong later must never answer anything but the end of the stream, since EventSource gives up for good at any
+status but 200.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+from datetime import timedelta
+
+from aiohttp import HttpVersion11, web
+
+from edge.auth import Authenticator
+from edge.config import EdgeConfig
+from edge.stream.feed import Feed
+from edge.stream.frames import Message, Position, encode_retry
+from edge.stream.hub import Hub, Subscriber
+from services.runtime.boards import Board
+from services.runtime.clock import utc_now
+from services.runtime.errors import Reason, ServiceError
+
+SETTLE = timedelta(seconds=1)
+# A peer that acknowledges nothing for this long is gone, whatever TCP still hopes for.
+PEER_GONE_MILLISECONDS = 30_000
+# What the kernel may hold for one reader. Frames are small, and of an old one nobody wants the rest.
+SEND_BUFFER_BYTES = 64 * 1024
+HEADERS = {
+    "Content-Type": "text/event-stream",
+    "Cache-Control": "no-cache, no-transform",
+    "X-Accel-Buffering": "no",
+}
+
+
+class StreamHandler:
+    """Answers the stream's path."""
+
+    def __init__(self, hub: Hub, authenticator: Authenticator, config: EdgeConfig) -> None:
+        self._hub = hub
+        self._authenticator = authenticator
+        self._config = config
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Streams a board until the client leaves, the session or the board's period ends, or the process stops.
+
+        Raises UNAUTHENTICATED, BOARD_NOT_FOUND, UNAVAILABLE before the stream begins. A closed period answers 204, at
+        which EventSource stops coming back.
+        """
+        claims = await self._authenticator.reader(request)
+        board = _board(request)
+        last = Position.parse(request.headers.get("Last-Event-ID") or request.query.get("lastEventId"))
+        with self._hub.reading(board) as feed:
+            await feed.settle(SETTLE)
+            if feed.refusal is not None:
+                raise feed.refusal
+            if feed.closed:
+                return web.Response(status=204)
+            if last is not None:
+                await feed.catch_up(last, self._config.stream_catch_up)
+            return await self._stream(request, feed, last, claims.expires_at)
+
+    async def _stream(
+        self, request: web.Request, feed: Feed, last: Position | None, expires_at: float
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(headers=HEADERS)
+        chunked = request.version >= HttpVersion11
+        if chunked:
+            response.enable_chunked_encoding()
+        response.force_close()
+        try:
+            await response.prepare(request)
+            # The first write takes the headers along; from here on the hub writes to the transport itself.
+            await response.write(self._retry())
+            transport = request.transport
+            if transport is None:
+                return response
+            _tune(transport)
+            subscriber = Subscriber(transport, chunked=chunked, expires_at=expires_at)
+            self._hub.join(feed, subscriber, last)
+            try:
+                await subscriber.ended
+            finally:
+                self._hub.leave(feed, subscriber)
+            if not transport.is_closing():
+                subscriber.write(Message.of(self._retry()))
+                await response.write_eof()
+        except ConnectionError:
+            # The client left while something was written to it.
+            pass
+        return response
+
+    def _retry(self) -> bytes:
+        """When to come back: spread out, so that the readers of a process that stops do not arrive as one."""
+        milliseconds = self._config.stream_retry.total_seconds() * 1000
+        return encode_retry(round(random.uniform(milliseconds, 2 * milliseconds)))  # noqa: S311  # it spreads load
+
+
+def _board(request: web.Request) -> str:
+    """The board's name as the services know it. Raises BOARD_NOT_FOUND for what can't be one."""
+    text = request.query.get("board") or "all"
+    try:
+        Board.parse(text, utc_now())
+    except ValueError:
+        raise ServiceError(Reason.BOARD_NOT_FOUND, "No board has this name.") from None
+    return text
+
+
+def _tune(transport: asyncio.Transport) -> None:
+    connection = transport.get_extra_info("socket")
+    if connection is None:
+        return
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+    if hasattr(socket, "TCP_USER_TIMEOUT") and connection.family in (socket.AF_INET, socket.AF_INET6):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, PEER_GONE_MILLISECONDS)
