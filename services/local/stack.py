@@ -1,7 +1,6 @@
 """The whole system on this machine: what is started, with which settings, and when it is ready.
 
-Stores and processes start together, since each waits for what it needs; the sample quizzes and demo players follow when
-all are ready. Must never outlive its supervisor.
+The stores start together, then the processes together; the sample quizzes and demo players follow when all are ready. Must never outlive its supervisor.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -56,12 +55,9 @@ class Stack:
         ports = self._folder.ports(*names)
         stores = self._stores(ports)
         urls = {name: store if isinstance(store, str) else store.url for name, store in stores.items()}
-        programs = [store for store in stores.values() if isinstance(store, Program)]
-        programs += [self._process(name, ports, urls) for name in PROCESSES]
-        children = [await self._supervisor.add(program) for program in programs]
-        # Stores first: a process that waits for one is not to blame, and a store's message is the one to show.
-        for child in children:
-            await child.wait_ready(READY_SECONDS)
+        await self._run([store for store in stores.values() if isinstance(store, Program)])
+        # Only then the processes: what would wait for a store can't be ready sooner, and a store's message comes first.
+        await self._run([self._process(name, ports, urls) for name in PROCESSES])
         self.endpoints = self._addresses(ports, urls)
 
     def publish(self, accounts: Mapping[str, Any]) -> None:
@@ -72,6 +68,12 @@ class Stack:
     async def stop(self) -> None:
         """Stop all in order: edge, services, stores."""
         await self._supervisor.stop()
+
+    async def _run(self, programs: Sequence[Program]) -> None:
+        """Start programs together and return when all are ready."""
+        children = [await self._supervisor.add(program) for program in programs]
+        for child in children:
+            await child.wait_ready(READY_SECONDS)
 
     def _stores(self, ports: Mapping[str, int]) -> dict[str, Program | str]:
         """For each store the URL in the settings, or the program to start."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Annotated, Any
 
@@ -71,9 +71,10 @@ async def _frames(endpoints: Endpoints, board: str) -> AsyncIterator[dict[str, A
             await asyncio.sleep(1)
 
 
-async def _events(lines: aiohttp.StreamReader) -> AsyncIterator[tuple[str, str, str]]:
+async def _events(lines: aiohttp.StreamReader) -> AsyncGenerator[tuple[str, str, str], None]:
     """Name, id and data of each event of a stream (HTML standard, 9.2.6)."""
-    name, event_id, data = "message", "", []
+    name, event_id = "message", ""
+    data: list[str] = []
     async for raw in lines:
         line = raw.decode("utf-8", "replace").rstrip("\r\n")
         field, _, value = line.partition(":")
