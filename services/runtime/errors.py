@@ -17,7 +17,9 @@ from google.rpc import error_details_pb2, status_pb2
 
 DOMAIN = "topten"
 STATUS_KEY = "grpc-status-details-bin"
+# All of an error travels in the trailers of its call, for which 8 KiB are commonly allowed.
 MAX_MESSAGE = 500
+MAX_METADATA = 200
 _TIMES_OUT = "a service that is needed did not answer"
 
 
@@ -97,7 +99,7 @@ class ServiceError(Exception):
         self.message = message
         self.retry_after = retry_after
         self.violations = tuple(violations)
-        self.metadata = {key: str(value) for key, value in metadata.items()}
+        self.metadata = {key: str(value)[:MAX_METADATA] for key, value in metadata.items()}
 
     @property
     def code(self) -> grpc.StatusCode:

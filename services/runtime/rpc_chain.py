@@ -56,7 +56,7 @@ class Chain:
         self._gate = gate
 
     def wrap(self, handler: Handler) -> Handler:
-        """The handler behind the chain. Raises TypeError if it is not written with async."""
+        """The handler behind the chain. Raises TypeError if it is not written with async or streams its request alone."""
         codec = (handler.request_deserializer, handler.response_serializer)
         if handler.response_streaming:
             kind = "bidi_stream" if handler.request_streaming else "server_stream"
@@ -65,8 +65,7 @@ class Chain:
                 return grpc.stream_stream_rpc_method_handler(self._streaming(handler.stream_stream, metrics), *codec)
             return grpc.unary_stream_rpc_method_handler(self._streaming(handler.unary_stream, metrics), *codec)
         if handler.request_streaming:
-            metrics = MethodMetrics("client_stream", self._method)
-            return grpc.stream_unary_rpc_method_handler(self._unary(handler.stream_unary, metrics), *codec)
+            raise TypeError(f"{self._method} streams its request and not its answer, which is not served here")
         return grpc.unary_unary_rpc_method_handler(
             self._unary(handler.unary_unary, MethodMetrics("unary", self._method)), *codec
         )
@@ -84,20 +83,13 @@ class Chain:
             call = _open(context, limit)
             try:
                 async with asyncio.timeout(None if call.has_deadline else limit) as timer:
-                    try:
-                        answer = await behaviour(await self._admit(request, call.metadata), context)
-                    except TimeoutError as error:
-                        if timer.expired():
-                            raise
-                        raise RuntimeError("a timeout that the handler did not handle") from error
+                    answer = await behaviour(await self._admit(request, call.metadata), context)
                 code = grpc.StatusCode.OK
-            except TimeoutError:
-                slow = ServiceError(Reason.UNAVAILABLE, "the call took too long")
-                code = slow.code
-                await self._refuse(slow, call.request_id, context)
             except BaseException as error:  # noqa: BLE001  # raised again by _refuse
-                code = _code_of(error, context)
-                await self._refuse(error, call.request_id, context)
+                late = isinstance(error, TimeoutError) and timer.expired()
+                shown = ServiceError(Reason.UNAVAILABLE, "the call took too long") if late else error
+                code = _code_of(shown, context)
+                await self._refuse(shown, call.request_id, context)
             else:
                 return answer
             finally:

@@ -245,6 +245,12 @@ def test_whatever_is_read_is_written_the_same(text: str) -> None:
     assert board.text == text or follows_calendar(text)
 
 
+def test_only_a_bare_period_follows_the_calendar() -> None:
+    assert follows_calendar("weekly")
+    assert follows_calendar("monthly")
+    assert not any(follows_calendar(text) for text in ("all", "weekly:2026-47", "country:VN", ""))
+
+
 def test_an_event_moves_all_its_boards() -> None:
     at = datetime(2027, 1, 1, 6, tzinfo=timezone(timedelta(hours=7)))
     assert [board.text for board in boards_of(at, "VN", "rivers")] == [

@@ -56,6 +56,12 @@ def test_the_status_carries_the_published_details() -> None:
     assert len(status.details) == 2
 
 
+def test_what_an_error_says_is_bounded() -> None:
+    status = to_rpc_status(ServiceError(Reason.QUIZ_NOT_FOUND, "m" * 10_000, quiz_id="q" * 10_000))
+    assert len(status.message) == 500
+    assert len(status.SerializeToString()) < 2000
+
+
 def test_a_reason_by_its_word_is_the_same() -> None:
     assert ServiceError("QUIZ_CLOSED", "x").reason is Reason.QUIZ_CLOSED
     with pytest.raises(ValueError, match="NO_SUCH"):

@@ -69,7 +69,7 @@ async def opened_before_its_server(
 
 async def test_mongo_is_waited_for_and_found_again() -> None:
     async with own("mongo") as server:
-        config = MongoConfig(url=server.url, timeout=timedelta(seconds=3))
+        config = MongoConfig(url=server.url, timeout=timedelta(seconds=1))
         async with opened_before_its_server(server, open_mongo(config, "sample"), "waiting") as mongo:
             await mongo.ping()
             collection = mongo.database["things"]

@@ -7,6 +7,7 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from services.runtime import telemetry
+from services.runtime.clock import utc_now
 from services.runtime.settings import ProcessConfig
 
 Lines = Callable[[], list[str]]
@@ -173,3 +175,10 @@ def test_the_build_is_a_metric(lines: Lines) -> None:
     log_as("text")
     labels = {"service": "sample", "version": telemetry.version(), "python": sys.version.split()[0]}
     assert REGISTRY.get_sample_value("topten_build_info", labels) == 1
+
+
+def test_the_time_is_aware_and_whole_milliseconds() -> None:
+    now = utc_now()
+    assert now.utcoffset() == timedelta()
+    assert now.microsecond % 1000 == 0
+    assert abs(now - datetime.now(UTC)) < timedelta(minutes=1)
