@@ -74,7 +74,7 @@ class Limits:
     def check(self, cost: Cost) -> None:
         """Raises DOCUMENT_TOO_COSTLY, naming the first limit that `cost` is above."""
         # Reading the schema is deep and wide by nature. It is offered in development alone.
-        factor = 2 if cost.introspects else 1
+        factor = 4 if cost.introspects else 1
         for name, value, maximum in (
             ("depth", cost.depth, self.depth * factor),
             ("fields", cost.fields, self.fields * factor),

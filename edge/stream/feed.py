@@ -58,8 +58,11 @@ class Feed:
         self._heard_at = 0.0
 
     async def settle(self, within: timedelta) -> None:
-        """Waits until the board's first frame is there, or it is known that there is none; at most `within`."""
-        await self._until(lambda: self.current is not None or self.closed or self.refusal is not None, within)
+        """Waits until the board's first frame is there, or it is known that the board is none or closed; at most `within`."""
+        over = self._is_over()  # its last frame comes too, but then its end
+        await self._until(
+            lambda: (self.current is not None and not over) or self.closed or self.refusal is not None, within
+        )
 
     async def catch_up(self, position: Position, within: timedelta) -> None:
         """Waits until this process is as far as `position`, where a reader has been already; at most `within`."""

@@ -58,15 +58,17 @@ class Update:
     message: Message
 
     def follows(self, other: Update | None) -> bool:
-        """Whether a reader who has `other` may and should be shown this: later, or no longer (or newly) stale.
+        """Whether a reader who has `other` may and should be shown this: later, or as late and not the same.
 
-        A board that follows the calendar begins a new count with each period; periods are ordered by their names.
+        (A name may come to be known without a write to the board; a board may be stale, and not be any more.) A board
+        that follows the calendar begins a new count with each period; periods are ordered by their names.
         """
         if other is None:
             return True
         mine = (self.frame.board, self.position)
         theirs = (other.frame.board, other.position)
-        return mine > theirs or (mine == theirs and self.stale != other.stale)
+        differs = self.stale != other.stale or self.frame.entries != other.frame.entries
+        return mine > theirs or (mine == theirs and differs)
 
 
 HEARTBEAT = Message.of(b":\n\n")

@@ -1,0 +1,43 @@
+"""Naming a board in GraphQL."""
+
+from __future__ import annotations
+
+import pytest
+from strawberry import ID
+
+from edge.graphql.boards import BoardInput, BoardKind, board_text
+from services.runtime.errors import Reason, ServiceError
+
+
+@pytest.mark.parametrize(
+    ("board", "text"),
+    [
+        (None, "all"),
+        (BoardInput(kind=BoardKind.ALL), "all"),
+        (BoardInput(kind=BoardKind.WEEKLY), "weekly"),
+        (BoardInput(kind=BoardKind.WEEKLY, period="2026-47"), "weekly:2026-47"),
+        (BoardInput(kind=BoardKind.MONTHLY, period="2026-11"), "monthly:2026-11"),
+        (BoardInput(kind=BoardKind.COUNTRY, country="VN"), "country:VN"),
+        (BoardInput(kind=BoardKind.QUIZ, quiz_id=ID("world-capitals")), "quiz:world-capitals"),
+    ],
+)
+def test_a_board_is_named_as_text(board: BoardInput | None, text: str) -> None:
+    assert board_text(board) == text
+
+
+@pytest.mark.parametrize(
+    "board",
+    [
+        BoardInput(kind=BoardKind.COUNTRY),
+        BoardInput(kind=BoardKind.COUNTRY, country=""),
+        BoardInput(kind=BoardKind.QUIZ),
+        BoardInput(kind=BoardKind.WEEKLY, period=""),
+        BoardInput(kind=BoardKind.ALL, period="2026-47"),
+        BoardInput(kind=BoardKind.WEEKLY, country="VN"),
+        BoardInput(kind=BoardKind.COUNTRY, country="VN", quiz_id=ID("x")),
+    ],
+)
+def test_a_board_without_what_it_needs_or_with_what_is_not_its_own_is_refused(board: BoardInput) -> None:
+    with pytest.raises(ServiceError) as refused:
+        board_text(board)
+    assert refused.value.reason is Reason.INVALID_ARGUMENT

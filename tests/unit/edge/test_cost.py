@@ -1,0 +1,169 @@
+"""What a document may cost: found out in one walk, whatever it expands to."""
+
+from __future__ import annotations
+
+import pytest
+from graphql import GraphQLList, GraphQLObjectType, get_introspection_query, get_nullable_type, parse
+from graphql.type import GraphQLNonNull, is_leaf_type
+
+from edge.graphql.cost import PRICES, SIZES, Cost, Limits, cost_of
+from edge.graphql.documents import DocumentError, Documents
+from edge.graphql.schema import executable_schema
+from services.runtime.errors import Reason, ServiceError
+
+SCHEMA = executable_schema()
+DEPTH = 26
+
+
+def cost(text: str) -> Cost:
+    return cost_of(parse(text), SCHEMA)
+
+
+def documents(**limits: int) -> Documents:
+    return Documents(SCHEMA, Limits(**limits), max_tokens=2000, introspection=True)
+
+
+def nested_spreads(inner: str) -> str:
+    """Fragments that spread the next one twice each, which doubles the document with every level."""
+    steps = "".join(f"fragment F{n} on Query{{{inner}...F{n + 1} ...F{n + 1}}}" for n in range(DEPTH))
+    return f"{{...F0}}{steps}fragment F{DEPTH} on Query{{me{{userId}}}}"
+
+
+@pytest.mark.parametrize("inner", ["", "a:me{userId} "], ids=["bare", "with aliases"])
+def test_doubled_fragment_spreads_are_walked_once_and_refused(inner: str) -> None:
+    text = nested_spreads(inner)
+    assert len(text) < 1500
+
+    found = cost(text)
+
+    assert found.total >= 2**DEPTH
+    # Two spreads a level, the field and its field, and what stands between: linear, not doubled.
+    assert found.visited <= 2 * DEPTH + 3 + (2 * DEPTH if inner else 0)
+    with pytest.raises(ServiceError) as refused:
+        documents().get(text)
+    assert refused.value.reason is Reason.DOCUMENT_TOO_COSTLY
+
+
+def test_a_list_multiplies_what_is_asked_of_its_entries() -> None:
+    one = cost("{getLeaderboard(limit: 1) {userId}}").total
+    hundred = cost("{getLeaderboard(limit: 100) {userId}}").total
+    assert hundred - one == 99
+
+
+@pytest.mark.parametrize("argument", ["$n", "1000", "-1", "99999999999"])
+def test_a_length_that_is_unknown_or_out_of_bounds_costs_the_maximum(argument: str) -> None:
+    most = cost("{getLeaderboard(limit: 100) {userId}}").total
+    assert cost(f"query($n: Int!) {{getLeaderboard(limit: {argument}) {{userId}}}}").total == most
+
+
+def test_a_page_of_a_hundred_with_its_users_is_affordable() -> None:
+    documents().get("{getLeaderboard(limit:100){userId username score rank country user{userId username country}}}")
+
+
+def test_a_page_of_quizzes_with_all_their_questions_is_affordable() -> None:
+    documents().get(
+        "{quizzes{totalCount pageInfo{hasNextPage endCursor} edges{cursor node{id title description tags "
+        "questions{id text kind points options{id text}}}}}}"
+    )
+
+
+def test_the_introspection_of_common_clients_is_affordable() -> None:
+    documents().get(
+        get_introspection_query(specified_by_url=True, directive_is_repeatable=True, input_value_deprecation=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [
+        ("{quizzes{edges{node{questions{options{id}}}}}}", {"depth": 5}),
+        ("{me{" + " ".join(f"a{n}: userId" for n in range(20)) + "}}", {"fields": 20}),
+        ("{getLeaderboard(limit: 100){userId}}", {"cost": 100}),
+        ("{me{" + "userId " * 20 + "}}", {"pairs": 399}),
+    ],
+)
+def test_every_limit_refuses_by_itself(text: str, limit: dict[str, int]) -> None:
+    documents().get(text)
+    with pytest.raises(ServiceError) as refused:
+        documents(**limit).get(text)
+    assert refused.value.reason is Reason.DOCUMENT_TOO_COSTLY
+
+
+def test_eleven_logins_in_one_document_are_refused() -> None:
+    logins = " ".join(f'a{n}: login(input:{{username:"n", password:"p"}}) {{expiresIn}}' for n in range(11))
+    with pytest.raises(ServiceError):
+        documents().get(f"mutation {{{logins}}}")
+
+
+def test_too_many_tokens_are_refused_before_the_document_is_read() -> None:
+    with pytest.raises(ServiceError) as refused:
+        documents().get("{me{" + "userId " * 2000 + "}}")
+    assert refused.value.reason is Reason.DOCUMENT_TOO_COSTLY
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{a" * 20_000, "{me(a:" + "[" * 30_000, '{quiz(id:{a:"' + "x" * 60_000, "{...A}" + "fragment A on Query{...A}"],
+)
+def test_what_is_broken_at_length_is_an_error_of_the_document(text: str) -> None:
+    with pytest.raises((DocumentError, ServiceError)):
+        documents().get(text)
+
+
+def test_fragments_that_spread_a_long_chain_are_refused() -> None:
+    chain = "".join(f"fragment F{n} on Query{{...F{n + 1}}}" for n in range(200))
+    with pytest.raises(ServiceError):
+        documents().get("{...F0}" + chain + "fragment F200 on Query{me{userId}}")
+
+
+def test_introspection_is_refused_where_it_is_off() -> None:
+    closed = Documents(SCHEMA, Limits(), max_tokens=2000, introspection=False)
+    with pytest.raises(DocumentError):
+        closed.get("{__schema{types{name}}}")
+
+
+def test_suggestions_are_kept_back_where_introspection_is_off() -> None:
+    text = "{me{userIdd}}"
+    messages = {}
+    for introspection in (True, False):
+        with pytest.raises(DocumentError) as refused:
+            Documents(SCHEMA, Limits(), max_tokens=2000, introspection=introspection).get(text)
+        messages[introspection] = refused.value.errors[0].message
+    assert "Did you mean" in messages[True]
+    assert "Did you mean" not in messages[False]
+
+
+def test_a_document_is_prepared_once() -> None:
+    kept = documents()
+    assert kept.get("{me{userId}}") is kept.get("{me{userId}}")
+
+
+def test_documents_that_are_remembered_take_bounded_memory() -> None:
+    kept = documents()
+    first = kept.get("{me{userId}}")
+    for number in range(40):
+        kept.get(f"{{me{{userId}}}}#{number}" + "x" * 8000)
+    assert kept.get("{me{userId}}") is not first
+
+
+def test_every_priced_field_exists() -> None:
+    for coordinate in [*PRICES, *SIZES]:
+        parent, field = coordinate.split(".")
+        definition = SCHEMA.get_type(parent)
+        assert isinstance(definition, GraphQLObjectType), coordinate
+        assert field in definition.fields, coordinate
+
+
+def test_every_list_of_objects_has_a_size_and_every_root_field_a_price() -> None:
+    free = {"Query.me"}  # it is answered from the token
+    for name, definition in SCHEMA.type_map.items():
+        if not isinstance(definition, GraphQLObjectType) or name.startswith("__"):
+            continue
+        for field_name, field in definition.fields.items():
+            coordinate = f"{name}.{field_name}"
+            inner = get_nullable_type(field.type)
+            if isinstance(inner, GraphQLList):
+                item = inner.of_type.of_type if isinstance(inner.of_type, GraphQLNonNull) else inner.of_type
+                assert is_leaf_type(item) or coordinate in SIZES, coordinate
+            if name in ("Query", "Mutation"):
+                assert coordinate in PRICES or coordinate in free, coordinate
