@@ -26,7 +26,9 @@ class ListQuizzesRequest(google.protobuf.message.Message):
     page_size: builtins.int
     """How many quizzes at the most, 1 to 50; 0 is 20."""
     page_token: builtins.str
-    """`next_page_token` of the page before; empty is the first page."""
+    """`next_page_token` of the page before, or the base64url of any quiz's id: the page starts after that quiz. Empty is
+    the first page.
+    """
     tag: builtins.str
     """Only quizzes with this tag; empty is all."""
     def __init__(
