@@ -139,9 +139,7 @@ def environment(config: Any) -> dict[str, str]:
 
 def render(config: Any) -> str:
     """The settings in force as a table of text, one line a variable, secrets masked."""
-    lines = [(variable.name, _shown(variable, value), variable.setting.doc) for variable, value in _values(config)]
-    widths = [max(len(line[column]) for line in lines) for column in (0, 1)]
-    return "\n".join(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {doc}" for name, value, doc in lines)
+    return _aligned([(known.name, _shown(known, value), known.setting.doc) for known, value in _values(config)])
 
 
 def from_command_line(
@@ -153,11 +151,15 @@ def from_command_line(
 ) -> C:
     """Reads the configuration of a process that is being started.
 
-    `--config` prints the settings in force and exits 0; a wrong configuration is printed to stderr and exits 2.
+    `--help` lists the variables, `--config` prints the settings in force; both exit 0. A wrong configuration is printed
+    to stderr and exits 2.
     """
     prefix: str = getattr(cls, "prefix", "")
     parser = argparse.ArgumentParser(
-        prog=prog or f"topten-{prefix.lower()}", description=f"Settings are read from {NAMESPACE}* variables."
+        prog=prog or f"topten-{prefix.lower()}",
+        description=f"Settings are read from {NAMESPACE}* variables:",
+        epilog=_aligned([(row.name, f"{row.type} [{row.default}]", row.doc) for row in table(cls)]).replace("%", "%%"),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--config", action="store_true", help="print the settings in force, secrets masked, and exit")
     options = parser.parse_args(argv)
@@ -171,6 +173,11 @@ def from_command_line(
         print(render(config))
         raise SystemExit(0)
     return config
+
+
+def _aligned(lines: Sequence[tuple[str, str, str]]) -> str:
+    first, second = (max(len(line[column]) for line in lines) for column in (0, 1))
+    return "\n".join(f"{line[0]:<{first}}  {line[1]:<{second}}  {line[2]}" for line in lines)
 
 
 def _sections(cls: type[Any]) -> Iterator[tuple[str, type[Any]]]:

@@ -218,3 +218,11 @@ def test_a_wrong_configuration_is_a_usage_error(capsys: pytest.CaptureFixture[st
 
 def test_a_right_configuration_is_returned() -> None:
     assert from_command_line(SampleConfig, [], {"TOPTEN_QUIZ_PARTITIONS": "8"}).partitions == 8
+
+
+def test_help_lists_every_variable(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        from_command_line(SampleConfig, ["--help"], {})
+    printed = capsys.readouterr().out
+    assert left.value.code == 0
+    assert all(f"{row.name} " in printed and row.doc in printed for row in table(SampleConfig))
