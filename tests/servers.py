@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -182,3 +183,42 @@ def running_stack(environ: Mapping[str, str] | None = None, *arguments: str) -> 
             stack.stop()
         stack.kill()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def second(stack: RunningStack, name: str, **changes: str) -> Iterator[dict[str, str]]:
+    """Another instance of one of the stack's processes, on ports of its own; its environment, with the addresses.
+
+    `changes` are settings without their prefix TOPTEN_, such as UPSTREAM_LEADERBOARD.
+    """
+    copied = Path(f"/proc/{stack.pid_of(name)}/environ").read_bytes().decode().split("\0")
+    environ = dict(entry.split("=", 1) for entry in copied if entry)
+    kind = "HTTP" if name == "edge" else "GRPC"
+    for setting in (f"TOPTEN_{name.upper()}_{kind}_ADDRESS", f"TOPTEN_{name.upper()}_OPS_ADDRESS"):
+        environ[setting] = f"{HOST}:{free_port()}"
+    environ |= {f"TOPTEN_{setting}": value for setting, value in changes.items()}
+    module = "edge" if name == "edge" else f"services.{name}"
+    log = stack.data / "logs" / f"second-{name}.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module], env=environ, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+    try:
+        url = f"http://{environ[f'TOPTEN_{name.upper()}_OPS_ADDRESS']}/readyz"
+        deadline = time.monotonic() + START_SECONDS
+        while not _answers(url):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"the second {name} did not start:\n{log.read_text()}")
+            time.sleep(0.02)
+        yield environ
+    finally:
+        process.terminate()
+        process.wait(START_SECONDS)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False

@@ -1,0 +1,1 @@
+"""Measurements: each figure beside what the raw stores cost in the same run. `make bench` prints them all."""

@@ -1,0 +1,183 @@
+"""How long an answer takes to be accepted, and from there to a screen; how soon the system starts, and what it weighs.
+
+An open loop of 100 submissions a second through GraphQL, whether earlier ones were answered or not. The floors are
+measured in the same run, on the same servers: one durable insert (majority and journal), one publish that JetStream has
+synced to its disk, one round trip to Redis.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nats
+import redis.asyncio as redis
+from nats.js.api import StorageType
+from pymongo import AsyncMongoClient, WriteConcern
+from rich.table import Table
+from topten.quiz.v1 import quiz_pb2
+
+from services.local.client import GraphqlClient
+from tests.factories import quiz_definition
+from tests.imports import import_quiz
+from tests.players import Player, endpoints, register, stream
+from tests.servers import RunningStack, running_stack, unique
+
+RATE = 100
+SECONDS = 20
+PLAYERS = 10
+TICK_MS = 100
+RIGHT = [("q1", "a"), ("q2", "a")]
+PROCESSES = ("edge", "identity", "quiz", "score", "leaderboard", "mongo", "nats", "redis")
+
+
+@dataclass
+class Seen:
+    """When each player's total was accepted and when the stream first showed it, in seconds of one clock."""
+
+    totals: dict[str, int] = field(default_factory=dict)
+    waiting: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    delays: list[float] = field(default_factory=list)
+
+    def accepted(self, username: str, points: int, at: float) -> None:
+        """A submission was answered."""
+        self.totals[username] = self.totals.get(username, 0) + points
+        self.waiting.setdefault(username, []).append((self.totals[username], at))
+
+    def shown(self, username: str, score: int, at: float) -> None:
+        """A frame shows this score."""
+        rest = []
+        for total, since in self.waiting.get(username, []):
+            if total <= score:
+                self.delays.append(max(0.0, at - since))
+            else:
+                rest.append((total, since))
+        self.waiting[username] = rest
+
+
+async def measure() -> list[Table]:
+    """The tables."""
+    with running_stack({"TOPTEN_LEADERBOARD_TICK": f"{TICK_MS}ms"}) as stack:
+        accepted, shown = await _load(stack)
+        floors = await _floors(stack)
+        memory = {name: _rss(stack.pid_of(name)) for name in PROCESSES}
+        stack.stop()
+        begun = time.perf_counter()
+        await asyncio.to_thread(stack.start)
+        warm = time.perf_counter() - begun
+    return [_latency_table(accepted, shown, floors), _memory_table(memory, warm)]
+
+
+async def _load(stack: RunningStack) -> tuple[list[float], list[float]]:
+    quiz_id = unique("bench-")
+    await import_quiz(endpoints(stack), quiz_definition(quiz_id, counting=quiz_pb2.COUNTING_SUM))
+    async with GraphqlClient(endpoints(stack).graphql) as client:
+        players = [await register(client) for _ in range(PLAYERS)]
+        for player in players:  # connections, caches and the players' folds are warm from here on
+            await player.submit(quiz_id, [])
+        seen, durations = Seen(), []
+        async with stream(stack.http, players[0].access_token, f"quiz:{quiz_id}") as events:
+
+            async def watch() -> None:
+                async for event in events:
+                    at = time.perf_counter()
+                    for entry in event.data["leaderboard"]:
+                        seen.shown(entry["username"], entry["score"], at)
+
+            async def submit(player: Player) -> None:
+                begun = time.perf_counter()
+                result = await player.submit(quiz_id, RIGHT)
+                at = time.perf_counter()
+                durations.append(at - begun)
+                seen.accepted(player.username, result["pointsAwarded"], at)
+
+            watcher = asyncio.create_task(watch())
+            start = time.perf_counter()
+            tasks = []
+            for number in range(RATE * SECONDS):
+                await asyncio.sleep(max(0.0, start + number / RATE - time.perf_counter()))
+                tasks.append(asyncio.create_task(submit(players[number % PLAYERS])))
+            await asyncio.gather(*tasks)
+            async with asyncio.timeout(30):
+                while len(seen.delays) < len(durations):
+                    await asyncio.sleep(0.01)
+            watcher.cancel()
+    return durations, seen.delays
+
+
+async def _floors(stack: RunningStack) -> dict[str, list[float]]:
+    """One operation at a time, at the same rate, of each raw store."""
+    urls = stack.endpoints["stores"]
+    name = unique("floor")
+    mongo: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(urls["mongo"])
+    async with mongo, redis.from_url(urls["redis"]) as cache:
+        collection = mongo[name].get_collection("rows", write_concern=WriteConcern("majority", j=True))
+        broker = await nats.connect(urls["nats"])
+        try:
+            jetstream = broker.jetstream()
+            await jetstream.add_stream(name=name, subjects=[name], storage=StorageType.FILE)
+
+            async def insert() -> object:
+                return await collection.insert_one({"user_id": name, "answers": RIGHT, "points": 20})
+
+            async def publish() -> object:
+                return await jetstream.publish(name, bytes(200))
+
+            floors = {
+                "durable insert": await _each(insert),
+                "durable publish": await _each(publish),
+                "Redis round trip": await _each(cache.ping),
+            }
+            await jetstream.delete_stream(name)
+            await mongo.drop_database(name)
+        finally:
+            await broker.close()
+    return floors
+
+
+async def _each(operation: Callable[[], Awaitable[object]]) -> list[float]:
+    durations = []
+    for _ in range(300):
+        begun = time.perf_counter()
+        await operation()
+        durations.append(time.perf_counter() - begun)
+        await asyncio.sleep(max(0.0, 1 / RATE - durations[-1]))
+    return durations
+
+
+def _percentile(values: Sequence[float], percent: int) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)]
+
+
+def _latency_table(accepted: list[float], shown: list[float], floors: dict[str, list[float]]) -> Table:
+    table = Table(title=f"{RATE} submissions/s for {SECONDS} s, tick {TICK_MS} ms", caption="milliseconds")
+    for heading in ("", "p50", "p99", "× its floor at p50"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    insert, publish, round_trip = (_percentile(floors[name], 50) for name in floors)
+    # On the way to a screen: the publish, the ledger's insert, the boards and Pub/Sub, and half a tick on average.
+    to_screen = insert + publish + 2 * round_trip + TICK_MS / 1000 / 2
+    for name, values, floor in (("answer accepted", accepted, insert), ("accepted → seen", shown, to_screen)):
+        p50, p99 = _percentile(values, 50), _percentile(values, 99)
+        table.add_row(name, f"{p50 * 1000:.1f}", f"{p99 * 1000:.1f}", f"{p50 / floor:.1f}")
+    for name, values in floors.items():
+        p50, p99 = _percentile(values, 50), _percentile(values, 99)
+        table.add_row(f"floor: {name}", f"{p50 * 1000:.1f}", f"{p99 * 1000:.1f}", "")
+    return table
+
+
+def _memory_table(memory: dict[str, int], warm: float) -> Table:
+    table = Table(title="Resident memory", caption=f"warm start of all, demo accounts included: {warm:.1f} s")
+    table.add_column("process")
+    table.add_column("MiB", justify="right")
+    for name, size in memory.items():
+        table.add_row(name, f"{size / 2**20:.0f}")
+    return table
+
+
+def _rss(pid: int) -> int:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * 4096

@@ -1,0 +1,140 @@
+"""The page in a real Chromium: sign in, take a quiz, see the board move, leave no token where a script could read it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
+
+from services.local.client import GraphqlClient
+from tests.players import PASSWORD, endpoints, register
+from tests.servers import RunningStack, unique
+
+QUIZ = "arithmetic-sprint"
+ARGUMENTS = [
+    "--no-sandbox",  # tests may run as root in a container
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@pytest_asyncio.fixture(scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        chromium = await playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
+        yield chromium
+        await chromium.close()
+
+
+@pytest_asyncio.fixture
+async def context(browser: Browser, stack: RunningStack) -> AsyncIterator[BrowserContext]:
+    context = await browser.new_context(base_url=stack.http)
+    yield context
+    await context.close()
+
+
+@pytest_asyncio.fixture
+async def page(context: BrowserContext, stack: RunningStack) -> AsyncIterator[Page]:
+    """A page that fails the test for an error in its console or a request to another host."""
+    page = await context.new_page()
+    faults: list[str] = []
+
+    def hears(text: str) -> None:
+        # The first `me` of a visitor without a session is refused, which the browser notes by itself.
+        if "401" not in text:
+            faults.append(text)
+
+    page.on("console", lambda message: hears(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("request", lambda request: faults.append(request.url) if not request.url.startswith(stack.http) else None)
+    await page.goto("/")
+    yield page
+    assert faults == []
+
+
+async def sign_up(page: Page, name: str) -> None:
+    await page.get_by_label("Name").fill(name)
+    await page.get_by_label("Password").fill(PASSWORD)
+    await page.get_by_label("Country").fill("vn")
+    await page.get_by_role("button", name="New player").click()
+    await expect(page.locator("#state")).to_have_text("live")
+
+
+async def take_quiz(page: Page) -> int:
+    """Answer every question by its first option; the points it earned."""
+    await page.locator(f"[data-quiz={QUIZ}]").click()
+    for box in await page.locator("fieldset").all():
+        await box.locator("input").first.check()
+    await page.get_by_role("button", name="Hand in").click()
+    points = await page.get_by_role("heading", name=re.compile(r"\d+ points")).inner_text()
+    return int(points.split()[0])
+
+
+async def test_a_quiz_moves_the_board_of_everybody_who_looks(page: Page, browser: Browser, stack: RunningStack) -> None:
+    name = unique("page")
+    other = await browser.new_context(base_url=stack.http)
+    try:
+        watcher = await other.new_page()
+        await watcher.goto("/")
+        await sign_up(watcher, unique("watch"))
+        await sign_up(page, name)
+        points = await take_quiz(page)
+        assert points > 0, "among ten questions some first option is right"
+        row = page.locator(f'#entries li[data-user="{name}"]')
+        await expect(row.locator(".score")).to_have_text(str(points))
+        await expect(row).to_have_class(re.compile("own"))
+        await expect(watcher.locator(f'#entries li[data-user="{name}"] .score')).to_have_text(str(points))
+        await page.get_by_role("button", name="Play it again").click()
+        for box in await page.locator("fieldset").all():
+            await box.locator("input").first.check()
+        await page.get_by_role("button", name="Hand in").click()
+        await expect(row.locator(".score")).to_have_text(str(2 * points))
+    finally:
+        await other.close()
+
+
+async def test_no_script_can_read_a_token(page: Page, context: BrowserContext) -> None:
+    await sign_up(page, unique("cookie"))
+    assert await page.evaluate("document.cookie") == ""
+    assert await page.evaluate("localStorage.length + sessionStorage.length") == 0
+    cookies = {cookie["name"]: cookie for cookie in await context.cookies(page.url + "graphql")}
+    assert {"topten_access", "topten_refresh"} <= cookies.keys()
+    assert all(cookie["httpOnly"] and cookie["sameSite"] == "Strict" for cookie in cookies.values())
+
+
+async def test_a_reload_stays_signed_in_and_signing_out_ends_it(page: Page) -> None:
+    name = unique("stay")
+    await sign_up(page, name)
+    await page.reload()
+    await expect(page.locator("#name")).to_have_text(name)
+    await page.get_by_role("button", name="Sign out").click()
+    await expect(page.get_by_role("button", name="New player")).to_be_visible()
+    await page.reload()
+    await expect(page.get_by_role("button", name="New player")).to_be_visible()
+
+
+async def test_boards_can_be_switched(page: Page, stack: RunningStack) -> None:
+    async with GraphqlClient(endpoints(stack).graphql) as client:
+        player = await register(client, country="IS")
+        await player.submit("solar-system", [])
+    await sign_up(page, unique("tabs"))
+    for tab, pressed in (("This week", "weekly"), ("VN", "country:VN"), ("All time", "all")):
+        await page.get_by_role("button", name=tab, exact=True).click()
+        await expect(page.locator(f'#tabs [data-board="{pressed}"]')).to_have_attribute("aria-pressed", "true")
+        await expect(page.locator("#state")).to_have_text("live")
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+async def test_the_page_fits_its_window(page: Page, width: int) -> None:
+    await page.set_viewport_size({"width": width, "height": 800})
+    await sign_up(page, unique("fit"))
+    await page.locator(f"[data-quiz={QUIZ}]").click()
+    await expect(page.locator("fieldset").first).to_be_visible()
+    assert await page.evaluate("document.documentElement.scrollWidth") <= width
