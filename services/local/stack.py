@@ -1,6 +1,7 @@
 """The whole system on this machine: what is started, with which settings, and when it is ready.
 
-The stores start together, then the processes together; the sample quizzes and demo players follow when all are ready. Must never outlive its supervisor.
+The stores start together, then the processes together; the sample quizzes and demo players follow when all are ready.
+Must never outlive its supervisor.
 """
 
 from __future__ import annotations
