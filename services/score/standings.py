@@ -1,0 +1,86 @@
+"""From a player's fold to his standings on boards.
+
+Pure. Owns which board shows which total. A standing carries what decides between two writers: the order. For a quiz's
+board that is the attempt, for all others the revision; of two standings of a player the higher order is the later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from services.runtime.boards import Board, encode_ms, period
+from services.score.ledger import Fold, Total
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+class Standing(NamedTuple):
+    """A player on one board. `value` is 0 for who is not ranked; `lowered` says that it may be less than before."""
+
+    board: Board
+    user_id: str
+    points: int
+    value: float
+    order: int
+    lowered: bool
+
+
+def time_of(milliseconds: int) -> datetime:
+    """A time of the ledger as an aware datetime."""
+    return _EPOCH + milliseconds * _MILLISECOND
+
+
+def milliseconds_of(at: datetime) -> int:
+    """An aware datetime as a time of the ledger."""
+    return (at - _EPOCH) // _MILLISECOND
+
+
+def standing(fold: Fold, board: Board, *, lowered: bool = False) -> Standing | None:
+    """Where the player stands on `board`; None if the board does not count him at all."""
+    order = fold.revision
+    total: Total | None
+    if board.kind == "all":
+        total = fold.total
+    elif board.kind == "weekly":
+        total = fold.weeks.get(board.qualifier)
+    elif board.kind == "monthly":
+        total = fold.months.get(board.qualifier)
+    elif board.kind == "country":
+        total = fold.total if board.qualifier == fold.country else None
+    else:
+        quiz = fold.quizzes.get(board.qualifier)
+        total = None if quiz is None else Total(quiz.points, quiz.reached_at)
+        order = 0 if quiz is None else quiz.attempt
+    if total is None:
+        return None
+    points = 0 if fold.hidden else total.points
+    value = encode_ms(points, total.reached_at, board) if points > 0 else 0.0
+    return Standing(board, fold.user_id, points, value, order, lowered)
+
+
+def boards_of_fold(fold: Fold) -> Iterator[Board]:
+    """Every board on which the player has a total, closed periods included as far as the fold remembers them."""
+    yield Board("all")
+    for week in fold.weeks:
+        yield Board("weekly", week)
+    for month in fold.months:
+        yield Board("monthly", month)
+    if fold.country:
+        yield Board("country", fold.country)
+    for quiz_id in fold.quizzes:
+        yield Board("quiz", quiz_id)
+
+
+def expires_at(board: Board, retention: timedelta) -> datetime | None:
+    """When the board's keys may go: `retention` after its period's end; None for a board without a period."""
+    counted = period(board)
+    return None if counted is None else counted.ends_at + retention
+
+
+def is_kept(board: Board, now: datetime, retention: timedelta) -> bool:
+    """True while the board has a place in Redis."""
+    end = expires_at(board, retention)
+    return end is None or now < end
