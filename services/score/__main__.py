@@ -1,0 +1,101 @@
+"""The score process: configuration → stores → worker and service → servers."""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import AsyncExitStack
+from functools import partial
+
+from topten.score.v1.score_service_pb2_grpc import add_ScoreServiceServicer_to_server
+
+from services.runtime.auth import open_verifier
+from services.runtime.clock import utc_now
+from services.runtime.config import from_command_line
+from services.runtime.grpc_server import GrpcServer
+from services.runtime.jetstream import open_jetstream
+from services.runtime.lifecycle import execute, run
+from services.runtime.mongo_client import open_mongo
+from services.runtime.ops_server import OpsServer
+from services.runtime.redis_client import open_redis
+from services.runtime.telemetry import configure
+from services.score.behind import WriteBehind
+from services.score.board_writer import BoardWriter
+from services.score.config import ScoreConfig
+from services.score.fold import Folds
+from services.score.generation import Generation
+from services.score.intake import Intake
+from services.score.meta import Meta
+from services.score.publisher import ScorePublisher
+from services.score.rebuild import Rebuild
+from services.score.rpc import ACCESS, ScoreServicer
+from services.score.service import ScoreService
+from services.score.standings import milliseconds_of
+from services.score.store import ScoreStore
+from services.score.verify import Verification
+from services.score.worker import Worker
+
+
+def now_ms() -> int:
+    """The time of the ledger."""
+    return milliseconds_of(utc_now())
+
+
+async def main(config: ScoreConfig) -> None:
+    """Put the process together and run it until it is told to stop."""
+    retention = config.period_retention
+    worker_id = uuid.uuid4().hex
+    async with AsyncExitStack() as stack:
+        ops = await stack.enter_async_context(OpsServer(config.ops_address))
+        mongo = await stack.enter_async_context(open_mongo(config.mongo, "score"))
+        redis = await stack.enter_async_context(open_redis(config.redis, "score"))
+        nats = await stack.enter_async_context(open_jetstream(config.nats, "score"))
+        verifier = await stack.enter_async_context(open_verifier(config.auth))
+
+        store = ScoreStore(mongo.database)
+        await store.prepare(config.audit_ttl)
+        meta = Meta(mongo.database)
+        folds = Folds(store, meta, worker_id, limit=config.cached_players, now=now_ms)
+        writer = BoardWriter(redis, fence_ttl=config.fence_ttl, period_retention=retention, now=utc_now)
+        rebuild = Rebuild(redis, store, folds, meta, writer, period_retention=retention, now=utc_now)
+        generation = Generation(redis, meta, rebuild, worker_id, config.heartbeat)
+        worker = Worker(store, folds, writer, ScorePublisher(redis), generation, now_ms)
+        intake = Intake(
+            nats,
+            worker,
+            store,
+            stream=config.stream,
+            salt=await meta.salt(),
+            batch=config.batch,
+            linger=config.linger,
+            ack_wait=config.ack_wait,
+            max_ack_pending=config.max_ack_pending,
+            now=now_ms,
+        )
+        service = ScoreService(
+            store, generation, partial(Verification, store, redis, period_retention=retention, now=utc_now)
+        )
+        server = GrpcServer(
+            config.grpc_address,
+            [partial(add_ScoreServiceServicer_to_server, ScoreServicer(service))],
+            verifier=verifier,
+            access=ACCESS,
+            reflection=not config.process.production,
+        )
+        ops.add_ping("mongo", mongo.ping)
+        ops.add_ping("redis", redis.ping)
+        ops.add_ping("nats", nats.ping)
+        ops.add_ping("stream", intake.ping)
+        await run(
+            ops,
+            WriteBehind(folds, config.fold_interval),
+            generation,
+            intake,
+            server,
+            grace=config.process.shutdown_grace,
+        )
+
+
+if __name__ == "__main__":
+    settings = from_command_line(ScoreConfig)
+    configure(settings.process, "score")
+    execute(main, settings)

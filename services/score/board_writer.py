@@ -1,0 +1,114 @@
+"""Standings to boards in Redis: one script a board and batch.
+
+Owns every write to a board but the swap of a rebuild. A write is absolute and idempotent. Without anybody lowered, order
+does not matter either: the greater value stays. Who is lowered is fenced: from then on, for the life of the fence, only
+a standing as late as the fence or later is written, whatever its value. A batch that began longer ago than half that
+life can't be judged by the fence any more; it is refused, and its players are read from the ledger again.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from itertools import chain
+from pathlib import Path
+
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError, RedisError
+
+from services.runtime.boards import Board
+from services.score.standings import Standing, expires_at
+
+# Previous ranks are kept for the head of a board, which is all that frames show.
+HEAD = 128
+MOST_PREVIOUS = 1024
+# Lua can't hand more than 8000 values to one command.
+_MEMBERS_A_SCRIPT = 1000
+_WRITE = Path(__file__).with_name("board_write.lua").read_text(encoding="utf-8")
+
+
+class TooOldError(Exception):
+    """The batch began too long ago to be judged by a fence; load its players again and begin anew."""
+
+
+class BoardWriter:
+    """`now` tells which boards still have a place; it must be right to the day."""
+
+    def __init__(
+        self, redis: Redis, *, fence_ttl: timedelta, period_retention: timedelta, now: Callable[[], datetime]
+    ) -> None:
+        self._redis = redis
+        self._script = Script(redis, _WRITE)
+        self._fence_ms = int(fence_ttl.total_seconds() * 1000)
+        self._retention = period_retention
+        self._now = now
+
+    async def write(self, standings: Iterable[Standing], *, begun_at: int, generation: int) -> int:
+        """Writes standings of players as they were read after `begun_at`, the server's time in milliseconds.
+
+        Boards whose period is over for longer than the retention are left alone. Returns how many standings changed.
+        Raises TooOldError, having written some or none, and what the driver raises.
+        """
+        of_board: defaultdict[Board, list[Standing]] = defaultdict(list)
+        for found in standings:
+            of_board[found.board].append(found)
+        calls: list[tuple[Sequence[str], Sequence[str | int | float]]] = []
+        for board, members in of_board.items():
+            keys = (board.key, board.fence_key, board.meta_key, board.previous_key)
+            ends = expires_at(board, self._retention)
+            if ends is not None and ends <= self._now():
+                continue
+            head = (begun_at, self._fence_ms, 0 if ends is None else int(ends.timestamp()), generation)
+            calls += [
+                (keys, [*head, *_arguments(members[start : start + _MEMBERS_A_SCRIPT])])
+                for start in range(0, len(members), _MEMBERS_A_SCRIPT)
+            ]
+        changed = await self._script.run(calls)
+        if any(count < 0 for count in changed):
+            raise TooOldError
+        return sum(changed)
+
+
+def _arguments(members: Sequence[Standing]) -> Iterable[str | int | float]:
+    lowered = [found for found in members if found.lowered]
+    # Who has no points and was not lowered is not on the board.
+    raised = [found for found in members if found.value > 0 and not found.lowered]
+    return chain(
+        (len(raised), len(lowered), HEAD, MOST_PREVIOUS),
+        chain.from_iterable((found.value, found.user_id) for found in raised),
+        (found.order for found in raised),
+        chain.from_iterable((found.order, found.value, found.user_id) for found in lowered),
+    )
+
+
+class Script:
+    """A Lua script that is run by its digest, many calls in one round trip, and loaded again when Redis lost it."""
+
+    def __init__(self, redis: Redis, source: str) -> None:
+        self._redis = redis
+        self._script = redis.register_script(source)
+
+    async def run(self, calls: Sequence[tuple[Sequence[str], Sequence[str | int | float]]]) -> list[int]:
+        """The answers to `(keys, arguments)`, in order. Raises the first error of a call."""
+        if not calls:
+            return []
+        answers = await self._pipeline(calls)
+        if any(isinstance(answer, NoScriptError) for answer in answers):
+            await self._redis.script_load(self._script.script)
+            answers = await self._pipeline(calls)
+        numbers: list[int] = []
+        for answer in answers:
+            if isinstance(answer, RedisError):
+                raise answer
+            numbers.append(answer)
+        return numbers
+
+    async def _pipeline(
+        self, calls: Sequence[tuple[Sequence[str], Sequence[str | int | float]]]
+    ) -> list[int | RedisError]:
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for keys, arguments in calls:
+                pipeline.evalsha(self._script.sha, len(keys), *keys, *arguments)
+            answers: list[int | RedisError] = await pipeline.execute(raise_on_error=False)
+        return answers

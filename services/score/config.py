@@ -1,0 +1,83 @@
+"""The settings of the score process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import ClassVar
+
+from services.runtime.config import section, setting
+from services.runtime.settings import AuthConfig, MongoConfig, NatsConfig, ProcessConfig, RedisConfig
+from services.runtime.values import host_port
+
+_SECOND = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreConfig:
+    """What the score process reads from its environment."""
+
+    prefix: ClassVar[str] = "SCORE"
+
+    grpc_address: str = setting("127.0.0.1:50053", doc="Where gRPC is served", parse=host_port)
+    ops_address: str = setting(
+        "127.0.0.1:9103", doc="Where health and metrics are served; for the inside only", parse=host_port
+    )
+    stream: str = setting("QUIZ_EVENTS", doc="The JetStream stream of quiz events")
+    batch: int = setting(500, doc="Events that are counted together, at most", minimum=1, maximum=2000)
+    linger: timedelta = setting(
+        timedelta(milliseconds=5),
+        doc="How long a batch waits to fill once it has an event",
+        maximum=timedelta(milliseconds=10),
+    )
+    ack_wait: timedelta = setting(
+        timedelta(seconds=60),
+        doc="When JetStream delivers an event again that nobody said anything about",
+        minimum=timedelta(seconds=3),
+        maximum=timedelta(minutes=10),
+    )
+    max_ack_pending: int = setting(
+        10_000,
+        doc="Events in flight of one partition; at least twice the workers times two batches",
+        minimum=100,
+        maximum=1_000_000,
+    )
+    cached_players: int = setting(
+        50_000, doc="Standings kept in memory, about 2 KiB each", minimum=100, maximum=10_000_000
+    )
+    fold_interval: timedelta = setting(
+        timedelta(seconds=2),
+        doc="How often changed standings are written behind the ledger",
+        minimum=timedelta(milliseconds=50),
+        maximum=timedelta(seconds=30),
+    )
+    heartbeat: timedelta = setting(
+        timedelta(seconds=2),
+        doc="How often it is checked that Redis did not go back",
+        minimum=timedelta(milliseconds=50),
+        maximum=timedelta(seconds=10),
+    )
+    fence_ttl: timedelta = setting(
+        timedelta(hours=1),
+        doc="How long a lowered standing is protected from older writes",
+        minimum=timedelta(minutes=1),
+        maximum=timedelta(days=1),
+    )
+    period_retention: timedelta = setting(
+        timedelta(days=35),
+        doc="How long a week's or month's board stays after its period's end",
+        minimum=timedelta(days=1),
+        maximum=timedelta(days=42),
+    )
+    audit_ttl: timedelta = setting(
+        timedelta(days=90),
+        doc="How long addresses and user agents of actions are kept",
+        minimum=_SECOND,
+        maximum=timedelta(days=3650),
+    )
+
+    process: ProcessConfig = section(ProcessConfig)
+    mongo: MongoConfig = section(MongoConfig)
+    redis: RedisConfig = section(RedisConfig)
+    nats: NatsConfig = section(NatsConfig)
+    auth: AuthConfig = section(AuthConfig)

@@ -1,0 +1,106 @@
+"""Rows and folds as documents of MongoDB: the two functions each way, and nothing else.
+
+Times that an operator reads or an index needs are dates; the totals are short arrays `[points, reached at in ms]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bson.datetime_ms import DatetimeMS
+
+from services.score.ledger import Fold, QuizTotal, Row, Total
+
+Document = dict[str, Any]
+
+
+def row_document(row: Row) -> Document:
+    """The ledger's document of a row."""
+    document: Document = {
+        "_id": row.event_id,
+        "user_id": row.user_id,
+        "revision": row.revision,
+        "kind": row.kind,
+        "delta": row.delta,
+        "old_total": row.old_total,
+        "total": list(row.total),
+        "weeks": {name: list(total) for name, total in row.weeks.items()},
+        "months": {name: list(total) for name, total in row.months.items()},
+        "quiz_id": row.quiz_id,
+        "quiz": list(row.quiz),
+        "action_id": row.action_id,
+        "country": row.country,
+        "hidden": row.hidden,
+        "late": row.late,
+        "at": DatetimeMS(row.at),
+        "recorded_at": DatetimeMS(row.recorded_at),
+        "sequence": row.sequence,
+        "partition": row.partition,
+        "client": row.client,
+        "previous": row.previous,
+        "hash": row.hash,
+    }
+    return document
+
+
+def row_of(document: Mapping[str, Any]) -> Row:
+    """The row in a document of the ledger, read with dates as `DatetimeMS`."""
+    return Row(
+        event_id=document["_id"],
+        user_id=document["user_id"],
+        revision=document["revision"],
+        kind=document["kind"],
+        delta=document["delta"],
+        old_total=document["old_total"],
+        total=Total(*document["total"]),
+        weeks={name: Total(*total) for name, total in document["weeks"].items()},
+        months={name: Total(*total) for name, total in document["months"].items()},
+        quiz_id=document["quiz_id"],
+        quiz=QuizTotal(*document["quiz"]),
+        action_id=document["action_id"],
+        country=document["country"],
+        hidden=document["hidden"],
+        late=document["late"],
+        at=int(document["at"]),
+        recorded_at=int(document["recorded_at"]),
+        sequence=document["sequence"],
+        partition=document["partition"],
+        client=document["client"],
+        previous=document["previous"],
+        hash=document["hash"],
+    )
+
+
+def fold_document(fold: Fold) -> Document:
+    """The document of a player's fold."""
+    return {
+        "_id": fold.user_id,
+        "revision": fold.revision,
+        "event_id": fold.event_id,
+        "hash": fold.hash,
+        "total": list(fold.total),
+        "weeks": {name: list(total) for name, total in fold.weeks.items()},
+        "months": {name: list(total) for name, total in fold.months.items()},
+        "quizzes": {quiz_id: list(quiz) for quiz_id, quiz in fold.quizzes.items()},
+        "country": fold.country,
+        "hidden": fold.hidden,
+        "recorded_at": DatetimeMS(fold.recorded_at),
+    }
+
+
+def fold_of(document: Mapping[str, Any]) -> Fold:
+    """The fold in a document of `players`, read with dates as `DatetimeMS`."""
+    return Fold(
+        user_id=document["_id"],
+        revision=document["revision"],
+        event_id=document["event_id"],
+        hash=document["hash"],
+        total=Total(*document["total"]),
+        weeks={name: Total(*total) for name, total in document["weeks"].items()},
+        months={name: Total(*total) for name, total in document["months"].items()},
+        quizzes={quiz_id: QuizTotal(*quiz) for quiz_id, quiz in document["quizzes"].items()},
+        country=document["country"],
+        hidden=document["hidden"],
+        recorded_at=int(document["recorded_at"]),
+    )

@@ -1,0 +1,178 @@
+"""Knowing that Redis went back, and having the boards made anew when it did.
+
+Owns `leaderboard:generation`: it is there, and the one that MongoDB names, exactly while the boards are whole. It is
+missing after a FLUSHALL and on a new server. Everything else is noticed within a heartbeat by who writes:
+
+- every batch and every heartbeat moves a counter of this worker and reads what it was. If that is not what this worker
+  wrote last, the server has forgotten (a flush, an old snapshot). The new value is given, not added, so that a command
+  that is sent twice is no alarm;
+- the server's run id is held against the one of the last rebuild: a restart, or a replica in its place, may have lost
+  writes without anybody having seen it.
+
+A counter that is wrong while the generation is newer than the one last seen is no alarm either: another worker has
+noticed the same and has healed it. One worker makes the boards, by a lease in MongoDB; all others look again until it is
+done. Under the lease it is asked once more whether it is still needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import NamedTuple
+
+import structlog
+from redis.asyncio import Redis
+
+from services.runtime.boards import GENERATION_KEY
+from services.runtime.lifecycle import cancel, spawn
+from services.score.answers import STORE_ERRORS
+from services.score.board_writer import Script
+from services.score.meta import Meta
+from services.score.rebuild import Rebuild, run_id
+from services.score.reports import BoardsLostError, Progress, Rebuilt
+
+LEASE = timedelta(seconds=15)
+_RENEW_SECONDS = 4.0
+_RETRY_SECONDS = 0.5
+_COUNTER_SECONDS = 86_400
+# The generation goes only if it is the one that was found wrong: another may have been completed meanwhile.
+_WITHDRAW = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])
+"""
+_log = structlog.get_logger("generation")
+
+
+class Moment(NamedTuple):
+    """When a batch began, by the clock of Redis in milliseconds, and the boards' generation then; 0 if none is whole."""
+
+    begun_at: int
+    generation: int
+
+
+class Generation:
+    """A server: the heartbeat and the rebuilds that it finds needed."""
+
+    def __init__(self, redis: Redis, meta: Meta, rebuild: Rebuild, worker_id: str, heartbeat: timedelta) -> None:
+        self._redis = redis
+        self._meta = meta
+        self._rebuild = rebuild
+        self._worker_id = worker_id
+        self._heartbeat = heartbeat.total_seconds()
+        self._withdraw = Script(redis, _WITHDRAW)
+        self._key = f"topten:score:worker:{worker_id}"
+        self._count = 0
+        self._seen = 0
+        self._wanted = asyncio.Event()
+        self._counting = asyncio.Lock()
+        self._making = asyncio.Lock()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """From now on a Redis that went back is noticed within a heartbeat."""
+        self._tasks = [spawn("heartbeat", self._beat()), spawn("rebuild", self._heal())]
+
+    async def stop(self) -> None:
+        """A rebuild that runs is left; another worker, or the next start, begins it again."""
+        await cancel(*self._tasks)
+
+    async def begin(self) -> Moment:
+        """Moves this worker's counter, and tells the moment. Raises what the driver raises."""
+        # Two at once on different connections could arrive in the other order.
+        async with self._counting:
+            count = self._count + 1
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                pipeline.set(self._key, count, ex=_COUNTER_SECONDS, get=True)
+                pipeline.time()
+                pipeline.get(GENERATION_KEY)
+                before, time, generation = await pipeline.execute()
+            went_back = self._count > 0 and (before is None or int(before) not in (self._count, count))
+            self._count = count
+            moment = Moment(int(time[0]) * 1000 + int(time[1]) // 1000, int(generation or 0))
+            if went_back and moment.generation and moment.generation == self._seen:
+                await self._is_wrong(moment.generation, "a worker's counter went back")
+                moment = moment._replace(generation=0)
+            self._seen = moment.generation
+        if not moment.generation:
+            self._wanted.set()
+        return moment
+
+    async def make(self, progress: Progress) -> Rebuilt:
+        """Makes the boards anew though nothing is wrong with them, after any rebuild that runs already."""
+        while True:
+            made = await self._under_lease(progress, asked=True)
+            if made is not None:
+                return made
+            progress("waiting for another rebuild", 0, 0)
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _beat(self) -> None:
+        while True:
+            try:
+                moment = await self.begin()
+                # Redis before MongoDB: a rebuild tells them in the other order.
+                in_redis = await run_id(self._redis)
+                boards = await self._meta.boards()
+                if moment.generation and moment.generation != boards.completed:
+                    await self._is_wrong(moment.generation, "another generation")
+                elif moment.generation and in_redis != boards.run_id:
+                    await self._is_wrong(moment.generation, "another Redis server")
+            except STORE_ERRORS as error:
+                _log.warning("a store does not answer", error=type(error).__name__)
+            await asyncio.sleep(self._heartbeat)
+
+    async def _is_wrong(self, generation: int, why: str) -> None:
+        if any(await self._withdraw.run([((GENERATION_KEY,), (generation,))])):
+            _log.warning("the boards can't be trusted", reason=why, generation=generation)
+        self._wanted.set()
+
+    async def _heal(self) -> None:
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            try:
+                if await self._needed() and await self._under_lease(_say_nothing, asked=False) is None:
+                    await asyncio.sleep(_RETRY_SECONDS)
+                    self._wanted.set()
+            except BoardsLostError as error:
+                _log.warning("a rebuild was overtaken", reason=str(error))
+                self._wanted.set()
+            except STORE_ERRORS as error:
+                _log.warning("a store does not answer", error=type(error).__name__)
+                self._wanted.set()
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _needed(self) -> bool:
+        generation = int(await self._redis.get(GENERATION_KEY) or 0)
+        in_redis = await run_id(self._redis)
+        boards = await self._meta.boards()
+        return generation == 0 or generation != boards.completed or in_redis != boards.run_id
+
+    async def _under_lease(self, progress: Progress, *, asked: bool) -> Rebuilt | None:
+        """None if another has the lease, or if it is not needed any more and nobody asked for it."""
+        async with self._making:
+            if not await self._meta.take_lease(self._worker_id, LEASE):
+                return None
+            try:
+                if not asked and not await self._needed():
+                    return None
+                return await self._renewing(progress)
+            finally:
+                await self._meta.leave_lease(self._worker_id)
+
+    async def _renewing(self, progress: Progress) -> Rebuilt:
+        token = f"{self._worker_id}-{asyncio.get_running_loop().time():.3f}"
+        work = asyncio.create_task(self._rebuild.run(token, progress))
+        try:
+            while True:
+                done, _ = await asyncio.wait({work}, timeout=_RENEW_SECONDS)
+                if done:
+                    return work.result()
+                if not await self._meta.take_lease(self._worker_id, LEASE):
+                    raise BoardsLostError("the lease is another's")
+        finally:
+            await cancel(work)
+
+
+def _say_nothing(_stage: str, _done: int, _total: int) -> None:
+    """Nobody watches."""

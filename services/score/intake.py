@@ -1,0 +1,211 @@
+"""From the stream to the worker: which durables there are, and what is answered to each message.
+
+A server. Owns the durables of the stream and the dead letters. The quiz service makes the stream and says in its
+metadata how many partitions it has; each has a durable `score-<p>` (without partitions there is one, `score`). Every
+worker pulls from all of them, so that none stands still when another dies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+import structlog
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, ReplayPolicy
+from nats.js.errors import NotFoundError
+
+from services.runtime.jetstream import Nats
+from services.runtime.lifecycle import cancel, spawn
+from services.score.answers import STORE_ERRORS, Answer, NeverError, answer_to
+from services.score.consumer import ACK, TERM, Delivery, PullLoop, nak
+from services.score.events import decode, event_id_of
+from services.score.ledger import Event
+from services.score.metrics import BATCH_SECONDS, DEAD_LETTERS, PENDING, REDELIVERIES
+from services.score.store import DeadLetter, ScoreStore
+from services.score.worker import Worker
+
+DURABLE = "score"
+SUBJECTS = "quiz.events"
+PARTITIONS_KEY = "partitions"
+_LONGEST_NAK_SECONDS = 60.0
+_LOOK_SECONDS = 5.0
+_RETRY_SECONDS = 0.5
+_FINISH_SECONDS = 8.0
+_log = structlog.get_logger("intake")
+
+
+class Intake:
+    """Counts what the stream holds, from `start` to `stop`. `now` is in milliseconds."""
+
+    def __init__(
+        self,
+        nats: Nats,
+        worker: Worker,
+        store: ScoreStore,
+        *,
+        stream: str,
+        salt: bytes,
+        batch: int,
+        linger: timedelta,
+        ack_wait: timedelta,
+        max_ack_pending: int,
+        now: Callable[[], int],
+    ) -> None:
+        self._nats = nats
+        self._worker = worker
+        self._store = store
+        self._stream = stream
+        self._salt = salt
+        self._batch = batch
+        self._linger = linger.total_seconds()
+        self._ack_wait = ack_wait.total_seconds()
+        self._max_ack_pending = max_ack_pending
+        self._now = now
+        self._loops: dict[str, tuple[PullLoop, asyncio.Task[None]]] = {}
+        self._attending: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begins; the stream is waited for as long as it takes."""
+        self._attending = spawn("intake", self._attend())
+
+    async def stop(self) -> None:
+        """Finishes the batches at hand and gives back what waits."""
+        if self._attending is not None:
+            await cancel(self._attending)
+        for loop, _ in self._loops.values():
+            loop.stop()
+        tasks = [task for _, task in self._loops.values()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=_FINISH_SECONDS)
+        await cancel(*tasks)
+
+    async def ping(self) -> None:
+        """Raises until the stream was found."""
+        if not self._loops:
+            raise RuntimeError("the stream is not there yet")
+
+    async def _attend(self) -> None:
+        while True:
+            partitions = await self._partitions()
+            for partition in range(partitions) if partitions else (None,):
+                durable = DURABLE if partition is None else f"{DURABLE}-{partition}"
+                if durable not in self._loops:
+                    loop = self._loop(durable, partition)
+                    self._loops[durable] = loop, spawn(durable, loop.run())
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _partitions(self) -> int:
+        """How many partitions the stream says it has; 0 is none. Waits for the stream."""
+        said = False
+        while True:
+            try:
+                info = await self._nats.jetstream.stream_info(self._stream)
+                return int((info.config.metadata or {}).get(PARTITIONS_KEY, 0))
+            except STORE_ERRORS as error:
+                if not said or not isinstance(error, NotFoundError):
+                    _log.info("waiting for the stream", stream=self._stream, error=type(error).__name__)
+                    said = True
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    def _loop(self, durable: str, partition: int | None) -> PullLoop:
+        subject = f"{SUBJECTS}.>" if partition is None else f"{SUBJECTS}.{partition}.*"
+        number = partition or 0
+        pending = PENDING.labels(str(number))
+
+        async def attach() -> None:
+            await self._partitions()
+            await _make_durable(
+                self._nats.jetstream,
+                self._stream,
+                ConsumerConfig(
+                    durable_name=durable,
+                    description="counts quiz events into scores",
+                    deliver_policy=DeliverPolicy.ALL,
+                    ack_policy=AckPolicy.EXPLICIT,
+                    replay_policy=ReplayPolicy.INSTANT,
+                    ack_wait=self._ack_wait,
+                    max_deliver=-1,
+                    filter_subject=subject,
+                    max_ack_pending=self._max_ack_pending,
+                ),
+            )
+
+        async def handle(batch: Sequence[Delivery]) -> Sequence[bytes]:
+            answers = await self._handle(batch, number)
+            pending.set(batch[-1].pending)
+            return answers
+
+        return PullLoop(
+            self._nats.client,
+            self._stream,
+            durable,
+            attach=attach,
+            handle=handle,
+            batch=self._batch,
+            linger=self._linger,
+            ack_wait=self._ack_wait,
+        )
+
+    async def _handle(self, batch: Sequence[Delivery], partition: int) -> list[bytes]:
+        """What to answer to each message of a batch."""
+        events: list[Event | None] = []
+        answers: list[bytes] = []
+        letters: list[DeadLetter] = []
+        with BATCH_SECONDS.time():
+            for delivery in batch:
+                if delivery.delivered > 1:
+                    REDELIVERIES.inc()
+                try:
+                    events.append(
+                        decode(delivery.data, sequence=delivery.sequence, partition=partition, salt=self._salt)
+                    )
+                except NeverError as error:
+                    events.append(None)
+                    letters.append(self._letter(delivery, str(error)))
+            refused = await self._worker.count([event for event in events if event is not None])
+            for delivery, event in zip(batch, events, strict=True):
+                refusal = None if event is None else refused.get(event.event_id)
+                if event is None:
+                    answers.append(TERM)
+                elif refusal is None:
+                    answers.append(ACK)
+                elif answer_to(refusal) is Answer.NEVER:
+                    letters.append(self._letter(delivery, str(refusal)))
+                    answers.append(TERM)
+                else:
+                    answers.append(nak(min(2.0**delivery.delivered, _LONGEST_NAK_SECONDS)))
+            for letter in letters:
+                await self._bury(letter)
+        return answers
+
+    def _letter(self, delivery: Delivery, reason: str) -> DeadLetter:
+        letter_id = event_id_of(delivery.data) or f"{self._stream}:{delivery.sequence}"
+        return DeadLetter(letter_id, reason[:500], delivery.subject, delivery.sequence, delivery.data)
+
+    async def _bury(self, letter: DeadLetter) -> None:
+        """Returns when the letter is kept: only then its message may go."""
+        while True:
+            try:
+                await self._store.bury(letter, self._now())
+            except STORE_ERRORS as error:
+                _log.warning("a store does not answer, trying again", error=type(error).__name__)
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                break
+        DEAD_LETTERS.inc()
+        _log.error("dead letter", letter=letter.letter_id, reason=letter.reason, sequence=letter.sequence)
+
+
+async def _make_durable(jetstream: JetStreamContext, stream: str, config: ConsumerConfig) -> None:
+    """Makes the consumer or brings it up to date; waits for a server that does not answer."""
+    while True:
+        try:
+            await jetstream.add_consumer(stream, config)
+        except (NatsError, OSError) as error:
+            _log.warning("the consumer can't be made yet", consumer=config.durable_name, error=str(error)[:200])
+            await asyncio.sleep(_RETRY_SECONDS)
+        else:
+            return

@@ -1,0 +1,116 @@
+"""What all workers must agree on, in the collection `meta`: generation, lease, salt, and how far folds are written.
+
+Time here is the database server's, so that no worker's clock decides about a lease.
+
+    boards            {generation: the highest ever begun, completed: the one in force, run_id: of the Redis it is in}
+    lease             {holder, expires_at}: who makes boards at this moment
+    salt              {value}: of the digests in rows, made once
+    worker:<id>       {flushed_to, beat_at}: every row that this worker stamped before `flushed_to` is in the folds
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.datetime_ms import DatetimeMS
+from pymongo import ReturnDocument
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import DuplicateKeyError
+
+Document = dict[str, Any]
+_BOARDS, _LEASE, _SALT = "boards", "lease", "salt"
+_WORKER = "worker:"
+
+
+class Boards(NamedTuple):
+    """Which boards are in force; generation 0 is none."""
+
+    completed: int
+    run_id: str
+
+
+class WorkerState(NamedTuple):
+    """How far a worker's rows are in the folds; `silent` says that it has not been heard of for long."""
+
+    worker_id: str
+    flushed_to: int
+    silent: bool
+
+
+class Meta:
+    """The collection. Errors of the driver pass as they are."""
+
+    def __init__(self, database: AsyncDatabase[Document]) -> None:
+        options: CodecOptions[Document] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
+        self._meta = database["meta"].with_options(options)
+
+    async def salt(self) -> bytes:
+        """The salt of digests; the same for every worker and for ever."""
+        # Another worker may make it at the same moment.
+        with suppress(DuplicateKeyError):
+            await self._meta.update_one(
+                {"_id": _SALT}, {"$setOnInsert": {"value": secrets.token_bytes(32)}}, upsert=True
+            )
+        found = await self._meta.find_one({"_id": _SALT})
+        assert found is not None
+        return bytes(found["value"])
+
+    async def boards(self) -> Boards:
+        """Which boards are in force."""
+        found = await self._meta.find_one({"_id": _BOARDS}) or {}
+        return Boards(found.get("completed", 0), found.get("run_id", ""))
+
+    async def next_generation(self) -> int:
+        """A generation that was never begun before."""
+        found = await self._meta.find_one_and_update(
+            {"_id": _BOARDS}, {"$inc": {"generation": 1}}, upsert=True, return_document=ReturnDocument.AFTER
+        )
+        assert found is not None
+        return int(found["generation"])
+
+    async def complete(self, generation: int, run_id: str) -> None:
+        """The boards of `generation` are whole, in the Redis with this run id."""
+        await self._meta.update_one({"_id": _BOARDS}, {"$set": {"completed": generation, "run_id": run_id}})
+
+    async def take_lease(self, holder: str, length: timedelta) -> bool:
+        """True if `holder` has the lease from now on for `length`, newly or again; False while another has it."""
+        expired_or_mine = {
+            "_id": _LEASE,
+            "$or": [{"holder": holder}, {"$expr": {"$lt": ["$expires_at", "$$NOW"]}}],
+        }
+        milliseconds = int(length.total_seconds() * 1000)
+        taken = [{"$set": {"holder": holder, "expires_at": {"$add": ["$$NOW", milliseconds]}}}]
+        try:
+            await self._meta.update_one(expired_or_mine, taken, upsert=True)
+        except DuplicateKeyError:
+            return False
+        return True
+
+    async def leave_lease(self, holder: str) -> None:
+        """Another may have the lease."""
+        await self._meta.delete_one({"_id": _LEASE, "holder": holder})
+
+    async def flushed(self, worker_id: str, flushed_to: int) -> None:
+        """Every row that the worker stamped before `flushed_to` is in the folds."""
+        state = [{"$set": {"flushed_to": DatetimeMS(flushed_to), "beat_at": "$$NOW"}}]
+        await self._meta.update_one({"_id": f"{_WORKER}{worker_id}"}, state, upsert=True)
+
+    async def workers(self, silence: timedelta) -> Sequence[WorkerState]:
+        """All workers whose rows may not be in the folds; one not heard of for `silence` is probably dead."""
+        silent = {"$lt": ["$beat_at", {"$subtract": ["$$NOW", int(silence.total_seconds() * 1000)]}]}
+        found = self._meta.find({"_id": {"$regex": f"^{_WORKER}"}}, {"flushed_to": 1, "silent": silent})
+        return [
+            WorkerState(document["_id"].removeprefix(_WORKER), int(document["flushed_to"]), document["silent"])
+            async for document in found
+        ]
+
+    async def forget_worker(self, worker: WorkerState) -> None:
+        """The worker's rows are in the folds; unless it has been heard of since, it is forgotten."""
+        await self._meta.delete_one(
+            {"_id": f"{_WORKER}{worker.worker_id}", "flushed_to": DatetimeMS(worker.flushed_to)}
+        )

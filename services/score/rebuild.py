@@ -1,0 +1,230 @@
+"""All boards anew from MongoDB, while scores keep flowing.
+
+Owns the new boards until they are in place. Must never hold more than a page of players in memory.
+
+Why nothing is lost, though batches go on writing the boards in use:
+
+1. `since` is taken first: every row stamped before it, by any worker, is in the folds.
+2. All folds are read into new keys. A row that is not in the fold that was read was written behind later, so it was
+   stamped after `since`.
+3. Each new board is renamed over the one in use, by a script that checks that the maker's mark is still in the board's
+   meta and that no member is missing: a Redis that was emptied meanwhile fails it. Writes of batches before the rename
+   went to the old key and are gone with it, if they are not in the folds. Writes after it go to the new key.
+4. Then every player with a row stamped since `since` is read from the ledger as it is now and written through the
+   script that batches use. That covers 2 and 3; and who was lowered since is written as lowered, with his fence.
+5. Only then the generation is set, if the mark of the whole rebuild is still there. Until then readers are stale.
+6. Rows since 4 are written once more: their batches may have made boards that the new generation was not yet told to.
+
+Whoever finds the mark gone raises; the generation stays unset, and that is what makes somebody begin again.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+from redis.asyncio import Redis
+
+from services.runtime.boards import GENERATION_KEY, Board
+from services.score.board_writer import BoardWriter, Script, TooOldError
+from services.score.fold import MARGIN, Folds
+from services.score.ledger import boards_at
+from services.score.meta import Meta
+from services.score.metrics import REBUILD_SECONDS
+from services.score.reports import BoardsLostError, Progress, Rebuilt
+from services.score.standings import boards_of_fold, expires_at, is_kept, milliseconds_of, standing
+from services.score.store import ScoreStore
+
+REBUILD_KEY = f"{{{GENERATION_KEY}}}:rebuild"
+T = TypeVar("T")
+
+_PAGE = 1000
+_MEMBERS_A_COMMAND = 2000
+# What a rebuild that died leaves behind goes by itself.
+_LEFTOVER_SECONDS = 3600
+_SWAP = Path(__file__).with_name("board_swap.lua").read_text(encoding="utf-8")
+_FINISH = """
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2])
+redis.call('DEL', KEYS[2])
+return 1
+"""
+_log = structlog.get_logger("rebuild")
+
+
+async def server_time(redis: Redis) -> int:
+    """The time of the Redis server in milliseconds."""
+    seconds, microseconds = await redis.time()
+    return int(seconds) * 1000 + int(microseconds) // 1000
+
+
+async def run_id(redis: Redis) -> str:
+    """What tells one run of a Redis server from another; empty where a service hides it."""
+    return str((await redis.info("server")).get("run_id", ""))
+
+
+class Rebuild:
+    """Makes boards. For one at a time: the caller holds the lease."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        store: ScoreStore,
+        folds: Folds,
+        meta: Meta,
+        writer: BoardWriter,
+        *,
+        period_retention: timedelta,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._redis = redis
+        self._store = store
+        self._folds = folds
+        self._meta = meta
+        self._writer = writer
+        self._retention = period_retention
+        self._now = now
+        self._swap = Script(redis, _SWAP)
+        self._finish = Script(redis, _FINISH)
+
+    async def run(self, token: str, progress: Progress) -> Rebuilt:
+        """Makes every board. Raises BoardsLostError, or what a store raises; the boards are stale then."""
+        with REBUILD_SECONDS.time():
+            generation = await self._meta.next_generation()
+            in_redis = await run_id(self._redis)
+            await self._redis.set(REBUILD_KEY, token, ex=_LEFTOVER_SECONDS)
+            await self._redis.delete(GENERATION_KEY)
+            await self._folds.flush()
+            await self._folds.adopt()
+            since = await self._folds.oldest_unwritten()
+            made = await self._fold_into_new(token, progress)
+            await self._put_in_place(token, generation, made, progress)
+            await self._remove_others(token, generation, made)
+            replayed_at = milliseconds_of(self._now() - MARGIN)
+            await self._replay(since, generation, progress)
+            await self._meta.complete(generation, in_redis)
+            if not all(await self._finish.run([((GENERATION_KEY, REBUILD_KEY), (token, generation))])):
+                raise BoardsLostError("the mark of the rebuild is gone")
+            await self._replay(max(since, replayed_at), generation, progress)
+        members = sum(made.values())
+        _log.info("boards are made anew", generation=generation, boards=len(made), members=members)
+        return Rebuilt(generation, len(made), members)
+
+    async def _fold_into_new(self, token: str, progress: Progress) -> dict[Board, int]:
+        _, players = await self._store.count()
+        made: dict[Board, int] = {}
+        done = 0
+        async for page in _pages(self._store.all_folds()):
+            members: defaultdict[Board, list[float | str]] = defaultdict(list)
+            now = self._now()
+            for fold in page:
+                for board in boards_of_fold(fold):
+                    found = standing(fold, board)
+                    if found is not None and found.value > 0:
+                        members[board] += (found.value, found.user_id)
+            kept = {board: pairs for board, pairs in members.items() if is_kept(board, now, self._retention)}
+            for board, added in zip(kept, await self._add(token, kept, made), strict=True):
+                made[board] = made.get(board, 0) + added
+            done += len(page)
+            progress("folding players", done, max(players, done))
+        return made
+
+    async def _add(self, token: str, members: dict[Board, list[float | str]], made: Iterable[Board]) -> list[int]:
+        known = set(made)
+        counts: list[int] = []
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for board, pairs in members.items():
+                key = _new_key(board, token)
+                calls = 0
+                for start in range(0, len(pairs), 2 * _MEMBERS_A_COMMAND):
+                    pipeline.execute_command("ZADD", key, *pairs[start : start + 2 * _MEMBERS_A_COMMAND])
+                    calls += 1
+                if board not in known:
+                    pipeline.expire(key, _LEFTOVER_SECONDS)
+                    pipeline.hset(board.meta_key, "rebuild", token)
+                counts.append(calls)
+            answers = iter(await pipeline.execute())
+        added: list[int] = []
+        for board, calls in zip(members, counts, strict=True):
+            added.append(sum(int(next(answers)) for _ in range(calls)))
+            if board not in known:
+                next(answers), next(answers)
+        return added
+
+    async def _put_in_place(self, token: str, generation: int, made: dict[Board, int], progress: Progress) -> None:
+        for done, (board, members) in enumerate(made.items(), start=1):
+            await self._put(board, token, generation, members)
+            progress("putting boards in place", done, len(made))
+
+    async def _put(self, board: Board, token: str, generation: int, members: int) -> None:
+        ends = expires_at(board, self._retention)
+        keys = (board.key, board.meta_key, board.previous_key, _new_key(board, token))
+        arguments = (token, members, generation, 0 if ends is None else int(ends.timestamp()))
+        if not all(await self._swap.run([(keys, arguments)])):
+            raise BoardsLostError(f"{board.text} is not what was made")
+
+    async def _remove_others(self, token: str, generation: int, made: dict[Board, int]) -> None:
+        """Boards that no fold knows: left by another Redis, or new since the folds were read; then step 4 makes them."""
+        async for board in boards_in(self._redis, self._now()):
+            if board not in made:
+                await self._redis.hset(board.meta_key, "rebuild", token)
+                await self._put(board, token, generation, 0)
+
+    async def _replay(self, since: int, generation: int, progress: Progress) -> None:
+        done = 0
+        async for page in _pages(self._store.rows_since(since)):
+            boards: defaultdict[str, set[Board]] = defaultdict(set)
+            lowered: set[str] = set()
+            for row in page:
+                boards[row.user_id].update(boards_at(row.at, row.country, row.quiz_id))
+                if row.delta < 0:
+                    lowered.add(row.user_id)
+            while True:
+                begun_at = await server_time(self._redis)
+                standings = [
+                    found
+                    for fold in (await self._store.exact_folds(boards)).values()
+                    for board in boards[fold.user_id]
+                    if (found := standing(fold, board, lowered=fold.user_id in lowered)) is not None
+                ]
+                try:
+                    await self._writer.write(standings, begun_at=begun_at, generation=generation)
+                    break
+                except TooOldError:
+                    continue
+            done += len(page)
+            progress("writing what came meanwhile", done, 0)
+
+
+async def boards_in(redis: Redis, now: datetime) -> AsyncIterator[Board]:
+    """Every board that has a key in Redis."""
+    seen: set[Board] = set()
+    async for key in redis.scan_iter(match="leaderboard:*", count=1000):
+        text = key.decode(errors="replace").partition(":")[2]
+        try:
+            board = Board.parse(text, now)
+        except ValueError:
+            continue
+        # `leaderboard:weekly` would be the board of this week, under a key that is not its own.
+        if board.text == text and board not in seen:
+            seen.add(board)
+            yield board
+
+
+def _new_key(board: Board, token: str) -> str:
+    return f"{{{board.key}}}:tmp:{token}"
+
+
+async def _pages(items: AsyncIterator[T]) -> AsyncIterator[list[T]]:
+    page: list[T] = []
+    async for item in items:
+        page.append(item)
+        if len(page) >= _PAGE:
+            yield page
+            page = []
+    if page:
+        yield page

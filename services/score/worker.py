@@ -1,0 +1,218 @@
+"""Counting a batch of events: the ledger, then the boards, then `score.events`. Then the caller acknowledges.
+
+Owns the order, and what is done when a step fails:
+
+- an event that is in the ledger already was counted before. Its player's last row goes on to boards, `score.events` and
+  folds as if it were new, since the worker that inserted it may have died in between;
+- a revision that is taken means that another worker counts the same player: his chain is read and the row made again;
+- a store that does not answer leaves the outcome of a write unknown: nothing goes to Redis, those players are doubted,
+  and the whole batch begins again from what a majority has, until it is through;
+- an event that fails by its content is found by halving the batch, so that all others are counted.
+
+Must never answer for an event that is not through every step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+import structlog
+
+from services.runtime.boards import Board
+from services.score.answers import ANSWERED, Answer, LaterError, answer_to
+from services.score.board_writer import BoardWriter, TooOldError
+from services.score.events import Counted
+from services.score.fold import Folds
+from services.score.generation import Generation, Moment
+from services.score.ledger import Event, Fold, Row, apply, boards_at, next_row
+from services.score.metrics import CONFLICTS, COUNTED_AGAIN, COUNTED_NEW
+from services.score.publisher import ScorePublisher
+from services.score.standings import Standing, boards_of_fold, standing
+from services.score.store import Fate, Known, ScoreStore
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
+_CONFLICTS_IN_A_ROW = 50
+# Below this many players with further rows, an ordered insert each; above it, round by round.
+_FEW = 4
+# A row that waited longer than this for its insert gets a new stamp; see `fold.MARGIN`.
+_STAMP_MS = 10_000
+_log = structlog.get_logger("worker")
+
+
+class Worker:
+    """Counts events; several at once in one process may, and in many. `now` is in milliseconds."""
+
+    def __init__(
+        self,
+        store: ScoreStore,
+        folds: Folds,
+        writer: BoardWriter,
+        publisher: ScorePublisher,
+        generation: Generation,
+        now: Callable[[], int],
+    ) -> None:
+        self._store = store
+        self._folds = folds
+        self._writer = writer
+        self._publisher = publisher
+        self._generation = generation
+        self._now = now
+
+    async def count(self, events: Sequence[Event]) -> dict[str, Exception]:
+        """Counts every event exactly once and shows it. Waits for stores that are away as long as it takes.
+
+        Returns the ids of the events that were not counted, each with what it raised: LATER or NEVER by `answers`.
+        Counting again what was counted changes nothing. If it is cancelled, events may have been counted or not.
+        """
+        refused: dict[str, Exception] = {}
+        unique = {event.event_id: event for event in events}
+        with self._folds.inserting():
+            await self._count_or_halve(list(unique.values()), refused)
+        if self._folds.crowded:
+            await self._folds.flush()
+        return refused
+
+    async def _count_or_halve(self, events: list[Event], refused: dict[str, Exception]) -> None:
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return await self._count_once(events)
+            except TooOldError:
+                continue
+            except ANSWERED as error:
+                self._folds.doubt(event.user_id for event in events)
+                if answer_to(error) is not Answer.AGAIN:
+                    break_at = len(events) // 2
+                    if not break_at:
+                        refused[events[0].event_id] = error
+                        return None
+                    await self._count_or_halve(events[:break_at], refused)
+                    return await self._count_or_halve(events[break_at:], refused)
+                _log.warning("a store does not answer, trying again", error=type(error).__name__, events=len(events))
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _count_once(self, events: Sequence[Event]) -> None:
+        moment = await self._generation.begin()
+        counted = await self._store.known([event.event_id for event in events])
+        folds = await self._folds.load({event.user_id for event in events})
+        if counted:
+            folds |= await self._folds.refresh({known.user_id for known in counted.values() if known.user_id in folds})
+        new = len(events) - len(counted)
+        await self._insert([event for event in events if event.event_id not in counted], folds, counted)
+        await self._show(events, folds, counted, moment)
+        COUNTED_NEW.inc(new)
+        COUNTED_AGAIN.inc(len(events) - new)
+
+    async def _insert(self, events: Iterable[Event], folds: dict[str, Fold], counted: dict[str, Known]) -> None:
+        """Inserts a row for each event and leaves in `folds` the players' standings after it, in `counted` all events."""
+        waiting: dict[str, list[Event]] = {}
+        for event in events:
+            waiting.setdefault(event.user_id, []).append(event)
+        for _ in range(_CONFLICTS_IN_A_ROW):
+            if not waiting:
+                return
+            old = await self._insert_chains(waiting, folds, counted)
+            if old:
+                CONFLICTS.inc(len(old))
+                folds |= await self._folds.refresh(old)
+                # What another worker counted in the meantime has its revision, not the one that was tried.
+                counted |= await self._store.known([event.event_id for user in old for event in waiting[user]])
+            left = {user: [e for e in waiting[user] if e.event_id not in counted] for user in old}
+            waiting = {user: events for user, events in left.items() if events}
+        if waiting:
+            raise LaterError("other workers count the same player all the time")
+
+    async def _insert_chains(
+        self, waiting: Mapping[str, Sequence[Event]], folds: dict[str, Fold], counted: dict[str, Known]
+    ) -> set[str]:
+        """Inserts what can be on top of `folds`. Returns the players of whom the ledger has more than was known."""
+        stamp = self._now()
+        chains = {user: _chain(folds[user], events, stamp) for user, events in waiting.items()}
+        old: set[str] = set()
+        depth = 0
+        while chains:
+            if self._now() - stamp > _STAMP_MS:
+                old.update(chains)
+                break
+            if depth and len(chains) <= _FEW:
+                pieces = [[row for row, _ in chain[depth:]] for chain in chains.values()]
+                fates = await asyncio.gather(*(self._store.insert(rows, in_order=True) for rows in pieces))
+            else:
+                fates = [[fate] for fate in await self._store.insert([chain[depth][0] for chain in chains.values()])]
+            unfinished: dict[str, list[tuple[Row, Fold]]] = {}
+            for (user, chain), fate_of_rows in zip(chains.items(), fates, strict=True):
+                for (row, fold), fate in zip(chain[depth:], fate_of_rows, strict=False):
+                    if fate is Fate.INSERTED:
+                        counted[row.event_id] = Known(user, row.revision, row.total.points)
+                        folds[user] = fold
+                        self._folds.put(fold)
+                    else:
+                        old.add(user)
+                        break
+                if user not in old and depth + len(fate_of_rows) < len(chain):
+                    unfinished[user] = chain
+            chains = unfinished
+            depth += 1
+        return old
+
+    async def _show(
+        self, events: Sequence[Event], folds: Mapping[str, Fold], counted: Mapping[str, Known], moment: Moment
+    ) -> None:
+        """Boards, then `score.events`; beside them the audit log."""
+        shown: dict[tuple[str, Board], Standing] = {}
+        falling = {event.user_id for event in events if event.delta < 0}
+        facts: list[Counted] = []
+        for event in events:
+            fold = folds[event.user_id]
+            found = []
+            for board in boards_at(event.at, fold.country, event.quiz_id):
+                place = standing(fold, board, lowered=event.user_id in falling)
+                if place is not None:
+                    found.append(place)
+                    shown[event.user_id, board] = place
+            known = counted[event.event_id]
+            facts.append(
+                Counted(event.event_id, event.user_id, known.revision, known.total, event.at, fold.country, found)
+            )
+        # Both are awaited to their end, whichever fails.
+        for outcome in await asyncio.gather(
+            self._store.audit(events),
+            self._writer.write(shown.values(), begun_at=moment.begun_at, generation=moment.generation),
+            return_exceptions=True,
+        ):
+            if isinstance(outcome, BaseException):
+                raise outcome
+        if falling:
+            await self._settle(falling, folds, moment)
+        await self._publisher.publish(facts)
+
+    async def _settle(self, falling: Collection[str], folds: Mapping[str, Fold], moment: Moment) -> None:
+        """Who was lowered may have risen again in another worker, on a board that still had the greater value.
+
+        So the ledger is read after the fence stands, until there is nothing later than what was written.
+        """
+        written = {user: folds[user].revision for user in falling}
+        while True:
+            last = await self._folds.refresh(written)
+            later = [fold for user, fold in last.items() if fold.revision > written[user]]
+            if not later:
+                return
+            standings = [standing(fold, board, lowered=True) for fold in later for board in boards_of_fold(fold)]
+            await self._writer.write(
+                [found for found in standings if found is not None],
+                begun_at=moment.begun_at,
+                generation=moment.generation,
+            )
+            written = {fold.user_id: fold.revision for fold in later}
+
+
+def _chain(fold: Fold, events: Iterable[Event], stamp: int) -> list[tuple[Row, Fold]]:
+    """A row for each event, each with the fold after it."""
+    chain: list[tuple[Row, Fold]] = []
+    for event in events:
+        row = next_row(fold, event, stamp)
+        fold = apply(fold, row)
+        chain.append((row, fold))
+    return chain
