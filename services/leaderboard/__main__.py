@@ -11,10 +11,12 @@ from topten.leaderboard.v1.leaderboard_service_pb2_grpc import add_LeaderboardSe
 
 from services.leaderboard.boards import Boards
 from services.leaderboard.config import LeaderboardConfig
+from services.leaderboard.frames import Frames
 from services.leaderboard.names import Names
 from services.leaderboard.rpc import ACCESS, LeaderboardServicer
-from services.leaderboard.service import LeaderboardService, Pace
+from services.leaderboard.service import LeaderboardService
 from services.leaderboard.updates import Updates
+from services.leaderboard.watches import Watches, WatchLimits
 from services.runtime.auth import open_service_token, open_verifier
 from services.runtime.clock import utc_now
 from services.runtime.config import from_command_line
@@ -39,17 +41,19 @@ async def main(config: LeaderboardConfig) -> None:
         get_users = "/topten.identity.v1.IdentityService/GetUsers"
         channel = await stack.enter_async_context(open_channel(config.upstream.identity, idempotent=[get_users]))
         identity = cast("IdentityServiceAsyncStub", IdentityServiceStub(channel))
-        # Ready without Redis as well: what was read last is still served, and no other instance could do better.
-        updates = Updates(redis)
-        pace = Pace(
+        boards = Boards(redis, timeout=config.read_timeout)
+        names = Names(identity, token, ttl=config.names_ttl, wait=config.names_wait, size=config.names_cached)
+        frames = Frames(boards, names, now=utc_now)
+        limits = WatchLimits(
             frame_size=config.frame_size,
-            tick=config.tick.total_seconds(),
-            reread=config.reread.total_seconds(),
-            linger=config.linger.total_seconds(),
+            tick=config.tick,
+            reread=config.reread,
+            linger=config.linger,
+            closing=config.closing,
             max_watched=config.max_watched,
         )
-        names = Names(identity, token, ttl=config.names_ttl)
-        service = LeaderboardService(Boards(redis), names, updates, pace, now=utc_now)
+        watches = Watches(frames.read, limits)
+        service = LeaderboardService(boards, frames, names, watches)
         server = GrpcServer(
             config.grpc_address,
             [partial(add_LeaderboardServiceServicer_to_server, LeaderboardServicer(service))],
@@ -57,7 +61,8 @@ async def main(config: LeaderboardConfig) -> None:
             access=ACCESS,
             reflection=not config.process.production,
         )
-        await run(ops, updates, service, server, grace=config.process.shutdown_grace)
+        # Ready without Redis as well: what was read last is still served, and no other instance could do better.
+        await run(ops, Updates(redis, watches), watches, server, grace=config.process.shutdown_grace)
 
 
 if __name__ == "__main__":

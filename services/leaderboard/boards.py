@@ -1,13 +1,16 @@
 """Boards as Redis has them. Reads only.
 
-Each read is one or two round trips whatever the board's size. A board is complete when its generation is the one under
-`leaderboard:generation`; while the boards are being made anew that key is missing, and what is read counts for nothing.
+Each read is one round trip and one script, so that a version and the places it counts are of one moment: instances that
+read the same version show the same. Boards are complete while `leaderboard:generation` is there and no board is ahead of
+it; otherwise they are being made anew, and what is read counts for nothing.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from datetime import timedelta
+from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -15,67 +18,93 @@ from redis.exceptions import RedisError
 from services.leaderboard.head import Head, UnreadableError
 from services.runtime.boards import GENERATION_KEY, Board
 
+# As many reads at a time as one Redis is the better for; the others wait for their turn within their time.
+CONCURRENT: Final = 32
+
+# Sent whole each time: it is shorter than the care for a script that Redis has lost.
+# KEYS board, meta, previous   ARGV how many places
+_HEAD: Final = """
+local meta = redis.call('HMGET', KEYS[2], 'generation', 'version')
+local found = redis.call('ZREVRANGE', KEYS[1], 0, ARGV[1] - 1, 'WITHSCORES')
+local ids, previous = {}, {}
+for i = 1, #found, 2 do ids[#ids + 1] = found[i] end
+if #ids > 0 then previous = redis.call('HMGET', KEYS[3], unpack(ids)) end
+return {meta[1], meta[2], found, previous}
+"""
+# KEYS board, meta, previous   ARGV user ids
+_PLACES: Final = """
+local meta = redis.call('HMGET', KEYS[2], 'generation', 'version')
+local ranks, values = {}, {}
+for i, id in ipairs(ARGV) do
+  ranks[i] = redis.call('ZREVRANK', KEYS[1], id)
+  values[i] = redis.call('ZSCORE', KEYS[1], id)
+end
+return {meta[1], meta[2], ranks, values, redis.call('HMGET', KEYS[3], unpack(ARGV))}
+"""
+
+
+class Place(NamedTuple):
+    """Where a player stands: rank from 1, value, and the rank before his last counted action where it is known."""
+
+    rank: int
+    value: float
+    previous: int | None
+
 
 class Boards:
-    """Reads boards. Every method raises UnreadableError."""
+    """Reads boards. Every method raises UnreadableError, at the latest after `timeout`."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, *, timeout: timedelta) -> None:
         self._redis = redis
+        self._timeout = timeout.total_seconds()
+        self._turns = asyncio.Semaphore(CONCURRENT)
 
     async def head(self, board: Board, size: int) -> Head:
-        """The first `size` places. The version is read before them, so that the state is at least that new."""
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.get(GENERATION_KEY)
-        pipeline.hmget(board.meta_key, ["generation", "version"])
-        pipeline.zrevrange(board.key, 0, size - 1, withscores=True)
-        complete, meta, found = await self._execute(pipeline)
-        generation, version = _state(complete, meta)
-        members = [(user_id.decode(), float(value)) for user_id, value in found]
-        return Head(generation, version, members, await self._previous(board, [user_id for user_id, _ in members]))
-
-    async def places(
-        self, board: Board, user_ids: Sequence[str]
-    ) -> tuple[Mapping[str, tuple[int, float]], Mapping[str, int]]:
-        """Rank (from 1) and value of each of the players who is ranked, and the places before."""
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.get(GENERATION_KEY)
-        pipeline.hmget(board.meta_key, ["generation", "version"])
-        for user_id in user_ids:
-            pipeline.zrevrank(board.key, user_id, withscore=True)
-        complete, meta, *found = await self._execute(pipeline)
-        _state(complete, meta)
-        places = {
-            user_id: (int(place[0]) + 1, float(place[1]))
-            for user_id, place in zip(user_ids, found, strict=True)
-            if place is not None
-        }
-        return places, await self._previous(board, list(places))
-
-    async def _previous(self, board: Board, user_ids: Sequence[str]) -> dict[str, int]:
-        if not user_ids:
-            return {}
+        """The first `size` places. A board that nobody has written to is empty and has version 0."""
+        complete, (generation, version, found, previous) = await self._run(_HEAD, board, [size])
         try:
-            found = await cast("Any", self._redis.hmget(board.previous_key, list(user_ids)))
-        except RedisError as error:
-            raise UnreadableError(type(error).__name__) from error
-        return {user_id: int(rank) for user_id, rank in zip(user_ids, found, strict=True) if rank is not None}
+            ids = [user_id.decode() for user_id in found[::2]]
+            members = list(zip(ids, map(float, found[1::2]), strict=True))
+            before = {id_: int(rank) for id_, rank in zip(ids, previous, strict=True) if rank is not None}
+            return Head(*_state(complete, generation, version), members, before)
+        except (ValueError, TypeError) as error:
+            raise UnreadableError("the board holds what no board can hold") from error
 
-    @staticmethod
-    async def _execute(pipeline: Any) -> list[Any]:
+    async def places(self, board: Board, user_ids: Sequence[str]) -> Mapping[str, Place]:
+        """The places of those of the players (at least one) who are ranked."""
+        complete, (generation, version, ranks, values, previous) = await self._run(_PLACES, board, user_ids)
         try:
-            answers: list[Any] = await pipeline.execute()
-        except RedisError as error:
-            raise UnreadableError(type(error).__name__) from error
-        return answers
+            _state(complete, generation, version)
+            return {
+                user_id: Place(int(rank) + 1, float(value), None if before is None else int(before))
+                for user_id, rank, value, before in zip(user_ids, ranks, values, previous, strict=True)
+                if rank is not None
+            }
+        except (ValueError, TypeError) as error:
+            raise UnreadableError("the board holds what no board can hold") from error
 
-
-def _state(complete: bytes | None, meta: Sequence[bytes | None]) -> tuple[int, int]:
-    """Generation and version of a board. One that nobody has written to in this generation has version 0."""
-    if complete is None:
-        raise UnreadableError("the boards are being made anew")
-    generation, version = meta
-    if generation is None or int(generation) != int(complete):
-        if generation is not None and int(generation) > int(complete):
+    async def _run(self, script: str, board: Board, arguments: Sequence[Any]) -> tuple[bytes, list[Any]]:
+        """The generation that is complete, and the script's answer."""
+        try:
+            async with asyncio.timeout(self._timeout), self._turns, self._redis.pipeline(transaction=False) as pipeline:
+                # Before and after: a Redis that is emptied in between must not pass for an empty board.
+                pipeline.get(GENERATION_KEY)
+                pipeline.eval_ro(script, 3, board.key, board.meta_key, board.previous_key, *arguments)
+                pipeline.get(GENERATION_KEY)
+                before, answer, after = await pipeline.execute()
+        except (RedisError, OSError, TimeoutError) as error:
+            raise UnreadableError(f"redis does not answer: {type(error).__name__}") from error
+        if before is None or before != after:
             raise UnreadableError("the boards are being made anew")
-        return int(complete), 0
-    return int(generation), int(version or 0)
+        return before, answer
+
+
+def _state(complete: bytes, generation: bytes | None, version: bytes | None) -> tuple[int, int]:
+    """Generation and version of a board.
+
+    The boards of a generation are complete as one, so a board that was last written by somebody who did not know of the
+    newest one yet belongs to it as well. One that is ahead is being made.
+    """
+    if generation is not None and int(generation) > int(complete):
+        raise UnreadableError("the boards are being made anew")
+    return int(complete), int(version or 0)

@@ -37,12 +37,31 @@ class LeaderboardConfig:
         doc="How long a board is watched after its last watcher left",
         maximum=timedelta(minutes=10),
     )
+    closing: timedelta = setting(
+        timedelta(seconds=10),
+        doc="How long after its period's end a board still takes in what was under way, before its last frame is sent",
+        maximum=timedelta(minutes=10),
+    )
+    read_timeout: timedelta = setting(
+        timedelta(seconds=1),
+        doc="How long a read of a board may take before the last frame is served instead",
+        minimum=timedelta(milliseconds=50),
+        maximum=timedelta(seconds=10),
+    )
     max_watched: int = setting(1000, doc="How many boards one process watches at a time", minimum=1, maximum=100_000)
     names_ttl: timedelta = setting(
         timedelta(seconds=60),
         doc="How long a player's name and country may be shown before they are asked for again",
         minimum=timedelta(seconds=1),
         maximum=timedelta(hours=1),
+    )
+    names_wait: timedelta = setting(
+        timedelta(milliseconds=300),
+        doc="How long a frame waits for names that are missing",
+        maximum=timedelta(seconds=5),
+    )
+    names_cached: int = setting(
+        50_000, doc="Names kept in memory, about 400 bytes each", minimum=100, maximum=10_000_000
     )
 
     process: ProcessConfig = section(ProcessConfig)

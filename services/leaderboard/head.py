@@ -9,7 +9,7 @@ from services.leaderboard.ranking import Member
 
 
 class UnreadableError(Exception):
-    """Redis does not answer, or the boards are being made anew."""
+    """Redis does not answer, or the boards are being made anew; the text says which."""
 
 
 @dataclass(frozen=True, slots=True)

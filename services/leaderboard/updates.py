@@ -1,85 +1,92 @@
 """What `score.events` says, told to the watches it is about.
 
-A message is a hint: whenever the subscription begins anew, every watched board is read, since what was said meanwhile is
-gone. Must never stop because Redis does.
+A message is a hint: whenever the subscription begins anew every watched board is read, since what was said meanwhile is
+gone. A connection that says nothing, not even when it is asked, is given up. Must never stop because Redis does.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from typing import Final
+import time
+from typing import Any, Final
 
 import structlog
 from google.protobuf.message import DecodeError
+from prometheus_client import Counter
 from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 from topten.score.v1 import score_events_pb2
 
-from services.leaderboard.watch import Watch
-from services.runtime.boards import SCORE_CHANNEL, Board
+from services.leaderboard.watches import Watches
+from services.runtime.boards import SCORE_CHANNEL
 from services.runtime.lifecycle import cancel, spawn
 
+# Asked after this long of silence, and given up after twice as long.
+SILENCE_SECONDS: Final = 3.0
 PAUSE_SECONDS: Final = 0.5
+
+subscriptions = Counter("topten_leaderboard_subscriptions_total", "How often listening to score.events began anew")
 _log = structlog.get_logger("updates")
 
 
 class Updates:
-    """A server: between `start` and `stop` it listens. Watches register the board they look at."""
+    """A server: between `start` and `stop` it listens."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, watches: Watches) -> None:
         self._redis = redis
-        self._watches: defaultdict[str, set[Watch]] = defaultdict(set)
+        self._watches = watches
         self._listener: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin to listen."""
+        """Begins to listen."""
         self._listener = spawn("score events", self._listen())
 
     async def stop(self) -> None:
-        """Stop listening."""
+        """Stops listening."""
         if self._listener is not None:
             await cancel(self._listener)
-
-    def watch(self, watch: Watch, board: Board) -> None:
-        """Tell this watch of changes to `board`, and of no other from now on."""
-        self.forget(watch)
-        self._watches[board.text].add(watch)
-
-    def forget(self, watch: Watch) -> None:
-        """Tell this watch no more."""
-        for text in [text for text, watches in self._watches.items() if watch in watches]:
-            self._watches[text].discard(watch)
-            if not self._watches[text]:
-                del self._watches[text]
 
     async def _listen(self) -> None:
         while True:
             try:
                 async with self._redis.pubsub() as subscription:
                     await subscription.subscribe(SCORE_CHANNEL)
-                    async for message in subscription.listen():
-                        if message["type"] == "subscribe":
-                            self._mark_all_dirty()
-                        elif message["type"] == "message":
-                            self._tell(message["data"])
-            except (RedisError, OSError) as error:
+                    await self._hear(subscription)
+            except (RedisError, OSError, TimeoutError) as error:
                 _log.warning("no score events", error=type(error).__name__)
             await asyncio.sleep(PAUSE_SECONDS)
 
-    def _mark_all_dirty(self) -> None:
-        for watches in self._watches.values():
-            for watch in watches:
-                watch.mark_dirty()
+    async def _hear(self, subscription: PubSub) -> None:
+        """Returns when the connection is silent; raises what the driver raises."""
+        heard_at = time.monotonic()
+        while True:
+            message = await subscription.get_message(timeout=SILENCE_SECONDS)
+            if message is not None:
+                heard_at = time.monotonic()
+                self._take(message)
+            elif time.monotonic() - heard_at > 2 * SILENCE_SECONDS:
+                _log.warning("score events are silent, listening anew")
+                return
+            else:
+                await subscription.ping()
+
+    def _take(self, message: dict[str, Any]) -> None:
+        if message["type"] == "subscribe":
+            subscriptions.inc()
+            self._watches.mark_all()
+        elif message["type"] == "message":
+            self._tell(message["data"])
 
     def _tell(self, data: bytes) -> None:
         try:
             batch = score_events_pb2.ScoreUpdatedBatch.FromString(data)
         except DecodeError:
             _log.warning("an unreadable message", size=len(data))
-            self._mark_all_dirty()
+            self._watches.mark_all()
             return
+        notice = self._watches.notice
         for event in batch.events:
-            for standing in event.payload.standings:
-                for watch in self._watches.get(standing.board, ()):
-                    watch.notice(event.payload.user_id, standing.value, lowered=standing.lowered)
+            payload = event.payload
+            for standing in payload.standings:
+                notice(standing.board, payload.user_id, standing.value, lowered=standing.lowered)

@@ -1,199 +1,206 @@
 """One watched board: its newest frame, kept so with as few reads as it takes.
 
-A change that can be seen in the head marks the board dirty; a dirty board is read at once, then at most once a tick, and
-the last state of a burst is always sent. It is read every few seconds all the same, since a message may be lost, and at
-the end of its period. Must never send a frame that is not newer or different, nor queue one for a slow reader.
+A change that can be seen in the head makes the board be read; `pace` says when. Frames that differ are told to who waits
+for them, who always takes the newest and never queues. Time never runs backwards here: a state that is older than one
+that was shown means that Redis went back, and is not shown. One task a watch, however many read it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
-from datetime import datetime
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import structlog
-from google.protobuf.timestamp_pb2 import Timestamp
-from prometheus_client import Gauge
-from topten.leaderboard.v1 import leaderboard_pb2
+from prometheus_client import Counter, Gauge
 
-from services.leaderboard.head import Head, UnreadableError
-from services.leaderboard.ranking import Member, may_change, ranked
-from services.runtime.boards import Board, follows_calendar, period
+from services.leaderboard.frames import Reading, differs, position, restated
+from services.leaderboard.head import UnreadableError
+from services.leaderboard.ranking import may_change
+from services.runtime.boards import Board, period
+from services.runtime.clock import utc_now
 
 if TYPE_CHECKING:
-    from services.leaderboard.boards import Boards
-    from services.leaderboard.names import Names
+    from topten.leaderboard.v1.leaderboard_pb2 import Frame
 
-stale_boards = Gauge("topten_board_stale", "Watched boards whose last frame is served because they can't be read")
+    from services.leaderboard.pace import Pace
+    from services.leaderboard.ranking import Member
+
+stale_boards = Gauge("topten_board_stale", "Watched boards that can't be read, so that their last frame is served")
+reads = Counter("topten_leaderboard_reads_total", "Reads of watched boards by what came of them", ["result"])
+_sent, _same, _failed = (reads.labels(result) for result in ("sent", "same", "failed"))
 _log = structlog.get_logger("watch")
 
 
+class Clock:
+    """Time as a watch sees it."""
+
+    def now(self) -> datetime:
+        """The time of day, which decides about periods."""
+        return utc_now()
+
+    def monotonic(self) -> float:
+        """Seconds that only grow, which decide about pauses."""
+        return time.monotonic()
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> None:
+        """Returns when the event is set, at the latest after `seconds`."""
+        try:
+            async with asyncio.timeout(seconds):
+                await event.wait()
+        except TimeoutError:
+            return
+
+
 class Watch:
-    """Watches the board that `text` names; a bare `weekly` or `monthly` follows the calendar. Ends with `close`."""
+    """Watches `board` while `run` runs, which ends by itself when the board has closed or nobody reads it for `linger`.
+
+    `closing` after its period's end a board has taken in what was under way, and its frame is final.
+    """
 
     def __init__(
         self,
-        text: str,
-        boards: Boards,
-        names: Names,
+        board: Board,
+        read: Callable[[Board, int], Awaitable[Reading]],
+        pace: Pace,
         *,
         size: int,
-        tick: float,
-        reread: float,
-        now: Callable[[], datetime],
-        moved: Callable[[Watch, Board], None],
+        closing: timedelta,
+        linger: timedelta,
+        clock: Clock,
     ) -> None:
-        """`moved` is told the board that is watched from now on, at first and when the calendar turns."""
-        self.latest: leaderboard_pb2.Frame | None = None
-        self.ended = False
-        self.board = Board.parse(text, now())
-        self._text = text
-        self._boards = boards
-        self._names = names
+        self.board = board
+        self.frame: Frame | None = None
+        self.shown = 0  # how many frames were told
+        self.is_over = False  # its period is over; who follows the calendar moves on
+        self.is_closed = False  # its last frame was told
+        self.has_ended = False  # nothing more will come
+        self.news = asyncio.Event()  # set, and replaced, whenever something of the above has changed
+        self._read = read
+        self._pace = pace
         self._size = size
-        self._tick = tick
-        self._reread = reread
-        self._now = now
-        self._moved = moved
-        self._head: Sequence[Member] = ()
-        self._dirty = asyncio.Event()
-        self._changed = asyncio.Event()
+        self._clock = clock
+        self._linger = linger.total_seconds()
+        counted = period(board)
+        self.ends_at = counted.ends_at if counted else None
+        self._closes_at = counted.ends_at + closing if counted else None
+        self._closing = False
+        self._reading = False
         self._is_stale = False
-        moved(self, self.board)
+        self._members: Sequence[Member] = ()
+        self._readers = 0
+        self._idle_since = clock.monotonic()
+        self._wake = asyncio.Event()
+
+    def enter(self) -> None:
+        """Somebody reads this watch."""
+        self._readers += 1
+
+    def leave(self) -> None:
+        """Somebody does not any more."""
+        self._readers -= 1
+        self._idle_since = self._clock.monotonic()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether nothing is known that the newest frame does not show."""
+        return self.frame is not None and not self.frame.stale and not self._pace.dirty and not self._reading
 
     def notice(self, user_id: str, value: float, *, lowered: bool) -> None:
-        """A standing on this board has changed: read it, if that can be seen in the head."""
-        if not self._dirty.is_set() and may_change(self._head, self._size, user_id, value, lowered=lowered):
-            self._dirty.set()
+        """A standing on this board has changed: the board is read if that can be seen in its head."""
+        # While it is being read, the head in memory is no measure: the one that comes may have been read before this.
+        if self._reading or self._is_stale or may_change(self._members, self._size, user_id, value, lowered=lowered):
+            self.mark()
 
-    def mark_dirty(self) -> None:
-        """Something may have been missed: read the board."""
-        self._dirty.set()
+    def mark(self) -> None:
+        """Something may have been missed: the board is read."""
+        self._pace.mark()
+        self._wake.set()
 
-    async def frames(self) -> AsyncGenerator[leaderboard_pb2.Frame, None]:
-        """The newest frame, and each newer one; a slow reader skips what it missed. Ends when the board has closed."""
-        sent: leaderboard_pb2.Frame | None = None
-        while True:
-            changed, frame = self._changed, self.latest
-            if frame is not None and frame is not sent:
-                sent = frame
-                yield frame
-                continue
-            if self.ended:
-                return
-            await changed.wait()
+    async def run(self) -> None:
+        """Keeps the newest frame; the task of this watch. Whoever runs it calls `end` after it, however it ended."""
+        while not self.is_closed and not self._is_idle():
+            pause = self._pause()
+            if pause > 0:
+                self._wake.clear()
+                await self._clock.wait(self._wake, pause)
+            else:
+                await self._look()
 
-    async def keep(self) -> None:
-        """Keep the newest frame until cancelled or the period is over; the task of this watch."""
-        loop = asyncio.get_running_loop()
-        try:
-            while not self.ended:
-                self._dirty.clear()
-                read_at = loop.time()
-                closes = self._turn_calendar()
-                await self._read()
-                if closes:
-                    self.end()
-                    return
-                # The leading edge is over: whatever comes within the tick is one frame.
-                await asyncio.sleep(max(0.0, read_at + self._tick - loop.time()))
-                await self._wait_dirty()
-        finally:
-            if self._is_stale:
-                stale_boards.dec()
-
-    def _turn_calendar(self) -> bool:
-        """Move on to the board of the present period; True if this is the last look at a named one that is over."""
-        counted = period(self.board)
-        if counted is None or self._now() < counted.ends_at:
-            return False
-        if not follows_calendar(self._text):
-            return True
-        self.board = Board.parse(self._text, self._now())
-        self._head = ()
-        self.latest = None
-        self._moved(self, self.board)
-        return False
-
-    async def _wait_dirty(self) -> None:
-        seconds = self._reread
-        counted = period(self.board)
-        if counted is not None:
-            seconds = min(seconds, max(0.0, (counted.ends_at - self._now()).total_seconds()) + 0.001)
-        try:
-            async with asyncio.timeout(seconds):
-                await self._dirty.wait()
-        except TimeoutError:
-            pass
-
-    async def _read(self) -> None:
-        read_at = self._now()
-        try:
-            head = await self._boards.head(self.board, self._size)
-        except UnreadableError as error:
-            self._become_stale(str(error))
-            return
-        latest = self.latest
-        if latest is not None and (head.generation, head.version) < (latest.generation, latest.version):
-            return
-        frame, known = await frame_of(self.board, head, read_at, self._names)
-        self._head = head.members
-        if not known:
-            self._dirty.set()
+    def end(self) -> None:
+        """Nothing more will come: lets every reader know."""
         self._set_stale(stale=False)
-        if latest is None or latest.stale or latest.entries != frame.entries or latest.generation != frame.generation:
-            self._publish(frame)
+        self.has_ended = True
+        self._tell()
 
-    def _become_stale(self, reason: str) -> None:
-        if self.latest is not None and not self.latest.stale:
-            frame = leaderboard_pb2.Frame()
-            frame.CopyFrom(self.latest)
-            frame.stale = True
-            self._publish(frame)
+    def _is_idle(self) -> bool:
+        return not self._readers and self._clock.monotonic() >= self._idle_since + self._linger
+
+    def _pause(self) -> float:
+        """How long nothing has to be done; turns what the calendar has turned."""
+        now = self._clock.now()
+        pauses: list[float] = []
+        if self.ends_at is not None and not self.is_over:
+            if now >= self.ends_at:
+                self.is_over = True
+                self._tell()
+            else:
+                pauses.append((self.ends_at - now).total_seconds())
+        if self._closes_at is not None and not self._closing:
+            if now >= self._closes_at:
+                self._closing = True
+                self._pace.mark()
+            else:
+                pauses.append((self._closes_at - now).total_seconds())
+        if not self._readers:
+            pauses.append(max(0.001, self._idle_since + self._linger - self._clock.monotonic()))
+        return min(self._pace.pause(self._clock.monotonic()), *pauses, float("inf"))
+
+    async def _look(self) -> None:
+        """Reads the board once and tells what is new."""
+        is_final = self._closing
+        self._pace.begin()
+        self._reading = True
+        try:
+            reading = await self._read(self.board, self._size)
+            if self.frame is not None and position(reading.frame) < position(self.frame):
+                raise UnreadableError("redis went back")
+        except UnreadableError as error:
+            self._become_stale(error)
+            return
+        finally:
+            self._reading = False
+        self._set_stale(stale=False)
+        self._members = reading.members
+        is_new = differs(reading.frame, self.frame)
+        # Also what shows nothing new is newer, and the next reader's first frame.
+        self.frame = reading.frame
+        self.is_closed = is_final
+        self._pace.end(self._clock.monotonic(), sent=is_new, settled=reading.has_all_names)
+        (_sent if is_new else _same).inc()
+        if is_new:
+            self.shown += 1
+        if is_new or is_final:
+            self._tell()
+
+    def _become_stale(self, error: UnreadableError) -> None:
+        _failed.inc()
         if not self._is_stale:
-            _log.warning("the board can't be read", board=self.board.text, reason=reason)
+            _log.warning("the board can't be read", board=self.board.text, reason=str(error))
         self._set_stale(stale=True)
+        if self.frame is not None and not self.frame.stale:
+            self.frame = restated(self.frame, stale=True)
+            self.shown += 1
+            self._tell()
+        self._pace.end(self._clock.monotonic(), sent=True, settled=False)
 
     def _set_stale(self, *, stale: bool) -> None:
         if stale != self._is_stale:
             self._is_stale = stale
             stale_boards.inc(1 if stale else -1)
 
-    def _publish(self, frame: leaderboard_pb2.Frame) -> None:
-        self.latest = frame
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
-
-    def end(self) -> None:
-        """Let every reader end after the newest frame."""
-        self.ended = True
-        self._changed.set()
-
-
-async def frame_of(board: Board, head: Head, read_at: datetime, names: Names) -> tuple[leaderboard_pb2.Frame, bool]:
-    """The frame of a head, and whether every name in it could be had."""
-    timestamp = Timestamp()
-    timestamp.FromDatetime(read_at)
-    found = await names.of(user_id for user_id, _ in head.members)
-    entries = []
-    for place in ranked(head.members):
-        name = found[place.user_id]
-        entries.append(
-            leaderboard_pb2.Entry(
-                rank=place.rank,
-                user_id=place.user_id,
-                username=name.username,
-                score=place.points,
-                country=name.country,
-                previous_rank=head.previous.get(place.user_id),
-            )
-        )
-    frame = leaderboard_pb2.Frame(
-        board=board.text,
-        generation=head.generation,
-        version=head.version,
-        timestamp=timestamp,
-        entries=entries,
-    )
-    return frame, all(name.known for name in found.values())
+    def _tell(self) -> None:
+        news, self.news = self.news, asyncio.Event()
+        news.set()
