@@ -49,9 +49,8 @@ class Stack:
     async def start(self) -> None:
         """Start everything and return when all are ready.
 
-        Raises PortTakenError, MissingProgramError, or ChildFailedError for a child that does not become ready.
+        Raises MissingProgramError, or ChildFailedError for a child that does not become ready.
         """
-        _check_free(self._http_port)
         names = [*STORES, *(f"{name}-grpc" for name in SERVICES), *(f"{name}-ops" for name in PROCESSES)]
         ports = self._folder.ports(*names)
         stores = self._stores(ports)
@@ -141,7 +140,8 @@ async def _answers(url: str) -> None:
         response.raise_for_status()
 
 
-def _check_free(port: int) -> None:
+def check_port(port: int) -> None:
+    """Raises PortTakenError if the edge could not listen there."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

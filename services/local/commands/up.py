@@ -19,7 +19,7 @@ from services.local.commands.user import grant_role
 from services.local.demo import DemoPlayers
 from services.local.folder import DataFolder, FolderInUseError
 from services.local.programs import MissingProgramError
-from services.local.stack import PortTakenError, Stack, wait_for_edge
+from services.local.stack import PortTakenError, Stack, check_port, wait_for_edge
 from services.local.supervisor import ChildFailedError
 from services.local.terminal import DATA, FOUND, USAGE, Data, err, fail, out
 from services.runtime.config import NAMESPACE, table
@@ -52,6 +52,7 @@ def up(
 
 async def _up(folder: DataFolder, port: int, demo: int) -> None:
     folder.lock()
+    check_port(port)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

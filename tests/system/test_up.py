@@ -1,0 +1,165 @@
+"""`topten up` and the commands beside it, as somebody at a terminal uses them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from services.local.client import GraphqlClient
+from tests.players import PASSWORD, endpoints, register
+from tests.servers import HOST, RunningStack, running_stack, topten, unique
+
+RIGHT = [("q5", "true")]
+
+
+def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        topten(*arguments), capture_output=True, text=True, timeout=60, env={**os.environ, **environ}, check=False
+    )
+
+
+def alive(pids: Sequence[int]) -> list[int]:
+    return [pid for pid in pids if Path(f"/proc/{pid}/stat").exists()]
+
+
+def pids_of(stack: RunningStack) -> list[int]:
+    return [int(path.read_text()) for path in (stack.data / "logs").glob("*.pid")]
+
+
+@pytest.mark.slow
+async def test_everything_stops_leaves_nothing_and_is_found_again() -> None:
+    """Takes about 20 s: the whole system starts three times."""
+    with running_stack() as stack:
+        async with GraphqlClient(endpoints(stack).graphql) as client:
+            player = await register(client, username=unique("again"))
+            await player.submit("arithmetic-sprint", RIGHT)
+        children = pids_of(stack)
+        assert len(children) == 8
+        assert alive(children) == children
+        assert stat.S_IMODE((stack.data / "endpoints.json").stat().st_mode) == 0o600
+        assert stack.stop() == 0
+        assert alive(children) == [], "Ctrl-C leaves no process"
+
+        stack.start()
+        await shows_score(stack, player.username, 5)
+        children = pids_of(stack)
+        stack.kill()
+        deadline = time.monotonic() + 10
+        while alive(children):
+            assert time.monotonic() < deadline, "killing the supervisor leaves no process"
+
+        stack.start()
+        await shows_score(stack, player.username, 5)
+
+
+async def shows_score(stack: RunningStack, username: str, score: int) -> None:
+    async with GraphqlClient(endpoints(stack).graphql) as client:
+        document = "mutation ($i: LoginInput!) { login(input: $i) { accessToken } }"
+        login = await client.execute(document, {"i": {"username": username, "password": PASSWORD}})
+        data = await client.execute("{ me { score rank } }", {}, login["login"]["accessToken"])
+    assert data["me"]["score"] == score
+
+
+def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
+    with socket.create_server((HOST, 0)) as listener:
+        port = listener.getsockname()[1]
+        done = run("up", "--port", str(port), "--data", str(tmp_path))
+    assert done.returncode == 2
+    assert re.fullmatch(rf"topten: port {port} can't be had .*PORT=\n", done.stderr)
+
+
+def test_a_misspelt_setting_is_refused(tmp_path: Path) -> None:
+    done = run("up", "--data", str(tmp_path), TOPTEN_LEADERBOARD_TIKC="1s")
+    assert done.returncode == 2
+    assert "TOPTEN_LEADERBOARD_TIKC" in done.stderr
+
+
+def test_a_folder_in_use_is_one_clear_line(stack: RunningStack) -> None:
+    done = run("up", "--port", "1", "--data", str(stack.data))
+    assert done.returncode == 2
+    assert "another Topten runs on" in done.stderr
+
+
+def test_a_child_that_dies_is_said_and_started_again(stack: RunningStack) -> None:
+    pid = stack.pid_of("leaderboard")
+    os.kill(pid, signal.SIGKILL)
+    output = stack.data.with_suffix(".out")
+    deadline = time.monotonic() + 20
+    while stack.pid_of("leaderboard") == pid or "leaderboard was ended by SIGKILL" not in output.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_quiz_file_is_imported_and_a_bad_one_is_named_by_its_faults(stack: RunningStack, tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.json", tmp_path / "bad.json"
+    quiz_id = unique("file-")
+    good.write_text(
+        json.dumps(
+            {
+                "id": quiz_id,
+                "title": "T",
+                "questions": [{"id": "a", "text": "?", "kind": "true_false", "correct": True}],
+            }
+        )
+    )
+    bad.write_text('{"id": "x", "title": "", "questions": []}')
+    done = run("quiz", "import", str(bad), str(good), "--data", str(stack.data))
+    assert done.returncode == 1
+    assert f"{good}: version 1" in done.stdout
+    assert "title" in done.stderr
+    again = run("quiz", "import", str(good), "--data", str(stack.data))
+    assert (again.returncode, again.stdout) == (0, f"{good}: version 1, unchanged\n")
+
+
+async def test_a_role_is_granted_to_a_name(stack: RunningStack) -> None:
+    async with GraphqlClient(endpoints(stack).graphql) as client:
+        player = await register(client)
+    done = run("user", "grant", player.username, "--role", "author", "--data", str(stack.data))
+    assert (done.returncode, done.stdout) == (0, f"{player.username}: author, player\n")
+    nobody = run("user", "grant", unique("nobody"), "--role", "author", "--data", str(stack.data))
+    assert nobody.returncode == 1
+    assert "PLAYER_NOT_FOUND" in nobody.stderr
+
+
+async def test_the_board_is_shown_in_the_terminal(stack: RunningStack) -> None:
+    async with GraphqlClient(endpoints(stack).graphql) as client:
+        player = await register(client, country="IS")
+        await player.submit("arithmetic-sprint", RIGHT)
+    deadline = time.monotonic() + 20
+    while player.username not in (done := run("top", "--board", "country:IS", "--data", str(stack.data))).stdout:
+        assert time.monotonic() < deadline, done
+    assert done.returncode == 0
+
+
+def test_totals_and_boards_are_as_the_ledger_says_before_and_after_a_rebuild(stack: RunningStack) -> None:
+    verified = run("verify", "--data", str(stack.data))
+    assert (verified.returncode, "all as the ledger says" in verified.stdout) == (0, True), verified
+    rebuilt = run("rebuild", "--data", str(stack.data))
+    assert (rebuilt.returncode, "generation" in rebuilt.stdout) == (0, True), rebuilt
+    verified = run("verify", "--data", str(stack.data))
+    assert (verified.returncode, "all as the ledger says" in verified.stdout) == (0, True), verified
+
+
+def test_settings_are_listed_with_secrets_masked() -> None:
+    done = run("config", "identity", TOPTEN_MONGO_URL="mongodb://user:hunter2@db/", COLUMNS="200")
+    assert done.returncode == 0
+    assert "TOPTEN_IDENTITY_ACCESS_TTL" in done.stdout
+    assert "hunter2" not in done.stdout
+    assert run("config", "nothing").returncode == 2
+
+
+def test_without_a_system_every_command_says_so(tmp_path: Path) -> None:
+    for command in (["top"], ["verify"], ["rebuild"], ["user", "grant", "x", "--role", "player"]):
+        done = run(*command, "--data", str(tmp_path))
+        assert done.returncode == 2, command
+        assert "topten up" in done.stderr
