@@ -1,5 +1,7 @@
 """When a board is read: at once, at most once a tick, and never too late for the last change."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -86,7 +88,7 @@ def test_frames_keep_their_distance_and_the_last_change_is_always_seen(
         if changed or not frames:
             frames.append(now)
         pace.end(now, sent=changed or len(frames) == 1, settled=True)
-    assert all(later - earlier >= tick - NEVER_LATE for earlier, later in zip(frames, frames[1:], strict=False))
+    assert all(later - earlier >= tick - NEVER_LATE for earlier, later in pairwise(frames))
     assert not changes or seen_until >= changes[-1]
     assert all(
         any(change - NEVER_LATE <= frame <= change + 2 * (tick + reading) + NEVER_LATE for frame in frames)
