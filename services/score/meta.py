@@ -79,17 +79,26 @@ class Meta:
 
     async def take_lease(self, holder: str, length: timedelta) -> bool:
         """True if `holder` has the lease from now on for `length`, newly or again; False while another has it."""
-        expired_or_mine = {
-            "_id": _LEASE,
-            "$or": [{"holder": holder}, {"$expr": {"$lt": ["$expires_at", "$$NOW"]}}],
-        }
         milliseconds = int(length.total_seconds() * 1000)
-        taken = [{"$set": {"holder": holder, "expires_at": {"$add": ["$$NOW", milliseconds]}}}]
+        # A lease that was never taken has no time, which is before any.
+        free = {"$or": [{"$eq": ["$holder", holder]}, {"$lt": ["$expires_at", "$$NOW"]}]}
+        take = [
+            {"$set": {"free": free}},
+            {
+                "$set": {
+                    "holder": {"$cond": ["$free", holder, "$holder"]},
+                    "expires_at": {"$cond": ["$free", {"$add": ["$$NOW", milliseconds]}, "$expires_at"]},
+                }
+            },
+            {"$unset": "free"},
+        ]
         try:
-            await self._meta.update_one(expired_or_mine, taken, upsert=True)
+            found = await self._meta.find_one_and_update(
+                {"_id": _LEASE}, take, upsert=True, return_document=ReturnDocument.AFTER
+            )
         except DuplicateKeyError:
             return False
-        return True
+        return found is not None and found["holder"] == holder
 
     async def leave_lease(self, holder: str) -> None:
         """Another may have the lease."""

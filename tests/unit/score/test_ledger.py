@@ -1,0 +1,204 @@
+"""The ledger's rules: rows chain, totals are sums, a tie moves only when a total rises."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.runtime.boards import MAX_POINTS
+from services.score.documents import fold_document, fold_of, row_document, row_of
+from services.score.ledger import (
+    GENESIS,
+    REMEMBERED,
+    Event,
+    Fold,
+    QuizTotal,
+    Row,
+    Total,
+    apply,
+    next_row,
+    periods_of,
+    row_hash,
+    unscored,
+)
+
+MONDAY = datetime(2026, 11, 16, tzinfo=UTC)
+
+
+def ms(at: datetime) -> int:
+    return int(at.timestamp() * 1000)
+
+
+def event(
+    delta: int = 10, at: datetime = MONDAY, *, number: int = 1, quiz: str = "q", attempt: int = 1, total: int = 10
+) -> Event:
+    return Event(f"e{number}", "ada", quiz, delta, ms(at), f"a{number}", attempt, total, "VN")
+
+
+def counted(*events: Event) -> tuple[Fold, list[Row]]:
+    fold, rows = unscored("ada"), []
+    for each in events:
+        row = next_row(fold, each, each.at + 5)
+        rows.append(row)
+        fold = apply(fold, row)
+    return fold, rows
+
+
+_times = st.timedeltas(timedelta(days=-75), timedelta(days=105)).map(lambda distance: MONDAY + distance)
+_events = st.lists(
+    st.builds(
+        event,
+        delta=st.integers(-(2**31), 2**31 - 1),
+        at=_times,
+        number=st.integers(1, 10**9),
+        quiz=st.sampled_from(["q", "r", "s"]),
+        attempt=st.integers(1, 5),
+        total=st.integers(-(2**31), 2**31 - 1),
+    ),
+    min_size=1,
+    max_size=25,
+)
+
+
+@given(_events)
+def test_rows_are_a_chain_without_a_gap(events: list[Event]) -> None:
+    _, rows = counted(*events)
+    assert [row.revision for row in rows] == list(range(1, len(rows) + 1))
+    assert [row.previous for row in rows] == [GENESIS, *(row.hash for row in rows[:-1])]
+    assert all(row.hash == row_hash(row) for row in rows)
+
+
+@given(_events)
+def test_totals_follow_from_each_other(events: list[Event]) -> None:
+    fold, rows = counted(*events)
+    total = 0
+    for row in rows:
+        assert row.old_total == total
+        total = max(-(2**31), min(MAX_POINTS, total + row.delta))
+        assert row.total.points == total
+    assert fold.total.points == total
+
+
+@given(_events)
+def test_a_period_counts_what_happened_in_it_while_it_is_among_the_newest_two(events: list[Event]) -> None:
+    small = [each._replace(delta=each.delta % 100) for each in events]
+    fold, rows = counted(*small)
+    weeks: dict[str, int] = {}
+    for each, row in zip(small, rows, strict=True):
+        week, _ = periods_of(each.at)
+        newest = sorted(weeks)[-2:]
+        if len(newest) < 2 or week >= newest[0]:
+            weeks[week] = weeks.get(week, 0) + each.delta
+            assert row.weeks[week].points == weeks[week]
+        else:
+            assert row.late
+            assert week not in row.weeks
+        assert len(row.weeks) <= 2
+        assert len(row.months) <= 2
+    assert {name: total.points for name, total in fold.weeks.items()} == dict(sorted(weeks.items())[-REMEMBERED:])
+
+
+@given(_events)
+def test_a_document_gives_the_same_row_and_fold_back(events: list[Event]) -> None:
+    fold, rows = counted(*events)
+    assert [row_of(row_document(row)) for row in rows] == rows
+    assert fold_of(fold_document(fold)) == fold
+
+
+@given(_events, st.data())
+def test_whoever_changes_a_field_breaks_the_hash(events: list[Event], data: st.DataObject) -> None:
+    _, rows = counted(*events)
+    row = data.draw(st.sampled_from(rows))
+    changes: dict[str, Any] = {
+        "event_id": "another",
+        "user_id": "eve",
+        "revision": row.revision + 1,
+        "delta": row.delta + 1,
+        "old_total": row.old_total + 1,
+        "total": Total(row.total.points + 1, row.total.reached_at),
+        "weeks": {},
+        "months": {},
+        "quiz": QuizTotal(row.quiz.points + 1, row.quiz.attempt, row.quiz.reached_at),
+        "action_id": "another",
+        "country": "DE",
+        "hidden": not row.hidden,
+        "late": not row.late,
+        "at": row.at + 1,
+        "recorded_at": row.recorded_at + 1,
+        "sequence": row.sequence + 1,
+        "partition": row.partition + 1,
+        "client": b"another",
+        "previous": b"\x01" * 32,
+    }
+    field = data.draw(st.sampled_from(sorted(changes)))
+    assert row_hash(row._replace(**{field: changes[field]})) != row.hash
+
+
+@given(st.permutations(range(4)))
+def test_a_total_is_reached_when_the_last_of_its_raises_happened_in_whatever_order_they_came(order: list[int]) -> None:
+    raises = [event(10, MONDAY + timedelta(minutes=n), number=n, quiz=f"q{n}") for n in range(4)]
+    fold, _ = counted(*(raises[n] for n in order))
+    assert fold.total == Total(40, ms(MONDAY + timedelta(minutes=3)))
+
+
+@pytest.mark.parametrize("delta", [0, -5])
+def test_what_does_not_raise_a_total_does_not_move_its_tie(delta: int) -> None:
+    before, _ = counted(event(10))
+    later = event(delta, MONDAY + timedelta(hours=1), number=2, attempt=2, total=10 + delta)
+    after, _ = counted(event(10), later)
+    assert after.total == Total(10 + delta, before.total.reached_at)
+    assert after.weeks["2026-47"] == Total(10 + delta, before.weeks["2026-47"].reached_at)
+    assert after.months["2026-11"].reached_at == before.months["2026-11"].reached_at
+    assert after.quizzes["q"] == QuizTotal(10 + delta, 2, before.quizzes["q"].reached_at)
+
+
+def test_the_last_millisecond_of_a_week_and_the_first_of_the_next_count_apart() -> None:
+    next_monday = MONDAY + timedelta(days=7)
+    fold, rows = counted(
+        event(10, next_monday - timedelta(milliseconds=1), number=1, quiz="q"),
+        event(7, next_monday, number=2, quiz="r"),
+    )
+    assert {week: total.points for week, total in rows[1].weeks.items()} == {"2026-47": 10, "2026-48": 7}
+    assert fold.months["2026-11"].points == 17
+
+
+def test_iso_weeks_and_months_part_at_the_turn_of_the_year() -> None:
+    # 31 December 2026 is a Thursday: week 53 goes on into January, the month does not.
+    fold, _ = counted(
+        event(1, datetime(2026, 12, 31, 23, 59, tzinfo=UTC), number=1, quiz="q"),
+        event(2, datetime(2027, 1, 1, tzinfo=UTC), number=2, quiz="r"),
+    )
+    assert {week: total.points for week, total in fold.weeks.items()} == {"2026-53": 3}
+    assert {month: total.points for month, total in fold.months.items()} == {"2026-12": 1, "2027-01": 2}
+
+
+def test_the_highest_attempt_stands_though_a_lower_one_comes_later() -> None:
+    second = event(-30, MONDAY + timedelta(minutes=1), number=2, attempt=2, total=70)
+    first = event(100, MONDAY, number=1, attempt=1, total=100)
+    fold, _ = counted(second, first)
+    assert fold.quizzes["q"].points == 70
+    assert fold.total.points == 70
+
+
+def test_the_country_is_the_one_of_the_first_row() -> None:
+    fold, _ = counted(event(number=1), event(number=2, quiz="r")._replace(country="DE"))
+    assert fold.country == "VN"
+
+
+@pytest.mark.parametrize("change", ["revision", "previous", "user_id"])
+def test_a_row_that_does_not_follow_is_refused(change: str) -> None:
+    fold, _ = counted(event())
+    row = next_row(fold, event(number=2), 0)
+    wrong: dict[str, Any] = {"revision": 5, "previous": GENESIS, "user_id": "eve"}
+    with pytest.raises(ValueError, match="does not follow"):
+        apply(fold, row._replace(**{change: wrong[change]}))
+
+
+@pytest.mark.parametrize("changes", [{"quiz_id": "No Board"}, {"country": "xx"}, {"at": 0}, {"at": 2**62}])
+def test_an_event_that_no_board_can_have_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        next_row(unscored("ada"), event()._replace(**changes), 0)

@@ -1,0 +1,76 @@
+"""Which total a board shows, and until when it is kept."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.runtime.boards import Board, encode, points_of
+from services.score.ledger import Event, Fold, QuizTotal, Total, apply, boards_at, next_row, unscored
+from services.score.standings import boards_of_fold, expires_at, is_kept, milliseconds_of, standing, time_of
+
+AT = datetime(2026, 11, 18, 12, tzinfo=UTC)
+
+
+def fold(delta: int = 10, country: str = "VN") -> Fold:
+    event = Event("e1", "ada", "q", delta, milliseconds_of(AT), "a1", 1, delta, country)
+    empty = unscored("ada")
+    return apply(empty, next_row(empty, event, 0))
+
+
+def test_a_first_event_stands_on_each_of_its_boards() -> None:
+    boards = boards_at(milliseconds_of(AT), "VN", "q")
+    assert set(boards_of_fold(fold())) == set(boards)
+    for board in boards:
+        found = standing(fold(), board)
+        assert found is not None
+        assert (found.points, found.value, found.order) == (10, encode(10, AT, board), 1)
+
+
+@given(st.integers(-1000, 0))
+def test_who_has_no_points_has_no_value(points: int) -> None:
+    for board in boards_of_fold(fold(points)):
+        found = standing(fold(points), board)
+        assert found is not None
+        assert found.value == 0
+
+
+def test_who_is_hidden_has_no_value_anywhere() -> None:
+    hidden = fold()._replace(hidden=True)
+    assert {found.value for board in boards_of_fold(hidden) if (found := standing(hidden, board))} == {0}
+
+
+def test_a_board_that_does_not_count_the_player_has_no_standing() -> None:
+    for text in ("country:DE", "quiz:other", "weekly:2026-01", "monthly:2026-01"):
+        assert standing(fold(), Board.parse(text, AT)) is None
+
+
+def test_a_quiz_is_ordered_by_attempt_and_all_else_by_revision() -> None:
+    both = fold()._replace(revision=9, quizzes={"q": QuizTotal(10, 3, 0)})
+    quiz, everything = standing(both, Board("quiz", "q")), standing(both, Board("all"))
+    assert quiz is not None
+    assert everything is not None
+    assert (quiz.order, everything.order) == (3, 9)
+
+
+@given(st.integers(1, 2**31 - 1), st.integers(0, 10**12))
+def test_the_points_of_a_value_are_the_total(points: int, reached_at: int) -> None:
+    found = standing(fold()._replace(total=Total(points, reached_at)), Board("all"))
+    assert found is not None
+    assert points_of(found.value) == points
+
+
+def test_a_period_is_kept_for_the_retention_after_its_end() -> None:
+    week = Board("weekly", "2026-47")
+    end = datetime(2026, 11, 23, tzinfo=UTC) + timedelta(days=35)
+    assert expires_at(week, timedelta(days=35)) == end
+    assert is_kept(week, end - timedelta(seconds=1), timedelta(days=35))
+    assert not is_kept(week, end, timedelta(days=35))
+    assert is_kept(Board("all"), datetime(9000, 1, 1, tzinfo=UTC), timedelta(days=1))
+
+
+@given(st.integers(0, 4 * 10**12))
+def test_milliseconds_are_times_and_back(milliseconds: int) -> None:
+    assert milliseconds_of(time_of(milliseconds)) == milliseconds
