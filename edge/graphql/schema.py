@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 import strawberry
-from graphql import GraphQLSchema
+from graphql import GraphQLSchema, lexicographic_sort_schema, print_schema
 from strawberry.schema.config import StrawberryConfig
 
 from edge.graphql.mutations import Mutation
@@ -17,9 +17,8 @@ from edge.graphql.queries import Query
 from edge.graphql.scalars import DATE_TIME
 
 SDL_PATH = Path(__file__).with_name("schema.graphql")
-_schema = strawberry.Schema(
-    query=Query, mutation=Mutation, config=StrawberryConfig(sort_schema=True, scalar_map={datetime: DATE_TIME})
-)
+# Not sorted: sorting makes the types anew, and enums lose their Python values by it.
+_schema = strawberry.Schema(query=Query, mutation=Mutation, config=StrawberryConfig(scalar_map={datetime: DATE_TIME}))
 
 
 def executable_schema() -> GraphQLSchema:
@@ -34,7 +33,7 @@ def executable_schema() -> GraphQLSchema:
 
 def sdl() -> str:
     """The schema as text, sorted by name."""
-    return _schema.as_str() + "\n"
+    return print_schema(lexicographic_sort_schema(executable_schema())) + "\n"
 
 
 if __name__ == "__main__":

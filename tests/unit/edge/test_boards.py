@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from graphql import GraphQLEnumType
 from strawberry import ID
 
 from edge.graphql.boards import BoardInput, BoardKind, board_text
+from edge.graphql.schema import executable_schema
+from edge.graphql.types import QuestionKind
 from services.runtime.errors import Reason, ServiceError
 
 
@@ -23,6 +26,14 @@ from services.runtime.errors import Reason, ServiceError
 )
 def test_a_board_is_named_as_text(board: BoardInput | None, text: str) -> None:
     assert board_text(board) == text
+
+
+def test_the_names_of_enums_are_their_python_values_in_the_schema() -> None:
+    kinds, questions = (executable_schema().get_type(name) for name in ("BoardKind", "QuestionKind"))
+    assert isinstance(kinds, GraphQLEnumType)
+    assert isinstance(questions, GraphQLEnumType)
+    assert kinds.coerce_input_value("COUNTRY") is BoardKind.COUNTRY
+    assert questions.coerce_output_value(QuestionKind.TRUE_FALSE) == "TRUE_FALSE"
 
 
 @pytest.mark.parametrize(
