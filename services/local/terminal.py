@@ -46,5 +46,5 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 def fail(message: str, code: int) -> NoReturn:
     """Say why on stderr and exit."""
-    err.print(f"topten: {message}", markup=False)
+    err.print(f"topten: {message}", markup=False, soft_wrap=True)
     raise typer.Exit(code)

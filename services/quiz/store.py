@@ -69,19 +69,19 @@ class QuizStore:
 
     async def put_quiz(self, definition: quiz_pb2.QuizDefinition) -> tuple[int, bool]:
         """Store a definition; the version in force, and whether this call changed it. The same one changes nothing."""
-        data = Binary(definition.SerializeToString(deterministic=True))
+        data = definition.SerializeToString(deterministic=True)
         tags = list(definition.tags)
         async with unavailable_on_failure():
             while True:
                 document = await self._quizzes.find_one({"_id": definition.quiz_id})
-                if document is not None and document["definition"] == data:
+                if document is not None and bytes(document["definition"]) == data:
                     return int(document["version"]), False
                 version = 1 if document is None else int(document["version"]) + 1
                 try:
                     # Only over the version that was read: of two imports at once each is counted.
                     written = await self._quizzes.find_one_and_update(
                         {"_id": definition.quiz_id, "version": version - 1},
-                        {"$set": {"definition": data, "version": version, "tags": tags}},
+                        {"$set": {"definition": Binary(data), "version": version, "tags": tags}},
                         upsert=document is None,
                         return_document=ReturnDocument.AFTER,
                     )

@@ -32,13 +32,13 @@ def import_files(
     """
 
     def report(file: str, line: str) -> None:
-        err.print(f"{file}: {line}", markup=False)
+        err.print(f"{file}: {line}", markup=False, soft_wrap=True)
 
     async def work() -> int:
         return await store_quizzes(
             Endpoints.load(data),
             files,
-            stored=lambda file, line: out.print(f"{file}: {line}", markup=False),
+            stored=lambda file, line: out.print(f"{file}: {line}", markup=False, soft_wrap=True),
             bad=report,
         )
 

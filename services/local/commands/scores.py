@@ -33,7 +33,9 @@ def verify(data: Data = DATA) -> None:
                             bars.show(step.progress)
                         elif step.HasField("finding"):
                             finding = step.finding
-                            out.print(f"{finding.kind} {finding.subject}: {finding.detail}", markup=False)
+                            out.print(
+                                f"{finding.kind} {finding.subject}: {finding.detail}", markup=False, soft_wrap=True
+                            )
                         else:
                             summary = step.summary
         return summary

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from pathlib import Path
 from typing import Annotated, Any
 
 import aiohttp
@@ -29,12 +30,13 @@ def top(
 ) -> None:
     """Show the top 10 of a board, signed in as the first demo player."""
     try:
-        run(_show(Endpoints.load(data), board, watch=watch))
+        run(_show(data, board, watch=watch))
     except KeyboardInterrupt:
         raise typer.Exit from None
 
 
-async def _show(endpoints: Endpoints, board: str, *, watch: bool) -> None:
+async def _show(data: Path, board: str, *, watch: bool) -> None:
+    endpoints = Endpoints.load(data)
     with Live(console=out, auto_refresh=False, transient=False) as live:
         async for frame in _frames(endpoints, board):
             live.update(_table(frame), refresh=True)

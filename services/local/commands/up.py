@@ -58,9 +58,12 @@ async def _up(folder: DataFolder, port: int, demo: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
     stack = Stack(
-        folder, http_port=port, environ=os.environ, report=lambda line: err.print(f"topten: {line}", markup=False)
+        folder,
+        http_port=port,
+        environ=os.environ,
+        report=lambda line: err.print(f"topten: {line}", markup=False, soft_wrap=True),
     )
-    err.print(f"Starting Topten; logs are in {folder.path / 'logs'}", markup=False)
+    err.print(f"Starting Topten; logs are in {folder.path / 'logs'}", markup=False, soft_wrap=True)
     players: DemoPlayers | None = None
     try:
         starting = asyncio.create_task(_start(stack, folder))
@@ -88,7 +91,7 @@ async def _start(stack: Stack, folder: DataFolder) -> None:
     endpoints = Endpoints(stack.endpoints)
 
     def bad(file: str, line: str) -> None:
-        err.print(f"topten: {file}: {line}", markup=False)
+        err.print(f"topten: {file}: {line}", markup=False, soft_wrap=True)
 
     await store_quizzes(endpoints, sorted(SAMPLES.glob("*.json")), stored=lambda *_: None, bad=bad)
     await wait_for_edge(stack.endpoints["http"])

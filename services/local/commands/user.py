@@ -27,7 +27,7 @@ def grant(
         return await grant_role(Endpoints.load(data), name, role)
 
     username, roles = run(work())
-    out.print(f"{username}: {', '.join(roles)}", markup=False)
+    out.print(f"{username}: {', '.join(roles)}", markup=False, soft_wrap=True)
 
 
 async def grant_role(endpoints: Endpoints, name: str, role: str) -> tuple[str, list[str]]:
