@@ -67,7 +67,8 @@ def test_frames_keep_their_distance_and_the_last_change_is_always_seen(
     """A board that changes at random moments, each change visible, each read taking `reading`."""
     changes = [sum(gaps[: number + 1]) for number in range(len(gaps))]
     pace = Pace(tick=tick, reread=1e9)
-    now, frames, seen_until = 0.0, [], -1.0
+    now, seen_until = 0.0, -1.0
+    frames: list[float] = []
     pending = list(changes)
     while True:
         due = now + pace.pause(now) if pace.dirty else float("inf")

@@ -1,0 +1,150 @@
+"""Single services as processes, for tests that need no more than that of the system."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import aiohttp
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from topten.identity.v1 import identity_pb2
+from topten.identity.v1 import identity_service_pb2 as messages
+from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
+
+from services.runtime.grpc_client import call, open_channel
+from services.runtime.service_token import ServiceToken
+from tests.servers import HOST, free_port, unique
+
+if TYPE_CHECKING:
+    from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceAsyncStub
+
+START_SECONDS = 60
+PASSWORD = "correct horse battery"
+
+
+class Service:
+    """`python -m services.<name>` with the settings `environ`; its log is kept for a failure's message."""
+
+    def __init__(self, name: str, environ: Mapping[str, str], log: Path) -> None:
+        self.name = name
+        self.grpc = f"{HOST}:{free_port()}"
+        self.ops = f"http://{HOST}:{free_port()}"
+        self._log = log
+        self._environ = {
+            f"TOPTEN_{name.upper()}_GRPC_ADDRESS": self.grpc,
+            f"TOPTEN_{name.upper()}_OPS_ADDRESS": self.ops.removeprefix("http://"),
+            **environ,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    async def start(self) -> None:
+        """Start it, on the same ports as before, and wait until it is ready."""
+        with self._log.open("a") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", f"services.{self.name}"],
+                env=self._environ,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        async with asyncio.timeout(START_SECONDS), aiohttp.ClientSession() as session:
+            while True:
+                try:
+                    async with session.get(f"{self.ops}/readyz") as answer:
+                        if answer.status == 200:
+                            return
+                except aiohttp.ClientError:
+                    pass
+                assert self._process.poll() is None, self._log.read_text()
+                await asyncio.sleep(0.02)
+
+    async def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        return await asyncio.to_thread(self._process.wait, START_SECONDS)
+
+    def kill(self) -> None:
+        """End it at once, as a crash does."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+
+@contextmanager
+def _service(name: str, environ: Mapping[str, str]) -> Iterator[Service]:
+    with tempfile.TemporaryDirectory(prefix=f"topten-{name}-") as folder:
+        service = Service(name, environ, Path(folder) / "log")
+        try:
+            yield service
+        finally:
+            service.kill()
+
+
+@asynccontextmanager
+async def running_service(name: str, environ: Mapping[str, str]) -> AsyncIterator[Service]:
+    """A service, stopped in order at the end, so that it can report its coverage."""
+    with _service(name, environ) as service:
+        await service.start()
+        yield service
+        if service._process is not None and service._process.poll() is None:
+            await service.stop()
+
+
+class Identity:
+    """A running identity: whom others ask for keys, tokens and names."""
+
+    def __init__(self, service: Service, secret: str) -> None:
+        self.service = service
+        self._secret = secret
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The settings of a service that asks this one."""
+        return {
+            "TOPTEN_AUTH_JWKS_URL": f"{self.service.ops}/.well-known/jwks.json",
+            "TOPTEN_AUTH_TOKEN_URL": f"{self.service.ops}/oauth/token",
+            "TOPTEN_AUTH_CLIENT_ID": "test",
+            "TOPTEN_AUTH_CLIENT_SECRET": self._secret,
+            "TOPTEN_UPSTREAM_IDENTITY": self.service.grpc,
+        }
+
+    def token(self) -> ServiceToken:
+        """A service's token, for `async with`."""
+        return ServiceToken(f"{self.service.ops}/oauth/token", "test", self._secret)
+
+    async def register(self, country: str = "VN") -> identity_pb2.Session:
+        """A new player's session."""
+        request = messages.RegisterRequest(
+            credentials=identity_pb2.Credentials(username=unique("player-"), password=PASSWORD), country=country
+        )
+        async with self.token() as token, open_channel(self.service.grpc) as channel:
+            stub = cast("IdentityServiceAsyncStub", IdentityServiceStub(channel))
+            return (await call(stub.Register, request, token=await token.get())).session
+
+
+@asynccontextmanager
+async def running_identity(mongo_url: str) -> AsyncIterator[Identity]:
+    """An identity of a test's own, with a database of its own."""
+    key = Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    secret = secrets.token_hex(16)
+    environ = {
+        "TOPTEN_MONGO_URL": mongo_url,
+        "TOPTEN_MONGO_DATABASE": unique("test"),
+        "TOPTEN_IDENTITY_SIGNING_KEY": key.decode(),
+        "TOPTEN_IDENTITY_SERVICE_CLIENTS": json.dumps({"test": {"secret": secret, "roles": ["service"]}}),
+    }
+    async with running_service("identity", environ) as service:
+        yield Identity(service, secret)
