@@ -82,7 +82,7 @@ class Meta:
         milliseconds = int(length.total_seconds() * 1000)
         # A lease that was never taken has no time, which is before any.
         free = {"$or": [{"$eq": ["$holder", holder]}, {"$lt": ["$expires_at", "$$NOW"]}]}
-        take = [
+        take: list[dict[str, Any]] = [
             {"$set": {"free": free}},
             {
                 "$set": {

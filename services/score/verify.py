@@ -110,7 +110,7 @@ class Verification:
             self._rows += len(chain)
             self._players += 1
             fold, wrong = self._folded(user_id, chain, mine)
-            if wrong:
+            if wrong or mine is None or mine.revision < fold.revision:
                 self._suspects[_Suspect(user_id, None)] = None
             yield fold
         while waiting is not None:
@@ -213,8 +213,9 @@ class Verification:
                 findings.append(Found("total", user_id, f"what is written at revision {fold.revision} differs"))
         if written is not None and written.revision > fold.revision:
             findings.append(Found("chain", user_id, f"the ledger ends at {fold.revision}, not at {written.revision}"))
-        behind = written is None or written.revision < fold.revision
-        if behind and chain and not self._is_young(chain[-1]):
+        # The first row that is not in what is written: unless it is on its way, it should be.
+        unwritten = chain[0 if written is None else written.revision :]
+        if unwritten and not self._is_young(unwritten[0]):
             findings.append(Found("total", user_id, f"what is written is behind revision {fold.revision}"))
         return fold, findings
 

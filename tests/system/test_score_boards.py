@@ -1,0 +1,193 @@
+"""What a write to a board does, against a real Redis: absolute, idempotent, fenced, with previous ranks for the head."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from redis.asyncio import Redis
+
+from services.runtime.boards import Board
+from services.runtime.clock import utc_now
+from services.runtime.redis_client import open_redis
+from services.runtime.settings import RedisConfig
+from services.score.board_writer import HEAD, MOST_PREVIOUS, BoardWriter, TooOldError
+from services.score.rebuild import server_time
+from services.score.standings import Standing
+from tests.servers import unique
+
+FENCE_TTL = timedelta(minutes=10)
+
+
+class Writes:
+    """One board of a test's own."""
+
+    def __init__(self, redis: Redis) -> None:
+        self.redis = redis
+        self.board = Board("quiz", unique("b"))
+        self.writer = BoardWriter(redis, fence_ttl=FENCE_TTL, period_retention=timedelta(days=35), now=utc_now)
+
+    def standing(self, user_id: str, points: int, order: int = 1, *, lowered: bool = False) -> Standing:
+        return Standing(self.board, user_id, points, points + 0.5 if points > 0 else 0.0, order, lowered)
+
+    async def write(self, *standings: Standing, generation: int = 1) -> int:
+        return await self.writer.write(standings, begun_at=await server_time(self.redis), generation=generation)
+
+    async def points(self) -> dict[str, int]:
+        members: Any = await self.redis.zrange(self.board.key, 0, -1, withscores=True)
+        return {member.decode(): int(value) for member, value in members}
+
+    async def previous(self) -> dict[str, int]:
+        ranks: Any = await self.redis.hgetall(self.board.previous_key)
+        return {member.decode(): int(rank) for member, rank in ranks.items()}
+
+    async def meta(self) -> dict[str, int]:
+        fields: Any = await self.redis.hgetall(self.board.meta_key)
+        return {name.decode(): int(value) for name, value in fields.items()}
+
+
+@pytest_asyncio.fixture
+async def writes(redis_url: str) -> AsyncIterator[Writes]:
+    async with open_redis(RedisConfig(url=redis_url), "test") as redis:
+        found = Writes(redis)
+        yield found
+        board = found.board
+        await redis.delete(board.key, board.fence_key, board.meta_key, board.previous_key)
+
+
+async def test_a_lower_value_is_not_written_and_changes_no_version(writes: Writes) -> None:
+    assert await writes.write(writes.standing("ada", 20, 2)) == 1
+    assert await writes.write(writes.standing("ada", 10, 1)) == 0
+    assert await writes.points() == {"ada": 20}
+    assert await writes.meta() == {"generation": 1, "version": 1}
+
+
+async def test_the_same_write_again_changes_nothing(writes: Writes) -> None:
+    batch = [writes.standing("ada", 20), writes.standing("ben", 30)]
+    assert await writes.write(*batch) == 2
+    assert await writes.write(*batch) == 0
+    assert (await writes.meta())["version"] == 1
+
+
+async def test_who_has_no_points_is_not_on_the_board(writes: Writes) -> None:
+    assert await writes.write(writes.standing("ada", 0), writes.standing("ben", -3)) == 0
+    assert await writes.points() == {}
+
+
+async def test_who_was_lowered_is_not_raised_by_an_older_write(writes: Writes) -> None:
+    await writes.write(writes.standing("ada", 100, 1), writes.standing("ben", 50, 1))
+    await writes.write(writes.standing("ada", 70, 3, lowered=True))
+    await writes.write(writes.standing("ada", 100, 2), writes.standing("ben", 60, 2))
+    assert await writes.points() == {"ada": 70, "ben": 60}
+    await writes.write(writes.standing("ada", 80, 4))
+    assert await writes.points() == {"ada": 80, "ben": 60}
+
+
+async def test_an_older_lowering_does_not_undo_a_later_one(writes: Writes) -> None:
+    await writes.write(writes.standing("ada", 40, 5, lowered=True))
+    await writes.write(writes.standing("ada", 70, 3, lowered=True))
+    assert await writes.points() == {"ada": 40}
+
+
+async def test_who_is_lowered_to_nothing_leaves_and_may_come_back(writes: Writes) -> None:
+    await writes.write(writes.standing("ada", 100, 1))
+    await writes.write(writes.standing("ada", 0, 2, lowered=True))
+    await writes.write(writes.standing("ada", 100, 1))
+    assert await writes.points() == {}
+    await writes.write(writes.standing("ada", 30, 3))
+    assert await writes.points() == {"ada": 30}
+
+
+async def test_a_fence_lives_for_its_time_after_the_last_lowering(writes: Writes) -> None:
+    await writes.write(writes.standing("ada", 10, 2, lowered=True))
+    left = await writes.redis.pttl(writes.board.fence_key)
+    assert 0 < left <= FENCE_TTL.total_seconds() * 1000
+
+
+async def test_a_batch_that_began_before_half_the_life_of_a_fence_is_refused(writes: Writes) -> None:
+    begun = await server_time(writes.redis) - int(FENCE_TTL.total_seconds() * 500) - 1
+    with pytest.raises(TooOldError):
+        await writes.writer.write([writes.standing("ada", 10)], begun_at=begun, generation=1)
+    assert await writes.points() == {}
+
+
+async def test_the_previous_rank_is_the_one_before_the_last_change(writes: Writes) -> None:
+    await writes.write(writes.standing("ada", 30), writes.standing("ben", 20), writes.standing("cat", 10))
+    assert await writes.previous() == {}
+    await writes.write(writes.standing("cat", 40, 2))
+    assert await writes.previous() == {"cat": 3}
+    await writes.write(writes.standing("cat", 40, 2))
+    assert await writes.previous() == {"cat": 3}
+    await writes.write(writes.standing("cat", 50, 3), writes.standing("ben", 45, 2))
+    assert await writes.previous() == {"cat": 1, "ben": 3}
+    await writes.write(writes.standing("cat", 5, 4, lowered=True))
+    assert await writes.previous() == {"cat": 1, "ben": 3}
+
+
+async def test_who_left_and_came_back_has_no_previous_rank(writes: Writes) -> None:
+    await writes.write(writes.standing("ada", 30), writes.standing("ben", 20))
+    await writes.write(writes.standing("ben", 40, 2))
+    await writes.write(writes.standing("ben", 0, 3, lowered=True))
+    await writes.write(writes.standing("ben", 50, 4))
+    assert await writes.previous() == {}
+
+
+async def test_previous_ranks_are_kept_for_the_head_and_stay_bounded(writes: Writes) -> None:
+    players = [f"p{n}" for n in range(3 * HEAD)]
+    await writes.write(*(writes.standing(player, n + 1) for n, player in enumerate(players)))
+    await writes.write(writes.standing("p0", 2, 2))
+    assert await writes.previous() == {}
+    points = 10_000
+    for turn in range(2, 6 + MOST_PREVIOUS // len(players)):
+        for player in players:
+            points += 1
+            await writes.write(writes.standing(player, points, turn))
+    previous = await writes.previous()
+    head: Any = await writes.redis.zrevrange(writes.board.key, 0, HEAD - 1)
+    assert {member.decode() for member in head} <= set(previous)
+    assert len(previous) <= MOST_PREVIOUS
+
+
+async def test_writes_in_any_order_give_the_same_board(writes: Writes) -> None:
+    chance = random.Random(1)
+    standings = []
+    expected = {}
+    for player in (f"p{n}" for n in range(30)):
+        total = 0
+        for order in range(1, 9):
+            delta = chance.randrange(-20, 40)
+            total += delta
+            standings.append(writes.standing(player, total, order, lowered=delta < 0))
+        # The last write of all is always a fall, so that its fence decides whatever came before.
+        total -= 1
+        standings.append(writes.standing(player, total, 9, lowered=True))
+        if total > 0:
+            expected[player] = total
+    chance.shuffle(standings)
+    for start in range(0, len(standings), 7):
+        # One standing a player and write, as a batch has.
+        for standing in standings[start : start + 7]:
+            await writes.write(standing)
+    assert await writes.points() == expected
+
+
+async def test_a_board_of_more_members_than_one_command_takes_is_written_whole(writes: Writes) -> None:
+    assert await writes.write(*(writes.standing(f"p{n}", n + 1) for n in range(5000))) == 5000
+    assert await writes.redis.zcard(writes.board.key) == 5000
+
+
+async def test_a_script_that_redis_forgot_is_loaded_again(writes: Writes) -> None:
+    await writes.write(writes.standing("ada", 10))
+    await writes.redis.script_flush()
+    await writes.write(writes.standing("ada", 20, 2))
+    assert await writes.points() == {"ada": 20}
+
+
+async def test_the_generation_of_a_board_only_rises(writes: Writes) -> None:
+    for generation in (3, 2, 0):
+        await writes.write(writes.standing("ada", 10 - generation), generation=generation)
+    assert (await writes.meta())["generation"] == 3
