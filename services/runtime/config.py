@@ -39,13 +39,14 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; `default` is text, masked for a secret and empty where the variable must be given."""
+    """One line of the table; `default` is text, masked for a secret and empty where the variable is `required`."""
 
     name: str
     type: str
     default: str
     doc: str
     secret: bool
+    required: bool
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,7 @@ def table(cls: type[Any]) -> list[Row]:
             default=_shown(variable, variable.field.default),
             doc=variable.setting.doc,
             secret=variable.setting.secret,
+            required=variable.field.default is dataclasses.MISSING,
         )
         for variable in _variables(cls)
     ]

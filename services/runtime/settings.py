@@ -17,7 +17,7 @@ class ProcessConfig:
     prefix: ClassVar[str] = ""
 
     environment: Literal["development", "production"] = setting(
-        "development", doc="Production refuses what is only convenient: reflection, GraphiQL, generous limits"
+        "development", doc="Production refuses what is only convenient: reflection, introspection, cookies without TLS"
     )
     log_level: Literal["debug", "info", "warning", "error"] = setting(
         "info", doc="The least severe record that is logged"
