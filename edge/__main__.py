@@ -18,6 +18,7 @@ from edge.stream.latency import ScreenClock
 from edge.stream.sse import StreamHandler
 from edge.upstreams import Readiness, open_upstreams
 from services.runtime.auth import open_service_token, open_verifier
+from services.runtime.clock import utc_now
 from services.runtime.config import from_command_line
 from services.runtime.lifecycle import execute, run
 from services.runtime.ops_server import OpsServer
@@ -43,7 +44,7 @@ async def main(config: EdgeConfig) -> None:
             max_tokens=config.max_tokens,
             introspection=not config.process.production,
         )
-        hub = Hub(upstreams, config, clock)
+        hub = Hub(upstreams, config, clock, now=utc_now)
         server = HttpServer(
             config,
             graphql=GraphQLHandler(schema, documents, upstreams, authenticator, config, on_accepted=clock.accepted),

@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 from topten.leaderboard.v1.leaderboard_service_pb2 import WatchLeaderboardRequest
@@ -19,7 +19,6 @@ from edge.stream.frames import Position, Update, encode_update
 from edge.upstreams import Upstreams
 from services.runtime.boards import Board, follows_calendar, period
 from services.runtime.call_context import begin_call
-from services.runtime.clock import utc_now
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.grpc_client import open_stream
 
@@ -45,6 +44,7 @@ class Feed:
         *,
         on_update: Callable[[Feed, Update | None, Update], Awaitable[None]],
         on_end: Callable[[Feed], Awaitable[None]],
+        now: Callable[[], datetime],
     ) -> None:
         self.board = board
         self.current: Update | None = None
@@ -54,6 +54,7 @@ class Feed:
         self._upstreams = upstreams
         self._on_update = on_update
         self._on_end = on_end
+        self._now = now
         self._news = asyncio.Event()
         self._heard_at = 0.0
 
@@ -119,7 +120,7 @@ class Feed:
         """Whether an upstream that ended did so because its period has closed, and not because a server went away."""
         if follows_calendar(self.board):
             return False
-        now = utc_now()
+        now = self._now()
         counted = period(Board.parse(self.board, now))
         return counted is not None and counted.ends_at <= now
 

@@ -7,10 +7,10 @@ its transport. Must never wait for a reader: one that falls behind is cut off, a
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 
 import structlog
 from prometheus_client import Counter, Gauge
@@ -35,7 +35,7 @@ class Subscriber:
 
     __slots__ = ("_chunked", "_expires_at", "_transport", "ended")
 
-    def __init__(self, transport: asyncio.Transport, *, chunked: bool, expires_at: float) -> None:
+    def __init__(self, transport: asyncio.WriteTransport, *, chunked: bool, expires_at: float) -> None:
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._transport = transport
         self._chunked = chunked
@@ -74,10 +74,13 @@ class _Watched:
 class Hub:
     """The open streams. A server for `run`: `start` begins the heartbeats, `stop` ends every stream."""
 
-    def __init__(self, upstreams: Upstreams, config: EdgeConfig, clock: ScreenClock) -> None:
+    def __init__(
+        self, upstreams: Upstreams, config: EdgeConfig, clock: ScreenClock, *, now: Callable[[], datetime]
+    ) -> None:
         self._upstreams = upstreams
         self._config = config
         self._clock = clock
+        self._now = now
         self._boards: dict[str, _Watched] = {}
         self._count = 0
         self._stopping = False
@@ -153,7 +156,7 @@ class Hub:
             raise ServiceError(
                 Reason.UNAVAILABLE, "no more boards at this moment", retry_after=self._config.stream_retry
             )
-        feed = Feed(board, self._upstreams, on_update=self._publish, on_end=self._end)
+        feed = Feed(board, self._upstreams, on_update=self._publish, on_end=self._end, now=self._now)
         watched = self._boards[board] = _Watched(feed, spawn(f"feed {board}", feed.run()), set())
         return watched
 
@@ -176,7 +179,7 @@ class Hub:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(self._config.stream_heartbeat.total_seconds())
-            now = time.time()
+            now = self._now().timestamp()
             for watched in list(self._boards.values()):
                 for subscriber in [each for each in watched.subscribers if each.has_expired(now)]:
                     dropped_total.labels("expired").inc()
