@@ -57,7 +57,7 @@ def test_stubs_load_on_the_oldest_protobuf_that_is_promised(tmp_path: Path) -> N
     """Takes a while where the two wheels have to be fetched; nothing else can show it."""
     venv.create(tmp_path, with_pip=True)
     python = tmp_path / "bin" / "python"
-    install = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    install: list[str | Path] = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     subprocess.run([*install, "protobuf==5.27.2", "grpcio==1.66.2"], check=True)
     done = subprocess.run(
         [python, "-W", "error", "-c", LOAD, STUBS],
