@@ -186,10 +186,10 @@ def running_stack(environ: Mapping[str, str] | None = None, *arguments: str) -> 
 
 
 @contextmanager
-def second(stack: RunningStack, name: str, **changes: str) -> Iterator[dict[str, str]]:
+def second(stack: RunningStack, name: str, *, wait: str = "readyz", **changes: str) -> Iterator[dict[str, str]]:
     """Another instance of one of the stack's processes, on ports of its own; its environment, with the addresses.
 
-    `changes` are settings without their prefix TOPTEN_, such as UPSTREAM_LEADERBOARD.
+    `changes` are settings without their prefix TOPTEN_, such as UPSTREAM_LEADERBOARD; `wait` is the path that must be 200.
     """
     copied = Path(f"/proc/{stack.pid_of(name)}/environ").read_bytes().decode().split("\0")
     environ = dict(entry.split("=", 1) for entry in copied if entry)
@@ -204,7 +204,7 @@ def second(stack: RunningStack, name: str, **changes: str) -> Iterator[dict[str,
             [sys.executable, "-m", module], env=environ, stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
     try:
-        url = f"http://{environ[f'TOPTEN_{name.upper()}_OPS_ADDRESS']}/readyz"
+        url = f"http://{environ[f'TOPTEN_{name.upper()}_OPS_ADDRESS']}/{wait}"
         deadline = time.monotonic() + START_SECONDS
         while not _answers(url):
             if process.poll() is not None or time.monotonic() > deadline:
