@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import timedelta
 from typing import Any, Final
 
 import structlog
@@ -22,8 +23,7 @@ from services.leaderboard.watches import Watches
 from services.runtime.boards import SCORE_CHANNEL
 from services.runtime.lifecycle import cancel, spawn
 
-# Asked after this long of silence, and given up after twice as long.
-SILENCE_SECONDS: Final = 3.0
+SILENCE: Final = timedelta(seconds=3)
 PAUSE_SECONDS: Final = 0.5
 
 subscriptions = Counter("topten_leaderboard_subscriptions_total", "How often listening to score.events began anew")
@@ -31,10 +31,13 @@ _log = structlog.get_logger("updates")
 
 
 class Updates:
-    """A server: between `start` and `stop` it listens."""
+    """A server: between `start` and `stop` it listens. A connection that is silent for `silence` is asked, and given up
+    after twice as long.
+    """
 
-    def __init__(self, redis: Redis, watches: Watches) -> None:
+    def __init__(self, redis: Redis, watches: Watches, *, silence: timedelta = SILENCE) -> None:
         self._redis = redis
+        self._silence = silence.total_seconds()
         self._watches = watches
         self._listener: asyncio.Task[None] | None = None
 
@@ -61,11 +64,11 @@ class Updates:
         """Returns when the connection is silent; raises what the driver raises."""
         heard_at = time.monotonic()
         while True:
-            message = await subscription.get_message(timeout=SILENCE_SECONDS)
+            message = await subscription.get_message(timeout=self._silence)
             if message is not None:
                 heard_at = time.monotonic()
                 self._take(message)
-            elif time.monotonic() - heard_at > 2 * SILENCE_SECONDS:
+            elif time.monotonic() - heard_at > 2 * self._silence:
                 _log.warning("score events are silent, listening anew")
                 return
             else:

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from services.runtime.boards import GENERATION_KEY, Board, encode
 from services.runtime.clock import utc_now
-from services.score.board_writer import BoardWriter
+from services.score.board_writer import BoardWriter, by_board
 from services.score.events import Counted
 from services.score.publisher import ScorePublisher
 from services.score.standings import Standing, milliseconds_of
@@ -59,7 +59,7 @@ class Pen:
             counted.append(Counted(event_id, user_id, self._revision, points, milliseconds_of(at), "VN", standings))
         seconds, microseconds = await self._redis.time()
         await self._writer.write(
-            (standing for event in counted for standing in event.standings),
+            by_board(standing for event in counted for standing in event.standings),
             begun_at=int(seconds) * 1000 + int(microseconds) // 1000,
             generation=self.generation,
         )

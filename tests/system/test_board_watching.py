@@ -1,0 +1,203 @@
+"""Watches on a real Redis, in this process: with a clock that is set, and a connection that goes silent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, cast
+
+import pytest_asyncio
+from redis.asyncio import Redis
+from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
+from topten.leaderboard.v1.leaderboard_pb2 import Frame
+
+from services.leaderboard.boards import Boards
+from services.leaderboard.frames import Frames
+from services.leaderboard.names import Names
+from services.leaderboard.updates import Updates
+from services.leaderboard.watch import Clock
+from services.leaderboard.watches import Watches, WatchLimits
+from services.runtime.clock import utc_now
+from services.runtime.grpc_client import open_channel
+from services.runtime.redis_client import open_redis
+from services.runtime.service_token import ServiceToken
+from services.runtime.settings import RedisConfig
+from tests.servers import HOST, RunningServer, free_port, running, unique
+from tests.system.boards import Pen
+
+if TYPE_CHECKING:
+    from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceAsyncStub
+
+PATIENCE = 20
+SECOND = timedelta(seconds=1)
+
+
+class SetClock(Clock):
+    """A time of day that the test sets."""
+
+    def __init__(self, at: datetime) -> None:
+        self.at = at
+
+    def now(self) -> datetime:
+        return self.at
+
+
+class Proxy:
+    """Passes bytes on to a server; from `silence` on nothing comes back on the connections that subscribed."""
+
+    def __init__(self, port: int) -> None:
+        self.port = free_port()
+        self._server_port = port
+        self._subscribed: set[asyncio.StreamWriter] = set()
+        self._silent: set[asyncio.StreamWriter] = set()
+
+    def silence(self) -> None:
+        assert self._subscribed
+        self._silent |= self._subscribed
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream, downstream = await asyncio.open_connection(HOST, self._server_port)
+
+        async def request() -> None:
+            while data := await reader.read(65536):
+                if b"SUBSCRIBE" in data:
+                    self._subscribed.add(writer)
+                downstream.write(data)
+                await downstream.drain()
+            downstream.close()
+
+        async def answer() -> None:
+            while data := await upstream.read(65536):
+                if writer not in self._silent:
+                    writer.write(data)
+                    await writer.drain()
+            writer.close()
+
+        await asyncio.gather(request(), answer(), return_exceptions=True)
+
+
+@asynccontextmanager
+async def proxied(server: RunningServer) -> AsyncIterator[tuple[Proxy, Redis]]:
+    proxy = Proxy(server.port)
+    listener = await asyncio.start_server(proxy.serve, HOST, proxy.port)
+    try:
+        url = server.url.replace(f":{server.port}", f":{proxy.port}")
+        async with open_redis(RedisConfig(url=url), "proxied") as redis:
+            yield proxy, redis
+    finally:
+        listener.close()
+
+
+@pytest_asyncio.fixture(scope="module")
+async def server() -> AsyncIterator[RunningServer]:
+    async with running("redis") as started:
+        yield started
+
+
+@pytest_asyncio.fixture(scope="module")
+async def redis(server: RunningServer) -> AsyncIterator[Redis]:
+    async with open_redis(RedisConfig(url=server.url), "test") as client:
+        yield client
+
+
+@asynccontextmanager
+async def watching(redis: Redis, clock: Clock, *, reread: timedelta) -> AsyncIterator[Watches]:
+    """Watches without an identity: a board is shown without names rather than not at all."""
+    async with AsyncExitStack() as stack:
+        nobody = f"{HOST}:{free_port()}"
+        channel = await stack.enter_async_context(open_channel(nobody))
+        token = await stack.enter_async_context(ServiceToken(f"http://{nobody}/oauth/token", "test", "secret"))
+        stub = cast("IdentityServiceAsyncStub", IdentityServiceStub(channel))
+        names = Names(stub, token, ttl=SECOND, wait=SECOND, size=1000)
+        frames = Frames(Boards(redis, timeout=SECOND), names, now=clock.now)
+        limits = WatchLimits(
+            frame_size=10, tick=SECOND / 20, reread=reread, linger=SECOND, closing=SECOND * 10, max_watched=10
+        )
+        watches = Watches(frames.read, limits, clock)
+        try:
+            yield watches
+        finally:
+            await watches.stop()
+
+
+async def until(frames: AsyncGenerator[Frame, None], holds: Callable[[Frame], bool]) -> Frame:
+    async with asyncio.timeout(PATIENCE):
+        async for frame in frames:
+            if holds(frame):
+                return frame
+    raise AssertionError("the stream ended")
+
+
+async def test_a_week_turns_at_its_boundary_and_a_named_one_ends(redis: Redis) -> None:
+    pen = Pen(redis)
+    await pen.complete(1)
+    # The last moment of an ISO week 53.
+    clock = SetClock(datetime(2026, 12, 31, 23, 59, 59, 999_000, UTC))
+    await pen.score({"ada": 7}, ["weekly:2026-53", "monthly:2026-12"], at=clock.at)
+    async with (
+        watching(redis, clock, reread=SECOND / 10) as watches,
+        aclosing(watches.frames("weekly")) as week,
+        aclosing(watches.frames("monthly")) as month,
+        aclosing(watches.frames("monthly:2026-12")) as december,
+    ):
+        shown = [await until(frames, lambda frame: len(frame.entries) == 1) for frames in (week, month, december)]
+        assert [frame.board for frame in shown] == ["weekly:2026-53", "monthly:2026-12", "monthly:2026-12"]
+        assert shown[0].entries[0].username == "#ada"
+        clock.at += timedelta(milliseconds=1)
+        turned = await until(month, lambda frame: frame.board != "monthly:2026-12")
+        assert (turned.board, len(turned.entries)) == ("monthly:2027-01", 0)
+        # What was under way at midnight still counts, and the board closes only then.
+        await pen.score({"ada": 9}, ["monthly:2026-12"], at=shown[1].timestamp.ToDatetime(UTC))
+        assert (await until(december, lambda frame: frame.entries[0].score == 9)).board == "monthly:2026-12"
+        clock.at += timedelta(seconds=10)
+        assert [frame async for frame in december] == []
+        clock.at = datetime(2027, 1, 4, tzinfo=UTC)
+        assert (await until(week, lambda frame: frame.board != "weekly:2026-53")).board == "weekly:2027-01"
+
+
+async def test_a_subscription_that_went_silent_is_opened_again(server: RunningServer, redis: Redis) -> None:
+    """Nothing tells that the connection is dead; only the subscription itself can heal this, for nothing is reread."""
+    pen, board = Pen(redis), f"quiz:{unique('q')}"
+    await pen.complete(1)
+    clock = Clock()
+    async with (
+        proxied(server) as (proxy, through_proxy),
+        watching(redis, clock, reread=timedelta(minutes=1)) as watches,
+        aclosing(watches.frames(board)) as frames,
+    ):
+        updates = Updates(through_proxy, watches, silence=SECOND / 5)
+        await updates.start()
+        try:
+            await until(frames, lambda frame: True)
+            await pen.score({"ada": 1}, [board])
+            await until(frames, lambda frame: len(frame.entries) == 1 and frame.entries[0].score == 1)
+            proxy.silence()
+            await pen.score({"ada": 2}, [board])
+            await until(frames, lambda frame: frame.entries[0].score == 2)
+            await pen.score({"ada": 3}, [board])
+            await until(frames, lambda frame: frame.entries[0].score == 3)
+        finally:
+            await updates.stop()
+
+
+async def test_an_unreadable_message_makes_every_board_be_read(redis: Redis) -> None:
+    pen, board = Pen(redis), f"quiz:{unique('q')}"
+    await pen.complete(1)
+    async with (
+        watching(redis, Clock(), reread=timedelta(minutes=1)) as watches,
+        aclosing(watches.frames(board)) as frames,
+    ):
+        updates = Updates(redis, watches)
+        await updates.start()
+        try:
+            await pen.score({"ada": 1}, [board])
+            await until(frames, lambda frame: len(frame.entries) == 1)
+            await pen.score({"ada": 2}, [board], told=False)
+            await redis.publish("score.events", b"\xff\xff not a message")
+            assert (await until(frames, lambda frame: frame.entries[0].score == 2)).timestamp.ToDatetime(
+                UTC
+            ) <= utc_now()
+        finally:
+            await updates.stop()
