@@ -1,0 +1,149 @@
+"""gRPC for other teams: no call without a token, none with a wrong one, and none beyond one's roles."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from typing import Any
+
+import aiohttp
+import grpc
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from google.protobuf import descriptor_pool, message_factory
+from google.protobuf.descriptor import MethodDescriptor
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from topten.identity.v1 import identity_service_pb2
+from topten.leaderboard.v1 import leaderboard_service_pb2
+from topten.quiz.v1 import quiz_service_pb2
+from topten.score.v1 import score_service_pb2
+
+from services.local.client import GraphqlClient
+from services.runtime.errors import from_rpc_error
+from tests.players import endpoints, register
+from tests.servers import RunningStack, unique
+
+FILES = {
+    "identity": identity_service_pb2,
+    "quiz": quiz_service_pb2,
+    "score": score_service_pb2,
+    "leaderboard": leaderboard_service_pb2,
+}
+METHODS = [
+    (name, method)
+    for name, file in FILES.items()
+    for service in file.DESCRIPTOR.services_by_name.values()
+    for method in service.methods
+]
+IDS = [method.full_name.removeprefix("topten.") for _, method in METHODS]
+# Whatever else is called by a player is answered, if only by a word on the request.
+NOT_FOR_PLAYERS = {
+    "Register", "Login", "RefreshSession", "Logout", "GrantRole", "ImportQuiz", "VerifyScores", "RebuildBoards",
+}  # fmt: skip
+
+
+async def call(stack: RunningStack, name: str, method: MethodDescriptor, token: str | None) -> str:
+    """The reason with which an empty request is refused, or OK."""
+    metadata = [] if token is None else [("authorization", f"Bearer {token}")]
+    request = message_factory.GetMessageClass(method.input_type)()
+    response: Any = message_factory.GetMessageClass(method.output_type)
+    codec = {
+        "request_serializer": type(request).SerializeToString,
+        "response_deserializer": response.FromString,
+    }
+    path = f"/{method.containing_service.full_name}/{method.name}"
+    async with grpc.aio.insecure_channel(stack.endpoints["grpc"][name]) as channel:
+        try:
+            if method.server_streaming:
+                stream = channel.unary_stream(path, **codec)(request, metadata=metadata, timeout=10)
+                await stream.read()
+                stream.cancel()
+            else:
+                await channel.unary_unary(path, **codec)(request, metadata=metadata, timeout=10)
+        except grpc.aio.AioRpcError as error:
+            return str(from_rpc_error(error).reason)
+    return "OK"
+
+
+@pytest.fixture(scope="module")
+async def player_token(stack: RunningStack) -> str:
+    async with GraphqlClient(endpoints(stack).graphql) as client:
+        return (await register(client)).access_token
+
+
+def forged(token: str, **changes: Any) -> str:
+    """The same claims and header, changed, and signed by a key of one's own."""
+    claims = jwt.decode(token, options={"verify_signature": False}) | changes
+    header = jwt.get_unverified_header(token)
+    return jwt.encode(claims, Ed25519PrivateKey.generate(), algorithm="EdDSA", headers=header)
+
+
+def unsigned(token: str) -> str:
+    """The same claims under the algorithm `none`."""
+    header = jwt.get_unverified_header(token) | {"alg": "none"}
+    encoded = base64.urlsafe_b64encode(json.dumps(header).encode()).rstrip(b"=").decode()
+    return f"{encoded}.{token.split('.')[1]}."
+
+
+@pytest.mark.parametrize(("name", "method"), METHODS, ids=IDS)
+async def test_no_method_answers_without_a_good_token(
+    stack: RunningStack, player_token: str, name: str, method: MethodDescriptor
+) -> None:
+    bad = [
+        None,
+        "",
+        "nonsense",
+        forged(player_token, roles=["admin"], exp=int(time.time()) + 600),
+        unsigned(player_token),
+        player_token[:-4] + "AAAA",
+    ]
+    assert {await call(stack, name, method, token) for token in bad} == {"UNAUTHENTICATED"}
+
+
+@pytest.mark.parametrize(("name", "method"), METHODS, ids=IDS)
+async def test_a_player_may_do_what_players_do(
+    stack: RunningStack, player_token: str, name: str, method: MethodDescriptor
+) -> None:
+    answer = await call(stack, name, method, player_token)
+    if method.name in NOT_FOR_PLAYERS:
+        assert answer == "PERMISSION_DENIED"
+    else:
+        assert answer in ("OK", "INVALID_ARGUMENT")
+
+
+async def test_the_operator_is_no_edge(stack: RunningStack) -> None:
+    async with endpoints(stack).operator() as operator:
+        assert await call(stack, *METHODS[0], operator) == "PERMISSION_DENIED"
+
+
+async def test_the_health_service_alone_asks_for_no_token(stack: RunningStack) -> None:
+    for address in stack.endpoints["grpc"].values():
+        async with grpc.aio.insecure_channel(address) as channel:
+            answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10)
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_credentials_of_nobody_buy_no_service_token(stack: RunningStack) -> None:
+    url = f"{stack.endpoints['identity_http']}/oauth/token"
+    operator = stack.endpoints["operator"]
+    async with aiohttp.ClientSession() as session:
+        for client_id, secret in (
+            (operator["client_id"], "wrong"),
+            (unique("nobody"), operator["client_secret"]),
+            ("", ""),
+        ):
+            form = {"grant_type": "client_credentials"}
+            basic = base64.b64encode(f"{client_id}:{secret}".encode()).decode()
+            async with session.post(url, data=form, headers={"Authorization": f"Basic {basic}"}) as response:
+                assert response.status == 401
+                assert await response.json() == {"error": "invalid_client"}
+        async with session.post(url, data={"grant_type": "password"}) as response:
+            assert response.status == 400
+
+
+def test_every_method_of_the_contracts_is_walked() -> None:
+    pool = descriptor_pool.Default()
+    services = {f"topten.{name}.v1.{name.capitalize()}Service" for name in FILES}
+    assert sum(len(pool.FindServiceByName(service).methods) for service in services) == len(METHODS)
