@@ -104,8 +104,9 @@ async def running_service(name: str, environ: Mapping[str, str]) -> AsyncIterato
 class Identity:
     """A running identity: whom others ask for keys, tokens and names."""
 
-    def __init__(self, service: Service, secret: str) -> None:
+    def __init__(self, service: Service, secret: str, database: str) -> None:
         self.service = service
+        self.database = database
         self._secret = secret
 
     @property
@@ -139,12 +140,12 @@ async def running_identity(mongo_url: str) -> AsyncIterator[Identity]:
     key = Ed25519PrivateKey.generate().private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    secret = secrets.token_hex(16)
+    secret, database = secrets.token_hex(16), unique("test")
     environ = {
         "TOPTEN_MONGO_URL": mongo_url,
-        "TOPTEN_MONGO_DATABASE": unique("test"),
+        "TOPTEN_MONGO_DATABASE": database,
         "TOPTEN_IDENTITY_SIGNING_KEY": key.decode(),
         "TOPTEN_IDENTITY_SERVICE_CLIENTS": json.dumps({"test": {"secret": secret, "roles": ["service"]}}),
     }
     async with running_service("identity", environ) as service:
-        yield Identity(service, secret)
+        yield Identity(service, secret, f"{database}_identity")

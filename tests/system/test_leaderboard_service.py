@@ -8,11 +8,12 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, timedelta
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import aiohttp
 import pytest
 import pytest_asyncio
+from pymongo import AsyncMongoClient
 from redis.asyncio import Redis
 from topten.leaderboard.v1 import leaderboard_service_pb2 as pb
 from topten.leaderboard.v1.leaderboard_pb2 import Frame
@@ -197,6 +198,19 @@ async def test_names_and_countries_come_from_identity_and_nobody_is_taken_for_an
         (session.user.username, "DE"),
         (f"#{nobody[-6:]}", ""),
     ]
+
+
+async def test_a_new_name_is_shown_when_the_old_one_has_had_its_time(
+    world: World, one: Instance, quiz: str, mongo_url: str
+) -> None:
+    session = await world.identity.register()
+    await world.pen.score({session.user.user_id: 5}, [quiz])
+    async with one.watch(quiz) as screen, AsyncMongoClient[dict[str, Any]](mongo_url) as mongo:
+        await screen.until(lambda frame: frame.entries[0].username == session.user.username)
+        users = mongo[world.identity.database]["users"]
+        renamed = await users.update_one({"_id": session.user.user_id}, {"$set": {"username": "renamed"}})
+        assert renamed.modified_count == 1
+        await screen.until(lambda frame: frame.entries[0].username == "renamed")
 
 
 async def test_a_watch_outlives_the_deadline_of_its_first_reader(world: World, one: Instance, quiz: str) -> None:
