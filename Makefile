@@ -1,5 +1,5 @@
 # A table of contents: `make` lists it. Everything is installed by these lines, pinned and checked by hash.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PORT ?= 8080
 DATA ?= .topten
 DEMO ?= 0

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,11 @@ def main(arguments: list[str]) -> int:
     coverage = [sys.executable, "-m", "coverage"]
     subprocess.run([*coverage, "erase"], check=True)
     tests = subprocess.Popen(
-        [*coverage, "run", "-m", "pytest", *arguments], stdout=subprocess.PIPE, text=True, errors="replace"
+        [*coverage, "run", "-m", "pytest", *arguments],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        text=True,
+        errors="replace",
     )
     assert tests.stdout is not None
     closing = ""

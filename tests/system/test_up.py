@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from services.local.client import GraphqlClient
-from tests.players import PASSWORD, endpoints, register
-from tests.servers import HOST, RunningStack, running_stack, topten, unique
+from tests.players import PASSWORD, endpoints, register, shows, stream, until
+from tests.servers import HOST, RunningStack, running, running_stack, topten, unique
 
 RIGHT = [("q5", "true")]
 
@@ -60,6 +60,19 @@ async def test_everything_stops_leaves_nothing_and_is_found_again() -> None:
 
         stack.start()
         await shows_score(stack, player.username, 5)
+
+
+async def test_servers_named_by_url_are_used_instead_of_embedded_ones() -> None:
+    async with running("mongo") as mongo, running("redis") as redis, running("nats") as nats:
+        urls = {"TOPTEN_MONGO_URL": mongo.url, "TOPTEN_REDIS_URL": redis.url, "TOPTEN_NATS_URL": nats.url}
+        with running_stack(urls) as stack:
+            assert stack.endpoints["stores"] == {"mongo": mongo.url, "redis": redis.url, "nats": nats.url}
+            assert len(pids_of(stack)) == 5, "the processes, and no store"
+            async with GraphqlClient(endpoints(stack).graphql) as client:
+                player = await register(client)
+                await player.submit("arithmetic-sprint", RIGHT)
+                async with stream(stack.http, player.access_token) as events:
+                    await until(events, shows(player.username, 5))
 
 
 async def shows_score(stack: RunningStack, username: str, score: int) -> None:
