@@ -36,7 +36,6 @@ _QUIZ_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)
 _FIRST_YEAR, _LAST_YEAR = 2000, 9998
 _UNIX = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,18 +147,23 @@ def encode(points: int, reached_at: datetime, board: Board) -> float:
     More points are always a greater value; of equal points the earlier time is greater or, within the resolution,
     equal. A time outside of the board's period counts as its nearest end. Raises ValueError for points out of bounds.
     """
-    return encode_ms(points, (_utc(reached_at) - _UNIX) / _MILLISECOND, board)
+    return encode_us(points, (_utc(reached_at) - _UNIX) // _MICROSECOND, board)
 
 
-def encode_ms(points: int, reached_at: float, board: Board) -> float:
-    """As `encode`, for who counts time in milliseconds since 1970 and encodes a million members."""
+def encode_us(points: int, reached_at: int, board: Board) -> float:
+    """As `encode`, for who counts time in microseconds since 1970 and encodes a million members."""
     if not 1 <= points <= MAX_POINTS:
         raise ValueError("points are out of bounds")
+    # In whole microseconds, so that nothing is rounded before the floor.
     starts_at, whole = _scale(board)
     bits = min(30, 52 - points.bit_length())
-    # In whole microseconds, so that nothing is rounded before the floor.
-    left = min(max(whole - round(reached_at * 1000) + starts_at, 0), whole)
-    tie = min((left << bits) // whole, (1 << bits) - 1)
+    left = whole + starts_at - reached_at
+    if left >= whole:
+        tie = (1 << bits) - 1
+    elif left <= 0:
+        tie = 0
+    else:
+        tie = (left << bits) // whole
     return points + tie / (1 << bits)
 
 

@@ -9,17 +9,19 @@ life can't be judged by the fence any more; it is refused, and its players are r
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import chain
 from pathlib import Path
 
+import orjson
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
 from services.runtime.boards import Board
 from services.score.standings import Standing, expires_at
 
+Standings = Mapping[Board, Collection[Standing]]
+Call = tuple[Sequence[str], Sequence[str | int | bytes]]
 # Previous ranks are kept for the head of a board, which is all that frames show.
 HEAD = 128
 MOST_PREVIOUS = 1024
@@ -44,25 +46,24 @@ class BoardWriter:
         self._retention = period_retention
         self._now = now
 
-    async def write(self, standings: Iterable[Standing], *, begun_at: int, generation: int) -> int:
+    async def write(self, standings: Standings, *, begun_at: int, generation: int) -> int:
         """Writes standings of players as they were read after `begun_at`, the server's time in milliseconds.
 
         Boards whose period is over for longer than the retention are left alone. Returns how many standings changed.
         Raises TooOldError, having written some or none, and what the driver raises.
         """
-        of_board: defaultdict[Board, list[Standing]] = defaultdict(list)
-        for found in standings:
-            of_board[found.board].append(found)
-        calls: list[tuple[Sequence[str], Sequence[str | int | float]]] = []
-        for board, members in of_board.items():
-            keys = (board.key, board.fence_key, board.meta_key, board.previous_key)
+        calls: list[Call] = []
+        for board, members in standings.items():
             ends = expires_at(board, self._retention)
             if ends is not None and ends <= self._now():
                 continue
-            head = (begun_at, self._fence_ms, 0 if ends is None else int(ends.timestamp()), generation)
+            keys = (board.key, board.fence_key, board.meta_key, board.previous_key)
+            expiry = 0 if ends is None else int(ends.timestamp())
+            head = (begun_at, self._fence_ms, expiry, generation, HEAD, MOST_PREVIOUS)
+            all_members = list(members)
             calls += [
-                (keys, [*head, *_arguments(members[start : start + _MEMBERS_A_SCRIPT])])
-                for start in range(0, len(members), _MEMBERS_A_SCRIPT)
+                (keys, (*head, _packed(all_members[start : start + _MEMBERS_A_SCRIPT])))
+                for start in range(0, len(all_members), _MEMBERS_A_SCRIPT)
             ]
         changed = await self._script.run(calls)
         if any(count < 0 for count in changed):
@@ -70,16 +71,26 @@ class BoardWriter:
         return sum(changed)
 
 
-def _arguments(members: Sequence[Standing]) -> Iterable[str | int | float]:
-    lowered = [found for found in members if found.lowered]
-    # Who has no points and was not lowered is not on the board.
-    raised = [found for found in members if found.value > 0 and not found.lowered]
-    return chain(
-        (len(raised), len(lowered), HEAD, MOST_PREVIOUS),
-        chain.from_iterable((found.value, found.user_id) for found in raised),
-        (found.order for found in raised),
-        chain.from_iterable((found.order, found.value, found.user_id) for found in lowered),
-    )
+def by_board(standings: Iterable[Standing | None]) -> Standings:
+    """The standings that there are, as `write` takes them."""
+    of_board: defaultdict[Board, list[Standing]] = defaultdict(list)
+    for found in standings:
+        if found is not None:
+            of_board[found.board].append(found)
+    return of_board
+
+
+def _packed(members: Iterable[Standing]) -> bytes:
+    raised: list[float | str] = []
+    orders: list[int] = []
+    lowered: list[float | str] = []
+    for _, user_id, _, value, order, is_lowered in members:
+        if is_lowered:
+            lowered += (order, value, user_id)
+        elif value > 0:  # who has no points and was not lowered is not on the board
+            raised += (value, user_id)
+            orders.append(order)
+    return orjson.dumps((raised, orders, lowered))
 
 
 class Script:
@@ -89,7 +100,7 @@ class Script:
         self._redis = redis
         self._script = redis.register_script(source)
 
-    async def run(self, calls: Sequence[tuple[Sequence[str], Sequence[str | int | float]]]) -> list[int]:
+    async def run(self, calls: Sequence[Call]) -> list[int]:
         """The answers to `(keys, arguments)`, in order. Raises the first error of a call."""
         if not calls:
             return []
@@ -104,9 +115,7 @@ class Script:
             numbers.append(answer)
         return numbers
 
-    async def _pipeline(
-        self, calls: Sequence[tuple[Sequence[str], Sequence[str | int | float]]]
-    ) -> list[int | RedisError]:
+    async def _pipeline(self, calls: Sequence[Call]) -> list[int | RedisError]:
         async with self._redis.pipeline(transaction=False) as pipeline:
             for keys, arguments in calls:
                 pipeline.evalsha(self._script.sha, len(keys), *keys, *arguments)

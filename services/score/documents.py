@@ -17,18 +17,18 @@ Document = dict[str, Any]
 
 def row_document(row: Row) -> Document:
     """The ledger's document of a row."""
-    document: Document = {
+    return {
         "_id": row.event_id,
         "user_id": row.user_id,
         "revision": row.revision,
         "kind": row.kind,
         "delta": row.delta,
         "old_total": row.old_total,
-        "total": list(row.total),
-        "weeks": {name: list(total) for name, total in row.weeks.items()},
-        "months": {name: list(total) for name, total in row.months.items()},
+        "total": row.total,
+        "weeks": row.weeks,
+        "months": row.months,
         "quiz_id": row.quiz_id,
-        "quiz": list(row.quiz),
+        "quiz": row.quiz,
         "action_id": row.action_id,
         "country": row.country,
         "hidden": row.hidden,
@@ -41,7 +41,6 @@ def row_document(row: Row) -> Document:
         "previous": row.previous,
         "hash": row.hash,
     }
-    return document
 
 
 def row_of(document: Mapping[str, Any]) -> Row:
@@ -79,10 +78,10 @@ def fold_document(fold: Fold) -> Document:
         "revision": fold.revision,
         "event_id": fold.event_id,
         "hash": fold.hash,
-        "total": list(fold.total),
-        "weeks": {name: list(total) for name, total in fold.weeks.items()},
-        "months": {name: list(total) for name, total in fold.months.items()},
-        "quizzes": {quiz_id: list(quiz) for quiz_id, quiz in fold.quizzes.items()},
+        "total": fold.total,
+        "weeks": fold.weeks,
+        "months": fold.months,
+        "quizzes": fold.quizzes,
         "country": fold.country,
         "hidden": fold.hidden,
         "recorded_at": DatetimeMS(fold.recorded_at),

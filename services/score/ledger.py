@@ -71,7 +71,8 @@ class Event(NamedTuple):
 class Row(NamedTuple):
     """One entry of a player's chain; its `event_id` is its id in the store. Weeks and months are the newest two.
 
-    A tuple and not a dataclass, because one is made for every event and a frozen dataclass takes five times as long.
+    A tuple and not a dataclass, because one is made for every event and a frozen dataclass takes five times as long. The
+    order of the fields is the order in which they are hashed.
     """
 
     event_id: str
@@ -95,7 +96,7 @@ class Row(NamedTuple):
     partition: int
     client: bytes
     previous: bytes
-    hash: bytes = b""
+    hash: bytes
 
 
 class Fold(NamedTuple):
@@ -133,31 +134,29 @@ def next_row(fold: Fold, event: Event, recorded_at: int) -> Row:
     months, in_month = _counted(fold.months, month, event)
     country = fold.country if fold.revision else event.country
     boards_at(event.at, country, event.quiz_id)
-    return sealed(
-        Row(
-            event_id=event.event_id,
-            user_id=event.user_id,
-            revision=fold.revision + 1,
-            kind=QUIZ_COMPLETED,
-            delta=event.delta,
-            old_total=fold.total.points,
-            total=_raised(fold.total, event.delta, event.at),
-            weeks=weeks,
-            months=months,
-            quiz_id=event.quiz_id,
-            quiz=_attempted(fold.quizzes.get(event.quiz_id), event),
-            action_id=event.action_id,
-            country=country,
-            hidden=fold.hidden,
-            late=not (in_week and in_month),
-            at=event.at,
-            recorded_at=recorded_at,
-            sequence=event.sequence,
-            partition=event.partition,
-            client=event.client,
-            previous=fold.hash,
-        )
+    content = (
+        event.event_id,
+        event.user_id,
+        fold.revision + 1,
+        QUIZ_COMPLETED,
+        event.delta,
+        fold.total.points,
+        _raised(fold.total, event.delta, event.at),
+        weeks,
+        months,
+        event.quiz_id,
+        _attempted(fold.quizzes.get(event.quiz_id), event),
+        event.action_id,
+        country,
+        fold.hidden,
+        not (in_week and in_month),
+        event.at,
+        recorded_at,
+        event.sequence,
+        event.partition,
+        event.client,
     )
+    return Row(*content, fold.hash, _digest(content, fold.hash))
 
 
 def apply(fold: Fold, row: Row) -> Fold:
@@ -183,38 +182,21 @@ def apply(fold: Fold, row: Row) -> Fold:
     )
 
 
-def sealed(row: Row) -> Row:
-    """The row with its hash: SHA-256 over the hash before it and the canonical form of everything else in it."""
-    return row._replace(hash=row_hash(row))
-
-
 def row_hash(row: Row) -> bytes:
-    """The hash a row must carry. Canonical is a JSON array of its fields in a fixed order, periods by name."""
-    canonical = orjson.dumps(
-        (
-            row.event_id,
-            row.user_id,
-            row.revision,
-            row.kind,
-            row.delta,
-            row.old_total,
-            *row.total,
-            [(name, *total) for name, total in sorted(row.weeks.items())],
-            [(name, *total) for name, total in sorted(row.months.items())],
-            row.quiz_id,
-            *row.quiz,
-            row.action_id,
-            row.country,
-            row.hidden,
-            row.late,
-            row.at,
-            row.recorded_at,
-            row.sequence,
-            row.partition,
-            row.client.hex(),
-        )
-    )
-    return hashlib.sha256(row.previous + canonical).digest()
+    """The hash a row must carry: SHA-256 over the hash before it and the canonical form of everything else in it.
+
+    Canonical is a JSON array of the fields in their order, keys sorted, bytes in hexadecimal.
+    """
+    return _digest(row[:-2], row.previous)
+
+
+def _digest(content: tuple[object, ...], previous: bytes) -> bytes:
+    canonical = orjson.dumps(content, _plain, orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(previous + canonical).digest()
+
+
+def _plain(value: object) -> object:
+    return value.hex() if isinstance(value, bytes) else list(value)  # type: ignore[call-overload]  # totals are tuples
 
 
 @lru_cache(maxsize=4096)
@@ -232,7 +214,7 @@ def periods_of(at: int) -> tuple[str, str]:
 
 @lru_cache(maxsize=65_536)
 def _boards_of_day(day: int, country: str, quiz_id: str) -> tuple[Board, ...]:
-    return boards_of(datetime.fromtimestamp(day * 86_400, UTC), country, quiz_id)
+    return tuple(map(_one, boards_of(datetime.fromtimestamp(day * 86_400, UTC), country, quiz_id)))
 
 
 def boards_at(at: int, country: str, quiz_id: str) -> tuple[Board, ...]:
@@ -240,13 +222,20 @@ def boards_at(at: int, country: str, quiz_id: str) -> tuple[Board, ...]:
     return _boards_of_day(at // _DAY_MS, country, quiz_id)
 
 
+@lru_cache(maxsize=65_536)
+def _one(board: Board) -> Board:
+    """The same object for equal boards: a lookup by it compares no text."""
+    return board
+
+
 def clamped(points: int) -> int:
     """Points within 32 bits, as every total is."""
-    return max(-MAX_POINTS - 1, min(MAX_POINTS, points))
+    return points if -MAX_POINTS <= points <= MAX_POINTS else max(-MAX_POINTS - 1, min(MAX_POINTS, points))
 
 
 def _raised(total: Total, delta: int, at: int) -> Total:
-    return Total(clamped(total.points + delta), max(total.reached_at, at) if delta > 0 else total.reached_at)
+    points, reached_at = total
+    return Total(clamped(points + delta), at if delta > 0 and at > reached_at else reached_at)
 
 
 def _counted(kept: Mapping[str, Total], period: str, event: Event) -> tuple[Mapping[str, Total], bool]:
@@ -254,6 +243,8 @@ def _counted(kept: Mapping[str, Total], period: str, event: Event) -> tuple[Mapp
 
     A period that is not among the newest two but is newer than one of them was never seen, so its total is known: 0.
     """
+    if period in kept and len(kept) <= _COUNTED:  # nearly always
+        return {**kept, period: _raised(kept[period], event.delta, event.at)}, True
     newest = sorted(kept)[-_COUNTED:]
     if len(newest) == _COUNTED and period < newest[0]:
         return {name: kept[name] for name in newest}, False

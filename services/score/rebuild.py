@@ -30,7 +30,7 @@ import structlog
 from redis.asyncio import Redis
 
 from services.runtime.boards import GENERATION_KEY, Board
-from services.score.board_writer import BoardWriter, Script, TooOldError
+from services.score.board_writer import BoardWriter, Script, TooOldError, by_board
 from services.score.fold import MARGIN, Folds
 from services.score.ledger import boards_at
 from services.score.meta import Meta
@@ -185,12 +185,12 @@ class Rebuild:
                     lowered.add(row.user_id)
             while True:
                 begun_at = await server_time(self._redis)
-                standings = [
-                    found
-                    for fold in (await self._store.exact_folds(boards)).values()
-                    for board in boards[fold.user_id]
-                    if (found := standing(fold, board, lowered=fold.user_id in lowered)) is not None
-                ]
+                folds = await self._store.exact_folds(boards)
+                standings = by_board(
+                    standing(fold, board, lowered=user_id in lowered)
+                    for user_id, fold in folds.items()
+                    for board in boards[user_id]
+                )
                 try:
                     await self._writer.write(standings, begun_at=begun_at, generation=generation)
                     break

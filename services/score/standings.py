@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from services.runtime.boards import Board, encode_ms, period
+from services.runtime.boards import Board, encode_us, period
 from services.score.ledger import Fold, Total
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -57,7 +57,7 @@ def standing(fold: Fold, board: Board, *, lowered: bool = False) -> Standing | N
     if total is None:
         return None
     points = 0 if fold.hidden else total.points
-    value = encode_ms(points, total.reached_at, board) if points > 0 else 0.0
+    value = encode_us(points, 1000 * total.reached_at, board) if points > 0 else 0.0
     return Standing(board, fold.user_id, points, value, order, lowered)
 
 

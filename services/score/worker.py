@@ -15,13 +15,14 @@ Must never answer for an event that is not through every step.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import structlog
 
 from services.runtime.boards import Board
 from services.score.answers import ANSWERED, Answer, LaterError, answer_to
-from services.score.board_writer import BoardWriter, TooOldError
+from services.score.board_writer import BoardWriter, TooOldError, by_board
 from services.score.events import Counted
 from services.score.fold import Folds
 from services.score.generation import Generation, Moment
@@ -161,25 +162,26 @@ class Worker:
         self, events: Sequence[Event], folds: Mapping[str, Fold], counted: Mapping[str, Known], moment: Moment
     ) -> None:
         """Boards, then `score.events`; beside them the audit log."""
-        shown: dict[tuple[str, Board], Standing] = {}
+        shown: defaultdict[Board, dict[str, Standing]] = defaultdict(dict)
         falling = {event.user_id for event in events if event.delta < 0}
         facts: list[Counted] = []
         for event in events:
-            fold = folds[event.user_id]
+            user_id = event.user_id
+            fold = folds[user_id]
+            lowered = user_id in falling
             found = []
             for board in boards_at(event.at, fold.country, event.quiz_id):
-                place = standing(fold, board, lowered=event.user_id in falling)
+                place = standing(fold, board, lowered=lowered)
                 if place is not None:
                     found.append(place)
-                    shown[event.user_id, board] = place
+                    shown[board][user_id] = place
             known = counted[event.event_id]
-            facts.append(
-                Counted(event.event_id, event.user_id, known.revision, known.total, event.at, fold.country, found)
-            )
+            facts.append(Counted(event.event_id, user_id, known.revision, known.total, event.at, fold.country, found))
+        standings = {board: places.values() for board, places in shown.items()}
         # Both are awaited to their end, whichever fails.
         for outcome in await asyncio.gather(
             self._store.audit(events),
-            self._writer.write(shown.values(), begun_at=moment.begun_at, generation=moment.generation),
+            self._writer.write(standings, begun_at=moment.begun_at, generation=moment.generation),
             return_exceptions=True,
         ):
             if isinstance(outcome, BaseException):
@@ -199,12 +201,10 @@ class Worker:
             later = [fold for user, fold in last.items() if fold.revision > written[user]]
             if not later:
                 return
-            standings = [standing(fold, board, lowered=True) for fold in later for board in boards_of_fold(fold)]
-            await self._writer.write(
-                [found for found in standings if found is not None],
-                begun_at=moment.begun_at,
-                generation=moment.generation,
+            standings = by_board(
+                standing(fold, board, lowered=True) for fold in later for board in boards_of_fold(fold)
             )
+            await self._writer.write(standings, begun_at=moment.begun_at, generation=moment.generation)
             written = {fold.user_id: fold.revision for fold in later}
 
 

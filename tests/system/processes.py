@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import secrets
 import signal
 import subprocess
@@ -41,6 +42,8 @@ class Service:
         self.ops = f"http://{HOST}:{free_port()}"
         self._log = log
         self._environ = {
+            # How coverage finds the processes of a measured run.
+            **{key: value for key, value in os.environ.items() if key.startswith("COVERAGE_")},
             f"TOPTEN_{name.upper()}_GRPC_ADDRESS": self.grpc,
             f"TOPTEN_{name.upper()}_OPS_ADDRESS": self.ops.removeprefix("http://"),
             **environ,

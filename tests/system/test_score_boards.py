@@ -15,7 +15,7 @@ from services.runtime.boards import Board
 from services.runtime.clock import utc_now
 from services.runtime.redis_client import open_redis
 from services.runtime.settings import RedisConfig
-from services.score.board_writer import HEAD, MOST_PREVIOUS, BoardWriter, TooOldError
+from services.score.board_writer import HEAD, MOST_PREVIOUS, BoardWriter, TooOldError, by_board
 from services.score.rebuild import server_time
 from services.score.standings import Standing
 from tests.servers import unique
@@ -35,7 +35,9 @@ class Writes:
         return Standing(self.board, user_id, points, points + 0.5 if points > 0 else 0.0, order, lowered)
 
     async def write(self, *standings: Standing, generation: int = 1) -> int:
-        return await self.writer.write(standings, begun_at=await server_time(self.redis), generation=generation)
+        return await self.writer.write(
+            by_board(standings), begun_at=await server_time(self.redis), generation=generation
+        )
 
     async def points(self) -> dict[str, int]:
         members: Any = await self.redis.zrange(self.board.key, 0, -1, withscores=True)
@@ -111,7 +113,7 @@ async def test_a_fence_lives_for_its_time_after_the_last_lowering(writes: Writes
 async def test_a_batch_that_began_before_half_the_life_of_a_fence_is_refused(writes: Writes) -> None:
     begun = await server_time(writes.redis) - int(FENCE_TTL.total_seconds() * 500) - 1
     with pytest.raises(TooOldError):
-        await writes.writer.write([writes.standing("ada", 10)], begun_at=begun, generation=1)
+        await writes.writer.write(by_board([writes.standing("ada", 10)]), begun_at=begun, generation=1)
     assert await writes.points() == {}
 
 

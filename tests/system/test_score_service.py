@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest_asyncio
+from nats.js.api import RetentionPolicy
 
 from services.quiz.publisher import STREAM
-from services.runtime.boards import Board, boards_of
+from services.runtime.boards import GENERATION_KEY, Board, boards_of
 from services.runtime.clock import utc_now
 from tests.servers import RunningServer
 from tests.system.score import (
@@ -309,6 +310,40 @@ async def test_the_stream_may_go_away_and_come_back_many_times(system: ScoreSyst
             await nats.start()
             await publishing
         await system.settled()
+        await assert_counted_once(system, events)
+
+
+async def test_a_durable_that_was_deleted_is_made_again(system: ScoreSystem) -> None:
+    events = many(80, players=10, seed=14)
+    async with system.worker():
+        await system.publish(*events[:40])
+        await system.settled()
+        for partition in range(PARTITIONS):
+            await system.nats.jetstream.delete_consumer(STREAM, f"score-{partition}")
+        await system.publish(*events[40:])
+        await system.settled()
+        await system.whole()
+        await assert_counted_once(system, events)
+
+
+async def test_a_worker_waits_for_the_stream_and_has_one_durable_without_partitions(system: ScoreSystem) -> None:
+    jetstream = system.nats.jetstream
+    await jetstream.delete_stream(STREAM)
+    events = many(40, players=5, seed=15)
+
+    async def make_stream() -> None:
+        while not await system.redis.exists(GENERATION_KEY):
+            await asyncio.sleep(0.02)
+        await jetstream.add_stream(name=STREAM, subjects=["quiz.events.>"], retention=RetentionPolicy.WORK_QUEUE)
+
+    # The worker is not ready before there is a stream, and it runs before that: it has made the boards.
+    making = asyncio.create_task(make_stream())
+    async with system.worker():
+        await making
+        assert [consumer.name for consumer in await jetstream.consumers_info(STREAM)] == ["score"]
+        await system.publish(*events)
+        await system.settled()
+        await system.whole()
         await assert_counted_once(system, events)
 
 
