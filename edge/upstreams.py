@@ -38,6 +38,7 @@ IDEMPOTENT = (
     "/topten.quiz.v1.QuizService/GetQuiz",
     "/topten.quiz.v1.QuizService/SubmitAction",
     "/topten.score.v1.ScoreService/GetScore",
+    "/topten.score.v1.ScoreService/ListScoreHistory",
     "/topten.leaderboard.v1.LeaderboardService/GetLeaderboard",
     "/topten.leaderboard.v1.LeaderboardService/GetRanks",
 )

@@ -38,6 +38,7 @@ PRICES: Mapping[str, int] = {
     "Query.getLeaderboard": 20,
     "Query.quizzes": 20,
     "Query.quiz": 20,
+    "Query.scoreHistory": 20,
     "Me.score": 20,
     "Me.rank": 20,
     "Mutation.register": 500,
@@ -50,10 +51,12 @@ SIZES: Mapping[str, tuple[str, int, int]] = {
     # field: (argument that bounds it, its default, its maximum)
     "Query.getLeaderboard": ("limit", 10, 100),
     "Query.quizzes": ("first", 20, 50),
+    "Query.scoreHistory": ("first", 20, 100),
     "Quiz.questions": ("", 10, 10),
     "Question.options": ("", 4, 4),
     # A page's edges are as many as its field says.
     "QuizConnection.edges": ("", 1, 1),
+    "ScoreHistory.edges": ("", 1, 1),
     "__Schema.types": ("", 40, 40),
     "__Type.fields": ("", 5, 5),
 }

@@ -8,9 +8,11 @@ from typing import Annotated
 import strawberry
 from topten.leaderboard.v1.leaderboard_service_pb2 import GetLeaderboardRequest
 from topten.quiz.v1.quiz_service_pb2 import GetQuizRequest, ListQuizzesRequest
+from topten.score.v1.score_service_pb2 import ListScoreHistoryRequest
 
 from edge.graphql.boards import BoardInput, board_text
 from edge.graphql.context import Info
+from edge.graphql.history import ScoreChange, ScoreChangeEdge, ScoreHistory
 from edge.graphql.types import LeaderboardEntry, Me, PageInfo, Quiz, QuizConnection, QuizEdge
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.grpc_client import call
@@ -76,6 +78,31 @@ class Query:
             end_cursor=edges[-1].cursor if edges else None,
         )
         return QuizConnection(edges=edges, page_info=page_info, total_count=answer.total_size)
+
+    @strawberry.field(description="What changed a player's score, the newest first: one's own, or a moderator's view.")
+    async def score_history(
+        self,
+        info: Info,
+        user_id: Annotated[strawberry.ID | None, strawberry.argument(description="By default who asks.")] = None,
+        first: Annotated[int, strawberry.argument(description="How many at the most, 1 to 100.")] = 20,
+        after: Annotated[str | None, strawberry.argument(description="The cursor to go on from.")] = None,
+    ) -> ScoreHistory | None:
+        context = info.context
+        claims, token = context.caller.require(), context.caller.token()
+        _check_size("first", first, MAX_ENTRIES)
+        request = ListScoreHistoryRequest(user_id=user_id or claims.user_id, page_size=first, page_token=after or "")
+        answer = await call(context.upstreams.score.ListScoreHistory, request, token=token)
+        edges = [
+            ScoreChangeEdge(cursor=str(change.revision), node=ScoreChange.from_proto(change))
+            for change in answer.changes
+        ]
+        page_info = PageInfo(
+            has_next_page=bool(answer.next_page_token),
+            has_previous_page=bool(after),
+            start_cursor=edges[0].cursor if edges else None,
+            end_cursor=edges[-1].cursor if edges else None,
+        )
+        return ScoreHistory(edges=edges, page_info=page_info)
 
 
 def _cursor(quiz_id: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from services.local.commands import config, quiz, scores, top, up, user
+from services.local.commands import config, dlq, quiz, scores, top, up, user
 
 app = typer.Typer(
     name="topten",
@@ -14,9 +14,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 quizzes = typer.Typer(help="Quizzes.", no_args_is_help=True)
+letters = typer.Typer(help="Events that could not be counted.", no_args_is_help=True)
 users = typer.Typer(help="Accounts.", no_args_is_help=True)
 quizzes.command("import")(quiz.import_files)
 users.command("grant")(user.grant)
+letters.command("list")(dlq.list_letters)
+letters.command("show")(dlq.show)
+letters.command("replay")(dlq.replay)
+app.add_typer(letters, name="dlq")
 app.add_typer(quizzes, name="quiz")
 app.add_typer(users, name="user")
 app.command("up")(up.up)

@@ -22,9 +22,11 @@ from services.runtime.telemetry import configure
 from services.score.behind import WriteBehind
 from services.score.board_writer import BoardWriter
 from services.score.config import ScoreConfig
+from services.score.dead_letters import REPLAYED, DeadLetters
 from services.score.fold import Folds
 from services.score.generation import Generation
 from services.score.intake import Intake
+from services.score.letters import Letters
 from services.score.meta import Meta
 from services.score.publisher import ScorePublisher
 from services.score.rebuild import Rebuild
@@ -64,12 +66,15 @@ async def main(config: ScoreConfig) -> None:
         rebuild = Rebuild(redis, store, folds, meta, writer, period_retention=retention, now=utc_now)
         generation = Generation(redis, meta, rebuild, worker_id, config.heartbeat)
         worker = Worker(store, folds, writer, ScorePublisher(redis), generation, now_ms)
+        salt = await meta.salt()
+        letters = DeadLetters(mongo.database)
+        await letters.prepare()
         intake = Intake(
             nats,
             worker,
-            store,
+            letters,
             stream=config.stream,
-            salt=await meta.salt(),
+            salt=salt,
             batch=config.batch,
             linger=config.linger,
             ack_wait=config.ack_wait,
@@ -81,7 +86,12 @@ async def main(config: ScoreConfig) -> None:
         )
         server = GrpcServer(
             config.grpc_address,
-            [partial(add_ScoreServiceServicer_to_server, ScoreServicer(service))],
+            [
+                partial(
+                    add_ScoreServiceServicer_to_server,
+                    ScoreServicer(service, Letters(letters, worker, salt=salt, replayed=REPLAYED)),
+                )
+            ],
             verifier=verifier,
             access=ACCESS,
             reflection=not config.process.production,

@@ -21,10 +21,10 @@ from services.runtime.jetstream import Nats
 from services.runtime.lifecycle import cancel, spawn
 from services.score.answers import STORE_ERRORS, Answer, NeverError, answer_to
 from services.score.consumer import ACK, TERM, Delivery, PullLoop, nak
+from services.score.dead_letters import DeadLetter, DeadLetters
 from services.score.events import decode, event_id_of
 from services.score.ledger import Event
 from services.score.metrics import BATCH_SECONDS, DEAD_LETTERS, PENDING, REDELIVERIES
-from services.score.store import DeadLetter, ScoreStore
 from services.score.worker import Worker
 
 DURABLE = "score"
@@ -44,7 +44,7 @@ class Intake:
         self,
         nats: Nats,
         worker: Worker,
-        store: ScoreStore,
+        letters: DeadLetters,
         *,
         stream: str,
         salt: bytes,
@@ -56,7 +56,7 @@ class Intake:
     ) -> None:
         self._nats = nats
         self._worker = worker
-        self._store = store
+        self._letters = letters
         self._stream = stream
         self._salt = salt
         self._batch = batch
@@ -183,13 +183,13 @@ class Intake:
 
     def _letter(self, delivery: Delivery, reason: str) -> DeadLetter:
         letter_id = event_id_of(delivery.data) or f"{self._stream}:{delivery.sequence}"
-        return DeadLetter(letter_id, reason[:500], delivery.subject, delivery.sequence, delivery.data)
+        return DeadLetter(letter_id, reason[:500], delivery.subject, delivery.sequence, delivery.data, self._now())
 
     async def _bury(self, letter: DeadLetter) -> None:
         """Returns when the letter is kept: only then its message may go."""
         while True:
             try:
-                await self._store.bury(letter, self._now())
+                await self._letters.bury(letter)
             except STORE_ERRORS as error:
                 _log.warning("a store does not answer, trying again", error=type(error).__name__)
                 await asyncio.sleep(_RETRY_SECONDS)

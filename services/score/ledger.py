@@ -68,6 +68,13 @@ class Event(NamedTuple):
     user_agent: str = ""
 
 
+class Origin(NamedTuple):
+    """Where an action came from. Personal: it lies beside the ledger, for a limited time."""
+
+    ip: str
+    user_agent: str
+
+
 class Row(NamedTuple):
     """One entry of a player's chain; its `event_id` is its id in the store. Weeks and months are the newest two.
 

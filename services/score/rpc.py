@@ -10,24 +10,36 @@ from topten.score.v1 import score_pb2, score_service_pb2_grpc
 from topten.score.v1 import score_service_pb2 as messages
 
 from services.runtime.call_context import caller
+from services.score.dead_letters import DEAD, REPLAYED, DeadLetter
+from services.score.letters import Letters
 from services.score.reports import At, Found
-from services.score.service import ScoreService
+from services.score.service import Change, ScoreService
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 _STAFF = frozenset({"moderator", "admin", "service"})
 ACCESS: Mapping[str, frozenset[str]] = {
     "/topten.score.v1.ScoreService/GetScore": _STAFF | {"player"},
+    "/topten.score.v1.ScoreService/ListScoreHistory": _STAFF | {"player"},
+    "/topten.score.v1.ScoreService/ListDeadLetters": _STAFF,
+    "/topten.score.v1.ScoreService/GetDeadLetter": frozenset({"admin", "service"}),
+    "/topten.score.v1.ScoreService/ReplayDeadLetters": frozenset({"admin", "service"}),
     "/topten.score.v1.ScoreService/VerifyScores": _STAFF,
     "/topten.score.v1.ScoreService/RebuildBoards": frozenset({"admin", "service"}),
 }
+_STATE_OF: Mapping[str, score_pb2.DeadLetterState.ValueType] = {
+    DEAD: score_pb2.DEAD_LETTER_STATE_DEAD,
+    REPLAYED: score_pb2.DEAD_LETTER_STATE_REPLAYED,
+}
+_STATES = {state: name for name, state in _STATE_OF.items()}
 
 
 class ScoreServicer(score_service_pb2_grpc.ScoreServiceServicer):
     """The service on the wire."""
 
-    def __init__(self, service: ScoreService) -> None:
+    def __init__(self, service: ScoreService, letters: Letters) -> None:
         self._service = service
+        self._letters = letters
 
     async def GetScore(self, request: messages.GetScoreRequest, context: Context) -> messages.GetScoreResponse:
         """See score_service.proto."""
@@ -35,6 +47,42 @@ class ScoreServicer(score_service_pb2_grpc.ScoreServiceServicer):
         found = await self._service.get_score(request.user_id, asker=claims.user_id, roles=claims.roles)
         score = score_pb2.Score(user_id=found.user_id, total=found.total, revision=found.revision)
         return messages.GetScoreResponse(score=score)
+
+    async def ListScoreHistory(
+        self, request: messages.ListScoreHistoryRequest, context: Context
+    ) -> messages.ListScoreHistoryResponse:
+        """See score_service.proto."""
+        claims = caller()
+        changes, token = await self._service.history(
+            request.user_id, request.page_size, request.page_token, asker=claims.user_id, roles=claims.roles
+        )
+        return messages.ListScoreHistoryResponse(changes=map(_change, changes), next_page_token=token)
+
+    async def ListDeadLetters(
+        self, request: messages.ListDeadLettersRequest, context: Context
+    ) -> messages.ListDeadLettersResponse:
+        """See score_service.proto."""
+        letters, token = await self._letters.page(request.page_size, request.page_token, _STATES.get(request.state))
+        return messages.ListDeadLettersResponse(letters=map(_letter, letters), next_page_token=token)
+
+    async def GetDeadLetter(
+        self, request: messages.GetDeadLetterRequest, context: Context
+    ) -> messages.GetDeadLetterResponse:
+        """See score_service.proto."""
+        letter = await self._letters.letter(request.letter_id)
+        return messages.GetDeadLetterResponse(letter=None if letter is None else _letter(letter))
+
+    async def ReplayDeadLetters(
+        self, request: messages.ReplayDeadLettersRequest, context: Context
+    ) -> messages.ReplayDeadLettersResponse:
+        """See score_service.proto."""
+        outcomes = await self._letters.replay(request.letter_ids)
+        return messages.ReplayDeadLettersResponse(
+            outcomes=[
+                messages.ReplayOutcome(letter_id=outcome.letter_id, counted=outcome.counted, reason=outcome.reason)
+                for outcome in outcomes
+            ]
+        )
 
     async def VerifyScores(
         self, request: messages.VerifyScoresRequest, context: Context
@@ -71,6 +119,39 @@ class ScoreServicer(score_service_pb2_grpc.ScoreServiceServicer):
                         generation=step.generation, boards=step.boards, members=step.members
                     )
                 )
+
+
+def _change(change: Change) -> score_pb2.ScoreChange:
+    row, origin = change
+    found = score_pb2.ScoreChange(
+        event_id=row.event_id,
+        user_id=row.user_id,
+        revision=row.revision,
+        kind=row.kind,
+        old_score=row.old_total,
+        new_score=row.total.points,
+        delta=row.delta,
+        quiz_id=row.quiz_id,
+        action_id=row.action_id,
+        ip=origin.ip if origin else "",
+        user_agent=origin.user_agent if origin else "",
+    )
+    found.timestamp.FromMilliseconds(row.at)
+    found.recorded_at.FromMilliseconds(row.recorded_at)
+    return found
+
+
+def _letter(letter: DeadLetter) -> score_pb2.DeadLetter:
+    found = score_pb2.DeadLetter(
+        letter_id=letter.letter_id,
+        reason=letter.reason,
+        subject=letter.subject,
+        sequence=letter.sequence,
+        state=_STATE_OF[letter.state],
+        payload=letter.payload,
+    )
+    found.timestamp.FromMilliseconds(letter.at)
+    return found
 
 
 def _progress(step: At) -> score_pb2.Progress:

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.lifecycle import cancel
-from services.score.answers import STORE_ERRORS
-from services.score.ledger import Total
-from services.score.reports import At, BoardsLostError, Checked, Found, Progress, Rebuilt
+from services.score.available import available
+from services.score.ledger import Origin, Row, Total
+from services.score.reports import At, Checked, Found, Progress, Rebuilt
 
+_DEFAULT_PAGE = 20
+_NEWEST = 2**31
 _SEES_ALL = frozenset({"moderator", "admin", "service"})
 
 
 class Ledger(Protocol):
-    """Reading totals."""
+    """Reading totals and rows."""
 
     async def last_total(self, user_id: str) -> tuple[int, Total]:
         """Revision and total of a player's last row."""
+
+    async def rows_before(self, user_id: str, revision: int, limit: int) -> list[Row]:
+        """A player's rows below a revision, the newest first."""
+
+    async def origins(self, event_ids: Sequence[str]) -> Mapping[str, Origin]:
+        """Where these actions came from, as far as that is still kept."""
 
 
 class Maker(Protocol):
@@ -45,6 +52,13 @@ class ScoreNow(NamedTuple):
     revision: int
 
 
+class Change(NamedTuple):
+    """A row of the ledger with where its action came from, if that is known and may be seen."""
+
+    row: Row
+    origin: Origin | None
+
+
 class ScoreService:
     """Every method raises UNAVAILABLE if a store does not answer."""
 
@@ -57,13 +71,32 @@ class ScoreService:
         """The player's total; 0 at revision 0 if he has no row. Raises PERMISSION_DENIED for a player's other."""
         if asker != user_id and not roles & _SEES_ALL:
             raise ServiceError(Reason.PERMISSION_DENIED, "only your own score")
-        async with _available():
+        async with available():
             revision, total = await self._ledger.last_total(user_id)
         return ScoreNow(user_id, total.points, revision)
 
+    async def history(
+        self, user_id: str, limit: int, token: str, *, asker: str, roles: frozenset[str]
+    ) -> tuple[list[Change], str]:
+        """A player's rows, the newest first, and the token of the next page; `limit` 1 to 100, 0 is 20.
+
+        Addresses and user agents are for those who see everybody. Raises PERMISSION_DENIED for a player's other,
+        INVALID_ARGUMENT for a token that is none.
+        """
+        if asker != user_id and not roles & _SEES_ALL:
+            raise ServiceError(Reason.PERMISSION_DENIED, "only your own history")
+        limit = limit or _DEFAULT_PAGE
+        async with available():
+            rows = await self._ledger.rows_before(user_id, _revision_of(token), limit + 1)
+            shown = rows[:limit]
+            sees_origins = bool(roles & _SEES_ALL)
+            origins = await self._ledger.origins([row.event_id for row in shown]) if sees_origins else {}
+        next_token = str(shown[-1].revision) if len(rows) > limit else ""
+        return [Change(row, origins.get(row.event_id)) for row in shown], next_token
+
     async def verify_scores(self) -> AsyncIterator[At | Found | Checked]:
         """Progress and findings as they come, the summary last."""
-        async with _available():
+        async with available():
             async for step in self._check().run():
                 yield step
 
@@ -73,7 +106,7 @@ class ScoreService:
         If the caller goes away, a rebuild that has begun is taken up again by the heartbeat.
         """
         steps: asyncio.Queue[At] = asyncio.Queue()
-        async with _available():
+        async with available():
             work = asyncio.create_task(self._maker.make(lambda *step: steps.put_nowait(At(*step))))
             try:
                 while not work.done() or not steps.empty():
@@ -88,11 +121,11 @@ class ScoreService:
                 await cancel(work)
 
 
-@asynccontextmanager
-async def _available() -> AsyncIterator[None]:
-    try:
-        yield
-    except STORE_ERRORS as error:
-        raise ServiceError(Reason.UNAVAILABLE, "a store does not answer at this moment") from error
-    except BoardsLostError as error:
-        raise ServiceError(Reason.UNAVAILABLE, "the boards were lost while they were made") from error
+def _revision_of(token: str) -> int:
+    """The revision below which a page begins."""
+    if not token:
+        return _NEWEST
+    if token.isascii() and token.isdigit() and int(token) <= _NEWEST:
+        return int(token)
+    violation = ("page_token", "is not a token of this list")
+    raise ServiceError(Reason.INVALID_ARGUMENT, "The page token is not valid.", violations=[violation])

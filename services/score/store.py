@@ -1,4 +1,4 @@
-"""The score database in MongoDB: `ledger`, `players`, `audit`, `dead_letters`.
+"""The score database in MongoDB: `ledger`, `players`, `audit`.
 
 Owns what an answer of the driver means. A row is in the ledger when a majority has it in its journal; everything is read
 from the primary with read concern majority, so nothing that is acted on can be rolled back. Errors of the driver pass
@@ -17,11 +17,11 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.datetime_ms import DatetimeMS
 from pymongo import ASCENDING, DESCENDING, ReplaceOne
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
+from pymongo.errors import BulkWriteError, OperationFailure
 
 from services.score.answers import LaterError, NeverError
 from services.score.documents import Document, fold_document, fold_of, row_document, row_of
-from services.score.ledger import Event, Fold, Row, Total, apply, unscored
+from services.score.ledger import Event, Fold, Origin, Row, Total, apply, unscored
 
 _DUPLICATE = 11000
 # Refusals of one document by the server: too large, not valid, a key it can't index, a value it can't keep.
@@ -48,16 +48,6 @@ class Known(NamedTuple):
     total: int
 
 
-class DeadLetter(NamedTuple):
-    """An event that is never counted as it is. `letter_id` is the event's, or stream and sequence if unreadable."""
-
-    letter_id: str
-    reason: str
-    subject: str
-    sequence: int
-    payload: bytes
-
-
 class ScoreStore:
     """The collections. Dates are milliseconds; times handed in and out are those of `ledger`."""
 
@@ -67,7 +57,6 @@ class ScoreStore:
         self._ledger = database["ledger"].with_options(options)
         self._players = database["players"].with_options(options)
         self._audit = database["audit"]
-        self._dead_letters = database["dead_letters"]
 
     async def prepare(self, audit_ttl: timedelta) -> None:
         """Makes the indexes; making them again changes nothing but the time that `audit` keeps."""
@@ -192,7 +181,18 @@ class ScoreStore:
             return {folds[failure["index"]][0].user_id for failure in failures}
         return set()
 
+    async def rows_before(self, user_id: str, revision: int, limit: int) -> list[Row]:
+        """Up to `limit` rows of a player below a revision, the newest first."""
+        query = {"user_id": user_id, "revision": {"$lt": revision}}
+        found = self._ledger.find(query).sort("revision", DESCENDING).limit(limit)
+        return [row_of(document) async for document in found]
+
     # What lies beside.
+
+    async def origins(self, event_ids: Sequence[str]) -> dict[str, Origin]:
+        """Where these actions came from, as far as `audit` still has it."""
+        found = self._audit.find({"_id": {"$in": list(event_ids)}}, {"ip": 1, "user_agent": 1})
+        return {document["_id"]: Origin(document["ip"], document["user_agent"]) async for document in found}
 
     async def audit(self, events: Iterable[Event]) -> None:
         """Records where actions came from, for as long as `audit` keeps it. The same event again changes nothing."""
@@ -215,22 +215,6 @@ class ScoreStore:
             failures = error.details["writeErrors"]
             if error.details["writeConcernErrors"] or any(failure["code"] != _DUPLICATE for failure in failures):
                 raise
-
-    async def bury(self, letter: DeadLetter, at: int) -> None:
-        """Keeps an event that is never counted as it is. The same one again changes nothing."""
-        document: dict[str, Any] = {
-            "_id": letter.letter_id,
-            "reason": letter.reason,
-            "subject": letter.subject,
-            "sequence": letter.sequence,
-            "payload": letter.payload,
-            "state": "dead",
-            "at": DatetimeMS(at),
-        }
-        try:
-            await self._dead_letters.insert_one(document)
-        except DuplicateKeyError:
-            return
 
 
 def _fate(failure: Mapping[str, Any]) -> Fate:

@@ -36,6 +36,7 @@ from services.runtime.mongo_client import Document, Mongo, open_mongo
 from services.runtime.redis_client import open_redis
 from services.runtime.settings import MongoConfig, NatsConfig, RedisConfig
 from services.score.board_writer import BoardWriter
+from services.score.dead_letters import DeadLetters
 from services.score.fold import Folds
 from services.score.generation import Generation
 from services.score.intake import Intake
@@ -145,7 +146,7 @@ async def measure(count: int, *, new_players: bool, always: bool) -> Measured:
         redis = await stack.enter_async_context(open_redis(RedisConfig(url=urls["redis"]), "score"))
         nats = await stack.enter_async_context(open_jetstream(NatsConfig(url=urls["nats"]), "score"))
         await QuizPublisher(nats.jetstream).prepare(partitions=PARTITIONS, replicas=1, max_bytes=1 << 30)
-        store, meta = ScoreStore(mongo.database), Meta(mongo.database)
+        store, meta, letters = ScoreStore(mongo.database), Meta(mongo.database), DeadLetters(mongo.database)
         await store.prepare(timedelta(days=90))
         folds = Folds(store, meta, "bench", limit=50_000, now=now_ms)
         writer = BoardWriter(redis, fence_ttl=timedelta(hours=1), period_retention=RETENTION, now=utc_now)
@@ -160,7 +161,7 @@ async def measure(count: int, *, new_players: bool, always: bool) -> Measured:
 
         async def drain() -> tuple[float, float]:
             intake = Intake(
-                nats, worker, store, stream=STREAM, salt=salt, batch=BATCH, linger=timedelta(milliseconds=5),
+                nats, worker, letters, stream=STREAM, salt=salt, batch=BATCH, linger=timedelta(milliseconds=5),
                 ack_wait=timedelta(seconds=60), max_ack_pending=10_000, now=now_ms,
             )  # fmt: skip
             begun, cpu = time.perf_counter(), time.process_time()

@@ -5,10 +5,42 @@ The nouns of scores."""
 
 import builtins
 import google.protobuf.descriptor
+import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
+import google.protobuf.timestamp_pb2
+import sys
 import typing
 
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
+else:
+    import typing_extensions
+
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
+
+class _DeadLetterState:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _DeadLetterStateEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_DeadLetterState.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    DEAD_LETTER_STATE_UNSPECIFIED: _DeadLetterState.ValueType  # 0
+    """Never stored."""
+    DEAD_LETTER_STATE_DEAD: _DeadLetterState.ValueType  # 1
+    """It waits for somebody to look at it."""
+    DEAD_LETTER_STATE_REPLAYED: _DeadLetterState.ValueType  # 2
+    """It was counted after all."""
+
+class DeadLetterState(_DeadLetterState, metaclass=_DeadLetterStateEnumTypeWrapper):
+    """What became of an event that could not be counted."""
+
+DEAD_LETTER_STATE_UNSPECIFIED: DeadLetterState.ValueType  # 0
+"""Never stored."""
+DEAD_LETTER_STATE_DEAD: DeadLetterState.ValueType  # 1
+"""It waits for somebody to look at it."""
+DEAD_LETTER_STATE_REPLAYED: DeadLetterState.ValueType  # 2
+"""It was counted after all."""
+global___DeadLetterState = DeadLetterState
 
 @typing.final
 class Score(google.protobuf.message.Message):
@@ -87,3 +119,119 @@ class Finding(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["detail", b"detail", "kind", b"kind", "subject", b"subject"]) -> None: ...
 
 global___Finding = Finding
+
+@typing.final
+class ScoreChange(google.protobuf.message.Message):
+    """One row of the ledger: something that changed a player's score, and what the score was before and after it."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: builtins.int
+    USER_ID_FIELD_NUMBER: builtins.int
+    REVISION_FIELD_NUMBER: builtins.int
+    KIND_FIELD_NUMBER: builtins.int
+    OLD_SCORE_FIELD_NUMBER: builtins.int
+    NEW_SCORE_FIELD_NUMBER: builtins.int
+    DELTA_FIELD_NUMBER: builtins.int
+    QUIZ_ID_FIELD_NUMBER: builtins.int
+    ACTION_ID_FIELD_NUMBER: builtins.int
+    TIMESTAMP_FIELD_NUMBER: builtins.int
+    RECORDED_AT_FIELD_NUMBER: builtins.int
+    IP_FIELD_NUMBER: builtins.int
+    USER_AGENT_FIELD_NUMBER: builtins.int
+    event_id: builtins.str
+    """The id of the event that changed it."""
+    user_id: builtins.str
+    """The player."""
+    revision: builtins.int
+    """The row's place in the player's chain, from 1."""
+    kind: builtins.str
+    """What happened: `QUIZ_COMPLETED`."""
+    old_score: builtins.int
+    """The all-time total before; as a sum of deltas it may be below 0."""
+    new_score: builtins.int
+    """The all-time total after."""
+    delta: builtins.int
+    """By how much it changed; may be 0 or less."""
+    quiz_id: builtins.str
+    """The quiz; empty where none was answered."""
+    action_id: builtins.str
+    """The client's id of the action; empty where there was none."""
+    ip: builtins.str
+    """Where the action came from; only for moderators, admins and services, and only as long as the audit log keeps it."""
+    user_agent: builtins.str
+    """The client that was used; as `ip`."""
+    @property
+    def timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """The server's time of the action."""
+
+    @property
+    def recorded_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the ledger recorded it."""
+
+    def __init__(
+        self,
+        *,
+        event_id: builtins.str = ...,
+        user_id: builtins.str = ...,
+        revision: builtins.int = ...,
+        kind: builtins.str = ...,
+        old_score: builtins.int = ...,
+        new_score: builtins.int = ...,
+        delta: builtins.int = ...,
+        quiz_id: builtins.str = ...,
+        action_id: builtins.str = ...,
+        timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        recorded_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        ip: builtins.str = ...,
+        user_agent: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["recorded_at", b"recorded_at", "timestamp", b"timestamp"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["action_id", b"action_id", "delta", b"delta", "event_id", b"event_id", "ip", b"ip", "kind", b"kind", "new_score", b"new_score", "old_score", b"old_score", "quiz_id", b"quiz_id", "recorded_at", b"recorded_at", "revision", b"revision", "timestamp", b"timestamp", "user_agent", b"user_agent", "user_id", b"user_id"]) -> None: ...
+
+global___ScoreChange = ScoreChange
+
+@typing.final
+class DeadLetter(google.protobuf.message.Message):
+    """An event that could not be counted as it is, kept so that nothing is lost."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LETTER_ID_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    SUBJECT_FIELD_NUMBER: builtins.int
+    SEQUENCE_FIELD_NUMBER: builtins.int
+    TIMESTAMP_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    PAYLOAD_FIELD_NUMBER: builtins.int
+    letter_id: builtins.str
+    """The event's id, or stream and sequence where it has none."""
+    reason: builtins.str
+    """Why it could not be counted, for people."""
+    subject: builtins.str
+    """The subject it was published under."""
+    sequence: builtins.int
+    """Its sequence in the stream."""
+    state: global___DeadLetterState.ValueType
+    """What became of it."""
+    payload: builtins.bytes
+    """The bytes of the event as they came; left out of lists."""
+    @property
+    def timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When it was set aside."""
+
+    def __init__(
+        self,
+        *,
+        letter_id: builtins.str = ...,
+        reason: builtins.str = ...,
+        subject: builtins.str = ...,
+        sequence: builtins.int = ...,
+        timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        state: global___DeadLetterState.ValueType = ...,
+        payload: builtins.bytes = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["timestamp", b"timestamp"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["letter_id", b"letter_id", "payload", b"payload", "reason", b"reason", "sequence", b"sequence", "state", b"state", "subject", b"subject", "timestamp", b"timestamp"]) -> None: ...
+
+global___DeadLetter = DeadLetter

@@ -4,7 +4,9 @@ isort:skip_file
 Reading scores, and holding everything derived against the ledger."""
 
 import builtins
+import collections.abc
 import google.protobuf.descriptor
+import google.protobuf.internal.containers
 import google.protobuf.message
 import topten.score.v1.score_pb2
 import typing
@@ -49,6 +51,211 @@ class GetScoreResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["score", b"score"]) -> None: ...
 
 global___GetScoreResponse = GetScoreResponse
+
+@typing.final
+class ListScoreHistoryRequest(google.protobuf.message.Message):
+    """ListScoreHistoryRequest names a player and a page."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    user_id: builtins.str
+    """The player's id."""
+    page_size: builtins.int
+    """How many rows at the most, 1 to 100; 0 is 20."""
+    page_token: builtins.str
+    """`next_page_token` of the page before; empty is the newest."""
+    def __init__(
+        self,
+        *,
+        user_id: builtins.str = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["page_size", b"page_size", "page_token", b"page_token", "user_id", b"user_id"]) -> None: ...
+
+global___ListScoreHistoryRequest = ListScoreHistoryRequest
+
+@typing.final
+class ListScoreHistoryResponse(google.protobuf.message.Message):
+    """ListScoreHistoryResponse carries a page."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Pass it on for the next page; empty if this was the last."""
+    @property
+    def changes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[topten.score.v1.score_pb2.ScoreChange]:
+        """The rows, the newest first."""
+
+    def __init__(
+        self,
+        *,
+        changes: collections.abc.Iterable[topten.score.v1.score_pb2.ScoreChange] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["changes", b"changes", "next_page_token", b"next_page_token"]) -> None: ...
+
+global___ListScoreHistoryResponse = ListScoreHistoryResponse
+
+@typing.final
+class ListDeadLettersRequest(google.protobuf.message.Message):
+    """ListDeadLettersRequest asks for a page."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    page_size: builtins.int
+    """How many at the most, 1 to 100; 0 is 20."""
+    page_token: builtins.str
+    """`next_page_token` of the page before; empty is the newest."""
+    state: topten.score.v1.score_pb2.DeadLetterState.ValueType
+    """Only those in this state; unspecified is all."""
+    def __init__(
+        self,
+        *,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+        state: topten.score.v1.score_pb2.DeadLetterState.ValueType = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["page_size", b"page_size", "page_token", b"page_token", "state", b"state"]) -> None: ...
+
+global___ListDeadLettersRequest = ListDeadLettersRequest
+
+@typing.final
+class ListDeadLettersResponse(google.protobuf.message.Message):
+    """ListDeadLettersResponse carries a page."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LETTERS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Pass it on for the next page; empty if this was the last."""
+    @property
+    def letters(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[topten.score.v1.score_pb2.DeadLetter]:
+        """The letters without their bytes, the newest first."""
+
+    def __init__(
+        self,
+        *,
+        letters: collections.abc.Iterable[topten.score.v1.score_pb2.DeadLetter] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["letters", b"letters", "next_page_token", b"next_page_token"]) -> None: ...
+
+global___ListDeadLettersResponse = ListDeadLettersResponse
+
+@typing.final
+class GetDeadLetterRequest(google.protobuf.message.Message):
+    """GetDeadLetterRequest names a letter."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LETTER_ID_FIELD_NUMBER: builtins.int
+    letter_id: builtins.str
+    """Its id."""
+    def __init__(
+        self,
+        *,
+        letter_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["letter_id", b"letter_id"]) -> None: ...
+
+global___GetDeadLetterRequest = GetDeadLetterRequest
+
+@typing.final
+class GetDeadLetterResponse(google.protobuf.message.Message):
+    """GetDeadLetterResponse carries the letter."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LETTER_FIELD_NUMBER: builtins.int
+    @property
+    def letter(self) -> topten.score.v1.score_pb2.DeadLetter:
+        """The letter with its bytes; absent if there is none."""
+
+    def __init__(
+        self,
+        *,
+        letter: topten.score.v1.score_pb2.DeadLetter | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["letter", b"letter"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["letter", b"letter"]) -> None: ...
+
+global___GetDeadLetterResponse = GetDeadLetterResponse
+
+@typing.final
+class ReplayDeadLettersRequest(google.protobuf.message.Message):
+    """ReplayDeadLettersRequest names letters."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LETTER_IDS_FIELD_NUMBER: builtins.int
+    @property
+    def letter_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """1 to 100 ids, each once."""
+
+    def __init__(
+        self,
+        *,
+        letter_ids: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["letter_ids", b"letter_ids"]) -> None: ...
+
+global___ReplayDeadLettersRequest = ReplayDeadLettersRequest
+
+@typing.final
+class ReplayDeadLettersResponse(google.protobuf.message.Message):
+    """ReplayDeadLettersResponse says what became of each."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: builtins.int
+    @property
+    def outcomes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___ReplayOutcome]:
+        """One outcome a letter, in the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        outcomes: collections.abc.Iterable[global___ReplayOutcome] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["outcomes", b"outcomes"]) -> None: ...
+
+global___ReplayDeadLettersResponse = ReplayDeadLettersResponse
+
+@typing.final
+class ReplayOutcome(google.protobuf.message.Message):
+    """ReplayOutcome says what became of one letter."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LETTER_ID_FIELD_NUMBER: builtins.int
+    COUNTED_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    letter_id: builtins.str
+    """Its id."""
+    counted: builtins.bool
+    """True if its event is counted now, by this call or before."""
+    reason: builtins.str
+    """Why it could still not be counted; empty if it is."""
+    def __init__(
+        self,
+        *,
+        letter_id: builtins.str = ...,
+        counted: builtins.bool = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["counted", b"counted", "letter_id", b"letter_id", "reason", b"reason"]) -> None: ...
+
+global___ReplayOutcome = ReplayOutcome
 
 @typing.final
 class VerifyScoresRequest(google.protobuf.message.Message):

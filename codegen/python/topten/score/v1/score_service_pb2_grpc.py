@@ -40,6 +40,26 @@ class ScoreServiceStub(object):
                 request_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.GetScoreRequest.SerializeToString,
                 response_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.GetScoreResponse.FromString,
                 _registered_method=True)
+        self.ListScoreHistory = channel.unary_unary(
+                '/topten.score.v1.ScoreService/ListScoreHistory',
+                request_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.ListScoreHistoryRequest.SerializeToString,
+                response_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.ListScoreHistoryResponse.FromString,
+                _registered_method=True)
+        self.ListDeadLetters = channel.unary_unary(
+                '/topten.score.v1.ScoreService/ListDeadLetters',
+                request_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.ListDeadLettersRequest.SerializeToString,
+                response_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.ListDeadLettersResponse.FromString,
+                _registered_method=True)
+        self.GetDeadLetter = channel.unary_unary(
+                '/topten.score.v1.ScoreService/GetDeadLetter',
+                request_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.GetDeadLetterRequest.SerializeToString,
+                response_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.GetDeadLetterResponse.FromString,
+                _registered_method=True)
+        self.ReplayDeadLetters = channel.unary_unary(
+                '/topten.score.v1.ScoreService/ReplayDeadLetters',
+                request_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.ReplayDeadLettersRequest.SerializeToString,
+                response_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.ReplayDeadLettersResponse.FromString,
+                _registered_method=True)
         self.VerifyScores = channel.unary_stream(
                 '/topten.score.v1.ScoreService/VerifyScores',
                 request_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.VerifyScoresRequest.SerializeToString,
@@ -59,6 +79,38 @@ class ScoreServiceServicer(object):
     def GetScore(self, request, context):
         """GetScore reads a player's all-time total from the ledger. A player without one has 0. For the player, moderators,
         admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListScoreHistory(self, request, context):
+        """ListScoreHistory pages through the ledger rows of one player, the newest first: each change with what it led to.
+        For the player, moderators, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDeadLetters(self, request, context):
+        """ListDeadLetters pages through the events that could not be counted, the newest first.
+        Only for moderators, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDeadLetter(self, request, context):
+        """GetDeadLetter reads one of them with its bytes; the answer is empty if there is none of this id.
+        Only for admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReplayDeadLetters(self, request, context):
+        """ReplayDeadLetters counts events that were set aside, as if they came from the stream now: each at most once, however
+        often it is replayed. Only for admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -87,6 +139,26 @@ def add_ScoreServiceServicer_to_server(servicer, server):
                     servicer.GetScore,
                     request_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.GetScoreRequest.FromString,
                     response_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.GetScoreResponse.SerializeToString,
+            ),
+            'ListScoreHistory': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListScoreHistory,
+                    request_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.ListScoreHistoryRequest.FromString,
+                    response_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.ListScoreHistoryResponse.SerializeToString,
+            ),
+            'ListDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeadLetters,
+                    request_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.ListDeadLettersRequest.FromString,
+                    response_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.ListDeadLettersResponse.SerializeToString,
+            ),
+            'GetDeadLetter': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDeadLetter,
+                    request_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.GetDeadLetterRequest.FromString,
+                    response_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.GetDeadLetterResponse.SerializeToString,
+            ),
+            'ReplayDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplayDeadLetters,
+                    request_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.ReplayDeadLettersRequest.FromString,
+                    response_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.ReplayDeadLettersResponse.SerializeToString,
             ),
             'VerifyScores': grpc.unary_stream_rpc_method_handler(
                     servicer.VerifyScores,
@@ -127,6 +199,114 @@ class ScoreService(object):
             '/topten.score.v1.ScoreService/GetScore',
             topten_dot_score_dot_v1_dot_score__service__pb2.GetScoreRequest.SerializeToString,
             topten_dot_score_dot_v1_dot_score__service__pb2.GetScoreResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListScoreHistory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.score.v1.ScoreService/ListScoreHistory',
+            topten_dot_score_dot_v1_dot_score__service__pb2.ListScoreHistoryRequest.SerializeToString,
+            topten_dot_score_dot_v1_dot_score__service__pb2.ListScoreHistoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.score.v1.ScoreService/ListDeadLetters',
+            topten_dot_score_dot_v1_dot_score__service__pb2.ListDeadLettersRequest.SerializeToString,
+            topten_dot_score_dot_v1_dot_score__service__pb2.ListDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDeadLetter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.score.v1.ScoreService/GetDeadLetter',
+            topten_dot_score_dot_v1_dot_score__service__pb2.GetDeadLetterRequest.SerializeToString,
+            topten_dot_score_dot_v1_dot_score__service__pb2.GetDeadLetterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.score.v1.ScoreService/ReplayDeadLetters',
+            topten_dot_score_dot_v1_dot_score__service__pb2.ReplayDeadLettersRequest.SerializeToString,
+            topten_dot_score_dot_v1_dot_score__service__pb2.ReplayDeadLettersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -29,6 +29,38 @@ class ScoreServiceStub:
     admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
+    ListScoreHistory: grpc.UnaryUnaryMultiCallable[
+        topten.score.v1.score_service_pb2.ListScoreHistoryRequest,
+        topten.score.v1.score_service_pb2.ListScoreHistoryResponse,
+    ]
+    """ListScoreHistory pages through the ledger rows of one player, the newest first: each change with what it led to.
+    For the player, moderators, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    ListDeadLetters: grpc.UnaryUnaryMultiCallable[
+        topten.score.v1.score_service_pb2.ListDeadLettersRequest,
+        topten.score.v1.score_service_pb2.ListDeadLettersResponse,
+    ]
+    """ListDeadLetters pages through the events that could not be counted, the newest first.
+    Only for moderators, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    GetDeadLetter: grpc.UnaryUnaryMultiCallable[
+        topten.score.v1.score_service_pb2.GetDeadLetterRequest,
+        topten.score.v1.score_service_pb2.GetDeadLetterResponse,
+    ]
+    """GetDeadLetter reads one of them with its bytes; the answer is empty if there is none of this id.
+    Only for admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    ReplayDeadLetters: grpc.UnaryUnaryMultiCallable[
+        topten.score.v1.score_service_pb2.ReplayDeadLettersRequest,
+        topten.score.v1.score_service_pb2.ReplayDeadLettersResponse,
+    ]
+    """ReplayDeadLetters counts events that were set aside, as if they came from the stream now: each at most once, however
+    often it is replayed. Only for admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
     VerifyScores: grpc.UnaryStreamMultiCallable[
         topten.score.v1.score_service_pb2.VerifyScoresRequest,
         topten.score.v1.score_service_pb2.VerifyScoresResponse,
@@ -54,6 +86,38 @@ class ScoreServiceAsyncStub:
     ]
     """GetScore reads a player's all-time total from the ledger. A player without one has 0. For the player, moderators,
     admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    ListScoreHistory: grpc.aio.UnaryUnaryMultiCallable[
+        topten.score.v1.score_service_pb2.ListScoreHistoryRequest,
+        topten.score.v1.score_service_pb2.ListScoreHistoryResponse,
+    ]
+    """ListScoreHistory pages through the ledger rows of one player, the newest first: each change with what it led to.
+    For the player, moderators, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    ListDeadLetters: grpc.aio.UnaryUnaryMultiCallable[
+        topten.score.v1.score_service_pb2.ListDeadLettersRequest,
+        topten.score.v1.score_service_pb2.ListDeadLettersResponse,
+    ]
+    """ListDeadLetters pages through the events that could not be counted, the newest first.
+    Only for moderators, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    GetDeadLetter: grpc.aio.UnaryUnaryMultiCallable[
+        topten.score.v1.score_service_pb2.GetDeadLetterRequest,
+        topten.score.v1.score_service_pb2.GetDeadLetterResponse,
+    ]
+    """GetDeadLetter reads one of them with its bytes; the answer is empty if there is none of this id.
+    Only for admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    ReplayDeadLetters: grpc.aio.UnaryUnaryMultiCallable[
+        topten.score.v1.score_service_pb2.ReplayDeadLettersRequest,
+        topten.score.v1.score_service_pb2.ReplayDeadLettersResponse,
+    ]
+    """ReplayDeadLetters counts events that were set aside, as if they came from the stream now: each at most once, however
+    often it is replayed. Only for admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     VerifyScores: grpc.aio.UnaryStreamMultiCallable[
@@ -83,6 +147,46 @@ class ScoreServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[topten.score.v1.score_service_pb2.GetScoreResponse, collections.abc.Awaitable[topten.score.v1.score_service_pb2.GetScoreResponse]]:
         """GetScore reads a player's all-time total from the ledger. A player without one has 0. For the player, moderators,
         admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def ListScoreHistory(
+        self,
+        request: topten.score.v1.score_service_pb2.ListScoreHistoryRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.score.v1.score_service_pb2.ListScoreHistoryResponse, collections.abc.Awaitable[topten.score.v1.score_service_pb2.ListScoreHistoryResponse]]:
+        """ListScoreHistory pages through the ledger rows of one player, the newest first: each change with what it led to.
+        For the player, moderators, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def ListDeadLetters(
+        self,
+        request: topten.score.v1.score_service_pb2.ListDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.score.v1.score_service_pb2.ListDeadLettersResponse, collections.abc.Awaitable[topten.score.v1.score_service_pb2.ListDeadLettersResponse]]:
+        """ListDeadLetters pages through the events that could not be counted, the newest first.
+        Only for moderators, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def GetDeadLetter(
+        self,
+        request: topten.score.v1.score_service_pb2.GetDeadLetterRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.score.v1.score_service_pb2.GetDeadLetterResponse, collections.abc.Awaitable[topten.score.v1.score_service_pb2.GetDeadLetterResponse]]:
+        """GetDeadLetter reads one of them with its bytes; the answer is empty if there is none of this id.
+        Only for admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def ReplayDeadLetters(
+        self,
+        request: topten.score.v1.score_service_pb2.ReplayDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.score.v1.score_service_pb2.ReplayDeadLettersResponse, collections.abc.Awaitable[topten.score.v1.score_service_pb2.ReplayDeadLettersResponse]]:
+        """ReplayDeadLetters counts events that were set aside, as if they came from the stream now: each at most once, however
+        often it is replayed. Only for admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod

@@ -1,0 +1,102 @@
+"""The use cases of dead letters: looking at them, and counting them after all."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from services.runtime.errors import Reason, ServiceError
+from services.score.answers import NeverError
+from services.score.available import available
+from services.score.events import decode
+from services.score.ledger import Event
+
+if TYPE_CHECKING:
+    from services.score.dead_letters import DeadLetter, DeadLetters
+
+DEFAULT_PAGE: Final = 20
+# A letter does not say which partition it came through; the ledger notes that for whoever looks, and for nothing else.
+_NO_PARTITION: Final = 0
+
+
+class Counter(Protocol):
+    """Counting events, each exactly once."""
+
+    async def count(self, events: Sequence[Event]) -> Mapping[str, Exception]:
+        """What was refused, by event id."""
+
+
+class Outcome(NamedTuple):
+    """What became of one letter; `reason` is why it is still not counted."""
+
+    letter_id: str
+    counted: bool
+    reason: str
+
+
+class Letters:
+    """Every method raises UNAVAILABLE if the database does not answer."""
+
+    def __init__(self, letters: DeadLetters, counter: Counter, *, salt: bytes, replayed: str) -> None:
+        """`replayed` is the state of a letter that is counted."""
+        self._letters = letters
+        self._counter = counter
+        self._salt = salt
+        self._replayed = replayed
+
+    async def page(self, limit: int, token: str, state: str | None) -> tuple[list[DeadLetter], str]:
+        """A page, the newest first, and the token of the next one. Raises INVALID_ARGUMENT for a token that is none."""
+        limit = limit or DEFAULT_PAGE
+        async with available():
+            found = await self._letters.page(limit + 1, _read(token), state)
+        more = len(found) > limit
+        return found[:limit], _token(found[limit - 1]) if more else ""
+
+    async def letter(self, letter_id: str) -> DeadLetter | None:
+        """One letter with its payload."""
+        async with available():
+            return (await self._letters.letters([letter_id])).get(letter_id)
+
+    async def replay(self, letter_ids: Sequence[str]) -> list[Outcome]:
+        """Count the events of these letters. One that was counted before is not counted again."""
+        async with available():
+            letters = await self._letters.letters(letter_ids)
+            refused: dict[str, str] = {}
+            events: dict[str, Event] = {}
+            for letter_id in letter_ids:
+                if letter_id not in letters:
+                    refused[letter_id] = "there is no such letter"
+                    continue
+                letter = letters[letter_id]
+                try:
+                    events[letter_id] = decode(
+                        letter.payload, sequence=letter.sequence, partition=_NO_PARTITION, salt=self._salt
+                    )
+                except NeverError as error:
+                    refused[letter_id] = str(error)
+            failures = await self._counter.count(list(events.values())) if events else {}
+            for letter_id, event in events.items():
+                if event.event_id in failures:
+                    refused[letter_id] = str(failures[event.event_id])[:500]
+                else:
+                    await self._letters.settle(letter_id, state=self._replayed, reason=letters[letter_id].reason)
+        return [Outcome(letter_id, letter_id not in refused, refused.get(letter_id, "")) for letter_id in letter_ids]
+
+
+def _token(letter: DeadLetter) -> str:
+    return base64.urlsafe_b64encode(f"{letter.at}/{letter.letter_id}".encode()).decode()
+
+
+def _read(token: str) -> tuple[int, str] | None:
+    if not token:
+        return None
+    try:
+        at, slash, letter_id = base64.b64decode(token.encode(), altchars=b"-_", validate=True).decode().partition("/")
+        if not slash or not -(2**53) < int(at) < 2**53:
+            raise ValueError
+        return int(at), letter_id
+    except (binascii.Error, ValueError):
+        violation = ("page_token", "is not a token of this list")
+        raise ServiceError(Reason.INVALID_ARGUMENT, "The page token is not valid.", violations=[violation]) from None
