@@ -391,7 +391,7 @@ async def test_a_redis_that_dies_and_comes_back_empty_is_shown_as_stale_and_then
         await world.pen.score({"ada": 5, "bob": 9}, [quiz])
         for screen in (here, there):
             await screen.until(shows(ada=5, bob=9))
-            await world.pen.score({"ada": 20}, [quiz])
+        await world.pen.score({"ada": 20}, [quiz])
         for screen in (here, there):
             await screen.until(shows(ada=20, bob=9))
             assert screen.never_went_back()
