@@ -5,14 +5,16 @@ DATA ?= .topten
 DEMO ?= 0
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
-UV := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11
+UV := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11 $(ARGS)
 CODE := services edge tests codegen/generate.py
 
 .DEFAULT_GOAL := help
-.PHONY: help up test lint fmt gen lock bench schema clean
+.PHONY: help venv up test lint fmt gen lock bench clean
 
 help:  ## show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
+
+venv: .venv/dev  ## install everything that tests and tools need, into .venv
 
 up: .venv/run  ## start everything: PORT=8080 DATA=.topten DEMO=0 (simulated players)
 	@exec $(BIN)/topten up --port $(PORT) --data $(DATA) --demo $(DEMO)
@@ -33,12 +35,12 @@ fmt: .venv/dev  ## format code and contracts
 gen: .venv-codegen/done  ## make the stubs anew from proto/
 	.venv-codegen/bin/python codegen/generate.py
 
-lock: .venv/dev  ## resolve the pinned versions anew
+lock: .venv/dev  ## pin what pyproject.toml names: ARGS=--upgrade for newer versions
 	$(UV) pyproject.toml --extra local --group build --no-emit-package topten-stubs -o requirements/run.txt
 	$(UV) pyproject.toml --extra local --group build --group dev -c requirements/run.txt --no-emit-package topten-stubs -o requirements/dev.txt
 	$(UV) codegen/requirements.in -o codegen/requirements.txt
 
-bench: .venv/dev  ## measure, each figure beside its floor
+bench: .venv/dev  ## measure, each figure beside its floor: ARGS=answers, ARGS=score_throughput
 	$(BIN)/python -m tests.bench $(ARGS)
 
 clean:  ## remove environments and data

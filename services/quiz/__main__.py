@@ -17,6 +17,7 @@ from services.quiz.store import QuizStore
 from services.runtime.auth import open_verifier
 from services.runtime.clock import utc_now
 from services.runtime.config import from_command_line
+from services.runtime.durability import insist, mongo_faults
 from services.runtime.grpc_server import GrpcServer
 from services.runtime.jetstream import open_jetstream
 from services.runtime.lifecycle import execute, run
@@ -42,6 +43,8 @@ async def main(config: QuizConfig) -> None:
         await publisher.prepare(
             partitions=config.partitions, replicas=config.stream_replicas, max_bytes=config.stream_max_bytes
         )
+        production = config.process.production
+        insist([*await mongo_faults(mongo.client), *await publisher.faults()], production=production)
         cache = QuizCache(store, redis, ttl=config.cache_ttl)
         outbox = Outbox(store, publisher, interval=config.outbox_interval, lease=config.outbox_lease, now=utc_now)
         service = QuizService(store, cache, outbox, window=config.timestamp_window, now=utc_now)
@@ -50,7 +53,7 @@ async def main(config: QuizConfig) -> None:
             [partial(add_QuizServiceServicer_to_server, QuizServicer(service))],
             verifier=verifier,
             access=ACCESS,
-            reflection=not config.process.production,
+            reflection=not production,
         )
         await run(ops, cache, outbox, server, grace=config.process.shutdown_grace)
 

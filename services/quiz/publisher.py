@@ -14,6 +14,8 @@ from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig, SubjectTransform
 from nats.js.errors import NotFoundError
 
+from services.runtime.durability import stream_faults
+
 STREAM: Final = "QUIZ_EVENTS"
 SUBJECT: Final = "quiz.events"
 DUPLICATE_WINDOW_SECONDS: Final = 120.0
@@ -59,6 +61,10 @@ class QuizPublisher:
             _log.info("stream made", stream=STREAM, partitions=partitions)
         else:
             await self._jetstream.update_stream(config)
+
+    async def faults(self) -> list[str]:
+        """What lets the stream, as it is, lose what it acknowledged."""
+        return stream_faults(await self._jetstream.stream_info(STREAM))
 
     async def publish(self, event_id: str, user_id: str, event: bytes) -> None:
         """Return when the stream has the event on its disk. Publishing it again within two minutes stores it once.

@@ -17,7 +17,9 @@ class ProcessConfig:
     prefix: ClassVar[str] = ""
 
     environment: Literal["development", "production"] = setting(
-        "development", doc="Production refuses what is only convenient: reflection, introspection, cookies without TLS"
+        "development",
+        doc="Production refuses what is only convenient (reflection, introspection, cookies without TLS), "
+        "and servers that are set up to forget",
     )
     log_level: Literal["debug", "info", "warning", "error"] = setting(
         "info", doc="The least severe record that is logged"

@@ -12,6 +12,7 @@ from topten.score.v1.score_service_pb2_grpc import add_ScoreServiceServicer_to_s
 from services.runtime.auth import open_verifier
 from services.runtime.clock import utc_now
 from services.runtime.config import from_command_line
+from services.runtime.durability import insist, mongo_faults, redis_faults
 from services.runtime.grpc_server import GrpcServer
 from services.runtime.jetstream import open_jetstream
 from services.runtime.lifecycle import execute, run
@@ -58,6 +59,8 @@ async def main(config: ScoreConfig) -> None:
         nats = await stack.enter_async_context(open_jetstream(config.nats, "score"))
         verifier = await stack.enter_async_context(open_verifier(config.auth))
 
+        production = config.process.production
+        insist([*await mongo_faults(mongo.client), *await redis_faults(redis)], production=production)
         store = ScoreStore(mongo.database)
         await store.prepare(config.audit_ttl)
         meta = Meta(mongo.database)
@@ -94,7 +97,7 @@ async def main(config: ScoreConfig) -> None:
             ],
             verifier=verifier,
             access=ACCESS,
-            reflection=not config.process.production,
+            reflection=not production,
         )
         ops.add_ping("mongo", mongo.ping)
         ops.add_ping("redis", redis.ping)

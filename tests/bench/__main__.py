@@ -1,20 +1,26 @@
-"""`make bench`: every measurement, one table each."""
+"""`make bench`: every measurement, one table each. `ARGS=answers` or `ARGS=score_throughput` runs one of them."""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 
 from rich.console import Console
 
-from tests.bench import answers
+from tests.bench import answers, score_throughput
+
+EVENTS = 60_000
 
 
-def main() -> None:
+def main(chosen: list[str]) -> None:
     """Measure and print."""
     console = Console()
-    for table in asyncio.run(answers.measure()):
-        console.print(table)
+    if not chosen or "answers" in chosen:
+        for table in asyncio.run(answers.measure()):
+            console.print(table)
+    if not chosen or "score_throughput" in chosen:
+        asyncio.run(score_throughput.main(EVENTS))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
