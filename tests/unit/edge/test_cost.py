@@ -56,6 +56,14 @@ def test_a_length_that_is_unknown_or_out_of_bounds_costs_the_maximum(argument: s
     assert cost(f"query($n: Int!) {{getLeaderboard(limit: {argument}) {{userId}}}}").total == most
 
 
+def test_an_inline_fragment_costs_what_is_in_it() -> None:
+    plain = cost("{getLeaderboard(limit: 50) {userId user {username}}}")
+    inlined = cost(
+        "{... on Query {getLeaderboard(limit: 50) {... on LeaderboardEntry {userId ... {user {username}}}}}}"
+    )
+    assert (inlined.total, inlined.fields, inlined.depth) == (plain.total, plain.fields, plain.depth)
+
+
 def test_a_page_of_a_hundred_with_its_users_is_affordable() -> None:
     documents().get("{getLeaderboard(limit:100){userId username score rank country user{userId username country}}}")
 

@@ -351,6 +351,20 @@ async def test_a_process_opens_no_more_streams_than_it_may(
             assert (status, body["code"]) == (503, "UNAVAILABLE")
 
 
+async def test_a_process_watches_no_more_boards_than_it_may(
+    issuer: Issuer, announcer: Announcer, board: str, tmp_path: Path
+) -> None:
+    announcer.announce(frame(5, board=board))
+    headers = {"Authorization": f"Bearer {issuer.token()}"}
+    async with edge_process(issuer, announcer, tmp_path / "log", STREAM_MAX_BOARDS="1") as edge:
+        async with stream(edge.http, issuer.token(), board) as events:
+            await following(events)
+            status, _, body = await answer(edge, f"{PATH}?board=all", **headers)
+            assert (status, body["code"]) == (503, "UNAVAILABLE")
+            async with stream(edge.http, issuer.token(), board) as more:
+                assert (await following(more)).id == "1-5"
+
+
 @pytest.mark.parametrize(
     ("query", "header"),
     [
