@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC
 from typing import Any
 
@@ -21,6 +21,7 @@ ACCESS: Mapping[str, frozenset[str]] = {
     "/topten.quiz.v1.QuizService/ListQuizzes": _ANYBODY,
     "/topten.quiz.v1.QuizService/GetQuiz": _ANYBODY,
     "/topten.quiz.v1.QuizService/SubmitAction": frozenset({"player"}),
+    "/topten.quiz.v1.QuizService/ListSubmittedEvents": frozenset({"moderator", "admin", "service"}),
     "/topten.quiz.v1.QuizService/ImportQuiz": frozenset({"author", "admin", "service"}),
 }
 
@@ -67,6 +68,24 @@ class QuizServicer(quiz_service_pb2_grpc.QuizServiceServicer):
             total_questions=submission.marks.questions,
             attempt=submission.tally.attempt,
         )
+
+    async def ListSubmittedEvents(
+        self, request: messages.ListSubmittedEventsRequest, context: Context
+    ) -> AsyncIterator[messages.ListSubmittedEventsResponse]:
+        """See quiz_service.proto."""
+        async for events, total in self._service.submitted_events():
+            yield messages.ListSubmittedEventsResponse(
+                events=[
+                    messages.SubmittedEvent(
+                        event_id=event.event_id,
+                        user_id=event.user_id,
+                        score_delta=event.delta,
+                        published=event.published,
+                    )
+                    for event in events
+                ],
+                total=total,
+            )
 
     async def ImportQuiz(self, request: messages.ImportQuizRequest, context: Context) -> messages.ImportQuizResponse:
         """See quiz_service.proto."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
@@ -18,7 +18,14 @@ from topten.quiz.v1 import quiz_pb2
 from services.quiz.config import Window
 from services.quiz.quiz import Quiz, from_definition, problems
 from services.quiz.scoring import Answer, AnswerError, mark, tally
-from services.quiz.submission import Submission, TakenError, WaitingEvent, completed_event, payload_digest
+from services.quiz.submission import (
+    Submission,
+    SubmittedEvent,
+    TakenError,
+    WaitingEvent,
+    completed_event,
+    payload_digest,
+)
 from services.runtime.errors import Reason, ServiceError
 
 if TYPE_CHECKING:
@@ -29,6 +36,7 @@ if TYPE_CHECKING:
 # How often a submission is evaluated anew because another attempt of the player was recorded meanwhile.
 MAX_RACES: Final = 20
 DEFAULT_PAGE: Final = 20
+AUDIT_PAGE: Final = 500
 
 accepted = Counter("topten_actions_accepted_total", "Actions recorded for the first time")
 _log = structlog.get_logger("quiz")
@@ -146,6 +154,17 @@ class QuizService:
             await self._cache.changed(definition, version)
             _log.info("quiz imported", quiz_id=definition.quiz_id, version=version)
         return version, changed
+
+    async def submitted_events(self) -> AsyncIterator[tuple[list[SubmittedEvent], int]]:
+        """The events of all submissions, oldest first, up to 500 at a time, and how many there are. Raises UNAVAILABLE."""
+        total = await self._store.count_submissions()
+        page: list[SubmittedEvent] = []
+        async for event in self._store.submitted_events():
+            page.append(event)
+            if len(page) == AUDIT_PAGE:
+                yield page, total
+                page = []
+        yield page, total
 
     async def _quiz(self, quiz_id: str) -> Quiz:
         quiz = await self._cache.quiz(quiz_id)

@@ -6,7 +6,7 @@ every race: (user_id, action_id), and (user_id, quiz_id, attempt). Must never ho
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -18,7 +18,7 @@ from pymongo.errors import DuplicateKeyError
 from topten.quiz.v1 import quiz_pb2
 
 from services.quiz.scoring import NOTHING, Marks, Tally
-from services.quiz.submission import Submission, TakenError, WaitingEvent
+from services.quiz.submission import Submission, SubmittedEvent, TakenError, WaitingEvent
 from services.runtime.mongo_client import unavailable_on_failure
 
 Document = dict[str, Any]
@@ -160,6 +160,21 @@ class QuizStore:
             WaitingEvent(document["_id"], document["user_id"], bytes(document["unpublished"]["event"]))
             for document in documents
         ]
+
+    async def submitted_events(self) -> AsyncIterator[SubmittedEvent]:
+        """The event of every submission, oldest first."""
+        fields = {"user_id": 1, "delta": 1, "unpublished.leased_until": 1}
+        # The ids are UUIDs of version 7, so their order is that of time.
+        async with unavailable_on_failure():
+            async for document in self._submissions.find({}, fields).sort("_id", ASCENDING):
+                yield SubmittedEvent(
+                    document["_id"], document["user_id"], document["delta"], "unpublished" not in document
+                )
+
+    async def count_submissions(self) -> int:
+        """About how many submissions there are."""
+        async with unavailable_on_failure():
+            return int(await self._submissions.estimated_document_count())
 
     async def oldest_waiting(self) -> datetime | None:
         """When the oldest event that waits was received; None if none waits."""

@@ -46,6 +46,16 @@ class WaitingEvent:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class SubmittedEvent:
+    """What an audit needs of a recorded submission's event."""
+
+    event_id: str
+    user_id: str
+    delta: int
+    published: bool
+
+
 class TakenError(Exception):
     """Another submission has the action id or the attempt number; which of the two is for the caller to find out."""
 

@@ -28,6 +28,7 @@ from services.score.fold import Folds
 from services.score.generation import Generation
 from services.score.intake import Intake
 from services.score.letters import Letters
+from services.score.locate import Locator
 from services.score.meta import Meta
 from services.score.publisher import ScorePublisher
 from services.score.rebuild import Rebuild
@@ -92,7 +93,11 @@ async def main(config: ScoreConfig) -> None:
             [
                 partial(
                     add_ScoreServiceServicer_to_server,
-                    ScoreServicer(service, Letters(letters, worker, salt=salt, replayed=REPLAYED)),
+                    ScoreServicer(
+                        service,
+                        Letters(letters, worker, salt=salt, replayed=REPLAYED),
+                        Locator(store, letters),
+                    ),
                 )
             ],
             verifier=verifier,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from enum import Enum
 
+import orjson
 from bson.errors import BSONError
 from nats.errors import Error as NatsError
 from pymongo.errors import DocumentTooLarge, PyMongoError
@@ -42,6 +43,7 @@ _BY_CLASS: tuple[tuple[type[Exception], Answer], ...] = (
     (NeverError, Answer.NEVER),
     (DocumentTooLarge, Answer.NEVER),
     (BSONError, Answer.NEVER),
+    (orjson.JSONEncodeError, Answer.NEVER),
     *((kind, Answer.AGAIN) for kind in STORE_ERRORS),
     (ValueError, Answer.NEVER),
     (OverflowError, Answer.NEVER),

@@ -71,12 +71,11 @@ class BoardWriter:
         return sum(changed)
 
 
-def by_board(standings: Iterable[Standing | None]) -> Standings:
-    """The standings that there are, as `write` takes them."""
+def by_board(standings: Iterable[Standing]) -> Standings:
+    """The standings as `write` takes them."""
     of_board: defaultdict[Board, list[Standing]] = defaultdict(list)
     for found in standings:
-        if found is not None:
-            of_board[found.board].append(found)
+        of_board[found.board].append(found)
     return of_board
 
 

@@ -76,6 +76,11 @@ class DeadLetters:
         found = self._letters.find({"_id": {"$in": list(letter_ids)}})
         return {document["_id"]: _letter(document) async for document in found}
 
+    async def existing(self, letter_ids: Sequence[str]) -> set[str]:
+        """Those of the letters that there are."""
+        found = self._letters.find({"_id": {"$in": list(letter_ids)}}, {"_id": 1})
+        return {document["_id"] async for document in found}
+
     async def settle(self, letter_id: str, *, state: str, reason: str) -> None:
         """What became of a replay."""
         await self._letters.update_one({"_id": letter_id}, {"$set": {"state": state, "reason": reason}})

@@ -36,7 +36,7 @@ from services.score.ledger import boards_at
 from services.score.meta import Meta
 from services.score.metrics import REBUILD_SECONDS
 from services.score.reports import BoardsLostError, Progress, Rebuilt
-from services.score.standings import boards_of_fold, expires_at, is_kept, milliseconds_of, standing
+from services.score.standings import boards_of_fold, expires_at, is_kept, milliseconds_of, standings
 from services.score.store import ScoreStore
 
 REBUILD_KEY = f"{{{GENERATION_KEY}}}:rebuild"
@@ -122,10 +122,9 @@ class Rebuild:
             members: defaultdict[Board, list[float | str]] = defaultdict(list)
             now = self._now()
             for fold in page:
-                for board in boards_of_fold(fold):
-                    found = standing(fold, board)
-                    if found is not None and found.value > 0:
-                        members[board] += (found.value, found.user_id)
+                for found in standings(fold, boards_of_fold(fold)):
+                    if found.value > 0:
+                        members[found.board] += (found.value, found.user_id)
             kept = {board: pairs for board, pairs in members.items() if is_kept(board, now, self._retention)}
             for board, added in zip(kept, await self._add(token, kept, made), strict=True):
                 made[board] = made.get(board, 0) + added
@@ -186,13 +185,13 @@ class Rebuild:
             while True:
                 begun_at = await server_time(self._redis)
                 folds = await self._store.exact_folds(boards)
-                standings = by_board(
-                    standing(fold, board, lowered=user_id in lowered)
+                places = by_board(
+                    found
                     for user_id, fold in folds.items()
-                    for board in boards[user_id]
+                    for found in standings(fold, boards[user_id], lowered=user_id in lowered)
                 )
                 try:
-                    await self._writer.write(standings, begun_at=begun_at, generation=generation)
+                    await self._writer.write(places, begun_at=begun_at, generation=generation)
                     break
                 except TooOldError:
                     continue

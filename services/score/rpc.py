@@ -12,6 +12,7 @@ from topten.score.v1 import score_service_pb2 as messages
 from services.runtime.call_context import caller
 from services.score.dead_letters import DEAD, REPLAYED, DeadLetter
 from services.score.letters import Letters
+from services.score.locate import Location, Locator
 from services.score.reports import At, Found
 from services.score.service import Change, ScoreService
 
@@ -21,6 +22,7 @@ _STAFF = frozenset({"moderator", "admin", "service"})
 ACCESS: Mapping[str, frozenset[str]] = {
     "/topten.score.v1.ScoreService/GetScore": _STAFF | {"player"},
     "/topten.score.v1.ScoreService/ListScoreHistory": _STAFF | {"player"},
+    "/topten.score.v1.ScoreService/LocateEvents": _STAFF,
     "/topten.score.v1.ScoreService/ListDeadLetters": _STAFF,
     "/topten.score.v1.ScoreService/GetDeadLetter": frozenset({"admin", "service"}),
     "/topten.score.v1.ScoreService/ReplayDeadLetters": frozenset({"admin", "service"}),
@@ -37,9 +39,10 @@ _STATES = {state: name for name, state in _STATE_OF.items()}
 class ScoreServicer(score_service_pb2_grpc.ScoreServiceServicer):
     """The service on the wire."""
 
-    def __init__(self, service: ScoreService, letters: Letters) -> None:
+    def __init__(self, service: ScoreService, letters: Letters, locator: Locator) -> None:
         self._service = service
         self._letters = letters
+        self._locator = locator
 
     async def GetScore(self, request: messages.GetScoreRequest, context: Context) -> messages.GetScoreResponse:
         """See score_service.proto."""
@@ -57,6 +60,13 @@ class ScoreServicer(score_service_pb2_grpc.ScoreServiceServicer):
             request.user_id, request.page_size, request.page_token, asker=claims.user_id, roles=claims.roles
         )
         return messages.ListScoreHistoryResponse(changes=map(_change, changes), next_page_token=token)
+
+    async def LocateEvents(
+        self, request: messages.LocateEventsRequest, context: Context
+    ) -> messages.LocateEventsResponse:
+        """See score_service.proto."""
+        found = await self._locator.locate(request.event_ids)
+        return messages.LocateEventsResponse(locations=map(_location, found))
 
     async def ListDeadLetters(
         self, request: messages.ListDeadLettersRequest, context: Context
@@ -138,6 +148,16 @@ def _change(change: Change) -> score_pb2.ScoreChange:
     )
     found.timestamp.FromMilliseconds(row.at)
     found.recorded_at.FromMilliseconds(row.recorded_at)
+    return found
+
+
+def _location(location: Location) -> score_pb2.EventLocation:
+    found = score_pb2.EventLocation(event_id=location.event_id)
+    if location.counted is not None:
+        found.place = score_pb2.EVENT_PLACE_LEDGER
+        found.user_id, found.delta = location.counted
+    elif location.is_dead:
+        found.place = score_pb2.EVENT_PLACE_DEAD_LETTER
     return found
 
 

@@ -6,7 +6,7 @@ board that is the attempt, for all others the revision; of two standings of a pl
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -40,25 +40,37 @@ def milliseconds_of(at: datetime) -> int:
 
 def standing(fold: Fold, board: Board, *, lowered: bool = False) -> Standing | None:
     """Where the player stands on `board`; None if the board does not count him at all."""
-    order = fold.revision
-    total: Total | None
-    if board.kind == "all":
-        total = fold.total
-    elif board.kind == "weekly":
-        total = fold.weeks.get(board.qualifier)
-    elif board.kind == "monthly":
-        total = fold.months.get(board.qualifier)
-    elif board.kind == "country":
-        total = fold.total if board.qualifier == fold.country else None
-    else:
-        quiz = fold.quizzes.get(board.qualifier)
-        total = None if quiz is None else Total(quiz.points, quiz.reached_at)
-        order = 0 if quiz is None else quiz.attempt
-    if total is None:
-        return None
-    points = 0 if fold.hidden else total.points
-    value = encode_us(points, 1000 * total.reached_at, board) if points > 0 else 0.0
-    return Standing(board, fold.user_id, points, value, order, lowered)
+    found = standings(fold, (board,), lowered=lowered)
+    return found[0] if found else None
+
+
+def standings(fold: Fold, boards: Iterable[Board], *, lowered: bool = False) -> list[Standing]:
+    """Where the player stands on those of `boards` that count him."""
+    found = []
+    for board in boards:
+        kind, order = board.kind, fold.revision
+        total: Total | None
+        if kind == "all":
+            total = fold.total
+        elif kind == "weekly":
+            total = fold.weeks.get(board.qualifier)
+        elif kind == "monthly":
+            total = fold.months.get(board.qualifier)
+        elif kind == "country":
+            total = fold.total if board.qualifier == fold.country else None
+        else:
+            quiz = fold.quizzes.get(board.qualifier)
+            if quiz is None:
+                continue
+            order = quiz.attempt
+            total = Total(quiz.points, quiz.reached_at)
+        if total is not None:
+            points, reached_at = total
+            if fold.hidden:
+                points = 0
+            value = encode_us(points, 1000 * reached_at, board) if points > 0 else 0.0
+            found.append(Standing(board, fold.user_id, points, value, order, lowered))
+    return found
 
 
 def boards_of_fold(fold: Fold) -> Iterator[Board]:

@@ -17,13 +17,14 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.datetime_ms import DatetimeMS
 from pymongo import ASCENDING, DESCENDING, ReplaceOne
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import BulkWriteError, OperationFailure
+from pymongo.errors import BulkWriteError, OperationFailure, WriteConcernError
 
 from services.score.answers import LaterError, NeverError
 from services.score.documents import Document, fold_document, fold_of, row_document, row_of
 from services.score.ledger import Event, Fold, Origin, Row, Total, apply, unscored
 
 _DUPLICATE = 11000
+_DURABLE = {"w": "majority", "j": True}
 # Refusals of one document by the server: too large, not valid, a key it can't index, a value it can't keep.
 _DOCUMENT_REFUSED = frozenset({2, 14, 121, 10334, 17280})
 _INDEX_OPTIONS_CONFLICT = 85
@@ -89,16 +90,11 @@ class ScoreStore:
         a row for what it holds.
         """
         fates = [Fate.INSERTED] * len(rows)
-        try:
-            await self._ledger.insert_many(map(row_document, rows), ordered=in_order)
-        except BulkWriteError as error:
-            if error.details["writeConcernErrors"]:
-                raise
-            for failure in error.details["writeErrors"]:
-                index: int = failure["index"]
-                fates[index] = _fate(failure)
-                if in_order:
-                    fates[index + 1 :] = [Fate.NOT_TRIED] * (len(rows) - index - 1)
+        for failure in await self._insert("ledger", list(map(row_document, rows)), in_order=in_order):
+            index: int = failure["index"]
+            fates[index] = _fate(failure)
+            if in_order:
+                fates[index + 1 :] = [Fate.NOT_TRIED] * (len(rows) - index - 1)
         return fates
 
     async def rows_after(self, revisions: Mapping[str, int]) -> AsyncIterator[Row]:
@@ -187,6 +183,11 @@ class ScoreStore:
         found = self._ledger.find(query).sort("revision", DESCENDING).limit(limit)
         return [row_of(document) async for document in found]
 
+    async def deltas(self, event_ids: Collection[str]) -> dict[str, tuple[str, int]]:
+        """Player and delta of those of the events that are in the ledger."""
+        found = self._ledger.find({"_id": {"$in": list(event_ids)}}, {"user_id": 1, "delta": 1})
+        return {document["_id"]: (document["user_id"], document["delta"]) async for document in found}
+
     # What lies beside.
 
     async def origins(self, event_ids: Sequence[str]) -> dict[str, Origin]:
@@ -209,12 +210,24 @@ class ScoreStore:
         ]
         if not documents:
             return
-        try:
-            await self._audit.insert_many(documents, ordered=False)
-        except BulkWriteError as error:
-            failures = error.details["writeErrors"]
-            if error.details["writeConcernErrors"] or any(failure["code"] != _DUPLICATE for failure in failures):
-                raise
+        failures = await self._insert("audit", documents)
+        if any(failure["code"] != _DUPLICATE for failure in failures):
+            raise LaterError("the audit log refuses an entry")
+
+    async def _insert(self, name: str, documents: list[Document], *, in_order: bool = False) -> list[Mapping[str, Any]]:
+        """Inserts documents and returns what failed, each with its index. Raises where the outcome is unknown.
+
+        As a command of its own: `insert_many` looks at every document several times, and the one thing that it does
+        besides, trying again after a lost connection, is done here by beginning anew.
+        """
+        answer = await self._database.command(
+            "insert", name, documents=documents, ordered=in_order, writeConcern=_DURABLE
+        )
+        if "writeConcernError" in answer:
+            failure = answer["writeConcernError"]
+            raise WriteConcernError(failure.get("errmsg", ""), failure.get("code"), failure)
+        failures: list[Mapping[str, Any]] = answer.get("writeErrors", [])
+        return failures
 
 
 def _fate(failure: Mapping[str, Any]) -> Fate:

@@ -29,7 +29,7 @@ from services.score.generation import Generation, Moment
 from services.score.ledger import Event, Fold, Row, apply, boards_at, next_row
 from services.score.metrics import CONFLICTS, COUNTED_AGAIN, COUNTED_NEW
 from services.score.publisher import ScorePublisher
-from services.score.standings import Standing, boards_of_fold, standing
+from services.score.standings import Standing, boards_of_fold, standings
 from services.score.store import Fate, Known, ScoreStore
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
@@ -168,20 +168,16 @@ class Worker:
         for event in events:
             user_id = event.user_id
             fold = folds[user_id]
-            lowered = user_id in falling
-            found = []
-            for board in boards_at(event.at, fold.country, event.quiz_id):
-                place = standing(fold, board, lowered=lowered)
-                if place is not None:
-                    found.append(place)
-                    shown[board][user_id] = place
+            found = standings(fold, boards_at(event.at, fold.country, event.quiz_id), lowered=user_id in falling)
+            for place in found:
+                shown[place.board][user_id] = place
             known = counted[event.event_id]
             facts.append(Counted(event.event_id, user_id, known.revision, known.total, event.at, fold.country, found))
-        standings = {board: places.values() for board, places in shown.items()}
+        written = {board: places.values() for board, places in shown.items()}
         # Both are awaited to their end, whichever fails.
         for outcome in await asyncio.gather(
             self._store.audit(events),
-            self._writer.write(standings, begun_at=moment.begun_at, generation=moment.generation),
+            self._writer.write(written, begun_at=moment.begun_at, generation=moment.generation),
             return_exceptions=True,
         ):
             if isinstance(outcome, BaseException):
@@ -201,10 +197,8 @@ class Worker:
             later = [fold for user, fold in last.items() if fold.revision > written[user]]
             if not later:
                 return
-            standings = by_board(
-                standing(fold, board, lowered=True) for fold in later for board in boards_of_fold(fold)
-            )
-            await self._writer.write(standings, begun_at=moment.begun_at, generation=moment.generation)
+            places = by_board(found for fold in later for found in standings(fold, boards_of_fold(fold), lowered=True))
+            await self._writer.write(places, begun_at=moment.begun_at, generation=moment.generation)
             written = {fold.user_id: fold.revision for fold in later}
 
 

@@ -10,6 +10,7 @@ from topten.score.v1 import score_pb2
 from topten.score.v1 import score_service_pb2 as messages
 from topten.score.v1.score_service_pb2_grpc import ScoreServiceStub
 
+from services.local.accounting import Account, account
 from services.local.client import Endpoints
 from services.local.terminal import DATA, FOUND, Data, err, out, run
 from services.runtime.grpc_client import open_stream
@@ -19,33 +20,42 @@ if TYPE_CHECKING:
 
 
 def verify(data: Data = DATA) -> None:
-    """Hold every total, chain and board against the ledger and name what differs. Changes nothing."""
+    """Hold everything against the ledger and name what differs. Changes nothing; exit code 1 if something does.
 
-    async def work() -> messages.VerifySummary:
+    Every total, chain and board, and every accepted action by its event id: each is counted once, as it was recorded,
+    or waits to be published, or is a dead letter.
+    """
+
+    async def work() -> tuple[messages.VerifySummary, Account]:
         summary = messages.VerifySummary()
         endpoints = Endpoints.load(data)
-        async with endpoints.operator() as token, endpoints.channel("score") as channel:
-            stub = cast("ScoreServiceAsyncStub", ScoreServiceStub(channel))
-            with _Bars() as bars:
+        with _Bars() as bars:
+            async with endpoints.operator() as token, endpoints.channel("score") as channel:
+                stub = cast("ScoreServiceAsyncStub", ScoreServiceStub(channel))
                 async with open_stream(stub.VerifyScores, messages.VerifyScoresRequest(), token=token) as steps:
                     async for step in steps:
                         if step.HasField("progress"):
                             bars.show(step.progress)
                         elif step.HasField("finding"):
                             finding = step.finding
-                            out.print(
-                                f"{finding.kind} {finding.subject}: {finding.detail}", markup=False, soft_wrap=True
-                            )
+                            _say(f"{finding.kind} {finding.subject}: {finding.detail}")
                         else:
                             summary = step.summary
-        return summary
+            return summary, await account(endpoints, bars.show)
 
-    summary = run(work())
-    out.print(
-        f"{summary.rows} ledger rows, {summary.players} players, {summary.boards} boards with {summary.members} members: "
-        + (f"{summary.findings} differ" if summary.findings else "all as the ledger says")
+    summary, actions = run(work())
+    for line in actions.findings:
+        _say(line)
+    findings = summary.findings + len(actions.findings)
+    _say(
+        f"{actions.accepted} accepted actions: {actions.counted} counted, {actions.waiting} wait to be published, "
+        f"{actions.dead} dead letters"
     )
-    if summary.findings:
+    _say(
+        f"{summary.rows} ledger rows, {summary.players} players, {summary.boards} boards with {summary.members} members: "
+        + (f"{findings} findings" if findings else "all as the ledger says")
+    )
+    if findings:
         raise typer.Exit(FOUND)
 
 
@@ -68,6 +78,10 @@ def rebuild(data: Data = DATA) -> None:
 
     summary = run(work())
     out.print(f"{summary.boards} boards with {summary.members} members, generation {summary.generation}")
+
+
+def _say(line: str) -> None:
+    out.print(line, markup=False, soft_wrap=True)
 
 
 class _Bars:

@@ -193,6 +193,72 @@ class SubmitActionResponse(google.protobuf.message.Message):
 global___SubmitActionResponse = SubmitActionResponse
 
 @typing.final
+class ListSubmittedEventsRequest(google.protobuf.message.Message):
+    """ListSubmittedEventsRequest asks for all."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___ListSubmittedEventsRequest = ListSubmittedEventsRequest
+
+@typing.final
+class ListSubmittedEventsResponse(google.protobuf.message.Message):
+    """ListSubmittedEventsResponse carries some of them."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: builtins.int
+    TOTAL_FIELD_NUMBER: builtins.int
+    total: builtins.int
+    """How many submissions there are in all, as of the first message."""
+    @property
+    def events(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___SubmittedEvent]:
+        """Up to 500 events."""
+
+    def __init__(
+        self,
+        *,
+        events: collections.abc.Iterable[global___SubmittedEvent] | None = ...,
+        total: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["events", b"events", "total", b"total"]) -> None: ...
+
+global___ListSubmittedEventsResponse = ListSubmittedEventsResponse
+
+@typing.final
+class SubmittedEvent(google.protobuf.message.Message):
+    """SubmittedEvent is what one accepted submission led to."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: builtins.int
+    USER_ID_FIELD_NUMBER: builtins.int
+    SCORE_DELTA_FIELD_NUMBER: builtins.int
+    PUBLISHED_FIELD_NUMBER: builtins.int
+    event_id: builtins.str
+    """The event's id."""
+    user_id: builtins.str
+    """The player."""
+    score_delta: builtins.int
+    """By how much the event changes the player's score."""
+    published: builtins.bool
+    """False while the event still waits to be published."""
+    def __init__(
+        self,
+        *,
+        event_id: builtins.str = ...,
+        user_id: builtins.str = ...,
+        score_delta: builtins.int = ...,
+        published: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["event_id", b"event_id", "published", b"published", "score_delta", b"score_delta", "user_id", b"user_id"]) -> None: ...
+
+global___SubmittedEvent = SubmittedEvent
+
+@typing.final
 class ImportQuizRequest(google.protobuf.message.Message):
     """ImportQuizRequest carries a quiz with its keys."""
 

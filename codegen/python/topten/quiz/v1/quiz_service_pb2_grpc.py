@@ -50,6 +50,11 @@ class QuizServiceStub(object):
                 request_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.SubmitActionRequest.SerializeToString,
                 response_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.SubmitActionResponse.FromString,
                 _registered_method=True)
+        self.ListSubmittedEvents = channel.unary_stream(
+                '/topten.quiz.v1.QuizService/ListSubmittedEvents',
+                request_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ListSubmittedEventsRequest.SerializeToString,
+                response_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ListSubmittedEventsResponse.FromString,
+                _registered_method=True)
         self.ImportQuiz = channel.unary_unary(
                 '/topten.quiz.v1.QuizService/ImportQuiz',
                 request_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ImportQuizRequest.SerializeToString,
@@ -88,6 +93,14 @@ class QuizServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListSubmittedEvents(self, request, context):
+        """ListSubmittedEvents streams the event of every recorded submission, oldest first, so that the ledger can be held
+        against what was accepted. Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ImportQuiz(self, request, context):
         """ImportQuiz stores a quiz with its keys, replacing the one with its id. The same definition again changes nothing.
         Only for authors, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
@@ -113,6 +126,11 @@ def add_QuizServiceServicer_to_server(servicer, server):
                     servicer.SubmitAction,
                     request_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.SubmitActionRequest.FromString,
                     response_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.SubmitActionResponse.SerializeToString,
+            ),
+            'ListSubmittedEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.ListSubmittedEvents,
+                    request_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ListSubmittedEventsRequest.FromString,
+                    response_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ListSubmittedEventsResponse.SerializeToString,
             ),
             'ImportQuiz': grpc.unary_unary_rpc_method_handler(
                     servicer.ImportQuiz,
@@ -202,6 +220,33 @@ class QuizService(object):
             '/topten.quiz.v1.QuizService/SubmitAction',
             topten_dot_quiz_dot_v1_dot_quiz__service__pb2.SubmitActionRequest.SerializeToString,
             topten_dot_quiz_dot_v1_dot_quiz__service__pb2.SubmitActionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSubmittedEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/topten.quiz.v1.QuizService/ListSubmittedEvents',
+            topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ListSubmittedEventsRequest.SerializeToString,
+            topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ListSubmittedEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

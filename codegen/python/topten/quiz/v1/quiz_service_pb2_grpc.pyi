@@ -48,6 +48,14 @@ class QuizServiceStub:
     PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
+    ListSubmittedEvents: grpc.UnaryStreamMultiCallable[
+        topten.quiz.v1.quiz_service_pb2.ListSubmittedEventsRequest,
+        topten.quiz.v1.quiz_service_pb2.ListSubmittedEventsResponse,
+    ]
+    """ListSubmittedEvents streams the event of every recorded submission, oldest first, so that the ledger can be held
+    against what was accepted. Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
+    """
+
     ImportQuiz: grpc.UnaryUnaryMultiCallable[
         topten.quiz.v1.quiz_service_pb2.ImportQuizRequest,
         topten.quiz.v1.quiz_service_pb2.ImportQuizResponse,
@@ -84,6 +92,14 @@ class QuizServiceAsyncStub:
     whose outcome is unknown is simply sent again.
     Fails with QUIZ_NOT_FOUND, QUIZ_CLOSED, ATTEMPTS_EXHAUSTED, ACTION_ID_CONFLICT, TIMESTAMP_OUT_OF_WINDOW,
     PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    ListSubmittedEvents: grpc.aio.UnaryStreamMultiCallable[
+        topten.quiz.v1.quiz_service_pb2.ListSubmittedEventsRequest,
+        topten.quiz.v1.quiz_service_pb2.ListSubmittedEventsResponse,
+    ]
+    """ListSubmittedEvents streams the event of every recorded submission, oldest first, so that the ledger can be held
+    against what was accepted. Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
     """
 
     ImportQuiz: grpc.aio.UnaryUnaryMultiCallable[
@@ -128,6 +144,16 @@ class QuizServiceServicer(metaclass=abc.ABCMeta):
         whose outcome is unknown is simply sent again.
         Fails with QUIZ_NOT_FOUND, QUIZ_CLOSED, ATTEMPTS_EXHAUSTED, ACTION_ID_CONFLICT, TIMESTAMP_OUT_OF_WINDOW,
         PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def ListSubmittedEvents(
+        self,
+        request: topten.quiz.v1.quiz_service_pb2.ListSubmittedEventsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[topten.quiz.v1.quiz_service_pb2.ListSubmittedEventsResponse], collections.abc.AsyncIterator[topten.quiz.v1.quiz_service_pb2.ListSubmittedEventsResponse]]:
+        """ListSubmittedEvents streams the event of every recorded submission, oldest first, so that the ledger can be held
+        against what was accepted. Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
         """
 
     @abc.abstractmethod

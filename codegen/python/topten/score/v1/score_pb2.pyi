@@ -42,6 +42,30 @@ DEAD_LETTER_STATE_REPLAYED: DeadLetterState.ValueType  # 2
 """It was counted after all."""
 global___DeadLetterState = DeadLetterState
 
+class _EventPlace:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _EventPlaceEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_EventPlace.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    EVENT_PLACE_UNSPECIFIED: _EventPlace.ValueType  # 0
+    """Nowhere: it waits to be counted, or was never heard of."""
+    EVENT_PLACE_LEDGER: _EventPlace.ValueType  # 1
+    """In the ledger: it is counted."""
+    EVENT_PLACE_DEAD_LETTER: _EventPlace.ValueType  # 2
+    """Among the dead letters: it could not be counted."""
+
+class EventPlace(_EventPlace, metaclass=_EventPlaceEnumTypeWrapper):
+    """Where an event is that should change a score."""
+
+EVENT_PLACE_UNSPECIFIED: EventPlace.ValueType  # 0
+"""Nowhere: it waits to be counted, or was never heard of."""
+EVENT_PLACE_LEDGER: EventPlace.ValueType  # 1
+"""In the ledger: it is counted."""
+EVENT_PLACE_DEAD_LETTER: EventPlace.ValueType  # 2
+"""Among the dead letters: it could not be counted."""
+global___EventPlace = EventPlace
+
 @typing.final
 class Score(google.protobuf.message.Message):
     """A player's total, as the ledger has it."""
@@ -235,3 +259,33 @@ class DeadLetter(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["letter_id", b"letter_id", "payload", b"payload", "reason", b"reason", "sequence", b"sequence", "state", b"state", "subject", b"subject", "timestamp", b"timestamp"]) -> None: ...
 
 global___DeadLetter = DeadLetter
+
+@typing.final
+class EventLocation(google.protobuf.message.Message):
+    """Where one event is."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: builtins.int
+    PLACE_FIELD_NUMBER: builtins.int
+    USER_ID_FIELD_NUMBER: builtins.int
+    DELTA_FIELD_NUMBER: builtins.int
+    event_id: builtins.str
+    """The event's id."""
+    place: global___EventPlace.ValueType
+    """Where it is."""
+    user_id: builtins.str
+    """The player whose chain has it; empty if it is not in the ledger."""
+    delta: builtins.int
+    """By how much it changed the score; 0 if it is not in the ledger."""
+    def __init__(
+        self,
+        *,
+        event_id: builtins.str = ...,
+        place: global___EventPlace.ValueType = ...,
+        user_id: builtins.str = ...,
+        delta: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["delta", b"delta", "event_id", b"event_id", "place", b"place", "user_id", b"user_id"]) -> None: ...
+
+global___EventLocation = EventLocation

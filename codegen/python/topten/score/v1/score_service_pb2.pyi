@@ -103,6 +103,46 @@ class ListScoreHistoryResponse(google.protobuf.message.Message):
 global___ListScoreHistoryResponse = ListScoreHistoryResponse
 
 @typing.final
+class LocateEventsRequest(google.protobuf.message.Message):
+    """LocateEventsRequest names events."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EVENT_IDS_FIELD_NUMBER: builtins.int
+    @property
+    def event_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """1 to 500 event ids."""
+
+    def __init__(
+        self,
+        *,
+        event_ids: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["event_ids", b"event_ids"]) -> None: ...
+
+global___LocateEventsRequest = LocateEventsRequest
+
+@typing.final
+class LocateEventsResponse(google.protobuf.message.Message):
+    """LocateEventsResponse carries the places."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LOCATIONS_FIELD_NUMBER: builtins.int
+    @property
+    def locations(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[topten.score.v1.score_pb2.EventLocation]:
+        """One location an id, in the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        locations: collections.abc.Iterable[topten.score.v1.score_pb2.EventLocation] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["locations", b"locations"]) -> None: ...
+
+global___LocateEventsResponse = LocateEventsResponse
+
+@typing.final
 class ListDeadLettersRequest(google.protobuf.message.Message):
     """ListDeadLettersRequest asks for a page."""
 

@@ -45,6 +45,11 @@ class ScoreServiceStub(object):
                 request_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.ListScoreHistoryRequest.SerializeToString,
                 response_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.ListScoreHistoryResponse.FromString,
                 _registered_method=True)
+        self.LocateEvents = channel.unary_unary(
+                '/topten.score.v1.ScoreService/LocateEvents',
+                request_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.LocateEventsRequest.SerializeToString,
+                response_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.LocateEventsResponse.FromString,
+                _registered_method=True)
         self.ListDeadLetters = channel.unary_unary(
                 '/topten.score.v1.ScoreService/ListDeadLetters',
                 request_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.ListDeadLettersRequest.SerializeToString,
@@ -87,6 +92,14 @@ class ScoreServiceServicer(object):
     def ListScoreHistory(self, request, context):
         """ListScoreHistory pages through the ledger rows of one player, the newest first: each change with what it led to.
         For the player, moderators, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LocateEvents(self, request, context):
+        """LocateEvents says of up to 500 events where each is: in the ledger, among the dead letters, or in neither.
+        Only for moderators, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -144,6 +157,11 @@ def add_ScoreServiceServicer_to_server(servicer, server):
                     servicer.ListScoreHistory,
                     request_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.ListScoreHistoryRequest.FromString,
                     response_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.ListScoreHistoryResponse.SerializeToString,
+            ),
+            'LocateEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.LocateEvents,
+                    request_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.LocateEventsRequest.FromString,
+                    response_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.LocateEventsResponse.SerializeToString,
             ),
             'ListDeadLetters': grpc.unary_unary_rpc_method_handler(
                     servicer.ListDeadLetters,
@@ -226,6 +244,33 @@ class ScoreService(object):
             '/topten.score.v1.ScoreService/ListScoreHistory',
             topten_dot_score_dot_v1_dot_score__service__pb2.ListScoreHistoryRequest.SerializeToString,
             topten_dot_score_dot_v1_dot_score__service__pb2.ListScoreHistoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LocateEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.score.v1.ScoreService/LocateEvents',
+            topten_dot_score_dot_v1_dot_score__service__pb2.LocateEventsRequest.SerializeToString,
+            topten_dot_score_dot_v1_dot_score__service__pb2.LocateEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

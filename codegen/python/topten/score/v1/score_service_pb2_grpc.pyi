@@ -37,6 +37,14 @@ class ScoreServiceStub:
     For the player, moderators, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
+    LocateEvents: grpc.UnaryUnaryMultiCallable[
+        topten.score.v1.score_service_pb2.LocateEventsRequest,
+        topten.score.v1.score_service_pb2.LocateEventsResponse,
+    ]
+    """LocateEvents says of up to 500 events where each is: in the ledger, among the dead letters, or in neither.
+    Only for moderators, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
     ListDeadLetters: grpc.UnaryUnaryMultiCallable[
         topten.score.v1.score_service_pb2.ListDeadLettersRequest,
         topten.score.v1.score_service_pb2.ListDeadLettersResponse,
@@ -94,6 +102,14 @@ class ScoreServiceAsyncStub:
     ]
     """ListScoreHistory pages through the ledger rows of one player, the newest first: each change with what it led to.
     For the player, moderators, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    LocateEvents: grpc.aio.UnaryUnaryMultiCallable[
+        topten.score.v1.score_service_pb2.LocateEventsRequest,
+        topten.score.v1.score_service_pb2.LocateEventsResponse,
+    ]
+    """LocateEvents says of up to 500 events where each is: in the ledger, among the dead letters, or in neither.
+    Only for moderators, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     ListDeadLetters: grpc.aio.UnaryUnaryMultiCallable[
@@ -157,6 +173,16 @@ class ScoreServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[topten.score.v1.score_service_pb2.ListScoreHistoryResponse, collections.abc.Awaitable[topten.score.v1.score_service_pb2.ListScoreHistoryResponse]]:
         """ListScoreHistory pages through the ledger rows of one player, the newest first: each change with what it led to.
         For the player, moderators, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def LocateEvents(
+        self,
+        request: topten.score.v1.score_service_pb2.LocateEventsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.score.v1.score_service_pb2.LocateEventsResponse, collections.abc.Awaitable[topten.score.v1.score_service_pb2.LocateEventsResponse]]:
+        """LocateEvents says of up to 500 events where each is: in the ledger, among the dead letters, or in neither.
+        Only for moderators, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
