@@ -1,6 +1,6 @@
 """Runs pytest with the coverage of all processes, checks the floor, and ends with pytest's closing line.
 
-`make test` is this. The report of what was not run goes to `.coverage.txt`.
+`make test` is this. The report of what was not run goes to `coverage.txt`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-REPORT = Path(".coverage.txt")
+REPORT = Path("coverage.txt")
 
 
 def main(arguments: list[str]) -> int:
