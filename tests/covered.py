@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
     subprocess.run([*coverage, "combine", "--quiet"], check=code == 0)
     with REPORT.open("w") as report:
         floor = subprocess.run([*coverage, "report"], stdout=report, check=False).returncode
-    print(REPORT.read_text().rstrip().splitlines()[-1])
+    print(next(line for line in REPORT.read_text().splitlines() if line.startswith("TOTAL")))
     if not arguments and code == 0 and floor != 0:
         print(f"too little of the code was run; {REPORT} says what was not")
         code = floor

@@ -7,6 +7,8 @@ import sys
 
 from rich.console import Console
 
+from services.runtime.settings import ProcessConfig
+from services.runtime.telemetry import configure
 from tests.bench import answers, score_throughput
 
 EVENTS = 60_000
@@ -14,6 +16,7 @@ EVENTS = 60_000
 
 def main(chosen: list[str]) -> None:
     """Measure and print."""
+    configure(ProcessConfig(log_level="error"), "bench")
     console = Console()
     if not chosen or "answers" in chosen:
         for table in asyncio.run(answers.measure()):
