@@ -87,6 +87,9 @@ class PullLoop:
         self._mark_every = ack_wait / 3
         self._buffer: deque[Delivery] = deque()
         self._handling: Sequence[Delivery] = ()
+        # What was answered last. A connection that breaks takes answers with it that nobody misses until the wait for
+        # an acknowledgement is over; they may be given twice.
+        self._answered: deque[tuple[Delivery, bytes]] = deque(maxlen=_AHEAD * batch)
         self._asked = 0
         self._heard_at = 0.0
         self._reconnects = 0
@@ -110,6 +113,7 @@ class PullLoop:
                     self._handling = batch
                     answers = await self._handle(batch)
                     self._handling = ()
+                    self._answered.extend(zip(batch, answers, strict=True))
                     await self._answer(zip(batch, answers, strict=True))
                 elif self._gone:
                     await self._attach()
@@ -150,6 +154,7 @@ class PullLoop:
         reconnects = self._client.stats["reconnects"]
         if reconnects != self._reconnects:
             self._begin_anew("connected again")
+            await self._answer(self._answered)
         elif self._asked and now - self._heard_at > _SILENCE_SECONDS:
             self._begin_anew("nothing was heard")
         wanted = _AHEAD * self._batch - self._asked - len(self._buffer)

@@ -71,6 +71,16 @@ class Service:
                 assert self._process.poll() is None, self._log.read_text()
                 await asyncio.sleep(0.02)
 
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended; None while it runs."""
+        return None if self._process is None else self._process.poll()
+
+    @property
+    def log(self) -> str:
+        """What it has logged."""
+        return self._log.read_text()
+
     async def stop(self) -> int:
         """SIGTERM; the exit code."""
         assert self._process is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import signal
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
@@ -111,9 +112,12 @@ class ScoreSystem:
 
     @asynccontextmanager
     async def worker(self, **settings: str) -> AsyncIterator[Service]:
-        """A score process."""
+        """A score process, which ends as it is told to and never by itself."""
         async with running_service("score", {**self.environ, **settings}) as service:
             yield service
+            if (code := service.exit_code) is None:
+                code = await service.stop()
+            assert code in (0, -signal.SIGKILL), service.log
 
     async def publish(self, *events: QuizCompleted, copies: int = 1) -> None:
         """Puts events on the stream; copies are not recognised as such by the stream."""

@@ -301,7 +301,8 @@ async def test_a_period_that_is_over_for_long_is_not_made_again(system: ScoreSys
 async def test_the_stream_may_go_away_and_come_back_many_times(system: ScoreSystem) -> None:
     events = many(200, players=10, seed=13)
     nats = system.servers["nats"]
-    async with system.worker(TOPTEN_SCORE_BATCH="20"):
+    # What was on its way when the server died comes again when the wait for its acknowledgement is over.
+    async with system.worker(TOPTEN_SCORE_BATCH="20", TOPTEN_SCORE_ACK_WAIT="3s"):
         await system.whole()
         for part in range(4):
             publishing = asyncio.create_task(system.publish(*events[part * 50 : part * 50 + 50]))
