@@ -11,7 +11,6 @@ import contextlib
 import ctypes
 import os
 import signal
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -169,7 +168,3 @@ def _rotate(log: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         if log.stat().st_size > MAX_LOG_BYTES:
             log.replace(log.with_suffix(".log.1"))
-
-
-if sys.platform != "linux":
-    raise ImportError("the embedded stack needs Linux; name servers by URL and start the processes by hand elsewhere")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -40,6 +41,8 @@ def up(
     A store that TOPTEN_MONGO_URL, TOPTEN_REDIS_URL or TOPTEN_NATS_URL names is used instead of the embedded one. Other
     TOPTEN_* variables reach the processes; `topten config` lists them.
     """
+    if sys.platform != "linux":
+        fail("the embedded stack needs Linux; elsewhere start the processes by hand", USAGE)
     if unknown := _unknown_variables(os.environ):
         fail(f"no such setting: {', '.join(unknown)}; `topten config` lists all", USAGE)
     try:
