@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bson.datetime_ms import DatetimeMS
-
 from services.score.ledger import Fold, QuizTotal, Row, Total
+from services.score.standings import time_of
 
 Document = dict[str, Any]
 
@@ -33,8 +32,8 @@ def row_document(row: Row) -> Document:
         "country": row.country,
         "hidden": row.hidden,
         "late": row.late,
-        "at": DatetimeMS(row.at),
-        "recorded_at": DatetimeMS(row.recorded_at),
+        "at": time_of(row.at),
+        "recorded_at": time_of(row.recorded_at),
         "sequence": row.sequence,
         "partition": row.partition,
         "client": row.client,
@@ -84,7 +83,7 @@ def fold_document(fold: Fold) -> Document:
         "quizzes": fold.quizzes,
         "country": fold.country,
         "hidden": fold.hidden,
-        "recorded_at": DatetimeMS(fold.recorded_at),
+        "recorded_at": time_of(fold.recorded_at),
     }
 
 

@@ -53,9 +53,14 @@ def decode(data: bytes, *, sequence: int, partition: int, salt: bytes) -> Event:
     if payload.attempt < 1:
         raise NeverError("the attempt is missing")
     at = payload.timestamp.seconds * 1000 + payload.timestamp.nanos // 1_000_000
+    country = payload.country
     try:
         periods_of(at)
-        boards_at(at, "", payload.quiz_id)
+        try:
+            boards_at(at, country, payload.quiz_id)
+        except ValueError:
+            country = ""
+            boards_at(at, country, payload.quiz_id)
     except ValueError:
         raise NeverError("the quiz id or the time is out of bounds") from None
     ip, user_agent = payload.client.ip[:64], payload.client.user_agent[:_MAX_CLIENT]
@@ -68,7 +73,7 @@ def decode(data: bytes, *, sequence: int, partition: int, salt: bytes) -> Event:
         action_id=payload.action_id[:MAX_ID],
         attempt=payload.attempt,
         quiz_total=payload.quiz_total,
-        country=_country(at, payload.country),
+        country=country,
         client=_digest(ip, user_agent, salt),
         sequence=sequence,
         partition=partition,
@@ -103,15 +108,6 @@ def updated(event: Counted) -> score_events_pb2.ScoreUpdatedEvent:
 def batch(events: Iterable[Counted]) -> bytes:
     """One message of `score.events`: the facts in the order in which they were counted."""
     return score_events_pb2.ScoreUpdatedBatch(events=map(updated, events)).SerializeToString(deterministic=True)
-
-
-def _country(at: int, country: str) -> str:
-    if country:
-        try:
-            boards_at(at, country, "")
-        except ValueError:
-            return ""
-    return country
 
 
 def _digest(ip: str, user_agent: str, salt: bytes) -> bytes:

@@ -12,6 +12,7 @@ written is never let go.
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -56,6 +57,7 @@ class Folds:
         self._dirty: set[str] = set()
         self._doubtful: set[str] = set()
         self._held: list[int] = []
+        self._flushing = asyncio.Lock()
 
     @property
     def crowded(self) -> bool:
@@ -124,13 +126,14 @@ class Folds:
 
     async def flush(self) -> None:
         """Writes what has changed, lets go what is too much, and moves `flushed_to`."""
-        # Taken first: rows that are put from here on have a later stamp, or hold it back.
-        flushed_to = min(self._held, default=self._now())
-        changed = list(self._dirty)
-        for start in range(0, len(changed), _PAGE):
-            await self._write(changed[start : start + _PAGE])
-        await self._meta.flushed(self._worker_id, flushed_to)
-        self._evict()
+        async with self._flushing:
+            # Taken first: rows that are put from here on have a later stamp, or hold it back.
+            flushed_to = min(self._held, default=self._now())
+            changed = list(self._dirty)
+            for start in range(0, len(changed), _PAGE):
+                await self._write(changed[start : start + _PAGE])
+            await self._meta.flushed(self._worker_id, flushed_to)
+            self._evict()
 
     async def leave(self) -> None:
         """Flushes for the last time. With nothing left in doubt, the worker is forgotten."""

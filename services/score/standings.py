@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 
 from services.runtime.boards import Board, encode_us, period
@@ -28,6 +29,7 @@ class Standing(NamedTuple):
     lowered: bool
 
 
+@lru_cache(maxsize=4096)  # a batch has one time of recording, and asks for each event's twice
 def time_of(milliseconds: int) -> datetime:
     """A time of the ledger as an aware datetime."""
     return _EPOCH + milliseconds * _MILLISECOND

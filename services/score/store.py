@@ -22,6 +22,7 @@ from pymongo.errors import BulkWriteError, OperationFailure, WriteConcernError
 from services.score.answers import LaterError, NeverError
 from services.score.documents import Document, fold_document, fold_of, row_document, row_of
 from services.score.ledger import Event, Fold, Origin, Row, Total, apply, unscored
+from services.score.standings import time_of
 
 _DUPLICATE = 11000
 _DURABLE = {"w": "majority", "j": True}
@@ -203,7 +204,7 @@ class ScoreStore:
                 "user_id": event.user_id,
                 "ip": event.ip,
                 "user_agent": event.user_agent,
-                "at": DatetimeMS(event.at),
+                "at": time_of(event.at),
             }
             for event in events
             if event.ip or event.user_agent

@@ -137,12 +137,13 @@ class ScoreSystem:
                 return
 
     async def settled(self) -> None:
-        """Returns when the stream is empty: every event was acknowledged."""
-        while True:
+        """Returns when the stream is empty, so every event was acknowledged, and the boards are whole."""
+        empty = False
+        while not empty:
             with suppress(NatsError, OSError):
-                if not (await self.nats.jetstream.stream_info(STREAM)).state.messages:
-                    return
-            await asyncio.sleep(0.02)
+                empty = not (await self.nats.jetstream.stream_info(STREAM)).state.messages
+            await asyncio.sleep(0 if empty else 0.02)
+        await self.whole()
 
     async def until_counted(self, rows: int) -> None:
         """Returns when the ledger has so many rows."""

@@ -48,7 +48,6 @@ async def served() -> AsyncIterator[Served]:
         await system.settled()
         await system.publish(completed("ada", 5, quiz_id="rivers"), completed("ben", 7))
         await system.settled()
-        await system.whole()
         yield Served(system, service, issuer, cast("ScoreServiceAsyncStub", ScoreServiceStub(channel)))
 
 

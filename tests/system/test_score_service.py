@@ -7,6 +7,7 @@ import signal
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
+import aiohttp
 import pytest_asyncio
 from nats.js.api import RetentionPolicy
 
@@ -59,7 +60,6 @@ async def test_every_event_is_in_the_ledger_and_on_all_its_boards(system: ScoreS
     async with system.worker():
         await system.publish(*events)
         await system.settled()
-        await system.whole()
         await assert_counted_once(system, events)
         totals = totals_of(events)
         assert [points for _, points in await system.board("all")] == sorted(
@@ -82,7 +82,6 @@ async def test_the_keys_of_a_period_expire_and_those_of_all_time_do_not(system: 
         await system.settled()
         await system.publish(completed("ben", 20), completed("ada", 30, quiz_id="rivers"))
         await system.settled()
-        await system.whole()
         for board in boards_of(utc_now(), "VN", "capitals"):
             for key in (board.key, board.meta_key, board.previous_key):
                 if await system.redis.exists(key):
@@ -94,7 +93,6 @@ async def test_a_duplicate_scores_once(system: ScoreSystem) -> None:
     async with system.worker():
         await system.publish(*events, copies=10)
         await system.settled()
-        await system.whole()
         await assert_counted_once(system, events)
 
 
@@ -103,7 +101,6 @@ async def test_an_event_delivered_ten_times_scores_once(system: ScoreSystem) -> 
     async with system.worker(TOPTEN_SCORE_ACK_WAIT="3s") as worker:
         await system.publish(*events)
         await system.settled()
-        await system.whole()
         assert await worker.stop() == 0
     await system.publish(*events)
     jetstream = system.nats.jetstream
@@ -124,7 +121,6 @@ async def test_two_workers_on_the_same_players_leave_no_gap(system: ScoreSystem)
     async with system.worker(TOPTEN_SCORE_BATCH="20"), system.worker(TOPTEN_SCORE_BATCH="20"):
         await system.publish(*events)
         await system.settled()
-        await system.whole()
         await assert_counted_once(system, events)
 
 
@@ -133,7 +129,6 @@ async def test_two_workers_on_players_who_fall_and_rise_agree(system: ScoreSyste
     async with system.worker(TOPTEN_SCORE_BATCH="10"), system.worker(TOPTEN_SCORE_BATCH="10"):
         await system.publish(*events)
         await system.settled()
-        await system.whole()
         await assert_counted_once(system, events)
 
 
@@ -146,7 +141,6 @@ async def test_workers_killed_at_any_moment_lose_nothing(system: ScoreSystem) ->
             worker.kill()
     async with system.worker(TOPTEN_SCORE_ACK_WAIT="3s"):
         await system.settled()
-        await system.whole()
         await assert_counted_once(system, events)
 
 
@@ -264,7 +258,6 @@ async def test_poison_goes_to_the_dead_letters_and_the_rest_flows(system: ScoreS
         await system.publish(other, completed("ada", 10, quiz_id="No Such/Quiz"))
         await system.publish(*events[30:])
         await system.settled()
-        await system.whole()
         await assert_counted_once(system, events)
     letters = [letter async for letter in system.database["dead_letters"].find()]
     assert len(letters) == 3
@@ -287,12 +280,51 @@ async def test_a_late_event_counts_in_its_own_period(system: ScoreSystem) -> Non
         assert await system.board("all") == [("ada", 15)]
 
 
+async def test_boards_of_periods_that_are_over_are_made_anew_as_well(system: ScoreSystem) -> None:
+    now = utc_now()
+    async with system.worker():
+        for weeks in (3, 2, 1, 0):
+            at = now - timedelta(days=7 * weeks)
+            await system.publish(completed("ada", 10 + weeks, quiz_id=f"quiz-{weeks}", at=at))
+            await system.settled()
+        before = await system.whole()
+        await system.redis.flushall()
+        await system.whole(than=before)
+        for weeks in (3, 2, 1, 0):
+            board = boards_of(now - timedelta(days=7 * weeks), "", "")[1]
+            assert await system.board(board.text) == [("ada", 10 + weeks)], board
+            assert await system.redis.ttl(board.key) > 0
+        assert await system.board("all") == [("ada", 46)]
+        assert await system.verified() == []
+
+
+async def test_what_a_worker_did_is_on_its_metrics(system: ScoreSystem) -> None:
+    events = many(30, players=3, seed=16)
+    async with system.worker() as worker, aiohttp.ClientSession() as session:
+        await system.publish(*events)
+        await system.publish_bytes("player-0", b"\xff\xff\xff")
+        await system.settled()
+        await system.publish(*events)
+        await system.settled()
+        async with session.get(f"{worker.ops}/metrics") as answer:
+            metrics = dict(
+                line.rsplit(" ", 1) for line in (await answer.text()).splitlines() if not line.startswith("#")
+            )
+    assert float(metrics['topten_events_counted_total{event="new"}']) == 30
+    assert float(metrics['topten_events_counted_total{event="again"}']) == 30
+    assert float(metrics["topten_dead_letters_total"]) == 1
+    assert float(metrics["topten_board_rebuild_seconds_count"]) == 1
+    for partition in range(PARTITIONS):
+        assert float(metrics[f'topten_consumer_pending{{partition="{partition}"}}']) == 0
+    for name in ("topten_redeliveries_total", "topten_ledger_conflicts_total"):
+        assert name in metrics
+
+
 async def test_a_period_that_is_over_for_long_is_not_made_again(system: ScoreSystem) -> None:
     long_ago = utc_now() - timedelta(days=100)
     async with system.worker():
         await system.publish(completed("ada", 10, at=long_ago))
         await system.settled()
-        await system.whole()
         assert await system.board("all") == [("ada", 10)]
         assert not await system.redis.exists(boards_of(long_ago, "", "")[1].key)
         assert await system.verified() == []
@@ -323,7 +355,6 @@ async def test_a_durable_that_was_deleted_is_made_again(system: ScoreSystem) -> 
             await system.nats.jetstream.delete_consumer(STREAM, f"score-{partition}")
         await system.publish(*events[40:])
         await system.settled()
-        await system.whole()
         await assert_counted_once(system, events)
 
 
@@ -341,9 +372,9 @@ async def test_a_worker_waits_for_the_stream_and_has_one_durable_without_partiti
     making = asyncio.create_task(make_stream())
     async with system.worker():
         await making
-        assert [consumer.name for consumer in await jetstream.consumers_info(STREAM)] == ["score"]
         await system.publish(*events)
         await system.settled()
+        assert [consumer.name for consumer in await jetstream.consumers_info(STREAM)] == ["score"]
         await system.whole()
         await assert_counted_once(system, events)
 
@@ -376,7 +407,6 @@ async def test_a_check_names_what_was_tampered_with(system: ScoreSystem) -> None
         for part in (events, more):
             await system.publish(*part)
             await system.settled()
-        await system.whole()
         await system.until_counted(16)
     assert await system.verified() == []
     week = Board.parse("weekly", utc_now())
