@@ -33,6 +33,7 @@ _EXPIRES_SECONDS = 4.0
 _HEARTBEAT_SECONDS = 1.0
 _SILENCE_SECONDS = 2.5
 _LOOK_SECONDS = 0.2
+_DRAIN_SECONDS = 2.0
 _AHEAD = 2
 _ENDED = frozenset({"404", "408", "409", "503"})
 _log = structlog.get_logger("consumer")
@@ -130,7 +131,7 @@ class PullLoop:
     async def _receive(self, message: Msg) -> None:
         self._heard_at = time.monotonic()
         if message.reply.startswith("$JS.ACK."):
-            self._asked -= 1
+            self._asked = max(self._asked - 1, 0)
             self._buffer.append(_delivery(message))
             self._arrived.set()
             return
@@ -210,12 +211,14 @@ class PullLoop:
                 await self._answer((held, IN_PROGRESS) for held in [*self._handling, *self._buffer])
 
     async def _give_back(self, subscription: Subscription) -> None:
+        """Gives back what is held, and what the server sent before it knew that nobody asks any more."""
         try:
             if self._client.is_connected:
-                await subscription.unsubscribe()
+                async with asyncio.timeout(_DRAIN_SECONDS):
+                    await subscription.drain()  # type: ignore[no-untyped-call]
                 await self._answer((held, NAK_NOW) for held in [*self._handling, *self._buffer])
-        except NatsError as error:
-            _log.info("could not unsubscribe", consumer=self._durable, error=type(error).__name__)
+        except (NatsError, TimeoutError) as error:
+            _log.info("could not give back", consumer=self._durable, error=type(error).__name__)
 
 
 def _delivery(message: Msg) -> Delivery:
