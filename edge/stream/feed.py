@@ -85,7 +85,7 @@ class Feed:
                     self.refusal = error
                 else:
                     _log.warning("the board's upstream is lost", board=self.board, reason=error.reason)
-            except Exception:  # noqa: BLE001
+            except Exception:  # noqa: BLE001  # a fault in one board must not end the others
                 # A frame that can't be shown must not end the process, and with it every other board.
                 _log.exception("a frame could not be handled", board=self.board)
             if self.closed or self.refusal is not None:

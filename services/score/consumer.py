@@ -215,7 +215,7 @@ class PullLoop:
         try:
             if self._client.is_connected:
                 async with asyncio.timeout(_DRAIN_SECONDS):
-                    await subscription.drain()  # type: ignore[no-untyped-call]
+                    await subscription.drain()  # type: ignore[no-untyped-call]  # nats-py leaves it untyped
                 await self._answer((held, NAK_NOW) for held in [*self._handling, *self._buffer])
         except (NatsError, TimeoutError) as error:
             _log.info("could not give back", consumer=self._durable, error=type(error).__name__)

@@ -190,7 +190,7 @@ async def test_quizzes_are_paged_in_order_and_none_is_left_out(client: GraphqlCl
     whole: list[str] = []
     after = None
     for _ in range(100):
-        part: dict = await page(3, after)  # type: ignore[type-arg]
+        part: dict[str, Any] = await page(3, after)
         whole += [edge["node"]["id"] for edge in part["edges"]]
         assert part["pageInfo"]["endCursor"] == part["edges"][-1]["cursor"]
         assert part["pageInfo"]["hasPreviousPage"] is (after is not None)
@@ -200,8 +200,8 @@ async def test_quizzes_are_paged_in_order_and_none_is_left_out(client: GraphqlCl
     assert len(whole) == part["totalCount"]
     assert whole == sorted(set(whole))
     # Every edge's own cursor is a place to go on from, not only a page's last.
-    middle: dict = await page(2, None)  # type: ignore[type-arg]
-    rest: dict = await page(1, middle["edges"][0]["cursor"])  # type: ignore[type-arg]
+    middle: dict[str, Any] = await page(2, None)
+    rest: dict[str, Any] = await page(1, middle["edges"][0]["cursor"])
     assert rest["edges"][0]["node"]["id"] == whole[1]
 
 
@@ -273,7 +273,7 @@ async def test_a_hundred_entries_with_their_users_are_one_call(
         }"""
         board = {"kind": "QUIZ", "quizId": quiz_id}
         await until(events, lambda data: len(data["leaderboard"]) == 10)
-        entries: list = []  # type: ignore[type-arg]
+        entries: list[dict[str, Any]] = []
         while len(entries) < 100:
             before = await get_users_calls(stack)
             data = await client.execute(document, {"board": board}, players[0].access_token)
