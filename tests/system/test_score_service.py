@@ -146,14 +146,15 @@ async def test_workers_killed_at_any_moment_lose_nothing(system: ScoreSystem) ->
 
 async def test_a_worker_that_is_stopped_gives_back_what_it_holds(system: ScoreSystem) -> None:
     # Nothing may be left to the wait for an acknowledgement, which is longer than this test may take.
-    events = many(1200, players=20, seed=17)
+    events = many(2000, players=20, seed=17)
     settings = {"TOPTEN_SCORE_ACK_WAIT": "10m", "TOPTEN_SCORE_BATCH": "20"}
-    await system.publish(*events)
-    for part in range(3):
+    publishing = asyncio.create_task(system.publish(*events))
+    for part in range(4):
         async with system.worker(**settings) as worker:
             await system.until_counted(part * 300 + 50)
             assert await worker.stop() == 0
     async with system.worker(**settings):
+        await publishing
         await system.settled()
         await assert_counted_once(system, events)
 
