@@ -72,16 +72,21 @@ class Stack:
     async def _run(self, programs: Sequence[Program]) -> None:
         """Start programs together and return when all are ready."""
         children = [await self._supervisor.add(program) for program in programs]
-        for child in children:
-            await child.wait_ready(READY_SECONDS)
+        await asyncio.gather(*(child.wait_ready(READY_SECONDS) for child in children))
 
     def _stores(self, ports: Mapping[str, int]) -> dict[str, Program | str]:
         """For each store the URL in the settings, or the program to start."""
         found: dict[str, Program | str] = {}
         for name, make in STORES.items():
-            url = self._environ.get(f"TOPTEN_{name.upper()}_URL")
-            found[name] = url or make(self._folder.path / name, ports[name], self._folder.secret(name))
+            found[name] = self._named(f"TOPTEN_{name.upper()}_URL") or make(
+                self._folder.path / name, ports[name], self._folder.secret(name)
+            )
         return found
+
+    def _named(self, variable: str) -> str:
+        """The URL in the settings, by value or by file, as the processes read it; empty if there is none."""
+        path = self._environ.get(f"{variable}_FILE")
+        return self._environ.get(variable) or (Path(path).read_text(encoding="utf-8").strip() if path else "")
 
     def _process(self, name: str, ports: Mapping[str, int], urls: Mapping[str, str]) -> Program:
         ops = f"{HOST}:{ports[f'{name}-ops']}"

@@ -25,6 +25,9 @@ STOP_SECONDS: Final = 15.0
 SETTLED_SECONDS: Final = 10.0
 MAX_PAUSE_SECONDS: Final = 10.0
 MAX_LOG_BYTES: Final = 16 * 1024 * 1024
+# Who refuses its settings will do so again; whoever dies this often before it was ever ready won't be ready.
+REFUSED_CODE: Final = 2
+MAX_DEATHS_BEFORE_READY: Final = 5
 _PR_SET_PDEATHSIG: Final = 1
 _LAST_LINES: Final = 3
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -37,7 +40,7 @@ class ChildFailedError(RuntimeError):
 
 
 class Child:
-    """One program kept running until `stop`.
+    """One program kept running until `stop`, unless it was never ready and refuses its settings or keeps dying.
 
     What it prints goes to `log`, its process id beside it into `.pid`; `report` is told when it dies and why.
     """
@@ -49,6 +52,9 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
+        self._was_ready = False
+        self._deaths = 0
+        self._log_start = 0
 
     async def start(self) -> None:
         """Start the program and keep it running."""
@@ -56,12 +62,19 @@ class Child:
         self._watch = asyncio.create_task(self._keep(), name=f"watch {self.program.name}")
 
     async def wait_ready(self, seconds: float) -> None:
-        """Return when the program says it is ready. Raises ChildFailedError after `seconds`."""
+        """Return when the program says it is ready. Raises ChildFailedError after `seconds`, or when it was given up."""
         deadline = time.monotonic() + seconds
         while True:
             try:
-                return await self.program.ready()
+                await self.program.ready()
+                self._was_ready = True
+                return
             except Exception as error:  # noqa: BLE001  # whatever a probe raises means "not yet"
+                if self._watch is not None and self._watch.done():
+                    code = self._running().returncode
+                    raise ChildFailedError(
+                        f"{self.program.name} {_cause(code or 0)} before it was ready{self._last_words()}"
+                    ) from None
                 if time.monotonic() > deadline:
                     said = " ".join(str(error).split())[:200] or type(error).__name__
                     raise ChildFailedError(
@@ -90,38 +103,61 @@ class Child:
         while True:
             begun = time.monotonic()
             code = await self._running().wait()
-            if self._stopping.is_set():
+            self._deaths += 1
+            if self._stopping.is_set() or self._is_hopeless(code):
                 return
             pause = 0.0 if time.monotonic() - begun > SETTLED_SECONDS else min(MAX_PAUSE_SECONDS, pause * 2 + 0.2)
             self._report(f"{self.program.name} {_cause(code)} and is started again{self._last_words()}")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
                 return
-            await self._spawn()
+            await self._spawn_again()
+
+    def _is_hopeless(self, code: int) -> bool:
+        return not self._was_ready and (code == REFUSED_CODE or self._deaths >= MAX_DEATHS_BEFORE_READY)
+
+    async def _spawn_again(self) -> None:
+        """Start the program, later if the system has no process or no room for it now; whoever stops need not wait."""
+        while not self._stopping.is_set():
+            try:
+                await self._spawn()
+                if self._stopping.is_set():  # whoever stops has only seen the one before
+                    self._running().terminate()
+                return
+            except OSError as error:
+                self._report(f"{self.program.name} can't be started now ({error.strerror})")
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), MAX_PAUSE_SECONDS)
 
     async def _spawn(self) -> None:
         _rotate(self._log)
         with self._log.open("ab") as log:
+            self._log_start = log.tell()
             self._process = await asyncio.create_subprocess_exec(
                 *self.program.argv,
-                env={**os.environ, **self.program.environ},
+                env=self._environ(),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
                 preexec_fn=partial(_die_with_parent, os.getpid()),  # two system calls, no locks
             )
-
         self._log.with_suffix(".pid").write_text(f"{self._process.pid}\n")
+
+    def _environ(self) -> dict[str, str]:
+        own = self.program.environ
+        # What is given by value here must not be given by file as well.
+        return {key: value for key, value in os.environ.items() if key.removesuffix("_FILE") not in own} | dict(own)
 
     def _running(self) -> asyncio.subprocess.Process:
         assert self._process is not None, "started before it is watched"
         return self._process
 
     def _last_words(self) -> str:
+        """The last lines that its present run has printed."""
         try:
             with self._log.open("rb") as file:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
+                file.seek(max(self._log_start, os.fstat(file.fileno()).st_size - 4096))
                 lines = file.read().decode("utf-8", "replace").splitlines()
         except OSError:
             return ""
@@ -134,7 +170,7 @@ class Supervisor:
 
     def __init__(self, logs: Path, report: Report) -> None:
         self._logs = logs
-        self._report = report
+        self._report = partial(_tell, report)
         self._children: list[Child] = []
 
     async def add(self, program: Program) -> Child:
@@ -155,6 +191,12 @@ def _die_with_parent(parent: int) -> None:
     """In the child, before it becomes the program: be killed when the parent dies (prctl(2))."""
     if _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0 or os.getppid() != parent:
         os._exit(127)
+
+
+def _tell(report: Report, line: str) -> None:
+    # A terminal that is gone must not keep a child from being started again.
+    with contextlib.suppress(OSError):
+        report(line)
 
 
 def _cause(code: int) -> str:

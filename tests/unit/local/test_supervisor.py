@@ -85,6 +85,47 @@ async def test_a_child_that_never_gets_ready_is_named_with_its_last_words(tmp_pa
     await supervisor.stop()
 
 
+async def test_a_child_that_refuses_its_settings_is_given_up_at_once(tmp_path: Path) -> None:
+    async def never() -> None:
+        raise OSError("nobody listens")
+
+    said: list[str] = []
+    supervisor = Supervisor(tmp_path, said.append)
+    code = "import sys; print('no such tick', flush=True); sys.exit(2)"
+    child = await supervisor.add(Program("picky", (sys.executable, "-c", code), never))
+    with pytest.raises(ChildFailedError, match=r"(?s)picky ended with exit code 2 before it was ready.*no such tick"):
+        await child.wait_ready(60)
+    assert said == [], "nothing was started again"
+    await supervisor.stop()
+
+
+async def test_a_child_is_started_again_though_nobody_can_be_told(tmp_path: Path) -> None:
+    def gone(_: str) -> None:
+        raise BrokenPipeError
+
+    supervisor = Supervisor(tmp_path, gone)
+    await supervisor.add(python("sleeper", "import time; time.sleep(60)"))
+    first = await until_changed(tmp_path / "sleeper.pid", "")
+    os.kill(int(first), signal.SIGKILL)
+    assert await until_changed(tmp_path / "sleeper.pid", first)
+    await supervisor.stop()
+
+
+async def test_a_setting_given_by_value_is_not_also_given_by_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOPTEN_MONGO_URL_FILE", "elsewhere")
+    monkeypatch.setenv("TOPTEN_REDIS_URL_FILE", "kept")
+    code = (
+        "import os, time\nprint(*sorted(k for k in os.environ if k.startswith('TOPTEN_')), flush=True); time.sleep(60)"
+    )
+    program = Program("shows", (sys.executable, "-c", code), ready, {"TOPTEN_MONGO_URL": "here"})
+    supervisor = Supervisor(tmp_path, print)
+    await supervisor.add(program)
+    assert await until_changed(tmp_path / "shows.log", "") == "TOPTEN_MONGO_URL TOPTEN_REDIS_URL_FILE\n"
+    await supervisor.stop()
+
+
 def test_a_supervisor_that_is_killed_leaves_no_orphan(tmp_path: Path) -> None:
     code = f"""
 import asyncio, sys
