@@ -20,6 +20,15 @@ if TYPE_CHECKING:
     from topten.quiz.v1.quiz_service_pb2_grpc import QuizServiceAsyncStub
 
 Report = Callable[[str, str], None]
+# What the contract calls otherwise than the file.
+_IN_FILE = {
+    "quiz_id": "id",
+    "max_attempts": "max",
+    "counting": "counts",
+    "opens_at": "opensAt",
+    "closes_at": "closesAt",
+    "correct_option": "correct",
+}
 
 
 def import_files(
@@ -62,7 +71,7 @@ async def store_quizzes(endpoints: Endpoints, files: Sequence[Path], *, stored: 
             except ServiceError as error:
                 if error.reason is not Reason.INVALID_ARGUMENT:
                     raise
-                problems = [f"{field}: {text}" for field, text in error.violations] or [describe(error)]
+                problems = [f"{_place(field)}: {text}" for field, text in error.violations] or [describe(error)]
             else:
                 stored(str(file), f"version {answer.version}" + ("" if answer.changed else ", unchanged"))
                 continue
@@ -70,6 +79,12 @@ async def store_quizzes(endpoints: Endpoints, files: Sequence[Path], *, stored: 
             for problem in problems:
                 bad(str(file), problem)
     return failed
+
+
+def _place(field: str) -> str:
+    """Where in the file that is what the contract calls `field`."""
+    steps = field.removeprefix("definition").lstrip(".").replace(".question.", ".").split(".")
+    return ".".join(_IN_FILE.get(step, step) for step in steps) or "$"
 
 
 def _read(file: Path) -> bytes:
