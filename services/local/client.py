@@ -22,6 +22,7 @@ from services.runtime.grpc_client import open_channel
 from services.runtime.service_token import ServiceToken
 
 ENDPOINTS_VARIABLE = "TOPTEN_LOCAL_ENDPOINTS"
+_NEEDED = ("graphql", "stream", "grpc", "identity_http", "operator", "players")
 
 
 class NotRunningError(RuntimeError):
@@ -39,13 +40,16 @@ class Endpoints:
         """Read the file of the folder `data`, or the one that TOPTEN_LOCAL_ENDPOINTS names. Raises NotRunningError."""
         path = Path(os.environ.get(ENDPOINTS_VARIABLE) or data / "endpoints.json")
         try:
-            return cls(json.loads(path.read_text(encoding="utf-8")))
+            document = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise NotRunningError(
                 f"no {path}: start the system with `topten up`, or name its folder by --data"
             ) from None
         except ValueError:
             raise NotRunningError(f"{path} can't be read; start the system anew with `topten up`") from None
+        if missing := [key for key in _NEEDED if not isinstance(document, dict) or not document.get(key)]:
+            raise NotRunningError(f"{path} lacks {', '.join(missing)}; start the system anew with `topten up`")
+        return cls(document)
 
     @property
     def graphql(self) -> str:

@@ -15,10 +15,14 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from services.local.client import Endpoints, GraphqlClient
+from services.local.client import Endpoints, GraphqlClient, GraphqlError
 from services.local.terminal import DATA, FOUND, Data, fail, out, run
 
 MAX_LINE_BYTES = 1024 * 1024
+RECONNECT_SECONDS = 1.0
+# Answers of a system that starts or is busy: whoever watches asks again.
+PASSING = frozenset({429, 500, 502, 503, 504})
+PASSING_REASONS = frozenset({"RATE_LIMITED", "UNAVAILABLE", "INTERNAL"})
 
 
 def top(
@@ -37,29 +41,34 @@ def top(
 
 async def _show(data: Path, board: str, *, watch: bool) -> None:
     endpoints = Endpoints.load(data)
+    last: dict[str, Any] | None = None
     with Live(console=out, auto_refresh=False, transient=False) as live:
-        async for frame in _frames(endpoints, board):
-            live.update(_table(frame), refresh=True)
+        async for frame in _frames(endpoints, board, patient=watch):
+            last = frame or last
+            if last is not None:
+                live.update(_table(last, state="" if frame else " (reconnecting)"), refresh=True)
             if not watch:
-                return
+                break
+    if last is None and not watch:
+        fail("the stream ended before it showed the board", FOUND)
 
 
-async def _frames(endpoints: Endpoints, board: str) -> AsyncIterator[dict[str, Any]]:
-    """The frames of the stream; a broken connection is opened again, resuming after the last frame seen."""
+async def _frames(endpoints: Endpoints, board: str, *, patient: bool) -> AsyncIterator[dict[str, Any] | None]:
+    """The frames of the stream. Whoever is patient sees None when the connection is lost, and it is opened again."""
     last_id = ""
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=45)
     while True:
-        async with GraphqlClient(endpoints.graphql) as client:
-            token = await client.login(*endpoints.player())
-        headers = {"Authorization": f"Bearer {token}", "Accept": "text/event-stream", "Last-Event-ID": last_id}
         try:
+            async with GraphqlClient(endpoints.graphql) as client:
+                token = await client.login(*endpoints.player())
+            headers = {"Authorization": f"Bearer {token}", "Accept": "text/event-stream", "Last-Event-ID": last_id}
             async with (
                 aiohttp.ClientSession(timeout=timeout, read_bufsize=MAX_LINE_BYTES) as session,
                 session.get(endpoints.stream, params={"board": board}, headers=headers) as response,
             ):
                 if response.status == 204:
                     return
-                if response.status != 200:
+                if response.status != 200 and not (patient and response.status in PASSING):
                     problem = await response.json(content_type=None)
                     fail(f"{problem.get('detail', 'refused')} ({problem.get('code', response.status)})", FOUND)
                 async with aclosing(_events(response.content)) as events:
@@ -70,7 +79,13 @@ async def _frames(endpoints: Endpoints, board: str) -> AsyncIterator[dict[str, A
                             last_id = event_id
                             yield json.loads(text)
         except (aiohttp.ClientError, TimeoutError):
-            await asyncio.sleep(1)
+            if not patient:
+                raise
+        except GraphqlError as error:
+            if not patient or error.reason not in PASSING_REASONS:
+                raise
+        yield None
+        await asyncio.sleep(RECONNECT_SECONDS)
 
 
 async def _events(lines: aiohttp.StreamReader) -> AsyncGenerator[tuple[str, str, str], None]:
@@ -93,8 +108,8 @@ async def _events(lines: aiohttp.StreamReader) -> AsyncGenerator[tuple[str, str,
             data.append(value)
 
 
-def _table(frame: dict[str, Any]) -> Table:
-    state = " (stale)" if frame["stale"] else ""
+def _table(frame: dict[str, Any], *, state: str = "") -> Table:
+    state = state or (" (stale)" if frame["stale"] else "")
     table = Table(title=Text(f"{frame['board']}{state}"), caption=Text(frame["timestamp"]), min_width=44)
     table.add_column("rank", justify="right")
     table.add_column("player", min_width=20)
