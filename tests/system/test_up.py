@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -16,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from services.local.client import GraphqlClient
+from services.local.stack import wait_for_edge
 from tests.players import PASSWORD, endpoints, register, shows, stream, until
-from tests.servers import HOST, RunningStack, running, running_stack, topten, unique
+from tests.servers import HOST, RunningStack, free_port, running, running_stack, topten, unique
 
 RIGHT = [("q5", "true")]
 
@@ -60,6 +62,26 @@ async def test_everything_stops_leaves_nothing_and_is_found_again() -> None:
 
         stack.start()
         await shows_score(stack, player.username, 5)
+        children = pids_of(stack)
+        assert stack.process is not None
+        stack.process.send_signal(signal.SIGHUP)
+        assert stack.process.wait(60) == 0, "a terminal that is closed stops it in order"
+        assert alive(children) == []
+
+
+def test_a_wrong_value_of_a_setting_ends_the_start_with_the_process_own_words(tmp_path: Path) -> None:
+    done = run("up", "--port", str(free_port()), "--data", str(tmp_path), TOPTEN_LEADERBOARD_TICK="banana")
+    assert done.returncode == 1
+    assert "leaderboard ended with exit code 2 before it was ready" in done.stderr
+    assert "TOPTEN_LEADERBOARD_TICK='banana'" in done.stderr
+    assert "started again" not in done.stderr
+
+
+def test_a_folder_that_is_none_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = run("up", "--data", str(tmp_path / "file"))
+    assert done.returncode == 2
+    assert re.fullmatch(r"topten: could not start: .*/file: File exists\n", done.stderr)
 
 
 async def test_servers_named_by_url_are_used_instead_of_embedded_ones() -> None:
@@ -125,11 +147,12 @@ def test_a_quiz_file_is_imported_and_a_bad_one_is_named_by_its_faults(stack: Run
             }
         )
     )
-    bad.write_text('{"id": "x", "title": "", "questions": []}')
+    bad.write_text('{"id": "x", "title": "", "attempts": {"max": -1}, "questions": []}')
     done = run("quiz", "import", str(bad), str(good), "--data", str(stack.data))
     assert done.returncode == 1
     assert f"{good}: version 1" in done.stdout
-    assert "title" in done.stderr
+    assert f"{bad}: title: must be at least 1 characters" in done.stderr
+    assert f"{bad}: attempts.max: must be" in done.stderr
     again = run("quiz", "import", str(good), "--data", str(stack.data))
     assert (again.returncode, again.stdout) == (0, f"{good}: version 1, unchanged\n")
 
@@ -152,6 +175,43 @@ async def test_the_board_is_shown_in_the_terminal(stack: RunningStack) -> None:
     while player.username not in (done := run("top", "--board", "country:IS", "--data", str(stack.data))).stdout:
         assert time.monotonic() < deadline, done
     assert done.returncode == 0
+
+
+async def test_whoever_watches_a_board_keeps_watching_when_the_edge_comes_back(
+    stack: RunningStack, tmp_path: Path
+) -> None:
+    async with GraphqlClient(endpoints(stack).graphql) as client:
+        before, after = await register(client, country="MT"), await register(client, country="MT")
+        await before.submit("arithmetic-sprint", RIGHT)
+        shown = tmp_path / "shown"
+        with shown.open("w") as file:
+            watching = subprocess.Popen(
+                topten("top", "--watch", "--board", "country:MT", "--data", str(stack.data)),
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "FORCE_COLOR": "1"},  # a terminal, as far as it knows
+            )
+        try:
+            await appears(before.username, shown)
+            pid = stack.pid_of("edge")
+            os.kill(pid, signal.SIGKILL)
+            await appears("reconnecting", shown)
+            while stack.pid_of("edge") == pid:
+                await asyncio.sleep(0.02)
+            await wait_for_edge(stack.http)
+            await after.submit("arithmetic-sprint", RIGHT)
+            await appears(after.username, shown)
+            assert watching.poll() is None
+        finally:
+            watching.send_signal(signal.SIGINT)
+            assert watching.wait(20) == 0, shown.read_text()
+
+
+async def appears(text: str, file: Path) -> None:
+    deadline = time.monotonic() + 30
+    while text not in (shown := file.read_text()):
+        assert time.monotonic() < deadline, shown
+        await asyncio.sleep(0.02)
 
 
 def test_totals_and_boards_are_as_the_ledger_says_before_and_after_a_rebuild(stack: RunningStack) -> None:

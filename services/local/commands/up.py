@@ -6,7 +6,9 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -29,6 +31,8 @@ from services.runtime.errors import ServiceError
 SAMPLES: Final = Path(__file__).parent.parent / "quizzes"
 PLAYERS: Final = {"ada": "GB", "linus": "FI", "grace": "US"}
 MODERATOR: Final = ("mira", "VN")
+# A terminal and a process manager may both pass on the same wish.
+IMPATIENT_SECONDS: Final = 1.0
 
 
 def up(
@@ -51,6 +55,8 @@ def up(
         fail(str(error), USAGE)
     except (ChildFailedError, ServiceError, GraphqlError, aiohttp.ClientError, TimeoutError) as error:
         fail(f"could not start: {describe(error)}", FOUND)
+    except OSError as error:
+        fail(f"could not start: {error.filename or data}: {error.strerror}", USAGE)
 
 
 async def _up(folder: DataFolder, port: int, demo: int) -> None:
@@ -58,8 +64,11 @@ async def _up(folder: DataFolder, port: int, demo: int) -> None:
     check_port(port)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
+    told_to_stop = partial(_told_to_stop, stopped, [])
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+            continue  # nohup: the terminal may go
+        loop.add_signal_handler(number, told_to_stop)
     stack = Stack(
         folder,
         http_port=port,
@@ -77,7 +86,7 @@ async def _up(folder: DataFolder, port: int, demo: int) -> None:
             await asyncio.wait({starting})
             return
         await starting
-        _introduce(stack.endpoints)
+        _introduce(stack.endpoints, folder.path / "logs")
         if demo:
             players = DemoPlayers(Endpoints(stack.endpoints), demo, folder.secret("demo-players"), SAMPLES)
             players.start()
@@ -87,6 +96,15 @@ async def _up(folder: DataFolder, port: int, demo: int) -> None:
         if players is not None:
             await players.stop()
         await stack.stop()
+
+
+def _told_to_stop(stopped: asyncio.Event, first: list[float]) -> None:
+    """Stop in order; told again later, end at once: the kernel ends the children, and what was acknowledged is stored."""
+    if not stopped.is_set():
+        first.append(time.monotonic())
+        stopped.set()
+    elif time.monotonic() - first[0] > IMPATIENT_SECONDS:
+        os._exit(FOUND)
 
 
 async def _start(stack: Stack, folder: DataFolder) -> None:
@@ -114,7 +132,7 @@ async def _accounts(endpoints: Endpoints, folder: DataFolder) -> Mapping[str, An
     return {"players": [accounts[name] for name in PLAYERS], "moderator": accounts[moderator]}
 
 
-def _introduce(endpoints: Mapping[str, Any]) -> None:
+def _introduce(endpoints: Mapping[str, Any], logs: Path) -> None:
     player = endpoints["players"][0]
     lines = [
         "Topten is running",
@@ -123,12 +141,13 @@ def _introduce(endpoints: Mapping[str, Any]) -> None:
         f"  GraphQL    {endpoints['graphql']}",
         f"  stream     {endpoints['stream']}",
         f"  sign in    {player['username']}  {player['password']}",
+        f"  logs       {logs}",
         "",
         "  topten top --watch    follows the board in a terminal",
         "  Ctrl-C                stops everything; the data stays",
     ]
     for line in lines:
-        out.print(line, markup=False, style="bold" if line == lines[0] else None)
+        out.print(line, markup=False, soft_wrap=True, style="bold" if line == lines[0] else None)
 
 
 def _unknown_variables(environ: Mapping[str, str]) -> list[str]:
