@@ -68,9 +68,12 @@ class RunningServer:
                     await asyncio.sleep(0.02)
 
     def signal(self, number: signal.Signals) -> None:
-        """Send it a signal: SIGSTOP, SIGCONT."""
+        """Send it a signal: SIGSTOP, after which it stands still when this returns, or SIGCONT."""
         assert self._process is not None
         self._process.send_signal(number)
+        if number is signal.SIGSTOP:
+            # On a busy machine its threads answer for a while longer.
+            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WNOWAIT)
 
     def kill(self) -> None:
         """End it at once, as a crash does."""
