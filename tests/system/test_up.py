@@ -95,6 +95,20 @@ async def test_servers_named_by_url_are_used_instead_of_embedded_ones() -> None:
                 await player.submit("arithmetic-sprint", RIGHT)
                 async with stream(stack.http, player.access_token) as events:
                     await until(events, shows(player.username, 5))
+            await ends_at_once_when_told_again(stack)
+
+
+async def ends_at_once_when_told_again(stack: RunningStack) -> None:
+    children = pids_of(stack)
+    os.kill(stack.pid_of("edge"), signal.SIGSTOP)  # it would be waited for
+    assert stack.process is not None
+    while stack.process.poll() is None:
+        stack.process.send_signal(signal.SIGINT)
+        await asyncio.sleep(0.1)
+    assert stack.process.returncode == 1, "not stopped in order"
+    deadline = time.monotonic() + 10
+    while alive(children):
+        assert time.monotonic() < deadline, "ended at once, it still leaves no process"
 
 
 async def shows_score(stack: RunningStack, username: str, score: int) -> None:

@@ -80,7 +80,8 @@ async def _up(folder: DataFolder, port: int, demo: int) -> None:
     try:
         starting = asyncio.create_task(_start(stack, folder))
         told = asyncio.create_task(stopped.wait())
-        await asyncio.wait({starting, told}, return_when=asyncio.FIRST_COMPLETED)
+        with err.status("stores, then processes, then quizzes"):
+            await asyncio.wait({starting, told}, return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
             starting.cancel()
             await asyncio.wait({starting})
