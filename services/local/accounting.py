@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from topten.score.v1.score_service_pb2_grpc import ScoreServiceAsyncStub
 
 PAGE: Final = 500
-# What was accepted a moment ago is on its way; it is asked for again this long before it is called missing.
-GRACE_SECONDS: Final = 10.0
 PAUSE_SECONDS: Final = 0.5
 
 Submitted = quiz_service_pb2.SubmittedEvent
@@ -42,8 +40,12 @@ class Account:
     findings: list[str] = field(default_factory=list)
 
 
-async def account(endpoints: Endpoints, progress: Callable[[score_pb2.Progress], None]) -> Account:
-    """Follow every accepted action. Raises ServiceError if a service does not answer."""
+async def account(endpoints: Endpoints, progress: Callable[[score_pb2.Progress], None], *, patience: float) -> Account:
+    """Follow every accepted action. Raises ServiceError if a service does not answer.
+
+    What is in neither place may be on its way: to a worker that died it is delivered again after its ack wait. It is
+    asked for again for `patience` seconds before it is called missing.
+    """
     found = Account()
     missing: list[Submitted] = []
     async with (
@@ -63,7 +65,7 @@ async def account(endpoints: Endpoints, progress: Callable[[score_pb2.Progress],
                         stage="following accepted actions", done=found.accepted, total=max(page.total, found.accepted)
                     )
                 )
-        deadline = time.monotonic() + GRACE_SECONDS
+        deadline = time.monotonic() + patience
         while missing and time.monotonic() < deadline:
             await asyncio.sleep(PAUSE_SECONDS)
             missing = [event for page in _pages(missing) for event in await _locate(score, token, page, found)]

@@ -16,7 +16,7 @@ from tests.servers import RunningStack, running_stack, topten
 async def verify(stack: RunningStack) -> subprocess.CompletedProcess[str]:
     return await asyncio.to_thread(
         subprocess.run,
-        topten("verify", "--data", str(stack.data)),
+        topten("verify", "--patience", "5", "--data", str(stack.data)),
         capture_output=True,
         text=True,
         timeout=90,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Annotated, Self, cast
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -19,7 +19,18 @@ if TYPE_CHECKING:
     from topten.score.v1.score_service_pb2_grpc import ScoreServiceAsyncStub
 
 
-def verify(data: Data = DATA) -> None:
+def verify(
+    patience: Annotated[
+        float,
+        typer.Option(
+            help="Seconds for which an accepted action may be on its way before it is called missing; a little more "
+            "than TOPTEN_SCORE_ACK_WAIT, after which what a dead worker held is delivered again.",
+            min=0,
+            max=3600,
+        ),
+    ] = 75,
+    data: Data = DATA,
+) -> None:
     """Hold everything against the ledger and name what differs. Changes nothing; exit code 1 if something does.
 
     Every total, chain and board, and every accepted action by its event id: each is counted once, as it was recorded,
@@ -41,7 +52,7 @@ def verify(data: Data = DATA) -> None:
                             _say(f"{finding.kind} {finding.subject}: {finding.detail}")
                         else:
                             summary = step.summary
-            return summary, await account(endpoints, bars.show)
+            return summary, await account(endpoints, bars.show, patience=patience)
 
     summary, actions = run(work())
     for line in actions.findings:
