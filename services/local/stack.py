@@ -20,7 +20,8 @@ import aiohttp
 
 from services.local.folder import HOST, DataFolder
 from services.local.programs import Program, mongo_server, nats_server, redis_server
-from services.local.supervisor import Supervisor
+from services.local.settings import check
+from services.local.supervisor import Supervisor, environ_of
 
 SERVICES: Final = ("identity", "quiz", "score", "leaderboard")
 PROCESSES: Final = (*SERVICES, "edge")
@@ -49,15 +50,18 @@ class Stack:
     async def start(self) -> None:
         """Start everything and return when all are ready.
 
-        Raises MissingProgramError, or ChildFailedError for a child that does not become ready.
+        Raises MissingProgramError, WrongSettingError, or ChildFailedError for a child that does not become ready.
         """
         names = [*STORES, *(f"{name}-grpc" for name in SERVICES), *(f"{name}-ops" for name in PROCESSES)]
         ports = self._folder.ports(*names)
         stores = self._stores(ports)
         urls = {name: store if isinstance(store, str) else store.url for name, store in stores.items()}
+        processes = [self._process(name, ports, urls) for name in PROCESSES]
+        for process in processes:
+            check(process.name, environ_of(process))
         await self._run([store for store in stores.values() if isinstance(store, Program)])
         # Only then the processes: what would wait for a store can't be ready sooner, and a store's message comes first.
-        await self._run([self._process(name, ports, urls) for name in PROCESSES])
+        await self._run(processes)
         self.endpoints = self._addresses(ports, urls)
 
     def publish(self, accounts: Mapping[str, Any]) -> None:

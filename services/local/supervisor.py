@@ -135,7 +135,7 @@ class Child:
             self._log_start = log.tell()
             self._process = await asyncio.create_subprocess_exec(
                 *self.program.argv,
-                env=self._environ(),
+                env=environ_of(self.program),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -143,11 +143,6 @@ class Child:
                 preexec_fn=partial(_die_with_parent, os.getpid()),  # two system calls, no locks
             )
         self._log.with_suffix(".pid").write_text(f"{self._process.pid}\n")
-
-    def _environ(self) -> dict[str, str]:
-        own = self.program.environ
-        # What is given by value here must not be given by file as well.
-        return {key: value for key, value in os.environ.items() if key.removesuffix("_FILE") not in own} | dict(own)
 
     def _running(self) -> asyncio.subprocess.Process:
         assert self._process is not None, "started before it is watched"
@@ -185,6 +180,13 @@ class Supervisor:
         """Stop all, last added first: one must not outlive what it needs to stop in order."""
         while self._children:
             await self._children.pop().stop()
+
+
+def environ_of(program: Program) -> dict[str, str]:
+    """The whole environment in which a program is started: this process's, and its own before it."""
+    own = program.environ
+    # What is given by value here must not be given by file as well.
+    return {key: value for key, value in os.environ.items() if key.removesuffix("_FILE") not in own} | dict(own)
 
 
 def _die_with_parent(parent: int) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from services.local.commands.config import PROCESSES, configuration_page
+from services.local.commands.config import configuration_page
+from services.local.settings import PROCESSES
 from services.runtime.config import table
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"

@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from edge.config import EdgeConfig
-from services.identity.config import IdentityConfig
-from services.leaderboard.config import LeaderboardConfig
+from services.local.settings import PROCESSES
 from services.local.terminal import USAGE, fail, out
-from services.quiz.config import QuizConfig
 from services.runtime.config import MASK, table
-from services.score.config import ScoreConfig
-
-PROCESSES: Final[dict[str, type[Any]]] = {
-    "identity": IdentityConfig,
-    "quiz": QuizConfig,
-    "score": ScoreConfig,
-    "leaderboard": LeaderboardConfig,
-    "edge": EdgeConfig,
-}
 
 
 def config(

@@ -16,16 +16,15 @@ import aiohttp
 import typer
 
 from services.local.client import Endpoints, GraphqlClient, GraphqlError, describe
-from services.local.commands.config import PROCESSES
 from services.local.commands.quiz import store_quizzes
 from services.local.commands.user import grant_role
 from services.local.demo import DemoPlayers
 from services.local.folder import DataFolder, FolderInUseError
 from services.local.programs import MissingProgramError
+from services.local.settings import WrongSettingError, unknown_variables
 from services.local.stack import PortTakenError, Stack, check_port, wait_for_edge
 from services.local.supervisor import ChildFailedError
 from services.local.terminal import DATA, FOUND, USAGE, Data, err, fail, out
-from services.runtime.config import NAMESPACE, table
 from services.runtime.errors import ServiceError
 
 SAMPLES: Final = Path(__file__).parent.parent / "quizzes"
@@ -47,11 +46,11 @@ def up(
     """
     if sys.platform != "linux":
         fail("the embedded stack needs Linux; elsewhere start the processes by hand", USAGE)
-    if unknown := _unknown_variables(os.environ):
+    if unknown := unknown_variables(os.environ):
         fail(f"no such setting: {', '.join(unknown)}; `topten config` lists all", USAGE)
     try:
         asyncio.run(_up(DataFolder(data), port, demo))
-    except (PortTakenError, FolderInUseError, MissingProgramError) as error:
+    except (PortTakenError, FolderInUseError, MissingProgramError, WrongSettingError) as error:
         fail(str(error), USAGE)
     except (ChildFailedError, ServiceError, GraphqlError, aiohttp.ClientError, TimeoutError) as error:
         fail(f"could not start: {describe(error)}", FOUND)
@@ -149,11 +148,3 @@ def _introduce(endpoints: Mapping[str, Any], logs: Path) -> None:
     ]
     for line in lines:
         out.print(line, markup=False, soft_wrap=True, style="bold" if line == lines[0] else None)
-
-
-def _unknown_variables(environ: Mapping[str, str]) -> list[str]:
-    """Variables that look like settings and are none: a misspelt one must not pass in silence."""
-    rows = [row for settings in PROCESSES.values() for row in table(settings)]
-    known = {row.name for row in rows} | {f"{row.name}_FILE" for row in rows if row.secret}
-    known |= {"TOPTEN_LOCAL_DATA", "TOPTEN_LOCAL_ENDPOINTS"}
-    return sorted(name for name in environ if name.startswith(NAMESPACE) and name not in known)
