@@ -83,9 +83,14 @@ def test_a_folder_that_is_none_is_one_clear_line(tmp_path: Path) -> None:
     assert re.fullmatch(r"topten: could not start: .*/file: File exists\n", done.stderr)
 
 
-async def test_servers_named_by_url_are_used_instead_of_embedded_ones() -> None:
+async def test_servers_named_by_url_are_used_instead_of_embedded_ones(tmp_path: Path) -> None:
     async with running("mongo") as mongo, running("redis") as redis, running("nats") as nats:
-        urls = {"TOPTEN_MONGO_URL": mongo.url, "TOPTEN_REDIS_URL": redis.url, "TOPTEN_NATS_URL": nats.url}
+        (tmp_path / "mongo").write_text(f"{mongo.url}\n")
+        urls = {
+            "TOPTEN_MONGO_URL_FILE": str(tmp_path / "mongo"),
+            "TOPTEN_REDIS_URL": redis.url,
+            "TOPTEN_NATS_URL": nats.url,
+        }
         with running_stack(urls) as stack:
             assert stack.endpoints["stores"] == {"mongo": mongo.url, "redis": redis.url, "nats": nats.url}
             assert len(pids_of(stack)) == 5, "the processes, and no store"
@@ -94,7 +99,13 @@ async def test_servers_named_by_url_are_used_instead_of_embedded_ones() -> None:
                 await player.submit("arithmetic-sprint", RIGHT)
                 async with stream(stack.http, player.access_token) as events:
                     await until(events, shows(player.username, 5))
+            assert stack.endpoints["moderator"]["username"] == "mira"
             await ends_at_once_when_told_again(stack)
+        with running_stack(urls) as another:
+            moderator = another.endpoints["moderator"]
+            assert moderator["username"] != "mira", "whose password another folder has"
+            async with GraphqlClient(endpoints(another).graphql) as client:
+                await client.login(**moderator)
 
 
 async def ends_at_once_when_told_again(stack: RunningStack) -> None:

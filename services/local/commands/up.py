@@ -121,15 +121,30 @@ async def _start(stack: Stack, folder: DataFolder) -> None:
 
 async def _accounts(endpoints: Endpoints, folder: DataFolder) -> Mapping[str, Any]:
     """Make the demo players and the moderator, or find them again."""
-    moderator, moderator_country = MODERATOR
-    countries = PLAYERS | {moderator: moderator_country}
-    accounts = {name: {"username": name, "password": folder.secret(f"password-{name}")} for name in countries}
+    # A database of yours may know these names from another folder, or as somebody's own.
+    shared = any(os.environ.get(name) for name in ("TOPTEN_MONGO_URL", "TOPTEN_MONGO_URL_FILE"))
     async with GraphqlClient(endpoints.graphql) as client:
-        await asyncio.gather(
-            *(client.register(name, account["password"], countries[name]) for name, account in accounts.items())
+        *players, moderator = await asyncio.gather(
+            *(_account(client, folder, name, country, shared=shared) for name, country in (*PLAYERS.items(), MODERATOR))
         )
-    await grant_role(endpoints, moderator, "moderator")
-    return {"players": [accounts[name] for name in PLAYERS], "moderator": accounts[moderator]}
+    await grant_role(endpoints, moderator["username"], "moderator")
+    return {"players": players, "moderator": moderator}
+
+
+async def _account(
+    client: GraphqlClient, folder: DataFolder, name: str, country: str, *, shared: bool
+) -> dict[str, str]:
+    """The account of this name that the folder's password opens, or one under a longer name."""
+    password = folder.secret(f"password-{name}")
+    if await client.register(name, password, country) is None and shared:
+        try:
+            await client.login(name, password)
+        except GraphqlError as error:
+            if error.reason != "CREDENTIALS_INVALID":
+                raise
+            name = f"{name}-{folder.secret('names')[:8].lower()}"
+            await client.register(name, password, country)
+    return {"username": name, "password": password}
 
 
 def _introduce(endpoints: Mapping[str, Any], logs: Path) -> None:
