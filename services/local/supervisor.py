@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import resource
 import signal
 import time
 from collections import deque
@@ -24,6 +25,7 @@ STOP_SECONDS: Final = 15.0
 # A child that lives this long starts again without a pause; one that dies sooner waits longer each time.
 SETTLED_SECONDS: Final = 10.0
 MAX_PAUSE_SECONDS: Final = 10.0
+MAX_OPEN_FILES: Final = 65_536
 MAX_LOG_BYTES: Final = 16 * 1024 * 1024
 # Who refuses its settings will do so again; whoever dies this often before it was ever ready won't be ready.
 REFUSED_CODE: Final = 2
@@ -187,6 +189,17 @@ def environ_of(program: Program) -> dict[str, str]:
     own = program.environ
     # What is given by value here must not be given by file as well.
     return {key: value for key, value in os.environ.items() if key.removesuffix("_FILE") not in own} | dict(own)
+
+
+def allow_many_connections() -> None:
+    """Raise this process's limit of open files, and so its children's, to MAX_OPEN_FILES or what the system allows.
+
+    The usual 1024 would end the edge's open streams there.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(MAX_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _die_with_parent(parent: int) -> None:

@@ -23,7 +23,7 @@ from services.local.folder import DataFolder, FolderInUseError
 from services.local.programs import MissingProgramError
 from services.local.settings import WrongSettingError, unknown_variables
 from services.local.stack import PortTakenError, Stack, check_port, wait_for_edge
-from services.local.supervisor import ChildFailedError
+from services.local.supervisor import ChildFailedError, allow_many_connections
 from services.local.terminal import DATA, FOUND, USAGE, Data, err, fail, out
 from services.runtime.errors import ServiceError
 
@@ -60,6 +60,7 @@ def up(
 
 async def _up(folder: DataFolder, port: int, demo: int) -> None:
     folder.lock()
+    allow_many_connections()
     check_port(port)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -126,6 +126,19 @@ async def test_a_setting_given_by_value_is_not_also_given_by_file(
     await supervisor.stop()
 
 
+def test_children_may_open_as_many_files_as_the_system_allows() -> None:
+    code = """
+import resource
+from services.local.supervisor import MAX_OPEN_FILES, allow_many_connections
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+allow_many_connections()
+soft, still = resource.getrlimit(resource.RLIMIT_NOFILE)
+assert still == hard and (soft == hard or soft == MAX_OPEN_FILES), (soft, hard)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_a_supervisor_that_is_killed_leaves_no_orphan(tmp_path: Path) -> None:
     code = f"""
 import asyncio, sys
