@@ -144,7 +144,9 @@ class Child:
                 start_new_session=True,
                 preexec_fn=partial(_die_with_parent, os.getpid()),  # two system calls, no locks
             )
-        self._log.with_suffix(".pid").write_text(f"{self._process.pid}\n")
+        new = self._log.with_suffix(".pid.new")
+        new.write_text(f"{self._process.pid}\n")
+        new.replace(self._log.with_suffix(".pid"))  # whoever reads finds one of the two, never half of one
 
     def _running(self) -> asyncio.subprocess.Process:
         assert self._process is not None, "started before it is watched"
