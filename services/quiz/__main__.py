@@ -9,7 +9,6 @@ from topten.quiz.v1.quiz_service_pb2_grpc import add_QuizServiceServicer_to_serv
 
 from services.quiz.cache import QuizCache
 from services.quiz.config import QuizConfig
-from services.quiz.outbox import Outbox
 from services.quiz.publisher import QuizPublisher
 from services.quiz.rpc import ACCESS, QuizServicer
 from services.quiz.service import QuizService
@@ -23,6 +22,7 @@ from services.runtime.jetstream import open_jetstream
 from services.runtime.lifecycle import execute, run
 from services.runtime.mongo_client import open_mongo
 from services.runtime.ops_server import OpsServer
+from services.runtime.outbox import Outbox
 from services.runtime.redis_client import open_redis
 from services.runtime.telemetry import configure
 

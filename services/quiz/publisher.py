@@ -1,4 +1,4 @@
-"""The stream QUIZ_EVENTS: its shape, and publishing to it.
+"""The stream QUIZ_EVENTS: its shape.
 
 Owns the stream's configuration. It is a work queue that refuses nothing of its own: no age limit, no deletion, no purge;
 what waits is never dropped, and when it is full a publish fails and the event stays in its document.
@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Final
 
 import structlog
-from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig, SubjectTransform
 from nats.js.errors import NotFoundError
 
 from services.runtime.durability import stream_faults
+from services.runtime.outbox import EventPublisher
 
 STREAM: Final = "QUIZ_EVENTS"
 SUBJECT: Final = "quiz.events"
@@ -22,14 +22,11 @@ DUPLICATE_WINDOW_SECONDS: Final = 120.0
 _log = structlog.get_logger("publisher")
 
 
-class PublishError(Exception):
-    """The stream did not acknowledge; whether it has the event is unknown."""
-
-
-class QuizPublisher:
-    """Publishes events to the stream, each under its own id."""
+class QuizPublisher(EventPublisher):
+    """Makes the stream, and publishes to it."""
 
     def __init__(self, jetstream: JetStreamContext) -> None:
+        super().__init__(jetstream, STREAM, SUBJECT)
         self._jetstream = jetstream
 
     async def prepare(self, *, partitions: int, replicas: int, max_bytes: int) -> None:
@@ -65,15 +62,3 @@ class QuizPublisher:
     async def faults(self) -> list[str]:
         """What lets the stream, as it is, lose what it acknowledged."""
         return stream_faults(await self._jetstream.stream_info(STREAM))
-
-    async def publish(self, event_id: str, user_id: str, event: bytes) -> None:
-        """Return when the stream has the event on its disk. Publishing it again within two minutes stores it once.
-
-        Raises PublishError if there was no acknowledgement in time.
-        """
-        try:
-            await self._jetstream.publish(
-                f"{SUBJECT}.{user_id}", event, headers={"Nats-Msg-Id": event_id}, stream=STREAM
-            )
-        except (NatsError, TimeoutError, OSError) as error:
-            raise PublishError(type(error).__name__) from error

@@ -22,16 +22,16 @@ from services.quiz.submission import (
     Submission,
     SubmittedEvent,
     TakenError,
-    WaitingEvent,
     completed_event,
     payload_digest,
 )
 from services.runtime.errors import Reason, ServiceError
+from services.runtime.outbox import WaitingEvent
 
 if TYPE_CHECKING:
     from services.quiz.cache import QuizCache
-    from services.quiz.outbox import Outbox
     from services.quiz.store import QuizStore
+    from services.runtime.outbox import Outbox
 
 # How often a submission is evaluated anew because another attempt of the player was recorded meanwhile.
 MAX_RACES: Final = 20

@@ -18,8 +18,9 @@ from pymongo.errors import DuplicateKeyError
 from topten.quiz.v1 import quiz_pb2
 
 from services.quiz.scoring import NOTHING, Marks, Tally
-from services.quiz.submission import Submission, SubmittedEvent, TakenError, WaitingEvent
+from services.quiz.submission import Submission, SubmittedEvent, TakenError
 from services.runtime.mongo_client import unavailable_on_failure
+from services.runtime.outbox import WaitingEvent
 
 Document = dict[str, Any]
 

@@ -38,15 +38,6 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
-class WaitingEvent:
-    """An event that is on record and not known to be published."""
-
-    event_id: str
-    user_id: str
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class SubmittedEvent:
     """What an audit needs of a recorded submission's event."""
 

@@ -44,6 +44,8 @@ class Reason(StrEnum):
     DOCUMENT_TOO_COSTLY = "DOCUMENT_TOO_COSTLY"
     UNAVAILABLE = "UNAVAILABLE"
     INTERNAL = "INTERNAL"
+    ACTION_NOT_FOUND = "ACTION_NOT_FOUND"
+    FLAG_NOT_FOUND = "FLAG_NOT_FOUND"
 
 
 STATUS: dict[Reason, grpc.StatusCode] = {
@@ -58,6 +60,8 @@ STATUS: dict[Reason, grpc.StatusCode] = {
     Reason.PLAYER_BLOCKED: grpc.StatusCode.PERMISSION_DENIED,
     Reason.PLAYER_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     Reason.BOARD_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    Reason.ACTION_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    Reason.FLAG_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     Reason.CURSOR_EXPIRED: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.RATE_LIMITED: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.USERNAME_TAKEN: grpc.StatusCode.ALREADY_EXISTS,

@@ -60,6 +60,10 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """Something that is needed does not answer; nothing was recorded, or what was is found again by its id (gRPC UNAVAILABLE)."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 18
     """A fault of the server's own; the request id finds it in the log (gRPC INTERNAL)."""
+    ERROR_REASON_ACTION_NOT_FOUND: _ErrorReason.ValueType  # 19
+    """The player has no action with this id (gRPC NOT_FOUND)."""
+    ERROR_REASON_FLAG_NOT_FOUND: _ErrorReason.ValueType  # 20
+    """There is no flag with this id (gRPC NOT_FOUND)."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The published reasons of a refusal. gRPC carries the name without its prefix in `google.rpc.ErrorInfo.reason`,
@@ -104,4 +108,8 @@ ERROR_REASON_UNAVAILABLE: ErrorReason.ValueType  # 17
 """Something that is needed does not answer; nothing was recorded, or what was is found again by its id (gRPC UNAVAILABLE)."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 18
 """A fault of the server's own; the request id finds it in the log (gRPC INTERNAL)."""
+ERROR_REASON_ACTION_NOT_FOUND: ErrorReason.ValueType  # 19
+"""The player has no action with this id (gRPC NOT_FOUND)."""
+ERROR_REASON_FLAG_NOT_FOUND: ErrorReason.ValueType  # 20
+"""There is no flag with this id (gRPC NOT_FOUND)."""
 global___ErrorReason = ErrorReason

@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!topten/identity/v1/identity.proto\x12\x12topten.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"y\n\x04User\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08username\x18\x02 \x01(\t\x12\r\n\x05roles\x18\x03 \x03(\t\x12\x0f\n\x07\x63ountry\x18\x04 \x01(\t\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"a\n\x0b\x43redentials\x12\x34\n\x08username\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d\x10\x02\x18 2\x17^[\\p{L}\\p{M}\\p{N}_.-]+$\x12\x1c\n\x08password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x08\x18\x80\x01\"\xc0\x01\n\x07Session\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x15\n\rrefresh_token\x18\x02 \x01(\t\x12\x14\n\x0cstream_token\x18\x03 \x01(\t\x12\x12\n\nexpires_in\x18\x04 \x01(\x05\x12\x36\n\x12session_expires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x04user\x18\x06 \x01(\x0b\x32\x18.topten.identity.v1.Userb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!topten/identity/v1/identity.proto\x12\x12topten.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa3\x01\n\x04User\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08username\x18\x02 \x01(\t\x12\r\n\x05roles\x18\x03 \x03(\t\x12\x0f\n\x07\x63ountry\x18\x04 \x01(\t\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x05\x62lock\x18\x06 \x01(\x0b\x32\x19.topten.identity.v1.Block\"w\n\x05\x42lock\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12.\n\nblocked_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"a\n\x0b\x43redentials\x12\x34\n\x08username\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d\x10\x02\x18 2\x17^[\\p{L}\\p{M}\\p{N}_.-]+$\x12\x1c\n\x08password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x08\x18\x80\x01\"\xc0\x01\n\x07Session\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x15\n\rrefresh_token\x18\x02 \x01(\t\x12\x14\n\x0cstream_token\x18\x03 \x01(\t\x12\x12\n\nexpires_in\x18\x04 \x01(\x05\x12\x36\n\x12session_expires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x04user\x18\x06 \x01(\x0b\x32\x18.topten.identity.v1.Userb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,10 +37,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREDENTIALS'].fields_by_name['username']._serialized_options = b'\272H\037r\035\020\002\030 2\027^[\\p{L}\\p{M}\\p{N}_.-]+$'
   _globals['_CREDENTIALS'].fields_by_name['password']._loaded_options = None
   _globals['_CREDENTIALS'].fields_by_name['password']._serialized_options = b'\272H\007r\005\020\010\030\200\001'
-  _globals['_USER']._serialized_start=119
-  _globals['_USER']._serialized_end=240
-  _globals['_CREDENTIALS']._serialized_start=242
-  _globals['_CREDENTIALS']._serialized_end=339
-  _globals['_SESSION']._serialized_start=342
-  _globals['_SESSION']._serialized_end=534
+  _globals['_USER']._serialized_start=120
+  _globals['_USER']._serialized_end=283
+  _globals['_BLOCK']._serialized_start=285
+  _globals['_BLOCK']._serialized_end=404
+  _globals['_CREDENTIALS']._serialized_start=406
+  _globals['_CREDENTIALS']._serialized_end=503
+  _globals['_SESSION']._serialized_start=506
+  _globals['_SESSION']._serialized_end=698
 # @@protoc_insertion_point(module_scope)

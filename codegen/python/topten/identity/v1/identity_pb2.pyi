@@ -24,6 +24,7 @@ class User(google.protobuf.message.Message):
     ROLES_FIELD_NUMBER: builtins.int
     COUNTRY_FIELD_NUMBER: builtins.int
     CREATED_AT_FIELD_NUMBER: builtins.int
+    BLOCK_FIELD_NUMBER: builtins.int
     user_id: builtins.str
     """The player's id (a UUID), the same for ever."""
     username: builtins.str
@@ -38,6 +39,10 @@ class User(google.protobuf.message.Message):
     def created_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When the account was made."""
 
+    @property
+    def block(self) -> global___Block:
+        """Set while the player is blocked. Shown to the account itself, to moderators and to services."""
+
     def __init__(
         self,
         *,
@@ -46,11 +51,43 @@ class User(google.protobuf.message.Message):
         roles: collections.abc.Iterable[builtins.str] | None = ...,
         country: builtins.str = ...,
         created_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        block: global___Block | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["created_at", b"created_at"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["country", b"country", "created_at", b"created_at", "roles", b"roles", "user_id", b"user_id", "username", b"username"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["block", b"block", "created_at", b"created_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["block", b"block", "country", b"country", "created_at", b"created_at", "roles", b"roles", "user_id", b"user_id", "username", b"username"]) -> None: ...
 
 global___User = User
+
+@typing.final
+class Block(google.protobuf.message.Message):
+    """Why and until when a player may not play."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: builtins.int
+    BLOCKED_AT_FIELD_NUMBER: builtins.int
+    EXPIRES_AT_FIELD_NUMBER: builtins.int
+    reason: builtins.str
+    """In a moderator's words, or the rule that was broken."""
+    @property
+    def blocked_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When it began."""
+
+    @property
+    def expires_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When it ends by itself; absent if it does not."""
+
+    def __init__(
+        self,
+        *,
+        reason: builtins.str = ...,
+        blocked_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        expires_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["blocked_at", b"blocked_at", "expires_at", b"expires_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["blocked_at", b"blocked_at", "expires_at", b"expires_at", "reason", b"reason"]) -> None: ...
+
+global___Block = Block
 
 @typing.final
 class Credentials(google.protobuf.message.Message):

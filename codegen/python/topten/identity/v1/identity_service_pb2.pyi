@@ -8,6 +8,7 @@ import collections.abc
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
 import google.protobuf.message
+import google.protobuf.timestamp_pb2
 import topten.identity.v1.identity_pb2
 import typing
 
@@ -259,3 +260,253 @@ class GrantRoleResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["user", b"user"]) -> None: ...
 
 global___GrantRoleResponse = GrantRoleResponse
+
+@typing.final
+class UpdateProfileRequest(google.protobuf.message.Message):
+    """UpdateProfileRequest says what the account shall be."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    COUNTRY_FIELD_NUMBER: builtins.int
+    country: builtins.str
+    """ISO 3166-1 alpha-2 code in capitals, or empty for no country."""
+    def __init__(
+        self,
+        *,
+        country: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["country", b"country"]) -> None: ...
+
+global___UpdateProfileRequest = UpdateProfileRequest
+
+@typing.final
+class UpdateProfileResponse(google.protobuf.message.Message):
+    """UpdateProfileResponse carries the account as it is now."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_FIELD_NUMBER: builtins.int
+    @property
+    def user(self) -> topten.identity.v1.identity_pb2.User:
+        """The account."""
+
+    def __init__(
+        self,
+        *,
+        user: topten.identity.v1.identity_pb2.User | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["user", b"user"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["user", b"user"]) -> None: ...
+
+global___UpdateProfileResponse = UpdateProfileResponse
+
+@typing.final
+class BlockUserRequest(google.protobuf.message.Message):
+    """BlockUserRequest names a player and why."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    EXPIRES_AT_FIELD_NUMBER: builtins.int
+    CHANGE_ID_FIELD_NUMBER: builtins.int
+    user_id: builtins.str
+    """The player's id."""
+    reason: builtins.str
+    """Why, for the player and the audit log."""
+    change_id: builtins.str
+    """A UUID under which the block happens once, however often it is sent; empty if the caller does not care."""
+    @property
+    def expires_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the block ends by itself; absent if it does not. Must lie ahead."""
+
+    def __init__(
+        self,
+        *,
+        user_id: builtins.str = ...,
+        reason: builtins.str = ...,
+        expires_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        change_id: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["expires_at", b"expires_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["change_id", b"change_id", "expires_at", b"expires_at", "reason", b"reason", "user_id", b"user_id"]) -> None: ...
+
+global___BlockUserRequest = BlockUserRequest
+
+@typing.final
+class BlockUserResponse(google.protobuf.message.Message):
+    """BlockUserResponse carries the account as it is now."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_FIELD_NUMBER: builtins.int
+    EVENT_ID_FIELD_NUMBER: builtins.int
+    event_id: builtins.str
+    """The event that takes him from the boards."""
+    @property
+    def user(self) -> topten.identity.v1.identity_pb2.User:
+        """The account with its block."""
+
+    def __init__(
+        self,
+        *,
+        user: topten.identity.v1.identity_pb2.User | None = ...,
+        event_id: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["user", b"user"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["event_id", b"event_id", "user", b"user"]) -> None: ...
+
+global___BlockUserResponse = BlockUserResponse
+
+@typing.final
+class UnblockUserRequest(google.protobuf.message.Message):
+    """UnblockUserRequest names a player and why."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    user_id: builtins.str
+    """The player's id."""
+    reason: builtins.str
+    """Why, for the audit log."""
+    def __init__(
+        self,
+        *,
+        user_id: builtins.str = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["reason", b"reason", "user_id", b"user_id"]) -> None: ...
+
+global___UnblockUserRequest = UnblockUserRequest
+
+@typing.final
+class UnblockUserResponse(google.protobuf.message.Message):
+    """UnblockUserResponse carries the account as it is now."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_FIELD_NUMBER: builtins.int
+    EVENT_ID_FIELD_NUMBER: builtins.int
+    event_id: builtins.str
+    """The event that brings him back to the boards; empty if he was not blocked."""
+    @property
+    def user(self) -> topten.identity.v1.identity_pb2.User:
+        """The account."""
+
+    def __init__(
+        self,
+        *,
+        user: topten.identity.v1.identity_pb2.User | None = ...,
+        event_id: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["user", b"user"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["event_id", b"event_id", "user", b"user"]) -> None: ...
+
+global___UnblockUserResponse = UnblockUserResponse
+
+@typing.final
+class ListAccountEventsRequest(google.protobuf.message.Message):
+    """ListAccountEventsRequest asks for all."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___ListAccountEventsRequest = ListAccountEventsRequest
+
+@typing.final
+class ListAccountEventsResponse(google.protobuf.message.Message):
+    """ListAccountEventsResponse carries some of them."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: builtins.int
+    TOTAL_FIELD_NUMBER: builtins.int
+    total: builtins.int
+    """How many there are in all, as of the first message."""
+    @property
+    def events(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___AccountEvent]:
+        """Up to 500 events."""
+
+    def __init__(
+        self,
+        *,
+        events: collections.abc.Iterable[global___AccountEvent] | None = ...,
+        total: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["events", b"events", "total", b"total"]) -> None: ...
+
+global___ListAccountEventsResponse = ListAccountEventsResponse
+
+@typing.final
+class AccountEvent(google.protobuf.message.Message):
+    """AccountEvent is what one change of an account led to."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: builtins.int
+    USER_ID_FIELD_NUMBER: builtins.int
+    PUBLISHED_FIELD_NUMBER: builtins.int
+    event_id: builtins.str
+    """The event's id."""
+    user_id: builtins.str
+    """The player."""
+    published: builtins.bool
+    """False while the event still waits to be published."""
+    def __init__(
+        self,
+        *,
+        event_id: builtins.str = ...,
+        user_id: builtins.str = ...,
+        published: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["event_id", b"event_id", "published", b"published", "user_id", b"user_id"]) -> None: ...
+
+global___AccountEvent = AccountEvent
+
+@typing.final
+class RepublishAccountEventsRequest(google.protobuf.message.Message):
+    """RepublishAccountEventsRequest names events."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EVENT_IDS_FIELD_NUMBER: builtins.int
+    ONLY_CHECK_FIELD_NUMBER: builtins.int
+    only_check: builtins.bool
+    """True asks only which of them are events of accounts; nothing is published."""
+    @property
+    def event_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """1 to 500 event ids."""
+
+    def __init__(
+        self,
+        *,
+        event_ids: collections.abc.Iterable[builtins.str] | None = ...,
+        only_check: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["event_ids", b"event_ids", "only_check", b"only_check"]) -> None: ...
+
+global___RepublishAccountEventsRequest = RepublishAccountEventsRequest
+
+@typing.final
+class RepublishAccountEventsResponse(google.protobuf.message.Message):
+    """RepublishAccountEventsResponse says which are."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EVENT_IDS_FIELD_NUMBER: builtins.int
+    @property
+    def event_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Those of the ids that are events of accounts, in no promised order."""
+
+    def __init__(
+        self,
+        *,
+        event_ids: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["event_ids", b"event_ids"]) -> None: ...
+
+global___RepublishAccountEventsResponse = RepublishAccountEventsResponse

@@ -66,6 +66,31 @@ class IdentityServiceStub(object):
                 request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.GrantRoleRequest.SerializeToString,
                 response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.GrantRoleResponse.FromString,
                 _registered_method=True)
+        self.UpdateProfile = channel.unary_unary(
+                '/topten.identity.v1.IdentityService/UpdateProfile',
+                request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.UpdateProfileRequest.SerializeToString,
+                response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.UpdateProfileResponse.FromString,
+                _registered_method=True)
+        self.BlockUser = channel.unary_unary(
+                '/topten.identity.v1.IdentityService/BlockUser',
+                request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.BlockUserRequest.SerializeToString,
+                response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.BlockUserResponse.FromString,
+                _registered_method=True)
+        self.UnblockUser = channel.unary_unary(
+                '/topten.identity.v1.IdentityService/UnblockUser',
+                request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.UnblockUserRequest.SerializeToString,
+                response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.UnblockUserResponse.FromString,
+                _registered_method=True)
+        self.ListAccountEvents = channel.unary_stream(
+                '/topten.identity.v1.IdentityService/ListAccountEvents',
+                request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ListAccountEventsRequest.SerializeToString,
+                response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ListAccountEventsResponse.FromString,
+                _registered_method=True)
+        self.RepublishAccountEvents = channel.unary_unary(
+                '/topten.identity.v1.IdentityService/RepublishAccountEvents',
+                request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.RepublishAccountEventsRequest.SerializeToString,
+                response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.RepublishAccountEventsResponse.FromString,
+                _registered_method=True)
 
 
 class IdentityServiceServicer(object):
@@ -83,7 +108,7 @@ class IdentityServiceServicer(object):
 
     def Login(self, request, context):
         """Login checks a password and opens a session. An unknown name and a wrong password give the same answer in the same time.
-        Fails with CREDENTIALS_INVALID, INVALID_ARGUMENT, UNAVAILABLE.
+        Fails with CREDENTIALS_INVALID, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -92,7 +117,7 @@ class IdentityServiceServicer(object):
     def RefreshSession(self, request, context):
         """RefreshSession trades a refresh token for a new session. The last rotated token stays good for 60 seconds while its
         successor is unused (an answer may be lost); any other reuse ends the whole family.
-        Fails with UNAUTHENTICATED, INVALID_ARGUMENT, UNAVAILABLE.
+        Fails with UNAUTHENTICATED, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -107,8 +132,8 @@ class IdentityServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetUsers(self, request, context):
-        """GetUsers reads up to 100 accounts in one round trip. Ids that nobody has are left out. Roles are shown to the account
-        itself, to moderators and to services.
+        """GetUsers reads up to 100 accounts in one round trip. Ids that nobody has are left out. Roles and blocks are shown to
+        the account itself, to moderators and to services.
         Fails with INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -118,6 +143,50 @@ class IdentityServiceServicer(object):
     def GrantRole(self, request, context):
         """GrantRole adds a role to an account; granting one that it has changes nothing. Only for admins.
         Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateProfile(self, request, context):
+        """UpdateProfile changes the caller's own account. A change of country moves the player's all-time score to the new
+        country's board. Fails with PLAYER_NOT_FOUND, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BlockUser(self, request, context):
+        """BlockUser ends a player's sessions and keeps him from signing in, from playing and from every board, until
+        UnblockUser or the time given. His score stays. A block takes the place of the one before. Only for moderators,
+        admins and services; who moderates may only be blocked by an admin.
+        Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnblockUser(self, request, context):
+        """UnblockUser takes a block back: the player is on all boards again as he was. Nothing changes for who is not blocked.
+        Only for moderators, admins and services. Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT,
+        UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAccountEvents(self, request, context):
+        """ListAccountEvents streams every event that accounts led to, oldest first, so that the ledger can be held against it.
+        Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RepublishAccountEvents(self, request, context):
+        """RepublishAccountEvents publishes events once more, so that one that was lost is counted; the ledger counts each once
+        all the same. Says which of the ids are events of accounts at all. Only for admins and services.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -155,6 +224,31 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     servicer.GrantRole,
                     request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.GrantRoleRequest.FromString,
                     response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.GrantRoleResponse.SerializeToString,
+            ),
+            'UpdateProfile': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateProfile,
+                    request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.UpdateProfileRequest.FromString,
+                    response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.UpdateProfileResponse.SerializeToString,
+            ),
+            'BlockUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.BlockUser,
+                    request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.BlockUserRequest.FromString,
+                    response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.BlockUserResponse.SerializeToString,
+            ),
+            'UnblockUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnblockUser,
+                    request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.UnblockUserRequest.FromString,
+                    response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.UnblockUserResponse.SerializeToString,
+            ),
+            'ListAccountEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.ListAccountEvents,
+                    request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ListAccountEventsRequest.FromString,
+                    response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ListAccountEventsResponse.SerializeToString,
+            ),
+            'RepublishAccountEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.RepublishAccountEvents,
+                    request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.RepublishAccountEventsRequest.FromString,
+                    response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.RepublishAccountEventsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -321,6 +415,141 @@ class IdentityService(object):
             '/topten.identity.v1.IdentityService/GrantRole',
             topten_dot_identity_dot_v1_dot_identity__service__pb2.GrantRoleRequest.SerializeToString,
             topten_dot_identity_dot_v1_dot_identity__service__pb2.GrantRoleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateProfile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.identity.v1.IdentityService/UpdateProfile',
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.UpdateProfileRequest.SerializeToString,
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.UpdateProfileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BlockUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.identity.v1.IdentityService/BlockUser',
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.BlockUserRequest.SerializeToString,
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.BlockUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnblockUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.identity.v1.IdentityService/UnblockUser',
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.UnblockUserRequest.SerializeToString,
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.UnblockUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAccountEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/topten.identity.v1.IdentityService/ListAccountEvents',
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.ListAccountEventsRequest.SerializeToString,
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.ListAccountEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RepublishAccountEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.identity.v1.IdentityService/RepublishAccountEvents',
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.RepublishAccountEventsRequest.SerializeToString,
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.RepublishAccountEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -36,7 +36,7 @@ class IdentityServiceStub:
         topten.identity.v1.identity_service_pb2.LoginResponse,
     ]
     """Login checks a password and opens a session. An unknown name and a wrong password give the same answer in the same time.
-    Fails with CREDENTIALS_INVALID, INVALID_ARGUMENT, UNAVAILABLE.
+    Fails with CREDENTIALS_INVALID, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     RefreshSession: grpc.UnaryUnaryMultiCallable[
@@ -45,7 +45,7 @@ class IdentityServiceStub:
     ]
     """RefreshSession trades a refresh token for a new session. The last rotated token stays good for 60 seconds while its
     successor is unused (an answer may be lost); any other reuse ends the whole family.
-    Fails with UNAUTHENTICATED, INVALID_ARGUMENT, UNAVAILABLE.
+    Fails with UNAUTHENTICATED, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     Logout: grpc.UnaryUnaryMultiCallable[
@@ -60,8 +60,8 @@ class IdentityServiceStub:
         topten.identity.v1.identity_service_pb2.GetUsersRequest,
         topten.identity.v1.identity_service_pb2.GetUsersResponse,
     ]
-    """GetUsers reads up to 100 accounts in one round trip. Ids that nobody has are left out. Roles are shown to the account
-    itself, to moderators and to services.
+    """GetUsers reads up to 100 accounts in one round trip. Ids that nobody has are left out. Roles and blocks are shown to
+    the account itself, to moderators and to services.
     Fails with INVALID_ARGUMENT, UNAVAILABLE.
     """
 
@@ -71,6 +71,50 @@ class IdentityServiceStub:
     ]
     """GrantRole adds a role to an account; granting one that it has changes nothing. Only for admins.
     Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    UpdateProfile: grpc.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.UpdateProfileRequest,
+        topten.identity.v1.identity_service_pb2.UpdateProfileResponse,
+    ]
+    """UpdateProfile changes the caller's own account. A change of country moves the player's all-time score to the new
+    country's board. Fails with PLAYER_NOT_FOUND, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    BlockUser: grpc.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.BlockUserRequest,
+        topten.identity.v1.identity_service_pb2.BlockUserResponse,
+    ]
+    """BlockUser ends a player's sessions and keeps him from signing in, from playing and from every board, until
+    UnblockUser or the time given. His score stays. A block takes the place of the one before. Only for moderators,
+    admins and services; who moderates may only be blocked by an admin.
+    Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    UnblockUser: grpc.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.UnblockUserRequest,
+        topten.identity.v1.identity_service_pb2.UnblockUserResponse,
+    ]
+    """UnblockUser takes a block back: the player is on all boards again as he was. Nothing changes for who is not blocked.
+    Only for moderators, admins and services. Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT,
+    UNAVAILABLE.
+    """
+
+    ListAccountEvents: grpc.UnaryStreamMultiCallable[
+        topten.identity.v1.identity_service_pb2.ListAccountEventsRequest,
+        topten.identity.v1.identity_service_pb2.ListAccountEventsResponse,
+    ]
+    """ListAccountEvents streams every event that accounts led to, oldest first, so that the ledger can be held against it.
+    Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
+    """
+
+    RepublishAccountEvents: grpc.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.RepublishAccountEventsRequest,
+        topten.identity.v1.identity_service_pb2.RepublishAccountEventsResponse,
+    ]
+    """RepublishAccountEvents publishes events once more, so that one that was lost is counted; the ledger counts each once
+    all the same. Says which of the ids are events of accounts at all. Only for admins and services.
+    Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
 class IdentityServiceAsyncStub:
@@ -91,7 +135,7 @@ class IdentityServiceAsyncStub:
         topten.identity.v1.identity_service_pb2.LoginResponse,
     ]
     """Login checks a password and opens a session. An unknown name and a wrong password give the same answer in the same time.
-    Fails with CREDENTIALS_INVALID, INVALID_ARGUMENT, UNAVAILABLE.
+    Fails with CREDENTIALS_INVALID, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     RefreshSession: grpc.aio.UnaryUnaryMultiCallable[
@@ -100,7 +144,7 @@ class IdentityServiceAsyncStub:
     ]
     """RefreshSession trades a refresh token for a new session. The last rotated token stays good for 60 seconds while its
     successor is unused (an answer may be lost); any other reuse ends the whole family.
-    Fails with UNAUTHENTICATED, INVALID_ARGUMENT, UNAVAILABLE.
+    Fails with UNAUTHENTICATED, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     Logout: grpc.aio.UnaryUnaryMultiCallable[
@@ -115,8 +159,8 @@ class IdentityServiceAsyncStub:
         topten.identity.v1.identity_service_pb2.GetUsersRequest,
         topten.identity.v1.identity_service_pb2.GetUsersResponse,
     ]
-    """GetUsers reads up to 100 accounts in one round trip. Ids that nobody has are left out. Roles are shown to the account
-    itself, to moderators and to services.
+    """GetUsers reads up to 100 accounts in one round trip. Ids that nobody has are left out. Roles and blocks are shown to
+    the account itself, to moderators and to services.
     Fails with INVALID_ARGUMENT, UNAVAILABLE.
     """
 
@@ -126,6 +170,50 @@ class IdentityServiceAsyncStub:
     ]
     """GrantRole adds a role to an account; granting one that it has changes nothing. Only for admins.
     Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    UpdateProfile: grpc.aio.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.UpdateProfileRequest,
+        topten.identity.v1.identity_service_pb2.UpdateProfileResponse,
+    ]
+    """UpdateProfile changes the caller's own account. A change of country moves the player's all-time score to the new
+    country's board. Fails with PLAYER_NOT_FOUND, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    BlockUser: grpc.aio.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.BlockUserRequest,
+        topten.identity.v1.identity_service_pb2.BlockUserResponse,
+    ]
+    """BlockUser ends a player's sessions and keeps him from signing in, from playing and from every board, until
+    UnblockUser or the time given. His score stays. A block takes the place of the one before. Only for moderators,
+    admins and services; who moderates may only be blocked by an admin.
+    Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    UnblockUser: grpc.aio.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.UnblockUserRequest,
+        topten.identity.v1.identity_service_pb2.UnblockUserResponse,
+    ]
+    """UnblockUser takes a block back: the player is on all boards again as he was. Nothing changes for who is not blocked.
+    Only for moderators, admins and services. Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT,
+    UNAVAILABLE.
+    """
+
+    ListAccountEvents: grpc.aio.UnaryStreamMultiCallable[
+        topten.identity.v1.identity_service_pb2.ListAccountEventsRequest,
+        topten.identity.v1.identity_service_pb2.ListAccountEventsResponse,
+    ]
+    """ListAccountEvents streams every event that accounts led to, oldest first, so that the ledger can be held against it.
+    Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
+    """
+
+    RepublishAccountEvents: grpc.aio.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.RepublishAccountEventsRequest,
+        topten.identity.v1.identity_service_pb2.RepublishAccountEventsResponse,
+    ]
+    """RepublishAccountEvents publishes events once more, so that one that was lost is counted; the ledger counts each once
+    all the same. Says which of the ids are events of accounts at all. Only for admins and services.
+    Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
 class IdentityServiceServicer(metaclass=abc.ABCMeta):
@@ -150,7 +238,7 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[topten.identity.v1.identity_service_pb2.LoginResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.LoginResponse]]:
         """Login checks a password and opens a session. An unknown name and a wrong password give the same answer in the same time.
-        Fails with CREDENTIALS_INVALID, INVALID_ARGUMENT, UNAVAILABLE.
+        Fails with CREDENTIALS_INVALID, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -161,7 +249,7 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[topten.identity.v1.identity_service_pb2.RefreshSessionResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.RefreshSessionResponse]]:
         """RefreshSession trades a refresh token for a new session. The last rotated token stays good for 60 seconds while its
         successor is unused (an answer may be lost); any other reuse ends the whole family.
-        Fails with UNAUTHENTICATED, INVALID_ARGUMENT, UNAVAILABLE.
+        Fails with UNAUTHENTICATED, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -180,8 +268,8 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
         request: topten.identity.v1.identity_service_pb2.GetUsersRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.identity.v1.identity_service_pb2.GetUsersResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.GetUsersResponse]]:
-        """GetUsers reads up to 100 accounts in one round trip. Ids that nobody has are left out. Roles are shown to the account
-        itself, to moderators and to services.
+        """GetUsers reads up to 100 accounts in one round trip. Ids that nobody has are left out. Roles and blocks are shown to
+        the account itself, to moderators and to services.
         Fails with INVALID_ARGUMENT, UNAVAILABLE.
         """
 
@@ -193,6 +281,60 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[topten.identity.v1.identity_service_pb2.GrantRoleResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.GrantRoleResponse]]:
         """GrantRole adds a role to an account; granting one that it has changes nothing. Only for admins.
         Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def UpdateProfile(
+        self,
+        request: topten.identity.v1.identity_service_pb2.UpdateProfileRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.identity.v1.identity_service_pb2.UpdateProfileResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.UpdateProfileResponse]]:
+        """UpdateProfile changes the caller's own account. A change of country moves the player's all-time score to the new
+        country's board. Fails with PLAYER_NOT_FOUND, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def BlockUser(
+        self,
+        request: topten.identity.v1.identity_service_pb2.BlockUserRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.identity.v1.identity_service_pb2.BlockUserResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.BlockUserResponse]]:
+        """BlockUser ends a player's sessions and keeps him from signing in, from playing and from every board, until
+        UnblockUser or the time given. His score stays. A block takes the place of the one before. Only for moderators,
+        admins and services; who moderates may only be blocked by an admin.
+        Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def UnblockUser(
+        self,
+        request: topten.identity.v1.identity_service_pb2.UnblockUserRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.identity.v1.identity_service_pb2.UnblockUserResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.UnblockUserResponse]]:
+        """UnblockUser takes a block back: the player is on all boards again as he was. Nothing changes for who is not blocked.
+        Only for moderators, admins and services. Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT,
+        UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def ListAccountEvents(
+        self,
+        request: topten.identity.v1.identity_service_pb2.ListAccountEventsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[topten.identity.v1.identity_service_pb2.ListAccountEventsResponse], collections.abc.AsyncIterator[topten.identity.v1.identity_service_pb2.ListAccountEventsResponse]]:
+        """ListAccountEvents streams every event that accounts led to, oldest first, so that the ledger can be held against it.
+        Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def RepublishAccountEvents(
+        self,
+        request: topten.identity.v1.identity_service_pb2.RepublishAccountEventsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.identity.v1.identity_service_pb2.RepublishAccountEventsResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.RepublishAccountEventsResponse]]:
+        """RepublishAccountEvents publishes events once more, so that one that was lost is counted; the ledger counts each once
+        all the same. Says which of the ids are events of accounts at all. Only for admins and services.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
 def add_IdentityServiceServicer_to_server(servicer: IdentityServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -61,6 +61,7 @@ class QuizCompletedPayload(google.protobuf.message.Message):
     TOTAL_QUESTIONS_FIELD_NUMBER: builtins.int
     COUNTRY_FIELD_NUMBER: builtins.int
     CLIENT_FIELD_NUMBER: builtins.int
+    ELAPSED_MS_FIELD_NUMBER: builtins.int
     user_id: builtins.str
     """The player."""
     quiz_id: builtins.str
@@ -81,6 +82,10 @@ class QuizCompletedPayload(google.protobuf.message.Message):
     """How many questions the quiz had."""
     country: builtins.str
     """The player's country as the token named it; it counts only for a player without a standing yet."""
+    elapsed_ms: builtins.int
+    """Milliseconds from the first delivery of the quiz's questions to this player until the action was received, by the
+    server's clock; at most 2^31 - 1, absent if they were never delivered.
+    """
     @property
     def timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """The server's time of receipt, in milliseconds; it decides the period and breaks ties."""
@@ -104,8 +109,192 @@ class QuizCompletedPayload(google.protobuf.message.Message):
         total_questions: builtins.int = ...,
         country: builtins.str = ...,
         client: topten.quiz.v1.quiz_pb2.Client | None = ...,
+        elapsed_ms: builtins.int | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["client", b"client", "timestamp", b"timestamp"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["action_id", b"action_id", "attempt", b"attempt", "client", b"client", "correct_answers", b"correct_answers", "country", b"country", "points_awarded", b"points_awarded", "quiz_id", b"quiz_id", "quiz_total", b"quiz_total", "score_delta", b"score_delta", "timestamp", b"timestamp", "total_questions", b"total_questions", "user_id", b"user_id"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_elapsed_ms", b"_elapsed_ms", "client", b"client", "elapsed_ms", b"elapsed_ms", "timestamp", b"timestamp"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_elapsed_ms", b"_elapsed_ms", "action_id", b"action_id", "attempt", b"attempt", "client", b"client", "correct_answers", b"correct_answers", "country", b"country", "elapsed_ms", b"elapsed_ms", "points_awarded", b"points_awarded", "quiz_id", b"quiz_id", "quiz_total", b"quiz_total", "score_delta", b"score_delta", "timestamp", b"timestamp", "total_questions", b"total_questions", "user_id", b"user_id"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_elapsed_ms", b"_elapsed_ms"]) -> typing.Literal["elapsed_ms"] | None: ...
 
 global___QuizCompletedPayload = QuizCompletedPayload
+
+@typing.final
+class ActionVoidedEvent(google.protobuf.message.Message):
+    """A moderator voided a recorded action: what counts of the player's attempts at the quiz was computed anew without it.
+    Subject and id as those of QuizCompletedEvent.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: builtins.int
+    EVENT_TYPE_FIELD_NUMBER: builtins.int
+    PAYLOAD_FIELD_NUMBER: builtins.int
+    event_id: builtins.str
+    """A UUID; an action is voided once."""
+    event_type: builtins.str
+    """Always `ACTION_VOIDED`."""
+    @property
+    def payload(self) -> global___ActionVoidedPayload:
+        """What was voided."""
+
+    def __init__(
+        self,
+        *,
+        event_id: builtins.str = ...,
+        event_type: builtins.str = ...,
+        payload: global___ActionVoidedPayload | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["payload", b"payload"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["event_id", b"event_id", "event_type", b"event_type", "payload", b"payload"]) -> None: ...
+
+global___ActionVoidedEvent = ActionVoidedEvent
+
+@typing.final
+class ActionVoidedPayload(google.protobuf.message.Message):
+    """What was voided, and what that changes."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: builtins.int
+    QUIZ_ID_FIELD_NUMBER: builtins.int
+    SCORE_DELTA_FIELD_NUMBER: builtins.int
+    TIMESTAMP_FIELD_NUMBER: builtins.int
+    ACTION_ID_FIELD_NUMBER: builtins.int
+    ATTEMPT_FIELD_NUMBER: builtins.int
+    QUIZ_TOTAL_FIELD_NUMBER: builtins.int
+    VOIDED_EVENT_ID_FIELD_NUMBER: builtins.int
+    ACTOR_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    user_id: builtins.str
+    """The player."""
+    quiz_id: builtins.str
+    """The quiz."""
+    score_delta: builtins.int
+    """By how much the player's score changes; mostly below 0."""
+    action_id: builtins.str
+    """The client's id of the voided action."""
+    attempt: builtins.int
+    """The place of the change among the player's attempts at the quiz: one above the last attempt or change before it."""
+    quiz_total: builtins.int
+    """What all attempts but the voided ones count for together: the player's standing on the quiz's own board."""
+    voided_event_id: builtins.str
+    """The event of the voided action."""
+    actor: builtins.str
+    """Who voided it: a user id, or `service:<name>`."""
+    reason: builtins.str
+    """Why, in the moderator's words, up to 500 characters."""
+    @property
+    def timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """The server's time of receipt of the voided action: the change acts on its period."""
+
+    def __init__(
+        self,
+        *,
+        user_id: builtins.str = ...,
+        quiz_id: builtins.str = ...,
+        score_delta: builtins.int = ...,
+        timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        action_id: builtins.str = ...,
+        attempt: builtins.int = ...,
+        quiz_total: builtins.int = ...,
+        voided_event_id: builtins.str = ...,
+        actor: builtins.str = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["timestamp", b"timestamp"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["action_id", b"action_id", "actor", b"actor", "attempt", b"attempt", "quiz_id", b"quiz_id", "quiz_total", b"quiz_total", "reason", b"reason", "score_delta", b"score_delta", "timestamp", b"timestamp", "user_id", b"user_id", "voided_event_id", b"voided_event_id"]) -> None: ...
+
+global___ActionVoidedPayload = ActionVoidedPayload
+
+@typing.final
+class ScoreAdjustedEvent(google.protobuf.message.Message):
+    """A moderator changed a player's score without an action of the player's.
+    Subject and id as those of QuizCompletedEvent.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: builtins.int
+    EVENT_TYPE_FIELD_NUMBER: builtins.int
+    PAYLOAD_FIELD_NUMBER: builtins.int
+    event_id: builtins.str
+    """A UUID; an adjustment counts once."""
+    event_type: builtins.str
+    """Always `SCORE_ADJUSTED`."""
+    @property
+    def payload(self) -> global___ScoreAdjustedPayload:
+        """What changes."""
+
+    def __init__(
+        self,
+        *,
+        event_id: builtins.str = ...,
+        event_type: builtins.str = ...,
+        payload: global___ScoreAdjustedPayload | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["payload", b"payload"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["event_id", b"event_id", "event_type", b"event_type", "payload", b"payload"]) -> None: ...
+
+global___ScoreAdjustedEvent = ScoreAdjustedEvent
+
+@typing.final
+class ScoreAdjustedPayload(google.protobuf.message.Message):
+    """What an adjustment changes."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: builtins.int
+    SCORE_DELTA_FIELD_NUMBER: builtins.int
+    TIMESTAMP_FIELD_NUMBER: builtins.int
+    ACTION_ID_FIELD_NUMBER: builtins.int
+    ACTOR_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    user_id: builtins.str
+    """The player."""
+    score_delta: builtins.int
+    """By how much the player's score changes; not 0."""
+    action_id: builtins.str
+    """The id under which the adjustment counts once."""
+    actor: builtins.str
+    """Who adjusted it: a user id, or `service:<name>`."""
+    reason: builtins.str
+    """Why, in the moderator's words, up to 500 characters."""
+    @property
+    def timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """The server's time of the adjustment: it acts on this period."""
+
+    def __init__(
+        self,
+        *,
+        user_id: builtins.str = ...,
+        score_delta: builtins.int = ...,
+        timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        action_id: builtins.str = ...,
+        actor: builtins.str = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["timestamp", b"timestamp"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["action_id", b"action_id", "actor", b"actor", "reason", b"reason", "score_delta", b"score_delta", "timestamp", b"timestamp", "user_id", b"user_id"]) -> None: ...
+
+global___ScoreAdjustedPayload = ScoreAdjustedPayload
+
+@typing.final
+class EventHeader(google.protobuf.message.Message):
+    """What every event of the stream begins with, whatever it is."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: builtins.int
+    EVENT_TYPE_FIELD_NUMBER: builtins.int
+    event_id: builtins.str
+    """The event's id."""
+    event_type: builtins.str
+    """The event's type."""
+    def __init__(
+        self,
+        *,
+        event_id: builtins.str = ...,
+        event_type: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["event_id", b"event_id", "event_type", b"event_type"]) -> None: ...
+
+global___EventHeader = EventHeader

@@ -300,3 +300,151 @@ class ImportQuizResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["changed", b"changed", "version", b"version"]) -> None: ...
 
 global___ImportQuizResponse = ImportQuizResponse
+
+@typing.final
+class RepublishEventsRequest(google.protobuf.message.Message):
+    """RepublishEventsRequest names events."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EVENT_IDS_FIELD_NUMBER: builtins.int
+    ONLY_CHECK_FIELD_NUMBER: builtins.int
+    only_check: builtins.bool
+    """True asks only which of them are events of submissions; nothing is published."""
+    @property
+    def event_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """1 to 500 event ids."""
+
+    def __init__(
+        self,
+        *,
+        event_ids: collections.abc.Iterable[builtins.str] | None = ...,
+        only_check: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["event_ids", b"event_ids", "only_check", b"only_check"]) -> None: ...
+
+global___RepublishEventsRequest = RepublishEventsRequest
+
+@typing.final
+class RepublishEventsResponse(google.protobuf.message.Message):
+    """RepublishEventsResponse says which are."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EVENT_IDS_FIELD_NUMBER: builtins.int
+    @property
+    def event_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Those of the ids that are events of submissions, in no promised order."""
+
+    def __init__(
+        self,
+        *,
+        event_ids: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["event_ids", b"event_ids"]) -> None: ...
+
+global___RepublishEventsResponse = RepublishEventsResponse
+
+@typing.final
+class VoidActionRequest(google.protobuf.message.Message):
+    """VoidActionRequest names an action and why it is taken back."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: builtins.int
+    ACTION_ID_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    user_id: builtins.str
+    """The player."""
+    action_id: builtins.str
+    """The client's id of the action."""
+    reason: builtins.str
+    """Why, for the audit log."""
+    def __init__(
+        self,
+        *,
+        user_id: builtins.str = ...,
+        action_id: builtins.str = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["action_id", b"action_id", "reason", b"reason", "user_id", b"user_id"]) -> None: ...
+
+global___VoidActionRequest = VoidActionRequest
+
+@typing.final
+class VoidActionResponse(google.protobuf.message.Message):
+    """VoidActionResponse says what that changes."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: builtins.int
+    SCORE_DELTA_FIELD_NUMBER: builtins.int
+    DUPLICATE_FIELD_NUMBER: builtins.int
+    event_id: builtins.str
+    """The event that changes the score."""
+    score_delta: builtins.int
+    """By how much the player's score changes."""
+    duplicate: builtins.bool
+    """True if the action was voided before and this is the first answer again."""
+    def __init__(
+        self,
+        *,
+        event_id: builtins.str = ...,
+        score_delta: builtins.int = ...,
+        duplicate: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["duplicate", b"duplicate", "event_id", b"event_id", "score_delta", b"score_delta"]) -> None: ...
+
+global___VoidActionResponse = VoidActionResponse
+
+@typing.final
+class AdjustScoreRequest(google.protobuf.message.Message):
+    """AdjustScoreRequest names a player and a number of points."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: builtins.int
+    DELTA_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    ACTION_ID_FIELD_NUMBER: builtins.int
+    user_id: builtins.str
+    """The player."""
+    delta: builtins.int
+    """By how much the score changes, up to 1 000 000 000 either way, not 0."""
+    reason: builtins.str
+    """Why, for the audit log."""
+    action_id: builtins.str
+    """A UUID made by the caller; the key under which the adjustment is counted once."""
+    def __init__(
+        self,
+        *,
+        user_id: builtins.str = ...,
+        delta: builtins.int = ...,
+        reason: builtins.str = ...,
+        action_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["action_id", b"action_id", "delta", b"delta", "reason", b"reason", "user_id", b"user_id"]) -> None: ...
+
+global___AdjustScoreRequest = AdjustScoreRequest
+
+@typing.final
+class AdjustScoreResponse(google.protobuf.message.Message):
+    """AdjustScoreResponse says what that changes."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: builtins.int
+    DUPLICATE_FIELD_NUMBER: builtins.int
+    event_id: builtins.str
+    """The event that changes the score."""
+    duplicate: builtins.bool
+    """True if it was recorded before and this is the first answer again."""
+    def __init__(
+        self,
+        *,
+        event_id: builtins.str = ...,
+        duplicate: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["duplicate", b"duplicate", "event_id", b"event_id"]) -> None: ...
+
+global___AdjustScoreResponse = AdjustScoreResponse

@@ -55,6 +55,21 @@ class QuizServiceStub(object):
                 request_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ListSubmittedEventsRequest.SerializeToString,
                 response_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ListSubmittedEventsResponse.FromString,
                 _registered_method=True)
+        self.RepublishEvents = channel.unary_unary(
+                '/topten.quiz.v1.QuizService/RepublishEvents',
+                request_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.RepublishEventsRequest.SerializeToString,
+                response_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.RepublishEventsResponse.FromString,
+                _registered_method=True)
+        self.VoidAction = channel.unary_unary(
+                '/topten.quiz.v1.QuizService/VoidAction',
+                request_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.VoidActionRequest.SerializeToString,
+                response_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.VoidActionResponse.FromString,
+                _registered_method=True)
+        self.AdjustScore = channel.unary_unary(
+                '/topten.quiz.v1.QuizService/AdjustScore',
+                request_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.AdjustScoreRequest.SerializeToString,
+                response_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.AdjustScoreResponse.FromString,
+                _registered_method=True)
         self.ImportQuiz = channel.unary_unary(
                 '/topten.quiz.v1.QuizService/ImportQuiz',
                 request_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ImportQuizRequest.SerializeToString,
@@ -101,6 +116,34 @@ class QuizServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RepublishEvents(self, request, context):
+        """RepublishEvents publishes events of recorded submissions once more, so that one that was lost is counted; the ledger
+        counts each once all the same. Says which of the ids are events of submissions at all. Only for admins and services.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VoidAction(self, request, context):
+        """VoidAction takes a recorded action back: what counts of the player's attempts at the quiz is computed anew without
+        it, and the difference acts on the period in which the action was. The attempt stays used. Voiding it again gives
+        the first answer again. Only for moderators, admins and services.
+        Fails with PERMISSION_DENIED, ACTION_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AdjustScore(self, request, context):
+        """AdjustScore changes a player's score by a number of points. The same action id for the same player gives the first
+        answer again. Only for moderators, admins and services.
+        Fails with PERMISSION_DENIED, PLAYER_NOT_FOUND, ACTION_ID_CONFLICT, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ImportQuiz(self, request, context):
         """ImportQuiz stores a quiz with its keys, replacing the one with its id. The same definition again changes nothing.
         Only for authors, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
@@ -131,6 +174,21 @@ def add_QuizServiceServicer_to_server(servicer, server):
                     servicer.ListSubmittedEvents,
                     request_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ListSubmittedEventsRequest.FromString,
                     response_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ListSubmittedEventsResponse.SerializeToString,
+            ),
+            'RepublishEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.RepublishEvents,
+                    request_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.RepublishEventsRequest.FromString,
+                    response_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.RepublishEventsResponse.SerializeToString,
+            ),
+            'VoidAction': grpc.unary_unary_rpc_method_handler(
+                    servicer.VoidAction,
+                    request_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.VoidActionRequest.FromString,
+                    response_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.VoidActionResponse.SerializeToString,
+            ),
+            'AdjustScore': grpc.unary_unary_rpc_method_handler(
+                    servicer.AdjustScore,
+                    request_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.AdjustScoreRequest.FromString,
+                    response_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.AdjustScoreResponse.SerializeToString,
             ),
             'ImportQuiz': grpc.unary_unary_rpc_method_handler(
                     servicer.ImportQuiz,
@@ -247,6 +305,87 @@ class QuizService(object):
             '/topten.quiz.v1.QuizService/ListSubmittedEvents',
             topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ListSubmittedEventsRequest.SerializeToString,
             topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ListSubmittedEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RepublishEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.quiz.v1.QuizService/RepublishEvents',
+            topten_dot_quiz_dot_v1_dot_quiz__service__pb2.RepublishEventsRequest.SerializeToString,
+            topten_dot_quiz_dot_v1_dot_quiz__service__pb2.RepublishEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VoidAction(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.quiz.v1.QuizService/VoidAction',
+            topten_dot_quiz_dot_v1_dot_quiz__service__pb2.VoidActionRequest.SerializeToString,
+            topten_dot_quiz_dot_v1_dot_quiz__service__pb2.VoidActionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AdjustScore(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.quiz.v1.QuizService/AdjustScore',
+            topten_dot_quiz_dot_v1_dot_quiz__service__pb2.AdjustScoreRequest.SerializeToString,
+            topten_dot_quiz_dot_v1_dot_quiz__service__pb2.AdjustScoreResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -56,6 +56,34 @@ class QuizServiceStub:
     against what was accepted. Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
     """
 
+    RepublishEvents: grpc.UnaryUnaryMultiCallable[
+        topten.quiz.v1.quiz_service_pb2.RepublishEventsRequest,
+        topten.quiz.v1.quiz_service_pb2.RepublishEventsResponse,
+    ]
+    """RepublishEvents publishes events of recorded submissions once more, so that one that was lost is counted; the ledger
+    counts each once all the same. Says which of the ids are events of submissions at all. Only for admins and services.
+    Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    VoidAction: grpc.UnaryUnaryMultiCallable[
+        topten.quiz.v1.quiz_service_pb2.VoidActionRequest,
+        topten.quiz.v1.quiz_service_pb2.VoidActionResponse,
+    ]
+    """VoidAction takes a recorded action back: what counts of the player's attempts at the quiz is computed anew without
+    it, and the difference acts on the period in which the action was. The attempt stays used. Voiding it again gives
+    the first answer again. Only for moderators, admins and services.
+    Fails with PERMISSION_DENIED, ACTION_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    AdjustScore: grpc.UnaryUnaryMultiCallable[
+        topten.quiz.v1.quiz_service_pb2.AdjustScoreRequest,
+        topten.quiz.v1.quiz_service_pb2.AdjustScoreResponse,
+    ]
+    """AdjustScore changes a player's score by a number of points. The same action id for the same player gives the first
+    answer again. Only for moderators, admins and services.
+    Fails with PERMISSION_DENIED, PLAYER_NOT_FOUND, ACTION_ID_CONFLICT, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
     ImportQuiz: grpc.UnaryUnaryMultiCallable[
         topten.quiz.v1.quiz_service_pb2.ImportQuizRequest,
         topten.quiz.v1.quiz_service_pb2.ImportQuizResponse,
@@ -100,6 +128,34 @@ class QuizServiceAsyncStub:
     ]
     """ListSubmittedEvents streams the event of every recorded submission, oldest first, so that the ledger can be held
     against what was accepted. Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
+    """
+
+    RepublishEvents: grpc.aio.UnaryUnaryMultiCallable[
+        topten.quiz.v1.quiz_service_pb2.RepublishEventsRequest,
+        topten.quiz.v1.quiz_service_pb2.RepublishEventsResponse,
+    ]
+    """RepublishEvents publishes events of recorded submissions once more, so that one that was lost is counted; the ledger
+    counts each once all the same. Says which of the ids are events of submissions at all. Only for admins and services.
+    Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    VoidAction: grpc.aio.UnaryUnaryMultiCallable[
+        topten.quiz.v1.quiz_service_pb2.VoidActionRequest,
+        topten.quiz.v1.quiz_service_pb2.VoidActionResponse,
+    ]
+    """VoidAction takes a recorded action back: what counts of the player's attempts at the quiz is computed anew without
+    it, and the difference acts on the period in which the action was. The attempt stays used. Voiding it again gives
+    the first answer again. Only for moderators, admins and services.
+    Fails with PERMISSION_DENIED, ACTION_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    AdjustScore: grpc.aio.UnaryUnaryMultiCallable[
+        topten.quiz.v1.quiz_service_pb2.AdjustScoreRequest,
+        topten.quiz.v1.quiz_service_pb2.AdjustScoreResponse,
+    ]
+    """AdjustScore changes a player's score by a number of points. The same action id for the same player gives the first
+    answer again. Only for moderators, admins and services.
+    Fails with PERMISSION_DENIED, PLAYER_NOT_FOUND, ACTION_ID_CONFLICT, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     ImportQuiz: grpc.aio.UnaryUnaryMultiCallable[
@@ -154,6 +210,40 @@ class QuizServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[collections.abc.Iterator[topten.quiz.v1.quiz_service_pb2.ListSubmittedEventsResponse], collections.abc.AsyncIterator[topten.quiz.v1.quiz_service_pb2.ListSubmittedEventsResponse]]:
         """ListSubmittedEvents streams the event of every recorded submission, oldest first, so that the ledger can be held
         against what was accepted. Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def RepublishEvents(
+        self,
+        request: topten.quiz.v1.quiz_service_pb2.RepublishEventsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.quiz.v1.quiz_service_pb2.RepublishEventsResponse, collections.abc.Awaitable[topten.quiz.v1.quiz_service_pb2.RepublishEventsResponse]]:
+        """RepublishEvents publishes events of recorded submissions once more, so that one that was lost is counted; the ledger
+        counts each once all the same. Says which of the ids are events of submissions at all. Only for admins and services.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def VoidAction(
+        self,
+        request: topten.quiz.v1.quiz_service_pb2.VoidActionRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.quiz.v1.quiz_service_pb2.VoidActionResponse, collections.abc.Awaitable[topten.quiz.v1.quiz_service_pb2.VoidActionResponse]]:
+        """VoidAction takes a recorded action back: what counts of the player's attempts at the quiz is computed anew without
+        it, and the difference acts on the period in which the action was. The attempt stays used. Voiding it again gives
+        the first answer again. Only for moderators, admins and services.
+        Fails with PERMISSION_DENIED, ACTION_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def AdjustScore(
+        self,
+        request: topten.quiz.v1.quiz_service_pb2.AdjustScoreRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.quiz.v1.quiz_service_pb2.AdjustScoreResponse, collections.abc.Awaitable[topten.quiz.v1.quiz_service_pb2.AdjustScoreResponse]]:
+        """AdjustScore changes a player's score by a number of points. The same action id for the same player gives the first
+        answer again. Only for moderators, admins and services.
+        Fails with PERMISSION_DENIED, PLAYER_NOT_FOUND, ACTION_ID_CONFLICT, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod

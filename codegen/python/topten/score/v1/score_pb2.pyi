@@ -4,7 +4,9 @@ isort:skip_file
 The nouns of scores."""
 
 import builtins
+import collections.abc
 import google.protobuf.descriptor
+import google.protobuf.internal.containers
 import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
@@ -17,6 +19,34 @@ else:
     import typing_extensions
 
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
+
+class _FlagState:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _FlagStateEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_FlagState.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    FLAG_STATE_UNSPECIFIED: _FlagState.ValueType  # 0
+    """Never stored."""
+    FLAG_STATE_OPEN: _FlagState.ValueType  # 1
+    """Nobody has decided about it."""
+    FLAG_STATE_BLOCKED: _FlagState.ValueType  # 2
+    """The policy has blocked the player for a time; a moderator may still decide otherwise."""
+    FLAG_STATE_CLOSED: _FlagState.ValueType  # 3
+    """A moderator has decided."""
+
+class FlagState(_FlagState, metaclass=_FlagStateEnumTypeWrapper):
+    """Whether a flag still wants a look."""
+
+FLAG_STATE_UNSPECIFIED: FlagState.ValueType  # 0
+"""Never stored."""
+FLAG_STATE_OPEN: FlagState.ValueType  # 1
+"""Nobody has decided about it."""
+FLAG_STATE_BLOCKED: FlagState.ValueType  # 2
+"""The policy has blocked the player for a time; a moderator may still decide otherwise."""
+FLAG_STATE_CLOSED: FlagState.ValueType  # 3
+"""A moderator has decided."""
+global___FlagState = FlagState
 
 class _DeadLetterState:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -163,6 +193,8 @@ class ScoreChange(google.protobuf.message.Message):
     RECORDED_AT_FIELD_NUMBER: builtins.int
     IP_FIELD_NUMBER: builtins.int
     USER_AGENT_FIELD_NUMBER: builtins.int
+    ACTOR_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
     event_id: builtins.str
     """The id of the event that changed it."""
     user_id: builtins.str
@@ -170,7 +202,9 @@ class ScoreChange(google.protobuf.message.Message):
     revision: builtins.int
     """The row's place in the player's chain, from 1."""
     kind: builtins.str
-    """What happened: `QUIZ_COMPLETED`."""
+    """What happened: `QUIZ_COMPLETED`, `ACTION_VOIDED`, `SCORE_ADJUSTED`, `PLAYER_BLOCKED`, `PLAYER_UNBLOCKED` or
+    `COUNTRY_CHANGED`.
+    """
     old_score: builtins.int
     """The all-time total before; as a sum of deltas it may be below 0."""
     new_score: builtins.int
@@ -185,6 +219,10 @@ class ScoreChange(google.protobuf.message.Message):
     """Where the action came from; only for moderators, admins and services, and only as long as the audit log keeps it."""
     user_agent: builtins.str
     """The client that was used; as `ip`."""
+    actor: builtins.str
+    """Who changed it if not the player: a user id or `service:<name>`; only for moderators, admins and services."""
+    reason: builtins.str
+    """Why, in a moderator's words; empty for the player's own actions."""
     @property
     def timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """The server's time of the action."""
@@ -209,11 +247,88 @@ class ScoreChange(google.protobuf.message.Message):
         recorded_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         ip: builtins.str = ...,
         user_agent: builtins.str = ...,
+        actor: builtins.str = ...,
+        reason: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["recorded_at", b"recorded_at", "timestamp", b"timestamp"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["action_id", b"action_id", "delta", b"delta", "event_id", b"event_id", "ip", b"ip", "kind", b"kind", "new_score", b"new_score", "old_score", b"old_score", "quiz_id", b"quiz_id", "recorded_at", b"recorded_at", "revision", b"revision", "timestamp", b"timestamp", "user_agent", b"user_agent", "user_id", b"user_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["action_id", b"action_id", "actor", b"actor", "delta", b"delta", "event_id", b"event_id", "ip", b"ip", "kind", b"kind", "new_score", b"new_score", "old_score", b"old_score", "quiz_id", b"quiz_id", "reason", b"reason", "recorded_at", b"recorded_at", "revision", b"revision", "timestamp", b"timestamp", "user_agent", b"user_agent", "user_id", b"user_id"]) -> None: ...
 
 global___ScoreChange = ScoreChange
+
+@typing.final
+class Flag(google.protobuf.message.Message):
+    """A rule of fair play that a player seems to have broken, with what shows it."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class EvidenceEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.int
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.int = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    FLAG_ID_FIELD_NUMBER: builtins.int
+    USER_ID_FIELD_NUMBER: builtins.int
+    RULE_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    EVIDENCE_FIELD_NUMBER: builtins.int
+    EVENT_ID_FIELD_NUMBER: builtins.int
+    TIMESTAMP_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    CLOSED_BY_FIELD_NUMBER: builtins.int
+    NOTE_FIELD_NUMBER: builtins.int
+    flag_id: builtins.str
+    """The flag's id: one for a rule, a player and a minute."""
+    user_id: builtins.str
+    """The player."""
+    rule: builtins.str
+    """The rule: `score_jump`, `too_many_actions`, `impossible_time`."""
+    reason: builtins.str
+    """What the rule says and what was seen, in one sentence."""
+    event_id: builtins.str
+    """The event that was counted when it was seen."""
+    state: global___FlagState.ValueType
+    """Whether it still wants a look."""
+    closed_by: builtins.str
+    """Who closed it; empty while it is open."""
+    note: builtins.str
+    """What was decided, in the moderator's words."""
+    @property
+    def evidence(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.int]:
+        """The numbers behind it, by name."""
+
+    @property
+    def timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When it was seen."""
+
+    def __init__(
+        self,
+        *,
+        flag_id: builtins.str = ...,
+        user_id: builtins.str = ...,
+        rule: builtins.str = ...,
+        reason: builtins.str = ...,
+        evidence: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
+        event_id: builtins.str = ...,
+        timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        state: global___FlagState.ValueType = ...,
+        closed_by: builtins.str = ...,
+        note: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["timestamp", b"timestamp"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["closed_by", b"closed_by", "event_id", b"event_id", "evidence", b"evidence", "flag_id", b"flag_id", "note", b"note", "reason", b"reason", "rule", b"rule", "state", b"state", "timestamp", b"timestamp", "user_id", b"user_id"]) -> None: ...
+
+global___Flag = Flag
 
 @typing.final
 class DeadLetter(google.protobuf.message.Message):

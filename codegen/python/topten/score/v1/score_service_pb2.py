@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from topten.score.v1 import score_pb2 as topten_dot_score_dot_v1_dot_score__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#topten/score/v1/score_service.proto\x12\x0ftopten.score.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1btopten/score/v1/score.proto\"-\n\x0fGetScoreRequest\x12\x1a\n\x07user_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"9\n\x10GetScoreResponse\x12%\n\x05score\x18\x01 \x01(\x0b\x32\x16.topten.score.v1.Score\"p\n\x17ListScoreHistoryRequest\x12\x1a\n\x07user_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1b\n\npage_token\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\"b\n\x18ListScoreHistoryResponse\x12-\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x1c.topten.score.v1.ScoreChange\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\">\n\x13LocateEventsRequest\x12\'\n\tevent_ids\x18\x01 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\xf4\x03\"\x07r\x05\x10\x01\x18\x80\x01\"I\n\x14LocateEventsResponse\x12\x31\n\tlocations\x18\x01 \x03(\x0b\x32\x1e.topten.score.v1.EventLocation\"\x8f\x01\n\x16ListDeadLettersRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x39\n\x05state\x18\x03 \x01(\x0e\x32 .topten.score.v1.DeadLetterStateB\x08\xbaH\x05\x82\x01\x02\x10\x01\"`\n\x17ListDeadLettersResponse\x12,\n\x07letters\x18\x01 \x03(\x0b\x32\x1b.topten.score.v1.DeadLetter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"5\n\x14GetDeadLetterRequest\x12\x1d\n\tletter_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\"D\n\x15GetDeadLetterResponse\x12+\n\x06letter\x18\x01 \x01(\x0b\x32\x1b.topten.score.v1.DeadLetter\"E\n\x18ReplayDeadLettersRequest\x12)\n\nletter_ids\x18\x01 \x03(\tB\x15\xbaH\x12\x92\x01\x0f\x08\x01\x10\x64\x18\x01\"\x07r\x05\x10\x01\x18\x80\x02\"M\n\x19ReplayDeadLettersResponse\x12\x30\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1e.topten.score.v1.ReplayOutcome\"C\n\rReplayOutcome\x12\x11\n\tletter_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63ounted\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x15\n\x13VerifyScoresRequest\"\xad\x01\n\x14VerifyScoresResponse\x12-\n\x08progress\x18\x01 \x01(\x0b\x32\x19.topten.score.v1.ProgressH\x00\x12+\n\x07\x66inding\x18\x02 \x01(\x0b\x32\x18.topten.score.v1.FindingH\x00\x12\x31\n\x07summary\x18\x03 \x01(\x0b\x32\x1e.topten.score.v1.VerifySummaryH\x00\x42\x06\n\x04step\"a\n\rVerifySummary\x12\x0c\n\x04rows\x18\x01 \x01(\x03\x12\x0f\n\x07players\x18\x02 \x01(\x03\x12\x0e\n\x06\x62oards\x18\x03 \x01(\x03\x12\x0f\n\x07members\x18\x04 \x01(\x03\x12\x10\n\x08\x66indings\x18\x05 \x01(\x03\"\x16\n\x14RebuildBoardsRequest\"\x82\x01\n\x15RebuildBoardsResponse\x12-\n\x08progress\x18\x01 \x01(\x0b\x32\x19.topten.score.v1.ProgressH\x00\x12\x32\n\x07summary\x18\x02 \x01(\x0b\x32\x1f.topten.score.v1.RebuildSummaryH\x00\x42\x06\n\x04step\"E\n\x0eRebuildSummary\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12\x0e\n\x06\x62oards\x18\x02 \x01(\x03\x12\x0f\n\x07members\x18\x03 \x01(\x03\x32\x98\x06\n\x0cScoreService\x12O\n\x08GetScore\x12 .topten.score.v1.GetScoreRequest\x1a!.topten.score.v1.GetScoreResponse\x12g\n\x10ListScoreHistory\x12(.topten.score.v1.ListScoreHistoryRequest\x1a).topten.score.v1.ListScoreHistoryResponse\x12[\n\x0cLocateEvents\x12$.topten.score.v1.LocateEventsRequest\x1a%.topten.score.v1.LocateEventsResponse\x12\x64\n\x0fListDeadLetters\x12\'.topten.score.v1.ListDeadLettersRequest\x1a(.topten.score.v1.ListDeadLettersResponse\x12^\n\rGetDeadLetter\x12%.topten.score.v1.GetDeadLetterRequest\x1a&.topten.score.v1.GetDeadLetterResponse\x12j\n\x11ReplayDeadLetters\x12).topten.score.v1.ReplayDeadLettersRequest\x1a*.topten.score.v1.ReplayDeadLettersResponse\x12]\n\x0cVerifyScores\x12$.topten.score.v1.VerifyScoresRequest\x1a%.topten.score.v1.VerifyScoresResponse0\x01\x12`\n\rRebuildBoards\x12%.topten.score.v1.RebuildBoardsRequest\x1a&.topten.score.v1.RebuildBoardsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#topten/score/v1/score_service.proto\x12\x0ftopten.score.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1btopten/score/v1/score.proto\"-\n\x0fGetScoreRequest\x12\x1a\n\x07user_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"9\n\x10GetScoreResponse\x12%\n\x05score\x18\x01 \x01(\x0b\x32\x16.topten.score.v1.Score\"p\n\x17ListScoreHistoryRequest\x12\x1a\n\x07user_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1b\n\npage_token\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\"b\n\x18ListScoreHistoryResponse\x12-\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x1c.topten.score.v1.ScoreChange\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\">\n\x13LocateEventsRequest\x12\'\n\tevent_ids\x18\x01 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\xf4\x03\"\x07r\x05\x10\x01\x18\x80\x01\"I\n\x14LocateEventsResponse\x12\x31\n\tlocations\x18\x01 \x03(\x0b\x32\x1e.topten.score.v1.EventLocation\"\x8f\x01\n\x16ListDeadLettersRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x39\n\x05state\x18\x03 \x01(\x0e\x32 .topten.score.v1.DeadLetterStateB\x08\xbaH\x05\x82\x01\x02\x10\x01\"`\n\x17ListDeadLettersResponse\x12,\n\x07letters\x18\x01 \x03(\x0b\x32\x1b.topten.score.v1.DeadLetter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"5\n\x14GetDeadLetterRequest\x12\x1d\n\tletter_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\"D\n\x15GetDeadLetterResponse\x12+\n\x06letter\x18\x01 \x01(\x0b\x32\x1b.topten.score.v1.DeadLetter\"E\n\x18ReplayDeadLettersRequest\x12)\n\nletter_ids\x18\x01 \x03(\tB\x15\xbaH\x12\x92\x01\x0f\x08\x01\x10\x64\x18\x01\"\x07r\x05\x10\x01\x18\x80\x02\"M\n\x19ReplayDeadLettersResponse\x12\x30\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1e.topten.score.v1.ReplayOutcome\"C\n\rReplayOutcome\x12\x11\n\tletter_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63ounted\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x83\x01\n\x10ListFlagsRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x33\n\x05state\x18\x03 \x01(\x0e\x32\x1a.topten.score.v1.FlagStateB\x08\xbaH\x05\x82\x01\x02\x10\x01\"R\n\x11ListFlagsResponse\x12$\n\x05\x66lags\x18\x01 \x03(\x0b\x32\x15.topten.score.v1.Flag\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"I\n\x10\x43loseFlagRequest\x12\x1b\n\x07\x66lag_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x18\n\x04note\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xf4\x03\"8\n\x11\x43loseFlagResponse\x12#\n\x04\x66lag\x18\x01 \x01(\x0b\x32\x15.topten.score.v1.Flag\"\x1a\n\x18ListCountedEventsRequest\"Y\n\x19ListCountedEventsResponse\x12-\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1d.topten.score.v1.CountedEvent\x12\r\n\x05total\x18\x02 \x01(\x03\"?\n\x0c\x43ountedEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\"%\n\x13VerifyScoresRequest\x12\x0e\n\x06repair\x18\x01 \x01(\x08\"\xad\x01\n\x14VerifyScoresResponse\x12-\n\x08progress\x18\x01 \x01(\x0b\x32\x19.topten.score.v1.ProgressH\x00\x12+\n\x07\x66inding\x18\x02 \x01(\x0b\x32\x18.topten.score.v1.FindingH\x00\x12\x31\n\x07summary\x18\x03 \x01(\x0b\x32\x1e.topten.score.v1.VerifySummaryH\x00\x42\x06\n\x04step\"\x91\x01\n\rVerifySummary\x12\x0c\n\x04rows\x18\x01 \x01(\x03\x12\x0f\n\x07players\x18\x02 \x01(\x03\x12\x0e\n\x06\x62oards\x18\x03 \x01(\x03\x12\x0f\n\x07members\x18\x04 \x01(\x03\x12\x10\n\x08\x66indings\x18\x05 \x01(\x03\x12\x16\n\x0emended_players\x18\x06 \x01(\x03\x12\x16\n\x0erebuilt_boards\x18\x07 \x01(\x03\"\x16\n\x14RebuildBoardsRequest\"\x82\x01\n\x15RebuildBoardsResponse\x12-\n\x08progress\x18\x01 \x01(\x0b\x32\x19.topten.score.v1.ProgressH\x00\x12\x32\n\x07summary\x18\x02 \x01(\x0b\x32\x1f.topten.score.v1.RebuildSummaryH\x00\x42\x06\n\x04step\"E\n\x0eRebuildSummary\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12\x0e\n\x06\x62oards\x18\x02 \x01(\x03\x12\x0f\n\x07members\x18\x03 \x01(\x03\x32\xae\x08\n\x0cScoreService\x12O\n\x08GetScore\x12 .topten.score.v1.GetScoreRequest\x1a!.topten.score.v1.GetScoreResponse\x12g\n\x10ListScoreHistory\x12(.topten.score.v1.ListScoreHistoryRequest\x1a).topten.score.v1.ListScoreHistoryResponse\x12[\n\x0cLocateEvents\x12$.topten.score.v1.LocateEventsRequest\x1a%.topten.score.v1.LocateEventsResponse\x12\x64\n\x0fListDeadLetters\x12\'.topten.score.v1.ListDeadLettersRequest\x1a(.topten.score.v1.ListDeadLettersResponse\x12^\n\rGetDeadLetter\x12%.topten.score.v1.GetDeadLetterRequest\x1a&.topten.score.v1.GetDeadLetterResponse\x12j\n\x11ReplayDeadLetters\x12).topten.score.v1.ReplayDeadLettersRequest\x1a*.topten.score.v1.ReplayDeadLettersResponse\x12R\n\tListFlags\x12!.topten.score.v1.ListFlagsRequest\x1a\".topten.score.v1.ListFlagsResponse\x12R\n\tCloseFlag\x12!.topten.score.v1.CloseFlagRequest\x1a\".topten.score.v1.CloseFlagResponse\x12l\n\x11ListCountedEvents\x12).topten.score.v1.ListCountedEventsRequest\x1a*.topten.score.v1.ListCountedEventsResponse0\x01\x12]\n\x0cVerifyScores\x12$.topten.score.v1.VerifyScoresRequest\x1a%.topten.score.v1.VerifyScoresResponse0\x01\x12`\n\rRebuildBoards\x12%.topten.score.v1.RebuildBoardsRequest\x1a&.topten.score.v1.RebuildBoardsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,6 +53,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETDEADLETTERREQUEST'].fields_by_name['letter_id']._serialized_options = b'\272H\007r\005\020\001\030\200\002'
   _globals['_REPLAYDEADLETTERSREQUEST'].fields_by_name['letter_ids']._loaded_options = None
   _globals['_REPLAYDEADLETTERSREQUEST'].fields_by_name['letter_ids']._serialized_options = b'\272H\022\222\001\017\010\001\020d\030\001\"\007r\005\020\001\030\200\002'
+  _globals['_LISTFLAGSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTFLAGSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\006\032\004\030d(\000'
+  _globals['_LISTFLAGSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTFLAGSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\002'
+  _globals['_LISTFLAGSREQUEST'].fields_by_name['state']._loaded_options = None
+  _globals['_LISTFLAGSREQUEST'].fields_by_name['state']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_CLOSEFLAGREQUEST'].fields_by_name['flag_id']._loaded_options = None
+  _globals['_CLOSEFLAGREQUEST'].fields_by_name['flag_id']._serialized_options = b'\272H\007r\005\020\001\030\200\002'
+  _globals['_CLOSEFLAGREQUEST'].fields_by_name['note']._loaded_options = None
+  _globals['_CLOSEFLAGREQUEST'].fields_by_name['note']._serialized_options = b'\272H\007r\005\020\001\030\364\003'
   _globals['_GETSCOREREQUEST']._serialized_start=114
   _globals['_GETSCOREREQUEST']._serialized_end=159
   _globals['_GETSCORERESPONSE']._serialized_start=161
@@ -79,18 +89,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REPLAYDEADLETTERSRESPONSE']._serialized_end=1090
   _globals['_REPLAYOUTCOME']._serialized_start=1092
   _globals['_REPLAYOUTCOME']._serialized_end=1159
-  _globals['_VERIFYSCORESREQUEST']._serialized_start=1161
-  _globals['_VERIFYSCORESREQUEST']._serialized_end=1182
-  _globals['_VERIFYSCORESRESPONSE']._serialized_start=1185
-  _globals['_VERIFYSCORESRESPONSE']._serialized_end=1358
-  _globals['_VERIFYSUMMARY']._serialized_start=1360
-  _globals['_VERIFYSUMMARY']._serialized_end=1457
-  _globals['_REBUILDBOARDSREQUEST']._serialized_start=1459
-  _globals['_REBUILDBOARDSREQUEST']._serialized_end=1481
-  _globals['_REBUILDBOARDSRESPONSE']._serialized_start=1484
-  _globals['_REBUILDBOARDSRESPONSE']._serialized_end=1614
-  _globals['_REBUILDSUMMARY']._serialized_start=1616
-  _globals['_REBUILDSUMMARY']._serialized_end=1685
-  _globals['_SCORESERVICE']._serialized_start=1688
-  _globals['_SCORESERVICE']._serialized_end=2480
+  _globals['_LISTFLAGSREQUEST']._serialized_start=1162
+  _globals['_LISTFLAGSREQUEST']._serialized_end=1293
+  _globals['_LISTFLAGSRESPONSE']._serialized_start=1295
+  _globals['_LISTFLAGSRESPONSE']._serialized_end=1377
+  _globals['_CLOSEFLAGREQUEST']._serialized_start=1379
+  _globals['_CLOSEFLAGREQUEST']._serialized_end=1452
+  _globals['_CLOSEFLAGRESPONSE']._serialized_start=1454
+  _globals['_CLOSEFLAGRESPONSE']._serialized_end=1510
+  _globals['_LISTCOUNTEDEVENTSREQUEST']._serialized_start=1512
+  _globals['_LISTCOUNTEDEVENTSREQUEST']._serialized_end=1538
+  _globals['_LISTCOUNTEDEVENTSRESPONSE']._serialized_start=1540
+  _globals['_LISTCOUNTEDEVENTSRESPONSE']._serialized_end=1629
+  _globals['_COUNTEDEVENT']._serialized_start=1631
+  _globals['_COUNTEDEVENT']._serialized_end=1694
+  _globals['_VERIFYSCORESREQUEST']._serialized_start=1696
+  _globals['_VERIFYSCORESREQUEST']._serialized_end=1733
+  _globals['_VERIFYSCORESRESPONSE']._serialized_start=1736
+  _globals['_VERIFYSCORESRESPONSE']._serialized_end=1909
+  _globals['_VERIFYSUMMARY']._serialized_start=1912
+  _globals['_VERIFYSUMMARY']._serialized_end=2057
+  _globals['_REBUILDBOARDSREQUEST']._serialized_start=2059
+  _globals['_REBUILDBOARDSREQUEST']._serialized_end=2081
+  _globals['_REBUILDBOARDSRESPONSE']._serialized_start=2084
+  _globals['_REBUILDBOARDSRESPONSE']._serialized_end=2214
+  _globals['_REBUILDSUMMARY']._serialized_start=2216
+  _globals['_REBUILDSUMMARY']._serialized_end=2285
+  _globals['_SCORESERVICE']._serialized_start=2288
+  _globals['_SCORESERVICE']._serialized_end=3358
 # @@protoc_insertion_point(module_scope)

@@ -298,14 +298,175 @@ class ReplayOutcome(google.protobuf.message.Message):
 global___ReplayOutcome = ReplayOutcome
 
 @typing.final
-class VerifyScoresRequest(google.protobuf.message.Message):
-    """VerifyScoresRequest asks for a check of everything."""
+class ListFlagsRequest(google.protobuf.message.Message):
+    """ListFlagsRequest asks for a page."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    page_size: builtins.int
+    """How many at the most, 1 to 100; 0 is 20."""
+    page_token: builtins.str
+    """`next_page_token` of the page before; empty is the newest."""
+    state: topten.score.v1.score_pb2.FlagState.ValueType
+    """Only those in this state; unspecified is all."""
+    def __init__(
+        self,
+        *,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+        state: topten.score.v1.score_pb2.FlagState.ValueType = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["page_size", b"page_size", "page_token", b"page_token", "state", b"state"]) -> None: ...
+
+global___ListFlagsRequest = ListFlagsRequest
+
+@typing.final
+class ListFlagsResponse(google.protobuf.message.Message):
+    """ListFlagsResponse carries a page."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FLAGS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Pass it on for the next page; empty if this was the last."""
+    @property
+    def flags(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[topten.score.v1.score_pb2.Flag]:
+        """The flags, the newest first."""
+
+    def __init__(
+        self,
+        *,
+        flags: collections.abc.Iterable[topten.score.v1.score_pb2.Flag] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["flags", b"flags", "next_page_token", b"next_page_token"]) -> None: ...
+
+global___ListFlagsResponse = ListFlagsResponse
+
+@typing.final
+class CloseFlagRequest(google.protobuf.message.Message):
+    """CloseFlagRequest names a flag and what was decided."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FLAG_ID_FIELD_NUMBER: builtins.int
+    NOTE_FIELD_NUMBER: builtins.int
+    flag_id: builtins.str
+    """Its id."""
+    note: builtins.str
+    """What was decided and why."""
+    def __init__(
+        self,
+        *,
+        flag_id: builtins.str = ...,
+        note: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["flag_id", b"flag_id", "note", b"note"]) -> None: ...
+
+global___CloseFlagRequest = CloseFlagRequest
+
+@typing.final
+class CloseFlagResponse(google.protobuf.message.Message):
+    """CloseFlagResponse carries the flag as it is now."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FLAG_FIELD_NUMBER: builtins.int
+    @property
+    def flag(self) -> topten.score.v1.score_pb2.Flag:
+        """The flag."""
+
+    def __init__(
+        self,
+        *,
+        flag: topten.score.v1.score_pb2.Flag | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["flag", b"flag"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["flag", b"flag"]) -> None: ...
+
+global___CloseFlagResponse = CloseFlagResponse
+
+@typing.final
+class ListCountedEventsRequest(google.protobuf.message.Message):
+    """ListCountedEventsRequest asks for all."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     def __init__(
         self,
     ) -> None: ...
+
+global___ListCountedEventsRequest = ListCountedEventsRequest
+
+@typing.final
+class ListCountedEventsResponse(google.protobuf.message.Message):
+    """ListCountedEventsResponse carries some of them."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: builtins.int
+    TOTAL_FIELD_NUMBER: builtins.int
+    total: builtins.int
+    """About how many there are in all."""
+    @property
+    def events(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___CountedEvent]:
+        """Up to 500 events of the ledger, in no promised order."""
+
+    def __init__(
+        self,
+        *,
+        events: collections.abc.Iterable[global___CountedEvent] | None = ...,
+        total: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["events", b"events", "total", b"total"]) -> None: ...
+
+global___ListCountedEventsResponse = ListCountedEventsResponse
+
+@typing.final
+class CountedEvent(google.protobuf.message.Message):
+    """CountedEvent is one row of the ledger, as much as it takes to ask for its origin."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: builtins.int
+    USER_ID_FIELD_NUMBER: builtins.int
+    KIND_FIELD_NUMBER: builtins.int
+    event_id: builtins.str
+    """The event's id."""
+    user_id: builtins.str
+    """The player."""
+    kind: builtins.str
+    """What happened, as in ScoreChange."""
+    def __init__(
+        self,
+        *,
+        event_id: builtins.str = ...,
+        user_id: builtins.str = ...,
+        kind: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["event_id", b"event_id", "kind", b"kind", "user_id", b"user_id"]) -> None: ...
+
+global___CountedEvent = CountedEvent
+
+@typing.final
+class VerifyScoresRequest(google.protobuf.message.Message):
+    """VerifyScoresRequest asks for a check of everything."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REPAIR_FIELD_NUMBER: builtins.int
+    repair: builtins.bool
+    """True to mend what is derived from the ledger and differs from it. Only for admins and services."""
+    def __init__(
+        self,
+        *,
+        repair: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["repair", b"repair"]) -> None: ...
 
 global___VerifyScoresRequest = VerifyScoresRequest
 
@@ -354,6 +515,8 @@ class VerifySummary(google.protobuf.message.Message):
     BOARDS_FIELD_NUMBER: builtins.int
     MEMBERS_FIELD_NUMBER: builtins.int
     FINDINGS_FIELD_NUMBER: builtins.int
+    MENDED_PLAYERS_FIELD_NUMBER: builtins.int
+    REBUILT_BOARDS_FIELD_NUMBER: builtins.int
     rows: builtins.int
     """Ledger rows read."""
     players: builtins.int
@@ -364,6 +527,10 @@ class VerifySummary(google.protobuf.message.Message):
     """Members of those boards."""
     findings: builtins.int
     """How many findings there were."""
+    mended_players: builtins.int
+    """How many players' written totals were mended; 0 unless it was asked to repair."""
+    rebuilt_boards: builtins.int
+    """How many of the boards were made anew; 0 unless it was asked to repair and one was wrong."""
     def __init__(
         self,
         *,
@@ -372,8 +539,10 @@ class VerifySummary(google.protobuf.message.Message):
         boards: builtins.int = ...,
         members: builtins.int = ...,
         findings: builtins.int = ...,
+        mended_players: builtins.int = ...,
+        rebuilt_boards: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["boards", b"boards", "findings", b"findings", "members", b"members", "players", b"players", "rows", b"rows"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["boards", b"boards", "findings", b"findings", "members", b"members", "mended_players", b"mended_players", "players", b"players", "rebuilt_boards", b"rebuilt_boards", "rows", b"rows"]) -> None: ...
 
 global___VerifySummary = VerifySummary
 

@@ -65,6 +65,21 @@ class ScoreServiceStub(object):
                 request_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.ReplayDeadLettersRequest.SerializeToString,
                 response_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.ReplayDeadLettersResponse.FromString,
                 _registered_method=True)
+        self.ListFlags = channel.unary_unary(
+                '/topten.score.v1.ScoreService/ListFlags',
+                request_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.ListFlagsRequest.SerializeToString,
+                response_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.ListFlagsResponse.FromString,
+                _registered_method=True)
+        self.CloseFlag = channel.unary_unary(
+                '/topten.score.v1.ScoreService/CloseFlag',
+                request_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.CloseFlagRequest.SerializeToString,
+                response_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.CloseFlagResponse.FromString,
+                _registered_method=True)
+        self.ListCountedEvents = channel.unary_stream(
+                '/topten.score.v1.ScoreService/ListCountedEvents',
+                request_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.ListCountedEventsRequest.SerializeToString,
+                response_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.ListCountedEventsResponse.FromString,
+                _registered_method=True)
         self.VerifyScores = channel.unary_stream(
                 '/topten.score.v1.ScoreService/VerifyScores',
                 request_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.VerifyScoresRequest.SerializeToString,
@@ -129,9 +144,34 @@ class ScoreServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListFlags(self, request, context):
+        """ListFlags pages through what the rules of fair play have seen, the newest first.
+        Only for moderators, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CloseFlag(self, request, context):
+        """CloseFlag records what a moderator decided about a flag; a later decision takes the place of the one before.
+        Only for moderators and admins. Fails with PERMISSION_DENIED, FLAG_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCountedEvents(self, request, context):
+        """ListCountedEvents streams the events of the ledger, so that each can be traced to who recorded it.
+        Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def VerifyScores(self, request, context):
         """VerifyScores holds the players' totals, the chains and the boards against the ledger and names what differs.
-        It changes nothing. Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
+        It changes nothing unless it is asked to repair: then totals are written and boards made anew from the ledger; the
+        ledger itself is never changed. Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -177,6 +217,21 @@ def add_ScoreServiceServicer_to_server(servicer, server):
                     servicer.ReplayDeadLetters,
                     request_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.ReplayDeadLettersRequest.FromString,
                     response_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.ReplayDeadLettersResponse.SerializeToString,
+            ),
+            'ListFlags': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFlags,
+                    request_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.ListFlagsRequest.FromString,
+                    response_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.ListFlagsResponse.SerializeToString,
+            ),
+            'CloseFlag': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloseFlag,
+                    request_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.CloseFlagRequest.FromString,
+                    response_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.CloseFlagResponse.SerializeToString,
+            ),
+            'ListCountedEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.ListCountedEvents,
+                    request_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.ListCountedEventsRequest.FromString,
+                    response_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.ListCountedEventsResponse.SerializeToString,
             ),
             'VerifyScores': grpc.unary_stream_rpc_method_handler(
                     servicer.VerifyScores,
@@ -352,6 +407,87 @@ class ScoreService(object):
             '/topten.score.v1.ScoreService/ReplayDeadLetters',
             topten_dot_score_dot_v1_dot_score__service__pb2.ReplayDeadLettersRequest.SerializeToString,
             topten_dot_score_dot_v1_dot_score__service__pb2.ReplayDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFlags(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.score.v1.ScoreService/ListFlags',
+            topten_dot_score_dot_v1_dot_score__service__pb2.ListFlagsRequest.SerializeToString,
+            topten_dot_score_dot_v1_dot_score__service__pb2.ListFlagsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloseFlag(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.score.v1.ScoreService/CloseFlag',
+            topten_dot_score_dot_v1_dot_score__service__pb2.CloseFlagRequest.SerializeToString,
+            topten_dot_score_dot_v1_dot_score__service__pb2.CloseFlagResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCountedEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/topten.score.v1.ScoreService/ListCountedEvents',
+            topten_dot_score_dot_v1_dot_score__service__pb2.ListCountedEventsRequest.SerializeToString,
+            topten_dot_score_dot_v1_dot_score__service__pb2.ListCountedEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -69,12 +69,37 @@ class ScoreServiceStub:
     often it is replayed. Only for admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
+    ListFlags: grpc.UnaryUnaryMultiCallable[
+        topten.score.v1.score_service_pb2.ListFlagsRequest,
+        topten.score.v1.score_service_pb2.ListFlagsResponse,
+    ]
+    """ListFlags pages through what the rules of fair play have seen, the newest first.
+    Only for moderators, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    CloseFlag: grpc.UnaryUnaryMultiCallable[
+        topten.score.v1.score_service_pb2.CloseFlagRequest,
+        topten.score.v1.score_service_pb2.CloseFlagResponse,
+    ]
+    """CloseFlag records what a moderator decided about a flag; a later decision takes the place of the one before.
+    Only for moderators and admins. Fails with PERMISSION_DENIED, FLAG_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    ListCountedEvents: grpc.UnaryStreamMultiCallable[
+        topten.score.v1.score_service_pb2.ListCountedEventsRequest,
+        topten.score.v1.score_service_pb2.ListCountedEventsResponse,
+    ]
+    """ListCountedEvents streams the events of the ledger, so that each can be traced to who recorded it.
+    Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
+    """
+
     VerifyScores: grpc.UnaryStreamMultiCallable[
         topten.score.v1.score_service_pb2.VerifyScoresRequest,
         topten.score.v1.score_service_pb2.VerifyScoresResponse,
     ]
     """VerifyScores holds the players' totals, the chains and the boards against the ledger and names what differs.
-    It changes nothing. Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
+    It changes nothing unless it is asked to repair: then totals are written and boards made anew from the ledger; the
+    ledger itself is never changed. Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
     """
 
     RebuildBoards: grpc.UnaryStreamMultiCallable[
@@ -136,12 +161,37 @@ class ScoreServiceAsyncStub:
     often it is replayed. Only for admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
+    ListFlags: grpc.aio.UnaryUnaryMultiCallable[
+        topten.score.v1.score_service_pb2.ListFlagsRequest,
+        topten.score.v1.score_service_pb2.ListFlagsResponse,
+    ]
+    """ListFlags pages through what the rules of fair play have seen, the newest first.
+    Only for moderators, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    CloseFlag: grpc.aio.UnaryUnaryMultiCallable[
+        topten.score.v1.score_service_pb2.CloseFlagRequest,
+        topten.score.v1.score_service_pb2.CloseFlagResponse,
+    ]
+    """CloseFlag records what a moderator decided about a flag; a later decision takes the place of the one before.
+    Only for moderators and admins. Fails with PERMISSION_DENIED, FLAG_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    ListCountedEvents: grpc.aio.UnaryStreamMultiCallable[
+        topten.score.v1.score_service_pb2.ListCountedEventsRequest,
+        topten.score.v1.score_service_pb2.ListCountedEventsResponse,
+    ]
+    """ListCountedEvents streams the events of the ledger, so that each can be traced to who recorded it.
+    Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
+    """
+
     VerifyScores: grpc.aio.UnaryStreamMultiCallable[
         topten.score.v1.score_service_pb2.VerifyScoresRequest,
         topten.score.v1.score_service_pb2.VerifyScoresResponse,
     ]
     """VerifyScores holds the players' totals, the chains and the boards against the ledger and names what differs.
-    It changes nothing. Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
+    It changes nothing unless it is asked to repair: then totals are written and boards made anew from the ledger; the
+    ledger itself is never changed. Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
     """
 
     RebuildBoards: grpc.aio.UnaryStreamMultiCallable[
@@ -216,13 +266,44 @@ class ScoreServiceServicer(metaclass=abc.ABCMeta):
         """
 
     @abc.abstractmethod
+    def ListFlags(
+        self,
+        request: topten.score.v1.score_service_pb2.ListFlagsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.score.v1.score_service_pb2.ListFlagsResponse, collections.abc.Awaitable[topten.score.v1.score_service_pb2.ListFlagsResponse]]:
+        """ListFlags pages through what the rules of fair play have seen, the newest first.
+        Only for moderators, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def CloseFlag(
+        self,
+        request: topten.score.v1.score_service_pb2.CloseFlagRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.score.v1.score_service_pb2.CloseFlagResponse, collections.abc.Awaitable[topten.score.v1.score_service_pb2.CloseFlagResponse]]:
+        """CloseFlag records what a moderator decided about a flag; a later decision takes the place of the one before.
+        Only for moderators and admins. Fails with PERMISSION_DENIED, FLAG_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def ListCountedEvents(
+        self,
+        request: topten.score.v1.score_service_pb2.ListCountedEventsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[topten.score.v1.score_service_pb2.ListCountedEventsResponse], collections.abc.AsyncIterator[topten.score.v1.score_service_pb2.ListCountedEventsResponse]]:
+        """ListCountedEvents streams the events of the ledger, so that each can be traced to who recorded it.
+        Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
     def VerifyScores(
         self,
         request: topten.score.v1.score_service_pb2.VerifyScoresRequest,
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[topten.score.v1.score_service_pb2.VerifyScoresResponse], collections.abc.AsyncIterator[topten.score.v1.score_service_pb2.VerifyScoresResponse]]:
         """VerifyScores holds the players' totals, the chains and the boards against the ledger and names what differs.
-        It changes nothing. Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
+        It changes nothing unless it is asked to repair: then totals are written and boards made anew from the ledger; the
+        ledger itself is never changed. Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
         """
 
     @abc.abstractmethod

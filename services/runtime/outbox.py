@@ -1,4 +1,4 @@
-"""From recorded to published: every event, whatever dies in between.
+"""From recorded to published: every event of a service, whatever dies in between.
 
 An event is published at once, while the player is answered; acknowledged ones are marked in batches. A sweeper publishes
 what is still unmarked after its lease: this instance's failures, another's that died, all of a time without JetStream.
@@ -8,16 +8,16 @@ Must never make a player wait, and never hold more than a bounded number of even
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
 from prometheus_client import Gauge
 
-from services.quiz.publisher import PublishError, QuizPublisher
-from services.quiz.store import QuizStore
-from services.quiz.submission import WaitingEvent
 from services.runtime.errors import ServiceError
 from services.runtime.lifecycle import Stage, cancel, spawn
 
@@ -29,6 +29,56 @@ lag = Gauge("topten_outbox_lag_seconds", "Age of the oldest recorded event that 
 _log = structlog.get_logger("outbox")
 
 
+@dataclass(frozen=True, slots=True)
+class WaitingEvent:
+    """An event that is on record and not known to be published."""
+
+    event_id: str
+    user_id: str
+    data: bytes
+
+
+class Records(Protocol):
+    """Where events are on record. Every method raises UNAVAILABLE if the store does not answer."""
+
+    async def oldest_waiting(self) -> datetime | None:
+        """Since when the oldest event that waits does; None if none waits."""
+
+    async def lease_waiting(self, now: datetime, until: datetime) -> list[WaitingEvent]:
+        """Some of the events whose lease is over, oldest first, leased until `until`."""
+
+    async def mark_published(self, event_ids: Sequence[str]) -> None:
+        """The stream has acknowledged these events."""
+
+
+class PublishError(Exception):
+    """The stream did not acknowledge; whether it has the event is unknown."""
+
+
+class EventPublisher:
+    """Publishes events about players to one stream, each under its own id."""
+
+    def __init__(self, jetstream: JetStreamContext, stream: str, subject: str) -> None:
+        self._jetstream = jetstream
+        self._stream = stream
+        self._subject = subject
+
+    async def publish(self, event: WaitingEvent) -> None:
+        """Return when the stream has the event on its disk. Publishing it again within two minutes stores it once.
+
+        Raises PublishError if there was no acknowledgement in time.
+        """
+        try:
+            await self._jetstream.publish(
+                f"{self._subject}.{event.user_id}",
+                event.data,
+                headers={"Nats-Msg-Id": event.event_id},
+                stream=self._stream,
+            )
+        except (NatsError, TimeoutError, OSError) as error:
+            raise PublishError(type(error).__name__) from error
+
+
 class Outbox:
     """Publishes what the store has recorded. A server of the stage PUBLISHER: `stop` awaits what is in flight."""
 
@@ -36,8 +86,8 @@ class Outbox:
 
     def __init__(
         self,
-        store: QuizStore,
-        publisher: QuizPublisher,
+        store: Records,
+        publisher: EventPublisher,
         *,
         interval: timedelta,
         lease: timedelta,
@@ -77,7 +127,7 @@ class Outbox:
 
     async def _publish(self, event: WaitingEvent) -> None:
         try:
-            await self._publisher.publish(event.event_id, event.user_id, event.data)
+            await self._publisher.publish(event)
         except PublishError as error:
             _log.warning("not acknowledged, published again later", event_id=event.event_id, error=str(error))
         else:
