@@ -27,7 +27,13 @@ SERVICES: Final = ("identity", "quiz", "score", "leaderboard")
 PROCESSES: Final = (*SERVICES, "edge")
 STORES: Final = {"mongo": mongo_server, "redis": redis_server, "nats": nats_server}
 # Who calls other services in its own name, and as what.
-CLIENTS: Final = {"edge": "service", "leaderboard": "service", "operator": "admin"}
+CLIENTS: Final = {
+    "edge": "service",
+    "quiz": "service",
+    "score": "service",
+    "leaderboard": "service",
+    "operator": "admin",
+}
 READY_SECONDS: Final = 60.0
 
 

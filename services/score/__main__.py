@@ -5,14 +5,18 @@ from __future__ import annotations
 import gc
 import uuid
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from functools import partial
+from typing import TYPE_CHECKING, cast
 
+from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from topten.score.v1.score_service_pb2_grpc import add_ScoreServiceServicer_to_server
 
-from services.runtime.auth import open_verifier
+from services.runtime.auth import open_service_token, open_verifier
 from services.runtime.clock import utc_now
 from services.runtime.config import from_command_line
 from services.runtime.durability import insist, mongo_faults, redis_faults
+from services.runtime.grpc_client import open_channel
 from services.runtime.grpc_server import GrpcServer
 from services.runtime.jetstream import open_jetstream
 from services.runtime.lifecycle import execute, run
@@ -24,6 +28,7 @@ from services.score.behind import WriteBehind
 from services.score.board_writer import BoardWriter
 from services.score.config import ScoreConfig
 from services.score.dead_letters import REPLAYED, DeadLetters
+from services.score.flags import Flags
 from services.score.fold import Folds
 from services.score.generation import Generation
 from services.score.intake import Intake
@@ -32,15 +37,23 @@ from services.score.locate import Locator
 from services.score.meta import Meta
 from services.score.publisher import ScorePublisher
 from services.score.rebuild import Rebuild
+from services.score.referee import Blocker, Referee
+from services.score.repair import Check, Repair
 from services.score.rpc import ACCESS, ScoreServicer
+from services.score.rules import Limits
 from services.score.service import ScoreService
 from services.score.standings import milliseconds_of
 from services.score.store import ScoreStore
 from services.score.verify import Verification
 from services.score.worker import Worker
 
+if TYPE_CHECKING:
+    from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceAsyncStub
+
 # A batch makes thousands of objects that stay, and looking for cycles among them after every 700 costs a tenth of it.
 _OBJECTS_BEFORE_COLLECTION = 50_000
+BLOCK_USER = "/topten.identity.v1.IdentityService/BlockUser"
+MILLISECOND = timedelta(milliseconds=1)
 
 
 def now_ms() -> int:
@@ -59,6 +72,7 @@ async def main(config: ScoreConfig) -> None:
         redis = await stack.enter_async_context(open_redis(config.redis, "score"))
         nats = await stack.enter_async_context(open_jetstream(config.nats, "score"))
         verifier = await stack.enter_async_context(open_verifier(config.auth))
+        token = await stack.enter_async_context(open_service_token(config.auth))
 
         production = config.process.production
         insist([*await mongo_faults(mongo.client), *await redis_faults(redis)], production=production)
@@ -69,7 +83,14 @@ async def main(config: ScoreConfig) -> None:
         writer = BoardWriter(redis, fence_ttl=config.fence_ttl, period_retention=retention, now=utc_now)
         rebuild = Rebuild(redis, store, folds, meta, writer, period_retention=retention, now=utc_now)
         generation = Generation(redis, meta, rebuild, worker_id, config.heartbeat)
-        worker = Worker(store, folds, writer, ScorePublisher(redis), generation, now_ms)
+        flags = Flags(mongo.database)
+        await flags.prepare()
+        channel = await stack.enter_async_context(open_channel(config.upstream.identity, idempotent=[BLOCK_USER]))
+        identity = cast("IdentityServiceAsyncStub", IdentityServiceStub(channel))
+        limits = Limits(config.rule_points, config.rule_actions, round(config.rule_question_time / MILLISECOND))
+        blocker = Blocker(identity, token, config.auto_block_for)
+        referee = Referee(flags, blocker, limits=limits, blocking=config.auto_block)
+        worker = Worker(store, folds, writer, ScorePublisher(redis), generation, referee, now_ms)
         salt = await meta.salt()
         letters = DeadLetters(mongo.database)
         await letters.prepare()
@@ -85,9 +106,12 @@ async def main(config: ScoreConfig) -> None:
             max_ack_pending=config.max_ack_pending,
             now=now_ms,
         )
-        service = ScoreService(
-            store, generation, partial(Verification, store, redis, period_retention=retention, now=utc_now)
-        )
+
+        def check(repair: bool) -> Check:
+            verification = Verification(store, redis, period_retention=retention, now=utc_now)
+            return Repair(verification, folds.make_anew, generation.make) if repair else verification
+
+        service = ScoreService(store, generation, check, flags)
         server = GrpcServer(
             config.grpc_address,
             [
@@ -112,6 +136,7 @@ async def main(config: ScoreConfig) -> None:
             ops,
             WriteBehind(folds, config.fold_interval),
             generation,
+            referee,
             intake,
             server,
             grace=config.process.shutdown_grace,

@@ -72,11 +72,11 @@ class BoardWriter:
 
 
 def by_board(standings: Iterable[Standing]) -> Standings:
-    """The standings as `write` takes them."""
-    of_board: defaultdict[Board, list[Standing]] = defaultdict(list)
+    """The standings as `write` takes them: of several of one player on one board, the last."""
+    of_board: defaultdict[Board, dict[str, Standing]] = defaultdict(dict)
     for found in standings:
-        of_board[found.board].append(found)
-    return of_board
+        of_board[found.board][found.user_id] = found
+    return {board: places.values() for board, places in of_board.items()}
 
 
 def _packed(members: Iterable[Standing]) -> bytes:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
 from services.runtime.config import section, setting
-from services.runtime.settings import AuthConfig, MongoConfig, NatsConfig, ProcessConfig, RedisConfig
+from services.runtime.settings import AuthConfig, MongoConfig, NatsConfig, ProcessConfig, RedisConfig, UpstreamConfig
 from services.runtime.values import host_port
+from services.score.rules import RULES
 
 _SECOND = timedelta(seconds=1)
+
+
+def parse_rules(text: str) -> Sequence[str]:
+    """`score_jump,impossible_time` as rules. Raises ValueError."""
+    names = tuple(name for name in (part.strip() for part in text.split(",")) if name)
+    if not set(names) <= set(RULES):
+        raise ValueError(f"must be some of {', '.join(RULES)}")
+    return names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +86,31 @@ class ScoreConfig:
         maximum=timedelta(days=3650),
     )
 
+    rule_points: int = setting(
+        20_000, doc="More points than this within a minute are flagged as a sudden jump", minimum=1, maximum=2**31 - 1
+    )
+    rule_actions: int = setting(120, doc="More actions than this within a minute are flagged", minimum=1, maximum=10**6)
+    rule_question_time: timedelta = setting(
+        timedelta(milliseconds=150),
+        doc="A quiz that earns points in less than this for each question, by the server's clock, is flagged",
+        maximum=timedelta(minutes=1),
+    )
+    auto_block: Sequence[str] = setting(
+        (),
+        doc="Which of score_jump, too_many_actions, impossible_time block the player by themselves, comma separated; "
+        "none if empty",
+        parse=parse_rules,
+    )
+    auto_block_for: timedelta = setting(
+        timedelta(hours=24),
+        doc="How long such a block lasts unless a moderator ends it",
+        minimum=timedelta(minutes=1),
+        maximum=timedelta(days=365),
+    )
+
     process: ProcessConfig = section(ProcessConfig)
     mongo: MongoConfig = section(MongoConfig)
     redis: RedisConfig = section(RedisConfig)
     nats: NatsConfig = section(NatsConfig)
     auth: AuthConfig = section(AuthConfig)
+    upstream: UpstreamConfig = section(UpstreamConfig)

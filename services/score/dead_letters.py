@@ -15,6 +15,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
 from services.score.documents import Document
+from services.score.paging import Place
 
 DEAD = "dead"
 REPLAYED = "replayed"
@@ -62,8 +63,8 @@ class DeadLetters:
         except DuplicateKeyError:
             return
 
-    async def page(self, limit: int, after: tuple[int, str] | None, state: str | None) -> list[DeadLetter]:
-        """Up to `limit` letters without their payload, the newest first, from the one behind `after` (time and id) on."""
+    async def page(self, limit: int, after: Place | None, state: str | None) -> list[DeadLetter]:
+        """Up to `limit` letters without their payload, the newest first, from the one behind `after` on."""
         query: dict[str, Any] = {} if state is None else {"state": state}
         if after is not None:
             at, letter_id = DatetimeMS(after[0]), after[1]

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from services.score.ledger import Fold, QuizTotal, Row, Total
+from services.score.ledger import Change, Fold, QuizTotal, Recent, Row, Total
 from services.score.standings import time_of
 
 Document = dict[str, Any]
 
 
 def row_document(row: Row) -> Document:
-    """The ledger's document of a row."""
-    return {
+    """The ledger's document of a row. What only few rows have is left out of all others."""
+    document = {
         "_id": row.event_id,
         "user_id": row.user_id,
         "revision": row.revision,
@@ -40,10 +40,16 @@ def row_document(row: Row) -> Document:
         "previous": row.previous,
         "hash": row.hash,
     }
+    if row.moved_from:
+        document["moved_from"] = row.moved_from
+    if row.change is not None:
+        document["change"] = row.change
+    return document
 
 
 def row_of(document: Mapping[str, Any]) -> Row:
     """The row in a document of the ledger, read with dates as `DatetimeMS`."""
+    change = document.get("change")
     return Row(
         event_id=document["_id"],
         user_id=document["user_id"],
@@ -58,6 +64,7 @@ def row_of(document: Mapping[str, Any]) -> Row:
         quiz=QuizTotal(*document["quiz"]),
         action_id=document["action_id"],
         country=document["country"],
+        moved_from=document.get("moved_from", ""),
         hidden=document["hidden"],
         late=document["late"],
         at=int(document["at"]),
@@ -65,6 +72,7 @@ def row_of(document: Mapping[str, Any]) -> Row:
         sequence=document["sequence"],
         partition=document["partition"],
         client=document["client"],
+        change=None if change is None else Change(*change),
         previous=document["previous"],
         hash=document["hash"],
     )
@@ -83,6 +91,8 @@ def fold_document(fold: Fold) -> Document:
         "quizzes": fold.quizzes,
         "country": fold.country,
         "hidden": fold.hidden,
+        "version": fold.version,
+        "recent": fold.recent,
         "recorded_at": time_of(fold.recorded_at),
     }
 
@@ -100,5 +110,7 @@ def fold_of(document: Mapping[str, Any]) -> Fold:
         quizzes={quiz_id: QuizTotal(*quiz) for quiz_id, quiz in document["quizzes"].items()},
         country=document["country"],
         hidden=document["hidden"],
+        version=document["version"],
+        recent=Recent(*document["recent"]),
         recorded_at=int(document["recorded_at"]),
     )

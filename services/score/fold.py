@@ -171,6 +171,27 @@ class Folds:
                 return mended
         raise LaterError("folds change faster than they can be mended")
 
+    async def make_anew(self, user_ids: Collection[str]) -> int:
+        """Writes the folds of these players from their whole chains, whatever was written; how many were different.
+
+        A player whose chain is broken is left as he is.
+        """
+        chains: dict[str, Fold | None] = {user_id: unscored(user_id) for user_id in user_ids}
+        async for row in self._store.rows_after(dict.fromkeys(user_ids, 0)):
+            fold = chains[row.user_id]
+            try:
+                chains[row.user_id] = None if fold is None else apply(fold, row)
+            except ValueError:
+                chains[row.user_id] = None
+        written = await self._store.folds(user_ids)
+        wrong = [fold for user_id, fold in chains.items() if fold is not None and fold != written.get(user_id)]
+        for fold in wrong:
+            await self._store.replace_fold(fold)
+            self._entries[fold.user_id] = _Entry(fold, fold.revision)
+            self._dirty.discard(fold.user_id)
+            _log.warning("a standing was mended", user_id=fold.user_id, revision=fold.revision)
+        return len(wrong)
+
     async def _mend_since(self, flushed_to: int) -> int:
         behind: dict[str, int] = {}
         count = 0

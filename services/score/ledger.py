@@ -6,6 +6,10 @@ A row is what one event did: it names the event, its place in the player's chain
 it and the hash of the row before it. A fold is a player's standing after his rows so far: `fold = apply(fold, row)` from
 revision 1 on, so that whoever has the rows has everything else. Times are whole milliseconds since 1970, UTC.
 
+Besides points, a chain has what moderators did and what became of the account: a void and an adjustment change totals, a
+block hides the player, a change of country moves him. Changes of the account are numbered by identity and may come in any
+order: of two, the one with the higher version holds.
+
 A total is reached when an event last raised it; of several that did, the latest, in whatever order they came. A quiz's
 own total is the one of the highest attempt, since attempts may come out of order. Totals of periods are kept for the
 two newest weeks and months in which the player had events; what is older than both is `late` and counts where there is
@@ -25,11 +29,17 @@ import orjson
 from services.runtime.boards import MAX_POINTS, Board, boards_of
 
 QUIZ_COMPLETED = "QUIZ_COMPLETED"
+ACTION_VOIDED = "ACTION_VOIDED"
+SCORE_ADJUSTED = "SCORE_ADJUSTED"
+PLAYER_BLOCKED = "PLAYER_BLOCKED"
+PLAYER_UNBLOCKED = "PLAYER_UNBLOCKED"
+COUNTRY_CHANGED = "COUNTRY_CHANGED"
 GENESIS = bytes(32)
 # Folds remember older periods than rows do, so that the boards of closed periods can be made anew.
 REMEMBERED = 8
 _COUNTED = 2
 _DAY_MS = 86_400_000
+_MINUTE_MS = 60_000
 # The years 2001 to 9997: a week or month at either end still has a name.
 _EARLIEST, _LATEST = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp() * 1000) for year in (2001, 9998))
 
@@ -49,8 +59,26 @@ class QuizTotal(NamedTuple):
     reached_at: int
 
 
+class Change(NamedTuple):
+    """What an event has that is no action of the player's own.
+
+    `version` numbers the changes of an account, from 1, and `blocked` is what the account is since; `voids` names the
+    event that is taken back. All are empty where they don't belong.
+    """
+
+    actor: str
+    reason: str
+    version: int = 0
+    blocked: bool = False
+    voids: str = ""
+
+
 class Event(NamedTuple):
-    """A completed quiz as it came from the stream. `client` is a salted digest of address and user agent."""
+    """What came from the stream. `at` is the time at which it counts: for a void, that of the action it takes back.
+
+    `client` is a salted digest of address and user agent. `elapsed` is how long the player had the quiz, in milliseconds,
+    -1 if that is not known.
+    """
 
     event_id: str
     user_id: str
@@ -66,6 +94,10 @@ class Event(NamedTuple):
     partition: int = 0
     ip: str = ""
     user_agent: str = ""
+    kind: str = QUIZ_COMPLETED
+    change: Change | None = None
+    questions: int = 0
+    elapsed: int = -1
 
 
 class Origin(NamedTuple):
@@ -95,6 +127,7 @@ class Row(NamedTuple):
     quiz: QuizTotal
     action_id: str
     country: str
+    moved_from: str
     hidden: bool
     late: bool
     at: int
@@ -102,8 +135,19 @@ class Row(NamedTuple):
     sequence: int
     partition: int
     client: bytes
+    change: Change | None
     previous: bytes
     hash: bytes
+
+
+class Recent(NamedTuple):
+    """How much a player did in the latest minute in which he did something, and in the one before it."""
+
+    minute: int
+    actions: int
+    points: int
+    actions_before: int
+    points_before: int
 
 
 class Fold(NamedTuple):
@@ -119,49 +163,65 @@ class Fold(NamedTuple):
     quizzes: Mapping[str, QuizTotal]
     country: str
     hidden: bool
+    version: int
+    recent: Recent
     recorded_at: int
 
 
 _NOTHING = Total(0, 0)
+_NEVER = Recent(0, 0, 0, 0, 0)
+_NO_QUIZ = QuizTotal(0, 0, 0)
 
 
 def unscored(user_id: str) -> Fold:
     """The fold of a player without a row."""
-    return Fold(user_id, 0, "", GENESIS, _NOTHING, {}, {}, {}, "", False, 0)
+    return Fold(user_id, 0, "", GENESIS, _NOTHING, {}, {}, {}, "", False, 0, _NEVER, 0)
 
 
 def next_row(fold: Fold, event: Event, recorded_at: int) -> Row:
     """The row that counts `event` after everything in `fold`, its hash included. Totals are clamped to 32 bits.
 
-    The country is the one of the first row's event and stays. Raises ValueError for a quiz id, country or time that no
-    board can have.
+    The country is the one of the first event that names one, until the account's is changed. Raises ValueError for a quiz
+    id, country or time that no board can have.
     """
-    week, month = periods_of(event.at)
-    weeks, in_week = _counted(fold.weeks, week, event)
-    months, in_month = _counted(fold.months, month, event)
-    country = fold.country if fold.revision else event.country
+    country, hidden, change = fold.country, fold.hidden, event.change
+    total, delta = fold.total, event.delta
+    if change is not None and change.version:
+        weeks, months, late = _newest(fold.weeks), _newest(fold.months), False
+        if change.version > fold.version:
+            country, hidden = event.country, change.blocked
+    else:
+        week, month = periods_of(event.at)
+        weeks, in_week = _counted(fold.weeks, week, event)
+        months, in_month = _counted(fold.months, month, event)
+        late = not (in_week and in_month)
+        total = _raised(total, delta, event.at)
+        if not country and not fold.version:
+            country = event.country
     boards_at(event.at, country, event.quiz_id)
     content = (
         event.event_id,
         event.user_id,
         fold.revision + 1,
-        QUIZ_COMPLETED,
-        event.delta,
+        event.kind,
+        delta,
         fold.total.points,
-        _raised(fold.total, event.delta, event.at),
+        total,
         weeks,
         months,
         event.quiz_id,
-        _attempted(fold.quizzes.get(event.quiz_id), event),
+        _attempted(fold.quizzes.get(event.quiz_id), event) if event.quiz_id else _NO_QUIZ,
         event.action_id,
         country,
-        fold.hidden,
-        not (in_week and in_month),
+        fold.country if fold.country != country else "",
+        hidden,
+        late,
         event.at,
         recorded_at,
         event.sequence,
         event.partition,
         event.client,
+        change,
     )
     return Row(*content, fold.hash, _digest(content, fold.hash))
 
@@ -185,6 +245,8 @@ def apply(fold: Fold, row: Row) -> Fold:
         quizzes=quizzes,
         country=row.country,
         hidden=row.hidden,
+        version=fold.version if row.change is None else max(fold.version, row.change.version),
+        recent=_acted(fold.recent, row) if row.kind == QUIZ_COMPLETED else fold.recent,
         recorded_at=row.recorded_at,
     )
 
@@ -260,6 +322,21 @@ def _counted(kept: Mapping[str, Total], period: str, event: Event) -> tuple[Mapp
     if len(counted) > _COUNTED:
         del counted[newest[0]]
     return counted, True
+
+
+def _newest(kept: Mapping[str, Total]) -> Mapping[str, Total]:
+    return kept if len(kept) <= _COUNTED else {name: kept[name] for name in sorted(kept)[-_COUNTED:]}
+
+
+def _acted(recent: Recent, row: Row) -> Recent:
+    """One action more. What is older than the latest minute does not count: events come nearly in order."""
+    minute = row.at // _MINUTE_MS
+    if minute == recent.minute:
+        return recent._replace(actions=recent.actions + 1, points=recent.points + row.delta)
+    if minute < recent.minute:
+        return recent
+    follows = minute == recent.minute + 1
+    return Recent(minute, 1, row.delta, recent.actions if follows else 0, recent.points if follows else 0)
 
 
 def _attempted(known: QuizTotal | None, event: Event) -> QuizTotal:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from services.runtime.errors import Reason, ServiceError
 from services.score.answers import NeverError
 from services.score.available import available
 from services.score.events import decode
 from services.score.ledger import Event
+from services.score.paging import place_of, token_of
 
 if TYPE_CHECKING:
     from services.score.dead_letters import DeadLetter, DeadLetters
@@ -51,9 +49,10 @@ class Letters:
         """A page, the newest first, and the token of the next one. Raises INVALID_ARGUMENT for a token that is none."""
         limit = limit or DEFAULT_PAGE
         async with available():
-            found = await self._letters.page(limit + 1, _read(token), state)
+            found = await self._letters.page(limit + 1, place_of(token), state)
         more = len(found) > limit
-        return found[:limit], _token(found[limit - 1]) if more else ""
+        last = found[:limit][-1] if more else None
+        return found[:limit], "" if last is None else token_of((last.at, last.letter_id))
 
     async def letter(self, letter_id: str) -> DeadLetter | None:
         """One letter with its payload."""
@@ -86,20 +85,3 @@ class Letters:
                 else:
                     await self._letters.settle(letter_id, state=self._replayed, reason=letters[letter_id].reason)
         return [Outcome(letter_id, letter_id not in refused, refused.get(letter_id, "")) for letter_id in letter_ids]
-
-
-def _token(letter: DeadLetter) -> str:
-    return base64.urlsafe_b64encode(f"{letter.at}/{letter.letter_id}".encode()).decode()
-
-
-def _read(token: str) -> tuple[int, str] | None:
-    if not token:
-        return None
-    try:
-        at, slash, letter_id = base64.b64decode(token.encode(), altchars=b"-_", validate=True).decode().partition("/")
-        if not slash or not -(2**53) < int(at) < 2**53:
-            raise ValueError
-        return int(at), letter_id
-    except (binascii.Error, ValueError):
-        violation = ("page_token", "is not a token of this list")
-        raise ServiceError(Reason.INVALID_ARGUMENT, "The page token is not valid.", violations=[violation]) from None

@@ -22,3 +22,5 @@ REBUILD_SECONDS = Histogram(
     "Time to make all boards anew",
     buckets=(0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0),
 )
+FLAGS = Counter("topten_flags_total", "Suspicions that the rules of fair play raised", ["rule"])
+RULE_FAILURES = Counter("topten_rule_failures_total", "Batches that the rules of fair play could not judge")

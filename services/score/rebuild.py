@@ -32,11 +32,19 @@ from redis.asyncio import Redis
 from services.runtime.boards import GENERATION_KEY, Board
 from services.score.board_writer import BoardWriter, Script, TooOldError, by_board
 from services.score.fold import MARGIN, Folds
-from services.score.ledger import boards_at
 from services.score.meta import Meta
 from services.score.metrics import REBUILD_SECONDS
 from services.score.reports import BoardsLostError, Progress, Rebuilt
-from services.score.standings import boards_of_fold, expires_at, is_kept, milliseconds_of, standings
+from services.score.standings import (
+    boards_of_fold,
+    expires_at,
+    is_kept,
+    left,
+    lowers,
+    milliseconds_of,
+    standings,
+    touched,
+)
 from services.score.store import ScoreStore
 
 REBUILD_KEY = f"{{{GENERATION_KEY}}}:rebuild"
@@ -176,19 +184,18 @@ class Rebuild:
     async def _replay(self, since: int, generation: int, progress: Progress) -> None:
         done = 0
         async for page in _pages(self._store.rows_since(since)):
-            boards: defaultdict[str, set[Board]] = defaultdict(set)
-            lowered: set[str] = set()
-            for row in page:
-                boards[row.user_id].update(boards_at(row.at, row.country, row.quiz_id))
-                if row.delta < 0:
-                    lowered.add(row.user_id)
+            lowered = {row.user_id for row in page if lowers(row)}
             while True:
                 begun_at = await server_time(self._redis)
-                folds = await self._store.exact_folds(boards)
+                folds = await self._store.exact_folds({row.user_id for row in page})
                 places = by_board(
                     found
-                    for user_id, fold in folds.items()
-                    for found in standings(fold, boards[user_id], lowered=user_id in lowered)
+                    for row in page
+                    for fold in (folds[row.user_id],)
+                    for found in (
+                        *standings(fold, touched(fold, row), lowered=row.user_id in lowered),
+                        *left(fold, row.moved_from),
+                    )
                 )
                 try:
                     await self._writer.write(places, begun_at=begun_at, generation=generation)

@@ -1,9 +1,12 @@
-"""What long operations tell while they run and at their end. Pure."""
+"""What long operations tell while they run and at their end."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, NamedTuple
+
+from services.runtime.lifecycle import cancel
 
 # Stage in a few words, how many items are done, how many there are (0: not known).
 Progress = Callable[[str, int, int], None]
@@ -33,6 +36,8 @@ class Checked(NamedTuple):
     boards: int
     members: int
     findings: int
+    mended_players: int = 0
+    rebuilt_boards: int = 0
 
 
 class Rebuilt(NamedTuple):
@@ -45,3 +50,20 @@ class Rebuilt(NamedTuple):
 
 class BoardsLostError(RuntimeError):
     """Redis went back, or another maker took over, while boards were made."""
+
+
+async def followed(make: Callable[[Progress], Coroutine[Any, Any, Rebuilt]]) -> AsyncIterator[At | Rebuilt]:
+    """Makes boards: progress as it comes, what was made last. If nobody follows any more, making is broken off."""
+    steps: asyncio.Queue[At] = asyncio.Queue()
+    work = asyncio.create_task(make(lambda *step: steps.put_nowait(At(*step))))
+    try:
+        while not work.done() or not steps.empty():
+            step = asyncio.ensure_future(steps.get())
+            await asyncio.wait({work, step}, return_when=asyncio.FIRST_COMPLETED)
+            if step.done():
+                yield step.result()
+            else:
+                step.cancel()
+        yield work.result()
+    finally:
+        await cancel(work)

@@ -10,7 +10,9 @@ from topten.score.v1 import score_pb2, score_service_pb2_grpc
 from topten.score.v1 import score_service_pb2 as messages
 
 from services.runtime.call_context import caller
+from services.runtime.errors import Reason, ServiceError
 from services.score.dead_letters import DEAD, REPLAYED, DeadLetter
+from services.score.flags import BLOCKED, CLOSED, OPEN, Flag
 from services.score.letters import Letters
 from services.score.locate import Location, Locator
 from services.score.reports import At, Found
@@ -26,6 +28,9 @@ ACCESS: Mapping[str, frozenset[str]] = {
     "/topten.score.v1.ScoreService/ListDeadLetters": _STAFF,
     "/topten.score.v1.ScoreService/GetDeadLetter": frozenset({"admin", "service"}),
     "/topten.score.v1.ScoreService/ReplayDeadLetters": frozenset({"admin", "service"}),
+    "/topten.score.v1.ScoreService/ListFlags": _STAFF,
+    "/topten.score.v1.ScoreService/CloseFlag": frozenset({"moderator", "admin"}),
+    "/topten.score.v1.ScoreService/ListCountedEvents": _STAFF,
     "/topten.score.v1.ScoreService/VerifyScores": _STAFF,
     "/topten.score.v1.ScoreService/RebuildBoards": frozenset({"admin", "service"}),
 }
@@ -34,6 +39,13 @@ _STATE_OF: Mapping[str, score_pb2.DeadLetterState.ValueType] = {
     REPLAYED: score_pb2.DEAD_LETTER_STATE_REPLAYED,
 }
 _STATES = {state: name for name, state in _STATE_OF.items()}
+_FLAG_STATE_OF: Mapping[str, score_pb2.FlagState.ValueType] = {
+    OPEN: score_pb2.FLAG_STATE_OPEN,
+    BLOCKED: score_pb2.FLAG_STATE_BLOCKED,
+    CLOSED: score_pb2.FLAG_STATE_CLOSED,
+}
+_FLAG_STATES = {state: name for name, state in _FLAG_STATE_OF.items()}
+_MAY_REPAIR = frozenset({"admin", "service"})
 
 
 class ScoreServicer(score_service_pb2_grpc.ScoreServiceServicer):
@@ -59,7 +71,10 @@ class ScoreServicer(score_service_pb2_grpc.ScoreServiceServicer):
         changes, token = await self._service.history(
             request.user_id, request.page_size, request.page_token, asker=claims.user_id, roles=claims.roles
         )
-        return messages.ListScoreHistoryResponse(changes=map(_change, changes), next_page_token=token)
+        sees_actors = bool(claims.roles & _STAFF)
+        return messages.ListScoreHistoryResponse(
+            changes=[_change(change, sees_actors=sees_actors) for change in changes], next_page_token=token
+        )
 
     async def LocateEvents(
         self, request: messages.LocateEventsRequest, context: Context
@@ -94,11 +109,36 @@ class ScoreServicer(score_service_pb2_grpc.ScoreServiceServicer):
             ]
         )
 
+    async def ListFlags(self, request: messages.ListFlagsRequest, context: Context) -> messages.ListFlagsResponse:
+        """See score_service.proto."""
+        flags, token = await self._service.flags(request.page_size, request.page_token, _FLAG_STATES.get(request.state))
+        return messages.ListFlagsResponse(flags=map(_flag, flags), next_page_token=token)
+
+    async def CloseFlag(self, request: messages.CloseFlagRequest, context: Context) -> messages.CloseFlagResponse:
+        """See score_service.proto."""
+        flag = await self._service.close_flag(request.flag_id, request.note, by=caller().user_id)
+        return messages.CloseFlagResponse(flag=_flag(flag))
+
+    async def ListCountedEvents(
+        self, request: messages.ListCountedEventsRequest, context: Context
+    ) -> AsyncIterator[messages.ListCountedEventsResponse]:
+        """See score_service.proto."""
+        async for events, total in self._service.counted_events():
+            yield messages.ListCountedEventsResponse(
+                events=[
+                    messages.CountedEvent(event_id=event_id, user_id=user_id, kind=kind)
+                    for event_id, user_id, kind in events
+                ],
+                total=total,
+            )
+
     async def VerifyScores(
         self, request: messages.VerifyScoresRequest, context: Context
     ) -> AsyncIterator[messages.VerifyScoresResponse]:
         """See score_service.proto."""
-        async for step in self._service.verify_scores():
+        if request.repair and not caller().roles & _MAY_REPAIR:
+            raise ServiceError(Reason.PERMISSION_DENIED, "Only admins and services may repair.")
+        async for step in self._service.verify_scores(repair=request.repair):
             if isinstance(step, At):
                 yield messages.VerifyScoresResponse(progress=_progress(step))
             elif isinstance(step, Found):
@@ -113,6 +153,8 @@ class ScoreServicer(score_service_pb2_grpc.ScoreServiceServicer):
                         boards=step.boards,
                         members=step.members,
                         findings=step.findings,
+                        mended_players=step.mended_players,
+                        rebuilt_boards=step.rebuilt_boards,
                     )
                 )
 
@@ -131,7 +173,7 @@ class ScoreServicer(score_service_pb2_grpc.ScoreServiceServicer):
                 )
 
 
-def _change(change: Change) -> score_pb2.ScoreChange:
+def _change(change: Change, *, sees_actors: bool) -> score_pb2.ScoreChange:
     row, origin = change
     found = score_pb2.ScoreChange(
         event_id=row.event_id,
@@ -145,6 +187,8 @@ def _change(change: Change) -> score_pb2.ScoreChange:
         action_id=row.action_id,
         ip=origin.ip if origin else "",
         user_agent=origin.user_agent if origin else "",
+        actor=row.change.actor if row.change and sees_actors else "",
+        reason=row.change.reason if row.change else "",
     )
     found.timestamp.FromMilliseconds(row.at)
     found.recorded_at.FromMilliseconds(row.recorded_at)
@@ -171,6 +215,22 @@ def _letter(letter: DeadLetter) -> score_pb2.DeadLetter:
         payload=letter.payload,
     )
     found.timestamp.FromMilliseconds(letter.at)
+    return found
+
+
+def _flag(flag: Flag) -> score_pb2.Flag:
+    found = score_pb2.Flag(
+        flag_id=flag.flag_id,
+        user_id=flag.user_id,
+        rule=flag.rule,
+        reason=flag.reason,
+        evidence=flag.evidence,
+        event_id=flag.event_id,
+        state=_FLAG_STATE_OF[flag.state],
+        closed_by=flag.closed_by,
+        note=flag.note,
+    )
+    found.timestamp.FromMilliseconds(flag.at)
     return found
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from services.runtime.errors import Reason, ServiceError
-from services.runtime.lifecycle import cancel
 from services.score.available import available
+from services.score.flags import Flag
 from services.score.ledger import Origin, Row, Total
-from services.score.reports import At, Checked, Found, Progress, Rebuilt
+from services.score.paging import Place, place_of, token_of
+from services.score.repair import Check
+from services.score.reports import At, Checked, Found, Progress, Rebuilt, followed
 
 _DEFAULT_PAGE = 20
+_AUDIT_PAGE = 500
 _NEWEST = 2**31
 _SEES_ALL = frozenset({"moderator", "admin", "service"})
 
@@ -26,6 +28,12 @@ class Ledger(Protocol):
     async def rows_before(self, user_id: str, revision: int, limit: int) -> list[Row]:
         """A player's rows below a revision, the newest first."""
 
+    def counted(self) -> AsyncIterator[tuple[str, str, str]]:
+        """Id, player and kind of every event that is counted."""
+
+    async def count(self) -> tuple[int, int]:
+        """About how many rows and players there are."""
+
     async def origins(self, event_ids: Sequence[str]) -> Mapping[str, Origin]:
         """Where these actions came from, as far as that is still kept."""
 
@@ -33,15 +41,18 @@ class Ledger(Protocol):
 class Maker(Protocol):
     """Making boards anew."""
 
-    async def make(self, progress: Progress) -> Rebuilt:
+    def make(self, progress: Progress) -> Coroutine[Any, Any, Rebuilt]:
         """Makes them."""
 
 
-class Check(Protocol):
-    """One check of everything."""
+class FlagList(Protocol):
+    """What the rules of fair play have seen."""
 
-    def run(self) -> AsyncIterator[At | Found | Checked]:
-        """Progress, findings, and the summary last."""
+    async def page(self, limit: int, after: Place | None, state: str | None) -> list[Flag]:
+        """Some of it, the newest first."""
+
+    async def close(self, flag_id: str, *, by: str, note: str) -> Flag | None:
+        """Records a decision."""
 
 
 class ScoreNow(NamedTuple):
@@ -62,10 +73,11 @@ class Change(NamedTuple):
 class ScoreService:
     """Every method raises UNAVAILABLE if a store does not answer."""
 
-    def __init__(self, ledger: Ledger, maker: Maker, check: Callable[[], Check]) -> None:
+    def __init__(self, ledger: Ledger, maker: Maker, check: Callable[[bool], Check], flags: FlagList) -> None:
         self._ledger = ledger
         self._maker = maker
         self._check = check
+        self._flags = flags
 
     async def get_score(self, user_id: str, *, asker: str, roles: frozenset[str]) -> ScoreNow:
         """The player's total; 0 at revision 0 if he has no row. Raises PERMISSION_DENIED for a player's other."""
@@ -94,10 +106,41 @@ class ScoreService:
         next_token = str(shown[-1].revision) if len(rows) > limit else ""
         return [Change(row, origins.get(row.event_id)) for row in shown], next_token
 
-    async def verify_scores(self) -> AsyncIterator[At | Found | Checked]:
-        """Progress and findings as they come, the summary last."""
+    async def flags(self, limit: int, token: str, state: str | None) -> tuple[list[Flag], str]:
+        """A page of flags, the newest first, and the token of the next; `limit` 1 to 100, 0 is 20.
+
+        Raises INVALID_ARGUMENT for a token that is none.
+        """
+        limit = limit or _DEFAULT_PAGE
         async with available():
-            async for step in self._check().run():
+            found = await self._flags.page(limit + 1, place_of(token), state)
+        shown = found[:limit]
+        return shown, token_of((shown[-1].at, shown[-1].flag_id)) if len(found) > limit else ""
+
+    async def close_flag(self, flag_id: str, note: str, *, by: str) -> Flag:
+        """Records what a moderator decided. Raises FLAG_NOT_FOUND."""
+        async with available():
+            flag = await self._flags.close(flag_id, by=by, note=note)
+        if flag is None:
+            raise ServiceError(Reason.FLAG_NOT_FOUND, "There is no such flag.")
+        return flag
+
+    async def counted_events(self) -> AsyncIterator[tuple[list[tuple[str, str, str]], int]]:
+        """Id, player and kind of every event in the ledger, up to 500 at a time, and about how many there are."""
+        async with available():
+            total, _ = await self._ledger.count()
+            page: list[tuple[str, str, str]] = []
+            async for event in self._ledger.counted():
+                page.append(event)
+                if len(page) == _AUDIT_PAGE:
+                    yield page, total
+                    page = []
+            yield page, total
+
+    async def verify_scores(self, *, repair: bool) -> AsyncIterator[At | Found | Checked]:
+        """Progress and findings as they come, the summary last; what is derived is mended if `repair` is asked for."""
+        async with available():
+            async for step in self._check(repair).run():
                 yield step
 
     async def rebuild_boards(self) -> AsyncIterator[At | Rebuilt]:
@@ -105,20 +148,9 @@ class ScoreService:
 
         If the caller goes away, a rebuild that has begun is taken up again by the heartbeat.
         """
-        steps: asyncio.Queue[At] = asyncio.Queue()
         async with available():
-            work = asyncio.create_task(self._maker.make(lambda *step: steps.put_nowait(At(*step))))
-            try:
-                while not work.done() or not steps.empty():
-                    step = asyncio.ensure_future(steps.get())
-                    await asyncio.wait({work, step}, return_when=asyncio.FIRST_COMPLETED)
-                    if step.done():
-                        yield step.result()
-                    else:
-                        step.cancel()
-                yield work.result()
-            finally:
-                await cancel(work)
+            async for step in followed(self._maker.make):
+                yield step
 
 
 def _revision_of(token: str) -> int:

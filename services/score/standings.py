@@ -1,7 +1,7 @@
 """From a player's fold to his standings on boards.
 
-Pure. Owns which board shows which total. A standing carries what decides between two writers: the order. For a quiz's
-board that is the attempt, for all others the revision; of two standings of a player the higher order is the later.
+Pure. Owns which board shows which total, and which boards an event touches. A standing carries what decides between two
+writers: the revision of the fold it was read from; of two standings of a player the higher is the later.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from services.runtime.boards import Board, encode_us, period
-from services.score.ledger import Fold, Total
+from services.score.ledger import Event, Fold, Row, Total, boards_at
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -25,7 +25,7 @@ class Standing(NamedTuple):
     user_id: str
     points: int
     value: float
-    order: int
+    revision: int
     lowered: bool
 
 
@@ -50,7 +50,7 @@ def standings(fold: Fold, boards: Iterable[Board], *, lowered: bool = False) -> 
     """Where the player stands on those of `boards` that count him."""
     found = []
     for board in boards:
-        kind, order = board.kind, fold.revision
+        kind = board.kind
         total: Total | None
         if kind == "all":
             total = fold.total
@@ -62,17 +62,33 @@ def standings(fold: Fold, boards: Iterable[Board], *, lowered: bool = False) -> 
             total = fold.total if board.qualifier == fold.country else None
         else:
             quiz = fold.quizzes.get(board.qualifier)
-            if quiz is None:
-                continue
-            order = quiz.attempt
-            total = Total(quiz.points, quiz.reached_at)
+            total = None if quiz is None else Total(quiz.points, quiz.reached_at)
         if total is not None:
             points, reached_at = total
             if fold.hidden:
                 points = 0
             value = encode_us(points, 1000 * reached_at, board) if points > 0 else 0.0
-            found.append(Standing(board, fold.user_id, points, value, order, lowered))
+            found.append(Standing(board, fold.user_id, points, value, fold.revision, lowered))
     return found
+
+
+def touched(fold: Fold, act: Event | Row) -> Iterable[Board]:
+    """The boards on which `act` may have changed where the player stands now; not the one of a country he left."""
+    if act.change is not None and act.change.version:
+        return boards_of_fold(fold)
+    return boards_at(act.at, fold.country, act.quiz_id)
+
+
+def lowers(act: Event | Row) -> bool:
+    """True if a standing may be less after `act` than before it."""
+    return act.delta < 0 or (act.change is not None and act.change.version > 0)
+
+
+def left(fold: Fold, country: str) -> list[Standing]:
+    """That the player is not on the board of a country that he moved away from; nothing if he is back, or never was."""
+    if not country or country == fold.country:
+        return []
+    return [Standing(Board("country", country), fold.user_id, 0, 0.0, fold.revision, lowered=True)]
 
 
 def boards_of_fold(fold: Fold) -> Iterator[Board]:

@@ -48,6 +48,7 @@ class Known(NamedTuple):
     user_id: str
     revision: int
     total: int
+    moved_from: str
 
 
 class ScoreStore:
@@ -77,10 +78,12 @@ class ScoreStore:
 
     async def known(self, event_ids: Collection[str]) -> dict[str, Known]:
         """Which of the events are in the ledger."""
-        found = self._ledger.find({"_id": {"$in": list(event_ids)}}, {"user_id": 1, "revision": 1, "total": 1})
+        fields = {"user_id": 1, "revision": 1, "total": 1, "moved_from": 1}
         return {
-            document["_id"]: Known(document["user_id"], document["revision"], document["total"][0])
-            async for document in found
+            document["_id"]: Known(
+                document["user_id"], document["revision"], document["total"][0], document.get("moved_from", "")
+            )
+            async for document in self._ledger.find({"_id": {"$in": list(event_ids)}}, fields)
         }
 
     async def insert(self, rows: Sequence[Row], *, in_order: bool = False) -> list[Fate]:
@@ -117,6 +120,11 @@ class ScoreStore:
         """Every row, by player and revision."""
         async for document in self._ledger.find({}).sort([("user_id", ASCENDING), ("revision", ASCENDING)]):
             yield row_of(document)
+
+    async def counted(self) -> AsyncIterator[tuple[str, str, str]]:
+        """Id, player and kind of every event."""
+        async for document in self._ledger.find({}, {"user_id": 1, "kind": 1}, batch_size=1000):
+            yield document["_id"], document["user_id"], document["kind"]
 
     async def last_total(self, user_id: str) -> tuple[int, Total]:
         """Revision and all-time total of a player's last row; revision 0 if he has none."""
@@ -177,6 +185,10 @@ class ScoreStore:
                 raise
             return {folds[failure["index"]][0].user_id for failure in failures}
         return set()
+
+    async def replace_fold(self, fold: Fold) -> None:
+        """Writes a fold over whatever is written."""
+        await self._players.replace_one({"_id": fold.user_id}, fold_document(fold), upsert=True)
 
     async def rows_before(self, user_id: str, revision: int, limit: int) -> list[Row]:
         """Up to `limit` rows of a player below a revision, the newest first."""

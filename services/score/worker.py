@@ -26,10 +26,11 @@ from services.score.board_writer import BoardWriter, TooOldError, by_board
 from services.score.events import Counted
 from services.score.fold import Folds
 from services.score.generation import Generation, Moment
-from services.score.ledger import Event, Fold, Row, apply, boards_at, next_row
+from services.score.ledger import Event, Fold, Row, apply, next_row
 from services.score.metrics import CONFLICTS, COUNTED_AGAIN, COUNTED_NEW
 from services.score.publisher import ScorePublisher
-from services.score.standings import Standing, boards_of_fold, standings
+from services.score.referee import Referee
+from services.score.standings import Standing, boards_of_fold, left, lowers, standings, touched
 from services.score.store import Fate, Known, ScoreStore
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
@@ -51,6 +52,7 @@ class Worker:
         writer: BoardWriter,
         publisher: ScorePublisher,
         generation: Generation,
+        referee: Referee,
         now: Callable[[], int],
     ) -> None:
         self._store = store
@@ -58,6 +60,7 @@ class Worker:
         self._writer = writer
         self._publisher = publisher
         self._generation = generation
+        self._referee = referee
         self._now = now
 
     async def count(self, events: Sequence[Event]) -> dict[str, Exception]:
@@ -146,7 +149,7 @@ class Worker:
             for (user, chain), fate_of_rows in zip(chains.items(), fates, strict=True):
                 for (row, fold), fate in zip(chain[depth:], fate_of_rows, strict=False):
                     if fate is Fate.INSERTED:
-                        counted[row.event_id] = Known(user, row.revision, row.total.points)
+                        counted[row.event_id] = Known(user, row.revision, row.total.points, row.moved_from)
                         folds[user] = fold
                         self._folds.put(fold)
                     else:
@@ -161,18 +164,20 @@ class Worker:
     async def _show(
         self, events: Sequence[Event], folds: Mapping[str, Fold], counted: Mapping[str, Known], moment: Moment
     ) -> None:
-        """Boards, then `score.events`; beside them the audit log."""
+        """Boards, then `score.events`, then the rules of fair play; beside them the audit log."""
         shown: defaultdict[Board, dict[str, Standing]] = defaultdict(dict)
-        falling = {event.user_id for event in events if event.delta < 0}
+        falling = {event.user_id for event in events if lowers(event)}
         facts: list[Counted] = []
         for event in events:
             user_id = event.user_id
             fold = folds[user_id]
-            found = standings(fold, boards_at(event.at, fold.country, event.quiz_id), lowered=user_id in falling)
+            known = counted[event.event_id]
+            found = standings(fold, touched(fold, event), lowered=user_id in falling)
+            if known.moved_from:
+                found += left(fold, known.moved_from)
             for place in found:
                 shown[place.board][user_id] = place
-            known = counted[event.event_id]
-            facts.append(Counted(event.event_id, user_id, known.revision, known.total, event.at, fold.country, found))
+            facts.append(Counted(event, known.revision, known.total, fold.country, found))
         written = {board: places.values() for board, places in shown.items()}
         # Both are awaited to their end, whichever fails.
         for outcome in await asyncio.gather(
@@ -185,6 +190,7 @@ class Worker:
         if falling:
             await self._settle(falling, folds, moment)
         await self._publisher.publish(facts)
+        await self._referee.review(events, folds)
 
     async def _settle(self, falling: Collection[str], folds: Mapping[str, Fold], moment: Moment) -> None:
         """Who was lowered may have risen again in another worker, on a board that still had the greater value.

@@ -49,6 +49,7 @@ from services.score.store import ScoreStore
 from services.score.verify import Verification
 from services.score.worker import Worker
 from tests.servers import free_port, running
+from tests.system.score import referee
 
 BATCH = 500
 PARTITIONS = 4
@@ -152,7 +153,7 @@ async def measure(count: int, *, new_players: bool, always: bool) -> Measured:
         writer = BoardWriter(redis, fence_ttl=timedelta(hours=1), period_retention=RETENTION, now=utc_now)
         rebuild = Rebuild(redis, store, folds, meta, writer, period_retention=RETENTION, now=utc_now)
         generation = Generation(redis, meta, rebuild, "bench", timedelta(seconds=2))
-        worker = Worker(store, folds, writer, ScorePublisher(redis), generation, now_ms)
+        worker = Worker(store, folds, writer, ScorePublisher(redis), generation, referee(mongo.database), now_ms)
         known = [str(uuid_utils.uuid7()) for _ in range(3000)]
         attempts: dict[str, int] = {}
         warm = len(known)

@@ -9,15 +9,15 @@ from topten.score.v1 import score_events_pb2
 
 from services.runtime.boards import Board
 from services.score.events import Counted, batch, updated
+from services.score.ledger import Event
 from services.score.standings import Standing, milliseconds_of
 
 EVENT_ID = "01890000-0000-7000-8000-000000000001"
+AT = milliseconds_of(datetime(2023, 10, 27, 10, 0, tzinfo=UTC))
 COUNTED = Counted(
-    event_id=EVENT_ID,
-    user_id="user123",
+    Event(EVENT_ID, "user123", "capitals", 10, AT, "", 1, 10),
     revision=3,
     total=110,
-    at=milliseconds_of(datetime(2023, 10, 27, 10, 0, tzinfo=UTC)),
     country="VN",
     standings=[
         Standing(Board("all"), "user123", 110, 110.5, 3, lowered=False),
@@ -25,9 +25,9 @@ COUNTED = Counted(
     ],
 )
 GOLDEN_BYTES = bytes.fromhex(
-    "0a760a2430313839303030302d303030302d373030302d383030302d303030303030303030303031120d53434f52455f555044415445441a"
-    "3f0a0775736572313233106e1a0608a094eea90620032a02564e32100a03616c6c106e190000000000a05b4032120a0e7765656b6c793a32"
-    "3032332d34332001"
+    "0a86010a2430313839303030302d303030302d373030302d383030302d303030303030303030303031120d53434f52455f555044415445"
+    "441a4f0a0775736572313233106e1a0608a094eea90620032a02564e32100a03616c6c106e190000000000a05b4032120a0e7765656b6c"
+    "793a323032332d343320013a0e5155495a5f434f4d504c45544544"
 )
 GOLDEN_JSON = {
     "eventId": EVENT_ID,
@@ -42,6 +42,7 @@ GOLDEN_JSON = {
             {"board": "all", "points": 110, "value": 110.5, "lowered": False},
             {"board": "weekly:2023-43", "points": 0, "value": 0.0, "lowered": True},
         ],
+        "cause": "QUIZ_COMPLETED",
     },
 }
 

@@ -11,6 +11,7 @@ from services.runtime.boards import GENERATION_KEY, Board, encode
 from services.runtime.clock import utc_now
 from services.score.board_writer import BoardWriter, by_board
 from services.score.events import Counted
+from services.score.ledger import Event
 from services.score.publisher import ScorePublisher
 from services.score.standings import Standing, milliseconds_of
 
@@ -55,8 +56,8 @@ class Pen:
                 Standing(board, user_id, points, encode(points, at, board) if points else 0.0, self._revision, lowered)
                 for board in (Board.parse(text, at) for text in boards)
             ]
-            event_id = f"event-{self._revision}"
-            counted.append(Counted(event_id, user_id, self._revision, points, milliseconds_of(at), "VN", standings))
+            event = Event(f"event-{self._revision}", user_id, "", points, milliseconds_of(at), "", 0, 0)
+            counted.append(Counted(event, self._revision, points, "VN", standings))
         seconds, microseconds = await self._redis.time()
         await self._writer.write(
             by_board(standing for event in counted for standing in event.standings),

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from nats.errors import Error as NatsError
+from pymongo.asynchronous.database import AsyncDatabase
 from redis.asyncio import Redis
 from topten.quiz.v1 import quiz_events_pb2
 
@@ -23,7 +24,11 @@ from services.runtime.jetstream import Nats, open_jetstream
 from services.runtime.mongo_client import Mongo, open_mongo
 from services.runtime.redis_client import open_redis
 from services.runtime.settings import MongoConfig, NatsConfig, RedisConfig
+from services.score.documents import Document
+from services.score.flags import Flags
+from services.score.referee import Referee
 from services.score.reports import Checked, Found
+from services.score.rules import Limits
 from services.score.store import ScoreStore
 from services.score.verify import Verification
 from tests.servers import RunningServer, running, unique
@@ -90,6 +95,12 @@ def totals_of(events: Iterable[QuizCompleted]) -> dict[str, int]:
     for event in unique_events.values():
         totals[event.payload.user_id] += event.payload.score_delta
     return dict(totals)
+
+
+def referee(database: AsyncDatabase[Document]) -> Referee:
+    """Rules that flag and never block, so that identity is not asked."""
+    blocker: Any = None
+    return Referee(Flags(database), blocker, limits=Limits(points=20_000, actions=120, question_ms=150), blocking=())
 
 
 class ScoreSystem:

@@ -24,7 +24,7 @@ from services.score.rebuild import Rebuild
 from services.score.standings import milliseconds_of
 from services.score.worker import Worker
 from tests.servers import RunningServer, unique
-from tests.system.score import RETENTION, ScoreSystem, completed, score_servers, score_system
+from tests.system.score import RETENTION, ScoreSystem, completed, referee, score_servers, score_system
 
 Step = Callable[[], Coroutine[Any, Any, None]]
 
@@ -52,7 +52,15 @@ class Side:
             system.redis, system.store, self.folds, meta, self.writer, period_retention=RETENTION, now=utc_now
         )
         generation = Generation(system.redis, meta, self.rebuild, name, timedelta(seconds=2))
-        self.worker = Worker(system.store, self.folds, self.writer, ScorePublisher(system.redis), generation, now_ms)
+        self.worker = Worker(
+            system.store,
+            self.folds,
+            self.writer,
+            ScorePublisher(system.redis),
+            generation,
+            referee(system.database),
+            now_ms,
+        )
 
     async def count(self, *events: Event) -> None:
         assert await self.worker.count(events) == {}

@@ -17,6 +17,7 @@ from services.score.documents import fold_document, fold_of, row_document, row_o
 from services.score.ledger import (
     GENESIS,
     REMEMBERED,
+    Change,
     Event,
     Fold,
     QuizTotal,
@@ -129,6 +130,8 @@ def test_whoever_changes_a_field_breaks_the_hash(events: list[Event], data: st.D
         "quiz": QuizTotal(row.quiz.points + 1, row.quiz.attempt, row.quiz.reached_at),
         "action_id": "another",
         "country": "DE",
+        "moved_from": "DE",
+        "change": Change("eve", "none"),
         "hidden": not row.hidden,
         "late": not row.late,
         "at": row.at + 1,
@@ -188,8 +191,9 @@ def test_the_highest_attempt_stands_though_a_lower_one_comes_later() -> None:
     assert fold.total.points == 70
 
 
-def test_the_country_is_the_one_of_the_first_row() -> None:
-    fold, _ = counted(event(number=1), event(number=2, quiz="r")._replace(country="DE"))
+def test_the_country_is_the_one_of_the_first_event_that_names_one() -> None:
+    nowhere = event(number=1)._replace(country="")
+    fold, _ = counted(nowhere, event(number=2, quiz="r"), event(number=3, quiz="s")._replace(country="DE"))
     assert fold.country == "VN"
 
 

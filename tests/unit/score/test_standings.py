@@ -8,8 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.runtime.boards import Board, encode, points_of
-from services.score.ledger import Event, Fold, QuizTotal, Total, apply, boards_at, next_row, unscored
-from services.score.standings import boards_of_fold, expires_at, is_kept, milliseconds_of, standing, time_of
+from services.score.ledger import Change, Event, Fold, QuizTotal, Total, apply, boards_at, next_row, unscored
+from services.score.standings import (
+    boards_of_fold,
+    expires_at,
+    is_kept,
+    left,
+    lowers,
+    milliseconds_of,
+    standing,
+    standings,
+    time_of,
+    touched,
+)
 
 AT = datetime(2026, 11, 18, 12, tzinfo=UTC)
 
@@ -26,7 +37,7 @@ def test_a_first_event_stands_on_each_of_its_boards() -> None:
     for board in boards:
         found = standing(fold(), board)
         assert found is not None
-        assert (found.points, found.value, found.order) == (10, encode(10, AT, board), 1)
+        assert (found.points, found.value, found.revision) == (10, encode(10, AT, board), 1)
 
 
 @given(st.integers(-1000, 0))
@@ -47,12 +58,28 @@ def test_a_board_that_does_not_count_the_player_has_no_standing() -> None:
         assert standing(fold(), Board.parse(text, AT)) is None
 
 
-def test_a_quiz_is_ordered_by_attempt_and_all_else_by_revision() -> None:
-    both = fold()._replace(revision=9, quizzes={"q": QuizTotal(10, 3, 0)})
-    quiz, everything = standing(both, Board("quiz", "q")), standing(both, Board("all"))
-    assert quiz is not None
-    assert everything is not None
-    assert (quiz.order, everything.order) == (3, 9)
+def test_every_standing_is_as_late_as_the_fold_it_was_read_from() -> None:
+    late = fold()._replace(revision=9, quizzes={"q": QuizTotal(10, 3, 0)})
+    assert {found.revision for found in standings(late, boards_of_fold(late))} == {9}
+
+
+def test_a_change_of_the_account_touches_every_board_and_may_lower_each() -> None:
+    blocked = Event("e2", "ada", "", 0, milliseconds_of(AT), "", 0, 0, kind="PLAYER_BLOCKED", change=Change("m", "", 1))
+    assert set(touched(fold(), blocked)) == set(boards_of_fold(fold()))
+    assert lowers(blocked)
+
+
+def test_an_event_touches_the_boards_of_its_own_time_and_lowers_them_only_if_it_takes_points() -> None:
+    earlier = milliseconds_of(AT - timedelta(days=7))
+    void = Event("e2", "ada", "q", -10, earlier, "a1", 2, 0, kind="ACTION_VOIDED", change=Change("m", "cheat"))
+    assert set(touched(fold(), void)) == set(boards_at(earlier, "VN", "q"))
+    assert lowers(void)
+    assert not lowers(void._replace(delta=0))
+
+
+def test_who_moved_away_is_taken_from_the_board_he_left_and_who_came_back_is_not() -> None:
+    assert [(gone.board.text, gone.value, gone.lowered) for gone in left(fold(), "DE")] == [("country:DE", 0, True)]
+    assert left(fold(), "VN") == left(fold(), "") == []
 
 
 @given(st.integers(1, 2**31 - 1), st.integers(0, 10**12))

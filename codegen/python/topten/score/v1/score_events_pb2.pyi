@@ -76,6 +76,7 @@ class ScoreUpdatedPayload(google.protobuf.message.Message):
     REVISION_FIELD_NUMBER: builtins.int
     COUNTRY_FIELD_NUMBER: builtins.int
     STANDINGS_FIELD_NUMBER: builtins.int
+    CAUSE_FIELD_NUMBER: builtins.int
     user_id: builtins.str
     """The player."""
     new_total_score: builtins.int
@@ -84,6 +85,8 @@ class ScoreUpdatedPayload(google.protobuf.message.Message):
     """The player's position in the ledger, from 1: of two facts about one player the higher revision is the later."""
     country: builtins.str
     """The player's country; empty if none."""
+    cause: builtins.str
+    """The type of the event that changed it, as on `quiz.events`: after `COUNTRY_CHANGED` what is known of the player is old."""
     @property
     def timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """The server's time of the event that changed it."""
@@ -101,9 +104,10 @@ class ScoreUpdatedPayload(google.protobuf.message.Message):
         revision: builtins.int = ...,
         country: builtins.str = ...,
         standings: collections.abc.Iterable[global___Standing] | None = ...,
+        cause: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["timestamp", b"timestamp"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["country", b"country", "new_total_score", b"new_total_score", "revision", b"revision", "standings", b"standings", "timestamp", b"timestamp", "user_id", b"user_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cause", b"cause", "country", b"country", "new_total_score", b"new_total_score", "revision", b"revision", "standings", b"standings", "timestamp", b"timestamp", "user_id", b"user_id"]) -> None: ...
 
 global___ScoreUpdatedPayload = ScoreUpdatedPayload
 
