@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from functools import partial
+from typing import TYPE_CHECKING, cast
 
+from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from topten.quiz.v1.quiz_service_pb2_grpc import add_QuizServiceServicer_to_server
 
 from services.quiz.cache import QuizCache
 from services.quiz.config import QuizConfig
+from services.quiz.deliveries import Deliveries
+from services.quiz.moderation import Moderation
+from services.quiz.players import Players
 from services.quiz.publisher import QuizPublisher
 from services.quiz.rpc import ACCESS, QuizServicer
 from services.quiz.service import QuizService
 from services.quiz.store import QuizStore
-from services.runtime.auth import open_verifier
+from services.runtime.auth import open_service_token, open_verifier
 from services.runtime.clock import utc_now
 from services.runtime.config import from_command_line
 from services.runtime.durability import insist, mongo_faults
+from services.runtime.grpc_client import open_channel
 from services.runtime.grpc_server import GrpcServer
 from services.runtime.jetstream import open_jetstream
 from services.runtime.lifecycle import execute, run
@@ -25,6 +31,9 @@ from services.runtime.ops_server import OpsServer
 from services.runtime.outbox import Outbox
 from services.runtime.redis_client import open_redis
 from services.runtime.telemetry import configure
+
+if TYPE_CHECKING:
+    from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceAsyncStub
 
 
 async def main(config: QuizConfig) -> None:
@@ -35,6 +44,7 @@ async def main(config: QuizConfig) -> None:
         redis = await stack.enter_async_context(open_redis(config.redis, "quiz"))
         nats = await stack.enter_async_context(open_jetstream(config.nats, "quiz"))
         verifier = await stack.enter_async_context(open_verifier(config.auth))
+        token = await stack.enter_async_context(open_service_token(config.auth))
         # Redis and JetStream may go away: quizzes are then read from MongoDB, and events wait in their documents.
         ops.add_ping("mongo", mongo.ping)
         store = QuizStore(mongo.database)
@@ -47,15 +57,20 @@ async def main(config: QuizConfig) -> None:
         insist([*await mongo_faults(mongo.client), *await publisher.faults()], production=production)
         cache = QuizCache(store, redis, ttl=config.cache_ttl)
         outbox = Outbox(store, publisher, interval=config.outbox_interval, lease=config.outbox_lease, now=utc_now)
-        service = QuizService(store, cache, outbox, window=config.timestamp_window, now=utc_now)
+        get_users = "/topten.identity.v1.IdentityService/GetUsers"
+        channel = await stack.enter_async_context(open_channel(config.upstream.identity, idempotent=[get_users]))
+        players = Players(cast("IdentityServiceAsyncStub", IdentityServiceStub(channel)), token)
+        deliveries = Deliveries(mongo.database)
+        service = QuizService(store, cache, outbox, players, deliveries, window=config.timestamp_window, now=utc_now)
+        moderation = Moderation(store, cache, outbox, players, now=utc_now)
         server = GrpcServer(
             config.grpc_address,
-            [partial(add_QuizServiceServicer_to_server, QuizServicer(service))],
+            [partial(add_QuizServiceServicer_to_server, QuizServicer(service, moderation))],
             verifier=verifier,
             access=ACCESS,
             reflection=not production,
         )
-        await run(ops, cache, outbox, server, grace=config.process.shutdown_grace)
+        await run(ops, cache, outbox, deliveries, server, grace=config.process.shutdown_grace)
 
 
 if __name__ == "__main__":

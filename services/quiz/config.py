@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import ClassVar
 
 from services.runtime.config import section, setting
-from services.runtime.settings import AuthConfig, MongoConfig, NatsConfig, ProcessConfig, RedisConfig
+from services.runtime.settings import AuthConfig, MongoConfig, NatsConfig, ProcessConfig, RedisConfig, UpstreamConfig
 from services.runtime.values import format_duration, host_port, parse_duration
 
 
@@ -77,3 +77,4 @@ class QuizConfig:
     redis: RedisConfig = section(RedisConfig)
     nats: NatsConfig = section(NatsConfig)
     auth: AuthConfig = section(AuthConfig)
+    upstream: UpstreamConfig = section(UpstreamConfig)

@@ -11,6 +11,7 @@ import grpc
 from topten.quiz.v1 import quiz_service_pb2 as messages
 from topten.quiz.v1 import quiz_service_pb2_grpc
 
+from services.quiz.moderation import Moderation
 from services.quiz.service import Action, QuizService
 from services.runtime.call_context import caller
 
@@ -22,6 +23,9 @@ ACCESS: Mapping[str, frozenset[str]] = {
     "/topten.quiz.v1.QuizService/GetQuiz": _ANYBODY,
     "/topten.quiz.v1.QuizService/SubmitAction": frozenset({"player"}),
     "/topten.quiz.v1.QuizService/ListSubmittedEvents": frozenset({"moderator", "admin", "service"}),
+    "/topten.quiz.v1.QuizService/RepublishEvents": frozenset({"admin", "service"}),
+    "/topten.quiz.v1.QuizService/VoidAction": frozenset({"moderator", "admin", "service"}),
+    "/topten.quiz.v1.QuizService/AdjustScore": frozenset({"moderator", "admin", "service"}),
     "/topten.quiz.v1.QuizService/ImportQuiz": frozenset({"author", "admin", "service"}),
 }
 
@@ -29,19 +33,20 @@ ACCESS: Mapping[str, frozenset[str]] = {
 class QuizServicer(quiz_service_pb2_grpc.QuizServiceServicer):
     """The service on the wire."""
 
-    def __init__(self, service: QuizService) -> None:
+    def __init__(self, service: QuizService, moderation: Moderation) -> None:
         self._service = service
+        self._moderation = moderation
 
     async def ListQuizzes(self, request: messages.ListQuizzesRequest, context: Context) -> messages.ListQuizzesResponse:
         """See quiz_service.proto."""
-        page = await self._service.quizzes(request.page_size, request.page_token, request.tag)
+        page = await self._service.quizzes(request.page_size, request.page_token, request.tag, _reader())
         return messages.ListQuizzesResponse(
             quizzes=page.quizzes, next_page_token=page.next_token, total_size=page.total
         )
 
     async def GetQuiz(self, request: messages.GetQuizRequest, context: Context) -> messages.GetQuizResponse:
         """See quiz_service.proto."""
-        return messages.GetQuizResponse(quiz=await self._service.quiz(request.quiz_id))
+        return messages.GetQuizResponse(quiz=await self._service.quiz(request.quiz_id, _reader()))
 
     async def SubmitAction(
         self, request: messages.SubmitActionRequest, context: Context
@@ -66,7 +71,7 @@ class QuizServicer(quiz_service_pb2_grpc.QuizServiceServicer):
             score_delta=submission.delta,
             correct_answers=submission.marks.correct,
             total_questions=submission.marks.questions,
-            attempt=submission.tally.attempt,
+            attempt=submission.tally.used,
         )
 
     async def ListSubmittedEvents(
@@ -87,7 +92,38 @@ class QuizServicer(quiz_service_pb2_grpc.QuizServiceServicer):
                 total=total,
             )
 
+    async def RepublishEvents(
+        self, request: messages.RepublishEventsRequest, context: Context
+    ) -> messages.RepublishEventsResponse:
+        """See quiz_service.proto."""
+        found = await self._moderation.republish(request.event_ids, only_check=request.only_check)
+        return messages.RepublishEventsResponse(event_ids=found)
+
+    async def VoidAction(self, request: messages.VoidActionRequest, context: Context) -> messages.VoidActionResponse:
+        """See quiz_service.proto."""
+        voiding = self._moderation.void_action(
+            request.user_id, request.action_id.lower(), request.reason, actor=caller().user_id
+        )
+        amendment, duplicate = await asyncio.shield(voiding)
+        return messages.VoidActionResponse(
+            event_id=amendment.event_id, score_delta=amendment.delta, duplicate=duplicate
+        )
+
+    async def AdjustScore(self, request: messages.AdjustScoreRequest, context: Context) -> messages.AdjustScoreResponse:
+        """See quiz_service.proto."""
+        adjusting = self._moderation.adjust_score(
+            request.user_id, request.delta, request.reason, request.action_id.lower(), actor=caller().user_id
+        )
+        amendment, duplicate = await asyncio.shield(adjusting)
+        return messages.AdjustScoreResponse(event_id=amendment.event_id, duplicate=duplicate)
+
     async def ImportQuiz(self, request: messages.ImportQuizRequest, context: Context) -> messages.ImportQuizResponse:
         """See quiz_service.proto."""
         version, changed = await self._service.import_quiz(request.definition)
         return messages.ImportQuizResponse(version=version, changed=changed)
+
+
+def _reader() -> str:
+    """The player who asks; empty if it is somebody else."""
+    claims = caller()
+    return claims.user_id if "player" in claims.roles else ""

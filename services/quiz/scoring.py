@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from topten.quiz.v1 import quiz_pb2
@@ -35,14 +35,20 @@ class Marks:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What a player's attempts at one quiz come to after the n-th of them; `counted` is what the score has of them."""
+    """What a player's attempts at one quiz come to; `counted` is what the score has of them.
 
-    attempt: int
+    `place` numbers the attempts and the changes to them together, from 1. `used` are attempts, `valid` those of them that
+    were not voided, `points_sum` what these earned together.
+    """
+
+    place: int
+    used: int
+    valid: int
     points_sum: int
     counted: int
 
 
-NOTHING: Final = Tally(attempt=0, points_sum=0, counted=0)
+NOTHING: Final = Tally(place=0, used=0, valid=0, points_sum=0, counted=0)
 
 
 def mark(quiz: Quiz, answers: Sequence[Answer]) -> Marks:
@@ -70,19 +76,27 @@ def mark(quiz: Quiz, answers: Sequence[Answer]) -> Marks:
 def tally(counting: quiz_pb2.Counting.ValueType, before: Tally, points: int) -> Tally:
     """The tally after one more attempt that earned `points` (0 or more).
 
-    `before` is the tally after the attempt before, or NOTHING. The counted total stays within 32 bits.
+    `before` is the tally after what came before it, or NOTHING. The counted total stays within 32 bits.
     """
-    attempt = before.attempt + 1
+    valid = before.valid + 1
     points_sum = min(before.points_sum + points, MAX_TOTAL)
     match counting:
         case quiz_pb2.COUNTING_FIRST:
-            counted = points if attempt == 1 else before.counted
+            counted = points if valid == 1 else before.counted
         case quiz_pb2.COUNTING_LAST:
             counted = points
         case quiz_pb2.COUNTING_AVERAGE:
-            counted = points_sum // attempt
+            counted = points_sum // valid
         case quiz_pb2.COUNTING_SUM:
             counted = points_sum
         case _:
             counted = max(points, before.counted)
-    return Tally(attempt, points_sum, counted)
+    return Tally(before.place + 1, before.used + 1, valid, points_sum, counted)
+
+
+def tally_of(counting: quiz_pb2.Counting.ValueType, before: Tally, points: Sequence[int]) -> Tally:
+    """The tally after a change that leaves attempts with these points, in their order, valid; none of it is an attempt."""
+    after = NOTHING
+    for earned in points:
+        after = tally(counting, after, earned)
+    return replace(after, place=before.place + 1, used=before.used)

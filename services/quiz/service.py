@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hmac
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 import uuid_utils
 from prometheus_client import Counter
+from topten.identity.v1 import identity_pb2
 from topten.quiz.v1 import quiz_pb2
 
 from services.quiz.config import Window
@@ -30,11 +32,14 @@ from services.runtime.outbox import WaitingEvent
 
 if TYPE_CHECKING:
     from services.quiz.cache import QuizCache
+    from services.quiz.deliveries import Deliveries
+    from services.quiz.players import Players
     from services.quiz.store import QuizStore
     from services.runtime.outbox import Outbox
 
 # How often a submission is evaluated anew because another attempt of the player was recorded meanwhile.
 MAX_RACES: Final = 20
+TOO_MANY_AT_ONCE: Final = "Too many attempts at once; nothing was recorded. Send it again."
 DEFAULT_PAGE: Final = 20
 AUDIT_PAGE: Final = 500
 
@@ -68,8 +73,18 @@ class QuizService:
     """Reading quizzes, answering them, importing them."""
 
     def __init__(
-        self, store: QuizStore, cache: QuizCache, outbox: Outbox, *, window: Window, now: Callable[[], datetime]
+        self,
+        store: QuizStore,
+        cache: QuizCache,
+        outbox: Outbox,
+        players: Players,
+        deliveries: Deliveries,
+        *,
+        window: Window,
+        now: Callable[[], datetime],
     ) -> None:
+        self._players = players
+        self._deliveries = deliveries
         self._store = store
         self._cache = cache
         self._outbox = outbox
@@ -86,10 +101,16 @@ class QuizService:
         """
         received_at = self._now()
         digest = payload_digest(action.quiz_id, action.answers)
-        # Before everything that time can change, so that a replay is answered for ever.
-        recorded = await self._store.submission(action.user_id, action.action_id)
+        # Asked at once, looked at in order: a replay is answered for ever, whatever time has changed.
+        recorded, block, delivered_at = await asyncio.gather(
+            self._store.submission(action.user_id, action.action_id),
+            self._players.block(action.user_id),
+            self._deliveries.first(action.user_id, action.quiz_id),
+        )
         if recorded is not None:
             return self._replay(recorded, digest), True
+        if block is not None:
+            raise _blocked(block)
         quiz = await self._quiz(action.quiz_id)
         self._check_times(quiz, action, received_at)
         try:
@@ -99,7 +120,7 @@ class QuizService:
             raise ServiceError(Reason.INVALID_ARGUMENT, "An answer does not fit.", violations=[violation]) from None
         for _ in range(MAX_RACES):
             before = await self._store.last_tally(action.user_id, action.quiz_id)
-            if quiz.max_attempts and before.attempt >= quiz.max_attempts:
+            if quiz.max_attempts and before.used >= quiz.max_attempts:
                 # This very action may have taken the last attempt a moment ago.
                 recorded = await self._store.submission(action.user_id, action.action_id)
                 if recorded is not None:
@@ -121,28 +142,42 @@ class QuizService:
                 delta=after.counted - before.counted,
                 client_time=action.client_time,
                 received_at=received_at,
+                country=action.country,
             )
+            elapsed = None if delivered_at is None else received_at - delivered_at
+            event = completed_event(submission, action.client, elapsed).SerializeToString()
             try:
-                await self._record(submission, action)
+                await self._record(submission, event)
             except TakenError:
                 recorded = await self._store.submission(action.user_id, action.action_id)
                 if recorded is not None:
                     return self._replay(recorded, digest), True
                 continue
             return submission, False
-        raise ServiceError(Reason.UNAVAILABLE, "Too many attempts at once; nothing was recorded. Send it again.")
+        raise ServiceError(Reason.UNAVAILABLE, TOO_MANY_AT_ONCE)
 
-    async def quiz(self, quiz_id: str) -> quiz_pb2.Quiz:
-        """A quiz as players see it. Raises QUIZ_NOT_FOUND, UNAVAILABLE."""
-        return (await self._quiz(quiz_id)).view
+    async def quiz(self, quiz_id: str, reader: str) -> quiz_pb2.Quiz:
+        """A quiz as players see it. `reader` is the player who is handed its questions, empty if it is no player.
 
-    async def quizzes(self, limit: int, token: str, tag: str) -> Page:
-        """A page of quizzes by id; `limit` 1 to 50, 0 is 20. Raises INVALID_ARGUMENT for a token that is none."""
+        Raises QUIZ_NOT_FOUND, UNAVAILABLE.
+        """
+        quiz = await self._quiz(quiz_id)
+        if reader:
+            self._deliveries.delivered(reader, [quiz_id], self._now())
+        return quiz.view
+
+    async def quizzes(self, limit: int, token: str, tag: str, reader: str) -> Page:
+        """A page of quizzes by id; `limit` 1 to 50, 0 is 20; `reader` as in `quiz`.
+
+        Raises INVALID_ARGUMENT for a token that is none.
+        """
         after = _read_token(token)
         limit = limit or DEFAULT_PAGE
         found, total = await self._store.quizzes(after, limit + 1, tag)
         views = [from_definition(stored.definition, stored.version).view for stored in found[:limit]]
         next_token = _token(views[-1].quiz_id) if len(found) > limit else ""
+        if reader:
+            self._deliveries.delivered(reader, [view.quiz_id for view in views], self._now())
         return Page(views, next_token, total)
 
     async def import_quiz(self, definition: quiz_pb2.QuizDefinition) -> tuple[int, bool]:
@@ -182,8 +217,7 @@ class QuizService:
                 server_time=received_at.isoformat(timespec="milliseconds"),
             )
 
-    async def _record(self, submission: Submission, action: Action) -> None:
-        event = completed_event(submission, action.country, action.client).SerializeToString()
+    async def _record(self, submission: Submission, event: bytes) -> None:
         try:
             await self._store.add(submission, event, self._now() + self._outbox.lease)
         except ServiceError:
@@ -200,6 +234,13 @@ class QuizService:
                 Reason.ACTION_ID_CONFLICT, "This action id was used before with another quiz or other answers."
             )
         return recorded
+
+
+def _blocked(block: identity_pb2.Block) -> ServiceError:
+    metadata = {"block_reason": block.reason}
+    if block.HasField("expires_at"):
+        metadata["expires_at"] = block.expires_at.ToJsonString()
+    return ServiceError(Reason.PLAYER_BLOCKED, "You are blocked.", **metadata)  # type: ignore[arg-type]  # all are text
 
 
 def _token(quiz_id: str) -> str:

@@ -1,7 +1,8 @@
 """Quizzes and submissions in MongoDB.
 
-Owns the collections `quizzes` and `submissions`. A submission is written once, with its event; two unique indexes decide
-every race: (user_id, action_id), and (user_id, quiz_id, attempt). Must never hold what can only be in a key's place.
+Owns the collections `quizzes` and `submissions`. A submission is written once, with its event, and so is an amendment;
+two unique indexes decide every race: (user_id, action_id), and (user_id, quiz_id, attempt), the place in the chain.
+Must never hold what can only be in a key's place.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from datetime import datetime
 from typing import Any, Final
 
 from bson import Binary
-from pymongo import ASCENDING, DESCENDING, ReturnDocument
+from pymongo import ASCENDING, DESCENDING, ReturnDocument, UpdateOne
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 from topten.quiz.v1 import quiz_pb2
 
+from services.quiz.amendment import Amendment, key_of
 from services.quiz.scoring import NOTHING, Marks, Tally
-from services.quiz.submission import Submission, SubmittedEvent, TakenError
+from services.quiz.submission import Submission, SubmittedEvent, TakenError, completed_event
 from services.runtime.mongo_client import unavailable_on_failure
 from services.runtime.outbox import WaitingEvent
 
@@ -98,11 +100,11 @@ class QuizStore:
         return None if document is None else _submission(document)
 
     async def last_tally(self, user_id: str, quiz_id: str) -> Tally:
-        """The tally after the player's last attempt; NOTHING if there was none."""
+        """The tally after the player's last attempt or change to one; NOTHING if there was none."""
         async with unavailable_on_failure():
             document = await self._submissions.find_one(
                 {"user_id": user_id, "quiz_id": quiz_id},
-                {"attempt": 1, "points_sum": 1, "counted": 1},
+                {"attempt": 1, "used": 1, "valid": 1, "points_sum": 1, "counted": 1},
                 sort=[("attempt", DESCENDING)],
             )
         return NOTHING if document is None else _tally(document)
@@ -124,14 +126,72 @@ class QuizStore:
             "points": submission.marks.points,
             "correct": submission.marks.correct,
             "questions": submission.marks.questions,
-            "attempt": submission.tally.attempt,
-            "points_sum": submission.tally.points_sum,
-            "counted": submission.tally.counted,
+            **_tally_document(submission.tally),
             "delta": submission.delta,
+            "country": submission.country,
             "client_time": submission.client_time,
             "received_at": submission.received_at,
             "unpublished": {"event": Binary(event), "leased_until": publish_by},
         }
+        await self._insert(document)
+
+    async def amendment(self, user_id: str, key: str) -> Amendment | None:
+        """The record of an amendment by its key."""
+        async with unavailable_on_failure():
+            document = await self._submissions.find_one({"user_id": user_id, "action_id": key})
+        return None if document is None else _amendment(document)
+
+    async def attempts(self, user_id: str, quiz_id: str) -> tuple[list[tuple[str, int]], set[str]]:
+        """A player's attempts at a quiz, in their order, each as event id and points; and the events that are voided."""
+        fields = {"points": 1, "voids": 1}
+        earned: list[tuple[str, int]] = []
+        voided: set[str] = set()
+        async with unavailable_on_failure():
+            found = self._submissions.find({"user_id": user_id, "quiz_id": quiz_id}, fields).sort("attempt", ASCENDING)
+            async for document in found:
+                if "voids" in document:
+                    voided.add(document["voids"])
+                else:
+                    earned.append((document["_id"], document["points"]))
+        return earned, voided
+
+    async def amend(self, amendment: Amendment, publish_by: datetime) -> None:
+        """Record an amendment with its event; raises as `add` does."""
+        await self._insert(
+            {
+                "_id": amendment.event_id,
+                "kind": amendment.kind,
+                "user_id": amendment.user_id,
+                "action_id": amendment.key,
+                "quiz_id": amendment.quiz_id,
+                **_tally_document(amendment.tally),
+                "delta": amendment.delta,
+                "voids": amendment.voids,
+                "actor": amendment.actor,
+                "reason": amendment.reason,
+                "counts_at": amendment.counts_at,
+                "received_at": amendment.received_at,
+                "unpublished": {"event": Binary(amendment.event()), "leased_until": publish_by},
+            }
+        )
+
+    async def republish(self, event_ids: Sequence[str], now: datetime) -> None:
+        """These events wait to be published again; where they came from is not on record any more and left out."""
+        writes: list[UpdateOne] = []
+        async with unavailable_on_failure():
+            async for document in self._submissions.find({"_id": {"$in": list(event_ids)}, "unpublished": None}):
+                unpublished = {"event": Binary(_event(document)), "leased_until": now}
+                writes.append(UpdateOne({"_id": document["_id"]}, {"$set": {"unpublished": unpublished}}))
+            if writes:
+                await self._submissions.bulk_write(writes, ordered=False)
+
+    async def recorded(self, event_ids: Sequence[str]) -> list[str]:
+        """Those of the ids that are events of submissions or amendments."""
+        async with unavailable_on_failure():
+            found = self._submissions.find({"_id": {"$in": list(event_ids)}}, {"_id": 1})
+            return [document["_id"] async for document in found]
+
+    async def _insert(self, document: Document) -> None:
         async with unavailable_on_failure():
             try:
                 await self._submissions.insert_one(document)
@@ -192,7 +252,47 @@ def _stored(document: Document) -> StoredQuiz:
 
 
 def _tally(document: Document) -> Tally:
-    return Tally(attempt=document["attempt"], points_sum=document["points_sum"], counted=document["counted"])
+    return Tally(
+        place=document["attempt"],
+        used=document["used"],
+        valid=document["valid"],
+        points_sum=document["points_sum"],
+        counted=document["counted"],
+    )
+
+
+def _tally_document(tally: Tally) -> Document:
+    return {
+        "attempt": tally.place,
+        "used": tally.used,
+        "valid": tally.valid,
+        "points_sum": tally.points_sum,
+        "counted": tally.counted,
+    }
+
+
+def _event(document: Document) -> bytes:
+    if "kind" in document:
+        return _amendment(document).event()
+    return completed_event(_submission(document), quiz_pb2.Client(), None).SerializeToString()
+
+
+def _amendment(document: Document) -> Amendment:
+    kind = document["kind"]
+    return Amendment(
+        kind=kind,
+        event_id=document["_id"],
+        user_id=document["user_id"],
+        action_id=document["action_id"].removeprefix(key_of(kind, "")),
+        quiz_id=document["quiz_id"],
+        tally=_tally(document),
+        delta=document["delta"],
+        voids=document["voids"],
+        actor=document["actor"],
+        reason=document["reason"],
+        counts_at=document["counts_at"],
+        received_at=document["received_at"],
+    )
 
 
 def _submission(document: Document) -> Submission:
@@ -209,4 +309,5 @@ def _submission(document: Document) -> Submission:
         delta=document["delta"],
         client_time=document["client_time"],
         received_at=document["received_at"],
+        country=document["country"],
     )

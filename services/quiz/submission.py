@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from topten.quiz.v1 import quiz_events_pb2, quiz_pb2
@@ -14,6 +14,8 @@ from topten.quiz.v1 import quiz_events_pb2, quiz_pb2
 from services.quiz.scoring import Answer, Marks, Tally
 
 QUIZ_COMPLETED = "QUIZ_COMPLETED"
+_MILLISECOND = timedelta(milliseconds=1)
+_MAX_INT32 = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class Submission:
     delta: int
     client_time: datetime
     received_at: datetime
+    country: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +61,12 @@ def payload_digest(quiz_id: str, answers: Sequence[Answer]) -> str:
 
 
 def completed_event(
-    submission: Submission, country: str, client: quiz_pb2.Client
+    submission: Submission, client: quiz_pb2.Client, elapsed: timedelta | None
 ) -> quiz_events_pb2.QuizCompletedEvent:
-    """The fact that the submission states."""
+    """The fact that the submission states. `elapsed` is how long the player had the quiz, if that is known."""
     timestamp = Timestamp()
     timestamp.FromDatetime(submission.received_at)
-    return quiz_events_pb2.QuizCompletedEvent(
+    event = quiz_events_pb2.QuizCompletedEvent(
         event_id=submission.event_id,
         event_type=QUIZ_COMPLETED,
         payload=quiz_events_pb2.QuizCompletedPayload(
@@ -72,12 +75,15 @@ def completed_event(
             score_delta=submission.delta,
             timestamp=timestamp,
             action_id=submission.action_id,
-            attempt=submission.tally.attempt,
+            attempt=submission.tally.place,
             quiz_total=submission.tally.counted,
             points_awarded=submission.marks.points,
             correct_answers=submission.marks.correct,
             total_questions=submission.marks.questions,
-            country=country,
+            country=submission.country,
             client=client,
         ),
     )
+    if elapsed is not None:
+        event.payload.elapsed_ms = max(0, min(elapsed // _MILLISECOND, _MAX_INT32))
+    return event

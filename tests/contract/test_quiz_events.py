@@ -19,10 +19,11 @@ SUBMISSION = Submission(
     payload_digest="",
     answers=(("q1", "a"),),
     marks=Marks(points=10, correct=1, questions=2),
-    tally=Tally(attempt=1, points_sum=10, counted=10),
+    tally=Tally(place=1, used=1, valid=1, points_sum=10, counted=10),
     delta=10,
     client_time=datetime(2023, 10, 27, 9, 59, tzinfo=UTC),
     received_at=datetime(2023, 10, 27, 10, 0, tzinfo=UTC),
+    country="VN",
 )
 GOLDEN_BYTES = bytes.fromhex(
     "0a2430313839303030302d303030302d373030302d383030302d303030303030303030303031120e5155495a5f434f4d504c455445441a"
@@ -50,7 +51,7 @@ GOLDEN_JSON = {
 
 
 def event() -> quiz_events_pb2.QuizCompletedEvent:
-    return completed_event(SUBMISSION, "VN", quiz_pb2.Client(ip="127.0.0.1", user_agent="topten/1"))
+    return completed_event(SUBMISSION, quiz_pb2.Client(ip="127.0.0.1", user_agent="topten/1"), None)
 
 
 def test_the_bytes_on_the_stream_are_the_published_ones() -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from topten.quiz.v1 import quiz_pb2
 
 from services.quiz.quiz import Quiz, from_definition
-from services.quiz.scoring import MAX_TOTAL, NOTHING, AnswerError, Marks, mark, tally
+from services.quiz.scoring import MAX_TOTAL, NOTHING, AnswerError, Marks, mark, tally, tally_of
 from tests.factories import quiz_definition
 
 COUNTINGS = [value for value in quiz_pb2.Counting.values() if value]
@@ -50,7 +50,37 @@ def test_deltas_add_up_to_what_counts(counting: quiz_pb2.Counting.ValueType, att
         after = tally(counting, state, points)
         total += after.counted - state.counted
         state = after
-    assert (state.attempt, state.counted, total) == (len(attempts), expected[counting], expected[counting])
+    assert (state.used, state.counted, total) == (len(attempts), expected[counting], expected[counting])
+
+
+@given(
+    st.sampled_from(COUNTINGS),
+    st.lists(st.integers(0, 100_000), min_size=1, max_size=12),
+    st.lists(st.integers(0, 11), unique=True, max_size=6),
+    st.lists(st.integers(0, 100_000), max_size=4),
+)
+def test_with_voided_attempts_counts_what_the_others_alone_would(
+    counting: quiz_pb2.Counting.ValueType, attempts: list[int], voided: list[int], later: list[int]
+) -> None:
+    voided = [number for number in voided if number < len(attempts)]
+    state, total = NOTHING, 0
+    for points in attempts:
+        after = tally(counting, state, points)
+        total, state = total + after.counted - state.counted, after
+    for done in range(1, len(voided) + 1):
+        left = [points for number, points in enumerate(attempts) if number not in voided[:done]]
+        after = tally_of(counting, state, left)
+        total, state = total + after.counted - state.counted, after
+    for points in later:
+        after = tally(counting, state, points)
+        total, state = total + after.counted - state.counted, after
+    valid = [points for number, points in enumerate(attempts) if number not in voided] + later
+    alone = NOTHING
+    for points in valid:
+        alone = tally(counting, alone, points)
+    assert state.counted == alone.counted == total
+    assert state.place == len(attempts) + len(voided) + len(later)
+    assert (state.used, state.valid) == (len(attempts) + len(later), len(valid))
 
 
 def test_totals_stay_within_32_bits() -> None:

@@ -71,7 +71,7 @@ class QuizCompletedPayload(google.protobuf.message.Message):
     action_id: builtins.str
     """The client's id of the action."""
     attempt: builtins.int
-    """Which attempt of the player at this quiz it was, from 1."""
+    """Its place among the player's attempts at this quiz and the changes to them, from 1."""
     quiz_total: builtins.int
     """What all attempts up to this one count for together: the player's standing on the quiz's own board."""
     points_awarded: builtins.int
