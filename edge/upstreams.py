@@ -34,11 +34,18 @@ if TYPE_CHECKING:
 # Sent again on UNAVAILABLE. SubmitAction is one of them: an action counts once, however often it is sent.
 IDEMPOTENT = (
     "/topten.identity.v1.IdentityService/GetUsers",
+    "/topten.identity.v1.IdentityService/UpdateProfile",
+    "/topten.identity.v1.IdentityService/BlockUser",
+    "/topten.identity.v1.IdentityService/UnblockUser",
     "/topten.quiz.v1.QuizService/ListQuizzes",
     "/topten.quiz.v1.QuizService/GetQuiz",
     "/topten.quiz.v1.QuizService/SubmitAction",
+    "/topten.quiz.v1.QuizService/VoidAction",
+    "/topten.quiz.v1.QuizService/AdjustScore",
     "/topten.score.v1.ScoreService/GetScore",
     "/topten.score.v1.ScoreService/ListScoreHistory",
+    "/topten.score.v1.ScoreService/ListFlags",
+    "/topten.score.v1.ScoreService/CloseFlag",
     "/topten.leaderboard.v1.LeaderboardService/GetLeaderboard",
     "/topten.leaderboard.v1.LeaderboardService/GetRanks",
 )

@@ -39,6 +39,7 @@ PRICES: Mapping[str, int] = {
     "Query.quizzes": 20,
     "Query.quiz": 20,
     "Query.scoreHistory": 20,
+    "Query.flags": 20,
     "Me.score": 20,
     "Me.rank": 20,
     "Mutation.register": 500,
@@ -46,17 +47,26 @@ PRICES: Mapping[str, int] = {
     "Mutation.refreshToken": 200,
     "Mutation.logout": 200,
     "Mutation.submitQuizAction": 200,
+    "Mutation.updateProfile": 200,
+    "Mutation.voidAction": 200,
+    "Mutation.adjustScore": 200,
+    "Mutation.blockUser": 200,
+    "Mutation.unblockUser": 200,
+    "Mutation.closeFlag": 200,
 }
 SIZES: Mapping[str, tuple[str, int, int]] = {
     # field: (argument that bounds it, its default, its maximum)
     "Query.getLeaderboard": ("limit", 10, 100),
     "Query.quizzes": ("first", 20, 50),
     "Query.scoreHistory": ("first", 20, 100),
+    "Query.flags": ("first", 20, 100),
     "Quiz.questions": ("", 10, 10),
     "Question.options": ("", 4, 4),
     # A page's edges are as many as its field says.
     "QuizConnection.edges": ("", 1, 1),
     "ScoreHistory.edges": ("", 1, 1),
+    "FlagConnection.edges": ("", 1, 1),
+    "Flag.evidence": ("", 3, 3),
     "__Schema.types": ("", 40, 40),
     "__Type.fields": ("", 5, 5),
 }

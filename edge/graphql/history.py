@@ -8,7 +8,7 @@ from typing import Self
 import strawberry
 from topten.score.v1 import score_pb2
 
-from edge.graphql.types import PageInfo
+from edge.graphql.paging import PageInfo
 from edge.times import time_of
 
 
@@ -17,7 +17,10 @@ class ScoreChange:
     event_id: strawberry.ID
     user_id: strawberry.ID
     revision: int = strawberry.field(description="The row's place in the player's chain, from 1.")
-    kind: str = strawberry.field(description="What happened: `QUIZ_COMPLETED`.")
+    kind: str = strawberry.field(
+        description="`QUIZ_COMPLETED`, `ACTION_VOIDED`, `SCORE_ADJUSTED`, `PLAYER_BLOCKED`, `PLAYER_UNBLOCKED` or "
+        "`COUNTRY_CHANGED`."
+    )
     old_score: int
     new_score: int
     delta: int
@@ -27,6 +30,8 @@ class ScoreChange:
     recorded_at: datetime = strawberry.field(description="When the ledger recorded it.")
     ip: str | None = strawberry.field(description="Where the action came from; for moderators, for a limited time.")
     user_agent: str | None = strawberry.field(description="The client that was used; as `ip`.")
+    actor: strawberry.ID | None = strawberry.field(description="Who did it if not the player; for moderators.")
+    reason: str | None = strawberry.field(description="Why, where it was not the player's own doing.")
 
     @classmethod
     def from_proto(cls, change: score_pb2.ScoreChange) -> Self:
@@ -44,6 +49,8 @@ class ScoreChange:
             recorded_at=time_of(change.recorded_at),
             ip=change.ip or None,
             user_agent=change.user_agent or None,
+            actor=strawberry.ID(change.actor) if change.actor else None,
+            reason=change.reason or None,
         )
 
 

@@ -13,7 +13,8 @@ from topten.quiz.v1 import quiz_pb2
 from topten.quiz.v1.quiz_service_pb2 import SubmitActionRequest
 
 from edge.graphql.context import Context, Info
-from edge.graphql.types import QuizSubmissionResult, Session
+from edge.graphql.moderation import ModerationMutation
+from edge.graphql.types import QuizSubmissionResult, Session, User
 from services.runtime.clock import utc_now
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.grpc_client import call
@@ -52,8 +53,13 @@ class QuizActionInput:
     timestamp: datetime = strawberry.field(description="The client's clock. It is checked against a window, no more.")
 
 
+@strawberry.input(description="What the account shall be.")
+class UpdateProfileInput:
+    country: str | None = strawberry.field(default=None, description="ISO 3166-1 alpha-2, in capitals; null for none.")
+
+
 @strawberry.type
-class Mutation:
+class Mutation(ModerationMutation):
     @strawberry.mutation(description="Makes an account and signs it in.")
     async def register(self, info: Info, input: RegisterInput) -> Session | None:
         context = info.context
@@ -120,6 +126,13 @@ class Mutation:
         if context.on_accepted is not None and not answer.duplicate:
             context.on_accepted(claims.user_id, answer.score_delta)
         return QuizSubmissionResult.from_proto(answer)
+
+    @strawberry.mutation(description="Changes the account of who asks. A country moves his score to its board.")
+    async def update_profile(self, info: Info, input: UpdateProfileInput) -> User | None:
+        context = info.context
+        request = identity.UpdateProfileRequest(country=input.country or "")
+        answer = await call(context.upstreams.identity.UpdateProfile, request, token=context.caller.token())
+        return User.from_proto(answer.user)
 
 
 def _opened(context: Context, session: identity_pb2.Session) -> Session:

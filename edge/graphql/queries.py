@@ -13,16 +13,16 @@ from topten.score.v1.score_service_pb2 import ListScoreHistoryRequest
 from edge.graphql.boards import BoardInput, board_text
 from edge.graphql.context import Info
 from edge.graphql.history import ScoreChange, ScoreChangeEdge, ScoreHistory
-from edge.graphql.types import LeaderboardEntry, Me, PageInfo, Quiz, QuizConnection, QuizEdge
-from services.runtime.errors import Reason, ServiceError
+from edge.graphql.moderation import ModerationQuery
+from edge.graphql.paging import MAX_ENTRIES, check_size, page_info
+from edge.graphql.types import LeaderboardEntry, Me, Quiz, QuizConnection, QuizEdge
 from services.runtime.grpc_client import call
 
-MAX_ENTRIES = 100
 MAX_QUIZZES = 50
 
 
 @strawberry.type
-class Query:
+class Query(ModerationQuery):
     @strawberry.field(description="The head of a board, the first player first.")
     async def get_leaderboard(
         self,
@@ -32,7 +32,7 @@ class Query:
     ) -> list[LeaderboardEntry] | None:
         context = info.context
         token = context.caller.token()
-        _check_size("limit", limit, MAX_ENTRIES)
+        check_size("limit", limit, MAX_ENTRIES)
         request = GetLeaderboardRequest(board=board_text(board), limit=limit)
         answer = await call(context.upstreams.leaderboard.GetLeaderboard, request, token=token)
         context.stale = context.stale or answer.frame.stale
@@ -67,17 +67,12 @@ class Query:
     ) -> QuizConnection | None:
         context = info.context
         token = context.caller.token()
-        _check_size("first", first, MAX_QUIZZES)
+        check_size("first", first, MAX_QUIZZES)
         request = ListQuizzesRequest(page_size=first, page_token=after or "", tag=tag or "")
         answer = await call(context.upstreams.quiz.ListQuizzes, request, token=token)
         edges = [QuizEdge(cursor=_cursor(quiz.quiz_id), node=Quiz.from_proto(quiz)) for quiz in answer.quizzes]
-        page_info = PageInfo(
-            has_next_page=bool(answer.next_page_token),
-            has_previous_page=bool(after),
-            start_cursor=edges[0].cursor if edges else None,
-            end_cursor=edges[-1].cursor if edges else None,
-        )
-        return QuizConnection(edges=edges, page_info=page_info, total_count=answer.total_size)
+        info_of_page = page_info(edges, more=bool(answer.next_page_token), after=after)
+        return QuizConnection(edges=edges, page_info=info_of_page, total_count=answer.total_size)
 
     @strawberry.field(description="What changed a player's score, the newest first: one's own, or a moderator's view.")
     async def score_history(
@@ -89,27 +84,16 @@ class Query:
     ) -> ScoreHistory | None:
         context = info.context
         claims, token = context.caller.require(), context.caller.token()
-        _check_size("first", first, MAX_ENTRIES)
+        check_size("first", first, MAX_ENTRIES)
         request = ListScoreHistoryRequest(user_id=user_id or claims.user_id, page_size=first, page_token=after or "")
         answer = await call(context.upstreams.score.ListScoreHistory, request, token=token)
         edges = [
             ScoreChangeEdge(cursor=str(change.revision), node=ScoreChange.from_proto(change))
             for change in answer.changes
         ]
-        page_info = PageInfo(
-            has_next_page=bool(answer.next_page_token),
-            has_previous_page=bool(after),
-            start_cursor=edges[0].cursor if edges else None,
-            end_cursor=edges[-1].cursor if edges else None,
-        )
-        return ScoreHistory(edges=edges, page_info=page_info)
+        return ScoreHistory(edges=edges, page_info=page_info(edges, more=bool(answer.next_page_token), after=after))
 
 
 def _cursor(quiz_id: str) -> str:
     # What the contract takes as a page token: the list goes on after this quiz.
     return base64.urlsafe_b64encode(quiz_id.encode()).decode()
-
-
-def _check_size(name: str, value: int, maximum: int) -> None:
-    if not 1 <= value <= maximum:
-        raise ServiceError(Reason.INVALID_ARGUMENT, f"{name} must be 1 to {maximum}")

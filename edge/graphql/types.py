@@ -14,8 +14,24 @@ from topten.score.v1.score_service_pb2 import GetScoreRequest
 
 from edge.graphql.boards import BoardInput, board_text
 from edge.graphql.context import Info
+from edge.graphql.paging import PageInfo
 from edge.times import time_of
 from services.runtime.grpc_client import call
+
+
+@strawberry.type(description="Why and until when a player may not play.")
+class Block:
+    reason: str
+    blocked_at: datetime
+    expires_at: datetime | None = strawberry.field(description="When it ends by itself; null if it does not.")
+
+    @classmethod
+    def from_proto(cls, block: identity_pb2.Block) -> Self:
+        return cls(
+            reason=block.reason,
+            blocked_at=time_of(block.blocked_at),
+            expires_at=time_of(block.expires_at) if block.HasField("expires_at") else None,
+        )
 
 
 @strawberry.type(description="An account, as others may see it.")
@@ -24,6 +40,7 @@ class User:
     username: str = strawberry.field(description="The display name.")
     country: str | None = strawberry.field(description="ISO 3166-1 alpha-2; null if none was given.")
     roles: list[str] = strawberry.field(description="What the account may do; empty where the caller may not see it.")
+    block: Block | None = strawberry.field(description="Set while it is blocked, where the caller may see it.")
 
     @classmethod
     def from_proto(cls, user: identity_pb2.User) -> Self:
@@ -32,6 +49,7 @@ class User:
             username=user.username,
             country=user.country or None,
             roles=list(user.roles),
+            block=Block.from_proto(user.block) if user.HasField("block") else None,
         )
 
 
@@ -106,14 +124,6 @@ class Quiz:
             opens_at=time_of(quiz.opens_at) if quiz.HasField("opens_at") else None,
             closes_at=time_of(quiz.closes_at) if quiz.HasField("closes_at") else None,
         )
-
-
-@strawberry.type(description="Where a page lies in a list (Relay).")
-class PageInfo:
-    has_next_page: bool
-    has_previous_page: bool
-    start_cursor: str | None
-    end_cursor: str | None
 
 
 @strawberry.type(description="One quiz of a page.")

@@ -309,7 +309,9 @@ class ListFlagsRequest(google.protobuf.message.Message):
     page_size: builtins.int
     """How many at the most, 1 to 100; 0 is 20."""
     page_token: builtins.str
-    """`next_page_token` of the page before; empty is the newest."""
+    """`next_page_token` of the page before, or the base64url of `<time of any flag in ms>/<its id>`: the page starts behind
+    that flag. Empty is the newest.
+    """
     state: topten.score.v1.score_pb2.FlagState.ValueType
     """Only those in this state; unspecified is all."""
     def __init__(
