@@ -62,7 +62,7 @@ async def main(config: LeaderboardConfig) -> None:
             reflection=not config.process.production,
         )
         # Ready without Redis as well: what was read last is still served, and no other instance could do better.
-        await run(ops, Updates(redis, watches), watches, server, grace=config.process.shutdown_grace)
+        await run(ops, Updates(redis, watches, names), watches, server, grace=config.process.shutdown_grace)
 
 
 if __name__ == "__main__":

@@ -91,6 +91,12 @@ class Names:
                 await asyncio.wait(calls, timeout=self._wait)
         return {user_id: self._name(user_id) for user_id in wanted}
 
+    def forget(self, user_id: str) -> None:
+        """What is known of this player is old: it is asked for again when it is needed, and shown until then."""
+        held = self._names.get(user_id)
+        if held is not None:
+            held.until = float("-inf")
+
     def _ask(self, due: list[str], now: float) -> set[asyncio.Task[None]]:
         """The calls that will bring what is due, begun now if nobody did."""
         new = [user_id for user_id in due if user_id not in self._asked]

@@ -19,12 +19,14 @@ from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 from topten.score.v1 import score_events_pb2
 
+from services.leaderboard.names import Names
 from services.leaderboard.watches import Watches
 from services.runtime.boards import SCORE_CHANNEL
 from services.runtime.lifecycle import cancel, spawn
 
 SILENCE: Final = timedelta(seconds=3)
 PAUSE_SECONDS: Final = 0.5
+COUNTRY_CHANGED: Final = "COUNTRY_CHANGED"
 
 subscriptions = Counter("topten_leaderboard_subscriptions_total", "How often listening to score.events began anew")
 _log = structlog.get_logger("updates")
@@ -35,8 +37,9 @@ class Updates:
     after twice as long.
     """
 
-    def __init__(self, redis: Redis, watches: Watches, *, silence: timedelta = SILENCE) -> None:
+    def __init__(self, redis: Redis, watches: Watches, names: Names, *, silence: timedelta = SILENCE) -> None:
         self._redis = redis
+        self._names = names
         self._silence = silence.total_seconds()
         self._watches = watches
         self._listener: asyncio.Task[None] | None = None
@@ -91,5 +94,7 @@ class Updates:
         notice = self._watches.notice
         for event in batch.events:
             payload = event.payload
+            if payload.cause == COUNTRY_CHANGED:
+                self._names.forget(payload.user_id)
             for standing in payload.standings:
                 notice(standing.board, payload.user_id, standing.value, lowered=standing.lowered)
