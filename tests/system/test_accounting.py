@@ -34,7 +34,7 @@ async def test_an_accepted_action_that_is_counted_nowhere_or_otherwise_is_named(
                 await until(events, shows(player.username, 15))
         sound = await verify(stack)
         assert sound.returncode == 0, sound
-        assert "3 accepted actions: 3 counted, 0 wait to be published, 0 dead letters" in sound.stdout
+        assert "3 events on record: 3 counted, 0 wait to be published, 0 dead letters" in sound.stdout
 
         mongo: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(stack.endpoints["stores"]["mongo"])
         async with mongo:
@@ -44,5 +44,8 @@ async def test_an_accepted_action_that_is_counted_nowhere_or_otherwise_is_named(
             await ledger.update_one({"_id": rows[0]["_id"]}, {"$set": {"delta": 6}})
         wrong = await verify(stack)
         assert wrong.returncode == 1
-        assert f"event {rows[2]['_id']}: accepted from player {player.user_id} and counted nowhere" in wrong.stdout
-        assert f"event {rows[0]['_id']}: accepted as +5" in wrong.stdout
+        assert (
+            f"event {rows[2]['_id']}: on record for player {player.user_id} (accepted actions) and counted nowhere"
+            in wrong.stdout
+        )
+        assert f"event {rows[0]['_id']}: recorded as +5" in wrong.stdout

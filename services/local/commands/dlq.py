@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from google.protobuf.json_format import MessageToDict
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from rich.table import Table
+from topten.identity.v1 import identity_events_pb2
 from topten.quiz.v1 import quiz_events_pb2
 from topten.score.v1 import score_pb2
 from topten.score.v1 import score_service_pb2 as messages
@@ -25,6 +26,14 @@ if TYPE_CHECKING:
     from topten.score.v1.score_service_pb2_grpc import ScoreServiceAsyncStub
 
 PAGE = 100
+EVENTS: Mapping[str, type[Message]] = {
+    "QUIZ_COMPLETED": quiz_events_pb2.QuizCompletedEvent,
+    "ACTION_VOIDED": quiz_events_pb2.ActionVoidedEvent,
+    "SCORE_ADJUSTED": quiz_events_pb2.ScoreAdjustedEvent,
+    "PLAYER_BLOCKED": identity_events_pb2.PlayerChangedEvent,
+    "PLAYER_UNBLOCKED": identity_events_pb2.PlayerChangedEvent,
+    "COUNTRY_CHANGED": identity_events_pb2.PlayerChangedEvent,
+}
 STATES = {
     score_pb2.DEAD_LETTER_STATE_DEAD: "dead",
     score_pb2.DEAD_LETTER_STATE_REPLAYED: "replayed",
@@ -61,10 +70,7 @@ def show(letter_id: Annotated[str, typer.Argument(help="As `topten dlq list` nam
     if letter is None:
         fail(f"there is no letter {letter_id}", FOUND)
     shown = MessageToDict(letter) | {"state": STATES[letter.state]}
-    try:
-        shown["event"] = MessageToDict(quiz_events_pb2.QuizCompletedEvent.FromString(letter.payload))
-    except DecodeError:
-        shown["event"] = None
+    shown["event"] = _event(letter.payload)
     print(json.dumps(shown, indent=2, ensure_ascii=True))
 
 
@@ -90,6 +96,15 @@ def replay(
         out.print(f"{outcome.letter_id}: {word}", markup=False, soft_wrap=True)
     if not all(outcome.counted for outcome in outcomes):
         raise typer.Exit(FOUND)
+
+
+def _event(payload: bytes) -> dict[str, object] | None:
+    """The event as JSON; None if it is none that is known here."""
+    try:
+        known = EVENTS.get(quiz_events_pb2.EventHeader.FromString(payload).event_type)
+        return None if known is None else MessageToDict(known.FromString(payload))
+    except DecodeError:
+        return None
 
 
 @asynccontextmanager

@@ -29,12 +29,20 @@ def verify(
             max=3600,
         ),
     ] = 75,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help="Mend what differs: totals and boards are made from the ledger again, and accepted events that are "
+            "counted nowhere are published once more. The ledger itself is never changed.",
+        ),
+    ] = False,
     data: Data = DATA,
 ) -> None:
-    """Hold everything against the ledger and name what differs. Changes nothing; exit code 1 if something does.
+    """Hold everything against the ledger and name what differs; exit code 1 if something did.
 
-    Every total, chain and board, and every accepted action by its event id: each is counted once, as it was recorded,
-    or waits to be published, or is a dead letter.
+    Every total, chain and board, and every event by its id, both ways: each on record is counted once as it was recorded,
+    or waits to be published, or is a dead letter; each that is counted is on record. Without --repair nothing is changed.
     """
 
     async def work() -> tuple[messages.VerifySummary, Account]:
@@ -43,7 +51,8 @@ def verify(
         with _Bars() as bars:
             async with endpoints.operator() as token, endpoints.channel("score") as channel:
                 stub = cast("ScoreServiceAsyncStub", ScoreServiceStub(channel))
-                async with open_stream(stub.VerifyScores, messages.VerifyScoresRequest(), token=token) as steps:
+                request = messages.VerifyScoresRequest(repair=repair)
+                async with open_stream(stub.VerifyScores, request, token=token) as steps:
                     async for step in steps:
                         if step.HasField("progress"):
                             bars.show(step.progress)
@@ -52,20 +61,25 @@ def verify(
                             _say(f"{finding.kind} {finding.subject}: {finding.detail}")
                         else:
                             summary = step.summary
-            return summary, await account(endpoints, bars.show, patience=patience)
+            return summary, await account(endpoints, bars.show, patience=patience, repair=repair)
 
-    summary, actions = run(work())
-    for line in actions.findings:
+    summary, events = run(work())
+    for line in events.findings:
         _say(line)
-    findings = summary.findings + len(actions.findings)
+    findings = summary.findings + len(events.findings) + events.republished
     _say(
-        f"{actions.accepted} accepted actions: {actions.counted} counted, {actions.waiting} wait to be published, "
-        f"{actions.dead} dead letters"
+        f"{events.recorded} events on record: {events.counted} counted, {events.waiting} wait to be published, "
+        f"{events.dead} dead letters"
     )
     _say(
         f"{summary.rows} ledger rows, {summary.players} players, {summary.boards} boards with {summary.members} members: "
         + (f"{findings} findings" if findings else "all as the ledger says")
     )
+    if repair and findings:
+        _say(
+            f"mended {summary.mended_players} players' totals, made {summary.rebuilt_boards} boards anew, "
+            f"published {events.republished} events once more; verify again to see that nothing is left"
+        )
     if findings:
         raise typer.Exit(FOUND)
 
