@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, cast
 
@@ -104,14 +104,17 @@ async def redis(server: RunningServer) -> AsyncIterator[Redis]:
 
 
 @asynccontextmanager
-async def watching(redis: Redis, clock: Clock, *, reread: timedelta) -> AsyncIterator[Watches]:
-    """Watches without an identity: a board is shown without names rather than not at all."""
-    async with AsyncExitStack() as stack:
-        nobody = f"{HOST}:{free_port()}"
-        channel = await stack.enter_async_context(open_channel(nobody))
-        token = await stack.enter_async_context(ServiceToken(f"http://{nobody}/oauth/token", "test", "secret"))
+async def nameless() -> AsyncIterator[Names]:
+    """Names without an identity: a board is shown without names rather than not at all."""
+    nobody = f"{HOST}:{free_port()}"
+    async with open_channel(nobody) as channel, ServiceToken(f"http://{nobody}/oauth/token", "test", "secret") as token:
         stub = cast("IdentityServiceAsyncStub", IdentityServiceStub(channel))
-        names = Names(stub, token, ttl=SECOND, wait=SECOND, size=1000)
+        yield Names(stub, token, ttl=SECOND, wait=SECOND, size=1000)
+
+
+@asynccontextmanager
+async def watching(redis: Redis, clock: Clock, *, reread: timedelta) -> AsyncIterator[Watches]:
+    async with nameless() as names:
         frames = Frames(Boards(redis, timeout=SECOND), names, now=clock.now)
         limits = WatchLimits(
             frame_size=10, tick=SECOND / 20, reread=reread, linger=SECOND, closing=SECOND * 10, max_watched=10
@@ -183,7 +186,8 @@ async def test_a_subscription_that_went_silent_is_opened_again(server: RunningSe
     async with (
         proxied(server) as (proxy, through_proxy),
         watching(redis, Clock(), reread=timedelta(minutes=1)) as watches,
-        listening(Updates(through_proxy, watches, silence=SECOND / 5)),
+        nameless() as names,
+        listening(Updates(through_proxy, watches, names, silence=SECOND / 5)),
         aclosing(watches.frames(board)) as frames,
     ):
         await until(frames, lambda frame: not frame.entries)
@@ -197,7 +201,8 @@ async def test_a_message_is_enough_to_be_shown(redis: Redis) -> None:
     await pen.complete(1)
     async with (
         watching(redis, Clock(), reread=timedelta(minutes=1)) as watches,
-        listening(Updates(redis, watches)),
+        nameless() as names,
+        listening(Updates(redis, watches, names)),
         aclosing(watches.frames(board)) as frames,
     ):
         await until(frames, lambda frame: not frame.entries)
@@ -210,7 +215,8 @@ async def test_an_unreadable_message_makes_every_board_be_read(redis: Redis) -> 
     await pen.complete(1)
     async with (
         watching(redis, Clock(), reread=timedelta(minutes=1)) as watches,
-        listening(Updates(redis, watches)),
+        nameless() as names,
+        listening(Updates(redis, watches, names)),
         aclosing(watches.frames(board)) as frames,
     ):
         await until(frames, lambda frame: not frame.entries)
