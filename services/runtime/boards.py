@@ -17,7 +17,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Kind = Literal["all", "weekly", "monthly", "country", "quiz"]
 
@@ -47,11 +47,11 @@ class Period:
     time_zone: str = "UTC"
 
 
-@dataclass(frozen=True, slots=True)
-class Board:
+class Board(NamedTuple):
     """One board. `qualifier` is the period, country or quiz id; empty for all time.
 
-    Made by `parse` or `boards_of`, which check it; the constructor does not.
+    Made by `parse` or `boards_of`, which check it; the constructor does not. A tuple, because one is hashed several times
+    for every event and board.
     """
 
     kind: Kind

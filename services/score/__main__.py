@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceAsyncStub
 
 # A batch makes thousands of objects that stay, and looking for cycles among them after every 700 costs a tenth of it.
-_OBJECTS_BEFORE_COLLECTION = 50_000
+OBJECTS_BEFORE_COLLECTION = 50_000
 BLOCK_USER = "/topten.identity.v1.IdentityService/BlockUser"
 MILLISECOND = timedelta(milliseconds=1)
 
@@ -63,7 +63,7 @@ def now_ms() -> int:
 
 async def main(config: ScoreConfig) -> None:
     """Put the process together and run it until it is told to stop."""
-    gc.set_threshold(_OBJECTS_BEFORE_COLLECTION, 10, 10)
+    gc.set_threshold(OBJECTS_BEFORE_COLLECTION, 10, 10)
     retention = config.period_retention
     worker_id = uuid.uuid4().hex
     async with AsyncExitStack() as stack:

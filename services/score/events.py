@@ -58,7 +58,7 @@ def decode(data: bytes, *, sequence: int, partition: int, salt: bytes) -> Event:
         read = _READERS.get(kind)
         if read is None:
             raise NeverError(f"no event of ours: type {kind[:40]!r}")
-        event = read(data, salt)
+        event = read(data, salt, sequence, partition)
     except DecodeError:
         raise NeverError("the bytes are no event") from None
     for name, value in (("event id", event.event_id), ("user id", event.user_id)):
@@ -66,20 +66,19 @@ def decode(data: bytes, *, sequence: int, partition: int, salt: bytes) -> Event:
             raise NeverError(f"the {name} is missing or too long")
     if kind in _OF_A_QUIZ and not (1 <= len(event.quiz_id) <= MAX_ID and event.attempt >= 1):
         raise NeverError("the quiz id or the attempt is missing or out of bounds")
-    country = event.country
     try:
         periods_of(event.at)
         try:
-            boards_at(event.at, country, event.quiz_id)
+            boards_at(event.at, event.country, event.quiz_id)
         except ValueError:
-            country = ""
-            boards_at(event.at, country, event.quiz_id)
+            event = event._replace(country="")
+            boards_at(event.at, "", event.quiz_id)
     except ValueError:
         raise NeverError("the quiz id or the time is out of bounds") from None
-    return event._replace(country=country, sequence=sequence, partition=partition)
+    return event
 
 
-def _completed(data: bytes, salt: bytes) -> Event:
+def _completed(data: bytes, salt: bytes, sequence: int, partition: int) -> Event:
     message = quiz_events_pb2.QuizCompletedEvent.FromString(data)
     payload = message.payload
     ip, user_agent = payload.client.ip[:64], payload.client.user_agent[:_MAX_CLIENT]
@@ -94,6 +93,8 @@ def _completed(data: bytes, salt: bytes) -> Event:
         quiz_total=payload.quiz_total,
         country=payload.country,
         client=_digest(ip, user_agent, salt),
+        sequence=sequence,
+        partition=partition,
         ip=ip,
         user_agent=user_agent,
         questions=payload.total_questions,
@@ -101,7 +102,7 @@ def _completed(data: bytes, salt: bytes) -> Event:
     )
 
 
-def _voided(data: bytes, _salt: bytes) -> Event:
+def _voided(data: bytes, _salt: bytes, sequence: int, partition: int) -> Event:
     message = quiz_events_pb2.ActionVoidedEvent.FromString(data)
     payload = message.payload
     return Event(
@@ -113,12 +114,14 @@ def _voided(data: bytes, _salt: bytes) -> Event:
         action_id=payload.action_id[:MAX_ID],
         attempt=payload.attempt,
         quiz_total=payload.quiz_total,
+        sequence=sequence,
+        partition=partition,
         kind=ACTION_VOIDED,
         change=Change(payload.actor[:MAX_ID], payload.reason[:_MAX_REASON], voids=payload.voided_event_id[:MAX_ID]),
     )
 
 
-def _adjusted(data: bytes, _salt: bytes) -> Event:
+def _adjusted(data: bytes, _salt: bytes, sequence: int, partition: int) -> Event:
     message = quiz_events_pb2.ScoreAdjustedEvent.FromString(data)
     payload = message.payload
     return Event(
@@ -130,12 +133,14 @@ def _adjusted(data: bytes, _salt: bytes) -> Event:
         action_id=payload.action_id[:MAX_ID],
         attempt=0,
         quiz_total=0,
+        sequence=sequence,
+        partition=partition,
         kind=SCORE_ADJUSTED,
         change=Change(payload.actor[:MAX_ID], payload.reason[:_MAX_REASON]),
     )
 
 
-def _player_changed(data: bytes, _salt: bytes) -> Event:
+def _player_changed(data: bytes, _salt: bytes, sequence: int, partition: int) -> Event:
     message = identity_events_pb2.PlayerChangedEvent.FromString(data)
     payload = message.payload
     if payload.version < 1:
@@ -150,12 +155,14 @@ def _player_changed(data: bytes, _salt: bytes) -> Event:
         attempt=0,
         quiz_total=0,
         country=payload.country,
+        sequence=sequence,
+        partition=partition,
         kind=message.event_type,
         change=Change(payload.actor[:MAX_ID], payload.reason[:_MAX_REASON], payload.version, payload.blocked),
     )
 
 
-_READERS: Mapping[str, Callable[[bytes, bytes], Event]] = {
+_READERS: Mapping[str, Callable[[bytes, bytes, int, int], Event]] = {
     QUIZ_COMPLETED: _completed,
     ACTION_VOIDED: _voided,
     SCORE_ADJUSTED: _adjusted,

@@ -332,7 +332,8 @@ def _acted(recent: Recent, row: Row) -> Recent:
     """One action more. What is older than the latest minute does not count: events come nearly in order."""
     minute = row.at // _MINUTE_MS
     if minute == recent.minute:
-        return recent._replace(actions=recent.actions + 1, points=recent.points + row.delta)
+        _, actions, points, actions_before, points_before = recent
+        return Recent(minute, actions + 1, points + row.delta, actions_before, points_before)
     if minute < recent.minute:
         return recent
     follows = minute == recent.minute + 1

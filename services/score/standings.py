@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from services.runtime.boards import Board, encode_us, period
-from services.score.ledger import Event, Fold, Row, Total, boards_at
+from services.score.ledger import Event, Fold, QuizTotal, Row, Total, boards_at
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -49,26 +49,33 @@ def standing(fold: Fold, board: Board, *, lowered: bool = False) -> Standing | N
 def standings(fold: Fold, boards: Iterable[Board], *, lowered: bool = False) -> list[Standing]:
     """Where the player stands on those of `boards` that count him."""
     found = []
+    user_id, revision, hidden = fold.user_id, fold.revision, fold.hidden
+    overall = -1.0
     for board in boards:
-        kind = board.kind
-        total: Total | None
+        kind, qualifier = board
+        total: Total | QuizTotal | None
         if kind == "all":
             total = fold.total
         elif kind == "weekly":
-            total = fold.weeks.get(board.qualifier)
+            total = fold.weeks.get(qualifier)
         elif kind == "monthly":
-            total = fold.months.get(board.qualifier)
+            total = fold.months.get(qualifier)
         elif kind == "country":
-            total = fold.total if board.qualifier == fold.country else None
+            total = fold.total if qualifier == fold.country else None
         else:
-            quiz = fold.quizzes.get(board.qualifier)
-            total = None if quiz is None else Total(quiz.points, quiz.reached_at)
-        if total is not None:
-            points, reached_at = total
-            if fold.hidden:
-                points = 0
-            value = encode_us(points, 1000 * reached_at, board) if points > 0 else 0.0
-            found.append(Standing(board, fold.user_id, points, value, fold.revision, lowered))
+            total = fold.quizzes.get(qualifier)
+        if total is None:
+            continue
+        points = 0 if hidden else total.points
+        if points <= 0:
+            value = 0.0
+        elif total is fold.total:  # that of a country is the one of all
+            if overall < 0:
+                overall = encode_us(points, 1000 * total.reached_at, board)
+            value = overall
+        else:
+            value = encode_us(points, 1000 * total.reached_at, board)
+        found.append(Standing(board, user_id, points, value, revision, lowered))
     return found
 
 

@@ -14,6 +14,7 @@ batch size, on the same server, right after.
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import sys
 import tempfile
@@ -35,6 +36,7 @@ from services.runtime.lifecycle import wait_for
 from services.runtime.mongo_client import Document, Mongo, open_mongo
 from services.runtime.redis_client import open_redis
 from services.runtime.settings import MongoConfig, NatsConfig, RedisConfig
+from services.score.__main__ import OBJECTS_BEFORE_COLLECTION
 from services.score.board_writer import BoardWriter
 from services.score.dead_letters import DeadLetters
 from services.score.fold import Folds
@@ -192,6 +194,7 @@ async def measure(count: int, *, new_players: bool, always: bool) -> Measured:
 
 
 async def main(count: int) -> None:
+    gc.set_threshold(OBJECTS_BEFORE_COLLECTION, 10, 10)  # as the process does
     print(
         "| events | players | stream on disk | events/s | plain insert_many, rows/s | share | CPU of the worker an event |"
     )
