@@ -45,7 +45,10 @@ class QuizConfig:
         parse=parse_window,
     )
     partitions: int = setting(
-        4, doc="Into how many partitions the stream spreads players; one consumer each", minimum=1, maximum=256
+        4,
+        doc="Into how many partitions the stream spreads players, a consumer each; 0 is one consumer for all",
+        minimum=0,
+        maximum=256,
     )
     stream_replicas: int = setting(1, doc="Replicas of the stream; 3 on a cluster", minimum=1, maximum=5)
     stream_max_bytes: int = setting(

@@ -33,8 +33,11 @@ class QuizPublisher(EventPublisher):
         """Make the stream as it must be, or change it so. Raises a NATS error if the server refuses.
 
         Events are stored under `quiz.events.<partition>.<user id>`, the partition being the server's hash of the user;
-        how many there are stands in the stream's metadata for its consumers to read.
+        how many there are stands in the stream's metadata for its consumers to read. With 0 they are stored as published.
         """
+        transform = SubjectTransform(
+            src=f"{SUBJECT}.*", dest=f"{SUBJECT}.{{{{partition({partitions},1)}}}}.{{{{wildcard(1)}}}}"
+        )
         config = StreamConfig(
             name=STREAM,
             subjects=[f"{SUBJECT}.>"],
@@ -46,9 +49,7 @@ class QuizPublisher(EventPublisher):
             num_replicas=replicas,
             deny_delete=True,
             deny_purge=True,
-            subject_transform=SubjectTransform(
-                src=f"{SUBJECT}.*", dest=f"{SUBJECT}.{{{{partition({partitions},1)}}}}.{{{{wildcard(1)}}}}"
-            ),
+            subject_transform=transform if partitions else None,
             metadata={"partitions": str(partitions)},
         )
         try:

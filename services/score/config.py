@@ -41,7 +41,7 @@ class ScoreConfig:
         maximum=timedelta(milliseconds=10),
     )
     ack_wait: timedelta = setting(
-        timedelta(seconds=60),
+        timedelta(seconds=15),
         doc="When JetStream delivers an event again that nobody said anything about",
         minimum=timedelta(seconds=3),
         maximum=timedelta(minutes=10),

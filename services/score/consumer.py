@@ -14,8 +14,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import orjson
 import structlog
@@ -23,6 +23,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
+
+from services.runtime.lifecycle import cancel
 
 ACK = b"+ACK"
 TERM = b"+TERM"
@@ -51,7 +53,7 @@ class Delivery(NamedTuple):
 
 
 Handle = Callable[[Sequence[Delivery]], Awaitable[Sequence[bytes]]]
-Attach = Callable[[], Awaitable[None]]
+Attach = Callable[[], Coroutine[Any, Any, None]]
 
 
 def nak(delay_seconds: float) -> bytes:
@@ -101,7 +103,7 @@ class PullLoop:
 
     async def run(self) -> None:
         """Pulls until `stop`; then the batch at hand is finished and what waits is given back."""
-        await self._attach()
+        await self._attached()
         self._inbox = self._client.new_inbox()
         subscription = await self._client.subscribe(f"{self._inbox}.*", cb=self._receive)
         marking = asyncio.create_task(self._mark())
@@ -117,7 +119,7 @@ class PullLoop:
                     self._answered.extend(zip(batch, answers, strict=True))
                     await self._answer(zip(batch, answers, strict=True))
                 elif self._gone:
-                    await self._attach()
+                    await self._attached()
                     self._begin_anew("consumer made again")
         finally:
             marking.cancel()
@@ -127,6 +129,16 @@ class PullLoop:
         """Asks `run` to come to its end."""
         self._stopping.set()
         self._arrived.set()
+
+    async def _attached(self) -> None:
+        """Returns when the consumer is there, or when it is not needed any more."""
+        attaching, stopping = asyncio.ensure_future(self._attach()), asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait({attaching, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if attaching.done():
+                attaching.result()
+        finally:
+            await cancel(attaching, stopping)
 
     async def _receive(self, message: Msg) -> None:
         self._heard_at = time.monotonic()

@@ -1,20 +1,18 @@
-"""From the stream to the worker: which durables there are, and what is answered to each message.
+"""From the stream to the worker: a pull loop for each durable, and what is answered to each message.
 
-A server. Owns the durables of the stream and the dead letters. The quiz service makes the stream and says in its
-metadata how many partitions it has; each has a durable `score-<p>` (without partitions there is one, `score`). Every
-worker pulls from all of them, so that none stands still when another dies.
+A server. Owns the loops and the dead letters. Every worker pulls from all durables, so that none stands still when
+another dies.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
+from functools import partial
 
 import structlog
 from nats.errors import Error as NatsError
-from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, ReplayPolicy
 from nats.js.errors import NotFoundError
 
 from services.runtime.jetstream import Nats
@@ -23,15 +21,13 @@ from services.score.answers import STORE_ERRORS, Answer, NeverError, answer_to
 from services.score.consumer import ACK, TERM, Delivery, PullLoop, nak
 from services.score.dead_letters import DeadLetter, DeadLetters
 from services.score.events import decode, event_id_of
+from services.score.layout import Durable, Layout, durables
 from services.score.ledger import Event
 from services.score.metrics import BATCH_SECONDS, DEAD_LETTERS, PENDING, REDELIVERIES
 from services.score.worker import Worker
 
-DURABLE = "score"
-SUBJECTS = "quiz.events"
-PARTITIONS_KEY = "partitions"
 _LONGEST_NAK_SECONDS = 60.0
-_LOOK_SECONDS = 5.0
+_LOOK_SECONDS = 2.0
 _RETRY_SECONDS = 0.5
 _FINISH_SECONDS = 8.0
 _log = structlog.get_logger("intake")
@@ -62,7 +58,9 @@ class Intake:
         self._batch = batch
         self._linger = linger.total_seconds()
         self._ack_wait = ack_wait.total_seconds()
-        self._max_ack_pending = max_ack_pending
+        self._layout = Layout(
+            nats.jetstream, stream, ack_wait=ack_wait.total_seconds(), max_ack_pending=max_ack_pending
+        )
         self._now = now
         self._loops: dict[str, tuple[PullLoop, asyncio.Task[None]]] = {}
         self._attending: asyncio.Task[None] | None = None
@@ -75,12 +73,7 @@ class Intake:
         """Finishes the batches at hand and gives back what waits."""
         if self._attending is not None:
             await cancel(self._attending)
-        for loop, _ in self._loops.values():
-            loop.stop()
-        tasks = [task for _, task in self._loops.values()]
-        if tasks:
-            await asyncio.wait(tasks, timeout=_FINISH_SECONDS)
-        await cancel(*tasks)
+        await self._end(set(self._loops))
 
     async def ping(self) -> None:
         """Raises until the stream was found."""
@@ -88,61 +81,71 @@ class Intake:
             raise RuntimeError("the stream is not there yet")
 
     async def _attend(self) -> None:
+        """A loop for each durable there is, however often that changes."""
         while True:
             partitions = await self._partitions()
-            for partition in range(partitions) if partitions else (None,):
-                durable = DURABLE if partition is None else f"{DURABLE}-{partition}"
-                if durable not in self._loops:
-                    loop = self._loop(durable, partition)
-                    self._loops[durable] = loop, spawn(durable, loop.run())
+            try:
+                former = await self._layout.arrange(partitions)
+            except STORE_ERRORS as error:
+                _log.info("waiting for the stream", stream=self._stream, error=type(error).__name__)
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            wanted = {**durables(partitions), **{durable.name: durable for durable in former}}
+            await self._end(self._loops.keys() - wanted.keys())
+            for durable in wanted.values():
+                if durable.name not in self._loops:
+                    loop = self._loop(durable)
+                    self._loops[durable.name] = loop, spawn(durable.name, loop.run())
             await asyncio.sleep(_LOOK_SECONDS)
 
+    async def _end(self, names: Iterable[str]) -> None:
+        """Ends these loops when their batches are through."""
+        ended = [self._loops.pop(name) for name in names]
+        for loop, _ in ended:
+            loop.stop()
+        tasks = [task for _, task in ended]
+        if tasks:
+            await asyncio.wait(tasks, timeout=_FINISH_SECONDS)
+        await cancel(*tasks)
+
     async def _partitions(self) -> int:
-        """How many partitions the stream says it has; 0 is none. Waits for the stream."""
+        """How many partitions the stream has. Waits for the stream."""
         said = False
         while True:
             try:
-                info = await self._nats.jetstream.stream_info(self._stream)
-                return int((info.config.metadata or {}).get(PARTITIONS_KEY, 0))
+                return await self._layout.partitions()
             except STORE_ERRORS as error:
                 if not said or not isinstance(error, NotFoundError):
                     _log.info("waiting for the stream", stream=self._stream, error=type(error).__name__)
                     said = True
             await asyncio.sleep(_RETRY_SECONDS)
 
-    def _loop(self, durable: str, partition: int | None) -> PullLoop:
-        subject = f"{SUBJECTS}.>" if partition is None else f"{SUBJECTS}.{partition}.*"
-        number = partition or 0
-        pending = PENDING.labels(str(number))
+    async def _make(self, durable: Durable) -> None:
+        """Returns when the durable is there. One that is not wanted any more is not made again, only emptied."""
+        while True:
+            wanted = durable.name in durables(await self._partitions())
+            try:
+                if wanted:
+                    await self._layout.make(durable)
+                if wanted or await self._layout.exists(durable):
+                    return
+            except (NatsError, OSError) as error:
+                _log.warning("the consumer can't be made yet", consumer=durable.name, error=str(error)[:200])
+            await asyncio.sleep(_RETRY_SECONDS)
 
-        async def attach() -> None:
-            await self._partitions()
-            await _make_durable(
-                self._nats.jetstream,
-                self._stream,
-                ConsumerConfig(
-                    durable_name=durable,
-                    description="counts quiz events into scores",
-                    deliver_policy=DeliverPolicy.ALL,
-                    ack_policy=AckPolicy.EXPLICIT,
-                    replay_policy=ReplayPolicy.INSTANT,
-                    ack_wait=self._ack_wait,
-                    max_deliver=-1,
-                    filter_subject=subject,
-                    max_ack_pending=self._max_ack_pending,
-                ),
-            )
+    def _loop(self, durable: Durable) -> PullLoop:
+        pending = PENDING.labels(str(durable.partition))
 
         async def handle(batch: Sequence[Delivery]) -> Sequence[bytes]:
-            answers = await self._handle(batch, number)
+            answers = await self._handle(batch, durable.partition)
             pending.set(batch[-1].pending)
             return answers
 
         return PullLoop(
             self._nats.client,
             self._stream,
-            durable,
-            attach=attach,
+            durable.name,
+            attach=partial(self._make, durable),
             handle=handle,
             batch=self._batch,
             linger=self._linger,
@@ -197,15 +200,3 @@ class Intake:
                 break
         DEAD_LETTERS.inc()
         _log.error("dead letter", letter=letter.letter_id, reason=letter.reason, sequence=letter.sequence)
-
-
-async def _make_durable(jetstream: JetStreamContext, stream: str, config: ConsumerConfig) -> None:
-    """Makes the consumer or brings it up to date; waits for a server that does not answer."""
-    while True:
-        try:
-            await jetstream.add_consumer(stream, config)
-        except (NatsError, OSError) as error:
-            _log.warning("the consumer can't be made yet", consumer=config.durable_name, error=str(error)[:200])
-            await asyncio.sleep(_RETRY_SECONDS)
-        else:
-            return

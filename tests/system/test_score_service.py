@@ -11,9 +11,10 @@ import aiohttp
 import pytest_asyncio
 from nats.js.api import RetentionPolicy
 
-from services.quiz.publisher import STREAM
+from services.quiz.publisher import STREAM, QuizPublisher
 from services.runtime.boards import GENERATION_KEY, Board, boards_of
 from services.runtime.clock import utc_now
+from services.score.layout import durables
 from tests.servers import RunningServer
 from tests.system.score import (
     PARTITIONS,
@@ -391,6 +392,24 @@ async def test_a_worker_waits_for_the_stream_and_has_one_durable_without_partiti
         await system.settled()
         assert [consumer.name for consumer in await jetstream.consumers_info(STREAM)] == ["score"]
         await system.whole()
+        await assert_counted_once(system, events)
+
+
+async def test_the_number_of_partitions_may_change_while_events_flow_and_each_counts_once(system: ScoreSystem) -> None:
+    """Fewer, none and more again; two workers share what there is, and no durable is left over."""
+    events = many(1600, players=60, seed=33, lowest=-20)
+    publisher = QuizPublisher(system.nats.jetstream)
+    async with system.worker(TOPTEN_SCORE_ACK_WAIT="3s"), system.worker(TOPTEN_SCORE_ACK_WAIT="3s"):
+        for number, partitions in enumerate((2, 0, 3, 4)):
+            part = events[400 * number : 400 * number + 400]
+            publishing = asyncio.create_task(system.publish(*part))
+            await publisher.prepare(partitions=partitions, replicas=1, max_bytes=1 << 28)
+            await publishing
+            wanted = set(durables(partitions))
+            async with asyncio.timeout(30):
+                while {info.name for info in await system.nats.jetstream.consumers_info(STREAM)} != wanted:
+                    await asyncio.sleep(0.05)
+        await system.settled()
         await assert_counted_once(system, events)
 
 

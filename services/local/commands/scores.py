@@ -28,7 +28,7 @@ def verify(
             min=0,
             max=3600,
         ),
-    ] = 75,
+    ] = 30,
     repair: Annotated[
         bool,
         typer.Option(

@@ -1,0 +1,106 @@
+"""Which durables the stream has: one a partition, or one for all.
+
+Owns their names, subjects and settings. The quiz service says in the stream's metadata how many partitions there are, and
+may change its mind: then durables whose subjects would overlap with new ones are removed (what they had delivered is
+delivered again, and counted once), and partitions that are no more are emptied before their durable goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import NamedTuple
+
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, ReplayPolicy
+from nats.js.errors import NotFoundError
+
+DURABLE = "score"
+SUBJECTS = "quiz.events"
+PARTITIONS_KEY = "partitions"
+
+
+class Durable(NamedTuple):
+    """A durable consumer by its name; `partition` is 0 where there are none."""
+
+    name: str
+    partition: int
+    subject: str
+
+
+def durables(partitions: int) -> Mapping[str, Durable]:
+    """The durables of a stream with so many partitions, by name; 0 is no partitions."""
+    if not partitions:
+        return {DURABLE: Durable(DURABLE, 0, f"{SUBJECTS}.>")}
+    return {found.name: found for found in map(_of_partition, range(partitions))}
+
+
+def former(names: Iterable[str], partitions: int) -> list[Durable]:
+    """Those of the durables that a stream with so many partitions does not have any more, and whose subjects may stay."""
+    numbers = [name.removeprefix(f"{DURABLE}-") for name in names if name not in durables(partitions)]
+    return [_of_partition(int(number)) for number in numbers if partitions and number.isdigit()]
+
+
+class Layout:
+    """The durables of one stream. Methods raise what the driver raises."""
+
+    def __init__(self, jetstream: JetStreamContext, stream: str, *, ack_wait: float, max_ack_pending: int) -> None:
+        self._jetstream = jetstream
+        self._stream = stream
+        self._ack_wait = ack_wait
+        self._max_ack_pending = max_ack_pending
+
+    async def partitions(self) -> int:
+        """How many partitions the stream says it has; 0 is none."""
+        info = await self._jetstream.stream_info(self._stream)
+        return int((info.config.metadata or {}).get(PARTITIONS_KEY, 0))
+
+    async def arrange(self, partitions: int) -> list[Durable]:
+        """Removes durables that are in the way or empty; the former ones that still have something to be counted."""
+        wanted = durables(partitions)
+        infos = {info.name: info for info in await self._jetstream.consumers_info(self._stream)}
+        left = []
+        for durable in former(infos, partitions):
+            info = infos[durable.name]
+            if info.num_pending or info.num_ack_pending:
+                left.append(durable)
+            else:
+                await self._remove(durable.name)
+        for name in infos:
+            overlaps = name == DURABLE or (not partitions and name.startswith(f"{DURABLE}-"))
+            if name not in wanted and overlaps:
+                await self._remove(name)
+        return left
+
+    async def make(self, durable: Durable) -> None:
+        """Makes the durable, or brings it up to date."""
+        await self._jetstream.add_consumer(
+            self._stream,
+            ConsumerConfig(
+                durable_name=durable.name,
+                description="counts quiz events into scores",
+                deliver_policy=DeliverPolicy.ALL,
+                ack_policy=AckPolicy.EXPLICIT,
+                replay_policy=ReplayPolicy.INSTANT,
+                ack_wait=self._ack_wait,
+                max_deliver=-1,
+                filter_subject=durable.subject,
+                max_ack_pending=self._max_ack_pending,
+            ),
+        )
+
+    async def exists(self, durable: Durable) -> bool:
+        """True if the durable is there."""
+        try:
+            await self._jetstream.consumer_info(self._stream, durable.name)
+        except NotFoundError:
+            return False
+        return True
+
+    async def _remove(self, name: str) -> None:
+        with suppress(NotFoundError):
+            await self._jetstream.delete_consumer(self._stream, name)
+
+
+def _of_partition(number: int) -> Durable:
+    return Durable(f"{DURABLE}-{number}", number, f"{SUBJECTS}.{number}.*")
