@@ -42,6 +42,7 @@ from services.score.repair import Check, Repair
 from services.score.rpc import ACCESS, ScoreServicer
 from services.score.rules import Limits
 from services.score.service import ScoreService
+from services.score.share import Shares
 from services.score.standings import milliseconds_of
 from services.score.store import ScoreStore
 from services.score.verify import Verification
@@ -98,6 +99,7 @@ async def main(config: ScoreConfig) -> None:
             nats,
             worker,
             letters,
+            Shares(redis, worker_id),
             stream=config.stream,
             salt=salt,
             batch=config.batch,

@@ -9,7 +9,7 @@ life can't be judged by the fence any more; it is refused, and its players are r
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -18,9 +18,12 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
 from services.runtime.boards import Board
-from services.score.standings import Standing, expires_at
+from services.score.ledger import Fold
+from services.score.standings import Standing, boards_of_fold, expires_at, standings
 
 Standings = Mapping[Board, Collection[Standing]]
+Read = Callable[[Collection[str]], Awaitable[Mapping[str, Fold]]]
+"""The folds of players with everything that the ledger has at this moment."""
 Call = tuple[Sequence[str], Sequence[str | int | bytes]]
 # Previous ranks are kept for the head of a board, which is all that frames show.
 HEAD = 128
@@ -46,14 +49,14 @@ class BoardWriter:
         self._retention = period_retention
         self._now = now
 
-    async def write(self, standings: Standings, *, begun_at: int, generation: int) -> int:
+    async def write(self, places: Standings, *, begun_at: int, generation: int) -> int:
         """Writes standings of players as they were read after `begun_at`, the server's time in milliseconds.
 
         Boards whose period is over for longer than the retention are left alone. Returns how many standings changed.
         Raises TooOldError, having written some or none, and what the driver raises.
         """
         calls: list[Call] = []
-        for board, members in standings.items():
+        for board, members in places.items():
             ends = expires_at(board, self._retention)
             if ends is not None and ends <= self._now():
                 continue
@@ -70,13 +73,26 @@ class BoardWriter:
             raise TooOldError
         return sum(changed)
 
+    async def settle(self, written: Mapping[str, int], read: Read, *, begun_at: int, generation: int) -> None:
+        """To be called after players were written as lowered; `written` is the revision of each player's fold then.
 
-def by_board(standings: Iterable[Standing]) -> Standings:
+        Who was lowered may have risen meanwhile by another's write, which the lowering took back because there was no
+        fence yet. So the ledger is read now that the fence stands, until there is nothing later than what was written.
+        """
+        while written:
+            last = await read(written)
+            later = [fold for user_id, fold in last.items() if fold.revision > written[user_id]]
+            places = by_board(found for fold in later for found in standings(fold, boards_of_fold(fold), lowered=True))
+            await self.write(places, begun_at=begun_at, generation=generation)
+            written = {fold.user_id: fold.revision for fold in later}
+
+
+def by_board(places: Iterable[Standing]) -> Standings:
     """The standings as `write` takes them: of several of one player on one board, the last."""
     of_board: defaultdict[Board, dict[str, Standing]] = defaultdict(dict)
-    for found in standings:
+    for found in places:
         of_board[found.board][found.user_id] = found
-    return {board: places.values() for board, places in of_board.items()}
+    return {board: members.values() for board, members in of_board.items()}
 
 
 def _packed(members: Iterable[Standing]) -> bytes:

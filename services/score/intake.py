@@ -1,7 +1,7 @@
 """From the stream to the worker: a pull loop for each durable, and what is answered to each message.
 
-A server. Owns the loops and the dead letters. Every worker pulls from all durables, so that none stands still when
-another dies.
+A server. Owns the loops and the dead letters. Workers share the partitions that there are (see `share`); a durable for
+all players is pulled from by every worker.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from services.score.events import decode, event_id_of
 from services.score.layout import Durable, Layout, durables
 from services.score.ledger import Event
 from services.score.metrics import BATCH_SECONDS, DEAD_LETTERS, PENDING, REDELIVERIES
+from services.score.share import Shares
 from services.score.worker import Worker
 
 _LONGEST_NAK_SECONDS = 60.0
-_LOOK_SECONDS = 2.0
+_LOOK_SECONDS = 1.0
 _RETRY_SECONDS = 0.5
 _FINISH_SECONDS = 8.0
 _log = structlog.get_logger("intake")
@@ -41,6 +42,7 @@ class Intake:
         nats: Nats,
         worker: Worker,
         letters: DeadLetters,
+        shares: Shares,
         *,
         stream: str,
         salt: bytes,
@@ -53,6 +55,7 @@ class Intake:
         self._nats = nats
         self._worker = worker
         self._letters = letters
+        self._shares = shares
         self._stream = stream
         self._salt = salt
         self._batch = batch
@@ -62,6 +65,7 @@ class Intake:
             nats.jetstream, stream, ack_wait=ack_wait.total_seconds(), max_ack_pending=max_ack_pending
         )
         self._now = now
+        self._found = False
         self._loops: dict[str, tuple[PullLoop, asyncio.Task[None]]] = {}
         self._attending: asyncio.Task[None] | None = None
 
@@ -74,10 +78,11 @@ class Intake:
         if self._attending is not None:
             await cancel(self._attending)
         await self._end(set(self._loops))
+        await self._shares.leave()
 
     async def ping(self) -> None:
         """Raises until the stream was found."""
-        if not self._loops:
+        if not self._found:
             raise RuntimeError("the stream is not there yet")
 
     async def _attend(self) -> None:
@@ -90,12 +95,17 @@ class Intake:
                 _log.info("waiting for the stream", stream=self._stream, error=type(error).__name__)
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
-            wanted = {**durables(partitions), **{durable.name: durable for durable in former}}
+            mine = await self._shares.mine(partitions) if partitions else [0]
+            of_stream = durables(partitions).values()
+            wanted = {
+                found.name: found for found in (*of_stream, *former) if found in former or found.partition in mine
+            }
             await self._end(self._loops.keys() - wanted.keys())
             for durable in wanted.values():
                 if durable.name not in self._loops:
                     loop = self._loop(durable)
                     self._loops[durable.name] = loop, spawn(durable.name, loop.run())
+            self._found = True
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _end(self, names: Iterable[str]) -> None:

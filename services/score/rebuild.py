@@ -11,7 +11,8 @@ Why nothing is lost, though batches go on writing the boards in use:
    meta and that no member is missing: a Redis that was emptied meanwhile fails it. Writes of batches before the rename
    went to the old key and are gone with it, if they are not in the folds. Writes after it go to the new key.
 4. Then every player with a row stamped since `since` is read from the ledger as it is now and written through the
-   script that batches use. That covers 2 and 3; and who was lowered since is written as lowered, with his fence.
+   script that batches use. That covers 2 and 3; and who was lowered since is written as lowered, with his fence, and
+   read again after it.
 5. Only then the generation is set, if the mark of the whole rebuild is still there. Until then readers are stale.
 6. Rows since 4 are written once more: their batches may have made boards that the new generation was not yet told to.
 
@@ -199,6 +200,10 @@ class Rebuild:
                 )
                 try:
                     await self._writer.write(places, begun_at=begun_at, generation=generation)
+                    written = {user_id: folds[user_id].revision for user_id in lowered}
+                    await self._writer.settle(
+                        written, self._store.exact_folds, begun_at=begun_at, generation=generation
+                    )
                     break
                 except TooOldError:
                     continue

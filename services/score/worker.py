@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import structlog
 
 from services.runtime.boards import Board
 from services.score.answers import ANSWERED, Answer, LaterError, answer_to
-from services.score.board_writer import BoardWriter, TooOldError, by_board
+from services.score.board_writer import BoardWriter, TooOldError
 from services.score.events import Counted
 from services.score.fold import Folds
 from services.score.generation import Generation, Moment
@@ -30,7 +30,7 @@ from services.score.ledger import Event, Fold, Row, apply, next_row
 from services.score.metrics import CONFLICTS, COUNTED_AGAIN, COUNTED_NEW
 from services.score.publisher import ScorePublisher
 from services.score.referee import Referee
-from services.score.standings import Standing, boards_of_fold, left, lowers, standings, touched
+from services.score.standings import Standing, left, lowers, standings, touched
 from services.score.store import Fate, Known, ScoreStore
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
@@ -188,24 +188,12 @@ class Worker:
             if isinstance(outcome, BaseException):
                 raise outcome
         if falling:
-            await self._settle(falling, folds, moment)
+            revisions = {user_id: folds[user_id].revision for user_id in falling}
+            await self._writer.settle(
+                revisions, self._folds.refresh, begun_at=moment.begun_at, generation=moment.generation
+            )
         await self._publisher.publish(facts)
         await self._referee.review(events, folds)
-
-    async def _settle(self, falling: Collection[str], folds: Mapping[str, Fold], moment: Moment) -> None:
-        """Who was lowered may have risen again in another worker, on a board that still had the greater value.
-
-        So the ledger is read after the fence stands, until there is nothing later than what was written.
-        """
-        written = {user: folds[user].revision for user in falling}
-        while True:
-            last = await self._folds.refresh(written)
-            later = [fold for user, fold in last.items() if fold.revision > written[user]]
-            if not later:
-                return
-            places = by_board(found for fold in later for found in standings(fold, boards_of_fold(fold), lowered=True))
-            await self._writer.write(places, begun_at=moment.begun_at, generation=moment.generation)
-            written = {fold.user_id: fold.revision for fold in later}
 
 
 def _chain(fold: Fold, events: Iterable[Event], stamp: int) -> list[tuple[Row, Fold]]:

@@ -46,6 +46,7 @@ from services.score.meta import Meta
 from services.score.publisher import ScorePublisher
 from services.score.rebuild import Rebuild
 from services.score.reports import Checked, Found
+from services.score.share import Shares
 from services.score.standings import milliseconds_of
 from services.score.store import ScoreStore
 from services.score.verify import Verification
@@ -164,7 +165,8 @@ async def measure(count: int, *, new_players: bool, always: bool) -> Measured:
 
         async def drain() -> tuple[float, float]:
             intake = Intake(
-                nats, worker, letters, stream=STREAM, salt=salt, batch=BATCH, linger=timedelta(milliseconds=5),
+                nats, worker, letters, Shares(redis, "bench"),
+                stream=STREAM, salt=salt, batch=BATCH, linger=timedelta(milliseconds=5),
                 ack_wait=timedelta(seconds=60), max_ack_pending=10_000, now=now_ms,
             )  # fmt: skip
             begun, cpu = time.perf_counter(), time.process_time()

@@ -34,11 +34,11 @@ class SteppedWriter(BoardWriter):
 
     before: Step | None = None
 
-    async def write(self, standings: Standings, *, begun_at: int, generation: int) -> int:
+    async def write(self, places: Standings, *, begun_at: int, generation: int) -> int:
         before, self.before = self.before, None
         if before is not None:
             await before()
-        return await super().write(standings, begun_at=begun_at, generation=generation)
+        return await super().write(places, begun_at=begun_at, generation=generation)
 
 
 class Side:
