@@ -56,7 +56,9 @@ async def main(config: QuizConfig) -> None:
         production = config.process.production
         insist([*await mongo_faults(mongo.client), *await publisher.faults()], production=production)
         cache = QuizCache(store, redis, ttl=config.cache_ttl)
-        outbox = Outbox(store, publisher, interval=config.outbox_interval, lease=config.outbox_lease, now=utc_now)
+        outbox = Outbox(
+            store.waiting, publisher, interval=config.outbox_interval, lease=config.outbox_lease, now=utc_now
+        )
         get_users = "/topten.identity.v1.IdentityService/GetUsers"
         channel = await stack.enter_async_context(open_channel(config.upstream.identity, idempotent=[get_users]))
         players = Players(cast("IdentityServiceAsyncStub", IdentityServiceStub(channel)), token)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from bson import Binary
 from pymongo import ASCENDING, DESCENDING, ReturnDocument, UpdateOne
@@ -22,12 +22,9 @@ from services.quiz.amendment import Amendment, key_of
 from services.quiz.scoring import NOTHING, Marks, Tally
 from services.quiz.submission import Submission, SubmittedEvent, TakenError, completed_event
 from services.runtime.mongo_client import unavailable_on_failure
-from services.runtime.outbox import WaitingEvent
+from services.runtime.waiting import WaitingEvents, unpublished
 
 Document = dict[str, Any]
-
-MAX_SWEEP: Final = 500
-_WAITING: Final = {"unpublished": {"$exists": True}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +41,7 @@ class QuizStore:
     def __init__(self, database: AsyncDatabase[Document]) -> None:
         self._quizzes = database["quizzes"]
         self._submissions = database["submissions"]
+        self.waiting = WaitingEvents(self._submissions, since="received_at")
 
     async def prepare(self) -> None:
         """Make the indexes; making them again changes nothing."""
@@ -53,7 +51,7 @@ class QuizStore:
             await self._submissions.create_index(
                 [("user_id", ASCENDING), ("quiz_id", ASCENDING), ("attempt", DESCENDING)], unique=True
             )
-            await self._submissions.create_index("received_at", partialFilterExpression=_WAITING)
+        await self.waiting.prepare()
 
     async def quiz(self, quiz_id: str) -> StoredQuiz | None:
         """The definition in force."""
@@ -131,7 +129,7 @@ class QuizStore:
             "country": submission.country,
             "client_time": submission.client_time,
             "received_at": submission.received_at,
-            "unpublished": {"event": Binary(event), "leased_until": publish_by},
+            "unpublished": unpublished(event, publish_by),
         }
         await self._insert(document)
 
@@ -171,7 +169,7 @@ class QuizStore:
                 "reason": amendment.reason,
                 "counts_at": amendment.counts_at,
                 "received_at": amendment.received_at,
-                "unpublished": {"event": Binary(amendment.event()), "leased_until": publish_by},
+                "unpublished": unpublished(amendment.event(), publish_by),
             }
         )
 
@@ -180,8 +178,8 @@ class QuizStore:
         writes: list[UpdateOne] = []
         async with unavailable_on_failure():
             async for document in self._submissions.find({"_id": {"$in": list(event_ids)}, "unpublished": None}):
-                unpublished = {"event": Binary(_event(document)), "leased_until": now}
-                writes.append(UpdateOne({"_id": document["_id"]}, {"$set": {"unpublished": unpublished}}))
+                again = unpublished(_event(document), now)
+                writes.append(UpdateOne({"_id": document["_id"]}, {"$set": {"unpublished": again}}))
             if writes:
                 await self._submissions.bulk_write(writes, ordered=False)
 
@@ -198,30 +196,6 @@ class QuizStore:
             except DuplicateKeyError:
                 raise TakenError from None
 
-    async def mark_published(self, event_ids: Sequence[str]) -> None:
-        """The stream has acknowledged these events."""
-        async with unavailable_on_failure():
-            await self._submissions.update_many({"_id": {"$in": list(event_ids)}}, {"$unset": {"unpublished": ""}})
-
-    async def lease_waiting(self, now: datetime, until: datetime) -> list[WaitingEvent]:
-        """Up to 500 events whose lease is over, oldest first, leased until `until`.
-
-        Two instances that ask at once may both be handed an event; the stream and the ledger count it once all the same.
-        """
-        overdue = {**_WAITING, "unpublished.leased_until": {"$lte": now}}
-        async with unavailable_on_failure():
-            cursor = self._submissions.find(overdue, {"user_id": 1, "unpublished.event": 1})
-            documents = await cursor.sort("received_at", ASCENDING).limit(MAX_SWEEP).to_list()
-            if documents:
-                await self._submissions.update_many(
-                    {"_id": {"$in": [document["_id"] for document in documents]}, **_WAITING},
-                    {"$set": {"unpublished.leased_until": until}},
-                )
-        return [
-            WaitingEvent(document["_id"], document["user_id"], bytes(document["unpublished"]["event"]))
-            for document in documents
-        ]
-
     async def submitted_events(self) -> AsyncIterator[SubmittedEvent]:
         """The event of every submission, oldest first."""
         fields = {"user_id": 1, "delta": 1, "unpublished.leased_until": 1}
@@ -236,12 +210,6 @@ class QuizStore:
         """About how many submissions there are."""
         async with unavailable_on_failure():
             return int(await self._submissions.estimated_document_count())
-
-    async def oldest_waiting(self) -> datetime | None:
-        """When the oldest event that waits was received; None if none waits."""
-        async with unavailable_on_failure():
-            document = await self._submissions.find_one(_WAITING, {"received_at": 1}, sort=[("received_at", ASCENDING)])
-        return None if document is None else document["received_at"]
 
     async def _count(self) -> int:
         return int(await self._quizzes.estimated_document_count())

@@ -13,7 +13,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 
-from services.runtime.lifecycle import wait_for
+from services.runtime.lifecycle import cancel, wait_for
 from services.runtime.settings import NatsConfig
 
 PUBLISH_TIMEOUT_SECONDS = 5.0
@@ -34,22 +34,28 @@ class Nats(NamedTuple):
 
 
 @asynccontextmanager
-async def open_jetstream(config: NatsConfig, name: str) -> AsyncIterator[Nats]:
+async def open_jetstream(config: NatsConfig, name: str, *, wait: bool = True) -> AsyncIterator[Nats]:
     """Connects as `name`, waiting up to 60 s for a server that is still starting, and drains when it is left.
 
-    Afterwards a lost connection is made again for ever; a publish in between raises, a subscription goes on.
+    Afterwards a lost connection is made again for ever; a publish in between raises, a subscription goes on. Without
+    `wait` the same holds from the beginning: it connects when there is a server, however late.
     """
-    client = await _connect(config, name)
+    client = Client()
+    connection = Nats(client, client.jetstream(timeout=PUBLISH_TIMEOUT_SECONDS))
+    connecting = asyncio.create_task(_connect(client, config, name), name="nats")
     try:
-        connection = Nats(client, client.jetstream(timeout=PUBLISH_TIMEOUT_SECONDS))
-        await wait_for("jetstream", connection.ping, retry_on=(NatsError, TimeoutError))
+        if wait:
+            # It tries for ever by itself, hence the limit.
+            async with asyncio.timeout(WAIT_SECONDS):
+                await connecting
+            await wait_for("jetstream", connection.ping, retry_on=(NatsError, TimeoutError))
         yield connection
     finally:
+        await cancel(connecting)
         await _close(client)
 
 
-async def _connect(config: NatsConfig, name: str) -> Client:
-    client = Client()
+async def _connect(client: Client, config: NatsConfig, name: str) -> None:
     said = ("", 0.0)
 
     async def failed(error: Exception) -> None:
@@ -66,28 +72,21 @@ async def _connect(config: NatsConfig, name: str) -> Client:
     async def reconnected() -> None:
         _log.info("reconnected")
 
-    try:
-        # It tries for ever by itself, hence the limit.
-        async with asyncio.timeout(WAIT_SECONDS):
-            await client.connect(
-                servers=[server.strip() for server in config.url.split(",")],
-                name=name,
-                error_cb=failed,
-                disconnected_cb=disconnected,
-                reconnected_cb=reconnected,
-                allow_reconnect=True,
-                max_reconnect_attempts=-1,
-                reconnect_time_wait=1,
-                connect_timeout=2,
-                ping_interval=10,
-                max_outstanding_pings=2,
-                drain_timeout=2,
-            )
-    except BaseException:
-        await client.close()
-        raise
+    await client.connect(
+        servers=[server.strip() for server in config.url.split(",")],
+        name=name,
+        error_cb=failed,
+        disconnected_cb=disconnected,
+        reconnected_cb=reconnected,
+        allow_reconnect=True,
+        max_reconnect_attempts=-1,
+        reconnect_time_wait=1,
+        connect_timeout=2,
+        ping_interval=10,
+        max_outstanding_pings=2,
+        drain_timeout=2,
+    )
     _log.info("connected")
-    return client
 
 
 async def _close(client: Client) -> None:
