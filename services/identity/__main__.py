@@ -7,8 +7,11 @@ from functools import partial
 
 from topten.identity.v1.identity_service_pb2_grpc import add_IdentityServiceServicer_to_server
 
+from services.identity.change_store import ChangeStore
 from services.identity.config import IdentityConfig
+from services.identity.expiry import Expiry
 from services.identity.http import IdentityHttp
+from services.identity.moderation import Moderation
 from services.identity.passwords import Passwords
 from services.identity.rpc import ACCESS, IdentityServicer
 from services.identity.service import IdentityService
@@ -18,11 +21,15 @@ from services.runtime.auth import TokenVerifier
 from services.runtime.clock import utc_now
 from services.runtime.config import from_command_line
 from services.runtime.grpc_server import GrpcServer
+from services.runtime.jetstream import open_jetstream
 from services.runtime.jwks import StaticKeys
 from services.runtime.lifecycle import execute, run
 from services.runtime.mongo_client import open_mongo
 from services.runtime.ops_server import OpsServer
+from services.runtime.outbox import EventPublisher, Outbox
 from services.runtime.telemetry import configure
+
+SUBJECT = "quiz.events"
 
 
 async def main(config: IdentityConfig) -> None:
@@ -49,15 +56,28 @@ async def main(config: IdentityConfig) -> None:
             rotation_grace=config.rotation_grace,
             now=utc_now,
         )
+        # Not waited for: who is away when it starts, or later, gets the events when it is back.
+        nats = await stack.enter_async_context(open_jetstream(config.nats, "identity", wait=False))
+        changes = ChangeStore(mongo.database)
+        await changes.prepare()
+        outbox = Outbox(
+            changes.waiting,
+            EventPublisher(nats.jetstream, config.stream, SUBJECT),
+            interval=config.outbox_interval,
+            lease=config.outbox_lease,
+            now=utc_now,
+        )
+        moderation = Moderation(changes, outbox, now=utc_now)
+        servicer = IdentityServicer(service, moderation, utc_now)
         server = GrpcServer(
             config.grpc_address,
-            [partial(add_IdentityServiceServicer_to_server, IdentityServicer(service))],
+            [partial(add_IdentityServiceServicer_to_server, servicer)],
             # Its own keys are at hand; asking itself for them over HTTP would only be a way to fail.
             verifier=TokenVerifier(StaticKeys(tokens.public_key), auth.issuer, auth.audience),
             access=ACCESS,
             reflection=not config.process.production,
         )
-        await run(ops, server, grace=config.process.shutdown_grace)
+        await run(ops, outbox, Expiry(moderation), server, grace=config.process.shutdown_grace)
 
 
 if __name__ == "__main__":

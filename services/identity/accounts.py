@@ -37,8 +37,21 @@ class InvalidAccountError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Block:
+    """Why, since when and until when a player may not play; no ``expires_at`` is for ever."""
+
+    reason: str
+    blocked_at: datetime
+    expires_at: datetime | None
+
+    def is_over(self, now: datetime) -> bool:
+        """True once its time has come."""
+        return self.expires_at is not None and self.expires_at <= now
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
-    """One account; ``password_hash`` is an encoded Argon2id digest."""
+    """One account; ``password_hash`` is an encoded Argon2id digest, ``version`` counts what boards must know of."""
 
     user_id: str
     username: str
@@ -46,10 +59,16 @@ class Account:
     roles: frozenset[str]
     country: str
     created_at: datetime
+    version: int = 0
+    block: Block | None = None
 
     def with_role(self, role: str) -> Account:
         """The same account with ``role`` added."""
         return replace(self, roles=self.roles | {role})
+
+    def block_at(self, now: datetime) -> Block | None:
+        """What keeps the player from playing; a block whose time is over does not."""
+        return None if self.block is None or self.block.is_over(now) else self.block
 
 
 def normalise_username(username: str) -> str:

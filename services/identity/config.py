@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import ClassVar
 
 from services.runtime.config import section, setting
-from services.runtime.settings import AuthConfig, MongoConfig, ProcessConfig
+from services.runtime.settings import AuthConfig, MongoConfig, NatsConfig, ProcessConfig
 from services.runtime.values import host_port
 
 SERVICE_ROLES = frozenset({"service", "admin"})
@@ -78,6 +78,21 @@ class IdentityConfig:
     )
     argon2_rounds: int = setting(2, doc="Passes of one password digest", minimum=2, maximum=64)
 
+    stream: str = setting("QUIZ_EVENTS", doc="The JetStream stream for what boards must know of accounts")
+    outbox_interval: timedelta = setting(
+        timedelta(seconds=1),
+        doc="How often events that were not acknowledged are looked for",
+        minimum=timedelta(milliseconds=50),
+        maximum=timedelta(minutes=1),
+    )
+    outbox_lease: timedelta = setting(
+        timedelta(seconds=5),
+        doc="How long one instance has for publishing an event before another takes it over",
+        minimum=timedelta(seconds=1),
+        maximum=timedelta(minutes=5),
+    )
+
     process: ProcessConfig = section(ProcessConfig)
     mongo: MongoConfig = section(MongoConfig)
+    nats: NatsConfig = section(NatsConfig)
     auth: AuthConfig = section(AuthConfig)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import grpc
@@ -11,13 +13,14 @@ from topten.identity.v1 import identity_pb2, identity_service_pb2_grpc
 from topten.identity.v1 import identity_service_pb2 as messages
 
 from services.identity.accounts import ROLES, Account
+from services.identity.moderation import Moderation
 from services.identity.service import IdentityService, OpenSession
-from services.runtime.auth import Claims
 from services.runtime.call_context import caller
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 _EDGE = frozenset({"service"})
+_SEES_ALL = frozenset({"moderator", "admin", "service"})
 ACCESS: Mapping[str, frozenset[str]] = {
     "/topten.identity.v1.IdentityService/Register": _EDGE,
     "/topten.identity.v1.IdentityService/Login": _EDGE,
@@ -25,15 +28,21 @@ ACCESS: Mapping[str, frozenset[str]] = {
     "/topten.identity.v1.IdentityService/Logout": _EDGE,
     "/topten.identity.v1.IdentityService/GetUsers": ROLES | {"service"},
     "/topten.identity.v1.IdentityService/GrantRole": frozenset({"admin"}),
+    "/topten.identity.v1.IdentityService/UpdateProfile": ROLES,
+    "/topten.identity.v1.IdentityService/BlockUser": _SEES_ALL,
+    "/topten.identity.v1.IdentityService/UnblockUser": _SEES_ALL,
+    "/topten.identity.v1.IdentityService/ListAccountEvents": _SEES_ALL,
+    "/topten.identity.v1.IdentityService/RepublishAccountEvents": frozenset({"admin", "service"}),
 }
-_SEES_ROLES = frozenset({"moderator", "admin", "service"})
 
 
 class IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
     """The service on the wire."""
 
-    def __init__(self, service: IdentityService) -> None:
+    def __init__(self, service: IdentityService, moderation: Moderation, now: Callable[[], datetime]) -> None:
         self._service = service
+        self._moderation = moderation
+        self._now = now
 
     async def Register(self, request: messages.RegisterRequest, context: Context) -> messages.RegisterResponse:
         """See identity_service.proto."""
@@ -60,17 +69,76 @@ class IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
     async def GetUsers(self, request: messages.GetUsersRequest, context: Context) -> messages.GetUsersResponse:
         """See identity_service.proto."""
         accounts = await self._service.users(request.user_ids)
-        return messages.GetUsersResponse(users=[_user(account, caller()) for account in accounts])
+        return messages.GetUsersResponse(users=[self._user(account) for account in accounts])
 
     async def GrantRole(self, request: messages.GrantRoleRequest, context: Context) -> messages.GrantRoleResponse:
         """See identity_service.proto."""
         account = await self._service.grant_role(request.username, request.role)
-        return messages.GrantRoleResponse(user=_user(account, caller()))
+        return messages.GrantRoleResponse(user=self._user(account))
+
+    async def UpdateProfile(
+        self, request: messages.UpdateProfileRequest, context: Context
+    ) -> messages.UpdateProfileResponse:
+        """See identity_service.proto."""
+        account = await asyncio.shield(self._moderation.update_profile(caller().user_id, request.country))
+        return messages.UpdateProfileResponse(user=self._user(account))
+
+    async def BlockUser(self, request: messages.BlockUserRequest, context: Context) -> messages.BlockUserResponse:
+        """See identity_service.proto."""
+        expires_at = request.expires_at.ToDatetime(UTC) if request.HasField("expires_at") else None
+        claims = caller()
+        blocking = self._moderation.block(
+            request.user_id,
+            request.reason,
+            expires_at,
+            request.change_id,
+            actor=claims.user_id,
+            roles=claims.roles,
+        )
+        account, event_id = await asyncio.shield(blocking)
+        return messages.BlockUserResponse(user=self._user(account), event_id=event_id)
+
+    async def UnblockUser(self, request: messages.UnblockUserRequest, context: Context) -> messages.UnblockUserResponse:
+        """See identity_service.proto."""
+        unblocking = self._moderation.unblock(request.user_id, request.reason, actor=caller().user_id)
+        account, event_id = await asyncio.shield(unblocking)
+        return messages.UnblockUserResponse(user=self._user(account), event_id=event_id)
+
+    async def ListAccountEvents(
+        self, request: messages.ListAccountEventsRequest, context: Context
+    ) -> AsyncIterator[messages.ListAccountEventsResponse]:
+        """See identity_service.proto."""
+        async for events, total in self._moderation.events():
+            yield messages.ListAccountEventsResponse(
+                events=[
+                    messages.AccountEvent(event_id=event_id, user_id=user_id, published=published)
+                    for event_id, user_id, published in events
+                ],
+                total=total,
+            )
+
+    async def RepublishAccountEvents(
+        self, request: messages.RepublishAccountEventsRequest, context: Context
+    ) -> messages.RepublishAccountEventsResponse:
+        """See identity_service.proto."""
+        found = await self._moderation.republish(request.event_ids, only_check=request.only_check)
+        return messages.RepublishAccountEventsResponse(event_ids=found)
+
+    def _user(self, account: Account) -> identity_pb2.User:
+        """The account as the caller may see it."""
+        reader = caller()
+        sees_all = reader.user_id == account.user_id or bool(reader.roles & _SEES_ALL)
+        user = _user(account, sees_roles=sees_all)
+        block = account.block_at(self._now()) if sees_all else None
+        if block is not None:
+            user.block.reason = block.reason
+            user.block.blocked_at.FromDatetime(block.blocked_at)
+            if block.expires_at is not None:
+                user.block.expires_at.FromDatetime(block.expires_at)
+        return user
 
 
-def _user(account: Account, reader: Claims | None) -> identity_pb2.User:
-    """The account as ``reader`` may see it; None is the account itself."""
-    sees_roles = reader is None or reader.user_id == account.user_id or bool(reader.roles & _SEES_ROLES)
+def _user(account: Account, *, sees_roles: bool) -> identity_pb2.User:
     created_at = Timestamp()
     created_at.FromDatetime(account.created_at)
     return identity_pb2.User(
@@ -91,5 +159,5 @@ def _session(session: OpenSession) -> identity_pb2.Session:
         stream_token=session.stream_token,
         expires_in=int(session.access_ttl.total_seconds()),
         session_expires_at=ends_at,
-        user=_user(session.account, None),
+        user=_user(session.account, sees_roles=True),
     )

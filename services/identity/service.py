@@ -79,12 +79,14 @@ class IdentityService:
     async def login(self, username: str, password: str) -> OpenSession:
         """Check a password and open a session.
 
-        Raises CREDENTIALS_INVALID, in the same time for an unknown name and for a wrong password, or UNAVAILABLE.
+        Raises CREDENTIALS_INVALID, in the same time for an unknown name and for a wrong password, PLAYER_BLOCKED with the
+        right one, or UNAVAILABLE.
         """
         account = await self._store.account_by_name(username)
         digest = None if account is None else account.password_hash
         if not await self._passwords.matches(digest, password) or account is None:
             raise ServiceError(Reason.CREDENTIALS_INVALID, "The username and password do not belong together.")
+        refuse_if_blocked(account, self._now())
         if self._passwords.is_outdated(account.password_hash):
             renewed = await self._passwords.digest(password)
             await self._store.set_password_hash(account.user_id, account.password_hash, renewed)
@@ -94,7 +96,8 @@ class IdentityService:
         """Trade a refresh token for the session's next tokens (RFC 9700, 4.14).
 
         The token traded last stays good for the grace while its successor is unused, and buys that same successor.
-        Any other token of the session, used or made up, ends the session. Raises UNAUTHENTICATED, UNAVAILABLE.
+        Any other token of the session, used or made up, ends the session. Raises UNAUTHENTICATED, PLAYER_BLOCKED,
+        UNAVAILABLE.
         """
         token = RefreshToken.parse(refresh_token)
         state = None if token is None else await self._store.session(token.session_id)
@@ -115,6 +118,7 @@ class IdentityService:
         accounts = await self._store.accounts([state.user_id])
         if not accounts:
             raise _refused()
+        refuse_if_blocked(accounts[0], now)
         return self._session(accounts[0], successor, now, expires_at)
 
     async def logout(self, refresh_token: str) -> bool:
@@ -158,6 +162,15 @@ class IdentityService:
             access_ttl=self._tokens.access_ttl,
             expires_at=expires_at,
         )
+
+
+def refuse_if_blocked(account: Account, now: datetime) -> None:
+    """Raises PLAYER_BLOCKED, with the reason and the end of the block."""
+    block = account.block_at(now)
+    if block is None:
+        return
+    until = "" if block.expires_at is None else block.expires_at.isoformat(timespec="milliseconds")
+    raise ServiceError(Reason.PLAYER_BLOCKED, "You are blocked.", block_reason=block.reason, expires_at=until)
 
 
 def _refused() -> ServiceError:

@@ -15,7 +15,7 @@ from pymongo import ReturnDocument
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
-from services.identity.accounts import Account, username_key
+from services.identity.accounts import Account, Block, username_key
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.mongo_client import unavailable_on_failure
 
@@ -69,12 +69,12 @@ class IdentityStore:
         """The account with this name, without regard to case."""
         async with unavailable_on_failure():
             document = await self._users.find_one({"username_key": username_key(username)})
-        return None if document is None else _account(document)
+        return None if document is None else account_of(document)
 
     async def accounts(self, user_ids: Sequence[str]) -> list[Account]:
         """The accounts that exist among ``user_ids``, in one round trip."""
         async with unavailable_on_failure():
-            return [_account(document) async for document in self._users.find({"_id": {"$in": list(user_ids)}})]
+            return [account_of(document) async for document in self._users.find({"_id": {"$in": list(user_ids)}})]
 
     async def set_password_hash(self, user_id: str, old: str, new: str) -> None:
         """Replace the digest, unless it has changed since ``old`` was read."""
@@ -89,7 +89,7 @@ class IdentityStore:
                 {"$addToSet": {"roles": role}},
                 return_document=ReturnDocument.AFTER,
             )
-        return None if document is None else _account(document)
+        return None if document is None else account_of(document)
 
     async def add_session(self, session: SessionState) -> None:
         """Record a new session."""
@@ -136,7 +136,9 @@ class IdentityStore:
         return result.deleted_count == 1
 
 
-def _account(document: Document) -> Account:
+def account_of(document: Document) -> Account:
+    """The account in a document of ``users``."""
+    block = document.get("block")
     return Account(
         user_id=document["_id"],
         username=document["username"],
@@ -144,4 +146,12 @@ def _account(document: Document) -> Account:
         roles=frozenset(document["roles"]),
         country=document["country"],
         created_at=document["created_at"],
+        version=document.get("version", 0),
+        block=None if block is None else Block(block["reason"], block["blocked_at"], block.get("expires_at")),
     )
+
+
+def block_document(block: Block) -> Document:
+    """A block as it stands in a document of ``users``."""
+    document = {"reason": block.reason, "blocked_at": block.blocked_at}
+    return document if block.expires_at is None else document | {"expires_at": block.expires_at}
