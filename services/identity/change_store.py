@@ -20,7 +20,7 @@ from services.identity.accounts import Account
 from services.identity.changes import Change
 from services.identity.store import account_of, block_document
 from services.runtime.mongo_client import unavailable_on_failure
-from services.runtime.waiting import WaitingEvents, unpublished
+from services.runtime.waiting import WaitingEvents, unpublished, unpublished_again
 
 Document = dict[str, Any]
 # A transaction is begun again when another change of the account comes between, but not for ever.
@@ -118,7 +118,7 @@ class ChangeStore:
 
     async def republish(self, event_ids: Sequence[str], now: datetime) -> None:
         """These events wait to be published again."""
-        again = [{"$set": {"unpublished": {"event": "$event", "leased_until": now}}}]
+        again = [{"$set": {"unpublished": unpublished_again("$event", now)}}]
         async with unavailable_on_failure():
             await self._changes.update_many({"_id": {"$in": list(event_ids)}}, again)
 

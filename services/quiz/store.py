@@ -22,7 +22,7 @@ from services.quiz.amendment import Amendment, key_of
 from services.quiz.scoring import NOTHING, Marks, Tally
 from services.quiz.submission import Submission, SubmittedEvent, TakenError, completed_event
 from services.runtime.mongo_client import unavailable_on_failure
-from services.runtime.waiting import WaitingEvents, unpublished
+from services.runtime.waiting import WaitingEvents, unpublished, unpublished_again
 
 Document = dict[str, Any]
 
@@ -178,7 +178,7 @@ class QuizStore:
         writes: list[UpdateOne] = []
         async with unavailable_on_failure():
             async for document in self._submissions.find({"_id": {"$in": list(event_ids)}, "unpublished": None}):
-                again = unpublished(_event(document), now)
+                again = unpublished_again(_event(document), now)
                 writes.append(UpdateOne({"_id": document["_id"]}, {"$set": {"unpublished": again}}))
             if writes:
                 await self._submissions.bulk_write(writes, ordered=False)

@@ -31,11 +31,15 @@ _log = structlog.get_logger("outbox")
 
 @dataclass(frozen=True, slots=True)
 class WaitingEvent:
-    """An event that is on record and not known to be published."""
+    """An event that is on record and not known to be published.
+
+    `again` is something new if the event is to be stored though the stream has had it within its window of duplicates.
+    """
 
     event_id: str
     user_id: str
     data: bytes
+    again: str = ""
 
 
 class Records(Protocol):
@@ -72,7 +76,7 @@ class EventPublisher:
             await self._jetstream.publish(
                 f"{self._subject}.{event.user_id}",
                 event.data,
-                headers={"Nats-Msg-Id": event.event_id},
+                headers={"Nats-Msg-Id": event.event_id + event.again},
                 stream=self._stream,
             )
         except (NatsError, TimeoutError, OSError) as error:

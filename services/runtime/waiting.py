@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
+from uuid import uuid4
 
 from bson import Binary
 from pymongo import ASCENDING
@@ -24,6 +25,14 @@ _WAITING: Final = {"unpublished": {"$exists": True}}
 def unpublished(event: bytes, leased_until: datetime) -> dict[str, Any]:
     """What the field of a new document holds: its writer publishes it until `leased_until`, then anybody."""
     return {"event": Binary(event), "leased_until": leased_until}
+
+
+def unpublished_again(event: bytes | str, now: datetime) -> dict[str, Any]:
+    """What the field holds of a document whose event is to be published once more, by anybody, whenever it was before.
+
+    `event` is the event, or the path of the document's field that has it.
+    """
+    return {"event": event if isinstance(event, str) else Binary(event), "leased_until": now, "again": f"/{uuid4()}"}
 
 
 class WaitingEvents:
@@ -52,7 +61,7 @@ class WaitingEvents:
         """
         overdue = {**_WAITING, "unpublished.leased_until": {"$lte": now}}
         async with unavailable_on_failure():
-            cursor = self._collection.find(overdue, {"user_id": 1, "unpublished.event": 1})
+            cursor = self._collection.find(overdue, {"user_id": 1, "unpublished": 1})
             documents = await cursor.sort(self._since, ASCENDING).limit(MAX_SWEEP).to_list()
             if documents:
                 await self._collection.update_many(
@@ -60,8 +69,9 @@ class WaitingEvents:
                     {"$set": {"unpublished.leased_until": until}},
                 )
         return [
-            WaitingEvent(document["_id"], document["user_id"], bytes(document["unpublished"]["event"]))
+            WaitingEvent(document["_id"], document["user_id"], bytes(waiting["event"]), waiting.get("again", ""))
             for document in documents
+            for waiting in (document["unpublished"],)
         ]
 
     async def mark_published(self, event_ids: Sequence[str]) -> None:
