@@ -110,7 +110,7 @@ async def main(config: ScoreConfig) -> None:
         )
 
         def check(repair: bool) -> Check:
-            verification = Verification(store, redis, period_retention=retention, now=utc_now)
+            verification = Verification(store, redis, meta, period_retention=retention, now=utc_now)
             return Repair(verification, folds.make_anew, generation.make) if repair else verification
 
         service = ScoreService(store, generation, check, flags)

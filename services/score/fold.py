@@ -152,9 +152,9 @@ class Folds:
                 _log.info("rows of a silent worker are in the folds", worker=worker.worker_id, players=adopted)
 
     async def oldest_unwritten(self) -> int:
-        """Every row stamped before this, by whatever worker, is in the folds."""
-        oldest = min([worker.flushed_to for worker in await self._meta.workers(SILENCE)], default=self._now())
-        return oldest - int(MARGIN.total_seconds() * 1000)
+        """Every row stamped before this, by whatever worker and clock, is in the folds."""
+        oldest = await self._meta.flushed_to()
+        return (self._now() if oldest is None else oldest) - int(MARGIN.total_seconds() * 1000)
 
     async def mend(self, user_ids: Collection[str]) -> dict[str, Fold]:
         """Brings what is written of these players up to the ledger, past other writers, and returns it."""

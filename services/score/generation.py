@@ -31,8 +31,8 @@ from services.score.meta import Meta
 from services.score.rebuild import Rebuild, run_id
 from services.score.reports import BoardsLostError, Progress, Rebuilt
 
-LEASE = timedelta(seconds=15)
-_RENEW_SECONDS = 4.0
+LEASE = timedelta(seconds=9)
+_RENEW_SECONDS = 3.0
 _RETRY_SECONDS = 0.5
 _COUNTER_SECONDS = 86_400
 # The generation goes only if it is the one that was found wrong: another may have been completed meanwhile.

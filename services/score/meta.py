@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.datetime_ms import DatetimeMS
-from pymongo import ReturnDocument
+from pymongo import ASCENDING, ReturnDocument
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
@@ -117,6 +117,11 @@ class Meta:
             WorkerState(document["_id"].removeprefix(_WORKER), int(document["flushed_to"]), document["silent"])
             async for document in found
         ]
+
+    async def flushed_to(self) -> int | None:
+        """Every row stamped before this, by whatever worker, is in the folds; None if all are."""
+        found = await self._meta.find_one({"_id": {"$regex": f"^{_WORKER}"}}, sort=[("flushed_to", ASCENDING)])
+        return None if found is None else int(found["flushed_to"])
 
     async def forget_worker(self, worker: WorkerState) -> None:
         """The worker's rows are in the folds; unless it has been heard of since, it is forgotten."""

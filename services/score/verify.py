@@ -20,6 +20,7 @@ from redis.asyncio import Redis
 
 from services.runtime.boards import Board, points_of
 from services.score.ledger import Fold, Row, apply, clamped, row_hash, unscored
+from services.score.meta import Meta
 from services.score.rebuild import boards_in
 from services.score.reports import At, Checked, Found
 from services.score.standings import boards_of_fold, is_kept, milliseconds_of, standing
@@ -47,6 +48,7 @@ class Verification:
         self,
         store: ScoreStore,
         redis: Redis,
+        meta: Meta,
         *,
         period_retention: timedelta,
         now: Callable[[], datetime],
@@ -54,6 +56,7 @@ class Verification:
     ) -> None:
         self._store = store
         self._redis = redis
+        self._meta = meta
         self._retention = period_retention
         self._now = now
         self._in_flight = in_flight
@@ -177,9 +180,15 @@ class Verification:
     async def _judge(self, suspect: _Suspect) -> tuple[list[Found], bool]:
         """What is wrong, and whether the player's last row is so young that it may be on its way."""
         user_id, board = suspect
+        flushed_to = await self._meta.flushed_to()
         written = (await self._store.folds([user_id])).get(user_id)
         chain = [row async for row in self._store.rows_after({user_id: 0})]
         fold, findings = self._folded(user_id, chain, written)
+        # The first row that is not in what is written. It may wait there, though its worker be dead, unless that worker
+        # has said that everything so old is written.
+        unwritten = chain[0 if written is None else written.revision :]
+        if unwritten and (flushed_to is None or unwritten[0].recorded_at < flushed_to):
+            findings.append(Found("total", user_id, f"what is written is behind revision {fold.revision}"))
         young = bool(chain) and self._is_young(chain[-1])
         if board is None:
             return findings, young
@@ -213,10 +222,6 @@ class Verification:
                 findings.append(Found("total", user_id, f"what is written at revision {fold.revision} differs"))
         if written is not None and written.revision > fold.revision:
             findings.append(Found("chain", user_id, f"the ledger ends at {fold.revision}, not at {written.revision}"))
-        # The first row that is not in what is written: unless it is on its way, it should be.
-        unwritten = chain[0 if written is None else written.revision :]
-        if unwritten and not self._is_young(unwritten[0]):
-            findings.append(Found("total", user_id, f"what is written is behind revision {fold.revision}"))
         return fold, findings
 
     def _is_young(self, row: Row) -> bool:

@@ -188,7 +188,9 @@ async def measure(count: int, *, new_players: bool, always: bool) -> Measured:
         await preload(nats, players, count, attempts)
         took, cpu = await drain()
         await generation.stop()
-        check = Verification(store, redis, period_retention=RETENTION, now=utc_now, in_flight=timedelta(seconds=1))
+        check = Verification(
+            store, redis, meta, period_retention=RETENTION, now=utc_now, in_flight=timedelta(seconds=1)
+        )
         steps: list[Any] = [step async for step in check.run() if isinstance(step, Found | Checked)]
         if not isinstance(steps[0], Checked) or steps[0].rows != count + warm:
             raise SystemExit(f"not what the ledger says: {steps[:3]}")

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -34,14 +34,18 @@ PASSWORD = "correct horse battery"
 
 
 class Service:
-    """`python -m services.<name>` with the settings `environ`; its log is kept for a failure's message."""
+    """`python -m services.<name>` with the settings `environ`; its log is kept for a failure's message.
 
-    def __init__(self, name: str, environ: Mapping[str, str], log: Path) -> None:
+    `program` is what is run instead, if something is.
+    """
+
+    def __init__(self, name: str, environ: Mapping[str, str], log: Path, program: Sequence[str] = ()) -> None:
         self.name = name
+        self._program = program or (f"services.{name}",)
         self.grpc = f"{HOST}:{free_port()}"
         self.ops = f"http://{HOST}:{free_port()}"
         self._log = log
-        self._environ = {
+        self.environ = {
             # How coverage finds the processes of a measured run.
             **{key: value for key, value in os.environ.items() if key.startswith("COVERAGE_")},
             f"TOPTEN_{name.upper()}_GRPC_ADDRESS": self.grpc,
@@ -52,14 +56,7 @@ class Service:
 
     async def start(self) -> None:
         """Start it, on the same ports as before, and wait until it is ready."""
-        with self._log.open("a") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", f"services.{self.name}"],
-                env=self._environ,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-            )
+        self.launch()
         async with asyncio.timeout(START_SECONDS), aiohttp.ClientSession() as session:
             while True:
                 try:
@@ -68,8 +65,25 @@ class Service:
                             return
                 except aiohttp.ClientError:
                     pass
-                assert self._process.poll() is None, self._log.read_text()
+                assert self.exit_code is None, self._log.read_text()
                 await asyncio.sleep(0.02)
+
+    async def died(self) -> None:
+        """Returns when it was killed; fails if it ends otherwise, or not at all."""
+        assert self._process is not None
+        code = await asyncio.to_thread(self._process.wait, START_SECONDS)
+        assert code == -signal.SIGKILL, self._log.read_text()
+
+    def launch(self) -> None:
+        """Start it; it need not become ready."""
+        with self._log.open("a") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", *self._program],
+                env=self.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
 
     @property
     def exit_code(self) -> int | None:
@@ -95,9 +109,10 @@ class Service:
 
 
 @contextmanager
-def _service(name: str, environ: Mapping[str, str]) -> Iterator[Service]:
+def made(name: str, environ: Mapping[str, str], program: Sequence[str] = ()) -> Iterator[Service]:
+    """A service that the test starts itself; it is killed at the end."""
     with tempfile.TemporaryDirectory(prefix=f"topten-{name}-") as folder:
-        service = Service(name, environ, Path(folder) / "log")
+        service = Service(name, environ, Path(folder) / "log", program)
         try:
             yield service
         finally:
@@ -107,7 +122,7 @@ def _service(name: str, environ: Mapping[str, str]) -> Iterator[Service]:
 @asynccontextmanager
 async def running_service(name: str, environ: Mapping[str, str]) -> AsyncIterator[Service]:
     """A service, stopped in order at the end, so that it can report its coverage."""
-    with _service(name, environ) as service:
+    with made(name, environ) as service:
         await service.start()
         yield service
         if service._process is not None and service._process.poll() is None:

@@ -7,8 +7,8 @@ import random
 import signal
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -26,13 +26,14 @@ from services.runtime.redis_client import open_redis
 from services.runtime.settings import MongoConfig, NatsConfig, RedisConfig
 from services.score.documents import Document
 from services.score.flags import Flags
+from services.score.meta import Meta
 from services.score.referee import Referee
 from services.score.reports import Checked, Found
 from services.score.rules import Limits
 from services.score.store import ScoreStore
 from services.score.verify import Verification
 from tests.servers import RunningServer, running, unique
-from tests.system.processes import Service, running_service
+from tests.system.processes import Service, made, running_service
 
 RETENTION = timedelta(days=35)
 PARTITIONS = 4
@@ -130,6 +131,12 @@ class ScoreSystem:
                 code = await service.stop()
             assert code in (0, -signal.SIGKILL), service.log
 
+    @contextmanager
+    def crashing(self, point: str, settings: Mapping[str, str], *, nth: int = 1) -> Iterator[Service]:
+        """A score process that dies when it comes to the point; the test launches it."""
+        with made("score", {**self.environ, **settings}, ("tests.faults.crashing", point, str(nth))) as service:
+            yield service
+
     async def publish(self, *events: QuizCompleted, copies: int = 1) -> None:
         """Puts events on the stream; copies are not recognised as such by the stream."""
         async with asyncio.TaskGroup() as sending:
@@ -178,7 +185,12 @@ class ScoreSystem:
     async def verified(self) -> list[Found]:
         """What a check of everything finds."""
         check = Verification(
-            self.store, self.redis, period_retention=RETENTION, now=utc_now, in_flight=timedelta(milliseconds=500)
+            self.store,
+            self.redis,
+            Meta(self.database),
+            period_retention=RETENTION,
+            now=utc_now,
+            in_flight=timedelta(milliseconds=500),
         )
         steps: list[Any] = [step async for step in check.run() if isinstance(step, Found | Checked)]
         assert isinstance(steps[-1], Checked)
@@ -188,6 +200,23 @@ class ScoreSystem:
     async def chain(self, user_id: str) -> list[int]:
         """The revisions that a player has."""
         return [row.revision async for row in self.store.rows_after({user_id: 0})]
+
+
+async def assert_counted_once(system: ScoreSystem, events: list[QuizCompleted]) -> None:
+    """Each event is one row, each total the sum, each chain whole, and everything derived says the same."""
+    ids = {event.event_id for event in events}
+    rows = [row async for row in system.store.chains()]
+    assert {row.event_id for row in rows} == ids
+    assert len(rows) == len(ids)
+    totals = totals_of(events)
+    last = {row.user_id: row for row in rows}
+    assert {user_id: row.total.points for user_id, row in last.items()} == totals
+    assert {user_id: row.revision for user_id, row in last.items()} == {
+        user_id: sum(row.user_id == user_id for row in rows) for user_id in totals
+    }
+    assert dict(await system.board("all")) == {user_id: total for user_id, total in totals.items() if total > 0}
+    findings = await system.verified()
+    assert findings == [], findings
 
 
 @asynccontextmanager

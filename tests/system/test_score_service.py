@@ -18,8 +18,8 @@ from services.score.layout import durables
 from tests.servers import RunningServer
 from tests.system.score import (
     PARTITIONS,
-    QuizCompleted,
     ScoreSystem,
+    assert_counted_once,
     completed,
     many,
     score_servers,
@@ -38,22 +38,6 @@ async def servers() -> AsyncIterator[dict[str, RunningServer]]:
 async def system(servers: dict[str, RunningServer]) -> AsyncIterator[ScoreSystem]:
     async with score_system(servers) as fresh:
         yield fresh
-
-
-async def assert_counted_once(system: ScoreSystem, events: list[QuizCompleted]) -> None:
-    """Each event is one row, each total the sum, each chain whole, and everything derived says the same."""
-    ids = {event.event_id for event in events}
-    rows = [row async for row in system.store.chains()]
-    assert {row.event_id for row in rows} == ids
-    assert len(rows) == len(ids)
-    totals = totals_of(events)
-    last = {row.user_id: row for row in rows}
-    assert {user_id: row.total.points for user_id, row in last.items()} == totals
-    assert {user_id: row.revision for user_id, row in last.items()} == {
-        user_id: sum(row.user_id == user_id for row in rows) for user_id in totals
-    }
-    assert dict(await system.board("all")) == {user_id: total for user_id, total in totals.items() if total > 0}
-    assert await system.verified() == []
 
 
 async def test_every_event_is_in_the_ledger_and_on_all_its_boards(system: ScoreSystem) -> None:
