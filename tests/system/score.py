@@ -107,14 +107,16 @@ def referee(database: AsyncDatabase[Document]) -> Referee:
 class ScoreSystem:
     """Servers, a database and a stream; workers are started by the test."""
 
-    def __init__(self, servers: dict[str, RunningServer], mongo: Mongo, redis: Redis, nats: Nats) -> None:
+    def __init__(
+        self, servers: dict[str, RunningServer], mongo: Mongo, redis: Redis, nats: Nats, *, mongo_url: str = ""
+    ) -> None:
         self.servers = servers
         self.mongo = mongo
         self.redis = redis
         self.nats = nats
         self.environ = {
             **OFTEN,
-            "TOPTEN_MONGO_URL": servers["mongo"].url,
+            "TOPTEN_MONGO_URL": mongo_url or servers["mongo"].url,
             "TOPTEN_MONGO_DATABASE": mongo.database.name.removesuffix("_score"),
             "TOPTEN_REDIS_URL": servers["redis"].url,
             "TOPTEN_NATS_URL": servers["nats"].url,
@@ -219,6 +221,11 @@ async def assert_counted_once(system: ScoreSystem, events: list[QuizCompleted]) 
     assert findings == [], findings
 
 
+async def fresh_stream(nats: Nats) -> None:
+    """Makes the stream as the quiz service does."""
+    await QuizPublisher(nats.jetstream).prepare(partitions=PARTITIONS, replicas=1, max_bytes=1 << 28)
+
+
 @asynccontextmanager
 async def score_servers() -> AsyncIterator[dict[str, RunningServer]]:
     """One server of each kind that a test may stop and start."""
@@ -235,7 +242,7 @@ async def score_system(servers: dict[str, RunningServer]) -> AsyncIterator[Score
         redis = await stack.enter_async_context(open_redis(RedisConfig(url=servers["redis"].url), "test"))
         nats = await stack.enter_async_context(open_jetstream(NatsConfig(url=servers["nats"].url), "test"))
         await redis.flushall()
-        await QuizPublisher(nats.jetstream).prepare(partitions=PARTITIONS, replicas=1, max_bytes=1 << 28)
+        await fresh_stream(nats)
         yield ScoreSystem(servers, mongo, redis, nats)
         await nats.jetstream.delete_stream(STREAM)
         await mongo.client.drop_database(mongo.database)

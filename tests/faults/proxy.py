@@ -1,0 +1,81 @@
+"""A way to a server that a test can spoil: slow, cut, or silent though the connection stands."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from urllib.parse import urlsplit, urlunsplit
+
+from tests.servers import HOST
+
+_READ = 65_536
+
+
+class Proxy:
+    """Passes bytes on to `port`. `delay` is in seconds each way; while `silent` nothing is passed on."""
+
+    def __init__(self, port: int) -> None:
+        self.port = 0
+        self.delay = 0.0
+        self._target = port
+        self._open = asyncio.Event()
+        self._open.set()
+        self._connections: set[asyncio.StreamWriter] = set()
+
+    def url(self, url: str) -> str:
+        """The address of the server, by way of this proxy."""
+        parts = urlsplit(url)
+        return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{self._target}", f":{self.port}")))
+
+    def cut(self) -> int:
+        """Resets every connection at once; how many there were."""
+        connections, self._connections = self._connections, set()
+        for writer in connections:
+            # No time to linger is a reset.
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+        return len(connections)
+
+    def silence(self) -> None:
+        """From now on the connections are half open: whatever is sent arrives nowhere, and nobody is told."""
+        self._open.clear()
+
+    def resume(self) -> None:
+        """What was held back is passed on."""
+        self._open.set()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            back, forth = await asyncio.open_connection(HOST, self._target)
+            ends = {writer, forth}
+            self._connections |= ends
+            await asyncio.gather(self._pass(reader, forth), self._pass(back, writer), return_exceptions=True)
+            self._connections -= ends
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(_READ):
+                await self._open.wait()
+                if self.delay:
+                    await asyncio.sleep(self.delay)
+                writer.write(data)
+                await writer.drain()
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def proxied(port: int) -> AsyncIterator[Proxy]:
+    """A proxy before a server on this host."""
+    proxy = Proxy(port)
+    listener = await asyncio.start_server(proxy.serve, HOST, 0)
+    proxy.port = listener.sockets[0].getsockname()[1]
+    try:
+        yield proxy
+    finally:
+        proxy.resume()
+        proxy.cut()
+        listener.close()
