@@ -3,13 +3,14 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PORT ?= 8080
 DATA ?= .topten
 DEMO ?= 0
+MINUTES ?= 5
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 UV := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11 $(ARGS)
 CODE := services edge tests codegen/generate.py
 
 .DEFAULT_GOAL := help
-.PHONY: help venv up test lint fmt gen lock bench clean
+.PHONY: help venv up test lint fmt gen lock bench faults clean
 
 help:  ## show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -42,6 +43,9 @@ lock: .venv/dev  ## pin what pyproject.toml names: ARGS=--upgrade for newer vers
 
 bench: .venv/dev  ## measure, each figure beside its floor: ARGS=answers, ARGS=score_throughput
 	$(BIN)/python -m tests.bench $(ARGS)
+
+faults: .venv/dev  ## kill, stop and cut at random, then check everything: SEED= MINUTES=5
+	$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED)) --minutes $(MINUTES)
 
 clean:  ## remove environments and data
 	rm -rf .venv .venv-codegen .topten .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
