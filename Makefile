@@ -10,7 +10,7 @@ UV := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate 
 CODE := services edge tests codegen/generate.py
 
 .DEFAULT_GOAL := help
-.PHONY: help venv up test lint fmt gen lock bench faults clean
+.PHONY: help venv up test lint fmt gen lock bench faults defects clean
 
 help:  ## show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -46,6 +46,9 @@ bench: .venv/dev  ## measure, each figure beside its floor: ARGS=answers, ARGS=s
 
 faults: .venv/dev  ## kill, stop and cut at random, then check everything: SEED= MINUTES=5
 	$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED)) --minutes $(MINUTES)
+
+defects: .venv/dev  ## put known defects into a copy, one at a time: the tests must notice each
+	$(BIN)/python -m tests.faults.defects
 
 clean:  ## remove environments and data
 	rm -rf .venv .venv-codegen .topten .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
