@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -158,6 +158,10 @@ class RunningStack:
             self.process.kill()
             self.process.wait()
 
+    def said(self) -> str:
+        """What the supervisor has printed so far."""
+        return self.data.with_suffix(".out").read_text()
+
     def logs(self) -> str:
         """The last lines of every child's log, for a failure's message."""
         tails = []
@@ -173,12 +177,19 @@ def topten(*arguments: str) -> list[str]:
 
 
 @contextmanager
-def running_stack(environ: Mapping[str, str] | None = None, *arguments: str) -> Iterator[RunningStack]:
-    """A whole system of one's own; stopped in order, so that its processes can report their coverage."""
+def running_stack(
+    environ: Mapping[str, str] | None = None, *arguments: str, prepare: Callable[[Path], None] | None = None
+) -> Iterator[RunningStack]:
+    """A whole system of one's own; stopped in order, so that its processes can report their coverage.
+
+    `prepare` is handed the data folder before anything is started.
+    """
     folder = Path(tempfile.mkdtemp(prefix="topten-stack-"))
     stack = RunningStack(folder / "data", environ, *arguments)
     stack.data.mkdir()
     try:
+        if prepare is not None:
+            prepare(stack.data)
         stack.start()
         yield stack
     finally:

@@ -5,15 +5,30 @@ The MongoDB probe also makes a fresh node usable: it founds the replica set and 
 
 from __future__ import annotations
 
-from typing import Any
+import json
+import shutil
+from pathlib import Path
+from typing import Any, Final
 
+import aiohttp
 import nats as nats_client
 import redis.asyncio as redis_client
 from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure
 
+# With less room than this a store that failed for want of it would fail again.
+MIN_ROOM: Final = 16 * 1024 * 1024
+_OK = 200
 _AUTHENTICATION_FAILED = 18
 _DIRECT: dict[str, Any] = {"directConnection": True, "serverSelectionTimeoutMS": 1000, "timeoutMS": 5000}
+
+
+class SickError(RuntimeError):
+    """It runs and can't do its work; a new start would help."""
+
+
+class FullDiskError(RuntimeError):
+    """It runs and can't do its work, because there is no room on the disk."""
 
 
 class NotReadyError(RuntimeError):
@@ -33,6 +48,29 @@ async def nats(url: str) -> None:
         await client.jetstream(timeout=1).account_info()
     finally:
         await client.close()
+
+
+async def nats_health(folder: Path) -> None:
+    """Raises SickError, or FullDiskError, if the server whose data is in `folder` says that it can't store."""
+    try:
+        address = _monitoring(folder)
+        timeout = aiohttp.ClientTimeout(total=2)
+        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(f"{address}/healthz") as answer:
+            if answer.status == _OK:
+                return
+            error = str((await answer.json()).get("error", ""))[:200]
+    except (ValueError, KeyError, OSError, TimeoutError, aiohttp.ClientError):
+        return  # it does not answer: whether it lives is another's question
+    if shutil.disk_usage(folder).free < MIN_ROOM:
+        raise FullDiskError(error)
+    raise SickError(error)
+
+
+def _monitoring(folder: Path) -> str:
+    """The address that the server last wrote into its folder."""
+    newest = max(folder.glob("*.ports"), key=lambda path: path.stat().st_mtime)
+    address: str = json.loads(newest.read_text())["monitoring"][0]
+    return address
 
 
 async def redis(url: str) -> None:

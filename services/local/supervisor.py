@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import os
 import resource
+import shutil
 import signal
 import time
 from collections import deque
@@ -19,9 +20,13 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from services.local.probes import FullDiskError, SickError
 from services.local.programs import Program
 
 STOP_SECONDS: Final = 15.0
+# A child is looked after this often; one that is sick so many times in a row is started again.
+TEND_SECONDS: Final = 2.0
+SICK_TIMES: Final = 3
 # A child that lives this long starts again without a pause; one that dies sooner waits longer each time.
 SETTLED_SECONDS: Final = 10.0
 MAX_PAUSE_SECONDS: Final = 10.0
@@ -53,6 +58,7 @@ class Child:
         self._report = report
         self._process: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._tending: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._was_ready = False
         self._deaths = 0
@@ -62,6 +68,7 @@ class Child:
         """Start the program and keep it running."""
         await self._spawn()
         self._watch = asyncio.create_task(self._keep(), name=f"watch {self.program.name}")
+        self._tending = asyncio.create_task(self._tend(), name=f"tend {self.program.name}")
 
     async def wait_ready(self, seconds: float) -> None:
         """Return when the program says it is ready. Raises ChildFailedError after `seconds`, or when it was given up."""
@@ -89,6 +96,8 @@ class Child:
         self._stopping.set()
         if self._watch is None or self._process is None:
             return
+        if self._tending is not None:
+            self._tending.cancel()
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGTERM)
@@ -115,6 +124,34 @@ class Child:
                 return
             await self._spawn_again()
 
+    async def _tend(self) -> None:
+        """While it runs: its log stays bounded, and it is started again when only that helps."""
+        sick, full = 0, False
+        while True:
+            await asyncio.sleep(TEND_SECONDS)
+            if _bound(self._log):
+                self._log_start = 0
+            if self.program.healthy is None or not self._was_ready:
+                continue
+            try:
+                await self.program.healthy()
+            except FullDiskError as error:
+                sick = 0
+                if not full:
+                    self._report(
+                        f"{self.program.name} has no room on the disk; it goes on when there is some ({error})"
+                    )
+                full = True
+            except SickError as error:
+                sick += 1
+                if sick >= SICK_TIMES:
+                    self._report(f"{self.program.name} can't do its work and is ended ({error})")
+                    sick, full = 0, False
+                    with contextlib.suppress(ProcessLookupError):
+                        self._running().kill()
+            else:
+                sick, full = 0, False
+
     def _is_hopeless(self, code: int) -> bool:
         return not self._was_ready and (code == REFUSED_CODE or self._deaths >= MAX_DEATHS_BEFORE_READY)
 
@@ -132,7 +169,7 @@ class Child:
                     await asyncio.wait_for(self._stopping.wait(), MAX_PAUSE_SECONDS)
 
     async def _spawn(self) -> None:
-        _rotate(self._log)
+        _bound(self._log)
         with self._log.open("ab") as log:
             self._log_start = log.tell()
             self._process = await asyncio.create_subprocess_exec(
@@ -222,8 +259,14 @@ def _cause(code: int) -> str:
     return f"ended with exit code {code}"
 
 
-def _rotate(log: Path) -> None:
-    """Keep one older file, so that logs are bounded."""
+def _bound(log: Path) -> bool:
+    """Keep one older file and begin anew if the log is large, so that logs are bounded; True if that was done.
+
+    Copied and cut, since the child goes on writing to the same file, at its end; what it writes in between is lost.
+    """
     with contextlib.suppress(FileNotFoundError):
         if log.stat().st_size > MAX_LOG_BYTES:
-            log.replace(log.with_suffix(".log.1"))
+            shutil.copyfile(log, log.with_suffix(".log.1"))
+            os.truncate(log, 0)
+            return True
+    return False

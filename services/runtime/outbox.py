@@ -8,6 +8,7 @@ Must never make a player wait, and never hold more than a bounded number of even
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,6 +25,8 @@ from services.runtime.lifecycle import Stage, cancel, spawn
 MAX_IN_FLIGHT: Final = 2000
 MARK_SECONDS: Final = 0.05
 STOP_SECONDS: Final = 4.0
+# A stream that is away is said this often, not once an event.
+SAY_SECONDS: Final = 5.0
 
 lag = Gauge("topten_outbox_lag_seconds", "Age of the oldest recorded event that is not known to be published")
 _log = structlog.get_logger("outbox")
@@ -104,6 +107,8 @@ class Outbox:
         self._now = now
         self._in_flight: set[asyncio.Task[None]] = set()
         self._acknowledged: list[str] = []
+        self._failures = 0
+        self._said_at = float("-inf")
         self._sweeper: asyncio.Task[None] | None = None
         self._marker: asyncio.Task[None] | None = None
 
@@ -133,7 +138,13 @@ class Outbox:
         try:
             await self._publisher.publish(event)
         except PublishError as error:
-            _log.warning("not acknowledged, published again later", event_id=event.event_id, error=str(error))
+            self._failures += 1
+            now = time.monotonic()
+            if now - self._said_at >= SAY_SECONDS:
+                _log.warning(
+                    "events are not acknowledged, and published later", events=self._failures, error=str(error)
+                )
+                self._said_at, self._failures = now, 0
         else:
             self._acknowledged.append(event.event_id)
 
