@@ -1,6 +1,7 @@
 """Quiz: the entry point of every action that can change a score.
 
-Owns quizzes with their keys, and the record of every submission with the event it leads to.
+Owns quizzes with their keys, and the record of every submission, and of every void and adjustment, with the event it
+leads to.
 
 Guarantees: points come from the quiz's rules and the recorded answers alone; a submission is written to a majority and
 the journal before it is answered; one action of a player leads to one submission, one event and one answer, for ever;
