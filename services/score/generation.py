@@ -7,7 +7,8 @@ missing after a FLUSHALL and on a new server. Everything else is noticed within 
   wrote last, the server has forgotten (a flush, an old snapshot). The new value is given, not added, so that a command
   that is sent twice is no alarm;
 - the server's run id is held against the one of the last rebuild: a restart, or a replica in its place, may have lost
-  writes without anybody having seen it.
+  writes without anybody having seen it;
+- so is the number of keys that the server has evicted: it should be set up not to, and is believed only that far.
 
 A counter that is wrong while the generation is newer than the one last seen is no alarm either: another worker has
 noticed the same and has healed it. One worker makes the boards, by a lease in MongoDB; all others look again until it is
@@ -28,7 +29,7 @@ from services.runtime.lifecycle import cancel, spawn
 from services.score.answers import STORE_ERRORS
 from services.score.board_writer import Script
 from services.score.meta import Meta
-from services.score.rebuild import Rebuild, run_id
+from services.score.rebuild import Rebuild, server_state
 from services.score.reports import BoardsLostError, Progress, Rebuilt
 
 LEASE = timedelta(seconds=9)
@@ -111,12 +112,14 @@ class Generation:
             try:
                 moment = await self.begin()
                 # Redis before MongoDB: a rebuild tells them in the other order.
-                in_redis = await run_id(self._redis)
+                in_redis, evicted = await server_state(self._redis)
                 boards = await self._meta.boards()
                 if moment.generation and moment.generation != boards.completed:
                     await self._is_wrong(moment.generation, "another generation")
                 elif moment.generation and in_redis != boards.run_id:
                     await self._is_wrong(moment.generation, "another Redis server")
+                elif moment.generation and evicted > boards.evicted:
+                    await self._is_wrong(moment.generation, "Redis evicted keys")
             except STORE_ERRORS as error:
                 _log.warning("a store does not answer", error=type(error).__name__)
             await asyncio.sleep(self._heartbeat)
@@ -144,9 +147,11 @@ class Generation:
 
     async def _needed(self) -> bool:
         generation = int(await self._redis.get(GENERATION_KEY) or 0)
-        in_redis = await run_id(self._redis)
+        in_redis, evicted = await server_state(self._redis)
         boards = await self._meta.boards()
-        return generation == 0 or generation != boards.completed or in_redis != boards.run_id
+        return (
+            generation == 0 or generation != boards.completed or in_redis != boards.run_id or evicted > boards.evicted
+        )
 
     async def _under_lease(self, progress: Progress, *, asked: bool) -> Rebuilt | None:
         """None if another has the lease, or if it is not needed any more and nobody asked for it."""

@@ -2,7 +2,7 @@
 
 Time here is the database server's, so that no worker's clock decides about a lease.
 
-    boards            {generation: the highest ever begun, completed: the one in force, run_id: of the Redis it is in}
+    boards            {generation: the highest ever begun, completed: the one in force, run_id, evicted: of the Redis it is in}
     lease             {holder, expires_at}: who makes boards at this moment
     salt              {value}: of the digests in rows, made once
     worker:<id>       {flushed_to, beat_at}: every row that this worker stamped before `flushed_to` is in the folds
@@ -28,10 +28,11 @@ _WORKER = "worker:"
 
 
 class Boards(NamedTuple):
-    """Which boards are in force; generation 0 is none."""
+    """Which boards are in force; generation 0 is none. `evicted` is how many keys their Redis had evicted when they began."""
 
     completed: int
     run_id: str
+    evicted: int
 
 
 class WorkerState(NamedTuple):
@@ -63,7 +64,7 @@ class Meta:
     async def boards(self) -> Boards:
         """Which boards are in force."""
         found = await self._meta.find_one({"_id": _BOARDS}) or {}
-        return Boards(found.get("completed", 0), found.get("run_id", ""))
+        return Boards(found.get("completed", 0), found.get("run_id", ""), found.get("evicted", 0))
 
     async def next_generation(self) -> int:
         """A generation that was never begun before."""
@@ -73,9 +74,10 @@ class Meta:
         assert found is not None
         return int(found["generation"])
 
-    async def complete(self, generation: int, run_id: str) -> None:
-        """The boards of `generation` are whole, in the Redis with this run id."""
-        await self._meta.update_one({"_id": _BOARDS}, {"$set": {"completed": generation, "run_id": run_id}})
+    async def complete(self, generation: int, run_id: str, evicted: int) -> None:
+        """The boards of `generation` are whole, in the Redis with this run id, which had evicted so many keys before."""
+        state = {"completed": generation, "run_id": run_id, "evicted": evicted}
+        await self._meta.update_one({"_id": _BOARDS}, {"$set": state})
 
     async def take_lease(self, holder: str, length: timedelta) -> bool:
         """True if `holder` has the lease from now on for `length`, newly or again; False while another has it."""

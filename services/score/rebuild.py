@@ -71,9 +71,13 @@ async def server_time(redis: Redis) -> int:
     return int(seconds) * 1000 + int(microseconds) // 1000
 
 
-async def run_id(redis: Redis) -> str:
-    """What tells one run of a Redis server from another; empty where a service hides it."""
-    return str((await redis.info("server")).get("run_id", ""))
+async def server_state(redis: Redis) -> tuple[str, int]:
+    """What tells one run of a Redis server from another, empty where a service hides it; and how many keys it evicted."""
+    async with redis.pipeline(transaction=False) as pipeline:
+        pipeline.info("server")
+        pipeline.info("stats")
+        server, stats = await pipeline.execute()
+    return str(server.get("run_id", "")), int(stats.get("evicted_keys", 0))
 
 
 class Rebuild:
@@ -104,7 +108,7 @@ class Rebuild:
         """Makes every board. Raises BoardsLostError, or what a store raises; the boards are stale then."""
         with REBUILD_SECONDS.time():
             generation = await self._meta.next_generation()
-            in_redis = await run_id(self._redis)
+            in_redis, evicted = await server_state(self._redis)
             await self._redis.set(REBUILD_KEY, token, ex=_LEFTOVER_SECONDS)
             await self._redis.delete(GENERATION_KEY)
             await self._folds.flush()
@@ -115,7 +119,7 @@ class Rebuild:
             await self._remove_others(token, generation, made)
             replayed_at = milliseconds_of(self._now() - MARGIN)
             await self._replay(since, generation, progress)
-            await self._meta.complete(generation, in_redis)
+            await self._meta.complete(generation, in_redis, evicted)
             if not all(await self._finish.run([((GENERATION_KEY, REBUILD_KEY), (token, generation))])):
                 raise BoardsLostError("the mark of the rebuild is gone")
             await self._replay(max(since, replayed_at), generation, progress)

@@ -1,4 +1,4 @@
-"""`make bench`: every measurement, one table each. `ARGS=answers` or `ARGS=score_throughput` runs one of them."""
+"""`make bench`: every measurement, one table each. `ARGS=answers` runs one of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.console import Console
 
 from services.runtime.settings import ProcessConfig
 from services.runtime.telemetry import configure
-from tests.bench import answers, score_throughput
+from tests.bench import answers, pull_loop, score_throughput, sizes, submit, workers
 
 EVENTS = 60_000
 
@@ -23,6 +23,14 @@ def main(chosen: list[str]) -> None:
             console.print(table)
     if not chosen or "score_throughput" in chosen:
         asyncio.run(score_throughput.main(EVENTS))
+    if not chosen or "workers" in chosen:
+        asyncio.run(workers.main())
+    if not chosen or "submit" in chosen:
+        submit.main()
+    if not chosen or "pull_loop" in chosen:
+        asyncio.run(pull_loop.main())
+    if not chosen or "sizes" in chosen:
+        asyncio.run(sizes.main([int(size) for size in chosen if size.isdigit()]))
 
 
 if __name__ == "__main__":

@@ -108,7 +108,14 @@ class ScoreSystem:
     """Servers, a database and a stream; workers are started by the test."""
 
     def __init__(
-        self, servers: dict[str, RunningServer], mongo: Mongo, redis: Redis, nats: Nats, *, mongo_url: str = ""
+        self,
+        servers: dict[str, RunningServer],
+        mongo: Mongo,
+        redis: Redis,
+        nats: Nats,
+        *,
+        mongo_url: str = "",
+        nats_url: str = "",
     ) -> None:
         self.servers = servers
         self.mongo = mongo
@@ -119,7 +126,7 @@ class ScoreSystem:
             "TOPTEN_MONGO_URL": mongo_url or servers["mongo"].url,
             "TOPTEN_MONGO_DATABASE": mongo.database.name.removesuffix("_score"),
             "TOPTEN_REDIS_URL": servers["redis"].url,
-            "TOPTEN_NATS_URL": servers["nats"].url,
+            "TOPTEN_NATS_URL": nats_url or servers["nats"].url,
         }
         self.database = mongo.database
         self.store = ScoreStore(mongo.database)

@@ -194,6 +194,24 @@ async def test_a_redis_that_forgot_everything_in_a_restart_is_right_again(system
         await assert_counted_once(system, events)
 
 
+async def test_boards_that_redis_evicted_are_made_anew(system: ScoreSystem) -> None:
+    """A server that was told to forget after the start; only the head count says that it did."""
+    events = many(200, players=40, seed=19)
+    async with system.worker():
+        await system.publish(*events)
+        await system.settled()
+        before = await system.whole()
+        used = (await system.redis.info("memory"))["used_memory"]
+        await system.redis.config_set("maxmemory-policy", "allkeys-random")
+        await system.redis.config_set("maxmemory", used // 2)
+        while not (await system.redis.info("stats"))["evicted_keys"]:
+            await system.redis.ping()
+        await system.redis.config_set("maxmemory", 0)
+        await system.redis.config_set("maxmemory-policy", "noeviction")
+        await system.whole(than=before)
+        await assert_counted_once(system, events)
+
+
 async def test_an_old_snapshot_is_noticed_though_it_looks_whole(system: ScoreSystem) -> None:
     events = many(200, players=10, seed=10)
     async with system.worker():

@@ -1,0 +1,30 @@
+"""A NATS server for measurements, synced as one likes."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from services.local.programs import nats_server
+from services.runtime.lifecycle import wait_for
+from tests.servers import free_port
+
+
+@asynccontextmanager
+async def stream_server(*, always: bool) -> AsyncIterator[str]:
+    """A NATS server whose writes reach the disk before they are acknowledged, or every two minutes."""
+    with tempfile.TemporaryDirectory(prefix="topten-nats-") as folder:
+        program = nats_server(Path(folder), free_port(), "bench")
+        config = Path(program.argv[-1])
+        if not always:
+            config.write_text(config.read_text().replace("sync_interval: always", "sync_interval: 2m"))
+        process = await asyncio.create_subprocess_exec(*program.argv, stderr=asyncio.subprocess.DEVNULL)
+        try:
+            await wait_for("nats", program.ready, retry_on=Exception)
+            yield program.url
+        finally:
+            process.kill()
+            await process.wait()

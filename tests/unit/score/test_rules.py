@@ -1,0 +1,79 @@
+"""What is suspicious, and that judging never stands in the way of a score."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from prometheus_client import REGISTRY
+
+from services.score.config import parse_rules
+from services.score.ledger import SCORE_ADJUSTED, Change, Event, Fold, apply, next_row, unscored
+from services.score.referee import Referee
+from services.score.rules import IMPOSSIBLE_TIME, SCORE_JUMP, TOO_MANY_ACTIONS, Limits, Suspicion, suspicions
+
+LIMITS = Limits(points=1000, actions=10, question_ms=150)
+MINUTE = 29_400_000
+START = MINUTE * 60_000
+
+
+def event(number: int, at: int, *, delta: int = 10, questions: int = 4, elapsed: int = -1) -> Event:
+    return Event(
+        f"e{number}", "ada", "q", delta, at, f"a{number}", number + 1, delta, questions=questions, elapsed=elapsed
+    )
+
+
+def judged(*events: Event) -> list[Suspicion]:
+    fold: Fold = unscored("ada")
+    found: list[Suspicion] = []
+    for each in events:
+        fold = apply(fold, next_row(fold, each, each.at))
+        found += suspicions(each, fold, LIMITS)
+    return found
+
+
+def test_who_plays_as_people_do_is_not_suspicious() -> None:
+    slow = [event(n, START + 20_000 * n, delta=200, elapsed=5000) for n in range(50)]
+    assert judged(*slow) == []
+
+
+def test_points_of_many_actions_within_a_minute_are_a_jump() -> None:
+    found = judged(*(event(n, START + 1000 * n, delta=300) for n in range(4)))
+    assert [(seen.rule, seen.evidence["points"]) for seen in found] == [(SCORE_JUMP, 1200)]
+
+
+def test_actions_of_the_minute_before_count_as_far_as_they_are_within_sixty_seconds() -> None:
+    burst = [event(n, START + 59_000 + n) for n in range(8)]
+    soon, late = START + 61_000, START + 110_000
+    assert [seen.rule for seen in judged(*burst, *(event(8 + n, soon + n) for n in range(4)))] == [TOO_MANY_ACTIONS]
+    assert judged(*burst, *(event(8 + n, late + n) for n in range(4))) == []
+
+
+def test_points_in_less_time_than_reading_takes_are_impossible_and_an_unknown_time_is_not() -> None:
+    quick = event(0, START, elapsed=599)
+    (found,) = judged(quick)
+    assert (found.rule, found.evidence) == (IMPOSSIBLE_TIME, {"elapsed_ms": 599, "limit_ms": 600, "questions": 4})
+    for fair in (event(0, START, elapsed=600), event(0, START), event(0, START, delta=0, elapsed=1)):
+        assert judged(fair) == []
+
+
+def test_what_a_moderator_does_is_not_the_players_doing() -> None:
+    prize = Event(
+        "e", "ada", "", 9_000_000, START, "a", 0, 0, kind=SCORE_ADJUSTED, change=Change("moderator", "a prize")
+    )
+    assert judged(prize) == []
+
+
+async def test_a_rule_that_fails_is_counted_and_nothing_else() -> None:
+    nowhere: Any = None
+    referee = Referee(nowhere, nowhere, limits=LIMITS, blocking=())
+    before = REGISTRY.get_sample_value("topten_rule_failures_total") or 0
+    await referee.review([event(0, START)], {})
+    assert REGISTRY.get_sample_value("topten_rule_failures_total") == before + 1
+
+
+def test_only_rules_that_there_are_can_block() -> None:
+    assert parse_rules("score_jump, impossible_time") == (SCORE_JUMP, IMPOSSIBLE_TIME)
+    assert parse_rules("") == ()
+    with pytest.raises(ValueError, match="must be some of"):
+        parse_rules("bad_luck")
