@@ -34,8 +34,9 @@ class Proxy:
         """Resets every connection at once; how many there were."""
         connections, self._connections = self._connections, set()
         for writer in connections:
-            # No time to linger is a reset.
-            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            with suppress(OSError):  # it may have ended by itself
+                # No time to linger is a reset.
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
         return len(connections)
 
