@@ -79,7 +79,7 @@ class FlagState(Enum):
 @strawberry.type(description="One number that a rule has seen.")
 class Evidence:
     name: str
-    value: float = strawberry.field(description="A whole number.")
+    value: float = strawberry.field(description="A whole number that may be larger than an Int.")
 
 
 @strawberry.type(description="A rule of fair play that a player seems to have broken.")

@@ -55,7 +55,9 @@ class QuizActionInput:
 
 @strawberry.input(description="What the account shall be.")
 class UpdateProfileInput:
-    country: str | None = strawberry.field(default=None, description="ISO 3166-1 alpha-2, in capitals; null for none.")
+    country: str | None = strawberry.field(
+        default=strawberry.UNSET, description="ISO 3166-1 alpha-2, in capitals; null for none. It must be given."
+    )
 
 
 @strawberry.type
@@ -130,6 +132,8 @@ class Mutation(ModerationMutation):
     @strawberry.mutation(description="Changes the account of who asks. A country moves his score to its board.")
     async def update_profile(self, info: Info, input: UpdateProfileInput) -> User | None:
         context = info.context
+        if input.country is strawberry.UNSET:
+            raise ServiceError(Reason.INVALID_ARGUMENT, "There is nothing to change; name a country, or null.")
         request = identity.UpdateProfileRequest(country=input.country or "")
         answer = await call(context.upstreams.identity.UpdateProfile, request, token=context.caller.token())
         return User.from_proto(answer.user)

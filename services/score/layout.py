@@ -1,12 +1,13 @@
 """Which durables the stream has: one a partition, or one for all.
 
 Owns their names, subjects and settings. The quiz service says in the stream's metadata how many partitions there are, and
-may change its mind: then durables whose subjects would overlap with new ones are removed (what they had delivered is
-delivered again, and counted once), and partitions that are no more are emptied before their durable goes.
+may change its mind. Subjects of partitions have a token more than those without, so that no two durables overlap: what
+was stored under a former layout is emptied by its durable, before that goes.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import NamedTuple
@@ -28,17 +29,22 @@ class Durable(NamedTuple):
     subject: str
 
 
+_UNPARTITIONED = Durable(DURABLE, 0, f"{SUBJECTS}.*")
+_PARTITION = re.compile(rf"{DURABLE}-[0-9]{{1,4}}")
+
+
 def durables(partitions: int) -> Mapping[str, Durable]:
     """The durables of a stream with so many partitions, by name; 0 is no partitions."""
     if not partitions:
-        return {DURABLE: Durable(DURABLE, 0, f"{SUBJECTS}.>")}
+        return {DURABLE: _UNPARTITIONED}
     return {found.name: found for found in map(_of_partition, range(partitions))}
 
 
 def former(names: Iterable[str], partitions: int) -> list[Durable]:
-    """Those of the durables that a stream with so many partitions does not have any more, and whose subjects may stay."""
-    numbers = [name.removeprefix(f"{DURABLE}-") for name in names if name not in durables(partitions)]
-    return [_of_partition(int(number)) for number in numbers if partitions and number.isdigit()]
+    """Those of the names that are durables of ours and that a stream with so many partitions does not have any more."""
+    others = [name for name in names if name not in durables(partitions)]
+    found = [_of_partition(int(name.removeprefix(f"{DURABLE}-"))) for name in others if _PARTITION.fullmatch(name)]
+    return [_UNPARTITIONED, *found] if DURABLE in others else found
 
 
 class Layout:
@@ -56,8 +62,7 @@ class Layout:
         return int((info.config.metadata or {}).get(PARTITIONS_KEY, 0))
 
     async def arrange(self, partitions: int) -> list[Durable]:
-        """Removes durables that are in the way or empty; the former ones that still have something to be counted."""
-        wanted = durables(partitions)
+        """Removes former durables that are empty; those that still have something to be counted."""
         infos = {info.name: info for info in await self._jetstream.consumers_info(self._stream)}
         left = []
         for durable in former(infos, partitions):
@@ -65,11 +70,8 @@ class Layout:
             if info.num_pending or info.num_ack_pending:
                 left.append(durable)
             else:
-                await self._remove(durable.name)
-        for name in infos:
-            overlaps = name == DURABLE or (not partitions and name.startswith(f"{DURABLE}-"))
-            if name not in wanted and overlaps:
-                await self._remove(name)
+                with suppress(NotFoundError):
+                    await self._jetstream.delete_consumer(self._stream, durable.name)
         return left
 
     async def make(self, durable: Durable) -> None:
@@ -96,10 +98,6 @@ class Layout:
         except NotFoundError:
             return False
         return True
-
-    async def _remove(self, name: str) -> None:
-        with suppress(NotFoundError):
-            await self._jetstream.delete_consumer(self._stream, name)
 
 
 def _of_partition(number: int) -> Durable:

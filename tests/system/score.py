@@ -37,6 +37,8 @@ from tests.system.processes import Service, made, running_service
 
 RETENTION = timedelta(days=35)
 PARTITIONS = 4
+# Less than a test may take, so that what is waited for in vain ends the test's processes in order.
+PATIENCE_SECONDS = 60
 # So often that a test need not wait for it.
 OFTEN = {"TOPTEN_SCORE_FOLD_INTERVAL": "100ms", "TOPTEN_SCORE_HEARTBEAT": "100ms", "TOPTEN_MONGO_TIMEOUT": "1s"}
 QuizCompleted = quiz_events_pb2.QuizCompletedEvent
@@ -166,24 +168,25 @@ class ScoreSystem:
     async def settled(self) -> None:
         """Returns when the stream is empty, so every event was acknowledged, and the boards are whole."""
         empty = False
-        while not empty:
-            with suppress(NatsError, OSError):
-                empty = not (await self.nats.jetstream.stream_info(STREAM)).state.messages
-            await asyncio.sleep(0 if empty else 0.02)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not empty:
+                with suppress(NatsError, OSError):
+                    empty = not (await self.nats.jetstream.stream_info(STREAM)).state.messages
+                await asyncio.sleep(0 if empty else 0.02)
         await self.whole()
 
     async def until_counted(self, rows: int) -> None:
         """Returns when the ledger has so many rows."""
-        while await self.database["ledger"].estimated_document_count() < rows:
-            await asyncio.sleep(0.005)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while await self.database["ledger"].estimated_document_count() < rows:
+                await asyncio.sleep(0.005)
 
     async def whole(self, than: int = 0) -> int:
         """The generation of the boards, when there is one newer than `than`."""
-        while True:
-            generation = int(await self.redis.get(GENERATION_KEY) or 0)
-            if generation > than:
-                return generation
-            await asyncio.sleep(0.02)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while (generation := int(await self.redis.get(GENERATION_KEY) or 0)) <= than:
+                await asyncio.sleep(0.02)
+        return generation
 
     async def board(self, text: str) -> list[tuple[str, int]]:
         """Players and points, in order."""

@@ -222,6 +222,16 @@ async def test_who_moves_takes_his_score_to_the_board_of_the_new_country(client:
             await asyncio.sleep(0.02)
 
 
+async def test_a_profile_changes_only_by_what_is_named(client: GraphqlClient) -> None:
+    player = await register(client, country="FJ")
+    for wrong in ({}, {"country": "XX"}, {"country": "fj"}):
+        with pytest.raises(GraphqlError) as refused:
+            await client.execute(MOVE, {"input": wrong}, player.access_token)
+        assert refused.value.reason == "INVALID_ARGUMENT"
+    nowhere = await client.execute(MOVE, {"input": {"country": None}}, player.access_token)
+    assert nowhere["updateProfile"]["country"] is None
+
+
 async def test_only_moderators_moderate(client: GraphqlClient) -> None:
     player = await register(client)
     everything: list[tuple[str, dict[str, Any]]] = [
