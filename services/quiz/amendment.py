@@ -23,7 +23,7 @@ SCORE_ADJUSTED: Final = "SCORE_ADJUSTED"
 class Amendment:
     """A recorded amendment. `action_id` is the voided action's, or the adjustment's own; `counts_at` decides the period.
 
-    `quiz_id` and `voids` (the event of the voided action) are empty for an adjustment.
+    `quiz_id` and `voids` (the event of the voided action) are empty for an adjustment, `country` for a void.
     """
 
     kind: str
@@ -38,6 +38,7 @@ class Amendment:
     reason: str
     counts_at: datetime
     received_at: datetime
+    country: str = ""
 
     @property
     def key(self) -> str:
@@ -75,6 +76,7 @@ class Amendment:
                 action_id=self.action_id,
                 actor=self.actor,
                 reason=self.reason,
+                country=self.country,
             ),
         ).SerializeToString()
 

@@ -100,7 +100,8 @@ class Moderation:
                 if recorded.delta != delta:
                     raise ServiceError(Reason.ACTION_ID_CONFLICT, "This action id was used before for other points.")
                 return recorded, True
-            if await self._players.find(user_id) is None:
+            player = await self._players.find(user_id)
+            if player is None:
                 raise ServiceError(Reason.PLAYER_NOT_FOUND, "No player has this id.")
             before = await self._store.last_tally(user_id, "")
             amendment = Amendment(
@@ -116,6 +117,7 @@ class Moderation:
                 reason=reason,
                 counts_at=received_at,
                 received_at=received_at,
+                country=player.country,
             )
             with suppress(TakenError):
                 await self._amend(amendment)

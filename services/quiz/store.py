@@ -169,6 +169,7 @@ class QuizStore:
                 "reason": amendment.reason,
                 "counts_at": amendment.counts_at,
                 "received_at": amendment.received_at,
+                "country": amendment.country,
                 "unpublished": unpublished(amendment.event(), publish_by),
             }
         )
@@ -260,6 +261,7 @@ def _amendment(document: Document) -> Amendment:
         reason=document["reason"],
         counts_at=document["counts_at"],
         received_at=document["received_at"],
+        country=document.get("country", ""),
     )
 
 

@@ -133,6 +133,7 @@ def _adjusted(data: bytes, _salt: bytes, sequence: int, partition: int) -> Event
         action_id=payload.action_id[:MAX_ID],
         attempt=0,
         quiz_total=0,
+        country=payload.country,
         sequence=sequence,
         partition=partition,
         kind=SCORE_ADJUSTED,

@@ -248,6 +248,7 @@ class ScoreAdjustedPayload(google.protobuf.message.Message):
     ACTION_ID_FIELD_NUMBER: builtins.int
     ACTOR_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
+    COUNTRY_FIELD_NUMBER: builtins.int
     user_id: builtins.str
     """The player."""
     score_delta: builtins.int
@@ -258,6 +259,8 @@ class ScoreAdjustedPayload(google.protobuf.message.Message):
     """Who adjusted it: a user id, or `service:<name>`."""
     reason: builtins.str
     """Why, in the moderator's words, up to 500 characters."""
+    country: builtins.str
+    """ISO 3166-1 alpha-2 code of the player's country at that time; empty if none."""
     @property
     def timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """The server's time of the adjustment: it acts on this period."""
@@ -271,9 +274,10 @@ class ScoreAdjustedPayload(google.protobuf.message.Message):
         action_id: builtins.str = ...,
         actor: builtins.str = ...,
         reason: builtins.str = ...,
+        country: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["timestamp", b"timestamp"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["action_id", b"action_id", "actor", b"actor", "reason", b"reason", "score_delta", b"score_delta", "timestamp", b"timestamp", "user_id", b"user_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["action_id", b"action_id", "actor", b"actor", "country", b"country", "reason", b"reason", "score_delta", b"score_delta", "timestamp", b"timestamp", "user_id", b"user_id"]) -> None: ...
 
 global___ScoreAdjustedPayload = ScoreAdjustedPayload
 
