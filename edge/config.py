@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import ClassVar
 
 from services.runtime.config import section, setting
-from services.runtime.settings import AuthConfig, ProcessConfig, UpstreamConfig
+from services.runtime.settings import AuthConfig, BoardsConfig, ProcessConfig, UpstreamConfig
 from services.runtime.values import host_port
 
 Network = IPv4Network | IPv6Network
@@ -95,6 +95,7 @@ class EdgeConfig:
     process: ProcessConfig = section(ProcessConfig)
     auth: AuthConfig = section(AuthConfig)
     upstream: UpstreamConfig = section(UpstreamConfig)
+    boards: BoardsConfig = section(BoardsConfig)
 
     @property
     def secure_cookies(self) -> bool:

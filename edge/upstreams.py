@@ -48,6 +48,12 @@ IDEMPOTENT = (
     "/topten.score.v1.ScoreService/CloseFlag",
     "/topten.leaderboard.v1.LeaderboardService/GetLeaderboard",
     "/topten.leaderboard.v1.LeaderboardService/GetRanks",
+    "/topten.leaderboard.v1.LeaderboardService/ListEntries",
+    "/topten.leaderboard.v1.LeaderboardService/GetAround",
+    "/topten.leaderboard.v1.LeaderboardService/GetPercentile",
+    "/topten.leaderboard.v1.LeaderboardService/GetScoreForPercentile",
+    "/topten.leaderboard.v1.LeaderboardService/GetRankIfScore",
+    "/topten.leaderboard.v1.LeaderboardService/ListBoards",
 )
 CHECK_SECONDS = 1.0
 _log = structlog.get_logger("upstreams")

@@ -36,6 +36,13 @@ from services.runtime.errors import Reason, ServiceError
 # Where one field is a call, or a list. A list without a length of its own is given a typical one.
 PRICES: Mapping[str, int] = {
     "Query.getLeaderboard": 20,
+    "Query.leaderboard": 20,
+    "Query.aroundPlayer": 20,
+    "Query.ranks": 40,
+    "Query.percentile": 20,
+    "Query.scoreForPercentile": 20,
+    "Query.rankIfScore": 20,
+    "Query.boards": 40,
     "Query.quizzes": 20,
     "Query.quiz": 20,
     "Query.scoreHistory": 20,
@@ -57,6 +64,10 @@ PRICES: Mapping[str, int] = {
 SIZES: Mapping[str, tuple[str, int, int]] = {
     # field: (argument that bounds it, its default, its maximum)
     "Query.getLeaderboard": ("limit", 10, 100),
+    "Query.leaderboard": ("first", 10, 100),
+    "Query.aroundPlayer": ("radius", 5, 50),
+    "Query.ranks": ("", 50, 50),
+    "Query.boards": ("", 10, 10),
     "Query.quizzes": ("first", 20, 50),
     "Query.scoreHistory": ("first", 20, 100),
     "Query.flags": ("first", 20, 100),
@@ -66,6 +77,8 @@ SIZES: Mapping[str, tuple[str, int, int]] = {
     "QuizConnection.edges": ("", 1, 1),
     "ScoreHistory.edges": ("", 1, 1),
     "FlagConnection.edges": ("", 1, 1),
+    "LeaderboardConnection.edges": ("", 1, 1),
+    "RankedEntries.entries": ("", 2, 2),
     "Flag.evidence": ("", 3, 3),
     "__Schema.types": ("", 40, 40),
     "__Type.fields": ("", 5, 5),

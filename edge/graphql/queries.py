@@ -13,6 +13,7 @@ from topten.score.v1.score_service_pb2 import ListScoreHistoryRequest
 from edge.graphql.boards import BoardInput, board_text
 from edge.graphql.context import Info
 from edge.graphql.history import ScoreChange, ScoreChangeEdge, ScoreHistory
+from edge.graphql.leaderboards import LeaderboardQuery
 from edge.graphql.moderation import ModerationQuery
 from edge.graphql.paging import MAX_ENTRIES, check_size, page_info
 from edge.graphql.types import LeaderboardEntry, Me, Quiz, QuizConnection, QuizEdge
@@ -22,7 +23,7 @@ MAX_QUIZZES = 50
 
 
 @strawberry.type
-class Query(ModerationQuery):
+class Query(LeaderboardQuery, ModerationQuery):
     @strawberry.field(description="The head of a board, the first player first.")
     async def get_leaderboard(
         self,

@@ -17,8 +17,9 @@ from topten.leaderboard.v1.leaderboard_service_pb2 import WatchLeaderboardReques
 
 from edge.stream.frames import Position, Update, encode_update
 from edge.upstreams import Upstreams
-from services.runtime.boards import Board, follows_calendar, period
+from services.runtime.boards import period
 from services.runtime.call_context import begin_call
+from services.runtime.catalog import Catalog
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.grpc_client import open_stream
 
@@ -44,9 +45,11 @@ class Feed:
         *,
         on_update: Callable[[Feed, Update | None, Update], Awaitable[None]],
         on_end: Callable[[Feed], Awaitable[None]],
+        catalog: Catalog,
         now: Callable[[], datetime],
     ) -> None:
         self.board = board
+        self._catalog = catalog
         self.current: Update | None = None
         self.closed = False
         self.refusal: ServiceError | None = None
@@ -118,10 +121,10 @@ class Feed:
 
     def _is_over(self) -> bool:
         """Whether an upstream that ended did so because its period has closed, and not because a server went away."""
-        if follows_calendar(self.board):
+        if self._catalog.follows_calendar(self.board):
             return False
         now = self._now()
-        counted = period(Board.parse(self.board, now))
+        counted = period(self._catalog.parse(self.board, now))
         return counted is not None and counted.ends_at <= now
 
     def _wake(self) -> None:

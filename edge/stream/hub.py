@@ -79,6 +79,7 @@ class Hub:
     ) -> None:
         self._upstreams = upstreams
         self._config = config
+        self._catalog = config.boards.catalog
         self._clock = clock
         self._now = now
         self._boards: dict[str, _Watched] = {}
@@ -156,7 +157,9 @@ class Hub:
             raise ServiceError(
                 Reason.UNAVAILABLE, "no more boards at this moment", retry_after=self._config.stream_retry
             )
-        feed = Feed(board, self._upstreams, on_update=self._publish, on_end=self._end, now=self._now)
+        feed = Feed(
+            board, self._upstreams, on_update=self._publish, on_end=self._end, catalog=self._catalog, now=self._now
+        )
         watched = self._boards[board] = _Watched(feed, spawn(f"feed {board}", feed.run()), set())
         return watched
 

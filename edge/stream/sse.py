@@ -19,7 +19,6 @@ from edge.config import EdgeConfig
 from edge.stream.feed import Feed
 from edge.stream.frames import Message, Position, encode_retry
 from edge.stream.hub import Hub, Subscriber
-from services.runtime.boards import Board
 from services.runtime.clock import utc_now
 from services.runtime.errors import Reason, ServiceError
 
@@ -42,6 +41,7 @@ class StreamHandler:
         self._hub = hub
         self._authenticator = authenticator
         self._config = config
+        self._catalog = config.boards.catalog
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Streams a board until the client leaves, the session or the board's period ends, or the process stops.
@@ -50,7 +50,7 @@ class StreamHandler:
         which EventSource stops coming back.
         """
         claims = await self._authenticator.reader(request)
-        board = _board(request)
+        board = self._board(request)
         last = Position.parse(request.headers.get("Last-Event-ID") or request.query.get("lastEventId"))
         with self._hub.reading(board) as feed:
             await feed.settle(SETTLE)
@@ -92,20 +92,19 @@ class StreamHandler:
             pass
         return response
 
+    def _board(self, request: web.Request) -> str:
+        """The board's name as the services know it. Raises BOARD_NOT_FOUND for what can't be one."""
+        text = request.query.get("board") or "all"
+        try:
+            self._catalog.parse(text, utc_now())
+        except ValueError:
+            raise ServiceError(Reason.BOARD_NOT_FOUND, "No board has this name.") from None
+        return text
+
     def _retry(self) -> bytes:
         """When to come back: spread out, so that the readers of a process that stops do not arrive as one."""
         milliseconds = self._config.stream_retry.total_seconds() * 1000
         return encode_retry(round(random.uniform(milliseconds, 2 * milliseconds)))  # noqa: S311  # it spreads load
-
-
-def _board(request: web.Request) -> str:
-    """The board's name as the services know it. Raises BOARD_NOT_FOUND for what can't be one."""
-    text = request.query.get("board") or "all"
-    try:
-        Board.parse(text, utc_now())
-    except ValueError:
-        raise ServiceError(Reason.BOARD_NOT_FOUND, "No board has this name.") from None
-    return text
 
 
 def _tune(transport: asyncio.Transport) -> None:

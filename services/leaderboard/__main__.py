@@ -52,11 +52,12 @@ async def main(config: LeaderboardConfig) -> None:
             closing=config.closing,
             max_watched=config.max_watched,
         )
-        watches = Watches(frames.read, limits)
-        service = LeaderboardService(boards, frames, names, watches)
+        catalog = config.boards.catalog
+        watches = Watches(frames.read, limits, catalog)
+        service = LeaderboardService(boards, frames, names, watches, catalog, now=utc_now)
         server = GrpcServer(
             config.grpc_address,
-            [partial(add_LeaderboardServiceServicer_to_server, LeaderboardServicer(service))],
+            [partial(add_LeaderboardServiceServicer_to_server, LeaderboardServicer(service, now=utc_now))],
             verifier=verifier,
             access=ACCESS,
             reflection=not config.process.production,

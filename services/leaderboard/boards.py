@@ -9,38 +9,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from services.leaderboard import scripts
 from services.leaderboard.head import Head, UnreadableError
+from services.leaderboard.ranking import Member
 from services.runtime.boards import GENERATION_KEY, Board
 
 # As many reads at a time as one Redis is the better for; the others wait for their turn within their time.
 CONCURRENT: Final = 32
-
-# Sent whole each time: it is shorter than the care for a script that Redis has lost.
-# KEYS board, meta, previous   ARGV how many places
-_HEAD: Final = """
-local meta = redis.call('HMGET', KEYS[2], 'generation', 'version')
-local found = redis.call('ZREVRANGE', KEYS[1], 0, ARGV[1] - 1, 'WITHSCORES')
-local ids, previous = {}, {}
-for i = 1, #found, 2 do ids[#ids + 1] = found[i] end
-if #ids > 0 then previous = redis.call('HMGET', KEYS[3], unpack(ids)) end
-return {meta[1], meta[2], found, previous}
-"""
-# KEYS board, meta, previous   ARGV user ids
-_PLACES: Final = """
-local meta = redis.call('HMGET', KEYS[2], 'generation', 'version')
-local ranks, values = {}, {}
-for i, id in ipairs(ARGV) do
-  ranks[i] = redis.call('ZREVRANK', KEYS[1], id)
-  values[i] = redis.call('ZSCORE', KEYS[1], id)
-end
-return {meta[1], meta[2], ranks, values, redis.call('HMGET', KEYS[3], unpack(ARGV))}
-"""
 
 
 class Place(NamedTuple):
@@ -49,6 +31,20 @@ class Place(NamedTuple):
     rank: int
     value: float
     previous: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Some places of a board that follow one another: how many there are in all, the first one's rank, and one more.
+
+    `previous` is as in `Head`; `own` is the place of whoever was asked for.
+    """
+
+    total: int
+    first: int
+    members: Sequence[Member]
+    previous: Mapping[str, int]
+    own: Place | None = None
 
 
 class Boards:
@@ -61,7 +57,7 @@ class Boards:
 
     async def head(self, board: Board, size: int) -> Head:
         """The first `size` places. A board that nobody has written to is empty and has version 0."""
-        complete, (generation, version, found, previous) = await self._run(_HEAD, board, [size])
+        complete, (generation, version, found, previous) = await self._run(scripts.HEAD, board, [size])
         try:
             ids = [user_id.decode() for user_id in found[::2]]
             members = list(zip(ids, map(float, found[1::2]), strict=True))
@@ -72,7 +68,7 @@ class Boards:
 
     async def places(self, board: Board, user_ids: Sequence[str]) -> Mapping[str, Place]:
         """The places of those of the players (at least one) who are ranked."""
-        complete, (generation, version, ranks, values, previous) = await self._run(_PLACES, board, user_ids)
+        complete, (generation, version, ranks, values, previous) = await self._run(scripts.PLACES, board, user_ids)
         try:
             _state(complete, generation, version)
             return {
@@ -80,6 +76,48 @@ class Boards:
                 for user_id, rank, value, before in zip(user_ids, ranks, values, previous, strict=True)
                 if rank is not None
             }
+        except (ValueError, TypeError) as error:
+            raise UnreadableError("the board holds what no board can hold") from error
+
+    async def page(self, board: Board, size: int, after: Member | None, own: str) -> Window:
+        """`size` places behind `after`, from the first one if that is None, and the place of the player `own`."""
+        user_id, value = after or ("", 0.0)
+        return await self._window(scripts.PAGE, board, [size, own, repr(value), user_id])
+
+    async def around(self, board: Board, user_id: str, radius: int) -> Window:
+        """The player's place with `radius` others to each side, shifted where an end of the board is nearer than that.
+
+        No places if the player has none.
+        """
+        return await self._window(scripts.AROUND, board, [user_id, radius])
+
+    async def ahead(self, board: Board, value: float, but: str) -> tuple[int, int]:
+        """How many have at least this value, `but` not counted, and how many are ranked in all."""
+        complete, (generation, version, ahead, total) = await self._run(scripts.AHEAD, board, [repr(value), but])
+        _state(complete, generation, version)
+        return int(ahead), int(total)
+
+    async def quantile(self, board: Board, percentile: float) -> tuple[float | None, int]:
+        """The least value whose owner has at least `percentile` of all at or below him, and how many are ranked."""
+        complete, (generation, version, total, value) = await self._run(scripts.QUANTILE, board, [repr(percentile)])
+        _state(complete, generation, version)
+        return None if value is None else float(value), int(total)
+
+    async def _window(self, script: str, board: Board, arguments: Sequence[Any]) -> Window:
+        complete, (generation, version, total, start, found, previous, own) = await self._run(script, board, arguments)
+        try:
+            _state(complete, generation, version)
+            ids = [user_id.decode() for user_id in found[::2]]
+            place = None
+            if own and own[0] is not None:
+                place = Place(int(own[0]) + 1, float(own[1]), None if own[2] is None else int(own[2]))
+            return Window(
+                total=int(total),
+                first=int(start) + 1,
+                members=list(zip(ids, map(float, found[1::2]), strict=True)),
+                previous={id_: int(rank) for id_, rank in zip(ids, previous, strict=True) if rank is not None},
+                own=place,
+            )
         except (ValueError, TypeError) as error:
             raise UnreadableError("the board holds what no board can hold") from error
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import ClassVar
 
 from services.runtime.config import section, setting
-from services.runtime.settings import AuthConfig, ProcessConfig, RedisConfig, UpstreamConfig
+from services.runtime.settings import AuthConfig, BoardsConfig, ProcessConfig, RedisConfig, UpstreamConfig
 from services.runtime.values import host_port
 
 
@@ -68,3 +68,4 @@ class LeaderboardConfig:
     redis: RedisConfig = section(RedisConfig)
     auth: AuthConfig = section(AuthConfig)
     upstream: UpstreamConfig = section(UpstreamConfig)
+    boards: BoardsConfig = section(BoardsConfig)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
+from datetime import datetime
 from typing import Any
 
 import grpc
 from topten.leaderboard.v1 import leaderboard_pb2, leaderboard_service_pb2_grpc
 from topten.leaderboard.v1 import leaderboard_service_pb2 as messages
 
-from services.leaderboard.service import LeaderboardService
+from services.leaderboard.service import LeaderboardService, share
 from services.runtime.boards import Board, period
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -20,14 +21,31 @@ ACCESS: Mapping[str, frozenset[str]] = {
     "/topten.leaderboard.v1.LeaderboardService/GetLeaderboard": _ANYBODY,
     "/topten.leaderboard.v1.LeaderboardService/WatchLeaderboard": _ANYBODY,
     "/topten.leaderboard.v1.LeaderboardService/GetRanks": _ANYBODY,
+    "/topten.leaderboard.v1.LeaderboardService/ListEntries": _ANYBODY,
+    "/topten.leaderboard.v1.LeaderboardService/GetAround": _ANYBODY,
+    "/topten.leaderboard.v1.LeaderboardService/GetPercentile": _ANYBODY,
+    "/topten.leaderboard.v1.LeaderboardService/GetScoreForPercentile": _ANYBODY,
+    "/topten.leaderboard.v1.LeaderboardService/GetRankIfScore": _ANYBODY,
+    "/topten.leaderboard.v1.LeaderboardService/ListBoards": _ANYBODY,
+}
+
+
+_KINDS: Mapping[str, leaderboard_pb2.BoardKind.ValueType] = {
+    "all": leaderboard_pb2.BOARD_KIND_ALL,
+    "weekly": leaderboard_pb2.BOARD_KIND_WEEKLY,
+    "monthly": leaderboard_pb2.BOARD_KIND_MONTHLY,
+    "country": leaderboard_pb2.BOARD_KIND_COUNTRY,
+    "quiz": leaderboard_pb2.BOARD_KIND_QUIZ,
+    "custom": leaderboard_pb2.BOARD_KIND_CUSTOM,
 }
 
 
 class LeaderboardServicer(leaderboard_service_pb2_grpc.LeaderboardServiceServicer):
     """The service on the wire."""
 
-    def __init__(self, service: LeaderboardService) -> None:
+    def __init__(self, service: LeaderboardService, *, now: Callable[[], datetime]) -> None:
         self._service = service
+        self._now = now
 
     async def GetLeaderboard(
         self, request: messages.GetLeaderboardRequest, context: Context
@@ -48,6 +66,58 @@ class LeaderboardServicer(leaderboard_service_pb2_grpc.LeaderboardServiceService
         """See leaderboard_service.proto."""
         entries, not_found = await self._service.ranks(request.board, request.user_ids)
         return messages.GetRanksResponse(entries=entries, not_found=not_found)
+
+    async def ListEntries(self, request: messages.ListEntriesRequest, context: Context) -> messages.ListEntriesResponse:
+        """See leaderboard_service.proto."""
+        page = await self._service.page(request.board, request.page_size, request.page_token, request.user_id)
+        return messages.ListEntriesResponse(
+            board=self._described(page.board, page.total),
+            stale=page.stale,
+            entries=[messages.ListedEntry(entry=entry, cursor=cursor) for entry, cursor in page.entries],
+            next_page_token=page.next_token,
+            own=page.own,
+        )
+
+    async def GetAround(self, request: messages.GetAroundRequest, context: Context) -> messages.GetAroundResponse:
+        """See leaderboard_service.proto."""
+        board, total, entries = await self._service.around(request.board, request.user_id, request.radius)
+        return messages.GetAroundResponse(board=self._described(board, total), entries=entries)
+
+    async def GetPercentile(
+        self, request: messages.GetPercentileRequest, context: Context
+    ) -> messages.GetPercentileResponse:
+        """See leaderboard_service.proto."""
+        rank, total = await self._service.percentile(request.board, request.user_id)
+        percentile = None if rank is None else share(rank, total)
+        return messages.GetPercentileResponse(percentile=percentile, rank=rank, total_count=total)
+
+    async def GetScoreForPercentile(
+        self, request: messages.GetScoreForPercentileRequest, context: Context
+    ) -> messages.GetScoreForPercentileResponse:
+        """See leaderboard_service.proto."""
+        score, total = await self._service.score_for_percentile(request.board, request.percentile)
+        return messages.GetScoreForPercentileResponse(score=score, total_count=total)
+
+    async def GetRankIfScore(
+        self, request: messages.GetRankIfScoreRequest, context: Context
+    ) -> messages.GetRankIfScoreResponse:
+        """See leaderboard_service.proto."""
+        rank, total = await self._service.rank_if_score(request.board, request.points, request.user_id)
+        return messages.GetRankIfScoreResponse(rank=rank, total_count=total)
+
+    async def ListBoards(self, request: messages.ListBoardsRequest, context: Context) -> messages.ListBoardsResponse:
+        """See leaderboard_service.proto."""
+        boards = await self._service.boards()
+        return messages.ListBoardsResponse(boards=[self._described(board, total) for board, total in boards])
+
+    def _described(self, board: Board, total: int) -> leaderboard_pb2.Board:
+        found = leaderboard_pb2.Board(
+            name=board.text, kind=_KINDS[board.kind], period=_period(board), total_count=total
+        )
+        counted = period(board)
+        if counted is not None and self._now() < counted.ends_at:
+            found.next_reset_at.FromDatetime(counted.ends_at)
+        return found
 
 
 def _period(board: Board) -> leaderboard_pb2.Period | None:

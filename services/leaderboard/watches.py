@@ -18,7 +18,8 @@ from prometheus_client import Gauge
 from services.leaderboard.frames import Reading
 from services.leaderboard.pace import Pace
 from services.leaderboard.watch import Clock, Watch
-from services.runtime.boards import Board, follows_calendar
+from services.runtime.boards import Board
+from services.runtime.catalog import Catalog
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.lifecycle import cancel, spawn
 
@@ -44,9 +45,14 @@ class Watches:
     """A server: `stop` ends every watch, and with it the streams that read them."""
 
     def __init__(
-        self, read: Callable[[Board, int], Awaitable[Reading]], limits: WatchLimits, clock: Clock | None = None
+        self,
+        read: Callable[[Board, int], Awaitable[Reading]],
+        limits: WatchLimits,
+        catalog: Catalog,
+        clock: Clock | None = None,
     ) -> None:
         self._read = read
+        self._catalog = catalog
         self._limits = limits
         self._clock = clock or Clock()
         self._open: dict[str, Watch] = {}
@@ -64,7 +70,7 @@ class Watches:
     def board(self, text: str) -> Board:
         """The board that `text` names now. Raises BOARD_NOT_FOUND."""
         try:
-            return Board.parse(text, self._clock.now())
+            return self._catalog.parse(text, self._clock.now())
         except ValueError:
             raise ServiceError(Reason.BOARD_NOT_FOUND, "no board has this name") from None
 
@@ -80,7 +86,7 @@ class Watches:
         the last frame of it. Raises BOARD_NOT_FOUND; UNAVAILABLE when this instance stops or watches enough already.
         """
         board = self.board(text)
-        follows = follows_calendar(text)
+        follows = self._catalog.follows_calendar(text)
         while True:
             with self._reading(board) as watch:
                 shown = 0
@@ -98,7 +104,7 @@ class Watches:
             if not follows or watch.ends_at is None:
                 return
             # A clock that was set back must not lead to the board that was just left.
-            board = Board.parse(text, max(self._clock.now(), watch.ends_at))
+            board = self._catalog.parse(text, max(self._clock.now(), watch.ends_at))
 
     def notice(self, board: str, user_id: str, value: float, *, lowered: bool) -> None:
         """A player's standing on a board (as text) has changed."""

@@ -19,7 +19,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-Kind = Literal["all", "weekly", "monthly", "country", "quiz"]
+Kind = Literal["all", "weekly", "monthly", "country", "quiz", "custom"]
 
 MAX_POINTS = 2**31 - 1
 MAX_TEXT = 100
@@ -33,6 +33,8 @@ _WEEK = re.compile(r"([0-9]{4})-([0-9]{2})", re.ASCII)
 _MONTH = _WEEK
 _COUNTRY = re.compile(r"[A-Z]{2}", re.ASCII)
 _QUIZ_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)
+# Name, country, and a week or a month; a week is told from a month by the W of ISO 8601.
+_CUSTOM = re.compile(r"([a-z][a-z0-9-]{0,31})(?::([A-Z]{2}))?(?::([0-9]{4}-W?[0-9]{2}))?", re.ASCII)
 _FIRST_YEAR, _LAST_YEAR = 2000, 9998
 _UNIX = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -48,7 +50,7 @@ class Period:
 
 
 class Board(NamedTuple):
-    """One board. `qualifier` is the period, country or quiz id; empty for all time.
+    """One board. `qualifier` is the period, country, quiz id, or what names a custom one; empty for all time.
 
     Made by `parse` or `boards_of`, which check it; the constructor does not. A tuple, because one is hashed several times
     for every event and board.
@@ -61,17 +63,17 @@ class Board(NamedTuple):
     def parse(cls, text: str, now: datetime) -> Board:
         """The board that `text` names, a bare `weekly` or `monthly` being the one of `now`.
 
-        `all`, `weekly`, `weekly:2026-47` (ISO year and week), `monthly`, `monthly:2026-11`, `country:VN`, `quiz:<id>`.
-        Raises ValueError for anything else.
+        `all`, `weekly`, `weekly:2026-47` (ISO year and week), `monthly`, `monthly:2026-11`, `country:VN`, `quiz:<id>`,
+        and of operators' own boards what could be one (see `catalog`). Raises ValueError for anything else.
         """
         kind, colon, qualifier = text[: MAX_TEXT + 1].partition(":")
         if len(text) <= MAX_TEXT:
             if not colon and kind == "all":
                 return cls("all")
             if not colon and kind == "weekly":
-                return cls("weekly", _week_of(now))
+                return cls("weekly", week_of(now))
             if not colon and kind == "monthly":
-                return cls("monthly", _month_of(now))
+                return cls("monthly", month_of(now))
             if kind == "weekly" and _week_start(qualifier) is not None:
                 return cls("weekly", qualifier)
             if kind == "monthly" and _month_start(qualifier) is not None:
@@ -80,6 +82,8 @@ class Board(NamedTuple):
                 return cls("country", qualifier)
             if kind == "quiz" and _QUIZ_ID.fullmatch(qualifier):
                 return cls("quiz", qualifier)
+            if kind == "custom" and custom_parts(qualifier) is not None:
+                return cls("custom", qualifier)
         raise ValueError("no board has this name")
 
     @property
@@ -109,9 +113,22 @@ class Board(NamedTuple):
         return f"{{{self.key}}}:previous"
 
 
-def follows_calendar(text: str) -> bool:
-    """True for a name that means another board when its period is over."""
-    return text in ("weekly", "monthly")
+class CustomParts(NamedTuple):
+    """What the qualifier of a custom board says; `country` and `period` are empty where it has none."""
+
+    name: str
+    country: str
+    period: str
+
+
+@lru_cache(maxsize=4096)
+def custom_parts(qualifier: str) -> CustomParts | None:
+    """The parts of `<name>[:<country>][:<period>]`, a period being `2026-W47` or `2026-11`; None for anything else.
+
+    The numbers of a period are not checked: `period` is None of a board whose period there is not.
+    """
+    match = _CUSTOM.fullmatch(qualifier)
+    return None if match is None else CustomParts(match[1], match[2] or "", match[3] or "")
 
 
 @lru_cache(maxsize=4096)
@@ -120,12 +137,26 @@ def period(board: Board) -> Period | None:
     if board.kind == "weekly":
         start = _week_start(board.qualifier)
         if start is not None:
-            return Period(start, start + timedelta(days=7))
+            return _week(start)
     elif board.kind == "monthly":
         start = _month_start(board.qualifier)
         if start is not None:
-            return Period(start, (start + timedelta(days=31)).replace(day=1))
+            return _month(start)
+    elif board.kind == "custom":
+        parts = custom_parts(board.qualifier)
+        return _period_of(parts.period) if parts is not None and parts.period else None
     return None
+
+
+def week_of(at: datetime) -> str:
+    """The ISO year and week of a time: `2026-47`."""
+    year, week, _ = _utc(at).isocalendar()
+    return f"{year:04}-{week:02}"
+
+
+def month_of(at: datetime) -> str:
+    """The month of a time: `2026-11`."""
+    return f"{_utc(at):%Y-%m}"
 
 
 def boards_of(at: datetime, country: str, quiz_id: str) -> tuple[Board, ...]:
@@ -133,7 +164,7 @@ def boards_of(at: datetime, country: str, quiz_id: str) -> tuple[Board, ...]:
 
     `at` is the server's time of the event. Raises ValueError for a country or quiz id that can't be one.
     """
-    boards = [Board("all"), Board("weekly", _week_of(at)), Board("monthly", _month_of(at))]
+    boards = [Board("all"), Board("weekly", week_of(at)), Board("monthly", month_of(at))]
     if country:
         boards.append(Board.parse(f"country:{country}", at))
     if quiz_id:
@@ -180,13 +211,20 @@ def points_of(value: float) -> int:
     return int(value // 1)
 
 
-def _week_of(at: datetime) -> str:
-    year, week, _ = _utc(at).isocalendar()
-    return f"{year:04}-{week:02}"
+def _week(start: datetime) -> Period:
+    return Period(start, start + timedelta(days=7))
 
 
-def _month_of(at: datetime) -> str:
-    return f"{_utc(at):%Y-%m}"
+def _month(start: datetime) -> Period:
+    return Period(start, (start + timedelta(days=31)).replace(day=1))
+
+
+def _period_of(name: str) -> Period | None:
+    """The period that `2026-W47` or `2026-11` names."""
+    start = _week_start(name.replace("W", "")) if "W" in name else _month_start(name)
+    if start is None:
+        return None
+    return _week(start) if "W" in name else _month(start)
 
 
 def _utc(at: datetime) -> datetime:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar, Literal
 
+from services.runtime.catalog import Catalog, parse_declared
 from services.runtime.config import setting
 from services.runtime.values import host_port
 
@@ -98,3 +99,28 @@ class UpstreamConfig:
     quiz: str = setting("127.0.0.1:50052", doc="gRPC address of the quiz service", parse=host_port)
     score: str = setting("127.0.0.1:50053", doc="gRPC address of the score service", parse=host_port)
     leaderboard: str = setting("127.0.0.1:50054", doc="gRPC address of the leaderboard service", parse=host_port)
+
+
+def declared_text(text: str) -> str:
+    """Checks what declares boards, and returns it. Raises ValueError."""
+    parse_declared(text)
+    return text
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardsConfig:
+    """Which boards there are beside the built-in ones."""
+
+    prefix: ClassVar[str] = "BOARDS"
+
+    declared: str = setting(
+        "",
+        doc="Boards of periods and countries, such as `asean=all,VN+TH+ID; asean-week=weekly,VN+TH+ID; "
+        "week-by-country=weekly,country`; the same for score, leaderboard and edge",
+        parse=declared_text,
+    )
+
+    @property
+    def catalog(self) -> Catalog:
+        """All boards."""
+        return Catalog(parse_declared(self.declared))

@@ -43,7 +43,7 @@ from services.score.rpc import ACCESS, ScoreServicer
 from services.score.rules import Limits
 from services.score.service import ScoreService
 from services.score.share import Shares
-from services.score.standings import milliseconds_of
+from services.score.standings import Placing, milliseconds_of
 from services.score.store import ScoreStore
 from services.score.verify import Verification
 from services.score.worker import Worker
@@ -81,9 +81,10 @@ async def main(config: ScoreConfig) -> None:
         await store.prepare(config.audit_ttl)
         meta = Meta(mongo.database)
         folds = Folds(store, meta, worker_id, limit=config.cached_players, now=now_ms)
-        writer = BoardWriter(redis, fence_ttl=config.fence_ttl, period_retention=retention, now=utc_now)
-        rebuild = Rebuild(redis, store, folds, meta, writer, period_retention=retention, now=utc_now)
-        generation = Generation(redis, meta, rebuild, worker_id, config.heartbeat)
+        placing = Placing(config.boards.catalog)
+        writer = BoardWriter(redis, placing, fence_ttl=config.fence_ttl, period_retention=retention, now=utc_now)
+        rebuild = Rebuild(redis, store, folds, meta, writer, placing, period_retention=retention, now=utc_now)
+        generation = Generation(redis, meta, rebuild, placing, worker_id, config.heartbeat)
         flags = Flags(mongo.database)
         await flags.prepare()
         channel = await stack.enter_async_context(open_channel(config.upstream.identity, idempotent=[BLOCK_USER]))
@@ -91,7 +92,7 @@ async def main(config: ScoreConfig) -> None:
         limits = Limits(config.rule_points, config.rule_actions, round(config.rule_question_time / MILLISECOND))
         blocker = Blocker(identity, token, config.auto_block_for)
         referee = Referee(flags, blocker, limits=limits, blocking=config.auto_block)
-        worker = Worker(store, folds, writer, ScorePublisher(redis), generation, referee, now_ms)
+        worker = Worker(store, folds, writer, ScorePublisher(redis), generation, referee, placing, now_ms)
         salt = await meta.salt()
         letters = DeadLetters(mongo.database)
         await letters.prepare()
@@ -110,7 +111,7 @@ async def main(config: ScoreConfig) -> None:
         )
 
         def check(repair: bool) -> Check:
-            verification = Verification(store, redis, meta, period_retention=retention, now=utc_now)
+            verification = Verification(store, redis, meta, placing, period_retention=retention, now=utc_now)
             return Repair(verification, folds.make_anew, generation.make) if repair else verification
 
         service = ScoreService(store, generation, check, flags)

@@ -19,7 +19,7 @@ from redis.exceptions import NoScriptError, RedisError
 
 from services.runtime.boards import Board
 from services.score.ledger import Fold
-from services.score.standings import Standing, boards_of_fold, expires_at, standings
+from services.score.standings import Placing, Standing, expires_at
 
 Standings = Mapping[Board, Collection[Standing]]
 Read = Callable[[Collection[str]], Awaitable[Mapping[str, Fold]]]
@@ -41,9 +41,15 @@ class BoardWriter:
     """`now` tells which boards still have a place; it must be right to the day."""
 
     def __init__(
-        self, redis: Redis, *, fence_ttl: timedelta, period_retention: timedelta, now: Callable[[], datetime]
+        self,
+        redis: Redis,
+        placing: Placing,
+        *,
+        fence_ttl: timedelta,
+        period_retention: timedelta,
+        now: Callable[[], datetime],
     ) -> None:
-        self._redis = redis
+        self._placing = placing
         self._script = Script(redis, _WRITE)
         self._fence_ms = int(fence_ttl.total_seconds() * 1000)
         self._retention = period_retention
@@ -82,7 +88,11 @@ class BoardWriter:
         while written:
             last = await read(written)
             later = [fold for user_id, fold in last.items() if fold.revision > written[user_id]]
-            places = by_board(found for fold in later for found in standings(fold, boards_of_fold(fold), lowered=True))
+            places = by_board(
+                found
+                for fold in later
+                for found in self._placing.standings(fold, self._placing.boards_of(fold), lowered=True)
+            )
             await self.write(places, begun_at=begun_at, generation=generation)
             written = {fold.user_id: fold.revision for fold in later}
 

@@ -8,7 +8,15 @@ from datetime import timedelta
 from typing import ClassVar
 
 from services.runtime.config import section, setting
-from services.runtime.settings import AuthConfig, MongoConfig, NatsConfig, ProcessConfig, RedisConfig, UpstreamConfig
+from services.runtime.settings import (
+    AuthConfig,
+    BoardsConfig,
+    MongoConfig,
+    NatsConfig,
+    ProcessConfig,
+    RedisConfig,
+    UpstreamConfig,
+)
 from services.runtime.values import host_port
 from services.score.rules import RULES
 
@@ -114,3 +122,4 @@ class ScoreConfig:
     nats: NatsConfig = section(NatsConfig)
     auth: AuthConfig = section(AuthConfig)
     upstream: UpstreamConfig = section(UpstreamConfig)
+    boards: BoardsConfig = section(BoardsConfig)

@@ -2,7 +2,8 @@
 
 Time here is the database server's, so that no worker's clock decides about a lease.
 
-    boards            {generation: the highest ever begun, completed: the one in force, run_id, evicted: of the Redis it is in}
+    boards            {generation: the highest ever begun, completed: the one in force, run_id, evicted: of the Redis it is
+                      in, made: the operator's boards in it, declared: those that are wanted}
     lease             {holder, expires_at}: who makes boards at this moment
     salt              {value}: of the digests in rows, made once
     worker:<id>       {flushed_to, beat_at}: every row that this worker stamped before `flushed_to` is in the folds
@@ -28,11 +29,17 @@ _WORKER = "worker:"
 
 
 class Boards(NamedTuple):
-    """Which boards are in force; generation 0 is none. `evicted` is how many keys their Redis had evicted when they began."""
+    """Which boards are in force; generation 0 is none.
+
+    `evicted` is how many keys their Redis had evicted when they began. `made` says which declared boards are among them,
+    `declared` which should be.
+    """
 
     completed: int
     run_id: str
     evicted: int
+    made: str
+    declared: str
 
 
 class WorkerState(NamedTuple):
@@ -64,7 +71,17 @@ class Meta:
     async def boards(self) -> Boards:
         """Which boards are in force."""
         found = await self._meta.find_one({"_id": _BOARDS}) or {}
-        return Boards(found.get("completed", 0), found.get("run_id", ""), found.get("evicted", 0))
+        return Boards(
+            completed=found.get("completed", 0),
+            run_id=found.get("run_id", ""),
+            evicted=found.get("evicted", 0),
+            made=found.get("made", ""),
+            declared=found.get("declared", ""),
+        )
+
+    async def declare(self, declared: str) -> None:
+        """The operator's boards are these from now on, for every worker."""
+        await self._meta.update_one({"_id": _BOARDS}, {"$set": {"declared": declared}}, upsert=True)
 
     async def next_generation(self) -> int:
         """A generation that was never begun before."""
@@ -74,9 +91,9 @@ class Meta:
         assert found is not None
         return int(found["generation"])
 
-    async def complete(self, generation: int, run_id: str, evicted: int) -> None:
+    async def complete(self, generation: int, run_id: str, evicted: int, made: str) -> None:
         """The boards of `generation` are whole, in the Redis with this run id, which had evicted so many keys before."""
-        state = {"completed": generation, "run_id": run_id, "evicted": evicted}
+        state = {"completed": generation, "run_id": run_id, "evicted": evicted, "made": made}
         await self._meta.update_one({"_id": _BOARDS}, {"$set": state})
 
     async def take_lease(self, holder: str, length: timedelta) -> bool:

@@ -36,16 +36,7 @@ from services.score.fold import MARGIN, Folds
 from services.score.meta import Meta
 from services.score.metrics import REBUILD_SECONDS
 from services.score.reports import BoardsLostError, Progress, Rebuilt
-from services.score.standings import (
-    boards_of_fold,
-    expires_at,
-    is_kept,
-    left,
-    lowers,
-    milliseconds_of,
-    standings,
-    touched,
-)
+from services.score.standings import Placing, expires_at, is_kept, lowers, milliseconds_of
 from services.score.store import ScoreStore
 
 REBUILD_KEY = f"{{{GENERATION_KEY}}}:rebuild"
@@ -90,6 +81,7 @@ class Rebuild:
         folds: Folds,
         meta: Meta,
         writer: BoardWriter,
+        placing: Placing,
         *,
         period_retention: timedelta,
         now: Callable[[], datetime],
@@ -99,6 +91,7 @@ class Rebuild:
         self._folds = folds
         self._meta = meta
         self._writer = writer
+        self._placing = placing
         self._retention = period_retention
         self._now = now
         self._swap = Script(redis, _SWAP)
@@ -107,7 +100,7 @@ class Rebuild:
     async def run(self, token: str, progress: Progress) -> Rebuilt:
         """Makes every board. Raises BoardsLostError, or what a store raises; the boards are stale then."""
         with REBUILD_SECONDS.time():
-            generation = await self._meta.next_generation()
+            generation, declared = await self._meta.next_generation(), str(self._placing.catalog)
             in_redis, evicted = await server_state(self._redis)
             await self._redis.set(REBUILD_KEY, token, ex=_LEFTOVER_SECONDS)
             await self._redis.delete(GENERATION_KEY)
@@ -119,7 +112,7 @@ class Rebuild:
             await self._remove_others(token, generation, made)
             replayed_at = milliseconds_of(self._now() - MARGIN)
             await self._replay(since, generation, progress)
-            await self._meta.complete(generation, in_redis, evicted)
+            await self._meta.complete(generation, in_redis, evicted, declared)
             if not all(await self._finish.run([((GENERATION_KEY, REBUILD_KEY), (token, generation))])):
                 raise BoardsLostError("the mark of the rebuild is gone")
             await self._replay(max(since, replayed_at), generation, progress)
@@ -135,7 +128,7 @@ class Rebuild:
             members: defaultdict[Board, list[float | str]] = defaultdict(list)
             now = self._now()
             for fold in page:
-                for found in standings(fold, boards_of_fold(fold)):
+                for found in self._placing.standings(fold, self._placing.boards_of(fold)):
                     if found.value > 0:
                         members[found.board] += (found.value, found.user_id)
             kept = {board: pairs for board, pairs in members.items() if is_kept(board, now, self._retention)}
@@ -188,6 +181,7 @@ class Rebuild:
 
     async def _replay(self, since: int, generation: int, progress: Progress) -> None:
         done = 0
+        placing = self._placing
         async for page in _pages(self._store.rows_since(since)):
             lowered = {row.user_id for row in page if lowers(row)}
             while True:
@@ -198,8 +192,8 @@ class Rebuild:
                     for row in page
                     for fold in (folds[row.user_id],)
                     for found in (
-                        *standings(fold, touched(fold, row), lowered=row.user_id in lowered),
-                        *left(fold, row.moved_from),
+                        *placing.standings(fold, placing.touched(fold, row), lowered=row.user_id in lowered),
+                        *placing.left(fold, row.moved_from),
                     )
                 )
                 try:

@@ -23,7 +23,7 @@ from services.score.ledger import Fold, Row, apply, clamped, row_hash, unscored
 from services.score.meta import Meta
 from services.score.rebuild import boards_in
 from services.score.reports import At, Checked, Found
-from services.score.standings import boards_of_fold, is_kept, milliseconds_of, standing
+from services.score.standings import Placing, is_kept, milliseconds_of
 from services.score.store import ScoreStore
 
 # From the insert of a row to its boards and folds, when the machine is busy.
@@ -49,6 +49,7 @@ class Verification:
         store: ScoreStore,
         redis: Redis,
         meta: Meta,
+        placing: Placing,
         *,
         period_retention: timedelta,
         now: Callable[[], datetime],
@@ -57,6 +58,7 @@ class Verification:
         self._store = store
         self._redis = redis
         self._meta = meta
+        self._placing = placing
         self._retention = period_retention
         self._now = now
         self._in_flight = in_flight
@@ -125,8 +127,8 @@ class Verification:
         asked: dict[Board, list[tuple[str, float]]] = {}
         now = self._now()
         for fold in folds:
-            for board in boards_of_fold(fold):
-                found = standing(fold, board)
+            for board in self._placing.boards_of(fold):
+                found = self._placing.standing(fold, board)
                 if found is not None and is_kept(board, now, self._retention):
                     asked.setdefault(board, []).append((fold.user_id, found.value))
         async with self._redis.pipeline(transaction=False) as pipeline:
@@ -157,7 +159,7 @@ class Verification:
     async def _unknown(self, board: Board, user_ids: Sequence[str]) -> None:
         folds = await self._store.exact_folds(user_ids) if user_ids else {}
         for user_id, fold in folds.items():
-            found = standing(fold, board)
+            found = self._placing.standing(fold, board)
             if found is None or found.value <= 0:
                 self._suspects[_Suspect(user_id, board)] = None
 
@@ -192,7 +194,7 @@ class Verification:
         young = bool(chain) and self._is_young(chain[-1])
         if board is None:
             return findings, young
-        found = standing(fold, board)
+        found = self._placing.standing(fold, board)
         expected = 0.0 if found is None else found.value
         value = await self._redis.zscore(board.key, user_id) or 0.0
         if value == expected:

@@ -30,7 +30,7 @@ from services.score.ledger import Event, Fold, Row, apply, next_row
 from services.score.metrics import CONFLICTS, COUNTED_AGAIN, COUNTED_NEW
 from services.score.publisher import ScorePublisher
 from services.score.referee import Referee
-from services.score.standings import Standing, left, lowers, standings, touched
+from services.score.standings import Placing, Standing, lowers
 from services.score.store import Fate, Known, ScoreStore
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
@@ -53,9 +53,11 @@ class Worker:
         publisher: ScorePublisher,
         generation: Generation,
         referee: Referee,
+        placing: Placing,
         now: Callable[[], int],
     ) -> None:
         self._store = store
+        self._placing = placing
         self._folds = folds
         self._writer = writer
         self._publisher = publisher
@@ -172,9 +174,9 @@ class Worker:
             user_id = event.user_id
             fold = folds[user_id]
             known = counted[event.event_id]
-            found = standings(fold, touched(fold, event), lowered=user_id in falling)
+            found = self._placing.standings(fold, self._placing.touched(fold, event), lowered=user_id in falling)
             if known.moved_from:
-                found += left(fold, known.moved_from)
+                found += self._placing.left(fold, known.moved_from)
             for place in found:
                 shown[place.board][user_id] = place
             facts.append(Counted(event, known.revision, known.total, fold.country, found))

@@ -26,6 +26,7 @@ import uuid_utils
 from topten.quiz.v1 import quiz_events_pb2
 
 from services.quiz.publisher import STREAM, QuizPublisher
+from services.runtime.catalog import Catalog
 from services.runtime.clock import utc_now
 from services.runtime.jetstream import Nats, open_jetstream
 from services.runtime.mongo_client import Document, Mongo, open_mongo
@@ -42,7 +43,7 @@ from services.score.publisher import ScorePublisher
 from services.score.rebuild import Rebuild
 from services.score.reports import Checked, Found
 from services.score.share import Shares
-from services.score.standings import milliseconds_of
+from services.score.standings import Placing, milliseconds_of
 from services.score.store import ScoreStore
 from services.score.verify import Verification
 from services.score.worker import Worker
@@ -133,10 +134,13 @@ async def measure(count: int, *, new_players: bool, always: bool) -> Measured:
         store, meta, letters = ScoreStore(mongo.database), Meta(mongo.database), DeadLetters(mongo.database)
         await store.prepare(timedelta(days=90))
         folds = Folds(store, meta, "bench", limit=50_000, now=now_ms)
-        writer = BoardWriter(redis, fence_ttl=timedelta(hours=1), period_retention=RETENTION, now=utc_now)
-        rebuild = Rebuild(redis, store, folds, meta, writer, period_retention=RETENTION, now=utc_now)
-        generation = Generation(redis, meta, rebuild, "bench", timedelta(seconds=2))
-        worker = Worker(store, folds, writer, ScorePublisher(redis), generation, referee(mongo.database), now_ms)
+        placing = Placing(Catalog())
+        writer = BoardWriter(redis, placing, fence_ttl=timedelta(hours=1), period_retention=RETENTION, now=utc_now)
+        rebuild = Rebuild(redis, store, folds, meta, writer, placing, period_retention=RETENTION, now=utc_now)
+        generation = Generation(redis, meta, rebuild, placing, "bench", timedelta(seconds=2))
+        worker = Worker(
+            store, folds, writer, ScorePublisher(redis), generation, referee(mongo.database), placing, now_ms
+        )
         known = [str(uuid_utils.uuid7()) for _ in range(3000)]
         attempts: dict[str, int] = {}
         warm = len(known)
@@ -169,7 +173,7 @@ async def measure(count: int, *, new_players: bool, always: bool) -> Measured:
         took, cpu = await drain()
         await generation.stop()
         check = Verification(
-            store, redis, meta, period_retention=RETENTION, now=utc_now, in_flight=timedelta(seconds=1)
+            store, redis, meta, placing, period_retention=RETENTION, now=utc_now, in_flight=timedelta(seconds=1)
         )
         steps: list[Any] = [step async for step in check.run() if isinstance(step, Found | Checked)]
         if not isinstance(steps[0], Checked) or steps[0].rows != count + warm:

@@ -22,6 +22,7 @@ import uuid_utils
 from redis.asyncio import Redis
 
 from services.runtime.boards import Board
+from services.runtime.catalog import Catalog
 from services.runtime.clock import utc_now
 from services.runtime.mongo_client import Mongo, open_mongo
 from services.runtime.redis_client import open_redis
@@ -35,7 +36,7 @@ from services.score.ledger import Event, apply, next_row, unscored
 from services.score.meta import Meta
 from services.score.publisher import ScorePublisher
 from services.score.rebuild import Rebuild
-from services.score.standings import boards_of_fold, milliseconds_of, standings
+from services.score.standings import Placing, milliseconds_of
 from services.score.store import ScoreStore
 from services.score.worker import Worker
 from tests.servers import running
@@ -73,8 +74,8 @@ def event(number: int, attempt: int) -> Event:
 
 
 async def fill(mongo: Mongo, players: int) -> None:
-    """One row and one fold a player, written straight into the database."""
-    now = now_ms()
+    """One row and one fold a player, written straight into the database; an hour ago, so that none seems to be on its way."""
+    now = now_ms() - 3_600_000
     for start in range(0, players, PAGE):
         rows, folds = [], []
         for number in range(start, min(start + PAGE, players)):
@@ -101,9 +102,10 @@ async def floor(redis: Redis, store: ScoreStore) -> float:
         took += time.perf_counter() - begun
         pairs.clear()
 
+    placing = Placing(Catalog())
     done = count(1)
     async for fold in store.all_folds():
-        for found in standings(fold, boards_of_fold(fold)):
+        for found in placing.standings(fold, placing.boards_of(fold)):
             pairs.setdefault(found.board, []).extend((found.value, found.user_id))
         if next(done) % 1000 == 0:
             await write()
@@ -121,10 +123,13 @@ async def measure(players: int) -> Cost:
         store, meta = ScoreStore(mongo.database), Meta(mongo.database)
         await store.prepare(timedelta(days=90))
         folds = Folds(store, meta, "bench", limit=50_000, now=now_ms)
-        writer = BoardWriter(redis, fence_ttl=timedelta(hours=1), period_retention=RETENTION, now=utc_now)
-        rebuild = Rebuild(redis, store, folds, meta, writer, period_retention=RETENTION, now=utc_now)
-        generation = Generation(redis, meta, rebuild, "bench", timedelta(seconds=2))
-        worker = Worker(store, folds, writer, ScorePublisher(redis), generation, referee(mongo.database), now_ms)
+        placing = Placing(Catalog())
+        writer = BoardWriter(redis, placing, fence_ttl=timedelta(hours=1), period_retention=RETENTION, now=utc_now)
+        rebuild = Rebuild(redis, store, folds, meta, writer, placing, period_retention=RETENTION, now=utc_now)
+        generation = Generation(redis, meta, rebuild, placing, "bench", timedelta(seconds=2))
+        worker = Worker(
+            store, folds, writer, ScorePublisher(redis), generation, referee(mongo.database), placing, now_ms
+        )
         await fill(mongo, players)
         gc.collect()
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

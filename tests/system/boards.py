@@ -8,12 +8,13 @@ from datetime import UTC, datetime, timedelta
 from redis.asyncio import Redis
 
 from services.runtime.boards import GENERATION_KEY, Board, encode
+from services.runtime.catalog import Catalog
 from services.runtime.clock import utc_now
 from services.score.board_writer import BoardWriter, by_board
 from services.score.events import Counted
 from services.score.ledger import Event
 from services.score.publisher import ScorePublisher
-from services.score.standings import Standing, milliseconds_of
+from services.score.standings import Placing, Standing, milliseconds_of
 
 EVENT = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -25,7 +26,7 @@ class Pen:
         self.generation = 0
         self._redis = redis
         self._writer = BoardWriter(
-            redis, fence_ttl=timedelta(hours=1), period_retention=timedelta(days=35), now=utc_now
+            redis, Placing(Catalog()), fence_ttl=timedelta(hours=1), period_retention=timedelta(days=35), now=utc_now
         )
         self._publisher = ScorePublisher(redis)
         self._revision = 0

@@ -19,6 +19,7 @@ from topten.quiz.v1 import quiz_events_pb2
 
 from services.quiz.publisher import STREAM, QuizPublisher
 from services.runtime.boards import GENERATION_KEY, Board, points_of
+from services.runtime.catalog import Catalog
 from services.runtime.clock import utc_now
 from services.runtime.jetstream import Nats, open_jetstream
 from services.runtime.mongo_client import Mongo, open_mongo
@@ -30,6 +31,7 @@ from services.score.meta import Meta
 from services.score.referee import Referee
 from services.score.reports import Checked, Found
 from services.score.rules import Limits
+from services.score.standings import Placing
 from services.score.store import ScoreStore
 from services.score.verify import Verification
 from tests.servers import RunningServer, running, unique
@@ -132,6 +134,7 @@ class ScoreSystem:
         }
         self.database = mongo.database
         self.store = ScoreStore(mongo.database)
+        self.placing = Placing(Catalog())
 
     @asynccontextmanager
     async def worker(self, **settings: str) -> AsyncIterator[Service]:
@@ -200,6 +203,7 @@ class ScoreSystem:
             self.store,
             self.redis,
             Meta(self.database),
+            self.placing,
             period_retention=RETENTION,
             now=utc_now,
             in_flight=timedelta(milliseconds=500),

@@ -60,6 +60,46 @@ async def test_head_and_places_are_those_of_a_plain_sort(
     }
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.dictionaries(user_ids, values, max_size=30),
+    st.integers(1, 12),
+    st.tuples(user_ids, values),
+    st.floats(0.1, 100),
+)
+async def test_pages_neighbours_and_numbers_are_those_of_a_plain_sort(
+    redis: Redis, boards: Boards, members: dict[str, float], size: int, stranger: tuple[str, float], percentile: float
+) -> None:
+    board = Board("quiz", unique("q"))
+    if members:
+        await redis.zadd(board.key, members)
+    by_hand = order(members.items())
+    pages: list[tuple[str, float]] = []
+    after = None
+    while (window := await boards.page(board, size, after, stranger[0])).members:
+        assert (window.total, window.first) == (len(by_hand), len(pages) + 1)
+        assert (window.own is None) == (stranger[0] not in members)
+        pages += window.members
+        after = window.members[-1]
+    assert pages == by_hand
+    behind = [member for member in by_hand if (member[1], member[0]) < (stranger[1], stranger[0])]
+    assert (await boards.page(board, 100, stranger, "")).members == behind, "also behind who is not there any more"
+    for index, (user_id, _) in enumerate(by_hand):
+        window = await boards.around(board, user_id, size)
+        start = max(0, min(index - size, len(by_hand) - 2 * size - 1))
+        assert (window.first, window.members) == (start + 1, by_hand[start : start + 2 * size + 1])
+    ahead = sum(value >= stranger[1] for user_id, value in by_hand if user_id != stranger[0])
+    assert await boards.ahead(board, stranger[1], stranger[0]) == (ahead, len(by_hand))
+    value, total = await boards.quantile(board, percentile)
+    good = [v for rank, (_, v) in enumerate(by_hand, 1) if 100 * (total - rank + 1) / total >= percentile - 1e-7]
+    assert (value, total) == (good[-1] if good else None, len(by_hand))
+
+
+async def test_who_is_on_no_board_has_no_neighbours(boards: Boards) -> None:
+    window = await boards.around(Board("country", "XX"), "ada", 5)
+    assert (window.total, list(window.members)) == (0, [])
+
+
 async def test_a_board_that_nobody_wrote_is_empty_and_has_version_0(boards: Boards) -> None:
     head = await boards.head(Board("country", "XX"), 10)
     assert (head.generation, head.version, list(head.members), dict(head.previous)) == (1, 0, [], {})

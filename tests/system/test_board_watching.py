@@ -21,6 +21,7 @@ from services.leaderboard.updates import Updates
 from services.leaderboard.watch import Clock
 from services.leaderboard.watches import Watches, WatchLimits
 from services.runtime.boards import SCORE_CHANNEL
+from services.runtime.catalog import Catalog
 from services.runtime.grpc_client import open_channel
 from services.runtime.redis_client import open_redis
 from services.runtime.service_token import ServiceToken
@@ -119,7 +120,7 @@ async def watching(redis: Redis, clock: Clock, *, reread: timedelta) -> AsyncIte
         limits = WatchLimits(
             frame_size=10, tick=SECOND / 20, reread=reread, linger=SECOND, closing=SECOND * 10, max_watched=10
         )
-        watches = Watches(frames.read, limits, clock)
+        watches = Watches(frames.read, limits, Catalog(), clock)
         try:
             yield watches
         finally:

@@ -12,12 +12,13 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from services.runtime.boards import Board
+from services.runtime.catalog import Catalog
 from services.runtime.clock import utc_now
 from services.runtime.redis_client import open_redis
 from services.runtime.settings import RedisConfig
 from services.score.board_writer import HEAD, MOST_PREVIOUS, BoardWriter, TooOldError, by_board
 from services.score.rebuild import server_time
-from services.score.standings import Standing
+from services.score.standings import Placing, Standing
 from tests.servers import unique
 
 FENCE_TTL = timedelta(minutes=10)
@@ -29,7 +30,9 @@ class Writes:
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
         self.board = Board("quiz", unique("b"))
-        self.writer = BoardWriter(redis, fence_ttl=FENCE_TTL, period_retention=timedelta(days=35), now=utc_now)
+        self.writer = BoardWriter(
+            redis, Placing(Catalog()), fence_ttl=FENCE_TTL, period_retention=timedelta(days=35), now=utc_now
+        )
 
     def standing(self, user_id: str, points: int, order: int = 1, *, lowered: bool = False) -> Standing:
         return Standing(self.board, user_id, points, points + 0.5 if points > 0 else 0.0, order, lowered)

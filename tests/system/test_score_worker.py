@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from services.runtime.catalog import Catalog
 from services.runtime.clock import utc_now
 from services.score.answers import NeverError
 from services.score.board_writer import BoardWriter, Standings
@@ -21,7 +22,7 @@ from services.score.ledger import Event
 from services.score.meta import Meta
 from services.score.publisher import ScorePublisher
 from services.score.rebuild import Rebuild
-from services.score.standings import milliseconds_of
+from services.score.standings import Placing, milliseconds_of
 from services.score.worker import Worker
 from tests.servers import RunningServer, unique
 from tests.system.score import RETENTION, ScoreSystem, completed, referee, score_servers, score_system
@@ -45,13 +46,16 @@ class Side:
     """One worker of two, in this process, on real stores."""
 
     def __init__(self, system: ScoreSystem) -> None:
+        placing = Placing(Catalog())
         name, meta = unique("w"), Meta(system.database)
-        self.writer = SteppedWriter(system.redis, fence_ttl=timedelta(hours=1), period_retention=RETENTION, now=utc_now)
+        self.writer = SteppedWriter(
+            system.redis, placing, fence_ttl=timedelta(hours=1), period_retention=RETENTION, now=utc_now
+        )
         self.folds = Folds(system.store, meta, name, limit=100, now=now_ms)
         self.rebuild = Rebuild(
-            system.redis, system.store, self.folds, meta, self.writer, period_retention=RETENTION, now=utc_now
+            system.redis, system.store, self.folds, meta, self.writer, placing, period_retention=RETENTION, now=utc_now
         )
-        generation = Generation(system.redis, meta, self.rebuild, name, timedelta(seconds=2))
+        generation = Generation(system.redis, meta, self.rebuild, placing, name, timedelta(seconds=2))
         self.worker = Worker(
             system.store,
             self.folds,
@@ -59,6 +63,7 @@ class Side:
             ScorePublisher(system.redis),
             generation,
             referee(system.database),
+            placing,
             now_ms,
         )
 

@@ -24,6 +24,7 @@ from topten.leaderboard.v1.leaderboard_service_pb2_grpc import (
 )
 
 from tests.servers import HOST, START_SECONDS, free_port
+from tests.unit.partly import partly
 from tests.unit.runtime.issuer import Issuer
 
 
@@ -36,6 +37,7 @@ def frame(version: int, *, generation: int = 1, board: str = "all", name: str = 
     return made
 
 
+@partly
 class Announcer(LeaderboardServiceServicer):
     """`WatchLeaderboard` alone. What is announced goes to every stream of the board, and at once to each new one."""
 
@@ -109,7 +111,7 @@ class Announcer(LeaderboardServiceServicer):
 @asynccontextmanager
 async def announcing() -> AsyncIterator[Announcer]:
     """An announcer that serves."""
-    announcer = Announcer()
+    announcer = Announcer()  # type: ignore[abstract]  # only one method is called
     server = grpc.aio.server()
     add_LeaderboardServiceServicer_to_server(announcer, server)
     port = server.add_insecure_port(f"{HOST}:0")

@@ -21,6 +21,7 @@ from services.leaderboard.ranking import order
 from services.leaderboard.watch import Clock
 from services.leaderboard.watches import Watches, WatchLimits
 from services.runtime.boards import Board
+from services.runtime.catalog import Catalog
 from services.runtime.errors import Reason, ServiceError
 
 TICK, REREAD, LINGER, CLOSING = 0.5, 5.0, 10.0, 10.0
@@ -137,7 +138,7 @@ class World:
     def __init__(self) -> None:
         self.clock = HandClock()
         self.table = Table()
-        self.watches = Watches(self.table.read, LIMITS, self.clock)
+        self.watches = Watches(self.table.read, LIMITS, Catalog(), self.clock)
         self.screens: list[Screen] = []
 
     async def look(self, board: str = "all") -> Screen:

@@ -7,11 +7,58 @@ import builtins
 import collections.abc
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
+import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
+import sys
 import typing
 
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
+else:
+    import typing_extensions
+
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
+
+class _BoardKind:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _BoardKindEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_BoardKind.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    BOARD_KIND_UNSPECIFIED: _BoardKind.ValueType  # 0
+    """Not a board."""
+    BOARD_KIND_ALL: _BoardKind.ValueType  # 1
+    """Everything."""
+    BOARD_KIND_WEEKLY: _BoardKind.ValueType  # 2
+    """One ISO week."""
+    BOARD_KIND_MONTHLY: _BoardKind.ValueType  # 3
+    """One month."""
+    BOARD_KIND_COUNTRY: _BoardKind.ValueType  # 4
+    """Players of one country."""
+    BOARD_KIND_QUIZ: _BoardKind.ValueType  # 5
+    """One quiz."""
+    BOARD_KIND_CUSTOM: _BoardKind.ValueType  # 6
+    """What the operator declared."""
+
+class BoardKind(_BoardKind, metaclass=_BoardKindEnumTypeWrapper):
+    """What a board counts."""
+
+BOARD_KIND_UNSPECIFIED: BoardKind.ValueType  # 0
+"""Not a board."""
+BOARD_KIND_ALL: BoardKind.ValueType  # 1
+"""Everything."""
+BOARD_KIND_WEEKLY: BoardKind.ValueType  # 2
+"""One ISO week."""
+BOARD_KIND_MONTHLY: BoardKind.ValueType  # 3
+"""One month."""
+BOARD_KIND_COUNTRY: BoardKind.ValueType  # 4
+"""Players of one country."""
+BOARD_KIND_QUIZ: BoardKind.ValueType  # 5
+"""One quiz."""
+BOARD_KIND_CUSTOM: BoardKind.ValueType  # 6
+"""What the operator declared."""
+global___BoardKind = BoardKind
 
 @typing.final
 class Entry(google.protobuf.message.Message):
@@ -126,3 +173,42 @@ class Period(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["ends_at", b"ends_at", "starts_at", b"starts_at", "time_zone", b"time_zone"]) -> None: ...
 
 global___Period = Period
+
+@typing.final
+class Board(google.protobuf.message.Message):
+    """What a board is, at the moment of the answer."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    KIND_FIELD_NUMBER: builtins.int
+    PERIOD_FIELD_NUMBER: builtins.int
+    NEXT_RESET_AT_FIELD_NUMBER: builtins.int
+    TOTAL_COUNT_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """The board as text, with its period: `weekly:2026-47`."""
+    kind: global___BoardKind.ValueType
+    """What it counts."""
+    total_count: builtins.int
+    """How many players are ranked."""
+    @property
+    def period(self) -> global___Period:
+        """The stretch of time that it counts; absent where it counts all time."""
+
+    @property
+    def next_reset_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When this name without its period means the next board; absent for a board of all time and for one that is over."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        kind: global___BoardKind.ValueType = ...,
+        period: global___Period | None = ...,
+        next_reset_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        total_count: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["next_reset_at", b"next_reset_at", "period", b"period"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["kind", b"kind", "name", b"name", "next_reset_at", b"next_reset_at", "period", b"period", "total_count", b"total_count"]) -> None: ...
+
+global___Board = Board

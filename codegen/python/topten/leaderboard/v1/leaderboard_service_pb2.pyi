@@ -150,3 +150,337 @@ class GetRanksResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["entries", b"entries", "not_found", b"not_found"]) -> None: ...
 
 global___GetRanksResponse = GetRanksResponse
+
+@typing.final
+class ListEntriesRequest(google.protobuf.message.Message):
+    """ListEntriesRequest names a board and a page of it."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BOARD_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    USER_ID_FIELD_NUMBER: builtins.int
+    board: builtins.str
+    """The board as text; empty is `all`."""
+    page_size: builtins.int
+    """How many entries at the most, 1 to 100; 0 is 10."""
+    page_token: builtins.str
+    """`page_token` or an entry's `cursor` of an earlier answer: the page begins behind it. Empty begins with the first.
+    One of a board that is not this one any more (a week has ended since) fails with CURSOR_EXPIRED.
+    """
+    user_id: builtins.str
+    """Whose own entry to read as well; empty is nobody's."""
+    def __init__(
+        self,
+        *,
+        board: builtins.str = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+        user_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["board", b"board", "page_size", b"page_size", "page_token", b"page_token", "user_id", b"user_id"]) -> None: ...
+
+global___ListEntriesRequest = ListEntriesRequest
+
+@typing.final
+class ListedEntry(google.protobuf.message.Message):
+    """ListedEntry is one entry of a page."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ENTRY_FIELD_NUMBER: builtins.int
+    CURSOR_FIELD_NUMBER: builtins.int
+    cursor: builtins.str
+    """A page token for what follows this entry: it names the entry's place by its value, not by its number, so that a page
+    neither repeats nor skips who did not move.
+    """
+    @property
+    def entry(self) -> topten.leaderboard.v1.leaderboard_pb2.Entry:
+        """The entry."""
+
+    def __init__(
+        self,
+        *,
+        entry: topten.leaderboard.v1.leaderboard_pb2.Entry | None = ...,
+        cursor: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["entry", b"entry"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["cursor", b"cursor", "entry", b"entry"]) -> None: ...
+
+global___ListedEntry = ListedEntry
+
+@typing.final
+class ListEntriesResponse(google.protobuf.message.Message):
+    """ListEntriesResponse carries a page of the board."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BOARD_FIELD_NUMBER: builtins.int
+    STALE_FIELD_NUMBER: builtins.int
+    ENTRIES_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    OWN_FIELD_NUMBER: builtins.int
+    stale: builtins.bool
+    """True if the boards can't be read at this moment and this is the head that was read last."""
+    next_page_token: builtins.str
+    """Empty if nothing follows."""
+    @property
+    def board(self) -> topten.leaderboard.v1.leaderboard_pb2.Board:
+        """The board."""
+
+    @property
+    def entries(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___ListedEntry]:
+        """The entries, by rank."""
+
+    @property
+    def own(self) -> topten.leaderboard.v1.leaderboard_pb2.Entry:
+        """The entry of `user_id`; absent if that player is not ranked."""
+
+    def __init__(
+        self,
+        *,
+        board: topten.leaderboard.v1.leaderboard_pb2.Board | None = ...,
+        stale: builtins.bool = ...,
+        entries: collections.abc.Iterable[global___ListedEntry] | None = ...,
+        next_page_token: builtins.str = ...,
+        own: topten.leaderboard.v1.leaderboard_pb2.Entry | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["board", b"board", "own", b"own"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["board", b"board", "entries", b"entries", "next_page_token", b"next_page_token", "own", b"own", "stale", b"stale"]) -> None: ...
+
+global___ListEntriesResponse = ListEntriesResponse
+
+@typing.final
+class GetAroundRequest(google.protobuf.message.Message):
+    """GetAroundRequest names a board, a player and how far to look."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BOARD_FIELD_NUMBER: builtins.int
+    USER_ID_FIELD_NUMBER: builtins.int
+    RADIUS_FIELD_NUMBER: builtins.int
+    board: builtins.str
+    """The board as text; empty is `all`."""
+    user_id: builtins.str
+    """The player."""
+    radius: builtins.int
+    """How many places to each side, 1 to 50; 0 is 5."""
+    def __init__(
+        self,
+        *,
+        board: builtins.str = ...,
+        user_id: builtins.str = ...,
+        radius: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["board", b"board", "radius", b"radius", "user_id", b"user_id"]) -> None: ...
+
+global___GetAroundRequest = GetAroundRequest
+
+@typing.final
+class GetAroundResponse(google.protobuf.message.Message):
+    """GetAroundResponse carries the places around the player."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BOARD_FIELD_NUMBER: builtins.int
+    ENTRIES_FIELD_NUMBER: builtins.int
+    @property
+    def board(self) -> topten.leaderboard.v1.leaderboard_pb2.Board:
+        """The board."""
+
+    @property
+    def entries(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[topten.leaderboard.v1.leaderboard_pb2.Entry]:
+        """The player and his neighbours, by rank. Near an end of the board there are more on the other side, so that it is
+        always twice the radius and one, or the whole board. Empty if the player is not ranked.
+        """
+
+    def __init__(
+        self,
+        *,
+        board: topten.leaderboard.v1.leaderboard_pb2.Board | None = ...,
+        entries: collections.abc.Iterable[topten.leaderboard.v1.leaderboard_pb2.Entry] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["board", b"board"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["board", b"board", "entries", b"entries"]) -> None: ...
+
+global___GetAroundResponse = GetAroundResponse
+
+@typing.final
+class GetPercentileRequest(google.protobuf.message.Message):
+    """GetPercentileRequest names a board and a player."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BOARD_FIELD_NUMBER: builtins.int
+    USER_ID_FIELD_NUMBER: builtins.int
+    board: builtins.str
+    """The board as text; empty is `all`."""
+    user_id: builtins.str
+    """The player."""
+    def __init__(
+        self,
+        *,
+        board: builtins.str = ...,
+        user_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["board", b"board", "user_id", b"user_id"]) -> None: ...
+
+global___GetPercentileRequest = GetPercentileRequest
+
+@typing.final
+class GetPercentileResponse(google.protobuf.message.Message):
+    """GetPercentileResponse says where the player stands among all."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PERCENTILE_FIELD_NUMBER: builtins.int
+    RANK_FIELD_NUMBER: builtins.int
+    TOTAL_COUNT_FIELD_NUMBER: builtins.int
+    percentile: builtins.float
+    """The share of ranked players who are at or below this one, himself included, above 0 to 100; absent if not ranked."""
+    rank: builtins.int
+    """The player's place; absent if not ranked."""
+    total_count: builtins.int
+    """How many players are ranked."""
+    def __init__(
+        self,
+        *,
+        percentile: builtins.float | None = ...,
+        rank: builtins.int | None = ...,
+        total_count: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_percentile", b"_percentile", "_rank", b"_rank", "percentile", b"percentile", "rank", b"rank"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_percentile", b"_percentile", "_rank", b"_rank", "percentile", b"percentile", "rank", b"rank", "total_count", b"total_count"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_percentile", b"_percentile"]) -> typing.Literal["percentile"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_rank", b"_rank"]) -> typing.Literal["rank"] | None: ...
+
+global___GetPercentileResponse = GetPercentileResponse
+
+@typing.final
+class GetScoreForPercentileRequest(google.protobuf.message.Message):
+    """GetScoreForPercentileRequest names a board and a percentile."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BOARD_FIELD_NUMBER: builtins.int
+    PERCENTILE_FIELD_NUMBER: builtins.int
+    board: builtins.str
+    """The board as text; empty is `all`."""
+    percentile: builtins.float
+    """Above 0 to 100."""
+    def __init__(
+        self,
+        *,
+        board: builtins.str = ...,
+        percentile: builtins.float = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["board", b"board", "percentile", b"percentile"]) -> None: ...
+
+global___GetScoreForPercentileRequest = GetScoreForPercentileRequest
+
+@typing.final
+class GetScoreForPercentileResponse(google.protobuf.message.Message):
+    """GetScoreForPercentileResponse says what the percentile takes."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SCORE_FIELD_NUMBER: builtins.int
+    TOTAL_COUNT_FIELD_NUMBER: builtins.int
+    score: builtins.int
+    """The least score on the board whose owner has at least this percentile (nearest rank); absent on an empty board."""
+    total_count: builtins.int
+    """How many players are ranked."""
+    def __init__(
+        self,
+        *,
+        score: builtins.int | None = ...,
+        total_count: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_score", b"_score", "score", b"score"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_score", b"_score", "score", b"score", "total_count", b"total_count"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_score", b"_score"]) -> typing.Literal["score"] | None: ...
+
+global___GetScoreForPercentileResponse = GetScoreForPercentileResponse
+
+@typing.final
+class GetRankIfScoreRequest(google.protobuf.message.Message):
+    """GetRankIfScoreRequest names a board and points."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BOARD_FIELD_NUMBER: builtins.int
+    POINTS_FIELD_NUMBER: builtins.int
+    USER_ID_FIELD_NUMBER: builtins.int
+    board: builtins.str
+    """The board as text; empty is `all`."""
+    points: builtins.int
+    """The points, 1 to 2 147 483 647."""
+    user_id: builtins.str
+    """Who would have them: his present place does not count. Empty is somebody new."""
+    def __init__(
+        self,
+        *,
+        board: builtins.str = ...,
+        points: builtins.int = ...,
+        user_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["board", b"board", "points", b"points", "user_id", b"user_id"]) -> None: ...
+
+global___GetRankIfScoreRequest = GetRankIfScoreRequest
+
+@typing.final
+class GetRankIfScoreResponse(google.protobuf.message.Message):
+    """GetRankIfScoreResponse says which place it would be."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RANK_FIELD_NUMBER: builtins.int
+    TOTAL_COUNT_FIELD_NUMBER: builtins.int
+    rank: builtins.int
+    """The place, behind everybody who has as many points already."""
+    total_count: builtins.int
+    """How many players are ranked."""
+    def __init__(
+        self,
+        *,
+        rank: builtins.int = ...,
+        total_count: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["rank", b"rank", "total_count", b"total_count"]) -> None: ...
+
+global___GetRankIfScoreResponse = GetRankIfScoreResponse
+
+@typing.final
+class ListBoardsRequest(google.protobuf.message.Message):
+    """ListBoardsRequest asks for the boards of this moment."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___ListBoardsRequest = ListBoardsRequest
+
+@typing.final
+class ListBoardsResponse(google.protobuf.message.Message):
+    """ListBoardsResponse carries the boards."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BOARDS_FIELD_NUMBER: builtins.int
+    @property
+    def boards(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[topten.leaderboard.v1.leaderboard_pb2.Board]:
+        """The boards; those of single countries and quizzes are not among them."""
+
+    def __init__(
+        self,
+        *,
+        boards: collections.abc.Iterable[topten.leaderboard.v1.leaderboard_pb2.Board] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["boards", b"boards"]) -> None: ...
+
+global___ListBoardsResponse = ListBoardsResponse

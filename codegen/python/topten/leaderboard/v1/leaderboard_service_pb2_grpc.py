@@ -27,7 +27,8 @@ if _version_not_supported:
 
 class LeaderboardServiceStub(object):
     """LeaderboardService reads the boards that the score service writes. A board is named as text: `all`, `weekly` (the
-    current one), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`.
+    current one), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and for a board that
+    the operator declared `custom:asean`, `custom:asean-week:2026-47`, `custom:week-by-country:VN`.
     """
 
     def __init__(self, channel):
@@ -51,11 +52,42 @@ class LeaderboardServiceStub(object):
                 request_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetRanksRequest.SerializeToString,
                 response_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetRanksResponse.FromString,
                 _registered_method=True)
+        self.ListEntries = channel.unary_unary(
+                '/topten.leaderboard.v1.LeaderboardService/ListEntries',
+                request_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListEntriesRequest.SerializeToString,
+                response_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListEntriesResponse.FromString,
+                _registered_method=True)
+        self.GetAround = channel.unary_unary(
+                '/topten.leaderboard.v1.LeaderboardService/GetAround',
+                request_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetAroundRequest.SerializeToString,
+                response_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetAroundResponse.FromString,
+                _registered_method=True)
+        self.GetPercentile = channel.unary_unary(
+                '/topten.leaderboard.v1.LeaderboardService/GetPercentile',
+                request_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetPercentileRequest.SerializeToString,
+                response_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetPercentileResponse.FromString,
+                _registered_method=True)
+        self.GetScoreForPercentile = channel.unary_unary(
+                '/topten.leaderboard.v1.LeaderboardService/GetScoreForPercentile',
+                request_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetScoreForPercentileRequest.SerializeToString,
+                response_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetScoreForPercentileResponse.FromString,
+                _registered_method=True)
+        self.GetRankIfScore = channel.unary_unary(
+                '/topten.leaderboard.v1.LeaderboardService/GetRankIfScore',
+                request_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetRankIfScoreRequest.SerializeToString,
+                response_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetRankIfScoreResponse.FromString,
+                _registered_method=True)
+        self.ListBoards = channel.unary_unary(
+                '/topten.leaderboard.v1.LeaderboardService/ListBoards',
+                request_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListBoardsRequest.SerializeToString,
+                response_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListBoardsResponse.FromString,
+                _registered_method=True)
 
 
 class LeaderboardServiceServicer(object):
     """LeaderboardService reads the boards that the score service writes. A board is named as text: `all`, `weekly` (the
-    current one), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`.
+    current one), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and for a board that
+    the operator declared `custom:asean`, `custom:asean-week:2026-47`, `custom:week-by-country:VN`.
     """
 
     def GetLeaderboard(self, request, context):
@@ -83,6 +115,54 @@ class LeaderboardServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListEntries(self, request, context):
+        """ListEntries reads a whole board a page at a time, with one player's own entry beside each page.
+        Fails with BOARD_NOT_FOUND, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAround(self, request, context):
+        """GetAround reads the places around a player.
+        Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPercentile(self, request, context):
+        """GetPercentile reads how many of the ranked players a player has at or below him.
+        Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetScoreForPercentile(self, request, context):
+        """GetScoreForPercentile reads how many points a percentile takes.
+        Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRankIfScore(self, request, context):
+        """GetRankIfScore reads which place a number of points would be, reached now.
+        Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBoards(self, request, context):
+        """ListBoards names the boards that there is one of at a time: all, this week's and month's, and the operator's own.
+        Fails with UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LeaderboardServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -101,6 +181,36 @@ def add_LeaderboardServiceServicer_to_server(servicer, server):
                     request_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetRanksRequest.FromString,
                     response_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetRanksResponse.SerializeToString,
             ),
+            'ListEntries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEntries,
+                    request_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListEntriesRequest.FromString,
+                    response_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListEntriesResponse.SerializeToString,
+            ),
+            'GetAround': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAround,
+                    request_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetAroundRequest.FromString,
+                    response_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetAroundResponse.SerializeToString,
+            ),
+            'GetPercentile': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPercentile,
+                    request_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetPercentileRequest.FromString,
+                    response_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetPercentileResponse.SerializeToString,
+            ),
+            'GetScoreForPercentile': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetScoreForPercentile,
+                    request_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetScoreForPercentileRequest.FromString,
+                    response_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetScoreForPercentileResponse.SerializeToString,
+            ),
+            'GetRankIfScore': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRankIfScore,
+                    request_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetRankIfScoreRequest.FromString,
+                    response_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetRankIfScoreResponse.SerializeToString,
+            ),
+            'ListBoards': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBoards,
+                    request_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListBoardsRequest.FromString,
+                    response_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListBoardsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'topten.leaderboard.v1.LeaderboardService', rpc_method_handlers)
@@ -111,7 +221,8 @@ def add_LeaderboardServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class LeaderboardService(object):
     """LeaderboardService reads the boards that the score service writes. A board is named as text: `all`, `weekly` (the
-    current one), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`.
+    current one), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and for a board that
+    the operator declared `custom:asean`, `custom:asean-week:2026-47`, `custom:week-by-country:VN`.
     """
 
     @staticmethod
@@ -185,6 +296,168 @@ class LeaderboardService(object):
             '/topten.leaderboard.v1.LeaderboardService/GetRanks',
             topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetRanksRequest.SerializeToString,
             topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetRanksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.leaderboard.v1.LeaderboardService/ListEntries',
+            topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListEntriesRequest.SerializeToString,
+            topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAround(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.leaderboard.v1.LeaderboardService/GetAround',
+            topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetAroundRequest.SerializeToString,
+            topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetAroundResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPercentile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.leaderboard.v1.LeaderboardService/GetPercentile',
+            topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetPercentileRequest.SerializeToString,
+            topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetPercentileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetScoreForPercentile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.leaderboard.v1.LeaderboardService/GetScoreForPercentile',
+            topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetScoreForPercentileRequest.SerializeToString,
+            topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetScoreForPercentileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRankIfScore(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.leaderboard.v1.LeaderboardService/GetRankIfScore',
+            topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetRankIfScoreRequest.SerializeToString,
+            topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetRankIfScoreResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBoards(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.leaderboard.v1.LeaderboardService/ListBoards',
+            topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListBoardsRequest.SerializeToString,
+            topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListBoardsResponse.FromString,
             options,
             channel_credentials,
             insecure,

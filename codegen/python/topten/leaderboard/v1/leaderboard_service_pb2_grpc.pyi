@@ -19,7 +19,8 @@ class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type:
 
 class LeaderboardServiceStub:
     """LeaderboardService reads the boards that the score service writes. A board is named as text: `all`, `weekly` (the
-    current one), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`.
+    current one), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and for a board that
+    the operator declared `custom:asean`, `custom:asean-week:2026-47`, `custom:week-by-country:VN`.
     """
 
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
@@ -48,9 +49,58 @@ class LeaderboardServiceStub:
     Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
+    ListEntries: grpc.UnaryUnaryMultiCallable[
+        topten.leaderboard.v1.leaderboard_service_pb2.ListEntriesRequest,
+        topten.leaderboard.v1.leaderboard_service_pb2.ListEntriesResponse,
+    ]
+    """ListEntries reads a whole board a page at a time, with one player's own entry beside each page.
+    Fails with BOARD_NOT_FOUND, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    GetAround: grpc.UnaryUnaryMultiCallable[
+        topten.leaderboard.v1.leaderboard_service_pb2.GetAroundRequest,
+        topten.leaderboard.v1.leaderboard_service_pb2.GetAroundResponse,
+    ]
+    """GetAround reads the places around a player.
+    Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    GetPercentile: grpc.UnaryUnaryMultiCallable[
+        topten.leaderboard.v1.leaderboard_service_pb2.GetPercentileRequest,
+        topten.leaderboard.v1.leaderboard_service_pb2.GetPercentileResponse,
+    ]
+    """GetPercentile reads how many of the ranked players a player has at or below him.
+    Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    GetScoreForPercentile: grpc.UnaryUnaryMultiCallable[
+        topten.leaderboard.v1.leaderboard_service_pb2.GetScoreForPercentileRequest,
+        topten.leaderboard.v1.leaderboard_service_pb2.GetScoreForPercentileResponse,
+    ]
+    """GetScoreForPercentile reads how many points a percentile takes.
+    Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    GetRankIfScore: grpc.UnaryUnaryMultiCallable[
+        topten.leaderboard.v1.leaderboard_service_pb2.GetRankIfScoreRequest,
+        topten.leaderboard.v1.leaderboard_service_pb2.GetRankIfScoreResponse,
+    ]
+    """GetRankIfScore reads which place a number of points would be, reached now.
+    Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    ListBoards: grpc.UnaryUnaryMultiCallable[
+        topten.leaderboard.v1.leaderboard_service_pb2.ListBoardsRequest,
+        topten.leaderboard.v1.leaderboard_service_pb2.ListBoardsResponse,
+    ]
+    """ListBoards names the boards that there is one of at a time: all, this week's and month's, and the operator's own.
+    Fails with UNAVAILABLE.
+    """
+
 class LeaderboardServiceAsyncStub:
     """LeaderboardService reads the boards that the score service writes. A board is named as text: `all`, `weekly` (the
-    current one), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`.
+    current one), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and for a board that
+    the operator declared `custom:asean`, `custom:asean-week:2026-47`, `custom:week-by-country:VN`.
     """
 
     GetLeaderboard: grpc.aio.UnaryUnaryMultiCallable[
@@ -78,9 +128,58 @@ class LeaderboardServiceAsyncStub:
     Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
+    ListEntries: grpc.aio.UnaryUnaryMultiCallable[
+        topten.leaderboard.v1.leaderboard_service_pb2.ListEntriesRequest,
+        topten.leaderboard.v1.leaderboard_service_pb2.ListEntriesResponse,
+    ]
+    """ListEntries reads a whole board a page at a time, with one player's own entry beside each page.
+    Fails with BOARD_NOT_FOUND, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    GetAround: grpc.aio.UnaryUnaryMultiCallable[
+        topten.leaderboard.v1.leaderboard_service_pb2.GetAroundRequest,
+        topten.leaderboard.v1.leaderboard_service_pb2.GetAroundResponse,
+    ]
+    """GetAround reads the places around a player.
+    Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    GetPercentile: grpc.aio.UnaryUnaryMultiCallable[
+        topten.leaderboard.v1.leaderboard_service_pb2.GetPercentileRequest,
+        topten.leaderboard.v1.leaderboard_service_pb2.GetPercentileResponse,
+    ]
+    """GetPercentile reads how many of the ranked players a player has at or below him.
+    Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    GetScoreForPercentile: grpc.aio.UnaryUnaryMultiCallable[
+        topten.leaderboard.v1.leaderboard_service_pb2.GetScoreForPercentileRequest,
+        topten.leaderboard.v1.leaderboard_service_pb2.GetScoreForPercentileResponse,
+    ]
+    """GetScoreForPercentile reads how many points a percentile takes.
+    Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    GetRankIfScore: grpc.aio.UnaryUnaryMultiCallable[
+        topten.leaderboard.v1.leaderboard_service_pb2.GetRankIfScoreRequest,
+        topten.leaderboard.v1.leaderboard_service_pb2.GetRankIfScoreResponse,
+    ]
+    """GetRankIfScore reads which place a number of points would be, reached now.
+    Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    ListBoards: grpc.aio.UnaryUnaryMultiCallable[
+        topten.leaderboard.v1.leaderboard_service_pb2.ListBoardsRequest,
+        topten.leaderboard.v1.leaderboard_service_pb2.ListBoardsResponse,
+    ]
+    """ListBoards names the boards that there is one of at a time: all, this week's and month's, and the operator's own.
+    Fails with UNAVAILABLE.
+    """
+
 class LeaderboardServiceServicer(metaclass=abc.ABCMeta):
     """LeaderboardService reads the boards that the score service writes. A board is named as text: `all`, `weekly` (the
-    current one), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`.
+    current one), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and for a board that
+    the operator declared `custom:asean`, `custom:asean-week:2026-47`, `custom:week-by-country:VN`.
     """
 
     @abc.abstractmethod
@@ -112,6 +211,66 @@ class LeaderboardServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[topten.leaderboard.v1.leaderboard_service_pb2.GetRanksResponse, collections.abc.Awaitable[topten.leaderboard.v1.leaderboard_service_pb2.GetRanksResponse]]:
         """GetRanks reads where up to 100 players stand on a board.
         Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def ListEntries(
+        self,
+        request: topten.leaderboard.v1.leaderboard_service_pb2.ListEntriesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.leaderboard.v1.leaderboard_service_pb2.ListEntriesResponse, collections.abc.Awaitable[topten.leaderboard.v1.leaderboard_service_pb2.ListEntriesResponse]]:
+        """ListEntries reads a whole board a page at a time, with one player's own entry beside each page.
+        Fails with BOARD_NOT_FOUND, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def GetAround(
+        self,
+        request: topten.leaderboard.v1.leaderboard_service_pb2.GetAroundRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.leaderboard.v1.leaderboard_service_pb2.GetAroundResponse, collections.abc.Awaitable[topten.leaderboard.v1.leaderboard_service_pb2.GetAroundResponse]]:
+        """GetAround reads the places around a player.
+        Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def GetPercentile(
+        self,
+        request: topten.leaderboard.v1.leaderboard_service_pb2.GetPercentileRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.leaderboard.v1.leaderboard_service_pb2.GetPercentileResponse, collections.abc.Awaitable[topten.leaderboard.v1.leaderboard_service_pb2.GetPercentileResponse]]:
+        """GetPercentile reads how many of the ranked players a player has at or below him.
+        Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def GetScoreForPercentile(
+        self,
+        request: topten.leaderboard.v1.leaderboard_service_pb2.GetScoreForPercentileRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.leaderboard.v1.leaderboard_service_pb2.GetScoreForPercentileResponse, collections.abc.Awaitable[topten.leaderboard.v1.leaderboard_service_pb2.GetScoreForPercentileResponse]]:
+        """GetScoreForPercentile reads how many points a percentile takes.
+        Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def GetRankIfScore(
+        self,
+        request: topten.leaderboard.v1.leaderboard_service_pb2.GetRankIfScoreRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.leaderboard.v1.leaderboard_service_pb2.GetRankIfScoreResponse, collections.abc.Awaitable[topten.leaderboard.v1.leaderboard_service_pb2.GetRankIfScoreResponse]]:
+        """GetRankIfScore reads which place a number of points would be, reached now.
+        Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def ListBoards(
+        self,
+        request: topten.leaderboard.v1.leaderboard_service_pb2.ListBoardsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.leaderboard.v1.leaderboard_service_pb2.ListBoardsResponse, collections.abc.Awaitable[topten.leaderboard.v1.leaderboard_service_pb2.ListBoardsResponse]]:
+        """ListBoards names the boards that there is one of at a time: all, this week's and month's, and the operator's own.
+        Fails with UNAVAILABLE.
         """
 
 def add_LeaderboardServiceServicer_to_server(servicer: LeaderboardServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

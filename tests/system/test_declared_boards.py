@@ -1,0 +1,58 @@
+"""Boards that are declared later: whoever has scored is on them at once, and nothing is lost on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+
+import pytest
+import pytest_asyncio
+
+from services.runtime.boards import Board
+from services.runtime.catalog import Catalog, parse_declared
+from services.runtime.clock import utc_now
+from tests.servers import RunningServer
+from tests.system.score import PATIENCE_SECONDS, ScoreSystem, many, score_servers, score_system, totals_of
+
+DECLARED = "home=all,VN; home-month=monthly,VN"
+
+
+@pytest_asyncio.fixture(scope="module")
+async def servers() -> AsyncIterator[dict[str, RunningServer]]:
+    async with score_servers() as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def system(servers: dict[str, RunningServer]) -> AsyncIterator[ScoreSystem]:
+    async with score_system(servers) as fresh:
+        yield fresh
+
+
+async def shows(system: ScoreSystem, board: str, players: Mapping[str, int]) -> None:
+    """Returns when the board has these players with these points."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while dict(await system.board(board)) != players:
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("before", ["", "home=weekly,VN"])
+async def test_a_board_is_whole_as_soon_as_it_is_declared(system: ScoreSystem, before: str) -> None:
+    """Declared by the worker that starts last; the other takes it over while both count."""
+    events = many(600, players=40, seed=3)
+    at_home = {event.payload.user_id for event in events if event.payload.country == "VN"}
+    expected = {user: total for user, total in totals_of(events).items() if total > 0 and user in at_home}
+    month = Board.parse("monthly", utc_now()).qualifier
+    async with system.worker(TOPTEN_BOARDS_DECLARED=before):
+        await system.publish(*events[:200])
+        await system.settled()
+        async with system.worker(TOPTEN_BOARDS_DECLARED=DECLARED):
+            await system.publish(*events[200:])
+            await shows(system, f"custom:home-month:{month}", expected)
+            await shows(system, "custom:home", expected)
+            assert await system.redis.keys("leaderboard:custom:home:*") == [], "what was declared otherwise is gone"
+            system.placing.adopt(Catalog(parse_declared(DECLARED)))
+            assert await system.verified() == []
+    async with system.worker():
+        await shows(system, "custom:home", {})
+        await shows(system, "all", {user: total for user, total in totals_of(events).items() if total > 0})
