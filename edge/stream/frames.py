@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Self
 
 import orjson
 from topten.leaderboard.v1.leaderboard_pb2 import Entry, Frame
+from topten.leaderboard.v1.leaderboard_service_pb2 import Standing
 
 from edge.times import format_time, time_of
 
@@ -86,6 +87,17 @@ def encode_update(frame: Frame, *, stale: bool = False) -> Update:
         "leaderboard": [_entry(entry) for entry in frame.entries],
     }
     return Update(frame, position, is_stale, Message.of(_event("update", data, id=str(position))))
+
+
+def encode_me(board: str, standing: Standing) -> Message:
+    """The `me` event: where the reader himself stands. It has no id, so that a reader who comes back asks for frames."""
+    data = {
+        "board": board,
+        "rank": standing.rank if standing.HasField("rank") else None,
+        "score": standing.score,
+        "previousRank": standing.previous_rank if standing.HasField("previous_rank") else None,
+    }
+    return Message.of(_event("me", data))
 
 
 def encode_end(board: str) -> Message:

@@ -19,6 +19,7 @@ from edge.config import EdgeConfig
 from edge.stream.feed import Feed
 from edge.stream.frames import HEARTBEAT, Message, Position, Update, encode_end
 from edge.stream.latency import ScreenClock
+from edge.stream.own import OwnPlaces
 from edge.upstreams import Upstreams
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.lifecycle import cancel, spawn
@@ -33,9 +34,10 @@ _log = structlog.get_logger("stream.hub")
 class Subscriber:
     """One open stream. `ended` is resolved when the hub has written its last byte to it."""
 
-    __slots__ = ("_chunked", "_expires_at", "_transport", "ended")
+    __slots__ = ("_chunked", "_expires_at", "_transport", "ended", "user_id")
 
-    def __init__(self, transport: asyncio.WriteTransport, *, chunked: bool, expires_at: float) -> None:
+    def __init__(self, transport: asyncio.WriteTransport, user_id: str, *, chunked: bool, expires_at: float) -> None:
+        self.user_id = user_id
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._transport = transport
         self._chunked = chunked
@@ -67,6 +69,7 @@ class Subscriber:
 @dataclass
 class _Watched:
     feed: Feed
+    own: OwnPlaces
     task: asyncio.Task[None]
     subscribers: set[Subscriber]
 
@@ -106,6 +109,8 @@ class Hub:
         except TimeoutError:
             _log.warning("streams did not end in time", count=self._count)
         tasks = [watched.task for watched in self._boards.values()]
+        for watched in self._boards.values():
+            await watched.own.close()
         self._boards.clear()
         await cancel(*tasks, *([self._heart] if self._heart else []))
 
@@ -144,6 +149,7 @@ class Hub:
         current = feed.current
         if current is not None and (current.position != last or current.stale):
             subscriber.write(current.message)
+        watched.own.enter(subscriber)
 
     def leave(self, feed: Feed, subscriber: Subscriber) -> None:
         """Removes a stream, once, however it ended."""
@@ -151,6 +157,7 @@ class Hub:
         watched = self._boards.get(feed.board)
         if watched is not None:
             watched.subscribers.discard(subscriber)
+            watched.own.leave(subscriber)
 
     def _open(self, board: str) -> _Watched:
         if len(self._boards) >= self._config.stream_max_boards:
@@ -160,7 +167,9 @@ class Hub:
         feed = Feed(
             board, self._upstreams, on_update=self._publish, on_end=self._end, catalog=self._catalog, now=self._now
         )
-        watched = self._boards[board] = _Watched(feed, spawn(f"feed {board}", feed.run()), set())
+        watched = self._boards[board] = _Watched(
+            feed, OwnPlaces(board, self._upstreams), spawn(f"feed {board}", feed.run()), set()
+        )
         return watched
 
     def _close_if_idle(self, watched: _Watched) -> None:

@@ -19,6 +19,7 @@ from edge.config import EdgeConfig
 from edge.stream.feed import Feed
 from edge.stream.frames import Message, Position, encode_retry
 from edge.stream.hub import Hub, Subscriber
+from services.runtime.auth import Claims
 from services.runtime.clock import utc_now
 from services.runtime.errors import Reason, ServiceError
 
@@ -60,10 +61,10 @@ class StreamHandler:
                 return web.Response(status=204)
             if last is not None:
                 await feed.catch_up(last, self._config.stream_catch_up)
-            return await self._stream(request, feed, last, claims.expires_at)
+            return await self._stream(request, feed, last, claims)
 
     async def _stream(
-        self, request: web.Request, feed: Feed, last: Position | None, expires_at: float
+        self, request: web.Request, feed: Feed, last: Position | None, claims: Claims
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers=HEADERS)
         chunked = request.version >= HttpVersion11
@@ -78,7 +79,7 @@ class StreamHandler:
             if transport is None:
                 return response
             _tune(transport)
-            subscriber = Subscriber(transport, chunked=chunked, expires_at=expires_at)
+            subscriber = Subscriber(transport, claims.user_id, chunked=chunked, expires_at=claims.expires_at)
             self._hub.join(feed, subscriber, last)
             try:
                 await subscriber.ended

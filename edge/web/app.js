@@ -2,16 +2,21 @@
 
 import { ApiError, login, logout, me, register } from "./api.js";
 import { Board } from "./board.js";
+import { Live } from "./live.js";
 import { Quizzes } from "./quiz.js";
-import { follow } from "./stream.js";
 
 const $ = (id) => document.getElementById(id);
 const WORDS = { live: "live", connecting: "connecting", reconnecting: "reconnecting", stale: "stale", closed: "closed" };
 
-const board = new Board($("entries"), $("empty"), $("said"));
+const board = new Board($("entries"), $("own"), $("empty"), $("said"));
 const quizzes = new Quizzes($("quiz"), (quiz) => showTabs(quiz));
+const live = new Live({
+  onFrame: (frame) => board.show(frame, player?.userId),
+  onMe: (place) => board.showOwn(place),
+  onState: showState,
+  onChanged: () => me().then(enter, leave),
+});
 let player = null;
-let stream = null;
 let shown = "all";
 
 function showState(state) {
@@ -21,9 +26,8 @@ function showState(state) {
 
 function showBoard(name) {
   shown = name;
-  stream?.close();
   board.clear();
-  stream = follow(name, { onFrame: (frame) => board.show(frame, player?.userId), onState: showState });
+  live.show(name);
   for (const tab of $("tabs").children) tab.setAttribute("aria-pressed", String(tab.dataset.board === name));
 }
 
@@ -51,6 +55,7 @@ function showTabs(quiz) {
 
 function enter(user) {
   player = user;
+  live.sign(user.userId);
   $("name").textContent = user.username;
   $("who").hidden = $("play").hidden = $("board").hidden = false;
   $("sign-in").hidden = true;
@@ -61,7 +66,7 @@ function enter(user) {
 
 function leave() {
   player = null;
-  stream?.close();
+  live.sign(null);
   board.clear();
   $("who").hidden = $("play").hidden = $("board").hidden = true;
   $("sign-in").hidden = false;

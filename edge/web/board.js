@@ -6,9 +6,10 @@ const calm = matchMedia("(prefers-reduced-motion: reduce)");
 const numbers = new Intl.NumberFormat();
 
 export class Board {
-  /** `list` is an <ol>, `empty` is shown while nobody has scored, `said` is a status region. */
-  constructor(list, empty, said) {
+  /** `list` is an <ol>, `own` says where the player stands below it, `empty` that nobody has scored, `said` is a status. */
+  constructor(list, own, empty, said) {
     this.list = list;
+    this.own = own;
     this.empty = empty;
     this.said = said;
     this.rows = new Map();
@@ -21,7 +22,7 @@ export class Board {
     this.list.replaceChildren();
     this.rows.clear();
     this.lastPlace = null;
-    this.empty.hidden = true;
+    this.empty.hidden = this.own.hidden = true;
   }
 
   /** Show a frame; `userId` is whose row is marked. */
@@ -40,6 +41,12 @@ export class Board {
     this.empty.hidden = entries.length > 0;
     if (!calm.matches) this.#glide(before);
     this.#say(entries.find((entry) => entry.userId === userId));
+  }
+
+  /** Say where the player stands, if that is below the list. */
+  showOwn({ rank, score }) {
+    this.own.hidden = rank === null || rank <= this.list.children.length;
+    this.own.textContent = rank === null ? "" : `You are number ${numbers.format(rank)} with ${numbers.format(score)} points.`;
   }
 
   #row(id) {

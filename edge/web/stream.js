@@ -1,14 +1,15 @@
-// One board, live, by the browser's own EventSource; it signs in by its cookie and reconnects by itself.
+// One board, live, by the browser's own EventSource; it signs in by its cookie and reconnects by itself. It touches no
+// page, so that a worker can run it as well.
 
 import { refreshSession } from "./api.js";
 
 const LONGEST_PAUSE = 30_000;
 
 /**
- * Follow a board until `close()`. `onFrame` gets each frame that is not older than the one before it, `onState` one of
- * connecting, live, stale, reconnecting, closed.
+ * Follow a board until `close()`. `onFrame` gets each frame that is not older than the one before it, `onMe` where the
+ * player himself stands, `onState` one of connecting, live, stale, reconnecting, closed.
  */
-export function follow(board, { onFrame, onState }) {
+export function follow(board, { onFrame, onMe, onState }) {
   let source = null;
   let timer = null;
   let pause = 1000;
@@ -34,6 +35,7 @@ export function follow(board, { onFrame, onState }) {
       onState(frame.stale ? "stale" : "live");
       onFrame(frame);
     });
+    source.addEventListener("me", (event) => onMe(JSON.parse(event.data)));
     source.addEventListener("open", () => onState("live"));
     source.addEventListener("end", () => {
       onState("closed");

@@ -13,6 +13,7 @@ from services.leaderboard.boards import Boards
 from services.leaderboard.config import LeaderboardConfig
 from services.leaderboard.frames import Frames
 from services.leaderboard.names import Names
+from services.leaderboard.ranks import RankWatches
 from services.leaderboard.rpc import ACCESS, LeaderboardServicer
 from services.leaderboard.service import LeaderboardService
 from services.leaderboard.updates import Updates
@@ -54,16 +55,19 @@ async def main(config: LeaderboardConfig) -> None:
         )
         catalog = config.boards.catalog
         watches = Watches(frames.read, limits, catalog)
+        ranks = RankWatches(boards, catalog, tick=config.tick, reread=config.reread)
         service = LeaderboardService(boards, frames, names, watches, catalog, now=utc_now)
         server = GrpcServer(
             config.grpc_address,
-            [partial(add_LeaderboardServiceServicer_to_server, LeaderboardServicer(service, now=utc_now))],
+            [partial(add_LeaderboardServiceServicer_to_server, LeaderboardServicer(service, ranks, now=utc_now))],
             verifier=verifier,
             access=ACCESS,
             reflection=not config.process.production,
         )
         # Ready without Redis as well: what was read last is still served, and no other instance could do better.
-        await run(ops, Updates(redis, watches, names), watches, server, grace=config.process.shutdown_grace)
+        await run(
+            ops, Updates(redis, watches, ranks, names), watches, ranks, server, grace=config.process.shutdown_grace
+        )
 
 
 if __name__ == "__main__":

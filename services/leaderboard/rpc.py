@@ -11,8 +11,10 @@ import grpc
 from topten.leaderboard.v1 import leaderboard_pb2, leaderboard_service_pb2_grpc
 from topten.leaderboard.v1 import leaderboard_service_pb2 as messages
 
+from services.leaderboard.boards import Place
+from services.leaderboard.ranks import RankWatches
 from services.leaderboard.service import LeaderboardService, share
-from services.runtime.boards import Board, period
+from services.runtime.boards import Board, period, points_of
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -21,6 +23,7 @@ ACCESS: Mapping[str, frozenset[str]] = {
     "/topten.leaderboard.v1.LeaderboardService/GetLeaderboard": _ANYBODY,
     "/topten.leaderboard.v1.LeaderboardService/WatchLeaderboard": _ANYBODY,
     "/topten.leaderboard.v1.LeaderboardService/GetRanks": _ANYBODY,
+    "/topten.leaderboard.v1.LeaderboardService/WatchRanks": _ANYBODY,
     "/topten.leaderboard.v1.LeaderboardService/ListEntries": _ANYBODY,
     "/topten.leaderboard.v1.LeaderboardService/GetAround": _ANYBODY,
     "/topten.leaderboard.v1.LeaderboardService/GetPercentile": _ANYBODY,
@@ -43,8 +46,9 @@ _KINDS: Mapping[str, leaderboard_pb2.BoardKind.ValueType] = {
 class LeaderboardServicer(leaderboard_service_pb2_grpc.LeaderboardServiceServicer):
     """The service on the wire."""
 
-    def __init__(self, service: LeaderboardService, *, now: Callable[[], datetime]) -> None:
+    def __init__(self, service: LeaderboardService, ranks: RankWatches, *, now: Callable[[], datetime]) -> None:
         self._service = service
+        self._ranks = ranks
         self._now = now
 
     async def GetLeaderboard(
@@ -66,6 +70,15 @@ class LeaderboardServicer(leaderboard_service_pb2_grpc.LeaderboardServiceService
         """See leaderboard_service.proto."""
         entries, not_found = await self._service.ranks(request.board, request.user_ids)
         return messages.GetRanksResponse(entries=entries, not_found=not_found)
+
+    async def WatchRanks(
+        self, request: messages.WatchRanksRequest, context: Context
+    ) -> AsyncIterator[messages.WatchRanksResponse]:
+        """See leaderboard_service.proto."""
+        async with aclosing(self._ranks.changes(request.board or "all", request.user_ids)) as changes:
+            async for board, places in changes:
+                standings = [_standing(user_id, place) for user_id, place in places.items()]
+                yield messages.WatchRanksResponse(board=board.text, standings=standings)
 
     async def ListEntries(self, request: messages.ListEntriesRequest, context: Context) -> messages.ListEntriesResponse:
         """See leaderboard_service.proto."""
@@ -118,6 +131,14 @@ class LeaderboardServicer(leaderboard_service_pb2_grpc.LeaderboardServiceService
         if counted is not None and self._now() < counted.ends_at:
             found.next_reset_at.FromDatetime(counted.ends_at)
         return found
+
+
+def _standing(user_id: str, place: Place | None) -> messages.Standing:
+    if place is None:
+        return messages.Standing(user_id=user_id)
+    return messages.Standing(
+        user_id=user_id, rank=place.rank, score=points_of(place.value), previous_rank=place.previous
+    )
 
 
 def _period(board: Board) -> leaderboard_pb2.Period | None:

@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 from topten.score.v1 import score_events_pb2
 
 from services.leaderboard.names import Names
+from services.leaderboard.ranks import RankWatches
 from services.leaderboard.watches import Watches
 from services.runtime.boards import SCORE_CHANNEL
 from services.runtime.lifecycle import cancel, spawn
@@ -37,8 +38,11 @@ class Updates:
     after twice as long.
     """
 
-    def __init__(self, redis: Redis, watches: Watches, names: Names, *, silence: timedelta = SILENCE) -> None:
+    def __init__(
+        self, redis: Redis, watches: Watches, ranks: RankWatches, names: Names, *, silence: timedelta = SILENCE
+    ) -> None:
         self._redis = redis
+        self._ranks = ranks
         self._names = names
         self._silence = silence.total_seconds()
         self._watches = watches
@@ -80,7 +84,7 @@ class Updates:
     def _take(self, message: dict[str, Any]) -> None:
         if message["type"] == "subscribe":
             subscriptions.inc()
-            self._watches.mark_all()
+            self._mark_all()
         elif message["type"] == "message":
             self._tell(message["data"])
 
@@ -89,12 +93,16 @@ class Updates:
             batch = score_events_pb2.ScoreUpdatedBatch.FromString(data)
         except DecodeError:
             _log.warning("an unreadable message", size=len(data))
-            self._watches.mark_all()
+            self._mark_all()
             return
-        notice = self._watches.notice
         for event in batch.events:
             payload = event.payload
             if payload.cause == COUNTRY_CHANGED:
                 self._names.forget(payload.user_id)
             for standing in payload.standings:
-                notice(standing.board, payload.user_id, standing.value, lowered=standing.lowered)
+                self._watches.notice(standing.board, payload.user_id, standing.value, lowered=standing.lowered)
+                self._ranks.notice(standing.board, payload.user_id)
+
+    def _mark_all(self) -> None:
+        self._watches.mark_all()
+        self._ranks.mark_all()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 
+import aiohttp
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
@@ -14,6 +16,7 @@ from tests.players import PASSWORD, endpoints, register
 from tests.servers import RunningStack, unique
 
 QUIZ = "arithmetic-sprint"
+FOUR_RIGHT = [("q1", "c"), ("q2", "b"), ("q3", "b"), ("q4", "c")]
 ARGUMENTS = [
     "--no-sandbox",  # tests may run as root in a container
     "--disable-background-networking",
@@ -59,10 +62,10 @@ async def page(context: BrowserContext, stack: RunningStack) -> AsyncIterator[Pa
     assert faults == []
 
 
-async def sign_up(page: Page, name: str) -> None:
+async def sign_up(page: Page, name: str, country: str = "vn") -> None:
     await page.get_by_label("Name").fill(name)
     await page.get_by_label("Password").fill(PASSWORD)
-    await page.get_by_label("Country").fill("vn")
+    await page.get_by_label("Country").fill(country)
     await page.get_by_role("button", name="New player").click()
     await expect(page.locator("#state")).to_have_text("live")
 
@@ -128,6 +131,70 @@ async def test_boards_can_be_switched(page: Page, stack: RunningStack) -> None:
         await page.get_by_role("button", name=tab, exact=True).click()
         await expect(page.locator(f'#tabs [data-board="{pressed}"]')).to_have_attribute("aria-pressed", "true")
         await expect(page.locator("#state")).to_have_text("live")
+
+
+async def streams_of(stack: RunningStack) -> float:
+    """How many streams the edge has open."""
+    async with aiohttp.ClientSession() as session, session.get(stack.endpoints["metrics"]["edge"]) as answer:
+        lines = (await answer.text()).splitlines()
+    return float(next(line for line in lines if line.startswith("topten_sse_connections ")).split()[1])
+
+
+async def until_streams(stack: RunningStack, count: float) -> None:
+    async with asyncio.timeout(20):
+        while await streams_of(stack) != count:
+            await asyncio.sleep(0.05)
+
+
+async def test_two_tabs_share_one_stream_and_end_it_together(
+    page: Page, context: BrowserContext, stack: RunningStack
+) -> None:
+    before = await streams_of(stack)
+    name = unique("share")
+    await sign_up(page, name, "sm")
+    await until_streams(stack, before + 1)
+    second = await context.new_page()
+    await second.goto("/")
+    await expect(second.locator("#state")).to_have_text("live")
+    await expect(second.locator("#name")).to_have_text(name)
+    async with GraphqlClient(endpoints(stack).graphql) as client:
+        player = await register(client, country="SM")
+        await player.submit(QUIZ, FOUR_RIGHT)
+    for tab in (page, second):
+        await tab.get_by_role("button", name="SM", exact=True).click()
+        await expect(tab.locator(f'#entries li[data-user="{player.username}"]')).to_be_visible()
+    assert await streams_of(stack) == before + 1, "one connection for both tabs"
+    await page.close()
+    await second.get_by_role("button", name="All time", exact=True).click()
+    await expect(second.locator("#state")).to_have_text("live")
+    await until_streams(stack, before + 1)
+    await second.get_by_role("button", name="Sign out").click()
+    await until_streams(stack, before)
+
+
+async def test_who_signs_out_in_one_tab_has_signed_out_in_all(page: Page, context: BrowserContext) -> None:
+    await sign_up(page, unique("both"))
+    second = await context.new_page()
+    await second.goto("/")
+    await expect(second.locator("#state")).to_have_text("live")
+    await page.get_by_role("button", name="Sign out").click()
+    await expect(second.get_by_role("button", name="New player")).to_be_visible()
+    name = unique("other")
+    await sign_up(second, name)
+    await expect(page.locator("#name")).to_have_text(name)
+
+
+async def test_who_is_not_on_the_page_s_board_is_told_where_he_stands(page: Page, stack: RunningStack) -> None:
+    async with GraphqlClient(endpoints(stack).graphql) as client:
+        for _ in range(10):
+            ahead = await register(client, country="MC")
+            await ahead.submit(QUIZ, FOUR_RIGHT)
+    await sign_up(page, unique("eleventh"), "mc")
+    await page.get_by_role("button", name="MC", exact=True).click()
+    await expect(page.locator("#own")).to_be_hidden()
+    await page.locator(f"[data-quiz={QUIZ}]").click()
+    points = await answer_all(page)
+    await expect(page.locator("#own")).to_have_text(f"You are number 11 with {points} points.")
 
 
 @pytest.mark.parametrize("width", [320, 1280])

@@ -17,10 +17,11 @@ from topten.leaderboard.v1.leaderboard_pb2 import Frame
 from services.leaderboard.boards import Boards
 from services.leaderboard.frames import Frames
 from services.leaderboard.names import Names
+from services.leaderboard.ranks import Changes, RankWatches
 from services.leaderboard.updates import Updates
 from services.leaderboard.watch import Clock
 from services.leaderboard.watches import Watches, WatchLimits
-from services.runtime.boards import SCORE_CHANNEL
+from services.runtime.boards import SCORE_CHANNEL, points_of
 from services.runtime.catalog import Catalog
 from services.runtime.grpc_client import open_channel
 from services.runtime.redis_client import open_redis
@@ -127,6 +128,10 @@ async def watching(redis: Redis, clock: Clock, *, reread: timedelta) -> AsyncIte
             await watches.stop()
 
 
+def ranks_of(redis: Redis, clock: Clock | None = None, *, reread: timedelta = SECOND / 5) -> RankWatches:
+    return RankWatches(Boards(redis, timeout=SECOND), Catalog(), tick=SECOND / 20, reread=reread, clock=clock)
+
+
 async def until(frames: AsyncGenerator[Frame, None], holds: Callable[[Frame], bool]) -> Frame:
     async with asyncio.timeout(PATIENCE):
         async for frame in frames:
@@ -188,7 +193,7 @@ async def test_a_subscription_that_went_silent_is_opened_again(server: RunningSe
         proxied(server) as (proxy, through_proxy),
         watching(redis, Clock(), reread=timedelta(minutes=1)) as watches,
         nameless() as names,
-        listening(Updates(through_proxy, watches, names, silence=SECOND / 5)),
+        listening(Updates(through_proxy, watches, ranks_of(redis), names, silence=SECOND / 5)),
         aclosing(watches.frames(board)) as frames,
     ):
         await until(frames, lambda frame: not frame.entries)
@@ -203,7 +208,7 @@ async def test_a_message_is_enough_to_be_shown(redis: Redis) -> None:
     async with (
         watching(redis, Clock(), reread=timedelta(minutes=1)) as watches,
         nameless() as names,
-        listening(Updates(redis, watches, names)),
+        listening(Updates(redis, watches, ranks_of(redis), names)),
         aclosing(watches.frames(board)) as frames,
     ):
         await until(frames, lambda frame: not frame.entries)
@@ -217,10 +222,66 @@ async def test_an_unreadable_message_makes_every_board_be_read(redis: Redis) -> 
     async with (
         watching(redis, Clock(), reread=timedelta(minutes=1)) as watches,
         nameless() as names,
-        listening(Updates(redis, watches, names)),
+        listening(Updates(redis, watches, ranks_of(redis), names)),
         aclosing(watches.frames(board)) as frames,
     ):
         await until(frames, lambda frame: not frame.entries)
         await pen.score({"ada": 1}, [board], told=False)
         await redis.publish(SCORE_CHANNEL, b"\xff\xff not a message")
         await until(frames, lambda frame: len(frame.entries) == 1)
+
+
+async def told(changes: AsyncGenerator[Changes, None]) -> dict[str, tuple[int, int] | None]:
+    """Who stands otherwise than before: rank and points."""
+    async with asyncio.timeout(PATIENCE):
+        places = (await anext(changes)).places
+    return {
+        user_id: None if place is None else (place.rank, points_of(place.value)) for user_id, place in places.items()
+    }
+
+
+async def test_a_player_is_told_where_he_stands_after_his_own_and_others_changes(redis: Redis) -> None:
+    pen, board = Pen(redis), f"quiz:{unique('q')}"
+    await pen.complete(1)
+    ranks = ranks_of(redis)
+    async with (
+        watching(redis, Clock(), reread=timedelta(minutes=1)) as watches,
+        nameless() as names,
+        listening(Updates(redis, watches, ranks, names)),
+        aclosing(ranks.changes(board, ["ada", "bob"])) as changes,
+    ):
+        assert await told(changes) == {"ada": None, "bob": None}
+        await pen.score({"ada": 5}, [board])
+        assert await told(changes) == {"ada": (1, 5)}
+        await pen.score({"eve": 9}, [board])  # nobody who is watched, so it is seen when all are read again
+        assert await told(changes) == {"ada": (2, 5)}
+        await pen.score({"bob": 7}, [board])
+        assert (await told(changes)).items() >= {"bob": (2, 7)}.items()
+
+
+async def test_places_that_can_not_be_read_are_told_later(redis: Redis) -> None:
+    pen, board = Pen(redis), f"quiz:{unique('q')}"
+    await pen.complete(1)
+    await pen.score({"ada": 5}, [board])
+    await pen.withdraw()
+    async with aclosing(ranks_of(redis).changes(board, ["ada"])) as changes:
+        telling = asyncio.create_task(told(changes))
+        await asyncio.sleep(0)
+        await pen.complete(1)
+        assert await telling == {"ada": (1, 5)}
+
+
+async def test_who_watches_players_of_this_week_moves_on_with_the_calendar(redis: Redis) -> None:
+    pen, clock = Pen(redis), SetClock(datetime(2026, 11, 22, 23, 59, 59, 900_000, tzinfo=UTC))
+    await pen.complete(1)
+    await pen.score({"ada": 5}, ["weekly:2026-47"])
+    await pen.score({"ada": 3}, ["weekly:2026-48"])
+    async with (
+        aclosing(ranks_of(redis, clock).changes("weekly", ["ada"])) as follows,
+        aclosing(ranks_of(redis, clock).changes("weekly:2026-47", ["ada"])) as stays,
+    ):
+        assert await told(follows) == await told(stays) == {"ada": (1, 5)}
+        clock.at = datetime(2026, 11, 23, tzinfo=UTC)
+        assert await told(follows) == {"ada": (1, 3)}
+        async with asyncio.timeout(PATIENCE):
+            assert [change async for change in stays] == []

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from services.local.client import GraphqlClient, GraphqlError
-from tests.players import Player, endpoints, register, stream, until
+from tests.players import Event, Player, endpoints, register, stream, until
 from tests.servers import RunningStack, running_stack
 from tests.system.test_moderation import ADJUST, BLOCK, UNBLOCK, Moderator
 
@@ -180,3 +180,21 @@ async def test_who_moves_or_is_blocked_leaves_the_boards_of_the_region_and_comes
     await world.moderator.do(UNBLOCK, userId=player.user_id, reason="a test")
     for board in (NORTH, NORTH_WEEK):
         await world.shows(board, names)
+
+
+async def test_a_player_is_told_of_his_own_place_wherever_he_is(world: World) -> None:
+    player = world.players[5]
+    async with stream(world.stack.http, player.access_token, "custom:north") as events:
+        await me_is(events, rank=6, score=10)
+        await world.moderator.do(ADJUST, userId=player.user_id, delta=12, reason="a test")
+        await me_is(events, rank=5, score=22)
+        await world.moderator.do(ADJUST, userId=world.players[4].user_id, delta=7, reason="another passes him")
+        await me_is(events, rank=6, score=22)
+
+
+async def me_is(events: AsyncIterator[Event], *, rank: int, score: int) -> None:
+    async with asyncio.timeout(20):
+        async for event in events:
+            if event.name == "me" and (event.data["rank"], event.data["score"]) == (rank, score):
+                return
+    raise AssertionError("the stream ended")

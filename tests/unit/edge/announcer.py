@@ -39,11 +39,13 @@ def frame(version: int, *, generation: int = 1, board: str = "all", name: str = 
 
 @partly
 class Announcer(LeaderboardServiceServicer):
-    """`WatchLeaderboard` alone. What is announced goes to every stream of the board, and at once to each new one."""
+    """`WatchLeaderboard` and `WatchRanks` alone. What is announced goes to every stream of the board, and to each new one."""
 
     def __init__(self) -> None:
         self.address = ""
         self.opened: dict[str, int] = defaultdict(int)
+        self.asked: list[list[str]] = []
+        self.standings: dict[str, messages.Standing] = {}
         self._open: dict[str, list[asyncio.Queue[Any]]] = defaultdict(list)
         self._latest: dict[str, Frame] = {}
         self._refused: dict[str, grpc.StatusCode] = {}
@@ -96,6 +98,15 @@ class Announcer(LeaderboardServiceServicer):
         finally:
             self._open[board].remove(queue)
             self._move()
+
+    async def WatchRanks(
+        self, request: messages.WatchRanksRequest, context: Any
+    ) -> AsyncIterator[messages.WatchRanksResponse]:
+        """The place that was announced for each player, once."""
+        self.asked.append(list(request.user_ids))
+        known = [self.standings[user_id] for user_id in request.user_ids if user_id in self.standings]
+        yield messages.WatchRanksResponse(board=request.board, standings=known)
+        await asyncio.Event().wait()
 
     async def GetLeaderboard(self, request: messages.GetLeaderboardRequest, context: Any) -> Any:
         await context.abort(grpc.StatusCode.UNIMPLEMENTED, "boards are only watched here")

@@ -27,7 +27,7 @@ async def connection(*, expires_at: float) -> AsyncIterator[tuple[Subscriber, as
     reader, writer = await asyncio.open_connection(sock=theirs)
     _, sending = await asyncio.open_connection(sock=ours)
     try:
-        yield Subscriber(sending.transport, chunked=False, expires_at=expires_at), reader
+        yield Subscriber(sending.transport, "ada", chunked=False, expires_at=expires_at), reader
     finally:
         sending.transport.abort()
         writer.transport.abort()

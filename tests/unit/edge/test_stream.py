@@ -6,13 +6,14 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import grpc
 import pytest
+from topten.leaderboard.v1.leaderboard_service_pb2 import Standing
 
 from tests.players import Event, stream
 from tests.servers import unique
@@ -96,6 +97,25 @@ async def test_a_reader_gets_the_current_frame_at_once_and_then_each_newer_one(
             {"rank": 1, "userId": "u1", "username": "Ada", "score": 999, "country": None, "previousRank": None}
         ],
     }
+
+
+async def test_a_reader_is_told_where_he_stands_himself(
+    edge: EdgeProcess, issuer: Issuer, announcer: Announcer, board: str
+) -> None:
+    announcer.announce(frame(5, board=board))
+    ada, bob = unique("ada-"), unique("bob-")
+    announcer.standings[ada] = Standing(user_id=ada, rank=17, score=40, previous_rank=19)
+    announcer.standings[bob] = Standing(user_id=bob)
+    expected = {ada: (17, 40, 19), bob: (None, 0, None)}
+    async with AsyncExitStack() as stack:
+        for user_id in (ada, bob, ada):
+            token = issuer.token(sub=user_id, userId=user_id)
+            events = await stack.enter_async_context(stream(edge.http, token, board))
+            seen = [await following(events), await following(events)]
+            me = next(event for event in seen if event.name == "me")
+            rank, score, previous = expected[user_id]
+            assert (me.id, me.data) == ("", {"board": board, "rank": rank, "score": score, "previousRank": previous})
+    assert [sorted(ids) for ids in announcer.asked[-2:]] == [[ada], sorted([ada, bob])], "one upstream for both"
 
 
 async def test_no_proxy_may_hold_or_change_a_stream(

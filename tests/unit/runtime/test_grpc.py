@@ -102,6 +102,9 @@ class Boards(rpc.LeaderboardServiceServicer):
     async def GetRanks(self, request: pb.GetRanksRequest, context: Any) -> pb.GetRanksResponse:
         return pb.GetRanksResponse(not_found=request.user_ids)
 
+    async def WatchRanks(self, request: pb.WatchRanksRequest, context: Any) -> AsyncIterator[pb.WatchRanksResponse]:
+        yield pb.WatchRanksResponse(board=request.board)
+
     async def _hang(self) -> None:
         self.entered.set()
         try:

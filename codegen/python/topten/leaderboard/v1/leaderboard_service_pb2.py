@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from topten.leaderboard.v1 import leaderboard_pb2 as topten_dot_leaderboard_dot_v1_dot_leaderboard__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/topten/leaderboard/v1/leaderboard_service.proto\x12\x15topten.leaderboard.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\'topten/leaderboard/v1/leaderboard.proto\"I\n\x15GetLeaderboardRequest\x12\x16\n\x05\x62oard\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x18\n\x05limit\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\"t\n\x16GetLeaderboardResponse\x12+\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x1c.topten.leaderboard.v1.Frame\x12-\n\x06period\x18\x02 \x01(\x0b\x32\x1d.topten.leaderboard.v1.Period\"1\n\x17WatchLeaderboardRequest\x12\x16\n\x05\x62oard\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"G\n\x18WatchLeaderboardResponse\x12+\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x1c.topten.leaderboard.v1.Frame\"Q\n\x0fGetRanksRequest\x12\x16\n\x05\x62oard\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12&\n\x08user_ids\x18\x02 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\x64\x18\x01\"\x06r\x04\x10\x01\x18@\"T\n\x10GetRanksResponse\x12-\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1c.topten.leaderboard.v1.Entry\x12\x11\n\tnot_found\x18\x02 \x03(\t\"\x82\x01\n\x12ListEntriesRequest\x12\x16\n\x05\x62oard\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xac\x02\x12\x18\n\x07user_id\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\"J\n\x0bListedEntry\x12+\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x1c.topten.leaderboard.v1.Entry\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"\xca\x01\n\x13ListEntriesResponse\x12+\n\x05\x62oard\x18\x01 \x01(\x0b\x32\x1c.topten.leaderboard.v1.Board\x12\r\n\x05stale\x18\x02 \x01(\x08\x12\x33\n\x07\x65ntries\x18\x03 \x03(\x0b\x32\".topten.leaderboard.v1.ListedEntry\x12\x17\n\x0fnext_page_token\x18\x04 \x01(\t\x12)\n\x03own\x18\x05 \x01(\x0b\x32\x1c.topten.leaderboard.v1.Entry\"a\n\x10GetAroundRequest\x12\x16\n\x05\x62oard\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x1a\n\x07user_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x19\n\x06radius\x18\x03 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x32(\x00\"o\n\x11GetAroundResponse\x12+\n\x05\x62oard\x18\x01 \x01(\x0b\x32\x1c.topten.leaderboard.v1.Board\x12-\n\x07\x65ntries\x18\x02 \x03(\x0b\x32\x1c.topten.leaderboard.v1.Entry\"J\n\x14GetPercentileRequest\x12\x16\n\x05\x62oard\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x1a\n\x07user_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"p\n\x15GetPercentileResponse\x12\x17\n\npercentile\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x11\n\x04rank\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x13\n\x0btotal_count\x18\x03 \x01(\x05\x42\r\n\x0b_percentileB\x07\n\x05_rank\"c\n\x1cGetScoreForPercentileRequest\x12\x16\n\x05\x62oard\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12+\n\npercentile\x18\x02 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00Y@!\x00\x00\x00\x00\x00\x00\x00\x00\"R\n\x1dGetScoreForPercentileResponse\x12\x12\n\x05score\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x0btotal_count\x18\x02 \x01(\x05\x42\x08\n\x06_score\"b\n\x15GetRankIfScoreRequest\x12\x16\n\x05\x62oard\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x17\n\x06points\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\x12\x18\n\x07user_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\";\n\x16GetRankIfScoreResponse\x12\x0c\n\x04rank\x18\x01 \x01(\x05\x12\x13\n\x0btotal_count\x18\x02 \x01(\x05\"\x13\n\x11ListBoardsRequest\"B\n\x12ListBoardsResponse\x12,\n\x06\x62oards\x18\x01 \x03(\x0b\x32\x1c.topten.leaderboard.v1.Board2\xe0\x07\n\x12LeaderboardService\x12m\n\x0eGetLeaderboard\x12,.topten.leaderboard.v1.GetLeaderboardRequest\x1a-.topten.leaderboard.v1.GetLeaderboardResponse\x12u\n\x10WatchLeaderboard\x12..topten.leaderboard.v1.WatchLeaderboardRequest\x1a/.topten.leaderboard.v1.WatchLeaderboardResponse0\x01\x12[\n\x08GetRanks\x12&.topten.leaderboard.v1.GetRanksRequest\x1a\'.topten.leaderboard.v1.GetRanksResponse\x12\x64\n\x0bListEntries\x12).topten.leaderboard.v1.ListEntriesRequest\x1a*.topten.leaderboard.v1.ListEntriesResponse\x12^\n\tGetAround\x12\'.topten.leaderboard.v1.GetAroundRequest\x1a(.topten.leaderboard.v1.GetAroundResponse\x12j\n\rGetPercentile\x12+.topten.leaderboard.v1.GetPercentileRequest\x1a,.topten.leaderboard.v1.GetPercentileResponse\x12\x82\x01\n\x15GetScoreForPercentile\x12\x33.topten.leaderboard.v1.GetScoreForPercentileRequest\x1a\x34.topten.leaderboard.v1.GetScoreForPercentileResponse\x12m\n\x0eGetRankIfScore\x12,.topten.leaderboard.v1.GetRankIfScoreRequest\x1a-.topten.leaderboard.v1.GetRankIfScoreResponse\x12\x61\n\nListBoards\x12(.topten.leaderboard.v1.ListBoardsRequest\x1a).topten.leaderboard.v1.ListBoardsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/topten/leaderboard/v1/leaderboard_service.proto\x12\x15topten.leaderboard.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\'topten/leaderboard/v1/leaderboard.proto\"I\n\x15GetLeaderboardRequest\x12\x16\n\x05\x62oard\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x18\n\x05limit\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\"t\n\x16GetLeaderboardResponse\x12+\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x1c.topten.leaderboard.v1.Frame\x12-\n\x06period\x18\x02 \x01(\x0b\x32\x1d.topten.leaderboard.v1.Period\"1\n\x17WatchLeaderboardRequest\x12\x16\n\x05\x62oard\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"G\n\x18WatchLeaderboardResponse\x12+\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x1c.topten.leaderboard.v1.Frame\"Q\n\x0fGetRanksRequest\x12\x16\n\x05\x62oard\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12&\n\x08user_ids\x18\x02 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\x64\x18\x01\"\x06r\x04\x10\x01\x18@\"T\n\x10GetRanksResponse\x12-\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1c.topten.leaderboard.v1.Entry\x12\x11\n\tnot_found\x18\x02 \x03(\t\"T\n\x11WatchRanksRequest\x12\x16\n\x05\x62oard\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\'\n\x08user_ids\x18\x02 \x03(\tB\x15\xbaH\x12\x92\x01\x0f\x08\x01\x10\xf4\x03\x18\x01\"\x06r\x04\x10\x01\x18@\"W\n\x12WatchRanksResponse\x12\r\n\x05\x62oard\x18\x01 \x01(\t\x12\x32\n\tstandings\x18\x02 \x03(\x0b\x32\x1f.topten.leaderboard.v1.Standing\"t\n\x08Standing\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x11\n\x04rank\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\r\n\x05score\x18\x03 \x01(\x05\x12\x1a\n\rprevious_rank\x18\x04 \x01(\x05H\x01\x88\x01\x01\x42\x07\n\x05_rankB\x10\n\x0e_previous_rank\"\x82\x01\n\x12ListEntriesRequest\x12\x16\n\x05\x62oard\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xac\x02\x12\x18\n\x07user_id\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\"J\n\x0bListedEntry\x12+\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x1c.topten.leaderboard.v1.Entry\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"\xca\x01\n\x13ListEntriesResponse\x12+\n\x05\x62oard\x18\x01 \x01(\x0b\x32\x1c.topten.leaderboard.v1.Board\x12\r\n\x05stale\x18\x02 \x01(\x08\x12\x33\n\x07\x65ntries\x18\x03 \x03(\x0b\x32\".topten.leaderboard.v1.ListedEntry\x12\x17\n\x0fnext_page_token\x18\x04 \x01(\t\x12)\n\x03own\x18\x05 \x01(\x0b\x32\x1c.topten.leaderboard.v1.Entry\"a\n\x10GetAroundRequest\x12\x16\n\x05\x62oard\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x1a\n\x07user_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x19\n\x06radius\x18\x03 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x32(\x00\"o\n\x11GetAroundResponse\x12+\n\x05\x62oard\x18\x01 \x01(\x0b\x32\x1c.topten.leaderboard.v1.Board\x12-\n\x07\x65ntries\x18\x02 \x03(\x0b\x32\x1c.topten.leaderboard.v1.Entry\"J\n\x14GetPercentileRequest\x12\x16\n\x05\x62oard\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x1a\n\x07user_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"p\n\x15GetPercentileResponse\x12\x17\n\npercentile\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x11\n\x04rank\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x13\n\x0btotal_count\x18\x03 \x01(\x05\x42\r\n\x0b_percentileB\x07\n\x05_rank\"c\n\x1cGetScoreForPercentileRequest\x12\x16\n\x05\x62oard\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12+\n\npercentile\x18\x02 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00Y@!\x00\x00\x00\x00\x00\x00\x00\x00\"R\n\x1dGetScoreForPercentileResponse\x12\x12\n\x05score\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x0btotal_count\x18\x02 \x01(\x05\x42\x08\n\x06_score\"b\n\x15GetRankIfScoreRequest\x12\x16\n\x05\x62oard\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x17\n\x06points\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\x12\x18\n\x07user_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\";\n\x16GetRankIfScoreResponse\x12\x0c\n\x04rank\x18\x01 \x01(\x05\x12\x13\n\x0btotal_count\x18\x02 \x01(\x05\"\x13\n\x11ListBoardsRequest\"B\n\x12ListBoardsResponse\x12,\n\x06\x62oards\x18\x01 \x03(\x0b\x32\x1c.topten.leaderboard.v1.Board2\xc5\x08\n\x12LeaderboardService\x12m\n\x0eGetLeaderboard\x12,.topten.leaderboard.v1.GetLeaderboardRequest\x1a-.topten.leaderboard.v1.GetLeaderboardResponse\x12u\n\x10WatchLeaderboard\x12..topten.leaderboard.v1.WatchLeaderboardRequest\x1a/.topten.leaderboard.v1.WatchLeaderboardResponse0\x01\x12[\n\x08GetRanks\x12&.topten.leaderboard.v1.GetRanksRequest\x1a\'.topten.leaderboard.v1.GetRanksResponse\x12\x63\n\nWatchRanks\x12(.topten.leaderboard.v1.WatchRanksRequest\x1a).topten.leaderboard.v1.WatchRanksResponse0\x01\x12\x64\n\x0bListEntries\x12).topten.leaderboard.v1.ListEntriesRequest\x1a*.topten.leaderboard.v1.ListEntriesResponse\x12^\n\tGetAround\x12\'.topten.leaderboard.v1.GetAroundRequest\x1a(.topten.leaderboard.v1.GetAroundResponse\x12j\n\rGetPercentile\x12+.topten.leaderboard.v1.GetPercentileRequest\x1a,.topten.leaderboard.v1.GetPercentileResponse\x12\x82\x01\n\x15GetScoreForPercentile\x12\x33.topten.leaderboard.v1.GetScoreForPercentileRequest\x1a\x34.topten.leaderboard.v1.GetScoreForPercentileResponse\x12m\n\x0eGetRankIfScore\x12,.topten.leaderboard.v1.GetRankIfScoreRequest\x1a-.topten.leaderboard.v1.GetRankIfScoreResponse\x12\x61\n\nListBoards\x12(.topten.leaderboard.v1.ListBoardsRequest\x1a).topten.leaderboard.v1.ListBoardsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,6 +43,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETRANKSREQUEST'].fields_by_name['board']._serialized_options = b'\272H\004r\002\030d'
   _globals['_GETRANKSREQUEST'].fields_by_name['user_ids']._loaded_options = None
   _globals['_GETRANKSREQUEST'].fields_by_name['user_ids']._serialized_options = b'\272H\021\222\001\016\010\001\020d\030\001\"\006r\004\020\001\030@'
+  _globals['_WATCHRANKSREQUEST'].fields_by_name['board']._loaded_options = None
+  _globals['_WATCHRANKSREQUEST'].fields_by_name['board']._serialized_options = b'\272H\004r\002\030d'
+  _globals['_WATCHRANKSREQUEST'].fields_by_name['user_ids']._loaded_options = None
+  _globals['_WATCHRANKSREQUEST'].fields_by_name['user_ids']._serialized_options = b'\272H\022\222\001\017\010\001\020\364\003\030\001\"\006r\004\020\001\030@'
   _globals['_LISTENTRIESREQUEST'].fields_by_name['board']._loaded_options = None
   _globals['_LISTENTRIESREQUEST'].fields_by_name['board']._serialized_options = b'\272H\004r\002\030d'
   _globals['_LISTENTRIESREQUEST'].fields_by_name['page_size']._loaded_options = None
@@ -83,32 +87,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETRANKSREQUEST']._serialized_end=542
   _globals['_GETRANKSRESPONSE']._serialized_start=544
   _globals['_GETRANKSRESPONSE']._serialized_end=628
-  _globals['_LISTENTRIESREQUEST']._serialized_start=631
-  _globals['_LISTENTRIESREQUEST']._serialized_end=761
-  _globals['_LISTEDENTRY']._serialized_start=763
-  _globals['_LISTEDENTRY']._serialized_end=837
-  _globals['_LISTENTRIESRESPONSE']._serialized_start=840
-  _globals['_LISTENTRIESRESPONSE']._serialized_end=1042
-  _globals['_GETAROUNDREQUEST']._serialized_start=1044
-  _globals['_GETAROUNDREQUEST']._serialized_end=1141
-  _globals['_GETAROUNDRESPONSE']._serialized_start=1143
-  _globals['_GETAROUNDRESPONSE']._serialized_end=1254
-  _globals['_GETPERCENTILEREQUEST']._serialized_start=1256
-  _globals['_GETPERCENTILEREQUEST']._serialized_end=1330
-  _globals['_GETPERCENTILERESPONSE']._serialized_start=1332
-  _globals['_GETPERCENTILERESPONSE']._serialized_end=1444
-  _globals['_GETSCOREFORPERCENTILEREQUEST']._serialized_start=1446
-  _globals['_GETSCOREFORPERCENTILEREQUEST']._serialized_end=1545
-  _globals['_GETSCOREFORPERCENTILERESPONSE']._serialized_start=1547
-  _globals['_GETSCOREFORPERCENTILERESPONSE']._serialized_end=1629
-  _globals['_GETRANKIFSCOREREQUEST']._serialized_start=1631
-  _globals['_GETRANKIFSCOREREQUEST']._serialized_end=1729
-  _globals['_GETRANKIFSCORERESPONSE']._serialized_start=1731
-  _globals['_GETRANKIFSCORERESPONSE']._serialized_end=1790
-  _globals['_LISTBOARDSREQUEST']._serialized_start=1792
-  _globals['_LISTBOARDSREQUEST']._serialized_end=1811
-  _globals['_LISTBOARDSRESPONSE']._serialized_start=1813
-  _globals['_LISTBOARDSRESPONSE']._serialized_end=1879
-  _globals['_LEADERBOARDSERVICE']._serialized_start=1882
-  _globals['_LEADERBOARDSERVICE']._serialized_end=2874
+  _globals['_WATCHRANKSREQUEST']._serialized_start=630
+  _globals['_WATCHRANKSREQUEST']._serialized_end=714
+  _globals['_WATCHRANKSRESPONSE']._serialized_start=716
+  _globals['_WATCHRANKSRESPONSE']._serialized_end=803
+  _globals['_STANDING']._serialized_start=805
+  _globals['_STANDING']._serialized_end=921
+  _globals['_LISTENTRIESREQUEST']._serialized_start=924
+  _globals['_LISTENTRIESREQUEST']._serialized_end=1054
+  _globals['_LISTEDENTRY']._serialized_start=1056
+  _globals['_LISTEDENTRY']._serialized_end=1130
+  _globals['_LISTENTRIESRESPONSE']._serialized_start=1133
+  _globals['_LISTENTRIESRESPONSE']._serialized_end=1335
+  _globals['_GETAROUNDREQUEST']._serialized_start=1337
+  _globals['_GETAROUNDREQUEST']._serialized_end=1434
+  _globals['_GETAROUNDRESPONSE']._serialized_start=1436
+  _globals['_GETAROUNDRESPONSE']._serialized_end=1547
+  _globals['_GETPERCENTILEREQUEST']._serialized_start=1549
+  _globals['_GETPERCENTILEREQUEST']._serialized_end=1623
+  _globals['_GETPERCENTILERESPONSE']._serialized_start=1625
+  _globals['_GETPERCENTILERESPONSE']._serialized_end=1737
+  _globals['_GETSCOREFORPERCENTILEREQUEST']._serialized_start=1739
+  _globals['_GETSCOREFORPERCENTILEREQUEST']._serialized_end=1838
+  _globals['_GETSCOREFORPERCENTILERESPONSE']._serialized_start=1840
+  _globals['_GETSCOREFORPERCENTILERESPONSE']._serialized_end=1922
+  _globals['_GETRANKIFSCOREREQUEST']._serialized_start=1924
+  _globals['_GETRANKIFSCOREREQUEST']._serialized_end=2022
+  _globals['_GETRANKIFSCORERESPONSE']._serialized_start=2024
+  _globals['_GETRANKIFSCORERESPONSE']._serialized_end=2083
+  _globals['_LISTBOARDSREQUEST']._serialized_start=2085
+  _globals['_LISTBOARDSREQUEST']._serialized_end=2104
+  _globals['_LISTBOARDSRESPONSE']._serialized_start=2106
+  _globals['_LISTBOARDSRESPONSE']._serialized_end=2172
+  _globals['_LEADERBOARDSERVICE']._serialized_start=2175
+  _globals['_LEADERBOARDSERVICE']._serialized_end=3268
 # @@protoc_insertion_point(module_scope)

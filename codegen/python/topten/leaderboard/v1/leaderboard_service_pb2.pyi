@@ -152,6 +152,89 @@ class GetRanksResponse(google.protobuf.message.Message):
 global___GetRanksResponse = GetRanksResponse
 
 @typing.final
+class WatchRanksRequest(google.protobuf.message.Message):
+    """WatchRanksRequest names a board and players."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BOARD_FIELD_NUMBER: builtins.int
+    USER_IDS_FIELD_NUMBER: builtins.int
+    board: builtins.str
+    """The board as text; empty is `all`."""
+    @property
+    def user_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """1 to 500 user ids, each once."""
+
+    def __init__(
+        self,
+        *,
+        board: builtins.str = ...,
+        user_ids: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["board", b"board", "user_ids", b"user_ids"]) -> None: ...
+
+global___WatchRanksRequest = WatchRanksRequest
+
+@typing.final
+class WatchRanksResponse(google.protobuf.message.Message):
+    """WatchRanksResponse says where players stand now."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BOARD_FIELD_NUMBER: builtins.int
+    STANDINGS_FIELD_NUMBER: builtins.int
+    board: builtins.str
+    """The board as text, with its period."""
+    @property
+    def standings(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Standing]:
+        """Those of the players who stand otherwise than was said last."""
+
+    def __init__(
+        self,
+        *,
+        board: builtins.str = ...,
+        standings: collections.abc.Iterable[global___Standing] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["board", b"board", "standings", b"standings"]) -> None: ...
+
+global___WatchRanksResponse = WatchRanksResponse
+
+@typing.final
+class Standing(google.protobuf.message.Message):
+    """Standing is a player's place without his name."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: builtins.int
+    RANK_FIELD_NUMBER: builtins.int
+    SCORE_FIELD_NUMBER: builtins.int
+    PREVIOUS_RANK_FIELD_NUMBER: builtins.int
+    user_id: builtins.str
+    """The player."""
+    rank: builtins.int
+    """The place, from 1; absent for who is not ranked."""
+    score: builtins.int
+    """Points on this board; 0 for who is not ranked."""
+    previous_rank: builtins.int
+    """The place before the player's last counted action; absent at first, and beyond the places that are remembered."""
+    def __init__(
+        self,
+        *,
+        user_id: builtins.str = ...,
+        rank: builtins.int | None = ...,
+        score: builtins.int = ...,
+        previous_rank: builtins.int | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_previous_rank", b"_previous_rank", "_rank", b"_rank", "previous_rank", b"previous_rank", "rank", b"rank"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_previous_rank", b"_previous_rank", "_rank", b"_rank", "previous_rank", b"previous_rank", "rank", b"rank", "score", b"score", "user_id", b"user_id"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_previous_rank", b"_previous_rank"]) -> typing.Literal["previous_rank"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_rank", b"_rank"]) -> typing.Literal["rank"] | None: ...
+
+global___Standing = Standing
+
+@typing.final
 class ListEntriesRequest(google.protobuf.message.Message):
     """ListEntriesRequest names a board and a page of it."""
 

@@ -52,6 +52,11 @@ class LeaderboardServiceStub(object):
                 request_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetRanksRequest.SerializeToString,
                 response_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetRanksResponse.FromString,
                 _registered_method=True)
+        self.WatchRanks = channel.unary_stream(
+                '/topten.leaderboard.v1.LeaderboardService/WatchRanks',
+                request_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.WatchRanksRequest.SerializeToString,
+                response_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.WatchRanksResponse.FromString,
+                _registered_method=True)
         self.ListEntries = channel.unary_unary(
                 '/topten.leaderboard.v1.LeaderboardService/ListEntries',
                 request_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListEntriesRequest.SerializeToString,
@@ -109,6 +114,16 @@ class LeaderboardServiceServicer(object):
 
     def GetRanks(self, request, context):
         """GetRanks reads where up to 100 players stand on a board.
+        Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchRanks(self, request, context):
+        """WatchRanks sends where up to 500 players stand at once, and again who of them stands otherwise: soon after a change of
+        their own, within seconds after those of others, at most once a tick. A bare `weekly` or `monthly` follows the
+        calendar; a named period ends the stream when it has closed.
         Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -180,6 +195,11 @@ def add_LeaderboardServiceServicer_to_server(servicer, server):
                     servicer.GetRanks,
                     request_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetRanksRequest.FromString,
                     response_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetRanksResponse.SerializeToString,
+            ),
+            'WatchRanks': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchRanks,
+                    request_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.WatchRanksRequest.FromString,
+                    response_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.WatchRanksResponse.SerializeToString,
             ),
             'ListEntries': grpc.unary_unary_rpc_method_handler(
                     servicer.ListEntries,
@@ -296,6 +316,33 @@ class LeaderboardService(object):
             '/topten.leaderboard.v1.LeaderboardService/GetRanks',
             topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetRanksRequest.SerializeToString,
             topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetRanksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchRanks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/topten.leaderboard.v1.LeaderboardService/WatchRanks',
+            topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.WatchRanksRequest.SerializeToString,
+            topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.WatchRanksResponse.FromString,
             options,
             channel_credentials,
             insecure,

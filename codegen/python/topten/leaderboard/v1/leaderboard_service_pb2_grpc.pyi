@@ -49,6 +49,16 @@ class LeaderboardServiceStub:
     Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
+    WatchRanks: grpc.UnaryStreamMultiCallable[
+        topten.leaderboard.v1.leaderboard_service_pb2.WatchRanksRequest,
+        topten.leaderboard.v1.leaderboard_service_pb2.WatchRanksResponse,
+    ]
+    """WatchRanks sends where up to 500 players stand at once, and again who of them stands otherwise: soon after a change of
+    their own, within seconds after those of others, at most once a tick. A bare `weekly` or `monthly` follows the
+    calendar; a named period ends the stream when it has closed.
+    Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
     ListEntries: grpc.UnaryUnaryMultiCallable[
         topten.leaderboard.v1.leaderboard_service_pb2.ListEntriesRequest,
         topten.leaderboard.v1.leaderboard_service_pb2.ListEntriesResponse,
@@ -125,6 +135,16 @@ class LeaderboardServiceAsyncStub:
         topten.leaderboard.v1.leaderboard_service_pb2.GetRanksResponse,
     ]
     """GetRanks reads where up to 100 players stand on a board.
+    Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    WatchRanks: grpc.aio.UnaryStreamMultiCallable[
+        topten.leaderboard.v1.leaderboard_service_pb2.WatchRanksRequest,
+        topten.leaderboard.v1.leaderboard_service_pb2.WatchRanksResponse,
+    ]
+    """WatchRanks sends where up to 500 players stand at once, and again who of them stands otherwise: soon after a change of
+    their own, within seconds after those of others, at most once a tick. A bare `weekly` or `monthly` follows the
+    calendar; a named period ends the stream when it has closed.
     Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
@@ -210,6 +230,18 @@ class LeaderboardServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[topten.leaderboard.v1.leaderboard_service_pb2.GetRanksResponse, collections.abc.Awaitable[topten.leaderboard.v1.leaderboard_service_pb2.GetRanksResponse]]:
         """GetRanks reads where up to 100 players stand on a board.
+        Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def WatchRanks(
+        self,
+        request: topten.leaderboard.v1.leaderboard_service_pb2.WatchRanksRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[topten.leaderboard.v1.leaderboard_service_pb2.WatchRanksResponse], collections.abc.AsyncIterator[topten.leaderboard.v1.leaderboard_service_pb2.WatchRanksResponse]]:
+        """WatchRanks sends where up to 500 players stand at once, and again who of them stands otherwise: soon after a change of
+        their own, within seconds after those of others, at most once a tick. A bare `weekly` or `monthly` follows the
+        calendar; a named period ends the stream when it has closed.
         Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
