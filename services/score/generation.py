@@ -9,8 +9,9 @@ missing after a FLUSHALL and on a new server. Everything else is noticed within 
 - the server's run id is held against the one of the last rebuild: a restart, or a replica in its place, may have lost
   writes without anybody having seen it;
 - so is the number of keys that the server has evicted: it should be set up not to, and is believed only that far;
-- and which boards the operator has declared: whoever starts last says so in MongoDB, all workers take that over, and when
-  each has had the time to, the boards are made anew with them.
+- and which boards the operator has declared: whoever starts last says so in MongoDB, all workers take that over, each
+  says when nothing is under way any more that it placed otherwise, and when all have, the boards are made anew. Whoever
+  was silent meanwhile, and finds them made without him, has them made once more.
 
 A counter that is wrong while the generation is newer than the one last seen is no alarm either: another worker has
 noticed the same and has healed it. One worker makes the boards, by a lease in MongoDB; all others look again until it is
@@ -31,6 +32,7 @@ from services.runtime.catalog import Catalog, parse_declared
 from services.runtime.lifecycle import cancel, spawn
 from services.score.answers import STORE_ERRORS
 from services.score.board_writer import Script
+from services.score.fold import SILENCE
 from services.score.meta import Boards, Meta
 from services.score.rebuild import Rebuild, server_state
 from services.score.reports import BoardsLostError, Progress, Rebuilt
@@ -39,7 +41,6 @@ from services.score.standings import Placing
 LEASE = timedelta(seconds=9)
 _RENEW_SECONDS = 3.0
 _RETRY_SECONDS = 0.5
-_BEATS_TO_ADOPT = 2
 _COUNTER_SECONDS = 86_400
 # The generation goes only if it is the one that was found wrong: another may have been completed meanwhile.
 _WITHDRAW = """
@@ -64,7 +65,7 @@ class Generation:
     ) -> None:
         self._redis = redis
         self._placing = placing
-        self._adopted_at = 0.0
+        self._was_absent = False
         self._meta = meta
         self._rebuild = rebuild
         self._worker_id = worker_id
@@ -81,7 +82,7 @@ class Generation:
     async def start(self) -> None:
         """From now on a Redis that went back is noticed within a heartbeat. Raises what a store raises."""
         await self._meta.declare(str(self._placing.catalog))
-        self._adopted_at = asyncio.get_running_loop().time()
+        await self._meta.adopted(self._worker_id, str(self._placing.catalog))
         self._tasks = [spawn("heartbeat", self._beat()), spawn("rebuild", self._heal())]
 
     async def stop(self) -> None:
@@ -125,27 +126,34 @@ class Generation:
                 # Redis before MongoDB: a rebuild tells them in the other order.
                 in_redis, evicted = await server_state(self._redis)
                 boards = await self._meta.boards()
-                is_made = self._adopt(boards)
+                await self._adopt(boards)
                 if moment.generation and moment.generation != boards.completed:
                     await self._is_wrong(moment.generation, "another generation")
                 elif moment.generation and in_redis != boards.run_id:
                     await self._is_wrong(moment.generation, "another Redis server")
                 elif moment.generation and evicted > boards.evicted:
                     await self._is_wrong(moment.generation, "Redis evicted keys")
-                elif moment.generation and not is_made:
+                elif moment.generation and await self._is_declared_otherwise(boards):
                     await self._is_wrong(moment.generation, "other boards are declared")
+                    self._was_absent = False
             except STORE_ERRORS as error:
                 _log.warning("a store does not answer", error=type(error).__name__)
             await asyncio.sleep(self._heartbeat)
 
-    def _adopt(self, boards: Boards) -> bool:
-        """Takes over which boards are declared; False if others are made and every worker must know that by now."""
-        now = asyncio.get_running_loop().time()
+    async def _adopt(self, boards: Boards) -> None:
+        """Takes over which boards are declared, and says so as soon as it is true of every write."""
         if boards.declared != str(self._placing.catalog):
             _log.info("other boards are declared", boards=boards.declared)
             self._placing.adopt(Catalog(parse_declared(boards.declared)))
-            self._adopted_at = now
-        return boards.made == boards.declared or now - self._adopted_at < _BEATS_TO_ADOPT * self._heartbeat
+            self._was_absent = self._was_absent or boards.made == boards.declared
+        if self._placing.settled:
+            await self._meta.adopted(self._worker_id, boards.declared)
+
+    async def _is_declared_otherwise(self, boards: Boards) -> bool:
+        """True if the boards are to be made as they are declared, and nobody writes others any more."""
+        if not self._was_absent and boards.made == boards.declared:
+            return False
+        return await self._meta.agreed(boards.declared, SILENCE)
 
     async def _is_wrong(self, generation: int, why: str) -> None:
         if any(await self._withdraw.run([((GENERATION_KEY,), (generation,))])):

@@ -3,10 +3,12 @@
 Time here is the database server's, so that no worker's clock decides about a lease.
 
     boards            {generation: the highest ever begun, completed: the one in force, run_id, evicted: of the Redis it is
-                      in, made: the operator's boards in it, declared: those that are wanted}
+                      in, made: the operator's boards in it, null if workers did not agree on them when they were made,
+                      declared: those that are wanted}
     lease             {holder, expires_at}: who makes boards at this moment
     salt              {value}: of the digests in rows, made once
-    worker:<id>       {flushed_to, beat_at}: every row that this worker stamped before `flushed_to` is in the folds
+    worker:<id>       {flushed_to, beat_at, boards}: every row that this worker stamped before `flushed_to` is in the
+                      folds, and everything that it writes is placed on these of the operator's boards
 """
 
 from __future__ import annotations
@@ -32,22 +34,26 @@ class Boards(NamedTuple):
     """Which boards are in force; generation 0 is none.
 
     `evicted` is how many keys their Redis had evicted when they began. `made` says which declared boards are among them,
-    `declared` which should be.
+    None if that is not certain; `declared` which should be.
     """
 
     completed: int
     run_id: str
     evicted: int
-    made: str
+    made: str | None
     declared: str
 
 
 class WorkerState(NamedTuple):
-    """How far a worker's rows are in the folds; `silent` says that it has not been heard of for long."""
+    """How far a worker's rows are in the folds, and which declared boards it writes; None until it says so.
+
+    `silent` says that it has not been heard of for long.
+    """
 
     worker_id: str
     flushed_to: int
     silent: bool
+    boards: str | None
 
 
 class Meta:
@@ -91,7 +97,7 @@ class Meta:
         assert found is not None
         return int(found["generation"])
 
-    async def complete(self, generation: int, run_id: str, evicted: int, made: str) -> None:
+    async def complete(self, generation: int, run_id: str, evicted: int, made: str | None) -> None:
         """The boards of `generation` are whole, in the Redis with this run id, which had evicted so many keys before."""
         state = {"completed": generation, "run_id": run_id, "evicted": evicted, "made": made}
         await self._meta.update_one({"_id": _BOARDS}, {"$set": state})
@@ -128,12 +134,25 @@ class Meta:
         state = [{"$set": {"flushed_to": DatetimeMS(flushed_to), "beat_at": "$$NOW"}}]
         await self._meta.update_one({"_id": f"{_WORKER}{worker_id}"}, state, upsert=True)
 
+    async def adopted(self, worker_id: str, boards: str) -> None:
+        """Everything that the worker writes from now on is placed on these of the operator's boards."""
+        await self._meta.update_one({"_id": f"{_WORKER}{worker_id}"}, {"$set": {"boards": boards}})
+
+    async def agreed(self, boards: str, silence: timedelta) -> bool:
+        """True if all workers that were heard of within `silence` have adopted these boards."""
+        return all(worker.silent or worker.boards == boards for worker in await self.workers(silence))
+
     async def workers(self, silence: timedelta) -> Sequence[WorkerState]:
         """All workers whose rows may not be in the folds; one not heard of for `silence` is probably dead."""
         silent = {"$lt": ["$beat_at", {"$subtract": ["$$NOW", int(silence.total_seconds() * 1000)]}]}
-        found = self._meta.find({"_id": {"$regex": f"^{_WORKER}"}}, {"flushed_to": 1, "silent": silent})
+        found = self._meta.find({"_id": {"$regex": f"^{_WORKER}"}}, {"flushed_to": 1, "boards": 1, "silent": silent})
         return [
-            WorkerState(document["_id"].removeprefix(_WORKER), int(document["flushed_to"]), document["silent"])
+            WorkerState(
+                document["_id"].removeprefix(_WORKER),
+                int(document["flushed_to"]),
+                document["silent"],
+                document.get("boards"),
+            )
             async for document in found
         ]
 

@@ -32,7 +32,7 @@ from redis.asyncio import Redis
 
 from services.runtime.boards import GENERATION_KEY, Board
 from services.score.board_writer import BoardWriter, Script, TooOldError, by_board
-from services.score.fold import MARGIN, Folds
+from services.score.fold import MARGIN, SILENCE, Folds
 from services.score.meta import Meta
 from services.score.metrics import REBUILD_SECONDS
 from services.score.reports import BoardsLostError, Progress, Rebuilt
@@ -100,7 +100,10 @@ class Rebuild:
     async def run(self, token: str, progress: Progress) -> Rebuilt:
         """Makes every board. Raises BoardsLostError, or what a store raises; the boards are stale then."""
         with REBUILD_SECONDS.time():
-            generation, declared = await self._meta.next_generation(), str(self._placing.catalog)
+            generation = await self._meta.next_generation()
+            declared = str(self._placing.catalog)
+            # Others may still write other boards, or take these for others: then they are to be made once more.
+            made_as = declared if await self._meta.agreed(declared, SILENCE) else None
             in_redis, evicted = await server_state(self._redis)
             await self._redis.set(REBUILD_KEY, token, ex=_LEFTOVER_SECONDS)
             await self._redis.delete(GENERATION_KEY)
@@ -112,7 +115,7 @@ class Rebuild:
             await self._remove_others(token, generation, made)
             replayed_at = milliseconds_of(self._now() - MARGIN)
             await self._replay(since, generation, progress)
-            await self._meta.complete(generation, in_redis, evicted, declared)
+            await self._meta.complete(generation, in_redis, evicted, made_as)
             if not all(await self._finish.run([((GENERATION_KEY, REBUILD_KEY), (token, generation))])):
                 raise BoardsLostError("the mark of the rebuild is gone")
             await self._replay(max(since, replayed_at), generation, progress)

@@ -7,7 +7,9 @@ player the higher is the later.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
@@ -47,7 +49,24 @@ class Placing:
     """Where players stand on the boards of a catalog."""
 
     def __init__(self, catalog: Catalog) -> None:
+        self._writing: Counter[Catalog] = Counter()
         self.adopt(catalog)
+
+    @property
+    def settled(self) -> bool:
+        """True if no write is under way that may have been placed before the catalog was adopted."""
+        return self._writing.keys() <= {self.catalog}
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Around whatever writes standings that are placed within the block."""
+        catalog = self.catalog
+        self._writing[catalog] += 1
+        try:
+            yield
+        finally:
+            self._writing[catalog] -= 1
+            self._writing = +self._writing
 
     def adopt(self, catalog: Catalog) -> None:
         """From now on these boards."""

@@ -83,7 +83,8 @@ class Worker:
         pause = _FIRST_PAUSE
         while True:
             try:
-                return await self._count_once(events)
+                with self._placing.writing():
+                    return await self._count_once(events)
             except TooOldError:
                 continue
             except ANSWERED as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Mapping
 
 import pytest
@@ -56,3 +58,23 @@ async def test_a_board_is_whole_as_soon_as_it_is_declared(system: ScoreSystem, b
     async with system.worker():
         await shows(system, "custom:home", {})
         await shows(system, "all", {user: total for user, total in totals_of(events).items() if total > 0})
+
+
+async def test_boards_wait_for_a_worker_that_still_writes_others(system: ScoreSystem) -> None:
+    """He stands still in the middle of a batch; what he then writes late must not stay."""
+    events = many(3000, players=40, seed=4)
+    at_home = {event.payload.user_id for event in events if event.payload.country == "VN"}
+    expected = {user: total for user, total in totals_of(events).items() if total > 0 and user in at_home}
+    async with system.worker(TOPTEN_BOARDS_DECLARED="home=weekly,VN", TOPTEN_SCORE_BATCH="20") as late:
+        publishing = asyncio.create_task(system.publish(*events))
+        await system.until_counted(100)
+        os.kill(late.pid, signal.SIGSTOP)
+        async with system.worker(TOPTEN_BOARDS_DECLARED=DECLARED):
+            rows = await system.database["ledger"].estimated_document_count()
+            await system.until_counted(min(rows + 500, len(events)))
+            os.kill(late.pid, signal.SIGCONT)
+            await publishing
+            await system.settled()
+            await shows(system, "custom:home", expected)
+            assert await system.redis.keys("leaderboard:custom:home:*") == []
+            assert "other boards are declared" in late.log
