@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import NamedTuple
 
 import structlog
@@ -98,4 +98,6 @@ async def _close(client: Client) -> None:
     except (NatsError, TimeoutError, OSError) as error:
         _log.warning("not drained", error=type(error).__name__)
     finally:
-        await client.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await client.close()

@@ -31,6 +31,8 @@ C = TypeVar("C")
 T = TypeVar("T")
 
 DEFAULT_GRACE = timedelta(seconds=20)
+# Longer than what a task does when it is cancelled in order.
+_CANCEL_AGAIN_SECONDS = 3.0
 _log = structlog.get_logger("lifecycle")
 
 
@@ -98,9 +100,15 @@ class _Process:
     def watch(self) -> None:
         """Ends the process when the grace is over. The loop itself may be what hangs, so a thread watches."""
         if self.main is not None and self._watchdog is None:
-            self._watchdog = threading.Timer(self.grace.total_seconds(), _leave, [70, "the shutdown grace is over"])
+            self._watchdog = threading.Timer(self.grace.total_seconds(), self._overdue, [asyncio.get_running_loop()])
             self._watchdog.daemon = True
             self._watchdog.start()
+
+    def _overdue(self, loop: asyncio.AbstractEventLoop) -> None:
+        """In the watchdog's thread: says what did not end, and leaves."""
+        for task in asyncio.all_tasks(loop):
+            task.print_stack(limit=3)
+        _leave(70, "the shutdown grace is over")
 
     def on_signal(self, number: int) -> None:
         if self.stopping.is_set():
@@ -247,11 +255,15 @@ def spawn(name: str, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
 
 
 async def cancel(*tasks: asyncio.Task[Any]) -> None:
-    """Cancels tasks and waits until they have ended, whatever they end with."""
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        await asyncio.wait(tasks)
+    """Cancels tasks and waits until they have ended, whatever they end with.
+
+    One that goes on is cancelled again: up to Python 3.11 `asyncio.wait_for` can take a cancellation for its own.
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=_CANCEL_AGAIN_SECONDS)
 
 
 async def wait_for(

@@ -137,7 +137,7 @@ async def test_a_worker_that_is_stopped_gives_back_what_it_holds(system: ScoreSy
     for part in range(4):
         async with system.worker(**settings) as worker:
             await system.until_counted(part * 300 + 50)
-            assert await worker.stop() == 0
+            assert await worker.stop() == 0, worker.log
     async with system.worker(**settings):
         await publishing
         await system.settled()
