@@ -230,3 +230,16 @@ async def test_waiting_is_bounded_and_other_errors_pass_at_once() -> None:
         await wait_for("store", attempt, retry_on=ConnectionError, timeout=timedelta())
     with pytest.raises(ValueError, match="wrong password"):
         await wait_for("store", faulty, retry_on=ConnectionError)
+
+
+async def test_a_task_that_swallows_its_cancellation_is_cancelled_again() -> None:
+    async def deaf() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(deaf())
+    await asyncio.sleep(0)
+    await cancel(task)
+    assert task.cancelled()
