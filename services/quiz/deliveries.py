@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -18,12 +18,14 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError
 
 from services.runtime.errors import ServiceError
+from services.runtime.gathered import Gathered
 from services.runtime.lifecycle import Stage, cancel, spawn
 from services.runtime.mongo_client import unavailable_on_failure
 
 KEPT: Final = timedelta(days=30)
 MAX_REMEMBERED: Final = 50_000
 MAX_WAITING: Final = 10_000
+MAX_READ: Final = 200
 WRITE_SECONDS: Final = 0.1
 Delivery = tuple[str, str]
 """Player and quiz."""
@@ -40,6 +42,7 @@ class Deliveries:
         self._deliveries = database["deliveries"]
         self._waiting: dict[Delivery, datetime] = {}
         self._known: OrderedDict[Delivery, None] = OrderedDict()
+        self._read: Gathered[Delivery, datetime | None] = Gathered("deliveries read", self._read_all, most=MAX_READ)
         self._writer: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -65,11 +68,15 @@ class Deliveries:
         """When the player was first handed the quiz; None if that is not known."""
         waiting = self._waiting.get((user_id, quiz_id))
         try:
-            async with unavailable_on_failure():
-                found = await self._deliveries.find_one({"_id": _id((user_id, quiz_id))})
+            return await self._read((user_id, quiz_id)) or waiting
         except ServiceError:
             return waiting
-        return waiting if found is None else found["at"]
+
+    async def _read_all(self, deliveries: Sequence[Delivery]) -> list[datetime | None]:
+        ids = [_id(delivery) for delivery in deliveries]
+        async with unavailable_on_failure():
+            found = {document["_id"]: document["at"] async for document in self._deliveries.find({"_id": {"$in": ids}})}
+        return [found.get(wanted) for wanted in ids]
 
     async def _write_for_ever(self) -> None:
         while True:

@@ -7,24 +7,23 @@ and he is on no board in any case.
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import structlog
 from topten.identity.v1 import identity_pb2, identity_service_pb2
 
 from services.runtime.errors import ServiceError
+from services.runtime.gathered import Gathered
 from services.runtime.grpc_client import call
-from services.runtime.lifecycle import spawn
 from services.runtime.service_token import ServiceToken
 
 if TYPE_CHECKING:
     from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceAsyncStub
 
 MAX_ASKED: Final = 100
+MAX_CALLS: Final = 4
 CALL_SECONDS: Final = 1.0
 # After a failed call nobody waits for another for this long.
 PAUSE_SECONDS: Final = 1.0
@@ -44,7 +43,9 @@ class Players:
         self._identity = identity
         self._token = token
         self._clock = clock
-        self._waiting: dict[str, asyncio.Future[identity_pb2.User | None]] = {}
+        self._asked: Gathered[str, identity_pb2.User | None] = Gathered(
+            "players", self._users, most=MAX_ASKED, at_once=MAX_CALLS
+        )
         self._silent_until = float("-inf")
 
     async def block(self, user_id: str) -> identity_pb2.Block | None:
@@ -61,32 +62,10 @@ class Players:
 
     async def find(self, user_id: str) -> identity_pb2.User | None:
         """The player as identity has him; None if there is none. Raises UNAVAILABLE."""
-        answer = self._waiting.get(user_id)
-        if answer is None:
-            if not self._waiting:
-                # Others wait for this call as well: the deadline of who happened to be the first is not theirs.
-                contextvars.Context().run(spawn, "players", self._ask())
-            answer = self._waiting[user_id] = asyncio.get_running_loop().create_future()
-        return await asyncio.shield(answer)
+        return await self._asked(user_id)
 
-    async def _ask(self) -> None:
-        await asyncio.sleep(0)  # whoever asks in this turn of the loop comes along
-        waiting, self._waiting = self._waiting, {}
-        ids = list(waiting)
-        pages = [ids[start : start + MAX_ASKED] for start in range(0, len(ids), MAX_ASKED)]
-        for page, found in zip(pages, await asyncio.gather(*map(self._users, pages)), strict=True):
-            for user_id in page:
-                answer = waiting[user_id]
-                if isinstance(found, ServiceError):
-                    answer.set_exception(found)
-                    answer.exception()  # looked at, in case that nobody waits any more
-                else:
-                    answer.set_result(found.get(user_id))
-
-    async def _users(self, user_ids: list[str]) -> dict[str, identity_pb2.User] | ServiceError:
-        request = identity_service_pb2.GetUsersRequest(user_ids=user_ids)
-        try:
-            answer = await call(self._identity.GetUsers, request, token=await self._token.get(), timeout=CALL_SECONDS)
-        except ServiceError as error:
-            return error
-        return {user.user_id: user for user in answer.users}
+    async def _users(self, user_ids: Sequence[str]) -> list[identity_pb2.User | None]:
+        request = identity_service_pb2.GetUsersRequest(user_ids=list(dict.fromkeys(user_ids)))
+        answer = await call(self._identity.GetUsers, request, token=await self._token.get(), timeout=CALL_SECONDS)
+        found = {user.user_id: user for user in answer.users}
+        return [found.get(user_id) for user_id in user_ids]

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 import hmac
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +20,7 @@ from topten.quiz.v1 import quiz_pb2
 
 from services.quiz.config import Window
 from services.quiz.quiz import Quiz, from_definition, problems
-from services.quiz.scoring import Answer, AnswerError, mark, tally
+from services.quiz.scoring import NOTHING, Answer, AnswerError, Tally, mark, tally
 from services.quiz.submission import (
     Submission,
     SubmittedEvent,
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 # How often a submission is evaluated anew because another attempt of the player was recorded meanwhile.
 MAX_RACES: Final = 20
+# Last attempts that are kept, about 400 bytes each.
+MAX_REMEMBERED: Final = 50_000
 TOO_MANY_AT_ONCE: Final = "Too many attempts at once; nothing was recorded. Send it again."
 DEFAULT_PAGE: Final = 20
 AUDIT_PAGE: Final = 500
@@ -90,6 +93,7 @@ class QuizService:
         self._outbox = outbox
         self._window = window
         self._now = now
+        self._tallies: OrderedDict[tuple[str, str], Tally] = OrderedDict()
 
     async def submit_action(self, action: Action) -> tuple[Submission, bool]:
         """Score and record an action; the record, and whether it was recorded before this call.
@@ -101,14 +105,20 @@ class QuizService:
         """
         received_at = self._now()
         digest = payload_digest(action.quiz_id, action.answers)
-        # Asked at once, looked at in order: a replay is answered for ever, whatever time has changed.
-        recorded, block, delivered_at = await asyncio.gather(
-            self._store.submission(action.user_id, action.action_id),
-            self._players.block(action.user_id),
-            self._deliveries.first(action.user_id, action.quiz_id),
-        )
-        if recorded is not None:
+        try:
+            return await self._submit(action, digest, received_at)
+        except ServiceError:
+            # A replay is answered for ever, whatever has changed since and would refuse it now.
+            recorded = await self._store.submission(action.user_id, action.action_id)
+            if recorded is None:
+                raise
             return self._replay(recorded, digest), True
+
+    async def _submit(self, action: Action, digest: str, received_at: datetime) -> tuple[Submission, bool]:
+        """As if the action were new, and nothing came after the last attempt that is known: an index refuses what did."""
+        block, delivered_at = await asyncio.gather(
+            self._players.block(action.user_id), self._deliveries.first(action.user_id, action.quiz_id)
+        )
         if block is not None:
             raise _blocked(block)
         quiz = await self._quiz(action.quiz_id)
@@ -118,16 +128,15 @@ class QuizService:
         except AnswerError as error:
             violation = (f"answers[{error.index}]", str(error))
             raise ServiceError(Reason.INVALID_ARGUMENT, "An answer does not fit.", violations=[violation]) from None
+        before, is_read = self._tallies.get((action.user_id, action.quiz_id), NOTHING), False
         for _ in range(MAX_RACES):
-            before = await self._store.last_tally(action.user_id, action.quiz_id)
             if quiz.max_attempts and before.used >= quiz.max_attempts:
-                # This very action may have taken the last attempt a moment ago.
-                recorded = await self._store.submission(action.user_id, action.action_id)
-                if recorded is not None:
-                    return self._replay(recorded, digest), True
-                raise ServiceError(
-                    Reason.ATTEMPTS_EXHAUSTED, "Every attempt at this quiz is used.", max_attempts=quiz.max_attempts
-                )
+                if is_read:
+                    raise ServiceError(
+                        Reason.ATTEMPTS_EXHAUSTED, "Every attempt at this quiz is used.", max_attempts=quiz.max_attempts
+                    )
+                before, is_read = await self._store.last_tally(action.user_id, action.quiz_id), True
+                continue
             after = tally(quiz.counting, before, marks.points)
             submission = Submission(
                 event_id=str(uuid_utils.uuid7()),
@@ -149,10 +158,15 @@ class QuizService:
             try:
                 await self._record(submission, event)
             except TakenError:
-                recorded = await self._store.submission(action.user_id, action.action_id)
+                recorded, before = await asyncio.gather(
+                    self._store.submission(action.user_id, action.action_id),
+                    self._store.last_tally(action.user_id, action.quiz_id),
+                )
                 if recorded is not None:
                     return self._replay(recorded, digest), True
+                is_read = True
                 continue
+            self._remember(submission)
             return submission, False
         raise ServiceError(Reason.UNAVAILABLE, TOO_MANY_AT_ONCE)
 
@@ -227,6 +241,14 @@ class QuizService:
                 raise
         accepted.inc()
         self._outbox.publish(WaitingEvent(submission.event_id, submission.user_id, event))
+
+    def _remember(self, last: Submission) -> None:
+        """For the player's next attempt: what is in a chain stays, so an old tally is at worst refused its place."""
+        key = (last.user_id, last.quiz_id)
+        self._tallies[key] = last.tally
+        self._tallies.move_to_end(key)
+        if len(self._tallies) > MAX_REMEMBERED:
+            self._tallies.popitem(last=False)
 
     def _replay(self, recorded: Submission, digest: str) -> Submission:
         if not hmac.compare_digest(recorded.payload_digest, digest):

@@ -2,7 +2,7 @@
 
 Owns the collections `quizzes` and `submissions`. A submission is written once, with its event, and so is an amendment;
 two unique indexes decide every race: (user_id, action_id), and (user_id, quiz_id, attempt), the place in the chain.
-Must never hold what can only be in a key's place.
+Writes that come together are one write; they share no failure. Must never hold what can only be in a key's place.
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ from typing import Any
 from bson import Binary
 from pymongo import ASCENDING, DESCENDING, ReturnDocument, UpdateOne
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import BulkWriteError, DuplicateKeyError, WriteConcernError
 from topten.quiz.v1 import quiz_pb2
 
 from services.quiz.amendment import Amendment, key_of
 from services.quiz.scoring import NOTHING, Marks, Tally
 from services.quiz.submission import Submission, SubmittedEvent, TakenError, completed_event
+from services.runtime.gathered import Gathered
 from services.runtime.mongo_client import unavailable_on_failure
 from services.runtime.waiting import WaitingEvents, unpublished, unpublished_again
 
+MAX_GROUP = 200
+_DUPLICATE = 11000
 Document = dict[str, Any]
 
 
@@ -42,6 +45,7 @@ class QuizStore:
         self._quizzes = database["quizzes"]
         self._submissions = database["submissions"]
         self.waiting = WaitingEvents(self._submissions, since="received_at")
+        self._insert: Gathered[Document, None] = Gathered("submissions", self._insert_all, most=MAX_GROUP, at_once=2)
 
     async def prepare(self) -> None:
         """Make the indexes; making them again changes nothing."""
@@ -190,12 +194,22 @@ class QuizStore:
             found = self._submissions.find({"_id": {"$in": list(event_ids)}}, {"_id": 1})
             return [document["_id"] async for document in found]
 
-    async def _insert(self, document: Document) -> None:
+    async def _insert_all(self, documents: Sequence[Document]) -> list[Exception | None]:
+        """What became of each: None if it is written, TakenError if a unique index refused it.
+
+        One write for all, and each has its own outcome; if that can't be told of one, it can't of any.
+        """
+        outcomes: list[Exception | None] = [None] * len(documents)
         async with unavailable_on_failure():
             try:
-                await self._submissions.insert_one(document)
-            except DuplicateKeyError:
-                raise TakenError from None
+                await self._submissions.insert_many(documents, ordered=False)
+            except BulkWriteError as error:
+                failures = error.details["writeErrors"]
+                if error.details["writeConcernErrors"] or any(each["code"] != _DUPLICATE for each in failures):
+                    raise WriteConcernError("a group was not written as it should be") from error
+                for failure in failures:
+                    outcomes[failure["index"]] = TakenError()
+        return outcomes
 
     async def submitted_events(self) -> AsyncIterator[SubmittedEvent]:
         """The event of every submission, oldest first."""
