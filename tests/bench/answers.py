@@ -84,7 +84,7 @@ async def _load(stack: RunningStack) -> tuple[list[float], list[float]]:
             async def watch() -> None:
                 async for event in events:
                     at = time.perf_counter()
-                    for entry in event.data["leaderboard"]:
+                    for entry in event.data["leaderboard"] if event.name == "update" else ():
                         seen.shown(entry["username"], entry["score"], at)
 
             async def submit(player: Player) -> None:

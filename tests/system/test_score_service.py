@@ -349,19 +349,22 @@ async def test_a_period_that_is_over_for_long_is_not_made_again(system: ScoreSys
 
 
 async def test_the_stream_may_go_away_and_come_back_many_times(system: ScoreSystem) -> None:
-    events = many(200, players=10, seed=13)
+    """Fifty times; of ten, nine come so soon that hardly anybody has connected again."""
+    events = many(500, players=10, seed=13)
     nats = system.servers["nats"]
     # What was on its way when the server died comes again when the wait for its acknowledgement is over.
-    async with system.worker(TOPTEN_SCORE_BATCH="20", TOPTEN_SCORE_ACK_WAIT="3s"):
+    async with system.worker(TOPTEN_SCORE_BATCH="20", TOPTEN_SCORE_ACK_WAIT="3s") as worker:
         await system.whole()
-        for part in range(4):
-            publishing = asyncio.create_task(system.publish(*events[part * 50 : part * 50 + 50]))
-            await system.until_counted(part * 50)
+        publishing = [asyncio.create_task(system.publish(*events[start : start + 100])) for start in range(0, 500, 100)]
+        for restarts in range(50):
+            if restarts % 10 == 0:
+                await system.until_counted(restarts * 5)
             nats.kill()
             await nats.start()
-            await publishing
+        await asyncio.gather(*publishing)
         await system.settled()
         await assert_counted_once(system, events)
+        assert worker.exit_code is None
 
 
 async def test_a_durable_that_was_deleted_is_made_again(system: ScoreSystem) -> None:
