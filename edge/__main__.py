@@ -15,6 +15,7 @@ from edge.graphql.schema import executable_schema
 from edge.public_keys import PublicKeys
 from edge.stream.hub import Hub
 from edge.stream.latency import ScreenClock
+from edge.stream.sessions import Sessions
 from edge.stream.sse import StreamHandler
 from edge.upstreams import Readiness, open_upstreams
 from services.runtime.auth import open_service_token, open_verifier
@@ -44,11 +45,12 @@ async def main(config: EdgeConfig) -> None:
             max_tokens=config.max_tokens,
             introspection=not config.process.production,
         )
-        hub = Hub(upstreams, config, clock, now=utc_now)
+        sessions = Sessions(upstreams)
+        hub = Hub(upstreams, config, sessions, clock, now=utc_now)
         server = HttpServer(
             config,
             graphql=GraphQLHandler(schema, documents, upstreams, authenticator, config, on_accepted=clock.accepted),
-            stream=StreamHandler(hub, authenticator, config),
+            stream=StreamHandler(hub, authenticator, sessions, config),
             hub=hub,
             keys=keys,
             readiness=readiness,

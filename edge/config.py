@@ -74,6 +74,12 @@ class EdgeConfig:
     )
 
     stream_max_connections: int = setting(20_000, doc="The most open streams of this process", minimum=1)
+    stream_max_per_user: int = setting(
+        20, doc="The most open streams of one player at this process; one more is RATE_LIMITED", minimum=1
+    )
+    stream_max_per_address: int = setting(
+        2_000, doc="The most open streams from one address at this process", minimum=1
+    )
     stream_max_boards: int = setting(1_000, doc="The most boards watched at a time by this process", minimum=1)
     stream_max_buffer: int = setting(
         65_536, doc="Bytes that may wait for a slow reader before its stream is cut", minimum=4_096

@@ -47,6 +47,7 @@ PRICES: Mapping[str, int] = {
     "Query.quiz": 20,
     "Query.scoreHistory": 20,
     "Query.flags": 20,
+    "Query.streamToken": 20,
     "Me.score": 20,
     "Me.rank": 20,
     "Mutation.register": 500,

@@ -6,6 +6,7 @@ import base64
 from typing import Annotated
 
 import strawberry
+from topten.identity.v1.identity_service_pb2 import IssueStreamTokenRequest
 from topten.leaderboard.v1.leaderboard_service_pb2 import GetLeaderboardRequest
 from topten.quiz.v1.quiz_service_pb2 import GetQuizRequest, ListQuizzesRequest
 from topten.score.v1.score_service_pb2 import ListScoreHistoryRequest
@@ -16,7 +17,7 @@ from edge.graphql.history import ScoreChange, ScoreChangeEdge, ScoreHistory
 from edge.graphql.leaderboards import LeaderboardQuery
 from edge.graphql.moderation import ModerationQuery
 from edge.graphql.paging import MAX_ENTRIES, check_size, page_info
-from edge.graphql.types import LeaderboardEntry, Me, Quiz, QuizConnection, QuizEdge
+from edge.graphql.types import LeaderboardEntry, Me, Quiz, QuizConnection, QuizEdge, StreamToken
 from services.runtime.grpc_client import call
 
 MAX_QUIZZES = 50
@@ -48,6 +49,14 @@ class Query(LeaderboardQuery, ModerationQuery):
             country=claims.country or None,
             roles=sorted(claims.roles),
         )
+
+    @strawberry.field(description="A token that opens the stream where neither a header nor a cookie can be sent.")
+    async def stream_token(self, info: Info) -> StreamToken | None:
+        context = info.context
+        answer = await call(
+            context.upstreams.identity.IssueStreamToken, IssueStreamTokenRequest(), token=context.caller.token()
+        )
+        return StreamToken(token=answer.stream_token, expires_in=answer.expires_in)
 
     @strawberry.field(description="One quiz. Its key is never told.")
     async def quiz(

@@ -70,6 +70,12 @@ class Session:
         )
 
 
+@strawberry.type(description="Opens the leaderboard's stream and nothing else: for an EventSource of another origin.")
+class StreamToken:
+    token: str = strawberry.field(description="For `token=` in the stream's address.")
+    expires_in: int = strawberry.field(description="Seconds until the session ends, and the token with it.")
+
+
 @strawberry.enum(description="How a question is asked.")
 class QuestionKind(Enum):
     SINGLE_CHOICE = quiz_pb2.QUESTION_KIND_SINGLE_CHOICE

@@ -7,6 +7,7 @@ its transport. Must never wait for a reader: one that falls behind is cut off, a
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,11 +21,15 @@ from edge.stream.feed import Feed
 from edge.stream.frames import HEARTBEAT, Message, Position, Update, encode_end
 from edge.stream.latency import ScreenClock
 from edge.stream.own import OwnPlaces
+from edge.stream.sessions import Sessions
 from edge.upstreams import Upstreams
+from services.runtime.auth import Claims
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.lifecycle import cancel, spawn
 
 CLOSING_SECONDS = 2.0
+# How often open streams are held against their sessions.
+SESSIONS_SECONDS = 3.0
 YIELD_EVERY = 500
 connections = Gauge("topten_sse_connections", "Streams that are open")
 dropped_total = Counter("topten_sse_dropped_total", "Streams that the server ended before their time", ["reason"])
@@ -34,14 +39,15 @@ _log = structlog.get_logger("stream.hub")
 class Subscriber:
     """One open stream. `ended` is resolved when the hub has written its last byte to it."""
 
-    __slots__ = ("_chunked", "_expires_at", "_transport", "ended", "user_id")
+    __slots__ = ("_chunked", "_expires_at", "_transport", "ended", "session_id", "user_id")
 
-    def __init__(self, transport: asyncio.WriteTransport, user_id: str, *, chunked: bool, expires_at: float) -> None:
-        self.user_id = user_id
+    def __init__(self, transport: asyncio.WriteTransport, claims: Claims, *, chunked: bool) -> None:
+        self.user_id = claims.user_id
+        self.session_id = claims.session_id
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._transport = transport
         self._chunked = chunked
-        self._expires_at = expires_at
+        self._expires_at = claims.expires_at
 
     def write(self, message: Message) -> None:
         """Hands bytes to the connection; never waits."""
@@ -78,9 +84,16 @@ class Hub:
     """The open streams. A server for `run`: `start` begins the heartbeats, `stop` ends every stream."""
 
     def __init__(
-        self, upstreams: Upstreams, config: EdgeConfig, clock: ScreenClock, *, now: Callable[[], datetime]
+        self,
+        upstreams: Upstreams,
+        config: EdgeConfig,
+        sessions: Sessions,
+        clock: ScreenClock,
+        *,
+        now: Callable[[], datetime],
     ) -> None:
         self._upstreams = upstreams
+        self._sessions = sessions
         self._config = config
         self._catalog = config.boards.catalog
         self._clock = clock
@@ -88,12 +101,12 @@ class Hub:
         self._boards: dict[str, _Watched] = {}
         self._count = 0
         self._stopping = False
-        self._heart: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._empty = asyncio.Event()
 
     async def start(self) -> None:
-        """Begins the heartbeats."""
-        self._heart = spawn("stream heartbeat", self._beat())
+        """Begins the heartbeats, and to look for sessions that have ended."""
+        self._tasks = [spawn("stream heartbeat", self._beat()), spawn("stream sessions", self._end_sessions())]
 
     async def stop(self) -> None:
         """Ends every stream and waits until their handlers have said so, at most 2 s; then closes the upstreams."""
@@ -112,7 +125,7 @@ class Hub:
         for watched in self._boards.values():
             await watched.own.close()
         self._boards.clear()
-        await cancel(*tasks, *([self._heart] if self._heart else []))
+        await cancel(*tasks, *self._tasks)
 
     @contextmanager
     def reading(self, board: str) -> Iterator[Feed]:
@@ -197,6 +210,20 @@ class Hub:
                     dropped_total.labels("expired").inc()
                     subscriber.end()
                 await self._write(watched.feed.board, HEARTBEAT)
+
+    async def _end_sessions(self) -> None:
+        """A logout or a block ends the player's streams within seconds; his client finds out why when it comes back."""
+        while True:
+            await asyncio.sleep(SESSIONS_SECONDS)
+            held: defaultdict[str, list[Subscriber]] = defaultdict(list)
+            for watched in self._boards.values():
+                for subscriber in watched.subscribers:
+                    if subscriber.session_id:
+                        held[subscriber.session_id].append(subscriber)
+            for session_id in await self._sessions.ended(held):
+                for subscriber in held[session_id]:
+                    dropped_total.labels("signed_out").inc()
+                    subscriber.end()
 
     async def _write(self, board: str, message: Message) -> None:
         """Writes to every stream of a board. Others get their turn in between: ten thousand writes take a while."""

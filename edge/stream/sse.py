@@ -16,9 +16,12 @@ from aiohttp import HttpVersion11, web
 
 from edge.auth import Authenticator
 from edge.config import EdgeConfig
+from edge.peer import client_address
 from edge.stream.feed import Feed
 from edge.stream.frames import Message, Position, encode_retry
 from edge.stream.hub import Hub, Subscriber
+from edge.stream.quota import Quota
+from edge.stream.sessions import Sessions
 from services.runtime.auth import Claims
 from services.runtime.clock import utc_now
 from services.runtime.errors import Reason, ServiceError
@@ -38,20 +41,31 @@ HEADERS = {
 class StreamHandler:
     """Answers the stream's path."""
 
-    def __init__(self, hub: Hub, authenticator: Authenticator, config: EdgeConfig) -> None:
+    def __init__(self, hub: Hub, authenticator: Authenticator, sessions: Sessions, config: EdgeConfig) -> None:
         self._hub = hub
         self._authenticator = authenticator
+        self._sessions = sessions
         self._config = config
+        self._quota = Quota(
+            per_user=config.stream_max_per_user,
+            per_address=config.stream_max_per_address,
+            retry_after=config.stream_retry,
+        )
         self._catalog = config.boards.catalog
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Streams a board until the client leaves, the session or the board's period ends, or the process stops.
 
-        Raises UNAUTHENTICATED, BOARD_NOT_FOUND, UNAVAILABLE before the stream begins. A closed period answers 204, at
-        which EventSource stops coming back.
+        Raises UNAUTHENTICATED, BOARD_NOT_FOUND, RATE_LIMITED, UNAVAILABLE before the stream begins. A closed period
+        answers 204, at which EventSource stops coming back.
         """
         claims = await self._authenticator.reader(request)
         board = self._board(request)
+        with self._quota.holding(claims.user_id, client_address(request, self._config.trusted_proxies)):
+            await self._sessions.require(claims.session_id)
+            return await self._read(request, board, claims)
+
+    async def _read(self, request: web.Request, board: str, claims: Claims) -> web.StreamResponse:
         last = Position.parse(request.headers.get("Last-Event-ID") or request.query.get("lastEventId"))
         with self._hub.reading(board) as feed:
             await feed.settle(SETTLE)
@@ -79,7 +93,7 @@ class StreamHandler:
             if transport is None:
                 return response
             _tune(transport)
-            subscriber = Subscriber(transport, claims.user_id, chunked=chunked, expires_at=claims.expires_at)
+            subscriber = Subscriber(transport, claims, chunked=chunked)
             self._hub.join(feed, subscriber, last)
             try:
                 await subscriber.ended

@@ -26,6 +26,8 @@ ACCESS: Mapping[str, frozenset[str]] = {
     "/topten.identity.v1.IdentityService/Login": _EDGE,
     "/topten.identity.v1.IdentityService/RefreshSession": _EDGE,
     "/topten.identity.v1.IdentityService/Logout": _EDGE,
+    "/topten.identity.v1.IdentityService/IssueStreamToken": ROLES,
+    "/topten.identity.v1.IdentityService/CheckSessions": _EDGE,
     "/topten.identity.v1.IdentityService/GetUsers": ROLES | {"service"},
     "/topten.identity.v1.IdentityService/GrantRole": frozenset({"admin"}),
     "/topten.identity.v1.IdentityService/UpdateProfile": ROLES,
@@ -65,6 +67,19 @@ class IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
     async def Logout(self, request: messages.LogoutRequest, context: Context) -> messages.LogoutResponse:
         """See identity_service.proto."""
         return messages.LogoutResponse(ended=await self._service.logout(request.refresh_token))
+
+    async def IssueStreamToken(
+        self, request: messages.IssueStreamTokenRequest, context: Context
+    ) -> messages.IssueStreamTokenResponse:
+        """See identity_service.proto."""
+        token, good_for = await self._service.stream_token(caller().session_id)
+        return messages.IssueStreamTokenResponse(stream_token=token, expires_in=int(good_for.total_seconds()))
+
+    async def CheckSessions(
+        self, request: messages.CheckSessionsRequest, context: Context
+    ) -> messages.CheckSessionsResponse:
+        """See identity_service.proto."""
+        return messages.CheckSessionsResponse(ended=await self._service.ended_sessions(request.session_ids))
 
     async def GetUsers(self, request: messages.GetUsersRequest, context: Context) -> messages.GetUsersResponse:
         """See identity_service.proto."""

@@ -129,6 +129,24 @@ class IdentityService:
             return False
         return await self._store.end_session(state.session_id)
 
+    async def stream_token(self, session_id: str) -> tuple[str, timedelta]:
+        """A token for the leaderboard's stream and how long it is good. Raises UNAUTHENTICATED once the session is over."""
+        state = await self._store.session(session_id) if session_id else None
+        now = self._now()
+        if state is None or state.expires_at <= now:
+            raise ServiceError(Reason.UNAUTHENTICATED, "The session has ended. Please sign in again.")
+        accounts = await self._store.accounts([state.user_id])
+        if not accounts:
+            raise ServiceError(Reason.UNAUTHENTICATED, "The session has ended. Please sign in again.")
+        refuse_if_blocked(accounts[0], now)
+        token = self._tokens.stream_token(accounts[0], session_id, now, state.expires_at)
+        return token, state.expires_at - now
+
+    async def ended_sessions(self, session_ids: Sequence[str]) -> list[str]:
+        """Those of the sessions (at most 500) that have ended, or never were."""
+        live = await self._store.live_sessions(session_ids, self._now())
+        return [session_id for session_id in session_ids if session_id not in live]
+
     async def users(self, user_ids: Sequence[str]) -> list[Account]:
         """The accounts that exist among ``user_ids`` (at most 100), in one round trip."""
         return await self._store.accounts(user_ids)

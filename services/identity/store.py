@@ -120,6 +120,12 @@ class IdentityStore:
             expires_at=document["expires_at"],
         )
 
+    async def live_sessions(self, session_ids: Sequence[str], now: datetime) -> set[str]:
+        """Those of the sessions that have not ended."""
+        async with unavailable_on_failure():
+            found = self._sessions.find({"_id": {"$in": list(session_ids)}, "expires_at": {"$gt": now}}, {"_id": 1})
+            return {document["_id"] async for document in found}
+
     async def rotate(self, session_id: str, used: str, successor: str, now: datetime, expires_at: datetime) -> bool:
         """Make ``successor`` the current digest if ``used`` still is; False if somebody was faster or it has ended."""
         async with unavailable_on_failure():

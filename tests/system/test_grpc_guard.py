@@ -43,7 +43,7 @@ NOT_FOR_PLAYERS = {
     "Register", "Login", "RefreshSession", "Logout", "GrantRole", "ImportQuiz", "VerifyScores", "RebuildBoards",
     "ListSubmittedEvents", "LocateEvents", "ListDeadLetters", "GetDeadLetter", "ReplayDeadLetters", "BlockUser",
     "UnblockUser", "ListAccountEvents", "RepublishAccountEvents", "RepublishEvents", "VoidAction", "AdjustScore",
-    "ListFlags", "CloseFlag", "ListCountedEvents",
+    "ListFlags", "CloseFlag", "ListCountedEvents", "CheckSessions",
 }  # fmt: skip
 
 

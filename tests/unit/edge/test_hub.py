@@ -11,7 +11,9 @@ from datetime import UTC, datetime, timedelta
 from edge.config import EdgeConfig
 from edge.stream.hub import Hub, Subscriber
 from edge.stream.latency import ScreenClock
+from edge.stream.sessions import Sessions
 from edge.upstreams import open_upstreams
+from services.runtime.auth import Claims
 from services.runtime.service_token import ServiceToken
 from services.runtime.settings import UpstreamConfig
 from tests.unit.edge.announcer import announcing, frame
@@ -27,7 +29,8 @@ async def connection(*, expires_at: float) -> AsyncIterator[tuple[Subscriber, as
     reader, writer = await asyncio.open_connection(sock=theirs)
     _, sending = await asyncio.open_connection(sock=ours)
     try:
-        yield Subscriber(sending.transport, "ada", chunked=False, expires_at=expires_at), reader
+        claims = Claims("ada", "Ada", frozenset({"player"}), "", "", "t-1", "access", expires_at)
+        yield Subscriber(sending.transport, claims, chunked=False), reader
     finally:
         sending.transport.abort()
         writer.transport.abort()
@@ -37,7 +40,7 @@ async def test_the_end_of_a_period_is_told_to_its_readers_and_final() -> None:
     now = ENDS_AT - timedelta(minutes=1)
     async with Issuer() as issuer, announcing() as announcer, ServiceToken(issuer.token_url, "edge", "s") as token:
         async with open_upstreams(UpstreamConfig(leaderboard=announcer.address), token) as upstreams:
-            hub = Hub(upstreams, EdgeConfig(), ScreenClock(), now=lambda: now)
+            hub = Hub(upstreams, EdgeConfig(), Sessions(upstreams), ScreenClock(), now=lambda: now)
             await hub.start()
             announcer.announce(frame(5, board=BOARD))
             async with connection(expires_at=now.timestamp() + 3600) as (subscriber, reader), asyncio.timeout(10):

@@ -440,3 +440,24 @@ async def test_no_token_of_a_url_is_logged(edge: EdgeProcess, issuer: Issuer, an
         pass
     await edge.until_metric("topten_sse_connections", 0)
     assert token not in edge.log
+
+
+async def test_a_player_and_an_address_may_hold_so_many_streams_and_no_more(
+    issuer: Issuer, announcer: Announcer, board: str, tmp_path: Path
+) -> None:
+    announcer.announce(frame(5, board=board))
+    ada, bob, eve = (issuer.token(sub=name, userId=name, sid=None) for name in ("ada", "bob", "eve"))
+    path = f"{PATH}?board={board}"
+    limits = {"STREAM_MAX_PER_USER": "2", "STREAM_MAX_PER_ADDRESS": "3"}
+    async with edge_process(issuer, announcer, tmp_path / "edge.log", **limits) as edge:
+        async with stream(edge.http, ada, board), stream(edge.http, ada, board) as second:
+            await following(second)
+            status, content_type, body = await answer(edge, path, Authorization=f"Bearer {ada}")
+            assert (status, content_type, body["code"]) == (429, "application/problem+json", "RATE_LIMITED")
+            async with stream(edge.http, bob, board):
+                status, _, body = await answer(edge, path, Authorization=f"Bearer {eve}")
+                assert (status, body["code"]) == (429, "RATE_LIMITED")
+        await edge.until_metric("topten_sse_connections", 0)
+        async with stream(edge.http, eve, board) as events:
+            assert (await following(events)).id == "1-5"
+        assert await edge.metric("topten_rate_limited_total", operation="stream") == 2

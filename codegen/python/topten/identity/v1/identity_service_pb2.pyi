@@ -179,6 +179,80 @@ class LogoutResponse(google.protobuf.message.Message):
 global___LogoutResponse = LogoutResponse
 
 @typing.final
+class IssueStreamTokenRequest(google.protobuf.message.Message):
+    """IssueStreamTokenRequest asks for a token of the caller's own session."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___IssueStreamTokenRequest = IssueStreamTokenRequest
+
+@typing.final
+class IssueStreamTokenResponse(google.protobuf.message.Message):
+    """IssueStreamTokenResponse carries the token."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STREAM_TOKEN_FIELD_NUMBER: builtins.int
+    EXPIRES_IN_FIELD_NUMBER: builtins.int
+    stream_token: builtins.str
+    """The token."""
+    expires_in: builtins.int
+    """For how many seconds it is good, unless the session ends before."""
+    def __init__(
+        self,
+        *,
+        stream_token: builtins.str = ...,
+        expires_in: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["expires_in", b"expires_in", "stream_token", b"stream_token"]) -> None: ...
+
+global___IssueStreamTokenResponse = IssueStreamTokenResponse
+
+@typing.final
+class CheckSessionsRequest(google.protobuf.message.Message):
+    """CheckSessionsRequest names sessions."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SESSION_IDS_FIELD_NUMBER: builtins.int
+    @property
+    def session_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """1 to 500 ids of sessions (the claim `sid`), each once."""
+
+    def __init__(
+        self,
+        *,
+        session_ids: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["session_ids", b"session_ids"]) -> None: ...
+
+global___CheckSessionsRequest = CheckSessionsRequest
+
+@typing.final
+class CheckSessionsResponse(google.protobuf.message.Message):
+    """CheckSessionsResponse says which sessions are over."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ENDED_FIELD_NUMBER: builtins.int
+    @property
+    def ended(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Those of the ids whose sessions have ended or never were, in no promised order."""
+
+    def __init__(
+        self,
+        *,
+        ended: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["ended", b"ended"]) -> None: ...
+
+global___CheckSessionsResponse = CheckSessionsResponse
+
+@typing.final
 class GetUsersRequest(google.protobuf.message.Message):
     """GetUsersRequest names accounts."""
 

@@ -56,6 +56,16 @@ class IdentityServiceStub(object):
                 request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.LogoutRequest.SerializeToString,
                 response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.LogoutResponse.FromString,
                 _registered_method=True)
+        self.IssueStreamToken = channel.unary_unary(
+                '/topten.identity.v1.IdentityService/IssueStreamToken',
+                request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.IssueStreamTokenRequest.SerializeToString,
+                response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.IssueStreamTokenResponse.FromString,
+                _registered_method=True)
+        self.CheckSessions = channel.unary_unary(
+                '/topten.identity.v1.IdentityService/CheckSessions',
+                request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.CheckSessionsRequest.SerializeToString,
+                response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.CheckSessionsResponse.FromString,
+                _registered_method=True)
         self.GetUsers = channel.unary_unary(
                 '/topten.identity.v1.IdentityService/GetUsers',
                 request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.GetUsersRequest.SerializeToString,
@@ -126,6 +136,23 @@ class IdentityServiceServicer(object):
     def Logout(self, request, context):
         """Logout ends the session that the refresh token belongs to. An unknown token is no error.
         Fails with INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def IssueStreamToken(self, request, context):
+        """IssueStreamToken makes a token that opens the leaderboard's stream and nothing else, as long as the caller's session
+        lasts. For where neither a header nor a cookie can be sent, and the token stands in the address.
+        Fails with UNAUTHENTICATED once the session has ended, PLAYER_BLOCKED, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckSessions(self, request, context):
+        """CheckSessions says which of up to 500 sessions have ended: by a logout, a block, the reuse of a refresh token, or time.
+        Only for services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -214,6 +241,16 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     servicer.Logout,
                     request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.LogoutRequest.FromString,
                     response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.LogoutResponse.SerializeToString,
+            ),
+            'IssueStreamToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.IssueStreamToken,
+                    request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.IssueStreamTokenRequest.FromString,
+                    response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.IssueStreamTokenResponse.SerializeToString,
+            ),
+            'CheckSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckSessions,
+                    request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.CheckSessionsRequest.FromString,
+                    response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.CheckSessionsResponse.SerializeToString,
             ),
             'GetUsers': grpc.unary_unary_rpc_method_handler(
                     servicer.GetUsers,
@@ -361,6 +398,60 @@ class IdentityService(object):
             '/topten.identity.v1.IdentityService/Logout',
             topten_dot_identity_dot_v1_dot_identity__service__pb2.LogoutRequest.SerializeToString,
             topten_dot_identity_dot_v1_dot_identity__service__pb2.LogoutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def IssueStreamToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.identity.v1.IdentityService/IssueStreamToken',
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.IssueStreamTokenRequest.SerializeToString,
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.IssueStreamTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.identity.v1.IdentityService/CheckSessions',
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.CheckSessionsRequest.SerializeToString,
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.CheckSessionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -56,6 +56,23 @@ class IdentityServiceStub:
     Fails with INVALID_ARGUMENT, UNAVAILABLE.
     """
 
+    IssueStreamToken: grpc.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.IssueStreamTokenRequest,
+        topten.identity.v1.identity_service_pb2.IssueStreamTokenResponse,
+    ]
+    """IssueStreamToken makes a token that opens the leaderboard's stream and nothing else, as long as the caller's session
+    lasts. For where neither a header nor a cookie can be sent, and the token stands in the address.
+    Fails with UNAUTHENTICATED once the session has ended, PLAYER_BLOCKED, UNAVAILABLE.
+    """
+
+    CheckSessions: grpc.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.CheckSessionsRequest,
+        topten.identity.v1.identity_service_pb2.CheckSessionsResponse,
+    ]
+    """CheckSessions says which of up to 500 sessions have ended: by a logout, a block, the reuse of a refresh token, or time.
+    Only for services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
     GetUsers: grpc.UnaryUnaryMultiCallable[
         topten.identity.v1.identity_service_pb2.GetUsersRequest,
         topten.identity.v1.identity_service_pb2.GetUsersResponse,
@@ -153,6 +170,23 @@ class IdentityServiceAsyncStub:
     ]
     """Logout ends the session that the refresh token belongs to. An unknown token is no error.
     Fails with INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    IssueStreamToken: grpc.aio.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.IssueStreamTokenRequest,
+        topten.identity.v1.identity_service_pb2.IssueStreamTokenResponse,
+    ]
+    """IssueStreamToken makes a token that opens the leaderboard's stream and nothing else, as long as the caller's session
+    lasts. For where neither a header nor a cookie can be sent, and the token stands in the address.
+    Fails with UNAUTHENTICATED once the session has ended, PLAYER_BLOCKED, UNAVAILABLE.
+    """
+
+    CheckSessions: grpc.aio.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.CheckSessionsRequest,
+        topten.identity.v1.identity_service_pb2.CheckSessionsResponse,
+    ]
+    """CheckSessions says which of up to 500 sessions have ended: by a logout, a block, the reuse of a refresh token, or time.
+    Only for services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     GetUsers: grpc.aio.UnaryUnaryMultiCallable[
@@ -260,6 +294,27 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[topten.identity.v1.identity_service_pb2.LogoutResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.LogoutResponse]]:
         """Logout ends the session that the refresh token belongs to. An unknown token is no error.
         Fails with INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def IssueStreamToken(
+        self,
+        request: topten.identity.v1.identity_service_pb2.IssueStreamTokenRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.identity.v1.identity_service_pb2.IssueStreamTokenResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.IssueStreamTokenResponse]]:
+        """IssueStreamToken makes a token that opens the leaderboard's stream and nothing else, as long as the caller's session
+        lasts. For where neither a header nor a cookie can be sent, and the token stands in the address.
+        Fails with UNAUTHENTICATED once the session has ended, PLAYER_BLOCKED, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def CheckSessions(
+        self,
+        request: topten.identity.v1.identity_service_pb2.CheckSessionsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.identity.v1.identity_service_pb2.CheckSessionsResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.CheckSessionsResponse]]:
+        """CheckSessions says which of up to 500 sessions have ended: by a logout, a block, the reuse of a refresh token, or time.
+        Only for services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
