@@ -49,7 +49,9 @@ async def main(config: EdgeConfig) -> None:
         hub = Hub(upstreams, config, sessions, clock, now=utc_now)
         server = HttpServer(
             config,
-            graphql=GraphQLHandler(schema, documents, upstreams, authenticator, config, on_accepted=clock.accepted),
+            graphql=GraphQLHandler(
+                schema, documents, upstreams, authenticator, config, held=hub.held, on_accepted=clock.accepted
+            ),
             stream=StreamHandler(hub, authenticator, sessions, config),
             hub=hub,
             keys=keys,

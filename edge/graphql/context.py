@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import strawberry
 from strawberry.dataloader import DataLoader
 from topten.identity.v1.identity_pb2 import User
+from topten.leaderboard.v1.leaderboard_pb2 import Frame
 
 from edge.auth import Caller
 from edge.session import CookieSession
@@ -23,6 +24,8 @@ class Context:
     users: DataLoader[str, User | None]
     client_address: str
     user_agent: str
+    held: Callable[[str, int], Frame | None]
+    """The frame of a board, as text, that this process holds with so many places; None if it does not."""
     cookies: CookieSession | None = None
     """Set in cookie mode alone."""
     stale: bool = False

@@ -17,6 +17,7 @@ import orjson
 from aiohttp import web
 from graphql import ExecutionResult, GraphQLError, GraphQLSchema, OperationType, execute, get_operation_ast
 from strawberry.execution import optimized_is_awaitable
+from topten.leaderboard.v1.leaderboard_pb2 import Frame
 
 from edge.auth import Authenticator
 from edge.config import EdgeConfig
@@ -58,6 +59,7 @@ class GraphQLHandler:
         authenticator: Authenticator,
         config: EdgeConfig,
         *,
+        held: Callable[[str, int], Frame | None],
         on_accepted: Callable[[str, int], None] | None = None,
     ) -> None:
         self._schema = schema
@@ -65,6 +67,7 @@ class GraphQLHandler:
         self._upstreams = upstreams
         self._authenticator = authenticator
         self._config = config
+        self._held = held
         self._on_accepted = on_accepted
         self._running: set[asyncio.Task[web.Response]] = set()
 
@@ -96,6 +99,7 @@ class GraphQLHandler:
             users=users_loader(self._upstreams, caller),
             client_address=client_address(request, self._config.trusted_proxies),
             user_agent=user_agent(request),
+            held=self._held,
             cookies=cookies,
             on_accepted=self._on_accepted,
         )

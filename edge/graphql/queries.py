@@ -35,10 +35,13 @@ class Query(LeaderboardQuery, ModerationQuery):
         context = info.context
         token = context.caller.token()
         check_size("limit", limit, MAX_ENTRIES)
-        request = GetLeaderboardRequest(board=board_text(board), limit=limit)
-        answer = await call(context.upstreams.leaderboard.GetLeaderboard, request, token=token)
-        context.stale = context.stale or answer.frame.stale
-        return [LeaderboardEntry.from_proto(entry) for entry in answer.frame.entries]
+        name = board_text(board)
+        frame = context.held(name, limit)
+        if frame is None:
+            request = GetLeaderboardRequest(board=name, limit=limit)
+            frame = (await call(context.upstreams.leaderboard.GetLeaderboard, request, token=token)).frame
+            context.stale = context.stale or frame.stale
+        return [LeaderboardEntry.from_proto(entry) for entry in frame.entries[:limit]]
 
     @strawberry.field(description="The player who asks.")
     async def me(self, info: Info) -> Me | None:

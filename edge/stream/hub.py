@@ -15,6 +15,7 @@ from datetime import datetime
 
 import structlog
 from prometheus_client import Counter, Gauge
+from topten.leaderboard.v1.leaderboard_pb2 import Frame
 
 from edge.config import EdgeConfig
 from edge.stream.feed import Feed
@@ -150,6 +151,17 @@ class Hub:
             if not watched.feed.readers:
                 linger = self._config.stream_linger.total_seconds()
                 asyncio.get_running_loop().call_later(linger, self._close_if_idle, watched)
+
+    def held(self, board: str, limit: int) -> Frame | None:
+        """The board's latest frame if somebody reads it here, it is not stale, and it has `limit` places; not to be changed.
+
+        As fresh as what the leaderboard service answers: that serves a watched board from the same frames.
+        """
+        watched = self._boards.get(board)
+        current = None if watched is None else watched.feed.current
+        if current is None or current.stale or len(current.frame.entries) < limit:
+            return None
+        return current.frame
 
     def join(self, feed: Feed, subscriber: Subscriber, last: Position | None) -> None:
         """Adds a stream, whose reader is at `last`, and sends it the current frame unless it has that already."""

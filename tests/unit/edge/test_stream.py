@@ -461,3 +461,28 @@ async def test_a_player_and_an_address_may_hold_so_many_streams_and_no_more(
         async with stream(edge.http, eve, board) as events:
             assert (await following(events)).id == "1-5"
         assert await edge.metric("topten_rate_limited_total", operation="stream") == 2
+
+
+async def test_what_the_edge_holds_is_answered_without_a_call(
+    edge: EdgeProcess, issuer: Issuer, announcer: Announcer, board: str
+) -> None:
+    """The announcer answers no GetLeaderboard, so that an answer can only be of the frame that is held."""
+    announcer.announce(frame(5, board=board, entries=3))
+    where = f'{{kind: QUIZ, quizId: "{board.removeprefix("quiz:")}"}}'
+
+    async def asked(limit: int) -> Any:
+        body = {"query": f"{{ getLeaderboard(board: {where}, limit: {limit}) {{ rank username }} }}"}
+        headers = {"Authorization": f"Bearer {issuer.token()}"}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{edge.http}/graphql", json=body, headers=headers) as response,
+        ):
+            return await response.json()
+
+    assert (await asked(2))["data"] == {"getLeaderboard": None}
+    async with stream(edge.http, issuer.token(), board) as events:
+        await following(events)
+        found = await asked(2)
+        assert [entry["rank"] for entry in found["data"]["getLeaderboard"]] == [1, 2]
+        assert "extensions" not in found
+        assert (await asked(4))["data"] == {"getLeaderboard": None}, "more than is held"
