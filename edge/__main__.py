@@ -13,6 +13,7 @@ from edge.graphql.documents import Documents
 from edge.graphql.handler import GraphQLHandler
 from edge.graphql.schema import executable_schema
 from edge.public_keys import PublicKeys
+from edge.rates.limiter import open_limiter
 from edge.stream.hub import Hub
 from edge.stream.latency import ScreenClock
 from edge.stream.sessions import Sessions
@@ -34,6 +35,7 @@ async def main(config: EdgeConfig) -> None:
         service_token = await stack.enter_async_context(open_service_token(config.auth))
         keys = await stack.enter_async_context(PublicKeys(config.auth.jwks_url))
         upstreams = await stack.enter_async_context(open_upstreams(config.upstream, service_token))
+        limiter = await stack.enter_async_context(open_limiter(config.redis, config.rates))
         readiness = Readiness(upstreams)
         ops.add_ping("upstreams", readiness.ping)
         authenticator = Authenticator(verifier)
@@ -50,9 +52,9 @@ async def main(config: EdgeConfig) -> None:
         server = HttpServer(
             config,
             graphql=GraphQLHandler(
-                schema, documents, upstreams, authenticator, config, held=hub.held, on_accepted=clock.accepted
+                schema, documents, upstreams, authenticator, limiter, config, held=hub.held, on_accepted=clock.accepted
             ),
-            stream=StreamHandler(hub, authenticator, sessions, config),
+            stream=StreamHandler(hub, authenticator, sessions, limiter, config),
             hub=hub,
             keys=keys,
             readiness=readiness,

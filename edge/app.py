@@ -170,7 +170,7 @@ class HttpServer:
             origin = request.headers.get("Origin")
             if origin in self._config.allowed_origins:
                 headers["Access-Control-Allow-Origin"] = origin
-                headers["Access-Control-Expose-Headers"] = "X-Request-Id, Retry-After"
+                headers["Access-Control-Expose-Headers"] = "X-Request-Id, Retry-After, RateLimit, RateLimit-Policy"
 
     async def _preflight(self, request: web.Request) -> web.Response:
         """Lets the pages of the configured origins send tokens in headers; never cookies (no Allow-Credentials)."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from edge.rates.rates import DEFAULTS, Rates, needed_rates, parse_rates
 from services.runtime.config import section, setting
-from services.runtime.settings import AuthConfig, BoardsConfig, ProcessConfig, UpstreamConfig
+from services.runtime.settings import AuthConfig, BoardsConfig, ProcessConfig, RedisConfig, UpstreamConfig
 from services.runtime.values import host_port
 
 Network = IPv4Network | IPv6Network
@@ -30,6 +32,16 @@ def parse_origins(text: str) -> tuple[str, ...]:
         if scheme not in ("http", "https") or not separator or not host or "/" in host or "*" in host:
             raise ValueError("must be origins such as https://play.example, comma separated")
     return origins
+
+
+def _rates(operation: str, what: str) -> Any:
+    development, production = DEFAULTS[operation]
+    return setting(
+        None,
+        doc=f"How often one caller, and one address, may {what}; `-` is no limit, empty is {development} in "
+        f"development and {production} in production",
+        parse=parse_rates,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,10 +110,27 @@ class EdgeConfig:
         timedelta(seconds=2), doc="After which a client comes back; jitter of up to as much again is added"
     )
 
+    rate_query: Rates | None = _rates("query", "ask (fields at the top of a query)")
+    rate_submit: Rates | None = _rates("submit", "submit an action")
+    rate_write: Rates | None = _rates("write", "change something else")
+    rate_login: Rates | None = _rates("login", "try to sign in; the caller is the username")
+    rate_register: Rates | None = _rates("register", "make an account")
+    rate_refresh: Rates | None = _rates("refresh", "refresh or end a session")
+    rate_stream: Rates | None = _rates("stream", "open a stream")
+
     process: ProcessConfig = section(ProcessConfig)
+    redis: RedisConfig = section(RedisConfig)
     auth: AuthConfig = section(AuthConfig)
     upstream: UpstreamConfig = section(UpstreamConfig)
     boards: BoardsConfig = section(BoardsConfig)
+
+    @property
+    def rates(self) -> Mapping[str, Rates]:
+        """The rates in force, by operation."""
+        return {
+            operation: getattr(self, f"rate_{operation}") or needed_rates(defaults[self.process.production])
+            for operation, defaults in DEFAULTS.items()
+        }
 
     @property
     def secure_cookies(self) -> bool:

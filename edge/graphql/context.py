@@ -11,6 +11,7 @@ from topten.identity.v1.identity_pb2 import User
 from topten.leaderboard.v1.leaderboard_pb2 import Frame
 
 from edge.auth import Caller
+from edge.rates.limiter import Limiter
 from edge.session import CookieSession
 from edge.upstreams import Upstreams
 
@@ -24,6 +25,7 @@ class Context:
     users: DataLoader[str, User | None]
     client_address: str
     user_agent: str
+    limiter: Limiter
     held: Callable[[str, int], Frame | None]
     """The frame of a board, as text, that this process holds with so many places; None if it does not."""
     cookies: CookieSession | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,8 @@ from edge.graphql.errors import Shown, refusal, show_all
 from edge.graphql.loaders import users_loader
 from edge.peer import client_address, user_agent
 from edge.problems import HTTP_STATUS
+from edge.rates.limiter import Left, Limiter
+from edge.rates.rates import operations_of
 from edge.session import REFRESH, CookieSession, wants_cookies
 from edge.upstreams import Upstreams
 from services.runtime.errors import Reason, ServiceError
@@ -57,6 +60,7 @@ class GraphQLHandler:
         documents: Documents,
         upstreams: Upstreams,
         authenticator: Authenticator,
+        limiter: Limiter,
         config: EdgeConfig,
         *,
         held: Callable[[str, int], Frame | None],
@@ -66,6 +70,7 @@ class GraphQLHandler:
         self._documents = documents
         self._upstreams = upstreams
         self._authenticator = authenticator
+        self._limiter = limiter
         self._config = config
         self._held = held
         self._on_accepted = on_accepted
@@ -99,6 +104,7 @@ class GraphQLHandler:
             users=users_loader(self._upstreams, caller),
             client_address=client_address(request, self._config.trusted_proxies),
             user_agent=user_agent(request),
+            limiter=self._limiter,
             held=self._held,
             cookies=cookies,
             on_accepted=self._on_accepted,
@@ -113,16 +119,24 @@ class GraphQLHandler:
         unfit = 400 if media_type == GRAPHQL_JSON else 200
         try:
             document = self._documents.get(operation.query)
-        except DocumentError as error:
+            node = get_operation_ast(document, operation.name)
+            if node is None:
+                raise ServiceError(Reason.INVALID_ARGUMENT, "operationName must name one operation of the document")
+        except (DocumentError, ServiceError) as error:
+            # What can't be executed costs the server as much as a question.
+            try:
+                await self._take(context, Counter({"query": 1}))
+            except ServiceError as refused:
+                return _refused(refused, media_type, HTTP_STATUS[refused.reason])
+            if isinstance(error, ServiceError):
+                return _refused(error, media_type, unfit)
             return _json({"errors": show_all(error.errors)}, media_type, unfit)
-        except ServiceError as error:
-            return _refused(error, media_type, unfit)
-        node = get_operation_ast(document, operation.name)
-        if node is None:
-            unknown = ServiceError(Reason.INVALID_ARGUMENT, "operationName must name one operation of the document")
-            return _refused(unknown, media_type, unfit)
         if node.operation is OperationType.MUTATION and not operation.may_mutate:
             raise web.HTTPMethodNotAllowed("GET", ["POST"])
+        try:
+            left = await self._take(context, operations_of(document, node))
+        except ServiceError as refused:
+            return _refused(refused, media_type, HTTP_STATUS[refused.reason])
         try:
             result = execute(
                 self._schema,
@@ -145,7 +159,23 @@ class GraphQLHandler:
             body["data"] = outcome.data
         if context.stale:
             body["extensions"] = {"stale": True}
-        return _json(body, media_type, 200 if begun else unfit)
+        response = _json(body, media_type, 200 if begun else unfit)
+        _tell(response, left)
+        return response
+
+    async def _take(self, context: Context, operations: Counter[str]) -> list[Left]:
+        """Counts what is asked to be done; what the caller has left of each. Raises RATE_LIMITED.
+
+        A login counts for the name that is tried, when that is known.
+        """
+        claims = context.caller.claims
+        found = []
+        for operation, count in operations.items():
+            caller = "" if claims is None or operation == "login" else claims.user_id
+            left = await self._limiter.take(operation, caller=caller, address=context.client_address, count=count)
+            if left is not None:
+                found.append(left)
+        return found
 
     async def _read(self, request: web.Request) -> Operation:
         """The operation of a request. Raises INVALID_ARGUMENT for one that is not well formed."""
@@ -212,7 +242,18 @@ def _refused(error: ServiceError, media_type: str, status: int) -> web.Response:
     response = _json({"errors": [refusal(error)]}, media_type, status)
     if status == HTTP_STATUS[Reason.UNAUTHENTICATED]:
         response.headers["WWW-Authenticate"] = "Bearer"
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(max(1, round(error.retry_after.total_seconds())))
     return response
+
+
+def _tell(response: web.Response, left: list[Left]) -> None:
+    """What is left, as draft-ietf-httpapi-ratelimit-headers-10 writes it."""
+    if left:
+        policies = [f'"{each.operation}";q={each.rate.count};w={each.rate.seconds}' for each in left]
+        response.headers["RateLimit-Policy"] = ", ".join(policies)
+        rests = [f'"{each.operation}";r={each.remaining};t={each.reset_seconds}' for each in left]
+        response.headers["RateLimit"] = ", ".join(rests)
 
 
 def _json(body: Shown, media_type: str, status: int) -> web.Response:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import unicodedata
 from datetime import datetime
 from typing import Annotated
 
@@ -76,6 +78,8 @@ class Mutation(ModerationMutation):
     @strawberry.mutation(description="Signs in. An unknown name and a wrong password give the same answer.")
     async def login(self, info: Info, input: LoginInput) -> Session | None:
         context = info.context
+        # Whoever tries a name, from wherever: as the account's owner, so that many addresses do not help.
+        await context.limiter.take("login", caller=_digest_of_name(input.username))
         request = identity.LoginRequest(username=input.username, password=input.password)
         token = await context.upstreams.service_token.get()
         answer = await call(context.upstreams.identity.Login, request, token=token)
@@ -137,6 +141,13 @@ class Mutation(ModerationMutation):
         request = identity.UpdateProfileRequest(country=input.country or "")
         answer = await call(context.upstreams.identity.UpdateProfile, request, token=context.caller.token())
         return User.from_proto(answer.user)
+
+
+def _digest_of_name(username: str) -> str:
+    """The same for all spellings that may be one account's, and no name."""
+    return hashlib.sha256(
+        unicodedata.normalize("NFKC", username).casefold().encode("utf-8", "surrogatepass")
+    ).hexdigest()[:32]
 
 
 def _opened(context: Context, session: identity_pb2.Session) -> Session:

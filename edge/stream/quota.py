@@ -1,4 +1,4 @@
-"""How many streams one player, and one address, may hold open at this process. Pure."""
+"""How many streams one player, and one address, may hold open at this process."""
 
 from __future__ import annotations
 
@@ -7,13 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-import prometheus_client
-
+from edge.rates.limiter import rate_limited
 from services.runtime.errors import Reason, ServiceError
-
-rate_limited = prometheus_client.Counter(
-    "topten_rate_limited_total", "Requests that were refused because there were too many", ["operation"]
-)
 
 
 class Quota:

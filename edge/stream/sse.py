@@ -17,6 +17,7 @@ from aiohttp import HttpVersion11, web
 from edge.auth import Authenticator
 from edge.config import EdgeConfig
 from edge.peer import client_address
+from edge.rates.limiter import Limiter
 from edge.stream.feed import Feed
 from edge.stream.frames import Message, Position, encode_retry
 from edge.stream.hub import Hub, Subscriber
@@ -41,8 +42,11 @@ HEADERS = {
 class StreamHandler:
     """Answers the stream's path."""
 
-    def __init__(self, hub: Hub, authenticator: Authenticator, sessions: Sessions, config: EdgeConfig) -> None:
+    def __init__(
+        self, hub: Hub, authenticator: Authenticator, sessions: Sessions, limiter: Limiter, config: EdgeConfig
+    ) -> None:
         self._hub = hub
+        self._limiter = limiter
         self._authenticator = authenticator
         self._sessions = sessions
         self._config = config
@@ -61,7 +65,9 @@ class StreamHandler:
         """
         claims = await self._authenticator.reader(request)
         board = self._board(request)
-        with self._quota.holding(claims.user_id, client_address(request, self._config.trusted_proxies)):
+        address = client_address(request, self._config.trusted_proxies)
+        await self._limiter.take("stream", caller=claims.user_id, address=address)
+        with self._quota.holding(claims.user_id, address):
             await self._sessions.require(claims.session_id)
             return await self._read(request, board, claims)
 
