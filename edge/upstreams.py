@@ -55,6 +55,7 @@ IDEMPOTENT = (
     "/topten.leaderboard.v1.LeaderboardService/GetScoreForPercentile",
     "/topten.leaderboard.v1.LeaderboardService/GetRankIfScore",
     "/topten.leaderboard.v1.LeaderboardService/ListBoards",
+    "/topten.leaderboard.v1.LeaderboardService/ListClosedPeriods",
 )
 CHECK_SECONDS = 1.0
 _log = structlog.get_logger("upstreams")

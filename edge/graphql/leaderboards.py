@@ -18,6 +18,7 @@ from services.runtime.errors import Reason, ServiceError
 from services.runtime.grpc_client import call
 
 MAX_RADIUS = 50
+MAX_PERIODS = 50
 MAX_PERCENT = 100
 WhichBoard = Annotated[BoardInput | None, strawberry.argument(description="By default the one of all time.")]
 WhichUser = Annotated[strawberry.ID | None, strawberry.argument(description="By default who asks.")]
@@ -74,6 +75,24 @@ class LeaderboardConnection:
 class RankedEntries:
     entries: list[LeaderboardEntry]
     not_found: list[strawberry.ID]
+
+
+@strawberry.type(description="A board whose period is over for good.")
+class ClosedPeriod:
+    board: Board
+    closed_at: datetime = strawberry.field(description="Since when it does not change any more.")
+
+
+@strawberry.type(description="One entry of a page.")
+class ClosedPeriodEdge:
+    cursor: str
+    node: ClosedPeriod
+
+
+@strawberry.type(description="A page of closed periods, the latest first.")
+class ClosedPeriodConnection:
+    edges: list[ClosedPeriodEdge]
+    page_info: PageInfo
 
 
 @strawberry.type
@@ -190,3 +209,29 @@ class LeaderboardQuery:
         token = context.caller.token()
         answer = await call(context.upstreams.leaderboard.ListBoards, messages.ListBoardsRequest(), token=token)
         return [Board.from_proto(board) for board in answer.boards]
+
+    @strawberry.field(
+        description="The closed periods of a board that follows the calendar, the latest first. Each can be asked for by "
+        "its period for ever."
+    )
+    async def closed_periods(
+        self,
+        info: Info,
+        board: Annotated[BoardInput, strawberry.argument(description="Without its period.")],
+        first: Annotated[int, strawberry.argument(description="How many at the most, 1 to 50.")] = 20,
+        after: Annotated[str | None, strawberry.argument(description="The cursor to go on from.")] = None,
+    ) -> ClosedPeriodConnection | None:
+        context = info.context
+        token = context.caller.token()
+        check_size("first", first, MAX_PERIODS)
+        request = messages.ListClosedPeriodsRequest(board=board_text(board), page_size=first, page_token=after or "")
+        answer = await call(context.upstreams.leaderboard.ListClosedPeriods, request, token=token)
+        edges = [
+            ClosedPeriodEdge(
+                cursor=period.cursor,
+                node=ClosedPeriod(board=Board.from_proto(period.board), closed_at=time_of(period.closed_at)),
+            )
+            for period in answer.periods
+        ]
+        info_of_page = page_info(edges, more=bool(answer.next_page_token), after=after)
+        return ClosedPeriodConnection(edges=edges, page_info=info_of_page)

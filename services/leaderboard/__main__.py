@@ -10,20 +10,24 @@ from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from topten.leaderboard.v1.leaderboard_service_pb2_grpc import add_LeaderboardServiceServicer_to_server
 
 from services.leaderboard.boards import Boards
+from services.leaderboard.closed import ClosedBoards
 from services.leaderboard.config import LeaderboardConfig
 from services.leaderboard.frames import Frames
 from services.leaderboard.names import Names
 from services.leaderboard.ranks import RankWatches
 from services.leaderboard.rpc import ACCESS, LeaderboardServicer
 from services.leaderboard.service import LeaderboardService
+from services.leaderboard.shelf import Shelf
 from services.leaderboard.updates import Updates
 from services.leaderboard.watches import Watches, WatchLimits
+from services.runtime import closed
 from services.runtime.auth import open_service_token, open_verifier
 from services.runtime.clock import utc_now
 from services.runtime.config import from_command_line
 from services.runtime.grpc_client import open_channel
 from services.runtime.grpc_server import GrpcServer
 from services.runtime.lifecycle import execute, run
+from services.runtime.mongo_client import open_mongo
 from services.runtime.ops_server import OpsServer
 from services.runtime.redis_client import open_redis
 from services.runtime.telemetry import configure
@@ -43,8 +47,12 @@ async def main(config: LeaderboardConfig) -> None:
         channel = await stack.enter_async_context(open_channel(config.upstream.identity, idempotent=[get_users]))
         identity = cast("IdentityServiceAsyncStub", IdentityServiceStub(channel))
         boards = Boards(redis, timeout=config.read_timeout)
+        # Not waited for: only closed periods need it.
+        mongo = await stack.enter_async_context(open_mongo(config.mongo, closed.DATABASE, wait=False))
+        closed_boards = ClosedBoards(mongo.database)
+        shelf = Shelf(boards, closed_boards, now=utc_now)
         names = Names(identity, token, ttl=config.names_ttl, wait=config.names_wait, size=config.names_cached)
-        frames = Frames(boards, names, now=utc_now)
+        frames = Frames(shelf, names, now=utc_now)
         limits = WatchLimits(
             frame_size=config.frame_size,
             tick=config.tick,
@@ -56,7 +64,7 @@ async def main(config: LeaderboardConfig) -> None:
         catalog = config.boards.catalog
         watches = Watches(frames.read, limits, catalog)
         ranks = RankWatches(boards, catalog, tick=config.tick, reread=config.reread)
-        service = LeaderboardService(boards, frames, names, watches, catalog, now=utc_now)
+        service = LeaderboardService(shelf, closed_boards, frames, names, watches, catalog, now=utc_now)
         server = GrpcServer(
             config.grpc_address,
             [partial(add_LeaderboardServiceServicer_to_server, LeaderboardServicer(service, ranks, now=utc_now))],

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import ClassVar
 
 from services.runtime.config import section, setting
-from services.runtime.settings import AuthConfig, BoardsConfig, ProcessConfig, RedisConfig, UpstreamConfig
+from services.runtime.settings import AuthConfig, BoardsConfig, MongoConfig, ProcessConfig, RedisConfig, UpstreamConfig
 from services.runtime.values import host_port
 
 
@@ -65,6 +65,7 @@ class LeaderboardConfig:
     )
 
     process: ProcessConfig = section(ProcessConfig)
+    mongo: MongoConfig = section(MongoConfig)
     redis: RedisConfig = section(RedisConfig)
     auth: AuthConfig = section(AuthConfig)
     upstream: UpstreamConfig = section(UpstreamConfig)

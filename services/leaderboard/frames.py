@@ -19,9 +19,9 @@ from services.leaderboard.ranking import Member, Ranked, ranked
 from services.runtime.boards import Board
 
 if TYPE_CHECKING:
-    from services.leaderboard.boards import Boards
     from services.leaderboard.head import Head
     from services.leaderboard.names import Names
+    from services.leaderboard.shelf import Reader
 
 # A frame of a hundred entries is about 20 KB in memory.
 MAX_KEPT: Final = 500
@@ -39,7 +39,7 @@ class Reading:
 class Frames:
     """Reads frames, and keeps the newest one of each of the boards that were read last."""
 
-    def __init__(self, boards: Boards, names: Names, *, now: Callable[[], datetime]) -> None:
+    def __init__(self, boards: Reader, names: Names, *, now: Callable[[], datetime]) -> None:
         self._boards = boards
         self._names = names
         self._now = now

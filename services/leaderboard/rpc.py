@@ -30,6 +30,7 @@ ACCESS: Mapping[str, frozenset[str]] = {
     "/topten.leaderboard.v1.LeaderboardService/GetScoreForPercentile": _ANYBODY,
     "/topten.leaderboard.v1.LeaderboardService/GetRankIfScore": _ANYBODY,
     "/topten.leaderboard.v1.LeaderboardService/ListBoards": _ANYBODY,
+    "/topten.leaderboard.v1.LeaderboardService/ListClosedPeriods": _ANYBODY,
 }
 
 
@@ -122,6 +123,17 @@ class LeaderboardServicer(leaderboard_service_pb2_grpc.LeaderboardServiceService
         """See leaderboard_service.proto."""
         boards = await self._service.boards()
         return messages.ListBoardsResponse(boards=[self._described(board, total) for board, total in boards])
+
+    async def ListClosedPeriods(
+        self, request: messages.ListClosedPeriodsRequest, context: Context
+    ) -> messages.ListClosedPeriodsResponse:
+        """See leaderboard_service.proto."""
+        periods, next_token = await self._service.closed(request.board, request.page_size, request.page_token)
+        answer = messages.ListClosedPeriodsResponse(next_page_token=next_token)
+        for closed in periods:
+            shown = answer.periods.add(board=self._described(closed.board, closed.total), cursor=closed.cursor)
+            shown.closed_at.FromDatetime(closed.closed_at)
+        return answer
 
     def _described(self, board: Board, total: int) -> leaderboard_pb2.Board:
         found = leaderboard_pb2.Board(

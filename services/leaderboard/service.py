@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from topten.leaderboard.v1.leaderboard_pb2 import Entry, Frame
@@ -13,18 +13,22 @@ from services.leaderboard.cursors import cursor_of, member_of
 from services.leaderboard.frames import cut, entry_of
 from services.leaderboard.head import UnreadableError
 from services.leaderboard.ranking import Ranked, ranked
-from services.runtime.boards import Board, encode, points_of
+from services.runtime.boards import Board, encode, period, points_of
 from services.runtime.catalog import Catalog
+from services.runtime.closed import series_of
 from services.runtime.errors import Reason, ServiceError
 
 if TYPE_CHECKING:
-    from services.leaderboard.boards import Boards, Place, Window
+    from services.leaderboard.boards import Place, Window
+    from services.leaderboard.closed import ClosedBoards
     from services.leaderboard.frames import Frames
     from services.leaderboard.names import Names
+    from services.leaderboard.shelf import Reader
     from services.leaderboard.watches import Watches
 
 DEFAULT_LIMIT: Final = 10
 DEFAULT_RADIUS: Final = 5
+DEFAULT_PERIODS: Final = 20
 T = TypeVar("T")
 
 
@@ -40,6 +44,16 @@ class Page:
     stale: bool
 
 
+@dataclass(frozen=True, slots=True)
+class ClosedPeriod:
+    """A board whose period is closed, how many were ranked, since when it is kept, and what follows it."""
+
+    board: Board
+    total: int
+    closed_at: datetime
+    cursor: str
+
+
 class LeaderboardService:
     """Reading boards, and watching them. A board is named as text; empty is `all`. A name that can be none raises
     BOARD_NOT_FOUND, one that nobody is ranked on is an empty board. What needs more than the last frame raises
@@ -48,7 +62,8 @@ class LeaderboardService:
 
     def __init__(
         self,
-        boards: Boards,
+        boards: Reader,
+        closed: ClosedBoards,
         frames: Frames,
         names: Names,
         watches: Watches,
@@ -57,6 +72,7 @@ class LeaderboardService:
         now: Callable[[], datetime],
     ) -> None:
         self._boards = boards
+        self._closed = closed
         self._frames = frames
         self._names = names
         self._watches = watches
@@ -149,6 +165,22 @@ class LeaderboardService:
             found.append((board, window.total))
         return found
 
+    async def closed(self, text: str, size: int, token: str) -> tuple[list[ClosedPeriod], str]:
+        """The closed periods of the board that `text` names without one, the latest first, `size` (1 to 50, 0 is 20) behind
+        the token's, and the token of the next page. Raises INVALID_ARGUMENT for a board that has no periods.
+        """
+        size = size or DEFAULT_PERIODS
+        board = self._board(text)
+        if period(board) is None:
+            raise ServiceError(Reason.INVALID_ARGUMENT, "this board has no periods")
+        before = _time_of(token) if token else None
+        found = await _read(self._closed.listed(series_of(board), before, size + 1))
+        periods = [
+            ClosedPeriod(Board.parse(kept.text, self._now()), kept.players, kept.closed_at, _token_of(kept.ends_at))
+            for kept in found[:size]
+        ]
+        return periods, (periods[-1].cursor if len(found) > size else "")
+
     def _board(self, text: str) -> Board:
         return self._watches.board(text or "all")
 
@@ -181,6 +213,20 @@ def share(rank: int, total: int) -> float:
 
 def _at(user_id: str, place: Place) -> Ranked:
     return Ranked(place.rank, user_id, points_of(place.value))
+
+
+def _token_of(ends_at: datetime) -> str:
+    return ends_at.strftime("%Y%m%d")
+
+
+def _time_of(token: str) -> datetime:
+    """When the period ended that a page of closed periods begins behind. Raises INVALID_ARGUMENT."""
+    try:
+        if not token.isascii() or not token.isdigit():
+            raise ValueError
+        return datetime.strptime(token, "%Y%m%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise ServiceError(Reason.INVALID_ARGUMENT, "the page token is none of this service") from None
 
 
 async def _read(reading: Awaitable[T]) -> T:

@@ -24,6 +24,7 @@ ACCESS: Mapping[str, frozenset[str]] = {
     "/topten.quiz.v1.QuizService/SubmitAction": frozenset({"player"}),
     "/topten.quiz.v1.QuizService/ListSubmittedEvents": frozenset({"moderator", "admin", "service"}),
     "/topten.quiz.v1.QuizService/RepublishEvents": frozenset({"admin", "service"}),
+    "/topten.quiz.v1.QuizService/GetOutbox": frozenset({"service"}),
     "/topten.quiz.v1.QuizService/VoidAction": frozenset({"moderator", "admin", "service"}),
     "/topten.quiz.v1.QuizService/AdjustScore": frozenset({"moderator", "admin", "service"}),
     "/topten.quiz.v1.QuizService/ImportQuiz": frozenset({"author", "admin", "service"}),
@@ -98,6 +99,14 @@ class QuizServicer(quiz_service_pb2_grpc.QuizServiceServicer):
         """See quiz_service.proto."""
         found = await self._moderation.republish(request.event_ids, only_check=request.only_check)
         return messages.RepublishEventsResponse(event_ids=found)
+
+    async def GetOutbox(self, request: messages.GetOutboxRequest, context: Context) -> messages.GetOutboxResponse:
+        """See quiz_service.proto."""
+        answer = messages.GetOutboxResponse()
+        oldest = await self._service.oldest_waiting()
+        if oldest is not None:
+            answer.oldest_waiting_at.FromDatetime(oldest)
+        return answer
 
     async def VoidAction(self, request: messages.VoidActionRequest, context: Context) -> messages.VoidActionResponse:
         """See quiz_service.proto."""

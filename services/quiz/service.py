@@ -215,6 +215,10 @@ class QuizService:
                 page = []
         yield page, total
 
+    async def oldest_waiting(self) -> datetime | None:
+        """When the oldest event was recorded that waits to be published; None if none waits. Raises UNAVAILABLE."""
+        return await self._store.waiting.oldest_waiting()
+
     async def _quiz(self, quiz_id: str) -> Quiz:
         quiz = await self._cache.quiz(quiz_id)
         if quiz is None:

@@ -32,8 +32,8 @@ class Mongo(NamedTuple):
 
 
 @asynccontextmanager
-async def open_mongo(config: MongoConfig, service: str) -> AsyncIterator[Mongo]:
-    """The database `<config.database>_<service>`, waiting up to 60 s for a primary.
+async def open_mongo(config: MongoConfig, service: str, *, wait: bool = True) -> AsyncIterator[Mongo]:
+    """The database `<config.database>_<service>`, waiting up to 60 s for a primary; without `wait` not at all.
 
     Times are UTC and aware. Every operation ends within `config.timeout`; one that may take longer stands in a
     `with pymongo.timeout(seconds)` block.
@@ -57,8 +57,9 @@ async def open_mongo(config: MongoConfig, service: str) -> AsyncIterator[Mongo]:
     )
     try:
         opened = Mongo(client, client[f"{config.database}_{service}"])
-        await wait_for("mongo", lambda: _first_ping(opened), retry_on=(ConnectionFailure, _NoSuchUserYetError))
-        _log.info("connected", database=opened.database.name)
+        if wait:
+            await wait_for("mongo", lambda: _first_ping(opened), retry_on=(ConnectionFailure, _NoSuchUserYetError))
+            _log.info("connected", database=opened.database.name)
         yield opened
     finally:
         await client.close()

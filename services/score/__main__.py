@@ -10,9 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
+from topten.quiz.v1.quiz_service_pb2_grpc import QuizServiceStub
 from topten.score.v1.score_service_pb2_grpc import add_ScoreServiceServicer_to_server
 
+from services.runtime import closed
 from services.runtime.auth import open_service_token, open_verifier
+from services.runtime.boards import Board
 from services.runtime.clock import utc_now
 from services.runtime.config import from_command_line
 from services.runtime.durability import insist, mongo_faults, redis_faults
@@ -24,19 +27,23 @@ from services.runtime.mongo_client import open_mongo
 from services.runtime.ops_server import OpsServer
 from services.runtime.redis_client import open_redis
 from services.runtime.telemetry import configure
+from services.score.archive import Archive
 from services.score.behind import WriteBehind
 from services.score.board_writer import BoardWriter
+from services.score.closing import Closer
 from services.score.config import ScoreConfig
 from services.score.dead_letters import REPLAYED, DeadLetters
 from services.score.flags import Flags
 from services.score.fold import Folds
 from services.score.generation import Generation
 from services.score.intake import Intake
+from services.score.layout import reach
 from services.score.letters import Letters
 from services.score.locate import Locator
 from services.score.meta import Meta
+from services.score.outbox import Outbox
 from services.score.publisher import ScorePublisher
-from services.score.rebuild import Rebuild
+from services.score.rebuild import Rebuild, boards_in
 from services.score.referee import Blocker, Referee
 from services.score.repair import Check, Repair
 from services.score.rpc import ACCESS, ScoreServicer
@@ -50,9 +57,11 @@ from services.score.worker import Worker
 
 if TYPE_CHECKING:
     from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceAsyncStub
+    from topten.quiz.v1.quiz_service_pb2_grpc import QuizServiceAsyncStub
 
 # A batch makes thousands of objects that stay, and looking for cycles among them after every 700 costs a tenth of it.
 OBJECTS_BEFORE_COLLECTION = 50_000
+GET_OUTBOX = "/topten.quiz.v1.QuizService/GetOutbox"
 BLOCK_USER = "/topten.identity.v1.IdentityService/BlockUser"
 MILLISECOND = timedelta(milliseconds=1)
 
@@ -110,6 +119,26 @@ async def main(config: ScoreConfig) -> None:
             now=now_ms,
         )
 
+        archive = Archive(mongo.client[f"{config.mongo.database}_{closed.DATABASE}"], redis)
+        await archive.prepare()
+        quizzes = await stack.enter_async_context(open_channel(config.upstream.quiz, idempotent=[GET_OUTBOX]))
+        outbox = Outbox(cast("QuizServiceAsyncStub", QuizServiceStub(quizzes)), token)
+
+        async def boards_of_redis() -> list[Board]:
+            return [board async for board in boards_in(redis, utc_now())]
+
+        closer = Closer(
+            meta,
+            archive,
+            outbox.oldest_waiting,
+            partial(reach, nats.jetstream, config.stream),
+            boards_of_redis,
+            worker_id,
+            grace=config.close_after,
+            interval=config.close_interval,
+            now=utc_now,
+        )
+
         def check(repair: bool) -> Check:
             verification = Verification(store, redis, meta, placing, period_retention=retention, now=utc_now)
             return Repair(verification, folds.make_anew, generation.make) if repair else verification
@@ -141,6 +170,7 @@ async def main(config: ScoreConfig) -> None:
             generation,
             referee,
             intake,
+            closer,
             server,
             grace=config.process.shutdown_grace,
         )

@@ -87,6 +87,17 @@ class ScoreConfig:
         minimum=timedelta(days=1),
         maximum=timedelta(days=42),
     )
+    close_after: timedelta = setting(
+        timedelta(hours=1),
+        doc="How long after its end a week or month is closed for good, if everything that was recorded by then is counted",
+        maximum=timedelta(days=7),
+    )
+    close_interval: timedelta = setting(
+        timedelta(seconds=30),
+        doc="How often it is checked whether a period can be closed",
+        minimum=timedelta(milliseconds=50),
+        maximum=timedelta(hours=1),
+    )
     audit_ttl: timedelta = setting(
         timedelta(days=90),
         doc="How long addresses and user agents of actions are kept",

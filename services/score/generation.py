@@ -36,7 +36,7 @@ from services.score.fold import SILENCE
 from services.score.meta import Boards, Meta
 from services.score.rebuild import Rebuild, server_state
 from services.score.reports import BoardsLostError, Progress, Rebuilt
-from services.score.standings import Placing
+from services.score.standings import Placing, Terms
 
 LEASE = timedelta(seconds=9)
 _RENEW_SECONDS = 3.0
@@ -82,7 +82,9 @@ class Generation:
     async def start(self) -> None:
         """From now on a Redis that went back is noticed within a heartbeat. Raises what a store raises."""
         await self._meta.declare(str(self._placing.catalog))
-        await self._meta.adopted(self._worker_id, str(self._placing.catalog))
+        closed_through = (await self._meta.boards()).closed_through
+        self._placing.adopt(Terms(self._placing.catalog, closed_through))
+        await self._meta.adopted(self._worker_id, str(self._placing.catalog), closed_through)
         self._tasks = [spawn("heartbeat", self._beat()), spawn("rebuild", self._heal())]
 
     async def stop(self) -> None:
@@ -141,13 +143,16 @@ class Generation:
             await asyncio.sleep(self._heartbeat)
 
     async def _adopt(self, boards: Boards) -> None:
-        """Takes over which boards are declared, and says so as soon as it is true of every write."""
-        if boards.declared != str(self._placing.catalog):
+        """Takes over which boards are declared and which periods closed, and says so once it is true of every write."""
+        terms = self._placing.terms
+        if boards.declared != str(terms.catalog):
             _log.info("other boards are declared", boards=boards.declared)
-            self._placing.adopt(Catalog(parse_declared(boards.declared)))
             self._was_absent = self._was_absent or boards.made == boards.declared
+            self._placing.adopt(Terms(Catalog(parse_declared(boards.declared)), boards.closed_through))
+        elif boards.closed_through != terms.closed_through:
+            self._placing.adopt(Terms(terms.catalog, boards.closed_through))
         if self._placing.settled:
-            await self._meta.adopted(self._worker_id, boards.declared)
+            await self._meta.adopted(self._worker_id, boards.declared, boards.closed_through)
 
     async def _is_declared_otherwise(self, boards: Boards) -> bool:
         """True if the boards are to be made as they are declared, and nobody writes others any more."""

@@ -100,5 +100,11 @@ class Layout:
         return True
 
 
+async def reach(jetstream: JetStreamContext, stream: str) -> tuple[int, int]:
+    """The first sequence that is still on the stream and the last that ever was; the first is behind it if all is done."""
+    state = (await jetstream.stream_info(stream)).state
+    return (state.first_seq if state.messages else state.last_seq + 1), state.last_seq
+
+
 def _of_partition(number: int) -> Durable:
     return Durable(f"{DURABLE}-{number}", number, f"{SUBJECTS}.{number}.*")

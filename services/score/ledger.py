@@ -12,8 +12,8 @@ order: of two, the one with the higher version holds.
 
 A total is reached when an event last raised it; of several that did, the latest, in whatever order they came. A quiz's
 own total is the one of the highest attempt, since attempts may come out of order. Totals of periods are kept for the
-two newest weeks and months in which the player had events; what is older than both is `late` and counts where there is
-no period.
+two newest weeks and months in which the player had events; what is older than both, or in a period that was closed before
+the row was made, is `late` and counts where there is no period.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import orjson
 
-from services.runtime.boards import MAX_POINTS, Board, boards_of
+from services.runtime.boards import MAX_POINTS, Board, boards_of, period
 
 QUIZ_COMPLETED = "QUIZ_COMPLETED"
 ACTION_VOIDED = "ACTION_VOIDED"
@@ -178,8 +178,10 @@ def unscored(user_id: str) -> Fold:
     return Fold(user_id, 0, "", GENESIS, _NOTHING, {}, {}, {}, "", False, 0, _NEVER, 0)
 
 
-def next_row(fold: Fold, event: Event, recorded_at: int) -> Row:
+def next_row(fold: Fold, event: Event, recorded_at: int, closed_through: int = 0) -> Row:
     """The row that counts `event` after everything in `fold`, its hash included. Totals are clamped to 32 bits.
+
+    Periods that ended at `closed_through` or before do not change any more.
 
     The country is the one of the first event that names one, until the account's is changed. Raises ValueError for a quiz
     id, country or time that no board can have.
@@ -192,8 +194,9 @@ def next_row(fold: Fold, event: Event, recorded_at: int) -> Row:
             country, hidden = event.country, change.blocked
     else:
         week, month = periods_of(event.at)
-        weeks, in_week = _counted(fold.weeks, week, event)
-        months, in_month = _counted(fold.months, month, event)
+        week_ends, month_ends = _ends_of_day(event.at // _DAY_MS)
+        weeks, in_week = _counted(fold.weeks, week, event, is_open=week_ends > closed_through)
+        months, in_month = _counted(fold.months, month, event, is_open=month_ends > closed_through)
         late = not (in_week and in_month)
         total = _raised(total, delta, event.at)
         if not country and not fold.version:
@@ -281,6 +284,14 @@ def periods_of(at: int) -> tuple[str, str]:
     return _periods_of_day(at // _DAY_MS)
 
 
+@lru_cache(maxsize=4096)
+def _ends_of_day(day: int) -> tuple[int, int]:
+    """When the week and the month of a day end."""
+    _, week, month = boards_of(datetime.fromtimestamp(day * 86_400, UTC), "", "")
+    ends = [found.ends_at for found in (period(week), period(month)) if found is not None]
+    return round(ends[0].timestamp() * 1000), round(ends[1].timestamp() * 1000)
+
+
 @lru_cache(maxsize=65_536)
 def _boards_of_day(day: int, country: str, quiz_id: str) -> tuple[Board, ...]:
     return tuple(map(_one, boards_of(datetime.fromtimestamp(day * 86_400, UTC), country, quiz_id)))
@@ -307,18 +318,20 @@ def _raised(total: Total, delta: int, at: int) -> Total:
     return Total(clamped(points + delta), at if delta > 0 and at > reached_at else reached_at)
 
 
-def _counted(kept: Mapping[str, Total], period: str, event: Event) -> tuple[Mapping[str, Total], bool]:
+def _counted(kept: Mapping[str, Total], name: str, event: Event, *, is_open: bool) -> tuple[Mapping[str, Total], bool]:
     """The newest two periods with the event counted, and whether it could be.
 
     A period that is not among the newest two but is newer than one of them was never seen, so its total is known: 0.
     """
-    if period in kept and len(kept) <= _COUNTED:  # nearly always
-        return {**kept, period: _raised(kept[period], event.delta, event.at)}, True
+    if not is_open:
+        return _newest(kept), False
+    if name in kept and len(kept) <= _COUNTED:  # nearly always
+        return {**kept, name: _raised(kept[name], event.delta, event.at)}, True
     newest = sorted(kept)[-_COUNTED:]
-    if len(newest) == _COUNTED and period < newest[0]:
-        return {name: kept[name] for name in newest}, False
-    counted = {name: kept[name] for name in newest}
-    counted[period] = _raised(counted.get(period, _NOTHING), event.delta, event.at)
+    if len(newest) == _COUNTED and name < newest[0]:
+        return {kept_name: kept[kept_name] for kept_name in newest}, False
+    counted = {kept_name: kept[kept_name] for kept_name in newest}
+    counted[name] = _raised(counted.get(name, _NOTHING), event.delta, event.at)
     if len(counted) > _COUNTED:
         del counted[newest[0]]
     return counted, True

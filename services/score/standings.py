@@ -45,32 +45,44 @@ def milliseconds_of(at: datetime) -> int:
     return (at - _EPOCH) // _MILLISECOND
 
 
+class Terms(NamedTuple):
+    """What all workers agree on: which boards there are, and which periods are closed (`closed_through`, as `next_row`)."""
+
+    catalog: Catalog
+    closed_through: int
+
+
 class Placing:
     """Where players stand on the boards of a catalog."""
 
     def __init__(self, catalog: Catalog) -> None:
-        self._writing: Counter[Catalog] = Counter()
-        self.adopt(catalog)
+        self._writing: Counter[Terms] = Counter()
+        self.adopt(Terms(catalog, 0))
+
+    @property
+    def catalog(self) -> Catalog:
+        """Which boards there are."""
+        return self.terms.catalog
 
     @property
     def settled(self) -> bool:
-        """True if no write is under way that may have been placed before the catalog was adopted."""
-        return self._writing.keys() <= {self.catalog}
+        """True if no write is under way that began before the terms were adopted."""
+        return self._writing.keys() <= {self.terms}
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Around whatever writes standings that are placed within the block."""
-        catalog = self.catalog
-        self._writing[catalog] += 1
+        """Around whatever makes rows and writes standings under the terms of this moment, or later ones."""
+        terms = self.terms
+        self._writing[terms] += 1
         try:
             yield
         finally:
-            self._writing[catalog] -= 1
+            self._writing[terms] -= 1
             self._writing = +self._writing
 
-    def adopt(self, catalog: Catalog) -> None:
-        """From now on these boards."""
-        self.catalog = catalog
+    def adopt(self, terms: Terms) -> None:
+        """From now on these."""
+        self.terms = terms
         self._boards_of_day = lru_cache(maxsize=65_536)(self._find_boards)
 
     def standing(self, fold: Fold, board: Board, *, lowered: bool = False) -> Standing | None:

@@ -136,7 +136,8 @@ class Worker:
     ) -> set[str]:
         """Inserts what can be on top of `folds`. Returns the players of whom the ledger has more than was known."""
         stamp = self._now()
-        chains = {user: _chain(folds[user], events, stamp) for user, events in waiting.items()}
+        closed = self._placing.terms.closed_through
+        chains = {user: _chain(folds[user], events, stamp, closed) for user, events in waiting.items()}
         old: set[str] = set()
         depth = 0
         while chains:
@@ -199,11 +200,11 @@ class Worker:
         await self._referee.review(events, folds)
 
 
-def _chain(fold: Fold, events: Iterable[Event], stamp: int) -> list[tuple[Row, Fold]]:
+def _chain(fold: Fold, events: Iterable[Event], stamp: int, closed_through: int) -> list[tuple[Row, Fold]]:
     """A row for each event, each with the fold after it."""
     chain: list[tuple[Row, Fold]] = []
     for event in events:
-        row = next_row(fold, event, stamp)
+        row = next_row(fold, event, stamp, closed_through)
         fold = apply(fold, row)
         chain.append((row, fold))
     return chain

@@ -13,6 +13,7 @@ import pytest_asyncio
 from services.runtime.boards import Board
 from services.runtime.catalog import Catalog, parse_declared
 from services.runtime.clock import utc_now
+from services.score.standings import Terms
 from tests.servers import RunningServer
 from tests.system.score import PATIENCE_SECONDS, ScoreSystem, many, score_servers, score_system, totals_of
 
@@ -53,7 +54,7 @@ async def test_a_board_is_whole_as_soon_as_it_is_declared(system: ScoreSystem, b
             await shows(system, f"custom:home-month:{month}", expected)
             await shows(system, "custom:home", expected)
             assert await system.redis.keys("leaderboard:custom:home:*") == [], "what was declared otherwise is gone"
-            system.placing.adopt(Catalog(parse_declared(DECLARED)))
+            system.placing.adopt(Terms(Catalog(parse_declared(DECLARED)), 0))
             assert await system.verified() == []
     async with system.worker():
         await shows(system, "custom:home", {})

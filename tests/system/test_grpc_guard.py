@@ -43,7 +43,7 @@ NOT_FOR_PLAYERS = {
     "Register", "Login", "RefreshSession", "Logout", "GrantRole", "ImportQuiz", "VerifyScores", "RebuildBoards",
     "ListSubmittedEvents", "LocateEvents", "ListDeadLetters", "GetDeadLetter", "ReplayDeadLetters", "BlockUser",
     "UnblockUser", "ListAccountEvents", "RepublishAccountEvents", "RepublishEvents", "VoidAction", "AdjustScore",
-    "ListFlags", "CloseFlag", "ListCountedEvents", "CheckSessions",
+    "ListFlags", "CloseFlag", "ListCountedEvents", "CheckSessions", "GetOutbox",
 }  # fmt: skip
 
 

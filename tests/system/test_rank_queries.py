@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from bson import ObjectId
+from pymongo import AsyncMongoClient
 
 from services.local.client import GraphqlClient, GraphqlError
+from services.runtime.boards import Board, period
+from services.runtime.clock import utc_now
+from services.runtime.closed import BOARDS, DATABASE, ENTRIES, ClosedBoard
 from tests.players import Event, Player, endpoints, register, stream, until
 from tests.servers import RunningStack, running_stack
 from tests.system.test_moderation import ADJUST, BLOCK, UNBLOCK, Moderator
@@ -34,6 +40,7 @@ MOVE = "mutation ($input: UpdateProfileInput!) { updateProfile(input: $input) { 
 DECLARED = "north=all,DK+SE+NO; north-week=weekly,DK+SE+NO; week-by-country=weekly,country"
 NORTH = {"kind": "CUSTOM", "name": "north"}
 NORTH_WEEK = {"kind": "CUSTOM", "name": "north-week"}
+HOUR = timedelta(hours=1)
 POINTS = (50, 45, 40, 30, 20, 10)
 
 
@@ -198,3 +205,75 @@ async def me_is(events: AsyncIterator[Event], *, rank: int, score: int) -> None:
             if event.name == "me" and (event.data["rank"], event.data["score"]) == (rank, score):
                 return
     raise AssertionError("the stream ended")
+
+
+CLOSED = """query ($board: BoardInput!, $first: Int!, $after: String) {
+  closedPeriods(board: $board, first: $first, after: $after) {
+    edges { cursor node { closedAt board { key period endsAt nextResetAt totalCount } } }
+    pageInfo { hasNextPage endCursor } } }"""
+
+
+async def keep(world: World, week: str, places: Sequence[tuple[Player, int]]) -> None:
+    """Keeps a week as the score service does."""
+    board = Board.parse(f"weekly:{week}", utc_now())
+    counted = period(board)
+    assert counted is not None
+    made = ObjectId()
+    kept = ClosedBoard(
+        board.text, "weekly", made, len(places), 1, 9, ends_at=counted.ends_at, closed_at=counted.ends_at + HOUR
+    )
+    entries = [
+        {"made": made, "rank": rank, "user_id": player.user_id, "value": points + 0.5}
+        for rank, (player, points) in enumerate(places, start=1)
+    ]
+    mongo: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(world.stack.endpoints["stores"]["mongo"])
+    async with mongo:
+        await mongo[f"topten_{DATABASE}"][ENTRIES].insert_many(entries)
+        await mongo[f"topten_{DATABASE}"][BOARDS].insert_one(kept.document())
+
+
+async def test_closed_periods_are_listed_and_read_for_ever(world: World) -> None:
+    places = list(zip(world.players, POINTS, strict=True))
+    for name in ("2024-10", "2024-11", "2024-12"):
+        await keep(world, name, places)
+    weekly = {"kind": "WEEKLY"}
+    page = (await world.ask(CLOSED, board=weekly, first=2))["closedPeriods"]
+    assert [edge["node"]["board"]["period"] for edge in page["edges"]] == ["2024-12", "2024-11"]
+    assert page["edges"][0]["node"]["closedAt"] == "2024-03-25T01:00:00.000Z"
+    assert page["edges"][0]["node"]["board"]["nextResetAt"] is None
+    assert page["edges"][0]["node"]["board"]["totalCount"] == len(POINTS)
+    assert page["pageInfo"]["hasNextPage"] is True
+    rest = (await world.ask(CLOSED, board=weekly, first=2, after=page["pageInfo"]["endCursor"]))["closedPeriods"]
+    assert [edge["node"]["board"]["key"] for edge in rest["edges"]] == ["weekly:2024-10"]
+    assert rest["pageInfo"]["hasNextPage"] is False
+    assert (await world.ask(CLOSED, board={"kind": "MONTHLY"}, first=2))["closedPeriods"]["edges"] == []
+
+    week = {"kind": "WEEKLY", "period": "2024-11"}
+    board = await world.page(week, first=4)
+    names = [edge["node"]["username"] for edge in board["edges"]]
+    assert names == [player.username for player in world.players[:4]]
+    assert board["me"]["rank"] == 1
+    assert board["edges"][0]["node"]["score"] == POINTS[0]
+    more = await world.page(week, first=4, after=board["pageInfo"]["endCursor"])
+    assert [edge["node"]["rank"] for edge in more["edges"]] == [5, 6]
+    last = world.players[-1]
+    around = (await world.ask(AROUND, board=week, user=last.user_id, radius=1))["aroundPlayer"]
+    assert [entry["rank"] for entry in around["entries"]] == [4, 5, 6]
+    ranks = (await world.ask(RANKS, board=week, users=[last.user_id, "nobody"]))["ranks"]
+    assert (ranks["entries"][0]["rank"], ranks["notFound"]) == (6, ["nobody"])
+    numbers = await world.ask(NUMBERS, board=week, user=last.user_id, percentile=100.0, points=42)
+    assert numbers["scoreForPercentile"] == POINTS[0]
+    assert numbers["rankIfScore"] == 2, "behind the second; whoever asks was the first"
+    assert round(numbers["percentile"], 1) == 16.7
+    assert [entry["score"] for entry in await world.players[0].top(week, 3)] == list(POINTS[:3])
+
+
+@pytest.mark.parametrize("board", [{"kind": "ALL"}, {"kind": "COUNTRY", "country": "DK"}, NORTH])
+async def test_a_board_without_periods_has_no_closed_ones(world: World, board: dict[str, Any]) -> None:
+    with pytest.raises(GraphqlError, match="no periods"):
+        await world.ask(CLOSED, board=board, first=2)
+
+
+async def test_a_token_of_another_list_is_refused(world: World) -> None:
+    with pytest.raises(GraphqlError, match="page token"):
+        await world.ask(CLOSED, board={"kind": "WEEKLY"}, first=2, after="nonsense")

@@ -210,3 +210,19 @@ def test_a_row_that_does_not_follow_is_refused(change: str) -> None:
 def test_an_event_that_no_board_can_have_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"."):
         next_row(unscored("ada"), event()._replace(**changes), 0)
+
+
+def test_what_comes_to_a_closed_period_counts_elsewhere_alone() -> None:
+    fold, _ = counted(event(10), event(5, MONDAY + timedelta(days=7), number=2, attempt=2, total=15))
+    week_ends = ms(MONDAY + timedelta(days=7))
+    late = event(3, number=3, attempt=3, total=18)
+    open_until_now = next_row(fold, late, ms(MONDAY + timedelta(days=8)), week_ends - 1)
+    assert (open_until_now.weeks["2026-47"].points, open_until_now.late) == (13, False)
+    closed = next_row(fold, late, ms(MONDAY + timedelta(days=8)), week_ends)
+    assert closed.late
+    assert closed.weeks == fold.weeks
+    assert closed.months["2026-11"].points == 18
+    assert (closed.total.points, closed.quiz.points) == (18, 18)
+    of_nobody = next_row(unscored("eve"), late._replace(user_id="eve"), 0, week_ends)
+    assert of_nobody.weeks == {}
+    assert of_nobody.total.points == 3

@@ -8,6 +8,7 @@ import collections.abc
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
 import google.protobuf.message
+import google.protobuf.timestamp_pb2
 import topten.leaderboard.v1.leaderboard_pb2
 import typing
 
@@ -567,3 +568,84 @@ class ListBoardsResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["boards", b"boards"]) -> None: ...
 
 global___ListBoardsResponse = ListBoardsResponse
+
+@typing.final
+class ListClosedPeriodsRequest(google.protobuf.message.Message):
+    """ListClosedPeriodsRequest names a board that follows the calendar."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BOARD_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    board: builtins.str
+    """The board as text, as `weekly`, `monthly` or `custom:asean-week`; a period in it is ignored."""
+    page_size: builtins.int
+    """How many at the most, 1 to 50; 0 is 20."""
+    page_token: builtins.str
+    """`next_page_token` or a period's `cursor` of an earlier answer; empty begins with the latest."""
+    def __init__(
+        self,
+        *,
+        board: builtins.str = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["board", b"board", "page_size", b"page_size", "page_token", b"page_token"]) -> None: ...
+
+global___ListClosedPeriodsRequest = ListClosedPeriodsRequest
+
+@typing.final
+class ListClosedPeriodsResponse(google.protobuf.message.Message):
+    """ListClosedPeriodsResponse carries a page of them."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PERIODS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Empty if nothing follows."""
+    @property
+    def periods(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___ClosedPeriod]:
+        """The periods, the latest first."""
+
+    def __init__(
+        self,
+        *,
+        periods: collections.abc.Iterable[global___ClosedPeriod] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["next_page_token", b"next_page_token", "periods", b"periods"]) -> None: ...
+
+global___ListClosedPeriodsResponse = ListClosedPeriodsResponse
+
+@typing.final
+class ClosedPeriod(google.protobuf.message.Message):
+    """ClosedPeriod is a board whose period is over for good."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BOARD_FIELD_NUMBER: builtins.int
+    CLOSED_AT_FIELD_NUMBER: builtins.int
+    CURSOR_FIELD_NUMBER: builtins.int
+    cursor: builtins.str
+    """A page token for what follows."""
+    @property
+    def board(self) -> topten.leaderboard.v1.leaderboard_pb2.Board:
+        """The board with its period, and how many were ranked."""
+
+    @property
+    def closed_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Since when it does not change any more."""
+
+    def __init__(
+        self,
+        *,
+        board: topten.leaderboard.v1.leaderboard_pb2.Board | None = ...,
+        closed_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        cursor: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["board", b"board", "closed_at", b"closed_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["board", b"board", "closed_at", b"closed_at", "cursor", b"cursor"]) -> None: ...
+
+global___ClosedPeriod = ClosedPeriod

@@ -87,6 +87,11 @@ class LeaderboardServiceStub(object):
                 request_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListBoardsRequest.SerializeToString,
                 response_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListBoardsResponse.FromString,
                 _registered_method=True)
+        self.ListClosedPeriods = channel.unary_unary(
+                '/topten.leaderboard.v1.LeaderboardService/ListClosedPeriods',
+                request_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListClosedPeriodsRequest.SerializeToString,
+                response_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListClosedPeriodsResponse.FromString,
+                _registered_method=True)
 
 
 class LeaderboardServiceServicer(object):
@@ -178,6 +183,15 @@ class LeaderboardServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListClosedPeriods(self, request, context):
+        """ListClosedPeriods names the closed periods of a board, the latest first. Each can be read by its name for ever, with the
+        ranks that were final; what is counted, voided or blocked later changes none of them.
+        Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LeaderboardServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -230,6 +244,11 @@ def add_LeaderboardServiceServicer_to_server(servicer, server):
                     servicer.ListBoards,
                     request_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListBoardsRequest.FromString,
                     response_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListBoardsResponse.SerializeToString,
+            ),
+            'ListClosedPeriods': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListClosedPeriods,
+                    request_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListClosedPeriodsRequest.FromString,
+                    response_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListClosedPeriodsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -505,6 +524,33 @@ class LeaderboardService(object):
             '/topten.leaderboard.v1.LeaderboardService/ListBoards',
             topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListBoardsRequest.SerializeToString,
             topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListBoardsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListClosedPeriods(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.leaderboard.v1.LeaderboardService/ListClosedPeriods',
+            topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListClosedPeriodsRequest.SerializeToString,
+            topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListClosedPeriodsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -107,6 +107,15 @@ class LeaderboardServiceStub:
     Fails with UNAVAILABLE.
     """
 
+    ListClosedPeriods: grpc.UnaryUnaryMultiCallable[
+        topten.leaderboard.v1.leaderboard_service_pb2.ListClosedPeriodsRequest,
+        topten.leaderboard.v1.leaderboard_service_pb2.ListClosedPeriodsResponse,
+    ]
+    """ListClosedPeriods names the closed periods of a board, the latest first. Each can be read by its name for ever, with the
+    ranks that were final; what is counted, voided or blocked later changes none of them.
+    Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
 class LeaderboardServiceAsyncStub:
     """LeaderboardService reads the boards that the score service writes. A board is named as text: `all`, `weekly` (the
     current one), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and for a board that
@@ -194,6 +203,15 @@ class LeaderboardServiceAsyncStub:
     ]
     """ListBoards names the boards that there is one of at a time: all, this week's and month's, and the operator's own.
     Fails with UNAVAILABLE.
+    """
+
+    ListClosedPeriods: grpc.aio.UnaryUnaryMultiCallable[
+        topten.leaderboard.v1.leaderboard_service_pb2.ListClosedPeriodsRequest,
+        topten.leaderboard.v1.leaderboard_service_pb2.ListClosedPeriodsResponse,
+    ]
+    """ListClosedPeriods names the closed periods of a board, the latest first. Each can be read by its name for ever, with the
+    ranks that were final; what is counted, voided or blocked later changes none of them.
+    Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
 class LeaderboardServiceServicer(metaclass=abc.ABCMeta):
@@ -303,6 +321,17 @@ class LeaderboardServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[topten.leaderboard.v1.leaderboard_service_pb2.ListBoardsResponse, collections.abc.Awaitable[topten.leaderboard.v1.leaderboard_service_pb2.ListBoardsResponse]]:
         """ListBoards names the boards that there is one of at a time: all, this week's and month's, and the operator's own.
         Fails with UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def ListClosedPeriods(
+        self,
+        request: topten.leaderboard.v1.leaderboard_service_pb2.ListClosedPeriodsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.leaderboard.v1.leaderboard_service_pb2.ListClosedPeriodsResponse, collections.abc.Awaitable[topten.leaderboard.v1.leaderboard_service_pb2.ListClosedPeriodsResponse]]:
+        """ListClosedPeriods names the closed periods of a board, the latest first. Each can be read by its name for ever, with the
+        ranks that were final; what is counted, voided or blocked later changes none of them.
+        Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
 def add_LeaderboardServiceServicer_to_server(servicer: LeaderboardServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -346,6 +346,39 @@ class RepublishEventsResponse(google.protobuf.message.Message):
 global___RepublishEventsResponse = RepublishEventsResponse
 
 @typing.final
+class GetOutboxRequest(google.protobuf.message.Message):
+    """GetOutboxRequest asks for the outbox of submissions and of what moderators did to them."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___GetOutboxRequest = GetOutboxRequest
+
+@typing.final
+class GetOutboxResponse(google.protobuf.message.Message):
+    """GetOutboxResponse says what waits."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OLDEST_WAITING_AT_FIELD_NUMBER: builtins.int
+    @property
+    def oldest_waiting_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the oldest event was recorded that is not known to be on the stream; absent if all are."""
+
+    def __init__(
+        self,
+        *,
+        oldest_waiting_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["oldest_waiting_at", b"oldest_waiting_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["oldest_waiting_at", b"oldest_waiting_at"]) -> None: ...
+
+global___GetOutboxResponse = GetOutboxResponse
+
+@typing.final
 class VoidActionRequest(google.protobuf.message.Message):
     """VoidActionRequest names an action and why it is taken back."""
 

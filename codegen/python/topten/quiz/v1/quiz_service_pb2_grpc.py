@@ -60,6 +60,11 @@ class QuizServiceStub(object):
                 request_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.RepublishEventsRequest.SerializeToString,
                 response_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.RepublishEventsResponse.FromString,
                 _registered_method=True)
+        self.GetOutbox = channel.unary_unary(
+                '/topten.quiz.v1.QuizService/GetOutbox',
+                request_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.GetOutboxRequest.SerializeToString,
+                response_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.GetOutboxResponse.FromString,
+                _registered_method=True)
         self.VoidAction = channel.unary_unary(
                 '/topten.quiz.v1.QuizService/VoidAction',
                 request_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.VoidActionRequest.SerializeToString,
@@ -125,6 +130,14 @@ class QuizServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetOutbox(self, request, context):
+        """GetOutbox says how far recorded events are handed over to the stream. Only for services.
+        Fails with PERMISSION_DENIED, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def VoidAction(self, request, context):
         """VoidAction takes a recorded action back: what counts of the player's attempts at the quiz is computed anew without
         it, and the difference acts on the period in which the action was. The attempt stays used. Voiding it again gives
@@ -179,6 +192,11 @@ def add_QuizServiceServicer_to_server(servicer, server):
                     servicer.RepublishEvents,
                     request_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.RepublishEventsRequest.FromString,
                     response_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.RepublishEventsResponse.SerializeToString,
+            ),
+            'GetOutbox': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetOutbox,
+                    request_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.GetOutboxRequest.FromString,
+                    response_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.GetOutboxResponse.SerializeToString,
             ),
             'VoidAction': grpc.unary_unary_rpc_method_handler(
                     servicer.VoidAction,
@@ -332,6 +350,33 @@ class QuizService(object):
             '/topten.quiz.v1.QuizService/RepublishEvents',
             topten_dot_quiz_dot_v1_dot_quiz__service__pb2.RepublishEventsRequest.SerializeToString,
             topten_dot_quiz_dot_v1_dot_quiz__service__pb2.RepublishEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetOutbox(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.quiz.v1.QuizService/GetOutbox',
+            topten_dot_quiz_dot_v1_dot_quiz__service__pb2.GetOutboxRequest.SerializeToString,
+            topten_dot_quiz_dot_v1_dot_quiz__service__pb2.GetOutboxResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -65,6 +65,14 @@ class QuizServiceStub:
     Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
+    GetOutbox: grpc.UnaryUnaryMultiCallable[
+        topten.quiz.v1.quiz_service_pb2.GetOutboxRequest,
+        topten.quiz.v1.quiz_service_pb2.GetOutboxResponse,
+    ]
+    """GetOutbox says how far recorded events are handed over to the stream. Only for services.
+    Fails with PERMISSION_DENIED, UNAVAILABLE.
+    """
+
     VoidAction: grpc.UnaryUnaryMultiCallable[
         topten.quiz.v1.quiz_service_pb2.VoidActionRequest,
         topten.quiz.v1.quiz_service_pb2.VoidActionResponse,
@@ -137,6 +145,14 @@ class QuizServiceAsyncStub:
     """RepublishEvents publishes events of recorded submissions once more, so that one that was lost is counted; the ledger
     counts each once all the same. Says which of the ids are events of submissions at all. Only for admins and services.
     Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    GetOutbox: grpc.aio.UnaryUnaryMultiCallable[
+        topten.quiz.v1.quiz_service_pb2.GetOutboxRequest,
+        topten.quiz.v1.quiz_service_pb2.GetOutboxResponse,
+    ]
+    """GetOutbox says how far recorded events are handed over to the stream. Only for services.
+    Fails with PERMISSION_DENIED, UNAVAILABLE.
     """
 
     VoidAction: grpc.aio.UnaryUnaryMultiCallable[
@@ -221,6 +237,16 @@ class QuizServiceServicer(metaclass=abc.ABCMeta):
         """RepublishEvents publishes events of recorded submissions once more, so that one that was lost is counted; the ledger
         counts each once all the same. Says which of the ids are events of submissions at all. Only for admins and services.
         Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def GetOutbox(
+        self,
+        request: topten.quiz.v1.quiz_service_pb2.GetOutboxRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.quiz.v1.quiz_service_pb2.GetOutboxResponse, collections.abc.Awaitable[topten.quiz.v1.quiz_service_pb2.GetOutboxResponse]]:
+        """GetOutbox says how far recorded events are handed over to the stream. Only for services.
+        Fails with PERMISSION_DENIED, UNAVAILABLE.
         """
 
     @abc.abstractmethod
