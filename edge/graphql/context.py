@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import strawberry
 from strawberry.dataloader import DataLoader
@@ -11,6 +11,7 @@ from topten.identity.v1.identity_pb2 import User
 from topten.leaderboard.v1.leaderboard_pb2 import Frame
 
 from edge.auth import Caller
+from edge.graphql.answers import Read
 from edge.rates.limiter import Limiter
 from edge.session import CookieSession
 from edge.upstreams import Upstreams
@@ -28,6 +29,8 @@ class Context:
     limiter: Limiter
     held: Callable[[str, int], Frame | None]
     """The frame of a board, as text, that this process holds with so many places; None if it does not."""
+    reads: list[Read] = field(default_factory=list)
+    """What was read of frames that this process holds."""
     cookies: CookieSession | None = None
     """Set in cookie mode alone."""
     stale: bool = False

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from topten.leaderboard.v1.leaderboard_pb2 import Frame
 
 from edge.auth import Authenticator
 from edge.config import EdgeConfig
+from edge.graphql.answers import Answers, Kept, is_for_everybody, key_of
 from edge.graphql.context import Context
 from edge.graphql.documents import DocumentError, Documents
 from edge.graphql.errors import Shown, refusal, show_all
@@ -73,6 +74,7 @@ class GraphQLHandler:
         self._limiter = limiter
         self._config = config
         self._held = held
+        self._answers = Answers(held)
         self._on_accepted = on_accepted
         self._running: set[asyncio.Task[web.Response]] = set()
 
@@ -109,12 +111,19 @@ class GraphQLHandler:
             cookies=cookies,
             on_accepted=self._on_accepted,
         )
-        response = await self._execute(operation, context, media_type)
+        try:
+            response = await self._execute(operation, context, media_type)
+        except ServiceError as error:  # too many of this
+            response = _refused(error, media_type, HTTP_STATUS[error.reason])
         if cookies is not None:
             cookies.apply(response, secure=self._config.secure_cookies)
         return response
 
     async def _execute(self, operation: Operation, context: Context, media_type: str) -> web.Response:
+        key = key_of(operation.query, operation.name, operation.variables)
+        kept = self._answers.get(key) if key is not None and context.caller.claims is not None else None
+        if kept is not None:
+            return _response(kept.body, media_type, 200, await self._take(context, Counter({"query": kept.fields})))
         # A document that can't be executed: 400, but 200 for those who asked for plain JSON (6.4.1 and 6.4.2 there).
         unfit = 400 if media_type == GRAPHQL_JSON else 200
         try:
@@ -124,19 +133,12 @@ class GraphQLHandler:
                 raise ServiceError(Reason.INVALID_ARGUMENT, "operationName must name one operation of the document")
         except (DocumentError, ServiceError) as error:
             # What can't be executed costs the server as much as a question.
-            try:
-                await self._take(context, Counter({"query": 1}))
-            except ServiceError as refused:
-                return _refused(refused, media_type, HTTP_STATUS[refused.reason])
-            if isinstance(error, ServiceError):
-                return _refused(error, media_type, unfit)
-            return _json({"errors": show_all(error.errors)}, media_type, unfit)
+            await self._take(context, Counter({"query": 1}))
+            errors = show_all(error.errors) if isinstance(error, DocumentError) else [refusal(error)]
+            return _json({"errors": errors}, media_type, unfit)
         if node.operation is OperationType.MUTATION and not operation.may_mutate:
             raise web.HTTPMethodNotAllowed("GET", ["POST"])
-        try:
-            left = await self._take(context, operations_of(document, node))
-        except ServiceError as refused:
-            return _refused(refused, media_type, HTTP_STATUS[refused.reason])
+        left = await self._take(context, operations_of(document, node))
         try:
             result = execute(
                 self._schema,
@@ -151,17 +153,12 @@ class GraphQLHandler:
         except RecursionError:
             deep = ServiceError(Reason.DOCUMENT_TOO_COSTLY, "the variables are nested too deep")
             return _refused(deep, media_type, unfit)
-        body: Shown = {}
-        if outcome.errors:
-            body["errors"] = show_all(outcome.errors)
-        begun = outcome.data is not None or _was_begun(outcome.errors or [])
-        if begun:
-            body["data"] = outcome.data
-        if context.stale:
-            body["extensions"] = {"stale": True}
-        response = _json(body, media_type, 200 if begun else unfit)
-        _tell(response, left)
-        return response
+        body, begun = _body(outcome, stale=context.stale)
+        encoded = orjson.dumps(body)
+        fields = len(node.selection_set.selections)
+        if key is not None and begun and len(context.reads) == fields and is_for_everybody(document, node):
+            self._answers.put(key, Kept(encoded, fields, context.reads))
+        return _response(encoded, media_type, 200 if begun else unfit, left)
 
     async def _take(self, context: Context, operations: Counter[str]) -> list[Left]:
         """Counts what is asked to be done; what the caller has left of each. Raises RATE_LIMITED.
@@ -247,18 +244,28 @@ def _refused(error: ServiceError, media_type: str, status: int) -> web.Response:
     return response
 
 
-def _tell(response: web.Response, left: list[Left]) -> None:
-    """What is left, as draft-ietf-httpapi-ratelimit-headers-10 writes it."""
-    if left:
-        policies = [f'"{each.operation}";q={each.rate.count};w={each.rate.seconds}' for each in left]
-        response.headers["RateLimit-Policy"] = ", ".join(policies)
-        rests = [f'"{each.operation}";r={each.remaining};t={each.reset_seconds}' for each in left]
-        response.headers["RateLimit"] = ", ".join(rests)
+def _body(outcome: ExecutionResult, *, stale: bool) -> tuple[Shown, bool]:
+    """The answer's body, and whether execution began."""
+    body: Shown = {}
+    if outcome.errors:
+        body["errors"] = show_all(outcome.errors)
+    begun = outcome.data is not None or _was_begun(outcome.errors or [])
+    if begun:
+        body["data"] = outcome.data
+    if stale:
+        body["extensions"] = {"stale": True}
+    return body, begun
 
 
 def _json(body: Shown, media_type: str, status: int) -> web.Response:
-    return web.Response(
-        body=orjson.dumps(body),
-        status=status,
-        headers={"Content-Type": f"{media_type}; charset=utf-8", "Cache-Control": "no-store"},
-    )
+    return _response(orjson.dumps(body), media_type, status)
+
+
+def _response(body: bytes, media_type: str, status: int, left: Sequence[Left] = ()) -> web.Response:
+    """An answer; `left` is told as draft-ietf-httpapi-ratelimit-headers-10 writes it."""
+    headers = {"Content-Type": f"{media_type}; charset=utf-8", "Cache-Control": "no-store"}
+    if left:
+        policies = (f'"{each.operation}";q={each.rate.count};w={each.rate.seconds}' for each in left)
+        rests = (f'"{each.operation}";r={each.remaining};t={each.reset_seconds}' for each in left)
+        headers |= {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(rests)}
+    return web.Response(body=body, status=status, headers=headers)

@@ -11,6 +11,7 @@ from topten.leaderboard.v1.leaderboard_service_pb2 import GetLeaderboardRequest
 from topten.quiz.v1.quiz_service_pb2 import GetQuizRequest, ListQuizzesRequest
 from topten.score.v1.score_service_pb2 import ListScoreHistoryRequest
 
+from edge.graphql.answers import Read
 from edge.graphql.boards import BoardInput, board_text
 from edge.graphql.context import Info
 from edge.graphql.history import ScoreChange, ScoreChangeEdge, ScoreHistory
@@ -37,7 +38,9 @@ class Query(LeaderboardQuery, ModerationQuery):
         check_size("limit", limit, MAX_ENTRIES)
         name = board_text(board)
         frame = context.held(name, limit)
-        if frame is None:
+        if frame is not None:
+            context.reads.append(Read(name, limit, frame))
+        else:
             request = GetLeaderboardRequest(board=name, limit=limit)
             frame = (await call(context.upstreams.leaderboard.GetLeaderboard, request, token=token)).frame
             context.stale = context.stale or frame.stale

@@ -49,7 +49,7 @@ async def main(config: LeaderboardConfig) -> None:
         boards = Boards(redis, timeout=config.read_timeout)
         # Not waited for: only closed periods need it.
         mongo = await stack.enter_async_context(open_mongo(config.mongo, closed.DATABASE, wait=False))
-        closed_boards = ClosedBoards(mongo.database)
+        closed_boards = ClosedBoards(mongo.database, timeout=config.read_timeout)
         shelf = Shelf(boards, closed_boards, now=utc_now)
         names = Names(identity, token, ttl=config.names_ttl, wait=config.names_wait, size=config.names_cached)
         frames = Frames(shelf, names, now=utc_now)

@@ -11,9 +11,10 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
+import pymongo
 from pymongo import ASCENDING, DESCENDING
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
@@ -31,9 +32,10 @@ Document = dict[str, Any]
 
 
 class ClosedBoards:
-    """The collections. Every method raises UnreadableError if the database does not answer."""
+    """The collections. Every method raises UnreadableError, at the latest after `timeout` for one read."""
 
-    def __init__(self, database: AsyncDatabase[Document]) -> None:
+    def __init__(self, database: AsyncDatabase[Document], *, timeout: timedelta) -> None:
+        self._timeout = timeout.total_seconds()
         self._boards = database[BOARDS]
         self._entries = database[ENTRIES]
         self._kept: OrderedDict[str, tuple[ClosedBoard | None, float]] = OrderedDict()
@@ -41,12 +43,12 @@ class ClosedBoards:
     async def reader(self, board: Board) -> ClosedReader | None:
         """Who reads the board if it is kept."""
         kept = await self._find(board)
-        return None if kept is None else ClosedReader(self._entries, kept)
+        return None if kept is None else ClosedReader(self._entries, kept, timeout=self._timeout)
 
     async def listed(self, series: str, before: datetime | None, limit: int) -> list[ClosedBoard]:
         """Up to `limit` kept boards of one name, the latest first, those that ended before `before` if that is given."""
         wanted: Document = {"series": series} if before is None else {"series": series, "ends_at": {"$lt": before}}
-        async with _unreadable_on_failure():
+        async with _unreadable_on_failure(self._timeout):
             found = self._boards.find(wanted).sort("ends_at", DESCENDING).limit(limit)
             return [ClosedBoard.of(document) async for document in found]
 
@@ -54,7 +56,7 @@ class ClosedBoards:
         found, asked_at = self._kept.get(board.text, (None, -math.inf))
         now = time.monotonic()
         if found is None and now - asked_at > LOOK_AGAIN_SECONDS:
-            async with _unreadable_on_failure():
+            async with _unreadable_on_failure(self._timeout):
                 document = await self._boards.find_one({"_id": board.text})
             found = None if document is None else ClosedBoard.of(document)
             self._kept[board.text] = found, now
@@ -67,7 +69,8 @@ class ClosedBoards:
 class ClosedReader:
     """One kept board, with the methods of `Boards`; what board is asked for is known and ignored."""
 
-    def __init__(self, entries: AsyncCollection[Document], board: ClosedBoard) -> None:
+    def __init__(self, entries: AsyncCollection[Document], board: ClosedBoard, *, timeout: float) -> None:
+        self._timeout = timeout
         self._entries = entries
         self._board = board
 
@@ -77,7 +80,7 @@ class ClosedReader:
 
     async def places(self, _board: Board, user_ids: Sequence[str]) -> Mapping[str, Place]:
         """As `Boards.places`."""
-        async with _unreadable_on_failure():
+        async with _unreadable_on_failure(self._timeout):
             found = self._entries.find({"made": self._board.made, "user_id": {"$in": list(user_ids)}})
             return {entry["user_id"]: Place(entry["rank"], entry["value"], None) async for entry in found}
 
@@ -111,7 +114,7 @@ class ClosedReader:
 
     async def _from(self, first: int, size: int) -> list[Member]:
         wanted = {"made": self._board.made, "rank": {"$gte": first, "$lt": first + size}}
-        async with _unreadable_on_failure():
+        async with _unreadable_on_failure(self._timeout):
             found = self._entries.find(wanted).sort("rank", ASCENDING)
             return [(entry["user_id"], entry["value"]) async for entry in found]
 
@@ -130,8 +133,9 @@ class ClosedReader:
 
 
 @asynccontextmanager
-async def _unreadable_on_failure() -> AsyncIterator[None]:
+async def _unreadable_on_failure(seconds: float) -> AsyncIterator[None]:
     try:
-        yield
+        with pymongo.timeout(seconds):
+            yield
     except PyMongoError as error:
         raise UnreadableError(f"mongo does not answer: {type(error).__name__}") from error

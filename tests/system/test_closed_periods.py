@@ -99,7 +99,8 @@ async def system(servers: dict[str, RunningServer], quiz: Quiz) -> AsyncIterator
 
 def closed_of(system: ScoreSystem) -> ClosedBoards:
     """A reader that remembers nothing yet."""
-    return ClosedBoards(system.mongo.client[f"{system.environ['TOPTEN_MONGO_DATABASE']}_{DATABASE}"])
+    database = system.mongo.client[f"{system.environ['TOPTEN_MONGO_DATABASE']}_{DATABASE}"]
+    return ClosedBoards(database, timeout=timedelta(seconds=5))
 
 
 async def kept(system: ScoreSystem, board: Board = LAST_WEEK) -> list[tuple[str, int]]:

@@ -100,8 +100,9 @@ class Instance:
 class World:
     """A Redis and an identity of these tests' own, and what uses them."""
 
-    def __init__(self, server: RunningServer, redis: Redis, identity: Identity, token: str) -> None:
+    def __init__(self, server: RunningServer, redis: Redis, mongo_url: str, identity: Identity, token: str) -> None:
         self.server = server
+        self._mongo_url = mongo_url
         self.redis = redis
         self.identity = identity
         self.pen = Pen(redis)
@@ -109,7 +110,13 @@ class World:
 
     @asynccontextmanager
     async def instance(self, **settings: str) -> AsyncIterator[Instance]:
-        environ = {"TOPTEN_REDIS_URL": self.server.url, **self.identity.environ, **SETTINGS, **settings}
+        environ = {
+            "TOPTEN_REDIS_URL": self.server.url,
+            "TOPTEN_MONGO_URL": self._mongo_url,
+            **self.identity.environ,
+            **SETTINGS,
+            **settings,
+        }
         async with (
             running_service("leaderboard", environ) as service,
             open_channel(service.grpc) as channel,
@@ -124,7 +131,7 @@ async def world(mongo_url: str) -> AsyncIterator[World]:
         identity = await stack.enter_async_context(running_identity(mongo_url))
         redis = await stack.enter_async_context(open_redis(RedisConfig(url=server.url), "test"))
         tokens = await stack.enter_async_context(identity.token())
-        made = World(server, redis, identity, await tokens.get())
+        made = World(server, redis, mongo_url, identity, await tokens.get())
         await made.pen.complete(1)
         yield made
 
@@ -432,3 +439,12 @@ async def test_sigterm_ends_streams_with_unavailable_so_that_clients_move_on(wor
                 await each.until(lambda frame: False)
             assert ended.value.reason is Reason.UNAVAILABLE
         assert await stopping == 0
+
+
+async def test_without_mongo_open_boards_are_read_and_closed_ones_are_unavailable(world: World) -> None:
+    """Not an empty board: who was ranked there can't be told at this moment."""
+    async with world.instance(TOPTEN_MONGO_URL="mongodb://127.0.0.1:1/?replicaSet=none") as one:
+        assert (await one.get("all")).frame.board == "all"
+        with pytest.raises(ServiceError) as refused:
+            await one.get("weekly:2024-10")
+        assert refused.value.reason is Reason.UNAVAILABLE

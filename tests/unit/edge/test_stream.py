@@ -486,3 +486,15 @@ async def test_what_the_edge_holds_is_answered_without_a_call(
         assert [entry["rank"] for entry in found["data"]["getLeaderboard"]] == [1, 2]
         assert "extensions" not in found
         assert (await asked(4))["data"] == {"getLeaderboard": None}, "more than is held"
+        assert await asked(2) == found, "as it was kept"
+        announcer.announce(frame(6, board=board, entries=3, name="Bob"))
+        await following(events)
+        changed = (await asked(2))["data"]["getLeaderboard"]
+        assert changed == [{"rank": 1, "username": "Bob"}, found["data"]["getLeaderboard"][1] | {"username": "Bob"}]
+        url = f"{edge.http}/graphql"
+        body = {"query": f"{{ getLeaderboard(board: {where}, limit: 2) {{ rank username }} }}"}
+        async with aiohttp.ClientSession() as session, session.post(url, json=body) as response:
+            nobody = await response.json()
+        assert nobody["errors"][0]["extensions"]["reason"] == "UNAUTHENTICATED", (
+            "kept, but not for who is not signed in"
+        )
