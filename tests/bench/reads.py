@@ -1,0 +1,146 @@
+"""Reads of a board over GraphQL, requests a CPU second of the edge, beside a bare aiohttp server with the same bytes.
+
+    python -m tests.bench reads
+
+Eight connections, one request in flight on each, rate limits on; the edge on one core and the generator on the other.
+*Held* is the top 10 of a board that somebody watches; *called* is the top 11, which is a call of the leaderboard service
+and executed each time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiohttp
+from topten.quiz.v1 import quiz_pb2
+
+from services.local.client import GraphqlClient
+from tests.factories import quiz_definition
+from tests.imports import import_quiz
+from tests.players import endpoints, register, stream
+from tests.servers import RunningStack, free_port, running_stack, unique
+
+CONNECTIONS = 8
+SECONDS = 6.0
+RUNS = 3
+QUERY = "{ getLeaderboard(limit: %d) { userId username score rank country } }"
+BARE = """
+import sys
+from aiohttp import web
+body = sys.stdin.buffer.read()
+async def answer(request):
+    await request.read()
+    return web.Response(body=body, content_type="application/json")
+app = web.Application()
+app.router.add_post("/graphql", answer)
+web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), print=None, access_log=None)
+"""
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process has used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def load(url: str, limit: int, tokens: Sequence[str], pid: int) -> tuple[float, float, bytes]:
+    """Requests a second, requests a CPU second of `pid`, and the body of an answer."""
+    target = urlsplit(url)
+    body = json.dumps({"query": QUERY % limit}).encode()
+    done, last = 0, b""
+    ends = time.perf_counter() + SECONDS
+
+    async def one(token: str) -> None:
+        nonlocal done, last
+        reader, writer = await asyncio.open_connection(target.hostname, target.port)
+        head = f"POST /graphql HTTP/1.1\r\nHost: {target.netloc}\r\nAuthorization: Bearer {token}\r\n"
+        request = f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+        while time.perf_counter() < ends:
+            writer.write(request)
+            answer = await reader.readuntil(b"\r\n\r\n")
+            assert answer.startswith(b"HTTP/1.1 200"), answer
+            length = int(answer.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+            last = await reader.readexactly(length)
+            done += 1
+        writer.close()
+
+    begun, cpu = time.perf_counter(), cpu_seconds(pid)
+    await asyncio.gather(*map(one, tokens))
+    return done / (time.perf_counter() - begun), done / (cpu_seconds(pid) - cpu), last
+
+
+@contextmanager
+def bare(body: bytes) -> Iterator[tuple[str, int]]:
+    """A server that answers with these bytes and does nothing else: its address and its process id."""
+    port = free_port()
+    process = subprocess.Popen([sys.executable, "-c", BARE, str(port)], stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    process.stdin.write(body)
+    process.stdin.close()
+    try:
+        yield f"http://127.0.0.1:{port}/graphql", process.pid
+    finally:
+        process.terminate()
+        process.wait()
+
+
+async def measure(stack: RunningStack) -> list[tuple[str, float, float]]:
+    """Each way with its requests a second and a CPU second, the best of the runs."""
+    quiz_id = unique("bench-")
+    await import_quiz(endpoints(stack), quiz_definition(quiz_id, counting=quiz_pb2.COUNTING_SUM))
+    async with GraphqlClient(endpoints(stack).graphql) as client:
+        players = [await register(client) for _ in range(12)]
+        for player in players:
+            await player.submit(quiz_id, [("q1", "a")])
+        tokens = [player.access_token for player in players[:CONNECTIONS]]
+        edge = stack.pid_of("edge")
+        os.sched_setaffinity(edge, {0})
+        os.sched_setaffinity(0, {1})
+        found: dict[str, list[tuple[float, float]]] = {"held": [], "called": [], "floor: bare aiohttp": []}
+        async with stream(stack.http, tokens[0]) as events:
+            async for event in events:
+                if event.name == "update" and len(event.data["leaderboard"]) == 10:
+                    break
+            for _ in range(RUNS):
+                rate, a_cpu_second, body = await load(stack.http, 10, tokens, edge)
+                assert len(json.loads(body)["data"]["getLeaderboard"]) == 10
+                found["held"].append((a_cpu_second, rate))
+                rate, a_cpu_second, _ = await load(stack.http, 11, tokens, edge)
+                found["called"].append((a_cpu_second, rate))
+                with bare(body) as (url, pid):
+                    os.sched_setaffinity(pid, {0})
+                    await until_up(url)
+                    rate, a_cpu_second, _ = await load(url, 10, tokens, pid)
+                    found["floor: bare aiohttp"].append((a_cpu_second, rate))
+        return [(name, *sorted(runs)[len(runs) // 2]) for name, runs in found.items()]
+
+
+async def until_up(url: str) -> None:
+    """Returns when somebody listens."""
+    async with aiohttp.ClientSession() as session:
+        while True:
+            try:
+                async with session.post(url):
+                    return
+            except aiohttp.ClientError:
+                await asyncio.sleep(0.02)
+
+
+def main() -> None:
+    """Measure and print."""
+    with running_stack() as stack:
+        found = asyncio.run(measure(stack))
+    floor = found[-1][1]
+    print("| getLeaderboard over HTTP, signed in | requests a CPU second | requests/s | of the floor |")
+    print("| --- | --- | --- | --- |")
+    for name, a_cpu_second, rate in found:
+        print(f"| {name} | {a_cpu_second:,.0f} | {rate:,.0f} | {a_cpu_second / floor:.2f} |")
