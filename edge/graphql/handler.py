@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,9 +19,9 @@ from graphql import ExecutionResult, GraphQLError, GraphQLSchema, OperationType,
 from strawberry.execution import optimized_is_awaitable
 from topten.leaderboard.v1.leaderboard_pb2 import Frame
 
-from edge.auth import Authenticator
+from edge.auth import Authenticator, Caller
 from edge.config import EdgeConfig
-from edge.graphql.answers import Answers, Kept, is_for_everybody, key_of
+from edge.graphql.answers import Answers, Kept, Key, is_for_everybody, key_of
 from edge.graphql.context import Context
 from edge.graphql.documents import DocumentError, Documents
 from edge.graphql.errors import Shown, refusal, show_all
@@ -99,31 +98,33 @@ class GraphQLHandler:
             return _refused(error, media_type or JSON, HTTP_STATUS[error.reason])
         if media_type is None:
             raise web.HTTPNotAcceptable
+        address = client_address(request, self._config.trusted_proxies)
         cookies = CookieSession(request.cookies.get(REFRESH, "")) if cookie_mode else None
-        context = Context(
-            upstreams=self._upstreams,
-            caller=caller,
-            users=users_loader(self._upstreams, caller),
-            client_address=client_address(request, self._config.trusted_proxies),
-            user_agent=user_agent(request),
-            limiter=self._limiter,
-            held=self._held,
-            cookies=cookies,
-            on_accepted=self._on_accepted,
-        )
+        key = key_of(operation.query, operation.name, operation.variables)
+        kept = None if key is None or caller.claims is None else self._answers.get(key)
         try:
-            response = await self._execute(operation, context, media_type)
+            if kept is not None:
+                left = await self._take(caller, address, {"query": kept.fields})
+                return _response(kept.body, media_type, 200, left)
+            context = Context(
+                upstreams=self._upstreams,
+                caller=caller,
+                users=users_loader(self._upstreams, caller),
+                client_address=address,
+                user_agent=user_agent(request),
+                limiter=self._limiter,
+                held=self._held,
+                cookies=cookies,
+                on_accepted=self._on_accepted,
+            )
+            response = await self._execute(operation, key, context, media_type)
         except ServiceError as error:  # too many of this
             response = _refused(error, media_type, HTTP_STATUS[error.reason])
         if cookies is not None:
             cookies.apply(response, secure=self._config.secure_cookies)
         return response
 
-    async def _execute(self, operation: Operation, context: Context, media_type: str) -> web.Response:
-        key = key_of(operation.query, operation.name, operation.variables)
-        kept = self._answers.get(key) if key is not None and context.caller.claims is not None else None
-        if kept is not None:
-            return _response(kept.body, media_type, 200, await self._take(context, Counter({"query": kept.fields})))
+    async def _execute(self, operation: Operation, key: Key | None, context: Context, media_type: str) -> web.Response:
         # A document that can't be executed: 400, but 200 for those who asked for plain JSON (6.4.1 and 6.4.2 there).
         unfit = 400 if media_type == GRAPHQL_JSON else 200
         try:
@@ -133,12 +134,12 @@ class GraphQLHandler:
                 raise ServiceError(Reason.INVALID_ARGUMENT, "operationName must name one operation of the document")
         except (DocumentError, ServiceError) as error:
             # What can't be executed costs the server as much as a question.
-            await self._take(context, Counter({"query": 1}))
+            await self._take(context.caller, context.client_address, {"query": 1})
             errors = show_all(error.errors) if isinstance(error, DocumentError) else [refusal(error)]
             return _json({"errors": errors}, media_type, unfit)
         if node.operation is OperationType.MUTATION and not operation.may_mutate:
             raise web.HTTPMethodNotAllowed("GET", ["POST"])
-        left = await self._take(context, operations_of(document, node))
+        left = await self._take(context.caller, context.client_address, operations_of(document, node))
         try:
             result = execute(
                 self._schema,
@@ -160,16 +161,15 @@ class GraphQLHandler:
             self._answers.put(key, Kept(encoded, fields, context.reads))
         return _response(encoded, media_type, 200 if begun else unfit, left)
 
-    async def _take(self, context: Context, operations: Counter[str]) -> list[Left]:
+    async def _take(self, caller: Caller, address: str, operations: Mapping[str, int]) -> list[Left]:
         """Counts what is asked to be done; what the caller has left of each. Raises RATE_LIMITED.
 
         A login counts for the name that is tried, when that is known.
         """
-        claims = context.caller.claims
         found = []
         for operation, count in operations.items():
-            caller = "" if claims is None or operation == "login" else claims.user_id
-            left = await self._limiter.take(operation, caller=caller, address=context.client_address, count=count)
+            who = "" if caller.claims is None or operation == "login" else caller.claims.user_id
+            left = await self._limiter.take(operation, caller=who, address=address, count=count)
             if left is not None:
                 found.append(left)
         return found

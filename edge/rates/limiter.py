@@ -81,34 +81,45 @@ class Limiter:
         """
         rates = self._rates[operation]
         asked = [
-            self._take(operation, kind, who, rate, count)
+            (operation, kind, who, rate, count)
             for kind, who, rate in (("caller", caller, rates.caller), ("address", address, rates.address))
             if rate is not None and who
         ]
-        found = await asyncio.gather(*asked)
-        return found[0] if found else None
+        paid = [self._use_paid(*each) for each in asked]
+        if None in paid:
+            waited = (self._take(*each) for each, left in zip(asked, paid, strict=True) if left is None)
+            found = iter(await asyncio.gather(*waited))
+            paid = [left or next(found) for left in paid]
+        return paid[0] if paid else None
 
     async def _take(self, operation: str, kind: str, who: str, rate: Rate, count: int) -> Left:
-        is_frequent = rate.count >= 2 * rate.seconds and (operation == "query" or kind == "address")
-        return await (self._use if is_frequent else self._count)(operation, kind, who, rate, count)
-
-    async def _use(self, operation: str, kind: str, who: str, rate: Rate, count: int) -> Left:
-        """As `_count`, from what was paid if that is enough."""
-        share = rate.count // rate.seconds
+        if not _is_frequent(operation, kind, rate):
+            return await self._count(operation, kind, who, rate, count)
         key = f"{operation}:{kind}:{who}"
         paid = self._paid.setdefault(key, _Paid())
-        self._paid.move_to_end(key)
         if len(self._paid) > MAX_CALLERS:
             self._paid.popitem(last=False)
         async with paid.turn:
             if paid.left < count:
                 await self._pay(paid, operation, kind, who, rate, count)
             paid.left -= count
+        return _left(operation, rate, paid)
+
+    def _use_paid(self, operation: str, kind: str, who: str, rate: Rate, count: int) -> Left | None:
+        """What is left if enough is paid; None if Redis is to be asked."""
+        if not _is_frequent(operation, kind, rate):
+            return None
+        key = f"{operation}:{kind}:{who}"
+        paid = self._paid.get(key)
+        if paid is None or paid.left < count or paid.turn.locked():
+            return None
+        self._paid.move_to_end(key)
+        paid.left -= count
+        share = rate.count // rate.seconds
         if paid.left < share / 2 and paid.beyond >= share and not paid.is_fetching:
             paid.is_fetching = True
             spawn("rate ahead", self._fetch(paid, operation, kind, who, share))
-        remaining = paid.left + paid.beyond
-        return Left(operation, rate, remaining, math.ceil((rate.count - remaining) * rate.seconds / rate.count))
+        return _left(operation, rate, paid)
 
     async def _pay(self, paid: _Paid, operation: str, kind: str, who: str, rate: Rate, count: int) -> None:
         share = rate.count // rate.seconds
@@ -190,6 +201,15 @@ def _counters(store: BaseStore, rates: Mapping[str, Rates]) -> dict[tuple[str, s
         for kind, rate in (("caller", both.caller), ("address", both.address))
         if rate is not None
     }
+
+
+def _is_frequent(operation: str, kind: str, rate: Rate) -> bool:
+    return rate.count >= 2 * rate.seconds and (operation == "query" or kind == "address")
+
+
+def _left(operation: str, rate: Rate, paid: _Paid) -> Left:
+    remaining = paid.left + paid.beyond
+    return Left(operation, rate, remaining, math.ceil((rate.count - remaining) * rate.seconds / rate.count))
 
 
 def _forget(asked: asyncio.Future[Any]) -> None:
