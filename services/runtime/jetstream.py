@@ -13,6 +13,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 
+from services.runtime.bulk_client import BulkClient
 from services.runtime.lifecycle import cancel, wait_for
 from services.runtime.settings import NatsConfig
 
@@ -25,7 +26,7 @@ _log = structlog.get_logger("nats")
 class Nats(NamedTuple):
     """An open connection and its JetStream context."""
 
-    client: Client
+    client: BulkClient
     jetstream: JetStreamContext
 
     async def ping(self) -> None:
@@ -40,7 +41,7 @@ async def open_jetstream(config: NatsConfig, name: str, *, wait: bool = True) ->
     Afterwards a lost connection is made again for ever; a publish in between raises, a subscription goes on. Without
     `wait` the same holds from the beginning: it connects when there is a server, however late.
     """
-    client = Client()
+    client = BulkClient()
     connection = Nats(client, client.jetstream(timeout=PUBLISH_TIMEOUT_SECONDS))
     connecting = asyncio.create_task(_connect(client, config, name), name="nats")
     try:

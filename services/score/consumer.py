@@ -15,15 +15,16 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import orjson
 import structlog
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
+from services.runtime.bulk_client import BulkClient
 from services.runtime.lifecycle import cancel
 
 ACK = b"+ACK"
@@ -70,7 +71,7 @@ class PullLoop:
 
     def __init__(
         self,
-        client: Client,
+        client: BulkClient,
         stream: str,
         durable: str,
         *,
@@ -98,6 +99,7 @@ class PullLoop:
         self._reconnects = 0
         self._gone = False
         self._arrived = asyncio.Event()
+        self._full = asyncio.Event()
         self._stopping = asyncio.Event()
         self._inbox = ""
 
@@ -105,7 +107,7 @@ class PullLoop:
         """Pulls until `stop`; then the batch at hand is finished and what waits is given back."""
         await self._attached()
         self._inbox = self._client.new_inbox()
-        subscription = await self._client.subscribe(f"{self._inbox}.*", cb=self._receive)
+        subscription = await self._client.subscribe_bulk(f"{self._inbox}.*", self._receive, self._hear)
         marking = asyncio.create_task(self._mark())
         try:
             self._begin_anew("started")
@@ -140,12 +142,21 @@ class PullLoop:
         finally:
             await cancel(attaching, stopping)
 
-    async def _receive(self, message: Msg) -> None:
+    def _receive(self, subject: str, reply: str, data: bytes) -> None:
+        """A message of the stream."""
+        self._heard_at = time.monotonic()
+        if self._asked:
+            self._asked -= 1
+        self._buffer.append(_delivery(subject, reply, data))
+        self._arrived.set()
+        if len(self._buffer) >= self._batch:
+            self._full.set()
+
+    async def _hear(self, message: Msg) -> None:
+        """A heartbeat, or the end of a request."""
         self._heard_at = time.monotonic()
         if message.reply.startswith("$JS.ACK."):
-            self._asked = max(self._asked - 1, 0)
-            self._buffer.append(_delivery(message))
-            self._arrived.set()
+            self._receive(message.subject, message.reply, message.data)
             return
         status = (message.headers or {}).get("Status", "")
         if status not in _ENDED:
@@ -205,7 +216,10 @@ class PullLoop:
             except TimeoutError:
                 return []
         if self._linger and len(self._buffer) < self._batch:
-            await asyncio.sleep(self._linger)
+            self._full.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._linger):
+                    await self._full.wait()
         return [self._buffer.popleft() for _ in range(min(self._batch, len(self._buffer)))]
 
     async def _answer(self, answers: Iterable[tuple[Delivery, bytes]]) -> None:
@@ -233,15 +247,8 @@ class PullLoop:
             _log.info("could not give back", consumer=self._durable, error=type(error).__name__)
 
 
-def _delivery(message: Msg) -> Delivery:
+def _delivery(subject: str, reply: str, data: bytes) -> Delivery:
     # $JS.ACK[.domain.account].stream.consumer.delivered.sequence.position.time.pending[.random]
-    tokens = message.reply.split(".")
+    tokens = reply.split(".")
     first = 4 if len(tokens) == 9 else 6
-    return Delivery(
-        message.data,
-        message.reply,
-        message.subject,
-        sequence=int(tokens[first + 1]),
-        delivered=int(tokens[first]),
-        pending=int(tokens[first + 4]),
-    )
+    return Delivery(data, reply, subject, int(tokens[first + 1]), int(tokens[first]), int(tokens[first + 4]))

@@ -1,0 +1,50 @@
+"""The short way for messages in bulk, on a real NATS: the same messages in the same order, and all others as ever."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from services.runtime.bulk_client import BulkClient
+from tests.servers import RunningServer, running, unique
+
+
+@pytest.fixture(scope="module")
+async def server() -> AsyncIterator[RunningServer]:
+    async with running("nats") as started:
+        yield started
+
+
+async def test_messages_come_in_order_and_the_rest_by_the_long_way(server: RunningServer) -> None:
+    subject, found, rest = unique("bulk."), [], []
+    client, other = BulkClient(), Client()
+    await client.connect(server.url)
+    await other.connect(server.url)
+
+    async def otherwise(message: Msg) -> None:
+        rest.append((message.data, message.headers))
+
+    subscription = await client.subscribe_bulk(subject, lambda *message: found.append(message), otherwise)
+    await client.flush()
+    for number in range(200):
+        headers = {"Nats-Msg-Id": str(number)} if number % 2 else None
+        await other.publish(subject, str(number).encode(), reply=f"answer.{number}", headers=headers)
+    await other.publish(subject, b"without a reply")
+    await other.flush()
+    async with asyncio.timeout(10):
+        while len(found) < 200 or not rest:
+            await asyncio.sleep(0.01)
+    assert found == [(subject, f"answer.{number}", str(number).encode()) for number in range(200)]
+    assert rest == [(b"without a reply", None)]
+    assert client.stats["in_msgs"] >= 201
+    await subscription.unsubscribe()
+    await other.publish(subject, b"too late", reply="answer.x")
+    await other.flush()
+    await client.flush()
+    assert len(found) == 200
+    await client.close()
+    await other.close()
