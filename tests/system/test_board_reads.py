@@ -26,9 +26,9 @@ values = st.sampled_from([1.0, 1.5, 2.0, 2.25, 1000.000000001])
 user_ids = st.text(st.sampled_from("abZ0-éЖ漢😀"), min_size=1, max_size=4)
 
 
-@pytest_asyncio.fixture(scope="module")
-async def server() -> AsyncIterator[RunningServer]:
-    async with running("redis") as started:
+@pytest_asyncio.fixture(scope="module", params=["redis", "valkey"])
+async def server(request: pytest.FixtureRequest) -> AsyncIterator[RunningServer]:
+    async with running(request.param) as started:
         yield started
 
 

@@ -19,7 +19,7 @@ from services.runtime.settings import RedisConfig
 from services.score.board_writer import HEAD, MOST_PREVIOUS, BoardWriter, TooOldError, by_board
 from services.score.rebuild import server_time
 from services.score.standings import Placing, Standing
-from tests.servers import unique
+from tests.servers import RunningServer, running, unique
 
 FENCE_TTL = timedelta(minutes=10)
 
@@ -55,9 +55,15 @@ class Writes:
         return {name.decode(): int(value) for name, value in fields.items()}
 
 
+@pytest_asyncio.fixture(scope="module", params=["redis", "valkey"])
+async def server(request: pytest.FixtureRequest) -> AsyncIterator[RunningServer]:
+    async with running(request.param) as started:
+        yield started
+
+
 @pytest_asyncio.fixture
-async def writes(redis_url: str) -> AsyncIterator[Writes]:
-    async with open_redis(RedisConfig(url=redis_url), "test") as redis:
+async def writes(server: RunningServer) -> AsyncIterator[Writes]:
+    async with open_redis(RedisConfig(url=server.url), "test") as redis:
         found = Writes(redis)
         yield found
         board = found.board

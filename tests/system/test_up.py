@@ -84,7 +84,8 @@ def test_a_folder_that_is_none_is_one_clear_line(tmp_path: Path) -> None:
 
 
 async def test_servers_named_by_url_are_used_instead_of_embedded_ones(tmp_path: Path) -> None:
-    async with running("mongo") as mongo, running("redis") as redis, running("nats") as nats:
+    """Valkey instead of Redis among them."""
+    async with running("mongo") as mongo, running("valkey") as redis, running("nats") as nats:
         (tmp_path / "mongo").write_text(f"{mongo.url}\n")
         urls = {
             "TOPTEN_MONGO_URL_FILE": str(tmp_path / "mongo"),
