@@ -4,13 +4,15 @@ PORT ?= 8080
 DATA ?= .topten
 DEMO ?= 0
 MINUTES ?= 5
+PROFILE ?= baseline
+SCALE ?= 1
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 UV := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11 $(ARGS)
 CODE := services edge tests codegen/generate.py
 
 .DEFAULT_GOAL := help
-.PHONY: help venv up test lint fmt gen lock bench faults defects clean
+.PHONY: help venv up test lint fmt gen lock bench load faults defects clean
 
 help:  ## show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -43,6 +45,9 @@ lock: .venv/dev  ## pin what pyproject.toml names: ARGS=--upgrade for newer vers
 
 bench: .venv/dev  ## measure, each figure beside its floor: ARGS=answers, ARGS=score_throughput
 	$(BIN)/python -m tests.bench $(ARGS)
+
+load: .venv/dev  ## traffic with k6: PROFILE=baseline|peak|stress|spike|endurance SCALE=0.05 ARGS="--rate 20 --screens 200"
+	$(BIN)/python -m tests.load $(PROFILE) --scale $(SCALE) $(ARGS)
 
 faults: .venv/dev  ## kill, stop and cut at random, then check everything: SEED= MINUTES=5
 	$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED)) --minutes $(MINUTES)
