@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import NamedTuple
 
 from prometheus_client import Histogram
 from topten.leaderboard.v1.leaderboard_pb2 import Frame
@@ -22,34 +23,48 @@ seconds = Histogram(
 )
 
 
+class Waiting(NamedTuple):
+    """When the first and the last of a player's actions that no frame has shown were accepted."""
+
+    first: float
+    last: float
+
+
 class ScreenClock:
-    """Holds the accepted actions that no frame has shown yet, at most 5 000 of them for at most 10 s."""
+    """Holds who has accepted actions that no frame has shown yet, at most 5 000 players for at most 10 s.
+
+    Who is in the head already waits since the first of them. Who comes into it came by the last: those before it did not
+    bring him there, and would tell of how he played, not of how fast screens are.
+    """
 
     def __init__(
         self, *, now: Callable[[], float] = time.monotonic, observe: Callable[[float], None] = seconds.observe
     ) -> None:
         self._now = now
         self._observe = observe
-        self._accepted: OrderedDict[str, float] = OrderedDict()
+        self._waiting: OrderedDict[str, Waiting] = OrderedDict()
 
     def accepted(self, user_id: str, score_delta: int) -> None:
         """An action of the player was accepted; one that changes no score is never seen."""
         if score_delta:
-            self._accepted.setdefault(user_id, self._now())
-            if len(self._accepted) > MAX_WAITING:
-                self._accepted.popitem(last=False)
+            now = self._now()
+            before = self._waiting.get(user_id)
+            self._waiting[user_id] = Waiting(now if before is None else before.first, now)
+            if len(self._waiting) > MAX_WAITING:
+                self._waiting.popitem(last=False)
 
     def shown(self, before: Frame | None, frame: Frame) -> None:
         """`frame` is being written, `before` was written last; players whose score differs have been waited for."""
-        if not self._accepted:
+        if not self._waiting:
             return
         now = self._now()
         scores = {entry.user_id: entry.score for entry in before.entries} if before is not None else {}
         for entry in frame.entries:
-            accepted_at = self._accepted.get(entry.user_id)
-            if accepted_at is not None and scores.get(entry.user_id) != entry.score:
-                del self._accepted[entry.user_id]
-                if now - accepted_at <= MAX_SECONDS:
-                    self._observe(now - accepted_at)
-        while self._accepted and now - next(iter(self._accepted.values())) > MAX_SECONDS:
-            self._accepted.popitem(last=False)
+            score = scores.get(entry.user_id)
+            if score == entry.score or (waiting := self._waiting.pop(entry.user_id, None)) is None:
+                continue
+            seconds_waited = now - (waiting.last if score is None else waiting.first)
+            if seconds_waited <= MAX_SECONDS:
+                self._observe(seconds_waited)
+        while self._waiting and now - next(iter(self._waiting.values())).first > MAX_SECONDS:
+            self._waiting.popitem(last=False)

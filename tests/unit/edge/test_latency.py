@@ -44,3 +44,13 @@ def test_what_waits_is_bounded() -> None:
         watch.clock.accepted(f"u{number}", 1)
     watch.clock.shown(None, frame(u0=1, u1=1))
     assert len(watch.seen) == 1
+
+
+def test_who_comes_into_the_head_came_by_his_last_action() -> None:
+    watch = Watch()
+    watch.clock.accepted("ada", 10)
+    watch.time += 3
+    watch.clock.accepted("ada", 10)
+    watch.time += 0.25
+    watch.clock.shown(frame(bo=5), frame(ada=20, bo=5))
+    assert watch.seen == [0.25]
