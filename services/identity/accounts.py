@@ -1,17 +1,14 @@
-"""What an account is and which names it may have: pure rules, no store and no network.
+"""What an account is: pure rules, no store and no network.
 
 Must never import a driver or read a clock; the caller passes the time.
 """
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-MIN_USERNAME: Final = 2
-MAX_USERNAME: Final = 32
 ROLES: Final = frozenset({"player", "author", "moderator", "admin"})
 
 # ISO 3166-1 alpha-2, the officially assigned codes.
@@ -69,33 +66,6 @@ class Account:
     def block_at(self, now: datetime) -> Block | None:
         """What keeps the player from playing; a block whose time is over does not."""
         return None if self.block is None or self.block.is_over(now) else self.block
-
-
-def normalise_username(username: str) -> str:
-    """The form in which a username is stored and shown: NFKC.
-
-    Raises InvalidAccountError unless it then has 2 to 32 characters, each a letter or digit of any script, a mark that
-    belongs to a letter, or one of ``_ - .``, and begins and ends with a letter, digit or mark.
-    """
-    name = unicodedata.normalize("NFKC", username)
-    if not MIN_USERNAME <= len(name) <= MAX_USERNAME:
-        raise InvalidAccountError("username", f"A username has {MIN_USERNAME} to {MAX_USERNAME} characters.")
-    before = ""
-    for character in name:
-        kind = unicodedata.category(character)[0]
-        if kind == "M" and before not in ("L", "M"):
-            raise InvalidAccountError("username", "A combining mark must follow a letter.")
-        if kind not in "LMN" and character not in "_-.":
-            raise InvalidAccountError("username", "A username has letters, digits, '_', '-' and '.' only.")
-        before = kind
-    if name[0] in "_-." or name[-1] in "_-.":
-        raise InvalidAccountError("username", "A username begins and ends with a letter or digit.")
-    return name
-
-
-def username_key(username: str) -> str:
-    """The form in which usernames are compared: NFKC, without case, NFKC again. Total: any text has a key."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", username).casefold())
 
 
 def check_country(country: str) -> str:

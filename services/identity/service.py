@@ -12,15 +12,11 @@ from datetime import datetime, timedelta
 
 import uuid_utils
 
-from services.identity.accounts import (
-    Account,
-    InvalidAccountError,
-    check_country,
-    normalise_username,
-)
+from services.identity.accounts import Account, InvalidAccountError, check_country
 from services.identity.passwords import Passwords
 from services.identity.store import IdentityStore, SessionState
 from services.identity.tokens import RefreshToken, TokenIssuer
+from services.identity.usernames import normalise_username
 from services.runtime.errors import Reason, ServiceError
 
 

@@ -15,7 +15,8 @@ from pymongo import ReturnDocument
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
-from services.identity.accounts import Account, Block, username_key
+from services.identity.accounts import Account, Block
+from services.identity.usernames import username_key, username_skeleton
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.mongo_client import unavailable_on_failure
 
@@ -45,15 +46,17 @@ class IdentityStore:
         """Make the indexes; making them again changes nothing."""
         async with unavailable_on_failure():
             await self._users.create_index("username_key", unique=True)
+            await self._users.create_index("username_skeleton", unique=True, sparse=True)
             await self._sessions.create_index("user_id")
             await self._sessions.create_index("expires_at", expireAfterSeconds=0)
 
     async def add_account(self, account: Account) -> None:
-        """Record a new account. Raises USERNAME_TAKEN if its name, without regard to case, is another's."""
+        """Record a new account. Raises USERNAME_TAKEN if its name is, or looks like, another's."""
         document = {
             "_id": account.user_id,
             "username": account.username,
             "username_key": username_key(account.username),
+            "username_skeleton": username_skeleton(account.username),
             "password_hash": account.password_hash,
             "roles": sorted(account.roles),
             "country": account.country,
@@ -63,7 +66,9 @@ class IdentityStore:
             try:
                 await self._users.insert_one(document)
             except DuplicateKeyError:
-                raise ServiceError(Reason.USERNAME_TAKEN, "Somebody has this username already.") from None
+                raise ServiceError(
+                    Reason.USERNAME_TAKEN, "Somebody has this username already, or one that looks like it."
+                ) from None
 
     async def account_by_name(self, username: str) -> Account | None:
         """The account with this name, without regard to case."""
