@@ -113,7 +113,7 @@ class EdgeConfig:
     rate_query: Rates | None = _rates("query", "ask (fields at the top of a query)")
     rate_submit: Rates | None = _rates("submit", "submit an action")
     rate_write: Rates | None = _rates("write", "change something else")
-    rate_login: Rates | None = _rates("login", "try to sign in; the caller is the username")
+    rate_login: Rates | None = _rates("login", "try a password; the caller is the username")
     rate_register: Rates | None = _rates("register", "make an account")
     rate_refresh: Rates | None = _rates("refresh", "refresh or end a session")
     rate_stream: Rates | None = _rates("stream", "open a stream")

@@ -28,7 +28,7 @@ RefreshTokenArgument = Annotated[
 
 @strawberry.input(description="A new account.")
 class RegisterInput:
-    username: str = strawberry.field(description="2 to 32 letters, digits, `_`, `-` and `.`.")
+    username: str = strawberry.field(description="2 to 32 letters and digits of one script, `_`, `-` and `.`.")
     password: str = strawberry.field(description="8 to 128 characters.")
     country: str | None = strawberry.field(default=None, description="ISO 3166-1 alpha-2, in capitals.")
 
@@ -37,6 +37,12 @@ class RegisterInput:
 class LoginInput:
     username: str
     password: str
+
+
+@strawberry.input(description="Another password for the account of who asks.")
+class ChangePasswordInput:
+    current_password: str
+    new_password: str = strawberry.field(description="8 to 128 characters.")
 
 
 @strawberry.input(description="One answer: what was chosen.")
@@ -78,8 +84,7 @@ class Mutation(ModerationMutation):
     @strawberry.mutation(description="Signs in. An unknown name and a wrong password give the same answer.")
     async def login(self, info: Info, input: LoginInput) -> Session | None:
         context = info.context
-        # Whoever tries a name, from wherever: as the account's owner, so that many addresses do not help.
-        await context.limiter.take("login", caller=_digest_of_name(input.username))
+        await _take_attempt(context, input.username)
         request = identity.LoginRequest(username=input.username, password=input.password)
         token = await context.upstreams.service_token.get()
         answer = await call(context.upstreams.identity.Login, request, token=token)
@@ -112,6 +117,19 @@ class Mutation(ModerationMutation):
             context.cookies.close()
         return ended
 
+    @strawberry.mutation(
+        description="Changes the password of who asks, and ends all his sessions but this one, with their streams."
+    )
+    async def change_password(self, info: Info, input: ChangePasswordInput) -> bool | None:
+        context = info.context
+        claims, token = context.caller.require(), context.caller.token()
+        await _take_attempt(context, claims.username)
+        request = identity.ChangePasswordRequest(
+            current_password=input.current_password, new_password=input.new_password
+        )
+        await call(context.upstreams.identity.ChangePassword, request, token=token)
+        return True
+
     @strawberry.mutation(description="Hands in a player's answers to a quiz. What was accepted counts exactly once.")
     async def submit_quiz_action(self, info: Info, input: QuizActionInput) -> QuizSubmissionResult | None:
         context = info.context
@@ -143,11 +161,15 @@ class Mutation(ModerationMutation):
         return User.from_proto(answer.user)
 
 
+async def _take_attempt(context: Context, username: str) -> None:
+    """Counts one try at an account's password, from wherever it comes, so that many addresses do not help."""
+    await context.limiter.take("login", caller=_digest_of_name(username))
+
+
 def _digest_of_name(username: str) -> str:
-    """The same for all spellings that may be one account's, and no name."""
-    return hashlib.sha256(
-        unicodedata.normalize("NFKC", username).casefold().encode("utf-8", "surrogatepass")
-    ).hexdigest()[:32]
+    """The same for all spellings that are one account's (as identity compares them), and no name."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", username).casefold())
+    return hashlib.sha256(folded.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _opened(context: Context, session: identity_pb2.Session) -> Session:

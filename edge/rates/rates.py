@@ -35,6 +35,7 @@ DEFAULTS: Final = {
 _MUTATIONS: Final = {
     "register": "register",
     "login": "login",
+    "changePassword": "login",  # it tries a password as well
     "refreshToken": "refresh",
     "logout": "refresh",
     "submitQuizAction": "submit",

@@ -18,13 +18,11 @@ from pymongo.errors import DuplicateKeyError
 
 from services.identity.accounts import Account
 from services.identity.changes import Change
-from services.identity.store import account_of, block_document
+from services.identity.store import TRANSACTION_SECONDS, account_of, block_document
 from services.runtime.mongo_client import unavailable_on_failure
 from services.runtime.waiting import WaitingEvents, unpublished, unpublished_again
 
 Document = dict[str, Any]
-# A transaction is begun again when another change of the account comes between, but not for ever.
-TRANSACTION_SECONDS = 5.0
 
 
 class ChangeStore:

@@ -26,10 +26,12 @@ ACCESS: Mapping[str, frozenset[str]] = {
     "/topten.identity.v1.IdentityService/Login": _EDGE,
     "/topten.identity.v1.IdentityService/RefreshSession": _EDGE,
     "/topten.identity.v1.IdentityService/Logout": _EDGE,
+    "/topten.identity.v1.IdentityService/ChangePassword": ROLES,
     "/topten.identity.v1.IdentityService/IssueStreamToken": ROLES,
     "/topten.identity.v1.IdentityService/CheckSessions": _EDGE,
     "/topten.identity.v1.IdentityService/GetUsers": ROLES | {"service"},
     "/topten.identity.v1.IdentityService/GrantRole": frozenset({"admin"}),
+    "/topten.identity.v1.IdentityService/RevokeRole": frozenset({"admin"}),
     "/topten.identity.v1.IdentityService/UpdateProfile": ROLES,
     "/topten.identity.v1.IdentityService/BlockUser": _SEES_ALL,
     "/topten.identity.v1.IdentityService/UnblockUser": _SEES_ALL,
@@ -68,6 +70,17 @@ class IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
         """See identity_service.proto."""
         return messages.LogoutResponse(ended=await self._service.logout(request.refresh_token))
 
+    async def ChangePassword(
+        self, request: messages.ChangePasswordRequest, context: Context
+    ) -> messages.ChangePasswordResponse:
+        """See identity_service.proto."""
+        claims = caller()
+        changing = self._service.change_password(
+            claims.user_id, claims.session_id, request.current_password, request.new_password
+        )
+        await asyncio.shield(changing)
+        return messages.ChangePasswordResponse()
+
     async def IssueStreamToken(
         self, request: messages.IssueStreamTokenRequest, context: Context
     ) -> messages.IssueStreamTokenResponse:
@@ -90,6 +103,11 @@ class IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
         """See identity_service.proto."""
         account = await self._service.grant_role(request.username, request.role)
         return messages.GrantRoleResponse(user=self._user(account))
+
+    async def RevokeRole(self, request: messages.RevokeRoleRequest, context: Context) -> messages.RevokeRoleResponse:
+        """See identity_service.proto."""
+        account = await self._service.revoke_role(request.username, request.role)
+        return messages.RevokeRoleResponse(user=self._user(account))
 
     async def UpdateProfile(
         self, request: messages.UpdateProfileRequest, context: Context

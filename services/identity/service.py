@@ -25,6 +25,7 @@ class OpenSession:
     """What a player who has signed in is handed."""
 
     account: Account
+    session_id: str
     access_token: str
     refresh_token: str
     stream_token: str
@@ -83,10 +84,29 @@ class IdentityService:
         if not await self._passwords.matches(digest, password) or account is None:
             raise ServiceError(Reason.CREDENTIALS_INVALID, "The username and password do not belong together.")
         refuse_if_blocked(account, self._now())
+        session = await self._open(account)
+        if not await self._store.is_unchanged(account):
+            # What ends sessions (another password, a block) came between and did not find this one yet.
+            await self._store.end_session(session.session_id)
+            return await self.login(username, password)
         if self._passwords.is_outdated(account.password_hash):
             renewed = await self._passwords.digest(password)
             await self._store.set_password_hash(account.user_id, account.password_hash, renewed)
-        return await self._open(account)
+        return session
+
+    async def change_password(self, user_id: str, session_id: str, current: str, new: str) -> None:
+        """Give an account another password; all its sessions end but the one named.
+
+        Raises CREDENTIALS_INVALID if the current one is not right or there is no such account, PLAYER_BLOCKED, UNAVAILABLE.
+        """
+        accounts = await self._store.accounts([user_id])
+        digest = accounts[0].password_hash if accounts else None
+        if not await self._passwords.matches(digest, current) or not accounts:
+            raise ServiceError(Reason.CREDENTIALS_INVALID, "The current password is not right.")
+        refuse_if_blocked(accounts[0], self._now())
+        renewed = await self._passwords.digest(new)
+        if not await self._store.change_password(accounts[0], renewed, keep=session_id):
+            await self.change_password(user_id, session_id, current, new)  # somebody was faster: look again
 
     async def refresh(self, refresh_token: str) -> OpenSession:
         """Trade a refresh token for the session's next tokens (RFC 9700, 4.14).
@@ -154,6 +174,13 @@ class IdentityService:
             raise ServiceError(Reason.PLAYER_NOT_FOUND, "No player has this username.")
         return account
 
+    async def revoke_role(self, username: str, role: str) -> Account:
+        """Take ``role`` from an account; tokens that carry it run out. Raises PLAYER_NOT_FOUND."""
+        account = await self._store.revoke_role(username, role)
+        if account is None:
+            raise ServiceError(Reason.PLAYER_NOT_FOUND, "No player has this username.")
+        return account
+
     def _within_grace(self, token: RefreshToken, state: SessionState, now: datetime) -> bool:
         previous = state.previous or ""
         return hmac.compare_digest(token.digest, previous) and now - state.rotated_at <= self._rotation_grace
@@ -170,6 +197,7 @@ class IdentityService:
     def _session(self, account: Account, refresh: RefreshToken, now: datetime, expires_at: datetime) -> OpenSession:
         return OpenSession(
             account=account,
+            session_id=refresh.session_id,
             access_token=self._tokens.access_token(account, refresh.session_id, now),
             refresh_token=refresh.text,
             stream_token=self._tokens.stream_token(account, refresh.session_id, now, expires_at),

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import pymongo
 from pymongo import ReturnDocument
+from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
@@ -21,6 +23,8 @@ from services.runtime.errors import Reason, ServiceError
 from services.runtime.mongo_client import unavailable_on_failure
 
 Document = dict[str, Any]
+# A transaction is begun again when another change of the account comes between, but not for ever.
+TRANSACTION_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,7 @@ class IdentityStore:
     """The two collections. Every method raises UNAVAILABLE if the database does not answer."""
 
     def __init__(self, database: AsyncDatabase[Document]) -> None:
+        self._client = database.client
         self._users = database["users"]
         self._sessions = database["sessions"]
 
@@ -86,15 +91,35 @@ class IdentityStore:
         async with unavailable_on_failure():
             await self._users.update_one({"_id": user_id, "password_hash": old}, {"$set": {"password_hash": new}})
 
+    async def is_unchanged(self, account: Account) -> bool:
+        """True if the account still is what was read of it, as far as signing in goes: its password and its block."""
+        found = await self.accounts([account.user_id])
+        return bool(found) and (found[0].password_hash, found[0].block) == (account.password_hash, account.block)
+
+    async def change_password(self, account: Account, new: str, *, keep: str) -> bool:
+        """Replace the digest and end all sessions but `keep`, both or nothing; False if the digest has changed since."""
+        user_id = account.user_id
+
+        async def work(session: AsyncClientSession) -> bool:
+            old = {"_id": user_id, "password_hash": account.password_hash}
+            result = await self._users.update_one(old, {"$set": {"password_hash": new}}, session=session)
+            if result.matched_count == 0:
+                return False
+            await self._sessions.delete_many({"user_id": user_id, "_id": {"$ne": keep}}, session=session)
+            return True
+
+        async with unavailable_on_failure():
+            with pymongo.timeout(TRANSACTION_SECONDS):
+                async with self._client.start_session() as session:
+                    return await session.with_transaction(work)
+
     async def grant_role(self, username: str, role: str) -> Account | None:
         """Add a role; the account as it is now, or None if there is none."""
-        async with unavailable_on_failure():
-            document = await self._users.find_one_and_update(
-                {"username_key": username_key(username)},
-                {"$addToSet": {"roles": role}},
-                return_document=ReturnDocument.AFTER,
-            )
-        return None if document is None else account_of(document)
+        return await self._change_roles(username, {"$addToSet": {"roles": role}})
+
+    async def revoke_role(self, username: str, role: str) -> Account | None:
+        """Take a role away; the account as it is now, or None if there is none."""
+        return await self._change_roles(username, {"$pull": {"roles": role}})
 
     async def add_session(self, session: SessionState) -> None:
         """Record a new session."""
@@ -145,6 +170,13 @@ class IdentityStore:
         async with unavailable_on_failure():
             result = await self._sessions.delete_one({"_id": session_id})
         return result.deleted_count == 1
+
+    async def _change_roles(self, username: str, change: Document) -> Account | None:
+        async with unavailable_on_failure():
+            document = await self._users.find_one_and_update(
+                {"username_key": username_key(username)}, change, return_document=ReturnDocument.AFTER
+            )
+        return None if document is None else account_of(document)
 
 
 def account_of(document: Document) -> Account:

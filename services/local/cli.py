@@ -18,6 +18,7 @@ letters = typer.Typer(help="Events that could not be counted.", no_args_is_help=
 users = typer.Typer(help="Accounts.", no_args_is_help=True)
 quizzes.command("import")(quiz.import_files)
 users.command("grant")(user.grant)
+users.command("revoke")(user.revoke)
 letters.command("list")(dlq.list_letters)
 letters.command("show")(dlq.show)
 letters.command("replay")(dlq.replay)

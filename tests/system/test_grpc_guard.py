@@ -40,7 +40,7 @@ METHODS = [
 IDS = [method.full_name.removeprefix("topten.") for _, method in METHODS]
 # Whatever else is called by a player is answered, if only by a word on the request.
 NOT_FOR_PLAYERS = {
-    "Register", "Login", "RefreshSession", "Logout", "GrantRole", "ImportQuiz", "VerifyScores", "RebuildBoards",
+    "Register", "Login", "RefreshSession", "Logout", "GrantRole", "RevokeRole", "ImportQuiz", "VerifyScores", "RebuildBoards",
     "ListSubmittedEvents", "LocateEvents", "ListDeadLetters", "GetDeadLetter", "ReplayDeadLetters", "BlockUser",
     "UnblockUser", "ListAccountEvents", "RepublishAccountEvents", "RepublishEvents", "VoidAction", "AdjustScore",
     "ListFlags", "CloseFlag", "ListCountedEvents", "CheckSessions", "GetOutbox",

@@ -67,6 +67,7 @@ async def edges(
 ) -> AsyncIterator[tuple[Edge, Edge]]:
     monkeypatch.setenv("TOPTEN_REDIS_URL", redis.url)
     rates = {"RATE_QUERY": "7/h,-", "RATE_WRITE": "5/h,-", "RATE_LOGIN": "3/h,6/h", "RATE_STREAM": "1/h,-"}
+    rates |= {"MAX_COST": "100000"}  # so that a hundred logins are no more than that
 
     @asynccontextmanager
     async def edge(name: str) -> AsyncIterator[Edge]:
@@ -118,6 +119,19 @@ async def test_a_name_is_tried_so_often_from_wherever_and_an_address_tries_so_ma
     assert [reason == "RATE_LIMITED" for reason in reasons] == [False, False, False, True]
     others = [(await edges[0].ask(LOGIN % unique("bob")))[1] for _ in range(3)]
     assert [reason == "RATE_LIMITED" for reason in others] == [False, False, True], "four were of the first name"
+
+
+async def test_each_alias_of_one_document_is_an_attempt(edges: tuple[Edge, Edge]) -> None:
+    def document(count: int, name: str) -> str:
+        login = LOGIN.removeprefix("mutation { ").removesuffix(" }") % name
+        return "mutation { " + " ".join(f"a{number}: {login}" for number in range(count)) + " }"
+
+    a_hundred = await edges[0].ask(document(100, unique("ada")))
+    assert a_hundred[:2] == (429, "RATE_LIMITED"), "an address has six, so that not one of them is tried"
+    name = unique("bob")
+    _, first, _ = await edges[0].ask(document(3, name))
+    assert first != "RATE_LIMITED"
+    assert (await edges[1].ask(document(1, name)))[1] == "RATE_LIMITED", "all three counted for the name"
 
 
 async def test_streams_are_opened_so_often(edges: tuple[Edge, Edge], issuer: Issuer) -> None:

@@ -182,11 +182,13 @@ def test_a_quiz_file_is_imported_and_a_bad_one_is_named_by_its_faults(stack: Run
     assert (again.returncode, again.stdout) == (0, f"{good}: version 1, unchanged\n")
 
 
-async def test_a_role_is_granted_to_a_name(stack: RunningStack) -> None:
+async def test_a_role_is_granted_to_a_name_and_taken_away(stack: RunningStack) -> None:
     async with GraphqlClient(endpoints(stack).graphql) as client:
         player = await register(client)
     done = run("user", "grant", player.username, "--role", "author", "--data", str(stack.data))
     assert (done.returncode, done.stdout) == (0, f"{player.username}: author, player\n")
+    taken = run("user", "revoke", player.username, "--role", "author", "--data", str(stack.data))
+    assert (taken.returncode, taken.stdout) == (0, f"{player.username}: player\n")
     nobody = run("user", "grant", unique("nobody"), "--role", "author", "--data", str(stack.data))
     assert nobody.returncode == 1
     assert "PLAYER_NOT_FOUND" in nobody.stderr

@@ -1,7 +1,9 @@
-"""`topten user grant`: roles of accounts."""
+"""`topten user grant|revoke`: roles of accounts, by the operator, who needs no account of his own."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
@@ -26,14 +28,36 @@ def grant(
     async def work() -> tuple[str, list[str]]:
         return await grant_role(Endpoints.load(data), name, role)
 
-    username, roles = run(work())
-    out.print(f"{username}: {', '.join(roles)}", markup=False, soft_wrap=True)
+    _show(*run(work()))
+
+
+def revoke(
+    name: Annotated[str, typer.Argument(help="The username.")],
+    role: Annotated[str, typer.Option(help="author, moderator or admin.")],
+    data: Data = DATA,
+) -> None:
+    """Take a role from an account; its access tokens carry it until they expire."""
+
+    async def work() -> tuple[str, list[str]]:
+        async with _identity(Endpoints.load(data)) as (stub, token):
+            answer = await call(stub.RevokeRole, messages.RevokeRoleRequest(username=name, role=role), token=token)
+        return answer.user.username, list(answer.user.roles)
+
+    _show(*run(work()))
 
 
 async def grant_role(endpoints: Endpoints, name: str, role: str) -> tuple[str, list[str]]:
     """Grant a role by the operator's token; the name and roles of the account now."""
-    async with endpoints.operator() as token, endpoints.channel("identity") as channel:
-        stub = cast("IdentityServiceAsyncStub", IdentityServiceStub(channel))
-        request = messages.GrantRoleRequest(username=name, role=role)
-        answer = await call(stub.GrantRole, request, token=token)
+    async with _identity(endpoints) as (stub, token):
+        answer = await call(stub.GrantRole, messages.GrantRoleRequest(username=name, role=role), token=token)
     return answer.user.username, list(answer.user.roles)
+
+
+@asynccontextmanager
+async def _identity(endpoints: Endpoints) -> AsyncIterator[tuple[IdentityServiceAsyncStub, str]]:
+    async with endpoints.operator() as token, endpoints.channel("identity") as channel:
+        yield cast("IdentityServiceAsyncStub", IdentityServiceStub(channel)), token
+
+
+def _show(username: str, roles: list[str]) -> None:
+    out.print(f"{username}: {', '.join(roles)}", markup=False, soft_wrap=True)

@@ -28,7 +28,7 @@ class User(google.protobuf.message.Message):
     user_id: builtins.str
     """The player's id (a UUID), the same for ever."""
     username: builtins.str
-    """The display name, unique without regard to case and to compatibility forms."""
+    """The display name, unique without regard to case and to compatibility forms, and looking like no other."""
     country: builtins.str
     """ISO 3166-1 alpha-2 code of the player's country; empty if none was given."""
     @property
@@ -98,7 +98,7 @@ class Credentials(google.protobuf.message.Message):
     USERNAME_FIELD_NUMBER: builtins.int
     PASSWORD_FIELD_NUMBER: builtins.int
     username: builtins.str
-    """2 to 32 characters: letters and digits of any script, `_`, `-` and `.`."""
+    """2 to 32 characters: letters and digits of one script (any), `_`, `-` and `.`."""
     password: builtins.str
     """8 to 128 characters, never stored and never logged."""
     def __init__(

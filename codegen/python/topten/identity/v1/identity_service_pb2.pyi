@@ -179,6 +179,40 @@ class LogoutResponse(google.protobuf.message.Message):
 global___LogoutResponse = LogoutResponse
 
 @typing.final
+class ChangePasswordRequest(google.protobuf.message.Message):
+    """ChangePasswordRequest carries the password that holds and the one that shall."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CURRENT_PASSWORD_FIELD_NUMBER: builtins.int
+    NEW_PASSWORD_FIELD_NUMBER: builtins.int
+    current_password: builtins.str
+    """The password as it is, up to 256 characters."""
+    new_password: builtins.str
+    """The password from now on, 8 to 128 characters; never stored and never logged."""
+    def __init__(
+        self,
+        *,
+        current_password: builtins.str = ...,
+        new_password: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["current_password", b"current_password", "new_password", b"new_password"]) -> None: ...
+
+global___ChangePasswordRequest = ChangePasswordRequest
+
+@typing.final
+class ChangePasswordResponse(google.protobuf.message.Message):
+    """ChangePasswordResponse says that it is done."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___ChangePasswordResponse = ChangePasswordResponse
+
+@typing.final
 class IssueStreamTokenRequest(google.protobuf.message.Message):
     """IssueStreamTokenRequest asks for a token of the caller's own session."""
 
@@ -334,6 +368,49 @@ class GrantRoleResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["user", b"user"]) -> None: ...
 
 global___GrantRoleResponse = GrantRoleResponse
+
+@typing.final
+class RevokeRoleRequest(google.protobuf.message.Message):
+    """RevokeRoleRequest names an account and a role."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USERNAME_FIELD_NUMBER: builtins.int
+    ROLE_FIELD_NUMBER: builtins.int
+    username: builtins.str
+    """The account's username, without regard to case."""
+    role: builtins.str
+    """One of `author`, `moderator`, `admin`; every account is a player."""
+    def __init__(
+        self,
+        *,
+        username: builtins.str = ...,
+        role: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["role", b"role", "username", b"username"]) -> None: ...
+
+global___RevokeRoleRequest = RevokeRoleRequest
+
+@typing.final
+class RevokeRoleResponse(google.protobuf.message.Message):
+    """RevokeRoleResponse carries the account as it is now."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_FIELD_NUMBER: builtins.int
+    @property
+    def user(self) -> topten.identity.v1.identity_pb2.User:
+        """The account with its roles."""
+
+    def __init__(
+        self,
+        *,
+        user: topten.identity.v1.identity_pb2.User | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["user", b"user"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["user", b"user"]) -> None: ...
+
+global___RevokeRoleResponse = RevokeRoleResponse
 
 @typing.final
 class UpdateProfileRequest(google.protobuf.message.Message):

@@ -56,6 +56,11 @@ class IdentityServiceStub(object):
                 request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.LogoutRequest.SerializeToString,
                 response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.LogoutResponse.FromString,
                 _registered_method=True)
+        self.ChangePassword = channel.unary_unary(
+                '/topten.identity.v1.IdentityService/ChangePassword',
+                request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ChangePasswordRequest.SerializeToString,
+                response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ChangePasswordResponse.FromString,
+                _registered_method=True)
         self.IssueStreamToken = channel.unary_unary(
                 '/topten.identity.v1.IdentityService/IssueStreamToken',
                 request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.IssueStreamTokenRequest.SerializeToString,
@@ -75,6 +80,11 @@ class IdentityServiceStub(object):
                 '/topten.identity.v1.IdentityService/GrantRole',
                 request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.GrantRoleRequest.SerializeToString,
                 response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.GrantRoleResponse.FromString,
+                _registered_method=True)
+        self.RevokeRole = channel.unary_unary(
+                '/topten.identity.v1.IdentityService/RevokeRole',
+                request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.RevokeRoleRequest.SerializeToString,
+                response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.RevokeRoleResponse.FromString,
                 _registered_method=True)
         self.UpdateProfile = channel.unary_unary(
                 '/topten.identity.v1.IdentityService/UpdateProfile',
@@ -109,7 +119,7 @@ class IdentityServiceServicer(object):
     """
 
     def Register(self, request, context):
-        """Register makes an account with the role `player` and signs it in.
+        """Register makes an account with the role `player` and signs it in. A name that looks like another's is taken.
         Fails with USERNAME_TAKEN, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -136,6 +146,14 @@ class IdentityServiceServicer(object):
     def Logout(self, request, context):
         """Logout ends the session that the refresh token belongs to. An unknown token is no error.
         Fails with INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ChangePassword(self, request, context):
+        """ChangePassword gives the caller's own account another password and ends all its sessions but the caller's, with their
+        streams. Fails with CREDENTIALS_INVALID, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -169,6 +187,15 @@ class IdentityServiceServicer(object):
 
     def GrantRole(self, request, context):
         """GrantRole adds a role to an account; granting one that it has changes nothing. Only for admins.
+        Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeRole(self, request, context):
+        """RevokeRole takes a role from an account; its access tokens carry it until they expire, within 15 minutes. Taking one
+        that it does not have changes nothing. Only for admins.
         Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -242,6 +269,11 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.LogoutRequest.FromString,
                     response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.LogoutResponse.SerializeToString,
             ),
+            'ChangePassword': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChangePassword,
+                    request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ChangePasswordRequest.FromString,
+                    response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ChangePasswordResponse.SerializeToString,
+            ),
             'IssueStreamToken': grpc.unary_unary_rpc_method_handler(
                     servicer.IssueStreamToken,
                     request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.IssueStreamTokenRequest.FromString,
@@ -261,6 +293,11 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     servicer.GrantRole,
                     request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.GrantRoleRequest.FromString,
                     response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.GrantRoleResponse.SerializeToString,
+            ),
+            'RevokeRole': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeRole,
+                    request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.RevokeRoleRequest.FromString,
+                    response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.RevokeRoleResponse.SerializeToString,
             ),
             'UpdateProfile': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateProfile,
@@ -409,6 +446,33 @@ class IdentityService(object):
             _registered_method=True)
 
     @staticmethod
+    def ChangePassword(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.identity.v1.IdentityService/ChangePassword',
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.ChangePasswordRequest.SerializeToString,
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.ChangePasswordResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def IssueStreamToken(request,
             target,
             options=(),
@@ -506,6 +570,33 @@ class IdentityService(object):
             '/topten.identity.v1.IdentityService/GrantRole',
             topten_dot_identity_dot_v1_dot_identity__service__pb2.GrantRoleRequest.SerializeToString,
             topten_dot_identity_dot_v1_dot_identity__service__pb2.GrantRoleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeRole(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.identity.v1.IdentityService/RevokeRole',
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.RevokeRoleRequest.SerializeToString,
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.RevokeRoleResponse.FromString,
             options,
             channel_credentials,
             insecure,

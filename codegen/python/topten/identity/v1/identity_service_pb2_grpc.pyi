@@ -27,7 +27,7 @@ class IdentityServiceStub:
         topten.identity.v1.identity_service_pb2.RegisterRequest,
         topten.identity.v1.identity_service_pb2.RegisterResponse,
     ]
-    """Register makes an account with the role `player` and signs it in.
+    """Register makes an account with the role `player` and signs it in. A name that looks like another's is taken.
     Fails with USERNAME_TAKEN, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
@@ -54,6 +54,14 @@ class IdentityServiceStub:
     ]
     """Logout ends the session that the refresh token belongs to. An unknown token is no error.
     Fails with INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    ChangePassword: grpc.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.ChangePasswordRequest,
+        topten.identity.v1.identity_service_pb2.ChangePasswordResponse,
+    ]
+    """ChangePassword gives the caller's own account another password and ends all its sessions but the caller's, with their
+    streams. Fails with CREDENTIALS_INVALID, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     IssueStreamToken: grpc.UnaryUnaryMultiCallable[
@@ -87,6 +95,15 @@ class IdentityServiceStub:
         topten.identity.v1.identity_service_pb2.GrantRoleResponse,
     ]
     """GrantRole adds a role to an account; granting one that it has changes nothing. Only for admins.
+    Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    RevokeRole: grpc.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.RevokeRoleRequest,
+        topten.identity.v1.identity_service_pb2.RevokeRoleResponse,
+    ]
+    """RevokeRole takes a role from an account; its access tokens carry it until they expire, within 15 minutes. Taking one
+    that it does not have changes nothing. Only for admins.
     Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
@@ -143,7 +160,7 @@ class IdentityServiceAsyncStub:
         topten.identity.v1.identity_service_pb2.RegisterRequest,
         topten.identity.v1.identity_service_pb2.RegisterResponse,
     ]
-    """Register makes an account with the role `player` and signs it in.
+    """Register makes an account with the role `player` and signs it in. A name that looks like another's is taken.
     Fails with USERNAME_TAKEN, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
@@ -170,6 +187,14 @@ class IdentityServiceAsyncStub:
     ]
     """Logout ends the session that the refresh token belongs to. An unknown token is no error.
     Fails with INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    ChangePassword: grpc.aio.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.ChangePasswordRequest,
+        topten.identity.v1.identity_service_pb2.ChangePasswordResponse,
+    ]
+    """ChangePassword gives the caller's own account another password and ends all its sessions but the caller's, with their
+    streams. Fails with CREDENTIALS_INVALID, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     IssueStreamToken: grpc.aio.UnaryUnaryMultiCallable[
@@ -203,6 +228,15 @@ class IdentityServiceAsyncStub:
         topten.identity.v1.identity_service_pb2.GrantRoleResponse,
     ]
     """GrantRole adds a role to an account; granting one that it has changes nothing. Only for admins.
+    Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    RevokeRole: grpc.aio.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.RevokeRoleRequest,
+        topten.identity.v1.identity_service_pb2.RevokeRoleResponse,
+    ]
+    """RevokeRole takes a role from an account; its access tokens carry it until they expire, within 15 minutes. Taking one
+    that it does not have changes nothing. Only for admins.
     Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
@@ -261,7 +295,7 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
         request: topten.identity.v1.identity_service_pb2.RegisterRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.identity.v1.identity_service_pb2.RegisterResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.RegisterResponse]]:
-        """Register makes an account with the role `player` and signs it in.
+        """Register makes an account with the role `player` and signs it in. A name that looks like another's is taken.
         Fails with USERNAME_TAKEN, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
@@ -294,6 +328,16 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[topten.identity.v1.identity_service_pb2.LogoutResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.LogoutResponse]]:
         """Logout ends the session that the refresh token belongs to. An unknown token is no error.
         Fails with INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def ChangePassword(
+        self,
+        request: topten.identity.v1.identity_service_pb2.ChangePasswordRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.identity.v1.identity_service_pb2.ChangePasswordResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.ChangePasswordResponse]]:
+        """ChangePassword gives the caller's own account another password and ends all its sessions but the caller's, with their
+        streams. Fails with CREDENTIALS_INVALID, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -335,6 +379,17 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[topten.identity.v1.identity_service_pb2.GrantRoleResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.GrantRoleResponse]]:
         """GrantRole adds a role to an account; granting one that it has changes nothing. Only for admins.
+        Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def RevokeRole(
+        self,
+        request: topten.identity.v1.identity_service_pb2.RevokeRoleRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.identity.v1.identity_service_pb2.RevokeRoleResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.RevokeRoleResponse]]:
+        """RevokeRole takes a role from an account; its access tokens carry it until they expire, within 15 minutes. Taking one
+        that it does not have changes nothing. Only for admins.
         Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
