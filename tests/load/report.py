@@ -38,7 +38,9 @@ Rows = Sequence[Sequence[str]]
 
 @dataclass(frozen=True)
 class Outcome:
-    """Everything that a run has shown. `action_to_screen` is p50, p95, p99 in seconds, as the edge counts it."""
+    """Everything that a run has shown. `cpu` in seconds by process, `stored` in bytes of MongoDB, both of the whole run;
+    `action_to_screen` is p50, p95, p99 in seconds, as the edge counts it.
+    """
 
     name: str
     profile: Profile
@@ -49,6 +51,7 @@ class Outcome:
     screens: Screens
     samples: Sequence[Sample]
     cpu: Mapping[str, float]
+    stored: float
     action_to_screen: tuple[float | None, ...]
     verified: str
 
@@ -92,6 +95,8 @@ def write(run: Outcome, folder: Path) -> Path:
         "rate": run.rate,
         "good": run.is_good,
         "crossed": run.traffic.crossed,
+        "cpu_ms": {name: seconds * 1000 / _accepted(run) for name, seconds in run.cpu.items()},
+        "stored_bytes": run.stored / _accepted(run),
         "tables": {title: [list(row) for row in rows] for title, rows in tables(run)},
         "points": [asdict(point) for point in run.traffic.points],
         "samples": [asdict(sample) for sample in run.samples],
@@ -147,11 +152,14 @@ def _limit(run: Outcome) -> float:
     return max((point.rate for point in run.traffic.points if holds(point)), default=0.0)
 
 
+def _accepted(run: Outcome) -> int:
+    return max(1, run.traffic.counted("accepted"))
+
+
 def _processes(run: Outcome) -> Rows:
     rows: list[Sequence[str]] = [
         ("process", "cores, mean", "cores, most", "MiB, mean", "MiB, most", "CPU ms an action")
     ]
-    accepted = max(1, run.traffic.counted("accepted"))
     for name in PROCESSES:
         cores, memory = [s.cpu[name] for s in run.samples], [s.memory[name] / 2**20 for s in run.samples]
         rows.append(
@@ -161,7 +169,7 @@ def _processes(run: Outcome) -> Rows:
                 f"{max(cores):.2f}",
                 f"{sum(memory) / len(memory):.0f}",
                 f"{max(memory):.0f}",
-                f"{run.cpu[name] * 1000 / accepted:.2f}",
+                f"{run.cpu[name] * 1000 / _accepted(run):.2f}",
             )
         )
     return rows
@@ -177,6 +185,7 @@ def _stores(run: Outcome) -> Rows:
                 figures.setdefault(f"{store} {name}{' MiB' if name in ('cache', 'memory') else ''}", []).append(scaled)
         figures.setdefault("NATS events that wait", []).append(look.pending)
         figures.setdefault("outbox lag s", []).append(look.outbox_lag)
+    figures["MongoDB bytes an action, indexes included"] = [run.stored / _accepted(run)]
     for name, values in figures.items():
         rows.append((name, f"{sum(values) / len(values):,.1f}", f"{max(values):,.1f}"))
     return rows

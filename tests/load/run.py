@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from pymongo import AsyncMongoClient
 from topten.quiz.v1 import quiz_pb2
 
 from services.local.client import GraphqlClient
@@ -70,6 +71,7 @@ async def play(stack: RunningStack, plan: Plan, folder: Path) -> Outcome:
     screens = Screens(stack.endpoints["stream"], players, plan.screens)
     sampler = Sampler(stack, screens, plan.interval)
     watching = [asyncio.create_task(screens.hold()), asyncio.create_task(sampler.run())]
+    stored = await _stored(stack)
     before, used = scrape(stack, "edge"), {name: cpu_seconds(stack.pid_of(name)) for name in PROCESSES}
     try:
         played = await asyncio.to_thread(
@@ -90,7 +92,7 @@ async def play(stack: RunningStack, plan: Plan, folder: Path) -> Outcome:
         ended_at = time.time()
         cpu = {name: cpu_seconds(stack.pid_of(name)) - used[name] for name in PROCESSES}
         verified = await asyncio.to_thread(_verify, stack)
-        after = scrape(stack, "edge")
+        after, stored = scrape(stack, "edge"), await _stored(stack) - stored
     finally:
         for task in watching:
             task.cancel()
@@ -108,6 +110,7 @@ async def play(stack: RunningStack, plan: Plan, folder: Path) -> Outcome:
         # Since the first request, so that plots share their time.
         samples=[replace(s, at=s.at - played.begun) for s in sampler.samples if played.begun <= s.at <= ended_at],
         cpu=cpu,
+        stored=stored,
         action_to_screen=tuple(
             quantile(before, after, "topten_action_to_screen_seconds", share) for share in (0.5, 0.95, 0.99)
         ),
@@ -138,6 +141,15 @@ async def _player(client: GraphqlClient, number: int, quiz_id: str) -> Mapping[s
         # Of the range that RFC 2544 sets apart for benchmarks; nothing is ever sent to it.
         "address": f"198.18.{number // 250}.{number % 250 + 1}",
     }
+
+
+async def _stored(stack: RunningStack) -> float:
+    """Bytes of documents and indexes in MongoDB."""
+    mongo: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(stack.endpoints["stores"]["mongo"])
+    async with mongo:
+        names = [name for name in await mongo.list_database_names() if name.startswith("topten")]
+        told = [await mongo[name].command("dbStats") for name in names]
+    return float(sum(each["dataSize"] + each["indexSize"] for each in told))
 
 
 def _verify(stack: RunningStack) -> str:
