@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from redis.asyncio import Redis
 
 from edge.rates.limiter import open_limiter
 from edge.rates.rates import needed_rates
@@ -66,6 +67,8 @@ async def edges(
     redis: RunningServer, issuer: Issuer, announcer: Announcer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[Edge, Edge]]:
     monkeypatch.setenv("TOPTEN_REDIS_URL", redis.url)
+    async with Redis.from_url(redis.url) as client:
+        await client.flushdb()  # what other tests did from this address
     rates = {"RATE_QUERY": "7/h,-", "RATE_WRITE": "5/h,-", "RATE_LOGIN": "3/h,6/h", "RATE_STREAM": "1/h,-"}
     rates |= {"MAX_COST": "100000"}  # so that a hundred logins are no more than that
 
