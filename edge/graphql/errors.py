@@ -12,11 +12,15 @@ from typing import Any
 
 import structlog
 from graphql import GraphQLError
+from prometheus_client import Counter
 
 from services.runtime.call_context import request_id
 from services.runtime.errors import Reason, ServiceError
 
 MAX_MESSAGE = 300
+errors_total = Counter(
+    "topten_graphql_errors_total", "Errors in answers to GraphQL, by their published reason", ["reason"]
+)
 Shown = dict[str, Any]
 _log = structlog.get_logger("graphql")
 # What graphql-core writes a value behind, and the string that a parser did not expect.
@@ -52,7 +56,8 @@ def show(error: GraphQLError) -> Shown:
 
 
 def refusal(error: ServiceError) -> Shown:
-    """An error without a place in the document."""
+    """An error without a place in the document; each that is shown is counted here."""
+    errors_total.labels(error.reason).inc()
     extensions: Shown = {"reason": error.reason, "requestId": request_id()}
     if error.retry_after is not None:
         extensions["retryAfter"] = max(1, round(error.retry_after.total_seconds()))

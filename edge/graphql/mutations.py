@@ -9,6 +9,7 @@ from typing import Annotated
 
 import strawberry
 from google.protobuf.timestamp_pb2 import Timestamp
+from prometheus_client import Counter
 from topten.identity.v1 import identity_pb2
 from topten.identity.v1 import identity_service_pb2 as identity
 from topten.quiz.v1 import quiz_pb2
@@ -21,6 +22,10 @@ from services.runtime.clock import utc_now
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.grpc_client import call
 
+submissions = Counter(
+    "topten_submissions_total", "Submissions by what came of them: accepted, refused for a reason, failed", ["outcome"]
+)
+_FAULTS = frozenset({Reason.UNAVAILABLE, Reason.INTERNAL})
 RefreshTokenArgument = Annotated[
     str | None, strawberry.argument(description="The refresh token; in cookie mode the cookie's if it is left out.")
 ]
@@ -146,7 +151,12 @@ class Mutation(ModerationMutation):
             timestamp=timestamp,
             client=quiz_pb2.Client(ip=context.client_address, user_agent=context.user_agent),
         )
-        answer = await call(context.upstreams.quiz.SubmitAction, request, token=context.caller.token())
+        try:
+            answer = await call(context.upstreams.quiz.SubmitAction, request, token=context.caller.token())
+        except ServiceError as error:
+            submissions.labels("failed" if error.reason in _FAULTS else "refused").inc()
+            raise
+        submissions.labels("accepted").inc()
         if context.on_accepted is not None and not answer.duplicate:
             context.on_accepted(claims.user_id, answer.score_delta)
         return QuizSubmissionResult.from_proto(answer)

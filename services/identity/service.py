@@ -17,6 +17,7 @@ from services.identity.passwords import Passwords
 from services.identity.store import IdentityStore, SessionState
 from services.identity.tokens import RefreshToken, TokenIssuer
 from services.identity.usernames import normalise_username
+from services.runtime.auth import auth_failures
 from services.runtime.errors import Reason, ServiceError
 
 
@@ -82,6 +83,7 @@ class IdentityService:
         account = await self._store.account_by_name(username)
         digest = None if account is None else account.password_hash
         if not await self._passwords.matches(digest, password) or account is None:
+            auth_failures.labels("password").inc()
             raise ServiceError(Reason.CREDENTIALS_INVALID, "The username and password do not belong together.")
         refuse_if_blocked(account, self._now())
         session = await self._open(account)

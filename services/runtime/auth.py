@@ -35,7 +35,7 @@ _REQUIRED = ["iss", "aud", "exp", "iat", "jti", "sub"]
 # Headers by which a token would choose its own key, or demand what this verifier does not do (RFC 7515, 4.1).
 _REFUSED_HEADERS = frozenset({"jwk", "jku", "x5u", "x5c", "crit", "zip", "b64"})
 
-auth_failures = Counter("topten_auth_failures_total", "Calls whose token was refused", ["reason"])
+auth_failures = Counter("topten_auth_failures_total", "Tokens and passwords that were refused", ["reason"])
 
 
 @dataclass(frozen=True)

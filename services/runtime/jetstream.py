@@ -16,6 +16,7 @@ from nats.js import JetStreamContext
 from services.runtime.bulk_client import BulkClient
 from services.runtime.lifecycle import cancel, wait_for
 from services.runtime.settings import NatsConfig
+from services.runtime.store_metrics import Connections, counted
 
 PUBLISH_TIMEOUT_SECONDS = 5.0
 WAIT_SECONDS = 60.0
@@ -50,7 +51,8 @@ async def open_jetstream(config: NatsConfig, name: str, *, wait: bool = True) ->
             async with asyncio.timeout(WAIT_SECONDS):
                 await connecting
             await wait_for("jetstream", connection.ping, retry_on=(NatsError, TimeoutError))
-        yield connection
+        with counted("nats", lambda: Connections(0, int(client.is_connected))):
+            yield connection
     finally:
         await cancel(connecting)
         await _close(client)

@@ -14,6 +14,7 @@ from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError, Wr
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.lifecycle import wait_for
 from services.runtime.settings import MongoConfig
+from services.runtime.store_metrics import MongoPools, counted
 
 Document = dict[str, Any]
 _AUTHENTICATION_FAILED = 18
@@ -38,6 +39,7 @@ async def open_mongo(config: MongoConfig, service: str, *, wait: bool = True) ->
     Times are UTC and aware. Every operation ends within `config.timeout`; one that may take longer stands in a
     `with pymongo.timeout(seconds)` block.
     """
+    pools = MongoPools()
     client: AsyncMongoClient[Document] = AsyncMongoClient(
         config.url,
         appname=f"topten-{service}",
@@ -54,13 +56,15 @@ async def open_mongo(config: MongoConfig, service: str, *, wait: bool = True) ->
         connectTimeoutMS=2000,
         maxPoolSize=50,
         maxIdleTimeMS=300_000,
+        event_listeners=[pools],
     )
     try:
         opened = Mongo(client, client[f"{config.database}_{service}"])
         if wait:
             await wait_for("mongo", lambda: _first_ping(opened), retry_on=(ConnectionFailure, _NoSuchUserYetError))
             _log.info("connected", database=opened.database.name)
-        yield opened
+        with counted("mongo", pools.count):
+            yield opened
     finally:
         await client.close()
 

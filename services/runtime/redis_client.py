@@ -13,6 +13,7 @@ from redis.backoff import ExponentialBackoff
 
 from services.runtime.lifecycle import wait_for
 from services.runtime.settings import RedisConfig
+from services.runtime.store_metrics import Connections, counted
 
 # For one answer; a subscription waits for messages without it.
 SOCKET_SECONDS = 5.0
@@ -40,10 +41,12 @@ async def open_redis(config: RedisConfig, name: str) -> AsyncIterator[Redis]:
         retry=Retry(ExponentialBackoff(cap=0.5, base=0.02), 3),
         retry_on_error=list(_PASSING),
     )
+    pool = client.connection_pool
     try:
         # A refused password is a ConnectionError too, but no server gets used to it.
         await wait_for("redis", client.ping, retry_on=_PASSING, never=exceptions.AuthenticationError)
         _log.info("connected")
-        yield client
+        with counted("redis", lambda: Connections(*(number for number, _ in pool.get_connection_count()))):
+            yield client
     finally:
         await client.aclose()

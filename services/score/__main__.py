@@ -46,6 +46,7 @@ from services.score.publisher import ScorePublisher
 from services.score.rebuild import Rebuild, boards_in
 from services.score.referee import Blocker, Referee
 from services.score.repair import Check, Repair
+from services.score.room import Room, mongo_room, redis_room, stream_room
 from services.score.rpc import ACCESS, ScoreServicer
 from services.score.rules import Limits
 from services.score.service import ScoreService
@@ -164,6 +165,13 @@ async def main(config: ScoreConfig) -> None:
         ops.add_ping("redis", redis.ping)
         ops.add_ping("nats", nats.ping)
         ops.add_ping("stream", intake.ping)
+        room = Room(
+            {
+                "mongo": partial(mongo_room, mongo.database),
+                "redis": partial(redis_room, redis),
+                "nats": partial(stream_room, nats.jetstream, config.stream),
+            }
+        )
         await run(
             ops,
             WriteBehind(folds, config.fold_interval),
@@ -171,6 +179,7 @@ async def main(config: ScoreConfig) -> None:
             referee,
             intake,
             closer,
+            room,
             server,
             grace=config.process.shutdown_grace,
         )

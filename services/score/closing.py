@@ -28,6 +28,7 @@ from services.score.answers import STORE_ERRORS
 from services.score.archive import Archive
 from services.score.fold import SILENCE
 from services.score.meta import CLOSING, Meta
+from services.score.metrics import PERIOD_OVERDUE
 from services.score.reports import BoardsLostError
 from services.score.standings import milliseconds_of, time_of
 
@@ -80,11 +81,17 @@ class Closer:
     async def _run(self) -> None:
         while True:
             try:
+                await self._measure()
                 if await self._meta.take_lease(self._worker_id, LEASE, CLOSING):
                     await self._look()
             except (*STORE_ERRORS, ServiceError, BoardsLostError) as error:
                 _log.info("periods are not closed yet", error=type(error).__name__, detail=str(error)[:200])
             await asyncio.sleep(self._interval)
+
+    async def _measure(self) -> None:
+        due = self._now() - self._grace
+        is_open = last_end(due) > time_of((await self._meta.boards()).closed_through)
+        PERIOD_OVERDUE.set((due - last_end(due)).total_seconds() if is_open else 0)
 
     async def _look(self) -> None:
         closed = time_of((await self._meta.boards()).closed_through)

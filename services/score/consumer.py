@@ -50,7 +50,6 @@ class Delivery(NamedTuple):
     subject: str
     sequence: int
     delivered: int
-    pending: int
 
 
 Handle = Callable[[Sequence[Delivery]], Awaitable[Sequence[bytes]]]
@@ -251,4 +250,4 @@ def _delivery(subject: str, reply: str, data: bytes) -> Delivery:
     # $JS.ACK[.domain.account].stream.consumer.delivered.sequence.position.time.pending[.random]
     tokens = reply.split(".")
     first = 4 if len(tokens) == 9 else 6
-    return Delivery(data, reply, subject, int(tokens[first + 1]), int(tokens[first]), int(tokens[first + 4]))
+    return Delivery(data, reply, subject, int(tokens[first + 1]), int(tokens[first]))

@@ -23,6 +23,7 @@ import structlog
 from services.score.answers import LaterError
 from services.score.ledger import Fold, apply, unscored
 from services.score.meta import Meta
+from services.score.metrics import FOLDS_WRITTEN
 from services.score.store import ScoreStore
 
 # How far a worker's clock may differ from another's, and an insert may take after its row was stamped.
@@ -132,6 +133,7 @@ class Folds:
             changed = list(self._dirty)
             for start in range(0, len(changed), _PAGE):
                 await self._write(changed[start : start + _PAGE])
+            FOLDS_WRITTEN.inc(len(changed))
             await self._meta.flushed(self._worker_id, flushed_to)
             self._evict()
 

@@ -90,7 +90,7 @@ class Intake:
         while True:
             partitions = await self._partitions()
             try:
-                former = await self._layout.arrange(partitions)
+                former, waiting = await self._layout.arrange(partitions)
             except STORE_ERRORS as error:
                 _log.info("waiting for the stream", stream=self._stream, error=type(error).__name__)
                 await asyncio.sleep(_RETRY_SECONDS)
@@ -105,6 +105,9 @@ class Intake:
                 if durable.name not in self._loops:
                     loop = self._loop(durable)
                     self._loops[durable.name] = loop, spawn(durable.name, loop.run())
+            PENDING.clear()
+            for durable in wanted.values():
+                PENDING.labels(str(durable.partition)).set(waiting.get(durable.name, 0))
             self._found = True
             await asyncio.sleep(_LOOK_SECONDS)
 
@@ -144,19 +147,12 @@ class Intake:
             await asyncio.sleep(_RETRY_SECONDS)
 
     def _loop(self, durable: Durable) -> PullLoop:
-        pending = PENDING.labels(str(durable.partition))
-
-        async def handle(batch: Sequence[Delivery]) -> Sequence[bytes]:
-            answers = await self._handle(batch, durable.partition)
-            pending.set(batch[-1].pending)
-            return answers
-
         return PullLoop(
             self._nats.client,
             self._stream,
             durable.name,
             attach=partial(self._make, durable),
-            handle=handle,
+            handle=partial(self._handle, partition=durable.partition),
             batch=self._batch,
             linger=self._linger,
             ack_wait=self._ack_wait,

@@ -61,18 +61,22 @@ class Layout:
         info = await self._jetstream.stream_info(self._stream)
         return int((info.config.metadata or {}).get(PARTITIONS_KEY, 0))
 
-    async def arrange(self, partitions: int) -> list[Durable]:
-        """Removes former durables that are empty; those that still have something to be counted."""
-        infos = {info.name: info for info in await self._jetstream.consumers_info(self._stream)}
+    async def arrange(self, partitions: int) -> tuple[list[Durable], dict[str, int]]:
+        """Removes former durables that are empty.
+
+        Returns those that still have something to be counted, and how many events wait in each durable that there is,
+        those that were delivered and not acknowledged among them.
+        """
+        infos = await self._jetstream.consumers_info(self._stream)
+        waiting = {info.name: (info.num_pending or 0) + (info.num_ack_pending or 0) for info in infos}
         left = []
-        for durable in former(infos, partitions):
-            info = infos[durable.name]
-            if info.num_pending or info.num_ack_pending:
+        for durable in former(waiting, partitions):
+            if waiting[durable.name]:
                 left.append(durable)
             else:
                 with suppress(NotFoundError):
                     await self._jetstream.delete_consumer(self._stream, durable.name)
-        return left
+        return left, waiting
 
     async def make(self, durable: Durable) -> None:
         """Makes the durable, or brings it up to date."""
