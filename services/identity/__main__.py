@@ -73,7 +73,7 @@ async def main(config: IdentityConfig) -> None:
             config.grpc_address,
             [partial(add_IdentityServiceServicer_to_server, servicer)],
             # Its own keys are at hand; asking itself for them over HTTP would only be a way to fail.
-            verifier=TokenVerifier(StaticKeys(tokens.public_key), auth.issuer, auth.audience),
+            verifier=TokenVerifier(StaticKeys(*tokens.public_keys), auth.issuer, auth.audience),
             access=ACCESS,
             reflection=not config.process.production,
         )

@@ -52,14 +52,18 @@ class IdentityConfig:
         doc="Where health, metrics, the JWKS and the token address are served; for the inside only",
         parse=host_port,
     )
-    signing_key: str = setting(doc="Ed25519 private key (PKCS#8 PEM) that signs all tokens", secret=True)
+    signing_key: str = setting(
+        doc="Ed25519 private key (PKCS#8 PEM) that signs all tokens; keys behind it, private or public, are published "
+        "beside it: those that signed before or will sign next",
+        secret=True,
+    )
     service_clients: Mapping[str, ServiceClient] = setting(
         doc="Who may buy a service token: JSON of name to secret and roles", secret=True, parse=parse_service_clients
     )
     access_ttl: timedelta = setting(
         timedelta(minutes=10),
         doc="Life of an access token",
-        minimum=timedelta(seconds=1),
+        minimum=timedelta(minutes=5),
         maximum=timedelta(minutes=15),
     )
     session_ttl: timedelta = setting(

@@ -6,6 +6,7 @@ Must never import an adapter's driver: the store and the digests are handed in.
 from __future__ import annotations
 
 import hmac
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -122,13 +123,15 @@ class IdentityService:
         now = self._now()
         if token is None or state is None or state.expires_at <= now:
             raise _refused()
-        successor = token.successor(self._tokens.refresh_key)
         expires_at = now + self._session_ttl
         if hmac.compare_digest(token.digest, state.current):
-            if not await self._store.rotate(state.session_id, token.digest, successor.digest, now, expires_at):
+            salt = secrets.token_bytes(32)
+            successor = token.successor(salt)
+            if not await self._store.rotate(state.session_id, token.digest, successor.digest, salt, now, expires_at):
                 # Somebody traded the same token in this moment: read again, which finds it as the previous one.
                 return await self.refresh(refresh_token)
         elif self._within_grace(token, state, now):
+            successor = token.successor(state.salt)
             expires_at = state.expires_at
         else:
             await self._store.end_session(state.session_id)
@@ -192,7 +195,7 @@ class IdentityService:
         token = RefreshToken.new(str(uuid_utils.uuid7()))
         expires_at = now + self._session_ttl
         await self._store.add_session(
-            SessionState(token.session_id, account.user_id, token.digest, None, now, expires_at)
+            SessionState(token.session_id, account.user_id, token.digest, None, b"", now, expires_at)
         )
         return self._session(account, token, now, expires_at)
 

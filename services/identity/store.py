@@ -29,12 +29,15 @@ TRANSACTION_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class SessionState:
-    """What is kept of a session: who, until when, and the digests of its last two refresh tokens."""
+    """What is kept of a session: who, until when, the digests of its last two refresh tokens, and the salt by which the
+    one was derived from the other.
+    """
 
     session_id: str
     user_id: str
     current: str
     previous: str | None
+    salt: bytes
     rotated_at: datetime
     expires_at: datetime
 
@@ -130,6 +133,7 @@ class IdentityStore:
                     "user_id": session.user_id,
                     "current": session.current,
                     "previous": session.previous,
+                    "salt": session.salt,
                     "rotated_at": session.rotated_at,
                     "expires_at": session.expires_at,
                 }
@@ -146,6 +150,7 @@ class IdentityStore:
             user_id=document["user_id"],
             current=document["current"],
             previous=document["previous"],
+            salt=document.get("salt", b""),  # before the first rotation of a session that an older version opened
             rotated_at=document["rotated_at"],
             expires_at=document["expires_at"],
         )
@@ -156,13 +161,19 @@ class IdentityStore:
             found = self._sessions.find({"_id": {"$in": list(session_ids)}, "expires_at": {"$gt": now}}, {"_id": 1})
             return {document["_id"] async for document in found}
 
-    async def rotate(self, session_id: str, used: str, successor: str, now: datetime, expires_at: datetime) -> bool:
+    async def rotate(
+        self, session_id: str, used: str, successor: str, salt: bytes, now: datetime, expires_at: datetime
+    ) -> bool:
         """Make ``successor`` the current digest if ``used`` still is; False if somebody was faster or it has ended."""
+        rotated = {
+            "current": successor,
+            "previous": used,
+            "salt": salt,
+            "rotated_at": now,
+            "expires_at": expires_at,
+        }
         async with unavailable_on_failure():
-            result = await self._sessions.update_one(
-                {"_id": session_id, "current": used},
-                {"$set": {"current": successor, "previous": used, "rotated_at": now, "expires_at": expires_at}},
-            )
+            result = await self._sessions.update_one({"_id": session_id, "current": used}, {"$set": rotated})
         return result.matched_count == 1
 
     async def end_session(self, session_id: str) -> bool:

@@ -9,20 +9,23 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import jwt
 import uuid_utils
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from services.identity.accounts import Account
 from services.runtime.auth import ALGORITHM, TYPES
 from services.runtime.jwks import public_jwk
+
+MAX_KEYS: Final = 8
+_PEM_BLOCK: Final = re.compile(r"-----BEGIN [A-Z ]+-----.*?-----END [A-Z ]+-----", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +49,14 @@ class RefreshToken:
         """The first token of a session."""
         return cls._of(session_id, secrets.token_bytes(32))
 
-    def successor(self, key: bytes) -> RefreshToken:
+    def successor(self, salt: bytes) -> RefreshToken:
         """The token that follows this one.
 
-        It is derived (HMAC-SHA256 under ``key``) instead of drawn, so that everyone who trades the same token, because
-        fifty tabs wake at once or an answer was lost, is handed the same next one, though only digests are stored.
+        It is derived (HMAC-SHA256 under ``salt``, which is drawn at each rotation and stored) instead of drawn, so that
+        everyone who trades the same token, because fifty tabs wake at once or an answer was lost, is handed the same next
+        one by whichever instance, though only digests are stored: salt and digests without the token derive nothing.
         """
-        return self._of(self.session_id, hmac.digest(key, self.text.encode(), "sha256"))
+        return self._of(self.session_id, hmac.digest(salt, self.text.encode(), "sha256"))
 
     @classmethod
     def _of(cls, session_id: str, secret: bytes) -> RefreshToken:
@@ -60,23 +64,40 @@ class RefreshToken:
         return cls(text, session_id, hashlib.sha256(text.encode()).hexdigest())
 
 
+def read_keys(pem: str) -> tuple[Ed25519PrivateKey, tuple[Ed25519PublicKey, ...]]:
+    """The key that signs, and all that are published, of PEM blocks one after another.
+
+    The first is an unencrypted PKCS#8 private key; others, private or public (SPKI), are what signed before or will sign
+    next. Raises ValueError.
+    """
+    keys = [_read_key(block) for block in _PEM_BLOCK.findall(pem)]
+    if not keys or not isinstance(keys[0], Ed25519PrivateKey) or len(keys) > MAX_KEYS:
+        raise ValueError(f"needs an Ed25519 private key (PEM) and may have up to {MAX_KEYS - 1} more keys behind it")
+    public = [key.public_key() if isinstance(key, Ed25519PrivateKey) else key for key in keys]
+    return keys[0], tuple({key.public_bytes_raw(): key for key in public}.values())
+
+
+def _read_key(block: str) -> Ed25519PrivateKey | Ed25519PublicKey:
+    key: object
+    if "PRIVATE" in block.partition("\n")[0]:
+        key = serialization.load_pem_private_key(block.encode(), password=None)
+    else:
+        key = serialization.load_pem_public_key(block.encode())
+    if not isinstance(key, Ed25519PrivateKey | Ed25519PublicKey):
+        raise ValueError("not an Ed25519 key")
+    return key
+
+
 class TokenIssuer:
     """Signs tokens with one Ed25519 key; its ``kid`` is the key's RFC 7638 thumbprint."""
 
-    def __init__(self, private_key_pem: str, *, issuer: str, audience: str, access_ttl: timedelta) -> None:
-        """Raises ValueError if the PEM is not an unencrypted Ed25519 private key."""
-        key = serialization.load_pem_private_key(private_key_pem.encode(), password=None)
-        if not isinstance(key, Ed25519PrivateKey):
-            raise ValueError("the signing key is not an Ed25519 private key")
-        self._key = key
+    def __init__(self, keys_pem: str, *, issuer: str, audience: str, access_ttl: timedelta) -> None:
+        """Keys as `read_keys` has them. Raises ValueError."""
+        self._key, self.public_keys = read_keys(keys_pem)
         self._issuer = issuer
         self._audience = audience
         self.access_ttl = access_ttl
-        self.refresh_key = HKDF(hashes.SHA256(), 32, salt=None, info=b"topten refresh token").derive(
-            key.private_bytes_raw()
-        )
-        self.public_key = key.public_key()
-        self.jwks = {"keys": [public_jwk(self.public_key)]}
+        self.jwks = {"keys": [public_jwk(key) for key in self.public_keys]}
         self._kid = self.jwks["keys"][0]["kid"]
 
     def access_token(self, account: Account, session_id: str, now: datetime) -> str:

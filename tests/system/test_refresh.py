@@ -6,13 +6,24 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import jwt
 import pytest_asyncio
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from services.local.client import GraphqlClient, GraphqlError
 from tests.players import Player, endpoints, register
 from tests.servers import RunningStack, second
 
 REFRESH = "mutation ($token: String) { refreshToken(refreshToken: $token) { accessToken refreshToken expiresIn } }"
+
+STREAM_TOKEN = "{ streamToken { token } }"
+
+
+def new_key() -> str:
+    """An Ed25519 private key (PKCS#8 PEM)."""
+    encoding = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return Ed25519PrivateKey.generate().private_bytes(*encoding).decode()
 
 
 @pytest_asyncio.fixture
@@ -60,6 +71,32 @@ async def test_a_made_up_token_is_refused_and_harms_nobody_else(player: Player) 
     for token in ("x", "x.y", "." * 500):
         assert await is_refused(player.client, token)
     assert not await is_refused(player.client, player.refresh_token)
+
+
+async def test_a_new_signing_key_interrupts_nobody(stack: RunningStack, player: Player) -> None:
+    """The second half of a rotation: the new key signs, what the old one signed is good, and an answer that was lost in
+    between is given again."""
+    old = (stack.data / "secrets" / "signing_key.pem").read_text()
+    with (
+        second(stack, "identity", IDENTITY_SIGNING_KEY=new_key() + old) as identity,
+        second(
+            stack,
+            "edge",
+            UPSTREAM_IDENTITY=identity["TOPTEN_IDENTITY_GRPC_ADDRESS"],
+            AUTH_JWKS_URL=f"http://{identity['TOPTEN_IDENTITY_OPS_ADDRESS']}/.well-known/jwks.json",
+        ) as edge,
+    ):
+        async with GraphqlClient(f"http://{edge['TOPTEN_EDGE_HTTP_ADDRESS']}/graphql") as client:
+            await client.execute(STREAM_TOKEN, {}, player.access_token)
+            lost = await refresh(player.client, player.refresh_token)
+            again = await refresh(client, player.refresh_token)
+            assert again["refreshToken"] == lost["refreshToken"]
+            kids = {jwt.get_unverified_header(session["accessToken"])["kid"] for session in (lost, again)}
+            assert len(kids) == 2
+            for session in (lost, again):
+                await client.execute(STREAM_TOKEN, {}, session["accessToken"])
+            onward = await refresh(client, again["refreshToken"])
+        assert not await is_refused(player.client, onward["refreshToken"])
 
 
 async def test_the_grace_ends(stack: RunningStack) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import jwt
 import pytest
@@ -12,12 +13,23 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from services.identity.accounts import Account
 from services.identity.passwords import Passwords
 from services.identity.tokens import RefreshToken, TokenIssuer
+from services.runtime.jwks import public_jwk
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-PEM = (
-    Ed25519PrivateKey.generate()
-    .private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    .decode()
+
+
+def pem(key: Any) -> str:
+    """A private key as PKCS#8."""
+    made: bytes = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return made.decode()
+
+
+NEXT = Ed25519PrivateKey.generate()
+PEM, NEXT_PEM, EC_PEM = pem(Ed25519PrivateKey.generate()), pem(NEXT), pem(generate_private_key(SECP256R1()))
+PUBLIC_PEM = (
+    NEXT.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
 )
 ADA = Account("u-1", "Ada", "digest", frozenset({"player", "author"}), "VN", NOW)
 
@@ -52,19 +64,26 @@ def test_published_key_verifies_what_was_signed(issuer: TokenIssuer) -> None:
     assert "d" not in issuer.jwks["keys"][0], "the private half stays inside"
 
 
-def test_other_keys_are_refused_at_start() -> None:
-    other = generate_private_key(SECP256R1()).private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+@pytest.mark.parametrize("others", [NEXT_PEM, PUBLIC_PEM, NEXT_PEM + PUBLIC_PEM], ids=["private", "public", "both"])
+def test_the_first_key_signs_and_all_are_published(issuer: TokenIssuer, others: str) -> None:
+    rotating = TokenIssuer(PEM + others, issuer="topten", audience="topten", access_ttl=timedelta(minutes=10))
+    own = issuer.jwks["keys"][0]
+    assert rotating.jwks["keys"][0] == own
+    assert [key["kid"] for key in rotating.jwks["keys"][1:]] == [public_jwk(NEXT.public_key())["kid"]]
+    assert jwt.get_unverified_header(rotating.access_token(ADA, "s-1", NOW))["kid"] == own["kid"]
+
+
+@pytest.mark.parametrize("keys", ["", "nonsense", PUBLIC_PEM + PEM, PEM * 9, PEM + EC_PEM])
+def test_what_can_t_sign_is_refused_at_start(keys: str) -> None:
     with pytest.raises(ValueError, match="Ed25519"):
-        TokenIssuer(other.decode(), issuer="i", audience="a", access_ttl=timedelta(minutes=1))
+        TokenIssuer(keys, issuer="i", audience="a", access_ttl=timedelta(minutes=1))
 
 
-def test_refresh_token_has_one_successor_that_only_the_key_can_derive(issuer: TokenIssuer) -> None:
+def test_refresh_token_has_one_successor_a_salt() -> None:
     first = RefreshToken.new("s-1")
-    assert first.successor(issuer.refresh_key) == first.successor(issuer.refresh_key)
-    assert first.successor(b"another key") != first.successor(issuer.refresh_key)
-    assert first.successor(issuer.refresh_key).text not in (first.text, "")
+    assert first.successor(b"salt") == first.successor(b"salt")
+    assert first.successor(b"another salt") != first.successor(b"salt")
+    assert first.successor(b"salt").text not in (first.text, "")
     assert first.digest == hashlib.sha256(first.text.encode()).hexdigest()
     assert RefreshToken.parse(first.text) == first
     assert RefreshToken.new("s-1") != first
