@@ -12,6 +12,7 @@ from aiohttp import web
 
 from edge.peer import is_same_origin
 from edge.session import ACCESS, STREAM
+from services.runtime.access import BOARD_READERS, EVERYBODY
 from services.runtime.auth import Claims, TokenVerifier, bearer_token
 from services.runtime.errors import Reason, ServiceError
 
@@ -23,10 +24,12 @@ class Caller:
     claims: Claims | None = None
     access_token: str = ""
 
-    def require(self) -> Claims:
-        """The caller's claims. Raises UNAUTHENTICATED if nobody is signed in."""
+    def require(self, access: frozenset[str] = EVERYBODY) -> Claims:
+        """The caller's claims. Raises UNAUTHENTICATED if nobody is signed in, PERMISSION_DENIED if he may not."""
         if self.claims is None:
             raise ServiceError(Reason.UNAUTHENTICATED, "Sign in first.")
+        if not self.claims.may(access):
+            raise ServiceError(Reason.PERMISSION_DENIED, "You may not do this.")
         return self.claims
 
     def token(self) -> str:
@@ -66,10 +69,12 @@ class Authenticator:
     async def reader(self, request: web.Request) -> Claims:
         """Who opens a stream: by an access token in the header, or a stream token in `token=` or in the cookie.
 
-        Raises UNAUTHENTICATED, and PERMISSION_DENIED for a page of another origin that relies on the cookie.
+        Raises UNAUTHENTICATED, and PERMISSION_DENIED for who may not read boards and for a page of another origin that
+        relies on the cookie.
         """
         if "Authorization" in request.headers:
-            return await self._verifier.verify(bearer_token(request.headers["Authorization"]))
+            token = bearer_token(request.headers["Authorization"])
+            return Caller(await self._verifier.verify(token), token).require(BOARD_READERS)
         if "token" in request.query:
             return await self._verifier.verify(request.query["token"], "stream")
         token = request.cookies.get(STREAM, "")

@@ -53,6 +53,7 @@ PRICES: Mapping[str, int] = {
     "Me.rank": 20,
     "Mutation.register": 500,
     "Mutation.login": 500,
+    "Mutation.changePassword": 500,
     "Mutation.refreshToken": 200,
     "Mutation.logout": 200,
     "Mutation.submitQuizAction": 200,

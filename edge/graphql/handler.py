@@ -32,6 +32,7 @@ from edge.rates.limiter import Left, Limiter
 from edge.rates.rates import operations_of
 from edge.session import REFRESH, CookieSession, wants_cookies
 from edge.upstreams import Upstreams
+from services.runtime.access import BOARD_READERS
 from services.runtime.errors import Reason, ServiceError
 
 JSON = "application/json"
@@ -101,7 +102,8 @@ class GraphQLHandler:
         address = client_address(request, self._config.trusted_proxies)
         cookies = CookieSession(request.cookies.get(REFRESH, "")) if cookie_mode else None
         key = key_of(operation.query, operation.name, operation.variables)
-        kept = None if key is None or caller.claims is None else self._answers.get(key)
+        may_read = caller.claims is not None and caller.claims.may(BOARD_READERS)
+        kept = self._answers.get(key) if key is not None and may_read else None
         try:
             if kept is not None:
                 left = await self._take(caller, address, {"query": kept.fields})

@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-ROLES: Final = frozenset({"player", "author", "moderator", "admin"})
-
 # ISO 3166-1 alpha-2, the officially assigned codes.
 COUNTRIES: Final = frozenset(
     (

@@ -2,42 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
+from services.identity.clients import ServiceClient, parse_service_clients
 from services.runtime.config import section, setting
 from services.runtime.settings import AuthConfig, MongoConfig, NatsConfig, ProcessConfig
 from services.runtime.values import host_port
-
-SERVICE_ROLES = frozenset({"service", "admin"})
-MIN_SECRET = 16
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceClient:
-    """One that may buy a service token with a secret."""
-
-    secret: str
-    roles: frozenset[str]
-
-
-def parse_service_clients(text: str) -> Mapping[str, ServiceClient]:
-    """``{"edge": {"secret": "…", "roles": ["service"]}, …}`` as clients by id. Raises ValueError."""
-    try:
-        entries = json.loads(text)
-        clients = {
-            str(name): ServiceClient(str(entry["secret"]), frozenset(map(str, entry["roles"])))
-            for name, entry in entries.items()
-        }
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise ValueError('must be a JSON object {"name": {"secret": "…", "roles": ["service"]}}') from None
-    for client in clients.values():
-        if len(client.secret) < MIN_SECRET or not client.roles <= SERVICE_ROLES:
-            raise ValueError(f"needs secrets of {MIN_SECRET} characters or more and the roles service or admin")
-    return clients
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +31,10 @@ class IdentityConfig:
         secret=True,
     )
     service_clients: Mapping[str, ServiceClient] = setting(
-        doc="Who may buy a service token: JSON of name to secret and roles", secret=True, parse=parse_service_clients
+        doc="Who may buy a service token: JSON of name to `secret_sha256` (or `secret`) and `scopes`; our own processes "
+        "have the scopes they need, the operator `roles`: [`admin`]",
+        secret=True,
+        parse=parse_service_clients,
     )
     access_ttl: timedelta = setting(
         timedelta(minutes=10),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hmac
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from urllib.parse import unquote_plus
@@ -16,7 +15,7 @@ from urllib.parse import unquote_plus
 import structlog
 from aiohttp import web
 
-from services.identity.config import ServiceClient
+from services.identity.clients import NOBODY, ServiceClient
 from services.identity.tokens import TokenIssuer
 from services.runtime.ops_server import HttpHandler
 
@@ -46,17 +45,16 @@ class IdentityHttp:
         if form.get("grant_type") != "client_credentials":
             return _oauth_error(400, "unsupported_grant_type")
         client_id, secret = _credentials(request, form)
-        client = self._clients.get(client_id)
-        # Compared also for an unknown name, so that names can't be told apart by time.
-        matches = hmac.compare_digest(secret.encode(), (client.secret if client else "").encode())
-        if client is None or not matches:
+        client = self._clients.get(client_id, NOBODY)
+        if not client.proves(secret):
             _log.warning("client credentials refused", client=client_id[:64])
             return _oauth_error(401, "invalid_client")
-        token = self._tokens.service_token(client_id, client.roles, self._now())
+        token = self._tokens.service_token(client_id, client.roles, client.scopes, self._now())
         answer = {
             "access_token": token,
             "token_type": "Bearer",
             "expires_in": int(self._tokens.access_ttl.total_seconds()),
+            "scope": " ".join(sorted(client.scopes)),
         }
         return web.json_response(answer, headers=_NO_STORE)
 

@@ -12,31 +12,33 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from topten.identity.v1 import identity_pb2, identity_service_pb2_grpc
 from topten.identity.v1 import identity_service_pb2 as messages
 
-from services.identity.accounts import ROLES, Account
+from services.identity.accounts import Account
 from services.identity.moderation import Moderation
 from services.identity.service import IdentityService, OpenSession
+from services.runtime.access import ACCOUNTS, ADMIN, STAFF
 from services.runtime.call_context import caller
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-_EDGE = frozenset({"service"})
-_SEES_ALL = frozenset({"moderator", "admin", "service"})
+# What the edge does for players who have no token yet.
+_SIGNING_IN = frozenset({"session:open"})
+_SEES_ALL = STAFF | {"account:read", "account:block"}
 ACCESS: Mapping[str, frozenset[str]] = {
-    "/topten.identity.v1.IdentityService/Register": _EDGE,
-    "/topten.identity.v1.IdentityService/Login": _EDGE,
-    "/topten.identity.v1.IdentityService/RefreshSession": _EDGE,
-    "/topten.identity.v1.IdentityService/Logout": _EDGE,
-    "/topten.identity.v1.IdentityService/ChangePassword": ROLES,
-    "/topten.identity.v1.IdentityService/IssueStreamToken": ROLES,
-    "/topten.identity.v1.IdentityService/CheckSessions": _EDGE,
-    "/topten.identity.v1.IdentityService/GetUsers": ROLES | {"service"},
-    "/topten.identity.v1.IdentityService/GrantRole": frozenset({"admin"}),
-    "/topten.identity.v1.IdentityService/RevokeRole": frozenset({"admin"}),
-    "/topten.identity.v1.IdentityService/UpdateProfile": ROLES,
-    "/topten.identity.v1.IdentityService/BlockUser": _SEES_ALL,
-    "/topten.identity.v1.IdentityService/UnblockUser": _SEES_ALL,
-    "/topten.identity.v1.IdentityService/ListAccountEvents": _SEES_ALL,
-    "/topten.identity.v1.IdentityService/RepublishAccountEvents": frozenset({"admin", "service"}),
+    "/topten.identity.v1.IdentityService/Register": _SIGNING_IN,
+    "/topten.identity.v1.IdentityService/Login": _SIGNING_IN,
+    "/topten.identity.v1.IdentityService/RefreshSession": _SIGNING_IN,
+    "/topten.identity.v1.IdentityService/Logout": _SIGNING_IN,
+    "/topten.identity.v1.IdentityService/ChangePassword": ACCOUNTS,
+    "/topten.identity.v1.IdentityService/IssueStreamToken": ACCOUNTS,
+    "/topten.identity.v1.IdentityService/CheckSessions": frozenset({"session:check"}),
+    "/topten.identity.v1.IdentityService/GetUsers": ACCOUNTS | {"account:read"},
+    "/topten.identity.v1.IdentityService/GrantRole": ADMIN,
+    "/topten.identity.v1.IdentityService/RevokeRole": ADMIN,
+    "/topten.identity.v1.IdentityService/UpdateProfile": ACCOUNTS,
+    "/topten.identity.v1.IdentityService/BlockUser": STAFF | {"account:block"},
+    "/topten.identity.v1.IdentityService/UnblockUser": STAFF | {"account:block"},
+    "/topten.identity.v1.IdentityService/ListAccountEvents": STAFF | {"event:read"},
+    "/topten.identity.v1.IdentityService/RepublishAccountEvents": ADMIN | {"event:replay"},
 }
 
 
@@ -160,7 +162,7 @@ class IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
     def _user(self, account: Account) -> identity_pb2.User:
         """The account as the caller may see it."""
         reader = caller()
-        sees_all = reader.user_id == account.user_id or bool(reader.roles & _SEES_ALL)
+        sees_all = reader.user_id == account.user_id or reader.may(_SEES_ALL)
         user = _user(account, sees_roles=sees_all)
         block = account.block_at(self._now()) if sees_all else None
         if block is not None:

@@ -124,10 +124,12 @@ class TokenIssuer:
         }
         return self._sign(TYPES["stream"], claims, now, expires_at)
 
-    def service_token(self, client_id: str, roles: frozenset[str], now: datetime) -> str:
-        """A token with which a service or operator calls in its own name."""
+    def service_token(self, client_id: str, roles: frozenset[str], scopes: frozenset[str], now: datetime) -> str:
+        """A token with which a service or operator calls in its own name; scopes as RFC 9068 (2.2.3) writes them."""
         subject = f"service:{client_id}"
-        claims = {"sub": subject, "userId": subject, "username": client_id, "roles": sorted(roles)}
+        claims: dict[str, Any] = {"sub": subject, "userId": subject, "username": client_id, "roles": sorted(roles)}
+        if scopes:
+            claims["scope"] = " ".join(sorted(scopes))
         return self._sign(TYPES["access"], claims, now, now + self.access_ttl)
 
     def _sign(self, kind: str, claims: dict[str, Any], now: datetime, expires_at: datetime) -> str:

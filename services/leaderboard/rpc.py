@@ -14,23 +14,23 @@ from topten.leaderboard.v1 import leaderboard_service_pb2 as messages
 from services.leaderboard.boards import Place
 from services.leaderboard.ranks import RankWatches
 from services.leaderboard.service import LeaderboardService, share
+from services.runtime.access import BOARD_READERS
 from services.runtime.boards import Board, period, points_of
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-_ANYBODY = frozenset({"player", "author", "moderator", "admin", "service"})
 ACCESS: Mapping[str, frozenset[str]] = {
-    "/topten.leaderboard.v1.LeaderboardService/GetLeaderboard": _ANYBODY,
-    "/topten.leaderboard.v1.LeaderboardService/WatchLeaderboard": _ANYBODY,
-    "/topten.leaderboard.v1.LeaderboardService/GetRanks": _ANYBODY,
-    "/topten.leaderboard.v1.LeaderboardService/WatchRanks": _ANYBODY,
-    "/topten.leaderboard.v1.LeaderboardService/ListEntries": _ANYBODY,
-    "/topten.leaderboard.v1.LeaderboardService/GetAround": _ANYBODY,
-    "/topten.leaderboard.v1.LeaderboardService/GetPercentile": _ANYBODY,
-    "/topten.leaderboard.v1.LeaderboardService/GetScoreForPercentile": _ANYBODY,
-    "/topten.leaderboard.v1.LeaderboardService/GetRankIfScore": _ANYBODY,
-    "/topten.leaderboard.v1.LeaderboardService/ListBoards": _ANYBODY,
-    "/topten.leaderboard.v1.LeaderboardService/ListClosedPeriods": _ANYBODY,
+    "/topten.leaderboard.v1.LeaderboardService/GetLeaderboard": BOARD_READERS,
+    "/topten.leaderboard.v1.LeaderboardService/WatchLeaderboard": BOARD_READERS,
+    "/topten.leaderboard.v1.LeaderboardService/GetRanks": BOARD_READERS,
+    "/topten.leaderboard.v1.LeaderboardService/WatchRanks": BOARD_READERS,
+    "/topten.leaderboard.v1.LeaderboardService/ListEntries": BOARD_READERS,
+    "/topten.leaderboard.v1.LeaderboardService/GetAround": BOARD_READERS,
+    "/topten.leaderboard.v1.LeaderboardService/GetPercentile": BOARD_READERS,
+    "/topten.leaderboard.v1.LeaderboardService/GetScoreForPercentile": BOARD_READERS,
+    "/topten.leaderboard.v1.LeaderboardService/GetRankIfScore": BOARD_READERS,
+    "/topten.leaderboard.v1.LeaderboardService/ListBoards": BOARD_READERS,
+    "/topten.leaderboard.v1.LeaderboardService/ListClosedPeriods": BOARD_READERS,
 }
 
 

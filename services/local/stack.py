@@ -22,18 +22,13 @@ from services.local.folder import HOST, DataFolder
 from services.local.programs import Program, mongo_server, nats_server, redis_server
 from services.local.settings import check
 from services.local.supervisor import Supervisor, environ_of
+from services.runtime.access import OWN_SCOPES, SERVICE
 
 SERVICES: Final = ("identity", "quiz", "score", "leaderboard")
 PROCESSES: Final = (*SERVICES, "edge")
 STORES: Final = {"mongo": mongo_server, "redis": redis_server, "nats": nats_server}
 # Who calls other services in its own name, and as what.
-CLIENTS: Final = {
-    "edge": "service",
-    "quiz": "service",
-    "score": "service",
-    "leaderboard": "service",
-    "operator": "admin",
-}
+CLIENTS: Final = {**dict.fromkeys(OWN_SCOPES, SERVICE), "operator": "admin"}
 READY_SECONDS: Final = 60.0
 
 

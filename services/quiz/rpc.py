@@ -13,21 +13,21 @@ from topten.quiz.v1 import quiz_service_pb2_grpc
 
 from services.quiz.moderation import Moderation
 from services.quiz.service import Action, QuizService
+from services.runtime.access import ACCOUNTS, ADMIN, AUTHOR, PLAYER, STAFF
 from services.runtime.call_context import caller
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-_ANYBODY = frozenset({"player", "author", "moderator", "admin", "service"})
 ACCESS: Mapping[str, frozenset[str]] = {
-    "/topten.quiz.v1.QuizService/ListQuizzes": _ANYBODY,
-    "/topten.quiz.v1.QuizService/GetQuiz": _ANYBODY,
-    "/topten.quiz.v1.QuizService/SubmitAction": frozenset({"player"}),
-    "/topten.quiz.v1.QuizService/ListSubmittedEvents": frozenset({"moderator", "admin", "service"}),
-    "/topten.quiz.v1.QuizService/RepublishEvents": frozenset({"admin", "service"}),
-    "/topten.quiz.v1.QuizService/GetOutbox": frozenset({"service"}),
-    "/topten.quiz.v1.QuizService/VoidAction": frozenset({"moderator", "admin", "service"}),
-    "/topten.quiz.v1.QuizService/AdjustScore": frozenset({"moderator", "admin", "service"}),
-    "/topten.quiz.v1.QuizService/ImportQuiz": frozenset({"author", "admin", "service"}),
+    "/topten.quiz.v1.QuizService/ListQuizzes": ACCOUNTS | {"quiz:read"},
+    "/topten.quiz.v1.QuizService/GetQuiz": ACCOUNTS | {"quiz:read"},
+    "/topten.quiz.v1.QuizService/SubmitAction": PLAYER,
+    "/topten.quiz.v1.QuizService/ListSubmittedEvents": STAFF | {"event:read"},
+    "/topten.quiz.v1.QuizService/RepublishEvents": ADMIN | {"event:replay"},
+    "/topten.quiz.v1.QuizService/GetOutbox": frozenset({"outbox:read"}),
+    "/topten.quiz.v1.QuizService/VoidAction": STAFF | {"score:adjust"},
+    "/topten.quiz.v1.QuizService/AdjustScore": STAFF | {"score:adjust"},
+    "/topten.quiz.v1.QuizService/ImportQuiz": AUTHOR | ADMIN | {"quiz:write"},
 }
 
 

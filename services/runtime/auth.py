@@ -18,6 +18,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from prometheus_client import Counter
 
+from services.runtime.access import EVERYBODY
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.jwks import Jwks
 from services.runtime.jws import read_compact
@@ -52,6 +53,11 @@ class Claims:
     token_id: str
     kind: Kind
     expires_at: float
+    scopes: frozenset[str] = frozenset()
+
+    def may(self, access: frozenset[str]) -> bool:
+        """Whether the caller has one of the roles or scopes of `access` (see `access.py`)."""
+        return access >= EVERYBODY or not access.isdisjoint(self.roles | self.scopes)
 
 
 class KeySource(Protocol):
@@ -153,6 +159,7 @@ class TokenVerifier:
             token_id=_text(payload, "jti"),
             kind=kind,
             expires_at=_seconds(payload, "exp"),
+            scopes=frozenset(_text(payload, "scope", "", most=1024).split()),
         )
 
 
@@ -181,9 +188,9 @@ def _refusal(reason: str) -> ServiceError:
     return ServiceError(Reason.UNAUTHENTICATED, "the call carries no valid token")
 
 
-def _text(payload: Mapping[str, Any], name: str, default: str | None = None) -> str:
+def _text(payload: Mapping[str, Any], name: str, default: str | None = None, *, most: int = 256) -> str:
     value = payload.get(name, default)
-    if not isinstance(value, str) or len(value) > 256:
+    if not isinstance(value, str) or len(value) > most:
         raise _refusal("claims")
     return value
 

@@ -19,12 +19,13 @@ from google.protobuf import descriptor_pool, message_factory
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
+from services.runtime.access import EVERYBODY, is_known
 from services.runtime.auth import TokenVerifier
 from services.runtime.call_context import caller
 from services.runtime.grpc_client import MAX_MESSAGE_BYTES
-from services.runtime.rpc_chain import EVERY_ROLE, Chain, Gate
+from services.runtime.rpc_chain import Chain, Gate
 
-__all__ = ["EVERY_ROLE", "MAX_MESSAGE_BYTES", "GrpcServer", "Registration", "caller"]
+__all__ = ["MAX_MESSAGE_BYTES", "GrpcServer", "Registration", "caller"]
 
 Registration = Callable[[Any], None]
 
@@ -40,9 +41,10 @@ _log = structlog.get_logger("grpc")
 class GrpcServer:
     """Serves `registrations` on `address` (port 0 takes a free one: see `port` after the start).
 
-    A registration is `partial(add_XServicer_to_server, servicer)`. `access` names for every method the roles of which a
-    caller must have one, `{EVERY_ROLE}` for any verified token; a method that is not listed, or a listed one that does
-    not exist, raises ValueError here. So does a request whose rules don't compile (protovalidate's CompilationError).
+    A registration is `partial(add_XServicer_to_server, servicer)`. `access` names for every method the roles and scopes of
+    which a caller must have one (see `access.py`); a method that is not listed, a listed one that does not exist, and a
+    role or scope that nobody can have raise ValueError here.
+    So does a request whose rules don't compile (protovalidate's CompilationError).
     """
 
     def __init__(
@@ -117,6 +119,8 @@ class GrpcServer:
                 self._warm_up(service)
                 unmet -= {method.path for method in methods}
                 services.append(service)
+        if unknown := {name for names in self._access.values() for name in names if not is_known(name)}:
+            raise ValueError(f"access names what nobody can have: {', '.join(sorted(unknown))}")
         if unmet:
             raise ValueError(f"access is stated for methods that don't exist: {', '.join(sorted(unmet))}")
         return services
@@ -126,11 +130,12 @@ class GrpcServer:
         servicer = reflection.aio.ReflectionServicer(names)
         recorded = _recorded(partial(reflection_pb2_grpc.add_ServerReflectionServicer_to_server, servicer))
         for service, methods in recorded.items():
-            self._serve(service, dict.fromkeys(methods, frozenset({EVERY_ROLE})))
+            self._serve(service, dict.fromkeys(methods, EVERYBODY))
 
     def _serve(self, service: str, methods: Mapping[_Method, frozenset[str]]) -> None:
         handlers = {
-            method.name: Chain(method.path, roles, self._gate).wrap(method.handler) for method, roles in methods.items()
+            method.name: Chain(method.path, access, self._gate).wrap(method.handler)
+            for method, access in methods.items()
         }
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
 

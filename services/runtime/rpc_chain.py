@@ -28,7 +28,6 @@ from services.runtime.rpc_metrics import MethodMetrics
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
-EVERY_ROLE = "*"
 MAX_VIOLATIONS = 20
 _LEVELS = {Reason.INTERNAL: logging.ERROR, Reason.UNAVAILABLE: logging.WARNING}
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -48,11 +47,11 @@ class Gate(NamedTuple):
 
 
 class Chain:
-    """The chain of one method; `roles` are those of which a caller must have one (`*` admits every verified token)."""
+    """The chain of one method; `access` are the roles and scopes of which a caller must have one."""
 
-    def __init__(self, method: str, roles: frozenset[str], gate: Gate) -> None:
+    def __init__(self, method: str, access: frozenset[str], gate: Gate) -> None:
         self._method = method
-        self._roles = roles
+        self._access = access
         self._gate = gate
 
     def wrap(self, handler: Handler) -> Handler:
@@ -138,7 +137,7 @@ class Chain:
         """The request, checked; of a streamed one each message is checked when it is read. Raises ServiceError."""
         claims = await self._gate.verifier.verify(bearer_token(metadata.get("authorization")))
         set_caller(claims)
-        if EVERY_ROLE not in self._roles and not self._roles & claims.roles:
+        if not claims.may(self._access):
             raise ServiceError(Reason.PERMISSION_DENIED, "the caller may not do this")
         if isinstance(request, Message):
             self._check(request)

@@ -9,6 +9,7 @@ import grpc
 from topten.score.v1 import score_pb2, score_service_pb2_grpc
 from topten.score.v1 import score_service_pb2 as messages
 
+from services.runtime.access import ADMIN, PLAYER, STAFF
 from services.runtime.call_context import caller
 from services.runtime.errors import Reason, ServiceError
 from services.score.dead_letters import DEAD, REPLAYED, DeadLetter
@@ -20,19 +21,20 @@ from services.score.service import Change, ScoreService
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-_STAFF = frozenset({"moderator", "admin", "service"})
+_SEES_ALL = STAFF | {"score:read"}
+_MAY_REPAIR = ADMIN | {"score:repair"}
 ACCESS: Mapping[str, frozenset[str]] = {
-    "/topten.score.v1.ScoreService/GetScore": _STAFF | {"player"},
-    "/topten.score.v1.ScoreService/ListScoreHistory": _STAFF | {"player"},
-    "/topten.score.v1.ScoreService/LocateEvents": _STAFF,
-    "/topten.score.v1.ScoreService/ListDeadLetters": _STAFF,
-    "/topten.score.v1.ScoreService/GetDeadLetter": frozenset({"admin", "service"}),
-    "/topten.score.v1.ScoreService/ReplayDeadLetters": frozenset({"admin", "service"}),
-    "/topten.score.v1.ScoreService/ListFlags": _STAFF,
-    "/topten.score.v1.ScoreService/CloseFlag": frozenset({"moderator", "admin"}),
-    "/topten.score.v1.ScoreService/ListCountedEvents": _STAFF,
-    "/topten.score.v1.ScoreService/VerifyScores": _STAFF,
-    "/topten.score.v1.ScoreService/RebuildBoards": frozenset({"admin", "service"}),
+    "/topten.score.v1.ScoreService/GetScore": PLAYER | _SEES_ALL,
+    "/topten.score.v1.ScoreService/ListScoreHistory": PLAYER | _SEES_ALL,
+    "/topten.score.v1.ScoreService/LocateEvents": STAFF | {"event:read"},
+    "/topten.score.v1.ScoreService/ListDeadLetters": STAFF | {"event:read"},
+    "/topten.score.v1.ScoreService/GetDeadLetter": ADMIN | {"event:read"},
+    "/topten.score.v1.ScoreService/ReplayDeadLetters": ADMIN | {"event:replay"},
+    "/topten.score.v1.ScoreService/ListFlags": _SEES_ALL,
+    "/topten.score.v1.ScoreService/CloseFlag": STAFF,
+    "/topten.score.v1.ScoreService/ListCountedEvents": STAFF | {"event:read"},
+    "/topten.score.v1.ScoreService/VerifyScores": STAFF | {"event:read"},
+    "/topten.score.v1.ScoreService/RebuildBoards": _MAY_REPAIR,
 }
 _STATE_OF: Mapping[str, score_pb2.DeadLetterState.ValueType] = {
     DEAD: score_pb2.DEAD_LETTER_STATE_DEAD,
@@ -45,7 +47,6 @@ _FLAG_STATE_OF: Mapping[str, score_pb2.FlagState.ValueType] = {
     CLOSED: score_pb2.FLAG_STATE_CLOSED,
 }
 _FLAG_STATES = {state: name for name, state in _FLAG_STATE_OF.items()}
-_MAY_REPAIR = frozenset({"admin", "service"})
 
 
 class ScoreServicer(score_service_pb2_grpc.ScoreServiceServicer):
@@ -59,7 +60,7 @@ class ScoreServicer(score_service_pb2_grpc.ScoreServiceServicer):
     async def GetScore(self, request: messages.GetScoreRequest, context: Context) -> messages.GetScoreResponse:
         """See score_service.proto."""
         claims = caller()
-        found = await self._service.get_score(request.user_id, asker=claims.user_id, roles=claims.roles)
+        found = await self._service.get_score(request.user_id, asker=claims.user_id, sees_all=claims.may(_SEES_ALL))
         score = score_pb2.Score(user_id=found.user_id, total=found.total, revision=found.revision)
         return messages.GetScoreResponse(score=score)
 
@@ -69,9 +70,9 @@ class ScoreServicer(score_service_pb2_grpc.ScoreServiceServicer):
         """See score_service.proto."""
         claims = caller()
         changes, token = await self._service.history(
-            request.user_id, request.page_size, request.page_token, asker=claims.user_id, roles=claims.roles
+            request.user_id, request.page_size, request.page_token, asker=claims.user_id, sees_all=claims.may(_SEES_ALL)
         )
-        sees_actors = bool(claims.roles & _STAFF)
+        sees_actors = claims.may(_SEES_ALL)
         return messages.ListScoreHistoryResponse(
             changes=[_change(change, sees_actors=sees_actors) for change in changes], next_page_token=token
         )
@@ -136,8 +137,8 @@ class ScoreServicer(score_service_pb2_grpc.ScoreServiceServicer):
         self, request: messages.VerifyScoresRequest, context: Context
     ) -> AsyncIterator[messages.VerifyScoresResponse]:
         """See score_service.proto."""
-        if request.repair and not caller().roles & _MAY_REPAIR:
-            raise ServiceError(Reason.PERMISSION_DENIED, "Only admins and services may repair.")
+        if request.repair and not caller().may(_MAY_REPAIR):
+            raise ServiceError(Reason.PERMISSION_DENIED, "Repairing needs more than looking.")
         async for step in self._service.verify_scores(repair=request.repair):
             if isinstance(step, At):
                 yield messages.VerifyScoresResponse(progress=_progress(step))

@@ -16,7 +16,6 @@ from services.score.reports import At, Checked, Found, Progress, Rebuilt, follow
 _DEFAULT_PAGE = 20
 _AUDIT_PAGE = 500
 _NEWEST = 2**31
-_SEES_ALL = frozenset({"moderator", "admin", "service"})
 
 
 class Ledger(Protocol):
@@ -79,30 +78,29 @@ class ScoreService:
         self._check = check
         self._flags = flags
 
-    async def get_score(self, user_id: str, *, asker: str, roles: frozenset[str]) -> ScoreNow:
+    async def get_score(self, user_id: str, *, asker: str, sees_all: bool) -> ScoreNow:
         """The player's total; 0 at revision 0 if he has no row. Raises PERMISSION_DENIED for a player's other."""
-        if asker != user_id and not roles & _SEES_ALL:
+        if asker != user_id and not sees_all:
             raise ServiceError(Reason.PERMISSION_DENIED, "only your own score")
         async with available():
             revision, total = await self._ledger.last_total(user_id)
         return ScoreNow(user_id, total.points, revision)
 
     async def history(
-        self, user_id: str, limit: int, token: str, *, asker: str, roles: frozenset[str]
+        self, user_id: str, limit: int, token: str, *, asker: str, sees_all: bool
     ) -> tuple[list[Change], str]:
         """A player's rows, the newest first, and the token of the next page; `limit` 1 to 100, 0 is 20.
 
         Addresses and user agents are for those who see everybody. Raises PERMISSION_DENIED for a player's other,
         INVALID_ARGUMENT for a token that is none.
         """
-        if asker != user_id and not roles & _SEES_ALL:
+        if asker != user_id and not sees_all:
             raise ServiceError(Reason.PERMISSION_DENIED, "only your own history")
         limit = limit or _DEFAULT_PAGE
         async with available():
             rows = await self._ledger.rows_before(user_id, _revision_of(token), limit + 1)
             shown = rows[:limit]
-            sees_origins = bool(roles & _SEES_ALL)
-            origins = await self._ledger.origins([row.event_id for row in shown]) if sees_origins else {}
+            origins = await self._ledger.origins([row.event_id for row in shown]) if sees_all else {}
         next_token = str(shown[-1].revision) if len(rows) > limit else ""
         return [Change(row, origins.get(row.event_id)) for row in shown], next_token
 

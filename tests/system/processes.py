@@ -22,6 +22,7 @@ from topten.identity.v1 import identity_pb2
 from topten.identity.v1 import identity_service_pb2 as messages
 from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 
+from services.runtime.access import SCOPES
 from services.runtime.grpc_client import call, open_channel
 from services.runtime.service_token import ServiceToken
 from tests.servers import HOST, free_port, unique
@@ -179,7 +180,7 @@ async def running_identity(mongo_url: str) -> AsyncIterator[Identity]:
         "TOPTEN_MONGO_URL": mongo_url,
         "TOPTEN_MONGO_DATABASE": database,
         "TOPTEN_IDENTITY_SIGNING_KEY": key.decode(),
-        "TOPTEN_IDENTITY_SERVICE_CLIENTS": json.dumps({"test": {"secret": secret, "roles": ["service"]}}),
+        "TOPTEN_IDENTITY_SERVICE_CLIENTS": json.dumps({"test": {"secret": secret, "scopes": sorted(SCOPES)}}),
     }
     async with running_service("identity", environ) as service:
         yield Identity(service, secret, f"{database}_identity")

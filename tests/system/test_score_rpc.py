@@ -30,8 +30,8 @@ class Served(NamedTuple):
     issuer: Issuer
     stub: ScoreServiceAsyncStub
 
-    def token(self, *roles: str, user_id: str = "ada") -> str:
-        return self.issuer.token(sub=user_id, userId=user_id, roles=list(roles))
+    def token(self, role: str, scope: str | None = None, user_id: str = "ada") -> str:
+        return self.issuer.token(sub=user_id, userId=user_id, roles=[role], scope=scope)
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -65,7 +65,7 @@ async def refused(served: Served, method: str, request: object, token: str | Non
 
 
 async def test_a_player_reads_the_own_score_and_staff_reads_any(served: Served) -> None:
-    for token in (served.token("player"), served.token("service", user_id="edge")):
+    for token in (served.token("player"), served.token("service", "score:read", user_id="edge")):
         answer = await call(served.stub.GetScore, messages.GetScoreRequest(user_id="ada"), token=token)
         assert (answer.score.user_id, answer.score.total, answer.score.revision) == ("ada", 15, 2)
 
@@ -86,7 +86,7 @@ async def test_a_player_may_not_read_another_nor_anybody_without_a_token(served:
 
 async def test_an_empty_player_id_is_refused(served: Served) -> None:
     with pytest.raises(ServiceError) as error:
-        await call(served.stub.GetScore, messages.GetScoreRequest(), token=served.token("service"))
+        await call(served.stub.GetScore, messages.GetScoreRequest(), token=served.token("service", "score:read"))
     assert error.value.reason is Reason.INVALID_ARGUMENT
 
 
@@ -125,7 +125,7 @@ async def test_a_rebuild_while_events_come_leaves_the_boards_right(served: Serve
     before = await system.whole()
     await system.redis.zadd("leaderboard:quiz:never-was", {"eve": 3})
     publishing = asyncio.create_task(system.publish(*many(400, players=30, seed=21, lowest=-20)))
-    request, token = messages.RebuildBoardsRequest(), served.token("service")
+    request, token = messages.RebuildBoardsRequest(), served.token("service", "score:repair")
     summaries = []
     for _ in range(3):
         async with open_stream(served.stub.RebuildBoards, request, token=token) as stream:

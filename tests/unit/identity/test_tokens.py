@@ -58,9 +58,9 @@ def test_stream_token_says_so_in_its_type_and_lasts_as_long_as_the_session(issue
 
 def test_published_key_verifies_what_was_signed(issuer: TokenIssuer) -> None:
     key = jwt.PyJWK(issuer.jwks["keys"][0])
-    token = issuer.service_token("edge", frozenset({"service"}), datetime.now(UTC))
+    token = issuer.service_token("edge", frozenset({"service"}), frozenset({"b:c", "a:b"}), datetime.now(UTC))
     claims = jwt.decode(token, key, algorithms=["EdDSA"], audience="topten", issuer="topten")
-    assert (claims["userId"], claims["roles"]) == ("service:edge", ["service"])
+    assert (claims["userId"], claims["roles"], claims["scope"]) == ("service:edge", ["service"], "a:b b:c")
     assert "d" not in issuer.jwks["keys"][0], "the private half stays inside"
 
 

@@ -19,11 +19,12 @@ from prometheus_client import REGISTRY
 from topten.leaderboard.v1 import leaderboard_service_pb2 as pb
 from topten.leaderboard.v1 import leaderboard_service_pb2_grpc as rpc
 
+from services.runtime.access import EVERYBODY
 from services.runtime.auth import TokenVerifier
 from services.runtime.call_context import begin_call, request_id, time_left
 from services.runtime.errors import STATUS_KEY, Reason, ServiceError
 from services.runtime.grpc_client import call, call_metadata, open_channel, open_stream
-from services.runtime.grpc_server import EVERY_ROLE, MAX_MESSAGE_BYTES, GrpcServer, caller
+from services.runtime.grpc_server import MAX_MESSAGE_BYTES, GrpcServer, caller
 from services.runtime.jwks import StaticKeys
 from services.runtime.settings import ProcessConfig
 from services.runtime.telemetry import configure
@@ -32,8 +33,8 @@ from tests.unit.runtime.issuer import Issuer
 
 SERVICE = "topten.leaderboard.v1.LeaderboardService"
 ACCESS: dict[str, frozenset[str]] = {
-    f"/{SERVICE}/GetLeaderboard": frozenset({EVERY_ROLE}),
-    f"/{SERVICE}/WatchLeaderboard": frozenset({"player", "service"}),
+    f"/{SERVICE}/GetLeaderboard": EVERYBODY,
+    f"/{SERVICE}/WatchLeaderboard": frozenset({"player", "leaderboard:read"}),
     f"/{SERVICE}/GetRanks": frozenset({"moderator"}),
 }
 ACCESS |= {
