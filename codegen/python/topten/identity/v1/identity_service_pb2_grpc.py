@@ -27,7 +27,7 @@ if _version_not_supported:
 
 class IdentityServiceStub(object):
     """IdentityService owns accounts and sessions. Every call needs a token; what players do before they have one
-    (Register, Login, RefreshSession, Logout) is called by the edge with a service token of its own.
+    (Register, Login, RefreshSession, Logout) is called by the edge, whose service token has the scope `session:open`.
     """
 
     def __init__(self, channel):
@@ -115,7 +115,7 @@ class IdentityServiceStub(object):
 
 class IdentityServiceServicer(object):
     """IdentityService owns accounts and sessions. Every call needs a token; what players do before they have one
-    (Register, Login, RefreshSession, Logout) is called by the edge with a service token of its own.
+    (Register, Login, RefreshSession, Logout) is called by the edge, whose service token has the scope `session:open`.
     """
 
     def Register(self, request, context):
@@ -169,8 +169,9 @@ class IdentityServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CheckSessions(self, request, context):
-        """CheckSessions says which of up to 500 sessions have ended: by a logout, a block, the reuse of a refresh token, or time.
-        Only for services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """CheckSessions says which of up to 500 sessions have ended: by a logout, a block, the reuse of a refresh token, or
+        time. Only for services with the scope `session:check`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT,
+        UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -178,7 +179,7 @@ class IdentityServiceServicer(object):
 
     def GetUsers(self, request, context):
         """GetUsers reads up to 100 accounts in one round trip. Ids that nobody has are left out. Roles and blocks are shown to
-        the account itself, to moderators and to services.
+        the account itself, to moderators and to the scope `account:read`, which a service needs.
         Fails with INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -213,34 +214,34 @@ class IdentityServiceServicer(object):
     def BlockUser(self, request, context):
         """BlockUser ends a player's sessions and keeps him from signing in, from playing and from every board, until
         UnblockUser or the time given. His score stays. A block takes the place of the one before. Only for moderators,
-        admins and services; who moderates may only be blocked by an admin.
-        Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        admins and the scope `account:block`; who moderates may only be blocked by an admin. Fails with PLAYER_NOT_FOUND,
+        PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UnblockUser(self, request, context):
-        """UnblockUser takes a block back: the player is on all boards again as he was. Nothing changes for who is not blocked.
-        Only for moderators, admins and services. Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT,
-        UNAVAILABLE.
+        """UnblockUser takes a block back: the player is on all boards again as he was. Nothing changes for who is not
+        blocked. Only for moderators, admins and the scope `account:block`. Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED,
+        INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListAccountEvents(self, request, context):
-        """ListAccountEvents streams every event that accounts led to, oldest first, so that the ledger can be held against it.
-        Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
+        """ListAccountEvents streams every event that accounts led to, oldest first, so that the ledger can be held against
+        it. Only for moderators, admins and the scope `event:read`. Fails with PERMISSION_DENIED, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RepublishAccountEvents(self, request, context):
-        """RepublishAccountEvents publishes events once more, so that one that was lost is counted; the ledger counts each once
-        all the same. Says which of the ids are events of accounts at all. Only for admins and services.
-        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """RepublishAccountEvents publishes events once more, so that one that was lost is counted; the ledger counts each
+        once all the same. Says which of the ids are events of accounts at all. Only for admins and the scope
+        `event:replay`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -334,7 +335,7 @@ def add_IdentityServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class IdentityService(object):
     """IdentityService owns accounts and sessions. Every call needs a token; what players do before they have one
-    (Register, Login, RefreshSession, Logout) is called by the edge with a service token of its own.
+    (Register, Login, RefreshSession, Logout) is called by the edge, whose service token has the scope `session:open`.
     """
 
     @staticmethod

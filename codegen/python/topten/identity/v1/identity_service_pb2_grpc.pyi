@@ -19,7 +19,7 @@ class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type:
 
 class IdentityServiceStub:
     """IdentityService owns accounts and sessions. Every call needs a token; what players do before they have one
-    (Register, Login, RefreshSession, Logout) is called by the edge with a service token of its own.
+    (Register, Login, RefreshSession, Logout) is called by the edge, whose service token has the scope `session:open`.
     """
 
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
@@ -77,8 +77,9 @@ class IdentityServiceStub:
         topten.identity.v1.identity_service_pb2.CheckSessionsRequest,
         topten.identity.v1.identity_service_pb2.CheckSessionsResponse,
     ]
-    """CheckSessions says which of up to 500 sessions have ended: by a logout, a block, the reuse of a refresh token, or time.
-    Only for services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """CheckSessions says which of up to 500 sessions have ended: by a logout, a block, the reuse of a refresh token, or
+    time. Only for services with the scope `session:check`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT,
+    UNAVAILABLE.
     """
 
     GetUsers: grpc.UnaryUnaryMultiCallable[
@@ -86,7 +87,7 @@ class IdentityServiceStub:
         topten.identity.v1.identity_service_pb2.GetUsersResponse,
     ]
     """GetUsers reads up to 100 accounts in one round trip. Ids that nobody has are left out. Roles and blocks are shown to
-    the account itself, to moderators and to services.
+    the account itself, to moderators and to the scope `account:read`, which a service needs.
     Fails with INVALID_ARGUMENT, UNAVAILABLE.
     """
 
@@ -121,39 +122,39 @@ class IdentityServiceStub:
     ]
     """BlockUser ends a player's sessions and keeps him from signing in, from playing and from every board, until
     UnblockUser or the time given. His score stays. A block takes the place of the one before. Only for moderators,
-    admins and services; who moderates may only be blocked by an admin.
-    Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    admins and the scope `account:block`; who moderates may only be blocked by an admin. Fails with PLAYER_NOT_FOUND,
+    PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     UnblockUser: grpc.UnaryUnaryMultiCallable[
         topten.identity.v1.identity_service_pb2.UnblockUserRequest,
         topten.identity.v1.identity_service_pb2.UnblockUserResponse,
     ]
-    """UnblockUser takes a block back: the player is on all boards again as he was. Nothing changes for who is not blocked.
-    Only for moderators, admins and services. Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT,
-    UNAVAILABLE.
+    """UnblockUser takes a block back: the player is on all boards again as he was. Nothing changes for who is not
+    blocked. Only for moderators, admins and the scope `account:block`. Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED,
+    INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     ListAccountEvents: grpc.UnaryStreamMultiCallable[
         topten.identity.v1.identity_service_pb2.ListAccountEventsRequest,
         topten.identity.v1.identity_service_pb2.ListAccountEventsResponse,
     ]
-    """ListAccountEvents streams every event that accounts led to, oldest first, so that the ledger can be held against it.
-    Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
+    """ListAccountEvents streams every event that accounts led to, oldest first, so that the ledger can be held against
+    it. Only for moderators, admins and the scope `event:read`. Fails with PERMISSION_DENIED, UNAVAILABLE.
     """
 
     RepublishAccountEvents: grpc.UnaryUnaryMultiCallable[
         topten.identity.v1.identity_service_pb2.RepublishAccountEventsRequest,
         topten.identity.v1.identity_service_pb2.RepublishAccountEventsResponse,
     ]
-    """RepublishAccountEvents publishes events once more, so that one that was lost is counted; the ledger counts each once
-    all the same. Says which of the ids are events of accounts at all. Only for admins and services.
-    Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """RepublishAccountEvents publishes events once more, so that one that was lost is counted; the ledger counts each
+    once all the same. Says which of the ids are events of accounts at all. Only for admins and the scope
+    `event:replay`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
 class IdentityServiceAsyncStub:
     """IdentityService owns accounts and sessions. Every call needs a token; what players do before they have one
-    (Register, Login, RefreshSession, Logout) is called by the edge with a service token of its own.
+    (Register, Login, RefreshSession, Logout) is called by the edge, whose service token has the scope `session:open`.
     """
 
     Register: grpc.aio.UnaryUnaryMultiCallable[
@@ -210,8 +211,9 @@ class IdentityServiceAsyncStub:
         topten.identity.v1.identity_service_pb2.CheckSessionsRequest,
         topten.identity.v1.identity_service_pb2.CheckSessionsResponse,
     ]
-    """CheckSessions says which of up to 500 sessions have ended: by a logout, a block, the reuse of a refresh token, or time.
-    Only for services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """CheckSessions says which of up to 500 sessions have ended: by a logout, a block, the reuse of a refresh token, or
+    time. Only for services with the scope `session:check`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT,
+    UNAVAILABLE.
     """
 
     GetUsers: grpc.aio.UnaryUnaryMultiCallable[
@@ -219,7 +221,7 @@ class IdentityServiceAsyncStub:
         topten.identity.v1.identity_service_pb2.GetUsersResponse,
     ]
     """GetUsers reads up to 100 accounts in one round trip. Ids that nobody has are left out. Roles and blocks are shown to
-    the account itself, to moderators and to services.
+    the account itself, to moderators and to the scope `account:read`, which a service needs.
     Fails with INVALID_ARGUMENT, UNAVAILABLE.
     """
 
@@ -254,39 +256,39 @@ class IdentityServiceAsyncStub:
     ]
     """BlockUser ends a player's sessions and keeps him from signing in, from playing and from every board, until
     UnblockUser or the time given. His score stays. A block takes the place of the one before. Only for moderators,
-    admins and services; who moderates may only be blocked by an admin.
-    Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    admins and the scope `account:block`; who moderates may only be blocked by an admin. Fails with PLAYER_NOT_FOUND,
+    PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     UnblockUser: grpc.aio.UnaryUnaryMultiCallable[
         topten.identity.v1.identity_service_pb2.UnblockUserRequest,
         topten.identity.v1.identity_service_pb2.UnblockUserResponse,
     ]
-    """UnblockUser takes a block back: the player is on all boards again as he was. Nothing changes for who is not blocked.
-    Only for moderators, admins and services. Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT,
-    UNAVAILABLE.
+    """UnblockUser takes a block back: the player is on all boards again as he was. Nothing changes for who is not
+    blocked. Only for moderators, admins and the scope `account:block`. Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED,
+    INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     ListAccountEvents: grpc.aio.UnaryStreamMultiCallable[
         topten.identity.v1.identity_service_pb2.ListAccountEventsRequest,
         topten.identity.v1.identity_service_pb2.ListAccountEventsResponse,
     ]
-    """ListAccountEvents streams every event that accounts led to, oldest first, so that the ledger can be held against it.
-    Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
+    """ListAccountEvents streams every event that accounts led to, oldest first, so that the ledger can be held against
+    it. Only for moderators, admins and the scope `event:read`. Fails with PERMISSION_DENIED, UNAVAILABLE.
     """
 
     RepublishAccountEvents: grpc.aio.UnaryUnaryMultiCallable[
         topten.identity.v1.identity_service_pb2.RepublishAccountEventsRequest,
         topten.identity.v1.identity_service_pb2.RepublishAccountEventsResponse,
     ]
-    """RepublishAccountEvents publishes events once more, so that one that was lost is counted; the ledger counts each once
-    all the same. Says which of the ids are events of accounts at all. Only for admins and services.
-    Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """RepublishAccountEvents publishes events once more, so that one that was lost is counted; the ledger counts each
+    once all the same. Says which of the ids are events of accounts at all. Only for admins and the scope
+    `event:replay`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
 class IdentityServiceServicer(metaclass=abc.ABCMeta):
     """IdentityService owns accounts and sessions. Every call needs a token; what players do before they have one
-    (Register, Login, RefreshSession, Logout) is called by the edge with a service token of its own.
+    (Register, Login, RefreshSession, Logout) is called by the edge, whose service token has the scope `session:open`.
     """
 
     @abc.abstractmethod
@@ -357,8 +359,9 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
         request: topten.identity.v1.identity_service_pb2.CheckSessionsRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.identity.v1.identity_service_pb2.CheckSessionsResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.CheckSessionsResponse]]:
-        """CheckSessions says which of up to 500 sessions have ended: by a logout, a block, the reuse of a refresh token, or time.
-        Only for services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """CheckSessions says which of up to 500 sessions have ended: by a logout, a block, the reuse of a refresh token, or
+        time. Only for services with the scope `session:check`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT,
+        UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -368,7 +371,7 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[topten.identity.v1.identity_service_pb2.GetUsersResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.GetUsersResponse]]:
         """GetUsers reads up to 100 accounts in one round trip. Ids that nobody has are left out. Roles and blocks are shown to
-        the account itself, to moderators and to services.
+        the account itself, to moderators and to the scope `account:read`, which a service needs.
         Fails with INVALID_ARGUMENT, UNAVAILABLE.
         """
 
@@ -411,8 +414,8 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[topten.identity.v1.identity_service_pb2.BlockUserResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.BlockUserResponse]]:
         """BlockUser ends a player's sessions and keeps him from signing in, from playing and from every board, until
         UnblockUser or the time given. His score stays. A block takes the place of the one before. Only for moderators,
-        admins and services; who moderates may only be blocked by an admin.
-        Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        admins and the scope `account:block`; who moderates may only be blocked by an admin. Fails with PLAYER_NOT_FOUND,
+        PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -421,9 +424,9 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
         request: topten.identity.v1.identity_service_pb2.UnblockUserRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.identity.v1.identity_service_pb2.UnblockUserResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.UnblockUserResponse]]:
-        """UnblockUser takes a block back: the player is on all boards again as he was. Nothing changes for who is not blocked.
-        Only for moderators, admins and services. Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT,
-        UNAVAILABLE.
+        """UnblockUser takes a block back: the player is on all boards again as he was. Nothing changes for who is not
+        blocked. Only for moderators, admins and the scope `account:block`. Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED,
+        INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -432,8 +435,8 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
         request: topten.identity.v1.identity_service_pb2.ListAccountEventsRequest,
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[topten.identity.v1.identity_service_pb2.ListAccountEventsResponse], collections.abc.AsyncIterator[topten.identity.v1.identity_service_pb2.ListAccountEventsResponse]]:
-        """ListAccountEvents streams every event that accounts led to, oldest first, so that the ledger can be held against it.
-        Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
+        """ListAccountEvents streams every event that accounts led to, oldest first, so that the ledger can be held against
+        it. Only for moderators, admins and the scope `event:read`. Fails with PERMISSION_DENIED, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -442,9 +445,9 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
         request: topten.identity.v1.identity_service_pb2.RepublishAccountEventsRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.identity.v1.identity_service_pb2.RepublishAccountEventsResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.RepublishAccountEventsResponse]]:
-        """RepublishAccountEvents publishes events once more, so that one that was lost is counted; the ledger counts each once
-        all the same. Says which of the ids are events of accounts at all. Only for admins and services.
-        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """RepublishAccountEvents publishes events once more, so that one that was lost is counted; the ledger counts each
+        once all the same. Says which of the ids are events of accounts at all. Only for admins and the scope
+        `event:replay`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
 def add_IdentityServiceServicer_to_server(servicer: IdentityServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

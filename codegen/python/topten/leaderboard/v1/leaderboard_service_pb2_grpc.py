@@ -29,6 +29,7 @@ class LeaderboardServiceStub(object):
     """LeaderboardService reads the boards that the score service writes. A board is named as text: `all`, `weekly` (the
     current one), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and for a board that
     the operator declared `custom:asean`, `custom:asean-week:2026-47`, `custom:week-by-country:VN`.
+    Every account may call all of it, and services with the scope `leaderboard:read`.
     """
 
     def __init__(self, channel):
@@ -98,6 +99,7 @@ class LeaderboardServiceServicer(object):
     """LeaderboardService reads the boards that the score service writes. A board is named as text: `all`, `weekly` (the
     current one), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and for a board that
     the operator declared `custom:asean`, `custom:asean-week:2026-47`, `custom:week-by-country:VN`.
+    Every account may call all of it, and services with the scope `leaderboard:read`.
     """
 
     def GetLeaderboard(self, request, context):
@@ -262,6 +264,7 @@ class LeaderboardService(object):
     """LeaderboardService reads the boards that the score service writes. A board is named as text: `all`, `weekly` (the
     current one), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and for a board that
     the operator declared `custom:asean`, `custom:asean-week:2026-47`, `custom:week-by-country:VN`.
+    Every account may call all of it, and services with the scope `leaderboard:read`.
     """
 
     @staticmethod

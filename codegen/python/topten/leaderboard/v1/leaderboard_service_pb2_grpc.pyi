@@ -21,6 +21,7 @@ class LeaderboardServiceStub:
     """LeaderboardService reads the boards that the score service writes. A board is named as text: `all`, `weekly` (the
     current one), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and for a board that
     the operator declared `custom:asean`, `custom:asean-week:2026-47`, `custom:week-by-country:VN`.
+    Every account may call all of it, and services with the scope `leaderboard:read`.
     """
 
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
@@ -120,6 +121,7 @@ class LeaderboardServiceAsyncStub:
     """LeaderboardService reads the boards that the score service writes. A board is named as text: `all`, `weekly` (the
     current one), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and for a board that
     the operator declared `custom:asean`, `custom:asean-week:2026-47`, `custom:week-by-country:VN`.
+    Every account may call all of it, and services with the scope `leaderboard:read`.
     """
 
     GetLeaderboard: grpc.aio.UnaryUnaryMultiCallable[
@@ -218,6 +220,7 @@ class LeaderboardServiceServicer(metaclass=abc.ABCMeta):
     """LeaderboardService reads the boards that the score service writes. A board is named as text: `all`, `weekly` (the
     current one), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and for a board that
     the operator declared `custom:asean`, `custom:asean-week:2026-47`, `custom:week-by-country:VN`.
+    Every account may call all of it, and services with the scope `leaderboard:read`.
     """
 
     @abc.abstractmethod

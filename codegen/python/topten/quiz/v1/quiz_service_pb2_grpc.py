@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class QuizServiceStub(object):
-    """QuizService owns quizzes, their keys and the record of every submission.
+    """QuizService owns quizzes, their keys and the record of every submission. A service reads quizzes with the scope
+    `quiz:read`; only players submit.
     """
 
     def __init__(self, channel):
@@ -83,7 +84,8 @@ class QuizServiceStub(object):
 
 
 class QuizServiceServicer(object):
-    """QuizService owns quizzes, their keys and the record of every submission.
+    """QuizService owns quizzes, their keys and the record of every submission. A service reads quizzes with the scope
+    `quiz:read`; only players submit.
     """
 
     def ListQuizzes(self, request, context):
@@ -115,24 +117,25 @@ class QuizServiceServicer(object):
 
     def ListSubmittedEvents(self, request, context):
         """ListSubmittedEvents streams the event of every recorded submission, oldest first, so that the ledger can be held
-        against what was accepted. Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
+        against what was accepted. Only for moderators, admins and the scope `event:read`. Fails with PERMISSION_DENIED,
+        UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RepublishEvents(self, request, context):
-        """RepublishEvents publishes events of recorded submissions once more, so that one that was lost is counted; the ledger
-        counts each once all the same. Says which of the ids are events of submissions at all. Only for admins and services.
-        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """RepublishEvents publishes events of recorded submissions once more, so that one that was lost is counted; the
+        ledger counts each once all the same. Says which of the ids are events of submissions at all. Only for admins and
+        the scope `event:replay`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetOutbox(self, request, context):
-        """GetOutbox says how far recorded events are handed over to the stream. Only for services.
-        Fails with PERMISSION_DENIED, UNAVAILABLE.
+        """GetOutbox says how far recorded events are handed over to the stream. Only for services with the scope
+        `outbox:read`. Fails with PERMISSION_DENIED, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -141,8 +144,8 @@ class QuizServiceServicer(object):
     def VoidAction(self, request, context):
         """VoidAction takes a recorded action back: what counts of the player's attempts at the quiz is computed anew without
         it, and the difference acts on the period in which the action was. The attempt stays used. Voiding it again gives
-        the first answer again. Only for moderators, admins and services.
-        Fails with PERMISSION_DENIED, ACTION_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        the first answer again. Only for moderators, admins and the scope `score:adjust`. Fails with PERMISSION_DENIED,
+        ACTION_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -150,8 +153,8 @@ class QuizServiceServicer(object):
 
     def AdjustScore(self, request, context):
         """AdjustScore changes a player's score by a number of points. The same action id for the same player gives the first
-        answer again. Only for moderators, admins and services.
-        Fails with PERMISSION_DENIED, PLAYER_NOT_FOUND, ACTION_ID_CONFLICT, INVALID_ARGUMENT, UNAVAILABLE.
+        answer again. Only for moderators, admins and the scope `score:adjust`. Fails with PERMISSION_DENIED,
+        PLAYER_NOT_FOUND, ACTION_ID_CONFLICT, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -159,7 +162,7 @@ class QuizServiceServicer(object):
 
     def ImportQuiz(self, request, context):
         """ImportQuiz stores a quiz with its keys, replacing the one with its id. The same definition again changes nothing.
-        Only for authors, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        Only for authors, admins and the scope `quiz:write`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -222,7 +225,8 @@ def add_QuizServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class QuizService(object):
-    """QuizService owns quizzes, their keys and the record of every submission.
+    """QuizService owns quizzes, their keys and the record of every submission. A service reads quizzes with the scope
+    `quiz:read`; only players submit.
     """
 
     @staticmethod

@@ -18,7 +18,9 @@ class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type:
     ...
 
 class QuizServiceStub:
-    """QuizService owns quizzes, their keys and the record of every submission."""
+    """QuizService owns quizzes, their keys and the record of every submission. A service reads quizzes with the scope
+    `quiz:read`; only players submit.
+    """
 
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
     ListQuizzes: grpc.UnaryUnaryMultiCallable[
@@ -53,24 +55,25 @@ class QuizServiceStub:
         topten.quiz.v1.quiz_service_pb2.ListSubmittedEventsResponse,
     ]
     """ListSubmittedEvents streams the event of every recorded submission, oldest first, so that the ledger can be held
-    against what was accepted. Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
+    against what was accepted. Only for moderators, admins and the scope `event:read`. Fails with PERMISSION_DENIED,
+    UNAVAILABLE.
     """
 
     RepublishEvents: grpc.UnaryUnaryMultiCallable[
         topten.quiz.v1.quiz_service_pb2.RepublishEventsRequest,
         topten.quiz.v1.quiz_service_pb2.RepublishEventsResponse,
     ]
-    """RepublishEvents publishes events of recorded submissions once more, so that one that was lost is counted; the ledger
-    counts each once all the same. Says which of the ids are events of submissions at all. Only for admins and services.
-    Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """RepublishEvents publishes events of recorded submissions once more, so that one that was lost is counted; the
+    ledger counts each once all the same. Says which of the ids are events of submissions at all. Only for admins and
+    the scope `event:replay`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     GetOutbox: grpc.UnaryUnaryMultiCallable[
         topten.quiz.v1.quiz_service_pb2.GetOutboxRequest,
         topten.quiz.v1.quiz_service_pb2.GetOutboxResponse,
     ]
-    """GetOutbox says how far recorded events are handed over to the stream. Only for services.
-    Fails with PERMISSION_DENIED, UNAVAILABLE.
+    """GetOutbox says how far recorded events are handed over to the stream. Only for services with the scope
+    `outbox:read`. Fails with PERMISSION_DENIED, UNAVAILABLE.
     """
 
     VoidAction: grpc.UnaryUnaryMultiCallable[
@@ -79,8 +82,8 @@ class QuizServiceStub:
     ]
     """VoidAction takes a recorded action back: what counts of the player's attempts at the quiz is computed anew without
     it, and the difference acts on the period in which the action was. The attempt stays used. Voiding it again gives
-    the first answer again. Only for moderators, admins and services.
-    Fails with PERMISSION_DENIED, ACTION_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    the first answer again. Only for moderators, admins and the scope `score:adjust`. Fails with PERMISSION_DENIED,
+    ACTION_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     AdjustScore: grpc.UnaryUnaryMultiCallable[
@@ -88,8 +91,8 @@ class QuizServiceStub:
         topten.quiz.v1.quiz_service_pb2.AdjustScoreResponse,
     ]
     """AdjustScore changes a player's score by a number of points. The same action id for the same player gives the first
-    answer again. Only for moderators, admins and services.
-    Fails with PERMISSION_DENIED, PLAYER_NOT_FOUND, ACTION_ID_CONFLICT, INVALID_ARGUMENT, UNAVAILABLE.
+    answer again. Only for moderators, admins and the scope `score:adjust`. Fails with PERMISSION_DENIED,
+    PLAYER_NOT_FOUND, ACTION_ID_CONFLICT, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     ImportQuiz: grpc.UnaryUnaryMultiCallable[
@@ -97,11 +100,13 @@ class QuizServiceStub:
         topten.quiz.v1.quiz_service_pb2.ImportQuizResponse,
     ]
     """ImportQuiz stores a quiz with its keys, replacing the one with its id. The same definition again changes nothing.
-    Only for authors, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    Only for authors, admins and the scope `quiz:write`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
 class QuizServiceAsyncStub:
-    """QuizService owns quizzes, their keys and the record of every submission."""
+    """QuizService owns quizzes, their keys and the record of every submission. A service reads quizzes with the scope
+    `quiz:read`; only players submit.
+    """
 
     ListQuizzes: grpc.aio.UnaryUnaryMultiCallable[
         topten.quiz.v1.quiz_service_pb2.ListQuizzesRequest,
@@ -135,24 +140,25 @@ class QuizServiceAsyncStub:
         topten.quiz.v1.quiz_service_pb2.ListSubmittedEventsResponse,
     ]
     """ListSubmittedEvents streams the event of every recorded submission, oldest first, so that the ledger can be held
-    against what was accepted. Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
+    against what was accepted. Only for moderators, admins and the scope `event:read`. Fails with PERMISSION_DENIED,
+    UNAVAILABLE.
     """
 
     RepublishEvents: grpc.aio.UnaryUnaryMultiCallable[
         topten.quiz.v1.quiz_service_pb2.RepublishEventsRequest,
         topten.quiz.v1.quiz_service_pb2.RepublishEventsResponse,
     ]
-    """RepublishEvents publishes events of recorded submissions once more, so that one that was lost is counted; the ledger
-    counts each once all the same. Says which of the ids are events of submissions at all. Only for admins and services.
-    Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """RepublishEvents publishes events of recorded submissions once more, so that one that was lost is counted; the
+    ledger counts each once all the same. Says which of the ids are events of submissions at all. Only for admins and
+    the scope `event:replay`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     GetOutbox: grpc.aio.UnaryUnaryMultiCallable[
         topten.quiz.v1.quiz_service_pb2.GetOutboxRequest,
         topten.quiz.v1.quiz_service_pb2.GetOutboxResponse,
     ]
-    """GetOutbox says how far recorded events are handed over to the stream. Only for services.
-    Fails with PERMISSION_DENIED, UNAVAILABLE.
+    """GetOutbox says how far recorded events are handed over to the stream. Only for services with the scope
+    `outbox:read`. Fails with PERMISSION_DENIED, UNAVAILABLE.
     """
 
     VoidAction: grpc.aio.UnaryUnaryMultiCallable[
@@ -161,8 +167,8 @@ class QuizServiceAsyncStub:
     ]
     """VoidAction takes a recorded action back: what counts of the player's attempts at the quiz is computed anew without
     it, and the difference acts on the period in which the action was. The attempt stays used. Voiding it again gives
-    the first answer again. Only for moderators, admins and services.
-    Fails with PERMISSION_DENIED, ACTION_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    the first answer again. Only for moderators, admins and the scope `score:adjust`. Fails with PERMISSION_DENIED,
+    ACTION_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     AdjustScore: grpc.aio.UnaryUnaryMultiCallable[
@@ -170,8 +176,8 @@ class QuizServiceAsyncStub:
         topten.quiz.v1.quiz_service_pb2.AdjustScoreResponse,
     ]
     """AdjustScore changes a player's score by a number of points. The same action id for the same player gives the first
-    answer again. Only for moderators, admins and services.
-    Fails with PERMISSION_DENIED, PLAYER_NOT_FOUND, ACTION_ID_CONFLICT, INVALID_ARGUMENT, UNAVAILABLE.
+    answer again. Only for moderators, admins and the scope `score:adjust`. Fails with PERMISSION_DENIED,
+    PLAYER_NOT_FOUND, ACTION_ID_CONFLICT, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     ImportQuiz: grpc.aio.UnaryUnaryMultiCallable[
@@ -179,11 +185,13 @@ class QuizServiceAsyncStub:
         topten.quiz.v1.quiz_service_pb2.ImportQuizResponse,
     ]
     """ImportQuiz stores a quiz with its keys, replacing the one with its id. The same definition again changes nothing.
-    Only for authors, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    Only for authors, admins and the scope `quiz:write`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
 class QuizServiceServicer(metaclass=abc.ABCMeta):
-    """QuizService owns quizzes, their keys and the record of every submission."""
+    """QuizService owns quizzes, their keys and the record of every submission. A service reads quizzes with the scope
+    `quiz:read`; only players submit.
+    """
 
     @abc.abstractmethod
     def ListQuizzes(
@@ -225,7 +233,8 @@ class QuizServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[topten.quiz.v1.quiz_service_pb2.ListSubmittedEventsResponse], collections.abc.AsyncIterator[topten.quiz.v1.quiz_service_pb2.ListSubmittedEventsResponse]]:
         """ListSubmittedEvents streams the event of every recorded submission, oldest first, so that the ledger can be held
-        against what was accepted. Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
+        against what was accepted. Only for moderators, admins and the scope `event:read`. Fails with PERMISSION_DENIED,
+        UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -234,9 +243,9 @@ class QuizServiceServicer(metaclass=abc.ABCMeta):
         request: topten.quiz.v1.quiz_service_pb2.RepublishEventsRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.quiz.v1.quiz_service_pb2.RepublishEventsResponse, collections.abc.Awaitable[topten.quiz.v1.quiz_service_pb2.RepublishEventsResponse]]:
-        """RepublishEvents publishes events of recorded submissions once more, so that one that was lost is counted; the ledger
-        counts each once all the same. Says which of the ids are events of submissions at all. Only for admins and services.
-        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """RepublishEvents publishes events of recorded submissions once more, so that one that was lost is counted; the
+        ledger counts each once all the same. Says which of the ids are events of submissions at all. Only for admins and
+        the scope `event:replay`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -245,8 +254,8 @@ class QuizServiceServicer(metaclass=abc.ABCMeta):
         request: topten.quiz.v1.quiz_service_pb2.GetOutboxRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.quiz.v1.quiz_service_pb2.GetOutboxResponse, collections.abc.Awaitable[topten.quiz.v1.quiz_service_pb2.GetOutboxResponse]]:
-        """GetOutbox says how far recorded events are handed over to the stream. Only for services.
-        Fails with PERMISSION_DENIED, UNAVAILABLE.
+        """GetOutbox says how far recorded events are handed over to the stream. Only for services with the scope
+        `outbox:read`. Fails with PERMISSION_DENIED, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -257,8 +266,8 @@ class QuizServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[topten.quiz.v1.quiz_service_pb2.VoidActionResponse, collections.abc.Awaitable[topten.quiz.v1.quiz_service_pb2.VoidActionResponse]]:
         """VoidAction takes a recorded action back: what counts of the player's attempts at the quiz is computed anew without
         it, and the difference acts on the period in which the action was. The attempt stays used. Voiding it again gives
-        the first answer again. Only for moderators, admins and services.
-        Fails with PERMISSION_DENIED, ACTION_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        the first answer again. Only for moderators, admins and the scope `score:adjust`. Fails with PERMISSION_DENIED,
+        ACTION_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -268,8 +277,8 @@ class QuizServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[topten.quiz.v1.quiz_service_pb2.AdjustScoreResponse, collections.abc.Awaitable[topten.quiz.v1.quiz_service_pb2.AdjustScoreResponse]]:
         """AdjustScore changes a player's score by a number of points. The same action id for the same player gives the first
-        answer again. Only for moderators, admins and services.
-        Fails with PERMISSION_DENIED, PLAYER_NOT_FOUND, ACTION_ID_CONFLICT, INVALID_ARGUMENT, UNAVAILABLE.
+        answer again. Only for moderators, admins and the scope `score:adjust`. Fails with PERMISSION_DENIED,
+        PLAYER_NOT_FOUND, ACTION_ID_CONFLICT, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -279,7 +288,7 @@ class QuizServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[topten.quiz.v1.quiz_service_pb2.ImportQuizResponse, collections.abc.Awaitable[topten.quiz.v1.quiz_service_pb2.ImportQuizResponse]]:
         """ImportQuiz stores a quiz with its keys, replacing the one with its id. The same definition again changes nothing.
-        Only for authors, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        Only for authors, admins and the scope `quiz:write`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
 def add_QuizServiceServicer_to_server(servicer: QuizServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

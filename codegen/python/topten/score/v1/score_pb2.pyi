@@ -216,11 +216,15 @@ class ScoreChange(google.protobuf.message.Message):
     action_id: builtins.str
     """The client's id of the action; empty where there was none."""
     ip: builtins.str
-    """Where the action came from; only for moderators, admins and services, and only as long as the audit log keeps it."""
+    """Where the action came from; only for moderators, admins and the scope `score:read`, and only as long as the audit
+    log keeps it.
+    """
     user_agent: builtins.str
     """The client that was used; as `ip`."""
     actor: builtins.str
-    """Who changed it if not the player: a user id or `service:<name>`; only for moderators, admins and services."""
+    """Who changed it if not the player: a user id or `service:<name>`; only for moderators, admins and the scope
+    `score:read`.
+    """
     reason: builtins.str
     """Why, in a moderator's words; empty for the player's own actions."""
     @property

@@ -462,7 +462,7 @@ class VerifyScoresRequest(google.protobuf.message.Message):
 
     REPAIR_FIELD_NUMBER: builtins.int
     repair: builtins.bool
-    """True to mend what is derived from the ledger and differs from it. Only for admins and services."""
+    """True to mend what is derived from the ledger and differs from it. Only for admins and the scope `score:repair`."""
     def __init__(
         self,
         *,

@@ -98,7 +98,7 @@ class ScoreServiceServicer(object):
 
     def GetScore(self, request, context):
         """GetScore reads a player's all-time total from the ledger. A player without one has 0. For the player, moderators,
-        admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        admins and the scope `score:read`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -106,47 +106,49 @@ class ScoreServiceServicer(object):
 
     def ListScoreHistory(self, request, context):
         """ListScoreHistory pages through the ledger rows of one player, the newest first: each change with what it led to.
-        For the player, moderators, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        For the player, moderators, admins and the scope `score:read`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT,
+        UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def LocateEvents(self, request, context):
-        """LocateEvents says of up to 500 events where each is: in the ledger, among the dead letters, or in neither.
-        Only for moderators, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """LocateEvents says of up to 500 events where each is: in the ledger, among the dead letters, or in neither. Only for
+        moderators, admins and the scope `event:read`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListDeadLetters(self, request, context):
-        """ListDeadLetters pages through the events that could not be counted, the newest first.
-        Only for moderators, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """ListDeadLetters pages through the events that could not be counted, the newest first. Only for moderators, admins
+        and the scope `event:read`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetDeadLetter(self, request, context):
-        """GetDeadLetter reads one of them with its bytes; the answer is empty if there is none of this id.
-        Only for admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """GetDeadLetter reads one of them with its bytes; the answer is empty if there is none of this id. Only for admins
+        and the scope `event:read`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReplayDeadLetters(self, request, context):
-        """ReplayDeadLetters counts events that were set aside, as if they came from the stream now: each at most once, however
-        often it is replayed. Only for admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """ReplayDeadLetters counts events that were set aside, as if they came from the stream now: each at most once,
+        however often it is replayed. Only for admins and the scope `event:replay`. Fails with PERMISSION_DENIED,
+        INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListFlags(self, request, context):
-        """ListFlags pages through what the rules of fair play have seen, the newest first.
-        Only for moderators, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """ListFlags pages through what the rules of fair play have seen, the newest first. Only for moderators, admins and
+        the scope `score:read`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -161,17 +163,18 @@ class ScoreServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListCountedEvents(self, request, context):
-        """ListCountedEvents streams the events of the ledger, so that each can be traced to who recorded it.
-        Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
+        """ListCountedEvents streams the events of the ledger, so that each can be traced to who recorded it. Only for
+        moderators, admins and the scope `event:read`. Fails with PERMISSION_DENIED, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def VerifyScores(self, request, context):
-        """VerifyScores holds the players' totals, the chains and the boards against the ledger and names what differs.
-        It changes nothing unless it is asked to repair: then totals are written and boards made anew from the ledger; the
-        ledger itself is never changed. Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
+        """VerifyScores holds the players' totals, the chains and the boards against the ledger and names what differs. It
+        changes nothing unless it is asked to repair: then totals are written and boards made anew from the ledger; the
+        ledger itself is never changed. Only for moderators, admins and the scope `event:read`. Fails with
+        PERMISSION_DENIED, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -179,7 +182,7 @@ class ScoreServiceServicer(object):
 
     def RebuildBoards(self, request, context):
         """RebuildBoards makes every board anew from the ledger while scores keep flowing; readers see the last frame, marked
-        stale, until it is done. Only for admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
+        stale, until it is done. Only for admins and the scope `score:repair`. Fails with PERMISSION_DENIED, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

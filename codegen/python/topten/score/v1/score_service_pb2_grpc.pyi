@@ -26,7 +26,7 @@ class ScoreServiceStub:
         topten.score.v1.score_service_pb2.GetScoreResponse,
     ]
     """GetScore reads a player's all-time total from the ledger. A player without one has 0. For the player, moderators,
-    admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    admins and the scope `score:read`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     ListScoreHistory: grpc.UnaryUnaryMultiCallable[
@@ -34,47 +34,49 @@ class ScoreServiceStub:
         topten.score.v1.score_service_pb2.ListScoreHistoryResponse,
     ]
     """ListScoreHistory pages through the ledger rows of one player, the newest first: each change with what it led to.
-    For the player, moderators, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    For the player, moderators, admins and the scope `score:read`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT,
+    UNAVAILABLE.
     """
 
     LocateEvents: grpc.UnaryUnaryMultiCallable[
         topten.score.v1.score_service_pb2.LocateEventsRequest,
         topten.score.v1.score_service_pb2.LocateEventsResponse,
     ]
-    """LocateEvents says of up to 500 events where each is: in the ledger, among the dead letters, or in neither.
-    Only for moderators, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """LocateEvents says of up to 500 events where each is: in the ledger, among the dead letters, or in neither. Only for
+    moderators, admins and the scope `event:read`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     ListDeadLetters: grpc.UnaryUnaryMultiCallable[
         topten.score.v1.score_service_pb2.ListDeadLettersRequest,
         topten.score.v1.score_service_pb2.ListDeadLettersResponse,
     ]
-    """ListDeadLetters pages through the events that could not be counted, the newest first.
-    Only for moderators, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """ListDeadLetters pages through the events that could not be counted, the newest first. Only for moderators, admins
+    and the scope `event:read`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     GetDeadLetter: grpc.UnaryUnaryMultiCallable[
         topten.score.v1.score_service_pb2.GetDeadLetterRequest,
         topten.score.v1.score_service_pb2.GetDeadLetterResponse,
     ]
-    """GetDeadLetter reads one of them with its bytes; the answer is empty if there is none of this id.
-    Only for admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """GetDeadLetter reads one of them with its bytes; the answer is empty if there is none of this id. Only for admins
+    and the scope `event:read`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     ReplayDeadLetters: grpc.UnaryUnaryMultiCallable[
         topten.score.v1.score_service_pb2.ReplayDeadLettersRequest,
         topten.score.v1.score_service_pb2.ReplayDeadLettersResponse,
     ]
-    """ReplayDeadLetters counts events that were set aside, as if they came from the stream now: each at most once, however
-    often it is replayed. Only for admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """ReplayDeadLetters counts events that were set aside, as if they came from the stream now: each at most once,
+    however often it is replayed. Only for admins and the scope `event:replay`. Fails with PERMISSION_DENIED,
+    INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     ListFlags: grpc.UnaryUnaryMultiCallable[
         topten.score.v1.score_service_pb2.ListFlagsRequest,
         topten.score.v1.score_service_pb2.ListFlagsResponse,
     ]
-    """ListFlags pages through what the rules of fair play have seen, the newest first.
-    Only for moderators, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """ListFlags pages through what the rules of fair play have seen, the newest first. Only for moderators, admins and
+    the scope `score:read`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     CloseFlag: grpc.UnaryUnaryMultiCallable[
@@ -89,17 +91,18 @@ class ScoreServiceStub:
         topten.score.v1.score_service_pb2.ListCountedEventsRequest,
         topten.score.v1.score_service_pb2.ListCountedEventsResponse,
     ]
-    """ListCountedEvents streams the events of the ledger, so that each can be traced to who recorded it.
-    Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
+    """ListCountedEvents streams the events of the ledger, so that each can be traced to who recorded it. Only for
+    moderators, admins and the scope `event:read`. Fails with PERMISSION_DENIED, UNAVAILABLE.
     """
 
     VerifyScores: grpc.UnaryStreamMultiCallable[
         topten.score.v1.score_service_pb2.VerifyScoresRequest,
         topten.score.v1.score_service_pb2.VerifyScoresResponse,
     ]
-    """VerifyScores holds the players' totals, the chains and the boards against the ledger and names what differs.
-    It changes nothing unless it is asked to repair: then totals are written and boards made anew from the ledger; the
-    ledger itself is never changed. Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
+    """VerifyScores holds the players' totals, the chains and the boards against the ledger and names what differs. It
+    changes nothing unless it is asked to repair: then totals are written and boards made anew from the ledger; the
+    ledger itself is never changed. Only for moderators, admins and the scope `event:read`. Fails with
+    PERMISSION_DENIED, UNAVAILABLE.
     """
 
     RebuildBoards: grpc.UnaryStreamMultiCallable[
@@ -107,7 +110,7 @@ class ScoreServiceStub:
         topten.score.v1.score_service_pb2.RebuildBoardsResponse,
     ]
     """RebuildBoards makes every board anew from the ledger while scores keep flowing; readers see the last frame, marked
-    stale, until it is done. Only for admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
+    stale, until it is done. Only for admins and the scope `score:repair`. Fails with PERMISSION_DENIED, UNAVAILABLE.
     """
 
 class ScoreServiceAsyncStub:
@@ -118,7 +121,7 @@ class ScoreServiceAsyncStub:
         topten.score.v1.score_service_pb2.GetScoreResponse,
     ]
     """GetScore reads a player's all-time total from the ledger. A player without one has 0. For the player, moderators,
-    admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    admins and the scope `score:read`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     ListScoreHistory: grpc.aio.UnaryUnaryMultiCallable[
@@ -126,47 +129,49 @@ class ScoreServiceAsyncStub:
         topten.score.v1.score_service_pb2.ListScoreHistoryResponse,
     ]
     """ListScoreHistory pages through the ledger rows of one player, the newest first: each change with what it led to.
-    For the player, moderators, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    For the player, moderators, admins and the scope `score:read`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT,
+    UNAVAILABLE.
     """
 
     LocateEvents: grpc.aio.UnaryUnaryMultiCallable[
         topten.score.v1.score_service_pb2.LocateEventsRequest,
         topten.score.v1.score_service_pb2.LocateEventsResponse,
     ]
-    """LocateEvents says of up to 500 events where each is: in the ledger, among the dead letters, or in neither.
-    Only for moderators, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """LocateEvents says of up to 500 events where each is: in the ledger, among the dead letters, or in neither. Only for
+    moderators, admins and the scope `event:read`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     ListDeadLetters: grpc.aio.UnaryUnaryMultiCallable[
         topten.score.v1.score_service_pb2.ListDeadLettersRequest,
         topten.score.v1.score_service_pb2.ListDeadLettersResponse,
     ]
-    """ListDeadLetters pages through the events that could not be counted, the newest first.
-    Only for moderators, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """ListDeadLetters pages through the events that could not be counted, the newest first. Only for moderators, admins
+    and the scope `event:read`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     GetDeadLetter: grpc.aio.UnaryUnaryMultiCallable[
         topten.score.v1.score_service_pb2.GetDeadLetterRequest,
         topten.score.v1.score_service_pb2.GetDeadLetterResponse,
     ]
-    """GetDeadLetter reads one of them with its bytes; the answer is empty if there is none of this id.
-    Only for admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """GetDeadLetter reads one of them with its bytes; the answer is empty if there is none of this id. Only for admins
+    and the scope `event:read`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     ReplayDeadLetters: grpc.aio.UnaryUnaryMultiCallable[
         topten.score.v1.score_service_pb2.ReplayDeadLettersRequest,
         topten.score.v1.score_service_pb2.ReplayDeadLettersResponse,
     ]
-    """ReplayDeadLetters counts events that were set aside, as if they came from the stream now: each at most once, however
-    often it is replayed. Only for admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """ReplayDeadLetters counts events that were set aside, as if they came from the stream now: each at most once,
+    however often it is replayed. Only for admins and the scope `event:replay`. Fails with PERMISSION_DENIED,
+    INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     ListFlags: grpc.aio.UnaryUnaryMultiCallable[
         topten.score.v1.score_service_pb2.ListFlagsRequest,
         topten.score.v1.score_service_pb2.ListFlagsResponse,
     ]
-    """ListFlags pages through what the rules of fair play have seen, the newest first.
-    Only for moderators, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """ListFlags pages through what the rules of fair play have seen, the newest first. Only for moderators, admins and
+    the scope `score:read`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     CloseFlag: grpc.aio.UnaryUnaryMultiCallable[
@@ -181,17 +186,18 @@ class ScoreServiceAsyncStub:
         topten.score.v1.score_service_pb2.ListCountedEventsRequest,
         topten.score.v1.score_service_pb2.ListCountedEventsResponse,
     ]
-    """ListCountedEvents streams the events of the ledger, so that each can be traced to who recorded it.
-    Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
+    """ListCountedEvents streams the events of the ledger, so that each can be traced to who recorded it. Only for
+    moderators, admins and the scope `event:read`. Fails with PERMISSION_DENIED, UNAVAILABLE.
     """
 
     VerifyScores: grpc.aio.UnaryStreamMultiCallable[
         topten.score.v1.score_service_pb2.VerifyScoresRequest,
         topten.score.v1.score_service_pb2.VerifyScoresResponse,
     ]
-    """VerifyScores holds the players' totals, the chains and the boards against the ledger and names what differs.
-    It changes nothing unless it is asked to repair: then totals are written and boards made anew from the ledger; the
-    ledger itself is never changed. Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
+    """VerifyScores holds the players' totals, the chains and the boards against the ledger and names what differs. It
+    changes nothing unless it is asked to repair: then totals are written and boards made anew from the ledger; the
+    ledger itself is never changed. Only for moderators, admins and the scope `event:read`. Fails with
+    PERMISSION_DENIED, UNAVAILABLE.
     """
 
     RebuildBoards: grpc.aio.UnaryStreamMultiCallable[
@@ -199,7 +205,7 @@ class ScoreServiceAsyncStub:
         topten.score.v1.score_service_pb2.RebuildBoardsResponse,
     ]
     """RebuildBoards makes every board anew from the ledger while scores keep flowing; readers see the last frame, marked
-    stale, until it is done. Only for admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
+    stale, until it is done. Only for admins and the scope `score:repair`. Fails with PERMISSION_DENIED, UNAVAILABLE.
     """
 
 class ScoreServiceServicer(metaclass=abc.ABCMeta):
@@ -212,7 +218,7 @@ class ScoreServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[topten.score.v1.score_service_pb2.GetScoreResponse, collections.abc.Awaitable[topten.score.v1.score_service_pb2.GetScoreResponse]]:
         """GetScore reads a player's all-time total from the ledger. A player without one has 0. For the player, moderators,
-        admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        admins and the scope `score:read`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -222,7 +228,8 @@ class ScoreServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[topten.score.v1.score_service_pb2.ListScoreHistoryResponse, collections.abc.Awaitable[topten.score.v1.score_service_pb2.ListScoreHistoryResponse]]:
         """ListScoreHistory pages through the ledger rows of one player, the newest first: each change with what it led to.
-        For the player, moderators, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        For the player, moderators, admins and the scope `score:read`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT,
+        UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -231,8 +238,8 @@ class ScoreServiceServicer(metaclass=abc.ABCMeta):
         request: topten.score.v1.score_service_pb2.LocateEventsRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.score.v1.score_service_pb2.LocateEventsResponse, collections.abc.Awaitable[topten.score.v1.score_service_pb2.LocateEventsResponse]]:
-        """LocateEvents says of up to 500 events where each is: in the ledger, among the dead letters, or in neither.
-        Only for moderators, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """LocateEvents says of up to 500 events where each is: in the ledger, among the dead letters, or in neither. Only for
+        moderators, admins and the scope `event:read`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -241,8 +248,8 @@ class ScoreServiceServicer(metaclass=abc.ABCMeta):
         request: topten.score.v1.score_service_pb2.ListDeadLettersRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.score.v1.score_service_pb2.ListDeadLettersResponse, collections.abc.Awaitable[topten.score.v1.score_service_pb2.ListDeadLettersResponse]]:
-        """ListDeadLetters pages through the events that could not be counted, the newest first.
-        Only for moderators, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """ListDeadLetters pages through the events that could not be counted, the newest first. Only for moderators, admins
+        and the scope `event:read`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -251,8 +258,8 @@ class ScoreServiceServicer(metaclass=abc.ABCMeta):
         request: topten.score.v1.score_service_pb2.GetDeadLetterRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.score.v1.score_service_pb2.GetDeadLetterResponse, collections.abc.Awaitable[topten.score.v1.score_service_pb2.GetDeadLetterResponse]]:
-        """GetDeadLetter reads one of them with its bytes; the answer is empty if there is none of this id.
-        Only for admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """GetDeadLetter reads one of them with its bytes; the answer is empty if there is none of this id. Only for admins
+        and the scope `event:read`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -261,8 +268,9 @@ class ScoreServiceServicer(metaclass=abc.ABCMeta):
         request: topten.score.v1.score_service_pb2.ReplayDeadLettersRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.score.v1.score_service_pb2.ReplayDeadLettersResponse, collections.abc.Awaitable[topten.score.v1.score_service_pb2.ReplayDeadLettersResponse]]:
-        """ReplayDeadLetters counts events that were set aside, as if they came from the stream now: each at most once, however
-        often it is replayed. Only for admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """ReplayDeadLetters counts events that were set aside, as if they came from the stream now: each at most once,
+        however often it is replayed. Only for admins and the scope `event:replay`. Fails with PERMISSION_DENIED,
+        INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -271,8 +279,8 @@ class ScoreServiceServicer(metaclass=abc.ABCMeta):
         request: topten.score.v1.score_service_pb2.ListFlagsRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.score.v1.score_service_pb2.ListFlagsResponse, collections.abc.Awaitable[topten.score.v1.score_service_pb2.ListFlagsResponse]]:
-        """ListFlags pages through what the rules of fair play have seen, the newest first.
-        Only for moderators, admins and services. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """ListFlags pages through what the rules of fair play have seen, the newest first. Only for moderators, admins and
+        the scope `score:read`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -291,8 +299,8 @@ class ScoreServiceServicer(metaclass=abc.ABCMeta):
         request: topten.score.v1.score_service_pb2.ListCountedEventsRequest,
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[topten.score.v1.score_service_pb2.ListCountedEventsResponse], collections.abc.AsyncIterator[topten.score.v1.score_service_pb2.ListCountedEventsResponse]]:
-        """ListCountedEvents streams the events of the ledger, so that each can be traced to who recorded it.
-        Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
+        """ListCountedEvents streams the events of the ledger, so that each can be traced to who recorded it. Only for
+        moderators, admins and the scope `event:read`. Fails with PERMISSION_DENIED, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -301,9 +309,10 @@ class ScoreServiceServicer(metaclass=abc.ABCMeta):
         request: topten.score.v1.score_service_pb2.VerifyScoresRequest,
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[topten.score.v1.score_service_pb2.VerifyScoresResponse], collections.abc.AsyncIterator[topten.score.v1.score_service_pb2.VerifyScoresResponse]]:
-        """VerifyScores holds the players' totals, the chains and the boards against the ledger and names what differs.
-        It changes nothing unless it is asked to repair: then totals are written and boards made anew from the ledger; the
-        ledger itself is never changed. Only for moderators, admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
+        """VerifyScores holds the players' totals, the chains and the boards against the ledger and names what differs. It
+        changes nothing unless it is asked to repair: then totals are written and boards made anew from the ledger; the
+        ledger itself is never changed. Only for moderators, admins and the scope `event:read`. Fails with
+        PERMISSION_DENIED, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -313,7 +322,7 @@ class ScoreServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[topten.score.v1.score_service_pb2.RebuildBoardsResponse], collections.abc.AsyncIterator[topten.score.v1.score_service_pb2.RebuildBoardsResponse]]:
         """RebuildBoards makes every board anew from the ledger while scores keep flowing; readers see the last frame, marked
-        stale, until it is done. Only for admins and services. Fails with PERMISSION_DENIED, UNAVAILABLE.
+        stale, until it is done. Only for admins and the scope `score:repair`. Fails with PERMISSION_DENIED, UNAVAILABLE.
         """
 
 def add_ScoreServiceServicer_to_server(servicer: ScoreServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...
