@@ -25,6 +25,7 @@ from edge.public_keys import PublicKeys
 from edge.session import GRAPHQL_PATH, STREAM_PATH
 from edge.stream.hub import Hub
 from edge.stream.sse import StreamHandler
+from edge.traced import middlewares
 from edge.upstreams import Readiness
 from services.runtime.call_context import begin_call, request_id
 from services.runtime.errors import Reason, ServiceError
@@ -78,7 +79,9 @@ class HttpServer:
         self._announced = False
         self._timers: dict[tuple[str, str, int], Any] = {}
         self._site: web.TCPSite | None = None
-        app = web.Application(middlewares=[self._outermost], client_max_size=config.max_body_bytes)
+        app = web.Application(
+            middlewares=[*middlewares(config.trusted_proxies), self._outermost], client_max_size=config.max_body_bytes
+        )
         app.on_response_prepare.append(self._add_headers)
         app.router.add_post(GRAPHQL_PATH, graphql.handle)
         app.router.add_get(GRAPHQL_PATH, graphql.handle, allow_head=False)

@@ -25,7 +25,7 @@ def client_address(request: web.Request, trusted: Sequence[Network]) -> str:
         return peer
     hops = ",".join(request.headers.getall("X-Forwarded-For", [])).split(",")[-MAX_HOPS:]
     address = peer
-    while hops and _is_in(address, trusted):
+    while hops and is_trusted(address, trusted):
         hop = hops.pop().strip()
         if not _is_address(hop):
             break
@@ -58,7 +58,8 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _is_in(address: str, networks: Sequence[Network]) -> bool:
+def is_trusted(address: str, networks: Sequence[Network]) -> bool:
+    """Whether an address is in one of the networks."""
     try:
         parsed = ip_address(address)
     except ValueError:

@@ -24,6 +24,7 @@ from edge.stream.latency import ScreenClock
 from edge.stream.own import OwnPlaces
 from edge.stream.sessions import Sessions
 from edge.upstreams import Upstreams
+from services.runtime import tracing
 from services.runtime.auth import Claims
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.lifecycle import cancel, spawn
@@ -203,8 +204,12 @@ class Hub:
             watched.task.cancel()
 
     async def _publish(self, feed: Feed, before: Update | None, update: Update) -> None:
-        self._clock.shown(before.frame if before is not None else None, update.frame)
-        await self._write(feed.board, update.message)
+        # The first frame of a feed shows what happened before anybody here looked.
+        causes = () if before is None else update.frame.traceparents
+        attributes: tracing.Attributes = {"topten.board": feed.board, "topten.readers": feed.readers}
+        with tracing.joined("show", "consumer", causes, attributes):
+            self._clock.shown(before.frame if before is not None else None, update.frame)
+            await self._write(feed.board, update.message)
 
     async def _end(self, feed: Feed) -> None:
         if feed.closed:

@@ -121,6 +121,14 @@ def restated(frame: Frame, *, stale: bool) -> Frame:
     return copy
 
 
+def caused(frame: Frame, traceparents: Sequence[str]) -> Frame:
+    """The same state, said to be part of these traces."""
+    copy = Frame()
+    copy.CopyFrom(frame)
+    copy.traceparents.extend(traceparents)
+    return copy
+
+
 def cut(frame: Frame, limit: int) -> Frame:
     """The first `limit` entries of the frame."""
     if len(frame.entries) <= limit:

@@ -11,7 +11,7 @@ import asyncio
 import contextvars
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -20,6 +20,7 @@ import structlog
 from prometheus_client import Counter
 from topten.identity.v1 import identity_service_pb2
 
+from services.runtime import tracing
 from services.runtime.errors import ServiceError
 from services.runtime.grpc_client import call
 from services.runtime.lifecycle import spawn
@@ -104,14 +105,17 @@ class Names:
             for start in range(0, len(new), MAX_ASKED):
                 ids = new[start : start + MAX_ASKED]
                 # Others wait for this call as well: the deadline of who happened to be the first is not theirs.
-                task = contextvars.Context().run(spawn, "names", self._fetch(ids))
+                task = contextvars.Context().run(spawn, "names", self._fetch(ids, tracing.carried()))
                 self._asked |= dict.fromkeys(ids, task)
         return {self._asked[user_id] for user_id in due if user_id in self._asked}
 
-    async def _fetch(self, user_ids: list[str]) -> None:
+    async def _fetch(self, user_ids: list[str], causes: Sequence[str]) -> None:
         request = identity_service_pb2.GetUsersRequest(user_ids=user_ids)
         try:
-            answer = await call(self._identity.GetUsers, request, token=await self._token.get(), timeout=CALL_SECONDS)
+            with tracing.joined("names", "internal", causes, {}):
+                answer = await call(
+                    self._identity.GetUsers, request, token=await self._token.get(), timeout=CALL_SECONDS
+                )
         except ServiceError as error:
             self._ask_again_at = self._clock() + RETRY_SECONDS
             _failed.inc(len(user_ids))

@@ -100,7 +100,9 @@ class Updates:
             if payload.cause == COUNTRY_CHANGED:
                 self._names.forget(payload.user_id)
             for standing in payload.standings:
-                self._watches.notice(standing.board, payload.user_id, standing.value, lowered=standing.lowered)
+                self._watches.notice(
+                    standing.board, payload.user_id, standing.value, lowered=standing.lowered, causes=batch.traceparents
+                )
                 self._ranks.notice(standing.board, payload.user_id)
 
     def _mark_all(self) -> None:

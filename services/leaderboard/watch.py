@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -16,9 +17,10 @@ from typing import TYPE_CHECKING
 import structlog
 from prometheus_client import Counter, Gauge
 
-from services.leaderboard.frames import Reading, differs, position, restated
+from services.leaderboard.frames import Reading, caused, differs, position, restated
 from services.leaderboard.head import UnreadableError
 from services.leaderboard.ranking import may_change
+from services.runtime import tracing
 from services.runtime.boards import Board, period
 from services.runtime.clock import utc_now
 
@@ -93,6 +95,7 @@ class Watch:
         self._readers = 0
         self._idle_since = clock.monotonic()
         self._wake = asyncio.Event()
+        self._causes: deque[str] = deque(maxlen=tracing.MAX_JOINED)
 
     def enter(self) -> None:
         """Somebody reads this watch."""
@@ -108,10 +111,14 @@ class Watch:
         """Whether nothing is known that the newest frame does not show."""
         return self.frame is not None and not self.frame.stale and not self._pace.dirty and not self._reading
 
-    def notice(self, user_id: str, value: float, *, lowered: bool) -> None:
-        """A standing on this board has changed: the board is read if that can be seen in its head."""
+    def notice(self, user_id: str, value: float, *, lowered: bool, causes: Sequence[str] = ()) -> None:
+        """A standing on this board has changed: the board is read if that can be seen in its head.
+
+        `causes` are the traces that this is part of; the read that shows it is then part of them too.
+        """
         # While it is being read, the head in memory is no measure: the one that comes may have been read before this.
         if self._reading or self._is_stale or may_change(self._members, self._size, user_id, value, lowered=lowered):
+            self._causes.extend(causes)
             self.mark()
 
     def mark(self) -> None:
@@ -163,8 +170,12 @@ class Watch:
         is_final = self._closing
         self._pace.begin()
         self._reading = True
+        causes = list(self._causes)
+        self._causes.clear()
         try:
-            reading = await self._read(self.board, self._size)
+            with tracing.joined("frame", "consumer", causes, {"topten.board": self.board.text}):
+                reading = await self._read(self.board, self._size)
+                traces = tracing.carried()
             if self.frame is not None and position(reading.frame) < position(self.frame):
                 raise UnreadableError("redis went back")
         except UnreadableError as error:
@@ -176,7 +187,7 @@ class Watch:
         self._members = reading.members
         is_new = differs(reading.frame, self.frame)
         # Also what shows nothing new is newer, and the next reader's first frame.
-        self.frame = reading.frame
+        self.frame = caused(reading.frame, traces) if traces else reading.frame
         self.is_closed = is_final
         self._pace.end(self._clock.monotonic(), sent=is_new, settled=reading.has_all_names)
         (_sent if is_new else _same).inc()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -106,11 +106,11 @@ class Watches:
             # A clock that was set back must not lead to the board that was just left.
             board = self._catalog.parse(text, max(self._clock.now(), watch.ends_at))
 
-    def notice(self, board: str, user_id: str, value: float, *, lowered: bool) -> None:
-        """A player's standing on a board (as text) has changed."""
+    def notice(self, board: str, user_id: str, value: float, *, lowered: bool, causes: Sequence[str] = ()) -> None:
+        """A player's standing on a board (as text) has changed; `causes` are the traces that this is part of."""
         watch = self._open.get(board)
         if watch is not None:
-            watch.notice(user_id, value, lowered=lowered)
+            watch.notice(user_id, value, lowered=lowered, causes=causes)
 
     def mark_all(self) -> None:
         """Something may have been missed: every watched board is read."""

@@ -13,8 +13,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-Receive = Callable[[str, str, bytes], None]
-"""Subject, reply subject, payload."""
+Receive = Callable[[str, str, bytes, bytes], None]
+"""Subject, reply subject, payload, headers as they are on the wire."""
 # A status of JetStream begins with `NATS/1.0 404 …`; the headers of a message follow a break.
 _OF_A_MESSAGE = b"NATS/1.0\r\n"
 
@@ -45,4 +45,5 @@ class BulkClient(Client):
             return
         self.stats["in_msgs"] += 1
         self.stats["in_bytes"] += len(data)
-        receive(subject.decode(), reply.decode(), data)
+        # Without headers there is None, whatever the type says.
+        receive(subject.decode(), reply.decode(), data, headers or b"")

@@ -9,12 +9,19 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
+from services.runtime import tracing
 from services.runtime.lifecycle import spawn
 
 K = TypeVar("K")
 V = TypeVar("V")
+
+
+class _Asked(NamedTuple, Generic[K, V]):
+    item: K
+    answer: asyncio.Future[V]
+    cause: str
 
 
 class Gathered(Generic[K, V]):
@@ -37,12 +44,12 @@ class Gathered(Generic[K, V]):
         self._most = most
         self._at_once = at_once
         self._running = 0
-        self._waiting: list[tuple[K, asyncio.Future[V]]] = []
+        self._waiting: list[_Asked[K, V]] = []
 
     async def __call__(self, item: K) -> V:
         """The answer for one item. Whoever is cancelled leaves the others, and the call, alone."""
         answer: asyncio.Future[V] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, answer))
+        self._waiting.append(_Asked(item, answer, tracing.cause()))
         if self._running < self._at_once:
             self._running += 1
             # Others wait for this call as well: the deadline of who happened to be the first is not theirs.
@@ -58,19 +65,21 @@ class Gathered(Generic[K, V]):
         finally:
             self._running -= 1
 
-    async def _answer(self, taken: Sequence[tuple[K, asyncio.Future[V]]]) -> None:
+    async def _answer(self, taken: Sequence[_Asked[K, V]]) -> None:
         outcomes: Sequence[V | Exception]
         try:
-            outcomes = await self._work([item for item, _ in taken])
+            causes = [asked.cause for asked in taken if asked.cause]
+            with tracing.joined(self._name, "internal", causes, {"topten.gathered": len(taken)}):
+                outcomes = await self._work([asked.item for asked in taken])
         except Exception as error:  # noqa: BLE001  # whatever it is, it is for those who asked
             outcomes = [error] * len(taken)
         except asyncio.CancelledError:
-            for _, answer in taken:
-                answer.cancel()
+            for asked in taken:
+                asked.answer.cancel()
             raise
-        for (_, answer), outcome in zip(taken, outcomes, strict=True):
+        for asked, outcome in zip(taken, outcomes, strict=True):
             if isinstance(outcome, Exception):
-                answer.set_exception(outcome)
-                answer.exception()  # looked at, in case that nobody waits any more
+                asked.answer.set_exception(outcome)
+                asked.answer.exception()  # looked at, in case that nobody waits any more
             else:
-                answer.set_result(outcome)
+                asked.answer.set_result(outcome)

@@ -7,14 +7,15 @@ and that an abandoned stream is cancelled. Must never let an `AioRpcError` out: 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Any, TypeVar
 
 import grpc
 import orjson
 
+from services.runtime import tracing
 from services.runtime.call_context import REQUEST_ID_KEY, request_id, time_left
-from services.runtime.errors import from_rpc_error
+from services.runtime.errors import FAULTS, from_rpc_error
 
 DEFAULT_TIMEOUT_SECONDS = 5.0
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
@@ -41,6 +42,8 @@ def call_metadata(token: str | None = None, call_id: str | None = None) -> tuple
     metadata: list[tuple[str, str]] = []
     if token:
         metadata.append(("authorization", f"Bearer {token}"))
+    if traceparent := tracing.header():
+        metadata.append((tracing.TRACEPARENT, traceparent))
     if call_id := call_id or request_id():
         metadata.append((REQUEST_ID_KEY, call_id))
     return tuple(metadata)
@@ -58,14 +61,24 @@ async def call(
     `timeout` is in seconds; the deadline of the call being handled holds as well. Raises ServiceError.
     """
     left = time_left()
-    try:
-        return await method(
-            request,
-            timeout=timeout if left is None else min(timeout, left),
-            metadata=grpc.aio.Metadata(*call_metadata(token)),
-        )
-    except grpc.aio.AioRpcError as error:
-        raise from_rpc_error(error) from error
+    with _calling(request):
+        try:
+            return await method(
+                request,
+                timeout=timeout if left is None else min(timeout, left),
+                metadata=grpc.aio.Metadata(*call_metadata(token)),
+            )
+        except grpc.aio.AioRpcError as error:
+            tracing.annotate({"rpc.response.status_code": error.code().name}, failed=error.code() in FAULTS)
+            raise from_rpc_error(error) from error
+
+
+def _calling(request: Any) -> AbstractContextManager[None]:
+    """The span of a call; the method is the one whose request this is, by the names of our contracts."""
+    if not tracing.is_on():
+        return nullcontext()
+    package, _, method = request.DESCRIPTOR.full_name.removesuffix("Request").rpartition(".")
+    return tracing.step(method, "client", {"rpc.system.name": "grpc", "rpc.method": f"{package}/{method}"})
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
@@ -19,6 +19,7 @@ from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from prometheus_client import Gauge
 
+from services.runtime import tracing
 from services.runtime.errors import ServiceError
 from services.runtime.lifecycle import Stage, cancel, spawn
 
@@ -36,13 +37,15 @@ _log = structlog.get_logger("outbox")
 class WaitingEvent:
     """An event that is on record and not known to be published.
 
-    `again` is something new if the event is to be stored though the stream has had it within its window of duplicates.
+    `trace` is the trace that it belongs to, by default the one at work; `again` is something new if the event is to be
+    stored though the stream has had it within its window of duplicates.
     """
 
     event_id: str
     user_id: str
     data: bytes
     again: str = ""
+    trace: str = field(default_factory=tracing.cause)
 
 
 class Records(Protocol):
@@ -75,15 +78,18 @@ class EventPublisher:
 
         Raises PublishError if there was no acknowledgement in time.
         """
-        try:
-            await self._jetstream.publish(
-                f"{self._subject}.{event.user_id}",
-                event.data,
-                headers={"Nats-Msg-Id": event.event_id + event.again},
-                stream=self._stream,
-            )
-        except (NatsError, TimeoutError, OSError) as error:
-            raise PublishError(type(error).__name__) from error
+        attributes = {"messaging.system": "nats", "messaging.destination.name": self._subject}
+        with tracing.joined(f"publish {self._subject}", "producer", [event.trace] if event.trace else [], attributes):
+            headers = {"Nats-Msg-Id": event.event_id + event.again}
+            if trace := tracing.cause():
+                headers[tracing.TRACEPARENT] = trace
+            try:
+                await self._jetstream.publish(
+                    f"{self._subject}.{event.user_id}", event.data, headers=headers, stream=self._stream
+                )
+            except (NatsError, TimeoutError, OSError) as error:
+                tracing.annotate({"error.type": type(error).__name__}, failed=True)
+                raise PublishError(type(error).__name__) from error
 
 
 class Outbox:

@@ -19,9 +19,10 @@ import protovalidate
 import structlog
 from google.protobuf.message import Message
 
+from services.runtime import tracing
 from services.runtime.auth import TokenVerifier, bearer_token
 from services.runtime.call_context import REQUEST_ID_KEY, begin_call, set_caller
-from services.runtime.errors import STATUS_KEY, Reason, ServiceError, to_rpc_status
+from services.runtime.errors import FAULTS, STATUS_KEY, Reason, ServiceError, to_rpc_status
 from services.runtime.rpc_metrics import MethodMetrics
 
 # Generic in the published types alone, hence the quotes.
@@ -66,7 +67,7 @@ class Chain:
         if handler.request_streaming:
             raise TypeError(f"{self._method} streams its request and not its answer, which is not served here")
         return grpc.unary_unary_rpc_method_handler(
-            self._unary(handler.unary_unary, MethodMetrics("unary", self._method)), *codec
+            self._traced(self._unary(handler.unary_unary, MethodMetrics("unary", self._method))), *codec
         )
 
     def _unary(self, behaviour: Any, metrics: MethodMetrics) -> Any:
@@ -96,6 +97,24 @@ class Chain:
                 metrics.end(code, time.monotonic() - begun)
 
         return handle
+
+    def _traced(self, handle: Any) -> Any:
+        """Within a span, if this process traces. Streams have none: they last for hours."""
+        if not tracing.is_on():
+            return handle
+        attributes = {"rpc.system.name": "grpc", "rpc.method": self._method.lstrip("/")}
+
+        async def traced(request: Any, context: Context) -> Any:
+            metadata = dict(context.invocation_metadata() or ())
+            with tracing.request(self._method.lstrip("/"), str(metadata.get(tracing.TRACEPARENT, "")), attributes):
+                try:
+                    return await handle(request, context)
+                except grpc.aio.AbortError as error:
+                    code = _code_of(error, context)
+                    tracing.annotate({"rpc.response.status_code": code.name}, failed=code in FAULTS)
+                    raise
+
+        return traced
 
     def _streaming(self, behaviour: Any, metrics: MethodMetrics) -> Any:
         generator = inspect.isasyncgenfunction(behaviour)

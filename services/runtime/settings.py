@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from services.runtime.catalog import Catalog, parse_declared
 from services.runtime.config import setting
-from services.runtime.values import host_port
+from services.runtime.values import header_pairs, host_port, http_url
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,26 @@ class ProcessConfig:
     log_level: Literal["debug", "info", "warning", "error"] = setting(
         "info", doc="The least severe record that is logged"
     )
-    log_format: Literal["text", "json"] = setting("text", doc="Lines for people, or one JSON object a line")
+    log_format: Literal["auto", "text", "json"] = setting(
+        "auto", doc="Lines for people, or one JSON object a line; auto is json in production and text in development"
+    )
+    trace_endpoint: str = setting(
+        "",
+        doc="OTLP/HTTP address that traces are sent to, `/v1/traces` being added to a bare one; empty is none",
+        parse=http_url,
+    )
+    trace_sample_ratio: float = setting(
+        0.05,
+        doc="Of how many of the traces that begin here, 0 to 1; a caller's decision holds",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    trace_headers: str = setting(
+        "",
+        doc="What the trace address asks to be sent, as `name=value,name=value`: an API key",
+        secret=True,
+        parse=header_pairs,
+    )
     shutdown_grace: timedelta = setting(
         timedelta(seconds=20),
         doc="From SIGTERM to the end of the process at the latest; keep it below the pod's grace",

@@ -1,4 +1,4 @@
-"""Logs and metrics: one set-up for every process.
+"""Logs, metrics and traces: one set-up for every process.
 
 Owns the shape of a log line, what is never written (secrets, forged lines), and the names of buckets. Must never be
 configured at import: `configure` is called once, by the composition root.
@@ -18,6 +18,7 @@ import orjson
 import prometheus_client
 import structlog
 
+from services.runtime import tracing
 from services.runtime.settings import ProcessConfig
 
 REDACTED = "[redacted]"
@@ -43,18 +44,19 @@ Event = MutableMapping[str, Any]
 
 
 def configure(config: ProcessConfig, service: str) -> None:
-    """Sets up logging and metrics of this process; `service` names it in every line. May be called again."""
+    """Sets up logging, metrics and traces of this process; `service` names it in every line. May be called again."""
     level = getattr(logging, config.log_level.upper())
-    renderer = _render_json if config.log_format == "json" else _render_text
+    as_json = config.log_format == "json" or (config.log_format == "auto" and config.production)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
             _name_service(service),
+            _name_trace,
             structlog.processors.format_exc_info,
             redact,
-            renderer,
+            _render_json if as_json else _render_text,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
@@ -62,6 +64,17 @@ def configure(config: ProcessConfig, service: str) -> None:
     )
     _bridge_stdlib(level)
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library left it unannotated
+    tracing.configure(
+        config.trace_endpoint,
+        dict(pair.strip().split("=", 1) for pair in config.trace_headers.split(",") if pair),
+        config.trace_sample_ratio,
+        {
+            "service.name": f"topten-{service}",
+            "service.namespace": "topten",
+            "service.version": version(),
+            "deployment.environment.name": config.environment,
+        },
+    )
     build_info.labels(service, version(), sys.version.split()[0]).set(1)
 
 
@@ -105,8 +118,17 @@ def _name_service(service: str) -> Any:
     return name
 
 
+def _name_trace(_logger: Any, _method: str, event: Event) -> Event:
+    ids = tracing.ids()
+    if ids is not None:
+        event["trace_id"], event["span_id"] = ids
+    return event
+
+
 def _render_json(_logger: Any, _method: str, event: Event) -> bytes:
-    return _json(event).encode("utf-8", "backslashreplace")
+    """`timestamp`, `level`, `service` and `message` by the names that collectors of logs expect; then all the rest."""
+    head = {"timestamp": event.pop("time", ""), "level": event.pop("level", ""), "service": event.pop("service", "")}
+    return _json({**head, "message": event.pop("event", ""), **event}).encode("utf-8", "backslashreplace")
 
 
 def _json(value: Any) -> str:

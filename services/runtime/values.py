@@ -54,6 +54,20 @@ def host_port(text: str) -> str:
     return text
 
 
+def http_url(text: str) -> str:
+    """Checks an address of HTTP, or an empty text, and returns it. Raises ValueError."""
+    if text and not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", text):
+        raise ValueError("must be an http:// or https:// address")
+    return text
+
+
+def header_pairs(text: str) -> str:
+    """Checks `name=value,name=value`, or an empty text, and returns it. Raises ValueError."""
+    if text and not all(re.fullmatch(r"[A-Za-z0-9-]+=[!-~ ]+", pair.strip()) for pair in text.split(",")):
+        raise ValueError("must be name=value,name=value")
+    return text
+
+
 def split_address(text: str) -> tuple[str, int]:
     """`host:port` as a pair, brackets of IPv6 removed. Raises ValueError."""
     host, colon, port = text.rpartition(":")

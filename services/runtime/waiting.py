@@ -1,7 +1,7 @@
 """Events that wait in a MongoDB collection to be published, each inside the document that it is about.
 
-A document with the field `unpublished` {event, leased_until} waits; `user_id` says under whose subject it goes, and a time
-field of the owner's since when it waits. Owns that field and its index.
+A document with the field `unpublished` {event, leased_until, and its trace if it is part of one} waits; `user_id` says under
+whose subject it goes, and a time field of the owner's since when it waits. Owns that field and its index.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from bson import Binary
 from pymongo import ASCENDING
 from pymongo.asynchronous.collection import AsyncCollection
 
+from services.runtime import tracing
 from services.runtime.mongo_client import unavailable_on_failure
 from services.runtime.outbox import WaitingEvent
 
@@ -24,7 +25,8 @@ _WAITING: Final = {"unpublished": {"$exists": True}}
 
 def unpublished(event: bytes, leased_until: datetime) -> dict[str, Any]:
     """What the field of a new document holds: its writer publishes it until `leased_until`, then anybody."""
-    return {"event": Binary(event), "leased_until": leased_until}
+    trace = tracing.cause()
+    return {"event": Binary(event), "leased_until": leased_until} | ({"trace": trace} if trace else {})
 
 
 def unpublished_again(event: bytes | str, now: datetime) -> dict[str, Any]:
@@ -69,7 +71,13 @@ class WaitingEvents:
                     {"$set": {"unpublished.leased_until": until}},
                 )
         return [
-            WaitingEvent(document["_id"], document["user_id"], bytes(waiting["event"]), waiting.get("again", ""))
+            WaitingEvent(
+                document["_id"],
+                document["user_id"],
+                bytes(waiting["event"]),
+                waiting.get("again", ""),
+                waiting.get("trace", ""),
+            )
             for document in documents
             for waiting in (document["unpublished"],)
         ]

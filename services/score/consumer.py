@@ -24,6 +24,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
+from services.runtime import tracing
 from services.runtime.bulk_client import BulkClient
 from services.runtime.lifecycle import cancel
 
@@ -43,13 +44,14 @@ _log = structlog.get_logger("consumer")
 
 
 class Delivery(NamedTuple):
-    """A message as it was delivered; `reply` is where it is answered."""
+    """A message as it was delivered; `reply` is where it is answered, `trace` the trace that it is part of, if any."""
 
     data: bytes
     reply: str
     subject: str
     sequence: int
     delivered: int
+    trace: str
 
 
 Handle = Callable[[Sequence[Delivery]], Awaitable[Sequence[bytes]]]
@@ -141,12 +143,12 @@ class PullLoop:
         finally:
             await cancel(attaching, stopping)
 
-    def _receive(self, subject: str, reply: str, data: bytes) -> None:
+    def _receive(self, subject: str, reply: str, data: bytes, headers: bytes) -> None:
         """A message of the stream."""
         self._heard_at = time.monotonic()
         if self._asked:
             self._asked -= 1
-        self._buffer.append(_delivery(subject, reply, data))
+        self._buffer.append(_delivery(subject, reply, data, tracing.of_message(headers)))
         self._arrived.set()
         if len(self._buffer) >= self._batch:
             self._full.set()
@@ -155,7 +157,7 @@ class PullLoop:
         """A heartbeat, or the end of a request."""
         self._heard_at = time.monotonic()
         if message.reply.startswith("$JS.ACK."):
-            self._receive(message.subject, message.reply, message.data)
+            self._receive(message.subject, message.reply, message.data, b"")
             return
         status = (message.headers or {}).get("Status", "")
         if status not in _ENDED:
@@ -246,8 +248,8 @@ class PullLoop:
             _log.info("could not give back", consumer=self._durable, error=type(error).__name__)
 
 
-def _delivery(subject: str, reply: str, data: bytes) -> Delivery:
+def _delivery(subject: str, reply: str, data: bytes, trace: str) -> Delivery:
     # $JS.ACK[.domain.account].stream.consumer.delivered.sequence.position.time.pending[.random]
     tokens = reply.split(".")
     first = 4 if len(tokens) == 9 else 6
-    return Delivery(data, reply, subject, int(tokens[first + 1]), int(tokens[first]))
+    return Delivery(data, reply, subject, int(tokens[first + 1]), int(tokens[first]), trace)

@@ -203,9 +203,10 @@ def updated(counted: Counted) -> score_events_pb2.ScoreUpdatedEvent:
     return message
 
 
-def batch(events: Iterable[Counted]) -> bytes:
-    """One message of `score.events`: the facts in the order in which they were counted."""
-    return score_events_pb2.ScoreUpdatedBatch(events=map(updated, events)).SerializeToString(deterministic=True)
+def batch(events: Iterable[Counted], traceparents: Iterable[str] = ()) -> bytes:
+    """One message of `score.events`: the facts in the order in which they were counted, and the traces they are part of."""
+    message = score_events_pb2.ScoreUpdatedBatch(events=map(updated, events), traceparents=traceparents)
+    return message.SerializeToString(deterministic=True)
 
 
 def _digest(ip: str, user_agent: str, salt: bytes) -> bytes:

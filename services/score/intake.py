@@ -15,6 +15,7 @@ import structlog
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
+from services.runtime import tracing
 from services.runtime.jetstream import Nats
 from services.runtime.lifecycle import cancel, spawn
 from services.score.answers import STORE_ERRORS, Answer, NeverError, answer_to
@@ -163,7 +164,9 @@ class Intake:
         events: list[Event | None] = []
         answers: list[bytes] = []
         letters: list[DeadLetter] = []
-        with BATCH_SECONDS.time():
+        causes = [delivery.trace for delivery in batch if delivery.trace]
+        size: tracing.Attributes = {"messaging.batch.message_count": len(batch), "topten.partition": partition}
+        with BATCH_SECONDS.time(), tracing.joined("count", "consumer", causes, size):
             for delivery in batch:
                 if delivery.delivered > 1:
                     REDELIVERIES.inc()

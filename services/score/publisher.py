@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from redis.asyncio import Redis
 
+from services.runtime import tracing
 from services.runtime.boards import SCORE_CHANNEL
 from services.score.events import Counted, batch
 
@@ -22,4 +23,4 @@ class ScorePublisher:
     async def publish(self, events: Sequence[Counted]) -> None:
         """One message for all of them."""
         if events:
-            await self._redis.publish(SCORE_CHANNEL, batch(events))
+            await self._redis.publish(SCORE_CHANNEL, batch(events, tracing.carried()))

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import structlog
 
+from services.runtime import tracing
 from services.runtime.boards import Board
 from services.score.answers import ANSWERED, Answer, LaterError, answer_to
 from services.score.board_writer import BoardWriter, TooOldError
@@ -107,8 +108,10 @@ class Worker:
         if counted:
             folds |= await self._folds.refresh({known.user_id for known in counted.values() if known.user_id in folds})
         new = len(events) - len(counted)
-        await self._insert([event for event in events if event.event_id not in counted], folds, counted)
-        await self._show(events, folds, counted, moment)
+        with tracing.step("ledger"):
+            await self._insert([event for event in events if event.event_id not in counted], folds, counted)
+        with tracing.step("boards"):
+            await self._show(events, folds, counted, moment)
         COUNTED_NEW.inc(new)
         COUNTED_AGAIN.inc(len(events) - new)
 

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from services.runtime.settings import ProcessConfig
 from services.runtime.telemetry import configure
-from tests.bench import answers, pull_loop, reads, score_throughput, sizes, submit, workers
+from tests.bench import answers, pull_loop, reads, score_throughput, sizes, submit, tracing, workers
 
 EVENTS = 60_000
 
@@ -31,6 +31,8 @@ def main(chosen: list[str]) -> None:
         reads.main()
     if not chosen or "pull_loop" in chosen:
         asyncio.run(pull_loop.main())
+    if not chosen or "tracing" in chosen:
+        tracing.main()
     if not chosen or "sizes" in chosen:
         asyncio.run(sizes.main([int(size) for size in chosen if size.isdigit()]))
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import NamedTuple
 
 PROCESSES = ("identity", "quiz", "score", "leaderboard", "edge")
@@ -43,6 +44,7 @@ class Family(NamedTuple):
     help: str
 
 
+@cache
 def registered() -> dict[Family, list[str]]:
     """Every metric and the processes that have it; those of Python itself, which each has, are left out."""
     with ThreadPoolExecutor() as pool:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
+from tests.observe.collector import API_KEY, Collector, collecting
 from tests.observe.story import Story, told
 from tests.servers import RunningStack, running_stack
 
@@ -22,9 +23,22 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="session")
-def observed() -> Iterator[RunningStack]:
-    """A whole system of its own. Who disturbs it mends it."""
-    with running_stack(SETTINGS) as system:
+def collector() -> Iterator[Collector]:
+    """Where the system sends its traces."""
+    with collecting() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def observed(collector: Collector) -> Iterator[RunningStack]:
+    """A whole system of its own, every action of which is traced. Who disturbs it mends it."""
+    traced = {
+        "TOPTEN_TRACE_ENDPOINT": collector.address,
+        "TOPTEN_TRACE_SAMPLE_RATIO": "1",
+        "TOPTEN_TRACE_HEADERS": f"api-key={API_KEY}",
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
+    }
+    with running_stack(SETTINGS | traced) as system:
         yield system
 
 

@@ -38,7 +38,15 @@ async def test_messages_come_in_order_and_the_rest_by_the_long_way(server: Runni
     async with asyncio.timeout(10):
         while len(found) < 200 or not rest:
             await asyncio.sleep(0.01)
-    assert found == [(subject, f"answer.{number}", str(number).encode()) for number in range(200)]
+    assert found == [
+        (
+            subject,
+            f"answer.{number}",
+            b"%d" % number,
+            b"NATS/1.0\r\nNats-Msg-Id: %d\r\n\r\n" % number if number % 2 else b"",
+        )
+        for number in range(200)
+    ]
     assert rest == [(b"without a reply", None)]
     assert client.stats["in_msgs"] >= 201
     await subscription.unsubscribe()

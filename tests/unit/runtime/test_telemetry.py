@@ -51,10 +51,11 @@ def test_a_line_of_json_is_for_programs(lines: Lines) -> None:
     log_as("json").warning("opened", store="mongo", counts={1: 2}, kind=object)
     (line,) = lines()
     record = json.loads(line)
-    assert record["event"] == "opened"
+    assert list(record)[:4] == ["timestamp", "level", "service", "message"]
+    assert record["message"] == "opened"
     assert (record["level"], record["service"], record["request_id"]) == ("warning", "sample", "r-1")
     assert record["counts"] == {"1": 2}
-    assert record["time"].endswith("Z")
+    assert record["timestamp"].endswith("Z")
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])

@@ -112,6 +112,7 @@ class Frame(google.protobuf.message.Message):
     TIMESTAMP_FIELD_NUMBER: builtins.int
     STALE_FIELD_NUMBER: builtins.int
     ENTRIES_FIELD_NUMBER: builtins.int
+    TRACEPARENTS_FIELD_NUMBER: builtins.int
     board: builtins.str
     """The board as text, with its period: `weekly:2026-47`."""
     generation: builtins.int
@@ -128,6 +129,10 @@ class Frame(google.protobuf.message.Message):
     def entries(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Entry]:
         """The first players of the board, by rank."""
 
+    @property
+    def traceparents(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The traces of the changes that led to this frame, each as a W3C `traceparent`; none where nothing is traced."""
+
     def __init__(
         self,
         *,
@@ -137,9 +142,10 @@ class Frame(google.protobuf.message.Message):
         timestamp: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         stale: builtins.bool = ...,
         entries: collections.abc.Iterable[global___Entry] | None = ...,
+        traceparents: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["timestamp", b"timestamp"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["board", b"board", "entries", b"entries", "generation", b"generation", "stale", b"stale", "timestamp", b"timestamp", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["board", b"board", "entries", b"entries", "generation", b"generation", "stale", b"stale", "timestamp", b"timestamp", "traceparents", b"traceparents", "version", b"version"]) -> None: ...
 
 global___Frame = Frame
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"topten/score/v1/score_events.proto\x12\x0ftopten.score.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"G\n\x11ScoreUpdatedBatch\x12\x32\n\x06\x65vents\x18\x01 \x03(\x0b\x32\".topten.score.v1.ScoreUpdatedEvent\"p\n\x11ScoreUpdatedEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x12\n\nevent_type\x18\x02 \x01(\t\x12\x35\n\x07payload\x18\x03 \x01(\x0b\x32$.topten.score.v1.ScoreUpdatedPayload\"\xce\x01\n\x13ScoreUpdatedPayload\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x17\n\x0fnew_total_score\x18\x02 \x01(\x05\x12-\n\ttimestamp\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x04 \x01(\x05\x12\x0f\n\x07\x63ountry\x18\x05 \x01(\t\x12,\n\tstandings\x18\x06 \x03(\x0b\x32\x19.topten.score.v1.Standing\x12\r\n\x05\x63\x61use\x18\x07 \x01(\t\"I\n\x08Standing\x12\r\n\x05\x62oard\x18\x01 \x01(\t\x12\x0e\n\x06points\x18\x02 \x01(\x05\x12\r\n\x05value\x18\x03 \x01(\x01\x12\x0f\n\x07lowered\x18\x04 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"topten/score/v1/score_events.proto\x12\x0ftopten.score.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"]\n\x11ScoreUpdatedBatch\x12\x32\n\x06\x65vents\x18\x01 \x03(\x0b\x32\".topten.score.v1.ScoreUpdatedEvent\x12\x14\n\x0ctraceparents\x18\x02 \x03(\t\"p\n\x11ScoreUpdatedEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x12\n\nevent_type\x18\x02 \x01(\t\x12\x35\n\x07payload\x18\x03 \x01(\x0b\x32$.topten.score.v1.ScoreUpdatedPayload\"\xce\x01\n\x13ScoreUpdatedPayload\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x17\n\x0fnew_total_score\x18\x02 \x01(\x05\x12-\n\ttimestamp\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x04 \x01(\x05\x12\x0f\n\x07\x63ountry\x18\x05 \x01(\t\x12,\n\tstandings\x18\x06 \x03(\x0b\x32\x19.topten.score.v1.Standing\x12\r\n\x05\x63\x61use\x18\x07 \x01(\t\"I\n\x08Standing\x12\r\n\x05\x62oard\x18\x01 \x01(\t\x12\x0e\n\x06points\x18\x02 \x01(\x05\x12\r\n\x05value\x18\x03 \x01(\x01\x12\x0f\n\x07lowered\x18\x04 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,11 +33,11 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'topten.score.v1.score_event
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SCOREUPDATEDBATCH']._serialized_start=88
-  _globals['_SCOREUPDATEDBATCH']._serialized_end=159
-  _globals['_SCOREUPDATEDEVENT']._serialized_start=161
-  _globals['_SCOREUPDATEDEVENT']._serialized_end=273
-  _globals['_SCOREUPDATEDPAYLOAD']._serialized_start=276
-  _globals['_SCOREUPDATEDPAYLOAD']._serialized_end=482
-  _globals['_STANDING']._serialized_start=484
-  _globals['_STANDING']._serialized_end=557
+  _globals['_SCOREUPDATEDBATCH']._serialized_end=181
+  _globals['_SCOREUPDATEDEVENT']._serialized_start=183
+  _globals['_SCOREUPDATEDEVENT']._serialized_end=295
+  _globals['_SCOREUPDATEDPAYLOAD']._serialized_start=298
+  _globals['_SCOREUPDATEDPAYLOAD']._serialized_end=504
+  _globals['_STANDING']._serialized_start=506
+  _globals['_STANDING']._serialized_end=579
 # @@protoc_insertion_point(module_scope)

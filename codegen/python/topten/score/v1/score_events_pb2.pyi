@@ -22,16 +22,22 @@ class ScoreUpdatedBatch(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     EVENTS_FIELD_NUMBER: builtins.int
+    TRACEPARENTS_FIELD_NUMBER: builtins.int
     @property
     def events(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___ScoreUpdatedEvent]:
         """The facts, in the order in which they were written to the boards."""
+
+    @property
+    def traceparents(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The traces that the facts are part of, each as a W3C `traceparent`; at most 16, and none where nothing is traced."""
 
     def __init__(
         self,
         *,
         events: collections.abc.Iterable[global___ScoreUpdatedEvent] | None = ...,
+        traceparents: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["events", b"events"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["events", b"events", "traceparents", b"traceparents"]) -> None: ...
 
 global___ScoreUpdatedBatch = ScoreUpdatedBatch
 
