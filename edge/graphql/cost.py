@@ -8,12 +8,11 @@ where the expanded document may be exponential. Pure; must never execute, valida
 
 `size` is what a list may hold: its `first` or `limit` argument where that is a plain number, the maximum where it is a
 variable or out of bounds, a typical length where the field has no such argument. `price` is 1 and more where a field is
-a call of a service. `pairs` bounds validation, which compares every two fields of one response name.
+a call of a service. The number of operations is bounded because each of them is validated with all its fragments.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -100,7 +99,7 @@ class Limits:
     depth: int = 14
     fields: int = 300
     cost: int = 5_000
-    pairs: int = 12_000
+    operations: int = 10
 
     def check(self, cost: Cost) -> None:
         """Raises DOCUMENT_TOO_COSTLY, naming the first limit that `cost` is above."""
@@ -110,7 +109,7 @@ class Limits:
             ("depth", cost.depth, self.depth * factor),
             ("fields", cost.fields, self.fields * factor),
             ("cost", cost.total, self.cost * factor),
-            ("repeated fields", cost.pairs, self.pairs * factor),
+            ("number of operations", cost.operations, self.operations),
         ):
             if value > maximum:
                 raise too_costly(f"the document's {name} would be {min(value, _BEYOND)}; the limit is {maximum}")
@@ -123,7 +122,7 @@ class Cost:
     depth: int
     fields: int
     total: int
-    pairs: int
+    operations: int
     introspects: bool
     visited: int
 
@@ -159,7 +158,6 @@ class _Walk:
             node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)
         }
         self._weights: dict[str, _Weight] = {}
-        self._names: Counter[str] = Counter()
         self._introspects = False
         self._visited = 0
 
@@ -174,7 +172,7 @@ class _Walk:
             depth=max((weight.height for weight in weights), default=0),
             fields=sum(weight.fields for weight in weights),
             total=sum(weight.total for weight in weights),
-            pairs=sum(count * count for count in self._names.values() if count > 1),
+            operations=len(self._operations),
             introspects=self._introspects,
             visited=self._visited,
         )
@@ -202,7 +200,6 @@ class _Walk:
 
     def _field(self, node: FieldNode, parent: GraphQLNamedType | None, nesting: int) -> _Weight:
         name = node.name.value
-        self._names[node.alias.value if node.alias else name] += 1
         if name in ("__schema", "__type"):
             self._introspects = True
         definition = None

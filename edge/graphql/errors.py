@@ -18,6 +18,8 @@ from services.runtime.call_context import request_id
 from services.runtime.errors import Reason, ServiceError
 
 MAX_MESSAGE = 300
+# What is looked at of a message: a name in it may be as long as a request, and the search for values is not linear.
+_MAX_READ = 2 * MAX_MESSAGE
 errors_total = Counter(
     "topten_graphql_errors_total", "Errors in answers to GraphQL, by their published reason", ["reason"]
 )
@@ -77,4 +79,4 @@ def _path(error: GraphQLError) -> str:
 
 
 def _without_values(message: str) -> str:
-    return _VALUE.sub(lambda match: match[1] or match[2] or "", message).rstrip(" ,:")[:MAX_MESSAGE]
+    return _VALUE.sub(lambda match: match[1] or match[2] or "", message[:_MAX_READ]).rstrip(" ,:")[:MAX_MESSAGE]

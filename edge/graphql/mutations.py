@@ -25,6 +25,7 @@ from services.runtime.grpc_client import call
 submissions = Counter(
     "topten_submissions_total", "Submissions by what came of them: accepted, refused for a reason, failed", ["outcome"]
 )
+_MAX_NAME = 128
 _FAULTS = frozenset({Reason.UNAVAILABLE, Reason.INTERNAL})
 RefreshTokenArgument = Annotated[
     str | None, strawberry.argument(description="The refresh token; in cookie mode the cookie's if it is left out.")
@@ -177,8 +178,11 @@ async def _take_attempt(context: Context, username: str) -> None:
 
 
 def _digest_of_name(username: str) -> str:
-    """The same for all spellings that are one account's (as identity compares them), and no name."""
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", username).casefold())
+    """The same for all spellings that are one account's (as identity compares them), and no name.
+
+    No account's name is as long as what is looked at; marks by the thousand would take a second to put in order.
+    """
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", username[:_MAX_NAME]).casefold())
     return hashlib.sha256(folded.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 

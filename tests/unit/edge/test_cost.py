@@ -87,7 +87,7 @@ def test_the_introspection_of_common_clients_is_affordable() -> None:
         ("{quizzes{edges{node{questions{options{id}}}}}}", {"depth": 5}),
         ("{me{" + " ".join(f"a{n}: userId" for n in range(20)) + "}}", {"fields": 20}),
         ("{getLeaderboard(limit: 100){userId}}", {"cost": 100}),
-        ("{me{" + "userId " * 20 + "}}", {"pairs": 399}),
+        ("query a{me{userId}} query b{me{userId}}", {"operations": 1}),
     ],
 )
 def test_every_limit_refuses_by_itself(text: str, limit: dict[str, int]) -> None:
@@ -95,6 +95,33 @@ def test_every_limit_refuses_by_itself(text: str, limit: dict[str, int]) -> None
     with pytest.raises(ServiceError) as refused:
         documents(**limit).get(text)
     assert refused.value.reason is Reason.DOCUMENT_TOO_COSTLY
+
+
+def test_a_document_of_many_lines_is_refused_before_it_is_read() -> None:
+    documents().get("{" + "\n" * 999 + "me{userId}}")
+    for line_end in ("\n", "\r"):
+        with pytest.raises(ServiceError) as refused:
+            documents().get("{" + line_end * 1000 + "me{userId}}")
+        assert "lines" in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{" + "me{userId} " * 140 + "}",
+        "{" + "".join(f"...F{n} " for n in range(150)) + "}"
+        + "".join(f"fragment F{n} on Query{{a{n}:__typename}}" for n in range(150)),
+        "{" + "".join(f"a:me{{x{n}:userId ...F0}} " for n in range(90)) + "}"
+        + "".join(f"fragment F{n} on Me{{u{n}:userId ...F{n + 1}}}" for n in range(40))
+        + "fragment F40 on Me{userId}",
+    ],
+    ids=["fields of one name", "fragments beside one another", "fields of one name with fragments"],
+)  # fmt: skip
+def test_what_would_be_compared_with_one_another_too_often_is_refused(text: str) -> None:
+    with pytest.raises(ServiceError) as refused:
+        documents(fields=10_000, cost=1_000_000, depth=100).get(text)
+    assert refused.value.reason is Reason.DOCUMENT_TOO_COSTLY
+    assert "compare" in refused.value.message
 
 
 def test_eleven_logins_in_one_document_are_refused() -> None:

@@ -77,3 +77,10 @@ def test_no_error_of_a_variable_repeats_a_value(value: object) -> None:
     assert {error["extensions"]["reason"] for error in shown} == {"INVALID_ARGUMENT"}
     # A name that nobody knows is told, as it is of fields; what stood under it is not.
     assert CANARY not in str(shown).replace(CANARY + "x", "")
+
+
+def test_a_long_name_in_a_message_is_not_searched_for_values() -> None:
+    # Each occurrence would be searched from there to the end: a second for a request of 64 KiB.
+    shown = show(GraphQLError("Cannot query field '" + "represent" * 7000 + "'. Value: " + CANARY))
+    assert len(shown["message"]) == 300
+    assert CANARY not in shown["message"]
