@@ -17,12 +17,12 @@ CODE := services edge tests codegen/generate.py
 help:  ## show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
 
-venv: .venv/dev  ## install everything that tests and tools need, into .venv
+venv: .venv/dev .venv/node  ## install everything that tests and tools need, into .venv
 
 up: .venv/run  ## start everything: PORT=8080 DATA=.topten DEMO=0 (simulated players)
 	@exec $(BIN)/topten up --port $(PORT) --data $(DATA) --demo $(DEMO)
 
-test: lint .venv-codegen/done  ## lint, then every test on real servers, with coverage of all processes
+test: lint venv .venv-codegen/done  ## lint, then every test on real servers, with coverage of all processes
 	@$(BIN)/python -m tests.covered $(ARGS)
 
 lint: .venv/dev  ## ruff, mypy --strict, the import arrows, the contracts
@@ -56,7 +56,7 @@ defects: .venv/dev  ## put known defects into a copy, one at a time: the tests m
 	$(BIN)/python -m tests.faults.defects
 
 clean:  ## remove environments and data
-	rm -rf .venv .venv-codegen .topten .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-codegen .topten .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache tests/node/node_modules
 
 .venv/base:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Topten needs Python 3.11 or newer; name one with PYTHON=" >&2; exit 1; }
@@ -70,6 +70,10 @@ clean:  ## remove environments and data
 
 .venv/dev: .venv/run requirements/dev.txt
 	@$(PIP) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+.venv/node: tests/node/package-lock.json .venv/dev
+	@$(BIN)/python -m tests.node
 	@touch $@
 
 .venv-codegen/done: codegen/requirements.txt
