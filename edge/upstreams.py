@@ -85,7 +85,7 @@ async def open_upstreams(config: UpstreamConfig, service_token: ServiceToken) ->
     async with AsyncExitStack() as stack:
         channels = {
             name: await stack.enter_async_context(
-                open_channel(address, idempotent=[method for method in IDEMPOTENT if f".{name}." in method])
+                open_channel(address, upstream=name, idempotent=[path for path in IDEMPOTENT if f".{name}." in path])
             )
             for name, address in addresses.items()
         }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import orjson
 from graphql import DocumentNode, FieldNode, OperationDefinitionNode, OperationType
@@ -17,6 +17,13 @@ from topten.leaderboard.v1.leaderboard_pb2 import Frame
 MAX_KEPT: Final = 1000
 MAX_BYTES: Final = 32 * 1024
 Key = tuple[str, str | None, bytes]
+
+
+class Held(Protocol):
+    """`Hub.held`."""
+
+    def __call__(self, board: str, limit: int, *, stale: bool = False) -> Frame | None:
+        """The board's frame with at least `limit` places; a stale one only if `stale`."""
 
 
 class Read(NamedTuple):
@@ -36,7 +43,7 @@ class Kept(NamedTuple):
 
 
 class Answers:
-    """The answers of one process, the least recently used forgotten first. `held` is `Hub.held`."""
+    """The answers of one process, the least recently used forgotten first."""
 
     def __init__(self, held: Callable[[str, int], Frame | None]) -> None:
         self._held = held

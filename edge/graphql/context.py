@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import strawberry
 from strawberry.dataloader import DataLoader
 from topten.identity.v1.identity_pb2 import User
-from topten.leaderboard.v1.leaderboard_pb2 import Frame
 
 from edge.auth import Caller
-from edge.graphql.answers import Read
+from edge.graphql.answers import Held, Read
+from edge.graphql.last_answers import LastAnswers
 from edge.rates.limiter import Limiter
 from edge.session import CookieSession
 from edge.upstreams import Upstreams
@@ -27,8 +27,10 @@ class Context:
     client_address: str
     user_agent: str
     limiter: Limiter
-    held: Callable[[str, int], Frame | None]
+    held: Held
     """The frame of a board, as text, that this process holds with so many places; None if it does not."""
+    last: LastAnswers
+    """What the leaderboard service answered last."""
     reads: list[Read] = field(default_factory=list)
     """What was read of frames that this process holds."""
     cookies: CookieSession | None = None

@@ -13,13 +13,13 @@ from typing import Any
 from aiohttp import web
 from graphql import DocumentNode, ExecutionResult, GraphQLSchema, OperationDefinitionNode, OperationType, execute
 from strawberry.execution import optimized_is_awaitable
-from topten.leaderboard.v1.leaderboard_pb2 import Frame
 
 from edge.auth import Authenticator, Caller
 from edge.config import EdgeConfig
-from edge.graphql.answers import Answers, Kept, Key, is_for_everybody, key_of
+from edge.graphql.answers import Answers, Held, Kept, Key, is_for_everybody, key_of
 from edge.graphql.context import Context
 from edge.graphql.documents import DocumentError, Documents, errors_of, operation_of
+from edge.graphql.last_answers import LastAnswers
 from edge.graphql.loaders import users_loader
 from edge.graphql.requests import JSON, Operation, accepted_type, read_operation
 from edge.graphql.responses import Outcome, answer, outcome_of, refused
@@ -47,7 +47,7 @@ class GraphQLHandler:
         limiter: Limiter,
         config: EdgeConfig,
         *,
-        held: Callable[[str, int], Frame | None],
+        held: Held,
         on_accepted: Callable[[str, int], None] | None = None,
     ) -> None:
         self._schema = schema
@@ -58,6 +58,7 @@ class GraphQLHandler:
         self._config = config
         self._held = held
         self._answers = Answers(held)
+        self._last = LastAnswers()
         self._on_accepted = on_accepted
         self._running: set[asyncio.Task[web.Response]] = set()
 
@@ -99,6 +100,7 @@ class GraphQLHandler:
                 user_agent=user_agent(request),
                 limiter=self._limiter,
                 held=self._held,
+                last=self._last,
                 cookies=cookies,
                 on_accepted=self._on_accepted,
             )

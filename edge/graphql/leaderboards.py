@@ -66,7 +66,9 @@ class LeaderboardConnection:
     board: Board
     total_count: int = strawberry.field(description="How many players are ranked.")
     stale: bool = strawberry.field(description="True if the board can't be read now and this is its last known head.")
-    me: LeaderboardEntry | None = strawberry.field(description="Who asks; null if not ranked.")
+    me: LeaderboardEntry | None = strawberry.field(
+        description="Who asks; null if not ranked, and while the board is stale also if not on this page."
+    )
     edges: list[LeaderboardEdge]
     page_info: PageInfo
 
@@ -108,11 +110,15 @@ class LeaderboardQuery:
         context = info.context
         claims, token = context.caller.require(), context.caller.token()
         check_size("first", first, MAX_ENTRIES)
+        name = board_text(board)
         request = messages.ListEntriesRequest(
-            board=board_text(board), page_size=first, page_token=after or "", user_id=claims.user_id
+            board=name, page_size=first, page_token=after or "", user_id=claims.user_id
         )
-        answer = await call(context.upstreams.leaderboard.ListEntries, request, token=token)
-        context.stale = context.stale or answer.stale
+        asked = call(context.upstreams.leaderboard.ListEntries, request, token=token)
+        # What follows a cursor is asked for too seldom to be worth keeping.
+        answer, is_old = (await asked, False) if after else await context.last.ask(("page", name, first), asked)
+        stale = is_old or answer.stale
+        context.stale = context.stale or stale
         edges = [
             LeaderboardEdge(cursor=listed.cursor, node=LeaderboardEntry.from_proto(listed.entry))
             for listed in answer.entries
@@ -120,8 +126,8 @@ class LeaderboardQuery:
         return LeaderboardConnection(
             board=Board.from_proto(answer.board),
             total_count=answer.board.total_count,
-            stale=answer.stale,
-            me=LeaderboardEntry.from_proto(answer.own) if answer.HasField("own") else None,
+            stale=stale,
+            me=_own(answer, claims.user_id, is_old=is_old),
             edges=edges,
             page_info=page_info(edges, more=bool(answer.next_page_token), after=after),
         )
@@ -207,7 +213,9 @@ class LeaderboardQuery:
     async def boards(self, info: Info) -> list[Board] | None:
         context = info.context
         token = context.caller.token()
-        answer = await call(context.upstreams.leaderboard.ListBoards, messages.ListBoardsRequest(), token=token)
+        asked = call(context.upstreams.leaderboard.ListBoards, messages.ListBoardsRequest(), token=token)
+        answer, is_old = await context.last.ask(("boards",), asked)
+        context.stale = context.stale or is_old
         return [Board.from_proto(board) for board in answer.boards]
 
     @strawberry.field(
@@ -224,8 +232,11 @@ class LeaderboardQuery:
         context = info.context
         token = context.caller.token()
         check_size("first", first, MAX_PERIODS)
-        request = messages.ListClosedPeriodsRequest(board=board_text(board), page_size=first, page_token=after or "")
-        answer = await call(context.upstreams.leaderboard.ListClosedPeriods, request, token=token)
+        name = board_text(board)
+        request = messages.ListClosedPeriodsRequest(board=name, page_size=first, page_token=after or "")
+        asked = call(context.upstreams.leaderboard.ListClosedPeriods, request, token=token)
+        answer, is_old = (await asked, False) if after else await context.last.ask(("closed", name, first), asked)
+        context.stale = context.stale or is_old
         edges = [
             ClosedPeriodEdge(
                 cursor=period.cursor,
@@ -235,3 +246,11 @@ class LeaderboardQuery:
         ]
         info_of_page = page_info(edges, more=bool(answer.next_page_token), after=after)
         return ClosedPeriodConnection(edges=edges, page_info=info_of_page)
+
+
+def _own(answer: messages.ListEntriesResponse, user_id: str, *, is_old: bool) -> LeaderboardEntry | None:
+    """The entry of who asks; an old answer was somebody else's, so it is looked for among all."""
+    if not is_old:
+        return LeaderboardEntry.from_proto(answer.own) if answer.HasField("own") else None
+    found = (listed.entry for listed in answer.entries if listed.entry.user_id == user_id)
+    return next(map(LeaderboardEntry.from_proto, found), None)

@@ -7,18 +7,20 @@ from typing import Annotated
 
 import strawberry
 from topten.identity.v1.identity_service_pb2 import IssueStreamTokenRequest
+from topten.leaderboard.v1.leaderboard_pb2 import Frame
 from topten.leaderboard.v1.leaderboard_service_pb2 import GetLeaderboardRequest
 from topten.quiz.v1.quiz_service_pb2 import GetQuizRequest, ListQuizzesRequest
 from topten.score.v1.score_service_pb2 import ListScoreHistoryRequest
 
 from edge.graphql.answers import Read
 from edge.graphql.boards import BoardInput, board_text
-from edge.graphql.context import Info
+from edge.graphql.context import Context, Info
 from edge.graphql.history import ScoreChange, ScoreChangeEdge, ScoreHistory
 from edge.graphql.leaderboards import LeaderboardQuery
 from edge.graphql.moderation import ModerationQuery
 from edge.graphql.paging import MAX_ENTRIES, check_size, page_info
 from edge.graphql.types import LeaderboardEntry, Me, Quiz, QuizConnection, QuizEdge, StreamToken
+from services.runtime.errors import Reason, ServiceError
 from services.runtime.grpc_client import call
 
 MAX_QUIZZES = 50
@@ -40,10 +42,9 @@ class Query(LeaderboardQuery, ModerationQuery):
         frame = context.held(name, limit)
         if frame is not None:
             context.reads.append(Read(name, limit, frame))
+            context.last.keep(("head", name, limit), frame)
         else:
-            request = GetLeaderboardRequest(board=name, limit=limit)
-            frame = (await call(context.upstreams.leaderboard.GetLeaderboard, request, token=token)).frame
-            context.stale = context.stale or frame.stale
+            frame = await _head(context, name, limit, token)
         return [LeaderboardEntry.from_proto(entry) for entry in frame.entries[:limit]]
 
     @strawberry.field(description="The player who asks.")
@@ -113,3 +114,21 @@ class Query(LeaderboardQuery, ModerationQuery):
 def _cursor(quiz_id: str) -> str:
     # What the contract takes as a page token: the list goes on after this quiz.
     return base64.urlsafe_b64encode(quiz_id.encode()).decode()
+
+
+async def _head(context: Context, name: str, limit: int, token: str) -> Frame:
+    """The head of a board as the leaderboard service has it, or as it was known last. Raises ServiceError."""
+
+    async def asked() -> Frame:
+        request = GetLeaderboardRequest(board=name, limit=limit)
+        return (await call(context.upstreams.leaderboard.GetLeaderboard, request, token=token)).frame
+
+    try:
+        frame, is_old = await context.last.ask(("head", name, limit), asked())
+    except ServiceError as error:
+        last = context.held(name, limit, stale=True) if error.reason is Reason.UNAVAILABLE else None
+        if last is None:
+            raise
+        frame, is_old = last, True
+    context.stale = context.stale or is_old or frame.stale
+    return frame

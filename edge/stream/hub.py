@@ -153,14 +153,15 @@ class Hub:
                 linger = self._config.stream_linger.total_seconds()
                 asyncio.get_running_loop().call_later(linger, self._close_if_idle, watched)
 
-    def held(self, board: str, limit: int) -> Frame | None:
-        """The board's latest frame if somebody reads it here, it is not stale, and it has `limit` places; not to be changed.
+    def held(self, board: str, limit: int, *, stale: bool = False) -> Frame | None:
+        """The board's latest frame if somebody reads it here and it has `limit` places; not to be changed.
 
-        As fresh as what the leaderboard service answers: that serves a watched board from the same frames.
+        As fresh as what the leaderboard service answers, which serves a watched board from the same frames; unless
+        `stale`, with which it may also be the last one before the service went away.
         """
         watched = self._boards.get(board)
         current = None if watched is None else watched.feed.current
-        if current is None or current.stale or len(current.frame.entries) < limit:
+        if current is None or (current.stale and not stale) or len(current.frame.entries) < limit:
             return None
         return current.frame
 

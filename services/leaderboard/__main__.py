@@ -44,7 +44,9 @@ async def main(config: LeaderboardConfig) -> None:
         verifier = await stack.enter_async_context(open_verifier(config.auth))
         token = await stack.enter_async_context(open_service_token(config.auth))
         get_users = "/topten.identity.v1.IdentityService/GetUsers"
-        channel = await stack.enter_async_context(open_channel(config.upstream.identity, idempotent=[get_users]))
+        channel = await stack.enter_async_context(
+            open_channel(config.upstream.identity, upstream="identity", idempotent=[get_users])
+        )
         identity = cast("IdentityServiceAsyncStub", IdentityServiceStub(channel))
         boards = Boards(redis, timeout=config.read_timeout)
         # Not waited for: only closed periods need it.

@@ -60,7 +60,9 @@ async def main(config: QuizConfig) -> None:
             store.waiting, publisher, interval=config.outbox_interval, lease=config.outbox_lease, now=utc_now
         )
         get_users = "/topten.identity.v1.IdentityService/GetUsers"
-        channel = await stack.enter_async_context(open_channel(config.upstream.identity, idempotent=[get_users]))
+        channel = await stack.enter_async_context(
+            open_channel(config.upstream.identity, upstream="identity", idempotent=[get_users])
+        )
         players = Players(cast("IdentityServiceAsyncStub", IdentityServiceStub(channel)), token)
         deliveries = Deliveries(mongo.database)
         service = QuizService(store, cache, outbox, players, deliveries, window=config.timestamp_window, now=utc_now)

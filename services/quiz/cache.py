@@ -2,7 +2,7 @@
 
 An import is told to every instance over Redis Pub/Sub, which drops its copy; a message that was lost is bounded by the
 time a copy may be served. A copy never goes back to an older version. Must never make a quiz depend on Redis: without it
-the store is asked, and without the store a copy that is at hand is served.
+the store is asked, and without the store a copy that is at hand is served, of a page of the list as of a quiz.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ from services.runtime.lifecycle import cancel, spawn
 
 CHANNEL: Final = "quiz.changed"
 MAX_QUIZZES: Final = 1000
+MAX_PAGES: Final = 200
+# After the store did not answer, nobody who can have a copy waits for it for this long.
+SILENT_SECONDS: Final = 5.0
 REDIS_SECONDS: Final = 60
 VERSION_BYTES: Final = 8
 # Keeps the newer of two: a slow reader must not put an old version over an import.
@@ -41,6 +44,10 @@ return 1
 lookups = Counter("topten_quiz_cache_total", "Quiz lookups by where the quiz was found", ["result"])
 _memory, _redis, _store, _kept = (lookups.labels(result) for result in ("memory", "redis", "store", "kept"))
 _log = structlog.get_logger("quiz.cache")
+
+
+# Quizzes, and how many there are in all.
+_Page = tuple[list[StoredQuiz], int]
 
 
 @dataclass(slots=True)
@@ -60,6 +67,8 @@ class QuizCache:
         self._ttl = ttl.total_seconds()
         self._clock = clock
         self._copies: OrderedDict[str, _Copy] = OrderedDict()
+        self._pages: OrderedDict[tuple[str, int, str], _Page] = OrderedDict()
+        self._silent_until = float("-inf")
         self._put = redis.register_script(_PUT)
         self._listener: asyncio.Task[None] | None = None
 
@@ -79,9 +88,13 @@ class QuizCache:
             self._copies.move_to_end(quiz_id)
             _memory.inc()
             return copy.quiz
+        if copy is not None and self._clock() < self._silent_until:
+            _kept.inc()
+            return copy.quiz
         try:
             stored = await self._load(quiz_id)
         except ServiceError:
+            self._silent_until = self._clock() + SILENT_SECONDS
             if copy is None:
                 raise
             _kept.inc()
@@ -90,6 +103,28 @@ class QuizCache:
             self._copies.pop(quiz_id, None)
             return None
         return self._keep(stored)
+
+    async def page(self, after: str, limit: int, tag: str) -> _Page:
+        """As `QuizStore.quizzes`; while the store does not answer, the last answer to the same question.
+
+        Raises UNAVAILABLE if there was none.
+        """
+        key = (after, limit, tag)
+        kept = self._pages.get(key)
+        if kept is not None and self._clock() < self._silent_until:
+            return kept
+        try:
+            found = await self._store.quizzes(after, limit, tag)
+        except ServiceError:
+            self._silent_until = self._clock() + SILENT_SECONDS
+            if kept is None:
+                raise
+            return kept
+        self._pages[key] = found
+        self._pages.move_to_end(key)
+        if len(self._pages) > MAX_PAGES:
+            self._pages.popitem(last=False)
+        return found
 
     async def changed(self, definition: quiz_pb2.QuizDefinition, version: int) -> None:
         """An import was stored: tell every instance."""

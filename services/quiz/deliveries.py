@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+import pymongo
 import structlog
 from pymongo import UpdateOne
 from pymongo.asynchronous.database import AsyncDatabase
@@ -26,6 +27,8 @@ KEPT: Final = timedelta(days=30)
 MAX_REMEMBERED: Final = 50_000
 MAX_WAITING: Final = 10_000
 MAX_READ: Final = 200
+# Nobody's submission waits longer for what only fair play asks for.
+READ_SECONDS: Final = 0.5
 WRITE_SECONDS: Final = 0.1
 Delivery = tuple[str, str]
 """Player and quiz."""
@@ -75,7 +78,9 @@ class Deliveries:
     async def _read_all(self, deliveries: Sequence[Delivery]) -> list[datetime | None]:
         ids = [_id(delivery) for delivery in deliveries]
         async with unavailable_on_failure():
-            found = {document["_id"]: document["at"] async for document in self._deliveries.find({"_id": {"$in": ids}})}
+            with pymongo.timeout(READ_SECONDS):
+                documents = self._deliveries.find({"_id": {"$in": ids}})
+                found = {document["_id"]: document["at"] async for document in documents}
         return [found.get(wanted) for wanted in ids]
 
     async def _write_for_ever(self) -> None:

@@ -107,7 +107,9 @@ class QuizService:
         digest = payload_digest(action.quiz_id, action.answers)
         try:
             return await self._submit(action, digest, received_at)
-        except ServiceError:
+        except ServiceError as error:
+            if error.reason is Reason.UNAVAILABLE:
+                raise  # nothing was refused, and the store would not answer either
             # A replay is answered for ever, whatever has changed since and would refuse it now.
             recorded = await self._store.submission(action.user_id, action.action_id)
             if recorded is None:
@@ -181,13 +183,13 @@ class QuizService:
         return quiz.view
 
     async def quizzes(self, limit: int, token: str, tag: str, reader: str) -> Page:
-        """A page of quizzes by id; `limit` 1 to 50, 0 is 20; `reader` as in `quiz`.
+        """A page of quizzes by id; `limit` 1 to 50, 0 is 20; `reader` as in `quiz`. See `QuizCache.page`.
 
-        Raises INVALID_ARGUMENT for a token that is none.
+        Raises INVALID_ARGUMENT for a token that is none, UNAVAILABLE.
         """
         after = _read_token(token)
         limit = limit or DEFAULT_PAGE
-        found, total = await self._store.quizzes(after, limit + 1, tag)
+        found, total = await self._cache.page(after, limit + 1, tag)
         views = [from_definition(stored.definition, stored.version).view for stored in found[:limit]]
         next_token = _token(views[-1].quiz_id) if len(found) > limit else ""
         if reader:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import pymongo
 from bson import Binary
 from pymongo import ASCENDING, DESCENDING, ReturnDocument, UpdateOne
 from pymongo.asynchronous.database import AsyncDatabase
@@ -26,6 +27,8 @@ from services.runtime.mongo_client import unavailable_on_failure
 from services.runtime.waiting import WaitingEvents, unpublished, unpublished_again
 
 MAX_GROUP = 200
+# A reader of quizzes is not kept waiting for longer, since there may be a copy.
+READ_SECONDS = 2.0
 _DUPLICATE = 11000
 Document = dict[str, Any]
 
@@ -60,16 +63,18 @@ class QuizStore:
     async def quiz(self, quiz_id: str) -> StoredQuiz | None:
         """The definition in force."""
         async with unavailable_on_failure():
-            document = await self._quizzes.find_one({"_id": quiz_id})
+            with pymongo.timeout(READ_SECONDS):
+                document = await self._quizzes.find_one({"_id": quiz_id})
         return None if document is None else _stored(document)
 
     async def quizzes(self, after: str, limit: int, tag: str) -> tuple[list[StoredQuiz], int]:
         """The next `limit` quizzes by id after `after`, and how many the tag has in all (an empty tag is every quiz)."""
         chosen: Document = {"tags": tag} if tag else {}
         async with unavailable_on_failure():
-            cursor = self._quizzes.find({**chosen, "_id": {"$gt": after}}).sort("_id", ASCENDING).limit(limit)
-            found = [_stored(document) async for document in cursor]
-            total = await self._quizzes.count_documents(chosen) if chosen else await self._count()
+            with pymongo.timeout(READ_SECONDS):
+                cursor = self._quizzes.find({**chosen, "_id": {"$gt": after}}).sort("_id", ASCENDING).limit(limit)
+                found = [_stored(document) async for document in cursor]
+                total = await self._quizzes.count_documents(chosen) if chosen else await self._count()
         return found, total
 
     async def put_quiz(self, definition: quiz_pb2.QuizDefinition) -> tuple[int, bool]:

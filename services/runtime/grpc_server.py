@@ -29,7 +29,7 @@ __all__ = ["MAX_MESSAGE_BYTES", "GrpcServer", "Registration", "caller"]
 
 Registration = Callable[[Any], None]
 
-# The project's clients ping every 30 s (grpc_client); who does so more often than this is sent away.
+# The project's clients ping every 15 s (grpc_client); who does so more often than this is sent away.
 MIN_PING_INTERVAL = timedelta(seconds=10)
 # A handler that was cancelled has this long for its `finally`.
 CANCELLED_SECONDS = 1.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 import structlog
@@ -17,6 +18,7 @@ from services.runtime.settings import MongoConfig
 from services.runtime.store_metrics import MongoPools, counted
 
 Document = dict[str, Any]
+RETRY_AFTER = timedelta(seconds=1)
 _AUTHENTICATION_FAILED = 18
 _log = structlog.get_logger("mongo")
 
@@ -93,5 +95,7 @@ async def unavailable_on_failure() -> AsyncIterator[None]:
     except PyMongoError as error:
         if error.timeout or isinstance(error, ConnectionFailure | WriteConcernError):
             _log.warning("the database did not answer", error=type(error).__name__)
-            raise ServiceError(Reason.UNAVAILABLE, "the database does not answer at this moment") from error
+            raise ServiceError(
+                Reason.UNAVAILABLE, "the database does not answer at this moment", retry_after=RETRY_AFTER
+            ) from error
         raise

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from datetime import timedelta
 from typing import Any, NamedTuple, TypeAlias
 
 import grpc
@@ -29,6 +30,11 @@ from services.runtime.rpc_metrics import MethodMetrics
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
+# Of the time that a caller gives, what is kept for telling him that it was not enough.
+ANSWER_SECONDS = 0.25
+# Tells a gRPC client not to try again by itself (gRFC A6).
+PUSHBACK_KEY = "grpc-retry-pushback-ms"
+RETRY_AFTER = timedelta(seconds=1)
 MAX_VIOLATIONS = 20
 _LEVELS = {Reason.INTERNAL: logging.ERROR, Reason.UNAVAILABLE: logging.WARNING}
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -82,12 +88,12 @@ class Chain:
             task = self._enter()
             call = _open(context, limit)
             try:
-                async with asyncio.timeout(None if call.has_deadline else limit) as timer:
+                async with asyncio.timeout(call.seconds) as timer:
                     answer = await behaviour(await self._admit(request, call.metadata), context)
                 code = grpc.StatusCode.OK
             except BaseException as error:  # noqa: BLE001  # raised again by _refuse
                 late = isinstance(error, TimeoutError) and timer.expired()
-                shown = ServiceError(Reason.UNAVAILABLE, "the call took too long") if late else error
+                shown = _late() if late else error
                 code = _code_of(shown, context)
                 await self._refuse(shown, call.request_id, context)
             else:
@@ -193,25 +199,31 @@ class Chain:
             _log.error("failed", method=self._method, exc_info=error)
             refusal = ServiceError(Reason.INTERNAL, "a fault of the server's own", request_id=request_id)
         status = to_rpc_status(refusal)
-        await context.abort(
-            refusal.code,
-            status.message,
-            ((REQUEST_ID_KEY, request_id), (STATUS_KEY, status.SerializeToString())),
-        )
+        trailers = ((REQUEST_ID_KEY, request_id), (STATUS_KEY, status.SerializeToString()))
+        # Who is told when to come back must not come back before.
+        no_retry = ((PUSHBACK_KEY, "-1"),) if refusal.retry_after is not None else ()
+        await context.abort(refusal.code, status.message, trailers + no_retry)
 
 
 class _Call(NamedTuple):
+    """A call as it came in; `seconds` is how long its answer may take, None for ever."""
+
     request_id: str
-    has_deadline: bool
+    seconds: float | None
     metadata: dict[str, str]
 
 
 def _open(context: Context, limit: float | None) -> _Call:
     metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
     remaining = context.time_remaining()
-    request_id = begin_call(metadata.get(REQUEST_ID_KEY), timeout=limit if remaining is None else remaining)
+    seconds = limit if remaining is None else remaining - min(remaining / 10, ANSWER_SECONDS)
+    request_id = begin_call(metadata.get(REQUEST_ID_KEY), timeout=seconds)
     context.set_trailing_metadata(((REQUEST_ID_KEY, request_id),))
-    return _Call(request_id, remaining is not None, metadata)
+    return _Call(request_id, seconds, metadata)
+
+
+def _late() -> ServiceError:
+    return ServiceError(Reason.UNAVAILABLE, "the call took too long", retry_after=RETRY_AFTER)
 
 
 def _code_of(error: BaseException, context: Context) -> grpc.StatusCode:

@@ -97,7 +97,9 @@ async def main(config: ScoreConfig) -> None:
         generation = Generation(redis, meta, rebuild, placing, worker_id, config.heartbeat)
         flags = Flags(mongo.database)
         await flags.prepare()
-        channel = await stack.enter_async_context(open_channel(config.upstream.identity, idempotent=[BLOCK_USER]))
+        channel = await stack.enter_async_context(
+            open_channel(config.upstream.identity, upstream="identity", idempotent=[BLOCK_USER])
+        )
         identity = cast("IdentityServiceAsyncStub", IdentityServiceStub(channel))
         limits = Limits(config.rule_points, config.rule_actions, round(config.rule_question_time / MILLISECOND))
         blocker = Blocker(identity, token, config.auto_block_for)
@@ -122,7 +124,9 @@ async def main(config: ScoreConfig) -> None:
 
         archive = Archive(mongo.client[f"{config.mongo.database}_{closed.DATABASE}"], redis)
         await archive.prepare()
-        quizzes = await stack.enter_async_context(open_channel(config.upstream.quiz, idempotent=[GET_OUTBOX]))
+        quizzes = await stack.enter_async_context(
+            open_channel(config.upstream.quiz, upstream="quiz", idempotent=[GET_OUTBOX])
+        )
         outbox = Outbox(cast("QuizServiceAsyncStub", QuizServiceStub(quizzes)), token)
 
         async def boards_of_redis() -> list[Board]:

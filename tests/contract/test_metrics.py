@@ -28,6 +28,7 @@ BOUNDED = {
     "service",
     "state",
     "store",
+    "upstream",
     "version",
 }
 
