@@ -34,7 +34,7 @@ async def main(config: EdgeConfig) -> None:
         verifier = await stack.enter_async_context(open_verifier(config.auth))
         service_token = await stack.enter_async_context(open_service_token(config.auth))
         keys = await stack.enter_async_context(PublicKeys(config.auth.jwks_url))
-        upstreams = await stack.enter_async_context(open_upstreams(config.upstream, service_token))
+        upstreams = await stack.enter_async_context(open_upstreams(config.upstream, config.tls, service_token))
         limiter = await stack.enter_async_context(open_limiter(config.redis, config.rates))
         readiness = Readiness(upstreams)
         ops.add_ping("upstreams", readiness.ping)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from edge.rates.rates import DEFAULTS, Rates, needed_rates, parse_rates
 from services.runtime.config import section, setting
-from services.runtime.settings import AuthConfig, BoardsConfig, ProcessConfig, RedisConfig, UpstreamConfig
+from services.runtime.settings import AuthConfig, BoardsConfig, ProcessConfig, RedisConfig, TlsConfig, UpstreamConfig
 from services.runtime.values import host_port
 
 Network = IPv4Network | IPv6Network
@@ -121,6 +121,7 @@ class EdgeConfig:
     process: ProcessConfig = section(ProcessConfig)
     redis: RedisConfig = section(RedisConfig)
     auth: AuthConfig = section(AuthConfig)
+    tls: TlsConfig = section(TlsConfig)
     upstream: UpstreamConfig = section(UpstreamConfig)
     boards: BoardsConfig = section(BoardsConfig)
 

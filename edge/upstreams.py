@@ -23,7 +23,7 @@ from topten.score.v1.score_service_pb2_grpc import ScoreServiceStub
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.grpc_client import call, open_channel
 from services.runtime.service_token import ServiceToken
-from services.runtime.settings import UpstreamConfig
+from services.runtime.settings import TlsConfig, UpstreamConfig
 
 if TYPE_CHECKING:
     from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceAsyncStub
@@ -74,7 +74,9 @@ class Upstreams:
 
 
 @asynccontextmanager
-async def open_upstreams(config: UpstreamConfig, service_token: ServiceToken) -> AsyncIterator[Upstreams]:
+async def open_upstreams(
+    config: UpstreamConfig, tls: TlsConfig, service_token: ServiceToken
+) -> AsyncIterator[Upstreams]:
     """Stubs for the addresses of `config`. Nothing is connected before the first call."""
     addresses = {
         "identity": config.identity,
@@ -85,7 +87,9 @@ async def open_upstreams(config: UpstreamConfig, service_token: ServiceToken) ->
     async with AsyncExitStack() as stack:
         channels = {
             name: await stack.enter_async_context(
-                open_channel(address, upstream=name, idempotent=[path for path in IDEMPOTENT if f".{name}." in path])
+                open_channel(
+                    address, tls, upstream=name, idempotent=[path for path in IDEMPOTENT if f".{name}." in path]
+                )
             )
             for name, address in addresses.items()
         }

@@ -75,6 +75,7 @@ async def main(config: IdentityConfig) -> None:
             # Its own keys are at hand; asking itself for them over HTTP would only be a way to fail.
             verifier=TokenVerifier(StaticKeys(*tokens.public_keys), auth.issuer, auth.audience),
             access=ACCESS,
+            tls=config.tls,
             reflection=not config.process.production,
         )
         await run(ops, outbox, Expiry(moderation), server, grace=config.process.shutdown_grace)

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from services.identity.clients import ServiceClient, parse_service_clients
 from services.runtime.config import section, setting
-from services.runtime.settings import AuthConfig, MongoConfig, NatsConfig, ProcessConfig
+from services.runtime.settings import AuthConfig, MongoConfig, NatsConfig, ProcessConfig, TlsConfig
 from services.runtime.values import host_port
 
 
@@ -76,3 +76,4 @@ class IdentityConfig:
     mongo: MongoConfig = section(MongoConfig)
     nats: NatsConfig = section(NatsConfig)
     auth: AuthConfig = section(AuthConfig)
+    tls: TlsConfig = section(TlsConfig)

@@ -45,7 +45,7 @@ async def main(config: LeaderboardConfig) -> None:
         token = await stack.enter_async_context(open_service_token(config.auth))
         get_users = "/topten.identity.v1.IdentityService/GetUsers"
         channel = await stack.enter_async_context(
-            open_channel(config.upstream.identity, upstream="identity", idempotent=[get_users])
+            open_channel(config.upstream.identity, config.tls, upstream="identity", idempotent=[get_users])
         )
         identity = cast("IdentityServiceAsyncStub", IdentityServiceStub(channel))
         boards = Boards(redis, timeout=config.read_timeout)
@@ -72,6 +72,7 @@ async def main(config: LeaderboardConfig) -> None:
             [partial(add_LeaderboardServiceServicer_to_server, LeaderboardServicer(service, ranks, now=utc_now))],
             verifier=verifier,
             access=ACCESS,
+            tls=config.tls,
             reflection=not config.process.production,
         )
         # Ready without Redis as well: what was read last is still served, and no other instance could do better.

@@ -7,7 +7,15 @@ from datetime import timedelta
 from typing import ClassVar
 
 from services.runtime.config import section, setting
-from services.runtime.settings import AuthConfig, BoardsConfig, MongoConfig, ProcessConfig, RedisConfig, UpstreamConfig
+from services.runtime.settings import (
+    AuthConfig,
+    BoardsConfig,
+    MongoConfig,
+    ProcessConfig,
+    RedisConfig,
+    TlsConfig,
+    UpstreamConfig,
+)
 from services.runtime.values import host_port
 
 
@@ -68,5 +76,6 @@ class LeaderboardConfig:
     mongo: MongoConfig = section(MongoConfig)
     redis: RedisConfig = section(RedisConfig)
     auth: AuthConfig = section(AuthConfig)
+    tls: TlsConfig = section(TlsConfig)
     upstream: UpstreamConfig = section(UpstreamConfig)
     boards: BoardsConfig = section(BoardsConfig)

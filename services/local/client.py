@@ -20,6 +20,7 @@ import grpc
 from services.runtime.errors import ServiceError
 from services.runtime.grpc_client import open_channel
 from services.runtime.service_token import ServiceToken
+from services.runtime.settings import TlsConfig
 
 ENDPOINTS_VARIABLE = "TOPTEN_LOCAL_ENDPOINTS"
 _NEEDED = ("graphql", "stream", "grpc", "identity_http", "operator", "players")
@@ -77,7 +78,7 @@ class Endpoints:
     @asynccontextmanager
     async def channel(self, service: str) -> AsyncIterator[grpc.aio.Channel]:
         """An open channel to a service by its name."""
-        async with open_channel(self.document["grpc"][service]) as channel:
+        async with open_channel(self.document["grpc"][service], TlsConfig(**self.document.get("tls", {}))) as channel:
             yield channel
 
 

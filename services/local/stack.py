@@ -29,6 +29,7 @@ PROCESSES: Final = (*SERVICES, "edge")
 STORES: Final = {"mongo": mongo_server, "redis": redis_server, "nats": nats_server}
 # Who calls other services in its own name, and as what.
 CLIENTS: Final = {**dict.fromkeys(OWN_SCOPES, SERVICE), "operator": "admin"}
+TLS_FILES: Final = ("cert_file", "key_file", "ca_file")
 READY_SECONDS: Final = 60.0
 
 
@@ -131,6 +132,7 @@ class Stack:
             "metrics": {name: f"http://{HOST}:{ports[f'{name}-ops']}/metrics" for name in PROCESSES},
             "identity_http": f"http://{HOST}:{ports['identity-ops']}",
             "stores": dict(urls),
+            "tls": {file: self._environ.get(f"TOPTEN_TLS_{file.upper()}", "") for file in TLS_FILES},
             "operator": {"client_id": "operator", "client_secret": self._folder.secret("client-operator")},
         }
 

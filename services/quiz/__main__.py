@@ -61,7 +61,7 @@ async def main(config: QuizConfig) -> None:
         )
         get_users = "/topten.identity.v1.IdentityService/GetUsers"
         channel = await stack.enter_async_context(
-            open_channel(config.upstream.identity, upstream="identity", idempotent=[get_users])
+            open_channel(config.upstream.identity, config.tls, upstream="identity", idempotent=[get_users])
         )
         players = Players(cast("IdentityServiceAsyncStub", IdentityServiceStub(channel)), token)
         deliveries = Deliveries(mongo.database)
@@ -72,6 +72,7 @@ async def main(config: QuizConfig) -> None:
             [partial(add_QuizServiceServicer_to_server, QuizServicer(service, moderation))],
             verifier=verifier,
             access=ACCESS,
+            tls=config.tls,
             reflection=not production,
         )
         await run(ops, cache, outbox, deliveries, server, grace=config.process.shutdown_grace)

@@ -7,7 +7,15 @@ from datetime import timedelta
 from typing import ClassVar
 
 from services.runtime.config import section, setting
-from services.runtime.settings import AuthConfig, MongoConfig, NatsConfig, ProcessConfig, RedisConfig, UpstreamConfig
+from services.runtime.settings import (
+    AuthConfig,
+    MongoConfig,
+    NatsConfig,
+    ProcessConfig,
+    RedisConfig,
+    TlsConfig,
+    UpstreamConfig,
+)
 from services.runtime.values import format_duration, host_port, parse_duration
 
 
@@ -80,4 +88,5 @@ class QuizConfig:
     redis: RedisConfig = section(RedisConfig)
     nats: NatsConfig = section(NatsConfig)
     auth: AuthConfig = section(AuthConfig)
+    tls: TlsConfig = section(TlsConfig)
     upstream: UpstreamConfig = section(UpstreamConfig)

@@ -18,6 +18,8 @@ from services.runtime import tracing
 from services.runtime.breaker import Breaker
 from services.runtime.call_context import REQUEST_ID_KEY, request_id, time_left
 from services.runtime.errors import FAULTS, STATUS_KEY, Reason, ServiceError, from_rpc_error
+from services.runtime.settings import TlsConfig
+from services.runtime.tls import ReloadingChannel
 
 DEFAULT_TIMEOUT_SECONDS = 5.0
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
@@ -29,16 +31,24 @@ Response = TypeVar("Response")
 
 @asynccontextmanager
 async def open_channel(
-    address: str, *, upstream: str = "", idempotent: Iterable[str] = ()
+    address: str, tls: TlsConfig | None = None, *, upstream: str = "", idempotent: Iterable[str] = ()
 ) -> AsyncIterator[grpc.aio.Channel]:
     """A channel to `host:port`, or `dns:///name:port` for every address behind a name; it connects when first used.
+
+    With `tls` on, the other end must prove the address's name, and this one proves itself. Raises OSError and ValueError
+    for certificates that can't be used.
 
     Calls go to the addresses in turn. `idempotent` names methods (`/package.Service/Method`) that are tried again on
     UNAVAILABLE, four times in all, within their deadline, unless the answer says that there is no use. `upstream` names
     the breaker that unary calls pass (`topten_breaker_state`); without a name there is none. Streams pass none: who
     reads one opens it again, with pauses of his own.
     """
-    channel = grpc.aio.insecure_channel(address, options=_options(idempotent))
+    options = _options(idempotent)
+    channel: Any  # a stand-in has what stubs need of one
+    if tls is not None and tls.is_on:
+        channel = ReloadingChannel(address, tls, options)
+    else:
+        channel = grpc.aio.insecure_channel(address, options=options)
     try:
         yield cast("grpc.aio.Channel", _GuardedChannel(channel, upstream)) if upstream else channel
     finally:

@@ -24,6 +24,8 @@ from services.runtime.auth import TokenVerifier
 from services.runtime.call_context import caller
 from services.runtime.grpc_client import MAX_MESSAGE_BYTES
 from services.runtime.rpc_chain import Chain, Gate
+from services.runtime.settings import TlsConfig
+from services.runtime.tls import server_credentials
 
 __all__ = ["MAX_MESSAGE_BYTES", "GrpcServer", "Registration", "caller"]
 
@@ -43,7 +45,7 @@ class GrpcServer:
 
     A registration is `partial(add_XServicer_to_server, servicer)`. `access` names for every method the roles and scopes of
     which a caller must have one (see `access.py`); a method that is not listed, a listed one that does not exist, and a
-    role or scope that nobody can have raise ValueError here.
+    role or scope that nobody can have raise ValueError here. With `tls` on, nobody connects without a certificate.
     So does a request whose rules don't compile (protovalidate's CompilationError).
     """
 
@@ -54,6 +56,7 @@ class GrpcServer:
         *,
         verifier: TokenVerifier,
         access: Mapping[str, frozenset[str]],
+        tls: TlsConfig | None = None,
         reflection: bool = False,
         grace: timedelta = timedelta(seconds=8),
         max_connection_age: timedelta | None = None,
@@ -62,6 +65,7 @@ class GrpcServer:
         self.port = 0
         self._address = address
         self._access = access
+        self._tls = tls
         self._grace = grace.total_seconds()
         self._gate = Gate(verifier, protovalidate.Validator(), max_unary.total_seconds(), set())
         self._health = health.aio.HealthServicer()
@@ -72,10 +76,16 @@ class GrpcServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
 
     async def start(self) -> None:
-        """Listens; health says NOT_SERVING until `announce`. Raises OSError if the address can't be had."""
+        """Listens; health says NOT_SERVING until `announce`.
+
+        Raises OSError if the address or a certificate can't be had, ValueError for certificates that are not all named.
+        """
         await self._set_health(NOT_SERVING)
         try:
-            self.port = self._server.add_insecure_port(self._address)
+            if self._tls is not None and self._tls.is_on:
+                self.port = self._server.add_secure_port(self._address, server_credentials(self._tls))
+            else:
+                self.port = self._server.add_insecure_port(self._address)
         except RuntimeError:
             raise OSError(f"gRPC can't listen on {self._address}: taken, or no address of this machine") from None
         await self._server.start()

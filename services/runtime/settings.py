@@ -109,6 +109,26 @@ class AuthConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TlsConfig:
+    """Mutual TLS on gRPC, between our processes and for whoever calls them."""
+
+    prefix: ClassVar[str] = "TLS"
+
+    cert_file: str = setting(
+        "",
+        doc="Path of this process's certificate chain (PEM), for serving and for calling gRPC; empty, with the other two, "
+        "is gRPC without TLS. The three files are read again when they change",
+    )
+    key_file: str = setting("", doc="Path of the certificate's private key (PEM, unencrypted)")
+    ca_file: str = setting("", doc="Path of the authorities (PEM) that sign the certificates of all processes")
+
+    @property
+    def is_on(self) -> bool:
+        """True if any of the files is named; then all must be."""
+        return bool(self.cert_file or self.key_file or self.ca_file)
+
+
+@dataclass(frozen=True, kw_only=True)
 class UpstreamConfig:
     """Where the services serve gRPC."""
 

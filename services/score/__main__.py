@@ -98,7 +98,7 @@ async def main(config: ScoreConfig) -> None:
         flags = Flags(mongo.database)
         await flags.prepare()
         channel = await stack.enter_async_context(
-            open_channel(config.upstream.identity, upstream="identity", idempotent=[BLOCK_USER])
+            open_channel(config.upstream.identity, config.tls, upstream="identity", idempotent=[BLOCK_USER])
         )
         identity = cast("IdentityServiceAsyncStub", IdentityServiceStub(channel))
         limits = Limits(config.rule_points, config.rule_actions, round(config.rule_question_time / MILLISECOND))
@@ -125,7 +125,7 @@ async def main(config: ScoreConfig) -> None:
         archive = Archive(mongo.client[f"{config.mongo.database}_{closed.DATABASE}"], redis)
         await archive.prepare()
         quizzes = await stack.enter_async_context(
-            open_channel(config.upstream.quiz, upstream="quiz", idempotent=[GET_OUTBOX])
+            open_channel(config.upstream.quiz, config.tls, upstream="quiz", idempotent=[GET_OUTBOX])
         )
         outbox = Outbox(cast("QuizServiceAsyncStub", QuizServiceStub(quizzes)), token)
 
@@ -163,6 +163,7 @@ async def main(config: ScoreConfig) -> None:
             ],
             verifier=verifier,
             access=ACCESS,
+            tls=config.tls,
             reflection=not production,
         )
         ops.add_ping("mongo", mongo.ping)

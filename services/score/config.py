@@ -15,6 +15,7 @@ from services.runtime.settings import (
     NatsConfig,
     ProcessConfig,
     RedisConfig,
+    TlsConfig,
     UpstreamConfig,
 )
 from services.runtime.values import host_port
@@ -132,5 +133,6 @@ class ScoreConfig:
     redis: RedisConfig = section(RedisConfig)
     nats: NatsConfig = section(NatsConfig)
     auth: AuthConfig = section(AuthConfig)
+    tls: TlsConfig = section(TlsConfig)
     upstream: UpstreamConfig = section(UpstreamConfig)
     boards: BoardsConfig = section(BoardsConfig)

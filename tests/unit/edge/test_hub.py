@@ -15,7 +15,7 @@ from edge.stream.sessions import Sessions
 from edge.upstreams import open_upstreams
 from services.runtime.auth import Claims
 from services.runtime.service_token import ServiceToken
-from services.runtime.settings import UpstreamConfig
+from services.runtime.settings import TlsConfig, UpstreamConfig
 from tests.unit.edge.announcer import announcing, frame
 from tests.unit.runtime.issuer import Issuer
 
@@ -39,7 +39,7 @@ async def connection(*, expires_at: float) -> AsyncIterator[tuple[Subscriber, as
 async def test_the_end_of_a_period_is_told_to_its_readers_and_final() -> None:
     now = ENDS_AT - timedelta(minutes=1)
     async with Issuer() as issuer, announcing() as announcer, ServiceToken(issuer.token_url, "edge", "s") as token:
-        async with open_upstreams(UpstreamConfig(leaderboard=announcer.address), token) as upstreams:
+        async with open_upstreams(UpstreamConfig(leaderboard=announcer.address), TlsConfig(), token) as upstreams:
             hub = Hub(upstreams, EdgeConfig(), Sessions(upstreams), ScreenClock(), now=lambda: now)
             await hub.start()
             announcer.announce(frame(5, board=BOARD))

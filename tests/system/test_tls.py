@@ -1,0 +1,36 @@
+"""The whole system with mutual TLS between its processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from services.local.client import GraphqlClient
+from tests.certificates import Authority
+from tests.players import endpoints, register, shows, stream, until
+from tests.servers import running_stack, second
+
+
+async def test_a_system_with_mutual_tls_plays_and_admits_no_stranger(tmp_path: Path) -> None:
+    authority = Authority("ours")
+    ours = authority.issue(tmp_path / "ours")
+    settings = {"CERT_FILE": ours.cert_file, "KEY_FILE": ours.key_file, "CA_FILE": ours.ca_file}
+    with running_stack({f"TOPTEN_TLS_{name}": value for name, value in settings.items()}) as system:
+        async with GraphqlClient(endpoints(system).graphql) as client:
+            player = await register(client)
+            async with stream(system.http, player.access_token) as events:
+                await player.submit("arithmetic-sprint", [("q5", "true")])
+                await until(events, shows(player.username, 1))
+        for address in system.endpoints["grpc"].values():
+            async with grpc.aio.insecure_channel(address) as channel:
+                with pytest.raises(grpc.aio.AioRpcError) as refused:
+                    await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10)
+            assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+        # Renewed while all run: an edge that connects now proves itself by the new certificate, to servers that have it.
+        Authority("another").issue(tmp_path / "ours")
+        with second(system, "edge") as edge:
+            async with GraphqlClient(f"http://{edge['TOPTEN_EDGE_HTTP_ADDRESS']}/graphql") as client:
+                assert (await register(client)).user_id
