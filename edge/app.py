@@ -19,8 +19,10 @@ from prometheus_client import Histogram
 from edge.assets import Assets
 from edge.config import EdgeConfig
 from edge.graphql.handler import GraphQLHandler
+from edge.graphql.schema import sdl
 from edge.peer import client_address
 from edge.problems import problem, problem_of_http
+from edge.protocol import Runner
 from edge.public_keys import PublicKeys
 from edge.session import GRAPHQL_PATH, STREAM_PATH
 from edge.stream.hub import Hub
@@ -88,14 +90,20 @@ class HttpServer:
         app.router.add_get(STREAM_PATH, stream.handle, allow_head=False)
         for path in (GRAPHQL_PATH, STREAM_PATH):
             app.router.add_route("OPTIONS", path, self._preflight)
+        if not config.process.production:
+            app.router.add_get(f"{GRAPHQL_PATH}/schema.graphql", self._schema)
         app.router.add_get("/livez", self._livez)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/.well-known/jwks.json", keys.handle)
         app.router.add_get("/{path:.*}", assets.handle)
-        self._runner = web.AppRunner(
+        self._runner = Runner(
             app,
+            headers=SECURITY_HEADERS,
             access_log=None,
+            auto_decompress=False,  # a body that unpacks to more than it seems is refused, see `requests`
             handler_cancellation=True,
+            keepalive_timeout=config.idle_timeout.total_seconds(),
+            lingering_time=config.body_timeout.total_seconds(),
             shutdown_timeout=config.shutdown_timeout.total_seconds(),
         )
 
@@ -194,6 +202,10 @@ class HttpServer:
                 "Access-Control-Max-Age": "600",
             }
         return web.Response(status=204, headers=headers)
+
+    async def _schema(self, _request: web.Request) -> web.Response:
+        """The schema as text, for tools, where it can be asked for by introspection, too."""
+        return web.Response(text=sdl(), headers={"Cache-Control": "no-cache"})
 
     async def _livez(self, _request: web.Request) -> web.Response:
         return web.Response(text="ok\n")

@@ -67,6 +67,12 @@ class EdgeConfig:
     body_timeout: timedelta = setting(
         timedelta(seconds=10), doc="For receiving a request body", minimum=timedelta(milliseconds=100)
     )
+    idle_timeout: timedelta = setting(
+        timedelta(seconds=65),
+        doc="For a connection to bring a whole head of a request, also the next one; above the idle time of a load "
+        "balancer before it",
+        minimum=timedelta(milliseconds=100),
+    )
     request_timeout: timedelta = setting(
         timedelta(seconds=10),
         doc="For answering a GraphQL request, calls included",

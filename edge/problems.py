@@ -36,7 +36,7 @@ HTTP_STATUS: dict[Reason, int] = {
 }
 
 
-def problem(error: ServiceError, request: web.Request, *, status: int | None = None) -> web.Response:
+def problem(error: ServiceError, request: web.BaseRequest, *, status: int | None = None) -> web.Response:
     """The answer to a request that failed with `error`; `status` overrides the status of its reason."""
     code = status or HTTP_STATUS[error.reason]
     body = {

@@ -39,7 +39,8 @@ async def read_operation(request: web.Request, body_timeout: timedelta) -> Opera
     """The operation of a request.
 
     Raises INVALID_ARGUMENT for one that is not well formed, DOCUMENT_TOO_COSTLY for variables of more than 1000 values
-    or nested deeper than 20, and the HTTP errors 408, 413 and 415 for a body that does not come, is too long or no JSON.
+    or nested deeper than 20, and the HTTP errors 408, 413 and 415 for a body that
+    does not come, is too long, or is packed or no JSON.
     """
     if request.method == "GET":
         parameters: dict[str, Any] = dict(request.query)
@@ -47,7 +48,11 @@ async def read_operation(request: web.Request, body_timeout: timedelta) -> Opera
             if name in parameters:
                 parameters[name] = _parse(parameters[name].encode())
         return _operation(parameters, may_mutate=False)
-    if request.content_type != JSON or (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
+    if (
+        "Content-Encoding" in request.headers
+        or request.content_type != JSON
+        or (request.charset or "utf-8").lower() not in ("utf-8", "utf8")
+    ):
         raise web.HTTPUnsupportedMediaType
     try:
         async with asyncio.timeout(body_timeout.total_seconds()):

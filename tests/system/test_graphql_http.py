@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from edge.graphql.schema import SDL_PATH
 from services.local.client import GraphqlClient
 from tests.players import endpoints
 from tests.servers import RunningStack, second
@@ -240,10 +241,17 @@ async def test_other_origins_are_let_in_only_where_they_are_configured(stack: Ru
             assert "Access-Control-Allow-Methods" not in foreign.headers
 
 
+async def test_the_schema_is_served_as_text_to_those_who_may_introspect(web: Web) -> None:
+    async with web.session.get(f"{web.http}/graphql/schema.graphql") as answer:
+        assert answer.status == 200
+        assert await answer.text() == SDL_PATH.read_text()
+
+
 async def test_production_hides_the_schema_and_sends_cookies_over_https_alone(stack: RunningStack) -> None:
     with second(stack, "edge", ENVIRONMENT="production") as edge:
         async with browsing(f"http://{edge['TOPTEN_EDGE_HTTP_ADDRESS']}") as web:
             assert (await web.graphql("{ __schema { types { name } } }")).reason == "INVALID_ARGUMENT"
+            assert (await web.request("GET", "/graphql/schema.graphql")).status == 404
             unknown = await web.graphql("{ me { usernam } }")
             assert "Did you mean" not in unknown.body["errors"][0]["message"]
             player = stack.endpoints["players"][0]

@@ -1,0 +1,144 @@
+"""Clients that speak no HTTP, or speak it slowly: what the edge answers, when it hangs up, and what it logs of them.
+
+All of it over bare sockets, since no library would send it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.edge.announcer import EdgeProcess, announcing, edge_process
+from tests.unit.runtime.issuer import Issuer
+
+HEAD = b"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+GET = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
+NEVER = 20.0
+
+
+@pytest.fixture(scope="module")
+async def edge(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EdgeProcess]:
+    log: Path = tmp_path_factory.mktemp("edge") / "log"
+    async with Issuer() as issuer, announcing() as announcer:
+        async with edge_process(issuer, announcer, log, IDLE_TIMEOUT="300ms", BODY_TIMEOUT="300ms") as edge:
+            yield edge
+
+
+async def connect(edge: EdgeProcess) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    host, _, port = edge.http.removeprefix("http://").partition(":")
+    return await asyncio.open_connection(host, int(port))
+
+
+async def answer_to(edge: EdgeProcess, data: bytes) -> bytes:
+    """All that is answered until the edge hangs up."""
+    reader, writer = await connect(edge)
+    writer.write(data)
+    try:
+        async with asyncio.timeout(NEVER):
+            return await reader.read()
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x16\x03\x01\x00\xa5\x01\x00\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"canary\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nA canary: y\r\n\r\n",
+        b"GET http://[::1/canary HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /canary" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        GET + b"X: canary" + b"a" * 9000 + b"\r\n\r\n",
+        GET + b"".join(b"X-%d: canary\r\n" % n for n in range(200)) + b"\r\n",
+        HEAD + b"Content-Length: canary\r\n\r\n",
+        HEAD + b"Content-Length: -1\r\n\r\n",
+        HEAD + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\ncanary\r\n",
+    ],
+    ids=[
+        "TLS", "version", "no request", "no host", "header", "address", "long line", "long header", "many headers",
+        "length", "negative length", "two lengths", "chunk",
+    ],
+)  # fmt: skip
+async def test_what_is_no_http_is_a_problem_that_tells_nothing_and_no_error_of_ours(
+    edge: EdgeProcess, data: bytes
+) -> None:
+    head, _, body = (await answer_to(edge, data)).partition(b"\r\n\r\n")
+    assert head.startswith((b"HTTP/1.0 400", b"HTTP/1.1 400"))
+    assert b"application/problem+json" in head
+    assert b"Server: topten" in head
+    assert b"Content-Security-Policy" in head
+    problem = json.loads(body)
+    assert problem["code"] == "INVALID_ARGUMENT"
+    assert problem["requestId"].encode() in head
+    assert b"canary" not in body
+    assert "Traceback" not in edge.log
+    assert " error " not in edge.log
+
+
+async def test_a_chunk_that_is_none_ends_a_body_that_was_begun(edge: EdgeProcess) -> None:
+    reader, writer = await connect(edge)
+    writer.write(HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n")
+    await writer.drain()
+    writer.write(b"canary\r\n\r\n")
+    async with asyncio.timeout(NEVER):
+        assert (await reader.readline()).split()[1] in (b"400", b"408")
+    writer.close()
+    assert "Traceback" not in edge.log
+
+
+async def test_a_packed_body_is_not_unpacked(edge: EdgeProcess) -> None:
+    bomb = gzip.compress(b'{"query":"{__typename}"' + b" " * 10_000_000 + b"}")
+    assert len(bomb) < 65_536
+    data = HEAD + b"Content-Encoding: gzip\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(bomb) + bomb
+    assert (await answer_to(edge, data)).startswith(b"HTTP/1.1 415")
+
+
+@pytest.mark.parametrize(
+    "begun", [b"", b"GET", GET, GET + b"X: a"], ids=["nothing", "a word", "a header", "half of one"]
+)
+async def test_a_head_that_does_not_come_whole_is_not_waited_for(edge: EdgeProcess, begun: bytes) -> None:
+    assert await answer_to(edge, begun) == b""
+
+
+async def test_a_head_that_comes_a_byte_at_a_time_is_not_waited_for_either(edge: EdgeProcess) -> None:
+    reader, writer = await connect(edge)
+    sent = 0
+    async with asyncio.timeout(NEVER):
+        writer.write(GET)
+        while not reader.at_eof() and not writer.is_closing():
+            writer.write(b"X-%d: a\r\n" % sent)
+            sent += 1
+            try:
+                assert await asyncio.wait_for(reader.read(1), 0.02) == b""
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                break
+    writer.close()
+    assert sent < 128, "the edge hung up before there were too many headers"
+
+
+async def test_an_idle_connection_is_closed(edge: EdgeProcess) -> None:
+    answer = await answer_to(edge, GET + b"\r\n")
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert answer.endswith(b"ok\n")
+
+
+async def test_a_body_that_comes_a_byte_at_a_time_is_not_waited_for(edge: EdgeProcess) -> None:
+    reader, writer = await connect(edge)
+    writer.write(HEAD + b"Content-Length: 60000\r\n\r\n")
+    async with asyncio.timeout(NEVER):
+        status = asyncio.ensure_future(reader.readline())
+        while not status.done():
+            writer.write(b" ")
+            await asyncio.wait({status}, timeout=0.02)
+        assert (await status).startswith(b"HTTP/1.1 408")
+    writer.close()
