@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from services.runtime.catalog import Catalog, parse_declared
 from services.runtime.config import setting
-from services.runtime.values import header_pairs, host_port, http_url
+from services.runtime.values import grpc_target, header_pairs, http_url
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,10 +134,26 @@ class UpstreamConfig:
 
     prefix: ClassVar[str] = "UPSTREAM"
 
-    identity: str = setting("127.0.0.1:50051", doc="gRPC address of the identity service", parse=host_port)
-    quiz: str = setting("127.0.0.1:50052", doc="gRPC address of the quiz service", parse=host_port)
-    score: str = setting("127.0.0.1:50053", doc="gRPC address of the score service", parse=host_port)
-    leaderboard: str = setting("127.0.0.1:50054", doc="gRPC address of the leaderboard service", parse=host_port)
+    identity: str = setting(
+        "127.0.0.1:50051",
+        doc="gRPC address of the identity service; dns:///name:port takes turns among all behind a name",
+        parse=grpc_target,
+    )
+    quiz: str = setting(
+        "127.0.0.1:50052",
+        doc="gRPC address of the quiz service; dns:///name:port takes turns among all behind a name",
+        parse=grpc_target,
+    )
+    score: str = setting(
+        "127.0.0.1:50053",
+        doc="gRPC address of the score service; dns:///name:port takes turns among all behind a name",
+        parse=grpc_target,
+    )
+    leaderboard: str = setting(
+        "127.0.0.1:50054",
+        doc="gRPC address of the leaderboard service; dns:///name:port takes turns among all behind a name",
+        parse=grpc_target,
+    )
 
 
 def declared_text(text: str) -> str:

@@ -68,6 +68,12 @@ def header_pairs(text: str) -> str:
     return text
 
 
+def grpc_target(text: str) -> str:
+    """Checks `host:port`, or `dns:///name:port` for every address behind a name, and returns it. Raises ValueError."""
+    split_address(text.removeprefix("dns:///"))
+    return text
+
+
 def split_address(text: str) -> tuple[str, int]:
     """`host:port` as a pair, brackets of IPv6 removed. Raises ValueError."""
     host, colon, port = text.rpartition(":")

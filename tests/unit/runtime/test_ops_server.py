@@ -97,3 +97,17 @@ async def test_a_taken_port_fails_the_start(http: Http) -> None:
     with pytest.raises(OSError, match="address already in use"):
         async with OpsServer(f"127.0.0.1:{http.server.port}"):
             pytest.fail("two servers on one port")
+
+
+async def test_a_probe_can_leave_out_what_all_share(http: Http) -> None:
+    async def away() -> None:
+        raise OSError
+
+    http.server.add_ping("mongo", away)
+    http.server.add_ping("redis", away)
+    await http.server.announce()
+    assert (await http.get("/readyz"))[0] == 503
+    assert (await http.get("/readyz?exclude=mongo"))[0] == 503
+    assert (await http.get("/readyz?exclude=mongo,redis"))[0] == 200
+    await http.server.withdraw()
+    assert (await http.get("/readyz?exclude=mongo,redis"))[0] == 503

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from services.runtime.values import (
     format_duration,
     format_value,
+    grpc_target,
     host_port,
     parse_duration,
     parse_value,
@@ -110,6 +111,17 @@ def test_addresses_are_split(text: str, pair: tuple[str, int]) -> None:
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="host:port"):
         host_port(text)
+
+
+@pytest.mark.parametrize("text", ["quiz:50052", "dns:///topten-quiz:50052", "dns:///10.0.0.7:1"])
+def test_a_target_of_grpc_may_stand_for_many_addresses(text: str) -> None:
+    assert grpc_target(text) == text
+
+
+@pytest.mark.parametrize("text", ["dns:///", "dns:///quiz", "unix:///tmp/x", "dns://quiz:1"])
+def test_what_is_no_target_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="host:port"):
+        grpc_target(text)
 
 
 def test_types_have_names_for_people() -> None:
