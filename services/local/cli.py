@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from services.local.commands import config, dlq, quiz, scores, top, up, user
+from services.local.commands import check, config, dlq, prepare, quiz, scores, secrets, top, up, user
 
 app = typer.Typer(
     name="topten",
@@ -29,6 +29,10 @@ app.command("up")(up.up)
 app.command("top")(top.top)
 app.command("verify")(scores.verify)
 app.command("rebuild")(scores.rebuild)
+app.command("check")(check.check)
+app.command("setup")(prepare.setup)
+app.command("found")(prepare.found)
+app.command("secrets")(secrets.secrets)
 app.command("config")(config.config)
 
 

@@ -5,19 +5,16 @@ Owns the names of what lies there. Must never be shared by two running stacks.
 
 from __future__ import annotations
 
-import base64
 import fcntl
 import json
 import os
 import random
-import secrets
 import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from services.local.credentials import new_password, new_signing_key
 
 HOST: Final = "127.0.0.1"
 
@@ -45,20 +42,11 @@ class DataFolder:
 
     def secret(self, name: str) -> str:
         """A random text of 256 bits, made once."""
-        return self._once(f"secrets/{name}", lambda: base64.b64encode(secrets.token_bytes(33), b"ab").decode())
+        return self._once(f"secrets/{name}", new_password)
 
     def signing_key(self) -> str:
         """An Ed25519 private key (PKCS#8 PEM), made once."""
-        return self._once(
-            "secrets/signing_key.pem",
-            lambda: (
-                Ed25519PrivateKey.generate()
-                .private_bytes(
-                    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-                )
-                .decode()
-            ),
-        )
+        return self._once("secrets/signing_key.pem", new_signing_key)
 
     def ports(self, *names: str) -> dict[str, int]:
         """A port for each name: the one it had, or a free one if it is new or taken by somebody else."""

@@ -18,17 +18,15 @@ from typing import Any, Final
 
 import aiohttp
 
+from services.local.credentials import CLIENTS, service_clients
 from services.local.folder import HOST, DataFolder
 from services.local.programs import Program, mongo_server, nats_server, redis_server
 from services.local.settings import check
 from services.local.supervisor import Supervisor, environ_of
-from services.runtime.access import OWN_SCOPES, SERVICE
 
 SERVICES: Final = ("identity", "quiz", "score", "leaderboard")
 PROCESSES: Final = (*SERVICES, "edge")
 STORES: Final = {"mongo": mongo_server, "redis": redis_server, "nats": nats_server}
-# Who calls other services in its own name, and as what.
-CLIENTS: Final = {**dict.fromkeys(OWN_SCOPES, SERVICE), "operator": "admin"}
 TLS_FILES: Final = ("cert_file", "key_file", "ca_file")
 READY_SECONDS: Final = 60.0
 
@@ -110,11 +108,8 @@ class Stack:
             }
         if name == "identity":
             environ["TOPTEN_IDENTITY_SIGNING_KEY"] = self._folder.signing_key()
-            environ["TOPTEN_IDENTITY_SERVICE_CLIENTS"] = json.dumps(
-                {
-                    client: {"secret": self._folder.secret(f"client-{client}"), "roles": [role]}
-                    for client, role in CLIENTS.items()
-                }
+            environ["TOPTEN_IDENTITY_SERVICE_CLIENTS"] = service_clients(
+                {client: self._folder.secret(f"client-{client}") for client in CLIENTS}
             )
         if name == "edge":
             environ["TOPTEN_EDGE_HTTP_ADDRESS"] = f"{HOST}:{self._http_port}"

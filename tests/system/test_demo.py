@@ -9,8 +9,8 @@ import random
 import signal
 
 from services.local.client import GraphqlClient
-from services.local.commands.up import SAMPLES
-from services.local.demo import NAMES, _attempt
+from services.local.commands.quiz import SAMPLES
+from services.local.demo import NAMES, attempt
 from services.local.stack import wait_for_edge
 from tests.players import Player, endpoints, register
 from tests.servers import running_stack
@@ -42,9 +42,9 @@ def test_an_attempt_answers_every_question_with_one_of_its_options() -> None:
     dice = random.Random(7)
     for path in SAMPLES.glob("*.json"):
         quiz = json.loads(path.read_bytes())
-        attempt = _attempt(quiz, 0.5, dice)
-        assert attempt["quizId"] == quiz["id"]
-        assert [answer["questionId"] for answer in attempt["answers"]] == [q["id"] for q in quiz["questions"]]
-        for answer, question in zip(attempt["answers"], quiz["questions"], strict=True):
+        action = attempt(quiz, 0.5, dice)
+        assert action["quizId"] == quiz["id"]
+        assert [answer["questionId"] for answer in action["answers"]] == [q["id"] for q in quiz["questions"]]
+        for answer, question in zip(action["answers"], quiz["questions"], strict=True):
             options = [option["id"] for option in question.get("options", [])] or ["true", "false"]
             assert answer["selectedOption"] in options

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Final, cast
 
 import typer
 from topten.quiz.v1 import quiz_service_pb2 as messages
@@ -12,13 +12,14 @@ from topten.quiz.v1.quiz_service_pb2_grpc import QuizServiceStub
 
 from services.local.client import Endpoints, describe
 from services.local.quiz_file import MAX_BYTES, QuizFileError, parse_quiz
-from services.local.terminal import DATA, FOUND, Data, err, out, run
+from services.local.terminal import DATA, FOUND, USAGE, Data, err, fail, out, run
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.grpc_client import call
 
 if TYPE_CHECKING:
     from topten.quiz.v1.quiz_service_pb2_grpc import QuizServiceAsyncStub
 
+SAMPLES: Final = Path(__file__).parent.parent / "quizzes"
 Report = Callable[[str, str], None]
 # What the contract calls otherwise than the file.
 _IN_FILE = {
@@ -32,13 +33,19 @@ _IN_FILE = {
 
 
 def import_files(
-    files: Annotated[list[Path], typer.Argument(help="Quiz files; docs/quiz-format.md says what is in one.")],
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Quiz files; docs/quiz-format.md says what is in one.")
+    ] = None,
+    samples: Annotated[bool, typer.Option("--samples", help="The sample quizzes that come with Topten.")] = False,
     data: Data = DATA,
 ) -> None:
     """Store quizzes; one with an id that is there already replaces it. Every fault is named with its place in the file.
 
     Good files are stored even if others are not; exit code 1 says that some were not.
     """
+    chosen = [*(files or []), *(sample_files() if samples else [])]
+    if not chosen:
+        fail("name quiz files, or --samples", USAGE)
 
     def report(file: str, line: str) -> None:
         err.print(f"{file}: {line}", markup=False, soft_wrap=True)
@@ -46,13 +53,18 @@ def import_files(
     async def work() -> int:
         return await store_quizzes(
             Endpoints.load(data),
-            files,
+            chosen,
             stored=lambda file, line: out.print(f"{file}: {line}", markup=False, soft_wrap=True),
             bad=report,
         )
 
     if run(work()):
         raise typer.Exit(FOUND)
+
+
+def sample_files() -> list[Path]:
+    """The sample quizzes of this distribution."""
+    return sorted(SAMPLES.glob("*.json"))
 
 
 async def store_quizzes(endpoints: Endpoints, files: Sequence[Path], *, stored: Report, bad: Report) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,9 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from services.local.client import Endpoints, GraphqlClient, GraphqlError
+from services.local.events import MAX_LINE_BYTES, read_events
 from services.local.terminal import DATA, FOUND, Data, fail, out, run
 
-MAX_LINE_BYTES = 1024 * 1024
 RECONNECT_SECONDS = 1.0
 # Answers of a system that starts or is busy: whoever watches asks again.
 PASSING = frozenset({429, 500, 502, 503, 504})
@@ -71,7 +71,7 @@ async def _frames(endpoints: Endpoints, board: str, *, patient: bool) -> AsyncIt
                 if response.status != 200 and not (patient and response.status in PASSING):
                     problem = await response.json(content_type=None)
                     fail(f"{problem.get('detail', 'refused')} ({problem.get('code', response.status)})", FOUND)
-                async with aclosing(_events(response.content)) as events:
+                async with aclosing(read_events(response.content)) as events:
                     async for name, event_id, text in events:
                         if name == "end":
                             return
@@ -86,26 +86,6 @@ async def _frames(endpoints: Endpoints, board: str, *, patient: bool) -> AsyncIt
                 raise
         yield None
         await asyncio.sleep(RECONNECT_SECONDS)
-
-
-async def _events(lines: aiohttp.StreamReader) -> AsyncGenerator[tuple[str, str, str], None]:
-    """Name, id and data of each event of a stream (HTML standard, 9.2.6)."""
-    name, event_id = "message", ""
-    data: list[str] = []
-    async for raw in lines:
-        line = raw.decode("utf-8", "replace").rstrip("\r\n")
-        field, _, value = line.partition(":")
-        value = value.removeprefix(" ")
-        if not line:
-            if data:
-                yield name, event_id, "\n".join(data)
-            name, data = "message", []
-        elif field == "event":
-            name = value
-        elif field == "id":
-            event_id = value
-        elif field == "data":
-            data.append(value)
 
 
 def _table(frame: dict[str, Any], *, state: str = "") -> Table:

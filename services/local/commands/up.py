@@ -16,7 +16,7 @@ import aiohttp
 import typer
 
 from services.local.client import Endpoints, GraphqlClient, GraphqlError, describe
-from services.local.commands.quiz import store_quizzes
+from services.local.commands.quiz import SAMPLES, sample_files, store_quizzes
 from services.local.commands.user import grant_role
 from services.local.demo import DemoPlayers
 from services.local.folder import DataFolder, FolderInUseError
@@ -27,7 +27,6 @@ from services.local.supervisor import ChildFailedError, allow_many_connections
 from services.local.terminal import DATA, FOUND, USAGE, Data, err, fail, out
 from services.runtime.errors import ServiceError
 
-SAMPLES: Final = Path(__file__).parent.parent / "quizzes"
 PLAYERS: Final = {"ada": "GB", "linus": "FI", "grace": "US"}
 MODERATOR: Final = ("mira", "VN")
 # A terminal and a process manager may both pass on the same wish.
@@ -115,7 +114,7 @@ async def _start(stack: Stack, folder: DataFolder) -> None:
     def bad(file: str, line: str) -> None:
         err.print(f"topten: {file}: {line}", markup=False, soft_wrap=True)
 
-    await store_quizzes(endpoints, sorted(SAMPLES.glob("*.json")), stored=lambda *_: None, bad=bad)
+    await store_quizzes(endpoints, sample_files(), stored=lambda *_: None, bad=bad)
     await wait_for_edge(stack.endpoints["http"])
     stack.publish(await _accounts(endpoints, folder))
 
