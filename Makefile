@@ -9,10 +9,10 @@ SCALE ?= 1
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 UV := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11 $(ARGS)
-CODE := services edge tests codegen/generate.py
+CODE := services edge tests codegen/generate.py deploy
 
 .DEFAULT_GOAL := help
-.PHONY: help venv up test lint fmt gen lock bench load faults defects clean
+.PHONY: help venv up test lint fmt gen chart lock bench load faults defects clean
 
 help:  ## show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -38,9 +38,13 @@ fmt: .venv/dev  ## format code and contracts
 gen: .venv-codegen/done  ## make the stubs anew from proto/
 	.venv-codegen/bin/python codegen/generate.py
 
+chart: .venv/dev  ## make the chart's README and schema anew from its values.yaml
+	$(BIN)/python deploy/helm/generate.py
+
 lock: .venv/dev  ## pin what pyproject.toml names: ARGS=--upgrade for newer versions
 	$(UV) pyproject.toml --extra local --group build --no-emit-package topten-stubs -o requirements/run.txt
 	$(UV) pyproject.toml --extra local --group build --group dev -c requirements/run.txt --no-emit-package topten-stubs -o requirements/dev.txt
+	$(UV) pyproject.toml -c requirements/run.txt --no-emit-package topten-stubs -o requirements/image.txt
 	$(UV) codegen/requirements.in -o codegen/requirements.txt
 
 bench: .venv/dev  ## measure, each figure beside its floor: ARGS=answers, ARGS=score_throughput
