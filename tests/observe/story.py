@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import quote
@@ -21,7 +21,9 @@ from services.local.client import GraphqlClient, GraphqlError
 from tests.observe.scrapes import Scrape, eventually, scrape
 from tests.players import PASSWORD, Player, endpoints, register, shows, stream, until
 from tests.servers import RunningStack, second, unique
+from tests.system.score import completed
 
+SCREEN = "topten_action_to_screen_seconds"
 QUIZ, RIGHT = "arithmetic-sprint", [("q5", "true")]
 # Each for one player, so that he is in the head of its board whoever else plays.
 COUNTRIES = iter("IS MT LU CY EE LV LT SI HR BG RO HU SK CZ PL FI NO SE DK IE PT ES FR BE NL DE CH AT IT GR".split())
@@ -31,51 +33,86 @@ LOGIN = "mutation ($input: LoginInput!) { login(input: $input) { accessToken } }
 
 @dataclass
 class Story:
-    """What was said at the beginning, after play, in each fault (by its name), and at the end."""
+    """What was said at the beginning, after play, before and in each fault (by its name), and at the end."""
 
     start: Scrape
     played: Scrape = field(default_factory=Scrape)
+    before: dict[str, Scrape] = field(default_factory=dict)
     during: dict[str, Scrape] = field(default_factory=dict)
     end: Scrape = field(default_factory=Scrape)
 
+    @asynccontextmanager
+    async def fault(self, name: str, stack: RunningStack, shows: Callable[[Scrape], bool]) -> AsyncIterator[None]:
+        """What is done in the block is a fault; it has been seen when this holds."""
+        self.before[name] = await scrape(stack)
+        yield
+        self.during[name] = await eventually(stack, shows)
+
 
 async def told(stack: RunningStack) -> Story:
-    """Tells it; takes about 20 s. The system is whole again when it is over."""
+    """Tells it; takes about 25 s. The system is whole again when it is over."""
     story = Story(start=await scrape(stack))
     async with GraphqlClient(endpoints(stack).graphql) as client:
         await dead_worker(stack, client)
         watcher = await register(client)
         async with watching(stack, watcher):
-            player = await register(client)
             await wave(stack, client)
-            story.played = await eventually(stack, lambda now: now.total("topten_action_to_screen_seconds_count") > 0)
-            await intruders(stack, client)
-            story.during["intruders"] = await scrape(stack)
-            await unreadable_event(stack)
-            story.during["dead letter"] = await eventually(
-                stack, lambda now: now.total("topten_dead_letters_total") > 0
-            )
+            story.played = await eventually(stack, lambda now: now.total(f"{SCREEN}_count") > 0)
+            await people_go_wrong(story, stack, client)
             await two_workers(stack, client)
-            with stopped(stack, "redis"):
-                story.during["redis"] = await eventually(stack, lambda now: now.total("topten_board_stale") > 0)
-            with stopped(stack, "nats"):
-                await player.submit("world-capitals", [])
-                story.during["nats"] = await eventually(stack, lambda now: now.total("topten_outbox_lag_seconds") > 1)
-            with stopped(stack, "mongo"):
-                with pytest.raises(GraphqlError):
-                    await player.submit("solar-system", [])
-                story.during["mongo"] = await scrape(stack)
+            await parts_stand_still(story, stack, client)
             await eventually(
                 stack,
                 lambda now: (
-                    not now.total("topten_board_stale")
-                    and not now.total("topten_outbox_lag_seconds")
-                    and not now.total("topten_consumer_pending")
+                    not now.total("topten_board_stale") and not now.total("topten_outbox_lag_seconds") and settled(now)
                 ),
             )
             await client.execute(LOGOUT, {"token": watcher.refresh_token})
             story.end = await eventually(stack, lambda now: any(now.values_of("topten_sse_dropped_total")))
     return story
+
+
+async def people_go_wrong(story: Story, stack: RunningStack, client: GraphqlClient) -> None:
+    """Somebody breaks in, somebody publishes nonsense."""
+    async with story.fault("intruders", stack, lambda now: any(now.values_of("topten_flags_total")) and settled(now)):
+        await intruders(client, stack.http)
+    async with story.fault("garbage", stack, lambda now: now.total("topten_dead_letters_total") > 0 and settled(now)):
+        await published(stack, b"\xff\xff\xff")
+
+
+async def parts_stand_still(story: Story, stack: RunningStack, client: GraphqlClient) -> None:
+    """One after another, while somebody plays."""
+    player = await register(client)
+    slow = late(await scrape(stack))
+    async with story.fault("slow screens", stack, lambda now: late(now) > slow and settled(now)):
+        with stopped(stack, "leaderboard"):
+            await player.submit(QUIZ, RIGHT)
+            await asyncio.sleep(1.1)  # nobody is shown anything for so long: this is the fault itself
+    with stopped(stack, "redis"):
+        async with story.fault("redis", stack, lambda now: now.total("topten_board_stale") > 0):
+            pass
+    with stopped(stack, "nats"):
+        async with story.fault("nats", stack, lambda now: now.total("topten_outbox_lag_seconds") > 1):
+            await player.submit("world-capitals", [])
+    await eventually(stack, lambda now: not now.total("topten_outbox_lag_seconds"))
+    with stopped(stack, "mongo"):
+        async with story.fault("mongo", stack, lambda now: any(now.values_of("topten_consumer_pending"))):
+            with pytest.raises(GraphqlError):
+                await player.submit("solar-system", [])
+            await published(stack, completed(player.user_id, 5, quiz_id="solar-system").SerializeToString())
+    with stopped(stack, "score"):
+        async with story.fault("score", stack, lambda now: not list(now.values_of("topten_consumer_pending"))):
+            pass
+
+
+def settled(said: Scrape) -> bool:
+    """Whether nothing waits to be counted."""
+    return not said.total("topten_consumer_pending")
+
+
+def late(said: Scrape) -> float:
+    """How many actions took longer than a second to the screens."""
+    return said.total(f"{SCREEN}_count") - said.total(f"{SCREEN}_bucket", le="1.0")
 
 
 async def wave(stack: RunningStack, client: GraphqlClient) -> None:
@@ -95,7 +132,7 @@ async def wave(stack: RunningStack, client: GraphqlClient) -> None:
                     pass
 
 
-async def intruders(stack: RunningStack, client: GraphqlClient) -> None:
+async def intruders(client: GraphqlClient, http: str) -> None:
     """Passwords are tried, tokens are forged, and somebody plays faster than anybody can."""
     victim = await register(client)
     for _ in range(8):
@@ -103,21 +140,18 @@ async def intruders(stack: RunningStack, client: GraphqlClient) -> None:
             await client.execute(LOGIN, {"input": {"username": victim.username, "password": "not " + PASSWORD}})
     async with aiohttp.ClientSession() as session:
         headers = {"Authorization": "Bearer e30.e30.e30"}
-        async with session.post(
-            f"{stack.http}/graphql", json={"query": "{ me { userId } }"}, headers=headers
-        ) as answer:
+        async with session.post(f"{http}/graphql", json={"query": "{ me { userId } }"}, headers=headers) as answer:
             assert answer.status == 401
     bot = await register(client)
     for _ in range(15):
         await bot.submit(QUIZ, RIGHT)
-    await eventually(stack, lambda now: any(now.values_of("topten_flags_total")))
 
 
-async def unreadable_event(stack: RunningStack) -> None:
-    """Something that is no event comes onto the stream."""
+async def published(stack: RunningStack, event: bytes) -> None:
+    """Something comes onto the stream by another way than quiz."""
     connection = await nats.connect(stack.endpoints["stores"]["nats"])
     try:
-        await connection.jetstream().publish("quiz.events.nobody", b"\xff\xff\xff")
+        await connection.jetstream().publish("quiz.events.nobody", event)
     finally:
         await connection.close()
 
@@ -128,7 +162,7 @@ async def dead_worker(stack: RunningStack, client: GraphqlClient) -> None:
     connection = await nats.connect(stack.endpoints["stores"]["nats"])
     try:
         with stopped(stack, "score"):
-            await player.submit(QUIZ, RIGHT)
+            await player.submit(QUIZ, [])  # worth nothing, so that no screen waits for it
             async with asyncio.timeout(20):
                 while not (await connection.jetstream().consumer_info("QUIZ_EVENTS", "score")).num_ack_pending:
                     await asyncio.sleep(0.02)
