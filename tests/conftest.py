@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 
 import pytest
 import pytest_asyncio
 
-from tests.servers import RunningStack, running, running_stack
+from tests.servers import STAND_INS, RunningStack, running, running_stack
 
 # Fast enough that a test need not wait, slow enough that frames still coalesce.
 STACK_SETTINGS = {"TOPTEN_LEADERBOARD_TICK": "100ms"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--servers mongo=URL,redis=URL,nats=URL` runs the suite against servers elsewhere."""
-    parser.addoption("--servers", default="", help="mongo=URL,redis=URL,nats=URL: use these instead of embedded ones")
+    """`--servers mongo=URL,redis=URL,nats=URL` runs the suite against servers elsewhere, `redis=cluster` on clusters."""
+    parser.addoption(
+        "--servers",
+        default="",
+        help="mongo=URL,redis=URL,nats=URL: use these instead of embedded ones; redis=cluster: each embedded Redis is one",
+    )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def elsewhere(pytestconfig: pytest.Config) -> dict[str, str]:
     """The servers named by --servers."""
-    pairs = [pair.partition("=") for pair in pytestconfig.getoption("--servers").split(",") if pair]
-    return {name: url for name, _, url in pairs}
+    # A URL may have commas of its own, between the nodes of a cluster.
+    given = re.split(r",(?=(?:mongo|redis|nats)=)", pytestconfig.getoption("--servers"))
+    found = {name: url for name, _, url in (pair.partition("=") for pair in given if pair)}
+    for name in [name for name, url in found.items() if "://" not in url]:
+        STAND_INS[name] = found.pop(name)
+    return found
 
 
 async def _url(name: str, elsewhere: dict[str, str]) -> AsyncIterator[str]:

@@ -19,16 +19,23 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from redis.asyncio import Redis
+
 from services.local.programs import Program, mongo_server, nats_server, redis_server
 
 HOST = "127.0.0.1"
 START_SECONDS = 60
+# Of a cluster of tests: how soon a master that is silent counts as dead.
+NODE_TIMEOUT_MS = 1000
+MASTERS, SLOTS = 3, 16384
+# What runs in the place of a server in this run of the tests; see `conftest`.
+STAND_INS: dict[str, str] = {}
 
 
 def valkey_server(folder: Path, port: int, password: str) -> Program:
@@ -38,7 +45,22 @@ def valkey_server(folder: Path, port: int, password: str) -> Program:
     return replace(program, argv=(str(binary), *program.argv[1:]))
 
 
-MAKERS = {"mongo": mongo_server, "redis": redis_server, "valkey": valkey_server, "nats": nats_server}
+def cluster_node(folder: Path, port: int, password: str) -> Program:
+    """Redis as a node of a cluster, which `RunningCluster` founds; it keeps in its folder who the others are."""
+    program = redis_server(folder, port, password)
+    with (folder / "redis.conf").open("a", encoding="utf-8") as config:
+        config.write(f"cluster-enabled yes\ncluster-port {free_port()}\ncluster-node-timeout {NODE_TIMEOUT_MS}\n")
+        config.write(f"masterauth {password}\ncluster-replica-validity-factor 0\nrepl-diskless-sync-delay 0\n")
+    return program
+
+
+MAKERS = {
+    "mongo": mongo_server,
+    "redis": redis_server,
+    "valkey": valkey_server,
+    "nats": nats_server,
+    "node": cluster_node,
+}
 
 
 def free_port() -> int:
@@ -57,10 +79,9 @@ def unique(prefix: str) -> str:
 class RunningServer:
     """A store as a process: its URL, and what can happen to it."""
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path, password: str = "") -> None:
         self.port = free_port()
-        self._folder = folder
-        self._program: Program = MAKERS[name](folder, self.port, "pw" + secrets.token_hex(16))
+        self._program: Program = MAKERS[name](folder, self.port, password or "pw" + secrets.token_hex(16))
         self._process: subprocess.Popen[bytes] | None = None
         self.url = self._program.url
 
@@ -94,9 +115,83 @@ class RunningServer:
             self._process = None
 
 
+class RunningCluster(RunningServer):
+    """A Redis Cluster of three masters, each with a replica if that is asked for; what happens, happens to every node."""
+
+    def __init__(self, folder: Path, *, replicas: bool = False) -> None:
+        password = "pw" + secrets.token_hex(16)
+        count = 2 * MASTERS if replicas else MASTERS
+        self.nodes = [RunningServer("node", folder / str(number), password) for number in range(count)]
+        self.url = f"redis+cluster://:{password}@" + ",".join(f"{HOST}:{node.port}" for node in self.nodes)
+        self._founded = False
+
+    async def start(self) -> None:
+        """Start all nodes, found the cluster if it is new, and wait until all see it whole."""
+        await asyncio.gather(*(node.start() for node in self.nodes))
+        async with AsyncExitStack() as stack:
+            clients: list[Any] = [await stack.enter_async_context(Redis.from_url(node.url)) for node in self.nodes]
+            async with asyncio.timeout(START_SECONDS):
+                if not self._founded:
+                    await self._found(clients)
+                while not all([await self._sees_all(client) for client in clients]):
+                    await asyncio.sleep(0.02)
+
+    async def _found(self, clients: list[Any]) -> None:
+        masters, replicas = clients[:MASTERS], clients[MASTERS:]
+        for number, client in enumerate(masters):
+            first, end = (edge * SLOTS // MASTERS for edge in (number, number + 1))
+            await client.execute_command("CLUSTER ADDSLOTSRANGE", first, end - 1)
+            await client.execute_command("CLUSTER SET-CONFIG-EPOCH", number + 1)
+        bus = (await clients[0].config_get("cluster-port"))["cluster-port"]
+        for client in clients[1:]:
+            await client.execute_command("CLUSTER MEET", HOST, self.nodes[0].port, bus)
+        for master, replica in zip(masters, replicas, strict=False):
+            id_ = (await master.execute_command("CLUSTER MYID")).decode()
+            while id_ not in str(await replica.execute_command("CLUSTER NODES")):
+                await asyncio.sleep(0.02)
+            await replica.execute_command("CLUSTER REPLICATE", id_)
+        self._founded = True
+
+    async def _sees_all(self, client: Any) -> bool:
+        info = await client.execute_command("CLUSTER INFO")
+        link = (await client.info("replication")).get("master_link_status", "up")
+        known = int(info["cluster_known_nodes"])
+        return info["cluster_state"] == "ok" and known == len(self.nodes) and link == "up"
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it to every node."""
+        for node in self.nodes:
+            node.signal(number)
+
+    def kill(self) -> None:
+        """End every node at once."""
+        for node in self.nodes:
+            node.kill()
+
+
+@asynccontextmanager
+async def running_cluster(*, replicas: bool = False) -> AsyncIterator[RunningCluster]:
+    """A Redis Cluster of one's own."""
+    folder = Path(tempfile.mkdtemp(prefix="topten-cluster-"))
+    cluster = RunningCluster(folder, replicas=replicas)
+    try:
+        await cluster.start()
+        yield cluster
+    finally:
+        cluster.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 @asynccontextmanager
 async def running(name: str) -> AsyncIterator[RunningServer]:
-    """A server of one's own: `mongo`, `redis`, `valkey` or `nats`."""
+    """A server of one's own: `mongo`, `redis`, `valkey` or `nats`; or `cluster`, which is `running_cluster`.
+
+    With `--servers redis=cluster` each `redis` is a cluster as well.
+    """
+    if name == "cluster" or (name == "redis" and STAND_INS.get(name) == "cluster"):
+        async with running_cluster() as cluster:
+            yield cluster
+        return
     folder = Path(tempfile.mkdtemp(prefix=f"topten-{name}-"))
     server = RunningServer(name, folder)
     try:

@@ -19,7 +19,6 @@ from typing import Any, Final
 
 import structlog
 from prometheus_client import Counter
-from redis.exceptions import RedisError
 from throttled.asyncio import RateLimitResult, Throttled
 from throttled.asyncio.rate_limiter import per_duration
 from throttled.asyncio.store import BaseStore, MemoryStore, RedisStore
@@ -28,6 +27,7 @@ from throttled.exceptions import BaseThrottledError
 from edge.rates.rates import Rate, Rates
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.lifecycle import spawn
+from services.runtime.redis_client import REDIS_ERRORS, redis_client
 from services.runtime.settings import RedisConfig
 
 ANSWER_SECONDS: Final = 0.25
@@ -166,7 +166,7 @@ class Limiter:
             if asking.done():
                 return asking.result()
             why = "Timeout"
-        except (BaseThrottledError, RedisError, OSError) as error:
+        except (BaseThrottledError, *REDIS_ERRORS) as error:
             why = type(error).__name__
         finally:
             asking.cancel()
@@ -180,13 +180,13 @@ class Limiter:
 @asynccontextmanager
 async def open_limiter(redis: RedisConfig, rates: Mapping[str, Rates]) -> AsyncIterator[Limiter]:
     """A limiter whose edges share this Redis; it need not be there."""
-    options = {"SOCKET_TIMEOUT": 2 * ANSWER_SECONDS, "SOCKET_CONNECT_TIMEOUT": ANSWER_SECONDS}
-    store = RedisStore(server=redis.url, options=options)
-    try:
+    timeouts = {"socket_timeout": 2 * ANSWER_SECONDS, "socket_connect_timeout": ANSWER_SECONDS}
+    async with redis_client(redis, "edge-rates", **timeouts) as client:
+        store = RedisStore()
+        # It can only make one of its own, from a URL that it reads in its own way.
+        backend: Any = store._backend  # noqa: SLF001
+        backend._client = client  # noqa: SLF001
         yield Limiter(store, rates)
-    finally:
-        client: Any = store._backend.get_client()  # noqa: SLF001  # it has no way of its own to be closed
-        await client.aclose(close_connection_pool=True)
 
 
 def _counters(store: BaseStore, rates: Mapping[str, Rates]) -> dict[tuple[str, str], Throttled]:

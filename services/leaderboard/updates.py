@@ -16,7 +16,6 @@ from google.protobuf.message import DecodeError
 from prometheus_client import Counter
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
-from redis.exceptions import RedisError
 from topten.score.v1 import score_events_pb2
 
 from services.leaderboard.names import Names
@@ -24,6 +23,7 @@ from services.leaderboard.ranks import RankWatches
 from services.leaderboard.watches import Watches
 from services.runtime.boards import SCORE_CHANNEL
 from services.runtime.lifecycle import cancel, spawn
+from services.runtime.redis_client import REDIS_ERRORS, subscription
 
 SILENCE: Final = timedelta(seconds=3)
 PAUSE_SECONDS: Final = 0.5
@@ -60,18 +60,18 @@ class Updates:
     async def _listen(self) -> None:
         while True:
             try:
-                async with self._redis.pubsub() as subscription:
-                    await subscription.subscribe(SCORE_CHANNEL)
-                    await self._hear(subscription)
-            except (RedisError, OSError, TimeoutError) as error:
+                async with subscription(self._redis) as events:
+                    await events.subscribe(SCORE_CHANNEL)
+                    await self._hear(events)
+            except (*REDIS_ERRORS, TimeoutError) as error:
                 _log.warning("no score events", error=type(error).__name__)
             await asyncio.sleep(PAUSE_SECONDS)
 
-    async def _hear(self, subscription: PubSub) -> None:
+    async def _hear(self, events: PubSub) -> None:
         """Returns when the connection is silent; raises what the driver raises."""
         heard_at = time.monotonic()
         while True:
-            message = await subscription.get_message(timeout=self._silence)
+            message = await events.get_message(timeout=self._silence)
             if message is not None:
                 heard_at = time.monotonic()
                 self._take(message)
@@ -79,7 +79,7 @@ class Updates:
                 _log.warning("score events are silent, listening anew")
                 return
             else:
-                await subscription.ping()
+                await events.ping()
 
     def _take(self, message: dict[str, Any]) -> None:
         if message["type"] == "subscribe":

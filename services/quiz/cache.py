@@ -18,13 +18,13 @@ from typing import Final
 import structlog
 from prometheus_client import Counter
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 from topten.quiz.v1 import quiz_pb2
 
 from services.quiz.quiz import Quiz, from_definition
 from services.quiz.store import QuizStore, StoredQuiz
 from services.runtime.errors import ServiceError
 from services.runtime.lifecycle import cancel, spawn
+from services.runtime.redis_client import REDIS_ERRORS, subscription
 
 CHANNEL: Final = "quiz.changed"
 MAX_QUIZZES: Final = 1000
@@ -132,13 +132,13 @@ class QuizCache:
         try:
             await self._offer(StoredQuiz(definition, version))
             await self._redis.publish(CHANNEL, definition.quiz_id)
-        except RedisError as error:
+        except REDIS_ERRORS as error:
             _log.warning("a change could not be told", quiz_id=definition.quiz_id, error=type(error).__name__)
 
     async def _load(self, quiz_id: str) -> StoredQuiz | None:
         try:
             data = await self._redis.get(_key(quiz_id))
-        except RedisError as error:
+        except REDIS_ERRORS as error:
             _log.warning("redis does not answer", error=type(error).__name__)
             data = None
         if isinstance(data, bytes):
@@ -150,7 +150,7 @@ class QuizCache:
         if stored is not None:
             try:
                 await self._offer(stored)
-            except RedisError as error:
+            except REDIS_ERRORS as error:
                 _log.warning("redis does not answer", error=type(error).__name__)
         return stored
 
@@ -172,15 +172,15 @@ class QuizCache:
     async def _listen(self) -> None:
         while True:
             try:
-                async with self._redis.pubsub() as subscription:
-                    await subscription.subscribe(CHANNEL)
-                    async for message in subscription.listen():
+                async with subscription(self._redis) as changes:
+                    await changes.subscribe(CHANNEL)
+                    async for message in changes.listen():
                         if message["type"] == "subscribe":
                             # Whatever was told before this moment may have been missed.
                             self._expire(None)
                         elif message["type"] == "message":
                             self._expire(message["data"].decode("utf-8", "replace"))
-            except RedisError as error:
+            except REDIS_ERRORS as error:
                 _log.warning("no word of changes", error=type(error).__name__)
                 await asyncio.sleep(1)
 

@@ -14,10 +14,14 @@ from nats.js.api import StorageType, StreamInfo
 from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from services.runtime.mongo_client import Document
+from services.runtime.redis_client import configured, information
 
 CLUSTER_REPLICAS = 3
+# When a period's board expires, and when a board that was made anew takes the place of another.
+LAZY = ("lazyfree-lazy-expire", "lazyfree-lazy-server-del")
 _log = structlog.get_logger("durability")
 
 
@@ -41,12 +45,20 @@ async def mongo_faults(client: AsyncMongoClient[Document]) -> list[str]:
 
 
 async def redis_faults(redis: Redis) -> list[str]:
-    """What lets Redis drop members of a board in silence."""
-    memory = await redis.info("memory")
-    policy = memory.get("maxmemory_policy", "noeviction")
-    if policy != "noeviction":
-        return [f"Redis evicts keys when it is full (maxmemory-policy {policy}); boards would silently be wrong"]
-    return []
+    """What lets a Redis server drop members of a board in silence, or stand still while it frees one; each once."""
+    policies = {memory.get("maxmemory_policy", "noeviction") for memory in await information(redis, "memory")}
+    faults = [
+        f"Redis evicts keys when it is full (maxmemory-policy {policy}); boards would silently be wrong"
+        for policy in sorted(policies - {"noeviction"})
+    ]
+    try:
+        settings = await configured(redis, "lazyfree-lazy-*")
+    except ResponseError:
+        return faults  # a managed service may not tell
+    lazy = {name for server in settings for name in LAZY if server.get(name, "yes") != "yes"}
+    return faults + [
+        f"Redis frees a whole board in one go ({name} is off) and answers nobody meanwhile" for name in sorted(lazy)
+    ]
 
 
 def stream_faults(info: StreamInfo) -> list[str]:

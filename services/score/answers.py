@@ -16,7 +16,8 @@ import orjson
 from bson.errors import BSONError
 from nats.errors import Error as NatsError
 from pymongo.errors import DocumentTooLarge, PyMongoError
-from redis.exceptions import RedisError
+
+from services.runtime.redis_client import REDIS_ERRORS
 
 
 class LaterError(RuntimeError):
@@ -36,7 +37,7 @@ class Answer(Enum):
 
 
 # What a store or the way to it raises; the outcome of a write is unknown then.
-STORE_ERRORS = (PyMongoError, RedisError, NatsError, OSError)
+STORE_ERRORS = (PyMongoError, NatsError, *REDIS_ERRORS)
 # The first that fits counts: a document that is too large is an error of the driver's, but the event's fault.
 _BY_CLASS: tuple[tuple[type[Exception], Answer], ...] = (
     (LaterError, Answer.LATER),

@@ -16,6 +16,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from redis.asyncio import Redis
 
 from services.runtime.lifecycle import cancel, spawn
+from services.runtime.redis_client import information
 from services.score.answers import STORE_ERRORS
 from services.score.metrics import STORE_USED
 
@@ -58,9 +59,10 @@ async def mongo_room(database: AsyncDatabase[dict[str, Any]]) -> float | None:
 
 
 async def redis_room(redis: Redis) -> float | None:
-    """The share of `maxmemory` that is used."""
-    memory = await redis.info("memory")
-    return _share(memory.get("used_memory", 0), memory.get("maxmemory", 0))
+    """The share of `maxmemory` that is used, of the fullest server where there are several."""
+    servers = await information(redis, "memory")
+    shares = [_share(memory.get("used_memory", 0), memory.get("maxmemory", 0)) for memory in servers]
+    return max((share for share in shares if share is not None), default=None)
 
 
 async def stream_room(jetstream: JetStreamContext, stream: str) -> float | None:

@@ -12,7 +12,8 @@ from datetime import timedelta
 from typing import Any, Final
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+
+from services.runtime.redis_client import REDIS_ERRORS
 
 KEY: Final = "topten:score:alive"
 ALIVE_FOR: Final = timedelta(seconds=3)
@@ -50,7 +51,7 @@ class Shares:
         """This worker's partitions; all of them if Redis does not answer."""
         try:
             alive = await self._alive(keys=[KEY], args=[self._worker_id, round(ALIVE_FOR.total_seconds() * 1000)])
-        except (RedisError, OSError):
+        except REDIS_ERRORS:
             return list(range(partitions))
         return share(self._worker_id, [member.decode() for member in alive], partitions)
 
@@ -58,5 +59,5 @@ class Shares:
         """The others take over at once; if Redis does not answer, when they miss this worker."""
         try:
             await self._redis.zrem(KEY, self._worker_id)
-        except (RedisError, OSError):
+        except REDIS_ERRORS:
             return
