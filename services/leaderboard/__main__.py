@@ -48,7 +48,8 @@ async def main(config: LeaderboardConfig) -> None:
             open_channel(config.upstream.identity, config.tls, upstream="identity", idempotent=[get_users])
         )
         identity = cast("IdentityServiceAsyncStub", IdentityServiceStub(channel))
-        boards = Boards(redis, timeout=config.read_timeout)
+        catalog = config.boards.catalog
+        boards = Boards(redis, timeout=config.read_timeout, split=catalog.split)
         # Not waited for: only closed periods need it.
         mongo = await stack.enter_async_context(open_mongo(config.mongo, closed.DATABASE, wait=False))
         closed_boards = ClosedBoards(mongo.database, timeout=config.read_timeout)
@@ -63,7 +64,6 @@ async def main(config: LeaderboardConfig) -> None:
             closing=config.closing,
             max_watched=config.max_watched,
         )
-        catalog = config.boards.catalog
         watches = Watches(frames.read, limits, catalog)
         ranks = RankWatches(boards, catalog, tick=config.tick, reread=config.reread)
         service = LeaderboardService(shelf, closed_boards, frames, names, watches, catalog, now=utc_now)

@@ -93,24 +93,8 @@ class Board(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The sorted set: user id → value."""
+        """The sorted set, or what the names of several begin with (see `split`)."""
         return f"leaderboard:{self.text}"
-
-    # The braces keep a board's auxiliary keys in the hash slot of the board itself.
-    @property
-    def fence_key(self) -> str:
-        """The fence of who was lowered: user id → revision."""
-        return f"{{{self.key}}}:fence"
-
-    @property
-    def meta_key(self) -> str:
-        """What is known of the board as a whole, its version among it."""
-        return f"{{{self.key}}}:meta"
-
-    @property
-    def previous_key(self) -> str:
-        """Ranks before each player's last counted action: user id → rank."""
-        return f"{{{self.key}}}:previous"
 
 
 class CustomParts(NamedTuple):

@@ -17,6 +17,7 @@ from datetime import datetime
 from typing import Final, Literal, NamedTuple, cast
 
 from services.runtime.boards import Board, custom_parts, month_of, period, week_of
+from services.runtime.split import Split
 
 Span = Literal["all", "weekly", "monthly"]
 
@@ -87,13 +88,21 @@ def parse_declared(text: str) -> tuple[Declared, ...]:
 
 
 class Catalog:
-    """All boards by name; `declared` are the operator's own."""
+    """All boards by name, and the keys that they are; `declared` are the operator's own."""
 
-    def __init__(self, declared: Sequence[Declared] = ()) -> None:
+    def __init__(self, declared: Sequence[Declared] = (), split: Split | None = None) -> None:
         self.declared: Mapping[str, Declared] = {board.name: board for board in declared}
+        self.split = split or Split()
+
+    @classmethod
+    def of(cls, text: str) -> Catalog:
+        """The catalog that is this text. Raises ValueError."""
+        declared, _, split = text.partition("|")
+        return cls(parse_declared(declared), Split(split))
 
     def __str__(self) -> str:
-        return "; ".join(sorted(map(str, self.declared.values())))
+        declared, split = "; ".join(sorted(map(str, self.declared.values()))), str(self.split)
+        return f"{declared}|{split}" if split else declared
 
     def parse(self, text: str, now: datetime) -> Board:
         """The board that `text` names; one that leaves its period open is the one of `now`.

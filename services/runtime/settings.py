@@ -8,6 +8,8 @@ from typing import ClassVar, Literal
 
 from services.runtime.catalog import Catalog, parse_declared
 from services.runtime.config import setting
+from services.runtime.redis_url import redis_url
+from services.runtime.split import Split
 from services.runtime.values import grpc_target, header_pairs, http_url
 
 
@@ -82,7 +84,13 @@ class RedisConfig:
 
     prefix: ClassVar[str] = "REDIS"
 
-    url: str = setting("redis://127.0.0.1:6379/0", doc="Redis, or Redis over TLS with rediss://", secret=True)
+    url: str = setting(
+        "redis://127.0.0.1:6379/0",
+        doc="Redis: redis://host:port/db, redis+cluster://host:port,host:port, or "
+        "redis+sentinel://host:port,host:port/master; with rediss over TLS",
+        secret=True,
+        parse=redis_url,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,9 +170,15 @@ def declared_text(text: str) -> str:
     return text
 
 
+def split_text(text: str) -> str:
+    """Checks what splits boards, and returns it. Raises ValueError."""
+    Split(text)
+    return text
+
+
 @dataclass(frozen=True, kw_only=True)
 class BoardsConfig:
-    """Which boards there are beside the built-in ones."""
+    """Which boards there are beside the built-in ones, and how they are stored."""
 
     prefix: ClassVar[str] = "BOARDS"
 
@@ -175,7 +189,13 @@ class BoardsConfig:
         parse=declared_text,
     )
 
+    keys: str = setting(
+        "",
+        doc="Boards that are hashed over several keys, such as `all=4; monthly=4`; a change makes all boards anew",
+        parse=split_text,
+    )
+
     @property
     def catalog(self) -> Catalog:
         """All boards."""
-        return Catalog(parse_declared(self.declared))
+        return Catalog(parse_declared(self.declared), Split(self.keys))

@@ -43,7 +43,7 @@ from services.score.locate import Locator
 from services.score.meta import Meta
 from services.score.outbox import Outbox
 from services.score.publisher import ScorePublisher
-from services.score.rebuild import Rebuild, boards_in
+from services.score.rebuild import Rebuild, parts_in
 from services.score.referee import Blocker, Referee
 from services.score.repair import Check, Repair
 from services.score.room import Room, mongo_room, redis_room, stream_room
@@ -130,7 +130,7 @@ async def main(config: ScoreConfig) -> None:
         outbox = Outbox(cast("QuizServiceAsyncStub", QuizServiceStub(quizzes)), token)
 
         async def boards_of_redis() -> list[Board]:
-            return [board async for board in boards_in(redis, utc_now())]
+            return list({part.board: None async for part in parts_in(redis, utc_now())})
 
         closer = Closer(
             meta,

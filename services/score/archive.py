@@ -7,6 +7,7 @@ document of the board comes first has kept it; what others wrote is removed.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -19,6 +20,8 @@ from redis.asyncio import Redis
 
 from services.runtime.boards import GENERATION_KEY, Board, period
 from services.runtime.closed import BOARDS, ENTRIES, ClosedBoard, series_of
+from services.runtime.redis_scripts import together
+from services.runtime.split import SPLIT_KEY, Part, Split
 from services.score.reports import BoardsLostError
 
 PAGE: Final = 2000
@@ -54,14 +57,16 @@ class Archive:
         assert counted is not None, "only boards of periods are closed"
         if await self.has(board):
             return False
+        generation, split = await self._split()
         made = ObjectId()
         await self._tries.insert_one({"_id": made, "at": now})
-        before = await self._state(board)
-        players = 0 if before is None else await self._copy(board, made)
-        if before is None or await self._state(board) != before:
+        parts = split.parts(board)
+        before = await self._state(parts)
+        players = await self._copy(parts, made)
+        if await self._state(parts) != before or (await self._split())[0] != generation:
             await self._forget(made)
             raise BoardsLostError(f"{board.text} changed while it was kept")
-        generation, version, _ = before
+        version = sum(before[: len(parts)])
         kept = ClosedBoard(
             board.text, series_of(board), made, players, generation, version, ends_at=counted.ends_at, closed_at=now
         )
@@ -87,24 +92,51 @@ class Archive:
         await self._entries.delete_many({"made": made})
         await self._tries.delete_one({"_id": made})
 
-    async def _state(self, board: Board) -> tuple[int, int, int] | None:
-        """Generation, version and members: what changes when the board does. None while the boards are not whole."""
-        async with self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.get(GENERATION_KEY)
-            pipeline.hget(board.meta_key, "version")
-            pipeline.zcard(board.key)
-            generation, version, members = await pipeline.execute()
-        return None if generation is None else (int(generation), int(version or 0), int(members))
+    async def _split(self) -> tuple[int, Split]:
+        """The boards' generation, and how those of it are split. Raises BoardsLostError while they are not whole."""
+        found: list[Any] = await self._redis.mget(GENERATION_KEY, SPLIT_KEY)
+        generation, split = found
+        if generation is None:
+            raise BoardsLostError("the boards are being made anew")
+        return int(generation), Split((split or b"").decode())
 
-    async def _copy(self, board: Board, made: ObjectId) -> int:
+    async def _state(self, parts: Sequence[Part]) -> list[int]:
+        """The version of each key, then how many members each has: what changes when the board does."""
+        versions = [("HGET", part.meta_key, "version") for part in parts]
+        members = [("ZCARD", part.key) for part in parts]
+        return [int(number or 0) for number in await together(self._redis, [*versions, *members])]
+
+    async def _copy(self, parts: Sequence[Part], made: ObjectId) -> int:
         rank = 0
+        page: list[Document] = []
+        async for user_id, value in self._in_order(parts):
+            rank += 1
+            page.append({"made": made, "rank": rank, "user_id": user_id, "value": value})
+            if len(page) >= PAGE:
+                await self._entries.insert_many(page, ordered=False)
+                page = []
+        if page:
+            await self._entries.insert_many(page, ordered=False)
+        return rank
+
+    async def _in_order(self, parts: Sequence[Part]) -> AsyncIterator[tuple[str, float]]:
+        """Everybody on the board: the keys' own orders, merged by value and id as one key orders them."""
+        heads: dict[AsyncIterator[tuple[str, float]], tuple[str, float] | None] = {}
+        for part in parts:
+            key = self._members(part)
+            heads[key] = await anext(key, None)
+        while left := {key: head for key, head in heads.items() if head is not None}:
+            key = max(left, key=lambda each: (left[each][1], left[each][0]))
+            yield left[key]
+            heads[key] = await anext(key, None)
+
+    async def _members(self, part: Part) -> AsyncIterator[tuple[str, float]]:
+        """Everybody on one key, in order."""
+        start = 0
         while True:
-            found: Any = await self._redis.zrevrange(board.key, rank, rank + PAGE - 1, withscores=True)
+            found: Any = await self._redis.zrevrange(part.key, start, start + PAGE - 1, withscores=True)
             if not found:
-                return rank
-            entries = [
-                {"made": made, "rank": place, "user_id": member.decode(), "value": value}
-                for place, (member, value) in enumerate(found, rank + 1)
-            ]
-            await self._entries.insert_many(entries, ordered=False)
-            rank += len(entries)
+                return
+            for member, value in found:
+                yield member.decode(), value
+            start += len(found)

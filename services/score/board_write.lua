@@ -5,6 +5,7 @@
 --       3 when the keys expire, in s since 1970, 0 for never    4 generation of the writer, 0 if unknown
 --       5 rank down to which previous ranks are kept   6 most of them
 --       7 JSON: [[value, member, …] of the raised, [order, …] of the raised, [order, value, member, …] of the lowered]
+--       8 JSON: {member: rank} before this write of those who were on the board, if that is more than this key; else empty
 -- Returns how many members changed, or -1 if the batch is too old to be judged by the fence: read the ledger again.
 local board, fence, meta, previous = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local expires_at, place = tonumber(ARGV[3]), tonumber(ARGV[5])
@@ -58,13 +59,18 @@ end
 local last = redis.call('ZREVRANGE', board, place - 1, place - 1, 'WITHSCORES')
 local threshold = last[2] and tonumber(last[2]) or 0
 local before = {}
+local ranks = ARGV[8] ~= '' and cjson.decode(ARGV[8])
 local function remember(new, member, only_raise)
   if new >= threshold then
     local old = redis.call('ZSCORE', board, member)
     local was = old and tonumber(old)
     if not was or was < new or (was > new and not only_raise) then
       before[#before + 1] = member
-      before[#before + 1] = was and redis.call('ZREVRANK', board, member) + 1 or false
+      local rank = false
+      -- Who is missing in the given ranks was moved by another batch since they were counted.
+      if was and ranks then rank = ranks[member] or false end
+      if was and not ranks then rank = redis.call('ZREVRANK', board, member) + 1 end
+      before[#before + 1] = rank
     end
   end
 end

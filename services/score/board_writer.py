@@ -1,4 +1,4 @@
-"""Standings to boards in Redis: one script a board and batch.
+"""Standings to boards in Redis: one script a key and batch.
 
 Owns every write to a board but the swap of a rebuild. A write is absolute and idempotent. Without anybody lowered, order
 does not matter either: the greater value stays. Who is lowered is fenced: from then on, for the life of the fence, only
@@ -15,16 +15,17 @@ from pathlib import Path
 
 import orjson
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, RedisError
 
 from services.runtime.boards import Board
+from services.runtime.redis_scripts import Call, Script
+from services.runtime.split import Part, Split
 from services.score.ledger import Fold
+from services.score.previous import PreviousRanks
 from services.score.standings import Placing, Standing, expires_at
 
 Standings = Mapping[Board, Collection[Standing]]
 Read = Callable[[Collection[str]], Awaitable[Mapping[str, Fold]]]
 """The folds of players with everything that the ledger has at this moment."""
-Call = tuple[Sequence[str], Sequence[str | int | bytes]]
 # Previous ranks are kept for the head of a board, which is all that frames show.
 HEAD = 128
 MOST_PREVIOUS = 1024
@@ -51,6 +52,7 @@ class BoardWriter:
     ) -> None:
         self._placing = placing
         self._script = Script(redis, _WRITE)
+        self._previous = PreviousRanks(redis, HEAD)
         self._fence_ms = int(fence_ttl.total_seconds() * 1000)
         self._retention = period_retention
         self._now = now
@@ -62,18 +64,22 @@ class BoardWriter:
         Raises TooOldError, having written some or none, and what the driver raises.
         """
         calls: list[Call] = []
-        for board, members in places.items():
+        split = self._placing.catalog.split
+        for board, everybody in places.items():
             ends = expires_at(board, self._retention)
             if ends is not None and ends <= self._now():
                 continue
-            keys = (board.key, board.fence_key, board.meta_key, board.previous_key)
             expiry = 0 if ends is None else int(ends.timestamp())
             head = (begun_at, self._fence_ms, expiry, generation, HEAD, MOST_PREVIOUS)
-            all_members = list(members)
-            calls += [
-                (keys, (*head, _packed(all_members[start : start + _MEMBERS_A_SCRIPT])))
-                for start in range(0, len(all_members), _MEMBERS_A_SCRIPT)
-            ]
+            parts = split.parts(board)
+            by_part = _by_part(split, board, everybody)
+            ranks = orjson.dumps(await self._previous.of(parts, by_part)) if len(parts) > 1 else b""
+            for part, members in by_part.items():
+                keys = (part.key, part.fence_key, part.meta_key, part.previous_key)
+                calls += [
+                    (keys, (*head, _packed(members[start : start + _MEMBERS_A_SCRIPT]), ranks))
+                    for start in range(0, len(members), _MEMBERS_A_SCRIPT)
+                ]
         changed = await self._script.run(calls)
         if any(count < 0 for count in changed):
             raise TooOldError
@@ -105,6 +111,17 @@ def by_board(places: Iterable[Standing]) -> Standings:
     return {board: members.values() for board, members in of_board.items()}
 
 
+def _by_part(split: Split, board: Board, members: Collection[Standing]) -> Mapping[Part, Sequence[Standing]]:
+    """The standings by the keys that they are on."""
+    parts = split.parts(board)
+    if len(parts) == 1:
+        return {parts[0]: list(members)}
+    found: defaultdict[Part, list[Standing]] = defaultdict(list)
+    for standing in members:
+        found[split.part(board, standing.user_id)].append(standing)
+    return found
+
+
 def _packed(members: Iterable[Standing]) -> bytes:
     raised: list[float | str] = []
     orders: list[int] = []
@@ -116,33 +133,3 @@ def _packed(members: Iterable[Standing]) -> bytes:
             raised += (value, user_id)
             orders.append(order)
     return orjson.dumps((raised, orders, lowered))
-
-
-class Script:
-    """A Lua script that is run by its digest, many calls in one round trip, and loaded again when Redis lost it."""
-
-    def __init__(self, redis: Redis, source: str) -> None:
-        self._redis = redis
-        self._script = redis.register_script(source)
-
-    async def run(self, calls: Sequence[Call]) -> list[int]:
-        """The answers to `(keys, arguments)`, in order. Raises the first error of a call."""
-        if not calls:
-            return []
-        answers = await self._pipeline(calls)
-        if any(isinstance(answer, NoScriptError) for answer in answers):
-            await self._redis.script_load(self._script.script)
-            answers = await self._pipeline(calls)
-        numbers: list[int] = []
-        for answer in answers:
-            if isinstance(answer, RedisError):
-                raise answer
-            numbers.append(answer)
-        return numbers
-
-    async def _pipeline(self, calls: Sequence[Call]) -> list[int | RedisError]:
-        async with self._redis.pipeline(transaction=False) as pipeline:
-            for keys, arguments in calls:
-                pipeline.evalsha(self._script.sha, len(keys), *keys, *arguments)
-            answers: list[int | RedisError] = await pipeline.execute(raise_on_error=False)
-        return answers

@@ -3,15 +3,15 @@
 Owns `leaderboard:generation`: it is there, and the one that MongoDB names, exactly while the boards are whole. It is
 missing after a FLUSHALL and on a new server. Everything else is noticed within a heartbeat by who writes:
 
-- every batch and every heartbeat moves a counter of this worker and reads what it was. If that is not what this worker
-  wrote last, the server has forgotten (a flush, an old snapshot). The new value is given, not added, so that a command
-  that is sent twice is no alarm;
-- the server's run id is held against the one of the last rebuild: a restart, or a replica in its place, may have lost
-  writes without anybody having seen it;
-- so is the number of keys that the server has evicted: it should be set up not to, and is believed only that far;
-- and which boards the operator has declared: whoever starts last says so in MongoDB, all workers take that over, each
-  says when nothing is under way any more that it placed otherwise, and when all have, the boards are made anew. Whoever
-  was silent meanwhile, and finds them made without him, has them made once more.
+- every batch and every heartbeat moves a counter of this worker, on a cluster one on each of its masters, and reads what it
+  was. If that is not what this worker wrote last, the server has forgotten (a flush, an old snapshot). The new value is
+  given, not added, so that a command that is sent twice is no alarm;
+- the run ids of all servers are held against those of the last rebuild: a restart, or a replica in a server's place, may
+  have lost writes without anybody having seen it;
+- so is the number of keys that the servers have evicted: they should be set up not to, and are believed only that far;
+- and which boards the operator has declared, and over how many keys each is hashed: whoever starts last says so in MongoDB,
+  all workers take that over, each says when nothing is under way any more that it placed otherwise, and when all have, the
+  boards are made anew. Whoever was silent meanwhile, and finds them made without him, has them made once more.
 
 A counter that is wrong while the generation is newer than the one last seen is no alarm either: another worker has
 noticed the same and has healed it. One worker makes the boards, by a lease in MongoDB; all others look again until it is
@@ -28,10 +28,11 @@ import structlog
 from redis.asyncio import Redis
 
 from services.runtime.boards import GENERATION_KEY
-from services.runtime.catalog import Catalog, parse_declared
+from services.runtime.catalog import Catalog
 from services.runtime.lifecycle import cancel, spawn
+from services.runtime.redis_client import key_on_each
+from services.runtime.redis_scripts import Script, together
 from services.score.answers import STORE_ERRORS
-from services.score.board_writer import Script
 from services.score.fold import SILENCE
 from services.score.meta import Boards, Meta
 from services.score.rebuild import Rebuild, server_state
@@ -73,6 +74,7 @@ class Generation:
         self._withdraw = Script(redis, _WITHDRAW)
         self._key = f"topten:score:worker:{worker_id}"
         self._count = 0
+        self._counted: frozenset[str] = frozenset()
         self._seen = 0
         self._wanted = asyncio.Event()
         self._counting = asyncio.Lock()
@@ -96,13 +98,14 @@ class Generation:
         # Two at once on different connections could arrive in the other order.
         async with self._counting:
             count = self._count + 1
-            async with self._redis.pipeline(transaction=False) as pipeline:
-                pipeline.set(self._key, count, ex=_COUNTER_SECONDS, get=True)
-                pipeline.time()
-                pipeline.get(GENERATION_KEY)
-                before, time, generation = await pipeline.execute()
-            went_back = self._count > 0 and (before is None or int(before) not in (self._count, count))
-            self._count = count
+            keys = key_on_each(self._redis, self._key)
+            moves = [(("GET", key), ("SET", key, count, "EX", _COUNTER_SECONDS)) for key in keys]
+            commands = [("TIME",), ("GET", GENERATION_KEY), *(command for both in moves for command in both)]
+            time, generation, *moved = await together(self._redis, commands)
+            # On a cluster that changed, a key that was never written before says nothing.
+            known = [before for key, before in zip(keys, moved[::2], strict=True) if key in self._counted]
+            went_back = any(before is None or int(before) not in (self._count, count) for before in known)
+            self._count, self._counted = count, frozenset(keys)
             moment = Moment(int(time[0]) * 1000 + int(time[1]) // 1000, int(generation or 0))
             if went_back and moment.generation and moment.generation == self._seen:
                 await self._is_wrong(moment.generation, "a worker's counter went back")
@@ -148,7 +151,7 @@ class Generation:
         if boards.declared != str(terms.catalog):
             _log.info("other boards are declared", boards=boards.declared)
             self._was_absent = self._was_absent or boards.made == boards.declared
-            self._placing.adopt(Terms(Catalog(parse_declared(boards.declared)), boards.closed_through))
+            self._placing.adopt(Terms(Catalog.of(boards.declared), boards.closed_through))
         elif boards.closed_through != terms.closed_through:
             self._placing.adopt(Terms(terms.catalog, boards.closed_through))
         if self._placing.settled:

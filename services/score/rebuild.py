@@ -13,7 +13,8 @@ Why nothing is lost, though batches go on writing the boards in use:
 4. Then every player with a row stamped since `since` is read from the ledger as it is now and written through the
    script that batches use. That covers 2 and 3; and who was lowered since is written as lowered, with his fence, and
    read again after it.
-5. Only then the generation is set, if the mark of the whole rebuild is still there. Until then readers are stale.
+5. Only then the generation is set, and how its boards are split, if the mark of the whole rebuild is still there. Until
+   then readers are stale.
 6. Rows since 4 are written once more: their batches may have made boards that the new generation was not yet told to.
 
 Whoever finds the mark gone raises; the generation stays unset, and that is what makes somebody begin again.
@@ -22,7 +23,8 @@ Whoever finds the mark gone raises; the generation stays unset, and that is what
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -31,7 +33,10 @@ import structlog
 from redis.asyncio import Redis
 
 from services.runtime.boards import GENERATION_KEY, Board
-from services.score.board_writer import BoardWriter, Script, TooOldError, by_board
+from services.runtime.redis_client import information
+from services.runtime.redis_scripts import Command, Script, together
+from services.runtime.split import SPLIT_KEY, Part
+from services.score.board_writer import BoardWriter, TooOldError, by_board
 from services.score.fold import MARGIN, SILENCE, Folds
 from services.score.meta import Meta
 from services.score.metrics import REBUILD_SECONDS
@@ -50,6 +55,7 @@ _SWAP = Path(__file__).with_name("board_swap.lua").read_text(encoding="utf-8")
 _FINISH = """
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2])
+redis.call('SET', KEYS[3], ARGV[3])
 redis.call('DEL', KEYS[2])
 return 1
 """
@@ -63,12 +69,11 @@ async def server_time(redis: Redis) -> int:
 
 
 async def server_state(redis: Redis) -> tuple[str, int]:
-    """What tells one run of a Redis server from another, empty where a service hides it; and how many keys it evicted."""
-    async with redis.pipeline(transaction=False) as pipeline:
-        pipeline.info("server")
-        pipeline.info("stats")
-        server, stats = await pipeline.execute()
-    return str(server.get("run_id", "")), int(stats.get("evicted_keys", 0))
+    """What tells one run of the Redis servers from another, empty where a service hides it; and how many keys they evicted."""
+    servers = await information(redis, "server")
+    stats = await information(redis, "stats")
+    run_ids = ",".join(sorted(str(server.get("run_id", "")) for server in servers))
+    return run_ids, sum(int(server.get("evicted_keys", 0)) for server in stats)
 
 
 class Rebuild:
@@ -101,7 +106,8 @@ class Rebuild:
         """Makes every board. Raises BoardsLostError, or what a store raises; the boards are stale then."""
         with REBUILD_SECONDS.time():
             generation = await self._meta.next_generation()
-            declared = str(self._placing.catalog)
+            catalog = self._placing.catalog
+            declared = str(catalog)
             # Others may still write other boards, or take these for others: then they are to be made once more.
             made_as = declared if await self._meta.agreed(declared, SILENCE) else None
             in_redis, evicted = await server_state(self._redis)
@@ -116,71 +122,71 @@ class Rebuild:
             replayed_at = milliseconds_of(self._now() - MARGIN)
             await self._replay(since, generation, progress)
             await self._meta.complete(generation, in_redis, evicted, made_as)
-            if not all(await self._finish.run([((GENERATION_KEY, REBUILD_KEY), (token, generation))])):
+            if self._placing.catalog is not catalog:
+                raise BoardsLostError("other boards were declared meanwhile")
+            keys = (GENERATION_KEY, REBUILD_KEY, SPLIT_KEY)
+            if not all(await self._finish.run([(keys, (token, generation, str(catalog.split)))])):
                 raise BoardsLostError("the mark of the rebuild is gone")
             await self._replay(max(since, replayed_at), generation, progress)
-        members = sum(made.values())
-        _log.info("boards are made anew", generation=generation, boards=len(made), members=members)
-        return Rebuilt(generation, len(made), members)
+        boards, members = len({part.board for part in made}), sum(made.values())
+        _log.info("boards are made anew", generation=generation, boards=boards, members=members)
+        return Rebuilt(generation, boards, members)
 
-    async def _fold_into_new(self, token: str, progress: Progress) -> dict[Board, int]:
+    async def _fold_into_new(self, token: str, progress: Progress) -> dict[Part, int]:
         _, players = await self._store.count()
-        made: dict[Board, int] = {}
+        made: dict[Part, int] = {}
         done = 0
         async for page in _pages(self._store.all_folds()):
-            members: defaultdict[Board, list[float | str]] = defaultdict(list)
-            now = self._now()
+            members: defaultdict[Part, list[float | str]] = defaultdict(list)
+            now, split = self._now(), self._placing.catalog.split
             for fold in page:
                 for found in self._placing.standings(fold, self._placing.boards_of(fold)):
                     if found.value > 0:
-                        members[found.board] += (found.value, found.user_id)
-            kept = {board: pairs for board, pairs in members.items() if is_kept(board, now, self._retention)}
-            for board, added in zip(kept, await self._add(token, kept, made), strict=True):
-                made[board] = made.get(board, 0) + added
+                        members[split.part(found.board, found.user_id)] += (found.value, found.user_id)
+            await self._add(
+                token,
+                {part: pairs for part, pairs in members.items() if is_kept(part.board, now, self._retention)},
+                made,
+            )
             done += len(page)
             progress("folding players", done, max(players, done))
         return made
 
-    async def _add(self, token: str, members: dict[Board, list[float | str]], made: Iterable[Board]) -> list[int]:
-        known = set(made)
-        counts: list[int] = []
-        async with self._redis.pipeline(transaction=False) as pipeline:
-            for board, pairs in members.items():
-                key = _new_key(board, token)
-                calls = 0
-                for start in range(0, len(pairs), 2 * _MEMBERS_A_COMMAND):
-                    pipeline.execute_command("ZADD", key, *pairs[start : start + 2 * _MEMBERS_A_COMMAND])
-                    calls += 1
-                if board not in known:
-                    pipeline.expire(key, _LEFTOVER_SECONDS)
-                    pipeline.hset(board.meta_key, "rebuild", token)
-                counts.append(calls)
-            answers = iter(await pipeline.execute())
-        added: list[int] = []
-        for board, calls in zip(members, counts, strict=True):
-            added.append(sum(int(next(answers)) for _ in range(calls)))
-            if board not in known:
-                next(answers), next(answers)
-        return added
+    async def _add(self, token: str, members: Mapping[Part, list[float | str]], made: dict[Part, int]) -> None:
+        adds: list[tuple[Part, Command]] = []
+        marks: list[Command] = []
+        for part, pairs in members.items():
+            key = _new_key(part, token)
+            adds += [
+                (part, ("ZADD", key, *pairs[start : start + 2 * _MEMBERS_A_COMMAND]))
+                for start in range(0, len(pairs), 2 * _MEMBERS_A_COMMAND)
+            ]
+            if part not in made:
+                marks += [("EXPIRE", key, _LEFTOVER_SECONDS), ("HSET", part.meta_key, "rebuild", token)]
+        answers = await together(self._redis, [*(command for _, command in adds), *marks])
+        for (part, _), added in zip(adds, answers, strict=False):
+            made[part] = made.get(part, 0) + int(added)
 
-    async def _put_in_place(self, token: str, generation: int, made: dict[Board, int], progress: Progress) -> None:
-        for done, (board, members) in enumerate(made.items(), start=1):
-            await self._put(board, token, generation, members)
+    async def _put_in_place(self, token: str, generation: int, made: Mapping[Part, int], progress: Progress) -> None:
+        for done, (part, members) in enumerate(made.items(), start=1):
+            await self._put(part, token, generation, members)
             progress("putting boards in place", done, len(made))
 
-    async def _put(self, board: Board, token: str, generation: int, members: int) -> None:
-        ends = expires_at(board, self._retention)
-        keys = (board.key, board.meta_key, board.previous_key, _new_key(board, token))
+    async def _put(self, part: Part, token: str, generation: int, members: int) -> None:
+        ends = expires_at(part.board, self._retention)
+        keys = (part.key, part.meta_key, part.previous_key, _new_key(part, token))
         arguments = (token, members, generation, 0 if ends is None else int(ends.timestamp()))
         if not all(await self._swap.run([(keys, arguments)])):
-            raise BoardsLostError(f"{board.text} is not what was made")
+            raise BoardsLostError(f"{part.key} is not what was made")
 
-    async def _remove_others(self, token: str, generation: int, made: dict[Board, int]) -> None:
-        """Boards that no fold knows: left by another Redis, or new since the folds were read; then step 4 makes them."""
-        async for board in boards_in(self._redis, self._now()):
-            if board not in made:
-                await self._redis.hset(board.meta_key, "rebuild", token)
-                await self._put(board, token, generation, 0)
+    async def _remove_others(self, token: str, generation: int, made: Mapping[Part, int]) -> None:
+        """Keys that no fold knows: of boards that are hashed otherwise now, left by another Redis, or new since the folds
+        were read; then step 4 makes them.
+        """
+        async for part in parts_in(self._redis, self._now()):
+            if part not in made:
+                await self._redis.hset(part.meta_key, "rebuild", token)
+                await self._put(part, token, generation, 0)
 
     async def _replay(self, since: int, generation: int, progress: Progress) -> None:
         done = 0
@@ -212,23 +218,25 @@ class Rebuild:
             progress("writing what came meanwhile", done, 0)
 
 
-async def boards_in(redis: Redis, now: datetime) -> AsyncIterator[Board]:
-    """Every board that has a key in Redis."""
-    seen: set[Board] = set()
+async def parts_in(redis: Redis, now: datetime) -> AsyncIterator[Part]:
+    """Every key in Redis that is a board, or one of those that a board is hashed over."""
+    seen: set[Part] = set()
     async for key in redis.scan_iter(match="leaderboard:*", count=1000):
-        text = key.decode(errors="replace").partition(":")[2]
-        try:
-            board = Board.parse(text, now)
-        except ValueError:
-            continue
-        # `leaderboard:weekly` would be the board of this week, under a key that is not its own.
-        if board.text == text and board not in seen:
-            seen.add(board)
-            yield board
+        name: str = key.decode(errors="replace")
+        whole, _, number = name.rpartition(":")
+        for found in (name, whole) if number.isdigit() else (name,):
+            text = found.partition(":")[2]
+            with suppress(ValueError):
+                part = Part(Board.parse(text, now), name)
+                # `leaderboard:weekly` would be the board of this week, under a key that is not its own.
+                if part.board.text == text and part not in seen:
+                    seen.add(part)
+                    yield part
+                break
 
 
-def _new_key(board: Board, token: str) -> str:
-    return f"{{{board.key}}}:tmp:{token}"
+def _new_key(part: Part, token: str) -> str:
+    return f"{{{part.key}}}:tmp:{token}"
 
 
 async def _pages(items: AsyncIterator[T]) -> AsyncIterator[list[T]]:

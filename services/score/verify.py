@@ -19,9 +19,11 @@ from typing import NamedTuple
 from redis.asyncio import Redis
 
 from services.runtime.boards import Board, points_of
+from services.runtime.redis_scripts import together
+from services.runtime.split import Part
 from services.score.ledger import Fold, Row, apply, clamped, row_hash, unscored
 from services.score.meta import Meta
-from services.score.rebuild import boards_in
+from services.score.rebuild import parts_in
 from services.score.reports import At, Checked, Found
 from services.score.standings import Placing, is_kept, milliseconds_of
 from services.score.store import ScoreStore
@@ -65,7 +67,7 @@ class Verification:
         self._rows = 0
         self._players = 0
         self._findings = 0
-        self._members: Counter[Board] = Counter()
+        self._members: Counter[Part] = Counter()
         self._suspects: dict[_Suspect, None] = {}
 
     async def run(self) -> AsyncIterator[At | Found | Checked]:
@@ -77,7 +79,7 @@ class Verification:
                     yield found
         async for found in self._judged():
             yield found
-        boards, members = len(self._members), sum(self._members.values())
+        boards, members = len({part.board for part in self._members}), sum(self._members.values())
         yield Checked(self._rows, self._players, boards, members, self._findings)
 
     async def _steps(self) -> AsyncIterator[At]:
@@ -94,11 +96,13 @@ class Verification:
                 yield At("folding the ledger", shown, max(rows, shown))
         await self._compare(page)
         yield At("folding the ledger", self._rows, self._rows)
-        boards = [board async for board in boards_in(self._redis, self._now())]
-        for done, board in enumerate(boards):
-            yield At(f"checking {board.key}", done, len(boards))
-            await self._strangers(board)
-        yield At("checking boards", len(boards), len(boards))
+        split = self._placing.catalog.split
+        # Keys of boards that were hashed otherwise before are read by nobody.
+        parts = [part async for part in parts_in(self._redis, self._now()) if part in split.parts(part.board)]
+        for done, part in enumerate(parts):
+            yield At(f"checking {part.key}", done, len(parts))
+            await self._strangers(part)
+        yield At("checking boards", len(parts), len(parts))
 
     async def _players_of_ledger(self) -> AsyncIterator[Fold]:
         """Each player's fold of the whole ledger. Folds come in the order of players too, and are held beside it."""
@@ -124,37 +128,35 @@ class Verification:
 
     async def _compare(self, folds: Sequence[Fold]) -> None:
         """The value of each player on each of his boards."""
-        asked: dict[Board, list[tuple[str, float]]] = {}
-        now = self._now()
+        asked: dict[Part, list[tuple[str, float]]] = {}
+        now, split = self._now(), self._placing.catalog.split
         for fold in folds:
             for board in self._placing.boards_of(fold):
                 found = self._placing.standing(fold, board)
                 if found is not None and is_kept(board, now, self._retention):
-                    asked.setdefault(board, []).append((fold.user_id, found.value))
-        async with self._redis.pipeline(transaction=False) as pipeline:
-            for board, players in asked.items():
-                pipeline.zmscore(board.key, [user_id for user_id, _ in players])
-            answers = await pipeline.execute()
-        for (board, players), values in zip(asked.items(), answers, strict=True):
+                    asked.setdefault(split.part(board, fold.user_id), []).append((fold.user_id, found.value))
+        commands = [("ZMSCORE", part.key, *(user_id for user_id, _ in players)) for part, players in asked.items()]
+        answers = await together(self._redis, commands)
+        for (part, players), values in zip(asked.items(), answers, strict=True):
             for (user_id, expected), value in zip(players, values, strict=True):
-                self._members[board] += expected > 0
+                self._members[part] += expected > 0
                 if (value or 0.0) != expected:
-                    self._suspects[_Suspect(user_id, board)] = None
+                    self._suspects[_Suspect(user_id, part.board)] = None
 
-    async def _strangers(self, board: Board) -> None:
-        """Members of a board whom the ledger does not have there.
+    async def _strangers(self, part: Part) -> None:
+        """Members of a key whom the ledger does not have there.
 
         All who should be there were asked for one by one; if there are no more, nobody else is.
         """
-        if await self._redis.zcard(board.key) == self._members[board]:
+        if await self._redis.zcard(part.key) == self._members[part]:
             return
         page: list[str] = []
-        async for member, _ in self._redis.zscan_iter(board.key, count=_PAGE):
+        async for member, _ in self._redis.zscan_iter(part.key, count=_PAGE):
             page.append(member.decode(errors="replace"))
             if len(page) >= _PAGE:
-                await self._unknown(board, page)
+                await self._unknown(part.board, page)
                 page = []
-        await self._unknown(board, page)
+        await self._unknown(part.board, page)
 
     async def _unknown(self, board: Board, user_ids: Sequence[str]) -> None:
         folds = await self._store.exact_folds(user_ids) if user_ids else {}
@@ -196,7 +198,7 @@ class Verification:
             return findings, young
         found = self._placing.standing(fold, board)
         expected = 0.0 if found is None else found.value
-        value = await self._redis.zscore(board.key, user_id) or 0.0
+        value = await self._redis.zscore(self._placing.catalog.split.part(board, user_id).key, user_id) or 0.0
         if value == expected:
             return [], young
         detail = f"player {user_id} stands at {points_of(value)} ({value!r}), the ledger says {expected!r}"

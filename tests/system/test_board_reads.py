@@ -17,16 +17,20 @@ from services.leaderboard.boards import Boards
 from services.leaderboard.head import UnreadableError
 from services.leaderboard.ranking import order
 from services.runtime.boards import GENERATION_KEY, Board
+from services.runtime.redis_client import open_redis
+from services.runtime.settings import RedisConfig
+from services.runtime.split import Split
 from tests.servers import RunningServer, running, unique
 from tests.system.boards import Pen
 
 TIMEOUT = timedelta(seconds=1)
+ONE_KEY = Split()
 # Few values, so that many are equal; ids of several lengths and scripts, so that bytes and letters could differ.
 values = st.sampled_from([1.0, 1.5, 2.0, 2.25, 1000.000000001])
 user_ids = st.text(st.sampled_from("abZ0-éЖ漢😀"), min_size=1, max_size=4)
 
 
-@pytest_asyncio.fixture(scope="module", params=["redis", "valkey"])
+@pytest_asyncio.fixture(scope="module", params=["redis", "valkey", "cluster"])
 async def server(request: pytest.FixtureRequest) -> AsyncIterator[RunningServer]:
     async with running(request.param) as started:
         yield started
@@ -34,7 +38,7 @@ async def server(request: pytest.FixtureRequest) -> AsyncIterator[RunningServer]
 
 @pytest_asyncio.fixture(scope="module")
 async def redis(server: RunningServer) -> AsyncIterator[Redis]:
-    async with Redis.from_url(server.url) as client:
+    async with open_redis(RedisConfig(url=server.url), "test") as client:
         await client.set(GENERATION_KEY, 1)
         yield client
 
@@ -132,7 +136,7 @@ async def test_the_place_before_the_last_action_comes_along(redis: Redis, boards
 
 async def test_without_a_complete_generation_nothing_is_read(redis: Redis, boards: Boards) -> None:
     board = Board("quiz", unique("q"))
-    await redis.hset(board.meta_key, mapping={"generation": 3, "version": 9})
+    await redis.hset(ONE_KEY.parts(board)[0].meta_key, mapping={"generation": 3, "version": 9})
     with pytest.raises(UnreadableError):  # it is being made
         await boards.head(board, 10)
     await redis.set(GENERATION_KEY, 3)
@@ -154,7 +158,7 @@ async def test_a_key_that_is_no_board_is_not_read_as_one(redis: Redis, boards: B
     await redis.set(board.key, "text")
     with pytest.raises(UnreadableError):
         await boards.head(board, 10)
-    await redis.hset(Board("quiz", "x").meta_key, mapping={"generation": "one"})
+    await redis.hset(ONE_KEY.parts(Board("quiz", "x"))[0].meta_key, mapping={"generation": "one"})
     with pytest.raises(UnreadableError):
         await boards.head(Board("quiz", "x"), 10)
 

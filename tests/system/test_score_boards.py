@@ -16,6 +16,7 @@ from services.runtime.catalog import Catalog
 from services.runtime.clock import utc_now
 from services.runtime.redis_client import open_redis
 from services.runtime.settings import RedisConfig
+from services.runtime.split import Split
 from services.score.board_writer import HEAD, MOST_PREVIOUS, BoardWriter, TooOldError, by_board
 from services.score.rebuild import server_time
 from services.score.standings import Placing, Standing
@@ -30,6 +31,7 @@ class Writes:
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
         self.board = Board("quiz", unique("b"))
+        self.part = Split().parts(self.board)[0]
         self.writer = BoardWriter(
             redis, Placing(Catalog()), fence_ttl=FENCE_TTL, period_retention=timedelta(days=35), now=utc_now
         )
@@ -47,15 +49,15 @@ class Writes:
         return {member.decode(): int(value) for member, value in members}
 
     async def previous(self) -> dict[str, int]:
-        ranks: Any = await self.redis.hgetall(self.board.previous_key)
+        ranks: Any = await self.redis.hgetall(self.part.previous_key)
         return {member.decode(): int(rank) for member, rank in ranks.items()}
 
     async def meta(self) -> dict[str, int]:
-        fields: Any = await self.redis.hgetall(self.board.meta_key)
+        fields: Any = await self.redis.hgetall(self.part.meta_key)
         return {name.decode(): int(value) for name, value in fields.items()}
 
 
-@pytest_asyncio.fixture(scope="module", params=["redis", "valkey"])
+@pytest_asyncio.fixture(scope="module", params=["redis", "valkey", "cluster"])
 async def server(request: pytest.FixtureRequest) -> AsyncIterator[RunningServer]:
     async with running(request.param) as started:
         yield started
@@ -66,8 +68,8 @@ async def writes(server: RunningServer) -> AsyncIterator[Writes]:
     async with open_redis(RedisConfig(url=server.url), "test") as redis:
         found = Writes(redis)
         yield found
-        board = found.board
-        await redis.delete(board.key, board.fence_key, board.meta_key, board.previous_key)
+        part = found.part
+        await redis.delete(part.key, part.fence_key, part.meta_key, part.previous_key)
 
 
 async def test_a_lower_value_is_not_written_and_changes_no_version(writes: Writes) -> None:
@@ -115,7 +117,7 @@ async def test_who_is_lowered_to_nothing_leaves_and_may_come_back(writes: Writes
 
 async def test_a_fence_lives_for_its_time_after_the_last_lowering(writes: Writes) -> None:
     await writes.write(writes.standing("ada", 10, 2, lowered=True))
-    left = await writes.redis.pttl(writes.board.fence_key)
+    left = await writes.redis.pttl(writes.part.fence_key)
     assert 0 < left <= FENCE_TTL.total_seconds() * 1000
 
 

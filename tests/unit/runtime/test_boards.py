@@ -185,9 +185,6 @@ def test_a_full_name_is_read_back_from_its_board(text: str) -> None:
     board = Board.parse(text, NOW)
     assert board.text == text
     assert board.key == f"leaderboard:{text}"
-    assert board.fence_key == f"{{leaderboard:{text}}}:fence"
-    assert board.meta_key == f"{{leaderboard:{text}}}:meta"
-    assert board.previous_key == f"{{leaderboard:{text}}}:previous"
 
 
 @pytest.mark.parametrize(
