@@ -52,8 +52,7 @@ async def open_redis(config: RedisConfig, name: str) -> AsyncIterator[Redis]:
         # A refused password is a ConnectionError too, but no server gets used to it.
         await wait_for("redis", lambda: _ping(client), retry_on=_PASSING, never=exceptions.AuthenticationError)
         _log.info("connected", servers=len(_masters(client)) or 1)
-        with counted("redis", lambda: _connections(client)):
-            yield client
+        yield client
 
 
 @asynccontextmanager
@@ -86,8 +85,10 @@ async def redis_client(config: RedisConfig, name: str, **options: Any) -> AsyncI
         client = sentinel.master_for(address.master, **settings)
     else:
         client = Redis(**settings)
+    found = cast("Redis", client)
     try:
-        yield cast("Redis", client)
+        with counted("redis", lambda: _connections(found)):
+            yield found
     finally:
         await client.aclose()
         if not isinstance(client, RedisCluster) and isinstance(client.connection_pool, SentinelConnectionPool):
