@@ -5,12 +5,13 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 
 from edge.app import HttpServer
-from edge.assets import Assets
+from edge.assets import PAGE_DOCUMENTS, Assets
 from edge.auth import Authenticator
 from edge.config import EdgeConfig
 from edge.graphql.cost import Limits
 from edge.graphql.documents import Documents
 from edge.graphql.handler import GraphQLHandler
+from edge.graphql.persisted import open_texts
 from edge.graphql.schema import executable_schema
 from edge.public_keys import PublicKeys
 from edge.rates.limiter import open_limiter
@@ -47,12 +48,23 @@ async def main(config: EdgeConfig) -> None:
             max_tokens=config.max_tokens,
             introspection=not config.process.production,
         )
+        texts = await stack.enter_async_context(
+            open_texts(config.documents, config.trusted_documents, PAGE_DOCUMENTS, config.redis)
+        )
         sessions = Sessions(upstreams)
         hub = Hub(upstreams, config, sessions, clock, now=utc_now)
         server = HttpServer(
             config,
             graphql=GraphQLHandler(
-                schema, documents, upstreams, authenticator, limiter, config, held=hub.held, on_accepted=clock.accepted
+                schema,
+                documents,
+                texts,
+                upstreams,
+                authenticator,
+                limiter,
+                config,
+                held=hub.held,
+                on_accepted=clock.accepted,
             ),
             stream=StreamHandler(hub, authenticator, sessions, limiter, config),
             hub=hub,

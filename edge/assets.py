@@ -15,6 +15,8 @@ from aiohttp import web
 
 FOLDER = Path(__file__).with_name("web")
 INDEX = "index.html"
+# What the page asks of GraphQL, by SHA-256.
+PAGE_DOCUMENTS = FOLDER / "documents.json"
 # Not left to what the machine happens to know.
 _TYPES = {
     ".css": "text/css",

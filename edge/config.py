@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from edge.rates.rates import DEFAULTS, Rates, needed_rates, parse_rates
 from services.runtime.config import section, setting
@@ -82,6 +82,14 @@ class EdgeConfig:
         timedelta(seconds=5), doc="For requests in flight at shutdown, after the streams have ended"
     )
 
+    documents: Literal["any", "apq", "trusted"] = setting(
+        "any",
+        doc="Which GraphQL documents are executed: any; any, and those that clients have taught by automatic persisted "
+        "queries; or the trusted ones alone",
+    )
+    trusted_documents: str = setting(
+        "", doc="Path of the manifest of trusted documents: Apollo's, or JSON of SHA-256 to text"
+    )
     max_tokens: int = setting(2_000, doc="The most tokens of a GraphQL document", minimum=100, maximum=20_000)
     max_depth: int = setting(14, doc="The deepest nesting of a GraphQL document", minimum=6, maximum=50)
     max_fields: int = setting(300, doc="The most fields of a GraphQL document, fragments expanded", minimum=50)

@@ -6,9 +6,6 @@ a request but its text is looked at, so what is found out holds for every reques
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from dataclasses import dataclass
-
 from graphql import (
     DocumentNode,
     GraphQLError,
@@ -23,6 +20,7 @@ from graphql import (
 from graphql.validation.rules import overlapping_fields_can_be_merged
 
 from edge.graphql.cost import Limits, cost_of, too_costly
+from edge.graphql.remembered import Remembered
 from services.runtime.errors import Reason, ServiceError
 
 # Each error may repeat a whole value of the document before it is cut.
@@ -45,12 +43,6 @@ class DocumentError(Exception):
         self.errors = errors
 
 
-@dataclass(frozen=True)
-class _Kept:
-    document: DocumentNode
-    characters: int
-
-
 class Documents:
     """The documents of one schema, remembered by their text: the least recently used are forgotten first."""
 
@@ -60,8 +52,7 @@ class Documents:
         self._max_tokens = max_tokens
         self._hide_suggestions = not introspection
         self._rules = specified_rules if introspection else (*specified_rules, NoSchemaIntrospectionCustomRule)
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
-        self._characters = 0
+        self._kept: Remembered[str, DocumentNode] = Remembered(MAX_CACHED_CHARACTERS)
         # The library has no other way to say it.
         overlapping_fields_can_be_merged.MAX_COMPLEXITY_BUDGET = MAX_COMPARISONS
 
@@ -72,13 +63,12 @@ class Documents:
         """
         kept = self._kept.get(text)
         if kept is not None:
-            self._kept.move_to_end(text)
-            return kept.document
+            return kept
         try:
             document = self._prepare(text)
         except RecursionError:
             raise too_costly("the document is nested too deep") from None
-        self._keep(text, document)
+        self._kept.put(text, document, len(text))
         return document
 
     def _prepare(self, text: str) -> DocumentNode:
@@ -99,15 +89,6 @@ class Documents:
         if errors:
             raise DocumentError(errors)
         return document
-
-    def _keep(self, text: str, document: DocumentNode) -> None:
-        if len(text) > MAX_CACHED_CHARACTERS // 16:
-            return
-        self._kept[text] = _Kept(document, len(text))
-        self._characters += len(text)
-        while self._characters > MAX_CACHED_CHARACTERS:
-            _, forgotten = self._kept.popitem(last=False)
-            self._characters -= forgotten.characters
 
 
 def operation_of(document: DocumentNode, name: str | None) -> OperationDefinitionNode:

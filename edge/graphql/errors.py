@@ -61,6 +61,8 @@ def refusal(error: ServiceError) -> Shown:
     """An error without a place in the document; each that is shown is counted here."""
     errors_total.labels(error.reason).inc()
     extensions: Shown = {"reason": error.reason, "requestId": request_id()}
+    if "code" in error.metadata:  # what the protocol of persisted documents calls it
+        extensions["code"] = error.metadata["code"]
     if error.retry_after is not None:
         extensions["retryAfter"] = max(1, round(error.retry_after.total_seconds()))
     return {"message": error.message, "extensions": extensions}

@@ -21,6 +21,7 @@ from edge.graphql.context import Context
 from edge.graphql.documents import DocumentError, Documents, errors_of, operation_of
 from edge.graphql.last_answers import LastAnswers
 from edge.graphql.loaders import users_loader
+from edge.graphql.persisted import Texts
 from edge.graphql.requests import JSON, Operation, accepted_type, read_operation
 from edge.graphql.responses import Outcome, answer, outcome_of, refused
 from edge.peer import client_address, user_agent
@@ -42,6 +43,7 @@ class GraphQLHandler:
         self,
         schema: GraphQLSchema,
         documents: Documents,
+        texts: Texts,
         upstreams: Upstreams,
         authenticator: Authenticator,
         limiter: Limiter,
@@ -52,6 +54,7 @@ class GraphQLHandler:
     ) -> None:
         self._schema = schema
         self._documents = documents
+        self._texts = texts
         self._upstreams = upstreams
         self._authenticator = authenticator
         self._limiter = limiter
@@ -83,28 +86,9 @@ class GraphQLHandler:
             return refused(error, media_type or JSON)
         if media_type is None:
             raise web.HTTPNotAcceptable
-        address = client_address(request, self._config.trusted_proxies)
         cookies = CookieSession(request.cookies.get(REFRESH, "")) if cookie_mode else None
-        key = key_of(operation.query, operation.name, operation.variables)
-        may_read = caller.claims is not None and caller.claims.may(BOARD_READERS)
-        kept = self._answers.get(key) if key is not None and may_read else None
         try:
-            if kept is not None:
-                left = await self._take(caller, address, {"query": kept.fields})
-                return answer(Outcome(kept.body, begun=True), media_type, left)
-            context = Context(
-                upstreams=self._upstreams,
-                caller=caller,
-                users=users_loader(self._upstreams, caller),
-                client_address=address,
-                user_agent=user_agent(request),
-                limiter=self._limiter,
-                held=self._held,
-                last=self._last,
-                cookies=cookies,
-                on_accepted=self._on_accepted,
-            )
-            outcome, left = await self._execute(operation, key, context)
+            outcome, left = await self._outcome(operation, request, caller, cookies)
             response = answer(outcome, media_type, left)
         except ServiceError as error:  # too many of this
             response = refused(error, media_type)
@@ -112,15 +96,44 @@ class GraphQLHandler:
             cookies.apply(response, secure=self._config.secure_cookies)
         return response
 
-    async def _execute(self, operation: Operation, key: Key | None, context: Context) -> tuple[Outcome, list[Left]]:
+    async def _outcome(
+        self, operation: Operation, request: web.Request, caller: Caller, cookies: CookieSession | None
+    ) -> tuple[Outcome, list[Left]]:
         """What came of an operation, and what the caller has left. Raises RATE_LIMITED and HTTPMethodNotAllowed."""
+        address = client_address(request, self._config.trusted_proxies)
         try:
-            document = self._documents.get(operation.query)
+            text = await self._texts.text_of(operation)
+        except ServiceError as unknown:
+            return await self._unfit(unknown, caller, address)
+        key = key_of(text, operation.name, operation.variables)
+        may_read = caller.claims is not None and caller.claims.may(BOARD_READERS)
+        kept = self._answers.get(key) if key is not None and may_read else None
+        if kept is not None:
+            left = await self._take(caller, address, {"query": kept.fields})
+            return Outcome(kept.body, begun=True), left
+        context = Context(
+            upstreams=self._upstreams,
+            caller=caller,
+            users=users_loader(self._upstreams, caller),
+            client_address=address,
+            user_agent=user_agent(request),
+            limiter=self._limiter,
+            held=self._held,
+            last=self._last,
+            cookies=cookies,
+            on_accepted=self._on_accepted,
+        )
+        return await self._execute(text, operation, key, context)
+
+    async def _execute(
+        self, text: str, operation: Operation, key: Key | None, context: Context
+    ) -> tuple[Outcome, list[Left]]:
+        try:
+            document = self._documents.get(text)
             node = operation_of(document, operation.name)
         except (DocumentError, ServiceError) as unfit:
-            # What can't be executed costs the server as much as a question.
-            left = await self._take(context.caller, context.client_address, {"query": 1})
-            return outcome_of(ExecutionResult(None, errors_of(unfit))), left
+            return await self._unfit(unfit, context.caller, context.client_address)
+        await self._texts.learn(operation)
         if node.operation is OperationType.MUTATION and not operation.may_mutate:
             raise web.HTTPMethodNotAllowed("GET", ["POST"])
         left = await self._take(context.caller, context.client_address, operations_of(document, node))
@@ -129,6 +142,13 @@ class GraphQLHandler:
         if key is not None and outcome.begun:
             self._keep(key, outcome.body, document, node, context)
         return outcome, left
+
+    async def _unfit(
+        self, error: DocumentError | ServiceError, caller: Caller, address: str
+    ) -> tuple[Outcome, list[Left]]:
+        """The outcome of what can't be executed, which costs the server as much as a question."""
+        left = await self._take(caller, address, {"query": 1})
+        return outcome_of(ExecutionResult(None, errors_of(error))), left
 
     async def _run(self, document: DocumentNode, operation: Operation, context: Context) -> ExecutionResult:
         result = execute(

@@ -7,6 +7,7 @@ so that nothing behind it meets values that are too many or too deep for it.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,6 +21,7 @@ from services.runtime.errors import Reason, ServiceError
 JSON: Final = "application/json"
 GRAPHQL_JSON: Final = "application/graphql-response+json"
 _ANY: Final = ("*/*", "application/*")
+_DOCUMENT_ID: Final = re.compile(r"sha256:([0-9a-f]{64})", re.ASCII)
 # A hundred answers, the most of any input, are three hundred values four deep. Each that is coerced costs microseconds.
 MAX_VALUES: Final = 1000
 MAX_VALUE_DEPTH: Final = 20
@@ -27,9 +29,10 @@ MAX_VALUE_DEPTH: Final = 20
 
 @dataclass(frozen=True)
 class Operation:
-    """What a request asks to be executed."""
+    """What a request asks to be executed: a text, or the SHA-256 of one that the server knows, in hex; or both."""
 
     query: str
+    digest: str
     variables: Mapping[str, Any] | None
     name: str | None
     may_mutate: bool
@@ -102,16 +105,29 @@ def _operation(parameters: Any, *, may_mutate: bool) -> Operation:
     query, variables, name, extensions = (
         parameters.get(key) for key in ("query", "variables", "operationName", "extensions")
     )
-    if not isinstance(query, str) or not query:
-        raise ServiceError(Reason.INVALID_ARGUMENT, "query must be the text of a document")
     if not isinstance(variables, dict | None):
         raise ServiceError(Reason.INVALID_ARGUMENT, "variables must be an object or null")
     if not isinstance(name, str | None):
         raise ServiceError(Reason.INVALID_ARGUMENT, "operationName must be a string or null")
     if not isinstance(extensions, dict | None):
         raise ServiceError(Reason.INVALID_ARGUMENT, "extensions must be an object or null")
+    digest = _digest(parameters.get("documentId"), (extensions or {}).get("persistedQuery"))
+    if not isinstance(query, str | None) or not (query or digest):
+        raise ServiceError(Reason.INVALID_ARGUMENT, "query must be the text of a document")
     check_variables(variables)
-    return Operation(query, variables, name or None, may_mutate)
+    return Operation(query or "", digest, variables, name or None, may_mutate)
+
+
+def _digest(document_id: Any, persisted: Any) -> str:
+    """The digest that a request names, as trusted documents or as Apollo's persisted queries do; empty if none."""
+    if document_id is None and persisted is None:
+        return ""
+    if document_id is None and isinstance(persisted, dict) and persisted.get("version") == 1:
+        document_id = f"sha256:{persisted.get('sha256Hash')}"
+    match = _DOCUMENT_ID.fullmatch(document_id) if isinstance(document_id, str) else None
+    if match is None:
+        raise ServiceError(Reason.INVALID_ARGUMENT, "a document is named by sha256 and 64 digits in lower-case hex")
+    return match[1]
 
 
 def _parse(text: bytes) -> Any:

@@ -130,4 +130,5 @@ ADDRESSES: Mapping[str, str] = {
     "/livez": "*",
     "/readyz": "*",
     "/.well-known/jwks.json": "*",
+    "/graphql/schema.graphql": "*",
 }

@@ -1,0 +1,107 @@
+"""Documents by digest over HTTP: as Apollo's clients ask for them, and as an operator trusts them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from edge.graphql.persisted import digest_of
+from tests.servers import RunningStack, second, unique
+from tests.system.graphql import LOGIN, Answer, Web, browsing
+
+GRAPHQL_JSON = "application/graphql-response+json"
+
+
+@asynccontextmanager
+async def edge(stack: RunningStack, **settings: str) -> AsyncIterator[Web]:
+    with second(stack, "edge", **settings) as environ:
+        async with browsing(f"http://{environ['TOPTEN_EDGE_HTTP_ADDRESS']}") as web:
+            yield web
+
+
+async def send(web: Web, body: object, accept: str = "application/json") -> Answer:
+    return await web.request("POST", "/graphql", json=body, headers={"Accept": accept})
+
+
+def code(answer: Answer) -> tuple[int, str, str]:
+    """Status, and message and code of the first error."""
+    error = answer.body["errors"][0]
+    assert error["extensions"]["requestId"] == answer.headers["X-Request-Id"]
+    return answer.status, error["message"], error["extensions"]["code"]
+
+
+async def test_a_client_that_names_a_document_sends_it_once_and_never_again(stack: RunningStack) -> None:
+    text = f"query ($skip: Boolean!) {{ {unique('a')}: __typename @skip(if: $skip) }}"
+    extensions = {"persistedQuery": {"version": 1, "sha256Hash": digest_of(text)}}
+    named = {"extensions": extensions, "variables": {"skip": True}}
+    address = {"extensions": json.dumps(extensions), "variables": json.dumps({"skip": True})}
+    async with edge(stack, EDGE_DOCUMENTS="apq") as one, edge(stack, EDGE_DOCUMENTS="apq") as two:
+        for accept, status in (("application/json", 200), (GRAPHQL_JSON, 400)):
+            assert code(await send(one, named, accept)) == (
+                status,
+                "PersistedQueryNotFound",
+                "PERSISTED_QUERY_NOT_FOUND",
+            )
+        other = await send(one, named | {"query": text + " "})
+        assert other.body["errors"][0]["message"] == "provided sha does not match query"
+        invalid = "{ nothing }"
+        wrong = {"persistedQuery": {"version": 1, "sha256Hash": digest_of(invalid)}}
+        assert (await send(one, {"query": invalid, "extensions": wrong})).reason == "INVALID_ARGUMENT"
+        assert code(await send(one, {"extensions": wrong}))[2] == "PERSISTED_QUERY_NOT_FOUND", (
+            "only what is fit is learnt"
+        )
+        assert (await send(one, named | {"query": text})).body == {"data": {}}
+        for web in (one, two):
+            assert (await send(web, named)).body == {"data": {}}
+            assert (await web.request("GET", "/graphql", params=address)).body == {"data": {}}
+        assert (await send(two, {"documentId": f"sha256:{digest_of(text)}", "variables": {"skip": True}})).status == 200
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"documentId": 7},
+        {"documentId": "a"},
+        {"documentId": "0" * 64},
+        {"documentId": "sha256:" + "G" * 64},
+        {"extensions": {"persistedQuery": 7}},
+        {"extensions": {"persistedQuery": {}}},
+        {"extensions": {"persistedQuery": {"version": 2, "sha256Hash": "0" * 64}}},
+        {"extensions": {"persistedQuery": {"version": 1, "sha256Hash": ["0" * 64]}}},
+    ],
+)
+async def test_what_is_no_digest_is_400(stack: RunningStack, names: dict[str, object]) -> None:
+    async with browsing(stack.http) as web:
+        answer = await send(web, names)
+        assert (answer.status, answer.reason) == (400, "INVALID_ARGUMENT")
+
+
+async def test_where_any_document_runs_a_client_is_told_to_send_the_text(stack: RunningStack) -> None:
+    async with browsing(stack.http) as web:
+        answer = await send(web, {"documentId": "sha256:" + "0" * 64})
+        assert code(answer) == (200, "PersistedQueryNotSupported", "PERSISTED_QUERY_NOT_SUPPORTED")
+
+
+async def test_only_the_operator_s_documents_and_the_page_s_run_where_they_alone_are_trusted(
+    stack: RunningStack, tmp_path: Path
+) -> None:
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(json.dumps({digest_of(LOGIN): LOGIN}))
+    player = stack.endpoints["players"][0]
+    account = {"input": {"username": player["username"], "password": player["password"]}}
+    settings = {"EDGE_DOCUMENTS": "trusted", "EDGE_TRUSTED_DOCUMENTS": str(manifest)}
+    async with edge(stack, **settings) as web:
+        named = await send(web, {"documentId": f"sha256:{digest_of(LOGIN)}", "variables": account})
+        token = named.body["data"]["login"]["accessToken"]
+        page = await web.graphql("{ me { userId username country score rank } }", token=token)
+        assert page.body["data"]["me"]["username"] == player["username"]
+        foreign = "{ me { username } }"
+        teaching = {"persistedQuery": {"version": 1, "sha256Hash": digest_of(foreign)}}
+        for body in ({"query": foreign}, {"query": foreign, "extensions": teaching}, {"extensions": teaching}):
+            answer = await send(web, body)
+            assert answer.reason == "PERMISSION_DENIED"
+            assert code(answer)[2] == "QUERY_NOT_IN_SAFELIST"
