@@ -12,7 +12,7 @@ UV := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate 
 CODE := services edge tests codegen/generate.py deploy
 
 .DEFAULT_GOAL := help
-.PHONY: help venv up test lint fmt gen chart lock bench load faults defects clean
+.PHONY: help venv up test lint fmt gen chart lock audit sbom bench load faults defects clean
 
 help:  ## show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -45,7 +45,15 @@ lock: .venv/dev  ## pin what pyproject.toml names: ARGS=--upgrade for newer vers
 	$(UV) pyproject.toml --extra local --group build --no-emit-package topten-stubs -o requirements/run.txt
 	$(UV) pyproject.toml --extra local --group build --group dev -c requirements/run.txt --no-emit-package topten-stubs -o requirements/dev.txt
 	$(UV) pyproject.toml -c requirements/run.txt --no-emit-package topten-stubs -o requirements/image.txt
+	$(UV) --group pyproject.toml:audit -o requirements/audit.txt
 	$(UV) codegen/requirements.in -o codegen/requirements.txt
+
+audit: .venv/dev .venv-audit/done  ## install from the locks alone, look for known vulnerabilities: ARGS=--offline asks nobody
+	$(BIN)/python -m tests.contract.supply_chain $(ARGS)
+
+sbom: .venv-audit/done  ## what the image holds, as CycloneDX: dist/topten.cdx.json
+	@mkdir -p dist
+	.venv-audit/bin/cyclonedx-py requirements requirements/image.txt --pyproject pyproject.toml --short-PURLs --output-reproducible --of JSON -o dist/topten.cdx.json
 
 bench: .venv/dev  ## measure, each figure beside its floor: ARGS=answers, ARGS=score_throughput
 	$(BIN)/python -m tests.bench $(ARGS)
@@ -60,7 +68,7 @@ defects: .venv/dev  ## put known defects into a copy, one at a time: the tests m
 	$(BIN)/python -m tests.faults.defects
 
 clean:  ## remove environments and data
-	rm -rf .venv .venv-codegen .topten .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache tests/node/node_modules
+	rm -rf .venv .venv-audit .venv-codegen .topten .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache tests/node/node_modules
 
 .venv/base:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Topten needs Python 3.11 or newer; name one with PYTHON=" >&2; exit 1; }
@@ -78,6 +86,11 @@ clean:  ## remove environments and data
 
 .venv/node: tests/node/package-lock.json .venv/dev
 	@$(BIN)/python -m tests.node
+	@touch $@
+
+.venv-audit/done: requirements/audit.txt
+	@$(PYTHON) -m venv .venv-audit
+	@.venv-audit/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements/audit.txt
 	@touch $@
 
 .venv-codegen/done: codegen/requirements.txt
