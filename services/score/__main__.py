@@ -49,6 +49,7 @@ from services.score.repair import Check, Repair
 from services.score.room import Room, mongo_room, redis_room, stream_room
 from services.score.rpc import ACCESS, ScoreServicer
 from services.score.rules import Limits
+from services.score.seals import Seals
 from services.score.service import ScoreService
 from services.score.share import Shares
 from services.score.standings import Placing, milliseconds_of
@@ -87,9 +88,10 @@ async def main(config: ScoreConfig) -> None:
 
         production = config.process.production
         insist([*await mongo_faults(mongo.client), *await redis_faults(redis)], production=production)
-        store = ScoreStore(mongo.database)
-        await store.prepare(config.audit_ttl)
         meta = Meta(mongo.database)
+        seals = Seals(await meta.salt())
+        store = ScoreStore(mongo.database, seals)
+        await store.prepare(config.audit_ttl)
         folds = Folds(store, meta, worker_id, limit=config.cached_players, now=now_ms)
         placing = Placing(config.boards.catalog)
         writer = BoardWriter(redis, placing, fence_ttl=config.fence_ttl, period_retention=retention, now=utc_now)
@@ -105,7 +107,6 @@ async def main(config: ScoreConfig) -> None:
         blocker = Blocker(identity, token, config.auto_block_for)
         referee = Referee(flags, blocker, limits=limits, blocking=config.auto_block)
         worker = Worker(store, folds, writer, ScorePublisher(redis), generation, referee, placing, now_ms)
-        salt = await meta.salt()
         letters = DeadLetters(mongo.database)
         await letters.prepare()
         intake = Intake(
@@ -114,7 +115,7 @@ async def main(config: ScoreConfig) -> None:
             letters,
             Shares(redis, worker_id),
             stream=config.stream,
-            salt=salt,
+            seals=seals,
             batch=config.batch,
             linger=config.linger,
             ack_wait=config.ack_wait,
@@ -156,7 +157,7 @@ async def main(config: ScoreConfig) -> None:
                     add_ScoreServiceServicer_to_server,
                     ScoreServicer(
                         service,
-                        Letters(letters, worker, salt=salt, replayed=REPLAYED),
+                        Letters(letters, worker, seals=seals, replayed=REPLAYED),
                         Locator(store, letters),
                     ),
                 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from services.runtime.erased import pseudonym_of
 from services.score.ledger import Change, Fold, QuizTotal, Recent, Row, Total
 from services.score.standings import time_of
 
@@ -19,6 +20,7 @@ def row_document(row: Row) -> Document:
     document = {
         "_id": row.event_id,
         "user_id": row.user_id,
+        "chain": row.chain,
         "revision": row.revision,
         "kind": row.kind,
         "delta": row.delta,
@@ -53,6 +55,7 @@ def row_of(document: Mapping[str, Any]) -> Row:
     return Row(
         event_id=document["_id"],
         user_id=document["user_id"],
+        chain=document["chain"],
         revision=document["revision"],
         kind=document["kind"],
         delta=document["delta"],
@@ -81,7 +84,8 @@ def row_of(document: Mapping[str, Any]) -> Row:
 def fold_document(fold: Fold) -> Document:
     """The document of a player's fold."""
     return {
-        "_id": fold.user_id,
+        "_id": fold.chain,
+        "user_id": pseudonym_of(fold.chain) if fold.erased else fold.user_id,
         "revision": fold.revision,
         "event_id": fold.event_id,
         "hash": fold.hash,
@@ -91,6 +95,7 @@ def fold_document(fold: Fold) -> Document:
         "quizzes": fold.quizzes,
         "country": fold.country,
         "hidden": fold.hidden,
+        "erased": fold.erased,
         "version": fold.version,
         "recent": fold.recent,
         "recorded_at": time_of(fold.recorded_at),
@@ -100,7 +105,8 @@ def fold_document(fold: Fold) -> Document:
 def fold_of(document: Mapping[str, Any]) -> Fold:
     """The fold in a document of `players`, read with dates as `DatetimeMS`."""
     return Fold(
-        user_id=document["_id"],
+        user_id=document["user_id"],
+        chain=document["_id"],
         revision=document["revision"],
         event_id=document["event_id"],
         hash=document["hash"],
@@ -110,6 +116,7 @@ def fold_of(document: Mapping[str, Any]) -> Fold:
         quizzes={quiz_id: QuizTotal(*quiz) for quiz_id, quiz in document["quizzes"].items()},
         country=document["country"],
         hidden=document["hidden"],
+        erased=document["erased"],
         version=document["version"],
         recent=Recent(*document["recent"]),
         recorded_at=int(document["recorded_at"]),

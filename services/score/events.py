@@ -5,15 +5,15 @@ Owns decoding and its refusals. Must never pass on an address or a user agent bu
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 from topten.identity.v1 import identity_events_pb2
+from topten.identity.v1.identity_events_pb2 import PlayerChangedPayload
 from topten.quiz.v1 import quiz_events_pb2
-from topten.quiz.v1.quiz_events_pb2 import EventHeader
+from topten.quiz.v1.quiz_events_pb2 import ActionVoidedPayload, EventHeader, ScoreAdjustedPayload
 from topten.score.v1 import score_events_pb2
 
 from services.score.answers import NeverError
@@ -21,6 +21,7 @@ from services.score.ledger import (
     ACTION_VOIDED,
     COUNTRY_CHANGED,
     PLAYER_BLOCKED,
+    PLAYER_ERASED,
     PLAYER_UNBLOCKED,
     QUIZ_COMPLETED,
     SCORE_ADJUSTED,
@@ -29,6 +30,7 @@ from services.score.ledger import (
     boards_at,
     periods_of,
 )
+from services.score.seals import Seals
 from services.score.standings import Standing
 
 SCORE_UPDATED = "SCORE_UPDATED"
@@ -47,7 +49,7 @@ class Counted(NamedTuple):
     standings: Iterable[Standing]
 
 
-def decode(data: bytes, *, sequence: int, partition: int, salt: bytes) -> Event:
+def decode(data: bytes, *, sequence: int, partition: int, seals: Seals) -> Event:
     """The event in `data`. A country that can't be one is dropped, since the points are not its fault.
 
     Raises NeverError for what no later version of this message can have meant: bytes that don't parse, another type, a
@@ -58,7 +60,7 @@ def decode(data: bytes, *, sequence: int, partition: int, salt: bytes) -> Event:
         read = _READERS.get(kind)
         if read is None:
             raise NeverError(f"no event of ours: type {kind[:40]!r}")
-        event = read(data, salt, sequence, partition)
+        event = read(data, seals, sequence, partition)
     except DecodeError:
         raise NeverError("the bytes are no event") from None
     for name, value in (("event id", event.event_id), ("user id", event.user_id)):
@@ -78,7 +80,7 @@ def decode(data: bytes, *, sequence: int, partition: int, salt: bytes) -> Event:
     return event
 
 
-def _completed(data: bytes, salt: bytes, sequence: int, partition: int) -> Event:
+def _completed(data: bytes, seals: Seals, sequence: int, partition: int) -> Event:
     message = quiz_events_pb2.QuizCompletedEvent.FromString(data)
     payload = message.payload
     ip, user_agent = payload.client.ip[:64], payload.client.user_agent[:_MAX_CLIENT]
@@ -92,7 +94,7 @@ def _completed(data: bytes, salt: bytes, sequence: int, partition: int) -> Event
         attempt=payload.attempt,
         quiz_total=payload.quiz_total,
         country=payload.country,
-        client=_digest(ip, user_agent, salt),
+        client=seals.client(payload.user_id, ip, user_agent),
         sequence=sequence,
         partition=partition,
         ip=ip,
@@ -102,7 +104,7 @@ def _completed(data: bytes, salt: bytes, sequence: int, partition: int) -> Event
     )
 
 
-def _voided(data: bytes, _salt: bytes, sequence: int, partition: int) -> Event:
+def _voided(data: bytes, seals: Seals, sequence: int, partition: int) -> Event:
     message = quiz_events_pb2.ActionVoidedEvent.FromString(data)
     payload = message.payload
     return Event(
@@ -117,11 +119,11 @@ def _voided(data: bytes, _salt: bytes, sequence: int, partition: int) -> Event:
         sequence=sequence,
         partition=partition,
         kind=ACTION_VOIDED,
-        change=Change(payload.actor[:MAX_ID], payload.reason[:_MAX_REASON], voids=payload.voided_event_id[:MAX_ID]),
+        change=_sealed(payload, seals)._replace(voids=payload.voided_event_id[:MAX_ID]),
     )
 
 
-def _adjusted(data: bytes, _salt: bytes, sequence: int, partition: int) -> Event:
+def _adjusted(data: bytes, seals: Seals, sequence: int, partition: int) -> Event:
     message = quiz_events_pb2.ScoreAdjustedEvent.FromString(data)
     payload = message.payload
     return Event(
@@ -137,11 +139,11 @@ def _adjusted(data: bytes, _salt: bytes, sequence: int, partition: int) -> Event
         sequence=sequence,
         partition=partition,
         kind=SCORE_ADJUSTED,
-        change=Change(payload.actor[:MAX_ID], payload.reason[:_MAX_REASON]),
+        change=_sealed(payload, seals),
     )
 
 
-def _player_changed(data: bytes, _salt: bytes, sequence: int, partition: int) -> Event:
+def _player_changed(data: bytes, seals: Seals, sequence: int, partition: int) -> Event:
     message = identity_events_pb2.PlayerChangedEvent.FromString(data)
     payload = message.payload
     if payload.version < 1:
@@ -159,17 +161,26 @@ def _player_changed(data: bytes, _salt: bytes, sequence: int, partition: int) ->
         sequence=sequence,
         partition=partition,
         kind=message.event_type,
-        change=Change(payload.actor[:MAX_ID], payload.reason[:_MAX_REASON], payload.version, payload.blocked),
+        change=_sealed(payload, seals)._replace(version=payload.version, blocked=payload.blocked),
     )
 
 
-_READERS: Mapping[str, Callable[[bytes, bytes, int, int], Event]] = {
+def _sealed(
+    payload: ActionVoidedPayload | ScoreAdjustedPayload | PlayerChangedPayload,
+    seals: Seals,
+) -> Change:
+    actor, reason = payload.actor[:MAX_ID], payload.reason[:_MAX_REASON]
+    return Change(actor, reason, seal=seals.words(payload.user_id, actor, reason))
+
+
+_READERS: Mapping[str, Callable[[bytes, Seals, int, int], Event]] = {
     QUIZ_COMPLETED: _completed,
     ACTION_VOIDED: _voided,
     SCORE_ADJUSTED: _adjusted,
     PLAYER_BLOCKED: _player_changed,
     PLAYER_UNBLOCKED: _player_changed,
     COUNTRY_CHANGED: _player_changed,
+    PLAYER_ERASED: _player_changed,
 }
 _OF_A_QUIZ = frozenset({QUIZ_COMPLETED, ACTION_VOIDED})
 
@@ -207,10 +218,3 @@ def batch(events: Iterable[Counted], traceparents: Iterable[str] = ()) -> bytes:
     """One message of `score.events`: the facts in the order in which they were counted, and the traces they are part of."""
     message = score_events_pb2.ScoreUpdatedBatch(events=map(updated, events), traceparents=traceparents)
     return message.SerializeToString(deterministic=True)
-
-
-def _digest(ip: str, user_agent: str, salt: bytes) -> bytes:
-    """Who knows address and agent can check them against the row for ever; who knows the row learns neither."""
-    if not ip and not user_agent:
-        return b""
-    return hashlib.blake2b(f"{ip}\n{user_agent}".encode(), key=salt, digest_size=16).digest()

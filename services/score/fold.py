@@ -21,7 +21,7 @@ from datetime import timedelta
 import structlog
 
 from services.score.answers import LaterError
-from services.score.ledger import Fold, apply, unscored
+from services.score.ledger import Fold, apply
 from services.score.meta import Meta
 from services.score.metrics import FOLDS_WRITTEN
 from services.score.store import ScoreStore
@@ -92,7 +92,7 @@ class Folds:
         if missing:
             written = await self._store.folds(missing)
             for user_id in missing:
-                fold = written.get(user_id) or unscored(user_id)
+                fold = written.get(user_id) or self._store.unscored(user_id)
                 # Another task may have put a newer one here in the meantime.
                 entry = entries.setdefault(user_id, _Entry(fold, fold.revision))
                 found[user_id] = entry.fold
@@ -178,7 +178,7 @@ class Folds:
 
         A player whose chain is broken is left as he is.
         """
-        chains: dict[str, Fold | None] = {user_id: unscored(user_id) for user_id in user_ids}
+        chains: dict[str, Fold | None] = {user_id: self._store.unscored(user_id) for user_id in user_ids}
         async for row in self._store.rows_after(dict.fromkeys(user_ids, 0)):
             fold = chains[row.user_id]
             try:

@@ -25,6 +25,7 @@ from services.score.events import decode, event_id_of
 from services.score.layout import Durable, Layout, durables
 from services.score.ledger import Event
 from services.score.metrics import BATCH_SECONDS, DEAD_LETTERS, PENDING, REDELIVERIES
+from services.score.seals import Seals
 from services.score.share import Shares
 from services.score.worker import Worker
 
@@ -46,7 +47,7 @@ class Intake:
         shares: Shares,
         *,
         stream: str,
-        salt: bytes,
+        seals: Seals,
         batch: int,
         linger: timedelta,
         ack_wait: timedelta,
@@ -58,7 +59,7 @@ class Intake:
         self._letters = letters
         self._shares = shares
         self._stream = stream
-        self._salt = salt
+        self._seals = seals
         self._batch = batch
         self._linger = linger.total_seconds()
         self._ack_wait = ack_wait.total_seconds()
@@ -172,7 +173,7 @@ class Intake:
                     REDELIVERIES.inc()
                 try:
                     events.append(
-                        decode(delivery.data, sequence=delivery.sequence, partition=partition, salt=self._salt)
+                        decode(delivery.data, sequence=delivery.sequence, partition=partition, seals=self._seals)
                     )
                 except NeverError as error:
                     events.append(None)

@@ -6,6 +6,11 @@ A row is what one event did: it names the event, its place in the player's chain
 it and the hash of the row before it. A fold is a player's standing after his rows so far: `fold = apply(fold, row)` from
 revision 1 on, so that whoever has the rows has everything else. Times are whole milliseconds since 1970, UTC.
 
+What is hashed names no person. A chain is known by a digest of the user id, and what is personal in a row (where an
+action came from, who changed something and why) is hashed as a digest of its own; both are salted (see `seals`). So all of
+it can be taken from the rows, and the chain still holds to its last hash. That is what an erasure does: its row hides the
+player for good, and whatever comes after it is counted in his chain, under a name that is made of the digest.
+
 Besides points, a chain has what moderators did and what became of the account: a void and an adjustment change totals, a
 block hides the player, a change of country moves him. Changes of the account are numbered by identity and may come in any
 order: of two, the one with the higher version holds.
@@ -27,6 +32,7 @@ from typing import NamedTuple
 import orjson
 
 from services.runtime.boards import MAX_POINTS, Board, boards_of, period
+from services.runtime.erased import pseudonym_of
 
 QUIZ_COMPLETED = "QUIZ_COMPLETED"
 ACTION_VOIDED = "ACTION_VOIDED"
@@ -34,6 +40,7 @@ SCORE_ADJUSTED = "SCORE_ADJUSTED"
 PLAYER_BLOCKED = "PLAYER_BLOCKED"
 PLAYER_UNBLOCKED = "PLAYER_UNBLOCKED"
 COUNTRY_CHANGED = "COUNTRY_CHANGED"
+PLAYER_ERASED = "PLAYER_ERASED"
 GENESIS = bytes(32)
 # Folds remember older periods than rows do, so that the boards of closed periods can be made anew.
 REMEMBERED = 8
@@ -63,7 +70,8 @@ class Change(NamedTuple):
     """What an event has that is no action of the player's own.
 
     `version` numbers the changes of an account, from 1, and `blocked` is what the account is since; `voids` names the
-    event that is taken back. All are empty where they don't belong.
+    event that is taken back. All are empty where they don't belong. `seal` is a salted digest of actor and reason, which
+    are personal and go when the player is erased.
     """
 
     actor: str
@@ -71,6 +79,7 @@ class Change(NamedTuple):
     version: int = 0
     blocked: bool = False
     voids: str = ""
+    seal: bytes = b""
 
 
 class Event(NamedTuple):
@@ -111,11 +120,12 @@ class Row(NamedTuple):
     """One entry of a player's chain; its `event_id` is its id in the store. Weeks and months are the newest two.
 
     A tuple and not a dataclass, because one is made for every event and a frozen dataclass takes five times as long. The
-    order of the fields is the order in which they are hashed.
+    order of the fields is the order in which they are hashed; the user id, the first, is not.
     """
 
-    event_id: str
     user_id: str
+    event_id: str
+    chain: bytes
     revision: int
     kind: str
     delta: int
@@ -151,9 +161,10 @@ class Recent(NamedTuple):
 
 
 class Fold(NamedTuple):
-    """A player's standing after the row `revision`; revision 0 is a player without rows."""
+    """A player's standing after the row `revision`; revision 0 is a player without rows. Nothing unhides who is `erased`."""
 
     user_id: str
+    chain: bytes
     revision: int
     event_id: str
     hash: bytes
@@ -163,6 +174,7 @@ class Fold(NamedTuple):
     quizzes: Mapping[str, QuizTotal]
     country: str
     hidden: bool
+    erased: bool
     version: int
     recent: Recent
     recorded_at: int
@@ -173,9 +185,9 @@ _NEVER = Recent(0, 0, 0, 0, 0)
 _NO_QUIZ = QuizTotal(0, 0, 0)
 
 
-def unscored(user_id: str) -> Fold:
+def unscored(user_id: str, chain: bytes = b"") -> Fold:
     """The fold of a player without a row."""
-    return Fold(user_id, 0, "", GENESIS, _NOTHING, {}, {}, {}, "", False, 0, _NEVER, 0)
+    return Fold(user_id, chain, 0, "", GENESIS, _NOTHING, {}, {}, {}, "", False, False, 0, _NEVER, 0)
 
 
 def next_row(fold: Fold, event: Event, recorded_at: int, closed_through: int = 0) -> Row:
@@ -190,7 +202,7 @@ def next_row(fold: Fold, event: Event, recorded_at: int, closed_through: int = 0
     total, delta = fold.total, event.delta
     if change is not None and change.version:
         weeks, months, late = _newest(fold.weeks), _newest(fold.months), False
-        if change.version > fold.version:
+        if not fold.erased and (change.version > fold.version or event.kind == PLAYER_ERASED):
             country, hidden = event.country, change.blocked
     else:
         week, month = periods_of(event.at)
@@ -204,7 +216,7 @@ def next_row(fold: Fold, event: Event, recorded_at: int, closed_through: int = 0
     boards_at(event.at, country, event.quiz_id)
     content = (
         event.event_id,
-        event.user_id,
+        fold.chain,
         fold.revision + 1,
         event.kind,
         delta,
@@ -226,19 +238,21 @@ def next_row(fold: Fold, event: Event, recorded_at: int, closed_through: int = 0
         event.client,
         change,
     )
-    return Row(*content, fold.hash, _digest(content, fold.hash))
+    user_id = pseudonym_of(fold.chain) if fold.erased else event.user_id
+    return Row(user_id, *content, fold.hash, _digest(content, fold.hash))
 
 
 def apply(fold: Fold, row: Row) -> Fold:
     """The fold after `row`. Raises ValueError if the row is not the one after `fold`."""
-    if row.revision != fold.revision + 1 or row.previous != fold.hash or row.user_id != fold.user_id:
+    if row.revision != fold.revision + 1 or row.previous != fold.hash or row.chain != fold.chain:
         raise ValueError(f"row {row.revision} does not follow revision {fold.revision}")
     quizzes = fold.quizzes
     known = quizzes.get(row.quiz_id)
     if row.quiz_id and (known is None or row.quiz.attempt > known.attempt):
         quizzes = {**quizzes, row.quiz_id: row.quiz}
     return Fold(
-        user_id=row.user_id,
+        user_id=fold.user_id,
+        chain=fold.chain,
         revision=row.revision,
         event_id=row.event_id,
         hash=row.hash,
@@ -248,6 +262,7 @@ def apply(fold: Fold, row: Row) -> Fold:
         quizzes=quizzes,
         country=row.country,
         hidden=row.hidden,
+        erased=fold.erased or row.kind == PLAYER_ERASED,
         version=fold.version if row.change is None else max(fold.version, row.change.version),
         recent=_acted(fold.recent, row) if row.kind == QUIZ_COMPLETED else fold.recent,
         recorded_at=row.recorded_at,
@@ -255,11 +270,12 @@ def apply(fold: Fold, row: Row) -> Fold:
 
 
 def row_hash(row: Row) -> bytes:
-    """The hash a row must carry: SHA-256 over the hash before it and the canonical form of everything else in it.
+    """The hash a row must carry: SHA-256 over the hash before it and the canonical form of everything in it but its names.
 
-    Canonical is a JSON array of the fields in their order, keys sorted, bytes in hexadecimal.
+    Canonical is a JSON array of the fields in their order, keys sorted, bytes in hexadecimal; of a change, its seal stands
+    for actor and reason.
     """
-    return _digest(row[:-2], row.previous)
+    return _digest(row[1:-2], row.previous)
 
 
 def _digest(content: tuple[object, ...], previous: bytes) -> bytes:
@@ -268,7 +284,11 @@ def _digest(content: tuple[object, ...], previous: bytes) -> bytes:
 
 
 def _plain(value: object) -> object:
-    return value.hex() if isinstance(value, bytes) else list(value)  # type: ignore[call-overload]  # totals are tuples
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, Change):
+        return value[2:]
+    return list(value)  # type: ignore[call-overload]  # totals are tuples
 
 
 @lru_cache(maxsize=4096)

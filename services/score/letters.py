@@ -11,6 +11,7 @@ from services.score.available import available
 from services.score.events import decode
 from services.score.ledger import Event
 from services.score.paging import place_of, token_of
+from services.score.seals import Seals
 
 if TYPE_CHECKING:
     from services.score.dead_letters import DeadLetter, DeadLetters
@@ -38,11 +39,11 @@ class Outcome(NamedTuple):
 class Letters:
     """Every method raises UNAVAILABLE if the database does not answer."""
 
-    def __init__(self, letters: DeadLetters, counter: Counter, *, salt: bytes, replayed: str) -> None:
+    def __init__(self, letters: DeadLetters, counter: Counter, *, seals: Seals, replayed: str) -> None:
         """`replayed` is the state of a letter that is counted."""
         self._letters = letters
         self._counter = counter
-        self._salt = salt
+        self._seals = seals
         self._replayed = replayed
 
     async def page(self, limit: int, token: str, state: str | None) -> tuple[list[DeadLetter], str]:
@@ -72,7 +73,7 @@ class Letters:
                 letter = letters[letter_id]
                 try:
                     events[letter_id] = decode(
-                        letter.payload, sequence=letter.sequence, partition=_NO_PARTITION, salt=self._salt
+                        letter.payload, sequence=letter.sequence, partition=_NO_PARTITION, seals=self._seals
                     )
                 except NeverError as error:
                     refused[letter_id] = str(error)

@@ -3,6 +3,9 @@
 Owns what an answer of the driver means. A row is in the ledger when a majority has it in its journal; everything is read
 from the primary with read concern majority, so nothing that is acted on can be rolled back. Errors of the driver pass
 as they are: `answers` tells what they mean for an event.
+
+Players are found by the digest of their id, whatever they are called: what is asked for under a user id is answered under
+it, also when the documents have a pseudonym in its place.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from pymongo.errors import BulkWriteError, OperationFailure, WriteConcernError
 from services.score.answers import LaterError, NeverError
 from services.score.documents import Document, fold_document, fold_of, row_document, row_of
 from services.score.ledger import Event, Fold, Origin, Row, Total, apply, unscored
+from services.score.seals import Seals
 from services.score.standings import time_of
 
 _DUPLICATE = 11000
@@ -54,7 +58,8 @@ class Known(NamedTuple):
 class ScoreStore:
     """The collections. Dates are milliseconds; times handed in and out are those of `ledger`."""
 
-    def __init__(self, database: AsyncDatabase[Document]) -> None:
+    def __init__(self, database: AsyncDatabase[Document], seals: Seals) -> None:
+        self.seals = seals
         options: CodecOptions[Document] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
         self._database = database
         self._ledger = database["ledger"].with_options(options)
@@ -63,7 +68,7 @@ class ScoreStore:
 
     async def prepare(self, audit_ttl: timedelta) -> None:
         """Makes the indexes; making them again changes nothing but the time that `audit` keeps."""
-        await self._ledger.create_index([("user_id", ASCENDING), ("revision", ASCENDING)], unique=True)
+        await self._ledger.create_index([("chain", ASCENDING), ("revision", ASCENDING)], unique=True)
         await self._ledger.create_index("recorded_at")
         seconds = int(audit_ttl.total_seconds())
         try:
@@ -106,9 +111,14 @@ class ScoreStore:
         players = list(revisions.items())
         for start in range(0, len(players), _PLAYERS_A_QUERY):
             page = players[start : start + _PLAYERS_A_QUERY]
-            query = {"$or": [{"user_id": user_id, "revision": {"$gt": revision}} for user_id, revision in page]}
-            async for document in self._ledger.find(query).sort([("user_id", ASCENDING), ("revision", ASCENDING)]):
-                yield row_of(document)
+            names = {self.seals.chain(user_id): user_id for user_id, _ in page}
+            query = {
+                "$or": [
+                    {"chain": self.seals.chain(user_id), "revision": {"$gt": revision}} for user_id, revision in page
+                ]
+            }
+            async for document in self._ledger.find(query).sort([("chain", ASCENDING), ("revision", ASCENDING)]):
+                yield row_of(document)._replace(user_id=names[document["chain"]])
 
     async def rows_since(self, recorded_at: int) -> AsyncIterator[Row]:
         """Everything that was recorded since, oldest first."""
@@ -117,8 +127,8 @@ class ScoreStore:
             yield row_of(document)
 
     async def chains(self) -> AsyncIterator[Row]:
-        """Every row, by player and revision."""
-        async for document in self._ledger.find({}).sort([("user_id", ASCENDING), ("revision", ASCENDING)]):
+        """Every row, by chain and revision."""
+        async for document in self._ledger.find({}).sort([("chain", ASCENDING), ("revision", ASCENDING)]):
             yield row_of(document)
 
     async def counted(self) -> AsyncIterator[tuple[str, str, str]]:
@@ -128,7 +138,7 @@ class ScoreStore:
 
     async def last_total(self, user_id: str) -> tuple[int, Total]:
         """Revision and all-time total of a player's last row; revision 0 if he has none."""
-        last = await self._ledger.find_one({"user_id": user_id}, sort=[("revision", DESCENDING)])
+        last = await self._ledger.find_one({"chain": self.seals.chain(user_id)}, sort=[("revision", DESCENDING)])
         return (0, Total(0, 0)) if last is None else (last["revision"], Total(*last["total"]))
 
     async def count(self) -> tuple[int, int]:
@@ -139,8 +149,14 @@ class ScoreStore:
 
     async def folds(self, user_ids: Collection[str]) -> dict[str, Fold]:
         """The folds that are written of these players."""
-        found = self._players.find({"_id": {"$in": list(user_ids)}})
-        return {document["_id"]: fold_of(document) async for document in found}
+        names = {self.seals.chain(user_id): user_id for user_id in user_ids}
+        found = self._players.find({"_id": {"$in": list(names)}})
+        folds = [fold_of(document) async for document in found]
+        return {names[fold.chain]: fold._replace(user_id=names[fold.chain]) for fold in folds}
+
+    def unscored(self, user_id: str) -> Fold:
+        """The fold of a player without a row."""
+        return unscored(user_id, self.seals.chain(user_id))
 
     async def exact_folds(self, user_ids: Collection[str]) -> dict[str, Fold]:
         """The folds of these players with everything that the ledger has at this moment; nothing is written.
@@ -148,7 +164,7 @@ class ScoreStore:
         A player whose chain has a gap stands where the gap is: that is logged, and the check of the ledger names it.
         """
         written = await self.folds(user_ids)
-        folds = {user_id: written.get(user_id) or unscored(user_id) for user_id in user_ids}
+        folds = {user_id: written.get(user_id) or self.unscored(user_id) for user_id in user_ids}
         broken: set[str] = set()
         async for row in self.rows_after({user_id: fold.revision for user_id, fold in folds.items()}):
             if row.user_id not in broken:
@@ -160,7 +176,7 @@ class ScoreStore:
         return folds
 
     async def all_folds(self, *, in_order: bool = False) -> AsyncIterator[Fold]:
-        """Every fold that is written; by player if `in_order`."""
+        """Every fold that is written; by chain if `in_order`."""
         found = self._players.find({}, batch_size=1000)
         async for document in found.sort("_id", ASCENDING) if in_order else found:
             yield fold_of(document)
@@ -174,7 +190,7 @@ class ScoreStore:
             return set()
         # A filter that fails becomes an insert, and that a duplicate key.
         writes = [
-            ReplaceOne({"_id": fold.user_id, "revision": written}, fold_document(fold), upsert=True)
+            ReplaceOne({"_id": fold.chain, "revision": written}, fold_document(fold), upsert=True)
             for fold, written in folds
         ]
         try:
@@ -188,11 +204,11 @@ class ScoreStore:
 
     async def replace_fold(self, fold: Fold) -> None:
         """Writes a fold over whatever is written."""
-        await self._players.replace_one({"_id": fold.user_id}, fold_document(fold), upsert=True)
+        await self._players.replace_one({"_id": fold.chain}, fold_document(fold), upsert=True)
 
     async def rows_before(self, user_id: str, revision: int, limit: int) -> list[Row]:
         """Up to `limit` rows of a player below a revision, the newest first."""
-        query = {"user_id": user_id, "revision": {"$lt": revision}}
+        query = {"chain": self.seals.chain(user_id), "revision": {"$lt": revision}}
         found = self._ledger.find(query).sort("revision", DESCENDING).limit(limit)
         return [row_of(document) async for document in found]
 

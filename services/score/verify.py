@@ -19,9 +19,10 @@ from typing import NamedTuple
 from redis.asyncio import Redis
 
 from services.runtime.boards import Board, points_of
+from services.runtime.erased import is_pseudonym
 from services.runtime.redis_scripts import together
 from services.runtime.split import Part
-from services.score.ledger import Fold, Row, apply, clamped, row_hash, unscored
+from services.score.ledger import Fold, Row, apply, clamped, row_hash
 from services.score.meta import Meta
 from services.score.rebuild import parts_in
 from services.score.reports import At, Checked, Found
@@ -109,12 +110,12 @@ class Verification:
         written = self._store.all_folds(in_order=True)
         waiting = await anext(written, None)
         async for chain in _by_player(self._store.chains()):
-            user_id = chain[0].user_id
-            while waiting is not None and waiting.user_id < user_id:
+            user_id, known_by = chain[0].user_id, chain[0].chain
+            while waiting is not None and waiting.chain < known_by:
                 self._suspects[_Suspect(waiting.user_id, None)] = None
                 waiting = await anext(written, None)
             mine = None
-            if waiting is not None and waiting.user_id == user_id:
+            if waiting is not None and waiting.chain == known_by:
                 mine, waiting = waiting, await anext(written, None)
             self._rows += len(chain)
             self._players += 1
@@ -209,10 +210,12 @@ class Verification:
 
         A chain is followed as far as it holds.
         """
-        fold = unscored(user_id)
+        fold = self._store.unscored(user_id)
+        if written is not None:
+            written = written._replace(user_id=user_id)
         findings: list[Found] = []
         for row in chain:
-            if row.hash != row_hash(row):
+            if row.hash != row_hash(row) or not self._is_named(row):
                 findings.append(Found("event", row.event_id, f"row {row.revision} of {user_id} was changed"))
             try:
                 after = apply(fold, row)
@@ -228,6 +231,13 @@ class Verification:
             findings.append(Found("chain", user_id, f"the ledger ends at {fold.revision}, not at {written.revision}"))
         return fold, findings
 
+    def _is_named(self, row: Row) -> bool:
+        """Whether the names in a row are those that it was hashed with, unless they are erased."""
+        change = row.change
+        if change is None or is_pseudonym(row.user_id):
+            return True
+        return change.seal == self._store.seals.words(row.user_id, change.actor, change.reason)
+
     def _is_young(self, row: Row) -> bool:
         return row.recorded_at > milliseconds_of(self._now() - self._in_flight)
 
@@ -235,7 +245,7 @@ class Verification:
 async def _by_player(rows: AsyncIterator[Row]) -> AsyncIterator[list[Row]]:
     chain: list[Row] = []
     async for row in rows:
-        if chain and chain[0].user_id != row.user_id:
+        if chain and chain[0].chain != row.chain:
             yield chain
             chain = []
         chain.append(row)

@@ -27,7 +27,7 @@ from services.score.board_writer import BoardWriter, TooOldError
 from services.score.events import Counted
 from services.score.fold import Folds
 from services.score.generation import Generation, Moment
-from services.score.ledger import Event, Fold, Row, apply, next_row
+from services.score.ledger import PLAYER_ERASED, Event, Fold, Row, apply, next_row
 from services.score.metrics import CONFLICTS, COUNTED_AGAIN, COUNTED_NEW
 from services.score.publisher import ScorePublisher
 from services.score.referee import Referee
@@ -106,7 +106,7 @@ class Worker:
         counted = await self._store.known([event.event_id for event in events])
         folds = await self._folds.load({event.user_id for event in events})
         if counted:
-            folds |= await self._folds.refresh({known.user_id for known in counted.values() if known.user_id in folds})
+            folds |= await self._folds.refresh({event.user_id for event in events if event.event_id in counted})
         new = len(events) - len(counted)
         with tracing.step("ledger"):
             await self._insert([event for event in events if event.event_id not in counted], folds, counted)
@@ -184,11 +184,14 @@ class Worker:
                 found += self._placing.left(fold, known.moved_from)
             for place in found:
                 shown[place.board][user_id] = place
-            facts.append(Counted(event, known.revision, known.total, fold.country, found))
+            if not fold.erased or event.kind == PLAYER_ERASED:
+                facts.append(Counted(event, known.revision, known.total, fold.country, found))
         written = {board: places.values() for board, places in shown.items()}
+        # Nothing more is kept or said of who is erased.
+        kept = [event for event in events if not folds[event.user_id].erased]
         # Both are awaited to their end, whichever fails.
         for outcome in await asyncio.gather(
-            self._store.audit(events),
+            self._store.audit(kept),
             self._writer.write(written, begun_at=moment.begun_at, generation=moment.generation),
             return_exceptions=True,
         ):
@@ -200,7 +203,7 @@ class Worker:
                 revisions, self._folds.refresh, begun_at=moment.begun_at, generation=moment.generation
             )
         await self._publisher.publish(facts)
-        await self._referee.review(events, folds)
+        await self._referee.review(kept, folds)
 
 
 def _chain(fold: Fold, events: Iterable[Event], stamp: int, closed_through: int) -> list[tuple[Row, Fold]]:

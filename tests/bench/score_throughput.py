@@ -42,6 +42,7 @@ from services.score.meta import Meta
 from services.score.publisher import ScorePublisher
 from services.score.rebuild import Rebuild
 from services.score.reports import Checked, Found
+from services.score.seals import Seals
 from services.score.share import Shares
 from services.score.standings import Placing, milliseconds_of
 from services.score.store import ScoreStore
@@ -131,7 +132,9 @@ async def measure(count: int, *, new_players: bool, always: bool) -> Measured:
         redis = await stack.enter_async_context(open_redis(RedisConfig(url=urls["redis"]), "score"))
         nats = await stack.enter_async_context(open_jetstream(NatsConfig(url=urls["nats"]), "score"))
         await QuizPublisher(nats.jetstream).prepare(partitions=PARTITIONS, replicas=1, max_bytes=1 << 30)
-        store, meta, letters = ScoreStore(mongo.database), Meta(mongo.database), DeadLetters(mongo.database)
+        meta, letters = Meta(mongo.database), DeadLetters(mongo.database)
+        seals = Seals(await meta.salt())
+        store = ScoreStore(mongo.database, seals)
         await store.prepare(timedelta(days=90))
         folds = Folds(store, meta, "bench", limit=50_000, now=now_ms)
         placing = Placing(Catalog())
@@ -145,12 +148,11 @@ async def measure(count: int, *, new_players: bool, always: bool) -> Measured:
         attempts: dict[str, int] = {}
         warm = len(known)
         await generation.start()
-        salt = await meta.salt()
 
         async def drain() -> tuple[float, float]:
             intake = Intake(
                 nats, worker, letters, Shares(redis, "bench"),
-                stream=STREAM, salt=salt, batch=BATCH, linger=timedelta(milliseconds=5),
+                stream=STREAM, seals=seals, batch=BATCH, linger=timedelta(milliseconds=5),
                 ack_wait=timedelta(seconds=60), max_ack_pending=10_000, now=now_ms,
             )  # fmt: skip
             begun, cpu = time.perf_counter(), time.process_time()

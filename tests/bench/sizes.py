@@ -32,10 +32,11 @@ from services.score.board_writer import BoardWriter
 from services.score.documents import fold_document, row_document
 from services.score.fold import Folds
 from services.score.generation import Generation
-from services.score.ledger import Event, apply, next_row, unscored
+from services.score.ledger import Event, apply, next_row
 from services.score.meta import Meta
 from services.score.publisher import ScorePublisher
 from services.score.rebuild import Rebuild
+from services.score.seals import Seals
 from services.score.standings import Placing, milliseconds_of
 from services.score.store import ScoreStore
 from services.score.worker import Worker
@@ -73,13 +74,13 @@ def event(number: int, attempt: int) -> Event:
     return Event(str(uuid_utils.uuid7()), user_id, quiz, points, now_ms(), "a", attempt, points * attempt, country)
 
 
-async def fill(mongo: Mongo, players: int) -> None:
+async def fill(mongo: Mongo, store: ScoreStore, players: int) -> None:
     """One row and one fold a player, written straight into the database; an hour ago, so that none seems to be on its way."""
     now = now_ms() - 3_600_000
     for start in range(0, players, PAGE):
         rows, folds = [], []
         for number in range(start, min(start + PAGE, players)):
-            empty = unscored(f"{number:08}-player")
+            empty = store.unscored(f"{number:08}-player")
             row = next_row(empty, event(number, 1), now)
             rows.append(row_document(row))
             folds.append(fold_document(apply(empty, row)))
@@ -120,7 +121,8 @@ async def measure(players: int) -> Cost:
             open_mongo(MongoConfig(url=urls["mongo"], timeout=timedelta(minutes=1)), "score")
         )
         redis = await stack.enter_async_context(open_redis(RedisConfig(url=urls["redis"]), "score"))
-        store, meta = ScoreStore(mongo.database), Meta(mongo.database)
+        meta = Meta(mongo.database)
+        store = ScoreStore(mongo.database, Seals(await meta.salt()))
         await store.prepare(timedelta(days=90))
         folds = Folds(store, meta, "bench", limit=50_000, now=now_ms)
         placing = Placing(Catalog())
@@ -130,7 +132,7 @@ async def measure(players: int) -> Cost:
         worker = Worker(
             store, folds, writer, ScorePublisher(redis), generation, referee(mongo.database), placing, now_ms
         )
-        await fill(mongo, players)
+        await fill(mongo, store, players)
         gc.collect()
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         begun = time.perf_counter()

@@ -22,6 +22,7 @@ from services.runtime.jetstream import open_jetstream
 from services.runtime.mongo_client import open_mongo
 from services.runtime.redis_client import open_redis
 from services.runtime.settings import MongoConfig, NatsConfig, RedisConfig
+from services.score.meta import Meta
 from tests.bench.score_throughput import preload
 from tests.bench.stream_server import stream_server
 from tests.servers import running, unique
@@ -59,7 +60,7 @@ async def measure(workers: int) -> Measured:
         redis = await stack.enter_async_context(open_redis(RedisConfig(url=servers["redis"].url), "bench"))
         nats = await stack.enter_async_context(open_jetstream(NatsConfig(url=nats_url), "bench"))
         await fresh_stream(nats)
-        system = ScoreSystem(servers, mongo, redis, nats, nats_url=nats_url)
+        system = ScoreSystem(servers, mongo, redis, nats, await Meta(mongo.database).salt(), nats_url=nats_url)
         players = [unique("player-") for _ in range(PLAYERS)]
         random.Random(7).shuffle(players)
         await preload(nats, players, EVENTS, {})

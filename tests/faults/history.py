@@ -95,7 +95,7 @@ class History:
                 if row["kind"] == "QUIZ_COMPLETED":
                     counted[row["action_id"]].append(row)
                 totals[row["user_id"]] = totals.get(row["user_id"], 0) + row["delta"]
-            folds = {fold["_id"]: fold async for fold in mongo["topten_score"]["players"].find()}
+            folds = {fold["user_id"]: fold async for fold in mongo["topten_score"]["players"].find()}
         for action_id, answer in self.answered.items():
             rows = counted.get(action_id, [])
             if len(rows) != 1:

@@ -12,6 +12,7 @@ from services.runtime.jetstream import open_jetstream
 from services.runtime.mongo_client import open_mongo
 from services.runtime.redis_client import open_redis
 from services.runtime.settings import MongoConfig, NatsConfig, RedisConfig
+from services.score.meta import Meta
 from tests.faults.replica_set import ReplicaSet, replica_set
 from tests.servers import RunningServer, running, unique
 from tests.system.score import ScoreSystem, assert_counted_once, fresh_stream, many
@@ -37,7 +38,7 @@ async def system(nodes: ReplicaSet) -> AsyncIterator[ScoreSystem]:
         ):
             await fresh_stream(nats)
             servers: dict[str, RunningServer] = {"redis": redis_server, "nats": nats_server}
-            found = ScoreSystem(servers, mongo, redis, nats, mongo_url=nodes.url)
+            found = ScoreSystem(servers, mongo, redis, nats, await Meta(mongo.database).salt(), mongo_url=nodes.url)
             yield found
 
 

@@ -31,6 +31,7 @@ from services.score.meta import Meta
 from services.score.referee import Referee
 from services.score.reports import Checked, Found
 from services.score.rules import Limits
+from services.score.seals import Seals
 from services.score.standings import Placing
 from services.score.store import ScoreStore
 from services.score.verify import Verification
@@ -117,6 +118,7 @@ class ScoreSystem:
         mongo: Mongo,
         redis: Redis,
         nats: Nats,
+        salt: bytes,
         *,
         mongo_url: str = "",
         nats_url: str = "",
@@ -133,7 +135,7 @@ class ScoreSystem:
             "TOPTEN_NATS_URL": nats_url or servers["nats"].url,
         }
         self.database = mongo.database
-        self.store = ScoreStore(mongo.database)
+        self.store = ScoreStore(mongo.database, Seals(salt))
         self.placing = Placing(Catalog())
 
     @asynccontextmanager
@@ -257,6 +259,6 @@ async def score_system(servers: dict[str, RunningServer]) -> AsyncIterator[Score
         nats = await stack.enter_async_context(open_jetstream(NatsConfig(url=servers["nats"].url), "test"))
         await redis.flushall()
         await fresh_stream(nats)
-        yield ScoreSystem(servers, mongo, redis, nats)
+        yield ScoreSystem(servers, mongo, redis, nats, await Meta(mongo.database).salt())
         await nats.jetstream.delete_stream(STREAM)
         await mongo.client.drop_database(mongo.database)

@@ -123,7 +123,7 @@ async def test_a_repair_mends_what_is_derived_and_names_what_it_can_not(strict: 
     redis: Redis = Redis.from_url(strict.endpoints["stores"]["redis"])
     async with mongo, redis:
         await redis.zadd("leaderboard:all", {ada.user_id: 500})
-        await mongo["topten_score"]["players"].update_one({"_id": ben.user_id}, {"$set": {"total": [7, 0]}})
+        await mongo["topten_score"]["players"].update_one({"user_id": ben.user_id}, {"$set": {"total": [7, 0]}})
         ledger = mongo["topten_score"]["ledger"]
         lost = await ledger.find_one_and_delete({"user_id": eve.user_id, "revision": 2})
         assert lost is not None

@@ -22,6 +22,7 @@ from services.score.ledger import Event
 from services.score.meta import Meta
 from services.score.publisher import ScorePublisher
 from services.score.rebuild import Rebuild
+from services.score.seals import Seals
 from services.score.standings import Placing, milliseconds_of
 from services.score.worker import Worker
 from tests.servers import RunningServer, unique
@@ -77,7 +78,7 @@ def now_ms() -> int:
 
 def event(user_id: str, delta: int, attempt: int, total: int) -> Event:
     message = completed(user_id, delta, attempt=attempt, total=total)
-    return decode(message.SerializeToString(), sequence=attempt, partition=0, salt=b"s" * 32)
+    return decode(message.SerializeToString(), sequence=attempt, partition=0, seals=Seals(b"s" * 32))
 
 
 @pytest_asyncio.fixture(scope="module")

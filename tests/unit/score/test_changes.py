@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from topten.identity.v1 import identity_events_pb2
 from topten.quiz.v1 import quiz_events_pb2
 
+from services.runtime.erased import pseudonym_of
 from services.score.answers import NeverError
 from services.score.events import decode
 from services.score.ledger import (
     ACTION_VOIDED,
     COUNTRY_CHANGED,
     PLAYER_BLOCKED,
+    PLAYER_ERASED,
     PLAYER_UNBLOCKED,
     SCORE_ADJUSTED,
     Change,
@@ -30,9 +32,11 @@ from services.score.ledger import (
     row_hash,
     unscored,
 )
+from services.score.seals import Seals
 from services.score.standings import milliseconds_of
 
 AT = datetime(2026, 11, 18, 12, tzinfo=UTC)
+SEALS = Seals(b"s" * 32)
 
 
 def answered(number: int, delta: int, *, at: datetime = AT, attempt: int = 1, country: str = "VN") -> Event:
@@ -129,17 +133,40 @@ def test_each_event_of_moderators_and_accounts_is_read_as_it_was_written() -> No
     void.payload.attempt, void.payload.quiz_total, void.payload.voided_event_id = 3, 7, "e1"
     void.payload.timestamp.FromDatetime(AT)
     void.payload.actor, void.payload.reason = "m", "cheat"
-    event = decode(void.SerializeToString(), sequence=4, partition=1, salt=b"")
+    event = decode(void.SerializeToString(), sequence=4, partition=1, seals=SEALS)
     assert (event.kind, event.delta, event.attempt, event.quiz_total) == (ACTION_VOIDED, -5, 3, 7)
-    assert event.change == Change("m", "cheat", voids="e1")
+    assert event.change == Change("m", "cheat", voids="e1", seal=SEALS.words("ada", "m", "cheat"))
 
     player = identity_events_pb2.PlayerChangedEvent(event_id="b", event_type=PLAYER_BLOCKED)
     player.payload.user_id, player.payload.version, player.payload.blocked = "ada", 4, True
     player.payload.timestamp.FromDatetime(AT)
     player.payload.country = "DE"
-    event = decode(player.SerializeToString(), sequence=4, partition=1, salt=b"")
-    assert (event.kind, event.country, event.change) == (PLAYER_BLOCKED, "DE", Change("", "", 4, blocked=True))
+    event = decode(player.SerializeToString(), sequence=4, partition=1, seals=SEALS)
+    assert (event.kind, event.country, event.change) == (
+        PLAYER_BLOCKED,
+        "DE",
+        Change("", "", 4, blocked=True, seal=SEALS.words("ada", "", "")),
+    )
 
     player.payload.version = 0
     with pytest.raises(NeverError):
-        decode(player.SerializeToString(), sequence=4, partition=1, salt=b"")
+        decode(player.SerializeToString(), sequence=4, partition=1, seals=SEALS)
+
+
+def test_an_erasure_hides_for_good_and_leaves_a_chain_that_holds_without_any_name() -> None:
+    chain = SEALS.chain("ada")
+    erasure = changed(2, PLAYER_ERASED, country="")
+    erasure = erasure._replace(
+        change=Change("ada", "asked for", 2, blocked=True, seal=SEALS.words("ada", "ada", "asked for"))
+    )
+    fold, rows = unscored("ada", chain), []
+    for event in (answered(1, 40), erasure, changed(9, PLAYER_UNBLOCKED), answered(2, 5, attempt=2)):
+        rows.append(next_row(fold, event, event.at))
+        fold = apply(fold, rows[-1])
+    assert (fold.erased, fold.hidden, fold.country, fold.total.points) == (True, True, "", 45)
+    assert [row.user_id for row in rows[2:]] == [pseudonym_of(chain)] * 2
+    nameless = [
+        row._replace(user_id="", change=row.change and row.change._replace(actor="", reason="")) for row in rows
+    ]
+    assert all(row.hash == row_hash(row) for row in nameless)
+    assert SEALS.chain(pseudonym_of(chain)) == chain != Seals(b"t" * 32).chain("ada")

@@ -7,6 +7,7 @@ from topten.quiz.v1 import quiz_events_pb2
 
 from services.score.answers import Answer, LaterError, NeverError, answer_to
 from services.score.events import decode, event_id_of
+from services.score.seals import Seals
 
 SALT = b"s" * 32
 
@@ -22,30 +23,30 @@ def message() -> quiz_events_pb2.QuizCompletedEvent:
 
 
 def decoded(sound: quiz_events_pb2.QuizCompletedEvent, salt: bytes = SALT) -> object:
-    return decode(sound.SerializeToString(), sequence=7, partition=2, salt=salt)
+    return decode(sound.SerializeToString(), sequence=7, partition=2, seals=Seals(salt))
 
 
 def test_a_sound_event_is_read_to_the_millisecond() -> None:
-    found = decode(message().SerializeToString(), sequence=7, partition=2, salt=SALT)
+    found = decode(message().SerializeToString(), sequence=7, partition=2, seals=Seals(SALT))
     assert (found.event_id, found.user_id, found.quiz_id, found.delta) == ("e1", "ada", "capitals", 10)
     assert (found.at, found.attempt, found.quiz_total, found.country) == (1_763_900_000_123, 1, 10, "VN")
     assert (found.sequence, found.partition) == (7, 2)
 
 
 def test_the_digest_of_a_client_needs_the_salt_and_holds_neither_part() -> None:
-    first, again = (decode(message().SerializeToString(), sequence=1, partition=0, salt=SALT) for _ in range(2))
-    other = decode(message().SerializeToString(), sequence=1, partition=0, salt=b"t" * 32)
+    first, again = (decode(message().SerializeToString(), sequence=1, partition=0, seals=Seals(SALT)) for _ in range(2))
+    other = decode(message().SerializeToString(), sequence=1, partition=0, seals=Seals(b"t" * 32))
     assert first.client == again.client != other.client
     assert b"192.0.2.7" not in first.client
     nobody = message()
     nobody.payload.ClearField("client")
-    assert decode(nobody.SerializeToString(), sequence=1, partition=0, salt=SALT).client == b""
+    assert decode(nobody.SerializeToString(), sequence=1, partition=0, seals=Seals(SALT)).client == b""
 
 
 def test_a_country_that_is_none_costs_no_points() -> None:
     strange = message()
     strange.payload.country = "Atlantis"
-    assert decode(strange.SerializeToString(), sequence=1, partition=0, salt=SALT).country == ""
+    assert decode(strange.SerializeToString(), sequence=1, partition=0, seals=Seals(SALT)).country == ""
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_another_type_no_id_no_time_and_other_bytes_are_refused() -> None:
         with pytest.raises(NeverError):
             decoded(wrong)
     with pytest.raises(NeverError):
-        decode(b"\xff\xff\xff", sequence=1, partition=0, salt=SALT)
+        decode(b"\xff\xff\xff", sequence=1, partition=0, seals=Seals(SALT))
     assert event_id_of(b"\xff\xff\xff") == ""
     assert event_id_of(other.SerializeToString()) == "e1"
 

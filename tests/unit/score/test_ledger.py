@@ -120,7 +120,7 @@ def test_whoever_changes_a_field_breaks_the_hash(events: list[Event], data: st.D
     row = data.draw(st.sampled_from(rows))
     changes: dict[str, Any] = {
         "event_id": "another",
-        "user_id": "eve",
+        "chain": b"eve",
         "revision": row.revision + 1,
         "delta": row.delta + 1,
         "old_total": row.old_total + 1,
@@ -131,7 +131,7 @@ def test_whoever_changes_a_field_breaks_the_hash(events: list[Event], data: st.D
         "action_id": "another",
         "country": "DE",
         "moved_from": "DE",
-        "change": Change("eve", "none"),
+        "change": Change("eve", "none", seal=b"another"),
         "hidden": not row.hidden,
         "late": not row.late,
         "at": row.at + 1,
@@ -197,11 +197,11 @@ def test_the_country_is_the_one_of_the_first_event_that_names_one() -> None:
     assert fold.country == "VN"
 
 
-@pytest.mark.parametrize("change", ["revision", "previous", "user_id"])
+@pytest.mark.parametrize("change", ["revision", "previous", "chain"])
 def test_a_row_that_does_not_follow_is_refused(change: str) -> None:
     fold, _ = counted(event())
     row = next_row(fold, event(number=2), 0)
-    wrong: dict[str, Any] = {"revision": 5, "previous": GENESIS, "user_id": "eve"}
+    wrong: dict[str, Any] = {"revision": 5, "previous": GENESIS, "chain": b"eve"}
     with pytest.raises(ValueError, match="does not follow"):
         apply(fold, row._replace(**{change: wrong[change]}))
 
