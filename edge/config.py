@@ -130,6 +130,7 @@ class EdgeConfig:
     rate_login: Rates | None = _rates("login", "try a password; the caller is the username")
     rate_register: Rates | None = _rates("register", "make an account")
     rate_refresh: Rates | None = _rates("refresh", "refresh or end a session")
+    rate_export: Rates | None = _rates("export", "read a page of what is held on oneself")
     rate_stream: Rates | None = _rates("stream", "open a stream")
 
     process: ProcessConfig = section(ProcessConfig)

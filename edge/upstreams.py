@@ -38,11 +38,15 @@ IDEMPOTENT = (
     "/topten.identity.v1.IdentityService/UpdateProfile",
     "/topten.identity.v1.IdentityService/BlockUser",
     "/topten.identity.v1.IdentityService/UnblockUser",
+    "/topten.identity.v1.IdentityService/ExportAccount",
+    "/topten.identity.v1.IdentityService/DeleteAccount",
+    "/topten.quiz.v1.QuizService/ExportPlayer",
     "/topten.quiz.v1.QuizService/ListQuizzes",
     "/topten.quiz.v1.QuizService/GetQuiz",
     "/topten.quiz.v1.QuizService/SubmitAction",
     "/topten.quiz.v1.QuizService/VoidAction",
     "/topten.quiz.v1.QuizService/AdjustScore",
+    "/topten.score.v1.ScoreService/ExportPlayer",
     "/topten.score.v1.ScoreService/GetScore",
     "/topten.score.v1.ScoreService/ListScoreHistory",
     "/topten.score.v1.ScoreService/ListFlags",
@@ -56,6 +60,7 @@ IDEMPOTENT = (
     "/topten.leaderboard.v1.LeaderboardService/GetRankIfScore",
     "/topten.leaderboard.v1.LeaderboardService/ListBoards",
     "/topten.leaderboard.v1.LeaderboardService/ListClosedPeriods",
+    "/topten.leaderboard.v1.LeaderboardService/ExportPlayer",
 )
 CHECK_SECONDS = 1.0
 _log = structlog.get_logger("upstreams")

@@ -122,6 +122,13 @@ async def until(events: AsyncIterator[Event], holds: Any, seconds: float = 20) -
     raise AssertionError(f"the stream ended; the last update was {last}")
 
 
+async def drained(events: AsyncIterator[Event]) -> None:
+    """Returns when the server has ended the stream."""
+    async with asyncio.timeout(15):
+        async for _ in events:
+            pass
+
+
 def shows(username: str, score: int) -> Any:
     """True of an update in which this player has at least this score."""
     return lambda data: any(e["username"] == username and e["score"] >= score for e in data["leaderboard"])

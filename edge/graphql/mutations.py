@@ -136,6 +136,23 @@ class Mutation(ModerationMutation):
         await call(context.upstreams.identity.ChangePassword, request, token=token)
         return True
 
+    @strawberry.mutation(
+        description="Erases the account of who asks, at once and for good; takes his password. True, also when it is done."
+    )
+    async def delete_my_account(
+        self,
+        info: Info,
+        password: Annotated[str, strawberry.argument(description="The password of the account.")],
+    ) -> bool | None:
+        context = info.context
+        claims, token = context.caller.require(), context.caller.token()
+        await _take_attempt(context, claims.username)
+        request = identity.DeleteAccountRequest(password=password)
+        await call(context.upstreams.identity.DeleteAccount, request, token=token)
+        if context.cookies is not None:
+            context.cookies.close()
+        return True
+
     @strawberry.mutation(description="Hands in a player's answers to a quiz. What was accepted counts exactly once.")
     async def submit_quiz_action(self, info: Info, input: QuizActionInput) -> QuizSubmissionResult | None:
         context = info.context

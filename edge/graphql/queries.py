@@ -15,6 +15,7 @@ from topten.score.v1.score_service_pb2 import ListScoreHistoryRequest
 from edge.graphql.answers import Read
 from edge.graphql.boards import BoardInput, board_text
 from edge.graphql.context import Context, Info
+from edge.graphql.export import DataExport, export
 from edge.graphql.history import ScoreChange, ScoreChangeEdge, ScoreHistory
 from edge.graphql.leaderboards import LeaderboardQuery
 from edge.graphql.moderation import ModerationQuery
@@ -56,6 +57,14 @@ class Query(LeaderboardQuery, ModerationQuery):
             country=claims.country or None,
             roles=sorted(claims.roles),
         )
+
+    @strawberry.field(description="Everything that is held on who asks, a page at a time.")
+    async def export_my_data(
+        self,
+        info: Info,
+        after: Annotated[str | None, strawberry.argument(description="`next` of the page before.")] = None,
+    ) -> DataExport | None:
+        return await export(info.context.upstreams, info.context.caller.token(), after)
 
     @strawberry.field(description="A token that opens the stream where neither a header nor a cookie can be sent.")
     async def stream_token(self, info: Info) -> StreamToken | None:

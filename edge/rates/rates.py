@@ -29,13 +29,16 @@ DEFAULTS: Final = {
     "login": ("600/m,6000/m", "10/m,100/m"),
     "register": ("-,3000/m", "-,20/m"),
     "refresh": ("-,6000/m", "-,300/m"),
+    "export": ("600/m,6000/m", "30/m,300/m"),
     "stream": ("6000/m,60000/m", "60/m,600/m"),
 }
-# Every other mutation is a `write`, every question a `query`.
+# Every other mutation is a `write`, every other question a `query`.
+_QUESTIONS: Final = {"exportMyData": "export"}
 _MUTATIONS: Final = {
     "register": "register",
     "login": "login",
     "changePassword": "login",  # it tries a password as well
+    "deleteMyAccount": "login",  # and so does this
     "refreshToken": "refresh",
     "logout": "refresh",
     "submitQuizAction": "submit",
@@ -93,7 +96,7 @@ def operations_of(document: DocumentNode, operation: OperationDefinitionNode) ->
     names = _root_fields(operation.selection_set, fragments)
     if operation.operation is OperationType.MUTATION:
         return Counter(_MUTATIONS.get(name, "write") for name in names.elements())
-    return Counter({"query": max(1, names.total())})
+    return Counter(_QUESTIONS.get(name, "query") for name in names.elements()) or Counter({"query": 1})
 
 
 def _root_fields(selections: SelectionSetNode, fragments: dict[str, FragmentDefinitionNode]) -> Counter[str]:

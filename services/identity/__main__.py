@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from functools import partial
+from typing import TYPE_CHECKING, cast
 
 from topten.identity.v1.identity_service_pb2_grpc import add_IdentityServiceServicer_to_server
+from topten.quiz.v1.quiz_service_pb2_grpc import QuizServiceStub
+from topten.score.v1.score_service_pb2_grpc import ScoreServiceStub
 
 from services.identity.change_store import ChangeStore
 from services.identity.config import IdentityConfig
+from services.identity.erasing import Erasing, Forgetting
+from services.identity.erasure_store import ErasureStore
 from services.identity.expiry import Expiry
+from services.identity.export import AccountExport
 from services.identity.http import IdentityHttp
 from services.identity.moderation import Moderation
 from services.identity.passwords import Passwords
@@ -17,9 +23,11 @@ from services.identity.rpc import ACCESS, IdentityServicer
 from services.identity.service import IdentityService
 from services.identity.store import IdentityStore
 from services.identity.tokens import TokenIssuer
+from services.runtime.access import SERVICE
 from services.runtime.auth import TokenVerifier
 from services.runtime.clock import utc_now
 from services.runtime.config import from_command_line
+from services.runtime.grpc_client import open_channel
 from services.runtime.grpc_server import GrpcServer
 from services.runtime.jetstream import open_jetstream
 from services.runtime.jwks import StaticKeys
@@ -30,6 +38,10 @@ from services.runtime.outbox import EventPublisher, Outbox
 from services.runtime.telemetry import configure
 
 SUBJECT = "quiz.events"
+
+if TYPE_CHECKING:
+    from topten.quiz.v1.quiz_service_pb2_grpc import QuizServiceAsyncStub
+    from topten.score.v1.score_service_pb2_grpc import ScoreServiceAsyncStub
 
 
 async def main(config: IdentityConfig) -> None:
@@ -68,7 +80,20 @@ async def main(config: IdentityConfig) -> None:
             now=utc_now,
         )
         moderation = Moderation(changes, outbox, now=utc_now)
-        servicer = IdentityServicer(service, moderation, utc_now)
+        erasures = ErasureStore(mongo.database)
+        await erasures.prepare()
+        quiz = await stack.enter_async_context(open_channel(config.upstream.quiz, config.tls, upstream="quiz"))
+        score = await stack.enter_async_context(open_channel(config.upstream.score, config.tls, upstream="score"))
+        forgetting = Forgetting(
+            erasures,
+            cast("ScoreServiceAsyncStub", ScoreServiceStub(score)),
+            cast("QuizServiceAsyncStub", QuizServiceStub(quiz)),
+            lambda: tokens.service_token("identity", frozenset({SERVICE}), frozenset({"player:erase"}), utc_now()),
+            repeat_for=config.erasure_repeat,
+            now=utc_now,
+        )
+        erasing = Erasing(erasures, store, passwords, outbox, now=utc_now)
+        servicer = IdentityServicer(service, moderation, erasing, AccountExport(store, erasures), utc_now)
         server = GrpcServer(
             config.grpc_address,
             [partial(add_IdentityServiceServicer_to_server, servicer)],
@@ -78,7 +103,7 @@ async def main(config: IdentityConfig) -> None:
             tls=config.tls,
             reflection=not config.process.production,
         )
-        await run(ops, outbox, Expiry(moderation), server, grace=config.process.shutdown_grace)
+        await run(ops, outbox, Expiry(moderation), forgetting, server, grace=config.process.shutdown_grace)
 
 
 if __name__ == "__main__":

@@ -67,17 +67,7 @@ class ChangeStore:
             if after.block is not None:
                 await self._sessions.delete_many({"user_id": after.user_id}, session=session)
             await self._changes.insert_one(
-                {
-                    "_id": change.event_id,
-                    "user_id": change.user_id,
-                    "kind": change.kind,
-                    "at": change.at,
-                    "actor": change.actor,
-                    "reason": change.reason,
-                    "event": event,
-                    "unpublished": unpublished(event, publish_by),
-                },
-                session=session,
+                change_document(change, event, unpublished(event, publish_by)), session=session
             )
             return after, event
 
@@ -119,6 +109,25 @@ class ChangeStore:
         again = [{"$set": {"unpublished": unpublished_again("$event", now)}}]
         async with unavailable_on_failure():
             await self._changes.update_many({"_id": {"$in": list(event_ids)}}, again)
+
+
+def change_document(change: Change, event: bytes, waiting: Document) -> Document:
+    """The document of a change, whose event waits to be published."""
+    return {
+        "_id": change.event_id,
+        "user_id": change.user_id,
+        "kind": change.kind,
+        "at": change.at,
+        "actor": change.actor,
+        "reason": change.reason,
+        "event": event,
+        "unpublished": waiting,
+    }
+
+
+def change_of(document: Document) -> Change:
+    """The change in a document of `changes`."""
+    return Change(document["_id"], *(document[field] for field in ("user_id", "kind", "at", "actor", "reason")))
 
 
 def _update(account: Account) -> Document:

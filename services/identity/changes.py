@@ -1,4 +1,4 @@
-"""What happens to an account that boards must know of: blocks, their ends, changes of country. Pure.
+"""What happens to an account that boards must know of: blocks, their ends, changes of country, its end. Pure.
 
 Each such change raises the account's version by one and states the whole of what boards need, so that of two facts the
 one with the higher version holds, in whatever order they come.
@@ -18,12 +18,15 @@ from services.identity.accounts import Account, Block
 PLAYER_BLOCKED: Final = "PLAYER_BLOCKED"
 PLAYER_UNBLOCKED: Final = "PLAYER_UNBLOCKED"
 COUNTRY_CHANGED: Final = "COUNTRY_CHANGED"
+PLAYER_ERASED: Final = "PLAYER_ERASED"
 TIME_IS_OVER: Final = "The block's time is over."
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change, named by its event. `actor` is a user id, `service:<name>`, or empty where time did it."""
+    """One change, named by its event. `actor` is a user id, `service:<name>`, or empty where time did it, or a player
+    who is gone.
+    """
 
     event_id: str
     user_id: str
@@ -70,3 +73,9 @@ def expired(account: Account, now: datetime) -> Account | None:
 def moved(account: Account, country: str) -> Account | None:
     """The account with another country; None if it is there already."""
     return None if account.country == country else replace(account, country=country, version=account.version + 1)
+
+
+def erased(account: Account, change: Change) -> Account:
+    """The account as boards must take it from then on: as one that is blocked for ever, and lives nowhere."""
+    block = Block(reason="", blocked_at=change.at, expires_at=None)
+    return replace(account, block=block, country="", version=account.version + 1)

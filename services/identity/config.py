@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from services.identity.clients import ServiceClient, parse_service_clients
 from services.runtime.config import section, setting
-from services.runtime.settings import AuthConfig, MongoConfig, NatsConfig, ProcessConfig, TlsConfig
+from services.runtime.settings import AuthConfig, MongoConfig, NatsConfig, ProcessConfig, TlsConfig, UpstreamConfig
 from services.runtime.values import host_port
 
 
@@ -72,8 +72,16 @@ class IdentityConfig:
         maximum=timedelta(minutes=5),
     )
 
+    erasure_repeat: timedelta = setting(
+        timedelta(minutes=20),
+        doc="For how long after an erasure services are told of it again; longer than an access token lives",
+        minimum=timedelta(seconds=1),
+        maximum=timedelta(days=7),
+    )
+
     process: ProcessConfig = section(ProcessConfig)
     mongo: MongoConfig = section(MongoConfig)
     nats: NatsConfig = section(NatsConfig)
     auth: AuthConfig = section(AuthConfig)
     tls: TlsConfig = section(TlsConfig)
+    upstream: UpstreamConfig = section(UpstreamConfig)

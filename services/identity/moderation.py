@@ -129,7 +129,7 @@ class Moderation:
         if account is None:
             raise ServiceError(Reason.PLAYER_NOT_FOUND, "No player has this id.")
         if event:
-            _log.info("account changed", kind=change.kind, user_id=change.user_id, by=change.actor or "time")
+            _log.info("account changed", kind=change.kind, change=change.event_id)
             self._outbox.publish(WaitingEvent(change.event_id, change.user_id, event))
         return account, bool(event)
 

@@ -13,6 +13,8 @@ from topten.identity.v1 import identity_pb2, identity_service_pb2_grpc
 from topten.identity.v1 import identity_service_pb2 as messages
 
 from services.identity.accounts import Account
+from services.identity.erasing import Erasing
+from services.identity.export import AccountExport
 from services.identity.moderation import Moderation
 from services.identity.service import IdentityService, OpenSession
 from services.runtime.access import ACCOUNTS, ADMIN, STAFF
@@ -39,15 +41,27 @@ ACCESS: Mapping[str, frozenset[str]] = {
     "/topten.identity.v1.IdentityService/UnblockUser": STAFF | {"account:block"},
     "/topten.identity.v1.IdentityService/ListAccountEvents": STAFF | {"event:read"},
     "/topten.identity.v1.IdentityService/RepublishAccountEvents": ADMIN | {"event:replay"},
+    "/topten.identity.v1.IdentityService/ExportAccount": ACCOUNTS,
+    "/topten.identity.v1.IdentityService/DeleteAccount": ACCOUNTS,
+    "/topten.identity.v1.IdentityService/EraseUser": ADMIN,
 }
 
 
 class IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
     """The service on the wire."""
 
-    def __init__(self, service: IdentityService, moderation: Moderation, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        service: IdentityService,
+        moderation: Moderation,
+        erasing: Erasing,
+        export: AccountExport,
+        now: Callable[[], datetime],
+    ) -> None:
         self._service = service
         self._moderation = moderation
+        self._erasing = erasing
+        self._export = export
         self._now = now
 
     async def Register(self, request: messages.RegisterRequest, context: Context) -> messages.RegisterResponse:
@@ -99,7 +113,9 @@ class IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
     async def GetUsers(self, request: messages.GetUsersRequest, context: Context) -> messages.GetUsersResponse:
         """See identity_service.proto."""
         accounts = await self._service.users(request.user_ids)
-        return messages.GetUsersResponse(users=[self._user(account) for account in accounts])
+        found = {account.user_id for account in accounts}
+        erased = await self._erasing.erased([user_id for user_id in request.user_ids if user_id not in found])
+        return messages.GetUsersResponse(users=[self._user(account) for account in accounts], erased_user_ids=erased)
 
     async def GrantRole(self, request: messages.GrantRoleRequest, context: Context) -> messages.GrantRoleResponse:
         """See identity_service.proto."""
@@ -138,6 +154,33 @@ class IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
         unblocking = self._moderation.unblock(request.user_id, request.reason, actor=caller().user_id)
         account, event_id = await asyncio.shield(unblocking)
         return messages.UnblockUserResponse(user=self._user(account), event_id=event_id)
+
+    async def ExportAccount(
+        self, request: messages.ExportAccountRequest, context: Context
+    ) -> messages.ExportAccountResponse:
+        """See identity_service.proto."""
+        account, sessions, changes = await self._export.of(caller().user_id)
+        answer = messages.ExportAccountResponse(user=self._user(account))
+        for session in sessions:
+            record = answer.sessions.add()
+            record.renewed_at.FromDatetime(session.rotated_at)
+            record.expires_at.FromDatetime(session.expires_at)
+        for change in changes:
+            told = answer.changes.add(kind=change.kind, reason=change.reason)
+            told.changed_at.FromDatetime(change.at)
+        return answer
+
+    async def DeleteAccount(
+        self, request: messages.DeleteAccountRequest, context: Context
+    ) -> messages.DeleteAccountResponse:
+        """See identity_service.proto."""
+        await asyncio.shield(self._erasing.delete_account(caller().user_id, request.password))
+        return messages.DeleteAccountResponse()
+
+    async def EraseUser(self, request: messages.EraseUserRequest, context: Context) -> messages.EraseUserResponse:
+        """See identity_service.proto."""
+        await asyncio.shield(self._erasing.erase_user(request.username, actor=caller().user_id))
+        return messages.EraseUserResponse()
 
     async def ListAccountEvents(
         self, request: messages.ListAccountEventsRequest, context: Context

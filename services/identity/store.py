@@ -145,15 +145,12 @@ class IdentityStore:
             document = await self._sessions.find_one({"_id": session_id})
         if document is None:
             return None
-        return SessionState(
-            session_id=document["_id"],
-            user_id=document["user_id"],
-            current=document["current"],
-            previous=document["previous"],
-            salt=document.get("salt", b""),  # before the first rotation of a session that an older version opened
-            rotated_at=document["rotated_at"],
-            expires_at=document["expires_at"],
-        )
+        return _session(document)
+
+    async def sessions(self, user_id: str, limit: int) -> list[SessionState]:
+        """Up to `limit` sessions of a player that have not ended."""
+        async with unavailable_on_failure():
+            return [_session(document) async for document in self._sessions.find({"user_id": user_id}).limit(limit)]
 
     async def live_sessions(self, session_ids: Sequence[str], now: datetime) -> set[str]:
         """Those of the sessions that have not ended."""
@@ -209,3 +206,15 @@ def block_document(block: Block) -> Document:
     """A block as it stands in a document of ``users``."""
     document = {"reason": block.reason, "blocked_at": block.blocked_at}
     return document if block.expires_at is None else document | {"expires_at": block.expires_at}
+
+
+def _session(document: Document) -> SessionState:
+    return SessionState(
+        session_id=document["_id"],
+        user_id=document["user_id"],
+        current=document["current"],
+        previous=document["previous"],
+        salt=document.get("salt", b""),  # before the first rotation of a session that an older version opened
+        rotated_at=document["rotated_at"],
+        expires_at=document["expires_at"],
+    )

@@ -1,7 +1,7 @@
 """Boards of closed periods, as MongoDB keeps them for ever: the same questions as `Boards` answers, and the list of them.
 
-Reads only. What is kept does not change, so it is remembered that a board is kept, and a board that is not is looked for
-again after a moment. Ranks from before a player's last action are not kept.
+Reads only. What is kept changes when a player is erased, and then has another version; so whether a board is kept, and
+its version, are looked up again after a moment. Ranks from before a player's last action are not kept.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from services.runtime.closed import BOARDS, ENTRIES, ClosedBoard
 
 MAX_REMEMBERED: Final = 10_000
 LOOK_AGAIN_SECONDS: Final = 2.0
+PAGE: Final = 500
 Document = dict[str, Any]
 
 
@@ -52,10 +53,19 @@ class ClosedBoards:
             found = self._boards.find(wanted).sort("ends_at", DESCENDING).limit(limit)
             return [ClosedBoard.of(document) async for document in found]
 
+    async def places(self, user_id: str, after: str) -> tuple[list[tuple[str, Place]], str]:
+        """A player's places on up to 500 kept boards, by name from behind `after`, and the name to go on from."""
+        async with _unreadable_on_failure(self._timeout):
+            boards = await self._boards.find({"_id": {"$gt": after}}, {"made": 1}).sort("_id", ASCENDING).to_list(PAGE)
+            names = {board["made"]: board["_id"] for board in boards}
+            found = self._entries.find({"made": {"$in": list(names)}, "user_id": user_id})
+            places = [(names[entry["made"]], Place(entry["rank"], entry["value"], None)) async for entry in found]
+        return sorted(places), boards[-1]["_id"] if len(boards) == PAGE else ""
+
     async def _find(self, board: Board) -> ClosedBoard | None:
         found, asked_at = self._kept.get(board.text, (None, -math.inf))
         now = time.monotonic()
-        if found is None and now - asked_at > LOOK_AGAIN_SECONDS:
+        if now - asked_at > LOOK_AGAIN_SECONDS:
             async with _unreadable_on_failure(self._timeout):
                 document = await self._boards.find_one({"_id": board.text})
             found = None if document is None else ClosedBoard.of(document)

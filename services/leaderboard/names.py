@@ -21,6 +21,7 @@ from prometheus_client import Counter
 from topten.identity.v1 import identity_service_pb2
 
 from services.runtime import tracing
+from services.runtime.erased import SHOWN_AS, is_pseudonym
 from services.runtime.errors import ServiceError
 from services.runtime.grpc_client import call
 from services.runtime.lifecycle import spawn
@@ -47,6 +48,9 @@ class Name:
     username: str
     country: str
     known: bool = True
+
+
+_ERASED: Final = Name(SHOWN_AS, "")
 
 
 @dataclass(slots=True)
@@ -81,11 +85,15 @@ class Names:
     async def of(self, user_ids: Iterable[str]) -> Mapping[str, Name]:
         """A name for each id. For one that nobody has, or that can't be had now, it is `#` and the id's last letters.
 
-        No username has a `#`, so that nobody is taken for another.
+        Who is erased has the same name everywhere. No username has a `#`, so that nobody is taken for another.
         """
         wanted = list(dict.fromkeys(user_ids))
         now = self._clock()
-        due = [user_id for user_id in wanted if (held := self._names.get(user_id)) is None or held.until <= now]
+        due = [
+            user_id
+            for user_id in wanted
+            if ((held := self._names.get(user_id)) is None or held.until <= now) and not is_pseudonym(user_id)
+        ]
         if due:
             calls = self._ask(due, now)
             if calls:
@@ -138,6 +146,8 @@ class Names:
             self._names.popitem(last=False)
 
     def _name(self, user_id: str) -> Name:
+        if is_pseudonym(user_id):
+            return _ERASED
         held = self._names.get(user_id)
         if held is None:
             return Name(_sign(user_id), "", known=False)

@@ -14,8 +14,9 @@ from topten.leaderboard.v1 import leaderboard_service_pb2 as messages
 from services.leaderboard.boards import Place
 from services.leaderboard.ranks import RankWatches
 from services.leaderboard.service import LeaderboardService, share
-from services.runtime.access import BOARD_READERS
+from services.runtime.access import BOARD_READERS, PLAYER
 from services.runtime.boards import Board, period, points_of
+from services.runtime.call_context import caller
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -31,6 +32,7 @@ ACCESS: Mapping[str, frozenset[str]] = {
     "/topten.leaderboard.v1.LeaderboardService/GetRankIfScore": BOARD_READERS,
     "/topten.leaderboard.v1.LeaderboardService/ListBoards": BOARD_READERS,
     "/topten.leaderboard.v1.LeaderboardService/ListClosedPeriods": BOARD_READERS,
+    "/topten.leaderboard.v1.LeaderboardService/ExportPlayer": PLAYER,
 }
 
 
@@ -135,6 +137,17 @@ class LeaderboardServicer(leaderboard_service_pb2_grpc.LeaderboardServiceService
             shown.closed_at.FromDatetime(closed.closed_at)
         return answer
 
+    async def ExportPlayer(
+        self, request: messages.ExportPlayerRequest, context: Context
+    ) -> messages.ExportPlayerResponse:
+        """See leaderboard_service.proto."""
+        places, closed, token = await self._service.export(caller().user_id, request.boards, request.page_token)
+        return messages.ExportPlayerResponse(
+            places=[_place(board, place) for board, place in places],
+            closed=[_place(board, place) for board, place in closed],
+            next_page_token=token,
+        )
+
     def _described(self, board: Board, total: int) -> leaderboard_pb2.Board:
         found = leaderboard_pb2.Board(
             name=board.text, kind=_KINDS[board.kind], period=_period(board), total_count=total
@@ -143,6 +156,10 @@ class LeaderboardServicer(leaderboard_service_pb2_grpc.LeaderboardServiceService
         if counted is not None and self._now() < counted.ends_at:
             found.next_reset_at.FromDatetime(counted.ends_at)
         return found
+
+
+def _place(board: str, place: Place) -> messages.BoardPlace:
+    return messages.BoardPlace(board=board, rank=place.rank, score=points_of(place.value))
 
 
 def _standing(user_id: str, place: Place | None) -> messages.Standing:

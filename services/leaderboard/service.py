@@ -181,6 +181,18 @@ class LeaderboardService:
         ]
         return periods, (periods[-1].cursor if len(found) > size else "")
 
+    async def export(
+        self, user_id: str, texts: Sequence[str], token: str
+    ) -> tuple[list[tuple[str, Place]], list[tuple[str, Place]], str]:
+        """A player's places on boards, those in closed periods on a page of them, and the token of the next page."""
+        places = []
+        for board in map(self._board, texts):
+            place = (await _read(self._boards.places(board, [user_id]))).get(user_id)
+            if place is not None:
+                places.append((board.text, place))
+        closed, next_token = await _read(self._closed.places(user_id, token))
+        return places, closed, next_token
+
     def _board(self, text: str) -> Board:
         return self._watches.board(text or "all")
 

@@ -27,7 +27,7 @@ from services.runtime.redis_client import REDIS_ERRORS, subscription
 
 SILENCE: Final = timedelta(seconds=3)
 PAUSE_SECONDS: Final = 0.5
-COUNTRY_CHANGED: Final = "COUNTRY_CHANGED"
+NAMES_CHANGE: Final = frozenset({"COUNTRY_CHANGED", "PLAYER_ERASED"})
 
 subscriptions = Counter("topten_leaderboard_subscriptions_total", "How often listening to score.events began anew")
 _log = structlog.get_logger("updates")
@@ -97,7 +97,7 @@ class Updates:
             return
         for event in batch.events:
             payload = event.payload
-            if payload.cause == COUNTRY_CHANGED:
+            if payload.cause in NAMES_CHANGE:
                 self._names.forget(payload.user_id)
             for standing in payload.standings:
                 self._watches.notice(

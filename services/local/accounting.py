@@ -17,6 +17,7 @@ from topten.score.v1.score_service_pb2_grpc import ScoreServiceStub
 
 from services.local.client import Endpoints
 from services.local.records import Recorded, Records, open_records
+from services.runtime.erased import is_pseudonym
 from services.runtime.grpc_client import call, open_stream
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ class _Ledger:
         for event, location in zip(events, answer.locations, strict=True):
             if location.place == score_pb2.EVENT_PLACE_LEDGER:
                 self._found.counted += 1
-                if (location.user_id, location.delta) != (event.user_id, event.delta):
+                if location.delta != event.delta or not _same_player(location.user_id, event.user_id):
                     self._found.findings.append(
                         f"event {event.event_id}: recorded as {event.delta:+} for {event.user_id}, "
                         f"counted as {location.delta:+} for {location.user_id}"
@@ -156,6 +157,11 @@ class _Ledger:
             else:
                 missing.append(event)
         return missing
+
+
+def _same_player(user_id: str, other: str) -> bool:
+    """Of an erased player one service may have the pseudonym already, and another not yet."""
+    return user_id == other or is_pseudonym(user_id) or is_pseudonym(other)
 
 
 def _pages(items: Sequence[T]) -> Iterable[Sequence[T]]:

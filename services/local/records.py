@@ -73,7 +73,7 @@ class _Submissions:
 
 class _Changes:
     name = "changes of accounts"
-    kinds = frozenset({"PLAYER_BLOCKED", "PLAYER_UNBLOCKED", "COUNTRY_CHANGED"})
+    kinds = frozenset({"PLAYER_BLOCKED", "PLAYER_UNBLOCKED", "COUNTRY_CHANGED", "PLAYER_ERASED"})
 
     def __init__(self, stub: IdentityServiceAsyncStub, token: str) -> None:
         self._stub = stub

@@ -13,6 +13,7 @@ from services.quiz.cache import QuizCache
 from services.quiz.config import QuizConfig
 from services.quiz.deliveries import Deliveries
 from services.quiz.moderation import Moderation
+from services.quiz.personal import PersonalRecords
 from services.quiz.players import Players
 from services.quiz.publisher import QuizPublisher
 from services.quiz.rpc import ACCESS, QuizServicer
@@ -67,9 +68,10 @@ async def main(config: QuizConfig) -> None:
         deliveries = Deliveries(mongo.database)
         service = QuizService(store, cache, outbox, players, deliveries, window=config.timestamp_window, now=utc_now)
         moderation = Moderation(store, cache, outbox, players, now=utc_now)
+        servicer = QuizServicer(service, moderation, PersonalRecords(mongo.database), utc_now)
         server = GrpcServer(
             config.grpc_address,
-            [partial(add_QuizServiceServicer_to_server, QuizServicer(service, moderation))],
+            [partial(add_QuizServiceServicer_to_server, servicer)],
             verifier=verifier,
             access=ACCESS,
             tls=config.tls,

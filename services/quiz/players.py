@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from topten.identity.v1 import identity_pb2, identity_service_pb2
 
-from services.runtime.errors import ServiceError
+from services.runtime.errors import Reason, ServiceError
 from services.runtime.gathered import Gathered
 from services.runtime.grpc_client import call
 from services.runtime.service_token import ServiceToken
@@ -30,6 +30,8 @@ MAX_BLOCKS: Final = 10_000
 CALL_SECONDS: Final = 1.0
 # After a failed call nobody waits for another for this long.
 PAUSE_SECONDS: Final = 1.0
+_ERASED: Final = identity_pb2.User()
+"""Stands for whoever erased his account."""
 _log = structlog.get_logger("players")
 
 
@@ -53,15 +55,20 @@ class Players:
         self._blocks: OrderedDict[str, identity_pb2.Block] = OrderedDict()
 
     async def block(self, user_id: str) -> identity_pb2.Block | None:
-        """What keeps the player from playing, if it is known that something does."""
+        """What keeps the player from playing, if it is known that something does.
+
+        Raises UNAUTHENTICATED for one whose account is erased.
+        """
         if self._clock() < self._silent_until:
             return self._last_block(user_id)
         try:
-            user = await self.find(user_id)
+            user = await self._asked(user_id)
         except ServiceError as error:
             self._silent_until = self._clock() + PAUSE_SECONDS
             _log.warning("blocks are not known at this moment", reason=error.reason)
             return self._last_block(user_id)
+        if user is _ERASED:
+            raise ServiceError(Reason.UNAUTHENTICATED, "The account is deleted.")
         block = user.block if user is not None and user.HasField("block") else None
         self._blocks.pop(user_id, None)
         if block is not None:
@@ -72,7 +79,8 @@ class Players:
 
     async def find(self, user_id: str) -> identity_pb2.User | None:
         """The player as identity has him; None if there is none. Raises UNAVAILABLE."""
-        return await self._asked(user_id)
+        user = await self._asked(user_id)
+        return None if user is _ERASED else user
 
     def _last_block(self, user_id: str) -> identity_pb2.Block | None:
         """The block that identity told of when the player was asked for last, if it is not over."""
@@ -83,5 +91,5 @@ class Players:
     async def _users(self, user_ids: Sequence[str]) -> list[identity_pb2.User | None]:
         request = identity_service_pb2.GetUsersRequest(user_ids=list(dict.fromkeys(user_ids)))
         answer = await call(self._identity.GetUsers, request, token=await self._token.get(), timeout=CALL_SECONDS)
-        found = {user.user_id: user for user in answer.users}
+        found = {user.user_id: user for user in answer.users} | dict.fromkeys(answer.erased_user_ids, _ERASED)
         return [found.get(user_id) for user_id in user_ids]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from datetime import UTC
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import grpc
+from topten.quiz.v1 import quiz_pb2, quiz_service_pb2_grpc
 from topten.quiz.v1 import quiz_service_pb2 as messages
-from topten.quiz.v1 import quiz_service_pb2_grpc
 
 from services.quiz.moderation import Moderation
+from services.quiz.personal import PersonalRecords, Record
 from services.quiz.service import Action, QuizService
 from services.runtime.access import ACCOUNTS, ADMIN, AUTHOR, PLAYER, STAFF
 from services.runtime.call_context import caller
@@ -28,13 +29,19 @@ ACCESS: Mapping[str, frozenset[str]] = {
     "/topten.quiz.v1.QuizService/VoidAction": STAFF | {"score:adjust"},
     "/topten.quiz.v1.QuizService/AdjustScore": STAFF | {"score:adjust"},
     "/topten.quiz.v1.QuizService/ImportQuiz": AUTHOR | ADMIN | {"quiz:write"},
+    "/topten.quiz.v1.QuizService/ExportPlayer": PLAYER,
+    "/topten.quiz.v1.QuizService/ErasePlayer": frozenset({"player:erase"}),
 }
 
 
 class QuizServicer(quiz_service_pb2_grpc.QuizServiceServicer):
     """The service on the wire."""
 
-    def __init__(self, service: QuizService, moderation: Moderation) -> None:
+    def __init__(
+        self, service: QuizService, moderation: Moderation, records: PersonalRecords, now: Callable[[], datetime]
+    ) -> None:
+        self._records = records
+        self._now = now
         self._service = service
         self._moderation = moderation
 
@@ -126,10 +133,46 @@ class QuizServicer(quiz_service_pb2_grpc.QuizServiceServicer):
         amendment, duplicate = await asyncio.shield(adjusting)
         return messages.AdjustScoreResponse(event_id=amendment.event_id, duplicate=duplicate)
 
+    async def ExportPlayer(
+        self, request: messages.ExportPlayerRequest, context: Context
+    ) -> messages.ExportPlayerResponse:
+        """See quiz_service.proto."""
+        user_id = caller().user_id
+        records, token = await self._records.page(user_id, request.page_token)
+        answer = messages.ExportPlayerResponse(records=map(_record, records), next_page_token=token)
+        if not request.page_token:
+            for quiz_id, at in (await self._records.deliveries(user_id)).items():
+                answer.deliveries.add(quiz_id=quiz_id).delivered_at.FromDatetime(at)
+        return answer
+
+    async def ErasePlayer(self, request: messages.ErasePlayerRequest, context: Context) -> messages.ErasePlayerResponse:
+        """See quiz_service.proto."""
+        erasing = self._records.erase(request.user_id, request.pseudonym, self._now())
+        return messages.ErasePlayerResponse(records=await asyncio.shield(erasing))
+
     async def ImportQuiz(self, request: messages.ImportQuizRequest, context: Context) -> messages.ImportQuizResponse:
         """See quiz_service.proto."""
         version, changed = await self._service.import_quiz(request.definition)
         return messages.ImportQuizResponse(version=version, changed=changed)
+
+
+def _record(record: Record) -> messages.PlayerRecord:
+    found = messages.PlayerRecord(
+        event_id=record.event_id,
+        kind=record.kind,
+        action_id=record.action_id,
+        quiz_id=record.quiz_id,
+        answers=[quiz_pb2.Answer(question_id=question, selected_option=option) for question, option in record.answers],
+        points=record.points,
+        correct_answers=record.correct,
+        score_delta=record.delta,
+        country=record.country,
+        reason=record.reason,
+    )
+    if record.client_time is not None:
+        found.client_time.FromDatetime(record.client_time)
+    found.received_at.FromDatetime(record.received_at)
+    return found
 
 
 def _reader() -> str:

@@ -188,7 +188,7 @@ class QuizStore:
         writes: list[UpdateOne] = []
         async with unavailable_on_failure():
             async for document in self._submissions.find({"_id": {"$in": list(event_ids)}, "unpublished": None}):
-                again = unpublished_again(_event(document), now)
+                again = unpublished_again(event_of(document), now)
                 writes.append(UpdateOne({"_id": document["_id"]}, {"$set": {"unpublished": again}}))
             if writes:
                 await self._submissions.bulk_write(writes, ordered=False)
@@ -259,7 +259,8 @@ def _tally_document(tally: Tally) -> Document:
     }
 
 
-def _event(document: Document) -> bytes:
+def event_of(document: Document) -> bytes:
+    """The event of a document of `submissions`, without where the action came from."""
     if "kind" in document:
         return _amendment(document).event()
     return completed_event(_submission(document), quiz_pb2.Client(), None).SerializeToString()

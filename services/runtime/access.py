@@ -32,6 +32,7 @@ SCOPES: Final[Mapping[str, str]] = {
     "leaderboard:read": "read and watch every board",
     "event:read": "list events, for holding records and ledger against one another, and those that were not counted",
     "event:replay": "publish events once more, and count what was set aside",
+    "player:erase": "have what is personal of an erased player forgotten; identity signs itself a token with it",
     "outbox:read": "ask up to when everything recorded is published",
 }
 # Each process has what it calls for, and no more.

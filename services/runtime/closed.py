@@ -4,7 +4,8 @@ The contract between the two, as `boards` is for Redis. Pure. The database is th
 
     closed            {_id: the board as text, series, made, players, generation, version, ends_at, closed_at}: one document
                       a board, written last, so that a board that has one is whole; generation and version are those that
-                      it had in Redis; nothing in either collection is changed afterwards
+                      it had in Redis; nothing in either collection is changed afterwards, but that an erased player's
+                      place is given to his pseudonym, which raises the version
     closed_entries    {made, rank, user_id, value}: the places, ranks from 1; `made` is the one of the board's document,
                       and entries of any other are what somebody left behind who did not come to an end
 

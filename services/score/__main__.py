@@ -33,6 +33,7 @@ from services.score.board_writer import BoardWriter
 from services.score.closing import Closer
 from services.score.config import ScoreConfig
 from services.score.dead_letters import REPLAYED, DeadLetters
+from services.score.erasing import Eraser
 from services.score.flags import Flags
 from services.score.fold import Folds
 from services.score.generation import Generation
@@ -149,7 +150,18 @@ async def main(config: ScoreConfig) -> None:
             verification = Verification(store, redis, meta, placing, period_retention=retention, now=utc_now)
             return Repair(verification, folds.make_anew, generation.make) if repair else verification
 
-        service = ScoreService(store, generation, check, flags)
+        eraser = Eraser(
+            store,
+            folds,
+            flags,
+            letters,
+            archive,
+            writer,
+            redis,
+            fence_ttl=config.fence_ttl,
+            now=now_ms,
+        )
+        service = ScoreService(store, generation, check, flags, placing.boards_of)
         server = GrpcServer(
             config.grpc_address,
             [
@@ -159,6 +171,7 @@ async def main(config: ScoreConfig) -> None:
                         service,
                         Letters(letters, worker, seals=seals, replayed=REPLAYED),
                         Locator(store, letters),
+                        eraser,
                     ),
                 )
             ],

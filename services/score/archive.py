@@ -1,5 +1,7 @@
 """Keeping a closed period's board in MongoDB: its places as they are in Redis, once and for ever.
 
+What is kept changes in one way: an erased player's place is given to his pseudonym.
+
 Owns the two collections of `closed`, and `closing`, the tries that did not come to an end: {_id, at}. Whoever keeps a
 board must know that nobody writes to it any more. Several may try: each writes entries of his own, and the one whose
 document of the board comes first has kept it; what others wrote is removed.
@@ -14,6 +16,7 @@ from typing import Any, Final
 import structlog
 from bson import ObjectId
 from pymongo import ASCENDING, DESCENDING
+from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 from redis.asyncio import Redis
@@ -25,6 +28,7 @@ from services.runtime.split import SPLIT_KEY, Part, Split
 from services.score.reports import BoardsLostError
 
 PAGE: Final = 2000
+_BOARDS_A_QUERY: Final = 1000
 Document = dict[str, Any]
 _log = structlog.get_logger("archive")
 
@@ -33,6 +37,7 @@ class Archive:
     """The collections. Errors of the drivers pass as they are."""
 
     def __init__(self, database: AsyncDatabase[Document], redis: Redis) -> None:
+        self._client = database.client
         self._boards = database[BOARDS]
         self._entries = database[ENTRIES]
         self._tries = database["closing"]
@@ -40,6 +45,7 @@ class Archive:
 
     async def prepare(self) -> None:
         """Makes the indexes; making them again changes nothing."""
+        await self._boards.create_index("made")
         await self._boards.create_index([("series", ASCENDING), ("ends_at", DESCENDING)])
         await self._entries.create_index([("made", ASCENDING), ("rank", ASCENDING)], unique=True)
         await self._entries.create_index([("made", ASCENDING), ("user_id", ASCENDING)], unique=True)
@@ -78,6 +84,28 @@ class Archive:
         await self._tries.delete_one({"_id": made})
         _log.info("a closed period is kept", board=board.text, players=players)
         return True
+
+    async def rename(self, user_id: str, pseudonym: str) -> None:
+        """Gives the player's places on all boards to his pseudonym, each board with another version, so that it is read anew.
+
+        A board that is being kept meanwhile may still have him: do it again later.
+        """
+        boards = [document["made"] async for document in self._boards.find({}, {"made": 1})]
+        tries = [document["_id"] async for document in self._tries.find({}, {"_id": 1})]
+        for start in range(0, len(boards), _BOARDS_A_QUERY):
+            made = {"$in": boards[start : start + _BOARDS_A_QUERY]}
+            async for entry in self._entries.find({"made": made, "user_id": user_id}, {"made": 1}):
+                await self._rename_on(entry["made"], user_id, pseudonym)
+        await self._entries.update_many({"made": {"$in": tries}, "user_id": user_id}, {"$set": {"user_id": pseudonym}})
+
+    async def _rename_on(self, made: ObjectId, user_id: str, pseudonym: str) -> None:
+        async def work(session: AsyncClientSession) -> None:
+            place = {"made": made, "user_id": user_id}
+            await self._entries.update_one(place, {"$set": {"user_id": pseudonym}}, session=session)
+            await self._boards.update_one({"made": made}, {"$inc": {"version": 1}}, session=session)
+
+        async with self._client.start_session() as session:
+            await session.with_transaction(work)
 
     async def sweep(self, now: datetime) -> None:
         """Removes what tries left behind that began more than a day ago."""

@@ -51,6 +51,7 @@ class BoardWriter:
         now: Callable[[], datetime],
     ) -> None:
         self._placing = placing
+        self._redis = redis
         self._script = Script(redis, _WRITE)
         self._previous = PreviousRanks(redis, HEAD)
         self._fence_ms = int(fence_ttl.total_seconds() * 1000)
@@ -84,6 +85,11 @@ class BoardWriter:
         if any(count < 0 for count in changed):
             raise TooOldError
         return sum(changed)
+
+    async def unfence(self, user_id: str) -> None:
+        """Forgets that the player was lowered, on every board. Nobody may be writing who read him before that."""
+        async for fence in self._redis.scan_iter(match="{leaderboard:*}:fence", count=1000):
+            await self._redis.hdel(fence, user_id)
 
     async def settle(self, written: Mapping[str, int], read: Read, *, begun_at: int, generation: int) -> None:
         """To be called after players were written as lowered; `written` is the revision of each player's fold then.

@@ -78,8 +78,8 @@ class ScoreConfig:
     )
     fence_ttl: timedelta = setting(
         timedelta(hours=1),
-        doc="How long a lowered standing is protected from older writes",
-        minimum=timedelta(minutes=1),
+        doc="How long a lowered standing is protected from older writes; an erased player's id is kept as long",
+        minimum=_SECOND,
         maximum=timedelta(days=1),
     )
     period_retention: timedelta = setting(

@@ -5,6 +5,7 @@ Errors of the driver pass as they are: `answers` tells what they mean.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from services.score.paging import Place
 
 DEAD = "dead"
 REPLAYED = "replayed"
+ERASED = "the player is erased"
 
 
 class DeadLetter(NamedTuple):
@@ -81,6 +83,12 @@ class DeadLetters:
         """Those of the letters that there are."""
         found = self._letters.find({"_id": {"$in": list(letter_ids)}}, {"_id": 1})
         return {document["_id"] async for document in found}
+
+    async def forget(self, user_id: str, pseudonym: str) -> None:
+        """Letters about the player stay, without what they said: none of them can be counted any more."""
+        nameless = {"subject": pseudonym, "payload": b"", "reason": ERASED, "state": DEAD}
+        of_player = {"subject": {"$regex": rf"\.{re.escape(user_id)}$"}}
+        await self._letters.update_many(of_player, {"$set": nameless})
 
     async def settle(self, letter_id: str, *, state: str, reason: str) -> None:
         """What became of a replay."""

@@ -48,6 +48,7 @@ class Flags:
         """Makes the indexes; making them again changes nothing."""
         await self._flags.create_index([("at", DESCENDING), ("_id", DESCENDING)])
         await self._flags.create_index([("state", ASCENDING), ("at", DESCENDING), ("_id", DESCENDING)])
+        await self._flags.create_index([("user_id", ASCENDING), ("at", DESCENDING), ("_id", DESCENDING)])
         await self._flags.create_index("block", partialFilterExpression=_WANTED)
 
     async def keep(self, found: Sequence[Suspicion], blocking: Collection[str]) -> list[Suspicion]:
@@ -75,6 +76,15 @@ class Flags:
         ]
         result = await self._flags.bulk_write(writes, ordered=False)
         return [found[index] for index in result.upserted_ids or ()]
+
+    async def of_player(self, user_id: str, limit: int) -> list[Flag]:
+        """Up to `limit` flags about a player, the newest first."""
+        found = self._flags.find({"user_id": user_id}).sort([("at", DESCENDING), ("_id", DESCENDING)]).limit(limit)
+        return [_flag(document) async for document in found]
+
+    async def forget(self, user_id: str) -> None:
+        """Nothing is about the player any more."""
+        await self._flags.delete_many({"user_id": user_id})
 
     async def page(self, limit: int, after: Place | None, state: str | None) -> list[Flag]:
         """Up to `limit` flags, the newest first, from the one behind `after` on."""

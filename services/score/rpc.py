@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from services.runtime.access import ADMIN, PLAYER, STAFF
 from services.runtime.call_context import caller
 from services.runtime.errors import Reason, ServiceError
 from services.score.dead_letters import DEAD, REPLAYED, DeadLetter
+from services.score.erasing import Eraser
 from services.score.flags import BLOCKED, CLOSED, OPEN, Flag
 from services.score.letters import Letters
 from services.score.locate import Location, Locator
@@ -35,6 +37,8 @@ ACCESS: Mapping[str, frozenset[str]] = {
     "/topten.score.v1.ScoreService/ListCountedEvents": STAFF | {"event:read"},
     "/topten.score.v1.ScoreService/VerifyScores": STAFF | {"event:read"},
     "/topten.score.v1.ScoreService/RebuildBoards": _MAY_REPAIR,
+    "/topten.score.v1.ScoreService/ExportPlayer": PLAYER,
+    "/topten.score.v1.ScoreService/ErasePlayer": frozenset({"player:erase"}),
 }
 _STATE_OF: Mapping[str, score_pb2.DeadLetterState.ValueType] = {
     DEAD: score_pb2.DEAD_LETTER_STATE_DEAD,
@@ -52,8 +56,9 @@ _FLAG_STATES = {state: name for name, state in _FLAG_STATE_OF.items()}
 class ScoreServicer(score_service_pb2_grpc.ScoreServiceServicer):
     """The service on the wire."""
 
-    def __init__(self, service: ScoreService, letters: Letters, locator: Locator) -> None:
+    def __init__(self, service: ScoreService, letters: Letters, locator: Locator, eraser: Eraser) -> None:
         self._service = service
+        self._eraser = eraser
         self._letters = letters
         self._locator = locator
 
@@ -132,6 +137,23 @@ class ScoreServicer(score_service_pb2_grpc.ScoreServiceServicer):
                 ],
                 total=total,
             )
+
+    async def ExportPlayer(
+        self, request: messages.ExportPlayerRequest, context: Context
+    ) -> messages.ExportPlayerResponse:
+        """See score_service.proto."""
+        page = await self._service.export(caller().user_id, request.page_token)
+        return messages.ExportPlayerResponse(
+            changes=[_change(change, sees_actors=False) for change in page.changes],
+            flags=[_flag(flag._replace(closed_by="")) for flag in page.flags],
+            boards=[board.text for board in page.boards],
+            next_page_token=page.next_token,
+        )
+
+    async def ErasePlayer(self, request: messages.ErasePlayerRequest, context: Context) -> messages.ErasePlayerResponse:
+        """See score_service.proto."""
+        pseudonym, done = await asyncio.shield(self._eraser.erase(request.user_id))
+        return messages.ErasePlayerResponse(pseudonym=pseudonym, done=done)
 
     async def VerifyScores(
         self, request: messages.VerifyScoresRequest, context: Context

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from services.runtime.boards import Board
 from services.runtime.errors import Reason, ServiceError
 from services.score.available import available
 from services.score.flags import Flag
-from services.score.ledger import Origin, Row, Total
+from services.score.ledger import Fold, Origin, Row, Total
 from services.score.paging import Place, place_of, token_of
 from services.score.repair import Check
 from services.score.reports import At, Checked, Found, Progress, Rebuilt, followed
 
 _DEFAULT_PAGE = 20
 _AUDIT_PAGE = 500
+_EXPORT_PAGE = 200
+_MOST_BOARDS = 500
 _NEWEST = 2**31
 
 
@@ -33,6 +36,9 @@ class Ledger(Protocol):
     async def count(self) -> tuple[int, int]:
         """About how many rows and players there are."""
 
+    async def exact_folds(self, user_ids: Sequence[str]) -> Mapping[str, Fold]:
+        """Where players stand."""
+
     async def origins(self, event_ids: Sequence[str]) -> Mapping[str, Origin]:
         """Where these actions came from, as far as that is still kept."""
 
@@ -49,6 +55,9 @@ class FlagList(Protocol):
 
     async def page(self, limit: int, after: Place | None, state: str | None) -> list[Flag]:
         """Some of it, the newest first."""
+
+    async def of_player(self, user_id: str, limit: int) -> list[Flag]:
+        """What was seen of one player, the newest first."""
 
     async def close(self, flag_id: str, *, by: str, note: str) -> Flag | None:
         """Records a decision."""
@@ -69,10 +78,27 @@ class Change(NamedTuple):
     origin: Origin | None
 
 
+class Export(NamedTuple):
+    """A page of what is kept of a player."""
+
+    changes: list[Change]
+    flags: list[Flag]
+    boards: list[Board]
+    next_token: str
+
+
 class ScoreService:
     """Every method raises UNAVAILABLE if a store does not answer."""
 
-    def __init__(self, ledger: Ledger, maker: Maker, check: Callable[[bool], Check], flags: FlagList) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        maker: Maker,
+        check: Callable[[bool], Check],
+        flags: FlagList,
+        boards_of: Callable[[Fold], list[Board]],
+    ) -> None:
+        self._boards_of = boards_of
         self._ledger = ledger
         self._maker = maker
         self._check = check
@@ -103,6 +129,21 @@ class ScoreService:
             origins = await self._ledger.origins([row.event_id for row in shown]) if sees_all else {}
         next_token = str(shown[-1].revision) if len(rows) > limit else ""
         return [Change(row, origins.get(row.event_id)) for row in shown], next_token
+
+    async def export(self, user_id: str, token: str) -> Export:
+        """A page of all that is kept of a player, for himself; flags and boards are on the first.
+
+        Raises INVALID_ARGUMENT for a token that is none.
+        """
+        async with available():
+            rows = await self._ledger.rows_before(user_id, _revision_of(token), _EXPORT_PAGE + 1)
+            shown = rows[:_EXPORT_PAGE]
+            origins = await self._ledger.origins([row.event_id for row in shown])
+            flags = [] if token else await self._flags.of_player(user_id, _EXPORT_PAGE)
+            fold = None if token else (await self._ledger.exact_folds([user_id]))[user_id]
+        next_token = str(shown[-1].revision) if len(rows) > _EXPORT_PAGE else ""
+        changes = [Change(row, origins.get(row.event_id)) for row in shown]
+        return Export(changes, flags, [] if fold is None else self._boards_of(fold)[:_MOST_BOARDS], next_token)
 
     async def flags(self, limit: int, token: str, state: str | None) -> tuple[list[Flag], str]:
         """A page of flags, the newest first, and the token of the next; `limit` 1 to 100, 0 is 20.

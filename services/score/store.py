@@ -70,6 +70,7 @@ class ScoreStore:
         """Makes the indexes; making them again changes nothing but the time that `audit` keeps."""
         await self._ledger.create_index([("chain", ASCENDING), ("revision", ASCENDING)], unique=True)
         await self._ledger.create_index("recorded_at")
+        await self._audit.create_index("user_id")
         seconds = int(audit_ttl.total_seconds())
         try:
             await self._audit.create_index("at", expireAfterSeconds=seconds)
@@ -242,6 +243,21 @@ class ScoreStore:
         failures = await self._insert("audit", documents)
         if any(failure["code"] != _DUPLICATE for failure in failures):
             raise LaterError("the audit log refuses an entry")
+
+    async def forget_origins(self, user_id: str) -> None:
+        """Nothing in `audit` is about the player any more."""
+        await self._audit.delete_many({"user_id": user_id})
+
+    # Who is erased.
+
+    async def rename(self, user_id: str, pseudonym: str) -> None:
+        """Takes the player's id from his rows, and the words that are hashed as digests. The chain holds as before."""
+        chain = self.seals.chain(user_id)
+        # In this order: words are not missed where there is a pseudonym.
+        await self._ledger.update_many({"chain": chain, "user_id": user_id}, {"$set": {"user_id": pseudonym}})
+        await self._ledger.update_many(
+            {"chain": chain, "change": {"$exists": True}}, {"$set": {"change.0": "", "change.1": ""}}
+        )
 
     async def _insert(self, name: str, documents: list[Document], *, in_order: bool = False) -> list[Mapping[str, Any]]:
         """Inserts documents and returns what failed, each with its index. Raises where the outcome is unknown.

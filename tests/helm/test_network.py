@@ -30,6 +30,8 @@ from tests.helm.rendering import (
 
 Edge = tuple[str, str, int]
 CALLS: set[Edge] = {
+    ("identity", "quiz", 50052),
+    ("identity", "score", 50053),
     ("quiz", "identity", 50051),
     ("score", "identity", 50051),
     ("score", "quiz", 50052),

@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from services.local.client import GraphqlClient, GraphqlError
-from tests.players import PASSWORD, Player, endpoints, register, stream
+from tests.players import PASSWORD, Player, drained, endpoints, register, stream
 from tests.servers import RunningStack, topten, unique
 from tests.system.graphql import COOKIE_MODE, LOGIN, Web, browsing
-from tests.system.test_stream_sessions import drained
 
 ANOTHER = "another horse battery"
 CHANGE = "mutation ($input: ChangePasswordInput!) { changePassword(input: $input) }"

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from services.local.client import GraphqlClient
-from tests.players import PASSWORD, Event, Player, endpoints, register, stream
+from tests.players import PASSWORD, Player, drained, endpoints, register, stream
 from tests.servers import RunningStack
 from tests.system.graphql import LOGIN, Web, browsing
 
@@ -44,13 +44,6 @@ async def stream_token(web: Web, access_token: str) -> str:
     assert THIRTY_DAYS - 60 < found["expiresIn"] <= THIRTY_DAYS
     token: str = found["token"]
     return token
-
-
-async def drained(events: AsyncIterator[Event]) -> None:
-    """Returns when the server has ended the stream."""
-    async with asyncio.timeout(15):
-        async for _ in events:
-            pass
 
 
 async def test_a_stream_token_opens_the_stream_and_nothing_else(web: Web, player: Player) -> None:

@@ -18,6 +18,7 @@ from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri
 
 from services.identity.change_store import ChangeStore
+from services.identity.erasure_store import ErasureStore
 from services.identity.store import IdentityStore
 from services.local import probes
 from services.local.terminal import FOUND, USAGE, fail, out, run
@@ -31,6 +32,8 @@ from services.runtime.settings import MongoConfig, ProcessConfig
 from services.score.config import ScoreConfig
 from services.score.dead_letters import DeadLetters
 from services.score.flags import Flags
+from services.score.meta import Meta
+from services.score.seals import Seals
 from services.score.store import ScoreStore
 
 C = TypeVar("C")
@@ -64,10 +67,12 @@ async def _setup(quiz: QuizConfig, score: ScoreConfig) -> None:
     async with open_mongo(quiz.mongo, "identity") as mongo:
         await IdentityStore(mongo.database).prepare()
         await ChangeStore(mongo.database).prepare()
+        await ErasureStore(mongo.database).prepare()
     async with open_mongo(quiz.mongo, "quiz") as mongo:
         await QuizStore(mongo.database).prepare()
     async with open_mongo(quiz.mongo, "score") as mongo:
-        await ScoreStore(mongo.database).prepare(score.audit_ttl)
+        seals = Seals(await Meta(mongo.database).salt())
+        await ScoreStore(mongo.database, seals).prepare(score.audit_ttl)
         await Flags(mongo.database).prepare()
         await DeadLetters(mongo.database).prepare()
     async with open_jetstream(quiz.nats, "setup") as nats:

@@ -1,4 +1,4 @@
-"""`topten user grant|revoke`: roles of accounts, by the operator, who needs no account of his own."""
+"""`topten user grant|revoke|erase`: accounts and their roles, by the operator, who needs no account of his own."""
 
 from __future__ import annotations
 
@@ -44,6 +44,17 @@ def revoke(
         return answer.user.username, list(answer.user.roles)
 
     _show(*run(work()))
+
+
+def erase(name: Annotated[str, typer.Argument(help="The username.")], data: Data = DATA) -> None:
+    """Erase an account for good, as its player could himself: no board, record or closed period names him any more."""
+
+    async def work() -> None:
+        async with _identity(Endpoints.load(data)) as (stub, token):
+            await call(stub.EraseUser, messages.EraseUserRequest(username=name), token=token)
+
+    run(work())
+    out.print("The account is erased.", markup=False)
 
 
 async def grant_role(endpoints: Endpoints, name: str, role: str) -> tuple[str, list[str]]:

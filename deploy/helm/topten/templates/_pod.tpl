@@ -52,7 +52,8 @@ imagePullSecrets:
 - name: TOPTEN_UPSTREAM_{{ upper . }}
   value: dns:///{{ $fullname }}-{{ . }}:{{ (index $topology .).ports.grpc }}
 {{- end }}
-{{- if $is.calls }}
+{{- /* Identity has the keys itself, and signs its own token. */}}
+{{- if and $is.calls (ne $name "identity") }}
 - name: TOPTEN_AUTH_JWKS_URL
   value: http://{{ $fullname }}-identity:{{ $topology.identity.ports.ops }}/.well-known/jwks.json
 - name: TOPTEN_AUTH_TOKEN_URL

@@ -10,7 +10,7 @@ identity:
   module: services.identity
   ports: {grpc: 50051, ops: 9101}
   stores: [mongo, nats]
-  calls: []
+  calls: [quiz, score]
   pings: [mongo]
   service: topten.identity.v1.IdentityService
 quiz:

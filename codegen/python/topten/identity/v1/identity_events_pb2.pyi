@@ -13,7 +13,7 @@ DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
 @typing.final
 class PlayerChangedEvent(google.protobuf.message.Message):
-    """A player was blocked or unblocked, or has another country. Subject `quiz.events.<userId>`; `Nats-Msg-Id` is the event id."""
+    """A player was blocked or unblocked, has another country, or erased his account. Subject `quiz.events.<userId>`; `Nats-Msg-Id` is the event id."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -23,7 +23,9 @@ class PlayerChangedEvent(google.protobuf.message.Message):
     event_id: builtins.str
     """A UUID; the same fact is stated under the same id however often it is sent."""
     event_type: builtins.str
-    """`PLAYER_BLOCKED`, `PLAYER_UNBLOCKED` or `COUNTRY_CHANGED`."""
+    """`PLAYER_BLOCKED`, `PLAYER_UNBLOCKED`, `COUNTRY_CHANGED` or `PLAYER_ERASED`. After the last one everybody forgets who
+    the player was, whatever else is said of him, before or after.
+    """
     @property
     def payload(self) -> global___PlayerChangedPayload:
         """What the player is from now on."""

@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from topten.identity.v1 import identity_pb2 as topten_dot_identity_dot_v1_dot_identity__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)topten/identity/v1/identity_service.proto\x12\x12topten.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!topten/identity/v1/identity.proto\"v\n\x0fRegisterRequest\x12<\n\x0b\x63redentials\x18\x01 \x01(\x0b\x32\x1f.topten.identity.v1.CredentialsB\x06\xbaH\x03\xc8\x01\x01\x12%\n\x07\x63ountry\x18\x02 \x01(\tB\x14\xbaH\x11r\x0c\x32\n^[A-Z]{2}$\xd8\x01\x01\"@\n\x10RegisterResponse\x12,\n\x07session\x18\x01 \x01(\x0b\x32\x1b.topten.identity.v1.Session\"J\n\x0cLoginRequest\x12\x1c\n\x08username\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x1c\n\x08password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\"=\n\rLoginResponse\x12,\n\x07session\x18\x01 \x01(\x0b\x32\x1b.topten.identity.v1.Session\":\n\x15RefreshSessionRequest\x12!\n\rrefresh_token\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x04\"F\n\x16RefreshSessionResponse\x12,\n\x07session\x18\x01 \x01(\x0b\x32\x1b.topten.identity.v1.Session\"2\n\rLogoutRequest\x12!\n\rrefresh_token\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x04\"\x1f\n\x0eLogoutResponse\x12\r\n\x05\x65nded\x18\x01 \x01(\x08\"_\n\x15\x43hangePasswordRequest\x12$\n\x10\x63urrent_password\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12 \n\x0cnew_password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x08\x18\x80\x01\"\x18\n\x16\x43hangePasswordResponse\"\x19\n\x17IssueStreamTokenRequest\"D\n\x18IssueStreamTokenResponse\x12\x14\n\x0cstream_token\x18\x01 \x01(\t\x12\x12\n\nexpires_in\x18\x02 \x01(\x05\"B\n\x14\x43heckSessionsRequest\x12*\n\x0bsession_ids\x18\x01 \x03(\tB\x15\xbaH\x12\x92\x01\x0f\x08\x01\x10\xf4\x03\x18\x01\"\x06r\x04\x10\x01\x18@\"&\n\x15\x43heckSessionsResponse\x12\r\n\x05\x65nded\x18\x01 \x03(\t\"9\n\x0fGetUsersRequest\x12&\n\x08user_ids\x18\x01 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\x64\x18\x01\"\x06r\x04\x10\x01\x18@\";\n\x10GetUsersResponse\x12\'\n\x05users\x18\x01 \x03(\x0b\x32\x18.topten.identity.v1.User\"f\n\x10GrantRoleRequest\x12\x1b\n\x08username\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x35\n\x04role\x18\x02 \x01(\tB\'\xbaH$r\"R\x06playerR\x06\x61uthorR\tmoderatorR\x05\x61\x64min\";\n\x11GrantRoleResponse\x12&\n\x04user\x18\x01 \x01(\x0b\x32\x18.topten.identity.v1.User\"_\n\x11RevokeRoleRequest\x12\x1b\n\x08username\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12-\n\x04role\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x1aR\x06\x61uthorR\tmoderatorR\x05\x61\x64min\"<\n\x12RevokeRoleResponse\x12&\n\x04user\x18\x01 \x01(\x0b\x32\x18.topten.identity.v1.User\"=\n\x14UpdateProfileRequest\x12%\n\x07\x63ountry\x18\x01 \x01(\tB\x14\xbaH\x11r\x0c\x32\n^[A-Z]{2}$\xd8\x01\x01\"?\n\x15UpdateProfileResponse\x12&\n\x04user\x18\x01 \x01(\x0b\x32\x18.topten.identity.v1.User\"\x9a\x01\n\x10\x42lockUserRequest\x12\x1a\n\x07user_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1a\n\x06reason\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xf4\x03\x12.\n\nexpires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1e\n\tchange_id\x18\x04 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"M\n\x11\x42lockUserResponse\x12&\n\x04user\x18\x01 \x01(\x0b\x32\x18.topten.identity.v1.User\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\"L\n\x12UnblockUserRequest\x12\x1a\n\x07user_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1a\n\x06reason\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xf4\x03\"O\n\x13UnblockUserResponse\x12&\n\x04user\x18\x01 \x01(\x0b\x32\x18.topten.identity.v1.User\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\"\x1a\n\x18ListAccountEventsRequest\"\\\n\x19ListAccountEventsResponse\x12\x30\n\x06\x65vents\x18\x01 \x03(\x0b\x32 .topten.identity.v1.AccountEvent\x12\r\n\x05total\x18\x02 \x01(\x03\"D\n\x0c\x41\x63\x63ountEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x11\n\tpublished\x18\x03 \x01(\x08\"\\\n\x1dRepublishAccountEventsRequest\x12\'\n\tevent_ids\x18\x01 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\xf4\x03\"\x07r\x05\x10\x01\x18\x80\x01\x12\x12\n\nonly_check\x18\x02 \x01(\x08\"3\n\x1eRepublishAccountEventsResponse\x12\x11\n\tevent_ids\x18\x01 \x03(\t2\xd1\x0b\n\x0fIdentityService\x12U\n\x08Register\x12#.topten.identity.v1.RegisterRequest\x1a$.topten.identity.v1.RegisterResponse\x12L\n\x05Login\x12 .topten.identity.v1.LoginRequest\x1a!.topten.identity.v1.LoginResponse\x12g\n\x0eRefreshSession\x12).topten.identity.v1.RefreshSessionRequest\x1a*.topten.identity.v1.RefreshSessionResponse\x12O\n\x06Logout\x12!.topten.identity.v1.LogoutRequest\x1a\".topten.identity.v1.LogoutResponse\x12g\n\x0e\x43hangePassword\x12).topten.identity.v1.ChangePasswordRequest\x1a*.topten.identity.v1.ChangePasswordResponse\x12m\n\x10IssueStreamToken\x12+.topten.identity.v1.IssueStreamTokenRequest\x1a,.topten.identity.v1.IssueStreamTokenResponse\x12\x64\n\rCheckSessions\x12(.topten.identity.v1.CheckSessionsRequest\x1a).topten.identity.v1.CheckSessionsResponse\x12U\n\x08GetUsers\x12#.topten.identity.v1.GetUsersRequest\x1a$.topten.identity.v1.GetUsersResponse\x12X\n\tGrantRole\x12$.topten.identity.v1.GrantRoleRequest\x1a%.topten.identity.v1.GrantRoleResponse\x12[\n\nRevokeRole\x12%.topten.identity.v1.RevokeRoleRequest\x1a&.topten.identity.v1.RevokeRoleResponse\x12\x64\n\rUpdateProfile\x12(.topten.identity.v1.UpdateProfileRequest\x1a).topten.identity.v1.UpdateProfileResponse\x12X\n\tBlockUser\x12$.topten.identity.v1.BlockUserRequest\x1a%.topten.identity.v1.BlockUserResponse\x12^\n\x0bUnblockUser\x12&.topten.identity.v1.UnblockUserRequest\x1a\'.topten.identity.v1.UnblockUserResponse\x12r\n\x11ListAccountEvents\x12,.topten.identity.v1.ListAccountEventsRequest\x1a-.topten.identity.v1.ListAccountEventsResponse0\x01\x12\x7f\n\x16RepublishAccountEvents\x12\x31.topten.identity.v1.RepublishAccountEventsRequest\x1a\x32.topten.identity.v1.RepublishAccountEventsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)topten/identity/v1/identity_service.proto\x12\x12topten.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!topten/identity/v1/identity.proto\"v\n\x0fRegisterRequest\x12<\n\x0b\x63redentials\x18\x01 \x01(\x0b\x32\x1f.topten.identity.v1.CredentialsB\x06\xbaH\x03\xc8\x01\x01\x12%\n\x07\x63ountry\x18\x02 \x01(\tB\x14\xbaH\x11r\x0c\x32\n^[A-Z]{2}$\xd8\x01\x01\"@\n\x10RegisterResponse\x12,\n\x07session\x18\x01 \x01(\x0b\x32\x1b.topten.identity.v1.Session\"J\n\x0cLoginRequest\x12\x1c\n\x08username\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x1c\n\x08password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\"=\n\rLoginResponse\x12,\n\x07session\x18\x01 \x01(\x0b\x32\x1b.topten.identity.v1.Session\":\n\x15RefreshSessionRequest\x12!\n\rrefresh_token\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x04\"F\n\x16RefreshSessionResponse\x12,\n\x07session\x18\x01 \x01(\x0b\x32\x1b.topten.identity.v1.Session\"2\n\rLogoutRequest\x12!\n\rrefresh_token\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x04\"\x1f\n\x0eLogoutResponse\x12\r\n\x05\x65nded\x18\x01 \x01(\x08\"_\n\x15\x43hangePasswordRequest\x12$\n\x10\x63urrent_password\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12 \n\x0cnew_password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x08\x18\x80\x01\"\x18\n\x16\x43hangePasswordResponse\"\x19\n\x17IssueStreamTokenRequest\"D\n\x18IssueStreamTokenResponse\x12\x14\n\x0cstream_token\x18\x01 \x01(\t\x12\x12\n\nexpires_in\x18\x02 \x01(\x05\"B\n\x14\x43heckSessionsRequest\x12*\n\x0bsession_ids\x18\x01 \x03(\tB\x15\xbaH\x12\x92\x01\x0f\x08\x01\x10\xf4\x03\x18\x01\"\x06r\x04\x10\x01\x18@\"&\n\x15\x43heckSessionsResponse\x12\r\n\x05\x65nded\x18\x01 \x03(\t\"9\n\x0fGetUsersRequest\x12&\n\x08user_ids\x18\x01 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\x64\x18\x01\"\x06r\x04\x10\x01\x18@\"T\n\x10GetUsersResponse\x12\'\n\x05users\x18\x01 \x03(\x0b\x32\x18.topten.identity.v1.User\x12\x17\n\x0f\x65rased_user_ids\x18\x02 \x03(\t\"f\n\x10GrantRoleRequest\x12\x1b\n\x08username\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x35\n\x04role\x18\x02 \x01(\tB\'\xbaH$r\"R\x06playerR\x06\x61uthorR\tmoderatorR\x05\x61\x64min\";\n\x11GrantRoleResponse\x12&\n\x04user\x18\x01 \x01(\x0b\x32\x18.topten.identity.v1.User\"_\n\x11RevokeRoleRequest\x12\x1b\n\x08username\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12-\n\x04role\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x1aR\x06\x61uthorR\tmoderatorR\x05\x61\x64min\"<\n\x12RevokeRoleResponse\x12&\n\x04user\x18\x01 \x01(\x0b\x32\x18.topten.identity.v1.User\"=\n\x14UpdateProfileRequest\x12%\n\x07\x63ountry\x18\x01 \x01(\tB\x14\xbaH\x11r\x0c\x32\n^[A-Z]{2}$\xd8\x01\x01\"?\n\x15UpdateProfileResponse\x12&\n\x04user\x18\x01 \x01(\x0b\x32\x18.topten.identity.v1.User\"\x9a\x01\n\x10\x42lockUserRequest\x12\x1a\n\x07user_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1a\n\x06reason\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xf4\x03\x12.\n\nexpires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1e\n\tchange_id\x18\x04 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"M\n\x11\x42lockUserResponse\x12&\n\x04user\x18\x01 \x01(\x0b\x32\x18.topten.identity.v1.User\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\"L\n\x12UnblockUserRequest\x12\x1a\n\x07user_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1a\n\x06reason\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xf4\x03\"O\n\x13UnblockUserResponse\x12&\n\x04user\x18\x01 \x01(\x0b\x32\x18.topten.identity.v1.User\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\"\x1a\n\x18ListAccountEventsRequest\"\\\n\x19ListAccountEventsResponse\x12\x30\n\x06\x65vents\x18\x01 \x03(\x0b\x32 .topten.identity.v1.AccountEvent\x12\r\n\x05total\x18\x02 \x01(\x03\"D\n\x0c\x41\x63\x63ountEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x11\n\tpublished\x18\x03 \x01(\x08\"\\\n\x1dRepublishAccountEventsRequest\x12\'\n\tevent_ids\x18\x01 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\xf4\x03\"\x07r\x05\x10\x01\x18\x80\x01\x12\x12\n\nonly_check\x18\x02 \x01(\x08\"3\n\x1eRepublishAccountEventsResponse\x12\x11\n\tevent_ids\x18\x01 \x03(\t\"\x16\n\x14\x45xportAccountRequest\"\xa8\x01\n\x15\x45xportAccountResponse\x12&\n\x04user\x18\x01 \x01(\x0b\x32\x18.topten.identity.v1.User\x12\x33\n\x08sessions\x18\x02 \x03(\x0b\x32!.topten.identity.v1.SessionRecord\x12\x32\n\x07\x63hanges\x18\x03 \x03(\x0b\x32!.topten.identity.v1.AccountChange\"o\n\rSessionRecord\x12.\n\nrenewed_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"]\n\rAccountChange\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12.\n\nchanged_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06reason\x18\x03 \x01(\t\"4\n\x14\x44\x65leteAccountRequest\x12\x1c\n\x08password\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\"\x17\n\x15\x44\x65leteAccountResponse\"/\n\x10\x45raseUserRequest\x12\x1b\n\x08username\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"\x13\n\x11\x45raseUserResponse2\xf7\r\n\x0fIdentityService\x12U\n\x08Register\x12#.topten.identity.v1.RegisterRequest\x1a$.topten.identity.v1.RegisterResponse\x12L\n\x05Login\x12 .topten.identity.v1.LoginRequest\x1a!.topten.identity.v1.LoginResponse\x12g\n\x0eRefreshSession\x12).topten.identity.v1.RefreshSessionRequest\x1a*.topten.identity.v1.RefreshSessionResponse\x12O\n\x06Logout\x12!.topten.identity.v1.LogoutRequest\x1a\".topten.identity.v1.LogoutResponse\x12g\n\x0e\x43hangePassword\x12).topten.identity.v1.ChangePasswordRequest\x1a*.topten.identity.v1.ChangePasswordResponse\x12m\n\x10IssueStreamToken\x12+.topten.identity.v1.IssueStreamTokenRequest\x1a,.topten.identity.v1.IssueStreamTokenResponse\x12\x64\n\rCheckSessions\x12(.topten.identity.v1.CheckSessionsRequest\x1a).topten.identity.v1.CheckSessionsResponse\x12U\n\x08GetUsers\x12#.topten.identity.v1.GetUsersRequest\x1a$.topten.identity.v1.GetUsersResponse\x12X\n\tGrantRole\x12$.topten.identity.v1.GrantRoleRequest\x1a%.topten.identity.v1.GrantRoleResponse\x12[\n\nRevokeRole\x12%.topten.identity.v1.RevokeRoleRequest\x1a&.topten.identity.v1.RevokeRoleResponse\x12\x64\n\rUpdateProfile\x12(.topten.identity.v1.UpdateProfileRequest\x1a).topten.identity.v1.UpdateProfileResponse\x12X\n\tBlockUser\x12$.topten.identity.v1.BlockUserRequest\x1a%.topten.identity.v1.BlockUserResponse\x12^\n\x0bUnblockUser\x12&.topten.identity.v1.UnblockUserRequest\x1a\'.topten.identity.v1.UnblockUserResponse\x12\x64\n\rExportAccount\x12(.topten.identity.v1.ExportAccountRequest\x1a).topten.identity.v1.ExportAccountResponse\x12\x64\n\rDeleteAccount\x12(.topten.identity.v1.DeleteAccountRequest\x1a).topten.identity.v1.DeleteAccountResponse\x12X\n\tEraseUser\x12$.topten.identity.v1.EraseUserRequest\x1a%.topten.identity.v1.EraseUserResponse\x12r\n\x11ListAccountEvents\x12,.topten.identity.v1.ListAccountEventsRequest\x1a-.topten.identity.v1.ListAccountEventsResponse0\x01\x12\x7f\n\x16RepublishAccountEvents\x12\x31.topten.identity.v1.RepublishAccountEventsRequest\x1a\x32.topten.identity.v1.RepublishAccountEventsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -76,6 +76,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UNBLOCKUSERREQUEST'].fields_by_name['reason']._serialized_options = b'\272H\007r\005\020\001\030\364\003'
   _globals['_REPUBLISHACCOUNTEVENTSREQUEST'].fields_by_name['event_ids']._loaded_options = None
   _globals['_REPUBLISHACCOUNTEVENTSREQUEST'].fields_by_name['event_ids']._serialized_options = b'\272H\021\222\001\016\010\001\020\364\003\"\007r\005\020\001\030\200\001'
+  _globals['_DELETEACCOUNTREQUEST'].fields_by_name['password']._loaded_options = None
+  _globals['_DELETEACCOUNTREQUEST'].fields_by_name['password']._serialized_options = b'\272H\007r\005\020\001\030\200\002'
+  _globals['_ERASEUSERREQUEST'].fields_by_name['username']._loaded_options = None
+  _globals['_ERASEUSERREQUEST'].fields_by_name['username']._serialized_options = b'\272H\006r\004\020\001\030@'
   _globals['_REGISTERREQUEST']._serialized_start=162
   _globals['_REGISTERREQUEST']._serialized_end=280
   _globals['_REGISTERRESPONSE']._serialized_start=282
@@ -107,37 +111,53 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETUSERSREQUEST']._serialized_start=1032
   _globals['_GETUSERSREQUEST']._serialized_end=1089
   _globals['_GETUSERSRESPONSE']._serialized_start=1091
-  _globals['_GETUSERSRESPONSE']._serialized_end=1150
-  _globals['_GRANTROLEREQUEST']._serialized_start=1152
-  _globals['_GRANTROLEREQUEST']._serialized_end=1254
-  _globals['_GRANTROLERESPONSE']._serialized_start=1256
-  _globals['_GRANTROLERESPONSE']._serialized_end=1315
-  _globals['_REVOKEROLEREQUEST']._serialized_start=1317
-  _globals['_REVOKEROLEREQUEST']._serialized_end=1412
-  _globals['_REVOKEROLERESPONSE']._serialized_start=1414
-  _globals['_REVOKEROLERESPONSE']._serialized_end=1474
-  _globals['_UPDATEPROFILEREQUEST']._serialized_start=1476
-  _globals['_UPDATEPROFILEREQUEST']._serialized_end=1537
-  _globals['_UPDATEPROFILERESPONSE']._serialized_start=1539
-  _globals['_UPDATEPROFILERESPONSE']._serialized_end=1602
-  _globals['_BLOCKUSERREQUEST']._serialized_start=1605
-  _globals['_BLOCKUSERREQUEST']._serialized_end=1759
-  _globals['_BLOCKUSERRESPONSE']._serialized_start=1761
-  _globals['_BLOCKUSERRESPONSE']._serialized_end=1838
-  _globals['_UNBLOCKUSERREQUEST']._serialized_start=1840
-  _globals['_UNBLOCKUSERREQUEST']._serialized_end=1916
-  _globals['_UNBLOCKUSERRESPONSE']._serialized_start=1918
-  _globals['_UNBLOCKUSERRESPONSE']._serialized_end=1997
-  _globals['_LISTACCOUNTEVENTSREQUEST']._serialized_start=1999
-  _globals['_LISTACCOUNTEVENTSREQUEST']._serialized_end=2025
-  _globals['_LISTACCOUNTEVENTSRESPONSE']._serialized_start=2027
-  _globals['_LISTACCOUNTEVENTSRESPONSE']._serialized_end=2119
-  _globals['_ACCOUNTEVENT']._serialized_start=2121
-  _globals['_ACCOUNTEVENT']._serialized_end=2189
-  _globals['_REPUBLISHACCOUNTEVENTSREQUEST']._serialized_start=2191
-  _globals['_REPUBLISHACCOUNTEVENTSREQUEST']._serialized_end=2283
-  _globals['_REPUBLISHACCOUNTEVENTSRESPONSE']._serialized_start=2285
-  _globals['_REPUBLISHACCOUNTEVENTSRESPONSE']._serialized_end=2336
-  _globals['_IDENTITYSERVICE']._serialized_start=2339
-  _globals['_IDENTITYSERVICE']._serialized_end=3828
+  _globals['_GETUSERSRESPONSE']._serialized_end=1175
+  _globals['_GRANTROLEREQUEST']._serialized_start=1177
+  _globals['_GRANTROLEREQUEST']._serialized_end=1279
+  _globals['_GRANTROLERESPONSE']._serialized_start=1281
+  _globals['_GRANTROLERESPONSE']._serialized_end=1340
+  _globals['_REVOKEROLEREQUEST']._serialized_start=1342
+  _globals['_REVOKEROLEREQUEST']._serialized_end=1437
+  _globals['_REVOKEROLERESPONSE']._serialized_start=1439
+  _globals['_REVOKEROLERESPONSE']._serialized_end=1499
+  _globals['_UPDATEPROFILEREQUEST']._serialized_start=1501
+  _globals['_UPDATEPROFILEREQUEST']._serialized_end=1562
+  _globals['_UPDATEPROFILERESPONSE']._serialized_start=1564
+  _globals['_UPDATEPROFILERESPONSE']._serialized_end=1627
+  _globals['_BLOCKUSERREQUEST']._serialized_start=1630
+  _globals['_BLOCKUSERREQUEST']._serialized_end=1784
+  _globals['_BLOCKUSERRESPONSE']._serialized_start=1786
+  _globals['_BLOCKUSERRESPONSE']._serialized_end=1863
+  _globals['_UNBLOCKUSERREQUEST']._serialized_start=1865
+  _globals['_UNBLOCKUSERREQUEST']._serialized_end=1941
+  _globals['_UNBLOCKUSERRESPONSE']._serialized_start=1943
+  _globals['_UNBLOCKUSERRESPONSE']._serialized_end=2022
+  _globals['_LISTACCOUNTEVENTSREQUEST']._serialized_start=2024
+  _globals['_LISTACCOUNTEVENTSREQUEST']._serialized_end=2050
+  _globals['_LISTACCOUNTEVENTSRESPONSE']._serialized_start=2052
+  _globals['_LISTACCOUNTEVENTSRESPONSE']._serialized_end=2144
+  _globals['_ACCOUNTEVENT']._serialized_start=2146
+  _globals['_ACCOUNTEVENT']._serialized_end=2214
+  _globals['_REPUBLISHACCOUNTEVENTSREQUEST']._serialized_start=2216
+  _globals['_REPUBLISHACCOUNTEVENTSREQUEST']._serialized_end=2308
+  _globals['_REPUBLISHACCOUNTEVENTSRESPONSE']._serialized_start=2310
+  _globals['_REPUBLISHACCOUNTEVENTSRESPONSE']._serialized_end=2361
+  _globals['_EXPORTACCOUNTREQUEST']._serialized_start=2363
+  _globals['_EXPORTACCOUNTREQUEST']._serialized_end=2385
+  _globals['_EXPORTACCOUNTRESPONSE']._serialized_start=2388
+  _globals['_EXPORTACCOUNTRESPONSE']._serialized_end=2556
+  _globals['_SESSIONRECORD']._serialized_start=2558
+  _globals['_SESSIONRECORD']._serialized_end=2669
+  _globals['_ACCOUNTCHANGE']._serialized_start=2671
+  _globals['_ACCOUNTCHANGE']._serialized_end=2764
+  _globals['_DELETEACCOUNTREQUEST']._serialized_start=2766
+  _globals['_DELETEACCOUNTREQUEST']._serialized_end=2818
+  _globals['_DELETEACCOUNTRESPONSE']._serialized_start=2820
+  _globals['_DELETEACCOUNTRESPONSE']._serialized_end=2843
+  _globals['_ERASEUSERREQUEST']._serialized_start=2845
+  _globals['_ERASEUSERREQUEST']._serialized_end=2892
+  _globals['_ERASEUSERRESPONSE']._serialized_start=2894
+  _globals['_ERASEUSERRESPONSE']._serialized_end=2913
+  _globals['_IDENTITYSERVICE']._serialized_start=2916
+  _globals['_IDENTITYSERVICE']._serialized_end=4699
 # @@protoc_insertion_point(module_scope)

@@ -313,16 +313,22 @@ class GetUsersResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     USERS_FIELD_NUMBER: builtins.int
+    ERASED_USER_IDS_FIELD_NUMBER: builtins.int
     @property
     def users(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[topten.identity.v1.identity_pb2.User]:
         """The accounts found, in no promised order."""
+
+    @property
+    def erased_user_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Those of the ids whose accounts were erased, in no promised order."""
 
     def __init__(
         self,
         *,
         users: collections.abc.Iterable[topten.identity.v1.identity_pb2.User] | None = ...,
+        erased_user_ids: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["users", b"users"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["erased_user_ids", b"erased_user_ids", "users", b"users"]) -> None: ...
 
 global___GetUsersResponse = GetUsersResponse
 
@@ -661,3 +667,164 @@ class RepublishAccountEventsResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["event_ids", b"event_ids"]) -> None: ...
 
 global___RepublishAccountEventsResponse = RepublishAccountEventsResponse
+
+@typing.final
+class ExportAccountRequest(google.protobuf.message.Message):
+    """ExportAccountRequest asks for the caller's own."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___ExportAccountRequest = ExportAccountRequest
+
+@typing.final
+class ExportAccountResponse(google.protobuf.message.Message):
+    """ExportAccountResponse carries it."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_FIELD_NUMBER: builtins.int
+    SESSIONS_FIELD_NUMBER: builtins.int
+    CHANGES_FIELD_NUMBER: builtins.int
+    @property
+    def user(self) -> topten.identity.v1.identity_pb2.User:
+        """The account, with its roles and its block."""
+
+    @property
+    def sessions(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___SessionRecord]:
+        """The sessions that have not ended, at most 1000."""
+
+    @property
+    def changes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___AccountChange]:
+        """What was done to the account, the oldest first, at most the latest 1000."""
+
+    def __init__(
+        self,
+        *,
+        user: topten.identity.v1.identity_pb2.User | None = ...,
+        sessions: collections.abc.Iterable[global___SessionRecord] | None = ...,
+        changes: collections.abc.Iterable[global___AccountChange] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["user", b"user"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["changes", b"changes", "sessions", b"sessions", "user", b"user"]) -> None: ...
+
+global___ExportAccountResponse = ExportAccountResponse
+
+@typing.final
+class SessionRecord(google.protobuf.message.Message):
+    """SessionRecord is a session without what would open it."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RENEWED_AT_FIELD_NUMBER: builtins.int
+    EXPIRES_AT_FIELD_NUMBER: builtins.int
+    @property
+    def renewed_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When its tokens were last renewed."""
+
+    @property
+    def expires_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When it ends unless it is refreshed."""
+
+    def __init__(
+        self,
+        *,
+        renewed_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        expires_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["expires_at", b"expires_at", "renewed_at", b"renewed_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["expires_at", b"expires_at", "renewed_at", b"renewed_at"]) -> None: ...
+
+global___SessionRecord = SessionRecord
+
+@typing.final
+class AccountChange(google.protobuf.message.Message):
+    """AccountChange is one thing that was done to an account."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: builtins.int
+    CHANGED_AT_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    kind: builtins.str
+    """`PLAYER_BLOCKED`, `PLAYER_UNBLOCKED` or `COUNTRY_CHANGED`."""
+    reason: builtins.str
+    """Why, in a moderator's words; empty for the player's own doing."""
+    @property
+    def changed_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        kind: builtins.str = ...,
+        changed_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["changed_at", b"changed_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["changed_at", b"changed_at", "kind", b"kind", "reason", b"reason"]) -> None: ...
+
+global___AccountChange = AccountChange
+
+@typing.final
+class DeleteAccountRequest(google.protobuf.message.Message):
+    """DeleteAccountRequest proves that it is the player."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PASSWORD_FIELD_NUMBER: builtins.int
+    password: builtins.str
+    """The password of the account, up to 256 characters."""
+    def __init__(
+        self,
+        *,
+        password: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["password", b"password"]) -> None: ...
+
+global___DeleteAccountRequest = DeleteAccountRequest
+
+@typing.final
+class DeleteAccountResponse(google.protobuf.message.Message):
+    """DeleteAccountResponse says that the account is gone."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___DeleteAccountResponse = DeleteAccountResponse
+
+@typing.final
+class EraseUserRequest(google.protobuf.message.Message):
+    """EraseUserRequest names an account."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USERNAME_FIELD_NUMBER: builtins.int
+    username: builtins.str
+    """The account's username, without regard to case."""
+    def __init__(
+        self,
+        *,
+        username: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["username", b"username"]) -> None: ...
+
+global___EraseUserRequest = EraseUserRequest
+
+@typing.final
+class EraseUserResponse(google.protobuf.message.Message):
+    """EraseUserResponse says that the account is gone."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___EraseUserResponse = EraseUserResponse

@@ -101,6 +101,21 @@ class IdentityServiceStub(object):
                 request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.UnblockUserRequest.SerializeToString,
                 response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.UnblockUserResponse.FromString,
                 _registered_method=True)
+        self.ExportAccount = channel.unary_unary(
+                '/topten.identity.v1.IdentityService/ExportAccount',
+                request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ExportAccountRequest.SerializeToString,
+                response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ExportAccountResponse.FromString,
+                _registered_method=True)
+        self.DeleteAccount = channel.unary_unary(
+                '/topten.identity.v1.IdentityService/DeleteAccount',
+                request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.DeleteAccountRequest.SerializeToString,
+                response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.DeleteAccountResponse.FromString,
+                _registered_method=True)
+        self.EraseUser = channel.unary_unary(
+                '/topten.identity.v1.IdentityService/EraseUser',
+                request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.EraseUserRequest.SerializeToString,
+                response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.EraseUserResponse.FromString,
+                _registered_method=True)
         self.ListAccountEvents = channel.unary_stream(
                 '/topten.identity.v1.IdentityService/ListAccountEvents',
                 request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ListAccountEventsRequest.SerializeToString,
@@ -230,6 +245,31 @@ class IdentityServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportAccount(self, request, context):
+        """ExportAccount reads everything that is on record of the caller's account, secrets left out.
+        Fails with PLAYER_NOT_FOUND, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteAccount(self, request, context):
+        """DeleteAccount erases the caller's own account, which takes his password. It holds at once and for good: sessions end,
+        the name is free, and every service is told until nothing of theirs names him. Doing it again gives the same answer.
+        Fails with CREDENTIALS_INVALID, PLAYER_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EraseUser(self, request, context):
+        """EraseUser is DeleteAccount by an operator, for an account that is named. Only for admins.
+        Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListAccountEvents(self, request, context):
         """ListAccountEvents streams every event that accounts led to, oldest first, so that the ledger can be held against
         it. Only for moderators, admins and the scope `event:read`. Fails with PERMISSION_DENIED, UNAVAILABLE.
@@ -314,6 +354,21 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     servicer.UnblockUser,
                     request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.UnblockUserRequest.FromString,
                     response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.UnblockUserResponse.SerializeToString,
+            ),
+            'ExportAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExportAccount,
+                    request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ExportAccountRequest.FromString,
+                    response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ExportAccountResponse.SerializeToString,
+            ),
+            'DeleteAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteAccount,
+                    request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.DeleteAccountRequest.FromString,
+                    response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.DeleteAccountResponse.SerializeToString,
+            ),
+            'EraseUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseUser,
+                    request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.EraseUserRequest.FromString,
+                    response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.EraseUserResponse.SerializeToString,
             ),
             'ListAccountEvents': grpc.unary_stream_rpc_method_handler(
                     servicer.ListAccountEvents,
@@ -679,6 +734,87 @@ class IdentityService(object):
             '/topten.identity.v1.IdentityService/UnblockUser',
             topten_dot_identity_dot_v1_dot_identity__service__pb2.UnblockUserRequest.SerializeToString,
             topten_dot_identity_dot_v1_dot_identity__service__pb2.UnblockUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.identity.v1.IdentityService/ExportAccount',
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.ExportAccountRequest.SerializeToString,
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.ExportAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.identity.v1.IdentityService/DeleteAccount',
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.DeleteAccountRequest.SerializeToString,
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.DeleteAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.identity.v1.IdentityService/EraseUser',
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.EraseUserRequest.SerializeToString,
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.EraseUserResponse.FromString,
             options,
             channel_credentials,
             insecure,

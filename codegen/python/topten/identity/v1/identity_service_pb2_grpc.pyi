@@ -135,6 +135,31 @@ class IdentityServiceStub:
     INVALID_ARGUMENT, UNAVAILABLE.
     """
 
+    ExportAccount: grpc.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.ExportAccountRequest,
+        topten.identity.v1.identity_service_pb2.ExportAccountResponse,
+    ]
+    """ExportAccount reads everything that is on record of the caller's account, secrets left out.
+    Fails with PLAYER_NOT_FOUND, UNAVAILABLE.
+    """
+
+    DeleteAccount: grpc.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.DeleteAccountRequest,
+        topten.identity.v1.identity_service_pb2.DeleteAccountResponse,
+    ]
+    """DeleteAccount erases the caller's own account, which takes his password. It holds at once and for good: sessions end,
+    the name is free, and every service is told until nothing of theirs names him. Doing it again gives the same answer.
+    Fails with CREDENTIALS_INVALID, PLAYER_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    EraseUser: grpc.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.EraseUserRequest,
+        topten.identity.v1.identity_service_pb2.EraseUserResponse,
+    ]
+    """EraseUser is DeleteAccount by an operator, for an account that is named. Only for admins.
+    Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
     ListAccountEvents: grpc.UnaryStreamMultiCallable[
         topten.identity.v1.identity_service_pb2.ListAccountEventsRequest,
         topten.identity.v1.identity_service_pb2.ListAccountEventsResponse,
@@ -267,6 +292,31 @@ class IdentityServiceAsyncStub:
     """UnblockUser takes a block back: the player is on all boards again as he was. Nothing changes for who is not
     blocked. Only for moderators, admins and the scope `account:block`. Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED,
     INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    ExportAccount: grpc.aio.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.ExportAccountRequest,
+        topten.identity.v1.identity_service_pb2.ExportAccountResponse,
+    ]
+    """ExportAccount reads everything that is on record of the caller's account, secrets left out.
+    Fails with PLAYER_NOT_FOUND, UNAVAILABLE.
+    """
+
+    DeleteAccount: grpc.aio.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.DeleteAccountRequest,
+        topten.identity.v1.identity_service_pb2.DeleteAccountResponse,
+    ]
+    """DeleteAccount erases the caller's own account, which takes his password. It holds at once and for good: sessions end,
+    the name is free, and every service is told until nothing of theirs names him. Doing it again gives the same answer.
+    Fails with CREDENTIALS_INVALID, PLAYER_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    EraseUser: grpc.aio.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.EraseUserRequest,
+        topten.identity.v1.identity_service_pb2.EraseUserResponse,
+    ]
+    """EraseUser is DeleteAccount by an operator, for an account that is named. Only for admins.
+    Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     ListAccountEvents: grpc.aio.UnaryStreamMultiCallable[
@@ -427,6 +477,37 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
         """UnblockUser takes a block back: the player is on all boards again as he was. Nothing changes for who is not
         blocked. Only for moderators, admins and the scope `account:block`. Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED,
         INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def ExportAccount(
+        self,
+        request: topten.identity.v1.identity_service_pb2.ExportAccountRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.identity.v1.identity_service_pb2.ExportAccountResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.ExportAccountResponse]]:
+        """ExportAccount reads everything that is on record of the caller's account, secrets left out.
+        Fails with PLAYER_NOT_FOUND, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def DeleteAccount(
+        self,
+        request: topten.identity.v1.identity_service_pb2.DeleteAccountRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.identity.v1.identity_service_pb2.DeleteAccountResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.DeleteAccountResponse]]:
+        """DeleteAccount erases the caller's own account, which takes his password. It holds at once and for good: sessions end,
+        the name is free, and every service is told until nothing of theirs names him. Doing it again gives the same answer.
+        Fails with CREDENTIALS_INVALID, PLAYER_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def EraseUser(
+        self,
+        request: topten.identity.v1.identity_service_pb2.EraseUserRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.identity.v1.identity_service_pb2.EraseUserResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.EraseUserResponse]]:
+        """EraseUser is DeleteAccount by an operator, for an account that is named. Only for admins.
+        Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod

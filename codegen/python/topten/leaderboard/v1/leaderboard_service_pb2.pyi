@@ -649,3 +649,83 @@ class ClosedPeriod(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["board", b"board", "closed_at", b"closed_at", "cursor", b"cursor"]) -> None: ...
 
 global___ClosedPeriod = ClosedPeriod
+
+@typing.final
+class ExportPlayerRequest(google.protobuf.message.Message):
+    """ExportPlayerRequest names boards, and a page of closed periods."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BOARDS_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    page_token: builtins.str
+    """`next_page_token` of the page before; empty is the first."""
+    @property
+    def boards(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Up to 500 boards as text."""
+
+    def __init__(
+        self,
+        *,
+        boards: collections.abc.Iterable[builtins.str] | None = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["boards", b"boards", "page_token", b"page_token"]) -> None: ...
+
+global___ExportPlayerRequest = ExportPlayerRequest
+
+@typing.final
+class ExportPlayerResponse(google.protobuf.message.Message):
+    """ExportPlayerResponse carries places."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PLACES_FIELD_NUMBER: builtins.int
+    CLOSED_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Pass it on for the next page; empty if this was the last."""
+    @property
+    def places(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___BoardPlace]:
+        """The places on the boards that were named, those on which the caller is not ranked left out."""
+
+    @property
+    def closed(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___BoardPlace]:
+        """The places in closed periods, of up to 500 boards; there may be none on a page that is not the last."""
+
+    def __init__(
+        self,
+        *,
+        places: collections.abc.Iterable[global___BoardPlace] | None = ...,
+        closed: collections.abc.Iterable[global___BoardPlace] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["closed", b"closed", "next_page_token", b"next_page_token", "places", b"places"]) -> None: ...
+
+global___ExportPlayerResponse = ExportPlayerResponse
+
+@typing.final
+class BoardPlace(google.protobuf.message.Message):
+    """BoardPlace is where the caller stands on one board."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BOARD_FIELD_NUMBER: builtins.int
+    RANK_FIELD_NUMBER: builtins.int
+    SCORE_FIELD_NUMBER: builtins.int
+    board: builtins.str
+    """The board as text, with its period."""
+    rank: builtins.int
+    """The rank, from 1."""
+    score: builtins.int
+    """The points."""
+    def __init__(
+        self,
+        *,
+        board: builtins.str = ...,
+        rank: builtins.int = ...,
+        score: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["board", b"board", "rank", b"rank", "score", b"score"]) -> None: ...
+
+global___BoardPlace = BoardPlace

@@ -93,6 +93,11 @@ class LeaderboardServiceStub(object):
                 request_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListClosedPeriodsRequest.SerializeToString,
                 response_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListClosedPeriodsResponse.FromString,
                 _registered_method=True)
+        self.ExportPlayer = channel.unary_unary(
+                '/topten.leaderboard.v1.LeaderboardService/ExportPlayer',
+                request_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ExportPlayerRequest.SerializeToString,
+                response_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ExportPlayerResponse.FromString,
+                _registered_method=True)
 
 
 class LeaderboardServiceServicer(object):
@@ -194,6 +199,15 @@ class LeaderboardServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportPlayer(self, request, context):
+        """ExportPlayer reads where the caller stands on the boards that he names, and pages through the closed periods on which
+        he has a place. Only for the player himself.
+        Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LeaderboardServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -251,6 +265,11 @@ def add_LeaderboardServiceServicer_to_server(servicer, server):
                     servicer.ListClosedPeriods,
                     request_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListClosedPeriodsRequest.FromString,
                     response_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListClosedPeriodsResponse.SerializeToString,
+            ),
+            'ExportPlayer': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExportPlayer,
+                    request_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ExportPlayerRequest.FromString,
+                    response_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ExportPlayerResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -554,6 +573,33 @@ class LeaderboardService(object):
             '/topten.leaderboard.v1.LeaderboardService/ListClosedPeriods',
             topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListClosedPeriodsRequest.SerializeToString,
             topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListClosedPeriodsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportPlayer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.leaderboard.v1.LeaderboardService/ExportPlayer',
+            topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ExportPlayerRequest.SerializeToString,
+            topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ExportPlayerResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -117,6 +117,15 @@ class LeaderboardServiceStub:
     Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
+    ExportPlayer: grpc.UnaryUnaryMultiCallable[
+        topten.leaderboard.v1.leaderboard_service_pb2.ExportPlayerRequest,
+        topten.leaderboard.v1.leaderboard_service_pb2.ExportPlayerResponse,
+    ]
+    """ExportPlayer reads where the caller stands on the boards that he names, and pages through the closed periods on which
+    he has a place. Only for the player himself.
+    Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
 class LeaderboardServiceAsyncStub:
     """LeaderboardService reads the boards that the score service writes. A board is named as text: `all`, `weekly` (the
     current one), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and for a board that
@@ -214,6 +223,15 @@ class LeaderboardServiceAsyncStub:
     """ListClosedPeriods names the closed periods of a board, the latest first. Each can be read by its name for ever, with the
     ranks that were final; what is counted, voided or blocked later changes none of them.
     Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    ExportPlayer: grpc.aio.UnaryUnaryMultiCallable[
+        topten.leaderboard.v1.leaderboard_service_pb2.ExportPlayerRequest,
+        topten.leaderboard.v1.leaderboard_service_pb2.ExportPlayerResponse,
+    ]
+    """ExportPlayer reads where the caller stands on the boards that he names, and pages through the closed periods on which
+    he has a place. Only for the player himself.
+    Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
 class LeaderboardServiceServicer(metaclass=abc.ABCMeta):
@@ -335,6 +353,17 @@ class LeaderboardServiceServicer(metaclass=abc.ABCMeta):
         """ListClosedPeriods names the closed periods of a board, the latest first. Each can be read by its name for ever, with the
         ranks that were final; what is counted, voided or blocked later changes none of them.
         Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def ExportPlayer(
+        self,
+        request: topten.leaderboard.v1.leaderboard_service_pb2.ExportPlayerRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.leaderboard.v1.leaderboard_service_pb2.ExportPlayerResponse, collections.abc.Awaitable[topten.leaderboard.v1.leaderboard_service_pb2.ExportPlayerResponse]]:
+        """ExportPlayer reads where the caller stands on the boards that he names, and pages through the closed periods on which
+        he has a place. Only for the player himself.
+        Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
 def add_LeaderboardServiceServicer_to_server(servicer: LeaderboardServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

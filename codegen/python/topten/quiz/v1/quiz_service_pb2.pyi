@@ -481,3 +481,185 @@ class AdjustScoreResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["duplicate", b"duplicate", "event_id", b"event_id"]) -> None: ...
 
 global___AdjustScoreResponse = AdjustScoreResponse
+
+@typing.final
+class ExportPlayerRequest(google.protobuf.message.Message):
+    """ExportPlayerRequest asks for a page."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    page_token: builtins.str
+    """`next_page_token` of the page before; empty is the first."""
+    def __init__(
+        self,
+        *,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["page_token", b"page_token"]) -> None: ...
+
+global___ExportPlayerRequest = ExportPlayerRequest
+
+@typing.final
+class ExportPlayerResponse(google.protobuf.message.Message):
+    """ExportPlayerResponse carries a page."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RECORDS_FIELD_NUMBER: builtins.int
+    DELIVERIES_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Pass it on for the next page; empty if this was the last."""
+    @property
+    def records(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___PlayerRecord]:
+        """Up to 200 records, the oldest first."""
+
+    @property
+    def deliveries(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___QuizDelivery]:
+        """On the first page: when each quiz was first handed to the player, as far as that is kept; at most 1000."""
+
+    def __init__(
+        self,
+        *,
+        records: collections.abc.Iterable[global___PlayerRecord] | None = ...,
+        deliveries: collections.abc.Iterable[global___QuizDelivery] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["deliveries", b"deliveries", "next_page_token", b"next_page_token", "records", b"records"]) -> None: ...
+
+global___ExportPlayerResponse = ExportPlayerResponse
+
+@typing.final
+class PlayerRecord(google.protobuf.message.Message):
+    """PlayerRecord is a submission, or what a moderator did to one."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: builtins.int
+    KIND_FIELD_NUMBER: builtins.int
+    ACTION_ID_FIELD_NUMBER: builtins.int
+    QUIZ_ID_FIELD_NUMBER: builtins.int
+    ANSWERS_FIELD_NUMBER: builtins.int
+    POINTS_FIELD_NUMBER: builtins.int
+    CORRECT_ANSWERS_FIELD_NUMBER: builtins.int
+    SCORE_DELTA_FIELD_NUMBER: builtins.int
+    COUNTRY_FIELD_NUMBER: builtins.int
+    CLIENT_TIME_FIELD_NUMBER: builtins.int
+    RECEIVED_AT_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    event_id: builtins.str
+    """Its id, and its event's."""
+    kind: builtins.str
+    """`QUIZ_COMPLETED`, `ACTION_VOIDED` or `SCORE_ADJUSTED`."""
+    action_id: builtins.str
+    """The client's id of the action; of an amendment, that of what it is about."""
+    quiz_id: builtins.str
+    """The quiz; empty for an adjustment."""
+    points: builtins.int
+    """What the answers earned."""
+    correct_answers: builtins.int
+    """How many were right."""
+    score_delta: builtins.int
+    """By how much the player's score changed."""
+    country: builtins.str
+    """ISO 3166-1 alpha-2 code of the player's country at that time; empty if none."""
+    reason: builtins.str
+    """Why, in a moderator's words; empty for a submission."""
+    @property
+    def answers(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[topten.quiz.v1.quiz_pb2.Answer]:
+        """What was answered."""
+
+    @property
+    def client_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """The time that the client stated; absent for an amendment."""
+
+    @property
+    def received_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """The server's time of receipt."""
+
+    def __init__(
+        self,
+        *,
+        event_id: builtins.str = ...,
+        kind: builtins.str = ...,
+        action_id: builtins.str = ...,
+        quiz_id: builtins.str = ...,
+        answers: collections.abc.Iterable[topten.quiz.v1.quiz_pb2.Answer] | None = ...,
+        points: builtins.int = ...,
+        correct_answers: builtins.int = ...,
+        score_delta: builtins.int = ...,
+        country: builtins.str = ...,
+        client_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        received_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["client_time", b"client_time", "received_at", b"received_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["action_id", b"action_id", "answers", b"answers", "client_time", b"client_time", "correct_answers", b"correct_answers", "country", b"country", "event_id", b"event_id", "kind", b"kind", "points", b"points", "quiz_id", b"quiz_id", "reason", b"reason", "received_at", b"received_at", "score_delta", b"score_delta"]) -> None: ...
+
+global___PlayerRecord = PlayerRecord
+
+@typing.final
+class QuizDelivery(google.protobuf.message.Message):
+    """QuizDelivery is the first time that a player was handed a quiz's questions."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    QUIZ_ID_FIELD_NUMBER: builtins.int
+    DELIVERED_AT_FIELD_NUMBER: builtins.int
+    quiz_id: builtins.str
+    """The quiz."""
+    @property
+    def delivered_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """The server's time."""
+
+    def __init__(
+        self,
+        *,
+        quiz_id: builtins.str = ...,
+        delivered_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["delivered_at", b"delivered_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["delivered_at", b"delivered_at", "quiz_id", b"quiz_id"]) -> None: ...
+
+global___QuizDelivery = QuizDelivery
+
+@typing.final
+class ErasePlayerRequest(google.protobuf.message.Message):
+    """ErasePlayerRequest names a player."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: builtins.int
+    PSEUDONYM_FIELD_NUMBER: builtins.int
+    user_id: builtins.str
+    """The player's id."""
+    pseudonym: builtins.str
+    """What stands in its place, as the score service says."""
+    def __init__(
+        self,
+        *,
+        user_id: builtins.str = ...,
+        pseudonym: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["pseudonym", b"pseudonym", "user_id", b"user_id"]) -> None: ...
+
+global___ErasePlayerRequest = ErasePlayerRequest
+
+@typing.final
+class ErasePlayerResponse(google.protobuf.message.Message):
+    """ErasePlayerResponse says what was done."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RECORDS_FIELD_NUMBER: builtins.int
+    records: builtins.int
+    """How many records were changed by this call."""
+    def __init__(
+        self,
+        *,
+        records: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["records", b"records"]) -> None: ...
+
+global___ErasePlayerResponse = ErasePlayerResponse

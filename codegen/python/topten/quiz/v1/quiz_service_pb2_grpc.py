@@ -76,6 +76,16 @@ class QuizServiceStub(object):
                 request_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.AdjustScoreRequest.SerializeToString,
                 response_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.AdjustScoreResponse.FromString,
                 _registered_method=True)
+        self.ExportPlayer = channel.unary_unary(
+                '/topten.quiz.v1.QuizService/ExportPlayer',
+                request_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ExportPlayerRequest.SerializeToString,
+                response_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ExportPlayerResponse.FromString,
+                _registered_method=True)
+        self.ErasePlayer = channel.unary_unary(
+                '/topten.quiz.v1.QuizService/ErasePlayer',
+                request_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ErasePlayerRequest.SerializeToString,
+                response_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ErasePlayerResponse.FromString,
+                _registered_method=True)
         self.ImportQuiz = channel.unary_unary(
                 '/topten.quiz.v1.QuizService/ImportQuiz',
                 request_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ImportQuizRequest.SerializeToString,
@@ -160,6 +170,23 @@ class QuizServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportPlayer(self, request, context):
+        """ExportPlayer pages through what is on record of the caller: his submissions with their answers, and what moderators
+        did to them. Only for the player himself. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ErasePlayer(self, request, context):
+        """ErasePlayer takes from the record of a player whose account is gone who he is and what he answered, and leaves under
+        a pseudonym what must add up. Doing it again is safe. Only for the scope `player:erase`.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ImportQuiz(self, request, context):
         """ImportQuiz stores a quiz with its keys, replacing the one with its id. The same definition again changes nothing.
         Only for authors, admins and the scope `quiz:write`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
@@ -210,6 +237,16 @@ def add_QuizServiceServicer_to_server(servicer, server):
                     servicer.AdjustScore,
                     request_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.AdjustScoreRequest.FromString,
                     response_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.AdjustScoreResponse.SerializeToString,
+            ),
+            'ExportPlayer': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExportPlayer,
+                    request_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ExportPlayerRequest.FromString,
+                    response_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ExportPlayerResponse.SerializeToString,
+            ),
+            'ErasePlayer': grpc.unary_unary_rpc_method_handler(
+                    servicer.ErasePlayer,
+                    request_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ErasePlayerRequest.FromString,
+                    response_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ErasePlayerResponse.SerializeToString,
             ),
             'ImportQuiz': grpc.unary_unary_rpc_method_handler(
                     servicer.ImportQuiz,
@@ -435,6 +472,60 @@ class QuizService(object):
             '/topten.quiz.v1.QuizService/AdjustScore',
             topten_dot_quiz_dot_v1_dot_quiz__service__pb2.AdjustScoreRequest.SerializeToString,
             topten_dot_quiz_dot_v1_dot_quiz__service__pb2.AdjustScoreResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportPlayer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.quiz.v1.QuizService/ExportPlayer',
+            topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ExportPlayerRequest.SerializeToString,
+            topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ExportPlayerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ErasePlayer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.quiz.v1.QuizService/ErasePlayer',
+            topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ErasePlayerRequest.SerializeToString,
+            topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ErasePlayerResponse.FromString,
             options,
             channel_credentials,
             insecure,

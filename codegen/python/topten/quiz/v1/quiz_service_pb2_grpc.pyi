@@ -95,6 +95,23 @@ class QuizServiceStub:
     PLAYER_NOT_FOUND, ACTION_ID_CONFLICT, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
+    ExportPlayer: grpc.UnaryUnaryMultiCallable[
+        topten.quiz.v1.quiz_service_pb2.ExportPlayerRequest,
+        topten.quiz.v1.quiz_service_pb2.ExportPlayerResponse,
+    ]
+    """ExportPlayer pages through what is on record of the caller: his submissions with their answers, and what moderators
+    did to them. Only for the player himself. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    ErasePlayer: grpc.UnaryUnaryMultiCallable[
+        topten.quiz.v1.quiz_service_pb2.ErasePlayerRequest,
+        topten.quiz.v1.quiz_service_pb2.ErasePlayerResponse,
+    ]
+    """ErasePlayer takes from the record of a player whose account is gone who he is and what he answered, and leaves under
+    a pseudonym what must add up. Doing it again is safe. Only for the scope `player:erase`.
+    Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
     ImportQuiz: grpc.UnaryUnaryMultiCallable[
         topten.quiz.v1.quiz_service_pb2.ImportQuizRequest,
         topten.quiz.v1.quiz_service_pb2.ImportQuizResponse,
@@ -178,6 +195,23 @@ class QuizServiceAsyncStub:
     """AdjustScore changes a player's score by a number of points. The same action id for the same player gives the first
     answer again. Only for moderators, admins and the scope `score:adjust`. Fails with PERMISSION_DENIED,
     PLAYER_NOT_FOUND, ACTION_ID_CONFLICT, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    ExportPlayer: grpc.aio.UnaryUnaryMultiCallable[
+        topten.quiz.v1.quiz_service_pb2.ExportPlayerRequest,
+        topten.quiz.v1.quiz_service_pb2.ExportPlayerResponse,
+    ]
+    """ExportPlayer pages through what is on record of the caller: his submissions with their answers, and what moderators
+    did to them. Only for the player himself. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    ErasePlayer: grpc.aio.UnaryUnaryMultiCallable[
+        topten.quiz.v1.quiz_service_pb2.ErasePlayerRequest,
+        topten.quiz.v1.quiz_service_pb2.ErasePlayerResponse,
+    ]
+    """ErasePlayer takes from the record of a player whose account is gone who he is and what he answered, and leaves under
+    a pseudonym what must add up. Doing it again is safe. Only for the scope `player:erase`.
+    Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     ImportQuiz: grpc.aio.UnaryUnaryMultiCallable[
@@ -279,6 +313,27 @@ class QuizServiceServicer(metaclass=abc.ABCMeta):
         """AdjustScore changes a player's score by a number of points. The same action id for the same player gives the first
         answer again. Only for moderators, admins and the scope `score:adjust`. Fails with PERMISSION_DENIED,
         PLAYER_NOT_FOUND, ACTION_ID_CONFLICT, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def ExportPlayer(
+        self,
+        request: topten.quiz.v1.quiz_service_pb2.ExportPlayerRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.quiz.v1.quiz_service_pb2.ExportPlayerResponse, collections.abc.Awaitable[topten.quiz.v1.quiz_service_pb2.ExportPlayerResponse]]:
+        """ExportPlayer pages through what is on record of the caller: his submissions with their answers, and what moderators
+        did to them. Only for the player himself. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def ErasePlayer(
+        self,
+        request: topten.quiz.v1.quiz_service_pb2.ErasePlayerRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.quiz.v1.quiz_service_pb2.ErasePlayerResponse, collections.abc.Awaitable[topten.quiz.v1.quiz_service_pb2.ErasePlayerResponse]]:
+        """ErasePlayer takes from the record of a player whose account is gone who he is and what he answered, and leaves under
+        a pseudonym what must add up. Doing it again is safe. Only for the scope `player:erase`.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod

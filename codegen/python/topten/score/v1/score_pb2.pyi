@@ -202,8 +202,8 @@ class ScoreChange(google.protobuf.message.Message):
     revision: builtins.int
     """The row's place in the player's chain, from 1."""
     kind: builtins.str
-    """What happened: `QUIZ_COMPLETED`, `ACTION_VOIDED`, `SCORE_ADJUSTED`, `PLAYER_BLOCKED`, `PLAYER_UNBLOCKED` or
-    `COUNTRY_CHANGED`.
+    """What happened: `QUIZ_COMPLETED`, `ACTION_VOIDED`, `SCORE_ADJUSTED`, `PLAYER_BLOCKED`, `PLAYER_UNBLOCKED`,
+    `COUNTRY_CHANGED` or `PLAYER_ERASED`.
     """
     old_score: builtins.int
     """The all-time total before; as a sum of deltas it may be below 0."""
@@ -216,8 +216,8 @@ class ScoreChange(google.protobuf.message.Message):
     action_id: builtins.str
     """The client's id of the action; empty where there was none."""
     ip: builtins.str
-    """Where the action came from; only for moderators, admins and the scope `score:read`, and only as long as the audit
-    log keeps it.
+    """Where the action came from; only in the player's own export and for moderators, admins and the scope `score:read`,
+    and only as long as the audit log keeps it.
     """
     user_agent: builtins.str
     """The client that was used; as `ip`."""

@@ -613,3 +613,97 @@ class RebuildSummary(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["boards", b"boards", "generation", b"generation", "members", b"members"]) -> None: ...
 
 global___RebuildSummary = RebuildSummary
+
+@typing.final
+class ExportPlayerRequest(google.protobuf.message.Message):
+    """ExportPlayerRequest asks for a page."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    page_token: builtins.str
+    """`next_page_token` of the page before; empty is the first."""
+    def __init__(
+        self,
+        *,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["page_token", b"page_token"]) -> None: ...
+
+global___ExportPlayerRequest = ExportPlayerRequest
+
+@typing.final
+class ExportPlayerResponse(google.protobuf.message.Message):
+    """ExportPlayerResponse carries a page."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: builtins.int
+    FLAGS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    BOARDS_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Pass it on for the next page; empty if this was the last."""
+    @property
+    def changes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[topten.score.v1.score_pb2.ScoreChange]:
+        """Up to 200 rows of the ledger, the newest first; without who else had a hand in them."""
+
+    @property
+    def flags(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[topten.score.v1.score_pb2.Flag]:
+        """On the first page: the newest flags about the player, up to 200."""
+
+    @property
+    def boards(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """On the first page: the boards on which the player has a total, as text, at most 500."""
+
+    def __init__(
+        self,
+        *,
+        changes: collections.abc.Iterable[topten.score.v1.score_pb2.ScoreChange] | None = ...,
+        flags: collections.abc.Iterable[topten.score.v1.score_pb2.Flag] | None = ...,
+        next_page_token: builtins.str = ...,
+        boards: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["boards", b"boards", "changes", b"changes", "flags", b"flags", "next_page_token", b"next_page_token"]) -> None: ...
+
+global___ExportPlayerResponse = ExportPlayerResponse
+
+@typing.final
+class ErasePlayerRequest(google.protobuf.message.Message):
+    """ErasePlayerRequest names a player."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: builtins.int
+    user_id: builtins.str
+    """The player's id."""
+    def __init__(
+        self,
+        *,
+        user_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["user_id", b"user_id"]) -> None: ...
+
+global___ErasePlayerRequest = ErasePlayerRequest
+
+@typing.final
+class ErasePlayerResponse(google.protobuf.message.Message):
+    """ErasePlayerResponse says how far it is."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PSEUDONYM_FIELD_NUMBER: builtins.int
+    DONE_FIELD_NUMBER: builtins.int
+    pseudonym: builtins.str
+    """What stands for the player from now on; the same however often it is asked for."""
+    done: builtins.bool
+    """True if nothing here names the player any more."""
+    def __init__(
+        self,
+        *,
+        pseudonym: builtins.str = ...,
+        done: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["done", b"done", "pseudonym", b"pseudonym"]) -> None: ...
+
+global___ErasePlayerResponse = ErasePlayerResponse

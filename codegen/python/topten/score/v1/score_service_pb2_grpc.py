@@ -80,6 +80,16 @@ class ScoreServiceStub(object):
                 request_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.ListCountedEventsRequest.SerializeToString,
                 response_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.ListCountedEventsResponse.FromString,
                 _registered_method=True)
+        self.ExportPlayer = channel.unary_unary(
+                '/topten.score.v1.ScoreService/ExportPlayer',
+                request_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.ExportPlayerRequest.SerializeToString,
+                response_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.ExportPlayerResponse.FromString,
+                _registered_method=True)
+        self.ErasePlayer = channel.unary_unary(
+                '/topten.score.v1.ScoreService/ErasePlayer',
+                request_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.ErasePlayerRequest.SerializeToString,
+                response_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.ErasePlayerResponse.FromString,
+                _registered_method=True)
         self.VerifyScores = channel.unary_stream(
                 '/topten.score.v1.ScoreService/VerifyScores',
                 request_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.VerifyScoresRequest.SerializeToString,
@@ -170,6 +180,24 @@ class ScoreServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportPlayer(self, request, context):
+        """ExportPlayer pages through what the ledger and the rules of fair play hold on the caller, where his actions came from
+        included. Only for the player himself. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ErasePlayer(self, request, context):
+        """ErasePlayer removes what is personal of a player whose account is gone; what must stay to add up is kept under a
+        pseudonym. Doing it again is safe; it is to be done until the answer says `done`, which is not before the event of the
+        erasure is counted and nothing older can be on its way to a board. Only for the scope `player:erase`.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def VerifyScores(self, request, context):
         """VerifyScores holds the players' totals, the chains and the boards against the ledger and names what differs. It
         changes nothing unless it is asked to repair: then totals are written and boards made anew from the ledger; the
@@ -235,6 +263,16 @@ def add_ScoreServiceServicer_to_server(servicer, server):
                     servicer.ListCountedEvents,
                     request_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.ListCountedEventsRequest.FromString,
                     response_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.ListCountedEventsResponse.SerializeToString,
+            ),
+            'ExportPlayer': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExportPlayer,
+                    request_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.ExportPlayerRequest.FromString,
+                    response_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.ExportPlayerResponse.SerializeToString,
+            ),
+            'ErasePlayer': grpc.unary_unary_rpc_method_handler(
+                    servicer.ErasePlayer,
+                    request_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.ErasePlayerRequest.FromString,
+                    response_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.ErasePlayerResponse.SerializeToString,
             ),
             'VerifyScores': grpc.unary_stream_rpc_method_handler(
                     servicer.VerifyScores,
@@ -491,6 +529,60 @@ class ScoreService(object):
             '/topten.score.v1.ScoreService/ListCountedEvents',
             topten_dot_score_dot_v1_dot_score__service__pb2.ListCountedEventsRequest.SerializeToString,
             topten_dot_score_dot_v1_dot_score__service__pb2.ListCountedEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportPlayer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.score.v1.ScoreService/ExportPlayer',
+            topten_dot_score_dot_v1_dot_score__service__pb2.ExportPlayerRequest.SerializeToString,
+            topten_dot_score_dot_v1_dot_score__service__pb2.ExportPlayerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ErasePlayer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.score.v1.ScoreService/ErasePlayer',
+            topten_dot_score_dot_v1_dot_score__service__pb2.ErasePlayerRequest.SerializeToString,
+            topten_dot_score_dot_v1_dot_score__service__pb2.ErasePlayerResponse.FromString,
             options,
             channel_credentials,
             insecure,

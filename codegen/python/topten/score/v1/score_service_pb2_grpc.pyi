@@ -95,6 +95,24 @@ class ScoreServiceStub:
     moderators, admins and the scope `event:read`. Fails with PERMISSION_DENIED, UNAVAILABLE.
     """
 
+    ExportPlayer: grpc.UnaryUnaryMultiCallable[
+        topten.score.v1.score_service_pb2.ExportPlayerRequest,
+        topten.score.v1.score_service_pb2.ExportPlayerResponse,
+    ]
+    """ExportPlayer pages through what the ledger and the rules of fair play hold on the caller, where his actions came from
+    included. Only for the player himself. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    ErasePlayer: grpc.UnaryUnaryMultiCallable[
+        topten.score.v1.score_service_pb2.ErasePlayerRequest,
+        topten.score.v1.score_service_pb2.ErasePlayerResponse,
+    ]
+    """ErasePlayer removes what is personal of a player whose account is gone; what must stay to add up is kept under a
+    pseudonym. Doing it again is safe; it is to be done until the answer says `done`, which is not before the event of the
+    erasure is counted and nothing older can be on its way to a board. Only for the scope `player:erase`.
+    Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
     VerifyScores: grpc.UnaryStreamMultiCallable[
         topten.score.v1.score_service_pb2.VerifyScoresRequest,
         topten.score.v1.score_service_pb2.VerifyScoresResponse,
@@ -188,6 +206,24 @@ class ScoreServiceAsyncStub:
     ]
     """ListCountedEvents streams the events of the ledger, so that each can be traced to who recorded it. Only for
     moderators, admins and the scope `event:read`. Fails with PERMISSION_DENIED, UNAVAILABLE.
+    """
+
+    ExportPlayer: grpc.aio.UnaryUnaryMultiCallable[
+        topten.score.v1.score_service_pb2.ExportPlayerRequest,
+        topten.score.v1.score_service_pb2.ExportPlayerResponse,
+    ]
+    """ExportPlayer pages through what the ledger and the rules of fair play hold on the caller, where his actions came from
+    included. Only for the player himself. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    ErasePlayer: grpc.aio.UnaryUnaryMultiCallable[
+        topten.score.v1.score_service_pb2.ErasePlayerRequest,
+        topten.score.v1.score_service_pb2.ErasePlayerResponse,
+    ]
+    """ErasePlayer removes what is personal of a player whose account is gone; what must stay to add up is kept under a
+    pseudonym. Doing it again is safe; it is to be done until the answer says `done`, which is not before the event of the
+    erasure is counted and nothing older can be on its way to a board. Only for the scope `player:erase`.
+    Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     VerifyScores: grpc.aio.UnaryStreamMultiCallable[
@@ -301,6 +337,28 @@ class ScoreServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[collections.abc.Iterator[topten.score.v1.score_service_pb2.ListCountedEventsResponse], collections.abc.AsyncIterator[topten.score.v1.score_service_pb2.ListCountedEventsResponse]]:
         """ListCountedEvents streams the events of the ledger, so that each can be traced to who recorded it. Only for
         moderators, admins and the scope `event:read`. Fails with PERMISSION_DENIED, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def ExportPlayer(
+        self,
+        request: topten.score.v1.score_service_pb2.ExportPlayerRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.score.v1.score_service_pb2.ExportPlayerResponse, collections.abc.Awaitable[topten.score.v1.score_service_pb2.ExportPlayerResponse]]:
+        """ExportPlayer pages through what the ledger and the rules of fair play hold on the caller, where his actions came from
+        included. Only for the player himself. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def ErasePlayer(
+        self,
+        request: topten.score.v1.score_service_pb2.ErasePlayerRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.score.v1.score_service_pb2.ErasePlayerResponse, collections.abc.Awaitable[topten.score.v1.score_service_pb2.ErasePlayerResponse]]:
+        """ErasePlayer removes what is personal of a player whose account is gone; what must stay to add up is kept under a
+        pseudonym. Doing it again is safe; it is to be done until the answer says `done`, which is not before the event of the
+        erasure is counted and nothing older can be on its way to a board. Only for the scope `player:erase`.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
