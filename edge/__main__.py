@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
+from edge.admission import Admission
 from edge.app import HttpServer
 from edge.assets import PAGE_DOCUMENTS, Assets
 from edge.auth import Authenticator
@@ -39,7 +40,7 @@ async def main(config: EdgeConfig) -> None:
         limiter = await stack.enter_async_context(open_limiter(config.redis, config.rates))
         readiness = Readiness(upstreams)
         ops.add_ping("upstreams", readiness.ping)
-        authenticator = Authenticator(verifier)
+        authenticator = Authenticator(verifier, Admission(upstreams))
         clock = ScreenClock()
         schema = executable_schema()
         documents = Documents(

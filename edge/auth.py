@@ -10,10 +10,12 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from edge.admission import Admission
 from edge.peer import is_same_origin
 from edge.session import ACCESS, STREAM
 from services.runtime.access import BOARD_READERS, EVERYBODY
-from services.runtime.auth import Claims, TokenVerifier, bearer_token
+from services.runtime.auth import TokenVerifier, bearer_token
+from services.runtime.claims import Claims
 from services.runtime.errors import Reason, ServiceError
 
 
@@ -44,8 +46,9 @@ NOBODY = Caller()
 class Authenticator:
     """Finds the caller of a request."""
 
-    def __init__(self, verifier: TokenVerifier) -> None:
+    def __init__(self, verifier: TokenVerifier, admission: Admission) -> None:
         self._verifier = verifier
+        self._admission = admission
 
     async def caller(self, request: web.Request, *, cookies: bool) -> Caller:
         """The caller of a GraphQL request; `cookies` says whether cookies count.
@@ -54,8 +57,7 @@ class Authenticator:
         neither see nor remove it, and must be able to sign in again.
         """
         if "Authorization" in request.headers:
-            token = bearer_token(request.headers["Authorization"])
-            return Caller(await self._verifier.verify(token), token)
+            return await self._bearer(request)
         token = request.cookies.get(ACCESS, "") if cookies else ""
         if not token:
             return NOBODY
@@ -73,8 +75,7 @@ class Authenticator:
         relies on the cookie.
         """
         if "Authorization" in request.headers:
-            token = bearer_token(request.headers["Authorization"])
-            return Caller(await self._verifier.verify(token), token).require(BOARD_READERS)
+            return (await self._bearer(request)).require(BOARD_READERS)
         if "token" in request.query:
             return await self._verifier.verify(request.query["token"], "stream")
         token = request.cookies.get(STREAM, "")
@@ -83,3 +84,7 @@ class Authenticator:
         if not is_same_origin(request):
             raise ServiceError(Reason.PERMISSION_DENIED, "cookies are good for this origin's own pages alone")
         return await self._verifier.verify(token, "stream")
+
+    async def _bearer(self, request: web.Request) -> Caller:
+        token = bearer_token(request.headers["Authorization"])
+        return Caller(await self._admission.admitted(await self._verifier.verify(token), token), token)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 # Sent again on UNAVAILABLE. SubmitAction is one of them: an action counts once, however often it is sent.
 IDEMPOTENT = (
+    "/topten.identity.v1.IdentityService/AdmitPlayer",
     "/topten.identity.v1.IdentityService/GetUsers",
     "/topten.identity.v1.IdentityService/IssueStreamToken",
     "/topten.identity.v1.IdentityService/UpdateProfile",

@@ -9,10 +9,11 @@ from contextlib import AsyncExitStack
 import pytest
 import pytest_asyncio
 
+from tests.outside import OUTSIDE_ISSUERS
 from tests.servers import STAND_INS, RunningStack, running, running_stack
 
 # Fast enough that a test need not wait, slow enough that frames still coalesce.
-STACK_SETTINGS = {"TOPTEN_LEADERBOARD_TICK": "100ms"}
+STACK_SETTINGS = {"TOPTEN_LEADERBOARD_TICK": "100ms", "TOPTEN_AUTH_ISSUERS": OUTSIDE_ISSUERS}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -25,7 +25,7 @@ from edge.stream.own import OwnPlaces
 from edge.stream.sessions import Sessions
 from edge.upstreams import Upstreams
 from services.runtime import tracing
-from services.runtime.auth import Claims
+from services.runtime.claims import Claims
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.lifecycle import cancel, spawn
 

@@ -23,7 +23,7 @@ from edge.stream.frames import Message, Position, encode_retry
 from edge.stream.hub import Hub, Subscriber
 from edge.stream.quota import Quota
 from edge.stream.sessions import Sessions
-from services.runtime.auth import Claims
+from services.runtime.claims import Claims
 from services.runtime.clock import utc_now
 from services.runtime.errors import Reason, ServiceError
 

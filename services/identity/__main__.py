@@ -24,7 +24,7 @@ from services.identity.service import IdentityService
 from services.identity.store import IdentityStore
 from services.identity.tokens import TokenIssuer
 from services.runtime.access import SERVICE
-from services.runtime.auth import TokenVerifier
+from services.runtime.auth import open_verifier
 from services.runtime.clock import utc_now
 from services.runtime.config import from_command_line
 from services.runtime.grpc_client import open_channel
@@ -94,11 +94,12 @@ async def main(config: IdentityConfig) -> None:
         )
         erasing = Erasing(erasures, store, passwords, outbox, now=utc_now)
         servicer = IdentityServicer(service, moderation, erasing, AccountExport(store, erasures), utc_now)
+        # Its own keys are at hand; asking itself for them over HTTP would only be a way to fail.
+        verifier = await stack.enter_async_context(open_verifier(auth, StaticKeys(*tokens.public_keys)))
         server = GrpcServer(
             config.grpc_address,
             [partial(add_IdentityServiceServicer_to_server, servicer)],
-            # Its own keys are at hand; asking itself for them over HTTP would only be a way to fail.
-            verifier=TokenVerifier(StaticKeys(*tokens.public_keys), auth.issuer, auth.audience),
+            verifier=verifier,
             access=ACCESS,
             tls=config.tls,
             reflection=not config.process.production,

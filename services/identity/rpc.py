@@ -19,6 +19,7 @@ from services.identity.moderation import Moderation
 from services.identity.service import IdentityService, OpenSession
 from services.runtime.access import ACCOUNTS, ADMIN, STAFF
 from services.runtime.call_context import caller
+from services.runtime.errors import Reason, ServiceError
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -30,6 +31,7 @@ ACCESS: Mapping[str, frozenset[str]] = {
     "/topten.identity.v1.IdentityService/Login": _SIGNING_IN,
     "/topten.identity.v1.IdentityService/RefreshSession": _SIGNING_IN,
     "/topten.identity.v1.IdentityService/Logout": _SIGNING_IN,
+    "/topten.identity.v1.IdentityService/AdmitPlayer": ACCOUNTS,
     "/topten.identity.v1.IdentityService/ChangePassword": ACCOUNTS,
     "/topten.identity.v1.IdentityService/IssueStreamToken": ACCOUNTS,
     "/topten.identity.v1.IdentityService/CheckSessions": frozenset({"session:check"}),
@@ -85,6 +87,16 @@ class IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
     async def Logout(self, request: messages.LogoutRequest, context: Context) -> messages.LogoutResponse:
         """See identity_service.proto."""
         return messages.LogoutResponse(ended=await self._service.logout(request.refresh_token))
+
+    async def AdmitPlayer(self, request: messages.AdmitPlayerRequest, context: Context) -> messages.AdmitPlayerResponse:
+        """See identity_service.proto."""
+        claims = caller()
+        if not claims.issuer:
+            raise ServiceError(Reason.PERMISSION_DENIED, "Only a player of another issuer is admitted.")
+        if await self._erasing.erased([claims.user_id]):
+            raise ServiceError(Reason.PLAYER_NOT_FOUND, "This player's account was erased.")
+        account = await asyncio.shield(self._service.admit(claims.user_id, claims.username))
+        return messages.AdmitPlayerResponse(user=self._user(account))
 
     async def ChangePassword(
         self, request: messages.ChangePasswordRequest, context: Context

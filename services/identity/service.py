@@ -17,9 +17,10 @@ from services.identity.accounts import Account, InvalidAccountError, check_count
 from services.identity.passwords import Passwords
 from services.identity.store import IdentityStore, SessionState
 from services.identity.tokens import RefreshToken, TokenIssuer
-from services.identity.usernames import normalise_username
+from services.identity.usernames import names_for, normalise_username
 from services.runtime.auth import auth_failures
 from services.runtime.errors import Reason, ServiceError
+from services.runtime.issuers import SESSION_PREFIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,25 @@ class IdentityService:
         await self._store.add_account(account)
         return await self._open(account)
 
+    async def admit(self, user_id: str, wanted: str) -> Account:
+        """The account of a player of an outside issuer, made if there is none; ``wanted`` is its name for him.
+
+        Raises UNAVAILABLE.
+        """
+        for name in names_for(wanted, user_id):
+            found = await self._store.accounts([user_id])
+            if found:
+                return found[0]
+            account = Account(user_id, name, "", frozenset({"player"}), "", self._now())
+            try:
+                await self._store.add_account(account)
+            except ServiceError as error:
+                if error.reason is not Reason.USERNAME_TAKEN:
+                    raise
+            else:
+                return account
+        raise ServiceError(Reason.UNAVAILABLE, "No name could be found for the player.")
+
     async def login(self, username: str, password: str) -> OpenSession:
         """Check a password and open a session.
 
@@ -82,7 +102,8 @@ class IdentityService:
         right one, or UNAVAILABLE.
         """
         account = await self._store.account_by_name(username)
-        digest = None if account is None else account.password_hash
+        # An account of an outside issuer has no password, which must take as long to find out as any other.
+        digest = None if account is None else account.password_hash or None
         if not await self._passwords.matches(digest, password) or account is None:
             auth_failures.labels("password").inc()
             raise ServiceError(Reason.CREDENTIALS_INVALID, "The username and password do not belong together.")
@@ -103,7 +124,7 @@ class IdentityService:
         Raises CREDENTIALS_INVALID if the current one is not right or there is no such account, PLAYER_BLOCKED, UNAVAILABLE.
         """
         accounts = await self._store.accounts([user_id])
-        digest = accounts[0].password_hash if accounts else None
+        digest = (accounts[0].password_hash or None) if accounts else None
         if not await self._passwords.matches(digest, current) or not accounts:
             raise ServiceError(Reason.CREDENTIALS_INVALID, "The current password is not right.")
         refuse_if_blocked(accounts[0], self._now())
@@ -164,8 +185,16 @@ class IdentityService:
         return token, state.expires_at - now
 
     async def ended_sessions(self, session_ids: Sequence[str]) -> list[str]:
-        """Those of the sessions (at most 500) that have ended, or never were."""
-        live = await self._store.live_sessions(session_ids, self._now())
+        """Those of the sessions (at most 500) that have ended, or never were.
+
+        What stands for a session of an outside issuer's player lasts as long as he has an account and no block.
+        """
+        now = self._now()
+        live = await self._store.live_sessions(session_ids, now)
+        outside = [each.removeprefix(SESSION_PREFIX) for each in session_ids if each.startswith(SESSION_PREFIX)]
+        if outside:
+            players = await self._store.accounts(outside)
+            live |= {SESSION_PREFIX + player.user_id for player in players if player.block_at(now) is None}
         return [session_id for session_id in session_ids if session_id not in live]
 
     async def users(self, user_ids: Sequence[str]) -> list[Account]:

@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from services.identity.accounts import Account
-from services.runtime.auth import ALGORITHM, TYPES
+from services.runtime.auth import ALGORITHM
+from services.runtime.claims import TYPES
 from services.runtime.jwks import public_jwk
 
 MAX_KEYS: Final = 8

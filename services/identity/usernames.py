@@ -7,6 +7,8 @@ has it: one script a name (5.2, highly restrictive), and no two names of one ske
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
 
 from confusable_homoglyphs.categories import alias as script_of
@@ -80,6 +82,14 @@ def username_skeleton(username: str) -> str:
     The skeleton of UTS 39 (4), of the name as it is shown and then once more without case.
     """
     return _prototypes(_prototypes(unicodedata.normalize("NFKC", username)).casefold())
+
+
+def names_for(wanted: str, user_id: str) -> Iterator[str]:
+    """Names for a player who has chosen none here, the best first: as wanted, then made of it and the id, then of the id."""
+    mark = user_id.replace("-", "")
+    for name in (wanted, f"{wanted.strip()[: MAX_USERNAME - 9]}-{mark[:8]}", f"player-{mark[:24]}"):
+        with suppress(InvalidAccountError):
+            yield normalise_username(name)
 
 
 def _prototypes(text: str) -> str:

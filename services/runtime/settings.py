@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from services.runtime.catalog import Catalog, parse_declared
 from services.runtime.config import setting
+from services.runtime.issuers import OutsideIssuer, parse_issuers
 from services.runtime.redis_url import redis_url
 from services.runtime.split import Split
 from services.runtime.values import grpc_target, header_pairs, http_url
@@ -102,6 +103,12 @@ class NatsConfig:
     url: str = setting("nats://127.0.0.1:4222", doc="NATS servers with JetStream, comma separated", secret=True)
 
 
+def issuers_text(text: str) -> str:
+    """Checks what declares outside issuers, and returns it. Raises ValueError."""
+    parse_issuers(text)
+    return text
+
+
 @dataclass(frozen=True, kw_only=True)
 class AuthConfig:
     """Whose tokens are believed, and how this process proves itself to others."""
@@ -114,6 +121,17 @@ class AuthConfig:
     audience: str = setting("topten", doc="The aud that a token must carry")
     client_id: str = setting("", doc="This process's name at the token address; empty if it makes no calls of its own")
     client_secret: str = setting("", doc="What proves the client id", secret=True)
+    issuers: str = setting(
+        "",
+        doc="Other issuers whose access tokens are believed, in all processes alike: JSON of issuer to `jwks_url`, "
+        "`audience`, and as needed `algorithms`, `type`, `user_id`, `username`, `roles`, `grants` (docs/security.md)",
+        parse=issuers_text,
+    )
+
+    @property
+    def outside(self) -> tuple[OutsideIssuer, ...]:
+        """The other issuers."""
+        return parse_issuers(self.issuers)
 
 
 @dataclass(frozen=True, kw_only=True)

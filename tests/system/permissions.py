@@ -1,7 +1,8 @@
 """Who may do what: every method of the contracts, every field of the schema, every address.
 
 A row names roles and scopes, each of which is enough. `player` is every account; `own` is the player about himself and
-nobody else; `*` is whoever has a good token or none.
+nobody else; `outside` is a player of an outside issuer, whom test_outside_issuer.py sends; `*` is whoever has a good token
+or none.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ RPCS: Mapping[str, str] = {
     "identity.Login": "session:open",
     "identity.RefreshSession": "session:open",
     "identity.Logout": "session:open",
+    "identity.AdmitPlayer": "outside",
     "identity.ChangePassword": "player",
     "identity.IssueStreamToken": "player",
     "identity.CheckSessions": "session:check",

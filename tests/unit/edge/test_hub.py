@@ -13,7 +13,7 @@ from edge.stream.hub import Hub, Subscriber
 from edge.stream.latency import ScreenClock
 from edge.stream.sessions import Sessions
 from edge.upstreams import open_upstreams
-from services.runtime.auth import Claims
+from services.runtime.claims import Claims
 from services.runtime.service_token import ServiceToken
 from services.runtime.settings import TlsConfig, UpstreamConfig
 from tests.unit.edge.announcer import announcing, frame

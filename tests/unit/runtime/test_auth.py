@@ -15,14 +15,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from services.runtime.auth import (
     MAX_TOKEN_LENGTH,
-    Claims,
     TokenVerifier,
     bearer_token,
     open_service_token,
     open_verifier,
 )
+from services.runtime.claims import Claims
 from services.runtime.errors import Reason, ServiceError
-from services.runtime.jwks import Jwks, StaticKeys, public_jwk, read_jwks
+from services.runtime.jwks import Jwks, StaticKeys, VerifyingKey, public_jwk, read_jwks
 from services.runtime.service_token import ServiceToken
 from services.runtime.settings import AuthConfig
 from tests.unit.runtime.conftest import Clock
@@ -42,7 +42,7 @@ class CountingKeys:
         self.asked = 0
         self._keys = StaticKeys(issuer.key.public_key())
 
-    async def key(self, key_id: str) -> Ed25519PublicKey | None:
+    async def key(self, key_id: str) -> VerifyingKey | None:
         self.asked += 1
         return await self._keys.key(key_id)
 

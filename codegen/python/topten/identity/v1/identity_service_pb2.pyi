@@ -179,6 +179,39 @@ class LogoutResponse(google.protobuf.message.Message):
 global___LogoutResponse = LogoutResponse
 
 @typing.final
+class AdmitPlayerRequest(google.protobuf.message.Message):
+    """AdmitPlayerRequest asks for the caller."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___AdmitPlayerRequest = AdmitPlayerRequest
+
+@typing.final
+class AdmitPlayerResponse(google.protobuf.message.Message):
+    """AdmitPlayerResponse carries his account."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_FIELD_NUMBER: builtins.int
+    @property
+    def user(self) -> topten.identity.v1.identity_pb2.User:
+        """The account."""
+
+    def __init__(
+        self,
+        *,
+        user: topten.identity.v1.identity_pb2.User | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["user", b"user"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["user", b"user"]) -> None: ...
+
+global___AdmitPlayerResponse = AdmitPlayerResponse
+
+@typing.final
 class ChangePasswordRequest(google.protobuf.message.Message):
     """ChangePasswordRequest carries the password that holds and the one that shall."""
 

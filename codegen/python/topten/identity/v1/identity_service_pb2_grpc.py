@@ -56,6 +56,11 @@ class IdentityServiceStub(object):
                 request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.LogoutRequest.SerializeToString,
                 response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.LogoutResponse.FromString,
                 _registered_method=True)
+        self.AdmitPlayer = channel.unary_unary(
+                '/topten.identity.v1.IdentityService/AdmitPlayer',
+                request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.AdmitPlayerRequest.SerializeToString,
+                response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.AdmitPlayerResponse.FromString,
+                _registered_method=True)
         self.ChangePassword = channel.unary_unary(
                 '/topten.identity.v1.IdentityService/ChangePassword',
                 request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ChangePasswordRequest.SerializeToString,
@@ -161,6 +166,16 @@ class IdentityServiceServicer(object):
     def Logout(self, request, context):
         """Logout ends the session that the refresh token belongs to. An unknown token is no error.
         Fails with INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AdmitPlayer(self, request, context):
+        """AdmitPlayer makes the account of a player whom an outside issuer has signed in, or finds it: the token says who. The
+        name that the issuer has for him is taken if it may be and nobody has it, else one that is made of it.
+        Fails with PERMISSION_DENIED for a token of our own, PLAYER_NOT_FOUND for a player whose account was erased,
+        UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -309,6 +324,11 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     servicer.Logout,
                     request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.LogoutRequest.FromString,
                     response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.LogoutResponse.SerializeToString,
+            ),
+            'AdmitPlayer': grpc.unary_unary_rpc_method_handler(
+                    servicer.AdmitPlayer,
+                    request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.AdmitPlayerRequest.FromString,
+                    response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.AdmitPlayerResponse.SerializeToString,
             ),
             'ChangePassword': grpc.unary_unary_rpc_method_handler(
                     servicer.ChangePassword,
@@ -491,6 +511,33 @@ class IdentityService(object):
             '/topten.identity.v1.IdentityService/Logout',
             topten_dot_identity_dot_v1_dot_identity__service__pb2.LogoutRequest.SerializeToString,
             topten_dot_identity_dot_v1_dot_identity__service__pb2.LogoutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AdmitPlayer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.identity.v1.IdentityService/AdmitPlayer',
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.AdmitPlayerRequest.SerializeToString,
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.AdmitPlayerResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -56,6 +56,16 @@ class IdentityServiceStub:
     Fails with INVALID_ARGUMENT, UNAVAILABLE.
     """
 
+    AdmitPlayer: grpc.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.AdmitPlayerRequest,
+        topten.identity.v1.identity_service_pb2.AdmitPlayerResponse,
+    ]
+    """AdmitPlayer makes the account of a player whom an outside issuer has signed in, or finds it: the token says who. The
+    name that the issuer has for him is taken if it may be and nobody has it, else one that is made of it.
+    Fails with PERMISSION_DENIED for a token of our own, PLAYER_NOT_FOUND for a player whose account was erased,
+    UNAVAILABLE.
+    """
+
     ChangePassword: grpc.UnaryUnaryMultiCallable[
         topten.identity.v1.identity_service_pb2.ChangePasswordRequest,
         topten.identity.v1.identity_service_pb2.ChangePasswordResponse,
@@ -213,6 +223,16 @@ class IdentityServiceAsyncStub:
     ]
     """Logout ends the session that the refresh token belongs to. An unknown token is no error.
     Fails with INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    AdmitPlayer: grpc.aio.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.AdmitPlayerRequest,
+        topten.identity.v1.identity_service_pb2.AdmitPlayerResponse,
+    ]
+    """AdmitPlayer makes the account of a player whom an outside issuer has signed in, or finds it: the token says who. The
+    name that the issuer has for him is taken if it may be and nobody has it, else one that is made of it.
+    Fails with PERMISSION_DENIED for a token of our own, PLAYER_NOT_FOUND for a player whose account was erased,
+    UNAVAILABLE.
     """
 
     ChangePassword: grpc.aio.UnaryUnaryMultiCallable[
@@ -380,6 +400,18 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[topten.identity.v1.identity_service_pb2.LogoutResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.LogoutResponse]]:
         """Logout ends the session that the refresh token belongs to. An unknown token is no error.
         Fails with INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def AdmitPlayer(
+        self,
+        request: topten.identity.v1.identity_service_pb2.AdmitPlayerRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.identity.v1.identity_service_pb2.AdmitPlayerResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.AdmitPlayerResponse]]:
+        """AdmitPlayer makes the account of a player whom an outside issuer has signed in, or finds it: the token says who. The
+        name that the issuer has for him is taken if it may be and nobody has it, else one that is made of it.
+        Fails with PERMISSION_DENIED for a token of our own, PLAYER_NOT_FOUND for a player whose account was erased,
+        UNAVAILABLE.
         """
 
     @abc.abstractmethod
