@@ -3,6 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PORT ?= 8080
 DATA ?= .topten
 DEMO ?= 0
+WORKERS ?= 1
 MINUTES ?= 5
 PROFILE ?= baseline
 SCALE ?= 1
@@ -19,8 +20,8 @@ help:  ## show this list
 
 venv: .venv/dev .venv/node  ## install everything that tests and tools need, into .venv
 
-up: .venv/run  ## start everything: PORT=8080 DATA=.topten DEMO=0 (simulated players)
-	@exec $(BIN)/topten up --port $(PORT) --data $(DATA) --demo $(DEMO)
+up: .venv/run  ## start everything: PORT=8080 DATA=.topten DEMO=0 (simulated players) WORKERS=1 (edges)
+	@exec $(BIN)/topten up --port $(PORT) --data $(DATA) --demo $(DEMO) --workers $(WORKERS)
 
 test: lint venv .venv-codegen/done  ## lint, then every test on real servers, with coverage of all processes
 	@$(BIN)/python -m tests.covered $(ARGS)

@@ -112,7 +112,7 @@ class HttpServer:
         await self._hub.start()
         await self._runner.setup()
         host, port = split_address(self._config.http_address)
-        self._site = web.TCPSite(self._runner, host, port)
+        self._site = web.TCPSite(self._runner, host, port, reuse_port=self._config.reuse_port or None)
         await self._site.start()
         self.port = self._runner.addresses[0][1]
         _log.info("listening", address=self._config.http_address, port=self.port)

@@ -51,6 +51,10 @@ class EdgeConfig:
     prefix: ClassVar[str] = "EDGE"
 
     http_address: str = setting("127.0.0.1:8080", doc="Where clients are served", parse=host_port)
+    reuse_port: bool = setting(
+        False,
+        doc="Other edges listen on the same address too, and the kernel spreads connections over all (SO_REUSEPORT)",
+    )
     ops_address: str = setting(
         "127.0.0.1:9105", doc="Where health and metrics are served; for the inside only", parse=host_port
     )

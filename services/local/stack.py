@@ -36,13 +36,24 @@ class PortTakenError(RuntimeError):
 
 
 class Stack:
-    """Start with `start`, keep running, end with `stop`. `report` is told what a person at the terminal should see."""
+    """Start with `start`, keep running, end with `stop`. `report` is told what a person at the terminal should see.
+
+    `workers` edges share the HTTP port; the first is named `edge`, the others `edge-2` and so on.
+    """
 
     def __init__(
-        self, folder: DataFolder, *, http_port: int, environ: Mapping[str, str], report: Callable[[str], None]
+        self,
+        folder: DataFolder,
+        *,
+        http_port: int,
+        workers: int = 1,
+        environ: Mapping[str, str],
+        report: Callable[[str], None],
     ) -> None:
         self._folder = folder
         self._http_port = http_port
+        # What each process is, by its name.
+        self._processes = {name: name for name in PROCESSES} | {f"edge-{n}": "edge" for n in range(2, workers + 1)}
         self._environ = environ
         self._supervisor = Supervisor(folder.path / "logs", report)
         self.endpoints: dict[str, Any] = {}
@@ -52,13 +63,13 @@ class Stack:
 
         Raises MissingProgramError, WrongSettingError, or ChildFailedError for a child that does not become ready.
         """
-        names = [*STORES, *(f"{name}-grpc" for name in SERVICES), *(f"{name}-ops" for name in PROCESSES)]
+        names = [*STORES, *(f"{name}-grpc" for name in SERVICES), *(f"{name}-ops" for name in self._processes)]
         ports = self._folder.ports(*names)
         stores = self._stores(ports)
         urls = {name: store if isinstance(store, str) else store.url for name, store in stores.items()}
-        processes = [self._process(name, ports, urls) for name in PROCESSES]
+        processes = [self._process(name, ports, urls) for name in self._processes]
         for process in processes:
-            check(process.name, environ_of(process))
+            check(self._processes[process.name], environ_of(process))
         await self._run([store for store in stores.values() if isinstance(store, Program)])
         # Only then the processes: what would wait for a store can't be ready sooner, and a store's message comes first.
         await self._run(processes)
@@ -93,27 +104,28 @@ class Stack:
         return self._environ.get(variable) or (Path(path).read_text(encoding="utf-8").strip() if path else "")
 
     def _process(self, name: str, ports: Mapping[str, int], urls: Mapping[str, str]) -> Program:
-        ops = f"{HOST}:{ports[f'{name}-ops']}"
+        ops, kind = f"{HOST}:{ports[f'{name}-ops']}", self._processes[name]
         identity = f"http://{HOST}:{ports['identity-ops']}"
         environ = {f"TOPTEN_{store.upper()}_URL": url for store, url in urls.items()} | {
             "TOPTEN_AUTH_JWKS_URL": f"{identity}/.well-known/jwks.json",
             "TOPTEN_AUTH_TOKEN_URL": f"{identity}/oauth/token",
-            f"TOPTEN_{name.upper()}_OPS_ADDRESS": ops,
+            f"TOPTEN_{kind.upper()}_OPS_ADDRESS": ops,
         }
         environ |= {f"TOPTEN_UPSTREAM_{service.upper()}": f"{HOST}:{ports[f'{service}-grpc']}" for service in SERVICES}
-        if name in CLIENTS:
+        if kind in CLIENTS:
             environ |= {
-                "TOPTEN_AUTH_CLIENT_ID": name,
-                "TOPTEN_AUTH_CLIENT_SECRET": self._folder.secret(f"client-{name}"),
+                "TOPTEN_AUTH_CLIENT_ID": kind,
+                "TOPTEN_AUTH_CLIENT_SECRET": self._folder.secret(f"client-{kind}"),
             }
         if name == "identity":
             environ["TOPTEN_IDENTITY_SIGNING_KEY"] = self._folder.signing_key()
             environ["TOPTEN_IDENTITY_SERVICE_CLIENTS"] = service_clients(
                 {client: self._folder.secret(f"client-{client}") for client in CLIENTS}
             )
-        if name == "edge":
+        if kind == "edge":
             environ["TOPTEN_EDGE_HTTP_ADDRESS"] = f"{HOST}:{self._http_port}"
-            return Program(name, _python("edge"), partial(_answers, f"http://{HOST}:{self._http_port}/livez"), environ)
+            environ["TOPTEN_EDGE_REUSE_PORT"] = str("edge-2" in self._processes).lower()
+            return Program(name, _python("edge"), partial(_has_started, ops), environ)
         environ[f"TOPTEN_{name.upper()}_GRPC_ADDRESS"] = f"{HOST}:{ports[f'{name}-grpc']}"
         return Program(name, _python(f"services.{name}"), partial(_answers, f"http://{ops}/readyz"), environ)
 
@@ -124,7 +136,7 @@ class Stack:
             "graphql": f"{http}/graphql",
             "stream": f"{http}/api/v1/leaderboard/stream",
             "grpc": {name: f"{HOST}:{ports[f'{name}-grpc']}" for name in SERVICES},
-            "metrics": {name: f"http://{HOST}:{ports[f'{name}-ops']}/metrics" for name in PROCESSES},
+            "metrics": {name: f"http://{HOST}:{ports[f'{name}-ops']}/metrics" for name in self._processes},
             "identity_http": f"http://{HOST}:{ports['identity-ops']}",
             "stores": dict(urls),
             "tls": {file: self._environ.get(f"TOPTEN_TLS_{file.upper()}", "") for file in TLS_FILES},
@@ -145,6 +157,14 @@ async def _answers(url: str) -> None:
     timeout = aiohttp.ClientTimeout(total=2)
     async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as response:
         response.raise_for_status()
+
+
+async def _has_started(ops: str) -> None:
+    """Returns when the process serves, whether what it needs is there or not: the sample quizzes come through it."""
+    timeout = aiohttp.ClientTimeout(total=2)
+    async with aiohttp.ClientSession(timeout=timeout) as session, session.get(f"http://{ops}/readyz") as response:
+        if (await response.json())["checks"]["started"] != "ok":
+            raise RuntimeError("it has not started yet")
 
 
 def check_port(port: int) -> None:

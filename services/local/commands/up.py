@@ -37,6 +37,7 @@ def up(
     port: Annotated[int, typer.Option(help="Where the edge serves HTTP.", min=1, max=65535)] = 8080,
     data: Data = DATA,
     demo: Annotated[int, typer.Option(help="Simulated players who answer quizzes.", min=0, max=500)] = 0,
+    workers: Annotated[int, typer.Option(help="Edges that share the port.", min=1, max=64)] = 1,
 ) -> None:
     """Start stores and processes, load the sample quizzes, and keep all of it running until Ctrl-C.
 
@@ -48,7 +49,7 @@ def up(
     if unknown := unknown_variables(os.environ):
         fail(f"no such setting: {', '.join(unknown)}; `topten config` lists all", USAGE)
     try:
-        asyncio.run(_up(DataFolder(data), port, demo))
+        asyncio.run(_up(DataFolder(data), port, demo, workers))
     except (PortTakenError, FolderInUseError, MissingProgramError, WrongSettingError) as error:
         fail(str(error), USAGE)
     except (ChildFailedError, ServiceError, GraphqlError, aiohttp.ClientError, TimeoutError) as error:
@@ -57,7 +58,7 @@ def up(
         fail(f"could not start: {error.filename or data}: {error.strerror}", USAGE)
 
 
-async def _up(folder: DataFolder, port: int, demo: int) -> None:
+async def _up(folder: DataFolder, port: int, demo: int, workers: int) -> None:
     folder.lock()
     allow_many_connections()
     check_port(port)
@@ -71,6 +72,7 @@ async def _up(folder: DataFolder, port: int, demo: int) -> None:
     stack = Stack(
         folder,
         http_port=port,
+        workers=workers,
         environ=os.environ,
         report=lambda line: err.print(f"topten: {line}", markup=False, soft_wrap=True),
     )

@@ -1,0 +1,78 @@
+"""A screen as a client keeps it: it connects again whenever it must, wherever that leads, and shows the latest frame."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import aiohttp
+
+from tests.players import stream
+
+_LOST = (RuntimeError, AssertionError, aiohttp.ClientError, TimeoutError, OSError)
+
+
+class Screen:
+    """Watches `board` at `http` with the tokens that `sign_in` makes.
+
+    It comes back with the id of its last frame; `leaves_after` so many frames it does so of its own accord, and may find
+    another edge. An edge that is behind sends what it has after a tick: that is `dropped`, as a client must. `faults` has
+    each frame that was older than one before it on the same connection.
+    """
+
+    def __init__(
+        self, http: str, sign_in: Callable[[], Awaitable[str]], board: str, *, leaves_after: int | None = None
+    ) -> None:
+        self.frames = 0
+        self.connections = 0
+        self.dropped = 0
+        self.faults: list[str] = []
+        self._open = (http, sign_in, board)
+        self._leaves_after = leaves_after
+        self._last = ""
+        self._data: dict[str, Any] | None = None
+        self._changed = asyncio.Event()
+
+    async def watch(self) -> None:
+        """Goes on until it is cancelled."""
+        while True:
+            try:
+                await self._connect()
+            except _LOST:
+                await asyncio.sleep(0.1)  # as its `retry:` would have it, but sooner
+
+    async def until(self, holds: Callable[[dict[str, Any]], bool], seconds: float = 30) -> dict[str, Any]:
+        """What it shows as soon as `holds` is true of it; fails after `seconds`."""
+        async with asyncio.timeout(seconds):
+            while self._data is None or not holds(self._data):
+                self._changed.clear()
+                await self._changed.wait()
+        return self._data
+
+    async def _connect(self) -> None:
+        http, sign_in, board = self._open
+        headers = {"Last-Event-ID": self._last} if self._last else {}
+        async with stream(http, await sign_in(), board, **headers) as events:
+            self.connections += 1
+            seen, before = 0, ""
+            async for event in events:
+                if event.name != "update":
+                    continue
+                if _position(event.id) < _position(before):
+                    self.faults.append(f"{board} went back from {before} to {event.id}")
+                before = event.id
+                seen += 1
+                self.frames += 1
+                if _position(event.id) < _position(self._last):
+                    self.dropped += 1
+                    continue
+                self._last, self._data = event.id, event.data
+                self._changed.set()
+                if seen == self._leaves_after:
+                    return
+
+
+def _position(event_id: str) -> tuple[int, int]:
+    generation, _, version = (event_id or "0-0").partition("-")
+    return int(generation), int(version)
