@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from services.local.commands import check, config, dlq, prepare, quiz, scores, secrets, top, up, user
+from services.local.commands import check, config, dlq, doctor, prepare, quiz, scores, secrets, top, up, user
 
 app = typer.Typer(
     name="topten",
@@ -35,6 +35,7 @@ app.command("setup")(prepare.setup)
 app.command("found")(prepare.found)
 app.command("secrets")(secrets.secrets)
 app.command("config")(config.config)
+app.command("doctor")(doctor.doctor)
 
 
 def main() -> None:

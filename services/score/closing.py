@@ -65,6 +65,7 @@ class Closer:
         self._grace = grace
         self._interval = interval.total_seconds()
         self._now = now
+        self._since = now()
         # The end of the period that is being closed, and the last sequence of the stream when the outbox had passed it.
         self._passed: tuple[datetime, int] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -89,9 +90,10 @@ class Closer:
             await asyncio.sleep(self._interval)
 
     async def _measure(self) -> None:
-        due = self._now() - self._grace
-        is_open = last_end(due) > time_of((await self._meta.boards()).closed_through)
-        PERIOD_OVERDUE.set((due - last_end(due)).total_seconds() if is_open else 0)
+        now = self._now()
+        ended = last_end(now - self._grace)
+        is_open = ended > time_of((await self._meta.boards()).closed_through)
+        PERIOD_OVERDUE.set((now - max(ended + self._grace, self._since)).total_seconds() if is_open else 0)
 
     async def _look(self) -> None:
         closed = time_of((await self._meta.boards()).closed_through)

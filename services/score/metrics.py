@@ -24,7 +24,7 @@ REBUILD_SECONDS = Histogram(
 )
 PERIOD_OVERDUE = Gauge(
     "topten_period_overdue_seconds",
-    "For how long a week or month that is over could have been closed; 0 if none is open",
+    "For how long this process has seen a week or month open that could have been closed",
 )
 STORE_USED = Gauge(
     "topten_store_used_ratio", "How full a store is, 0 to 1, as far as it has a bound and says so", ["store"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ import pytest
 from services.local.client import GraphqlClient, GraphqlError
 from tests.observe.scrapes import Scrape, eventually, scrape
 from tests.players import PASSWORD, Player, endpoints, register, shows, stream, until
-from tests.servers import RunningStack, second, unique
+from tests.servers import RunningStack, second, topten, unique
 from tests.system.score import completed
 
 SCREEN = "topten_action_to_screen_seconds"
@@ -33,9 +34,13 @@ LOGIN = "mutation ($input: LoginInput!) { login(input: $input) { accessToken } }
 
 @dataclass
 class Story:
-    """What was said at the beginning, after play, before and in each fault (by its name), and at the end."""
+    """What was said at the beginning, after play, before and in each fault (by its name), and at the end.
+
+    `doctor` is what `topten doctor` said of the system that had only just started.
+    """
 
     start: Scrape
+    doctor: subprocess.CompletedProcess[str]
     played: Scrape = field(default_factory=Scrape)
     before: dict[str, Scrape] = field(default_factory=dict)
     during: dict[str, Scrape] = field(default_factory=dict)
@@ -51,7 +56,7 @@ class Story:
 
 async def told(stack: RunningStack) -> Story:
     """Tells it; takes about 25 s. The system is whole again when it is over."""
-    story = Story(start=await scrape(stack))
+    story = Story(await scrape(stack), await asyncio.to_thread(doctor, "--data", str(stack.data)))
     async with GraphqlClient(endpoints(stack).graphql) as client:
         await dead_worker(stack, client)
         watcher = await register(client)
@@ -70,6 +75,14 @@ async def told(stack: RunningStack) -> Story:
             await client.execute(LOGOUT, {"token": watcher.refresh_token})
             story.end = await eventually(stack, lambda now: any(now.values_of("topten_sse_dropped_total")))
     return story
+
+
+def doctor(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """What `topten doctor` says."""
+    environ = {**os.environ, "COLUMNS": "120"}
+    return subprocess.run(
+        topten("doctor", *arguments), capture_output=True, text=True, timeout=60, env=environ, check=False
+    )
 
 
 async def people_go_wrong(story: Story, stack: RunningStack, client: GraphqlClient) -> None:

@@ -81,7 +81,7 @@ def replay(
     """Count events that were set aside, each at most once; exit code 1 if some still can't be."""
 
     async def work() -> list[messages.ReplayOutcome]:
-        ids = letter_ids or [letter.letter_id for letter in await _letters(data, everything=False)]
+        ids = letter_ids or [letter.letter_id for letter in await waiting_letters(data)]
         outcomes: list[messages.ReplayOutcome] = []
         async with _score(data) as (stub, token):
             for start in range(0, len(ids), PAGE):
@@ -112,6 +112,11 @@ async def _score(data: Path) -> AsyncIterator[tuple[ScoreServiceAsyncStub, str]]
     endpoints = Endpoints.load(data)
     async with endpoints.operator() as token, endpoints.channel("score") as channel:
         yield cast("ScoreServiceAsyncStub", ScoreServiceStub(channel)), token
+
+
+async def waiting_letters(data: Path) -> list[score_pb2.DeadLetter]:
+    """Those that nobody has replayed. Raises what the command's other calls raise."""
+    return await _letters(data, everything=False)
 
 
 async def _letters(data: Path, *, everything: bool) -> list[score_pb2.DeadLetter]:
