@@ -47,6 +47,7 @@ lock: .venv/dev  ## pin what pyproject.toml names: ARGS=--upgrade for newer vers
 	$(UV) pyproject.toml --extra local --group build --group dev -c requirements/run.txt --no-emit-package topten-stubs -o requirements/dev.txt
 	$(UV) pyproject.toml -c requirements/run.txt --no-emit-package topten-stubs -o requirements/image.txt
 	$(UV) --group pyproject.toml:audit -o requirements/audit.txt
+	$(UV) --group build -c requirements/run.txt -o requirements/build.txt
 	$(UV) codegen/requirements.in -o codegen/requirements.txt
 
 audit: .venv/dev .venv-audit/done  ## install from the locks alone, look for known vulnerabilities: ARGS=--offline asks nobody

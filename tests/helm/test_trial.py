@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.helm.cluster import Cluster
+from tests.helm.image import Stage
 from tests.helm.rendering import render
 
 STORES = ("mongo", "found", "redis", "nats")
@@ -18,10 +18,10 @@ PROCESSES = ("identity", "quiz", "score", "leaderboard", "edge")
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    """The default install and the operator's pod, running."""
+def cluster(image: Stage) -> Iterator[Cluster]:
+    """The default install and the operator's pod, running from what the image holds."""
     folder = Path(tempfile.mkdtemp(prefix="topten-trial-"))
-    made = Cluster(render({"operator": {"enabled": True}}), folder, Path(sys.executable).parent)
+    made = Cluster(render({"operator": {"enabled": True}}), folder, image.root / "opt" / "topten" / "bin")
     try:
         with made.running(*STORES, *PROCESSES):
             # The Jobs are started with everything else, and wait as everything else does.
@@ -46,7 +46,7 @@ def test_the_setup_may_run_again(cluster: Cluster) -> None:
 
 def test_the_operators_pod_can_verify(cluster: Cluster) -> None:
     operator = cluster.containers["operator"]
-    operator.argv = [str(Path(sys.executable).parent / "topten"), "verify", "--patience", "0"]
+    operator.argv = ["topten", "verify", "--patience", "0"]
     assert "all as the ledger says" in operator.run()
 
 

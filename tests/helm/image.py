@@ -1,0 +1,135 @@
+"""deploy/Dockerfile, followed without a container engine: the same steps in empty folders.
+
+A stage is a folder that stands for its root, so absolute paths of the steps are paths below it. The base image's Python is
+a fresh environment of the one that runs the tests. What this can't show: that the base image can be had, and its size.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+
+DEPLOY = Path("deploy")
+CONTEXT = Path(__file__).parents[2]
+ABSOLUTE = re.compile(r"(?<![\w.:/-])/(?:opt|src|tmp)\b")
+
+
+@dataclass
+class Stage:
+    """One FROM and what follows it."""
+
+    root: Path
+    base: str
+    name: str
+    steps: list[tuple[str, str]] = field(default_factory=list)
+    environ: dict[str, str] = field(default_factory=dict)
+    workdir: str = "/"
+    user: str = ""
+    command: list[str] = field(default_factory=list)
+    healthcheck: list[str] = field(default_factory=list)
+
+    def path(self, text: str) -> Path:
+        """Where a path of the image is here, relative ones below the working directory."""
+        return self.root / (text if text.startswith("/") else f"{self.workdir}/{text}").lstrip("/")
+
+    def here(self, text: str) -> str:
+        """`text` with absolute paths of the image as paths below its root."""
+        return ABSOLUTE.sub(lambda match: f"{self.root}{match[0]}", text)
+
+
+def instructions(text: str) -> list[tuple[str, str]]:
+    """The instructions of a Dockerfile with their arguments; comments gone, continued lines joined."""
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+    joined = "\n".join(lines).replace("\\\n", " ")
+    return [
+        (word.upper(), rest.strip()) for word, _, rest in (line.partition(" ") for line in joined.split("\n")) if word
+    ]
+
+
+def build(dockerfile: Path, folder: Path) -> Stage:
+    """The last stage, built. Raises AssertionError for a step that fails, or that this does not know."""
+    stages: dict[str, Stage] = {}
+    stage: Stage | None = None
+    for word, rest in instructions(dockerfile.read_text()):
+        if word == "ARG":
+            continue
+        if word == "FROM":
+            base, _, name = rest.partition(" AS ")
+            stage = Stage(folder / (name or "last"), base, name)
+            stage.root.mkdir(parents=True)
+            stages[name or "last"] = stage
+            continue
+        assert stage is not None
+        stage.steps.append((word, rest))
+        match word:
+            case "WORKDIR":
+                stage.workdir = rest
+                stage.path("").mkdir(parents=True, exist_ok=True)
+            case "ENV":
+                stage.environ |= dict(pair.split("=", 1) for pair in shlex.split(rest))
+            case "USER":
+                stage.user = rest
+            case "CMD":
+                stage.command = json.loads(rest)
+            case "HEALTHCHECK":
+                stage.healthcheck = json.loads(rest.partition("CMD ")[2])
+            case "COPY":
+                _copy(stage, shlex.split(rest), stages)
+            case "RUN":
+                _run(stage, rest, folder)
+            case _:
+                raise AssertionError(f"{word}: not known here; teach tests/helm/image.py")
+    assert stage is not None
+    return stage
+
+
+def _copy(stage: Stage, words: list[str], stages: dict[str, Stage]) -> None:
+    source = CONTEXT
+    unwanted = shutil.ignore_patterns("__pycache__")
+    if words[0].startswith("--from="):
+        source, unwanted = stages[words.pop(0).removeprefix("--from=")].root, shutil.ignore_patterns()
+    *names, target = words
+    ignored = (CONTEXT / DEPLOY / "Dockerfile.dockerignore").read_text().split() if source == CONTEXT else []
+    for name in names:
+        allowed = not ignored or any(fnmatch(name, f"{rule[1:]}*") for rule in ignored if rule.startswith("!"))
+        assert allowed, f"{name} is kept out of the build by .dockerignore"
+        found = source / name.lstrip("/")
+        into = stage.path(target)
+        if found.is_dir():
+            shutil.copytree(found, into, symlinks=True, ignore=unwanted, dirs_exist_ok=True)
+        else:
+            into = into / found.name if target.endswith("/") else into
+            into.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(found, into)
+        if source != CONTEXT:
+            _move(into, source, stage.root)
+
+
+def _move(folder: Path, source: Path, root: Path) -> None:
+    """In an image both roots are `/`; here programs have to be told that theirs is another."""
+    for script in folder.glob("bin/*"):
+        if script.is_file() and not script.is_symlink() and script.read_bytes().startswith(b"#!" + bytes(source)):
+            script.write_bytes(script.read_bytes().replace(bytes(source), bytes(root), 1))
+
+
+def _run(stage: Stage, command: str, folder: Path) -> None:
+    base = folder / "base"
+    if not base.exists():
+        subprocess.run([sys.executable, "-m", "venv", str(base)], check=True)
+    environ = {"PATH": f"{base}/bin:/usr/bin:/bin", "HOME": str(Path.home()), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    done = subprocess.run(
+        ["/bin/sh", "-ec", stage.here(command)],
+        cwd=stage.path(""),
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"RUN {command}\n{done.stdout}{done.stderr}"
