@@ -49,6 +49,10 @@ SECURITY_HEADERS = {
 }
 SLOW_SECONDS = 1.0
 _QUIET = frozenset({"/livez", "/readyz"})
+# Who fails to prove himself, or may not.
+_FAILED_ATTEMPTS = frozenset({401, 403})
+# Refused because it was too much: counted elsewhere, and a line each would add to the load.
+_TOO_MUCH = frozenset({429, 503})
 _request_seconds = Histogram(
     "http_server_request_duration_seconds",
     "From a request to its answer; streams, which last for hours, only where they were refused",
@@ -165,8 +169,7 @@ class HttpServer:
                 timer = self._timers[key] = _request_seconds.labels(*key)
             timer.observe(seconds)
         # What went well is in the metrics; a line each would cost as much as a quarter of a hot answer.
-        is_notable = response.status >= 400 or seconds > SLOW_SECONDS
-        level = logging.INFO if is_notable and request.path not in _QUIET else logging.DEBUG
+        level = logging.DEBUG if request.path in _QUIET else _level(response.status, seconds)
         if self._log.is_enabled_for(level):
             self._log.log(
                 level,
@@ -219,3 +222,11 @@ class HttpServer:
             status=200 if ready else 503,
             headers={"Content-Type": "application/json", "Cache-Control": "no-store"},
         )
+
+
+def _level(status: int, seconds: float) -> int:
+    """How much an answer is worth a line."""
+    if status in _FAILED_ATTEMPTS:
+        return logging.WARNING
+    is_notable = (status >= 400 and status not in _TOO_MUCH) or seconds > SLOW_SECONDS
+    return logging.INFO if is_notable else logging.DEBUG

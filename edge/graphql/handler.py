@@ -30,6 +30,7 @@ from edge.rates.rates import operations_of
 from edge.session import REFRESH, CookieSession, wants_cookies
 from edge.upstreams import Upstreams
 from services.runtime.access import BOARD_READERS
+from services.runtime.admission import Admission
 from services.runtime.errors import ServiceError
 
 # Quicker than graphql-core's own for the plain values that most fields are.
@@ -62,6 +63,7 @@ class GraphQLHandler:
         self._held = held
         self._answers = Answers(held)
         self._last = LastAnswers()
+        self._admission = Admission("graphql", most=config.process.max_running)
         self._on_accepted = on_accepted
         self._running: set[asyncio.Task[web.Response]] = set()
 
@@ -71,6 +73,10 @@ class GraphQLHandler:
         It is worked out to its end even if the client leaves: a cancelled call costs a store its connection, and an
         action that may have been recorded is better recorded.
         """
+        try:
+            self._admission.require()
+        except ServiceError as error:
+            return refused(error, accepted_type(request) or JSON)
         task = asyncio.get_running_loop().create_task(self._answer(request))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -81,9 +87,16 @@ class GraphQLHandler:
         try:
             cookie_mode = wants_cookies(request)
             operation = await read_operation(request, self._config.body_timeout)
-            caller = await self._authenticator.caller(request, cookies=cookie_mode)
+            # From here on it is work; who sends slowly takes nobody's place.
+            with self._admission.admitted():
+                return await self._admitted(request, operation, media_type, cookie_mode=cookie_mode)
         except ServiceError as error:
             return refused(error, media_type or JSON)
+
+    async def _admitted(
+        self, request: web.Request, operation: Operation, media_type: str | None, *, cookie_mode: bool
+    ) -> web.Response:
+        caller = await self._authenticator.caller(request, cookies=cookie_mode)
         if media_type is None:
             raise web.HTTPNotAcceptable
         cookies = CookieSession(request.cookies.get(REFRESH, "")) if cookie_mode else None

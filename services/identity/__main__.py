@@ -102,6 +102,7 @@ async def main(config: IdentityConfig) -> None:
             verifier=verifier,
             access=ACCESS,
             tls=config.tls,
+            max_calls=config.process.max_calls,
             reflection=not config.process.production,
         )
         await run(ops, outbox, Expiry(moderation), forgetting, server, grace=config.process.shutdown_grace)

@@ -73,6 +73,7 @@ async def main(config: LeaderboardConfig) -> None:
             verifier=verifier,
             access=ACCESS,
             tls=config.tls,
+            max_calls=config.process.max_calls,
             reflection=not config.process.production,
         )
         # Ready without Redis as well: what was read last is still served, and no other instance could do better.

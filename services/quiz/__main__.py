@@ -75,6 +75,7 @@ async def main(config: QuizConfig) -> None:
             verifier=verifier,
             access=ACCESS,
             tls=config.tls,
+            max_calls=config.process.max_calls,
             reflection=not production,
         )
         await run(ops, cache, outbox, deliveries, server, grace=config.process.shutdown_grace)

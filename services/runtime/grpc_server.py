@@ -20,6 +20,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from services.runtime.access import EVERYBODY, is_known
+from services.runtime.admission import Admission
 from services.runtime.auth import TokenVerifier
 from services.runtime.call_context import caller
 from services.runtime.grpc_client import MAX_MESSAGE_BYTES
@@ -61,13 +62,16 @@ class GrpcServer:
         grace: timedelta = timedelta(seconds=8),
         max_connection_age: timedelta | None = None,
         max_unary: timedelta = timedelta(seconds=30),
+        max_calls: int = 256,
     ) -> None:
         self.port = 0
         self._address = address
         self._access = access
         self._tls = tls
         self._grace = grace.total_seconds()
-        self._gate = Gate(verifier, protovalidate.Validator(), max_unary.total_seconds(), set())
+        self._gate = Gate(
+            verifier, protovalidate.Validator(), max_unary.total_seconds(), set(), Admission("grpc", most=max_calls)
+        )
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(options=_options(max_connection_age, self._grace))
         self._services = self._register(registrations)

@@ -21,6 +21,7 @@ import structlog
 from google.protobuf.message import Message
 
 from services.runtime import tracing
+from services.runtime.admission import Admission, OverloadError
 from services.runtime.auth import TokenVerifier, bearer_token
 from services.runtime.call_context import REQUEST_ID_KEY, begin_call, set_caller
 from services.runtime.errors import FAULTS, STATUS_KEY, Reason, ServiceError, to_rpc_status
@@ -36,7 +37,14 @@ ANSWER_SECONDS = 0.25
 PUSHBACK_KEY = "grpc-retry-pushback-ms"
 RETRY_AFTER = timedelta(seconds=1)
 MAX_VIOLATIONS = 20
-_LEVELS = {Reason.INTERNAL: logging.ERROR, Reason.UNAVAILABLE: logging.WARNING}
+_LEVELS = {
+    Reason.INTERNAL: logging.ERROR,
+    Reason.UNAVAILABLE: logging.WARNING,
+    # Failed attempts.
+    Reason.UNAUTHENTICATED: logging.WARNING,
+    Reason.CREDENTIALS_INVALID: logging.WARNING,
+    Reason.PERMISSION_DENIED: logging.WARNING,
+}
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _log = structlog.get_logger("grpc")
 
@@ -44,13 +52,14 @@ _log = structlog.get_logger("grpc")
 class Gate(NamedTuple):
     """What a server asks of every call: whose tokens it believes, its rules, a limit where there is no deadline.
 
-    `running` holds the tasks of the calls that are being handled.
+    `running` holds the tasks of the calls that are being handled; `admission` bounds the unary ones.
     """
 
     verifier: TokenVerifier
     validator: protovalidate.Validator
     max_unary_seconds: float
     running: set[asyncio.Task[Any]]
+    admission: Admission
 
 
 class Chain:
@@ -87,12 +96,16 @@ class Chain:
             metrics.begin()
             task = self._enter()
             call = _open(context, limit)
+            timer: asyncio.Timeout | None = None
             try:
-                async with asyncio.timeout(call.seconds) as timer:
-                    answer = await behaviour(await self._admit(request, call.metadata), context)
+                if call.seconds is not None and call.seconds <= 0:
+                    raise _late()  # what is late before it begins is not begun
+                with self._gate.admission.admitted():
+                    async with asyncio.timeout(call.seconds) as timer:
+                        answer = await behaviour(await self._admit(request, call.metadata), context)
                 code = grpc.StatusCode.OK
             except BaseException as error:  # noqa: BLE001  # raised again by _refuse
-                late = isinstance(error, TimeoutError) and timer.expired()
+                late = isinstance(error, TimeoutError) and timer is not None and timer.expired()
                 shown = _late() if late else error
                 code = _code_of(shown, context)
                 await self._refuse(shown, call.request_id, context)
@@ -188,7 +201,7 @@ class Chain:
         if isinstance(error, ServiceError):
             refusal = error
             _log.log(
-                _LEVELS.get(error.reason, logging.INFO),
+                logging.DEBUG if isinstance(error, OverloadError) else _LEVELS.get(error.reason, logging.INFO),
                 "refused",
                 method=self._method,
                 reason=error.reason,

@@ -31,6 +31,12 @@ class ProcessConfig:
     log_format: Literal["auto", "text", "json"] = setting(
         "auto", doc="Lines for people, or one JSON object a line; auto is json in production and text in development"
     )
+    max_running: int = setting(
+        64,
+        doc="The most that is done at once: so many GraphQL requests of an edge, four times as many unary calls of a "
+        "service; what comes beyond is UNAVAILABLE, with when to come back",
+        minimum=1,
+    )
     trace_endpoint: str = setting(
         "",
         doc="OTLP/HTTP address that traces are sent to, `/v1/traces` being added to a bare one; empty is none",
@@ -54,6 +60,11 @@ class ProcessConfig:
         minimum=timedelta(seconds=1),
         maximum=timedelta(minutes=10),
     )
+
+    @property
+    def max_calls(self) -> int:
+        """The most unary calls at once: a request may be several."""
+        return 4 * self.max_running
 
     @property
     def production(self) -> bool:

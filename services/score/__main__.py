@@ -178,6 +178,7 @@ async def main(config: ScoreConfig) -> None:
             verifier=verifier,
             access=ACCESS,
             tls=config.tls,
+            max_calls=config.process.max_calls,
             reflection=not production,
         )
         ops.add_ping("mongo", mongo.ping)

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from services.runtime.settings import ProcessConfig
 from services.runtime.telemetry import configure
-from tests.bench import answers, pull_loop, reads, score_throughput, sizes, submit, tracing, workers
+from tests.bench import answers, overload, pull_loop, reads, score_throughput, sizes, submit, tracing, workers
 
 EVENTS = 60_000
 
@@ -27,6 +27,8 @@ def main(chosen: list[str]) -> None:
         asyncio.run(workers.main())
     if not chosen or "submit" in chosen:
         submit.main()
+    if not chosen or "overload" in chosen:
+        overload.main()
     if not chosen or "reads" in chosen:
         reads.main()
     if not chosen or "pull_loop" in chosen:

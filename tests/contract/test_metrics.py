@@ -9,6 +9,7 @@ from tests.contract.metrics import page, registered
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 # A label that can have only so many values, whoever calls and whatever is played.
 BOUNDED = {
+    "at",  # graphql, grpc
     "by",  # who blocked: a rule or a moderator
     "event",  # new, again
     "grpc_code",

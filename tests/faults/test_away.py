@@ -84,16 +84,17 @@ async def eventually(ask: Callable[[], Any], holds: Callable[[Any], bool]) -> An
     return found
 
 
-async def breaker_state(metrics: str, upstream: str) -> float:
-    """`topten_breaker_state` of an edge."""
-    async with aiohttp.ClientSession() as session, session.get(metrics) as response:
+async def metric(url: str, name: str, **labels: str) -> float:
+    """A sample of a process's metrics."""
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
         families = text_string_to_metric_families(await response.text())
     samples = (sample for family in families for sample in family.samples)
-    return next(
-        sample.value
-        for sample in samples
-        if sample.name == "topten_breaker_state" and sample.labels == {"upstream": upstream}
-    )
+    return next(sample.value for sample in samples if sample.name == name and sample.labels == labels)
+
+
+async def breaker_state(metrics: str, upstream: str) -> float:
+    """Whether calls of an edge pass: 0 closed, 1 half open, 2 open."""
+    return await metric(metrics, "topten_breaker_state", upstream=upstream)
 
 
 async def submit(web: Web, player: Player, quiz_id: str, action_id: str = "") -> Answer:
@@ -201,6 +202,31 @@ async def test_without_identity_who_is_signed_in_plays_on_and_who_was_blocked_do
         login = {"input": {"username": player.username, "password": PASSWORD}}
         assert_unavailable(await web.graphql(LOGIN, login))
     await eventually(lambda: web.graphql(LOGIN, login), lambda answer: "errors" not in answer.body)
+
+
+async def test_what_is_too_much_at_once_is_refused_at_once(
+    system: RunningStack, quiz_id: str, client: GraphqlClient
+) -> None:
+    """Two submissions hang, which is all that this edge does at a time: the next request is told so, and when to come."""
+    player = await register(client)
+    with second(system, "edge", MAX_RUNNING="2") as edge:
+        http, ops = (f"http://{edge[f'TOPTEN_EDGE_{kind}_ADDRESS']}" for kind in ("HTTP", "OPS"))
+        metrics, running = f"{ops}/metrics", "topten_requests_running"
+        async with browsing(http) as web, stream(http, player.access_token) as events:
+            with standing_still(system, "quiz"):
+                hanging = [asyncio.create_task(submit(web, player, quiz_id)) for _ in range(2)]
+                await eventually(lambda: metric(metrics, running, at="graphql"), lambda count: count == 2)
+                refused = await web.graphql("{ me { userId } }")
+                assert refused.status == 503
+                assert_unavailable(refused)
+                assert refused.headers["Retry-After"] == "1"
+                assert refused.body["errors"][0]["extensions"]["retryAfter"] == 1
+            await asyncio.gather(*hanging)
+            await player.submit(quiz_id, [("q1", "a")])
+            await until(events, lambda data: True)  # streams are bounded by themselves
+            assert (await web.graphql("{ me { userId } }", token=player.access_token)).body["data"]["me"]
+        assert await metric(metrics, "topten_requests_shed_total", at="graphql") == 1
+        await eventually(lambda: metric(metrics, running, at="graphql"), lambda count: count == 0)
 
 
 async def test_an_upstream_that_hangs_is_given_up_until_a_probe_is_answered(

@@ -463,3 +463,24 @@ async def test_a_method_that_is_not_implemented_fails_the_start() -> None:
             verifier=TokenVerifier(StaticKeys(), "topten", "topten"),
             access=ACCESS,
         )
+
+
+async def test_what_is_too_much_at_once_is_refused_and_not_sent_again(issuer: Issuer) -> None:
+    async with serving(issuer, idempotent=True, max_calls=1) as opened:
+        hanging = asyncio.create_task(opened.get("hangs"))
+        await opened.servicer.entered.wait()
+        attempts = opened.servicer.attempts
+        refusal = await opened.error("all")
+        assert refusal.reason is Reason.UNAVAILABLE
+        assert refusal.retry_after == timedelta(seconds=1)
+        assert opened.servicer.attempts == attempts
+        health = health_pb2_grpc.HealthStub(opened.channel)
+        assert (await health.Check(health_pb2.HealthCheckRequest())).status == health_pb2.HealthCheckResponse.SERVING
+        hanging.cancel()
+        await opened.servicer.cancelled.wait()
+
+
+async def test_a_server_says_that_it_is_late_before_the_deadline(client: Client) -> None:
+    error = await client.error("hangs", timeout=0.4)
+    assert error.message == "the call took too long"
+    assert error.retry_after is not None
