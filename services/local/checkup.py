@@ -33,7 +33,6 @@ MOST_OVERDUE_SECONDS: Final = 3600.0
 LEAST_FRESH: Final = 0.99
 MOST_FAILED: Final = 0.001
 MOST_SKEW_SECONDS: Final = 2.0
-OPEN: Final = 2
 _RUNBOOKS: Final = "docs/operations.md#"
 _STORE_ERRORS = (PyMongoError, RedisError, NatsError, OSError, TimeoutError)
 
@@ -65,7 +64,8 @@ def of_pipeline(processes: Sequence[Said]) -> list[Line]:
     pending = sum(by(processes, "topten_consumer_pending", "partition").values())
     stale = worst(processes, "topten_board_stale")
     overdue = worst(processes, "topten_period_overdue_seconds")
-    open_breakers = [name for name, state in by(processes, "topten_breaker_state", "upstream").items() if state == OPEN]
+    # One that lets a call through to see is not closed either.
+    open_breakers = [name for name, state in by(processes, "topten_breaker_state", "upstream").items() if state]
     return [
         _line("outbox", f"oldest waits {_duration(lag)}", lag > MOST_LAG_SECONDS, "toptenoutboxlag"),
         _line("stream", f"{pending:.0f} events wait", pending > MOST_PENDING, "toptenconsumerbehind"),

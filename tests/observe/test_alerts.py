@@ -44,6 +44,7 @@ SAID: dict[str, tuple[dict[str, float], set[tuple[str, str]]]] = {
         {"topten_store_used_ratio": 0.97},
         {("ToptenStoreFilling", "ticket"), ("ToptenStoreFull", "page")},
     ),
+    "a breaker is open": ({"topten_breaker_state": 2}, {("ToptenBreakerOpen", "ticket")}),
     "counting is behind": ({"topten_consumer_pending": 20_000}, {("ToptenConsumerBehind", "ticket")}),
 }
 

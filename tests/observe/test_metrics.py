@@ -17,6 +17,7 @@ PROMISED = (
     "topten_actions_accepted_total",
     "topten_auth_failures_total{reason}",
     "topten_board_stale",
+    "topten_breaker_state{upstream}",
     "topten_consumer_pending",
     "topten_dead_letters_total",
     "topten_flags_total{rule}",
