@@ -16,11 +16,13 @@ from redis.asyncio import Redis
 from services.runtime.erased import pseudonym_of
 from services.score.archive import Archive
 from services.score.available import available
-from services.score.board_writer import BoardWriter
+from services.score.board_writer import BoardWriter, TooOldError, by_board
 from services.score.dead_letters import DeadLetters
 from services.score.flags import Flags
 from services.score.fold import Folds
-from services.score.rebuild import REBUILD_KEY
+from services.score.ledger import Fold
+from services.score.rebuild import REBUILD_KEY, parts_in, server_time
+from services.score.standings import Standing, time_of
 from services.score.store import ScoreStore
 
 
@@ -61,9 +63,19 @@ class Eraser:
             fold = (await self._folds.mend({user_id}))[user_id]
             if not fold.erased or await self._may_be_written(fold.recorded_at):
                 return pseudonym, False
+            try:
+                await self._take_down(fold)
+            except TooOldError:
+                return pseudonym, False
             await self._writer.unfence(user_id)
             await self._store.rename(user_id, pseudonym)
         return pseudonym, True
+
+    async def _take_down(self, fold: Fold) -> None:
+        """From every board that there is: the worker that counted the erasure may have died before it came to them."""
+        boards = {part.board async for part in parts_in(self._redis, time_of(self._now()))}
+        places = by_board(Standing(board, fold.user_id, 0, 0.0, fold.revision, lowered=True) for board in boards)
+        await self._writer.write(places, begun_at=await server_time(self._redis), generation=0)
 
     async def _may_be_written(self, recorded_at: int) -> bool:
         """Whether somebody may be writing to a board who read the player before this time.

@@ -22,6 +22,7 @@ import structlog
 
 from services.runtime import tracing
 from services.runtime.boards import Board
+from services.runtime.erased import is_pseudonym
 from services.score.answers import ANSWERED, Answer, LaterError, answer_to
 from services.score.board_writer import BoardWriter, TooOldError
 from services.score.events import Counted
@@ -173,6 +174,8 @@ class Worker:
     ) -> None:
         """Boards, then `score.events`, then the rules of fair play; beside them the audit log."""
         shown: defaultdict[Board, dict[str, Standing]] = defaultdict(dict)
+        # What is nameless in the ledger is on no board any more, and nobody is told of it: see `erasing`.
+        events = [event for event in events if not is_pseudonym(counted[event.event_id].user_id)]
         falling = {event.user_id for event in events if lowers(event)}
         facts: list[Counted] = []
         for event in events:

@@ -86,6 +86,10 @@ POINTS = {
     "quiz.after-publish-before-puback": Point(
         "services.runtime.outbox:EventPublisher.publish", _sent_but_not_acknowledged
     ),
+    "score.erasing-before-the-names-go": Point("services.score.store:ScoreStore.rename", _before),
+    "quiz.erasing-before-it-answers": Point("services.quiz.personal:PersonalRecords.erase", _after),
+    "identity.erasing-before-it-answers": Point("services.identity.erasure_store:ErasureStore.erase", _after),
+    "identity.erasing-before-it-ends": Point("services.identity.erasure_store:ErasureStore.finish", _before),
     "identity.after-a-change": Point("services.identity.change_store:ChangeStore.apply", _after),
 }
 
