@@ -37,7 +37,12 @@ class Spans:
         )
         exporter = OTLPSpanExporter(endpoint=address, headers=dict(headers), timeout=EXPORT_SECONDS)
         provider.add_span_processor(BatchSpanProcessor(exporter))
+        self._provider = provider
         self._tracer = provider.get_tracer("topten")
+
+    def close(self) -> None:
+        """Sends what is left. The end of a process does so by itself."""
+        self._provider.shutdown()
 
     def begin(
         self, name: str, kind: str, parent: Span | str | None, links: Sequence[str], attributes: Mapping[str, str | int]

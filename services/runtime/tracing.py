@@ -33,8 +33,10 @@ _current: ContextVar[tuple[Span, ...]] = ContextVar("spans", default=())
 def configure(endpoint: str, headers: Mapping[str, str], ratio: float, resource: Mapping[str, str]) -> None:
     """Sends spans to the OTLP/HTTP address `endpoint`, of `ratio` of the traces that begin here; an empty one is off."""
     global _spans  # noqa: PLW0603  # one a process, like logging
-    if not endpoint:
+    if _spans is not None:
+        _spans.close()
         _spans = None
+    if not endpoint:
         return
     from services.runtime.otlp import Spans  # noqa: PLC0415  # 100 ms and 15 MB that only those who trace pay
 

@@ -73,7 +73,7 @@ def collecting() -> Iterator[Collector]:
 
     with ThreadingHTTPServer((HOST, 0), Handler) as server:
         found.address = f"http://{HOST}:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         try:
             yield found
