@@ -1,4 +1,4 @@
-"""The same stream through three parsers: every client reads what was sent, whatever stands in a name."""
+"""The same stream through four parsers: every client reads what was sent, whatever stands in a name."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from httpx_sse import aconnect_sse
 from playwright.async_api import async_playwright
 
 from tests.browser.test_page import ARGUMENTS
+from tests.node import run_script
 from tests.players import stream
 from tests.servers import unique
 from tests.unit.edge.announcer import Announcer, EdgeProcess, announcing, edge_process, frame
@@ -86,6 +87,12 @@ async def by_chromium(edge: EdgeProcess, token: str, board: str, count: int) -> 
     return [Seen(name, id_, json.loads(data)) for name, id_, data in found]
 
 
+async def by_eventsource(edge: EdgeProcess, token: str, board: str, count: int) -> list[Seen]:
+    """The package of npm, which clients in Node use."""
+    found = await asyncio.to_thread(run_script, "events.mjs", f"{edge.http}{PATH}?board={board}", str(count), token)
+    return [Seen(**each) for each in found]
+
+
 async def first(events: AsyncIterator[Any], count: int) -> AsyncIterator[Any]:
     for _ in range(count):
         yield await anext(events)
@@ -99,13 +106,14 @@ async def test_every_parser_has_the_same_events(edge: EdgeProcess, issuer: Issue
     readers = [
         asyncio.create_task(by_ours(edge, issuer.token(sid=None), board, count)),
         asyncio.create_task(by_httpx_sse(edge, issuer.token(sid=None), board, count)),
+        asyncio.create_task(by_eventsource(edge, issuer.token(sid=None), board, count)),
         asyncio.create_task(by_chromium(edge, of_stream, board, count)),
     ]
     await edge.until_metric("topten_sse_connections", len(readers))
     for version, name in enumerate(NAMES, start=2):
         announcer.announce(frame(version, board=board, name=name))
     async with asyncio.timeout(30):
-        ours, theirs, browsers = await asyncio.gather(*readers)
-    assert ours == theirs == browsers
+        ours, theirs, nodes, browsers = await asyncio.gather(*readers)
+    assert ours == theirs == nodes == browsers
     assert [seen.id for seen in ours] == [f"1-{version}" for version in range(1, count + 1)]
     assert [seen.data["leaderboard"][0]["username"] for seen in ours[1:]] == NAMES
