@@ -44,6 +44,12 @@ class Proxy:
         """From now on the connections are half open: whatever is sent arrives nowhere, and nobody is told."""
         self._open.clear()
 
+    def strand(self) -> None:
+        """The connections that there are stay half open for ever; new ones are passed on."""
+        self._open.clear()
+        self._open = asyncio.Event()
+        self._open.set()
+
     def resume(self) -> None:
         """What was held back is passed on."""
         self._open.set()
@@ -53,13 +59,14 @@ class Proxy:
             back, forth = await asyncio.open_connection(HOST, self._target)
             ends = {writer, forth}
             self._connections |= ends
-            await asyncio.gather(self._pass(reader, forth), self._pass(back, writer), return_exceptions=True)
+            way = self._open
+            await asyncio.gather(self._pass(reader, forth, way), self._pass(back, writer, way), return_exceptions=True)
             self._connections -= ends
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: asyncio.Event) -> None:
         try:
             while data := await reader.read(_READ):
-                await self._open.wait()
+                await way.wait()
                 if self.delay:
                     await asyncio.sleep(self.delay)
                 writer.write(data)

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, cast
 
 import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from topten.leaderboard.v1.leaderboard_service_pb2 import WatchLeaderboardRequest
+from topten.leaderboard.v1.leaderboard_service_pb2_grpc import LeaderboardServiceStub
 from topten.quiz.v1 import quiz_pb2
 
 from services.local.client import GraphqlClient
 from services.runtime.clock import utc_now
+from services.runtime.grpc_client import open_stream
 from tests.factories import quiz_definition
 from tests.imports import import_quiz
 from tests.players import Player, endpoints, register, shows, stream, until
 from tests.servers import RunningStack, unique
+
+if TYPE_CHECKING:
+    from topten.leaderboard.v1.leaderboard_service_pb2_grpc import LeaderboardServiceAsyncStub
 
 RIGHT = [("q1", "a"), ("q2", "a")]
 
@@ -83,6 +91,33 @@ async def test_what_the_stream_shows_is_what_a_query_answers(stack: RunningStack
     async with stream(stack.http, player.access_token, f"quiz:{quiz_id}") as events:
         update = await until(events, shows(player.username, 2000))
     assert update.data["leaderboard"] == await player.top({"kind": "QUIZ", "quizId": quiz_id})
+
+
+async def test_another_team_s_watch_over_grpc_has_the_same_frames(
+    stack: RunningStack, player: Player, quiz_id: str
+) -> None:
+    board = f"quiz:{quiz_id}"
+    async with (
+        stream(stack.http, player.access_token, board) as events,
+        endpoints(stack).channel("leaderboard") as channel,
+        open_stream(
+            cast("LeaderboardServiceAsyncStub", LeaderboardServiceStub(channel)).WatchLeaderboard,
+            WatchLeaderboardRequest(board=board),
+            token=player.access_token,
+        ) as answers,
+    ):
+        for score in (2000, 4000, 6000):
+            await player.submit(quiz_id, RIGHT)
+            update = await until(events, shows(player.username, score))
+            async with asyncio.timeout(20):
+                async for answer in answers:
+                    if answer.frame.entries and answer.frame.entries[0].score >= score:
+                        break
+            frame = answer.frame
+            assert update.id == f"{frame.generation}-{frame.version}"
+            assert update.data["board"] == frame.board
+            shown = [(entry.rank, entry.user_id, entry.username, entry.score) for entry in frame.entries]
+            assert [(e["rank"], e["userId"], e["username"], e["score"]) for e in update.data["leaderboard"]] == shown
 
 
 async def test_the_time_from_an_answer_to_the_screen_is_measured(
