@@ -103,6 +103,7 @@ async def main(config: IdentityConfig) -> None:
             access=ACCESS,
             tls=config.tls,
             max_calls=config.process.max_calls,
+            max_connection_age=config.grpc.connection_age,
             reflection=not config.process.production,
         )
         await run(ops, outbox, Expiry(moderation), forgetting, server, grace=config.process.shutdown_grace)

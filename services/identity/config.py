@@ -9,7 +9,15 @@ from typing import ClassVar
 
 from services.identity.clients import ServiceClient, parse_service_clients
 from services.runtime.config import section, setting
-from services.runtime.settings import AuthConfig, MongoConfig, NatsConfig, ProcessConfig, TlsConfig, UpstreamConfig
+from services.runtime.settings import (
+    AuthConfig,
+    GrpcConfig,
+    MongoConfig,
+    NatsConfig,
+    ProcessConfig,
+    TlsConfig,
+    UpstreamConfig,
+)
 from services.runtime.values import host_port
 
 
@@ -83,5 +91,6 @@ class IdentityConfig:
     mongo: MongoConfig = section(MongoConfig)
     nats: NatsConfig = section(NatsConfig)
     auth: AuthConfig = section(AuthConfig)
+    grpc: GrpcConfig = section(GrpcConfig)
     tls: TlsConfig = section(TlsConfig)
     upstream: UpstreamConfig = section(UpstreamConfig)

@@ -74,6 +74,7 @@ async def main(config: LeaderboardConfig) -> None:
             access=ACCESS,
             tls=config.tls,
             max_calls=config.process.max_calls,
+            max_connection_age=config.grpc.connection_age,
             reflection=not config.process.production,
         )
         # Ready without Redis as well: what was read last is still served, and no other instance could do better.

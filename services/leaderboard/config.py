@@ -10,6 +10,7 @@ from services.runtime.config import section, setting
 from services.runtime.settings import (
     AuthConfig,
     BoardsConfig,
+    GrpcConfig,
     MongoConfig,
     ProcessConfig,
     RedisConfig,
@@ -76,6 +77,7 @@ class LeaderboardConfig:
     mongo: MongoConfig = section(MongoConfig)
     redis: RedisConfig = section(RedisConfig)
     auth: AuthConfig = section(AuthConfig)
+    grpc: GrpcConfig = section(GrpcConfig)
     tls: TlsConfig = section(TlsConfig)
     upstream: UpstreamConfig = section(UpstreamConfig)
     boards: BoardsConfig = section(BoardsConfig)

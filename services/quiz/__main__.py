@@ -76,6 +76,7 @@ async def main(config: QuizConfig) -> None:
             access=ACCESS,
             tls=config.tls,
             max_calls=config.process.max_calls,
+            max_connection_age=config.grpc.connection_age,
             reflection=not production,
         )
         await run(ops, cache, outbox, deliveries, server, grace=config.process.shutdown_grace)

@@ -9,6 +9,7 @@ from typing import ClassVar
 from services.runtime.config import section, setting
 from services.runtime.settings import (
     AuthConfig,
+    GrpcConfig,
     MongoConfig,
     NatsConfig,
     ProcessConfig,
@@ -88,5 +89,6 @@ class QuizConfig:
     redis: RedisConfig = section(RedisConfig)
     nats: NatsConfig = section(NatsConfig)
     auth: AuthConfig = section(AuthConfig)
+    grpc: GrpcConfig = section(GrpcConfig)
     tls: TlsConfig = section(TlsConfig)
     upstream: UpstreamConfig = section(UpstreamConfig)

@@ -23,7 +23,7 @@ MAX_SECRET_FILE_BYTES = 64 * 1024
 # The first word of a variable says whose it is. Another process's variables are left to that process, which fails on
 # a wrong one; everything else must be known here, so that a misspelt name never passes in silence.
 PROCESS_PREFIXES = frozenset({"IDENTITY", "QUIZ", "SCORE", "LEADERBOARD", "EDGE", "LOCAL"})
-SHARED_PREFIXES = frozenset({"MONGO", "REDIS", "NATS", "AUTH", "UPSTREAM", "TLS", "BOARDS"})
+SHARED_PREFIXES = frozenset({"MONGO", "REDIS", "NATS", "AUTH", "GRPC", "UPSTREAM", "TLS", "BOARDS"})
 
 _KEY = "topten.setting"
 C = TypeVar("C")

@@ -146,6 +146,21 @@ class AuthConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GrpcConfig:
+    """How gRPC is served."""
+
+    prefix: ClassVar[str] = "GRPC"
+
+    connection_age: timedelta = setting(
+        timedelta(minutes=10),
+        doc="After which a connection is ended in order, so that its caller looks up again who serves: a new instance "
+        "behind a name gets its share within this time",
+        minimum=timedelta(seconds=1),
+        maximum=timedelta(days=1),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class TlsConfig:
     """Mutual TLS on gRPC, between our processes and for whoever calls them."""
 

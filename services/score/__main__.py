@@ -179,6 +179,7 @@ async def main(config: ScoreConfig) -> None:
             access=ACCESS,
             tls=config.tls,
             max_calls=config.process.max_calls,
+            max_connection_age=config.grpc.connection_age,
             reflection=not production,
         )
         ops.add_ping("mongo", mongo.ping)

@@ -11,6 +11,7 @@ from services.runtime.config import section, setting
 from services.runtime.settings import (
     AuthConfig,
     BoardsConfig,
+    GrpcConfig,
     MongoConfig,
     NatsConfig,
     ProcessConfig,
@@ -133,6 +134,7 @@ class ScoreConfig:
     redis: RedisConfig = section(RedisConfig)
     nats: NatsConfig = section(NatsConfig)
     auth: AuthConfig = section(AuthConfig)
+    grpc: GrpcConfig = section(GrpcConfig)
     tls: TlsConfig = section(TlsConfig)
     upstream: UpstreamConfig = section(UpstreamConfig)
     boards: BoardsConfig = section(BoardsConfig)

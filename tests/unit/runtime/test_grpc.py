@@ -54,9 +54,11 @@ class Boards(rpc.LeaderboardServiceServicer):
         self.cancelled = asyncio.Event()
         self.deadline: float | None = None
         self.onward: Any = None
+        self.peers: set[str] = set()
 
     async def GetLeaderboard(self, request: pb.GetLeaderboardRequest, context: Any) -> pb.GetLeaderboardResponse:
         self.attempts += 1
+        self.peers.add(context.peer())
         self.entered.set()
         answer = pb.GetLeaderboardResponse()
         match request.board:
@@ -430,6 +432,13 @@ async def test_reflection_is_there_when_asked_for_and_needs_a_token(issuer: Issu
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await names(client, client.token)
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_an_old_connection_is_replaced_without_a_call_failing(issuer: Issuer) -> None:
+    """Callers look up a name only when they connect: this is how a new instance behind it gets its share."""
+    async with serving(issuer, idempotent=True, max_connection_age=timedelta(milliseconds=50)) as client:
+        while len(client.servicer.peers) < 3:
+            await client.get("caller")
 
 
 async def test_a_taken_port_fails_the_start(issuer: Issuer) -> None:
