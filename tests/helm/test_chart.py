@@ -286,3 +286,18 @@ def references(node: Any) -> list[str]:
         *references(list(node.values())),
         *([node["serviceAccountName"]] if "serviceAccountName" in node else []),
     ]
+
+
+def test_mutual_tls_reaches_whoever_serves_or_calls_grpc() -> None:
+    for owner, pod in pods(rendered("production")):
+        part = component(owner)
+        mounted = {mount["name"]: mount["mountPath"] for mount in pod["spec"]["containers"][0]["volumeMounts"]}
+        if part in ("setup", "check"):
+            assert "tls" not in mounted, f"{part} speaks no gRPC"
+            continue
+        secrets = {volume["name"]: volume.get("secret", {}).get("secretName") for volume in pod["spec"]["volumes"]}
+        assert secrets["tls"] == "topten-tls"
+        assert mounted["tls"] == "/run/topten-tls"
+    endpoints = json.loads(named(rendered("production"), "ConfigMap", "endpoints")["data"]["endpoints.json"])
+    assert set(endpoints["tls"]) == {"cert_file", "key_file", "ca_file"}
+    assert "tls" not in json.loads(named(rendered("trial"), "ConfigMap", "endpoints")["data"]["endpoints.json"])

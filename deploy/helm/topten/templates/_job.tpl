@@ -38,6 +38,7 @@ containers:
       {{- end }}
       {{- if .keys }}
       - {name: endpoints, mountPath: /etc/topten, readOnly: true}
+      {{- include "topten.tlsMount" $root | nindent 6 }}
       {{- end }}
 volumes:
   - name: tmp
@@ -50,5 +51,6 @@ volumes:
   - name: endpoints
     configMap:
       name: {{ $fullname }}-endpoints
+  {{- include "topten.tlsVolume" $root | nindent 2 }}
   {{- end }}
 {{- end }}

@@ -29,6 +29,28 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
+{{- /* The files of mutual TLS, by the names of their settings; nothing where it is off. */}}
+{{- define "topten.tlsFiles" -}}
+{{- if .Values.mtls.existingSecret -}}
+cert_file: /run/topten-tls/tls.crt
+key_file: /run/topten-tls/tls.key
+ca_file: /run/topten-tls/ca.crt
+{{- end }}
+{{- end }}
+
+{{- define "topten.tlsVolume" -}}
+{{- with .Values.mtls.existingSecret -}}
+- name: tls
+  secret: {secretName: {{ . }}, defaultMode: 0440}
+{{- end }}
+{{- end }}
+
+{{- define "topten.tlsMount" -}}
+{{- if .Values.mtls.existingSecret -}}
+- {name: tls, mountPath: /run/topten-tls, readOnly: true}
+{{- end }}
+{{- end }}
+
 {{- /* The environment that the chart makes for a process; takes (list $ "name" what-it-is values). */}}
 {{- define "topten.env" -}}
 {{- $root := index . 0 }}{{ $name := index . 1 }}{{ $is := index . 2 }}{{ $values := index . 3 }}
@@ -40,6 +62,10 @@ imagePullSecrets:
 {{- end }}
 - name: TOPTEN_SHUTDOWN_GRACE
   value: "{{ $values.shutdown.graceSeconds }}s"
+{{- range $setting, $file := include "topten.tlsFiles" $root | fromYaml }}
+- name: TOPTEN_TLS_{{ upper $setting }}
+  value: {{ $file }}
+{{- end }}
 {{- if $root.Values.tracing.headersSecret }}
 - name: TOPTEN_TRACE_HEADERS_FILE
   value: /run/topten/trace-headers
