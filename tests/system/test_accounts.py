@@ -5,14 +5,20 @@ from __future__ import annotations
 import asyncio
 import subprocess
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from topten.identity.v1 import identity_service_pb2 as messages
+from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 
 from services.local.client import GraphqlClient, GraphqlError
+from services.runtime.grpc_client import call
 from tests.players import PASSWORD, Player, drained, endpoints, register, stream
 from tests.servers import RunningStack, topten, unique
 from tests.system.graphql import COOKIE_MODE, LOGIN, Web, browsing
+
+if TYPE_CHECKING:
+    from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceAsyncStub
 
 ANOTHER = "another horse battery"
 CHANGE = "mutation ($input: ChangePasswordInput!) { changePassword(input: $input) }"
@@ -36,6 +42,11 @@ async def login(web: Web, player: Player, password: str) -> Any:
     """The session, or the reason of the refusal."""
     answer = await web.graphql(LOGIN, {"input": {"username": player.username, "password": password}})
     return answer.reason if "errors" in answer.body else answer.body["data"]["login"]
+
+
+def by_command(stack: RunningStack, verb: str, player: Player, role: str) -> None:
+    command = topten("user", verb, player.username, "--role", role, "--data", str(stack.data))
+    subprocess.run(command, check=True, capture_output=True)
 
 
 def change(current: str, new: str) -> dict[str, Any]:
@@ -102,17 +113,27 @@ async def test_logins_that_race_a_new_password_leave_no_session_behind(web: Web,
     assert reasons <= {"UNAUTHENTICATED"}
 
 
+async def test_the_operator_makes_the_first_admin_who_makes_others(
+    stack: RunningStack, web: Web, player: Player
+) -> None:
+    by_command(stack, "grant", player, "admin")
+    admin = (await login(web, player, PASSWORD))["accessToken"]
+    async with GraphqlClient(endpoints(stack).graphql) as client, endpoints(stack).channel("identity") as channel:
+        other = await register(client)
+        stub = cast("IdentityServiceAsyncStub", IdentityServiceStub(channel))
+        grant = messages.GrantRoleRequest(username=other.username, role="admin")
+        assert list((await call(stub.GrantRole, grant, token=admin)).user.roles) == ["admin", "player"]
+        revoke = messages.RevokeRoleRequest(username=other.username, role="admin")
+        assert list((await call(stub.RevokeRole, revoke, token=admin)).user.roles) == ["player"]
+
+
 async def test_a_role_holds_from_the_next_refresh_until_it_is_taken_away(
     stack: RunningStack, web: Web, player: Player
 ) -> None:
-    def of_operator(verb: str) -> None:
-        command = topten("user", verb, player.username, "--role", "moderator", "--data", str(stack.data))
-        subprocess.run(command, check=True, capture_output=True)
-
     assert (await web.graphql(FLAGS, token=player.access_token)).reason == "PERMISSION_DENIED"
-    of_operator("grant")
+    by_command(stack, "grant", player, "moderator")
     session = await login(web, player, PASSWORD)
     assert "errors" not in (await web.graphql(FLAGS, token=session["accessToken"])).body
-    of_operator("revoke")
+    by_command(stack, "revoke", player, "moderator")
     refreshed = (await web.graphql(REFRESH, {"token": session["refreshToken"]})).body["data"]["refreshToken"]
     assert refreshed["user"]["roles"] == ["player"]

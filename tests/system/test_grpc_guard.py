@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import time
 from typing import Any
@@ -21,9 +22,10 @@ from topten.quiz.v1 import quiz_service_pb2
 from topten.score.v1 import score_service_pb2
 
 from services.local.client import GraphqlClient
-from services.runtime.errors import from_rpc_error
+from services.runtime.errors import ServiceError, from_rpc_error
+from services.runtime.service_token import ServiceToken
 from tests.players import endpoints, register
-from tests.servers import RunningStack, unique
+from tests.servers import RunningStack, second, unique
 
 FILES = {
     "identity": identity_service_pb2,
@@ -103,6 +105,27 @@ async def test_the_health_service_alone_asks_for_no_token(stack: RunningStack) -
         async with grpc.aio.insecure_channel(address) as channel:
             answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_another_team_is_given_the_scopes_it_was_declared_with_and_no_more(stack: RunningStack) -> None:
+    secret = unique("a secret of another team ")
+    digest = hashlib.sha256(secret.encode()).hexdigest()
+    team = {"secret_sha256": digest, "scopes": ["leaderboard:read"]}
+    with second(stack, "identity", IDENTITY_SERVICE_CLIENTS=json.dumps({"team": team})) as identity:
+        url = f"http://{identity['TOPTEN_IDENTITY_OPS_ADDRESS']}/oauth/token"
+        async with ServiceToken(url, "team", secret) as bought:
+            token = await bought.get()
+        async with ServiceToken(url, "team", digest) as digest_instead:
+            with pytest.raises(ServiceError):
+                await digest_instead.get()
+    answers = {
+        method.name: await call(stack, name, method, token)
+        for name, method in METHODS
+        if method.name in ("ListBoards", "GetRanks", "ListQuizzes", "GetScore", "Login", "SubmitAction")
+    }
+    assert answers.pop("ListBoards") == "OK"
+    assert answers.pop("GetRanks") == "INVALID_ARGUMENT"
+    assert set(answers.values()) == {"PERMISSION_DENIED"}
 
 
 async def test_credentials_of_nobody_buy_no_service_token(stack: RunningStack) -> None:

@@ -14,7 +14,9 @@ from tests.players import endpoints, register, shows, stream, until
 from tests.servers import running_stack, second
 
 
+@pytest.mark.slow
 async def test_a_system_with_mutual_tls_plays_and_admits_no_stranger(tmp_path: Path) -> None:
+    """Takes a whole system of its own, whose processes gRPC keeps for two seconds each when they leave with TLS."""
     authority = Authority("ours")
     ours = authority.issue(tmp_path / "ours")
     settings = {"CERT_FILE": ours.cert_file, "KEY_FILE": ours.key_file, "CA_FILE": ours.ca_file}

@@ -102,4 +102,6 @@ async def test_password_digests() -> None:
     assert not await passwords.matches(digest, "wrong horse")
     assert not await passwords.matches(None, "correct horse")
     assert not await passwords.matches("garbage", "correct horse")
+    # What an unknown name is held against costs as much as anybody's.
+    assert not passwords.is_outdated(passwords._nobody)
     assert Passwords(memory_kib=2048, rounds=1).is_outdated(digest)
