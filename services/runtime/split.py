@@ -36,12 +36,16 @@ local function less(one, other)
   return #one < #other
 end
 local function before(value, id, also)
+  local held = redis.call('ZSCORE', KEYS[1], id)
+  if held and tonumber(held) == tonumber(value) then
+    return redis.call('ZREVRANK', KEYS[1], id) + (also and 1 or 0)
+  end
   local start = redis.call('ZCOUNT', KEYS[1], '(' .. value, '+inf')
   local stop = start + redis.call('ZCOUNT', KEYS[1], value, value)
   while start < stop do
     local middle = math.floor((start + stop) / 2)
     local there = redis.call('ZREVRANGE', KEYS[1], middle, middle)[1]
-    if less(there, id) or (there == id and not also) then stop = middle else start = middle + 1 end
+    if less(there, id) then stop = middle else start = middle + 1 end
   end
   return start
 end

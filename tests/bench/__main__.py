@@ -9,7 +9,7 @@ from rich.console import Console
 
 from services.runtime.settings import ProcessConfig
 from services.runtime.telemetry import configure
-from tests.bench import answers, overload, pull_loop, reads, score_throughput, sizes, submit, tracing, workers
+from tests.bench import answers, overload, pull_loop, ranking, reads, score_throughput, sizes, submit, tracing, workers
 
 EVENTS = 60_000
 
@@ -35,8 +35,11 @@ def main(chosen: list[str]) -> None:
         asyncio.run(pull_loop.main())
     if not chosen or "tracing" in chosen:
         tracing.main()
+    given = [int(size) for size in chosen if size.isdigit()]
     if not chosen or "sizes" in chosen:
-        asyncio.run(sizes.main([int(size) for size in chosen if size.isdigit()]))
+        asyncio.run(sizes.main(given))
+    if not chosen or "ranking" in chosen:
+        asyncio.run(ranking.main(given))
 
 
 if __name__ == "__main__":

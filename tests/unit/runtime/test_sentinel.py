@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 from redis.asyncio import Redis
 
@@ -37,13 +38,15 @@ async def test_the_master_is_found_and_its_successor_too(tmp_path: Path) -> None
             "sentinel down-after-milliseconds main 300\nsentinel failover-timeout main 3000\n"
         )
         sentinel = subprocess.Popen([program, str(config), "--sentinel"], stdout=subprocess.DEVNULL)
-        stack.callback(lambda: (sentinel.kill(), sentinel.wait()))
+        stack.callback(sentinel.wait)
+        stack.callback(sentinel.kill)
         url = f"redis+sentinel://:{PASSWORD}@{HOST}:{port}/main/0?sentinel_password=pwother"
         redis = await stack.enter_async_context(open_redis(RedisConfig(url=url), "test"))
         await redis.set("key", "before")
         (before,) = await information(redis, "server")
         assert before["tcp_port"] == master.port
-        async with Redis(host=HOST, port=port, password="pwother") as asked:
+        async with Redis(host=HOST, port=port, password="pwother") as client:
+            asked: Any = client
             # It may fail over as soon as it has heard of the replica.
             while not await asked.execute_command("SENTINEL REPLICAS", "main"):
                 await asyncio.sleep(0.05)
