@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 import structlog
 from prometheus_client import Counter, Gauge
@@ -23,9 +24,9 @@ from edge.stream.frames import HEARTBEAT, Message, Position, Update, encode_end
 from edge.stream.latency import ScreenClock
 from edge.stream.own import OwnPlaces
 from edge.stream.sessions import Sessions
+from edge.stream.subscriber import Subscriber
 from edge.upstreams import Upstreams
 from services.runtime import tracing
-from services.runtime.claims import Claims
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.lifecycle import cancel, spawn
 
@@ -36,42 +37,6 @@ YIELD_EVERY = 500
 connections = Gauge("topten_sse_connections", "Streams that are open")
 dropped_total = Counter("topten_sse_dropped_total", "Streams that the server ended before their time", ["reason"])
 _log = structlog.get_logger("stream.hub")
-
-
-class Subscriber:
-    """One open stream. `ended` is resolved when the hub has written its last byte to it."""
-
-    __slots__ = ("_chunked", "_expires_at", "_transport", "ended", "session_id", "user_id")
-
-    def __init__(self, transport: asyncio.WriteTransport, claims: Claims, *, chunked: bool) -> None:
-        self.user_id = claims.user_id
-        self.session_id = claims.session_id
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._transport = transport
-        self._chunked = chunked
-        self._expires_at = claims.expires_at
-
-    def write(self, message: Message) -> None:
-        """Hands bytes to the connection; never waits."""
-        self._transport.write(message.chunk if self._chunked else message.plain)
-
-    def waiting(self) -> int:
-        """Bytes that the reader has not taken yet."""
-        return self._transport.get_write_buffer_size()
-
-    def has_expired(self, now: float) -> bool:
-        """Whether the session that opened the stream is over; `now` in seconds since 1970."""
-        return self._expires_at <= now
-
-    def end(self) -> None:
-        """Ends the stream in order; its handler writes what is left to say."""
-        if not self.ended.done():
-            self.ended.set_result(None)
-
-    def cut(self) -> None:
-        """Ends the connection at once, with whatever waits in it."""
-        self._transport.abort()
-        self.end()
 
 
 @dataclass
@@ -111,7 +76,7 @@ class Hub:
         self._tasks = [spawn("stream heartbeat", self._beat()), spawn("stream sessions", self._end_sessions())]
 
     async def stop(self) -> None:
-        """Ends every stream and waits until their handlers have said so, at most 2 s; then closes the upstreams."""
+        """Ends every stream and waits until their readers have taken what is left, at most 2 s; then closes the upstreams."""
         self._stopping = True
         for watched in self._boards.values():
             for subscriber in watched.subscribers:
@@ -122,7 +87,10 @@ class Hub:
                     self._empty.clear()
                     await self._empty.wait()
         except TimeoutError:
-            _log.warning("streams did not end in time", count=self._count)
+            _log.warning("readers did not take their end in time", count=self._count)
+            for watched in self._boards.values():
+                for subscriber in watched.subscribers:
+                    subscriber.cut()
         tasks = [watched.task for watched in self._boards.values()]
         for watched in self._boards.values():
             await watched.own.close()
@@ -165,9 +133,15 @@ class Hub:
             return None
         return current.frame
 
-    def join(self, feed: Feed, subscriber: Subscriber, last: Position | None) -> None:
-        """Adds a stream, whose reader is at `last`, and sends it the current frame unless it has that already."""
+    def join(
+        self, feed: Feed, subscriber: Subscriber, last: Position | None, left: Callable[[], None] = lambda: None
+    ) -> None:
+        """Adds a stream, whose reader is at `last`, and sends it the current frame unless it has that already.
+
+        It is a stream until its connection is gone; `left` is called then.
+        """
         connections.inc()
+        subscriber.on_left = partial(self._leave, feed, subscriber, left)
         watched = self._boards.get(feed.board)
         if watched is None or feed.closed or feed.refusal is not None:  # it ended while the stream was on its way in
             subscriber.end()
@@ -178,13 +152,13 @@ class Hub:
             subscriber.write(current.message)
         watched.own.enter(subscriber)
 
-    def leave(self, feed: Feed, subscriber: Subscriber) -> None:
-        """Removes a stream, once, however it ended."""
+    def _leave(self, feed: Feed, subscriber: Subscriber, left: Callable[[], None]) -> None:
         connections.dec()
         watched = self._boards.get(feed.board)
         if watched is not None:
             watched.subscribers.discard(subscriber)
             watched.own.leave(subscriber)
+        left()
 
     def _open(self, board: str) -> _Watched:
         if len(self._boards) >= self._config.stream_max_boards:
@@ -252,7 +226,7 @@ class Hub:
             if subscriber.waiting() > self._config.stream_max_buffer:
                 dropped_total.labels("slow").inc()
                 subscriber.cut()
-            elif not subscriber.ended.done():
+            elif subscriber.is_open:
                 subscriber.write(message)
             if number % YIELD_EVERY == 0:
                 await asyncio.sleep(0)

@@ -23,7 +23,7 @@ from services.runtime.grpc_client import open_stream
 from services.runtime.lifecycle import cancel, spawn
 
 if TYPE_CHECKING:
-    from edge.stream.hub import Subscriber
+    from edge.stream.subscriber import Subscriber
 
 GROUP_SIZE: Final = 500
 # Between two beginnings of one group's upstream.
@@ -135,5 +135,5 @@ class OwnPlaces:
 
 def _write(subscribers: Iterable[Subscriber], message: Message) -> None:
     for subscriber in list(subscribers):
-        if not subscriber.ended.done():
+        if subscriber.is_open:
             subscriber.write(message)

@@ -8,8 +8,8 @@ status but 200.
 from __future__ import annotations
 
 import asyncio
-import random
 import socket
+from contextlib import ExitStack
 from datetime import timedelta
 
 from aiohttp import HttpVersion11, web
@@ -19,10 +19,11 @@ from edge.config import EdgeConfig
 from edge.peer import client_address
 from edge.rates.limiter import Limiter
 from edge.stream.feed import Feed
-from edge.stream.frames import Message, Position, encode_retry
-from edge.stream.hub import Hub, Subscriber
+from edge.stream.frames import Position
+from edge.stream.hub import Hub
 from edge.stream.quota import Quota
 from edge.stream.sessions import Sessions
+from edge.stream.subscriber import Subscriber, come_back
 from services.runtime.claims import Claims
 from services.runtime.clock import utc_now
 from services.runtime.errors import Reason, ServiceError
@@ -58,7 +59,7 @@ class StreamHandler:
         self._catalog = config.boards.catalog
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Streams a board until the client leaves, the session or the board's period ends, or the process stops.
+        """Begins a stream; it lasts until the client leaves, the session or the board's period ends, or the process stops.
 
         Raises UNAUTHENTICATED, BOARD_NOT_FOUND, RATE_LIMITED, UNAVAILABLE before the stream begins. A closed period
         answers 204, at which EventSource stops coming back.
@@ -67,25 +68,22 @@ class StreamHandler:
         board = self._board(request)
         address = client_address(request, self._config.trusted_proxies)
         await self._limiter.take("stream", caller=claims.user_id, address=address)
-        with self._quota.holding(claims.user_id, address):
+        with ExitStack() as held:
+            held.enter_context(self._quota.holding(claims.user_id, address))
             await self._sessions.require(claims.session_id)
-            return await self._read(request, board, claims)
+            feed = held.enter_context(self._hub.reading(board))
+            return await self._open(request, feed, claims, held)
 
-    async def _read(self, request: web.Request, board: str, claims: Claims) -> web.StreamResponse:
+    async def _open(self, request: web.Request, feed: Feed, claims: Claims, held: ExitStack) -> web.StreamResponse:
+        """The answer's head, and its first line; `held` is let go when the stream has ended."""
         last = Position.parse(request.headers.get("Last-Event-ID") or request.query.get("lastEventId"))
-        with self._hub.reading(board) as feed:
-            await feed.settle(SETTLE)
-            if feed.refusal is not None:
-                raise feed.refusal
-            if feed.closed:
-                return web.Response(status=204)
-            if last is not None:
-                await feed.catch_up(last, self._config.stream_catch_up)
-            return await self._stream(request, feed, last, claims)
-
-    async def _stream(
-        self, request: web.Request, feed: Feed, last: Position | None, claims: Claims
-    ) -> web.StreamResponse:
+        await feed.settle(SETTLE)
+        if feed.refusal is not None:
+            raise feed.refusal
+        if feed.closed:
+            return web.Response(status=204)
+        if last is not None:
+            await feed.catch_up(last, self._config.stream_catch_up)
         response = web.StreamResponse(headers=HEADERS)
         chunked = request.version >= HttpVersion11
         if chunked:
@@ -94,23 +92,15 @@ class StreamHandler:
         try:
             await response.prepare(request)
             # The first write takes the headers along; from here on the hub writes to the transport itself.
-            await response.write(self._retry())
-            transport = request.transport
-            if transport is None:
-                return response
-            _tune(transport)
-            subscriber = Subscriber(transport, claims, chunked=chunked)
-            self._hub.join(feed, subscriber, last)
-            try:
-                await subscriber.ended
-            finally:
-                self._hub.leave(feed, subscriber)
-            if not transport.is_closing():
-                subscriber.write(Message.of(self._retry()))
-                await response.write_eof()
+            await response.write(come_back(self._config.stream_retry).plain)
         except ConnectionError:
-            # The client left while something was written to it.
-            pass
+            return response  # the client left meanwhile
+        transport = request.transport
+        if transport is not None:
+            _tune(transport)
+            subscriber = Subscriber(transport, claims, chunked=chunked, retry=self._config.stream_retry)
+            _take_over(request, transport, subscriber)
+            self._hub.join(feed, subscriber, last, held.pop_all().close)
         return response
 
     def _board(self, request: web.Request) -> str:
@@ -122,10 +112,17 @@ class StreamHandler:
             raise ServiceError(Reason.BOARD_NOT_FOUND, "No board has this name.") from None
         return text
 
-    def _retry(self) -> bytes:
-        """When to come back: spread out, so that the readers of a process that stops do not arrive as one."""
-        milliseconds = self._config.stream_retry.total_seconds() * 1000
-        return encode_retry(round(random.uniform(milliseconds, 2 * milliseconds)))  # noqa: S311  # it spreads load
+
+def _take_over(request: web.Request, transport: asyncio.Transport, subscriber: Subscriber) -> None:
+    """Gives the connection to the subscriber.
+
+    To the HTTP server it is as if the client had left: it lets go of its two tasks, its parser and the request, two thirds
+    of what a stream would weigh, and never touches the connection again.
+    """
+    server = request.protocol
+    transport.set_protocol(subscriber)
+    server.transport = None  # or it would close what it is told to have lost
+    server.connection_lost(None)
 
 
 def _tune(transport: asyncio.Transport) -> None:

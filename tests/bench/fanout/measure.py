@@ -16,7 +16,7 @@ from statistics import median
 from typing import Final
 
 from services.local.supervisor import allow_many_connections
-from tests.bench.fanout.servers import MARK, Missing, Server, compiled, nchan, ours, send_loop
+from tests.bench.fanout.servers import MARK, MissingError, Server, compiled, nchan, ours, send_loop
 from tests.servers import HOST
 
 SIZES: Final = (1_000, 5_000, 10_000)
@@ -57,7 +57,16 @@ class Readers:
 async def reading(server: Server, size: int, frames: int, program: Path) -> AsyncIterator[Readers]:
     """`size` readers of the server, each with its first frame."""
     process = await asyncio.create_subprocess_exec(
-        program, HOST, str(server.port), str(size), str(frames), str(int(server.greets)), MARK, stdin=-1, stdout=-1, limit=2**20
+        program,
+        HOST,
+        str(server.port),
+        str(size),
+        str(frames),
+        str(int(server.greets)),
+        MARK,
+        stdin=-1,
+        stdout=-1,
+        limit=2**20,
     )
     os.sched_setaffinity(process.pid, {1})
     assert process.stdin is not None
@@ -108,7 +117,7 @@ def resident(pid: int) -> int:
 async def fan_out(
     make: Callable[[Path], AbstractAsyncContextManager[Server]], program: Path
 ) -> tuple[str, list[Run], float, float]:
-    """Name, a run for each size, KB a stream at the last of them, and the p99 with a reader who never reads over that without."""
+    """Name, a run for each size, KB a stream at the last of them, and by how much a reader who never reads moves the p99."""
     runs: list[Run] = []
     with tempfile.TemporaryDirectory() as folder:
         async with make(Path(folder)) as server:
@@ -159,14 +168,14 @@ async def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         try:
             program = compiled("receiver", Path(folder))
-        except Missing as missing:
+        except MissingError as missing:
             print(missing)
             return
         rows = []
         for make in (ours, nchan, send_loop):
             try:
                 rows.append(await fan_out(make, program))
-            except Missing as missing:
+            except MissingError as missing:
                 print(missing)
         grown = await churn(program)
     print("| deliveries a CPU second | " + " | ".join(f"{size:,} streams" for size in SIZES) + " | KB a stream |")
@@ -176,7 +185,11 @@ async def main() -> None:
     own = rows[0][1]
     for name, runs, _, _ in rows[1:]:
         print(f"| × {name} | " + " | ".join(f"{a.rate / b.rate:.2f}" for a, b in zip(own, runs, strict=True)) + " | |")
-    print("\n| published → read, p99 (all), ms | " + " | ".join(f"{size:,} streams" for size in SIZES) + " | a deaf reader |")
+    print(
+        "\n| published → read, p99 (all), ms | "
+        + " | ".join(f"{size:,} streams" for size in SIZES)
+        + " | a deaf reader |"
+    )
     print("| --- |" + " --- |" * (len(SIZES) + 1))
     for name, runs, _, deafness in rows:
         print(f"| {name} | " + " | ".join(f"{run.p99:.1f} ({run.last:.1f})" for run in runs) + f" | × {deafness:.2f} |")

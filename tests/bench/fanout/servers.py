@@ -42,7 +42,7 @@ http {{
 """
 
 
-class Missing(RuntimeError):
+class MissingError(RuntimeError):
     """A peer that is not installed; the message says which package brings it."""
 
 
@@ -50,9 +50,13 @@ class Server(Protocol):
     """One of the three. Who `greets` sends each new reader the latest frame."""
 
     name: str
-    pid: int
     port: int
     greets: bool
+
+    @property
+    def pid(self) -> int:
+        """Of the process that is accounted."""
+        ...
 
     def requests(self, count: int) -> bytes:
         """What so many readers send, each ended by a NUL."""
@@ -131,10 +135,10 @@ class Nchan:
 
 @asynccontextmanager
 async def nchan(folder: Path) -> AsyncIterator[Server]:
-    """One worker. Raises Missing."""
+    """One worker. Raises MissingError."""
     program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if program is None or not _NCHAN.exists():
-        raise Missing("nchan is not here: install Debian's nginx and libnginx-mod-nchan")
+        raise MissingError("nchan is not here: install Debian's nginx and libnginx-mod-nchan")
     port = free_port()
     config = folder / "nginx.conf"
     config.write_text(_NGINX.format(module=_NCHAN, folder=folder, host=HOST, port=port))
@@ -177,13 +181,11 @@ class SendLoop:
 
 @asynccontextmanager
 async def send_loop(folder: Path) -> AsyncIterator[Server]:
-    """A loop that sends the frame's bytes. Raises Missing."""
+    """A loop that sends the frame's bytes. Raises MissingError."""
     program = compiled("send_loop", folder)
     port = free_port()
     (folder / "frame").write_bytes(encode_update(frame_of(1)).message.plain)
-    process = subprocess.Popen(
-        [program, str(port), folder / "frame"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+    process = subprocess.Popen([program, str(port), folder / "frame"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
         await asyncio.to_thread(process.stdout.readline)
@@ -194,10 +196,10 @@ async def send_loop(folder: Path) -> AsyncIterator[Server]:
 
 
 def compiled(name: str, folder: Path) -> Path:
-    """The program of a C file beside this one. Raises Missing."""
+    """The program of a C file beside this one. Raises MissingError."""
     compiler = shutil.which("cc")
     if compiler is None:
-        raise Missing("there is no C compiler: install gcc")
+        raise MissingError("there is no C compiler: install gcc")
     program = folder / name
     subprocess.run([compiler, "-O2", "-Wall", "-o", program, HERE / f"{name}.c"], check=True)
     return program
@@ -213,5 +215,3 @@ async def _until_up(port: int) -> None:
             else:
                 writer.close()
                 return
-
-

@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 from edge.config import EdgeConfig
-from edge.stream.hub import Hub, Subscriber
+from edge.stream.hub import Hub
 from edge.stream.latency import ScreenClock
 from edge.stream.sessions import Sessions
+from edge.stream.subscriber import Subscriber
 from edge.upstreams import open_upstreams
 from services.runtime.claims import Claims
 from services.runtime.service_token import ServiceToken
@@ -30,7 +31,9 @@ async def connection(*, expires_at: float) -> AsyncIterator[tuple[Subscriber, as
     _, sending = await asyncio.open_connection(sock=ours)
     try:
         claims = Claims("ada", "Ada", frozenset({"player"}), "", "", "t-1", "access", expires_at)
-        yield Subscriber(sending.transport, claims, chunked=False), reader
+        subscriber = Subscriber(sending.transport, claims, chunked=False, retry=timedelta(seconds=2))
+        sending.transport.set_protocol(subscriber)
+        yield subscriber, reader
     finally:
         sending.transport.abort()
         writer.transport.abort()
@@ -46,18 +49,18 @@ async def test_the_end_of_a_period_is_told_to_its_readers_and_final() -> None:
             async with connection(expires_at=now.timestamp() + 3600) as (subscriber, reader), asyncio.timeout(10):
                 with hub.reading(BOARD) as feed:
                     await feed.settle(timedelta(seconds=5))
-                    hub.join(feed, subscriber, None)
+                    left = asyncio.Event()
+                    hub.join(feed, subscriber, None, left.set)
                     assert b"id: 1-5\n" in await reader.readuntil(b"\n\n")
 
                     now = ENDS_AT
                     announcer.announce(frame(6, board=BOARD))
                     announcer.end(BOARD)
-                    await subscriber.ended
+                    await left.wait()
 
                     assert b"id: 1-6\n" in await reader.readuntil(b"\n\n")
                     assert await reader.readuntil(b"\n\n") == b'event: end\ndata: {"board":"weekly:2026-47"}\n\n'
                     assert feed.closed
-                    hub.leave(feed, subscriber)
                     with hub.reading(BOARD) as again:
                         assert again.closed
                 assert announcer.opened[BOARD] == 1
