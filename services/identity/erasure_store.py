@@ -133,5 +133,9 @@ def _nameless(data: bytes, pseudonym: str) -> Document:
 
 
 def _digest(user_id: str) -> bytes:
-    """Plain, since nobody finds a UUID with more than 70 random bits by trying."""
+    """Plain: nobody finds a UUID with more than 70 random bits by trying.
+
+    The id of an outside issuer's player is made of what that issuer calls him: who knows that can tell that he was erased,
+    and it is how he is kept from coming back.
+    """
     return hashlib.sha256(user_id.encode(errors="surrogatepass")).digest()
