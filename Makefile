@@ -13,7 +13,7 @@ UV := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate 
 CODE := services edge tests codegen/generate.py deploy
 
 .DEFAULT_GOAL := help
-.PHONY: help venv up test lint fmt gen chart lock audit sbom bench load faults defects clean
+.PHONY: help venv up test lint fmt gen chart lock audit sbom policy bench load faults defects clean
 
 help:  ## show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -47,6 +47,7 @@ lock: .venv/dev  ## pin what pyproject.toml names: ARGS=--upgrade for newer vers
 	$(UV) pyproject.toml --extra local --group build --group dev -c requirements/run.txt --no-emit-package topten-stubs -o requirements/dev.txt
 	$(UV) pyproject.toml -c requirements/run.txt --no-emit-package topten-stubs -o requirements/image.txt
 	$(UV) --group pyproject.toml:audit -o requirements/audit.txt
+	$(UV) --group pyproject.toml:policy -o requirements/policy.txt
 	$(UV) --group build -c requirements/run.txt -o requirements/build.txt
 	$(UV) codegen/requirements.in -o codegen/requirements.txt
 
@@ -56,6 +57,9 @@ audit: .venv/dev .venv-audit/done  ## install from the locks alone, look for kno
 sbom: .venv-audit/done  ## what the image holds, as CycloneDX: dist/topten.cdx.json
 	@mkdir -p dist
 	.venv-audit/bin/cyclonedx-py requirements requirements/image.txt --pyproject pyproject.toml --short-PURLs --output-reproducible --of JSON -o dist/topten.cdx.json
+
+policy: .venv/dev .venv-policy/done  ## hold the rendered chart and the Dockerfile to checkov's policies; asks nobody on the network
+	$(BIN)/python -m tests.helm.policy
 
 bench: .venv/dev  ## measure, each figure beside its floor: ARGS=answers, ARGS=score_throughput
 	$(BIN)/python -m tests.bench $(ARGS)
@@ -70,7 +74,7 @@ defects: .venv/dev  ## put known defects into a copy, one at a time: the tests m
 	$(BIN)/python -m tests.faults.defects
 
 clean:  ## remove environments and data
-	rm -rf .venv .venv-audit .venv-codegen .topten .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache tests/node/node_modules
+	rm -rf .venv .venv-audit .venv-codegen .venv-policy .topten .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache tests/node/node_modules
 
 .venv/base:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Topten needs Python 3.11 or newer; name one with PYTHON=" >&2; exit 1; }
@@ -98,4 +102,9 @@ clean:  ## remove environments and data
 .venv-codegen/done: codegen/requirements.txt
 	@$(PYTHON) -m venv .venv-codegen
 	@.venv-codegen/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r codegen/requirements.txt
+	@touch $@
+
+.venv-policy/done: requirements/policy.txt
+	@$(PYTHON) -m venv .venv-policy
+	@.venv-policy/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements/policy.txt
 	@touch $@

@@ -22,7 +22,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
 ADVISORIES = ROOT / "requirements" / "advisories.toml"
-_IGNORED = {"node_modules", ".venv", ".venv-codegen", ".venv-audit"}
+_IGNORED = {"node_modules", ".venv", ".venv-codegen", ".venv-audit", ".venv-policy"}
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==(\S+)", re.MULTILINE)
 
 
