@@ -9,7 +9,19 @@ from rich.console import Console
 
 from services.runtime.settings import ProcessConfig
 from services.runtime.telemetry import configure
-from tests.bench import answers, overload, pull_loop, ranking, reads, score_throughput, sizes, submit, tracing, workers
+from tests.bench import (
+    answers,
+    documents,
+    overload,
+    pull_loop,
+    ranking,
+    reads,
+    score_throughput,
+    sizes,
+    submit,
+    tracing,
+    workers,
+)
 from tests.bench.fanout import measure as fan_out
 
 EVENTS = 60_000
@@ -34,6 +46,8 @@ def main(chosen: list[str]) -> None:
         reads.main()
     if not chosen or "fanout" in chosen:
         asyncio.run(fan_out.main())
+    if not chosen or "documents" in chosen:
+        documents.main()
     if not chosen or "pull_loop" in chosen:
         asyncio.run(pull_loop.main())
     if not chosen or "tracing" in chosen:
