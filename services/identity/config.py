@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import ClassVar
 
 from services.identity.clients import ServiceClient, parse_service_clients
+from services.identity.tokens import read_keys
 from services.runtime.config import section, setting
 from services.runtime.settings import (
     AuthConfig,
@@ -19,6 +20,12 @@ from services.runtime.settings import (
     UpstreamConfig,
 )
 from services.runtime.values import host_port
+
+
+def signing_keys(pem: str) -> str:
+    """Checks the keys, and returns them as they are. Raises ValueError."""
+    read_keys(pem)
+    return pem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +44,7 @@ class IdentityConfig:
         doc="Ed25519 private key (PKCS#8 PEM) that signs all tokens; keys behind it, private or public, are published "
         "beside it: those that signed before or will sign next",
         secret=True,
+        parse=signing_keys,
     )
     service_clients: Mapping[str, ServiceClient] = setting(
         doc="Who may buy a service token: JSON of name to `secret_sha256` (or `secret`) and `scopes`; our own processes "

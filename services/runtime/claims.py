@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from services.runtime.access import EVERYBODY
@@ -34,9 +35,14 @@ class Claims:
     scopes: frozenset[str] = frozenset()
     issuer: str = ""
 
+    @cached_property
+    def permissions(self) -> frozenset[str]:
+        """What opens something: roles, scopes, and that the token is good."""
+        return self.roles | self.scopes | EVERYBODY
+
     def may(self, access: frozenset[str]) -> bool:
         """Whether the caller has one of the roles or scopes of `access` (see `access.py`)."""
-        return access >= EVERYBODY or not access.isdisjoint(self.roles | self.scopes)
+        return not access.isdisjoint(self.permissions)
 
 
 def own_claims(payload: Mapping[str, Any], kind: Kind) -> Claims:
