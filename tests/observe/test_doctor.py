@@ -7,8 +7,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from services.local.checkup import MOST_SKEW_SECONDS, of_process
+from services.local.cli import app
 from services.local.said import Said, quantile
 from tests.observe.scrapes import eventually
 from tests.observe.story import Story, doctor, stopped
@@ -92,9 +94,8 @@ async def test_a_system_elsewhere_is_asked_over_the_network_alone(mended: Runnin
 def test_where_nothing_listens_is_a_finding_and_nothing_to_ask_is_not(tmp_path: Path) -> None:
     nowhere = examined("--url", f"http://127.0.0.1:{free_port()}")
     assert (nowhere.returncode, "does not answer" in nowhere.stdout) == (1, True)
-    assert examined("--data", str(tmp_path)).returncode == 2
-    assert examined("--url", "banana").returncode == 2
-    assert examined("--metrics", "http://127.0.0.1:1/metrics").returncode == 2
+    for arguments in (["--data", str(tmp_path)], ["--url", "banana"], ["--metrics", "http://127.0.0.1:1/metrics"]):
+        assert CliRunner().invoke(app, ["doctor", *arguments]).exit_code == 2
 
 
 def test_a_clock_that_is_off_is_a_finding() -> None:
