@@ -183,3 +183,26 @@ async def test_what_is_paid_ahead_is_never_more_than_the_rate(redis: RunningServ
         answered = sum(await asyncio.gather(*(ask(number) for number in range(400))))
     come_back = 4 * (time.monotonic() - begun)
     assert 240 - 2 * 4 <= answered <= 240 + come_back + 1
+
+
+async def test_an_address_is_what_trusted_proxies_say_and_never_what_a_client_writes(
+    redis: RunningServer, issuer: Issuer, announcer: Announcer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOPTEN_REDIS_URL", redis.url)
+
+    async def statuses(edge: EdgeProcess, addresses: list[str]) -> list[int]:
+        found = []
+        async with aiohttp.ClientSession() as session:
+            for address in addresses:
+                headers = {"X-Forwarded-For": address}
+                async with session.post(f"{edge.http}/graphql", json={"query": ME}, headers=headers) as response:
+                    found.append(response.status)
+        return found
+
+    one, two, forged = "2001:db8::1", "2001:db8::2", "2001:db8::3"
+    rates = {"RATE_QUERY": "-,2/h"}
+    async with edge_process(issuer, announcer, tmp_path / "behind", **rates, TRUSTED_PROXIES="127.0.0.0/8") as behind:
+        assert await statuses(behind, [one, f"{forged}, {one}", one, f"{two}, {one}"]) == [200, 200, 429, 429]
+        assert await statuses(behind, [two]) == [200]
+    async with edge_process(issuer, announcer, tmp_path / "open", **rates) as exposed:
+        assert await statuses(exposed, [one, two, forged]) == [200, 200, 429]
