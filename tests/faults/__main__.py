@@ -7,7 +7,7 @@ import asyncio
 import random
 import sys
 
-from tests.faults.random_run import SETTINGS, RandomRun
+from tests.faults.random_run import SETTINGS, WORKERS, RandomRun
 from tests.servers import running_stack
 
 
@@ -18,7 +18,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=5)
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}, {arguments.minutes:g} minutes", flush=True)
-    with running_stack(SETTINGS) as stack:
+    with running_stack(SETTINGS, *WORKERS) as stack:
         run = RandomRun(stack, arguments.seed, lambda line: print(f"  {line}", flush=True))
         wrong = asyncio.run(run.run(60 * arguments.minutes))
         for line in wrong:

@@ -7,10 +7,9 @@ import os
 import random
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
-import aiohttp
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from topten.quiz.v1 import quiz_pb2
@@ -19,9 +18,11 @@ from services.local.client import GraphqlClient
 from tests.factories import quiz_definition
 from tests.faults.history import History
 from tests.imports import import_quiz
-from tests.players import endpoints, register, stream
+from tests.players import PASSWORD, Player, endpoints, register
+from tests.screens import Screen
 from tests.servers import RunningStack, topten, unique
 
+WORKERS = ("--workers", "2")
 SETTINGS = {
     "TOPTEN_LEADERBOARD_TICK": "100ms",
     "TOPTEN_SCORE_ACK_WAIT": "3s",
@@ -29,7 +30,7 @@ SETTINGS = {
     "TOPTEN_MONGO_TIMEOUT": "3s",
 }
 PLAYERS = 6
-PROCESSES = ("edge", "quiz", "score", "leaderboard", "identity", "redis", "nats", "mongo")
+PROCESSES = ("edge", "edge-2", "quiz", "score", "leaderboard", "identity", "redis", "nats", "mongo")
 _HEAL_SECONDS = 60
 
 
@@ -57,14 +58,13 @@ def plan(seed: int, longest_stop: float) -> Iterator[Fault]:
 
 
 class RandomRun:
-    """One run on a stack of its own; `say` is told each fault as it happens."""
+    """One run on a stack of its own with two edges; `say` is told each fault as it happens."""
 
     def __init__(self, stack: RunningStack, seed: int, say: Callable[[str], None]) -> None:
         self._stack = stack
         self._seed = seed
         self._say = say
         self._over = asyncio.Event()
-        self.frames = 0
 
     async def run(self, seconds: float, *, longest_stop: float = 10.0) -> list[str]:
         """What is wrong after `seconds` of faults; nothing, as it should be."""
@@ -76,10 +76,10 @@ class RandomRun:
             account = self._stack.endpoints["moderator"]
             token = await client.login(account["username"], account["password"])
             playing = [history.play(player, random.Random(chance.random()), self._over) for player in players]
-            watching = [
-                self._watch(players[0].username, client, board, history) for board in ("all", f"quiz:{quiz_id}")
-            ]
-            tasks = [asyncio.create_task(work) for work in (*playing, *watching)]
+            boards = {"all": {"kind": "ALL"}, f"quiz:{quiz_id}": {"kind": "QUIZ", "quizId": quiz_id}}
+            screens = {board: self._screens(players[0], board) for board in boards}
+            watching = [asyncio.create_task(screen.watch()) for each in screens.values() for screen in each]
+            tasks = [asyncio.create_task(work) for work in playing]
             ends = time.monotonic() + seconds
             for fault in plan(self._seed, longest_stop):
                 if time.monotonic() >= ends:
@@ -92,12 +92,19 @@ class RandomRun:
             self._over.set()
             async with asyncio.timeout(2 * _HEAL_SECONDS):
                 await asyncio.gather(*tasks)
-        verified = await self._verified()
+            verified = await self._verified()
+            players[0].access_token = await client.login(players[0].username, PASSWORD)
+            for board, each in screens.items():
+                history.faults += await _shown(each, await players[0].top(boards[board]))
+            for task in watching:
+                task.cancel()
+        seen = [screen for each in screens.values() for screen in each]
+        frames = sum(screen.frames for screen in seen)
         self._say(
             f"{len(history.answered)} actions answered, {len(history.given_up)} given up, {len(history.voided)} voided, "
-            f"{self.frames} frames seen"
+            f"{frames} frames seen, {sum(screen.dropped for screen in seen)} of them old"
         )
-        if not history.answered or not self.frames:
+        if not history.answered or not frames:
             history.faults.append("nothing happened")
         return [*verified, *await history.check(self._stack.endpoints["stores"]["mongo"])]
 
@@ -133,25 +140,13 @@ class RandomRun:
             except (RedisError, OSError):
                 self._say("redis did not answer")
 
-    async def _watch(self, username: str, client: GraphqlClient, board: str, history: History) -> None:
-        """A screen: it connects again whenever it must, and never sees time run backwards."""
-        last = (0, 0)
-        while not self._over.is_set():
-            try:
-                token = await client.login(username, "correct horse battery")
-                async with stream(self._stack.http, token, board) as events:
-                    async for event in events:
-                        if event.name == "update" and event.id:
-                            generation, _, version = event.id.partition("-")
-                            frame = (int(generation), int(version))
-                            if frame < last:
-                                history.faults.append(f"{board} went back from {last} to {frame}")
-                            last = frame
-                            self.frames += 1
-                        if self._over.is_set():
-                            break
-            except (RuntimeError, AssertionError, aiohttp.ClientError, TimeoutError, OSError):
-                await asyncio.sleep(0.1)
+    def _screens(self, player: Player, board: str) -> list[Screen]:
+        """One that stays as long as it can, and one that moves to whichever edge it finds."""
+
+        async def sign_in() -> str:
+            return await player.client.login(player.username, PASSWORD)
+
+        return [Screen(self._stack.http, sign_in, board, leaves_after=after) for after in (None, 3)]
 
     async def _verified(self) -> list[str]:
         """What `topten verify` finds when everything has had its time."""
@@ -169,6 +164,17 @@ class RandomRun:
                     return output.decode().splitlines()
                 self._say(f"not verified yet: {errors.decode().strip()[-200:]}")
                 await asyncio.sleep(1)
+
+
+async def _shown(screens: Sequence[Screen], expected: list[dict[str, Any]]) -> list[str]:
+    """What is wrong with what screens of one board have shown, now that it should be this."""
+    wrong = [fault for screen in screens for fault in screen.faults]
+    for screen in screens:
+        try:
+            await screen.until(lambda data: bool(data["leaderboard"] == expected), _HEAL_SECONDS)
+        except TimeoutError:
+            wrong.append("a screen does not come to show its board")
+    return wrong
 
 
 async def _unsubscribe(redis: Redis) -> object:
