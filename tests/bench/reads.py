@@ -1,10 +1,11 @@
-"""Reads of a board over GraphQL, requests a CPU second of the edge, beside a bare aiohttp server with the same bytes.
+"""Reads of a board over GraphQL, requests a CPU second of the server, beside Apollo Server and mercurius in Node.
 
     python -m tests.bench reads
 
 Eight connections, one request in flight on each, rate limits on; the edge on one core and the generator on the other.
 *Held* is the top 10 of a board that somebody watches; *called* is the top 11, which is a call of the leaderboard service
-and executed each time.
+and executed each time. The peers answer the same top 10 from memory, to anybody, as often as he likes; the floor is a bare
+aiohttp server that answers with the same bytes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,12 +28,16 @@ from topten.quiz.v1 import quiz_pb2
 from services.local.client import GraphqlClient
 from tests.factories import quiz_definition
 from tests.imports import import_quiz
+from tests.node import NODE, install
 from tests.players import endpoints, register, stream
 from tests.servers import RunningStack, free_port, running_stack, unique
 
 CONNECTIONS = 8
 SECONDS = 6.0
 RUNS = 3
+PEERS = Path(__file__).parent / "peers"
+SCRIPTS = {"Apollo Server": "apollo.mjs", "mercurius": "mercurius.mjs"}
+FLOOR = "floor: bare aiohttp"
 QUERY = "{ getLeaderboard(limit: %d) { userId username score rank country } }"
 BARE = """
 import sys
@@ -79,12 +85,12 @@ async def load(url: str, limit: int, tokens: Sequence[str], pid: int) -> tuple[f
 
 
 @contextmanager
-def bare(body: bytes) -> Iterator[tuple[str, int]]:
-    """A server that answers with these bytes and does nothing else: its address and its process id."""
+def serving(*command: str | Path, given: bytes) -> Iterator[tuple[str, int]]:
+    """A server that is handed a port as its last argument and `given` on its input: its address and its process id."""
     port = free_port()
-    process = subprocess.Popen([sys.executable, "-c", BARE, str(port)], stdin=subprocess.PIPE)
+    process = subprocess.Popen([*command, str(port)], stdin=subprocess.PIPE)
     assert process.stdin is not None
-    process.stdin.write(body)
+    process.stdin.write(given)
     process.stdin.close()
     try:
         yield f"http://127.0.0.1:{port}/graphql", process.pid
@@ -105,7 +111,7 @@ async def measure(stack: RunningStack) -> list[tuple[str, float, float]]:
         edge = stack.pid_of("edge")
         os.sched_setaffinity(edge, {0})
         os.sched_setaffinity(0, {1})
-        found: dict[str, list[tuple[float, float]]] = {"held": [], "called": [], "floor: bare aiohttp": []}
+        found: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
         async with stream(stack.http, tokens[0]) as events:
             async for event in events:
                 if event.name == "update" and len(event.data["leaderboard"]) == 10:
@@ -116,11 +122,19 @@ async def measure(stack: RunningStack) -> list[tuple[str, float, float]]:
                 found["held"].append((a_cpu_second, rate))
                 rate, a_cpu_second, _ = await load(stack.http, 11, tokens, edge)
                 found["called"].append((a_cpu_second, rate))
-                with bare(body) as (url, pid):
-                    os.sched_setaffinity(pid, {0})
-                    await until_up(url)
-                    rate, a_cpu_second, _ = await load(url, 10, tokens, pid)
-                    found["floor: bare aiohttp"].append((a_cpu_second, rate))
+                answer = json.loads(body)["data"]
+                others: dict[str, tuple[Sequence[str | Path], bytes]] = {
+                    name: ((NODE, PEERS / script), json.dumps(answer["getLeaderboard"]).encode())
+                    for name, script in SCRIPTS.items()
+                }
+                others[FLOOR] = ((sys.executable, "-c", BARE), body)
+                for name, (command, given) in others.items():
+                    with serving(*command, given=given) as (url, pid):
+                        os.sched_setaffinity(pid, {0})
+                        await until_up(url)
+                        rate, a_cpu_second, body = await load(url, 10, tokens, pid)
+                        assert json.loads(body)["data"] == answer
+                        found[name].append((a_cpu_second, rate))
         return [(name, *sorted(runs)[len(runs) // 2]) for name, runs in found.items()]
 
 
@@ -137,10 +151,13 @@ async def until_up(url: str) -> None:
 
 def main() -> None:
     """Measure and print."""
+    install(PEERS)
     with running_stack() as stack:
         found = asyncio.run(measure(stack))
-    floor = found[-1][1]
-    print("| getLeaderboard over HTTP, signed in | requests a CPU second | requests/s | of the floor |")
-    print("| --- | --- | --- | --- |")
+    rates = {name: a_cpu_second for name, a_cpu_second, _ in found}
+    columns = (*SCRIPTS, FLOOR)
+    print("| getLeaderboard over HTTP | requests a CPU second | requests/s | × " + " | × ".join(columns) + " |")
+    print("| --- | --- | --- |" + " --- |" * len(columns))
     for name, a_cpu_second, rate in found:
-        print(f"| {name} | {a_cpu_second:,.0f} | {rate:,.0f} | {a_cpu_second / floor:.2f} |")
+        shares = " | ".join(f"{a_cpu_second / rates[other]:.2f}" for other in columns)
+        print(f"| {name} | {a_cpu_second:,.0f} | {rate:,.0f} | {shares} |")

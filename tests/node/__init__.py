@@ -15,9 +15,9 @@ NPM = Path(ROOT_DIR, "lib", "node_modules", "npm", "bin", "npm-cli.js")
 SECONDS = 60
 
 
-def install() -> None:
-    """Makes node_modules what package-lock.json says, every package checked by its hash."""
-    subprocess.run([NODE, NPM, "ci", "--silent"], cwd=FOLDER, check=True)
+def install(folder: Path = FOLDER) -> None:
+    """Makes node_modules what the folder's package-lock.json says, every package checked by its hash."""
+    subprocess.run([NODE, NPM, "ci", "--silent"], cwd=folder, check=True)
 
 
 def run_script(name: str, *arguments: str) -> Any:
