@@ -261,8 +261,12 @@ async def test_an_erased_player_is_found_nowhere(system: RunningStack) -> None:
         await come_late(at)
         await at.gone()
         await check_closed(at, closed_before)
+        assert (await at.topten("user", "erase", at.ada.username)).returncode == 0
+        assert (await at.topten("user", "erase", at.ada.username)).returncode == 1, "nobody has the name any more"
+        await check_log(at)
         again = await register(at.bob.client, username=at.eve.username)
         assert again.user_id != at.eve.user_id
+        await check_pages(at)
         history = await again.client.execute("{ scoreHistory { edges { cursor } } }", {}, again.access_token)
         assert history["scoreHistory"]["edges"] == []
 
@@ -293,6 +297,34 @@ async def check_export(at: Scene) -> None:
         assert other.user_id not in text
     for secret in ("argon2", at.eve.refresh_token, at.eve.access_token):
         assert secret not in text
+
+
+async def check_pages(at: Scene) -> None:
+    """However much a player has done, each page is bounded, and all of them together are everything, once."""
+    submissions = at.mongo["topten_quiz"]["submissions"]
+    document = await submissions.find_one({"user_id": at.bob.user_id, "quiz_id": QUIZ})
+    assert document is not None
+    many = [
+        {**document, "_id": str(uuid_utils.uuid7()), "action_id": str(uuid.uuid4()), "attempt": n}
+        for n in range(9, 459)
+    ]
+    await submissions.insert_many(many)
+    pages = await exported(at, at.bob)
+    found = [record["eventId"] for page in pages for record in page.get("submissions", [])]
+    assert all(len(page.get("submissions", [])) <= 200 for page in pages)
+    assert len(found) == len(set(found)) == await submissions.count_documents({"user_id": at.bob.user_id})
+
+
+async def check_log(at: Scene) -> None:
+    """That somebody was erased stands there, and not who."""
+    log = at.stack.data / "logs" / "identity.log"
+
+    async def is_said() -> bool:
+        return log.read_text().count("an account is erased") == 2 and "an erased player is forgotten" in log.read_text()
+
+    await until_true(is_said)
+    erased = [line for line in log.read_text().splitlines() if "erase" in line.lower()]
+    assert not any(player.user_id in line for line in erased for player in (at.eve, at.ada))
 
 
 async def check_signed_out(at: Scene) -> None:

@@ -10,15 +10,17 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from topten.identity.v1 import identity_events_pb2
 
 from services.runtime.catalog import Catalog
 from services.runtime.clock import utc_now
+from services.runtime.erased import pseudonym_of
 from services.score.answers import NeverError
 from services.score.board_writer import BoardWriter, Standings
 from services.score.events import decode
 from services.score.fold import Folds
 from services.score.generation import Generation
-from services.score.ledger import Event
+from services.score.ledger import PLAYER_ERASED, Event
 from services.score.meta import Meta
 from services.score.publisher import ScorePublisher
 from services.score.rebuild import Rebuild
@@ -227,4 +229,38 @@ async def test_a_rebuild_takes_in_what_is_counted_at_any_of_its_steps(system: Sc
     assert dict(await system.board("all")) == {
         user: fold.total.points for user, fold in folds.items() if fold.total.points > 0
     }
+    assert await system.verified() == []
+
+
+async def test_an_old_view_of_an_erased_player_brings_nothing_back(system: ScoreSystem) -> None:
+    """Nothing in the ledger has his id any more, and a worker still knows him as he was."""
+    one, two = Side(system), Side(system)
+    first = event("ada", 10, 1, 10)
+    for side in (one, two):
+        await side.count(first)
+    erasure = identity_events_pb2.PlayerChangedEvent(event_id="erasure", event_type=PLAYER_ERASED)
+    erasure.payload.user_id, erasure.payload.version, erasure.payload.blocked = "ada", 1, True
+    erasure.payload.timestamp.FromDatetime(utc_now())
+    erased = decode(erasure.SerializeToString(), sequence=2, partition=0, seals=system.store.seals)
+    await one.count(erased)
+    await one.folds.flush()
+    await system.store.rename("ada", pseudonym_of(system.store.seals.chain("ada")))
+    await system.redis.delete(*[key async for key in system.redis.scan_iter(match="*:fence")])
+
+    for late in (first, event("ada", 20, 3, 30), erased):
+        await two.count(late)
+        assert await system.board("all") == []
+    await two.folds.flush()
+    rows = [row async for row in system.store.chains()]
+    assert [(row.revision, row.kind, row.hidden) for row in rows] == [
+        (1, "QUIZ_COMPLETED", False),
+        (2, PLAYER_ERASED, True),
+        (3, "QUIZ_COMPLETED", True),
+    ]
+    assert {row.user_id for row in rows} == {pseudonym_of(rows[0].chain)}
+    assert [fold.user_id async for fold in system.store.all_folds()] == [pseudonym_of(rows[0].chain)]
+    assert not [key async for key in system.redis.scan_iter(match="*:fence")]
+    assert await system.database["audit"].count_documents({"_id": {"$ne": first.event_id}}) == 0
+    await two.rebuild.run("a rebuild", lambda *_: None)
+    assert await system.board("all") == []
     assert await system.verified() == []

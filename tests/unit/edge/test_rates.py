@@ -46,6 +46,8 @@ def test_what_is_not_set_follows_the_environment() -> None:
         ("mutation { ... on Mutation { register(input: 1) { x } } logout submitQuizAction(input: 1) { x } }",
          {"register": 1, "refresh": 1, "submit": 1}),
         ("mutation { blockUser(input: 1) { x } voidAction(input: 1) { x } }", {"write": 2}),
+        ("mutation { deleteMyAccount(password: 1) }", {"login": 1}),
+        ("{ me { rank } exportMyData { data } }", {"query": 1, "export": 1}),
         ("{ __typename }", {"query": 1}),
     ],
 )  # fmt: skip
