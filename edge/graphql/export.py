@@ -59,7 +59,7 @@ class _Cursor(NamedTuple):
     @property
     def text(self) -> str | None:
         """None if nothing follows."""
-        return base64.urlsafe_b64encode(orjson.dumps(self)).decode() if any(self) else None
+        return base64.urlsafe_b64encode(orjson.dumps(list(self))).decode() if any(self) else None
 
 
 async def export(upstreams: Upstreams, token: str, after: str | None) -> DataExport:
