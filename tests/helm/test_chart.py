@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import runpy
 import tomllib
 from typing import Any
@@ -301,3 +302,16 @@ def test_mutual_tls_reaches_whoever_serves_or_calls_grpc() -> None:
     endpoints = json.loads(named(rendered("production"), "ConfigMap", "endpoints")["data"]["endpoints.json"])
     assert set(endpoints["tls"]) == {"cert_file", "key_file", "ca_file"}
     assert "tls" not in json.loads(named(rendered("trial"), "ConfigMap", "endpoints")["data"]["endpoints.json"])
+
+
+def test_what_the_notes_say_to_paste_names_what_is_there() -> None:
+    for name in ("trial", "production"):
+        given = {**values(name), "operator": {"enabled": True}}
+        there = {(one["kind"].lower(), one["metadata"]["name"]) for one in render(given)}
+        pasted = [line for line in notes(given).splitlines() if line.startswith(("kubectl ", "helm "))]
+        assert len(pasted) == 4
+        for line in pasted:
+            for kind, object_name in re.findall(r"\b(deployment|service)/(\S+)", line):
+                assert (kind, object_name) in there, line
+            assert "--namespace play" in line
+            assert "{{" not in line

@@ -55,7 +55,7 @@ OPERATOR: set[Edge] = {
     ("operator", "quiz", 50052),
     ("operator", "score", 50053),
     ("operator", "leaderboard", 50054),
-    ("operator", "identity", 9101),
+    *(("operator", name, 9101 + at) for at, name in enumerate(("identity", "quiz", "score", "leaderboard", "edge"))),
     ("operator", "edge", 8080),
 }
 

@@ -19,7 +19,6 @@ from tests.helm.rendering import (
     named,
     of_kind,
     pods,
-    render,
     rendered,
 )
 
@@ -49,9 +48,10 @@ def _files(manifests: list[Manifest], pod: Manifest) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", PROCESSES)
-def test_each_process_starts_with_what_it_is_given(name: str) -> None:
+@pytest.mark.parametrize("given", ["trial", "minimal", "external"])
+def test_each_process_starts_with_what_it_is_given(given: str, name: str) -> None:
     """The rendered environment is loaded as the process loads it, so that one wrong name or value fails here."""
-    manifests = render({})
+    manifests = rendered(given)
     pod, container = _process(manifests, name)
     settings = named(manifests, "ConfigMap", "settings")["data"]
     environ = {**settings, **environment(container)}

@@ -5,6 +5,8 @@ A pod that runs one command of the image; takes (dict "root" $ "name" n "command
 {{- define "topten.commandPod" -}}
 {{- $root := .root }}{{ $fullname := include "topten.fullname" $root }}
 {{- include "topten.podBasics" $root }}
+# It has nothing to finish: a Job that is cut begins again.
+terminationGracePeriodSeconds: 5
 restartPolicy: {{ .restartPolicy | default "OnFailure" }}
 containers:
   - name: {{ .name }}

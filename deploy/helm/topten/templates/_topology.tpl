@@ -42,11 +42,11 @@ edge:
   pings: [upstreams]
 {{- end }}
 
-{{- /* What else of this release talks to the processes: `http` is the edge's public port. */}}
+{{- /* What else of this release talks to the processes: `http` is the edge's public port, `ops` everybody's internal one. */}}
 {{- define "topten.visitors" -}}
 setup: {stores: [mongo, nats], calls: []}
 samples: {stores: [], calls: [quiz]}
-operator: {stores: [], calls: [identity, quiz, score, leaderboard], http: true}
+operator: {stores: [], calls: [identity, quiz, score, leaderboard], http: true, ops: true}
 check: {stores: [], calls: [], http: true}
 {{- end }}
 
