@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 
 import pytest
 import pytest_asyncio
 
 from tests.outside import OUTSIDE_ISSUERS
-from tests.servers import STAND_INS, RunningStack, running, running_stack
+from tests.servers import STAND_INS, RunningStack, running, running_stack, started_cluster
 
 # Fast enough that a test need not wait, slow enough that frames still coalesce.
 STACK_SETTINGS = {"TOPTEN_LEADERBOARD_TICK": "100ms", "TOPTEN_AUTH_ISSUERS": OUTSIDE_ISSUERS}
@@ -70,5 +70,7 @@ async def nats_url(elsewhere: dict[str, str]) -> AsyncIterator[str]:
 def stack(elsewhere: dict[str, str]) -> Iterator[RunningStack]:
     """The whole system, started by `topten up`. A test that disturbs it starts its own by `running_stack`."""
     urls = {f"TOPTEN_{name.upper()}_URL": url for name, url in elsewhere.items()}
-    with running_stack({**STACK_SETTINGS, **urls}) as system:
-        yield system
+    with ExitStack() as others:
+        if STAND_INS.get("redis") == "cluster":
+            urls["TOPTEN_REDIS_URL"] = others.enter_context(started_cluster()).url
+        yield others.enter_context(running_stack({**STACK_SETTINGS, **urls}))

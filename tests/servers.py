@@ -19,6 +19,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from importlib import resources
@@ -176,6 +177,20 @@ async def running_cluster(*, replicas: bool = False) -> AsyncIterator[RunningClu
     cluster = RunningCluster(folder, replicas=replicas)
     try:
         await cluster.start()
+        yield cluster
+    finally:
+        cluster.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def started_cluster() -> Iterator[RunningCluster]:
+    """As `running_cluster`, for who has no event loop; it is started in a thread, because pytest may have one here."""
+    folder = Path(tempfile.mkdtemp(prefix="topten-cluster-"))
+    cluster = RunningCluster(folder)
+    try:
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, cluster.start()).result()
         yield cluster
     finally:
         cluster.kill()

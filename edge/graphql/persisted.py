@@ -19,11 +19,11 @@ import structlog
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
 from edge.graphql.remembered import Remembered
 from edge.graphql.requests import Operation
 from services.runtime.errors import Reason, ServiceError
+from services.runtime.redis_client import REDIS_ERRORS, redis_client
 from services.runtime.settings import RedisConfig
 
 MAX_TEXT: Final = 16 * 1024
@@ -127,7 +127,7 @@ class LearntTexts:
         """What Redis says; None if it does not."""
         try:
             return await asking
-        except (RedisError, OSError) as error:
+        except REDIS_ERRORS as error:
             _log.warning("documents are shared with nobody", error=type(error).__name__)
             return None
 
@@ -190,17 +190,13 @@ async def open_texts(mode: str, manifest: str, page: Path, redis: RedisConfig) -
         yield TrustedTexts(read_manifest(page) | read_manifest(Path(manifest)))
     elif mode == "apq":
         # It need not be there yet.
-        client = Redis.from_url(
-            redis.url,
-            client_name="edge-documents",
-            socket_timeout=ANSWER_SECONDS,
-            socket_connect_timeout=ANSWER_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-        )
-        try:
+        options = {
+            "socket_timeout": ANSWER_SECONDS,
+            "socket_connect_timeout": ANSWER_SECONDS,
+            "retry": Retry(NoBackoff(), 0),
+        }
+        async with redis_client(redis, "edge-documents", **options) as client:
             yield LearntTexts(client)
-        finally:
-            await client.aclose()
     else:
         yield AnyText()
 

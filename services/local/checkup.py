@@ -10,18 +10,17 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import nats
-import redis.asyncio as redis_client
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 from pymongo import DESCENDING, AsyncMongoClient
 from pymongo.errors import PyMongoError
-from redis.exceptions import RedisError
 
 from services.local.said import Said, by, quantile, total, worst
 from services.runtime.boards import GENERATION_KEY
 from services.runtime.closed import BOARDS, DATABASE
 from services.runtime.durability import mongo_faults, redis_faults, stream_faults
-from services.runtime.settings import MongoConfig
+from services.runtime.redis_client import REDIS_ERRORS, redis_client
+from services.runtime.settings import MongoConfig, RedisConfig
 
 STREAM: Final = "QUIZ_EVENTS"
 STORE_SECONDS: Final = 4.0
@@ -34,7 +33,7 @@ LEAST_FRESH: Final = 0.99
 MOST_FAILED: Final = 0.001
 MOST_SKEW_SECONDS: Final = 2.0
 _RUNBOOKS: Final = "docs/operations.md#"
-_STORE_ERRORS = (PyMongoError, RedisError, NatsError, OSError, TimeoutError)
+_STORE_ERRORS = (PyMongoError, NatsError, TimeoutError, *REDIS_ERRORS)
 
 
 class Line(NamedTuple):
@@ -143,7 +142,7 @@ async def _mongo(url: str, database: str) -> list[Line]:
 
 
 async def _redis(url: str) -> list[Line]:
-    async with redis_client.from_url(url, socket_timeout=2, socket_connect_timeout=2) as client:
+    async with redis_client(RedisConfig(url=url), "doctor", socket_timeout=2, socket_connect_timeout=2) as client:
         lines = _kept("redis", await redis_faults(client))
         generation = await client.get(GENERATION_KEY)
     number = "being made anew" if generation is None else f"generation {int(generation)}"
