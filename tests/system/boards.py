@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from redis.asyncio import Redis
 
 from services.runtime.boards import GENERATION_KEY, Board, encode
 from services.runtime.catalog import Catalog
 from services.runtime.clock import utc_now
+from services.runtime.redis_client import is_cluster
 from services.score.board_writer import BoardWriter, by_board
 from services.score.events import Counted
 from services.score.ledger import Event
@@ -67,3 +69,10 @@ class Pen:
         )
         if told:
             await self._publisher.publish(counted)
+
+
+async def drop_subscriptions(redis: Redis) -> None:
+    """Ends the connection of everybody who listens, on whatever server."""
+    client: Any = redis
+    everywhere = {"target_nodes": "primaries"} if is_cluster(redis) else {}
+    await client.client_kill_filter(_type="pubsub", **everywhere)

@@ -27,7 +27,7 @@ from services.runtime.grpc_client import call, open_channel, open_stream
 from services.runtime.redis_client import open_redis
 from services.runtime.settings import RedisConfig
 from tests.servers import RunningServer, running, unique
-from tests.system.boards import EVENT, Pen
+from tests.system.boards import EVENT, Pen, drop_subscriptions
 from tests.system.processes import Identity, Service, running_identity, running_service
 
 if TYPE_CHECKING:
@@ -340,7 +340,7 @@ async def test_a_lost_connection_to_pubsub_is_opened_again_and_nothing_stays_mis
         await screen.until(lambda frame: True)
         listening = await one.metric("topten_leaderboard_subscriptions_total")
         for points in range(1, 6):
-            await world.redis.client_kill_filter(_type="pubsub")
+            await drop_subscriptions(world.redis)
             # Nobody is told of this one, as if the message had been lost with the connection.
             await world.pen.score({"ada": points}, [quiz], told=False)
             await screen.until(shows(ada=points))
