@@ -12,6 +12,8 @@ from nats.js.errors import NotFoundError
 from pymongo import AsyncMongoClient
 from redis.asyncio import Redis
 
+from services.runtime.redis_client import open_redis
+from services.runtime.settings import RedisConfig
 from tests.servers import RunningStack
 
 
@@ -32,7 +34,7 @@ async def found_in_mongo(url: str, needles: Sequence[str]) -> set[str]:
 async def found_in_redis(url: str, needles: Sequence[str]) -> set[str]:
     """`key: needle` of every key that has one in its name or its value, whatever it holds."""
     found: set[str] = set()
-    async with Redis.from_url(url) as redis:
+    async with open_redis(RedisConfig(url=url), "test") as redis:
         async for key in redis.scan_iter(count=1000):
             content = key + repr(await _value(redis, key)).encode()
             found |= {f"{key.decode()}: {needle}" for needle in needles if needle.encode() in content}

@@ -8,6 +8,7 @@ from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, cast
 
+import pytest
 import pytest_asyncio
 from prometheus_client import REGISTRY
 from redis.asyncio import Redis
@@ -27,7 +28,7 @@ from services.runtime.grpc_client import open_channel
 from services.runtime.redis_client import open_redis
 from services.runtime.service_token import ServiceToken
 from services.runtime.settings import RedisConfig
-from tests.servers import HOST, RunningServer, free_port, running, unique
+from tests.servers import HOST, RunningCluster, RunningServer, free_port, running, unique
 from tests.system.boards import Pen
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from typing import Any
 
 import aiohttp
 import pytest
-from redis.asyncio import Redis
 
 from edge.rates.limiter import open_limiter
 from edge.rates.rates import needed_rates
 from services.runtime.errors import Reason, ServiceError
+from services.runtime.redis_client import open_redis
 from services.runtime.settings import RedisConfig
 from tests.servers import RunningServer, running, unique
 from tests.unit.edge.announcer import Announcer, EdgeProcess, announcing, edge_process
@@ -67,7 +67,7 @@ async def edges(
     redis: RunningServer, issuer: Issuer, announcer: Announcer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[Edge, Edge]]:
     monkeypatch.setenv("TOPTEN_REDIS_URL", redis.url)
-    async with Redis.from_url(redis.url) as client:
+    async with open_redis(RedisConfig(url=redis.url), "test") as client:
         await client.flushdb()  # what other tests did from this address
     rates = {"RATE_QUERY": "7/h,-", "RATE_WRITE": "5/h,-", "RATE_LOGIN": "3/h,6/h", "RATE_STREAM": "1/h,-"}
     rates |= {"MAX_COST": "100000"}  # so that a hundred logins are no more than that

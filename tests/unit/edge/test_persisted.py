@@ -16,6 +16,7 @@ from edge.graphql import persisted
 from edge.graphql.persisted import AnyText, LearntTexts, Texts, TrustedTexts, digest_of, open_texts, read_manifest
 from edge.graphql.requests import Operation
 from services.runtime.errors import ServiceError
+from services.runtime.redis_client import open_redis
 from services.runtime.settings import RedisConfig
 from tests.servers import free_port, running, unique
 
@@ -36,7 +37,7 @@ async def code_of(texts: Texts, operation: Operation) -> str:
 
 @pytest.fixture
 async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(redis_url) as client:
+    async with open_redis(RedisConfig(url=redis_url), "test") as client:
         await client.delete(persisted.TEXTS, persisted.USES)
         yield client
 
@@ -109,7 +110,7 @@ async def test_a_redis_that_goes_away_is_used_again_when_it_is_back() -> None:
         await server.start()
         text = document()
         await texts.learn(asked(text, digest_of(text)))
-        async with Redis.from_url(server.url) as client:
+        async with open_redis(RedisConfig(url=server.url), "test") as client:
             assert await client.hget(persisted.TEXTS, digest_of(text)) == text.encode()
 
 
