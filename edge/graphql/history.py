@@ -18,8 +18,8 @@ class ScoreChange:
     user_id: strawberry.ID
     revision: int = strawberry.field(description="The row's place in the player's chain, from 1.")
     kind: str = strawberry.field(
-        description="`QUIZ_COMPLETED`, `ACTION_VOIDED`, `SCORE_ADJUSTED`, `PLAYER_BLOCKED`, `PLAYER_UNBLOCKED` or "
-        "`COUNTRY_CHANGED`."
+        description="`QUIZ_COMPLETED`, `ACTION_VOIDED`, `SCORE_ADJUSTED`, `PLAYER_BLOCKED`, `PLAYER_UNBLOCKED`, "
+        "`COUNTRY_CHANGED` or `PLAYER_ERASED`."
     )
     old_score: int
     new_score: int

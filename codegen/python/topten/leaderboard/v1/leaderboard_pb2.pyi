@@ -75,9 +75,11 @@ class Entry(google.protobuf.message.Message):
     rank: builtins.int
     """The place, from 1. Of equal points the player who got there first is ranked first, so that no two share a rank."""
     user_id: builtins.str
-    """The player."""
+    """The player; in a closed period a pseudonym, `erased-…`, if he has erased his account since."""
     username: builtins.str
-    """The player's display name."""
+    """The player's display name; `#deleted` for who has erased his account, and `#` with the last letters of the id where
+    the name is not known. No name that can be registered has a `#`.
+    """
     score: builtins.int
     """Points on this board."""
     country: builtins.str

@@ -192,7 +192,8 @@ class LeaderboardServiceServicer(object):
 
     def ListClosedPeriods(self, request, context):
         """ListClosedPeriods names the closed periods of a board, the latest first. Each can be read by its name for ever, with the
-        ranks that were final; what is counted, voided or blocked later changes none of them.
+        ranks that were final; what is counted, voided or blocked later changes none of them, and who erases his account
+        keeps his place without his name.
         Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

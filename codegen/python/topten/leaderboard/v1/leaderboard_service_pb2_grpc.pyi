@@ -113,7 +113,8 @@ class LeaderboardServiceStub:
         topten.leaderboard.v1.leaderboard_service_pb2.ListClosedPeriodsResponse,
     ]
     """ListClosedPeriods names the closed periods of a board, the latest first. Each can be read by its name for ever, with the
-    ranks that were final; what is counted, voided or blocked later changes none of them.
+    ranks that were final; what is counted, voided or blocked later changes none of them, and who erases his account
+    keeps his place without his name.
     Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
@@ -221,7 +222,8 @@ class LeaderboardServiceAsyncStub:
         topten.leaderboard.v1.leaderboard_service_pb2.ListClosedPeriodsResponse,
     ]
     """ListClosedPeriods names the closed periods of a board, the latest first. Each can be read by its name for ever, with the
-    ranks that were final; what is counted, voided or blocked later changes none of them.
+    ranks that were final; what is counted, voided or blocked later changes none of them, and who erases his account
+    keeps his place without his name.
     Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
@@ -351,7 +353,8 @@ class LeaderboardServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[topten.leaderboard.v1.leaderboard_service_pb2.ListClosedPeriodsResponse, collections.abc.Awaitable[topten.leaderboard.v1.leaderboard_service_pb2.ListClosedPeriodsResponse]]:
         """ListClosedPeriods names the closed periods of a board, the latest first. Each can be read by its name for ever, with the
-        ranks that were final; what is counted, voided or blocked later changes none of them.
+        ranks that were final; what is counted, voided or blocked later changes none of them, and who erases his account
+        keeps his place without his name.
         Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
