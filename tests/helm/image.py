@@ -7,6 +7,7 @@ a fresh environment of the one that runs the tests. What this can't show: that t
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -18,6 +19,7 @@ from pathlib import Path
 
 DEPLOY = Path("deploy")
 CONTEXT = Path(__file__).parents[2]
+FETCHING = re.compile(r"PIP_|SSL_|REQUESTS_CA_BUNDLE|\w+_proxy$", re.IGNORECASE)
 ABSOLUTE = re.compile(r"(?<![\w.:/-])/(?:opt|src|tmp)\b")
 
 
@@ -123,11 +125,13 @@ def _run(stage: Stage, command: str, folder: Path) -> None:
     base = folder / "base"
     if not base.exists():
         subprocess.run([sys.executable, "-m", "venv", str(base)], check=True)
+    # How packages are fetched here is this machine's own affair.
+    fetching = {name: text for name, text in os.environ.items() if FETCHING.match(name)}
     environ = {"PATH": f"{base}/bin:/usr/bin:/bin", "HOME": str(Path.home()), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     done = subprocess.run(
         ["/bin/sh", "-ec", stage.here(command)],
         cwd=stage.path(""),
-        env=environ,
+        env=fetching | environ,
         capture_output=True,
         text=True,
         check=False,

@@ -1,4 +1,7 @@
-"""The image: what its build installs is all that runs in it, nothing more than that, and nobody needs to be root."""
+"""The image: what its build installs is all that runs in it, nothing more than that, and nobody needs to be root.
+
+Slow, since the first of them installs all that the image has, as its build does.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from services.local.settings import PROCESSES
 from tests.helm.image import CONTEXT, Stage, instructions
 from tests.helm.rendering import containers, pods, rendered
 
+pytestmark = pytest.mark.slow
 DOCKERFILE = (CONTEXT / "deploy" / "Dockerfile").read_text()
 
 

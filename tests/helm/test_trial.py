@@ -1,4 +1,7 @@
-"""What `helm install` starts is a system that works: its commands, its environment, its files, and its own `helm test`."""
+"""What `helm install` starts is a system that works: its commands, its environment, its files, and its own `helm test`.
+
+Slow, since three stores and five processes start one after another, as a cluster starts them.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from tests.helm.cluster import Cluster
 from tests.helm.image import Stage
 from tests.helm.rendering import render
 
+pytestmark = pytest.mark.slow
 STORES = ("mongo", "found", "redis", "nats")
 PROCESSES = ("identity", "quiz", "score", "leaderboard", "edge")
 
