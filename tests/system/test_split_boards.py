@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import pytest_asyncio
@@ -13,13 +13,16 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from services.leaderboard.boards import Boards
+from services.leaderboard.closed import ClosedBoards
 from services.leaderboard.ranking import order
 from services.runtime.boards import GENERATION_KEY, Board
 from services.runtime.catalog import Catalog
 from services.runtime.clock import utc_now
+from services.runtime.mongo_client import open_mongo
 from services.runtime.redis_client import open_redis
-from services.runtime.settings import RedisConfig
+from services.runtime.settings import MongoConfig, RedisConfig
 from services.runtime.split import SPLIT_KEY, Split
+from services.score.archive import PAGE, Archive
 from services.score.board_writer import BoardWriter, by_board
 from services.score.rebuild import server_time
 from services.score.standings import Placing, Standing
@@ -139,3 +142,29 @@ async def test_the_version_is_the_sum_of_the_keys_and_only_grows(both: Both) -> 
     versions = [int(await both.clients[SPLIT].hget(part.meta_key, "version") or 0) for part in parts]
     assert seen[-1] == sum(versions)
     assert all(versions), "everybody's key was written"
+
+
+async def test_a_closed_period_of_several_keys_is_kept_in_one_order(both: Both, mongo_url: str) -> None:
+    """With as many equal values as there are pages, so that the keys' pages end at different places."""
+    redis, week = both.clients[SPLIT], Board("weekly", "2026-47")
+    writer = BoardWriter(
+        redis,
+        Placing(Catalog((), Split("weekly=3"))),
+        fence_ttl=timedelta(hours=1),
+        period_retention=timedelta(days=42),
+        now=lambda: datetime(2026, 11, 25, tzinfo=UTC),
+    )
+    members = {f"m{n}": 1.0 + n % 7 for n in range(3 * PAGE + 1)}
+    standings = [Standing(week, user_id, int(value), value, 1, lowered=False) for user_id, value in members.items()]
+    await writer.write(by_board(standings), begun_at=await server_time(redis), generation=1)
+    await redis.set(SPLIT_KEY, f"{SPLIT}; weekly=3")
+    async with open_mongo(MongoConfig(url=mongo_url, database=unique("test")), "boards") as mongo:
+        archive = Archive(mongo.database, redis)
+        await archive.prepare()
+        assert await archive.keep(week, datetime(2026, 11, 25, tzinfo=UTC))
+        reader = await ClosedBoards(mongo.database, timeout=timedelta(seconds=5)).reader(week)
+        assert reader is not None
+        kept = (await reader.page(week, len(members) + 1, None, "")).members
+        await mongo.client.drop_database(mongo.database)
+    await redis.set(SPLIT_KEY, SPLIT)
+    assert kept == order(members.items())
