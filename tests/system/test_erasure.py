@@ -230,7 +230,9 @@ async def exported(scene: Scene, player: Player) -> list[dict[str, Any]]:
             return pages
 
 
+@pytest.mark.slow
 async def test_an_erased_player_is_found_nowhere(system: RunningStack) -> None:
+    """About 20 s: one player's way through every store, each step of which needs the one before it."""
     async with scene(system) as at:
         await check_export(at)
         stores = system.endpoints["stores"]
