@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from prometheus_client import Histogram
 
 from edge.assets import Assets
@@ -89,7 +89,7 @@ class HttpServer:
             middlewares=[*middlewares(config.trusted_proxies), self._outermost], client_max_size=config.max_body_bytes
         )
         app.on_response_prepare.append(self._add_headers)
-        app.router.add_post(GRAPHQL_PATH, graphql.handle)
+        app.router.add_post(GRAPHQL_PATH, graphql.handle, expect_handler=_expect)
         app.router.add_get(GRAPHQL_PATH, graphql.handle, allow_head=False)
         app.router.add_get(STREAM_PATH, stream.handle, allow_head=False)
         for path in (GRAPHQL_PATH, STREAM_PATH):
@@ -230,3 +230,13 @@ def _level(status: int, seconds: float) -> int:
         return logging.WARNING
     is_notable = (status >= 400 and status not in _TOO_MUCH) or seconds > SLOW_SECONDS
     return logging.INFO if is_notable else logging.DEBUG
+
+
+async def _expect(request: web.Request) -> None:
+    """Lets a body come that waits to be asked for. What else is expected may be ignored (RFC 9110, 10.1.1).
+
+    aiohttp's own refuses that in plain text, before anything here has seen the request.
+    """
+    if request.version >= HttpVersion11 and request.headers["Expect"].lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer is not begun by this

@@ -94,6 +94,16 @@ async def test_a_chunk_that_is_none_ends_a_body_that_was_begun(edge: EdgeProcess
     assert "Traceback" not in edge.log
 
 
+@pytest.mark.parametrize(("expected", "first"), [("100-continue", b"100"), ("canary", b"200")])
+async def test_a_body_that_waits_to_be_asked_for_is_asked_for(edge: EdgeProcess, expected: str, first: bytes) -> None:
+    body = b'{"query":"{__typename}"}'
+    head = HEAD + b"Expect: %b\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % (expected.encode(), len(body))
+    answer = await answer_to(edge, head + body)
+    assert answer.split()[1] == first
+    assert answer.endswith(b'{"data":{"__typename":"Query"}}')
+    assert b"canary" not in answer
+
+
 async def test_a_packed_body_is_not_unpacked(edge: EdgeProcess) -> None:
     bomb = gzip.compress(b'{"query":"{__typename}"' + b" " * 10_000_000 + b"}")
     assert len(bomb) < 65_536
