@@ -163,15 +163,28 @@ async def again(stack: RunningStack, player: Player, quiz_id: str) -> None:
                 await asyncio.sleep(0.02)
 
 
-async def test_a_rate_is_one_rate_over_all_workers(crowd: RunningStack, player: Player) -> None:
-    headers = {"Authorization": f"Bearer {player.access_token}"}
-
-    async def write(number: int) -> int:
-        # A connection of its own, which may lead to any of them.
-        async with aiohttp.ClientSession(headers=headers) as session:
-            document = UPDATE % ("VN" if number % 2 else "DE")
-            async with session.post(endpoints(crowd).graphql, json={"query": document}) as answer:
-                return answer.status
-
-    statuses = [await write(number) for number in range(3 * WRITES)]
+async def test_a_rate_is_one_rate_over_all_workers(crowd: RunningStack) -> None:
+    """A worker that Redis did not answer in time counts for itself, and says so: then it is tried once more."""
+    for _ in range(5):
+        alone = counted_alone(crowd)
+        async with GraphqlClient(endpoints(crowd).graphql) as client:
+            player = await register(client)
+        statuses = [await write(crowd, player, number) for number in range(3 * WRITES)]
+        if counted_alone(crowd) == alone:
+            break
     assert Counter(statuses) == {200: WRITES, 429: 2 * WRITES}, crowd.logs()
+
+
+async def write(stack: RunningStack, player: Player, number: int) -> int:
+    """The status of a write over a connection of its own, which may lead to any worker."""
+    headers = {"Authorization": f"Bearer {player.access_token}"}
+    document = UPDATE % ("VN" if number % 2 else "DE")
+    async with aiohttp.ClientSession(headers=headers) as session:
+        async with session.post(endpoints(stack).graphql, json={"query": document}) as answer:
+            return answer.status
+
+
+def counted_alone(stack: RunningStack) -> int:
+    """How often a worker has begun to count for itself."""
+    logs = [(stack.data / "logs" / f"{worker}.log").read_text() for worker in WORKERS]
+    return sum(log.count("rates are counted by this process alone") for log in logs)
