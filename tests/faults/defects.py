@@ -48,8 +48,8 @@ DEFECTS = (
     Defect(
         "two rows may have one revision",
         "services/score/store.py",
-        '[("user_id", ASCENDING), ("revision", ASCENDING)], unique=True',
-        '[("user_id", ASCENDING), ("revision", ASCENDING)]',
+        '[("chain", ASCENDING), ("revision", ASCENDING)], unique=True',
+        '[("chain", ASCENDING), ("revision", ASCENDING)]',
         (SERVICE, "-k", "two_workers"),
     ),
     Defect(
@@ -90,8 +90,8 @@ DEFECTS = (
     Defect(
         "a fold may be written over a newer one",
         "services/score/store.py",
-        'ReplaceOne({"_id": fold.user_id, "revision": written}, fold_document(fold), upsert=True)',
-        'ReplaceOne({"_id": fold.user_id}, fold_document(fold), upsert=True)',
+        'ReplaceOne({"_id": fold.chain, "revision": written}, fold_document(fold), upsert=True)',
+        'ReplaceOne({"_id": fold.chain}, fold_document(fold), upsert=True)',
         (WORKER,),
     ),
     Defect(
