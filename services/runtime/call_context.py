@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 import time
-import uuid
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import structlog
+import uuid_utils
 
 if TYPE_CHECKING:
     from services.runtime.claims import Claims
@@ -31,7 +31,7 @@ def begin_call(request_id: str | None, *, timeout: float | None = None) -> str:
     `timeout` is in seconds from now; onward calls are held to it.
     """
     if request_id is None or not _REQUEST_ID.fullmatch(request_id):
-        request_id = uuid.uuid4().hex
+        request_id = uuid_utils.uuid7().hex
     _request_id.set(request_id)
     _deadline.set(None if timeout is None else time.monotonic() + timeout)
     structlog.contextvars.bind_contextvars(request_id=request_id)

@@ -3,8 +3,8 @@
     python -m tests.bench documents
 
 Each attack of tests/attacks.py as a request of its own, its text changed a little each time so that nothing is remembered;
-the median of nine. Then documents of chance: the dearest of many thousand, found in this process by climbing from seed to
-seed, are sent likewise. The floor is `{__typename}`.
+the median of nine. Then documents of chance: the dearest of thousands of seeds, found in this process, are sent likewise.
+The floor is `{__typename}`.
 """
 
 from __future__ import annotations
