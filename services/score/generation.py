@@ -204,7 +204,10 @@ class Generation:
             try:
                 if not asked and not await self._needed():
                     return None
-                return await self._renewing(progress)
+                made = await self._renewing(progress)
+                # Seen at once: a flush that comes now must not be taken for the one that these boards were made for.
+                await self.begin()
+                return made
             finally:
                 await self._meta.leave_lease(self._worker_id)
 

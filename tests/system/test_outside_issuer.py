@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from services.local.client import GraphqlClient, GraphqlError
+from tests.factories import quiz_definition
+from tests.imports import import_quiz
 from tests.outside import OutsideIssuer
 from tests.players import Player, drained, endpoints, register, shows, stream, until
 from tests.servers import RunningStack, unique
@@ -49,10 +51,12 @@ async def test_an_outside_player_plays_and_is_on_the_board_with_a_name(
     token = issuer.token(sub=subject, nickname=name)
     first = await me(web, token)
     assert (first["username"], first["roles"], first["country"]) == (name, ["player"], None)
+    quiz_id = unique("outside-")
+    await import_quiz(endpoints(stack), quiz_definition(quiz_id))
     async with GraphqlClient(endpoints(stack).graphql) as client:
         player = Player(client, name, first["userId"], token, "")
-        async with stream(stack.http, token) as events:
-            await player.submit("arithmetic-sprint", [("q5", "true")])
+        async with stream(stack.http, token, f"quiz:{quiz_id}") as events:
+            await player.submit(quiz_id, [("q1", "a")])
             await until(events, shows(name, 1))
     # Tomorrow's token is another one of the same player.
     assert (await me(web, issuer.token(sub=subject, nickname="another", iat=1)))["userId"] == first["userId"]

@@ -77,13 +77,15 @@ async def planted(request: pytest.FixtureRequest) -> AsyncIterator[Planted]:
             await _sign_in_and_fail(planted, web)
             await _send_what_is_malformed(planted, web)
         await _ask_the_inside(planted)
-        await _take_the_stores_away(planted)
-        for name in PROCESSES:
-            planted.said[f"--config of {name}"] = _config_of(stack, name)
-            planted.said[f"metrics of {name}"] = await _metrics_of(stack, name)
+        # Before the stores are taken away: who gives up then is another process a moment later.
         for name in (*PROCESSES, *STORES):
             arguments = Path(f"/proc/{stack.pid_of(name)}/cmdline").read_bytes().replace(b"\0", b" ")
             planted.said[f"arguments of {name}"] = arguments.decode()
+        for name in PROCESSES:
+            planted.said[f"--config of {name}"] = _config_of(stack, name)
+        await _take_the_stores_away(planted)
+        for name in PROCESSES:
+            planted.said[f"metrics of {name}"] = await _metrics_of(stack, name)
         yield planted
 
 

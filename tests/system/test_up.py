@@ -18,6 +18,8 @@ import pytest
 
 from services.local.client import GraphqlClient
 from services.local.stack import wait_for_edge
+from tests.factories import quiz_definition
+from tests.imports import import_quiz
 from tests.players import PASSWORD, endpoints, register, shows, stream, until
 from tests.servers import HOST, RunningStack, free_port, running, running_stack, topten, unique
 
@@ -196,10 +198,12 @@ async def test_a_role_is_granted_to_a_name_and_taken_away(stack: RunningStack) -
 
 async def test_the_board_is_shown_in_the_terminal(stack: RunningStack) -> None:
     async with GraphqlClient(endpoints(stack).graphql) as client:
-        player = await register(client, country="IS")
-        await player.submit("arithmetic-sprint", RIGHT)
+        player = await register(client)
+        quiz_id = unique("shown-")
+        await import_quiz(endpoints(stack), quiz_definition(quiz_id))
+        await player.submit(quiz_id, [("q1", "a")])
     deadline = time.monotonic() + 20
-    while player.username not in (done := run("top", "--board", "country:IS", "--data", str(stack.data))).stdout:
+    while player.username not in (done := run("top", "--board", f"quiz:{quiz_id}", "--data", str(stack.data))).stdout:
         assert time.monotonic() < deadline, done
     assert done.returncode == 0
 
