@@ -184,8 +184,8 @@ async def open_limiter(redis: RedisConfig, rates: Mapping[str, Rates]) -> AsyncI
     async with redis_client(redis, "edge-rates", **timeouts) as client:
         store = RedisStore()
         # It can only make one of its own, from a URL that it reads in its own way.
-        backend: Any = store._backend  # noqa: SLF001
-        backend._client = client  # noqa: SLF001
+        backend: Any = store._backend  # noqa: SLF001  # the driver has no public name for it
+        backend._client = client  # noqa: SLF001  # the driver has no public name for it
         yield Limiter(store, rates)
 
 

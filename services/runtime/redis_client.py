@@ -166,8 +166,8 @@ def _connections(redis: Redis) -> Connections:
         return Connections(*(number for number, _ in redis.connection_pool.get_connection_count()))
     nodes: list[Any] = cast("RedisCluster", redis).get_nodes()
     # The driver counts those of a cluster for nobody else.
-    idle = sum(len(node._free) for node in nodes)  # noqa: SLF001
-    every = sum(len(node._connections) for node in nodes)  # noqa: SLF001
+    idle = sum(len(node._free) for node in nodes)  # noqa: SLF001  # the driver has no public name for it
+    every = sum(len(node._connections) for node in nodes)  # noqa: SLF001  # the driver has no public name for it
     return Connections(idle, every - idle)
 
 
