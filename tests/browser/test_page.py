@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
 import pytest
@@ -13,7 +13,7 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from services.local.client import GraphqlClient
 from tests.players import PASSWORD, endpoints, register
-from tests.servers import RunningStack, unique
+from tests.servers import RunningStack, running_stack, unique
 
 QUIZ = "arithmetic-sprint"
 FOUR_RIGHT = [("q1", "c"), ("q2", "b"), ("q3", "b"), ("q4", "c")]
@@ -26,6 +26,13 @@ ARGUMENTS = [
     "--disable-sync",
     "--no-first-run",
 ]
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[RunningStack]:
+    """A system of its own: a new player is on a board only while few have more points."""
+    with running_stack({"TOPTEN_LEADERBOARD_TICK": "100ms"}) as stack:
+        yield stack
 
 
 @pytest_asyncio.fixture(scope="module")
