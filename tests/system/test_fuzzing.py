@@ -28,7 +28,7 @@ from tests.servers import RunningStack
 from tests.system.graphql import Web, browsing
 
 STREAM = "/api/v1/leaderboard/stream"
-EXAMPLES = {"deadline": None, "derandomize": True, "database": None, "suppress_health_check": list(HealthCheck)}
+EXAMPLES = settings(deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 # Beyond this the edge has long answered by its own deadlines.
 HANG_SECONDS = 30
 # Of what comes from outside, texts without what HTTP itself forbids in an address or a header.
@@ -71,7 +71,7 @@ async def status_of(web: Web, method: str, path: str, **options: Any) -> int:
 
 
 @given(document=from_schema(SDL_PATH.read_text(), custom_scalars=SCALARS, allow_x00=True))
-@settings(max_examples=100, **EXAMPLES)  # type: ignore[arg-type]
+@settings(EXAMPLES, max_examples=100)
 async def test_documents_that_fit_the_schema(signed_in: Web, document: str) -> None:
     answer = await signed_in.graphql(document)
     assert answer.status < 500
@@ -80,7 +80,7 @@ async def test_documents_that_fit_the_schema(signed_in: Web, document: str) -> N
 
 
 @given(cursor=CURSORS, token=TEXT)
-@settings(max_examples=100, **EXAMPLES)  # type: ignore[arg-type]
+@settings(EXAMPLES, max_examples=100)
 async def test_cursors_and_refresh_tokens(signed_in: Web, cursor: str, token: str) -> None:
     document = """query ($c: String) {
       leaderboard(after: $c) { totalCount } quizzes(after: $c) { totalCount } scoreHistory(after: $c) { edges { cursor } }
@@ -99,7 +99,7 @@ async def test_cursors_and_refresh_tokens(signed_in: Web, cursor: str, token: st
 
 
 @given(board=BOARDS, position=POSITIONS, token=st.none() | TEXT, named=st.booleans())
-@settings(max_examples=100, **EXAMPLES)  # type: ignore[arg-type]
+@settings(EXAMPLES, max_examples=100)
 async def test_streams(signed_in: Web, board: str, position: str, token: str | None, *, named: bool) -> None:
     query = {"board": board} | ({"lastEventId": position} if named else {}) | ({"token": token} if token else {})
     headers = {} if named else {"Last-Event-ID": position.strip()}
@@ -109,7 +109,7 @@ async def test_streams(signed_in: Web, board: str, position: str, token: str | N
 
 
 @given(token=ASCII | st.lists(st.binary(max_size=30).map(lambda raw: raw.hex()), max_size=5).map(".".join))
-@settings(max_examples=100, **EXAMPLES)  # type: ignore[arg-type]
+@settings(EXAMPLES, max_examples=100)
 async def test_access_tokens(stack: RunningStack, token: str) -> None:
     async with browsing(stack.http) as web:
         headers = {"Authorization": f"Bearer {token}"}
@@ -120,7 +120,7 @@ async def test_access_tokens(stack: RunningStack, token: str) -> None:
 @given(
     path=TEXT, method=st.sampled_from("GET POST HEAD PUT DELETE PATCH OPTIONS".split()), body=st.binary(max_size=200)
 )
-@settings(max_examples=100, **EXAMPLES)  # type: ignore[arg-type]
+@settings(EXAMPLES, max_examples=100)
 async def test_addresses_methods_and_bodies(signed_in: Web, path: str, method: str, body: bytes) -> None:
     try:
         assert await status_of(signed_in, method, "/" + path, data=body) < 500
@@ -149,7 +149,7 @@ JSON = st.recursive(
         },
     )
 )
-@settings(max_examples=200, **EXAMPLES)  # type: ignore[arg-type]
+@settings(EXAMPLES, max_examples=200)
 async def test_requests_of_any_json(signed_in: Web, request: dict[str, Any]) -> None:
     assert await status_of(signed_in, "POST", "/graphql", json=request) < 500
 
@@ -167,7 +167,7 @@ EVENT = st.binary(max_size=300) | st.builds(event_of, st.sampled_from(KINDS), st
 
 
 @given(data=EVENT, sequence=st.integers(0, 2**63 - 1), partition=st.integers(0, 2**15))
-@settings(max_examples=2000, **EXAMPLES)  # type: ignore[arg-type]
+@settings(EXAMPLES, max_examples=2000)
 def test_bytes_of_the_event_stream(data: bytes, sequence: int, partition: int) -> None:
     try:
         assert isinstance(decode(data, sequence=sequence, partition=partition, seals=Seals(b"s" * 32)), Event)
