@@ -26,6 +26,7 @@ from services.runtime.clock import utc_now
 from services.runtime.config import from_command_line
 from services.runtime.lifecycle import execute, run
 from services.runtime.ops_server import OpsServer
+from services.runtime.store_watch import StoreWatch
 from services.runtime.telemetry import configure
 
 
@@ -39,7 +40,6 @@ async def main(config: EdgeConfig) -> None:
         upstreams = await stack.enter_async_context(open_upstreams(config.upstream, config.tls, service_token))
         limiter = await stack.enter_async_context(open_limiter(config.redis, config.rates))
         readiness = Readiness(upstreams)
-        ops.add_ping("upstreams", readiness.ping)
         authenticator = Authenticator(verifier, Admission(upstreams))
         clock = ScreenClock()
         schema = executable_schema()
@@ -73,7 +73,7 @@ async def main(config: EdgeConfig) -> None:
             readiness=readiness,
             assets=Assets(),
         )
-        await run(ops, server, grace=config.process.shutdown_grace)
+        await run(ops, StoreWatch(redis=limiter.ping), server, grace=config.process.shutdown_grace)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from topten.quiz.v1 import quiz_service_pb2
 from topten.quiz.v1.quiz_service_pb2_grpc import QuizServiceStub
 from topten.score.v1.score_service_pb2_grpc import ScoreServiceStub
 
-from services.runtime.errors import Reason, ServiceError
+from services.runtime.errors import ServiceError
 from services.runtime.grpc_client import call, open_channel
 from services.runtime.service_token import ServiceToken
 from services.runtime.settings import TlsConfig, UpstreamConfig
@@ -128,11 +128,6 @@ class Readiness:
                     self._checks = dict(zip(names, outcomes, strict=True))
                     self._checked_at = time.monotonic()
         return self._checks
-
-    async def ping(self) -> None:
-        """Raises ServiceError UNAVAILABLE unless every check is good."""
-        if not all((await self.checks()).values()):
-            raise ServiceError(Reason.UNAVAILABLE, "a service that is needed does not serve")
 
     def _old(self) -> bool:
         return time.monotonic() - self._checked_at >= CHECK_SECONDS

@@ -339,7 +339,9 @@ def second(stack: RunningStack, name: str, *, wait: str = "readyz", **changes: s
             [sys.executable, "-m", module], env=environ, stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
     try:
-        url = f"http://{environ[f'TOPTEN_{name.upper()}_OPS_ADDRESS']}/{wait}"
+        # What a client finds at the edge's door says of everything behind it whether it serves.
+        asked = "TOPTEN_EDGE_HTTP_ADDRESS" if name == "edge" else f"TOPTEN_{name.upper()}_OPS_ADDRESS"
+        url = f"http://{environ[asked]}/{wait}"
         deadline = time.monotonic() + START_SECONDS
         while not _answers(url):
             if process.poll() is not None or time.monotonic() > deadline:

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import structlog
 from prometheus_client import Counter
+from redis.asyncio import Redis
 from throttled.asyncio import RateLimitResult, Throttled
 from throttled.asyncio.rate_limiter import per_duration
 from throttled.asyncio.store import BaseStore, MemoryStore, RedisStore
@@ -66,13 +67,18 @@ class _Paid:
 class Limiter:
     """Refuses what is done too often. Use from one event loop."""
 
-    def __init__(self, shared: BaseStore, rates: Mapping[str, Rates]) -> None:
+    def __init__(self, redis: Redis, rates: Mapping[str, Rates]) -> None:
         self._rates = rates
-        self._shared = _counters(shared, rates)
+        self._redis = redis
+        self._shared = _counters(_shared(redis), rates)
         self._own = _counters(MemoryStore(options={"MAX_SIZE": MAX_CALLERS}), rates)
         self._paid: OrderedDict[str, _Paid] = OrderedDict()
         self._turns = asyncio.Semaphore(CONCURRENT)
         self._silent_until = float("-inf")
+
+    async def ping(self) -> None:
+        """Raises unless the Redis that the edges share answers."""
+        await self._redis.ping()
 
     async def take(self, operation: str, *, caller: str = "", address: str = "", count: int = 1) -> Left | None:
         """Counts `count` of an operation for a caller and for an address, those that are given; what the first has left.
@@ -182,11 +188,15 @@ async def open_limiter(redis: RedisConfig, rates: Mapping[str, Rates]) -> AsyncI
     """A limiter whose edges share this Redis; it need not be there."""
     timeouts = {"socket_timeout": 2 * ANSWER_SECONDS, "socket_connect_timeout": ANSWER_SECONDS}
     async with redis_client(redis, "edge-rates", **timeouts) as client:
-        store = RedisStore()
-        # It can only make one of its own, from a URL that it reads in its own way.
-        backend: Any = store._backend  # noqa: SLF001  # the driver has no public name for it
-        backend._client = client  # noqa: SLF001  # the driver has no public name for it
-        yield Limiter(store, rates)
+        yield Limiter(client, rates)
+
+
+def _shared(redis: Redis) -> BaseStore:
+    store = RedisStore()
+    # It can only make a client of its own, from a URL that it reads in its own way.
+    backend: Any = store._backend  # noqa: SLF001  # the driver has no public name for it
+    backend._client = redis  # noqa: SLF001  # the driver has no public name for it
+    return store
 
 
 def _counters(store: BaseStore, rates: Mapping[str, Rates]) -> dict[tuple[str, str], Throttled]:

@@ -35,6 +35,7 @@ from services.runtime.lifecycle import execute, run
 from services.runtime.mongo_client import open_mongo
 from services.runtime.ops_server import OpsServer
 from services.runtime.outbox import EventPublisher, Outbox
+from services.runtime.store_watch import StoreWatch
 from services.runtime.telemetry import configure
 
 SUBJECT = "quiz.events"
@@ -57,7 +58,6 @@ async def main(config: IdentityConfig) -> None:
             ops.add_route(method, path, handler)
         await stack.enter_async_context(ops)
         mongo = await stack.enter_async_context(open_mongo(config.mongo, "identity"))
-        ops.add_ping("mongo", mongo.ping)
         store = IdentityStore(mongo.database)
         await store.prepare()
         service = IdentityService(
@@ -106,7 +106,9 @@ async def main(config: IdentityConfig) -> None:
             max_connection_age=config.grpc.connection_age,
             reflection=not config.process.production,
         )
-        await run(ops, outbox, Expiry(moderation), forgetting, server, grace=config.process.shutdown_grace)
+        # Without MongoDB nobody signs in, but keys and the services' own tokens are still to be had.
+        watch = StoreWatch(mongo=mongo.ping, nats=nats.ping)
+        await run(ops, outbox, Expiry(moderation), forgetting, watch, server, grace=config.process.shutdown_grace)
 
 
 if __name__ == "__main__":

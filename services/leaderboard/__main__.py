@@ -30,6 +30,7 @@ from services.runtime.lifecycle import execute, run
 from services.runtime.mongo_client import open_mongo
 from services.runtime.ops_server import OpsServer
 from services.runtime.redis_client import open_redis
+from services.runtime.store_watch import StoreWatch
 from services.runtime.telemetry import configure
 
 if TYPE_CHECKING:
@@ -77,10 +78,10 @@ async def main(config: LeaderboardConfig) -> None:
             max_connection_age=config.grpc.connection_age,
             reflection=not config.process.production,
         )
-        # Ready without Redis as well: what was read last is still served, and no other instance could do better.
-        await run(
-            ops, Updates(redis, watches, ranks, names), watches, ranks, server, grace=config.process.shutdown_grace
-        )
+        # Without Redis what was read last is served on, without MongoDB all but closed periods.
+        watch = StoreWatch(redis=redis.ping, mongo=mongo.ping)
+        updates = Updates(redis, watches, ranks, names)
+        await run(ops, updates, watches, ranks, watch, server, grace=config.process.shutdown_grace)
 
 
 if __name__ == "__main__":

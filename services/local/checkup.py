@@ -33,6 +33,7 @@ LEAST_FRESH: Final = 0.99
 MOST_FAILED: Final = 0.001
 MOST_SKEW_SECONDS: Final = 2.0
 _RUNBOOKS: Final = "docs/operations.md#"
+_AWAY: Final = _RUNBOOKS + "toptenstoreaway"
 _STORE_ERRORS = (PyMongoError, NatsError, TimeoutError, *REDIS_ERRORS)
 
 
@@ -53,7 +54,9 @@ def of_process(process: Said) -> Line:
     if abs(process.skew) > MOST_SKEW_SECONDS:
         return Line(process.name, f"its clock is {process.skew:+.0f} s off; {text}", _RUNBOOKS + "clocks")
     if not process.ready:
-        return Line(process.name, f"not ready ({', '.join(process.failing)}); {text}", runbook)
+        return Line(process.name, f"not ready; {text}", runbook)
+    if process.away:
+        return Line(process.name, f"ready, but {', '.join(process.away)} does not answer it; {text}", _AWAY)
     return Line(process.name, f"ready, {text}")
 
 
@@ -121,7 +124,7 @@ async def _store(name: str, ask: Callable[[], Awaitable[list[Line]]], used: floa
         async with asyncio.timeout(STORE_SECONDS):
             lines = await ask()
     except _STORE_ERRORS as error:
-        return [Line(name, f"does not answer ({type(error).__name__})", _RUNBOOKS + "a-store-is-away")]
+        return [Line(name, f"does not answer ({type(error).__name__})", _AWAY)]
     return lines if used is None else [*lines, _room(name, used)]
 
 
@@ -157,7 +160,7 @@ async def _nats(url: str) -> list[Line]:
     try:
         info = await client.jetstream(timeout=2).stream_info(STREAM)
     except NotFoundError:
-        return [Line("nats", f"has no stream {STREAM}", _RUNBOOKS + "a-store-is-away")]
+        return [Line("nats", f"has no stream {STREAM}", _AWAY)]
     finally:
         await client.close()
     return _kept("nats", stream_faults(info))

@@ -26,13 +26,17 @@ class Said:
     name: str
     samples: Mapping[tuple[str, Labels], float] = field(default_factory=dict)
     ready: bool = False
-    failing: tuple[str, ...] = ()
     skew: float = 0.0
 
     @property
     def answers(self) -> bool:
         """Whether it could be asked."""
         return bool(self.samples)
+
+    @property
+    def away(self) -> list[str]:
+        """The stores that do not answer it."""
+        return [store for store, up in by([self], "topten_store_up", "store").items() if not up]
 
     @property
     def version(self) -> str:
@@ -109,8 +113,7 @@ async def _ask(session: aiohttp.ClientSession, name: str, url: str) -> Said:
             date = answer.headers.get("Date")
         async with session.get(url.removesuffix("/metrics") + "/readyz") as answer:
             ready = answer.status == 200
-            checks = (await answer.json(content_type=None))["checks"]
-    except (aiohttp.ClientError, TimeoutError, ValueError, KeyError):
+    except (aiohttp.ClientError, TimeoutError):
         return Said(name)
     return Said(
         name=name,
@@ -120,6 +123,5 @@ async def _ask(session: aiohttp.ClientSession, name: str, url: str) -> Said:
             for sample in family.samples
         },
         ready=ready,
-        failing=tuple(check for check, outcome in checks.items() if outcome != "ok"),
         skew=0.0 if date is None else parsedate_to_datetime(date).timestamp() - now + 0.5,
     )

@@ -31,6 +31,7 @@ from services.runtime.mongo_client import open_mongo
 from services.runtime.ops_server import OpsServer
 from services.runtime.outbox import Outbox
 from services.runtime.redis_client import open_redis
+from services.runtime.store_watch import StoreWatch
 from services.runtime.telemetry import configure
 
 if TYPE_CHECKING:
@@ -46,8 +47,6 @@ async def main(config: QuizConfig) -> None:
         nats = await stack.enter_async_context(open_jetstream(config.nats, "quiz"))
         verifier = await stack.enter_async_context(open_verifier(config.auth))
         token = await stack.enter_async_context(open_service_token(config.auth))
-        # Redis and JetStream may go away: quizzes are then read from MongoDB, and events wait in their documents.
-        ops.add_ping("mongo", mongo.ping)
         store = QuizStore(mongo.database)
         await store.prepare()
         publisher = QuizPublisher(nats.jetstream)
@@ -79,7 +78,9 @@ async def main(config: QuizConfig) -> None:
             max_connection_age=config.grpc.connection_age,
             reflection=not production,
         )
-        await run(ops, cache, outbox, deliveries, server, grace=config.process.shutdown_grace)
+        # All three may go away: kept quizzes are then read on, or those in MongoDB, and events wait in their documents.
+        watch = StoreWatch(mongo=mongo.ping, redis=redis.ping, nats=nats.ping)
+        await run(ops, cache, outbox, deliveries, watch, server, grace=config.process.shutdown_grace)
 
 
 if __name__ == "__main__":

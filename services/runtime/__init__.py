@@ -9,8 +9,6 @@ place, its `__main__`, in this form:
             mongo = await stack.enter_async_context(open_mongo(config.mongo, "quiz"))
             nats = await stack.enter_async_context(open_jetstream(config.nats, "quiz"))
             verifier = await stack.enter_async_context(open_verifier(config.auth))
-            ops.add_ping("mongo", mongo.ping)
-            ops.add_ping("nats", nats.ping)
             publisher = QuizPublisher(nats.jetstream)
             service = QuizService(QuizStore(mongo.database), publisher, now=utc_now)
             server = GrpcServer(
@@ -20,7 +18,8 @@ place, its `__main__`, in this form:
                 access=ACCESS,
                 reflection=not config.process.production,
             )
-            await run(ops, publisher, server, grace=config.process.shutdown_grace)
+            watch = StoreWatch(mongo=mongo.ping, nats=nats.ping)
+            await run(ops, publisher, watch, server, grace=config.process.shutdown_grace)
 
 
     if __name__ == "__main__":

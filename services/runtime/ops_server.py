@@ -1,15 +1,14 @@
 """The internal HTTP port of a process: /livez, /readyz, /metrics, and what its owner adds.
 
 Owns whether the process is ready. It starts before the stores are opened, so that liveness is answered while they are
-waited for. Must never be reachable from outside, and never says why a check failed: the log does.
+waited for. Must never be reachable from outside.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import prometheus_client
 import structlog
@@ -17,10 +16,8 @@ from aiohttp import web
 
 from services.runtime.values import split_address
 
-Ping = Callable[[], Awaitable[Any]]
 HttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-PING_SECONDS = 2.0
 _CLOSING_SECONDS = 1.0
 _log = structlog.get_logger("ops")
 
@@ -28,14 +25,13 @@ _log = structlog.get_logger("ops")
 class OpsServer:
     """Serves on `address` (port 0 takes a free one: see `port`). Enter it before the stores, give it to `run` as well.
 
-    /readyz is 200 between `announce` and `withdraw` while every ping succeeds within 2 s, else 503. `?exclude=mongo,redis`
-    leaves out some pings: a store that all share must not take every process out of service at once.
+    /readyz is 200 between `announce` and `withdraw`, else 503: from when the process has reached what it can't begin
+    without until it is told to stop. What is away in between is told by `store_watch`.
     """
 
     def __init__(self, address: str) -> None:
         self.port = 0
         self._address = address
-        self._pings: dict[str, Ping] = {}
         self._routes: dict[tuple[str, str], HttpHandler] = {
             ("GET", "/livez"): self._livez,
             ("GET", "/readyz"): self._readyz,
@@ -53,10 +49,6 @@ class OpsServer:
     ) -> None:
         await self._close()
 
-    def add_ping(self, name: str, ping: Ping) -> None:
-        """Makes readiness depend on `ping`, which raises if what it asks does not answer."""
-        self._pings[name] = ping
-
     def add_route(self, method: str, path: str, handler: HttpHandler) -> None:
         """Serves `path`, exactly, from now on."""
         self._routes[method, path] = handler
@@ -66,7 +58,7 @@ class OpsServer:
         await self._listen()
 
     async def announce(self) -> None:
-        """The process may be ready from now on."""
+        """The process is ready from now on."""
         self._announced = True
 
     async def withdraw(self) -> None:
@@ -109,23 +101,8 @@ class OpsServer:
     async def _livez(self, _request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
-    async def _readyz(self, request: web.Request) -> web.Response:
-        checks = {"started": self._announced}
-        excluded = request.query.get("exclude", "").split(",")
-        asked = {name: ping for name, ping in self._pings.items() if name not in excluded}
-        outcomes = await asyncio.gather(*(self._answers(name, ping) for name, ping in asked.items()))
-        checks |= dict(zip(asked, outcomes, strict=True))
-        ready = all(checks.values())
-        body = {"ready": ready, "checks": {name: "ok" if good else "failing" for name, good in checks.items()}}
-        return web.json_response(body, status=200 if ready else 503)
-
-    async def _answers(self, name: str, ping: Ping) -> bool:
-        try:
-            await asyncio.wait_for(ping(), PING_SECONDS)
-        except Exception as error:  # noqa: BLE001  # whatever a driver raises, the store is not ready
-            _log.warning("a store does not answer", store=name, error=type(error).__name__)
-            return False
-        return True
+    async def _readyz(self, _request: web.Request) -> web.Response:
+        return web.json_response({"ready": self._announced}, status=200 if self._announced else 503)
 
     async def _metrics(self, _request: web.Request) -> web.Response:
         body = prometheus_client.generate_latest()

@@ -26,6 +26,7 @@ from services.runtime.lifecycle import execute, run
 from services.runtime.mongo_client import open_mongo
 from services.runtime.ops_server import OpsServer
 from services.runtime.redis_client import open_redis
+from services.runtime.store_watch import StoreWatch
 from services.runtime.telemetry import configure
 from services.score.archive import Archive
 from services.score.behind import WriteBehind
@@ -182,10 +183,6 @@ async def main(config: ScoreConfig) -> None:
             max_connection_age=config.grpc.connection_age,
             reflection=not production,
         )
-        ops.add_ping("mongo", mongo.ping)
-        ops.add_ping("redis", redis.ping)
-        ops.add_ping("nats", nats.ping)
-        ops.add_ping("stream", intake.ping)
         room = Room(
             {
                 "mongo": partial(mongo_room, mongo.database),
@@ -198,10 +195,11 @@ async def main(config: ScoreConfig) -> None:
             WriteBehind(folds, config.fold_interval),
             generation,
             referee,
-            intake,
             closer,
             room,
+            StoreWatch(mongo=mongo.ping, redis=redis.ping, nats=nats.ping),
             server,
+            intake,  # last, because it waits for the stream
             grace=config.process.shutdown_grace,
         )
 

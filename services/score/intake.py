@@ -67,13 +67,14 @@ class Intake:
             nats.jetstream, stream, ack_wait=ack_wait.total_seconds(), max_ack_pending=max_ack_pending
         )
         self._now = now
-        self._found = False
+        self._found = asyncio.Event()
         self._loops: dict[str, tuple[PullLoop, asyncio.Task[None]]] = {}
         self._attending: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begins; the stream is waited for as long as it takes."""
+        """Begins, and returns when the stream was found, as long as that takes."""
         self._attending = spawn("intake", self._attend())
+        await self._found.wait()
 
     async def stop(self) -> None:
         """Finishes the batches at hand and gives back what waits."""
@@ -81,11 +82,6 @@ class Intake:
             await cancel(self._attending)
         await self._end(set(self._loops))
         await self._shares.leave()
-
-    async def ping(self) -> None:
-        """Raises until the stream was found."""
-        if not self._found:
-            raise RuntimeError("the stream is not there yet")
 
     async def _attend(self) -> None:
         """A loop for each durable there is, however often that changes."""
@@ -110,7 +106,7 @@ class Intake:
             PENDING.clear()
             for durable in wanted.values():
                 PENDING.labels(str(durable.partition)).set(waiting.get(durable.name, 0))
-            self._found = True
+            self._found.set()
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _end(self, names: Iterable[str]) -> None:

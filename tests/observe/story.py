@@ -36,7 +36,8 @@ LOGIN = "mutation ($input: LoginInput!) { login(input: $input) { accessToken } }
 class Story:
     """What was said at the beginning, after play, before and in each fault (by its name), and at the end.
 
-    `doctor` is what `topten doctor` said of the system that had only just started.
+    `doctor` is what `topten doctor` said of the system that had only just started, `ready` what each process answered to a
+    probe of readiness in a fault.
     """
 
     start: Scrape
@@ -44,6 +45,7 @@ class Story:
     played: Scrape = field(default_factory=Scrape)
     before: dict[str, Scrape] = field(default_factory=dict)
     during: dict[str, Scrape] = field(default_factory=dict)
+    ready: dict[str, dict[str, int]] = field(default_factory=dict)
     end: Scrape = field(default_factory=Scrape)
 
     @asynccontextmanager
@@ -52,6 +54,7 @@ class Story:
         self.before[name] = await scrape(stack)
         yield
         self.during[name] = await eventually(stack, shows)
+        self.ready[name] = await probed(stack)
 
 
 async def told(stack: RunningStack) -> Story:
@@ -69,7 +72,10 @@ async def told(stack: RunningStack) -> Story:
             await eventually(
                 stack,
                 lambda now: (
-                    not now.total("topten_board_stale") and not now.total("topten_outbox_lag_seconds") and settled(now)
+                    not now.total("topten_board_stale")
+                    and not now.total("topten_outbox_lag_seconds")
+                    and all(now.values_of("topten_store_up"))
+                    and settled(now)
                 ),
             )
             await client.execute(LOGOUT, {"token": watcher.refresh_token})
@@ -102,14 +108,18 @@ async def parts_stand_still(story: Story, stack: RunningStack, client: GraphqlCl
             await player.submit(QUIZ, RIGHT)
             await asyncio.sleep(1.1)  # nobody is shown anything for so long: this is the fault itself
     with stopped(stack, "redis"):
-        async with story.fault("redis", stack, lambda now: now.total("topten_board_stale") > 0):
+        async with story.fault("redis", stack, lambda now: now.total("topten_board_stale") > 0 and away(now, "redis")):
             pass
     with stopped(stack, "nats"):
-        async with story.fault("nats", stack, lambda now: now.total("topten_outbox_lag_seconds") > 1):
+        async with story.fault(
+            "nats", stack, lambda now: now.total("topten_outbox_lag_seconds") > 1 and away(now, "nats")
+        ):
             await player.submit("world-capitals", [])
     await eventually(stack, lambda now: not now.total("topten_outbox_lag_seconds"))
     with stopped(stack, "mongo"):
-        async with story.fault("mongo", stack, lambda now: any(now.values_of("topten_consumer_pending"))):
+        async with story.fault(
+            "mongo", stack, lambda now: any(now.values_of("topten_consumer_pending")) and away(now, "mongo")
+        ):
             with pytest.raises(GraphqlError):
                 await player.submit("solar-system", [])
             await published(stack, completed(player.user_id, 5, quiz_id="solar-system").SerializeToString())
@@ -121,6 +131,22 @@ async def parts_stand_still(story: Story, stack: RunningStack, client: GraphqlCl
 def settled(said: Scrape) -> bool:
     """Whether nothing waits to be counted."""
     return not said.total("topten_consumer_pending")
+
+
+def away(said: Scrape, store: str) -> bool:
+    """Whether each process that has this store says that it does not answer."""
+    return not any(said.values_of("topten_store_up", store=store))
+
+
+async def probed(stack: RunningStack) -> dict[str, int]:
+    """What each process answers to a probe of its readiness; nothing of one that does not answer."""
+    found = {}
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=1)) as session:
+        for process, url in stack.endpoints["metrics"].items():
+            with suppress(aiohttp.ClientError, TimeoutError):
+                async with session.get(url.replace("/metrics", "/readyz")) as answer:
+                    found[process] = answer.status
+    return found
 
 
 def late(said: Scrape) -> float:

@@ -31,9 +31,14 @@ FIRES = {
     "intruders": {("ToptenAuthFailures", "ticket"), ("ToptenFlagsSurge", "ticket"), ("ToptenRateLimited", "ticket")},
     "garbage": {("ToptenDeadLetters", "ticket")},
     "slow screens": {("ToptenFreshness", "page")},
-    "redis": {("ToptenBoardsStale", "page")},
-    "nats": {("ToptenOutboxLag", "page")},
-    "mongo": {("ToptenGraphql", "page"), ("ToptenSubmissions", "page"), ("ToptenScoresStandStill", "page")},
+    "redis": {("ToptenBoardsStale", "page"), ("ToptenStoreAway", "ticket")},
+    "nats": {("ToptenOutboxLag", "page"), ("ToptenStoreAway", "ticket")},
+    "mongo": {
+        ("ToptenGraphql", "page"),
+        ("ToptenSubmissions", "page"),
+        ("ToptenScoresStandStill", "page"),
+        ("ToptenStoreAway", "ticket"),
+    },
     "score": {("ToptenProcessAbsent", "page")},
 }
 # What can't be brought about within a test's time is said in the place of what was.

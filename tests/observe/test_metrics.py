@@ -67,6 +67,23 @@ def test_every_process_says_what_it_is_and_what_it_uses(story: Story) -> None:
         assert story.end.total("process_cpu_seconds_total", job=process) > 0
 
 
+def test_each_store_is_watched_by_whoever_has_it_and_takes_nobody_out_of_service(story: Story) -> None:
+    """What a process does without its stores is worth its place: see faults/test_away.py."""
+    has = {
+        "mongo": {"identity", "quiz", "score", "leaderboard"},
+        "redis": {"quiz", "score", "leaderboard", "edge"},
+        "nats": {"identity", "quiz", "score"},
+    }
+    for store, processes in has.items():
+        for process in PROCESSES:
+            expected = [1.0] if process in processes else []
+            assert list(story.end.values_of("topten_store_up", job=process, store=store)) == expected
+            assert list(story.during[store].values_of("topten_store_up", job=process, store=store)) == [
+                0.0 for _ in expected
+            ]
+        assert story.ready[store] == dict.fromkeys(PROCESSES, 200)
+
+
 def test_connections_to_each_store_are_counted(story: Story) -> None:
     stores = {"identity": ["mongo", "nats"], "quiz": ["mongo", "redis", "nats"], "score": ["mongo", "redis", "nats"]}
     for process, names in stores.items():

@@ -1,9 +1,6 @@
 {{- /*
-What the processes are, where they listen, and whom they talk to. Environment, Services, NetworkPolicies and probes are
-all made from this one map, so that none of them can say anything else.
-
-pings: what /readyz asks. A pod has started when all of them answered once. After that only its own state counts, or one
-store that is away would take every process out of service, also those that go on without it.
+What the processes are, where they listen, and whom they talk to. Environment, Services and NetworkPolicies are all made
+from this one map, so that none of them can say anything else.
 */}}
 {{- define "topten.topology" -}}
 identity:
@@ -11,35 +8,30 @@ identity:
   ports: {grpc: 50051, ops: 9101}
   stores: [mongo, nats]
   calls: [quiz, score]
-  pings: [mongo]
   service: topten.identity.v1.IdentityService
 quiz:
   module: services.quiz
   ports: {grpc: 50052, ops: 9102}
   stores: [mongo, redis, nats]
   calls: [identity]
-  pings: [mongo]
   service: topten.quiz.v1.QuizService
 score:
   module: services.score
   ports: {grpc: 50053, ops: 9103}
   stores: [mongo, redis, nats]
   calls: [identity, quiz]
-  pings: [mongo, redis, nats, stream]
   service: topten.score.v1.ScoreService
 leaderboard:
   module: services.leaderboard
   ports: {grpc: 50054, ops: 9104}
   stores: [mongo, redis]
   calls: [identity]
-  pings: []
   service: topten.leaderboard.v1.LeaderboardService
 edge:
   module: edge
   ports: {http: 8080, ops: 9105}
   stores: [redis]
   calls: [identity, quiz, score, leaderboard]
-  pings: [upstreams]
 {{- end }}
 
 {{- /* What else of this release talks to the processes: `http` is the edge's public port, `ops` everybody's internal one. */}}
