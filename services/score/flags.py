@@ -55,7 +55,7 @@ class Flags:
         """Keeps suspicions, once each; those that are new. Who broke a rule of `blocking` is to be blocked."""
         writes = [
             UpdateOne(
-                {"_id": f"{seen.rule}:{seen.user_id}:{seen.minute}"},
+                {"_id": seen.flag_id},
                 {
                     "$setOnInsert": {
                         "user_id": seen.user_id,

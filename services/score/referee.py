@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 # How long a batch waits for its flags: as a rule they are written before their events are acknowledged.
 WAIT_SECONDS: Final = 0.5
 MOST_WAITING: Final = 100
+# Flags that are known to be kept, about 150 bytes each.
+MOST_REMEMBERED: Final = 10_000
 _RETRY_SECONDS: Final = 1.0
 _PAGE: Final = 100
 # One flag leads to one block, however often it is asked for.
@@ -72,6 +74,7 @@ class Referee:
         self._limits = limits
         self._blocking = frozenset(blocking)
         self._writing: set[asyncio.Task[None]] = set()
+        self._remembered: set[str] = set()
         self._wanted = asyncio.Event()
         self._blocks: asyncio.Task[None] | None = None
 
@@ -91,7 +94,13 @@ class Referee:
     async def review(self, events: Iterable[Event], folds: Mapping[str, Fold]) -> None:
         """Judges events that are counted. Never raises, and waits for half a second at most."""
         try:
-            found = [seen for event in events for seen in suspicions(event, folds[event.user_id], self._limits)]
+            found = [
+                seen
+                for event in events
+                for seen in suspicions(event, folds[event.user_id], self._limits)
+                # Who breaks a rule breaks it again within the minute, and batches would wait for a write each time.
+                if seen.flag_id not in self._remembered
+            ]
         except Exception:  # noqa: BLE001  # whatever is wrong with a rule, the points are right
             RULE_FAILURES.inc()
             _log.exception("a rule failed")
@@ -115,6 +124,9 @@ class Referee:
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
                 break
+        if len(self._remembered) >= MOST_REMEMBERED:
+            self._remembered.clear()
+        self._remembered.update(seen.flag_id for seen in found)
         for seen in new:
             FLAGS.labels(seen.rule).inc()
             _log.warning("flagged", rule=seen.rule, user_id=seen.user_id, reason=seen.reason)

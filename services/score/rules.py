@@ -28,7 +28,7 @@ class Limits(NamedTuple):
 
 
 class Suspicion(NamedTuple):
-    """A rule that an event passes. `evidence` holds the numbers by name; `minute` is that of the event since 1970."""
+    """A rule that an event passes. `evidence` holds the numbers by name."""
 
     rule: str
     event_id: str
@@ -38,9 +38,9 @@ class Suspicion(NamedTuple):
     evidence: Mapping[str, int]
 
     @property
-    def minute(self) -> int:
-        """Of one rule, player and minute one suspicion is enough."""
-        return self.at // _MINUTE_MS
+    def flag_id(self) -> str:
+        """Of one rule, player and minute (of the event, since 1970) one suspicion is enough."""
+        return f"{self.rule}:{self.user_id}:{self.at // _MINUTE_MS}"
 
 
 def suspicions(event: Event, fold: Fold, limits: Limits) -> Iterator[Suspicion]:
