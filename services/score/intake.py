@@ -174,7 +174,10 @@ class Intake:
                 except NeverError as error:
                     events.append(None)
                     letters.append(self._letter(delivery, str(error)))
-            refused = await self._worker.count([event for event in events if event is not None])
+            refused = await self._worker.count(
+                [event for event in events if event is not None],
+                are_new=all(delivery.delivered == 1 for delivery in batch),
+            )
             for delivery, event in zip(batch, events, strict=True):
                 refusal = None if event is None else refused.get(event.event_id)
                 if event is None:

@@ -3,7 +3,8 @@
 Owns the order, and what is done when a step fails:
 
 - an event that is in the ledger already was counted before. Its player's last row goes on to boards, `score.events` and
-  folds as if it were new, since the worker that inserted it may have died in between;
+  folds as if it were new, since the worker that inserted it may have died in between. The ledger's own index tells, so it
+  is not read first for what was never delivered before;
 - a revision that is taken means that another worker counts the same player: his chain is read and the row made again;
 - a store that does not answer leaves the outcome of a write unknown: nothing goes to Redis, those players are doubted,
   and the whole batch begins again from what a majority has, until it is through;
@@ -24,7 +25,7 @@ from services.runtime import tracing
 from services.runtime.boards import Board
 from services.runtime.erased import is_pseudonym
 from services.score.answers import ANSWERED, Answer, LaterError, answer_to
-from services.score.board_writer import BoardWriter, TooOldError
+from services.score.board_writer import BoardWriter, Standings, TooOldError
 from services.score.events import Counted
 from services.score.fold import Folds
 from services.score.generation import Generation, Moment
@@ -67,73 +68,86 @@ class Worker:
         self._referee = referee
         self._now = now
 
-    async def count(self, events: Sequence[Event]) -> dict[str, Exception]:
+    async def count(self, events: Sequence[Event], *, are_new: bool = False) -> dict[str, Exception]:
         """Counts every event exactly once and shows it. Waits for stores that are away as long as it takes.
 
-        Returns the ids of the events that were not counted, each with what it raised: LATER or NEVER by `answers`.
-        Counting again what was counted changes nothing. If it is cancelled, events may have been counted or not.
+        `are_new` says that hardly any can be in the ledger: it is asked about those alone that it refuses. Returns the ids
+        of the events that were not counted, each with what it raised: LATER or NEVER by `answers`. Counting again what was
+        counted changes nothing. If it is cancelled, events may have been counted or not.
         """
         refused: dict[str, Exception] = {}
         unique = {event.event_id: event for event in events}
         with self._folds.inserting():
-            await self._count_or_halve(list(unique.values()), refused)
+            await self._count_or_halve(list(unique.values()), refused, are_new=are_new)
         if self._folds.crowded:
             await self._folds.flush()
         return refused
 
-    async def _count_or_halve(self, events: list[Event], refused: dict[str, Exception]) -> None:
+    async def _count_or_halve(self, events: list[Event], refused: dict[str, Exception], *, are_new: bool) -> None:
         pause = _FIRST_PAUSE
         while True:
+            # Whatever went wrong, some may be in the ledger by now; none of those may be refused.
+            guessed, are_new = are_new, False
             try:
                 with self._placing.writing():
-                    return await self._count_once(events)
+                    return await self._count_once(events, are_new=guessed)
             except TooOldError:
                 continue
             except ANSWERED as error:
                 self._folds.doubt(event.user_id for event in events)
+                if guessed:
+                    continue
                 if answer_to(error) is not Answer.AGAIN:
                     break_at = len(events) // 2
                     if not break_at:
                         refused[events[0].event_id] = error
                         return None
-                    await self._count_or_halve(events[:break_at], refused)
-                    return await self._count_or_halve(events[break_at:], refused)
+                    await self._count_or_halve(events[:break_at], refused, are_new=False)
+                    return await self._count_or_halve(events[break_at:], refused, are_new=False)
                 _log.warning("a store does not answer, trying again", error=type(error).__name__, events=len(events))
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    async def _count_once(self, events: Sequence[Event]) -> None:
+    async def _count_once(self, events: Sequence[Event], *, are_new: bool) -> None:
         moment = await self._generation.begin()
-        counted = await self._store.known([event.event_id for event in events])
+        counted = {} if are_new else await self._store.known([event.event_id for event in events])
         folds = await self._folds.load({event.user_id for event in events})
         if counted:
             folds |= await self._folds.refresh({event.user_id for event in events if event.event_id in counted})
-        new = len(events) - len(counted)
+        again = len(counted)
         with tracing.step("ledger"):
-            await self._insert([event for event in events if event.event_id not in counted], folds, counted)
+            again += await self._insert([event for event in events if event.event_id not in counted], folds, counted)
         with tracing.step("boards"):
             await self._show(events, folds, counted, moment)
-        COUNTED_NEW.inc(new)
-        COUNTED_AGAIN.inc(len(events) - new)
+        COUNTED_NEW.inc(len(events) - again)
+        COUNTED_AGAIN.inc(again)
 
-    async def _insert(self, events: Iterable[Event], folds: dict[str, Fold], counted: dict[str, Known]) -> None:
-        """Inserts a row for each event and leaves in `folds` the players' standings after it, in `counted` all events."""
+    async def _insert(self, events: Iterable[Event], folds: dict[str, Fold], counted: dict[str, Known]) -> int:
+        """Inserts a row for each event and leaves in `folds` the players' standings after it, in `counted` all events.
+
+        Returns how many had a row already.
+        """
+        again = 0
         waiting: dict[str, list[Event]] = {}
         for event in events:
             waiting.setdefault(event.user_id, []).append(event)
         for _ in range(_CONFLICTS_IN_A_ROW):
             if not waiting:
-                return
+                break
             old = await self._insert_chains(waiting, folds, counted)
             if old:
                 CONFLICTS.inc(len(old))
                 folds |= await self._folds.refresh(old)
                 # What another worker counted in the meantime has its revision, not the one that was tried.
-                counted |= await self._store.known([event.event_id for user in old for event in waiting[user]])
-            left = {user: [e for e in waiting[user] if e.event_id not in counted] for user in old}
-            waiting = {user: events for user, events in left.items() if events}
+                left = [e.event_id for user in old for e in waiting[user] if e.event_id not in counted]
+                found = await self._store.known(left)
+                again += len(found)
+                counted |= found
+            uncounted = {user: [e for e in waiting[user] if e.event_id not in counted] for user in old}
+            waiting = {user: events for user, events in uncounted.items() if events}
         if waiting:
             raise LaterError("other workers count the same player all the time")
+        return again
 
     async def _insert_chains(
         self, waiting: Mapping[str, Sequence[Event]], folds: dict[str, Fold], counted: dict[str, Known]
@@ -192,21 +206,23 @@ class Worker:
         written = {board: places.values() for board, places in shown.items()}
         # Nothing more is kept or said of who is erased.
         kept = [event for event in events if not folds[event.user_id].erased]
-        # Both are awaited to their end, whichever fails.
+        revisions = {user_id: folds[user_id].revision for user_id in falling}
+        # Both are awaited to their end, whichever fails; no screen waits for the audit log.
         for outcome in await asyncio.gather(
-            self._store.audit(kept),
-            self._writer.write(written, begun_at=moment.begun_at, generation=moment.generation),
-            return_exceptions=True,
+            self._write(written, revisions, facts, moment), self._store.audit(kept), return_exceptions=True
         ):
             if isinstance(outcome, BaseException):
                 raise outcome
-        if falling:
-            revisions = {user_id: folds[user_id].revision for user_id in falling}
-            await self._writer.settle(
-                revisions, self._folds.refresh, begun_at=moment.begun_at, generation=moment.generation
-            )
-        await self._publisher.publish(facts)
         await self._referee.review(kept, folds)
+
+    async def _write(
+        self, places: Standings, falling: Mapping[str, int], facts: Sequence[Counted], moment: Moment
+    ) -> None:
+        begun_at, generation = moment
+        await self._writer.write(places, begun_at=begun_at, generation=generation)
+        if falling:
+            await self._writer.settle(falling, self._folds.refresh, begun_at=begun_at, generation=generation)
+        await self._publisher.publish(facts)
 
 
 def _chain(fold: Fold, events: Iterable[Event], stamp: int, closed_through: int) -> list[tuple[Row, Fold]]:
