@@ -119,7 +119,6 @@ async def main(config: ScoreConfig) -> None:
             stream=config.stream,
             seals=seals,
             batch=config.batch,
-            linger=config.linger,
             ack_wait=config.ack_wait,
             max_ack_pending=config.max_ack_pending,
             now=now_ms,

@@ -45,11 +45,6 @@ class ScoreConfig:
     )
     stream: str = setting("QUIZ_EVENTS", doc="The JetStream stream of quiz events")
     batch: int = setting(500, doc="Events that are counted together, at most", minimum=1, maximum=2000)
-    linger: timedelta = setting(
-        timedelta(milliseconds=5),
-        doc="How long a batch waits to fill once it has an event",
-        maximum=timedelta(milliseconds=10),
-    )
     ack_wait: timedelta = setting(
         timedelta(seconds=15),
         doc="When JetStream delivers an event again that nobody said anything about",

@@ -15,7 +15,6 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 import orjson
@@ -67,7 +66,7 @@ class PullLoop:
     """Takes batches of at most `batch` from one durable and answers each message as `handle` says.
 
     `attach` makes the consumer; it is called at the start and whenever the consumer is gone, and may wait for long.
-    Batches are handled one after another; while one is, the next is on its way.
+    Batches are handled one after another. What arrives while one is makes the next, so nothing waits for a batch to fill.
     """
 
     def __init__(
@@ -79,7 +78,6 @@ class PullLoop:
         attach: Attach,
         handle: Handle,
         batch: int,
-        linger: float,
         ack_wait: float,
     ) -> None:
         self._client = client
@@ -88,7 +86,6 @@ class PullLoop:
         self._attach = attach
         self._handle = handle
         self._batch = batch
-        self._linger = linger
         self._mark_every = ack_wait / 3
         self._buffer: deque[Delivery] = deque()
         self._handling: Sequence[Delivery] = ()
@@ -100,7 +97,6 @@ class PullLoop:
         self._reconnects = 0
         self._gone = False
         self._arrived = asyncio.Event()
-        self._full = asyncio.Event()
         self._stopping = asyncio.Event()
         self._inbox = ""
 
@@ -150,8 +146,6 @@ class PullLoop:
             self._asked -= 1
         self._buffer.append(_delivery(subject, reply, data, tracing.of_message(headers)))
         self._arrived.set()
-        if len(self._buffer) >= self._batch:
-            self._full.set()
 
     async def _hear(self, message: Msg) -> None:
         """A heartbeat, or the end of a request."""
@@ -216,11 +210,6 @@ class PullLoop:
                     await self._arrived.wait()
             except TimeoutError:
                 return []
-        if self._linger and len(self._buffer) < self._batch:
-            self._full.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._linger):
-                    await self._full.wait()
         return [self._buffer.popleft() for _ in range(min(self._batch, len(self._buffer)))]
 
     async def _answer(self, answers: Iterable[tuple[Delivery, bytes]]) -> None:

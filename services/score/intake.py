@@ -49,7 +49,6 @@ class Intake:
         stream: str,
         seals: Seals,
         batch: int,
-        linger: timedelta,
         ack_wait: timedelta,
         max_ack_pending: int,
         now: Callable[[], int],
@@ -61,7 +60,6 @@ class Intake:
         self._stream = stream
         self._seals = seals
         self._batch = batch
-        self._linger = linger.total_seconds()
         self._ack_wait = ack_wait.total_seconds()
         self._layout = Layout(
             nats.jetstream, stream, ack_wait=ack_wait.total_seconds(), max_ack_pending=max_ack_pending
@@ -152,7 +150,6 @@ class Intake:
             attach=partial(self._make, durable),
             handle=partial(self._handle, partition=durable.partition),
             batch=self._batch,
-            linger=self._linger,
             ack_wait=self._ack_wait,
         )
 

@@ -56,7 +56,7 @@ async def ours(nats: Nats) -> float:
             loop.stop()
         return [ACK] * len(batch)
 
-    loop = PullLoop(nats.client, STREAM, "d", attach=attach, handle=handle, batch=BATCH, linger=0.005, ack_wait=30)
+    loop = PullLoop(nats.client, STREAM, "d", attach=attach, handle=handle, batch=BATCH, ack_wait=30)
     begun = time.perf_counter()
     await loop.run()
     await nats.client.flush()

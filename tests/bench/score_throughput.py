@@ -152,7 +152,7 @@ async def measure(count: int, *, new_players: bool, always: bool) -> Measured:
         async def drain() -> tuple[float, float]:
             intake = Intake(
                 nats, worker, letters, Shares(redis, "bench"),
-                stream=STREAM, seals=seals, batch=BATCH, linger=timedelta(milliseconds=5),
+                stream=STREAM, seals=seals, batch=BATCH,
                 ack_wait=timedelta(seconds=60), max_ack_pending=10_000, now=now_ms,
             )  # fmt: skip
             begun, cpu = time.perf_counter(), time.process_time()
