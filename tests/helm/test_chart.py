@@ -16,8 +16,10 @@ import yaml
 from helm_python import HelmError, HelmValuesError
 
 from services.local.credentials import new_service_secrets
+from services.local.settings import PROCESSES
 from tests.helm.rendering import (
     CHART,
+    RELEASE,
     ROOT,
     VALUES,
     component,
@@ -251,12 +253,40 @@ def test_what_lies_in_files_is_installed(tmp_path: Any) -> None:
     manifests = rendered("production")
     rules = of_kind(manifests, "PrometheusRule")
     assert len(rules) == len(list((CHART / "files" / "alerts").glob("*.yaml")))
-    assert all(rule["spec"]["groups"] for rule in rules)
+    runbooks = values("production")["monitoring"]["prometheusRule"]["runbooks"]
+    for rule in rules:
+        file = CHART / "files" / "alerts" / f"{rule['metadata']['name'].removeprefix(f'{RELEASE}-')}.yaml"
+        own = yaml.safe_load(file.read_text().replace("docs/operations.md#", f"{runbooks}#"))
+        assert rule["spec"] == own
+        links = [
+            each["annotations"]["runbook_url"] for group in own["groups"] for each in group["rules"] if "alert" in each
+        ]
+        assert all(link.startswith("https://git.example/topten/docs/operations.md#topten") for link in links)
     dashboards = [one for one in of_kind(manifests, "ConfigMap") if "dashboard" in one["metadata"]["name"]]
     assert len(dashboards) == len(list((CHART / "files" / "dashboards").glob("*.json")))
     for dashboard in dashboards:
         (text,) = dashboard["data"].values()
         assert json.loads(text)["title"]
+
+
+def test_prometheus_scrapes_each_process_on_the_port_that_has_its_metrics() -> None:
+    """By every field: the operator's own schema is not at hand, and it ignores what it does not know."""
+    manifests = rendered("production")
+    monitors = of_kind(manifests, "ServiceMonitor")
+    assert len(monitors) == len(PROCESSES)
+    for name in PROCESSES:
+        service = named(manifests, "Service", name)
+        monitor = named(manifests, "ServiceMonitor", name)["spec"]
+        selected = monitor["selector"]["matchLabels"]
+        assert monitor == {
+            "jobLabel": "app.kubernetes.io/component",
+            "selector": {"matchLabels": selected},
+            "endpoints": [{"port": "ops", "path": "/metrics", "interval": "15s"}],
+        }
+        chosen = [one for one in of_kind(manifests, "Service") if selected.items() <= one["metadata"]["labels"].items()]
+        assert chosen == [service]
+        assert service["metadata"]["labels"]["app.kubernetes.io/component"] == name
+        assert "ops" in [port["name"] for port in service["spec"]["ports"]]
 
 
 def test_the_setup_job_runs_with_and_without_hooks() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
+from pathlib import Path
 
-from tests.servers import RunningStack, topten
+from tests.servers import RunningStack, topten, unique
 
 
 def run(*arguments: str, **environ: str) -> tuple[int, str]:
@@ -15,10 +18,24 @@ def run(*arguments: str, **environ: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+def _deleted(said: str) -> bool:
+    """Whether the player whom it registered is gone at the end."""
+    return bool(re.search(r"registered (check-\w+)\n(?s:.*)deleted \1\n", said))
+
+
 def test_a_check_sees_its_player_on_the_live_board(stack: RunningStack) -> None:
     code, said = run("check", "--url", stack.http)
     assert code == 0, said
     assert "on the live board after" in said
+    assert _deleted(said)
+
+
+def test_a_check_that_fails_leaves_no_player_behind_either(stack: RunningStack, tmp_path: Path) -> None:
+    unknown = tmp_path / "quiz.json"
+    unknown.write_text(json.dumps({"id": unique("no-such-quiz-")}))
+    code, said = run("check", "--url", stack.http, "--quiz", str(unknown))
+    assert (code, "none of the quizzes is there" in said) == (1, True), said
+    assert _deleted(said)
 
 
 def test_a_check_says_where_nothing_answers() -> None:

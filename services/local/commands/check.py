@@ -1,7 +1,7 @@
 """`topten check`: does a system do what it is for? It plays a quiz as any player would and watches the board move.
 
 `helm test` runs it; by hand it needs no more than the address. Must never use more than a player has: it registers an
-account, and its points stay on the boards.
+account, and deletes it at the end, however that comes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import random
 import secrets
 import time
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -31,6 +31,8 @@ PLACES: Final = 10
 QUIZ: Final = "query ($id: ID!) { quiz(id: $id) { id } }"
 SUBMIT: Final = """mutation ($input: QuizActionInput!) {
   submitQuizAction(input: $input) { success duplicate pointsAwarded } }"""
+DELETE: Final = "mutation ($password: String!) { deleteMyAccount(password: $password) }"
+DELETE_SECONDS: Final = 10.0
 
 
 def check(
@@ -42,7 +44,7 @@ def check(
 ) -> None:
     """Register a player, play a quiz, send it twice, and see him on the live board; exit code 1 if something is missing.
 
-    The player's name begins with `check-`, and his points stay.
+    The player's name begins with `check-`. He is deleted at the end, also when something was missing.
     """
     if quiz is not None and (not quiz.is_file() or quiz.stat().st_size > MAX_BYTES):
         fail(f"{quiz}: no quiz file", USAGE)
@@ -51,31 +53,50 @@ def check(
 
 
 async def _check(url: str, quizzes: list[Mapping[str, Any]], timeout: float) -> None:
-    async with asyncio.timeout(timeout), GraphqlClient(f"{url}/graphql") as client:
-        name = f"check-{secrets.token_hex(6)}"
-        token = await client.register(name, secrets.token_urlsafe(24), None)
+    name, password = f"check-{secrets.token_hex(6)}", secrets.token_urlsafe(24)
+    async with GraphqlClient(f"{url}/graphql") as client:
+        token = await client.register(name, password, None)
         if token is None:
             fail("a random name is taken", FOUND)
         _say(f"registered {name}")
-        known = await _first_known(client, quizzes, token)
-        headers = {"Authorization": f"Bearer {token}"}
-        session = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=None, sock_read=45), read_bufsize=MAX_LINE_BYTES
-        )
-        async with session, session.get(f"{url}{STREAM_PATH}", params={"board": "all"}, headers=headers) as response:
-            if response.status != 200:
-                fail(f"the stream answers {response.status}", FOUND)
-            async with aclosing(_told(response)) as told:
-                before = await anext(told)
-                _say(f"the board has {len(before['leaderboard'])} places")
-                begun = time.monotonic()
-                points = await _play(client, known, token)
-                _say(f"{points} points for {known['id']}, and none for sending it again")
-                async for told_of in told:
-                    if _shown(told_of, name, points):
-                        _say(f"on the live board after {time.monotonic() - begun:.2f} s")
-                        return
+        try:
+            async with asyncio.timeout(timeout):
+                await _see(client, url, quizzes, name, token)
+        except BaseException:
+            # What was missing is what matters, and may be what deleting needs, too.
+            with suppress(GraphqlError, aiohttp.ClientError, TimeoutError):
+                await _delete(client, name, password, token)
+            raise
+        await _delete(client, name, password, token)
+
+
+async def _see(client: GraphqlClient, url: str, quizzes: list[Mapping[str, Any]], name: str, token: str) -> None:
+    """Returns when the board shows what the player has done."""
+    known = await _first_known(client, quizzes, token)
+    headers = {"Authorization": f"Bearer {token}"}
+    session = aiohttp.ClientSession(
+        timeout=aiohttp.ClientTimeout(total=None, sock_read=45), read_bufsize=MAX_LINE_BYTES
+    )
+    async with session, session.get(f"{url}{STREAM_PATH}", params={"board": "all"}, headers=headers) as response:
+        if response.status != 200:
+            fail(f"the stream answers {response.status}", FOUND)
+        async with aclosing(_told(response)) as told:
+            before = await anext(told)
+            _say(f"the board has {len(before['leaderboard'])} places")
+            begun = time.monotonic()
+            points = await _play(client, known, token)
+            _say(f"{points} points for {known['id']}, and none for sending it again")
+            async for told_of in told:
+                if _shown(told_of, name, points):
+                    _say(f"on the live board after {time.monotonic() - begun:.2f} s")
+                    return
     fail("the stream ended before it showed the player", FOUND)
+
+
+async def _delete(client: GraphqlClient, name: str, password: str, token: str) -> None:
+    async with asyncio.timeout(DELETE_SECONDS):
+        await client.execute(DELETE, {"password": password}, token)
+    _say(f"deleted {name}")
 
 
 async def _first_known(client: GraphqlClient, quizzes: list[Mapping[str, Any]], token: str) -> Mapping[str, Any]:
