@@ -21,7 +21,7 @@ from edge.stream.latency import ScreenClock
 from edge.stream.sessions import Sessions
 from edge.stream.sse import StreamHandler
 from edge.upstreams import Readiness, open_upstreams
-from services.runtime.auth import open_service_token, open_verifier
+from services.runtime.auth import keys_of, open_service_token, open_verifier
 from services.runtime.clock import utc_now
 from services.runtime.config import from_command_line
 from services.runtime.lifecycle import execute, run
@@ -34,9 +34,9 @@ async def main(config: EdgeConfig) -> None:
     """Put the process together and run it until it is told to stop."""
     async with AsyncExitStack() as stack:
         ops = await stack.enter_async_context(OpsServer(config.ops_address))
-        verifier = await stack.enter_async_context(open_verifier(config.auth))
+        keys = await stack.enter_async_context(keys_of(config.auth.jwks_url, config.auth))
+        verifier = await stack.enter_async_context(open_verifier(config.auth, keys))
         service_token = await stack.enter_async_context(open_service_token(config.auth))
-        keys = await stack.enter_async_context(PublicKeys(config.auth.jwks_url))
         upstreams = await stack.enter_async_context(open_upstreams(config.upstream, config.tls, service_token))
         limiter = await stack.enter_async_context(open_limiter(config.redis, config.rates))
         readiness = Readiness(upstreams)
@@ -69,7 +69,7 @@ async def main(config: EdgeConfig) -> None:
             ),
             stream=StreamHandler(hub, authenticator, sessions, limiter, config),
             hub=hub,
-            keys=keys,
+            keys=PublicKeys(keys),
             readiness=readiness,
             assets=Assets(),
         )

@@ -109,6 +109,7 @@ class Stack:
         environ = {f"TOPTEN_{store.upper()}_URL": url for store, url in urls.items()} | {
             "TOPTEN_AUTH_JWKS_URL": f"{identity}/.well-known/jwks.json",
             "TOPTEN_AUTH_TOKEN_URL": f"{identity}/oauth/token",
+            "TOPTEN_AUTH_KEYS_FOLDER": str(self._folder.path),
             f"TOPTEN_{kind.upper()}_OPS_ADDRESS": ops,
         }
         environ |= {f"TOPTEN_UPSTREAM_{service.upper()}": f"{HOST}:{ports[f'{service}-grpc']}" for service in SERVICES}

@@ -11,6 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
@@ -19,8 +20,9 @@ from prometheus_client import Counter
 
 from services.runtime.claims import TYPES, Claims, Kind, own_claims, seconds_of
 from services.runtime.errors import Reason, ServiceError
-from services.runtime.jwks import Jwks, VerifyingKey
+from services.runtime.jwks import OWN_ALGORITHMS, Jwks, VerifyingKey
 from services.runtime.jws import read_compact
+from services.runtime.key_copy import KeyCopy
 from services.runtime.service_token import ServiceToken
 from services.runtime.settings import AuthConfig
 
@@ -148,16 +150,22 @@ def bearer_token(header: str | None) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
+def keys_of(url: str, config: AuthConfig, algorithms: frozenset[str] = OWN_ALGORITHMS) -> Jwks:
+    """The keys that are published at `url`, with a copy where the configuration has one."""
+    copy = KeyCopy(Path(config.keys_folder), url) if config.keys_folder else None
+    return Jwks(url, algorithms, copy=copy)
+
+
 @asynccontextmanager
 async def open_verifier(config: AuthConfig, own: KeySource | None = None) -> AsyncIterator[TokenVerifier]:
-    """A verifier that fetches each issuer's keys when it needs them first; `own` keys are not fetched."""
+    """A verifier that has each issuer's keys as soon as they can be had; `own` keys are not fetched."""
     async with AsyncExitStack() as stack:
         outside = {}
         for issuer in config.outside:
-            theirs = await stack.enter_async_context(Jwks(issuer.jwks_url, issuer.algorithms))
+            theirs = await stack.enter_async_context(keys_of(issuer.jwks_url, config, issuer.algorithms))
             outside[issuer.issuer] = Trusted(theirs, issuer.audience, {"access": issuer.type.lower()}, issuer.claims)
         if own is None:
-            own = await stack.enter_async_context(Jwks(config.jwks_url))
+            own = await stack.enter_async_context(keys_of(config.jwks_url, config))
         yield TokenVerifier(own, config.issuer, config.audience, outside=outside)
 
 

@@ -1,6 +1,6 @@
 """An issuer's public keys, fetched over HTTP (RFC 7517; of RSA, P-256 and, by RFC 8037, Ed25519).
 
-Owns when they are fetched: once for many who wait, again when they are old, and for an unknown key id at most once a
+Owns when they are fetched: at the start, in the background every five minutes, and for an unknown key id at most once a
 minute, so that made-up ids cost nothing. Keys that are known stay good while the issuer does not answer.
 """
 
@@ -22,20 +22,20 @@ from jwt import PyJWK, PyJWTError
 
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.http_json import FAILURES, JsonClient
+from services.runtime.key_copy import KeyCopy
+from services.runtime.lifecycle import cancel, spawn
 
 MAX_KEYS = 32
 MIN_RSA_BITS = 2048
 OWN_ALGORITHMS = frozenset({"EdDSA"})
-_ALGORITHM_OF: Mapping[tuple[str, Any], str] = {
-    ("RSA", None): "RS256",
-    ("EC", "P-256"): "ES256",
-    ("OKP", "Ed25519"): "EdDSA",
-}
+_ALGORITHM_OF: Mapping[str, str] = {"RSA": "RS256", "EC P-256": "ES256", "OKP Ed25519": "EdDSA"}
 _MEMBERS = {"RS256": ("n", "e"), "ES256": ("x", "y"), "EdDSA": ("x",)}
-MAX_AGE_SECONDS = 600.0
+REFRESH_SECONDS = 300.0
 UNKNOWN_KEY_SECONDS = 60.0
-# With no keys at all every call would fail, so that is tried more often.
+# With no keys at all every call would fail, so that a call, too, asks for them this often.
 NO_KEYS_SECONDS = 1.0
+# Between tries in the background while nobody answers.
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 _log = structlog.get_logger("jwks")
 
 
@@ -47,65 +47,123 @@ class VerifyingKey(NamedTuple):
 
 
 class Jwks:
-    """The keys at `url`, as an async context manager; nothing is fetched before a key is asked for."""
+    """The keys at `url`, as an async context manager: they are fetched from when it is entered until it is left.
+
+    What is in `copy` counts until the issuer has answered for the first time, and each answer is written there.
+    """
 
     def __init__(
-        self, url: str, algorithms: frozenset[str] = OWN_ALGORITHMS, *, now: Callable[[], float] = time.monotonic
+        self,
+        url: str,
+        algorithms: frozenset[str] = OWN_ALGORITHMS,
+        *,
+        copy: KeyCopy | None = None,
+        refresh_seconds: float = REFRESH_SECONDS,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.document: Mapping[str, Any] | None = None
+        """The JWKS as it was published; None while there is none."""
         self._url = url
         self._algorithms = algorithms
+        self._copy = copy
+        self._refresh_seconds = refresh_seconds
         self._now = now
         self._keys: dict[str, VerifyingKey] = {}
-        self._fetched_at: float | None = None
-        self._tried_at: float | None = None
-        self._fetching = asyncio.Lock()
+        self._tried_at = float("-inf")
+        self._looked_at = float("-inf")
+        self._is_silent = False
+        self._fetching: asyncio.Task[bool] | None = None
+        self._refreshing: asyncio.Task[None] | None = None
         self._http = JsonClient()
 
     async def __aenter__(self) -> Self:
+        if self._copy is not None:
+            try:
+                self._take(self._copy.read())
+            except FileNotFoundError:
+                pass
+            except (OSError, ValueError) as error:
+                _log.warning("the copy of the issuer's keys is not used", url=self._url, error=str(error)[:100])
+        self._refreshing = spawn("keys", self._refresh())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await cancel(*(task for task in (self._refreshing, self._fetching) if task is not None))
         await self._http.close()
 
     async def key(self, key_id: str) -> VerifyingKey | None:
         """The public key of this id; None if the issuer does not know it.
 
-        Raises ServiceError UNAVAILABLE while no key was ever fetched.
+        Raises ServiceError UNAVAILABLE while there are no keys at all.
         """
-        if not self._due(key_id):
-            return self._found(key_id)
-        async with self._fetching:
-            if self._due(key_id):  # whoever waited for the lock finds the answer of the one before
-                await self._fetch()
-        return self._found(key_id)
+        if key_id not in self._keys and self._may_look():
+            if self.document is not None:
+                self._looked_at = self._now()
+            await self._fetch()
+        self._require_keys()
+        return self._keys.get(key_id)
 
     async def ping(self) -> None:
         """Raises ServiceError UNAVAILABLE unless there are keys to verify with."""
-        await self.key("")
+        if self.document is None and self._may_look():
+            await self._fetch()
+        self._require_keys()
 
-    def _due(self, key_id: str) -> bool:
-        now = self._now()
-        since_try = float("inf") if self._tried_at is None else now - self._tried_at
-        if self._fetched_at is None:
-            return since_try >= NO_KEYS_SECONDS
-        if key_id and key_id not in self._keys:
-            return since_try >= UNKNOWN_KEY_SECONDS
-        return now - self._fetched_at >= MAX_AGE_SECONDS and since_try >= UNKNOWN_KEY_SECONDS
+    def _may_look(self) -> bool:
+        if self.document is None:
+            return self._now() - self._tried_at >= NO_KEYS_SECONDS
+        return self._now() - self._looked_at >= UNKNOWN_KEY_SECONDS
 
-    def _found(self, key_id: str) -> VerifyingKey | None:
-        if self._fetched_at is None:
+    def _require_keys(self) -> None:
+        if self.document is None:
             raise ServiceError(Reason.UNAVAILABLE, "tokens can't be verified at this moment")
-        return self._keys.get(key_id)
 
-    async def _fetch(self) -> None:
+    async def _refresh(self) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            if await self._fetch():
+                pause = FIRST_PAUSE
+                await asyncio.sleep(self._refresh_seconds)
+            else:
+                await asyncio.sleep(pause)
+                pause = min(LONGEST_PAUSE, 2 * pause)
+
+    async def _fetch(self) -> bool:
+        """Whether the issuer answered; all who ask meanwhile share one question, and who leaves does not end it."""
+        if self._fetching is None:
+            self._fetching = asyncio.get_running_loop().create_task(self._ask())
+        return await asyncio.shield(self._fetching)
+
+    async def _ask(self) -> bool:
         try:
-            self._keys = read_jwks(await self._http.get(self._url), self._algorithms)
-            self._fetched_at = self._now()
+            document = await self._http.get(self._url)
+            self._take(document)
         except FAILURES as error:
-            _log.warning("the issuer's keys could not be fetched", error=type(error).__name__, known=len(self._keys))
-        self._tried_at = self._now()
+            if not self._is_silent:
+                _log.warning(
+                    "the issuer's keys can't be fetched",
+                    url=self._url,
+                    error=type(error).__name__,
+                    known=len(self._keys),
+                )
+            self._is_silent = True
+            return False
+        else:
+            if self._is_silent:
+                _log.info("the issuer's keys can be fetched again", url=self._url)
+            self._is_silent = False
+            if self._copy is not None:
+                self._copy.write(document)
+            return True
+        finally:
+            self._tried_at = self._now()
+            self._fetching = None
+
+    def _take(self, document: Any) -> None:
+        self._keys = read_jwks(document, self._algorithms)
+        self.document = document
 
 
 def read_jwks(document: Any, algorithms: frozenset[str] = OWN_ALGORITHMS) -> dict[str, VerifyingKey]:
@@ -120,13 +178,12 @@ def read_jwks(document: Any, algorithms: frozenset[str] = OWN_ALGORITHMS) -> dic
     for entry in entries:
         if not isinstance(entry, Mapping) or entry.get("use", "sig") != "sig":
             continue
-        algorithm = _ALGORITHM_OF.get((str(entry.get("kty")), entry.get("crv")), "")
+        kty, crv = entry.get("kty"), entry.get("crv")
+        algorithm = _ALGORITHM_OF.get(f"{kty} {crv}" if crv else str(kty), "")
         key_id = entry.get("kid")
+        stated = entry.get("alg", algorithm)
         # RFC 9864 gives EdDSA with Ed25519 a name of its own.
-        if (
-            algorithm not in algorithms
-            or {"Ed25519": "EdDSA"}.get(alg := entry.get("alg", algorithm), alg) != algorithm
-        ):
+        if algorithm not in algorithms or (stated != algorithm and (algorithm, stated) != ("EdDSA", "Ed25519")):
             continue
         if isinstance(key_id, str) and key_id:
             keys[key_id] = VerifyingKey(algorithm, _public_key(entry, algorithm))

@@ -1,6 +1,7 @@
 """The process's own access token, by OAuth 2.0 client credentials (RFC 6749, 4.4).
 
-Owns when it is bought again: after 80 % of its life, once for many who wait. Must never hand out an expired one.
+Owns when it is bought again: after 80 % of its life, once for all who ask, none of whom waits while the old one is good.
+Must never hand out an expired one.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ import structlog
 
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.http_json import FAILURES, JsonClient
+from services.runtime.lifecycle import cancel
 
 RENEW_AT = 0.8
 RETRY_SECONDS = 1.0
+# Who needs a token and has none waits this long; more would use up the deadline of the call that it is for.
+WAIT_SECONDS = 2.0
 _log = structlog.get_logger("service_token")
 
 
@@ -32,10 +36,10 @@ class ServiceToken:
         self._client_secret = client_secret
         self._now = now
         self._token = ""
-        self._renew_at = 0.0
-        self._expires_at = 0.0
+        self._renew_at = float("-inf")
+        self._expires_at = float("-inf")
         self._failed_at: float | None = None
-        self._buying = asyncio.Lock()
+        self._buying: asyncio.Task[None] | None = None
         self._http = JsonClient()
 
     async def __aenter__(self) -> Self:
@@ -44,16 +48,19 @@ class ServiceToken:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._buying is not None:
+            await cancel(self._buying)
         await self._http.close()
 
     async def get(self) -> str:
-        """A token that is good now. Raises ServiceError UNAVAILABLE if none can be had."""
-        if not self._due():
-            return self._good()
-        async with self._buying:
-            if self._due():
-                await self._buy()
-        return self._good()
+        """A token that is good now. Raises ServiceError UNAVAILABLE if none can be had within two seconds."""
+        if self._due() and self._buying is None:
+            self._buying = asyncio.get_running_loop().create_task(self._buy())
+        if self._buying is not None and self._now() >= self._expires_at:
+            await asyncio.wait({self._buying}, timeout=WAIT_SECONDS)
+        if self._now() >= self._expires_at:
+            raise ServiceError(Reason.UNAVAILABLE, "a service that is needed did not answer")
+        return self._token
 
     async def ping(self) -> None:
         """Raises ServiceError UNAVAILABLE unless there is a token or one can be had."""
@@ -63,12 +70,7 @@ class ServiceToken:
         now = self._now()
         if self._failed_at is not None and now - self._failed_at < RETRY_SECONDS:
             return False
-        return not self._token or now >= self._renew_at
-
-    def _good(self) -> str:
-        if not self._token or self._now() >= self._expires_at:
-            raise ServiceError(Reason.UNAVAILABLE, "a service that is needed did not answer")
-        return self._token
+        return now >= self._renew_at
 
     async def _buy(self) -> None:
         begun = self._now()
@@ -77,9 +79,11 @@ class ServiceToken:
         except FAILURES as error:
             self._failed_at = self._now()
             _log.warning("no service token", error=type(error).__name__, detail=str(error)[:100])
-            return
-        self._failed_at = None
-        self._token, self._renew_at, self._expires_at = token, begun + RENEW_AT * life, begun + life
+        else:
+            self._failed_at = None
+            self._token, self._renew_at, self._expires_at = token, begun + RENEW_AT * life, begun + life
+        finally:
+            self._buying = None
 
     async def _ask(self) -> tuple[str, float]:
         # The ids and secrets used here are plain ASCII, so the form encoding of RFC 6749, 2.3.1 changes nothing.

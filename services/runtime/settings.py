@@ -132,6 +132,11 @@ class AuthConfig:
     audience: str = setting("topten", doc="The aud that a token must carry")
     client_id: str = setting("", doc="This process's name at the token address; empty if it makes no calls of its own")
     client_secret: str = setting("", doc="What proves the client id", secret=True)
+    keys_folder: str = setting(
+        "",
+        doc="Folder, of this process's user alone, in which the public keys of all issuers are kept for a day: a process that "
+        "starts while identity is away verifies by them; empty is none",
+    )
     issuers: str = setting(
         "",
         doc="Other issuers whose access tokens are believed, in all processes alike: JSON of issuer to `jwks_url`, "

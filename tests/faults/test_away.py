@@ -204,6 +204,37 @@ async def test_without_identity_who_is_signed_in_plays_on_and_who_was_blocked_do
     await eventually(lambda: web.graphql(LOGIN, login), lambda answer: "errors" not in answer.body)
 
 
+async def test_who_is_restarted_while_identity_does_not_answer_verifies_by_the_keys_it_had(
+    system: RunningStack, quiz_id: str, client: GraphqlClient, web: Web
+) -> None:
+    player = await register(client)
+    await player.submit(quiz_id, [("q1", "a")])
+    with standing_still(system, "identity"):
+        for name in ("quiz", "leaderboard", "edge"):
+            before = system.pid_of(name)
+            os.kill(before, signal.SIGKILL)
+            await eventually(lambda: asyncio.to_thread(system.pid_of, name), lambda pid: pid != before)  # noqa: B023
+        answer = await eventually(lambda: attempt(web, player, quiz_id), lambda answer: answer is not None)
+        assert answer.body["data"]["submitQuizAction"]["pointsAwarded"] == 10
+        await eventually(
+            lambda: web.graphql(PAGE, token=player.access_token),
+            lambda answer: "errors" not in answer.body and answer.body["data"]["leaderboard"]["me"]["score"] == 20,
+        )
+        forged = await web.graphql("{ me { userId } }", token=player.access_token[:-8] + "AAAAAAAA")
+        assert forged.status == 401
+    login = {"input": {"username": player.username, "password": PASSWORD}}
+    await eventually(lambda: web.graphql(LOGIN, login), lambda answer: "errors" not in answer.body)
+
+
+async def attempt(web: Web, player: Player, quiz_id: str) -> Answer | None:
+    """A submission's answer, if it was accepted; what was refused or lost for want of a process may come again."""
+    try:
+        answer = await submit(web, player, quiz_id)
+    except aiohttp.ClientError:
+        return None
+    return None if "errors" in answer.body else answer
+
+
 async def test_what_is_too_much_at_once_is_refused_at_once(
     system: RunningStack, quiz_id: str, client: GraphqlClient
 ) -> None:

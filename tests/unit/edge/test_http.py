@@ -15,9 +15,9 @@ QUERY = {"query": "{ __typename }"}
 
 async def test_keys_that_were_had_once_are_published_while_the_issuer_is_away(tmp_path: Path) -> None:
     async with Issuer() as issuer, announcing() as announcer:
+        issuer.status = 500
         async with edge_process(issuer, announcer, tmp_path / "log") as edge, aiohttp.ClientSession() as session:
             keys = f"{edge.http}/.well-known/jwks.json"
-            issuer.status = 500
             async with session.get(keys) as answer:
                 assert answer.status == 503
                 assert (await answer.json(content_type=None))["code"] == "UNAVAILABLE"

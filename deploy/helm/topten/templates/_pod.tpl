@@ -84,6 +84,9 @@ ca_file: /run/topten-tls/ca.crt
   value: http://{{ $fullname }}-identity:{{ $topology.identity.ports.ops }}/.well-known/jwks.json
 - name: TOPTEN_AUTH_TOKEN_URL
   value: http://{{ $fullname }}-identity:{{ $topology.identity.ports.ops }}/oauth/token
+# A volume of the pod, which a restart of the container leaves as it is.
+- name: TOPTEN_AUTH_KEYS_FOLDER
+  value: /tmp
 - name: TOPTEN_AUTH_CLIENT_ID
   value: {{ $name }}
 - name: TOPTEN_AUTH_CLIENT_SECRET_FILE
