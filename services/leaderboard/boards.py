@@ -156,9 +156,6 @@ class Boards:
             raise UnreadableError(f"redis does not answer: {type(error).__name__}") from error
         except (ValueError, TypeError) as error:
             raise UnreadableError("the board holds what no board can hold") from error
-        except (LookupError, AttributeError, RuntimeError) as error:
-            # A driver that has lost every node of its cluster trips over its own empty tables.
-            raise UnreadableError(f"the driver of redis failed: {type(error).__name__}") from error
 
 
 class _Deadline:

@@ -65,8 +65,6 @@ class Updates:
                     await self._hear(events)
             except (*REDIS_ERRORS, TimeoutError) as error:
                 _log.warning("no score events", error=type(error).__name__)
-            except Exception:  # noqa: BLE001  # a driver's own fault in a failover must not end the process
-                _log.exception("listening for score events failed")
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _hear(self, events: PubSub) -> None:

@@ -182,8 +182,6 @@ class QuizCache:
                             self._expire(message["data"].decode("utf-8", "replace"))
             except REDIS_ERRORS as error:
                 _log.warning("no word of changes", error=type(error).__name__)
-            except Exception:  # noqa: BLE001  # a driver's own fault in a failover must not end the process
-                _log.exception("listening for changes failed")
             await asyncio.sleep(1)
 
     def _expire(self, quiz_id: str | None) -> None:

@@ -6,7 +6,7 @@ a cluster has the same methods. What differs between them is in this module and 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 
@@ -15,7 +15,7 @@ from redis import exceptions
 from redis.asyncio import Redis, RedisCluster, Sentinel
 from redis.asyncio.client import PubSub
 from redis.asyncio.cluster import ClusterNode
-from redis.asyncio.connection import SSLConnection, parse_url
+from redis.asyncio.connection import Connection, SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import ExponentialBackoff
@@ -76,7 +76,7 @@ async def redis_client(config: RedisConfig, name: str, **options: Any) -> AsyncI
     if address.kind == "cluster":
         nodes = [ClusterNode(host, port) for host, port in address.nodes]
         # The nodes that were named stay known, so that a cluster all of whose addresses changed is found again.
-        client = RedisCluster(startup_nodes=nodes, dynamic_startup_nodes=False, **settings)
+        client = _shared(RedisCluster(startup_nodes=nodes, dynamic_startup_nodes=False, **settings))
     elif address.kind == "sentinel":
         own = {key: value for key, value in settings.items() if key.startswith(("socket_", "ssl"))}
         own |= {"username": address.sentinel_username or None, "password": address.sentinel_password or None}
@@ -91,7 +91,11 @@ async def redis_client(config: RedisConfig, name: str, **options: Any) -> AsyncI
             yield found
     finally:
         await client.aclose()
-        if not isinstance(client, RedisCluster) and isinstance(client.connection_pool, SentinelConnectionPool):
+        if isinstance(client, RedisCluster):
+            # Which closes nothing where it was about to ask for the layout anew.
+            await client.nodes_manager.aclose()
+            await client.nodes_manager.aclose("startup_nodes")
+        elif isinstance(client.connection_pool, SentinelConnectionPool):
             for asked in client.connection_pool.sentinel_manager.sentinels:
                 await asked.aclose()
 
@@ -145,6 +149,37 @@ def key_on_each(redis: Redis, stem: str) -> list[str]:
         if len(found) == len(nodes):
             break
     return list(found.values())
+
+
+class _Shared(Connection):
+    """A connection to a node of a cluster, which any task may close: to the one that uses it, it is lost then, no more.
+
+    Before the driver asks a cluster for its layout anew, it closes what it has to every node, in use or not. By itself it
+    would let a task that is about to write trip over the writer that is no more, which is none of `REDIS_ERRORS` and is
+    not tried again; and where one of two that wait for the end of a connection is cancelled, cancel the other as well.
+    """
+
+    async def _send_packed_command(self, command: Iterable[bytes]) -> None:
+        if self._writer is None or self._writer.is_closing():
+            raise exceptions.ConnectionError("the connection was closed by another task")
+        await super()._send_packed_command(command)
+
+    async def disconnect(self, nowait: bool = True, *arguments: Any, **options: Any) -> None:  # noqa: ARG002  # see above
+        await super().disconnect(True, *arguments, **options)
+
+
+class _SharedOverTls(_Shared, SSLConnection):
+    pass
+
+
+def _shared(cluster: RedisCluster) -> RedisCluster:
+    settings = cluster.get_connection_kwargs()
+    kind = _SharedOverTls if settings["connection_class"] is SSLConnection else _Shared
+    # The driver takes no class of one's own; these are where it takes its own one from.
+    settings["connection_class"] = kind
+    for node in cluster.startup_nodes:
+        node.connection_class = kind
+    return cluster
 
 
 def _masters(redis: Redis) -> list[ClusterNode]:

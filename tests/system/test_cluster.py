@@ -17,7 +17,7 @@ from services.leaderboard.boards import Boards
 from services.local.client import GraphqlClient
 from services.runtime.boards import GENERATION_KEY, Board
 from services.runtime.catalog import Catalog
-from services.runtime.redis_client import key_on_each, open_redis
+from services.runtime.redis_client import REDIS_ERRORS, key_on_each, open_redis, subscription
 from services.runtime.settings import RedisConfig
 from services.runtime.split import Split
 from services.score.standings import Terms
@@ -152,3 +152,42 @@ async def test_there_is_a_key_for_each_master(cluster: RunningCluster) -> None:
         keys = key_on_each(redis, "counter")
         nodes = {cast("RedisCluster", redis).get_node_from_key(key) for key in keys}
         assert (len(keys), len(nodes)) == (3, 3)
+
+
+async def test_connections_that_are_closed_in_use_are_lost_and_nothing_else(cluster: RunningCluster) -> None:
+    """The driver closes those to all nodes before it asks for the layout anew, whoever uses them and waits for their end."""
+    others: list[BaseException] = []
+    answered = 0
+
+    async def use(number: int, redis: Any) -> None:
+        nonlocal answered
+        for _ in range(20):
+            try:
+                if number % 2:
+                    async with subscription(redis) as events:
+                        await events.subscribe("anything")
+                        for _ in range(5):
+                            await events.get_message(timeout=0.01)
+                else:
+                    await redis.set(f"used:{number}", 1)
+                answered += 1
+            except REDIS_ERRORS:
+                pass
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # whichever else there is
+                others.append(error)
+
+    async def close(redis: Any) -> None:
+        while True:
+            closing = asyncio.create_task(redis.aclose())
+            for _ in range(3):
+                await asyncio.sleep(0)
+            closing.cancel()  # as whoever made it do so may be
+            await asyncio.wait([closing])
+
+    async with open_redis(RedisConfig(url=cluster.url), "test") as redis:
+        closer = asyncio.create_task(close(redis))
+        await asyncio.gather(*(use(number, redis) for number in range(30)))
+        closer.cancel()
+        await asyncio.wait([closer])
+    assert others == []
+    assert answered
