@@ -114,6 +114,8 @@ class GraphQLHandler:
     ) -> tuple[Outcome, list[Left]]:
         """What came of an operation, and what the caller has left. Raises RATE_LIMITED and HTTPMethodNotAllowed."""
         address = client_address(request, self._config.trusted_proxies)
+        if self._texts.is_far(operation):
+            await self._take(caller, address, {"query": 1})
         try:
             text = await self._texts.text_of(operation)
         except ServiceError as unknown:
@@ -146,10 +148,10 @@ class GraphQLHandler:
             node = operation_of(document, operation.name)
         except (DocumentError, ServiceError) as unfit:
             return await self._unfit(unfit, context.caller, context.client_address)
-        await self._texts.learn(operation)
         if node.operation is OperationType.MUTATION and not operation.may_mutate:
             raise web.HTTPMethodNotAllowed("GET", ["POST"])
         left = await self._take(context.caller, context.client_address, operations_of(document, node))
+        await self._texts.learn(operation)
         result = await self._run(document, operation, context)
         outcome = outcome_of(result, stale=context.stale)
         if key is not None and outcome.begun:

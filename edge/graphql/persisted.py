@@ -22,6 +22,7 @@ from redis.backoff import NoBackoff
 
 from edge.graphql.remembered import Remembered
 from edge.graphql.requests import Operation
+from services.runtime.config import ConfigError
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.redis_client import REDIS_ERRORS, redis_client
 from services.runtime.settings import RedisConfig
@@ -62,6 +63,9 @@ _log = structlog.get_logger("persisted")
 class Texts(Protocol):
     """Where the text of an operation comes from."""
 
+    def is_far(self, operation: Operation) -> bool:
+        """Whether `text_of` would ask a store, which is work to be counted before it is done."""
+
     async def text_of(self, operation: Operation) -> str:
         """The text to execute. Raises INVALID_ARGUMENT or PERMISSION_DENIED, with the protocol's `code` beside it."""
 
@@ -71,6 +75,10 @@ class Texts(Protocol):
 
 class AnyText:
     """Executes what is sent, and knows no digests."""
+
+    def is_far(self, operation: Operation) -> bool:  # noqa: ARG002  # all it knows is at hand
+        """Never."""
+        return False
 
     async def text_of(self, operation: Operation) -> str:
         """The text that was sent."""
@@ -93,6 +101,10 @@ class LearntTexts:
         self._find = redis.register_script(_FIND)
         self._keep = redis.register_script(_KEEP)
         self._own: Remembered[str, str] = Remembered(MAX_LOCAL)
+
+    def is_far(self, operation: Operation) -> bool:
+        """Whether a digest came alone that this process does not know."""
+        return not operation.query and self._own.get(operation.digest) is None
 
     async def text_of(self, operation: Operation) -> str:
         """The text that was sent, or the one that was taught under its digest."""
@@ -138,6 +150,10 @@ class TrustedTexts:
     def __init__(self, manifest: Mapping[str, str]) -> None:
         self._manifest = manifest
 
+    def is_far(self, operation: Operation) -> bool:  # noqa: ARG002  # all it knows is at hand
+        """Never."""
+        return False
+
     async def text_of(self, operation: Operation) -> str:
         """The manifest's text; what is sent as text must be in it to the letter."""
         text = self._manifest.get(operation.digest or digest_of(operation.query))
@@ -166,12 +182,12 @@ def read_manifest(path: Path) -> dict[str, str]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         entries = document["operations"] if "operations" in document else document.items()
-        pairs = [(entry["id"], entry["body"]) if isinstance(entry, dict) else entry for entry in entries]
+        pairs = dict((entry["id"], entry["body"]) if isinstance(entry, dict) else entry for entry in entries)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is no manifest of documents: {error}") from None
     manifest = {}
-    for name, text in pairs:
-        match = _DIGEST.fullmatch(name)
+    for name, text in pairs.items():
+        match = _DIGEST.fullmatch(str(name))
         if match is None or not isinstance(text, str) or digest_of(text) != match[1]:
             raise ValueError(f"{path}: {name!r:.80} is not the SHA-256 of its document")
         manifest[match[1]] = text
@@ -184,10 +200,14 @@ async def open_texts(mode: str, manifest: str, page: Path, redis: RedisConfig) -
 
     `page` has the documents of our own page, which are trusted beside those of the manifest.
 
-    Raises ValueError for a manifest that is needed and can't be read.
+    Raises ConfigError for a manifest that is needed and can't be read.
     """
     if mode == "trusted":
-        yield TrustedTexts(read_manifest(page) | read_manifest(Path(manifest)))
+        try:
+            trusted = read_manifest(page) | read_manifest(Path(manifest))
+        except ValueError as error:
+            raise ConfigError([f"TOPTEN_EDGE_TRUSTED_DOCUMENTS={manifest!r}: {error}"]) from None
+        yield TrustedTexts(trusted)
     elif mode == "apq":
         # It need not be there yet.
         options = {

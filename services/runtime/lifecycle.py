@@ -28,6 +28,8 @@ from weakref import WeakKeyDictionary
 
 import structlog
 
+from services.runtime.config import ConfigError
+
 C = TypeVar("C")
 T = TypeVar("T")
 
@@ -149,12 +151,16 @@ def execute(main: Callable[[C], Coroutine[Any, Any, None]], config: C) -> NoRetu
     """Runs a composition root to its end and exits: 0 after a signal or a plain return, 1 after a failure.
 
     From here on SIGTERM and SIGINT stop the process in order, also while `main` still waits for its stores. A failure
-    is logged whole. Leaves through SystemExit, so that what is registered with atexit runs.
+    is logged whole; a wrong setting that only `main` could find is printed, and exits 2, as others do. Leaves through
+    SystemExit, so that what is registered with atexit runs.
     """
     code = 1
     try:
         with asyncio.Runner() as runner:
             code = runner.run(_supervised(main(config)))
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        code = 2
     except Exception:  # noqa: BLE001  # whatever it was, it is logged and becomes the exit code
         _log.exception("the process failed")
     raise SystemExit(code)

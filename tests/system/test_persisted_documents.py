@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import secrets
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from edge.graphql.persisted import digest_of
-from tests.servers import RunningStack, second, unique
+from tests.servers import HOST, RunningStack, free_port, second, unique
 from tests.system.graphql import LOGIN, Answer, Web, browsing
 
 GRAPHQL_JSON = "application/graphql-response+json"
@@ -78,6 +82,28 @@ async def test_what_is_no_digest_is_400(stack: RunningStack, names: dict[str, ob
     async with browsing(stack.http) as web:
         answer = await send(web, names)
         assert (answer.status, answer.reason) == (400, "INVALID_ARGUMENT")
+
+
+async def test_who_guesses_digests_is_counted_before_anybody_is_asked(stack: RunningStack) -> None:
+    async with edge(stack, EDGE_DOCUMENTS="apq", EDGE_RATE_QUERY="-,3/h", EDGE_TRUSTED_PROXIES="127.0.0.1") as web:
+        address = {"X-Forwarded-For": f"2001:db8::{secrets.token_hex(2)}"}
+        answers = [
+            await web.request(
+                "POST", "/graphql", json={"documentId": f"sha256:{secrets.token_hex(32)}"}, headers=address
+            )
+            for _ in range(3)
+        ]
+    # The first costs two, a question to the store and the answer; then one is left, and no answer.
+    assert [answer.status for answer in answers] == [200, 429, 429]
+
+
+def test_a_manifest_that_can_t_be_read_is_a_wrong_setting() -> None:
+    environ = {**os.environ, "TOPTEN_EDGE_DOCUMENTS": "trusted", "TOPTEN_EDGE_TRUSTED_DOCUMENTS": "/nowhere/manifest"}
+    environ["TOPTEN_EDGE_OPS_ADDRESS"] = f"{HOST}:{free_port()}"
+    run = subprocess.run([sys.executable, "-m", "edge"], env=environ, capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert "TOPTEN_EDGE_TRUSTED_DOCUMENTS='/nowhere/manifest': /nowhere/manifest is no manifest" in run.stderr
+    assert "Traceback" not in run.stderr
 
 
 async def test_where_any_document_runs_a_client_is_told_to_send_the_text(stack: RunningStack) -> None:

@@ -114,6 +114,16 @@ async def test_a_redis_that_goes_away_is_used_again_when_it_is_back() -> None:
             assert await client.hget(persisted.TEXTS, digest_of(text)) == text.encode()
 
 
+async def test_only_what_redis_would_be_asked_about_is_counted_before(redis: Redis) -> None:
+    one, two, text = LearntTexts(redis), LearntTexts(redis), document()
+    await one.learn(asked(text, digest_of(text)))
+    named = asked(digest=digest_of(text))
+    assert [texts.is_far(named) for texts in (one, two)] == [False, True]
+    assert not two.is_far(asked(text, digest_of(text)))
+    assert await two.text_of(named) == text
+    assert not two.is_far(named)
+
+
 async def test_only_trusted_documents_run_and_nothing_is_learnt() -> None:
     known, unknown = document(), document()
     texts = TrustedTexts({digest_of(known): known})
