@@ -95,7 +95,7 @@ async def memory(redis: Redis, members: Sequence[tuple[str, float]]) -> tuple[fl
     for start in range(0, len(members), BATCH):
         await redis.zadd("plain", dict(members[start : start + BATCH]))
     plain = await used(redis)
-    await redis.flushall()
+    await redis.flushall(asynchronous=True)
     await write(redis, members, Split())
     # Who comes into the head has a previous rank from then on.
     await write(redis, [(user_id, value + 200_000) for user_id, value in members[:RISEN]], Split())
@@ -190,7 +190,7 @@ async def measure(size: int, mongo_url: str) -> None:
             raw_questions(redis), our_questions(Boards(redis, timeout=timedelta(seconds=1)), values), ids
         )
         calls = await over_grpc(server, mongo_url, ids[:50])
-        await redis.flushall()
+        await redis.flushall(asynchronous=True)
         await write(redis, players(size), Split(f"all={KEYS}"))
         boards = Boards(redis, timeout=timedelta(seconds=1))
         split = {
