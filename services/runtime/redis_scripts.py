@@ -10,7 +10,7 @@ from redis.exceptions import NoScriptError
 
 from services.runtime.redis_client import is_cluster
 
-Call = tuple[Sequence[str], Sequence[str | int | bytes]]
+Call = tuple[Sequence[str | bytes], Sequence[str | int | bytes]]
 """Keys and arguments of a script."""
 Command = tuple[Any, ...]
 """A command's name and what follows it."""
@@ -24,7 +24,7 @@ class Script:
         self._script = redis.register_script(source)
         self._name = "EVALSHA_RO" if reads_only else "EVALSHA"
 
-    def command(self, keys: Sequence[str], arguments: Sequence[Any]) -> Command:
+    def command(self, keys: Sequence[str | bytes], arguments: Sequence[Any]) -> Command:
         """The command of one call, for `load` to have been called when it raises NoScriptError."""
         return (self._name, self._script.sha, len(keys), *keys, *arguments)
 
