@@ -16,6 +16,7 @@ from services.runtime.errors import Reason, ServiceError
 from services.runtime.lifecycle import wait_for
 from services.runtime.settings import MongoConfig
 from services.runtime.store_metrics import MongoPools, counted
+from services.runtime.store_spans import mongo_listeners
 
 Document = dict[str, Any]
 RETRY_AFTER = timedelta(seconds=1)
@@ -58,7 +59,7 @@ async def open_mongo(config: MongoConfig, service: str, *, wait: bool = True) ->
         connectTimeoutMS=2000,
         maxPoolSize=50,
         maxIdleTimeMS=300_000,
-        event_listeners=[pools],
+        event_listeners=[pools, *mongo_listeners()],
     )
     try:
         opened = Mongo(client, client[f"{config.database}_{service}"])

@@ -24,6 +24,7 @@ from services.runtime.lifecycle import wait_for
 from services.runtime.redis_url import RedisAddress, parse_redis_url
 from services.runtime.settings import RedisConfig
 from services.runtime.store_metrics import Connections, counted
+from services.runtime.store_spans import trace_redis
 
 # For one answer; a subscription waits for messages without it.
 SOCKET_SECONDS = 5.0
@@ -86,6 +87,7 @@ async def redis_client(config: RedisConfig, name: str, **options: Any) -> AsyncI
     else:
         client = Redis(**settings)
     found = cast("Redis", client)
+    trace_redis(found)
     try:
         with counted("redis", lambda: _connections(found)):
             yield found

@@ -8,6 +8,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
+from services.runtime import tracing
 from services.runtime.redis_client import is_cluster
 
 Call = tuple[Sequence[str | bytes], Sequence[str | int | bytes]]
@@ -49,10 +50,12 @@ async def together(redis: Redis, commands: Sequence[Command]) -> list[Any]:
     if len(commands) == 1:
         one: Any = redis  # a method that the driver has no types for
         return [await one.execute_command(*commands[0])]
-    async with redis.pipeline(transaction=False) as pipeline:
-        for command in commands:
-            pipeline.execute_command(*command)
-        answers: list[Any] = await pipeline.execute()
+    size: tracing.Attributes = {"db.system.name": "redis", "db.operation.batch.size": len(commands)}
+    with tracing.step("PIPELINE", "client", size):
+        async with redis.pipeline(transaction=False) as pipeline:
+            for command in commands:
+                pipeline.execute_command(*command)
+            answers: list[Any] = await pipeline.execute()
     return answers
 
 

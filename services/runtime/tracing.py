@@ -65,6 +65,20 @@ def step(name: str, kind: Kind = "internal", attributes: Attributes | None = Non
     return _at_work((span, *current[1:]), (span,))
 
 
+def leaf(name: str, kind: Kind, attributes: Attributes) -> Span | None:
+    """A span within the one that is at work, for what makes none itself: whoever asked ends it. None if nothing is sampled."""
+    current = _current.get()
+    if _spans is None or not current or not current[0].is_recording():
+        return None
+    return _spans.begin(name, kind, current[0], (), attributes)
+
+
+def fail(span: Span, error: str) -> None:
+    """Marks it as an error of this type."""
+    if _spans is not None:
+        _spans.annotate(span, {"error.type": error}, failed=True)
+
+
 def joined(name: str, kind: Kind, causes: Sequence[str], attributes: Attributes) -> AbstractContextManager[None]:
     """What is done once for several traces: a span in each, so that each can be followed to its end.
 

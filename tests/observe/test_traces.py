@@ -10,8 +10,9 @@ import sys
 from collections.abc import AsyncIterator, Callable
 
 import aiohttp
+import pytest
 
-from services.local.client import GraphqlClient
+from services.local.client import GraphqlClient, GraphqlError
 from tests.observe.collector import API_KEY, Collector, Span
 from tests.observe.story import COUNTRIES, QUIZ, RIGHT, stopped
 from tests.players import PASSWORD, Player, endpoints, register, shows, stream, until
@@ -94,6 +95,47 @@ async def test_one_action_is_one_connected_trace_over_five_processes(
     assert any(sent.get("api-key") == API_KEY for sent in collector.headers)
 
 
+async def test_a_trace_has_each_command_to_a_store_below_the_step_that_sent_it(
+    observed: RunningStack, collector: Collector
+) -> None:
+    since = len(collector.spans)
+    async for _ in played(observed):
+        pass
+    trace = collector.trace(whole(await arrived(collector, lambda spans: bool(whole(spans)), since)))
+    by_id = {span.id: span for span in trace}
+    commands = [span for span in trace if "db.system.name" in span.attributes]
+    # Who is known already, by a cache, is not asked for.
+    assert {(span.service, by_id[span.parent].name, span.name) for span in commands} >= {
+        ("topten-quiz", "submissions", "insert submissions"),
+        ("topten-score", "ledger", "insert ledger"),
+        ("topten-score", "boards", "PIPELINE"),
+        ("topten-score", "boards", "PUBLISH"),
+        ("topten-leaderboard", "frame", "EVALSHA_RO"),
+    }
+    said = {key for span in commands for key in span.attributes}
+    assert said <= {
+        "db.system.name",
+        "db.namespace",
+        "db.collection.name",
+        "db.operation.name",
+        "db.operation.batch.size",
+    }, "what is done and where, never with what"
+    assert all(by_id[span.parent].begun <= span.begun <= span.ended <= by_id[span.parent].ended for span in commands)
+
+
+async def test_a_command_that_failed_says_so_by_its_type(observed: RunningStack, collector: Collector) -> None:
+    since = len(collector.spans)
+    async with GraphqlClient(endpoints(observed).graphql) as client:
+        player = await register(client)
+        with stopped(observed, "mongo"), pytest.raises(GraphqlError):
+            await player.submit(QUIZ, RIGHT)
+    spans = await arrived(
+        collector, lambda spans: any(s.failed and s.attributes.get("db.system.name") == "mongodb" for s in spans), since
+    )
+    failed = [span for span in spans if span.failed and span.attributes.get("db.system.name") == "mongodb"]
+    assert all(re.fullmatch(r"\w+", str(span.attributes["error.type"])) for span in failed)
+
+
 async def test_an_event_that_is_published_later_stays_in_its_trace(
     observed: RunningStack, collector: Collector
 ) -> None:
@@ -125,6 +167,8 @@ async def test_what_is_done_for_many_is_in_the_trace_of_each_and_linked(
         with stopped(observed, "score"):
             for player in players:
                 await player.submit(QUIZ, RIGHT)
+            # A player is answered before his event is on the stream.
+            await arrived(collector, lambda spans: sum(s.name == "publish quiz.events" for s in spans) >= 3, since)
     spans = await arrived(collector, lambda spans: sum(span.name == "count" for span in spans) >= 3, since)
     batch = [span for span in spans if span.name == "count"]
     assert len({span.trace for span in batch}) == 3
