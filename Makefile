@@ -10,10 +10,10 @@ SCALE ?= 1
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 UV := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11 $(ARGS)
-CODE := services edge tests codegen/generate.py deploy
+CODE := services edge tests codegen deploy
 
 .DEFAULT_GOAL := help
-.PHONY: help venv up test lint fmt gen chart lock audit sbom policy bench load faults defects clean
+.PHONY: help venv up test lint fmt gen stubs chart lock audit sbom policy bench load faults defects clean
 
 help:  ## show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -36,8 +36,12 @@ lint: .venv/dev  ## ruff, mypy --strict, the import arrows, the contracts
 fmt: .venv/dev  ## format code and contracts
 	$(BIN)/ruff check --quiet --fix-only . && $(BIN)/ruff format --quiet . && $(BIN)/buf format --write
 
-gen: .venv-codegen/done  ## make the stubs anew from proto/
+gen: .venv/dev .venv-codegen/done  ## make the committed stubs (Python, Go) anew from proto/
 	.venv-codegen/bin/python codegen/generate.py
+	$(BIN)/buf generate --template codegen/go/buf.gen.yaml
+
+stubs: .venv/dev .venv-codegen/done  ## build what other teams install into dist/: wheel, npm, Go, Maven (ARGS=java: one of them)
+	$(BIN)/python -m codegen.build $(ARGS)
 
 chart: .venv/dev  ## make the chart's README and schema anew from its values.yaml
 	$(BIN)/python deploy/helm/generate.py
@@ -74,7 +78,8 @@ defects: .venv/dev  ## put known defects into a copy, one at a time: the tests m
 	$(BIN)/python -m tests.faults.defects
 
 clean:  ## remove environments and data
-	rm -rf .venv .venv-audit .venv-codegen .venv-policy .topten .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache tests/node/node_modules
+	rm -rf .venv .venv-audit .venv-codegen .venv-policy .topten .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache tests/node/node_modules \
+	  codegen/typescript/node_modules codegen/typescript/gen codegen/java/src codegen/java/target
 
 .venv/base:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Topten needs Python 3.11 or newer; name one with PYTHON=" >&2; exit 1; }
@@ -99,9 +104,10 @@ clean:  ## remove environments and data
 	@.venv-audit/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements/audit.txt
 	@touch $@
 
-.venv-codegen/done: codegen/requirements.txt
+.venv-codegen/done: codegen/requirements.txt codegen/go/tools/go.sum
 	@$(PYTHON) -m venv .venv-codegen
 	@.venv-codegen/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r codegen/requirements.txt
+	@cd codegen/go/tools && GOBIN="$(CURDIR)/.venv-codegen/bin" GOTOOLCHAIN=local $(CURDIR)/.venv-codegen/bin/go install tool
 	@touch $@
 
 .venv-policy/done: requirements/policy.txt

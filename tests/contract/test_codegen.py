@@ -1,14 +1,18 @@
-"""The committed stubs: what the contracts generate, and loadable from protobuf 5.27 to the newest."""
+"""The stubs: what the contracts generate, of one version, and loadable from protobuf 5.27 to the newest."""
 
 from __future__ import annotations
 
 import filecmp
+import json
+import re
 import subprocess
 import sys
 import venv
 from pathlib import Path
 
 import pytest
+
+from codegen.build import VERSION
 
 ROOT = Path(__file__).parents[2]
 STUBS = ROOT / "codegen" / "python"
@@ -42,6 +46,31 @@ def test_generating_again_changes_nothing(tmp_path: Path) -> None:
     assert generated(tmp_path) == generated(STUBS)
     _, differ, missing = filecmp.cmpfiles(tmp_path, STUBS, generated(STUBS), shallow=False)
     assert (differ, missing) == ([], []), "make gen"
+
+
+def test_generating_go_again_changes_nothing(tmp_path: Path) -> None:
+    buf = Path(sys.executable).parent / "buf"
+    template = ROOT / "codegen" / "go" / "buf.gen.yaml"
+    subprocess.run([buf, "generate", "--template", template, "-o", tmp_path], cwd=ROOT, check=True)
+    anew, committed = tmp_path / "codegen" / "go", ROOT / "codegen" / "go"
+    names = sorted(path.relative_to(anew).as_posix() for path in anew.rglob("*.go"))
+    assert names == sorted(path.relative_to(committed).as_posix() for path in committed.rglob("*.pb.go"))
+    _, differ, missing = filecmp.cmpfiles(anew, committed, names, shallow=False)
+    assert (differ, missing) == ([], []), "make gen"
+
+
+def test_every_language_has_the_version_of_the_python_distribution() -> None:
+    npm = ROOT / "codegen" / "typescript"
+    pom = (ROOT / "codegen" / "java" / "pom.xml").read_text()
+    assert json.loads((npm / "package.json").read_text())["version"] == VERSION
+    assert json.loads((npm / "package-lock.json").read_text())["version"] == VERSION
+    assert re.findall(r"^  <version>(.*)</version>", pom, re.MULTILINE) == [VERSION]
+
+
+def test_the_java_generator_is_of_the_version_that_its_users_get() -> None:
+    pinned = (ROOT / "codegen" / "java" / "plugin.sha256").read_text()
+    (runtime,) = re.findall(r"<grpc.version>(.*)</grpc.version>", (ROOT / "codegen" / "java" / "pom.xml").read_text())
+    assert f"protoc-gen-grpc-java-{runtime}-" in pinned
 
 
 def test_stubs_load_on_the_newest_protobuf() -> None:

