@@ -40,7 +40,8 @@ async def main(config: EdgeConfig) -> None:
         upstreams = await stack.enter_async_context(open_upstreams(config.upstream, config.tls, service_token))
         limiter = await stack.enter_async_context(open_limiter(config.redis, config.rates))
         readiness = Readiness(upstreams)
-        authenticator = Authenticator(verifier, Admission(upstreams))
+        sessions = Sessions(upstreams)
+        authenticator = Authenticator(verifier, Admission(upstreams), sessions)
         clock = ScreenClock()
         schema = executable_schema()
         documents = Documents(
@@ -52,7 +53,6 @@ async def main(config: EdgeConfig) -> None:
         texts = await stack.enter_async_context(
             open_texts(config.documents, config.trusted_documents, PAGE_DOCUMENTS, config.redis)
         )
-        sessions = Sessions(upstreams)
         hub = Hub(upstreams, config, sessions, clock, now=utc_now)
         server = HttpServer(
             config,

@@ -13,6 +13,7 @@ from aiohttp import web
 from edge.admission import Admission
 from edge.peer import is_same_origin
 from edge.session import ACCESS, STREAM
+from edge.stream.sessions import Sessions
 from services.runtime.access import BOARD_READERS, EVERYBODY
 from services.runtime.auth import TokenVerifier, bearer_token
 from services.runtime.claims import Claims
@@ -46,8 +47,9 @@ NOBODY = Caller()
 class Authenticator:
     """Finds the caller of a request."""
 
-    def __init__(self, verifier: TokenVerifier, admission: Admission) -> None:
+    def __init__(self, verifier: TokenVerifier, admission: Admission, sessions: Sessions) -> None:
         self._verifier = verifier
+        self._sessions = sessions
         self._admission = admission
 
     async def caller(self, request: web.Request, *, cookies: bool) -> Caller:
@@ -62,7 +64,7 @@ class Authenticator:
         if not token:
             return NOBODY
         try:
-            return Caller(await self._verifier.verify(token), token)
+            return Caller(await self._verified(token), token)
         except ServiceError as error:
             if error.reason is Reason.UNAUTHENTICATED:
                 return NOBODY
@@ -87,4 +89,11 @@ class Authenticator:
 
     async def _bearer(self, request: web.Request) -> Caller:
         token = bearer_token(request.headers["Authorization"])
-        return Caller(await self._admission.admitted(await self._verifier.verify(token), token), token)
+        return Caller(await self._admission.admitted(await self._verified(token), token), token)
+
+    async def _verified(self, token: str) -> Claims:
+        """The claims of a good access token, unless its session is known to have ended."""
+        claims = await self._verifier.verify(token)
+        if self._sessions.has_ended(claims.session_id):
+            raise ServiceError(Reason.UNAUTHENTICATED, "The session has ended. Please sign in again.")
+        return claims

@@ -7,6 +7,7 @@ stream because identity does not answer: until it does, the token alone counts.
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +17,7 @@ from topten.identity.v1.identity_service_pb2 import CheckSessionsRequest
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.gathered import Gathered
 from services.runtime.grpc_client import call
+from services.runtime.issuers import SESSION_PREFIX
 
 if TYPE_CHECKING:
     from edge.upstreams import Upstreams
@@ -24,6 +26,7 @@ MAX_ASKED: Final = 500
 CALL_SECONDS: Final = 1.0
 # After a failed call nobody waits for another for this long.
 PAUSE_SECONDS: Final = 1.0
+MAX_ENDED: Final = 20_000
 _log = structlog.get_logger("stream.sessions")
 
 
@@ -34,6 +37,12 @@ class Sessions:
         self._upstreams = upstreams
         self._is_open: Gathered[str, bool] = Gathered("sessions", self._ask, most=MAX_ASKED, at_once=2)
         self._silent_until = float("-inf")
+        # In the order in which it was told of; an outside player's begins again when he is not blocked any more.
+        self._ended: OrderedDict[str, None] = OrderedDict()
+
+    def has_ended(self, session_id: str) -> bool:
+        """Whether this process was told that the session has ended, at once and without asking anybody."""
+        return session_id in self._ended
 
     async def require(self, session_id: str) -> None:
         """Raises UNAUTHENTICATED if the session has ended; a token of no session (an empty id) has none to end."""
@@ -61,4 +70,7 @@ class Sessions:
             _log.warning("sessions can't be checked at this moment", reason=error.reason)
             return [True] * len(session_ids)
         ended = set(answer.ended)
+        self._ended.update(dict.fromkeys(each for each in ended if not each.startswith(SESSION_PREFIX)))
+        while len(self._ended) > MAX_ENDED:
+            self._ended.popitem(last=False)
         return [session_id not in ended for session_id in session_ids]
