@@ -68,6 +68,10 @@ def go(to: Path) -> None:
 def java(to: Path) -> None:
     """`topten-stubs-<version>.jar`, its sources and its pom; leaves the generated code in codegen/java/src."""
     folder = STUBS / "java"
+    if shutil.which("mvn") is None:
+        raise SystemExit(
+            "the Java stubs need a JDK (11 or newer) and Maven on PATH; the others can be named: python go …"
+        )
     _fetch_grpc_java(folder / "plugin.sha256")
     _generate(folder)
     _run("mvn", "--quiet", "--batch-mode", "package", cwd=folder)
