@@ -9,6 +9,7 @@ from edge.app import HttpServer
 from edge.assets import PAGE_DOCUMENTS, Assets
 from edge.auth import Authenticator
 from edge.config import EdgeConfig
+from edge.graphql.answers import Answers
 from edge.graphql.cost import Limits
 from edge.graphql.documents import Documents
 from edge.graphql.handler import GraphQLHandler
@@ -16,11 +17,14 @@ from edge.graphql.persisted import open_texts
 from edge.graphql.schema import executable_schema
 from edge.public_keys import PublicKeys
 from edge.rates.limiter import open_limiter
+from edge.record import Record
+from edge.repeats import Repeats
 from edge.stream.hub import Hub
 from edge.stream.latency import ScreenClock
 from edge.stream.sessions import Sessions
 from edge.stream.sse import StreamHandler
 from edge.upstreams import Readiness, open_upstreams
+from services.runtime import admission
 from services.runtime.auth import keys_of, open_service_token, open_verifier
 from services.runtime.clock import utc_now
 from services.runtime.config import from_command_line
@@ -54,6 +58,9 @@ async def main(config: EdgeConfig) -> None:
             open_texts(config.documents, config.trusted_documents, PAGE_DOCUMENTS, config.redis)
         )
         hub = Hub(upstreams, config, sessions, clock, now=utc_now)
+        answers = Answers(hub.held)
+        running = admission.Admission("graphql", most=config.process.max_running)
+        record = Record()
         server = HttpServer(
             config,
             graphql=GraphQLHandler(
@@ -65,6 +72,8 @@ async def main(config: EdgeConfig) -> None:
                 limiter,
                 config,
                 held=hub.held,
+                answers=answers,
+                admission=running,
                 on_accepted=clock.accepted,
             ),
             stream=StreamHandler(hub, authenticator, sessions, limiter, config),
@@ -72,6 +81,8 @@ async def main(config: EdgeConfig) -> None:
             keys=PublicKeys(keys),
             readiness=readiness,
             assets=Assets(),
+            record=record,
+            repeats=Repeats(answers, sessions, limiter, running, record),
         )
         await run(ops, StoreWatch(redis=limiter.ping), server, grace=config.process.shutdown_grace)
 

@@ -6,15 +6,12 @@ Must never let an exception's text out.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import orjson
 import structlog
 from aiohttp import HttpVersion11, web
-from prometheus_client import Histogram
 
 from edge.assets import Assets
 from edge.config import EdgeConfig
@@ -24,6 +21,8 @@ from edge.peer import client_address
 from edge.problems import problem, problem_of_http
 from edge.protocol import Runner
 from edge.public_keys import PublicKeys
+from edge.record import Record
+from edge.repeats import Repeats
 from edge.session import GRAPHQL_PATH, STREAM_PATH
 from edge.stream.hub import Hub
 from edge.stream.sse import StreamHandler
@@ -31,7 +30,6 @@ from edge.traced import middlewares
 from edge.upstreams import Readiness
 from services.runtime.call_context import begin_call, request_id
 from services.runtime.errors import Reason, ServiceError
-from services.runtime.telemetry import LATENCY_BUCKETS
 from services.runtime.values import split_address
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -47,18 +45,6 @@ SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-SLOW_SECONDS = 1.0
-_QUIET = frozenset({"/livez", "/readyz"})
-# Who fails to prove himself, or may not.
-_FAILED_ATTEMPTS = frozenset({401, 403})
-# Refused because it was too much: counted elsewhere, and a line each would add to the load.
-_TOO_MUCH = frozenset({429, 503})
-_request_seconds = Histogram(
-    "http_server_request_duration_seconds",
-    "From a request to its answer; streams, which last for hours, only where they were refused",
-    ["http_request_method", "http_route", "http_response_status_code"],
-    buckets=LATENCY_BUCKETS,
-)
 _log = structlog.get_logger("http")
 
 
@@ -75,15 +61,15 @@ class HttpServer:
         keys: PublicKeys,
         readiness: Readiness,
         assets: Assets,
+        record: Record,
+        repeats: Repeats,
     ) -> None:
         self.port = 0
-        # Bound once: the module's own is bound anew for every line, whether it is written or not.
-        self._log = structlog.get_logger("http").bind()
         self._config = config
+        self._record = record
         self._hub = hub
         self._readiness = readiness
         self._announced = False
-        self._timers: dict[tuple[str, str, int], Any] = {}
         self._site: web.TCPSite | None = None
         app = web.Application(
             middlewares=[*middlewares(config.trusted_proxies), self._outermost], client_max_size=config.max_body_bytes
@@ -103,6 +89,7 @@ class HttpServer:
         self._runner = Runner(
             app,
             headers=SECURITY_HEADERS,
+            repeats=repeats,
             access_log=None,
             auto_decompress=False,  # a body that unpacks to more than it seems is refused, see `requests`
             handler_cancellation=True,
@@ -156,30 +143,16 @@ class HttpServer:
             _log.exception("a request failed", method=request.method, path=request.path)
             fault = ServiceError(Reason.INTERNAL, "A fault of the server's own; the request id finds it.")
             response = problem(fault, request)
-        self._record(request, response, time.perf_counter() - begun)
-        return response
-
-    def _record(self, request: web.Request, response: web.StreamResponse, seconds: float) -> None:
         resource = request.match_info.route.resource
-        route = resource.canonical if resource is not None else "unknown"
-        if not (route == STREAM_PATH and response.status == 200):
-            key = (request.method if response.status != 405 else "other", route, response.status)
-            timer = self._timers.get(key)
-            if timer is None:
-                timer = self._timers[key] = _request_seconds.labels(*key)
-            timer.observe(seconds)
-        # What went well is in the metrics; a line each would cost as much as a quarter of a hot answer.
-        level = logging.DEBUG if request.path in _QUIET else _level(response.status, seconds)
-        if self._log.is_enabled_for(level):
-            self._log.log(
-                level,
-                "answered",
-                method=request.method,
-                path=request.path[:200],
-                status=response.status,
-                ms=round(seconds * 1000, 1),
-                client=client_address(request, self._config.trusted_proxies),
-            )
+        self._record.answered(
+            request.method,
+            resource.canonical if resource is not None else "unknown",
+            response.status,
+            time.perf_counter() - begun,
+            path=request.path[:200],
+            client=client_address(request, self._config.trusted_proxies),
+        )
+        return response
 
     async def _add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
         headers = response.headers
@@ -222,14 +195,6 @@ class HttpServer:
             status=200 if ready else 503,
             headers={"Content-Type": "application/json", "Cache-Control": "no-store"},
         )
-
-
-def _level(status: int, seconds: float) -> int:
-    """How much an answer is worth a line."""
-    if status in _FAILED_ATTEMPTS:
-        return logging.WARNING
-    is_notable = (status >= 400 and status not in _TOO_MUCH) or seconds > SLOW_SECONDS
-    return logging.INFO if is_notable else logging.DEBUG
 
 
 async def _expect(request: web.Request) -> None:

@@ -1,7 +1,8 @@
-"""What is no HTTP, answered as every other refusal is.
+"""What comes before routes and middlewares: requests that came before to the letter, and what is no HTTP.
 
-aiohttp answers it by itself, before any handler or middleware: with what its parser says of the bytes, its own name, and
-an error with a traceback in the log. Clients send such things all day.
+The first are answered at once where they may be (see `repeats`). The second aiohttp answers by itself: with what its
+parser says of the bytes, its own name, and an error with a traceback in the log. Clients send such things all day; they
+are answered as every other refusal is.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import structlog
 from aiohttp import web
 
 from edge.problems import problem
+from edge.repeats import Repeats
 from services.runtime.call_context import begin_call, request_id
 from services.runtime.errors import Reason, ServiceError
 
@@ -23,11 +25,46 @@ _log = structlog.get_logger("http")
 class Protocol(web.RequestHandler):
     """One connection."""
 
-    __slots__ = ("_headers",)
+    __slots__ = ("_first", "_headers", "_peer", "_received", "_repeats")
 
-    def __init__(self, manager: Server, headers: Mapping[str, str], **options: Any) -> None:
+    def __init__(self, manager: Server, headers: Mapping[str, str], repeats: Repeats, **options: Any) -> None:
         super().__init__(manager, **options)
         self._headers = headers
+        self._repeats = repeats
+        self._peer = ""
+        # What came since the last request that was answered, which ended where a read did: the first part, and how much.
+        # Of who sends anything else, as two requests in one, the latter never is 0 again, and he goes the long way.
+        self._first = b""
+        self._received = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the client: a request that may be answered at once, or anything for the parser."""
+        if not self._received:
+            waiter, transport = self._waiter, self.transport
+            # Nothing is being answered, and the client takes what it is sent.
+            if transport is not None and waiter is not None and not waiter.done() and not self.writing_paused:
+                answer = self._repeats.answer(data, self._peer)
+                if answer is not None:
+                    self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+                    transport.write(answer)
+                    return
+            self._first = data
+        self._received += len(data)
+        super().data_received(data)
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Sends an answer, and finds out whether the connection is between two requests now."""
+        finished = await super().finish_response(request, resp, start_time)
+        head, separator, _ = self._first.partition(b"\r\n\r\n")
+        if separator and self._received == len(head) + len(separator) + (request.content_length or 0):
+            self._peer = request.remote or ""
+            if self._received == len(self._first):
+                self._repeats.learn(self._first, self._peer, request, resp)
+            self._first = b""
+            self._received = 0
+        return finished
 
     def handle_error(
         self,
@@ -55,27 +92,37 @@ class Protocol(web.RequestHandler):
 class Server(web.Server):
     """Makes the connections of one process, whose own refusals carry `headers`."""
 
-    def __init__(self, made: web.Server, headers: Mapping[str, str], options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, made: web.Server, headers: Mapping[str, str], repeats: Repeats, options: Mapping[str, Any]
+    ) -> None:
         super().__init__(made.request_handler, request_factory=made.request_factory, **options)
         self._headers = headers
+        self._repeats = repeats
         self._options = {name: value for name, value in options.items() if name != "handler_cancellation"}
 
     def __call__(self) -> Protocol:
         """One more connection."""
-        return Protocol(self, self._headers, loop=self._loop, **self._options)
+        return Protocol(self, self._headers, self._repeats, loop=self._loop, **self._options)
 
 
 class Runner(web.AppRunner):
     """Runs an application whose connections are `Protocol`s; `options` are the protocol's."""
 
-    __slots__ = ("_headers", "_options")
+    __slots__ = ("_headers", "_options", "_repeats")
 
     def __init__(
-        self, app: web.Application, *, headers: Mapping[str, str], shutdown_timeout: float, **options: Any
+        self,
+        app: web.Application,
+        *,
+        headers: Mapping[str, str],
+        repeats: Repeats,
+        shutdown_timeout: float,
+        **options: Any,
     ) -> None:
         super().__init__(app, shutdown_timeout=shutdown_timeout, **options)
         self._headers = headers
+        self._repeats = repeats
         self._options = options
 
     async def _make_server(self) -> web.Server:
-        return Server(await super()._make_server(), self._headers, self._options)
+        return Server(await super()._make_server(), self._headers, self._repeats, self._options)

@@ -27,6 +27,7 @@ from edge.graphql.responses import Outcome, answer, outcome_of, refused
 from edge.peer import client_address, user_agent
 from edge.rates.limiter import Left, Limiter
 from edge.rates.rates import operations_of
+from edge.repeats import ASKED, Asked
 from edge.session import REFRESH, CookieSession, wants_cookies
 from edge.upstreams import Upstreams
 from services.runtime.access import BOARD_READERS
@@ -51,6 +52,8 @@ class GraphQLHandler:
         config: EdgeConfig,
         *,
         held: Held,
+        answers: Answers,
+        admission: Admission,
         on_accepted: Callable[[str, int], None] | None = None,
     ) -> None:
         self._schema = schema
@@ -61,9 +64,9 @@ class GraphQLHandler:
         self._limiter = limiter
         self._config = config
         self._held = held
-        self._answers = Answers(held)
+        self._answers = answers
         self._last = LastAnswers()
-        self._admission = Admission("graphql", most=config.process.max_running)
+        self._admission = admission
         self._on_accepted = on_accepted
         self._running: set[asyncio.Task[web.Response]] = set()
 
@@ -121,11 +124,13 @@ class GraphQLHandler:
         except ServiceError as unknown:
             return await self._unfit(unknown, caller, address)
         key = key_of(text, operation.name, operation.variables)
-        may_read = caller.claims is not None and caller.claims.may(BOARD_READERS)
-        kept = self._answers.get(key) if key is not None and may_read else None
-        if kept is not None:
-            left = await self._take(caller, address, {"query": kept.fields})
-            return Outcome(kept.body, begun=True), left
+        claims = caller.claims
+        if key is not None and claims is not None and claims.may(BOARD_READERS):
+            kept = self._answers.get(key)
+            if kept is not None:
+                left = await self._take(caller, address, {"query": kept.fields})
+                request[ASKED] = Asked(key, claims, address)
+                return Outcome(kept.body, begun=True), left
         context = Context(
             upstreams=self._upstreams,
             caller=caller,

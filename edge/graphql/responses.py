@@ -60,11 +60,15 @@ def refused(error: ServiceError, media_type: str) -> web.Response:
     return response
 
 
+def rate_left(left: Sequence[Left]) -> str:
+    """The header `RateLimit`: how many are left, and in how many seconds all are again."""
+    return ", ".join([f'"{each.operation}";r={each.remaining};t={each.reset_seconds}' for each in left])
+
+
 def _response(body: bytes, media_type: str, status: int, left: Sequence[Left] = ()) -> web.Response:
     """An answer; `left` is told as draft-ietf-httpapi-ratelimit-headers-10 writes it."""
     headers = {"Content-Type": f"{media_type}; charset=utf-8", "Cache-Control": "no-store"}
     if left:
         policies = (f'"{each.operation}";q={each.rate.count};w={each.rate.seconds}' for each in left)
-        rests = (f'"{each.operation}";r={each.remaining};t={each.reset_seconds}' for each in left)
-        headers |= {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(rests)}
+        headers |= {"RateLimit-Policy": ", ".join(policies), "RateLimit": rate_left(left)}
     return web.Response(body=body, status=status, headers=headers)

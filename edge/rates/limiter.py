@@ -11,11 +11,11 @@ import asyncio
 import math
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import structlog
 from prometheus_client import Counter
@@ -52,6 +52,15 @@ class Left:
     reset_seconds: int
 
 
+class _Limit(NamedTuple):
+    """The rate of an operation for its caller or its address; `share` is what is paid for ahead, 0 for nothing."""
+
+    operation: str
+    kind: str
+    rate: Rate
+    share: int
+
+
 class _Paid:
     """Paid and not used yet; `beyond` is what Redis had left then. Who pays has the `turn`."""
 
@@ -68,11 +77,11 @@ class Limiter:
     """Refuses what is done too often. Use from one event loop."""
 
     def __init__(self, redis: Redis, rates: Mapping[str, Rates]) -> None:
-        self._rates = rates
+        self._limits = {operation: _limits(operation, both) for operation, both in rates.items()}
         self._redis = redis
         self._shared = _counters(_shared(redis), rates)
         self._own = _counters(MemoryStore(options={"MAX_SIZE": MAX_CALLERS}), rates)
-        self._paid: OrderedDict[str, _Paid] = OrderedDict()
+        self._paid: OrderedDict[tuple[_Limit, str], _Paid] = OrderedDict()
         self._turns = asyncio.Semaphore(CONCURRENT)
         self._silent_until = float("-inf")
 
@@ -85,77 +94,77 @@ class Limiter:
 
         Raises RATE_LIMITED where that is too many for one of them; the other was counted all the same.
         """
-        rates = self._rates[operation]
-        asked = [
-            (operation, kind, who, rate, count)
-            for kind, who, rate in (("caller", caller, rates.caller), ("address", address, rates.address))
-            if rate is not None and who
-        ]
-        paid = [self._use_paid(*each) for each in asked]
-        if None in paid:
-            waited = (self._take(*each) for each, left in zip(asked, paid, strict=True) if left is None)
-            found = iter(await asyncio.gather(*waited))
-            paid = [left or next(found) for left in paid]
-        return paid[0] if paid else None
+        left = self.take_paid(operation, caller=caller, address=address, count=count)
+        if left is None:
+            asked = self._asked(operation, caller, address)
+            left = await asyncio.gather(*(self._take(limit, who, count) for limit, who in asked))
+        return left[0] if left else None
 
-    async def _take(self, operation: str, kind: str, who: str, rate: Rate, count: int) -> Left:
-        if not _is_frequent(operation, kind, rate):
-            return await self._count(operation, kind, who, rate, count)
-        key = f"{operation}:{kind}:{who}"
-        paid = self._paid.setdefault(key, _Paid())
+    def take_paid(self, operation: str, *, caller: str, address: str, count: int) -> Sequence[Left] | None:
+        """What each has left, at once, if all of it is paid for; else None, and nothing is counted."""
+        asked = self._asked(operation, caller, address)
+        paid = []
+        for key in asked:
+            found = self._paid.get(key)
+            if found is None or found.left < count or found.turn.locked():
+                return None
+            paid.append(found)
+        return [self._use(key, found, count) for key, found in zip(asked, paid, strict=True)]
+
+    def _asked(self, operation: str, caller: str, address: str) -> list[tuple[_Limit, str]]:
+        asked = ((limit, caller if limit.kind == "caller" else address) for limit in self._limits[operation])
+        return [(limit, who) for limit, who in asked if who]
+
+    async def _take(self, limit: _Limit, who: str, count: int) -> Left:
+        if not limit.share:
+            return await self._count(limit, who, count)
+        paid = self._paid.setdefault((limit, who), _Paid())
         if len(self._paid) > MAX_CALLERS:
             self._paid.popitem(last=False)
         async with paid.turn:
             if paid.left < count:
-                await self._pay(paid, operation, kind, who, rate, count)
+                await self._pay(paid, limit, who, count)
             paid.left -= count
-        return _left(operation, rate, paid)
+        return _left(limit, paid)
 
-    def _use_paid(self, operation: str, kind: str, who: str, rate: Rate, count: int) -> Left | None:
-        """What is left if enough is paid; None if Redis is to be asked."""
-        if not _is_frequent(operation, kind, rate):
-            return None
-        key = f"{operation}:{kind}:{who}"
-        paid = self._paid.get(key)
-        if paid is None or paid.left < count or paid.turn.locked():
-            return None
+    def _use(self, key: tuple[_Limit, str], paid: _Paid, count: int) -> Left:
+        """Uses what is paid, and has the next part fetched before it is spent."""
+        limit, who = key
         self._paid.move_to_end(key)
         paid.left -= count
-        share = rate.count // rate.seconds
-        if paid.left < share / 2 and paid.beyond >= share and not paid.is_fetching:
+        if paid.left < limit.share / 2 and paid.beyond >= limit.share and not paid.is_fetching:
             paid.is_fetching = True
-            spawn("rate ahead", self._fetch(paid, operation, kind, who, share))
-        return _left(operation, rate, paid)
+            spawn("rate ahead", self._fetch(paid, limit, who))
+        return _left(limit, paid)
 
-    async def _pay(self, paid: _Paid, operation: str, kind: str, who: str, rate: Rate, count: int) -> None:
-        share = rate.count // rate.seconds
-        ahead = await self._limit(operation, kind, who, count + share)
+    async def _pay(self, paid: _Paid, limit: _Limit, who: str, count: int) -> None:
+        ahead = await self._limit(limit, who, count + limit.share)
         if ahead.limited:
-            paid.beyond = (await self._count(operation, kind, who, rate, count)).remaining
+            paid.beyond = (await self._count(limit, who, count)).remaining
             paid.left += count
         else:
             paid.beyond = ahead.state.remaining
-            paid.left += count + share
+            paid.left += count + limit.share
 
-    async def _fetch(self, paid: _Paid, operation: str, kind: str, who: str, share: int) -> None:
+    async def _fetch(self, paid: _Paid, limit: _Limit, who: str) -> None:
         try:
-            found = await self._limit(operation, kind, who, share)
+            found = await self._limit(limit, who, limit.share)
             paid.beyond = found.state.remaining
             if not found.limited:
-                paid.left += share
+                paid.left += limit.share
         finally:
             paid.is_fetching = False
 
-    async def _count(self, operation: str, kind: str, who: str, rate: Rate, count: int) -> Left:
-        found = await self._limit(operation, kind, who, count)
+    async def _count(self, limit: _Limit, who: str, count: int) -> Left:
+        found = await self._limit(limit, who, count)
         if found.limited:
-            rate_limited.labels(operation).inc()
+            rate_limited.labels(limit.operation).inc()
             wait = timedelta(seconds=max(0.001, found.state.retry_after))
-            raise ServiceError(Reason.RATE_LIMITED, f"Too many of this: {rate} at the most.", retry_after=wait)
-        return Left(operation, rate, found.state.remaining, math.ceil(found.state.reset_after))
+            raise ServiceError(Reason.RATE_LIMITED, f"Too many of this: {limit.rate} at the most.", retry_after=wait)
+        return Left(limit.operation, limit.rate, found.state.remaining, math.ceil(found.state.reset_after))
 
-    async def _limit(self, operation: str, kind: str, who: str, count: int) -> RateLimitResult:
-        counter = (operation, kind)
+    async def _limit(self, limit: _Limit, who: str, count: int) -> RateLimitResult:
+        counter = (limit.operation, limit.kind)
         async with self._turns:
             found = await self._ask_redis(counter, who, count)
         return found or await self._own[counter].limit(who, cost=count)
@@ -213,13 +222,23 @@ def _counters(store: BaseStore, rates: Mapping[str, Rates]) -> dict[tuple[str, s
     }
 
 
+def _limits(operation: str, rates: Rates) -> list[_Limit]:
+    """Those of an operation that there are: of its caller, then of its address."""
+    return [
+        _Limit(operation, kind, rate, rate.count // rate.seconds if _is_frequent(operation, kind, rate) else 0)
+        for kind, rate in (("caller", rates.caller), ("address", rates.address))
+        if rate is not None
+    ]
+
+
 def _is_frequent(operation: str, kind: str, rate: Rate) -> bool:
     return rate.count >= 2 * rate.seconds and (operation == "query" or kind == "address")
 
 
-def _left(operation: str, rate: Rate, paid: _Paid) -> Left:
+def _left(limit: _Limit, paid: _Paid) -> Left:
+    rate = limit.rate
     remaining = paid.left + paid.beyond
-    return Left(operation, rate, remaining, math.ceil((rate.count - remaining) * rate.seconds / rate.count))
+    return Left(limit.operation, rate, remaining, math.ceil((rate.count - remaining) * rate.seconds / rate.count))
 
 
 def _forget(asked: asyncio.Future[Any]) -> None:

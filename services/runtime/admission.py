@@ -38,9 +38,14 @@ class Admission:
         self._running = _running.labels(at)
         self._shed = _shed.labels(at)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether as many are running as may."""
+        return self._count >= self._most
+
     def require(self) -> None:
         """Raises OverloadError if too many are running: to be asked before anything is done for a request."""
-        if self._count >= self._most:
+        if self.is_full:
             self._shed.inc()
             raise OverloadError
 

@@ -31,11 +31,16 @@ def begin_call(request_id: str | None, *, timeout: float | None = None) -> str:
     `timeout` is in seconds from now; onward calls are held to it.
     """
     if request_id is None or not _REQUEST_ID.fullmatch(request_id):
-        request_id = uuid_utils.uuid7().hex
+        request_id = new_request_id()
     _request_id.set(request_id)
     _deadline.set(None if timeout is None else time.monotonic() + timeout)
     structlog.contextvars.bind_contextvars(request_id=request_id)
     return request_id
+
+
+def new_request_id() -> str:
+    """An id that no other call has."""
+    return uuid_utils.uuid7().hex
 
 
 def request_id() -> str:
