@@ -247,7 +247,7 @@ def _merged(answers: Iterable[Sequence[Any]]) -> tuple[list[Member], dict[str, i
         keys += 1
         there = _members(found)
         members += there
-        previous |= {there[n][0]: int(rank) for n, rank in enumerate(ranks) if rank is not None}
+        previous |= {there[n][0]: int(rank) for n, rank in zip(ranks[::2], ranks[1::2], strict=True)}
     return members if keys == 1 else order(members), previous
 
 

@@ -14,11 +14,19 @@ _STATE: Final = """
 local all = KEYS[4] and redis.call('MGET', KEYS[4], KEYS[5]) or {false, false}
 local meta = redis.call('HMGET', KEYS[2], 'generation', 'version')
 """
+# Of members and values in turn: in turn, which of them (from 0) has a previous rank, and that.
 _PREVIOUS: Final = """
 local function previous(found)
   local ids = {}
   for i = 1, #found, 2 do ids[#ids + 1] = found[i] end
-  return #ids > 0 and redis.call('HMGET', KEYS[3], unpack(ids)) or {}
+  local known = {}
+  for i, rank in ipairs(#ids > 0 and redis.call('HMGET', KEYS[3], unpack(ids)) or {}) do
+    if rank then
+      known[#known + 1] = i - 1
+      known[#known + 1] = rank
+    end
+  end
+  return known
 end
 """
 # ARGV how many places
