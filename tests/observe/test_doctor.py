@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from services.local.checkup import MOST_SKEW_SECONDS, of_process
 from services.local.cli import app
 from services.local.said import Said, quantile
+from services.local.stack import wait_for_edge
 from tests.observe.scrapes import eventually
 from tests.observe.story import Story, doctor, stopped
 from tests.servers import RunningStack, free_port
@@ -41,6 +42,8 @@ def wrong(done: subprocess.CompletedProcess[str]) -> set[str]:
 async def mended(story: Story, observed: RunningStack) -> RunningStack:
     """The system after its story: whole, but for what was counted meanwhile."""
     await eventually(observed, lambda now: not now.total("topten_board_stale"))
+    # A service that stood still is called again only when its breaker has closed.
+    await wait_for_edge(observed.http)
     assert story.end
     return observed
 
