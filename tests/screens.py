@@ -17,8 +17,8 @@ class Screen:
     """Watches `board` at `http` with the tokens that `sign_in` makes.
 
     It comes back with the id of its last frame; `leaves_after` so many frames it does so of its own accord, and may find
-    another edge. An edge that is behind sends what it has after a tick: that is `dropped`, as a client must. `faults` has
-    each frame that was older than one before it on the same connection.
+    another edge. What an edge sent that is lower than the last frame was `dropped`, as a client must; `faults` has each
+    frame that was older than one before it on the same connection.
     """
 
     def __init__(
@@ -33,6 +33,13 @@ class Screen:
         self._last = ""
         self._data: dict[str, Any] | None = None
         self._changed = asyncio.Event()
+
+    def moved_to(self, http: str) -> Screen:
+        """A screen at another edge that has seen the last frame of this one."""
+        _, sign_in, board = self._open
+        moved = Screen(http, sign_in, board)
+        moved._last = self._last
+        return moved
 
     async def watch(self) -> None:
         """Goes on until it is cancelled."""

@@ -138,7 +138,9 @@ class Hub:
     ) -> None:
         """Adds a stream, whose reader is at `last`, and sends it the current frame unless it has that already.
 
-        It is a stream until its connection is gone; `left` is called then.
+        Nothing below `last` is sent however far this process is behind it, unless the board follows the calendar: its
+        counts begin anew with each period, and `last` does not say of which it is. It is a stream until its connection is
+        gone; `left` is called then.
         """
         connections.inc()
         subscriber.on_left = partial(self._leave, feed, subscriber, left)
@@ -147,8 +149,9 @@ class Hub:
             subscriber.end()
             return
         watched.subscribers.add(subscriber)
+        subscriber.floor = None if self._catalog.follows_calendar(feed.board) else last
         current = feed.current
-        if current is not None and (current.position != last or current.stale):
+        if current is not None and (current.position != last or current.stale) and subscriber.may_see(current.position):
             subscriber.write(current.message)
         watched.own.enter(subscriber)
 
@@ -184,7 +187,7 @@ class Hub:
         attributes: tracing.Attributes = {"topten.board": feed.board, "topten.readers": feed.readers}
         with tracing.joined("show", "consumer", causes, attributes):
             self._clock.shown(before.frame if before is not None else None, update.frame)
-            await self._write(feed.board, update.message)
+            await self._write(feed.board, update.message, update.position)
 
     async def _end(self, feed: Feed) -> None:
         if feed.closed:
@@ -217,8 +220,11 @@ class Hub:
                     dropped_total.labels("signed_out").inc()
                     subscriber.end()
 
-    async def _write(self, board: str, message: Message) -> None:
-        """Writes to every stream of a board. Others get their turn in between: ten thousand writes take a while."""
+    async def _write(self, board: str, message: Message, position: Position | None = None) -> None:
+        """Writes to every stream of a board; what has a position, to those who may see it.
+
+        Others get their turn in between: ten thousand writes take a while.
+        """
         watched = self._boards.get(board)
         if watched is None:
             return
@@ -226,7 +232,7 @@ class Hub:
             if subscriber.waiting() > self._config.stream_max_buffer:
                 dropped_total.labels("slow").inc()
                 subscriber.cut()
-            elif subscriber.is_open:
+            elif subscriber.is_open and (position is None or subscriber.may_see(position)):
                 subscriber.write(message)
             if number % YIELD_EVERY == 0:
                 await asyncio.sleep(0)

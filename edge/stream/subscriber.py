@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from edge.stream.frames import Message, encode_retry
+from edge.stream.frames import Message, Position, encode_retry
 
 if TYPE_CHECKING:
     from services.runtime.claims import Claims
@@ -26,16 +26,28 @@ class Subscriber(asyncio.Protocol):
     """The protocol of a connection on which only the server speaks any more; what the reader still sends is dropped.
 
     A stream lasts for hours and needs neither a task nor a parser nor its request; so it holds this object and its
-    transport alone. `on_left` is called once, however the connection ends.
+    transport alone. `on_left` is called once, however the connection ends. `floor` is where the reader was when he came,
+    until this process is as far.
     """
 
-    __slots__ = ("_chunked", "_expires_at", "_retry", "_transport", "is_open", "on_left", "session_id", "user_id")
+    __slots__ = (
+        "_chunked",
+        "_expires_at",
+        "_retry",
+        "_transport",
+        "floor",
+        "is_open",
+        "on_left",
+        "session_id",
+        "user_id",
+    )
 
     def __init__(self, transport: asyncio.WriteTransport, claims: Claims, *, chunked: bool, retry: timedelta) -> None:
         self.user_id = claims.user_id
         self.session_id = claims.session_id
         self.is_open = True
         self.on_left: Callable[[], None] | None = None
+        self.floor: Position | None = None
         self._transport = transport
         self._chunked = chunked
         self._retry = retry
@@ -51,6 +63,14 @@ class Subscriber(asyncio.Protocol):
     def write(self, message: Message) -> None:
         """Hands bytes to the connection; never waits."""
         self._transport.write(message.chunk if self._chunked else message.plain)
+
+    def may_see(self, position: Position) -> bool:
+        """Whether a frame there is not behind what the reader has seen; asked before each that is written."""
+        if self.floor is not None:
+            if position < self.floor:
+                return False
+            self.floor = None
+        return True
 
     def waiting(self) -> int:
         """Bytes that the reader has not taken yet."""

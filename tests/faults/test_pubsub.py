@@ -66,7 +66,14 @@ async def test_a_screen_is_right_again_after_its_messages_were_lost(
             if spoil is Proxy.silence:
                 stale = await there.until(lambda data: bool(data["stale"]))
                 assert shows(player.username, 20)(stale), "the last that is known"
+                moved = here.moved_to(http)
+                watching.append(asyncio.create_task(moved.watch()))
+                async with asyncio.timeout(30):
+                    while not moved.connections:
+                        await asyncio.sleep(0.02)
                 way.resume()
+                await moved.until(shows(player.username, 40))
+                assert (moved.faults, moved.dropped) == ([], 0), "an edge that is behind sends him nothing lower"
             right = await there.until(lambda data: shows(player.username, 40)(data) and not data["stale"])
             assert right["leaderboard"] == (await here.until(lambda data: True))["leaderboard"]
             assert here.faults == there.faults == []

@@ -202,11 +202,27 @@ async def anext_of(edge: EdgeProcess, issuer: Issuer, board: str, last: str) -> 
         return await following(events)
 
 
-async def test_a_reader_who_has_what_never_comes_gets_the_current_frame_after_a_tick(
-    edge: EdgeProcess, issuer: Issuer, announcer: Announcer, board: str
+@pytest.mark.parametrize(("last", "shown"), [("1-7", "1-8"), ("1-99", "2-1")])
+async def test_a_reader_who_has_more_is_sent_nothing_lower_however_far_behind_the_edge_is(
+    edge: EdgeProcess, issuer: Issuer, announcer: Announcer, board: str, last: str, shown: str
 ) -> None:
     announcer.announce(frame(5, board=board))
-    assert (await anext_of(edge, issuer, board, "9-9")).id == "1-5"
+    async with (
+        stream(edge.http, issuer.token(), board) as here,
+        stream(edge.http, issuer.token(), board, **{"Last-Event-ID": last}) as ahead,
+    ):
+        assert (await following(here)).id == "1-5", "who has seen nothing is shown what there is"
+        for generation, version in ((1, 6), (1, 8), (2, 1), (2, 2)):
+            announcer.announce(frame(version, generation=generation, board=board))
+            assert (await following(here)).id == f"{generation}-{version}"
+        assert (await following(ahead)).id == shown
+
+
+async def test_a_board_that_follows_the_calendar_begins_its_counts_anew(
+    edge: EdgeProcess, issuer: Issuer, announcer: Announcer
+) -> None:
+    announcer.announce(frame(1, board="weekly"))
+    assert (await anext_of(edge, issuer, "weekly", "1-900")).id == "1-1"
 
 
 async def test_the_last_frame_is_stale_while_the_upstream_is_lost_and_fresh_when_it_is_back(
