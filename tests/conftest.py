@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
+import os
 import re
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from tests.outside import OUTSIDE_ISSUERS
-from tests.servers import STAND_INS, RunningStack, running, running_stack, started_cluster
+from tests.servers import STAND_INS, VALKEY, RunningStack, running, running_stack, started_cluster
 
 # Fast enough that a test need not wait, slow enough that frames still coalesce.
 STACK_SETTINGS = {"TOPTEN_LEADERBOARD_TICK": "100ms", "TOPTEN_AUTH_ISSUERS": OUTSIDE_ISSUERS}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--servers mongo=URL,redis=URL,nats=URL` runs the suite against servers elsewhere, `redis=cluster` on clusters."""
+    """`--servers mongo=URL,redis=URL,nats=URL` against servers elsewhere; `redis=cluster`, `redis=valkey`: on these."""
     parser.addoption(
         "--servers",
         default="",
-        help="mongo=URL,redis=URL,nats=URL: use these instead of embedded ones; redis=cluster: each embedded Redis is one",
+        help="mongo=URL,redis=URL,nats=URL instead of embedded ones; redis=cluster or valkey: each embedded Redis is one",
     )
 
 
 @pytest.fixture(scope="session", autouse=True)
-def elsewhere(pytestconfig: pytest.Config) -> dict[str, str]:
+def elsewhere(pytestconfig: pytest.Config) -> Iterator[dict[str, str]]:
     """The servers named by --servers."""
     # A URL may have commas of its own, between the nodes of a cluster.
     given = re.split(r",(?=(?:mongo|redis|nats)=)", pytestconfig.getoption("--servers"))
     found = {name: url for name, _, url in (pair.partition("=") for pair in given if pair)}
     for name in [name for name, url in found.items() if "://" not in url]:
         STAND_INS[name] = found.pop(name)
-    return found
+    with tempfile.TemporaryDirectory(prefix="topten-path-") as folder:
+        if STAND_INS.get("redis") == "valkey":
+            # A program on PATH goes before the wheel's, so whoever starts a Redis starts this, `topten up` as well.
+            (Path(folder) / "redis-server").symlink_to(VALKEY)
+            os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
+        yield found
 
 
 async def _url(name: str, elsewhere: dict[str, str]) -> AsyncIterator[str]:

