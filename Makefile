@@ -79,7 +79,7 @@ defects: .venv/dev  ## put known defects into a copy, one at a time: the tests m
 
 clean:  ## remove environments and data
 	rm -rf .venv .venv-audit .venv-codegen .venv-policy .topten .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache tests/node/node_modules \
-	  codegen/typescript/node_modules codegen/typescript/gen codegen/java/src codegen/java/target
+	  codegen/typescript/node_modules codegen/typescript/gen codegen/typescript/proto codegen/java/src codegen/java/target
 
 .venv/base:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Topten needs Python 3.11 or newer; name one with PYTHON=" >&2; exit 1; }

