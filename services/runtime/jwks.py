@@ -32,7 +32,7 @@ _ALGORITHM_OF: Mapping[str, str] = {"RSA": "RS256", "EC P-256": "ES256", "OKP Ed
 _MEMBERS = {"RS256": ("n", "e"), "ES256": ("x", "y"), "EdDSA": ("x",)}
 REFRESH_SECONDS = 300.0
 UNKNOWN_KEY_SECONDS = 60.0
-# With no keys at all every call would fail, so that a call, too, asks for them this often.
+# With no keys at all every call would fail, so that a call, too, asks for them this often, and waits for its turn.
 NO_KEYS_SECONDS = 1.0
 # Between tries in the background while nobody answers.
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
@@ -96,28 +96,21 @@ class Jwks:
     async def key(self, key_id: str) -> VerifyingKey | None:
         """The public key of this id; None if the issuer does not know it.
 
-        Raises ServiceError UNAVAILABLE while there are no keys at all.
+        Raises ServiceError UNAVAILABLE if there are no keys at all and the issuer, asked within a second, gives none.
         """
-        if key_id not in self._keys and self._may_look():
-            if self.document is not None:
-                self._looked_at = self._now()
+        if self.document is None:
+            await self.ping()
+        elif key_id not in self._keys and self._now() - self._looked_at >= UNKNOWN_KEY_SECONDS:
+            self._looked_at = self._now()
             await self._fetch()
-        self._require_keys()
         return self._keys.get(key_id)
 
     async def ping(self) -> None:
-        """Raises ServiceError UNAVAILABLE unless there are keys to verify with."""
-        if self.document is None and self._may_look():
-            await self._fetch()
-        self._require_keys()
-
-    def _may_look(self) -> bool:
+        """Raises ServiceError UNAVAILABLE unless there are keys to verify with, by then or within a second."""
         if self.document is None:
-            return self._now() - self._tried_at >= NO_KEYS_SECONDS
-        return self._now() - self._looked_at >= UNKNOWN_KEY_SECONDS
-
-    def _require_keys(self) -> None:
-        if self.document is None:
+            # What failed before the caller came is no answer to him: the issuer may just have started.
+            await asyncio.sleep(self._tried_at + NO_KEYS_SECONDS - self._now())
+        if self.document is None and not await self._fetch():
             raise ServiceError(Reason.UNAVAILABLE, "tokens can't be verified at this moment")
 
     async def _refresh(self) -> None:

@@ -297,14 +297,14 @@ async def test_without_any_keys_the_answer_is_to_come_back_later(issuer: Issuer,
     issuer.body = body
     async with Jwks(issuer.jwks_url, now=clock) as keys:
         verifier = TokenVerifier(keys, "topten", "topten")
-        for _ in range(50):
-            with pytest.raises(ServiceError) as caught:
-                await verifier.verify(issuer.token())
-            assert caught.value.reason is Reason.UNAVAILABLE
+        for refusal in await asyncio.gather(
+            *(verifier.verify(issuer.token()) for _ in range(50)), return_exceptions=True
+        ):
+            assert isinstance(refusal, ServiceError)
+            assert refusal.reason is Reason.UNAVAILABLE
         assert issuer.fetches < 10  # it is asked once a second, and in the background
         issuer.body = None
-        clock.advance(1)
-        assert await verifier.verify(issuer.token())
+        assert await verifier.verify(issuer.token()), "a caller waits for the next answer"
         await keys.ping()
 
 
