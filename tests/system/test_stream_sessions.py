@@ -13,6 +13,7 @@ from tests.players import PASSWORD, Player, drained, endpoints, register, stream
 from tests.servers import RunningStack
 from tests.system.graphql import LOGIN, Web, browsing
 
+HEAD = "{ getLeaderboard(limit: 1) { rank } }"
 STREAM_TOKEN = "{ streamToken { token expiresIn } }"
 LOGOUT = "mutation ($token: String) { logout(refreshToken: $token) }"
 BLOCK = "mutation ($input: BlockUserInput!) { blockUser(input: $input) { success } }"
@@ -38,6 +39,13 @@ async def status(web: Web, token: str) -> int:
         return response.status
 
 
+async def repeated(stack: RunningStack) -> float:
+    """How many requests the edge answered without parsing them, since they had come before."""
+    async with aiohttp.ClientSession() as session, session.get(stack.endpoints["metrics"]["edge"]) as answer:
+        lines = (await answer.text()).splitlines()
+    return float(next(line for line in lines if line.startswith("topten_answers_repeated_total ")).split()[1])
+
+
 async def stream_token(web: Web, access_token: str) -> str:
     answer = await web.graphql(STREAM_TOKEN, token=access_token)
     found = answer.body["data"]["streamToken"]
@@ -57,13 +65,19 @@ async def test_a_logout_ends_the_streams_of_its_session_alone(stack: RunningStac
     login = {"input": {"username": player.username, "password": PASSWORD}}
     other = (await web.graphql(LOGIN, login)).body["data"]["login"]
     token = await stream_token(web, player.access_token)
+    await player.submit("arithmetic-sprint", [("q5", "true")])
     async with (
         stream(stack.http, player.access_token) as by_header,
         stream(stack.http, other["accessToken"]) as of_another,
         web.session.get(f"{web.http}{PATH}", params={"token": token}) as by_address,
     ):
-        await anext(by_header)
         await anext(of_another)
+        async for event in by_header:
+            if event.name == "update" and event.data["leaderboard"]:
+                break
+        before = await repeated(stack)
+        assert [(await web.graphql(HEAD, token=player.access_token)).status for _ in range(4)] == [200] * 4
+        assert await repeated(stack) > before
         assert (await web.graphql(LOGOUT, {"token": player.refresh_token})).body == {"data": {"logout": True}}
         await drained(by_header)
         async with asyncio.timeout(15):
@@ -71,6 +85,7 @@ async def test_a_logout_ends_the_streams_of_its_session_alone(stack: RunningStac
         assert await status(web, token) == 401
         # The edge whose streams ended knows the session, and takes no token of it for anything.
         assert (await web.graphql("{ me { userId } }", token=player.access_token)).status == 401
+        assert (await web.graphql(HEAD, token=player.access_token)).status == 401, "though it was known to the letter"
         assert await status(web, await stream_token(web, other["accessToken"])) == 200
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
