@@ -243,11 +243,15 @@ async def test_an_erased_player_is_found_nowhere(system: RunningStack) -> None:
         assert [entry["username"] for entry in closed_before] == [at.eve.username, at.bob.username, at.ada.username]
         assert (await at.entries(None))[0]["userId"] == at.eve.user_id
 
-        async with stream(system.http, at.eve.access_token) as events:
+        # Of a session of its own: the edge that is told of its end takes no token of it any more.
+        login = {"input": {"username": at.eve.username, "password": PASSWORD}}
+        elsewhere = (await at.web.graphql(LOGIN, login)).body["data"]["login"]["accessToken"]
+        async with stream(system.http, elsewhere) as events:
             await anext(events)
             assert (await at.delete("not the password")).reason == "CREDENTIALS_INVALID"
             assert (await at.delete()).body == {"data": {"deleteMyAccount": True}}
             await drained(events)
+        assert (await at.web.graphql(EXPORT, token=elsewhere)).reason == "UNAUTHENTICATED"
         assert (await at.delete()).body == {"data": {"deleteMyAccount": True}}, "a second erasure is the same answer"
         await check_signed_out(at)
         await at.gone()

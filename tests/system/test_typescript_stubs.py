@@ -12,9 +12,11 @@ import pytest
 
 from codegen.build import ROOT, VERSION
 from services.local.client import GraphqlClient
+from tests.factories import quiz_definition
+from tests.imports import import_quiz
 from tests.node import NODE
 from tests.players import endpoints, register
-from tests.servers import RunningStack
+from tests.servers import RunningStack, unique
 
 SOURCE = ROOT / "codegen" / "typescript"
 SECONDS = 30
@@ -41,13 +43,15 @@ async def test_node_reads_and_watches_a_board_and_is_told_why_it_is_refused(
         (modules / scope).symlink_to(SOURCE / "node_modules" / scope)
     example = tmp_path / "example.mts"
     example.write_text((SOURCE / "example.ts").read_text())
+    quiz_id = unique("typed-")
+    await import_quiz(endpoints(stack), quiz_definition(quiz_id))
     async with GraphqlClient(endpoints(stack).graphql) as client:
         player = await register(client)
-        await player.submit("arithmetic-sprint", [("q5", "true")])
+        await player.submit(quiz_id, [("q1", "a")])
         async with asyncio.timeout(SECONDS):
-            while not (entries := await player.top({"kind": "QUIZ", "quizId": "arithmetic-sprint"})):
+            while not (entries := await player.top({"kind": "QUIZ", "quizId": quiz_id})):
                 await asyncio.sleep(0.05)
-    address, board = stack.endpoints["grpc"]["leaderboard"], "quiz:arithmetic-sprint"
+    address, board = stack.endpoints["grpc"]["leaderboard"], f"quiz:{quiz_id}"
     process = await asyncio.create_subprocess_exec(
         NODE, example, address, board, env={"TOPTEN_TOKEN": player.access_token}, stdout=asyncio.subprocess.PIPE
     )
