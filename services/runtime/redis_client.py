@@ -77,7 +77,7 @@ async def redis_client(config: RedisConfig, name: str, **options: Any) -> AsyncI
     if address.kind == "cluster":
         nodes = [ClusterNode(host, port) for host, port in address.nodes]
         # The nodes that were named stay known, so that a cluster all of whose addresses changed is found again.
-        client = _shared(RedisCluster(startup_nodes=nodes, dynamic_startup_nodes=False, **settings))
+        client = _shared(_Cluster(startup_nodes=nodes, dynamic_startup_nodes=False, **settings))
     elif address.kind == "sentinel":
         own = {key: value for key, value in settings.items() if key.startswith(("socket_", "ssl"))}
         own |= {"username": address.sentinel_username or None, "password": address.sentinel_password or None}
@@ -172,6 +172,23 @@ class _Shared(Connection):
 
 class _SharedOverTls(_Shared, SSLConnection):
     pass
+
+
+class _Cluster(RedisCluster):
+    """One that also goes to a node that is given its first keys, of which no layout tells before it has a slot.
+
+    By itself the driver would trip over a redirection (ASK) to such a node.
+    """
+
+    def get_node(
+        self, host: str | None = None, port: int | None = None, node_name: str | None = None
+    ) -> ClusterNode | None:
+        node = super().get_node(host, port, node_name)
+        if node is None and node_name:
+            host, _, text = node_name.rpartition(":")
+            node = ClusterNode(host, int(text), "primary", **self.nodes_manager.connection_kwargs)
+            self.nodes_manager.set_nodes(self.nodes_manager.nodes_cache, {node.name: node})
+        return node
 
 
 def _shared(cluster: RedisCluster) -> RedisCluster:

@@ -7,11 +7,14 @@ import subprocess
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
 from redis.asyncio import RedisCluster
+from redis.exceptions import ResponseError
 
 from services.leaderboard.boards import Boards
 from services.local.client import GraphqlClient
@@ -24,7 +27,7 @@ from services.score.standings import Terms
 from tests.factories import quiz_definition
 from tests.imports import import_quiz
 from tests.players import endpoints, register, shows, stream, until
-from tests.servers import RunningCluster, RunningServer, running, running_cluster, running_stack, topten, unique
+from tests.servers import HOST, RunningCluster, RunningServer, running, running_cluster, running_stack, topten, unique
 from tests.system.score import PATIENCE_SECONDS, ScoreSystem, many, score_system, totals_of
 
 
@@ -117,6 +120,48 @@ async def test_a_board_is_split_and_joined_again_without_loss(system: ScoreSyste
                 await system.settled()
                 assert await board_of(system) == expected
                 assert await system.verified() == []
+
+
+async def test_a_slot_may_move_to_a_node_that_has_just_joined(tmp_path: Path) -> None:
+    """As an operator's resharding does it: until the slot is there, only redirections tell of the node."""
+    async with running_cluster() as cluster:
+        joined = RunningServer("node", tmp_path, urlsplit(cluster.nodes[0].url).password or "")
+        await joined.start()
+        try:
+            async with AsyncExitStack() as stack:
+                urls = (cluster.url, joined.url, *(node.url for node in cluster.nodes))
+                clients: list[Any] = [
+                    await stack.enter_async_context(open_redis(RedisConfig(url=url), "test")) for url in urls
+                ]
+                redis, new, *masters = clients
+                key = unique("key-")
+                slot = await masters[0].execute_command("CLUSTER KEYSLOT", key)
+                await redis.set(key, "before")
+                (old,) = [node for node in masters if await holds(node, key)]
+                bus = (await new.config_get("cluster-port"))["cluster-port"]
+                await old.execute_command("CLUSTER MEET", HOST, joined.port, bus)
+                ids = {node: (await node.execute_command("CLUSTER MYID")).decode() for node in (old, new)}
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    while ids[new] not in str(await old.execute_command("CLUSTER NODES")):
+                        await asyncio.sleep(0.02)
+                    while (await new.execute_command("CLUSTER INFO"))["cluster_state"] != "ok":
+                        await asyncio.sleep(0.02)
+                await new.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", ids[old])
+                await old.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", ids[new])
+                await redis.delete(key)
+                assert await redis.set(key, "after")
+                assert await redis.get(key) == b"after"
+                assert not await holds(old, key)
+        finally:
+            joined.kill()
+
+
+async def holds(node: Any, key: str) -> bool:
+    """Whether a node has the key itself."""
+    try:
+        return bool(await node.exists(key))
+    except ResponseError:  # it is elsewhere
+        return False
 
 
 async def until_keys(system: ScoreSystem, keys: int) -> None:
