@@ -2,10 +2,10 @@
 
     python -m tests.bench reads
 
-Eight connections, one request in flight on each, rate limits on; the edge on one core and the generator on the other.
-*Held* is the top 10 of a board that somebody watches; *called* is the top 11, which is a call of the leaderboard service
-and executed each time. The peers answer the same top 10 from memory, to anybody, as often as he likes; the floor is a bare
-aiohttp server that answers with the same bytes.
+Eight connections, one request in flight on each, the same bytes every time, rate limits on; the edge on one core and the
+generator on the other. *Held* is the top 10 of a board that somebody watches; *called* is the top 11, which is a call of the
+leaderboard service and executed each time. The peers answer the same top 10 from memory, to anybody, as often as he likes;
+the floor is a bare aiohttp server that answers with the same bytes.
 """
 
 from __future__ import annotations
