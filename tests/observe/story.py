@@ -101,9 +101,14 @@ async def people_go_wrong(story: Story, stack: RunningStack, client: GraphqlClie
 
 async def parts_stand_still(story: Story, stack: RunningStack, client: GraphqlClient) -> None:
     """One after another, while somebody plays."""
-    player = await register(client)
+    country = next(COUNTRIES)
+    player = await register(client, country=country)
     slow = late(await scrape(stack))
-    async with story.fault("slow screens", stack, lambda now: late(now) > slow and settled(now)):
+    # At the head of his own country's board, whoever else has played on this system.
+    async with (
+        watching(stack, player, f"country:{country}"),
+        story.fault("slow screens", stack, lambda now: late(now) > slow and settled(now)),
+    ):
         with stopped(stack, "leaderboard"):
             await player.submit(QUIZ, RIGHT)
             await asyncio.sleep(1.1)  # nobody is shown anything for so long: this is the fault itself
@@ -236,9 +241,9 @@ def stopped(stack: RunningStack, name: str) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def watching(stack: RunningStack, player: Player) -> AsyncIterator[None]:
+async def watching(stack: RunningStack, player: Player, board: str = "all") -> AsyncIterator[None]:
     """Somebody has the board on his screen all the while."""
-    async with stream(stack.http, player.access_token) as events:
+    async with stream(stack.http, player.access_token, board) as events:
 
         async def read() -> None:
             async for _ in events:
