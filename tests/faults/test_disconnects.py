@@ -154,5 +154,5 @@ async def test_ten_thousand_who_leave_at_any_moment_leave_nothing_behind(system:
             ended.set()
             assert all(asked > 10 for asked in await asyncio.gather(*staying))
         after = await quiet(system)
-    for name in WATCHED:  # a pool may keep a few more than it had
-        assert after[name] <= before[name] + 5, (before, after)
+    for name in WATCHED:  # a pool may keep more than it had, up to what was asked at once; of those who left, thousands
+        assert after[name] <= before[name] + 25, (before, after)
