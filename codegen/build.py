@@ -9,8 +9,8 @@ The same contracts give the same bytes. Java needs a JDK (11 or newer) and Maven
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -90,16 +90,18 @@ def java(to: Path) -> None:
 
 def _fetch_grpc_java(pin: Path) -> None:
     """Puts gRPC's plugin for Java beside the other generators, unless it is there; checked by its hash."""
-    program = pin.read_text(encoding="utf-8").split()[1]
-    plugin, version, platform = re.fullmatch(r"([a-z-]+)-([0-9.]+)-(.+)\.exe", program).groups()  # type: ignore[union-attr]
-    if not (TOOLS / program).exists():
-        artifact = f"io.grpc:{plugin}:{version}:exe:{platform}"
+    digest, name = pin.read_text(encoding="utf-8").split()
+    plugin, version, *platform = name.removesuffix(".exe").rsplit("-", 3)
+    program = TOOLS / name
+    if not program.exists():
+        artifact = f"io.grpc:{plugin}:{version}:exe:{'-'.join(platform)}"
         _run(
             "mvn", "--quiet", "--batch-mode", "dependency:copy", f"-Dartifact={artifact}", f"-DoutputDirectory={TOOLS}"
         )
-    _run("sha256sum", "--check", "--quiet", pin, cwd=TOOLS)
-    (TOOLS / program).chmod(0o755)
-    shutil.copy(TOOLS / program, TOOLS / plugin)
+    if hashlib.sha256(program.read_bytes()).hexdigest() != digest:
+        raise SystemExit(f"{program} is not the generator that {pin} names")
+    program.chmod(0o755)
+    shutil.copy(program, TOOLS / plugin)
 
 
 def _generate(folder: Path) -> None:
@@ -109,7 +111,7 @@ def _generate(folder: Path) -> None:
 def _run(*command: str | Path, cwd: Path = ROOT, stdout: int | None = None) -> None:
     path = os.pathsep.join((str(Path(ROOT_DIR, "bin")), os.environ["PATH"]))
     environ = {**os.environ, "PATH": path, "GOTOOLCHAIN": "local"}
-    subprocess.run(command, cwd=cwd, env=environ, stdout=stdout, check=True)  # noqa: S603 - tools that this file names
+    subprocess.run(command, cwd=cwd, env=environ, stdout=stdout, check=True)
 
 
 LANGUAGES: dict[str, Callable[[Path], None]] = {"python": python, "typescript": typescript, "go": go, "java": java}

@@ -77,6 +77,8 @@ class Repeats:
 
     def answer(self, data: bytes, peer: str) -> bytes | None:
         """The whole answer to the request `data` of `peer`; None if the long way has to be gone."""
+        if len(data) > MAX_BYTES:
+            return None
         begun = time.perf_counter()
         key = hashlib.sha256(data).digest(), peer
         known = self._known.get(key)

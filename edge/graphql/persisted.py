@@ -63,7 +63,7 @@ _log = structlog.get_logger("persisted")
 class Texts(Protocol):
     """Where the text of an operation comes from."""
 
-    def is_far(self, operation: Operation) -> bool:
+    def is_far(self, operation: Operation, /) -> bool:
         """Whether `text_of` would ask a store, which is work to be counted before it is done."""
 
     async def text_of(self, operation: Operation) -> str:
@@ -76,8 +76,8 @@ class Texts(Protocol):
 class AnyText:
     """Executes what is sent, and knows no digests."""
 
-    def is_far(self, operation: Operation) -> bool:  # noqa: ARG002  # all it knows is at hand
-        """Never."""
+    def is_far(self, _operation: Operation, /) -> bool:
+        """Never: all it knows is at hand."""
         return False
 
     async def text_of(self, operation: Operation) -> str:
@@ -102,7 +102,7 @@ class LearntTexts:
         self._keep = redis.register_script(_KEEP)
         self._own: Remembered[str, str] = Remembered(MAX_LOCAL)
 
-    def is_far(self, operation: Operation) -> bool:
+    def is_far(self, operation: Operation, /) -> bool:
         """Whether a digest came alone that this process does not know."""
         return not operation.query and self._own.get(operation.digest) is None
 
@@ -150,8 +150,8 @@ class TrustedTexts:
     def __init__(self, manifest: Mapping[str, str]) -> None:
         self._manifest = manifest
 
-    def is_far(self, operation: Operation) -> bool:  # noqa: ARG002  # all it knows is at hand
-        """Never."""
+    def is_far(self, _operation: Operation, /) -> bool:
+        """Never: all it knows is at hand."""
         return False
 
     async def text_of(self, operation: Operation) -> str:

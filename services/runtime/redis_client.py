@@ -166,8 +166,8 @@ class _Shared(Connection):
             raise exceptions.ConnectionError("the connection was closed by another task")
         await super()._send_packed_command(command)
 
-    async def disconnect(self, nowait: bool = True, *arguments: Any, **options: Any) -> None:  # noqa: ARG002  # see above
-        await super().disconnect(True, *arguments, **options)
+    async def disconnect(self, *arguments: Any, **options: Any) -> None:
+        await super().disconnect(*arguments, **{**options, "nowait": True})
 
 
 class _SharedOverTls(_Shared, SSLConnection):

@@ -16,7 +16,7 @@ import structlog
 
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.http_json import FAILURES, JsonClient
-from services.runtime.lifecycle import cancel
+from services.runtime.lifecycle import cancel, spawn
 
 RENEW_AT = 0.8
 RETRY_SECONDS = 1.0
@@ -55,7 +55,7 @@ class ServiceToken:
     async def get(self) -> str:
         """A token that is good now. Raises ServiceError UNAVAILABLE if none can be had within two seconds."""
         if self._due() and self._buying is None:
-            self._buying = asyncio.get_running_loop().create_task(self._buy())
+            self._buying = spawn("service token", self._buy())
         if self._buying is not None and self._now() >= self._expires_at:
             await asyncio.wait({self._buying}, timeout=WAIT_SECONDS)
         if self._now() >= self._expires_at:

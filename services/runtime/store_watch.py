@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any, Final
 
 import structlog
@@ -13,22 +14,23 @@ from services.runtime.lifecycle import cancel, spawn
 
 Ping = Callable[[], Awaitable[Any]]
 
-EVERY_SECONDS: Final = 2.0
+EVERY: Final = timedelta(seconds=2)
 ANSWER_SECONDS: Final = 2.0
 _log = structlog.get_logger("stores")
 store_up = Gauge("topten_store_up", "Whether a store answers the process: 1 or 0", ["store"])
 
 
 class StoreWatch:
-    """Pings each store all the while; one that raises, or takes longer than 2 s, is away. A server.
+    """Pings each store all the while, `every` so often; one that raises, or takes longer than 2 s, is away. A server.
 
     A process that once reached its stores serves on without them what it can: what it holds, and a clear refusal of the
     rest. To take it out of service for that would take away both, and every other instance with it, since all share the
     store. So a store that is away is a metric, a line of the log and an alert.
     """
 
-    def __init__(self, **pings: Ping) -> None:
+    def __init__(self, *, every: timedelta = EVERY, **pings: Ping) -> None:
         self._pings = pings
+        self._every = every.total_seconds()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -50,7 +52,7 @@ class StoreWatch:
                 # Never what the driver says: that may hold a URL.
                 _log.warning("a store does not answer", store=store, error=type(error).__name__)
             was_up = error is None
-            await asyncio.sleep(EVERY_SECONDS)
+            await asyncio.sleep(self._every)
 
 
 async def _failure(ping: Ping) -> Exception | None:

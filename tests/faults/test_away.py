@@ -9,6 +9,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -213,7 +214,7 @@ async def test_who_is_restarted_while_identity_does_not_answer_verifies_by_the_k
         for name in ("quiz", "leaderboard", "edge"):
             before = system.pid_of(name)
             os.kill(before, signal.SIGKILL)
-            await eventually(lambda: asyncio.to_thread(system.pid_of, name), lambda pid: pid != before)  # noqa: B023
+            await eventually(partial(asyncio.to_thread, system.pid_of, name), before.__ne__)
         answer = await eventually(lambda: attempt(web, player, quiz_id), lambda answer: answer is not None)
         assert answer.body["data"]["submitQuizAction"]["pointsAwarded"] == 10
         await eventually(

@@ -1,75 +1,82 @@
-"""What is watched: each store by itself, noticed when it goes and when it comes back."""
+"""What is watched: each store by itself, noticed when it goes and when it comes back. Two real servers, one of which goes."""
 
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from urllib.parse import urlsplit
 
 import pytest
 from prometheus_client import REGISTRY
+from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
+from services.runtime.redis_client import redis_client
+from services.runtime.settings import RedisConfig
 from services.runtime.store_watch import StoreWatch
+from tests.servers import RunningServer, running
+
+SOON = timedelta(milliseconds=20)
 
 
-@pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.runtime.store_watch.EVERY_SECONDS", 0.01)
-    monkeypatch.setattr("services.runtime.store_watch.ANSWER_SECONDS", 0.05)
-
-
-class Store:
-    """Answers, fails or hangs."""
-
-    def __init__(self) -> None:
-        self.fails = False
-        self.hangs = False
-
-    async def ping(self) -> None:
-        if self.hangs:
-            await asyncio.Event().wait()
-        if self.fails:
-            raise OSError("10.0.0.7 password=hunter2")
+@pytest.fixture
+async def server() -> AsyncIterator[RunningServer]:
+    async with running("redis") as started:
+        yield started
 
 
 @asynccontextmanager
-async def watched(watch: StoreWatch) -> AsyncIterator[None]:
-    await watch.start()
-    yield
-    await watch.stop()
+async def watched(**urls: str) -> AsyncIterator[None]:
+    """A watch of servers of these names; an answer has long enough to come from a busy machine."""
+    async with AsyncExitStack() as stack:
+        clients: dict[str, Redis] = {
+            name: await stack.enter_async_context(redis_client(RedisConfig(url=url), "test"))
+            for name, url in urls.items()
+        }
+        watch = StoreWatch(every=SOON, **{name: client.ping for name, client in clients.items()})
+        await watch.start()
+        yield
+        await watch.stop()
 
 
 async def says(store: str, *, up: bool) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while REGISTRY.get_sample_value("topten_store_up", {"store": store}) != up:
             await asyncio.sleep(0.005)
 
 
-async def test_a_store_that_fails_or_hangs_is_away_until_it_answers_and_others_are_not() -> None:
-    first, second = Store(), Store()
-    async with watched(StoreWatch(first=first.ping, second=second.ping)):
+async def test_a_store_that_is_gone_or_hangs_is_away_until_it_answers_and_others_are_not(
+    server: RunningServer, redis_url: str
+) -> None:
+    async with watched(first=server.url, second=redis_url):
         await says("first", up=True)
-        first.fails = True
+        server.kill()
         await says("first", up=False)
         await says("second", up=True)
-        first.fails = False
+        await server.start()
         await says("first", up=True)
-        first.hangs = True
+        server.signal(signal.SIGSTOP)
         await says("first", up=False)
         await says("second", up=True)
+        server.signal(signal.SIGCONT)
+        await says("first", up=True)
 
 
-async def test_going_and_coming_back_are_a_line_each_without_what_a_driver_says() -> None:
-    store = Store()
-    store.fails = True
+async def test_going_and_coming_back_are_a_line_each_without_what_a_driver_says(server: RunningServer) -> None:
+    password = urlsplit(server.url).password
+    assert password
     with capture_logs() as lines:
-        async with watched(StoreWatch(third=store.ping)):
+        async with watched(third=server.url):
+            server.kill()
             await says("third", up=False)
-            store.fails = False
+            await server.start()
             await says("third", up=True)
-    assert [(line["log_level"], line["event"]) for line in lines] == [
+    told = [line for line in lines if line.get("store") == "third"]
+    assert [(line["log_level"], line["event"]) for line in told] == [
         ("warning", "a store does not answer"),
         ("info", "a store answers again"),
     ]
-    assert "hunter2" not in str(lines)
+    assert not any(secret in str(told) for secret in (password, str(urlsplit(server.url).port)))
