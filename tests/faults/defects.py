@@ -33,6 +33,7 @@ class Defect(NamedTuple):
 
 
 SERVICE = "tests/system/test_score_service.py"
+RECOVERY = "tests/system/test_score_recovery.py"
 WORKER = "tests/system/test_score_worker.py"
 CRASHES = "tests/faults/test_crash_points.py"
 ACTIONS = "tests/system/test_actions.py"
@@ -107,7 +108,7 @@ DEFECTS = (
         "services/score/worker.py",
         '                _log.warning("a store does not answer, trying again"',
         '                return None\n                _log.warning("a store does not answer, trying again"',
-        (SERVICE, "-k", "unknown_outcome"),
+        (RECOVERY, "-k", "unknown_outcome"),
     ),
     Defect(
         "nobody sweeps the outbox",
@@ -121,7 +122,7 @@ DEFECTS = (
         "services/score/rebuild.py",
         "        async for page in _pages(self._store.rows_since(since)):\n",
         "        async for page in _pages(self._store.rows_since(since + 10**9)):\n",
-        (SERVICE, "-k", "redis"),
+        (RECOVERY, "-k", "redis"),
     ),
     Defect(
         "a blocked player keeps his place",

@@ -22,16 +22,7 @@ from services.runtime.clock import utc_now
 from services.runtime.closed import DATABASE
 from services.score.meta import Meta
 from tests.servers import HOST, RunningServer
-from tests.system.score import (
-    PATIENCE_SECONDS,
-    QuizCompleted,
-    ScoreSystem,
-    completed,
-    many,
-    score_servers,
-    score_system,
-    totals_of,
-)
+from tests.system.score import PATIENCE_SECONDS, QuizCompleted, ScoreSystem, completed, many, score_system, totals_of
 from tests.unit.partly import partly
 from tests.unit.runtime.issuer import Issuer
 
@@ -65,12 +56,6 @@ class Quiz(QuizServiceServicer):
     async def ListSubmittedEvents(self, request: Any, context: Any) -> AsyncIterator[Any]:
         await context.abort(grpc.StatusCode.UNIMPLEMENTED)
         yield
-
-
-@pytest_asyncio.fixture(scope="module")
-async def servers() -> AsyncIterator[dict[str, RunningServer]]:
-    async with score_servers() as running:
-        yield running
 
 
 @pytest_asyncio.fixture

@@ -5,31 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 
 import pytest
-import pytest_asyncio
 
 from services.runtime.boards import Board
 from services.runtime.catalog import Catalog, parse_declared
 from services.runtime.clock import utc_now
 from services.score.standings import Terms
-from tests.servers import RunningServer
-from tests.system.score import PATIENCE_SECONDS, ScoreSystem, many, score_servers, score_system, totals_of
+from tests.system.score import PATIENCE_SECONDS, ScoreSystem, many, totals_of
 
 DECLARED = "home=all,VN; home-month=monthly,VN"
-
-
-@pytest_asyncio.fixture(scope="module")
-async def servers() -> AsyncIterator[dict[str, RunningServer]]:
-    async with score_servers() as running:
-        yield running
-
-
-@pytest_asyncio.fixture
-async def system(servers: dict[str, RunningServer]) -> AsyncIterator[ScoreSystem]:
-    async with score_system(servers) as fresh:
-        yield fresh
 
 
 async def shows(system: ScoreSystem, board: str, players: Mapping[str, int]) -> None:

@@ -222,12 +222,11 @@ async def played_last_week(scene: Scene, player: Player, points: int) -> None:
 async def exported(scene: Scene, player: Player) -> list[dict[str, Any]]:
     pages: list[dict[str, Any]] = []
     after = None
-    while True:
+    while not pages or after is not None:
         page = (await player.client.execute(EXPORT, {"after": after}, player.access_token))["exportMyData"]
         pages.append(page["data"])
         after = page["next"]
-        if after is None:
-            return pages
+    return pages
 
 
 @pytest.mark.slow

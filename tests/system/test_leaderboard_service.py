@@ -6,122 +6,25 @@ import asyncio
 import secrets
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, timedelta
-from typing import TYPE_CHECKING, Any, cast
+from contextlib import AsyncExitStack
+from datetime import UTC
+from typing import Any
 
-import aiohttp
 import pytest
 import pytest_asyncio
 from pymongo import AsyncMongoClient
-from redis.asyncio import Redis
-from topten.leaderboard.v1 import leaderboard_service_pb2 as pb
 from topten.leaderboard.v1.leaderboard_pb2 import Frame
-from topten.leaderboard.v1.leaderboard_service_pb2_grpc import LeaderboardServiceStub
 
 from services.leaderboard.frames import position
 from services.runtime.boards import Board, period
 from services.runtime.clock import utc_now
 from services.runtime.errors import Reason, ServiceError
-from services.runtime.grpc_client import call, open_channel, open_stream
 from services.runtime.redis_client import open_redis
 from services.runtime.settings import RedisConfig
-from tests.servers import RunningServer, running, unique
-from tests.system.boards import EVENT, Pen, drop_subscriptions
-from tests.system.processes import Identity, Service, running_identity, running_service
-
-if TYPE_CHECKING:
-    from topten.leaderboard.v1.leaderboard_service_pb2_grpc import LeaderboardServiceAsyncStub
-
-TICK = timedelta(milliseconds=50)
-SETTINGS = {
-    "TOPTEN_LEADERBOARD_TICK": "50ms",
-    "TOPTEN_LEADERBOARD_REREAD": "1s",
-    "TOPTEN_LEADERBOARD_READ_TIMEOUT": "500ms",
-    "TOPTEN_LEADERBOARD_NAMES_TTL": "1s",
-}
-# How long a thing that must happen may take before the test fails; nothing is asserted to be this fast.
-PATIENCE = 20
-
-
-class Screen:
-    """One stream of frames, read as they come; `frames` has them all."""
-
-    def __init__(self, messages: AsyncIterator[pb.WatchLeaderboardResponse]) -> None:
-        self.frames: list[Frame] = []
-        self._messages = messages
-
-    async def until(self, holds: Callable[[Frame], bool]) -> Frame:
-        """The first frame from now on, the last one included, for which this is true."""
-        if self.frames and holds(self.frames[-1]):
-            return self.frames[-1]
-        try:
-            async with asyncio.timeout(PATIENCE):
-                async for message in self._messages:
-                    self.frames.append(message.frame)
-                    if holds(message.frame):
-                        return message.frame
-        except TimeoutError:
-            raise AssertionError(f"no such frame; the last of {len(self.frames)} was {self.frames[-1:]}") from None
-        raise AssertionError(f"the stream ended; the last frame was {self.frames[-1:]}")
-
-    def never_went_back(self) -> bool:
-        positions = [(frame.board, *position(frame)) for frame in self.frames]
-        return positions == sorted(positions)
-
-
-class Instance:
-    """One leaderboard process as a client sees it."""
-
-    def __init__(self, service: Service, stub: LeaderboardServiceAsyncStub, token: str) -> None:
-        self.service = service
-        self._stub = stub
-        self._token = token
-
-    async def get(self, board: str = "", limit: int = 0, token: str | None = None) -> pb.GetLeaderboardResponse:
-        request = pb.GetLeaderboardRequest(board=board, limit=limit)
-        return await call(self._stub.GetLeaderboard, request, token=token or self._token)
-
-    async def ranks(self, board: str, user_ids: list[str]) -> pb.GetRanksResponse:
-        return await call(self._stub.GetRanks, pb.GetRanksRequest(board=board, user_ids=user_ids), token=self._token)
-
-    @asynccontextmanager
-    async def watch(self, board: str = "", timeout: float | None = None) -> AsyncIterator[Screen]:
-        request = pb.WatchLeaderboardRequest(board=board)
-        async with open_stream(self._stub.WatchLeaderboard, request, token=self._token, timeout=timeout) as messages:
-            yield Screen(messages)
-
-    async def metric(self, name: str) -> float:
-        async with aiohttp.ClientSession() as session, session.get(f"{self.service.ops}/metrics") as answer:
-            lines = (await answer.text()).splitlines()
-        return float(next(line for line in lines if line.startswith(f"{name} ")).split()[-1])
-
-
-class World:
-    """A Redis and an identity of these tests' own, and what uses them."""
-
-    def __init__(self, server: RunningServer, redis: Redis, mongo_url: str, identity: Identity, token: str) -> None:
-        self.server = server
-        self._mongo_url = mongo_url
-        self.redis = redis
-        self.identity = identity
-        self.pen = Pen(redis)
-        self._token = token
-
-    @asynccontextmanager
-    async def instance(self, **settings: str) -> AsyncIterator[Instance]:
-        environ = {
-            "TOPTEN_REDIS_URL": self.server.url,
-            "TOPTEN_MONGO_URL": self._mongo_url,
-            **self.identity.environ,
-            **SETTINGS,
-            **settings,
-        }
-        async with (
-            running_service("leaderboard", environ) as service,
-            open_channel(service.grpc) as channel,
-        ):
-            yield Instance(service, cast("LeaderboardServiceAsyncStub", LeaderboardServiceStub(channel)), self._token)
+from tests.servers import running, unique
+from tests.system.boards import EVENT, drop_subscriptions
+from tests.system.instances import PATIENCE, TICK, Instance, World
+from tests.system.processes import running_identity
 
 
 @pytest_asyncio.fixture(scope="module")

@@ -28,7 +28,7 @@ from services.score.seals import Seals
 from services.score.standings import Placing, milliseconds_of
 from services.score.worker import Worker
 from tests.servers import RunningServer, unique
-from tests.system.score import RETENTION, ScoreSystem, completed, referee, score_servers, score_system
+from tests.system.score import RETENTION, ScoreSystem, completed, referee, score_system
 
 Step = Callable[[], Coroutine[Any, Any, None]]
 
@@ -81,12 +81,6 @@ def now_ms() -> int:
 def event(user_id: str, delta: int, attempt: int, total: int) -> Event:
     message = completed(user_id, delta, attempt=attempt, total=total)
     return decode(message.SerializeToString(), sequence=attempt, partition=0, seals=Seals(b"s" * 32))
-
-
-@pytest_asyncio.fixture(scope="module")
-async def servers() -> AsyncIterator[dict[str, RunningServer]]:
-    async with score_servers() as running:
-        yield running
 
 
 @pytest_asyncio.fixture

@@ -1,81 +1,21 @@
-"""The stream of a real edge process, before a leaderboard service whose frames the test decides."""
+"""The stream of a real edge process: what a reader is sent, by what he has seen."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
-import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-import grpc
 import pytest
 from topten.leaderboard.v1.leaderboard_service_pb2 import Standing
 
 from tests.players import Event, stream
 from tests.servers import unique
-from tests.unit.edge.announcer import Announcer, EdgeProcess, announcing, edge_process, frame
+from tests.unit.edge.announcer import Announcer, EdgeProcess, edge_process, frame
+from tests.unit.edge.streams import PATH, following, raw
 from tests.unit.runtime.issuer import Issuer
-
-HEARTBEAT = "200ms"
-PATH = "/api/v1/leaderboard/stream"
-
-
-@pytest.fixture(scope="module")
-async def issuer() -> AsyncIterator[Issuer]:
-    async with Issuer() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-async def announcer() -> AsyncIterator[Announcer]:
-    async with announcing() as serving:
-        yield serving
-
-
-@pytest.fixture(scope="module")
-async def edge(
-    issuer: Issuer, announcer: Announcer, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[EdgeProcess]:
-    log = tmp_path_factory.mktemp("edge") / "edge.log"
-    settings = {"STREAM_HEARTBEAT": HEARTBEAT, "STREAM_LINGER": "200ms", "STREAM_RETRY": "100ms"}
-    async with edge_process(issuer, announcer, log, **settings) as process:
-        yield process
-
-
-@pytest.fixture
-def board() -> str:
-    return f"quiz:{unique('stream-')}"
-
-
-async def following(events: AsyncIterator[Event]) -> Event:
-    async with asyncio.timeout(10):
-        return await anext(events)
-
-
-async def answer(edge: EdgeProcess, path: str, **headers: str) -> tuple[int, str, Any]:
-    async with aiohttp.ClientSession() as session, session.get(f"{edge.http}{path}", headers=headers) as response:
-        body = await response.json(content_type=None) if response.status != 204 else None
-        return response.status, response.headers.get("Content-Type", ""), body
-
-
-@asynccontextmanager
-async def raw(edge: EdgeProcess, request: str, **options: Any) -> AsyncIterator[tuple[Any, Any]]:
-    host, _, port = edge.http.removeprefix("http://").partition(":")
-    connection = socket.socket()
-    for option, value in options.items():
-        connection.setsockopt(socket.SOL_SOCKET, getattr(socket, option), value)
-    connection.setblocking(False)
-    await asyncio.get_running_loop().sock_connect(connection, (host, int(port)))
-    reader, writer = await asyncio.open_connection(sock=connection, limit=4096)
-    writer.write(request.encode())
-    try:
-        yield reader, writer
-    finally:
-        writer.transport.abort()
 
 
 async def test_a_reader_gets_the_current_frame_at_once_and_then_each_newer_one(
@@ -225,94 +165,6 @@ async def test_a_board_that_follows_the_calendar_begins_its_counts_anew(
     assert (await anext_of(edge, issuer, "weekly", "1-900")).id == "1-1"
 
 
-async def test_the_last_frame_is_stale_while_the_upstream_is_lost_and_fresh_when_it_is_back(
-    edge: EdgeProcess, issuer: Issuer, announcer: Announcer, board: str
-) -> None:
-    announcer.announce(frame(5, board=board))
-    async with stream(edge.http, issuer.token(), board) as events:
-        assert not (await following(events)).data["stale"]
-        announcer.refuse(board, grpc.StatusCode.UNAVAILABLE)
-        lost = await following(events)
-        assert (lost.id, lost.data["stale"]) == ("1-5", True)
-        async with stream(edge.http, issuer.token(), board) as later:
-            assert (await following(later)).data["stale"]
-        announcer.refuse(board, None)
-        back = await following(events)
-        assert (back.id, back.data["stale"]) == ("1-5", False)
-
-
-async def test_a_stream_opens_while_the_leaderboard_is_away_and_shows_it_when_it_comes(
-    edge: EdgeProcess, issuer: Issuer, announcer: Announcer, board: str
-) -> None:
-    announcer.refuse(board, grpc.StatusCode.UNAVAILABLE)
-    async with stream(edge.http, issuer.token(), board) as events:
-        announcer.announce(frame(1, board=board))
-        announcer.refuse(board, None)
-        assert (await following(events)).id == "1-1"
-
-
-async def test_a_board_that_the_leaderboard_refuses_is_not_found(
-    edge: EdgeProcess, issuer: Issuer, announcer: Announcer, board: str
-) -> None:
-    announcer.refuse(board, grpc.StatusCode.INVALID_ARGUMENT)
-    status, content_type, body = await answer(edge, f"{PATH}?board={board}", Authorization=f"Bearer {issuer.token()}")
-    assert (status, content_type) == (400, "application/problem+json")
-    assert body["code"] == "INVALID_ARGUMENT"
-
-
-async def test_a_period_that_has_closed_answers_204(edge: EdgeProcess, issuer: Issuer, announcer: Announcer) -> None:
-    board = "weekly:2020-01"
-    announcer.announce(frame(5, board=board))
-    ending = asyncio.ensure_future(answer(edge, f"{PATH}?board={board}", Authorization=f"Bearer {issuer.token()}"))
-    await announcer.until_open(board, 1)
-    announcer.end(board)
-    assert (await ending)[0] == 204
-
-
-async def test_an_upstream_that_ends_for_another_reason_is_opened_again(
-    edge: EdgeProcess, issuer: Issuer, announcer: Announcer, board: str
-) -> None:
-    announcer.announce(frame(5, board=board))
-    async with stream(edge.http, issuer.token(), board) as events:
-        await following(events)
-        announcer.end(board)
-        await announcer.until_open(board, 0)
-        await announcer.until_open(board, 1)
-        announcer.announce(frame(6, board=board))
-        assert (await following(events)).id == "1-6"
-
-
-async def test_a_reader_who_never_reads_is_cut_off_and_holds_up_nobody(
-    edge: EdgeProcess, issuer: Issuer, announcer: Announcer, board: str
-) -> None:
-    announcer.announce(frame(1, board=board))
-    cut = await edge.metric("topten_sse_dropped_total", reason="slow")
-    request = f"GET {PATH}?board={board} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {issuer.token()}\r\n\r\n"
-    async with raw(edge, request, SO_RCVBUF=4096) as (reader, _), stream(edge.http, issuer.token(), board) as events:
-        await following(events)
-        await reader.readline()
-        reader._transport.pause_reading()
-        for version in range(2, 62):  # some 40 KB each, which is more than all buffers on the way can hold
-            announcer.announce(frame(version, board=board, name="x" * 300, entries=100))
-            while (await following(events)).id != f"1-{version}":
-                pass
-        await edge.until_metric("topten_sse_dropped_total", cut + 1, reason="slow")
-        announcer.announce(frame(99, board=board))
-        while (await following(events)).id != "1-99":
-            pass
-
-
-async def test_a_stream_ends_with_the_session(
-    edge: EdgeProcess, issuer: Issuer, announcer: Announcer, board: str
-) -> None:
-    announcer.announce(frame(5, board=board))
-    token = issuer.token(exp=int(time.time()) + 2)
-    async with stream(edge.http, token, board) as events:
-        await following(events)
-        async with asyncio.timeout(10):
-            assert [event async for event in events] == []
-
-
 async def test_a_stream_opened_by_a_client_of_http_1_0_is_not_chunked(
     edge: EdgeProcess, issuer: Issuer, announcer: Announcer, board: str
 ) -> None:
@@ -334,35 +186,6 @@ async def test_heartbeats_are_comments(edge: EdgeProcess, issuer: Issuer, announ
         await reader.readuntil(b"3\r\n:\n\n\r\n")
 
 
-async def test_readers_who_leave_are_forgotten_at_once(
-    issuer: Issuer, announcer: Announcer, board: str, tmp_path: Path
-) -> None:
-    announcer.announce(frame(5, board=board))
-    # No heartbeat comes in the time of this test, so it is the disconnect itself that is noticed.
-    async with edge_process(issuer, announcer, tmp_path / "log", STREAM_HEARTBEAT="1h") as edge:
-        for _ in range(20):
-            async with stream(edge.http, issuer.token(), board) as events:
-                await following(events)
-        await edge.until_metric("topten_sse_connections", 0)
-
-
-async def test_streams_end_in_order_when_the_process_stops(
-    issuer: Issuer, announcer: Announcer, board: str, tmp_path: Path
-) -> None:
-    announcer.announce(frame(5, board=board))
-    request = f"GET {PATH}?board={board} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {issuer.token()}\r\n\r\n"
-    async with edge_process(issuer, announcer, tmp_path / "log") as edge:
-        async with raw(edge, request) as (reader, _):
-            await reader.readuntil(b"]}\n\n\r\n")
-            stopping = asyncio.ensure_future(edge.stop())
-            async with asyncio.timeout(10):
-                farewell = await reader.read()
-            assert b"retry: " in farewell
-            assert farewell.endswith(b"0\r\n\r\n")
-            assert await stopping == 0
-        assert " error " not in edge.log
-
-
 async def test_hostile_names_change_nothing(
     edge: EdgeProcess, issuer: Issuer, announcer: Announcer, board: str
 ) -> None:
@@ -372,111 +195,6 @@ async def test_hostile_names_change_nothing(
         event = await following(events)
     assert event.name == "update"
     assert event.data["leaderboard"][0]["username"] == name
-
-
-async def test_a_process_opens_no_more_streams_than_it_may(
-    issuer: Issuer, announcer: Announcer, board: str, tmp_path: Path
-) -> None:
-    announcer.announce(frame(5, board=board))
-    headers = {"Authorization": f"Bearer {issuer.token()}"}
-    settings = {"STREAM_MAX_CONNECTIONS": "1"}
-    async with edge_process(issuer, announcer, tmp_path / "log", **settings) as edge:
-        async with stream(edge.http, issuer.token(), board) as events:
-            await following(events)
-            status, _, body = await answer(edge, f"{PATH}?board={board}", **headers)
-            assert (status, body["code"]) == (503, "UNAVAILABLE")
-
-
-async def test_a_process_watches_no_more_boards_than_it_may(
-    issuer: Issuer, announcer: Announcer, board: str, tmp_path: Path
-) -> None:
-    announcer.announce(frame(5, board=board))
-    headers = {"Authorization": f"Bearer {issuer.token()}"}
-    async with edge_process(issuer, announcer, tmp_path / "log", STREAM_MAX_BOARDS="1") as edge:
-        async with stream(edge.http, issuer.token(), board) as events:
-            await following(events)
-            status, _, body = await answer(edge, f"{PATH}?board=all", **headers)
-            assert (status, body["code"]) == (503, "UNAVAILABLE")
-            async with stream(edge.http, issuer.token(), board) as more:
-                assert (await following(more)).id == "1-5"
-
-
-@pytest.mark.parametrize(
-    ("query", "header"),
-    [
-        ("", None),
-        ("", "Bearer nonsense"),
-        ("", "Basic YTpi"),
-        ("", "stream"),
-        ("access", None),
-        ("nonsense", None),
-    ],
-)
-async def test_a_stream_without_a_good_token_is_refused(
-    edge: EdgeProcess, issuer: Issuer, query: str, header: str | None
-) -> None:
-    tokens = {"access": issuer.token(), "stream": issuer.token(headers={"typ": "stream+jwt"})}
-    path = f"{PATH}?token={tokens.get(query, query)}" if query else PATH
-    headers = {} if header is None else {"Authorization": f"Bearer {tokens[header]}" if header in tokens else header}
-    status, content_type, body = await answer(edge, path, **headers)
-    assert (status, content_type) == (401, "application/problem+json")
-    assert body["code"] == "UNAUTHENTICATED"
-    assert set(body) == {"type", "title", "status", "detail", "instance", "code", "requestId"}
-
-
-@pytest.mark.parametrize("by", ["url", "cookie"])
-async def test_a_stream_token_opens_the_stream(
-    edge: EdgeProcess, issuer: Issuer, announcer: Announcer, board: str, by: str
-) -> None:
-    announcer.announce(frame(5, board=board))
-    token = issuer.token(headers={"typ": "stream+jwt"})
-    url = f"{edge.http}{PATH}?board={board}" + (f"&token={token}" if by == "url" else "")
-    headers = {"Cookie": f"topten_stream={token}"} if by == "cookie" else {}
-    async with aiohttp.ClientSession() as session, session.get(url, headers=headers) as response:
-        assert response.status == 200
-
-
-async def test_the_cookie_opens_no_stream_for_another_origins_page(edge: EdgeProcess, issuer: Issuer) -> None:
-    token = issuer.token(headers={"typ": "stream+jwt"})
-    headers = {"Cookie": f"topten_stream={token}", "Sec-Fetch-Site": "same-site"}
-    status, _, body = await answer(edge, PATH, **headers)
-    assert (status, body["code"]) == (403, "PERMISSION_DENIED")
-
-
-@pytest.mark.parametrize("board", ["nonsense", "weekly:2026-99", "country:Vietnam", "quiz:", "x" * 200])
-async def test_what_is_no_board_is_not_found(edge: EdgeProcess, issuer: Issuer, board: str) -> None:
-    status, content_type, body = await answer(edge, f"{PATH}?board={board}", Authorization=f"Bearer {issuer.token()}")
-    assert (status, content_type, body["code"]) == (404, "application/problem+json", "BOARD_NOT_FOUND")
-
-
-async def test_no_token_of_a_url_is_logged(edge: EdgeProcess, issuer: Issuer, announcer: Announcer, board: str) -> None:
-    announcer.announce(frame(5, board=board))
-    token = issuer.token(headers={"typ": "stream+jwt"})
-    async with aiohttp.ClientSession() as session, session.get(f"{edge.http}{PATH}?board={board}&token={token}"):
-        pass
-    await edge.until_metric("topten_sse_connections", 0)
-    assert token not in edge.log
-
-
-async def test_a_player_and_an_address_may_hold_so_many_streams_and_no_more(
-    issuer: Issuer, announcer: Announcer, board: str, tmp_path: Path
-) -> None:
-    announcer.announce(frame(5, board=board))
-    ada, bob, eve = (issuer.token(sub=name, userId=name, sid=None) for name in ("ada", "bob", "eve"))
-    path = f"{PATH}?board={board}"
-    limits = {"STREAM_MAX_PER_USER": "2", "STREAM_MAX_PER_ADDRESS": "3"}
-    async with edge_process(issuer, announcer, tmp_path / "edge.log", **limits) as edge:
-        async with stream(edge.http, ada, board), stream(edge.http, ada, board) as second:
-            await following(second)
-            status, content_type, body = await answer(edge, path, Authorization=f"Bearer {ada}")
-            assert (status, content_type, body["code"]) == (429, "application/problem+json", "RATE_LIMITED")
-            async with stream(edge.http, bob, board):
-                status, _, body = await answer(edge, path, Authorization=f"Bearer {eve}")
-                assert (status, body["code"]) == (429, "RATE_LIMITED")
-        await edge.until_metric("topten_sse_connections", 0)
-        async with stream(edge.http, eve, board) as events:
-            assert (await following(events)).id == "1-5"
-        assert await edge.metric("topten_rate_limited_total", operation="stream") == 2
 
 
 async def test_what_the_edge_holds_is_answered_without_a_call(

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import structlog
 
+from services.runtime.auth import TokenVerifier, open_verifier
+from services.runtime.settings import AuthConfig
 from tests.unit.runtime.issuer import Issuer
 
 
@@ -40,3 +42,9 @@ def clean_log() -> Iterator[None]:
     yield
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
+
+
+@pytest.fixture
+async def verifier(issuer: Issuer) -> AsyncIterator[TokenVerifier]:
+    async with open_verifier(AuthConfig(jwks_url=issuer.jwks_url)) as opened:
+        yield opened

@@ -23,8 +23,8 @@ from services.runtime.settings import TlsConfig
 from services.runtime.tls import read_pems
 from tests.certificates import Authority
 from tests.servers import HOST, free_port
+from tests.unit.runtime.grpc_boards import ACCESS, Boards
 from tests.unit.runtime.issuer import Issuer
-from tests.unit.runtime.test_grpc import ACCESS, Boards
 
 
 @pytest.fixture

@@ -81,12 +81,6 @@ async def connected(edge: EdgeProcess) -> AsyncIterator[Client]:
         writer.close()
 
 
-@pytest.fixture(scope="module")
-async def issuer() -> AsyncIterator[Issuer]:
-    async with Issuer() as opened:
-        yield opened
-
-
 @pytest.fixture
 async def announcer() -> AsyncIterator[Announcer]:
     async with announcing() as serving:
