@@ -58,6 +58,14 @@ def whole(spans: list[Span]) -> str:
     return ""
 
 
+async def of_one_action(stack: RunningStack, collector: Collector) -> list[Span]:
+    """The whole trace of a player's action."""
+    since = len(collector.spans)
+    async for _ in played(stack):
+        pass
+    return collector.trace(whole(await arrived(collector, lambda spans: bool(whole(spans)), since)))
+
+
 def path_to_root(span: Span, trace: list[Span]) -> list[Span]:
     """The span and those above it."""
     by_id = {each.id: each for each in trace}
@@ -70,11 +78,7 @@ def path_to_root(span: Span, trace: list[Span]) -> list[Span]:
 async def test_one_action_is_one_connected_trace_over_five_processes(
     observed: RunningStack, collector: Collector
 ) -> None:
-    since = len(collector.spans)
-    async for _ in played(observed):
-        pass
-    trace_id = whole(await arrived(collector, lambda spans: bool(whole(spans)), since))
-    trace = collector.trace(trace_id)
+    trace = await of_one_action(observed, collector)
     shown = next(span for span in trace if span.name == "show")
     way = [(span.service, span.name) for span in reversed(path_to_root(shown, trace))]
     assert way == [
@@ -98,10 +102,7 @@ async def test_one_action_is_one_connected_trace_over_five_processes(
 async def test_a_trace_has_each_command_to_a_store_below_the_step_that_sent_it(
     observed: RunningStack, collector: Collector
 ) -> None:
-    since = len(collector.spans)
-    async for _ in played(observed):
-        pass
-    trace = collector.trace(whole(await arrived(collector, lambda spans: bool(whole(spans)), since)))
+    trace = await of_one_action(observed, collector)
     by_id = {span.id: span for span in trace}
     commands = [span for span in trace if "db.system.name" in span.attributes]
     # Who is known already, by a cache, is not asked for.
