@@ -3,6 +3,8 @@
 Owns `leaderboard:generation`: it is there, and the one that MongoDB names, exactly while the boards are whole. It is
 missing after a FLUSHALL and on a new server. Everything else is noticed within a heartbeat by who writes:
 
+- every server keeps a mark beside its boards that holds the generation: one of a cluster that was emptied lacks it, whether
+  or not anybody was there to see it;
 - every batch and every heartbeat moves a counter of this worker, on a cluster one on each of its masters, and reads what it
   was. If that is not what this worker wrote last, the server has forgotten (a flush, an old snapshot). The new value is
   given, not added, so that a command that is sent twice is no alarm;
@@ -14,8 +16,8 @@ missing after a FLUSHALL and on a new server. Everything else is noticed within 
   boards are made anew. Whoever was silent meanwhile, and finds them made without him, has them made once more.
 
 A counter that is wrong while the generation is newer than the one last seen is no alarm either: another worker has
-noticed the same and has healed it. One worker makes the boards, by a lease in MongoDB; all others look again until it is
-done. Under the lease it is asked once more whether it is still needed.
+noticed the same and has healed it; what is lost after that, the marks tell. One worker makes the boards, by a lease in
+MongoDB; all others look again until it is done. Under the lease it is asked once more whether it is still needed.
 """
 
 from __future__ import annotations
@@ -136,6 +138,8 @@ class Generation:
                     await self._is_wrong(moment.generation, "another generation")
                 elif moment.generation and in_redis != boards.run_id:
                     await self._is_wrong(moment.generation, "another Redis server")
+                elif moment.generation and await self._is_unmarked(boards):
+                    await self._is_wrong(moment.generation, "a Redis server has forgotten")
                 elif moment.generation and evicted > boards.evicted:
                     await self._is_wrong(moment.generation, "Redis evicted keys")
                 elif moment.generation and await self._is_declared_otherwise(boards):
@@ -144,6 +148,10 @@ class Generation:
             except STORE_ERRORS as error:
                 _log.warning("a store does not answer", error=type(error).__name__)
             await asyncio.sleep(self._heartbeat)
+
+    async def _is_unmarked(self, boards: Boards) -> bool:
+        marks = await together(self._redis, [("GET", mark) for mark in boards.marks])
+        return any(mark is None or mark.decode() != str(boards.completed) for mark in marks)
 
     async def _adopt(self, boards: Boards) -> None:
         """Takes over which boards are declared and which periods closed, and says so once it is true of every write."""
@@ -204,10 +212,7 @@ class Generation:
             try:
                 if not asked and not await self._needed():
                     return None
-                made = await self._renewing(progress)
-                # Seen at once: a flush that comes now must not be taken for the one that these boards were made for.
-                await self.begin()
-                return made
+                return await self._renewing(progress)
             finally:
                 await self._meta.leave_lease(self._worker_id)
 

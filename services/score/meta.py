@@ -36,13 +36,15 @@ _WORKER = "worker:"
 class Boards(NamedTuple):
     """Which boards are in force; generation 0 is none.
 
-    `evicted` is how many keys their Redis had evicted when they began. `made` says which declared boards are among them,
+    `evicted` is how many keys their Redis had evicted when they began. `marks` are the keys, one on each server then, that
+    hold the generation for as long as that server has forgotten nothing. `made` says which declared boards are among them,
     None if that is not certain; `declared` which should be. Periods that ended at `closed_through` or before are closed.
     """
 
     completed: int
     run_id: str
     evicted: int
+    marks: tuple[str, ...]
     made: str | None
     declared: str
     closed_through: int
@@ -86,6 +88,7 @@ class Meta:
             completed=found.get("completed", 0),
             run_id=found.get("run_id", ""),
             evicted=found.get("evicted", 0),
+            marks=tuple(found.get("marks", ())),
             made=found.get("made", ""),
             declared=found.get("declared", ""),
             closed_through=int(found.get("closed_through", 0)),
@@ -103,9 +106,11 @@ class Meta:
         assert found is not None
         return int(found["generation"])
 
-    async def complete(self, generation: int, run_id: str, evicted: int, made: str | None) -> None:
+    async def complete(
+        self, generation: int, run_id: str, evicted: int, marks: Sequence[str], made: str | None
+    ) -> None:
         """The boards of `generation` are whole, in the Redis with this run id, which had evicted so many keys before."""
-        state = {"completed": generation, "run_id": run_id, "evicted": evicted, "made": made}
+        state = {"completed": generation, "run_id": run_id, "evicted": evicted, "marks": marks, "made": made}
         await self._meta.update_one({"_id": _BOARDS}, {"$set": state})
 
     async def take_lease(self, holder: str, length: timedelta, name: str = REBUILDING) -> bool:

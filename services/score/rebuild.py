@@ -13,8 +13,8 @@ Why nothing is lost, though batches go on writing the boards in use:
 4. Then every player with a row stamped since `since` is read from the ledger as it is now and written through the
    script that batches use. That covers 2 and 3; and who was lowered since is written as lowered, with his fence, and
    read again after it.
-5. Only then the generation is set, and how its boards are split, if the mark of the whole rebuild is still there. Until
-   then readers are stale.
+5. Only then the generation is set, and how its boards are split, if the mark of the whole rebuild is still there, on every
+   server that holds keys. Until then readers are stale. The mark that each server keeps is the generation from then on.
 6. Rows since 4 are written once more: their batches may have made boards that the new generation was not yet told to.
 
 Whoever finds the mark gone raises; the generation stays unset, and that is what makes somebody begin again.
@@ -33,7 +33,7 @@ import structlog
 from redis.asyncio import Redis
 
 from services.runtime.boards import GENERATION_KEY, Board
-from services.runtime.redis_client import information
+from services.runtime.redis_client import information, key_on_each
 from services.runtime.redis_scripts import Command, Script, together
 from services.runtime.split import SPLIT_KEY, Part
 from services.score.board_writer import BoardWriter, TooOldError, by_board
@@ -45,6 +45,7 @@ from services.score.standings import Placing, expires_at, is_kept, lowers, milli
 from services.score.store import ScoreStore
 
 REBUILD_KEY = f"{{{GENERATION_KEY}}}:rebuild"
+MARK_KEY = "topten:score:boards"
 T = TypeVar("T")
 
 _PAGE = 1000
@@ -52,6 +53,13 @@ _MEMBERS_A_COMMAND = 2000
 # What a rebuild that died leaves behind goes by itself.
 _LEFTOVER_SECONDS = 3600
 _SWAP = Path(__file__).with_name("board_swap.lua").read_text(encoding="utf-8")
+# May be sent twice.
+_CONFIRM = """
+local found = redis.call('GET', KEYS[1])
+if found ~= ARGV[1] and found ~= ARGV[2] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2])
+return 1
+"""
 _FINISH = """
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2])
@@ -100,6 +108,7 @@ class Rebuild:
         self._retention = period_retention
         self._now = now
         self._swap = Script(redis, _SWAP)
+        self._confirm = Script(redis, _CONFIRM)
         self._finish = Script(redis, _FINISH)
 
     async def run(self, token: str, progress: Progress) -> Rebuilt:
@@ -111,6 +120,8 @@ class Rebuild:
             # Others may still write other boards, or take these for others: then they are to be made once more.
             made_as = declared if await self._meta.agreed(declared, SILENCE) else None
             in_redis, evicted = await server_state(self._redis)
+            marks = key_on_each(self._redis, MARK_KEY)
+            await together(self._redis, [("SET", mark, token) for mark in marks])
             await self._redis.set(REBUILD_KEY, token, ex=_LEFTOVER_SECONDS)
             await self._redis.delete(GENERATION_KEY)
             await self._folds.flush()
@@ -121,7 +132,9 @@ class Rebuild:
             await self._remove_others(token, generation, made)
             replayed_at = milliseconds_of(self._now() - MARGIN)
             await self._replay(since, generation, progress)
-            await self._meta.complete(generation, in_redis, evicted, made_as)
+            if not all(await self._confirm.run([((mark,), (token, generation)) for mark in marks])):
+                raise BoardsLostError("a server has forgotten what was made")
+            await self._meta.complete(generation, in_redis, evicted, marks, made_as)
             if self._placing.catalog is not catalog:
                 raise BoardsLostError("other boards were declared meanwhile")
             keys = (GENERATION_KEY, REBUILD_KEY, SPLIT_KEY)

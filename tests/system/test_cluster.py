@@ -104,6 +104,22 @@ async def test_a_flush_of_one_node_is_noticed(cluster: RunningCluster, system: S
         assert await board_of(system) == {user: total for user, total in totals_of(events).items() if total > 0}
 
 
+async def test_a_flush_of_one_node_that_nobody_was_there_to_see_is_noticed(
+    cluster: RunningCluster, system: ScoreSystem
+) -> None:
+    events = many(100, players=10, seed=8)
+    async with system.worker():
+        await system.publish(*events)
+        await system.settled()
+        before = await system.whole()
+    node = await without(cluster, GENERATION_KEY)
+    async with open_redis(RedisConfig(url=node.url), "test") as redis:
+        await redis.flushall()
+    async with system.worker():
+        await system.whole(than=before)
+        assert await board_of(system) == {user: total for user, total in totals_of(events).items() if total > 0}
+
+
 async def test_a_board_is_split_and_joined_again_without_loss(system: ScoreSystem) -> None:
     """The worker that starts last says how; the other takes it over, and so does a reader that was told otherwise."""
     events = many(300, players=30, seed=7)
