@@ -1,9 +1,10 @@
-"""Builds what other teams install, into dist/: a wheel, an npm package, a Go module, a Maven artifact.
+"""Builds what other teams install into dist/: stubs as a wheel, an npm package, a Go module and a Maven artifact, and the
+browser client as an npm package.
 
-    python -m codegen.build [--to FOLDER] [python] [typescript] [go] [java]
+    python -m codegen.build [--to FOLDER] [python] [typescript] [client] [go] [java]
 
-Generates from proto/ with pinned generators, compiles, also each example, and packs; without a language it does all four.
-The same contracts give the same bytes. Java needs a JDK (11 or newer) and Maven on PATH; the rest brings its own tools.
+Generates from proto/ with pinned generators, compiles code and examples, and packs; without arguments, all of them. The
+same sources give the same bytes. Java needs a JDK (11 or newer) and Maven on PATH; the others install their own tools.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ STUBS = ROOT / "codegen"
 BIN = Path(sys.executable).parent
 TOOLS = ROOT / ".venv-codegen" / "bin"
 VERSION = str(tomllib.loads((STUBS / "python" / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
+NPM = Path(ROOT_DIR, "lib", "node_modules", "npm", "bin", "npm-cli.js")
 GO_MODULE = "topten.internal/stubs"
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
@@ -41,9 +43,8 @@ def python(to: Path) -> None:
 def typescript(to: Path) -> None:
     """`topten-stubs-<version>.tgz`; leaves the generated code in codegen/typescript/gen."""
     folder = STUBS / "typescript"
-    npm = Path(ROOT_DIR, "lib", "node_modules", "npm", "bin", "npm-cli.js")
-    _run("node", npm, "ci", "--silent", cwd=folder)
-    # What a refusal carries: no npm package has it, Google's own for Python brings the contract along.
+    _run("node", NPM, "ci", "--silent", cwd=folder)
+    # The details of refusals. No npm package has this contract; Google's Python package does.
     details = folder / "proto" / "google" / "rpc"
     details.mkdir(parents=True, exist_ok=True)
     (details / "error_details.proto").write_bytes(
@@ -51,11 +52,29 @@ def typescript(to: Path) -> None:
     )
     _generate(folder)
     _run("node", "node_modules/typescript/bin/tsc", cwd=folder)
-    _run("node", npm, "pack", "--silent", "--pack-destination", to, cwd=folder, stdout=subprocess.DEVNULL)
+    _pack(folder, to)
+
+
+def client(to: Path) -> None:
+    """`topten-client-<version>.tgz`: the client of the page, its types from JSDoc, and React hooks. No dependencies."""
+    folder = STUBS / "client"
+    _run("node", NPM, "ci", "--silent", cwd=folder)
+    modules = folder / "client"
+    for built in (modules, folder / "types"):
+        shutil.rmtree(built, ignore_errors=True)
+    modules.mkdir()
+    for source in (*sorted((ROOT / "edge" / "web" / "client").glob("*.js")), folder / "react.js"):
+        shutil.copyfile(source, modules / source.name)
+    _run("node", "node_modules/typescript/bin/tsc", cwd=folder)
+    _pack(folder, to)
+
+
+def _pack(folder: Path, to: Path) -> None:
+    _run("node", NPM, "pack", "--silent", "--pack-destination", to, cwd=folder, stdout=subprocess.DEVNULL)
 
 
 def go(to: Path) -> None:
-    """`go/`, laid out as a module proxy serves it. What is committed is packed; `make gen` generates it."""
+    """`go/`, in the layout of a module proxy. Packs the committed stubs, which `make gen` generates."""
     folder = STUBS / "go"
     _run(TOOLS / "go", "vet", "./...", cwd=folder)
     versions = to / "go" / GO_MODULE / "@v"
@@ -77,7 +96,7 @@ def java(to: Path) -> None:
     folder = STUBS / "java"
     if shutil.which("mvn") is None:
         raise SystemExit(
-            "the Java stubs need a JDK (11 or newer) and Maven on PATH; the others can be named: python go …"
+            "The Java stubs need a JDK (11 or newer) and Maven on PATH. Name other packages to build only those."
         )
     _fetch_grpc_java(folder / "plugin.sha256")
     _generate(folder)
@@ -89,7 +108,7 @@ def java(to: Path) -> None:
 
 
 def _fetch_grpc_java(pin: Path) -> None:
-    """Puts gRPC's plugin for Java beside the other generators, unless it is there; checked by its hash."""
+    """Download gRPC's plugin for Java next to the other generators, unless present, and check its hash."""
     digest, name = pin.read_text(encoding="utf-8").split()
     plugin, version, *platform = name.removesuffix(".exe").rsplit("-", 3)
     program = TOOLS / name
@@ -99,7 +118,7 @@ def _fetch_grpc_java(pin: Path) -> None:
             "mvn", "--quiet", "--batch-mode", "dependency:copy", f"-Dartifact={artifact}", f"-DoutputDirectory={TOOLS}"
         )
     if hashlib.sha256(program.read_bytes()).hexdigest() != digest:
-        raise SystemExit(f"{program} is not the generator that {pin} names")
+        raise SystemExit(f"The hash of {program} differs from {pin}.")
     program.chmod(0o755)
     shutil.copy(program, TOOLS / plugin)
 
@@ -114,21 +133,23 @@ def _run(*command: str | Path, cwd: Path = ROOT, stdout: int | None = None) -> N
     subprocess.run(command, cwd=cwd, env=environ, stdout=stdout, check=True)
 
 
-LANGUAGES: dict[str, Callable[[Path], None]] = {"python": python, "typescript": typescript, "go": go, "java": java}
+PACKAGES: dict[str, Callable[[Path], None]] = {
+    "python": python, "typescript": typescript, "client": client, "go": go, "java": java,
+}  # fmt: skip
 
 
 def main() -> None:
-    """Build the languages named on the command line."""
+    """Build the packages named on the command line."""
     parser = argparse.ArgumentParser(description="Build what other teams install.")
-    parser.add_argument("languages", nargs="*", metavar="LANGUAGE", help=", ".join(LANGUAGES))
+    parser.add_argument("packages", nargs="*", metavar="PACKAGE", help=", ".join(PACKAGES))
     parser.add_argument("--to", type=Path, default=ROOT / "dist")
     chosen = parser.parse_args()
-    if unknown := set(chosen.languages) - set(LANGUAGES):
-        parser.error(f"no such language: {', '.join(sorted(unknown))}")
+    if unknown := set(chosen.packages) - set(PACKAGES):
+        parser.error(f"unknown package: {', '.join(sorted(unknown))}")
     to = chosen.to.resolve()
     to.mkdir(parents=True, exist_ok=True)
-    for language in chosen.languages or LANGUAGES:
-        LANGUAGES[language](to)
+    for package in chosen.packages or PACKAGES:
+        PACKAGES[package](to)
 
 
 if __name__ == "__main__":

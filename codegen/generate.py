@@ -1,8 +1,8 @@
-"""Generates the Python stubs from proto/ into codegen/python, or into the folder given.
+"""Generates the Python stubs from proto/ into codegen/python, or into the given folder.
 
-Runs in the environment that `codegen/requirements.txt` locks, whose grpcio-tools is old on purpose: generated code loads
-on runtimes as old as its generator and on all newer ones. Called directly instead of through `buf generate`, because the
-`grpc_python` generator exists only inside grpcio-tools. The same input gives the same bytes.
+Runs in the environment locked by `codegen/requirements.txt`. Its grpcio-tools is old on purpose: generated code works with
+runtimes as old as its generator and with all newer ones. Not run by `buf generate`, because the `grpc_python` generator exists
+only inside grpcio-tools. The same input gives the same bytes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PLUGINS = ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
 
 
 def main(destination: Path) -> int:
-    """Replace the generated packages below `destination`; 0 if all went well."""
+    """Replace the generated packages in `destination`; return 0 on success."""
     sources = sorted(path.relative_to(PROTO).as_posix() for path in PROTO.rglob("*.proto"))
     services = [name for name in sources if name.endswith("_service.proto")]
     with tempfile.TemporaryDirectory() as folder:
@@ -39,14 +39,10 @@ def main(destination: Path) -> int:
             if status := protoc.main(step):
                 return int(status)
         for package in PACKAGES:
-            for source in sources:
-                if source.startswith(f"{package}/"):
-                    shutil.copyfile(PROTO / source, out / source)
             for folder_with_types in {path.parent for path in (out / package).rglob("*_pb2.pyi")}:
                 (folder_with_types / "py.typed").touch()
             shutil.rmtree(destination / package, ignore_errors=True)
             shutil.copytree(out / package, destination / package)
-    shutil.copyfile(PROTO / "buf" / "validate" / "LICENSE", destination / "buf" / "validate" / "LICENSE")
     return 0
 
 

@@ -7,10 +7,8 @@ import io.grpc.Context;
 import io.grpc.Grpc;
 import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
-import io.grpc.Metadata;
 import io.grpc.StatusRuntimeException;
 import io.grpc.protobuf.StatusProto;
-import io.grpc.stub.MetadataUtils;
 import java.util.concurrent.TimeUnit;
 import topten.leaderboard.v1.Entry;
 import topten.leaderboard.v1.Frame;
@@ -19,27 +17,31 @@ import topten.leaderboard.v1.LeaderboardServiceGrpc;
 import topten.leaderboard.v1.LeaderboardServiceGrpc.LeaderboardServiceBlockingStub;
 import topten.leaderboard.v1.WatchLeaderboardRequest;
 
-/** The first calls: the head of a board, a frame of its stream, and what a refusal says. */
+/** The first calls of a service: its token, the head of a board, a frame of its stream, and what a refusal says. */
 public final class Example {
+  /** The first call also connects and loads classes, so its deadline is generous; a service that is warm does with 2 s. */
+  private static final long SECONDS = 30;
+
   public static void main(String[] arguments) throws Exception {
+    if (arguments.length != 2) {
+      System.err.println("usage: Example ADDRESS BOARD");
+      System.exit(2);
+    }
     ManagedChannel channel =
         Grpc.newChannelBuilder(arguments[0], InsecureChannelCredentials.create()).build();
     try {
-      run(channel, System.getenv("TOPTEN_TOKEN"), arguments[1]);
+      run(channel, arguments[1]);
     } finally {
       channel.shutdownNow().awaitTermination(5, TimeUnit.SECONDS);
     }
   }
 
-  private static void run(Channel channel, String token, String board) throws Exception {
-    Metadata metadata = new Metadata();
-    metadata.put(Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER), "Bearer " + token);
+  private static void run(Channel channel, String board) throws Exception {
     LeaderboardServiceBlockingStub leaderboard =
-        LeaderboardServiceGrpc.newBlockingStub(channel)
-            .withInterceptors(MetadataUtils.newAttachHeadersInterceptor(metadata));
+        LeaderboardServiceGrpc.newBlockingStub(channel).withCallCredentials(new ServiceToken());
 
     GetLeaderboardRequest request = GetLeaderboardRequest.newBuilder().setBoard(board).setLimit(10).build();
-    Frame head = leaderboard.withDeadlineAfter(2, TimeUnit.SECONDS).getLeaderboard(request).getFrame();
+    Frame head = leaderboard.withDeadlineAfter(SECONDS, TimeUnit.SECONDS).getLeaderboard(request).getFrame();
     for (Entry entry : head.getEntriesList()) {
       System.out.println(entry.getRank() + " " + entry.getUsername() + " " + entry.getScore());
     }
@@ -56,7 +58,7 @@ public final class Example {
 
     GetLeaderboardRequest wrong = GetLeaderboardRequest.newBuilder().setBoard("no such board").build();
     try {
-      leaderboard.withDeadlineAfter(2, TimeUnit.SECONDS).getLeaderboard(wrong);
+      leaderboard.withDeadlineAfter(SECONDS, TimeUnit.SECONDS).getLeaderboard(wrong);
     } catch (StatusRuntimeException refusal) {
       System.out.println("refused: " + reason(refusal));
     }

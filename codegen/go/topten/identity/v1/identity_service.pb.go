@@ -12,9 +12,13 @@ import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
+	_ "topten.internal/stubs/topten/access/v1"
+	v1 "topten.internal/stubs/topten/group/v1"
+	_ "topten.internal/stubs/topten/text/v1"
 	unsafe "unsafe"
 )
 
@@ -25,20 +29,216 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// RegisterRequest names the new account.
-type RegisterRequest struct {
+// RestoreAccountRecordsRequest carries events whose records may be lost.
+type RestoreAccountRecordsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name and password of the new account.
-	Credentials *Credentials `protobuf:"bytes,1,opt,name=credentials,proto3" json:"credentials,omitempty"`
-	// ISO 3166-1 alpha-2 code in capitals, or empty for no country.
-	Country       string `protobuf:"bytes,2,opt,name=country,proto3" json:"country,omitempty"`
+	// 1 to 50 events; those of one player in the order in which they were made.
+	Events        []*UnrecordedAccountEvent `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
+func (x *RestoreAccountRecordsRequest) Reset() {
+	*x = RestoreAccountRecordsRequest{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreAccountRecordsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreAccountRecordsRequest) ProtoMessage() {}
+
+func (x *RestoreAccountRecordsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreAccountRecordsRequest.ProtoReflect.Descriptor instead.
+func (*RestoreAccountRecordsRequest) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *RestoreAccountRecordsRequest) GetEvents() []*UnrecordedAccountEvent {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+// UnrecordedAccountEvent is an event whose record may be lost.
+type UnrecordedAccountEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The event as published, up to 64 KiB.
+	Event []byte `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	// True if the ledger has the event.
+	Counted       bool `protobuf:"varint,2,opt,name=counted,proto3" json:"counted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnrecordedAccountEvent) Reset() {
+	*x = UnrecordedAccountEvent{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnrecordedAccountEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnrecordedAccountEvent) ProtoMessage() {}
+
+func (x *UnrecordedAccountEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnrecordedAccountEvent.ProtoReflect.Descriptor instead.
+func (*UnrecordedAccountEvent) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *UnrecordedAccountEvent) GetEvent() []byte {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *UnrecordedAccountEvent) GetCounted() bool {
+	if x != nil {
+		return x.Counted
+	}
+	return false
+}
+
+// RestoreAccountRecordsResponse tells which of the events count.
+type RestoreAccountRecordsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One for each event, in the same order.
+	Records       []*RestoredAccountRecord `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreAccountRecordsResponse) Reset() {
+	*x = RestoreAccountRecordsResponse{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreAccountRecordsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreAccountRecordsResponse) ProtoMessage() {}
+
+func (x *RestoreAccountRecordsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreAccountRecordsResponse.ProtoReflect.Descriptor instead.
+func (*RestoreAccountRecordsResponse) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *RestoreAccountRecordsResponse) GetRecords() []*RestoredAccountRecord {
+	if x != nil {
+		return x.Records
+	}
+	return nil
+}
+
+// RestoredAccountRecord is the result for one event.
+type RestoredAccountRecord struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The event as it is recorded now; empty if it has no record and must not count.
+	Event         []byte `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoredAccountRecord) Reset() {
+	*x = RestoredAccountRecord{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoredAccountRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoredAccountRecord) ProtoMessage() {}
+
+func (x *RestoredAccountRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoredAccountRecord.ProtoReflect.Descriptor instead.
+func (*RestoredAccountRecord) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *RestoredAccountRecord) GetEvent() []byte {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+// RegisterRequest describes the new account.
+type RegisterRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Username and password of the new account.
+	Credentials *Credentials `protobuf:"bytes,1,opt,name=credentials,proto3" json:"credentials,omitempty"`
+	// ISO 3166-1 alpha-2 code in capitals; empty for no country.
+	Country string `protobuf:"bytes,2,opt,name=country,proto3" json:"country,omitempty"`
+	// The refresh token of a guest's session: the guest's account becomes the new player's, with the same id, and the
+	// guest's sessions end. Any other token has no effect. Empty if the caller was no guest.
+	GuestRefreshToken string `protobuf:"bytes,3,opt,name=guest_refresh_token,json=guestRefreshToken,proto3" json:"guest_refresh_token,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
 func (x *RegisterRequest) Reset() {
 	*x = RegisterRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[0]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -50,7 +250,7 @@ func (x *RegisterRequest) String() string {
 func (*RegisterRequest) ProtoMessage() {}
 
 func (x *RegisterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[0]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -63,7 +263,7 @@ func (x *RegisterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterRequest.ProtoReflect.Descriptor instead.
 func (*RegisterRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{0}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *RegisterRequest) GetCredentials() *Credentials {
@@ -80,6 +280,13 @@ func (x *RegisterRequest) GetCountry() string {
 	return ""
 }
 
+func (x *RegisterRequest) GetGuestRefreshToken() string {
+	if x != nil {
+		return x.GuestRefreshToken
+	}
+	return ""
+}
+
 // RegisterResponse carries the first session.
 type RegisterResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -91,7 +298,7 @@ type RegisterResponse struct {
 
 func (x *RegisterResponse) Reset() {
 	*x = RegisterResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[1]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -103,7 +310,7 @@ func (x *RegisterResponse) String() string {
 func (*RegisterResponse) ProtoMessage() {}
 
 func (x *RegisterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[1]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -116,7 +323,7 @@ func (x *RegisterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterResponse.ProtoReflect.Descriptor instead.
 func (*RegisterResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{1}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *RegisterResponse) GetSession() *Session {
@@ -126,12 +333,12 @@ func (x *RegisterResponse) GetSession() *Session {
 	return nil
 }
 
-// LoginRequest names an account.
+// LoginRequest carries the credentials of an account.
 type LoginRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The name, compared without regard to case; up to 256 characters, so that what can't be a name gets the same answer.
+	// The username, regardless of case, up to 256 characters: impossible names get the same response as unknown ones.
 	Username string `protobuf:"bytes,1,opt,name=username,proto3" json:"username,omitempty"`
-	// The password, up to 256 characters.
+	// The password, up to 512 characters. Normalised before it is compared, as is the one of the account.
 	Password      string `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -139,7 +346,7 @@ type LoginRequest struct {
 
 func (x *LoginRequest) Reset() {
 	*x = LoginRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[2]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -151,7 +358,7 @@ func (x *LoginRequest) String() string {
 func (*LoginRequest) ProtoMessage() {}
 
 func (x *LoginRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[2]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -164,7 +371,7 @@ func (x *LoginRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginRequest.ProtoReflect.Descriptor instead.
 func (*LoginRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{2}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *LoginRequest) GetUsername() string {
@@ -192,7 +399,7 @@ type LoginResponse struct {
 
 func (x *LoginResponse) Reset() {
 	*x = LoginResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[3]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -204,7 +411,7 @@ func (x *LoginResponse) String() string {
 func (*LoginResponse) ProtoMessage() {}
 
 func (x *LoginResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[3]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -217,7 +424,7 @@ func (x *LoginResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginResponse.ProtoReflect.Descriptor instead.
 func (*LoginResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{3}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *LoginResponse) GetSession() *Session {
@@ -227,10 +434,102 @@ func (x *LoginResponse) GetSession() *Session {
 	return nil
 }
 
-// RefreshSessionRequest carries the token to trade.
+// CreateGuestRequest describes the new guest.
+type CreateGuestRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The display name, by the rules of `Credentials.username`, but that others may have it.
+	Nickname      string `protobuf:"bytes,1,opt,name=nickname,proto3" json:"nickname,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateGuestRequest) Reset() {
+	*x = CreateGuestRequest{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateGuestRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateGuestRequest) ProtoMessage() {}
+
+func (x *CreateGuestRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateGuestRequest.ProtoReflect.Descriptor instead.
+func (*CreateGuestRequest) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *CreateGuestRequest) GetNickname() string {
+	if x != nil {
+		return x.Nickname
+	}
+	return ""
+}
+
+// CreateGuestResponse carries the guest's session.
+type CreateGuestResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The new session. It cannot be renewed beyond `session_expires_at`.
+	Session       *Session `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateGuestResponse) Reset() {
+	*x = CreateGuestResponse{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateGuestResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateGuestResponse) ProtoMessage() {}
+
+func (x *CreateGuestResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateGuestResponse.ProtoReflect.Descriptor instead.
+func (*CreateGuestResponse) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *CreateGuestResponse) GetSession() *Session {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
+// RefreshSessionRequest carries the refresh token to exchange.
 type RefreshSessionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The refresh token as it was handed out.
+	// The latest refresh token of the session.
 	RefreshToken  string `protobuf:"bytes,1,opt,name=refresh_token,json=refreshToken,proto3" json:"refresh_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -238,7 +537,7 @@ type RefreshSessionRequest struct {
 
 func (x *RefreshSessionRequest) Reset() {
 	*x = RefreshSessionRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[4]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -250,7 +549,7 @@ func (x *RefreshSessionRequest) String() string {
 func (*RefreshSessionRequest) ProtoMessage() {}
 
 func (x *RefreshSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[4]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -263,7 +562,7 @@ func (x *RefreshSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefreshSessionRequest.ProtoReflect.Descriptor instead.
 func (*RefreshSessionRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{4}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RefreshSessionRequest) GetRefreshToken() string {
@@ -273,7 +572,7 @@ func (x *RefreshSessionRequest) GetRefreshToken() string {
 	return ""
 }
 
-// RefreshSessionResponse carries the rotated session.
+// RefreshSessionResponse carries the refreshed session.
 type RefreshSessionResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The session with new tokens.
@@ -284,7 +583,7 @@ type RefreshSessionResponse struct {
 
 func (x *RefreshSessionResponse) Reset() {
 	*x = RefreshSessionResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[5]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -296,7 +595,7 @@ func (x *RefreshSessionResponse) String() string {
 func (*RefreshSessionResponse) ProtoMessage() {}
 
 func (x *RefreshSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[5]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -309,7 +608,7 @@ func (x *RefreshSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefreshSessionResponse.ProtoReflect.Descriptor instead.
 func (*RefreshSessionResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{5}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RefreshSessionResponse) GetSession() *Session {
@@ -319,7 +618,7 @@ func (x *RefreshSessionResponse) GetSession() *Session {
 	return nil
 }
 
-// LogoutRequest names the session to end.
+// LogoutRequest identifies the session to end.
 type LogoutRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// A refresh token of the session.
@@ -330,7 +629,7 @@ type LogoutRequest struct {
 
 func (x *LogoutRequest) Reset() {
 	*x = LogoutRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[6]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -342,7 +641,7 @@ func (x *LogoutRequest) String() string {
 func (*LogoutRequest) ProtoMessage() {}
 
 func (x *LogoutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[6]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -355,7 +654,7 @@ func (x *LogoutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogoutRequest.ProtoReflect.Descriptor instead.
 func (*LogoutRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{6}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *LogoutRequest) GetRefreshToken() string {
@@ -365,10 +664,10 @@ func (x *LogoutRequest) GetRefreshToken() string {
 	return ""
 }
 
-// LogoutResponse says whether there was something to end.
+// LogoutResponse tells whether a session was ended.
 type LogoutResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// True if a live session was ended by this call.
+	// True if this call ended an open session.
 	Ended         bool `protobuf:"varint,1,opt,name=ended,proto3" json:"ended,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -376,7 +675,7 @@ type LogoutResponse struct {
 
 func (x *LogoutResponse) Reset() {
 	*x = LogoutResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[7]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -388,7 +687,7 @@ func (x *LogoutResponse) String() string {
 func (*LogoutResponse) ProtoMessage() {}
 
 func (x *LogoutResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[7]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -401,7 +700,7 @@ func (x *LogoutResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogoutResponse.ProtoReflect.Descriptor instead.
 func (*LogoutResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{7}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *LogoutResponse) GetEnded() bool {
@@ -411,7 +710,7 @@ func (x *LogoutResponse) GetEnded() bool {
 	return false
 }
 
-// AdmitPlayerRequest asks for the caller.
+// AdmitPlayerRequest is empty: the access token identifies the player.
 type AdmitPlayerRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -420,7 +719,7 @@ type AdmitPlayerRequest struct {
 
 func (x *AdmitPlayerRequest) Reset() {
 	*x = AdmitPlayerRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[8]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -432,7 +731,7 @@ func (x *AdmitPlayerRequest) String() string {
 func (*AdmitPlayerRequest) ProtoMessage() {}
 
 func (x *AdmitPlayerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[8]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -445,10 +744,10 @@ func (x *AdmitPlayerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitPlayerRequest.ProtoReflect.Descriptor instead.
 func (*AdmitPlayerRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{8}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{14}
 }
 
-// AdmitPlayerResponse carries his account.
+// AdmitPlayerResponse carries the player's account.
 type AdmitPlayerResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The account.
@@ -459,7 +758,7 @@ type AdmitPlayerResponse struct {
 
 func (x *AdmitPlayerResponse) Reset() {
 	*x = AdmitPlayerResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[9]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -471,7 +770,7 @@ func (x *AdmitPlayerResponse) String() string {
 func (*AdmitPlayerResponse) ProtoMessage() {}
 
 func (x *AdmitPlayerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[9]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -484,7 +783,7 @@ func (x *AdmitPlayerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitPlayerResponse.ProtoReflect.Descriptor instead.
 func (*AdmitPlayerResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{9}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AdmitPlayerResponse) GetUser() *User {
@@ -494,12 +793,104 @@ func (x *AdmitPlayerResponse) GetUser() *User {
 	return nil
 }
 
-// ChangePasswordRequest carries the password that holds and the one that shall.
+// EnsurePlayersRequest carries players of the calling service's own system.
+type EnsurePlayersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 500 players. The same player twice is updated twice, in this order. Each one's bounds are checked alone.
+	Players       []*PlayerProfile `protobuf:"bytes,1,rep,name=players,proto3" json:"players,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EnsurePlayersRequest) Reset() {
+	*x = EnsurePlayersRequest{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EnsurePlayersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EnsurePlayersRequest) ProtoMessage() {}
+
+func (x *EnsurePlayersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EnsurePlayersRequest.ProtoReflect.Descriptor instead.
+func (*EnsurePlayersRequest) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *EnsurePlayersRequest) GetPlayers() []*PlayerProfile {
+	if x != nil {
+		return x.Players
+	}
+	return nil
+}
+
+// EnsurePlayersResponse carries one result for each player, in the same order.
+type EnsurePlayersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The results.
+	Results       []*EnsuredPlayer `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EnsurePlayersResponse) Reset() {
+	*x = EnsurePlayersResponse{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EnsurePlayersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EnsurePlayersResponse) ProtoMessage() {}
+
+func (x *EnsurePlayersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EnsurePlayersResponse.ProtoReflect.Descriptor instead.
+func (*EnsurePlayersResponse) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *EnsurePlayersResponse) GetResults() []*EnsuredPlayer {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+// ChangePasswordRequest carries the current and the new password.
 type ChangePasswordRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The password as it is, up to 256 characters.
+	// The current password, up to 512 characters.
 	CurrentPassword string `protobuf:"bytes,1,opt,name=current_password,json=currentPassword,proto3" json:"current_password,omitempty"`
-	// The password from now on, 8 to 128 characters; never stored and never logged.
+	// The new password, 8 to 128 characters after normalisation. Never stored or logged in clear.
 	NewPassword   string `protobuf:"bytes,2,opt,name=new_password,json=newPassword,proto3" json:"new_password,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -507,7 +898,7 @@ type ChangePasswordRequest struct {
 
 func (x *ChangePasswordRequest) Reset() {
 	*x = ChangePasswordRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[10]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -519,7 +910,7 @@ func (x *ChangePasswordRequest) String() string {
 func (*ChangePasswordRequest) ProtoMessage() {}
 
 func (x *ChangePasswordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[10]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -532,7 +923,7 @@ func (x *ChangePasswordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangePasswordRequest.ProtoReflect.Descriptor instead.
 func (*ChangePasswordRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{10}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ChangePasswordRequest) GetCurrentPassword() string {
@@ -549,7 +940,7 @@ func (x *ChangePasswordRequest) GetNewPassword() string {
 	return ""
 }
 
-// ChangePasswordResponse says that it is done.
+// ChangePasswordResponse confirms the change.
 type ChangePasswordResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -558,7 +949,7 @@ type ChangePasswordResponse struct {
 
 func (x *ChangePasswordResponse) Reset() {
 	*x = ChangePasswordResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[11]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -570,7 +961,7 @@ func (x *ChangePasswordResponse) String() string {
 func (*ChangePasswordResponse) ProtoMessage() {}
 
 func (x *ChangePasswordResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[11]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -583,10 +974,129 @@ func (x *ChangePasswordResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangePasswordResponse.ProtoReflect.Descriptor instead.
 func (*ChangePasswordResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{11}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{19}
 }
 
-// IssueStreamTokenRequest asks for a token of the caller's own session.
+// IssueDataTokenRequest carries the credentials of an account.
+type IssueDataTokenRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The username, regardless of case, up to 256 characters: impossible names get the same response as unknown ones.
+	Username string `protobuf:"bytes,1,opt,name=username,proto3" json:"username,omitempty"`
+	// The password, up to 512 characters. Normalised before it is compared, as is the one of the account.
+	Password      string `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IssueDataTokenRequest) Reset() {
+	*x = IssueDataTokenRequest{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IssueDataTokenRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IssueDataTokenRequest) ProtoMessage() {}
+
+func (x *IssueDataTokenRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IssueDataTokenRequest.ProtoReflect.Descriptor instead.
+func (*IssueDataTokenRequest) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *IssueDataTokenRequest) GetUsername() string {
+	if x != nil {
+		return x.Username
+	}
+	return ""
+}
+
+func (x *IssueDataTokenRequest) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+// IssueDataTokenResponse carries the token.
+type IssueDataTokenResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A signed JWT for `authorization: Bearer`, with the scope `data:own` alone.
+	DataToken string `protobuf:"bytes,1,opt,name=data_token,json=dataToken,proto3" json:"data_token,omitempty"`
+	// The lifetime of the token in seconds.
+	ExpiresIn int32 `protobuf:"varint,2,opt,name=expires_in,json=expiresIn,proto3" json:"expires_in,omitempty"`
+	// The account, with its block.
+	User          *User `protobuf:"bytes,3,opt,name=user,proto3" json:"user,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IssueDataTokenResponse) Reset() {
+	*x = IssueDataTokenResponse{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IssueDataTokenResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IssueDataTokenResponse) ProtoMessage() {}
+
+func (x *IssueDataTokenResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IssueDataTokenResponse.ProtoReflect.Descriptor instead.
+func (*IssueDataTokenResponse) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *IssueDataTokenResponse) GetDataToken() string {
+	if x != nil {
+		return x.DataToken
+	}
+	return ""
+}
+
+func (x *IssueDataTokenResponse) GetExpiresIn() int32 {
+	if x != nil {
+		return x.ExpiresIn
+	}
+	return 0
+}
+
+func (x *IssueDataTokenResponse) GetUser() *User {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+// IssueStreamTokenRequest is empty: the token is for the caller.
 type IssueStreamTokenRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -595,7 +1105,7 @@ type IssueStreamTokenRequest struct {
 
 func (x *IssueStreamTokenRequest) Reset() {
 	*x = IssueStreamTokenRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[12]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -607,7 +1117,7 @@ func (x *IssueStreamTokenRequest) String() string {
 func (*IssueStreamTokenRequest) ProtoMessage() {}
 
 func (x *IssueStreamTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[12]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -620,7 +1130,7 @@ func (x *IssueStreamTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssueStreamTokenRequest.ProtoReflect.Descriptor instead.
 func (*IssueStreamTokenRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{12}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{22}
 }
 
 // IssueStreamTokenResponse carries the token.
@@ -628,7 +1138,7 @@ type IssueStreamTokenResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The token.
 	StreamToken string `protobuf:"bytes,1,opt,name=stream_token,json=streamToken,proto3" json:"stream_token,omitempty"`
-	// For how many seconds it is good, unless the session ends before.
+	// Lifetime of the token in seconds; it ends earlier with the session.
 	ExpiresIn     int32 `protobuf:"varint,2,opt,name=expires_in,json=expiresIn,proto3" json:"expires_in,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -636,7 +1146,7 @@ type IssueStreamTokenResponse struct {
 
 func (x *IssueStreamTokenResponse) Reset() {
 	*x = IssueStreamTokenResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[13]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -648,7 +1158,7 @@ func (x *IssueStreamTokenResponse) String() string {
 func (*IssueStreamTokenResponse) ProtoMessage() {}
 
 func (x *IssueStreamTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[13]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -661,7 +1171,7 @@ func (x *IssueStreamTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssueStreamTokenResponse.ProtoReflect.Descriptor instead.
 func (*IssueStreamTokenResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{13}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *IssueStreamTokenResponse) GetStreamToken() string {
@@ -678,10 +1188,377 @@ func (x *IssueStreamTokenResponse) GetExpiresIn() int32 {
 	return 0
 }
 
-// CheckSessionsRequest names sessions.
+// BoardToken is a token that reads one board, without the token itself.
+type BoardToken struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id by which it is revoked, a UUID.
+	TokenId string `protobuf:"bytes,1,opt,name=token_id,json=tokenId,proto3" json:"token_id,omitempty"`
+	// The board as text: `all`, `weekly`, `country:VN`. A name without a period follows the calendar.
+	Board string `protobuf:"bytes,2,opt,name=board,proto3" json:"board,omitempty"`
+	// The user id of the moderator or admin who issued it; a pseudonym once that account is erased.
+	IssuedBy string `protobuf:"bytes,3,opt,name=issued_by,json=issuedBy,proto3" json:"issued_by,omitempty"`
+	// When it was issued.
+	IssuedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=issued_at,json=issuedAt,proto3" json:"issued_at,omitempty"`
+	// When it expires.
+	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BoardToken) Reset() {
+	*x = BoardToken{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BoardToken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BoardToken) ProtoMessage() {}
+
+func (x *BoardToken) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BoardToken.ProtoReflect.Descriptor instead.
+func (*BoardToken) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *BoardToken) GetTokenId() string {
+	if x != nil {
+		return x.TokenId
+	}
+	return ""
+}
+
+func (x *BoardToken) GetBoard() string {
+	if x != nil {
+		return x.Board
+	}
+	return ""
+}
+
+func (x *BoardToken) GetIssuedBy() string {
+	if x != nil {
+		return x.IssuedBy
+	}
+	return ""
+}
+
+func (x *BoardToken) GetIssuedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.IssuedAt
+	}
+	return nil
+}
+
+func (x *BoardToken) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+// IssueBoardTokenRequest describes the new token.
+type IssueBoardTokenRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The board as text, 1 to 100 characters. The caller has checked that it exists.
+	Board string `protobuf:"bytes,1,opt,name=board,proto3" json:"board,omitempty"`
+	// When the token expires, in the future and at most 366 days ahead; absent means in 30 days.
+	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IssueBoardTokenRequest) Reset() {
+	*x = IssueBoardTokenRequest{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IssueBoardTokenRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IssueBoardTokenRequest) ProtoMessage() {}
+
+func (x *IssueBoardTokenRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IssueBoardTokenRequest.ProtoReflect.Descriptor instead.
+func (*IssueBoardTokenRequest) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *IssueBoardTokenRequest) GetBoard() string {
+	if x != nil {
+		return x.Board
+	}
+	return ""
+}
+
+func (x *IssueBoardTokenRequest) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+// IssueBoardTokenResponse carries the new token.
+type IssueBoardTokenResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The token. It cannot be read again.
+	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	// What is known about it.
+	BoardToken    *BoardToken `protobuf:"bytes,2,opt,name=board_token,json=boardToken,proto3" json:"board_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IssueBoardTokenResponse) Reset() {
+	*x = IssueBoardTokenResponse{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IssueBoardTokenResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IssueBoardTokenResponse) ProtoMessage() {}
+
+func (x *IssueBoardTokenResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IssueBoardTokenResponse.ProtoReflect.Descriptor instead.
+func (*IssueBoardTokenResponse) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *IssueBoardTokenResponse) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *IssueBoardTokenResponse) GetBoardToken() *BoardToken {
+	if x != nil {
+		return x.BoardToken
+	}
+	return nil
+}
+
+// ListBoardTokensRequest is empty: all board tokens are listed.
+type ListBoardTokensRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListBoardTokensRequest) Reset() {
+	*x = ListBoardTokensRequest{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListBoardTokensRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListBoardTokensRequest) ProtoMessage() {}
+
+func (x *ListBoardTokensRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListBoardTokensRequest.ProtoReflect.Descriptor instead.
+func (*ListBoardTokensRequest) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{27}
+}
+
+// ListBoardTokensResponse carries the tokens.
+type ListBoardTokensResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tokens, latest first, at most 1000.
+	BoardTokens   []*BoardToken `protobuf:"bytes,1,rep,name=board_tokens,json=boardTokens,proto3" json:"board_tokens,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListBoardTokensResponse) Reset() {
+	*x = ListBoardTokensResponse{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListBoardTokensResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListBoardTokensResponse) ProtoMessage() {}
+
+func (x *ListBoardTokensResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListBoardTokensResponse.ProtoReflect.Descriptor instead.
+func (*ListBoardTokensResponse) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ListBoardTokensResponse) GetBoardTokens() []*BoardToken {
+	if x != nil {
+		return x.BoardTokens
+	}
+	return nil
+}
+
+// RevokeBoardTokenRequest identifies a token.
+type RevokeBoardTokenRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The token's id.
+	TokenId       string `protobuf:"bytes,1,opt,name=token_id,json=tokenId,proto3" json:"token_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeBoardTokenRequest) Reset() {
+	*x = RevokeBoardTokenRequest{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeBoardTokenRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeBoardTokenRequest) ProtoMessage() {}
+
+func (x *RevokeBoardTokenRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeBoardTokenRequest.ProtoReflect.Descriptor instead.
+func (*RevokeBoardTokenRequest) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *RevokeBoardTokenRequest) GetTokenId() string {
+	if x != nil {
+		return x.TokenId
+	}
+	return ""
+}
+
+// RevokeBoardTokenResponse tells whether a token was ended.
+type RevokeBoardTokenResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// True if this call ended a token that had not expired.
+	Revoked       bool `protobuf:"varint,1,opt,name=revoked,proto3" json:"revoked,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeBoardTokenResponse) Reset() {
+	*x = RevokeBoardTokenResponse{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeBoardTokenResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeBoardTokenResponse) ProtoMessage() {}
+
+func (x *RevokeBoardTokenResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeBoardTokenResponse.ProtoReflect.Descriptor instead.
+func (*RevokeBoardTokenResponse) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *RevokeBoardTokenResponse) GetRevoked() bool {
+	if x != nil {
+		return x.Revoked
+	}
+	return false
+}
+
+// CheckSessionsRequest identifies sessions.
 type CheckSessionsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// 1 to 500 ids of sessions (the claim `sid`), each once.
+	// 1 to 500 distinct session ids (the claim `sid`).
 	SessionIds    []string `protobuf:"bytes,1,rep,name=session_ids,json=sessionIds,proto3" json:"session_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -689,7 +1566,7 @@ type CheckSessionsRequest struct {
 
 func (x *CheckSessionsRequest) Reset() {
 	*x = CheckSessionsRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[14]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -701,7 +1578,7 @@ func (x *CheckSessionsRequest) String() string {
 func (*CheckSessionsRequest) ProtoMessage() {}
 
 func (x *CheckSessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[14]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -714,7 +1591,7 @@ func (x *CheckSessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckSessionsRequest.ProtoReflect.Descriptor instead.
 func (*CheckSessionsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{14}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *CheckSessionsRequest) GetSessionIds() []string {
@@ -724,10 +1601,10 @@ func (x *CheckSessionsRequest) GetSessionIds() []string {
 	return nil
 }
 
-// CheckSessionsResponse says which sessions are over.
+// CheckSessionsResponse lists the sessions that have ended.
 type CheckSessionsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Those of the ids whose sessions have ended or never were, in no promised order.
+	// The ids of sessions that have ended or never existed, in any order.
 	Ended         []string `protobuf:"bytes,1,rep,name=ended,proto3" json:"ended,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -735,7 +1612,7 @@ type CheckSessionsResponse struct {
 
 func (x *CheckSessionsResponse) Reset() {
 	*x = CheckSessionsResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[15]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -747,7 +1624,7 @@ func (x *CheckSessionsResponse) String() string {
 func (*CheckSessionsResponse) ProtoMessage() {}
 
 func (x *CheckSessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[15]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -760,7 +1637,7 @@ func (x *CheckSessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckSessionsResponse.ProtoReflect.Descriptor instead.
 func (*CheckSessionsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{15}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CheckSessionsResponse) GetEnded() []string {
@@ -770,10 +1647,10 @@ func (x *CheckSessionsResponse) GetEnded() []string {
 	return nil
 }
 
-// GetUsersRequest names accounts.
+// GetUsersRequest identifies accounts.
 type GetUsersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// 1 to 100 user ids, each once.
+	// 1 to 100 distinct user ids.
 	UserIds       []string `protobuf:"bytes,1,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -781,7 +1658,7 @@ type GetUsersRequest struct {
 
 func (x *GetUsersRequest) Reset() {
 	*x = GetUsersRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[16]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -793,7 +1670,7 @@ func (x *GetUsersRequest) String() string {
 func (*GetUsersRequest) ProtoMessage() {}
 
 func (x *GetUsersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[16]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -806,7 +1683,7 @@ func (x *GetUsersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUsersRequest.ProtoReflect.Descriptor instead.
 func (*GetUsersRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{16}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *GetUsersRequest) GetUserIds() []string {
@@ -819,9 +1696,9 @@ func (x *GetUsersRequest) GetUserIds() []string {
 // GetUsersResponse carries the accounts that exist.
 type GetUsersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The accounts found, in no promised order.
+	// The accounts, in any order.
 	Users []*User `protobuf:"bytes,1,rep,name=users,proto3" json:"users,omitempty"`
-	// Those of the ids whose accounts were erased, in no promised order.
+	// The ids of erased accounts, in any order.
 	ErasedUserIds []string `protobuf:"bytes,2,rep,name=erased_user_ids,json=erasedUserIds,proto3" json:"erased_user_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -829,7 +1706,7 @@ type GetUsersResponse struct {
 
 func (x *GetUsersResponse) Reset() {
 	*x = GetUsersResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[17]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -841,7 +1718,7 @@ func (x *GetUsersResponse) String() string {
 func (*GetUsersResponse) ProtoMessage() {}
 
 func (x *GetUsersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[17]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -854,7 +1731,7 @@ func (x *GetUsersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUsersResponse.ProtoReflect.Descriptor instead.
 func (*GetUsersResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{17}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *GetUsersResponse) GetUsers() []*User {
@@ -874,7 +1751,7 @@ func (x *GetUsersResponse) GetErasedUserIds() []string {
 // GrantRoleRequest names an account and a role.
 type GrantRoleRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The account's username, without regard to case.
+	// The account's username, regardless of case.
 	Username string `protobuf:"bytes,1,opt,name=username,proto3" json:"username,omitempty"`
 	// One of `player`, `author`, `moderator`, `admin`.
 	Role          string `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
@@ -884,7 +1761,7 @@ type GrantRoleRequest struct {
 
 func (x *GrantRoleRequest) Reset() {
 	*x = GrantRoleRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[18]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -896,7 +1773,7 @@ func (x *GrantRoleRequest) String() string {
 func (*GrantRoleRequest) ProtoMessage() {}
 
 func (x *GrantRoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[18]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -909,7 +1786,7 @@ func (x *GrantRoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantRoleRequest.ProtoReflect.Descriptor instead.
 func (*GrantRoleRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{18}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *GrantRoleRequest) GetUsername() string {
@@ -926,7 +1803,7 @@ func (x *GrantRoleRequest) GetRole() string {
 	return ""
 }
 
-// GrantRoleResponse carries the account as it is now.
+// GrantRoleResponse carries the changed account.
 type GrantRoleResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The account with its roles.
@@ -937,7 +1814,7 @@ type GrantRoleResponse struct {
 
 func (x *GrantRoleResponse) Reset() {
 	*x = GrantRoleResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[19]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -949,7 +1826,7 @@ func (x *GrantRoleResponse) String() string {
 func (*GrantRoleResponse) ProtoMessage() {}
 
 func (x *GrantRoleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[19]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -962,7 +1839,7 @@ func (x *GrantRoleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantRoleResponse.ProtoReflect.Descriptor instead.
 func (*GrantRoleResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{19}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *GrantRoleResponse) GetUser() *User {
@@ -975,7 +1852,7 @@ func (x *GrantRoleResponse) GetUser() *User {
 // RevokeRoleRequest names an account and a role.
 type RevokeRoleRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The account's username, without regard to case.
+	// The account's username, regardless of case.
 	Username string `protobuf:"bytes,1,opt,name=username,proto3" json:"username,omitempty"`
 	// One of `author`, `moderator`, `admin`; every account is a player.
 	Role          string `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
@@ -985,7 +1862,7 @@ type RevokeRoleRequest struct {
 
 func (x *RevokeRoleRequest) Reset() {
 	*x = RevokeRoleRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[20]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -997,7 +1874,7 @@ func (x *RevokeRoleRequest) String() string {
 func (*RevokeRoleRequest) ProtoMessage() {}
 
 func (x *RevokeRoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[20]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1010,7 +1887,7 @@ func (x *RevokeRoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeRoleRequest.ProtoReflect.Descriptor instead.
 func (*RevokeRoleRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{20}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *RevokeRoleRequest) GetUsername() string {
@@ -1027,7 +1904,7 @@ func (x *RevokeRoleRequest) GetRole() string {
 	return ""
 }
 
-// RevokeRoleResponse carries the account as it is now.
+// RevokeRoleResponse carries the changed account.
 type RevokeRoleResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The account with its roles.
@@ -1038,7 +1915,7 @@ type RevokeRoleResponse struct {
 
 func (x *RevokeRoleResponse) Reset() {
 	*x = RevokeRoleResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[21]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1050,7 +1927,7 @@ func (x *RevokeRoleResponse) String() string {
 func (*RevokeRoleResponse) ProtoMessage() {}
 
 func (x *RevokeRoleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[21]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1063,7 +1940,7 @@ func (x *RevokeRoleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeRoleResponse.ProtoReflect.Descriptor instead.
 func (*RevokeRoleResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{21}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *RevokeRoleResponse) GetUser() *User {
@@ -1073,10 +1950,10 @@ func (x *RevokeRoleResponse) GetUser() *User {
 	return nil
 }
 
-// UpdateProfileRequest says what the account shall be.
+// UpdateProfileRequest carries the new profile.
 type UpdateProfileRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// ISO 3166-1 alpha-2 code in capitals, or empty for no country.
+	// ISO 3166-1 alpha-2 code in capitals; empty for no country.
 	Country       string `protobuf:"bytes,1,opt,name=country,proto3" json:"country,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1084,7 +1961,7 @@ type UpdateProfileRequest struct {
 
 func (x *UpdateProfileRequest) Reset() {
 	*x = UpdateProfileRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[22]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1096,7 +1973,7 @@ func (x *UpdateProfileRequest) String() string {
 func (*UpdateProfileRequest) ProtoMessage() {}
 
 func (x *UpdateProfileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[22]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1109,7 +1986,7 @@ func (x *UpdateProfileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateProfileRequest.ProtoReflect.Descriptor instead.
 func (*UpdateProfileRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{22}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *UpdateProfileRequest) GetCountry() string {
@@ -1119,7 +1996,7 @@ func (x *UpdateProfileRequest) GetCountry() string {
 	return ""
 }
 
-// UpdateProfileResponse carries the account as it is now.
+// UpdateProfileResponse carries the changed account.
 type UpdateProfileResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The account.
@@ -1130,7 +2007,7 @@ type UpdateProfileResponse struct {
 
 func (x *UpdateProfileResponse) Reset() {
 	*x = UpdateProfileResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[23]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1142,7 +2019,7 @@ func (x *UpdateProfileResponse) String() string {
 func (*UpdateProfileResponse) ProtoMessage() {}
 
 func (x *UpdateProfileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[23]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1155,7 +2032,7 @@ func (x *UpdateProfileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateProfileResponse.ProtoReflect.Descriptor instead.
 func (*UpdateProfileResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{23}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *UpdateProfileResponse) GetUser() *User {
@@ -1165,16 +2042,16 @@ func (x *UpdateProfileResponse) GetUser() *User {
 	return nil
 }
 
-// BlockUserRequest names a player and why.
+// BlockUserRequest identifies a player and gives the reason of the block.
 type BlockUserRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The player's id.
 	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
-	// Why, for the player and the audit log.
+	// The reason, 1 to 500 characters, for the player and the audit log.
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
-	// When the block ends by itself; absent if it does not. Must lie ahead.
+	// When the block expires, a time in the future; absent if it does not expire.
 	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
-	// A UUID under which the block happens once, however often it is sent; empty if the caller does not care.
+	// A UUID of this block: sent again, it has no further effect. Empty if the caller needs no such guarantee.
 	ChangeId      string `protobuf:"bytes,4,opt,name=change_id,json=changeId,proto3" json:"change_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1182,7 +2059,7 @@ type BlockUserRequest struct {
 
 func (x *BlockUserRequest) Reset() {
 	*x = BlockUserRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[24]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1194,7 +2071,7 @@ func (x *BlockUserRequest) String() string {
 func (*BlockUserRequest) ProtoMessage() {}
 
 func (x *BlockUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[24]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1207,7 +2084,7 @@ func (x *BlockUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockUserRequest.ProtoReflect.Descriptor instead.
 func (*BlockUserRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{24}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *BlockUserRequest) GetUserId() string {
@@ -1238,20 +2115,22 @@ func (x *BlockUserRequest) GetChangeId() string {
 	return ""
 }
 
-// BlockUserResponse carries the account as it is now.
+// BlockUserResponse carries the changed account.
 type BlockUserResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The account with its block.
 	User *User `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
-	// The event that takes him from the boards.
-	EventId       string `protobuf:"bytes,2,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	// The id of the event that removes the player from the boards; empty if a stronger sanction was in force.
+	EventId string `protobuf:"bytes,2,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	// The id of the sanction.
+	SanctionId    string `protobuf:"bytes,3,opt,name=sanction_id,json=sanctionId,proto3" json:"sanction_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *BlockUserResponse) Reset() {
 	*x = BlockUserResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[25]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1263,7 +2142,7 @@ func (x *BlockUserResponse) String() string {
 func (*BlockUserResponse) ProtoMessage() {}
 
 func (x *BlockUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[25]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1276,7 +2155,7 @@ func (x *BlockUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockUserResponse.ProtoReflect.Descriptor instead.
 func (*BlockUserResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{25}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *BlockUserResponse) GetUser() *User {
@@ -1293,20 +2172,29 @@ func (x *BlockUserResponse) GetEventId() string {
 	return ""
 }
 
-// UnblockUserRequest names a player and why.
+func (x *BlockUserResponse) GetSanctionId() string {
+	if x != nil {
+		return x.SanctionId
+	}
+	return ""
+}
+
+// UnblockUserRequest identifies a player and gives a reason.
 type UnblockUserRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The player's id.
 	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
-	// Why, for the audit log.
-	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The reason, 1 to 500 characters, for the audit log.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The sanction to lift; empty for all that the caller may lift.
+	SanctionId    string `protobuf:"bytes,3,opt,name=sanction_id,json=sanctionId,proto3" json:"sanction_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UnblockUserRequest) Reset() {
 	*x = UnblockUserRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[26]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1318,7 +2206,7 @@ func (x *UnblockUserRequest) String() string {
 func (*UnblockUserRequest) ProtoMessage() {}
 
 func (x *UnblockUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[26]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1331,7 +2219,7 @@ func (x *UnblockUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnblockUserRequest.ProtoReflect.Descriptor instead.
 func (*UnblockUserRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{26}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *UnblockUserRequest) GetUserId() string {
@@ -1348,20 +2236,29 @@ func (x *UnblockUserRequest) GetReason() string {
 	return ""
 }
 
-// UnblockUserResponse carries the account as it is now.
+func (x *UnblockUserRequest) GetSanctionId() string {
+	if x != nil {
+		return x.SanctionId
+	}
+	return ""
+}
+
+// UnblockUserResponse carries the changed account.
 type UnblockUserResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The account.
+	// The account, with the sanctions that stay in force.
 	User *User `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
-	// The event that brings him back to the boards; empty if he was not blocked.
-	EventId       string `protobuf:"bytes,2,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	// The id of the event of the change; empty if the strongest sanction stays in force, or there was none.
+	EventId string `protobuf:"bytes,2,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	// The ids of the lifted sanctions.
+	SanctionIds   []string `protobuf:"bytes,3,rep,name=sanction_ids,json=sanctionIds,proto3" json:"sanction_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UnblockUserResponse) Reset() {
 	*x = UnblockUserResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[27]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1373,7 +2270,7 @@ func (x *UnblockUserResponse) String() string {
 func (*UnblockUserResponse) ProtoMessage() {}
 
 func (x *UnblockUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[27]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1386,7 +2283,7 @@ func (x *UnblockUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnblockUserResponse.ProtoReflect.Descriptor instead.
 func (*UnblockUserResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{27}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *UnblockUserResponse) GetUser() *User {
@@ -1403,16 +2300,25 @@ func (x *UnblockUserResponse) GetEventId() string {
 	return ""
 }
 
-// ListAccountEventsRequest asks for all.
+func (x *UnblockUserResponse) GetSanctionIds() []string {
+	if x != nil {
+		return x.SanctionIds
+	}
+	return nil
+}
+
+// ListAccountEventsRequest selects events.
 type ListAccountEventsRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only events of changes at or after this time; all without it.
+	Since         *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=since,proto3" json:"since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListAccountEventsRequest) Reset() {
 	*x = ListAccountEventsRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[28]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1424,7 +2330,7 @@ func (x *ListAccountEventsRequest) String() string {
 func (*ListAccountEventsRequest) ProtoMessage() {}
 
 func (x *ListAccountEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[28]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1437,15 +2343,22 @@ func (x *ListAccountEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccountEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListAccountEventsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{28}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{45}
 }
 
-// ListAccountEventsResponse carries some of them.
+func (x *ListAccountEventsRequest) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+// ListAccountEventsResponse carries some of the events.
 type ListAccountEventsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Up to 500 events.
 	Events []*AccountEvent `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
-	// How many there are in all, as of the first message.
+	// The total number of events when the call started.
 	Total         int64 `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1453,7 +2366,7 @@ type ListAccountEventsResponse struct {
 
 func (x *ListAccountEventsResponse) Reset() {
 	*x = ListAccountEventsResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[29]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1465,7 +2378,7 @@ func (x *ListAccountEventsResponse) String() string {
 func (*ListAccountEventsResponse) ProtoMessage() {}
 
 func (x *ListAccountEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[29]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1478,7 +2391,7 @@ func (x *ListAccountEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccountEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListAccountEventsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{29}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ListAccountEventsResponse) GetEvents() []*AccountEvent {
@@ -1495,14 +2408,14 @@ func (x *ListAccountEventsResponse) GetTotal() int64 {
 	return 0
 }
 
-// AccountEvent is what one change of an account led to.
+// AccountEvent is the event of one change of an account.
 type AccountEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The event's id.
 	EventId string `protobuf:"bytes,1,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
-	// The player.
+	// The player's id.
 	UserId string `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
-	// False while the event still waits to be published.
+	// False while the event is not known to be published.
 	Published     bool `protobuf:"varint,3,opt,name=published,proto3" json:"published,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1510,7 +2423,7 @@ type AccountEvent struct {
 
 func (x *AccountEvent) Reset() {
 	*x = AccountEvent{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[30]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1522,7 +2435,7 @@ func (x *AccountEvent) String() string {
 func (*AccountEvent) ProtoMessage() {}
 
 func (x *AccountEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[30]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1535,7 +2448,7 @@ func (x *AccountEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountEvent.ProtoReflect.Descriptor instead.
 func (*AccountEvent) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{30}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *AccountEvent) GetEventId() string {
@@ -1559,12 +2472,12 @@ func (x *AccountEvent) GetPublished() bool {
 	return false
 }
 
-// RepublishAccountEventsRequest names events.
+// RepublishAccountEventsRequest identifies events.
 type RepublishAccountEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 1 to 500 event ids.
 	EventIds []string `protobuf:"bytes,1,rep,name=event_ids,json=eventIds,proto3" json:"event_ids,omitempty"`
-	// True asks only which of them are events of accounts; nothing is published.
+	// True only tells which ids are events of accounts, and publishes nothing.
 	OnlyCheck     bool `protobuf:"varint,2,opt,name=only_check,json=onlyCheck,proto3" json:"only_check,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1572,7 +2485,7 @@ type RepublishAccountEventsRequest struct {
 
 func (x *RepublishAccountEventsRequest) Reset() {
 	*x = RepublishAccountEventsRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[31]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1584,7 +2497,7 @@ func (x *RepublishAccountEventsRequest) String() string {
 func (*RepublishAccountEventsRequest) ProtoMessage() {}
 
 func (x *RepublishAccountEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[31]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1597,7 +2510,7 @@ func (x *RepublishAccountEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RepublishAccountEventsRequest.ProtoReflect.Descriptor instead.
 func (*RepublishAccountEventsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{31}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *RepublishAccountEventsRequest) GetEventIds() []string {
@@ -1614,10 +2527,10 @@ func (x *RepublishAccountEventsRequest) GetOnlyCheck() bool {
 	return false
 }
 
-// RepublishAccountEventsResponse says which are.
+// RepublishAccountEventsResponse lists the recognized events.
 type RepublishAccountEventsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Those of the ids that are events of accounts, in no promised order.
+	// The ids that are events of accounts, in any order.
 	EventIds      []string `protobuf:"bytes,1,rep,name=event_ids,json=eventIds,proto3" json:"event_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1625,7 +2538,7 @@ type RepublishAccountEventsResponse struct {
 
 func (x *RepublishAccountEventsResponse) Reset() {
 	*x = RepublishAccountEventsResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[32]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1637,7 +2550,7 @@ func (x *RepublishAccountEventsResponse) String() string {
 func (*RepublishAccountEventsResponse) ProtoMessage() {}
 
 func (x *RepublishAccountEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[32]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1650,7 +2563,7 @@ func (x *RepublishAccountEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RepublishAccountEventsResponse.ProtoReflect.Descriptor instead.
 func (*RepublishAccountEventsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{32}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *RepublishAccountEventsResponse) GetEventIds() []string {
@@ -1660,7 +2573,639 @@ func (x *RepublishAccountEventsResponse) GetEventIds() []string {
 	return nil
 }
 
-// ExportAccountRequest asks for the caller's own.
+// ListUsersRequest selects a page of accounts.
+type ListUsersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What their names start with, regardless of case and compatibility forms, up to 32 characters; empty for all.
+	Prefix string `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	// True for accounts alone that are blocked at this moment.
+	Blocked bool `protobuf:"varint,2,opt,name=blocked,proto3" json:"blocked,omitempty"`
+	// The maximum number on the page, 1 to 100; 0 means 20.
+	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// `next_page_token` or one of the `cursors` of an earlier page; empty for the first page.
+	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListUsersRequest) Reset() {
+	*x = ListUsersRequest{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListUsersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListUsersRequest) ProtoMessage() {}
+
+func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListUsersRequest.ProtoReflect.Descriptor instead.
+func (*ListUsersRequest) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *ListUsersRequest) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *ListUsersRequest) GetBlocked() bool {
+	if x != nil {
+		return x.Blocked
+	}
+	return false
+}
+
+func (x *ListUsersRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListUsersRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListUsersResponse carries a page of accounts.
+type ListUsersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The accounts by name, with their sanctions.
+	Users []*User `protobuf:"bytes,1,rep,name=users,proto3" json:"users,omitempty"`
+	// Pass it on as `page_token` for the next page; empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// For each of `users`, in order: the page token of the page that starts after it.
+	Cursors       []string `protobuf:"bytes,3,rep,name=cursors,proto3" json:"cursors,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListUsersResponse) Reset() {
+	*x = ListUsersResponse{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListUsersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListUsersResponse) ProtoMessage() {}
+
+func (x *ListUsersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListUsersResponse.ProtoReflect.Descriptor instead.
+func (*ListUsersResponse) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *ListUsersResponse) GetUsers() []*User {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+func (x *ListUsersResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *ListUsersResponse) GetCursors() []string {
+	if x != nil {
+		return x.Cursors
+	}
+	return nil
+}
+
+// RenameUserRequest identifies a player and carries the new name.
+type RenameUserRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The player's id.
+	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// The new username, by the rules of `Credentials.username`.
+	Username string `protobuf:"bytes,2,opt,name=username,proto3" json:"username,omitempty"`
+	// The reason, 1 to 500 characters, for the audit log.
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenameUserRequest) Reset() {
+	*x = RenameUserRequest{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenameUserRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenameUserRequest) ProtoMessage() {}
+
+func (x *RenameUserRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenameUserRequest.ProtoReflect.Descriptor instead.
+func (*RenameUserRequest) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *RenameUserRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *RenameUserRequest) GetUsername() string {
+	if x != nil {
+		return x.Username
+	}
+	return ""
+}
+
+func (x *RenameUserRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// RenameUserResponse carries the changed account.
+type RenameUserResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The account with its new name.
+	User *User `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	// The name before; the new one if the account had it already.
+	FormerUsername string `protobuf:"bytes,2,opt,name=former_username,json=formerUsername,proto3" json:"former_username,omitempty"`
+	// The id of the event of the change; empty if nothing changed.
+	EventId       string `protobuf:"bytes,3,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenameUserResponse) Reset() {
+	*x = RenameUserResponse{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenameUserResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenameUserResponse) ProtoMessage() {}
+
+func (x *RenameUserResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenameUserResponse.ProtoReflect.Descriptor instead.
+func (*RenameUserResponse) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *RenameUserResponse) GetUser() *User {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+func (x *RenameUserResponse) GetFormerUsername() string {
+	if x != nil {
+		return x.FormerUsername
+	}
+	return ""
+}
+
+func (x *RenameUserResponse) GetEventId() string {
+	if x != nil {
+		return x.EventId
+	}
+	return ""
+}
+
+// ListSessionsRequest identifies a player.
+type ListSessionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The player's id.
+	UserId        string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSessionsRequest) Reset() {
+	*x = ListSessionsRequest{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSessionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSessionsRequest) ProtoMessage() {}
+
+func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSessionsRequest.ProtoReflect.Descriptor instead.
+func (*ListSessionsRequest) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *ListSessionsRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+// ListSessionsResponse carries the open sessions.
+type ListSessionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The sessions, latest renewal first.
+	Sessions      []*OpenSession `protobuf:"bytes,1,rep,name=sessions,proto3" json:"sessions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSessionsResponse) Reset() {
+	*x = ListSessionsResponse{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSessionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSessionsResponse) ProtoMessage() {}
+
+func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSessionsResponse.ProtoReflect.Descriptor instead.
+func (*ListSessionsResponse) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *ListSessionsResponse) GetSessions() []*OpenSession {
+	if x != nil {
+		return x.Sessions
+	}
+	return nil
+}
+
+// OpenSession describes an open session without its tokens.
+type OpenSession struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The session's id, the claim `sid` of its tokens. It is no credential.
+	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// When the player signed in.
+	OpenedAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=opened_at,json=openedAt,proto3" json:"opened_at,omitempty"`
+	// When its tokens were last renewed.
+	RenewedAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=renewed_at,json=renewedAt,proto3" json:"renewed_at,omitempty"`
+	// When the session ends if it is not renewed.
+	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OpenSession) Reset() {
+	*x = OpenSession{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpenSession) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpenSession) ProtoMessage() {}
+
+func (x *OpenSession) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpenSession.ProtoReflect.Descriptor instead.
+func (*OpenSession) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *OpenSession) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+func (x *OpenSession) GetOpenedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OpenedAt
+	}
+	return nil
+}
+
+func (x *OpenSession) GetRenewedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RenewedAt
+	}
+	return nil
+}
+
+func (x *OpenSession) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+// EndSessionsRequest identifies a session, or all sessions of a player.
+type EndSessionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The player's id.
+	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// The session to end; empty for all.
+	SessionId string `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// The reason, 1 to 500 characters, for the audit log.
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndSessionsRequest) Reset() {
+	*x = EndSessionsRequest{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndSessionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndSessionsRequest) ProtoMessage() {}
+
+func (x *EndSessionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndSessionsRequest.ProtoReflect.Descriptor instead.
+func (*EndSessionsRequest) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *EndSessionsRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *EndSessionsRequest) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+func (x *EndSessionsRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// EndSessionsResponse counts the ended sessions.
+type EndSessionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The number of sessions that this call ended.
+	Ended         int32 `protobuf:"varint,1,opt,name=ended,proto3" json:"ended,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndSessionsResponse) Reset() {
+	*x = EndSessionsResponse{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndSessionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndSessionsResponse) ProtoMessage() {}
+
+func (x *EndSessionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndSessionsResponse.ProtoReflect.Descriptor instead.
+func (*EndSessionsResponse) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *EndSessionsResponse) GetEnded() int32 {
+	if x != nil {
+		return x.Ended
+	}
+	return 0
+}
+
+// ListAccountChangesRequest identifies a player.
+type ListAccountChangesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The player's id.
+	UserId        string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAccountChangesRequest) Reset() {
+	*x = ListAccountChangesRequest{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAccountChangesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAccountChangesRequest) ProtoMessage() {}
+
+func (x *ListAccountChangesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAccountChangesRequest.ProtoReflect.Descriptor instead.
+func (*ListAccountChangesRequest) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *ListAccountChangesRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+// ListAccountChangesResponse carries the log of changes.
+type ListAccountChangesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The changes, latest first.
+	Changes       []*AccountChange `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAccountChangesResponse) Reset() {
+	*x = ListAccountChangesResponse{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAccountChangesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAccountChangesResponse) ProtoMessage() {}
+
+func (x *ListAccountChangesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAccountChangesResponse.ProtoReflect.Descriptor instead.
+func (*ListAccountChangesResponse) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *ListAccountChangesResponse) GetChanges() []*AccountChange {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+// ExportAccountRequest is empty: the caller's account is exported.
 type ExportAccountRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1669,7 +3214,7 @@ type ExportAccountRequest struct {
 
 func (x *ExportAccountRequest) Reset() {
 	*x = ExportAccountRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[33]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1681,7 +3226,7 @@ func (x *ExportAccountRequest) String() string {
 func (*ExportAccountRequest) ProtoMessage() {}
 
 func (x *ExportAccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[33]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1694,25 +3239,29 @@ func (x *ExportAccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportAccountRequest.ProtoReflect.Descriptor instead.
 func (*ExportAccountRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{33}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{61}
 }
 
-// ExportAccountResponse carries it.
+// ExportAccountResponse carries the data of the account.
 type ExportAccountResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The account, with its roles and its block.
+	// The account, with its roles, its block and its sanctions, without who imposed them.
 	User *User `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
-	// The sessions that have not ended, at most 1000.
+	// The open sessions, at most 1000.
 	Sessions []*SessionRecord `protobuf:"bytes,2,rep,name=sessions,proto3" json:"sessions,omitempty"`
-	// What was done to the account, the oldest first, at most the latest 1000.
-	Changes       []*AccountChange `protobuf:"bytes,3,rep,name=changes,proto3" json:"changes,omitempty"`
+	// The changes of the account, oldest first; at most the latest 1000.
+	Changes []*AccountChange `protobuf:"bytes,3,rep,name=changes,proto3" json:"changes,omitempty"`
+	// The player's id in another system; absent for an account that was registered here.
+	ExternalId *ExternalId `protobuf:"bytes,4,opt,name=external_id,json=externalId,proto3" json:"external_id,omitempty"`
+	// The groups of which the player is a member, at most 50.
+	Groups        []*v1.Membership `protobuf:"bytes,5,rep,name=groups,proto3" json:"groups,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ExportAccountResponse) Reset() {
 	*x = ExportAccountResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[34]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1724,7 +3273,7 @@ func (x *ExportAccountResponse) String() string {
 func (*ExportAccountResponse) ProtoMessage() {}
 
 func (x *ExportAccountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[34]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1737,7 +3286,7 @@ func (x *ExportAccountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportAccountResponse.ProtoReflect.Descriptor instead.
 func (*ExportAccountResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{34}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *ExportAccountResponse) GetUser() *User {
@@ -1761,12 +3310,26 @@ func (x *ExportAccountResponse) GetChanges() []*AccountChange {
 	return nil
 }
 
-// SessionRecord is a session without what would open it.
+func (x *ExportAccountResponse) GetExternalId() *ExternalId {
+	if x != nil {
+		return x.ExternalId
+	}
+	return nil
+}
+
+func (x *ExportAccountResponse) GetGroups() []*v1.Membership {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+// SessionRecord describes a session without its tokens.
 type SessionRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// When its tokens were last renewed.
 	RenewedAt *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=renewed_at,json=renewedAt,proto3" json:"renewed_at,omitempty"`
-	// When it ends unless it is refreshed.
+	// When the session ends if it is not refreshed.
 	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1774,7 +3337,7 @@ type SessionRecord struct {
 
 func (x *SessionRecord) Reset() {
 	*x = SessionRecord{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[35]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1786,7 +3349,7 @@ func (x *SessionRecord) String() string {
 func (*SessionRecord) ProtoMessage() {}
 
 func (x *SessionRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[35]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1799,7 +3362,7 @@ func (x *SessionRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionRecord.ProtoReflect.Descriptor instead.
 func (*SessionRecord) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{35}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *SessionRecord) GetRenewedAt() *timestamppb.Timestamp {
@@ -1816,22 +3379,29 @@ func (x *SessionRecord) GetExpiresAt() *timestamppb.Timestamp {
 	return nil
 }
 
-// AccountChange is one thing that was done to an account.
+// AccountChange is one change of an account.
 type AccountChange struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// `PLAYER_BLOCKED`, `PLAYER_UNBLOCKED` or `COUNTRY_CHANGED`.
+	// `PLAYER_ADDED`, `PROFILE_CHANGED`, `COUNTRY_CHANGED`, `PLAYER_BLOCKED` or `PLAYER_UNBLOCKED`; `SANCTION_ADDED` or
+	// `SANCTION_LIFTED` if a stronger sanction was in force; `SESSIONS_ENDED` if a moderator ended sessions.
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
-	// When.
+	// When it was made.
 	ChangedAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=changed_at,json=changedAt,proto3" json:"changed_at,omitempty"`
-	// Why, in a moderator's words; empty for the player's own doing.
-	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// The moderator's reason, up to 500 characters; empty for the player's own changes.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Who made it: a user id or `service:<name>`. Empty in an export, for an expired block and for an erased account.
+	Actor string `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
+	// The change's id: that of its event, if it has one, and of the sanction that it added.
+	ChangeId string `protobuf:"bytes,5,opt,name=change_id,json=changeId,proto3" json:"change_id,omitempty"`
+	// The username before a moderator changed it; empty for other changes.
+	FormerUsername string `protobuf:"bytes,6,opt,name=former_username,json=formerUsername,proto3" json:"former_username,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *AccountChange) Reset() {
 	*x = AccountChange{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[36]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1843,7 +3413,7 @@ func (x *AccountChange) String() string {
 func (*AccountChange) ProtoMessage() {}
 
 func (x *AccountChange) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[36]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1856,7 +3426,7 @@ func (x *AccountChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountChange.ProtoReflect.Descriptor instead.
 func (*AccountChange) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{36}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *AccountChange) GetKind() string {
@@ -1880,10 +3450,31 @@ func (x *AccountChange) GetReason() string {
 	return ""
 }
 
-// DeleteAccountRequest proves that it is the player.
+func (x *AccountChange) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *AccountChange) GetChangeId() string {
+	if x != nil {
+		return x.ChangeId
+	}
+	return ""
+}
+
+func (x *AccountChange) GetFormerUsername() string {
+	if x != nil {
+		return x.FormerUsername
+	}
+	return ""
+}
+
+// DeleteAccountRequest confirms the erasure.
 type DeleteAccountRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The password of the account, up to 256 characters.
+	// The password of the account, up to 512 characters.
 	Password      string `protobuf:"bytes,1,opt,name=password,proto3" json:"password,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1891,7 +3482,7 @@ type DeleteAccountRequest struct {
 
 func (x *DeleteAccountRequest) Reset() {
 	*x = DeleteAccountRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[37]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1903,7 +3494,7 @@ func (x *DeleteAccountRequest) String() string {
 func (*DeleteAccountRequest) ProtoMessage() {}
 
 func (x *DeleteAccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[37]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1916,7 +3507,7 @@ func (x *DeleteAccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccountRequest.ProtoReflect.Descriptor instead.
 func (*DeleteAccountRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{37}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *DeleteAccountRequest) GetPassword() string {
@@ -1926,7 +3517,7 @@ func (x *DeleteAccountRequest) GetPassword() string {
 	return ""
 }
 
-// DeleteAccountResponse says that the account is gone.
+// DeleteAccountResponse confirms that the account is erased.
 type DeleteAccountResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1935,7 +3526,7 @@ type DeleteAccountResponse struct {
 
 func (x *DeleteAccountResponse) Reset() {
 	*x = DeleteAccountResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[38]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1947,7 +3538,7 @@ func (x *DeleteAccountResponse) String() string {
 func (*DeleteAccountResponse) ProtoMessage() {}
 
 func (x *DeleteAccountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[38]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1960,13 +3551,13 @@ func (x *DeleteAccountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccountResponse.ProtoReflect.Descriptor instead.
 func (*DeleteAccountResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{38}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{66}
 }
 
 // EraseUserRequest names an account.
 type EraseUserRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The account's username, without regard to case.
+	// The account's username, regardless of case.
 	Username      string `protobuf:"bytes,1,opt,name=username,proto3" json:"username,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1974,7 +3565,7 @@ type EraseUserRequest struct {
 
 func (x *EraseUserRequest) Reset() {
 	*x = EraseUserRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[39]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1986,7 +3577,7 @@ func (x *EraseUserRequest) String() string {
 func (*EraseUserRequest) ProtoMessage() {}
 
 func (x *EraseUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[39]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1999,7 +3590,7 @@ func (x *EraseUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseUserRequest.ProtoReflect.Descriptor instead.
 func (*EraseUserRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{39}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *EraseUserRequest) GetUsername() string {
@@ -2009,7 +3600,7 @@ func (x *EraseUserRequest) GetUsername() string {
 	return ""
 }
 
-// EraseUserResponse says that the account is gone.
+// EraseUserResponse confirms that the account is erased.
 type EraseUserResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -2018,7 +3609,7 @@ type EraseUserResponse struct {
 
 func (x *EraseUserResponse) Reset() {
 	*x = EraseUserResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[40]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2030,7 +3621,7 @@ func (x *EraseUserResponse) String() string {
 func (*EraseUserResponse) ProtoMessage() {}
 
 func (x *EraseUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[40]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2043,26 +3634,700 @@ func (x *EraseUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseUserResponse.ProtoReflect.Descriptor instead.
 func (*EraseUserResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{40}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{68}
+}
+
+// AddServiceClientRequest describes the new client.
+type AddServiceClientRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The client id: 1 to 63 lower-case letters, digits and hyphens, a letter first.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// 1 to 50 distinct scopes of its tokens, such as `leaderboard:read`.
+	Scopes []string `protobuf:"bytes,2,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	// The outside issuer to which the client's players sign in, one of `TOPTEN_AUTH_ISSUERS`: external ids of the client are
+	// the issuer's ids then. Empty if its players do not sign in. It cannot be changed.
+	Issuer        string `protobuf:"bytes,3,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddServiceClientRequest) Reset() {
+	*x = AddServiceClientRequest{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[69]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddServiceClientRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddServiceClientRequest) ProtoMessage() {}
+
+func (x *AddServiceClientRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[69]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddServiceClientRequest.ProtoReflect.Descriptor instead.
+func (*AddServiceClientRequest) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{69}
+}
+
+func (x *AddServiceClientRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AddServiceClientRequest) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+func (x *AddServiceClientRequest) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+// AddServiceClientResponse carries the client and its secret.
+type AddServiceClientResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The client.
+	Client *ServiceClient `protobuf:"bytes,1,opt,name=client,proto3" json:"client,omitempty"`
+	// The client secret. It cannot be read again.
+	Secret        string `protobuf:"bytes,2,opt,name=secret,proto3" json:"secret,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddServiceClientResponse) Reset() {
+	*x = AddServiceClientResponse{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[70]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddServiceClientResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddServiceClientResponse) ProtoMessage() {}
+
+func (x *AddServiceClientResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[70]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddServiceClientResponse.ProtoReflect.Descriptor instead.
+func (*AddServiceClientResponse) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{70}
+}
+
+func (x *AddServiceClientResponse) GetClient() *ServiceClient {
+	if x != nil {
+		return x.Client
+	}
+	return nil
+}
+
+func (x *AddServiceClientResponse) GetSecret() string {
+	if x != nil {
+		return x.Secret
+	}
+	return ""
+}
+
+// ListServiceClientsRequest is empty: all clients are listed.
+type ListServiceClientsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListServiceClientsRequest) Reset() {
+	*x = ListServiceClientsRequest{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[71]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListServiceClientsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListServiceClientsRequest) ProtoMessage() {}
+
+func (x *ListServiceClientsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[71]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListServiceClientsRequest.ProtoReflect.Descriptor instead.
+func (*ListServiceClientsRequest) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{71}
+}
+
+// ListServiceClientsResponse carries the clients.
+type ListServiceClientsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The clients by name, at most 1000 besides those that the settings declare.
+	Clients       []*ServiceClient `protobuf:"bytes,1,rep,name=clients,proto3" json:"clients,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListServiceClientsResponse) Reset() {
+	*x = ListServiceClientsResponse{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[72]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListServiceClientsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListServiceClientsResponse) ProtoMessage() {}
+
+func (x *ListServiceClientsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[72]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListServiceClientsResponse.ProtoReflect.Descriptor instead.
+func (*ListServiceClientsResponse) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{72}
+}
+
+func (x *ListServiceClientsResponse) GetClients() []*ServiceClient {
+	if x != nil {
+		return x.Clients
+	}
+	return nil
+}
+
+// ServiceClient is a client of the token endpoint, without its secret.
+type ServiceClient struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The client id.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The scopes of its tokens, sorted.
+	Scopes []string `protobuf:"bytes,2,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	// The roles of its tokens, sorted: `service`, or `admin` for the operator.
+	Roles []string `protobuf:"bytes,3,rep,name=roles,proto3" json:"roles,omitempty"`
+	// True if the settings of identity declare it; it can then be changed only there.
+	Declared bool `protobuf:"varint,4,opt,name=declared,proto3" json:"declared,omitempty"`
+	// When it was added; absent if it is declared.
+	AddedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=added_at,json=addedAt,proto3" json:"added_at,omitempty"`
+	// When its secret was last replaced; absent if it never was.
+	RotatedAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=rotated_at,json=rotatedAt,proto3" json:"rotated_at,omitempty"`
+	// Until when its previous secret is valid; absent if there is none.
+	PreviousValidUntil *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=previous_valid_until,json=previousValidUntil,proto3" json:"previous_valid_until,omitempty"`
+	// The outside issuer whose players it brings; empty if it brings its own.
+	Issuer        string `protobuf:"bytes,8,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ServiceClient) Reset() {
+	*x = ServiceClient{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[73]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ServiceClient) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ServiceClient) ProtoMessage() {}
+
+func (x *ServiceClient) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[73]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ServiceClient.ProtoReflect.Descriptor instead.
+func (*ServiceClient) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{73}
+}
+
+func (x *ServiceClient) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ServiceClient) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+func (x *ServiceClient) GetRoles() []string {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
+func (x *ServiceClient) GetDeclared() bool {
+	if x != nil {
+		return x.Declared
+	}
+	return false
+}
+
+func (x *ServiceClient) GetAddedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AddedAt
+	}
+	return nil
+}
+
+func (x *ServiceClient) GetRotatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RotatedAt
+	}
+	return nil
+}
+
+func (x *ServiceClient) GetPreviousValidUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PreviousValidUntil
+	}
+	return nil
+}
+
+func (x *ServiceClient) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+// RotateServiceClientRequest names a client.
+type RotateServiceClientRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The client id.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Time for which the previous secret stays valid, up to 7 days; absent or 0 ends it at once.
+	KeepPreviousFor *durationpb.Duration `protobuf:"bytes,2,opt,name=keep_previous_for,json=keepPreviousFor,proto3" json:"keep_previous_for,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *RotateServiceClientRequest) Reset() {
+	*x = RotateServiceClientRequest{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[74]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateServiceClientRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateServiceClientRequest) ProtoMessage() {}
+
+func (x *RotateServiceClientRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[74]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateServiceClientRequest.ProtoReflect.Descriptor instead.
+func (*RotateServiceClientRequest) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{74}
+}
+
+func (x *RotateServiceClientRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RotateServiceClientRequest) GetKeepPreviousFor() *durationpb.Duration {
+	if x != nil {
+		return x.KeepPreviousFor
+	}
+	return nil
+}
+
+// RotateServiceClientResponse carries the client and its new secret.
+type RotateServiceClientResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The client.
+	Client *ServiceClient `protobuf:"bytes,1,opt,name=client,proto3" json:"client,omitempty"`
+	// The new client secret. It cannot be read again.
+	Secret        string `protobuf:"bytes,2,opt,name=secret,proto3" json:"secret,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateServiceClientResponse) Reset() {
+	*x = RotateServiceClientResponse{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[75]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateServiceClientResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateServiceClientResponse) ProtoMessage() {}
+
+func (x *RotateServiceClientResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[75]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateServiceClientResponse.ProtoReflect.Descriptor instead.
+func (*RotateServiceClientResponse) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{75}
+}
+
+func (x *RotateServiceClientResponse) GetClient() *ServiceClient {
+	if x != nil {
+		return x.Client
+	}
+	return nil
+}
+
+func (x *RotateServiceClientResponse) GetSecret() string {
+	if x != nil {
+		return x.Secret
+	}
+	return ""
+}
+
+// RemoveServiceClientRequest names a client.
+type RemoveServiceClientRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The client id.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveServiceClientRequest) Reset() {
+	*x = RemoveServiceClientRequest{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[76]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveServiceClientRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveServiceClientRequest) ProtoMessage() {}
+
+func (x *RemoveServiceClientRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[76]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveServiceClientRequest.ProtoReflect.Descriptor instead.
+func (*RemoveServiceClientRequest) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{76}
+}
+
+func (x *RemoveServiceClientRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// RemoveServiceClientResponse confirms the removal.
+type RemoveServiceClientResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveServiceClientResponse) Reset() {
+	*x = RemoveServiceClientResponse{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[77]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveServiceClientResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveServiceClientResponse) ProtoMessage() {}
+
+func (x *RemoveServiceClientResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[77]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveServiceClientResponse.ProtoReflect.Descriptor instead.
+func (*RemoveServiceClientResponse) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{77}
+}
+
+// SignBoardHeadRequest is the head of a closed board: the root of the Merkle tree of its entries, and what it stands for.
+type SignBoardHeadRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The board as text, with its period: `weekly:2026-47`.
+	Board string `protobuf:"bytes,1,opt,name=board,proto3" json:"board,omitempty"`
+	// When the period starts.
+	StartsAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=starts_at,json=startsAt,proto3" json:"starts_at,omitempty"`
+	// When the period ends, exclusive.
+	EndsAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=ends_at,json=endsAt,proto3" json:"ends_at,omitempty"`
+	// When the period was closed.
+	ClosedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=closed_at,json=closedAt,proto3" json:"closed_at,omitempty"`
+	// The number of ranked players, which is the number of leaves of the tree.
+	Players int32 `protobuf:"varint,5,opt,name=players,proto3" json:"players,omitempty"`
+	// The number of this head among those of the board, from 1. A resealed board has another head.
+	Generation int32 `protobuf:"varint,6,opt,name=generation,proto3" json:"generation,omitempty"`
+	// The root, 32 bytes.
+	Root []byte `protobuf:"bytes,7,opt,name=root,proto3" json:"root,omitempty"`
+	// The root that this one supersedes, 32 bytes; empty for the first head of a board.
+	Supersedes    []byte `protobuf:"bytes,8,opt,name=supersedes,proto3" json:"supersedes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignBoardHeadRequest) Reset() {
+	*x = SignBoardHeadRequest{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[78]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignBoardHeadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignBoardHeadRequest) ProtoMessage() {}
+
+func (x *SignBoardHeadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[78]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignBoardHeadRequest.ProtoReflect.Descriptor instead.
+func (*SignBoardHeadRequest) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{78}
+}
+
+func (x *SignBoardHeadRequest) GetBoard() string {
+	if x != nil {
+		return x.Board
+	}
+	return ""
+}
+
+func (x *SignBoardHeadRequest) GetStartsAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartsAt
+	}
+	return nil
+}
+
+func (x *SignBoardHeadRequest) GetEndsAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndsAt
+	}
+	return nil
+}
+
+func (x *SignBoardHeadRequest) GetClosedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ClosedAt
+	}
+	return nil
+}
+
+func (x *SignBoardHeadRequest) GetPlayers() int32 {
+	if x != nil {
+		return x.Players
+	}
+	return 0
+}
+
+func (x *SignBoardHeadRequest) GetGeneration() int32 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *SignBoardHeadRequest) GetRoot() []byte {
+	if x != nil {
+		return x.Root
+	}
+	return nil
+}
+
+func (x *SignBoardHeadRequest) GetSupersedes() []byte {
+	if x != nil {
+		return x.Supersedes
+	}
+	return nil
+}
+
+// SignBoardHeadResponse carries the signed head.
+type SignBoardHeadResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A compact JWS of the type `board-head+jwt`, with the public key and its id in the header; at most 4096 characters.
+	Head          string `protobuf:"bytes,1,opt,name=head,proto3" json:"head,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignBoardHeadResponse) Reset() {
+	*x = SignBoardHeadResponse{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[79]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignBoardHeadResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignBoardHeadResponse) ProtoMessage() {}
+
+func (x *SignBoardHeadResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[79]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignBoardHeadResponse.ProtoReflect.Descriptor instead.
+func (*SignBoardHeadResponse) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{79}
+}
+
+func (x *SignBoardHeadResponse) GetHead() string {
+	if x != nil {
+		return x.Head
+	}
+	return ""
 }
 
 var File_topten_identity_v1_identity_service_proto protoreflect.FileDescriptor
 
 const file_topten_identity_v1_identity_service_proto_rawDesc = "" +
 	"\n" +
-	")topten/identity/v1/identity_service.proto\x12\x12topten.identity.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!topten/identity/v1/identity.proto\"\x8c\x01\n" +
+	")topten/identity/v1/identity_service.proto\x12\x12topten.identity.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtopten/access/v1/access.proto\x1a\x1btopten/group/v1/group.proto\x1a!topten/identity/v1/identity.proto\x1a\x19topten/text/v1/text.proto\"n\n" +
+	"\x1cRestoreAccountRecordsRequest\x12N\n" +
+	"\x06events\x18\x01 \x03(\v2*.topten.identity.v1.UnrecordedAccountEventB\n" +
+	"\xbaH\a\x92\x01\x04\b\x01\x102R\x06events\"U\n" +
+	"\x16UnrecordedAccountEvent\x12!\n" +
+	"\x05event\x18\x01 \x01(\fB\v\xbaH\bz\x06\x10\x01\x18\x80\x80\x04R\x05event\x12\x18\n" +
+	"\acounted\x18\x02 \x01(\bR\acounted\"d\n" +
+	"\x1dRestoreAccountRecordsResponse\x12C\n" +
+	"\arecords\x18\x01 \x03(\v2).topten.identity.v1.RestoredAccountRecordR\arecords\"-\n" +
+	"\x15RestoredAccountRecord\x12\x14\n" +
+	"\x05event\x18\x01 \x01(\fR\x05event\"\xc6\x01\n" +
 	"\x0fRegisterRequest\x12I\n" +
 	"\vcredentials\x18\x01 \x01(\v2\x1f.topten.identity.v1.CredentialsB\x06\xbaH\x03\xc8\x01\x01R\vcredentials\x12.\n" +
 	"\acountry\x18\x02 \x01(\tB\x14\xbaH\x11\xd8\x01\x01r\f2\n" +
-	"^[A-Z]{2}$R\acountry\"I\n" +
+	"^[A-Z]{2}$R\acountry\x128\n" +
+	"\x13guest_refresh_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\x11guestRefreshToken\"I\n" +
 	"\x10RegisterResponse\x125\n" +
-	"\asession\x18\x01 \x01(\v2\x1b.topten.identity.v1.SessionR\asession\"^\n" +
-	"\fLoginRequest\x12&\n" +
-	"\busername\x18\x01 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\busername\x12&\n" +
-	"\bpassword\x18\x02 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\bpassword\"F\n" +
+	"\asession\x18\x01 \x01(\v2\x1b.topten.identity.v1.SessionR\asession\"f\n" +
+	"\fLoginRequest\x12*\n" +
+	"\busername\x18\x01 \x01(\tB\x0e\xbaH\ar\x05\x10\x01\x18\x80\x02\xc0\xd7\x18\x02R\busername\x12*\n" +
+	"\bpassword\x18\x02 \x01(\tB\x0e\xbaH\ar\x05\x10\x01\x18\x80\x04\xc0\xd7\x18\x02R\bpassword\"F\n" +
 	"\rLoginResponse\x125\n" +
+	"\asession\x18\x01 \x01(\v2\x1b.topten.identity.v1.SessionR\asession\"<\n" +
+	"\x12CreateGuestRequest\x12&\n" +
+	"\bnickname\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\bnickname\"L\n" +
+	"\x13CreateGuestResponse\x125\n" +
 	"\asession\x18\x01 \x01(\v2\x1b.topten.identity.v1.SessionR\asession\"H\n" +
 	"\x15RefreshSessionRequest\x12/\n" +
 	"\rrefresh_token\x18\x01 \x01(\tB\n" +
@@ -2076,18 +4341,53 @@ const file_topten_identity_v1_identity_service_proto_rawDesc = "" +
 	"\x05ended\x18\x01 \x01(\bR\x05ended\"\x14\n" +
 	"\x12AdmitPlayerRequest\"C\n" +
 	"\x13AdmitPlayerResponse\x12,\n" +
-	"\x04user\x18\x01 \x01(\v2\x18.topten.identity.v1.UserR\x04user\"}\n" +
-	"\x15ChangePasswordRequest\x125\n" +
-	"\x10current_password\x18\x01 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x0fcurrentPassword\x12-\n" +
-	"\fnew_password\x18\x02 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\b\x18\x80\x01R\vnewPassword\"\x18\n" +
-	"\x16ChangePasswordResponse\"\x19\n" +
+	"\x04user\x18\x01 \x01(\v2\x18.topten.identity.v1.UserR\x04user\"e\n" +
+	"\x14EnsurePlayersRequest\x12M\n" +
+	"\aplayers\x18\x01 \x03(\v2!.topten.identity.v1.PlayerProfileB\x10\xbaH\r\x92\x01\n" +
+	"\b\x01\x10\xf4\x03\"\x03\xd8\x01\x03R\aplayers\"T\n" +
+	"\x15EnsurePlayersResponse\x12;\n" +
+	"\aresults\x18\x01 \x03(\v2!.topten.identity.v1.EnsuredPlayerR\aresults\"\x85\x01\n" +
+	"\x15ChangePasswordRequest\x129\n" +
+	"\x10current_password\x18\x01 \x01(\tB\x0e\xbaH\ar\x05\x10\x01\x18\x80\x04\xc0\xd7\x18\x02R\x0fcurrentPassword\x121\n" +
+	"\fnew_password\x18\x02 \x01(\tB\x0e\xbaH\ar\x05\x10\x01\x18\x80\x04\xc0\xd7\x18\x02R\vnewPassword\"\x18\n" +
+	"\x16ChangePasswordResponse\"o\n" +
+	"\x15IssueDataTokenRequest\x12*\n" +
+	"\busername\x18\x01 \x01(\tB\x0e\xbaH\ar\x05\x10\x01\x18\x80\x02\xc0\xd7\x18\x02R\busername\x12*\n" +
+	"\bpassword\x18\x02 \x01(\tB\x0e\xbaH\ar\x05\x10\x01\x18\x80\x04\xc0\xd7\x18\x02R\bpassword\"\x84\x01\n" +
+	"\x16IssueDataTokenResponse\x12\x1d\n" +
+	"\n" +
+	"data_token\x18\x01 \x01(\tR\tdataToken\x12\x1d\n" +
+	"\n" +
+	"expires_in\x18\x02 \x01(\x05R\texpiresIn\x12,\n" +
+	"\x04user\x18\x03 \x01(\v2\x18.topten.identity.v1.UserR\x04user\"\x19\n" +
 	"\x17IssueStreamTokenRequest\"\\\n" +
 	"\x18IssueStreamTokenResponse\x12!\n" +
 	"\fstream_token\x18\x01 \x01(\tR\vstreamToken\x12\x1d\n" +
 	"\n" +
-	"expires_in\x18\x02 \x01(\x05R\texpiresIn\"N\n" +
+	"expires_in\x18\x02 \x01(\x05R\texpiresIn\"\xce\x01\n" +
+	"\n" +
+	"BoardToken\x12\x19\n" +
+	"\btoken_id\x18\x01 \x01(\tR\atokenId\x12\x14\n" +
+	"\x05board\x18\x02 \x01(\tR\x05board\x12\x1b\n" +
+	"\tissued_by\x18\x03 \x01(\tR\bissuedBy\x127\n" +
+	"\tissued_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bissuedAt\x129\n" +
+	"\n" +
+	"expires_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"t\n" +
+	"\x16IssueBoardTokenRequest\x12\x1f\n" +
+	"\x05board\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18dR\x05board\x129\n" +
+	"\n" +
+	"expires_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"p\n" +
+	"\x17IssueBoardTokenResponse\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\tR\x05token\x12?\n" +
+	"\vboard_token\x18\x02 \x01(\v2\x1e.topten.identity.v1.BoardTokenR\n" +
+	"boardToken\"\x18\n" +
+	"\x16ListBoardTokensRequest\"\\\n" +
+	"\x17ListBoardTokensResponse\x12A\n" +
+	"\fboard_tokens\x18\x01 \x03(\v2\x1e.topten.identity.v1.BoardTokenR\vboardTokens\">\n" +
+	"\x17RevokeBoardTokenRequest\x12#\n" +
+	"\btoken_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\atokenId\"4\n" +
+	"\x18RevokeBoardTokenResponse\x12\x18\n" +
+	"\arevoked\x18\x01 \x01(\bR\arevoked\"N\n" +
 	"\x14CheckSessionsRequest\x126\n" +
 	"\vsession_ids\x18\x01 \x03(\tB\x15\xbaH\x12\x92\x01\x0f\b\x01\x10\xf4\x03\x18\x01\"\x06r\x04\x10\x01\x18@R\n" +
 	"sessionIds\"-\n" +
@@ -2119,18 +4419,24 @@ const file_topten_identity_v1_identity_service_proto_rawDesc = "" +
 	"\xbaH\ar\x05\x10\x01\x18\xf4\x03R\x06reason\x129\n" +
 	"\n" +
 	"expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12(\n" +
-	"\tchange_id\x18\x04 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\bchangeId\"\\\n" +
+	"\tchange_id\x18\x04 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\bchangeId\"}\n" +
 	"\x11BlockUserResponse\x12,\n" +
 	"\x04user\x18\x01 \x01(\v2\x18.topten.identity.v1.UserR\x04user\x12\x19\n" +
-	"\bevent_id\x18\x02 \x01(\tR\aeventId\"\\\n" +
+	"\bevent_id\x18\x02 \x01(\tR\aeventId\x12\x1f\n" +
+	"\vsanction_id\x18\x03 \x01(\tR\n" +
+	"sanctionId\"\x86\x01\n" +
 	"\x12UnblockUserRequest\x12\"\n" +
 	"\auser_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06userId\x12\"\n" +
 	"\x06reason\x18\x02 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\xf4\x03R\x06reason\"^\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xf4\x03R\x06reason\x12(\n" +
+	"\vsanction_id\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\n" +
+	"sanctionId\"\x81\x01\n" +
 	"\x13UnblockUserResponse\x12,\n" +
 	"\x04user\x18\x01 \x01(\v2\x18.topten.identity.v1.UserR\x04user\x12\x19\n" +
-	"\bevent_id\x18\x02 \x01(\tR\aeventId\"\x1a\n" +
-	"\x18ListAccountEventsRequest\"k\n" +
+	"\bevent_id\x18\x02 \x01(\tR\aeventId\x12!\n" +
+	"\fsanction_ids\x18\x03 \x03(\tR\vsanctionIds\"L\n" +
+	"\x18ListAccountEventsRequest\x120\n" +
+	"\x05since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"k\n" +
 	"\x19ListAccountEventsResponse\x128\n" +
 	"\x06events\x18\x01 \x03(\v2 .topten.identity.v1.AccountEventR\x06events\x12\x14\n" +
 	"\x05total\x18\x02 \x01(\x03R\x05total\"`\n" +
@@ -2143,50 +4449,162 @@ const file_topten_identity_v1_identity_service_proto_rawDesc = "" +
 	"\n" +
 	"only_check\x18\x02 \x01(\bR\tonlyCheck\"=\n" +
 	"\x1eRepublishAccountEventsResponse\x12\x1b\n" +
-	"\tevent_ids\x18\x01 \x03(\tR\beventIds\"\x16\n" +
-	"\x14ExportAccountRequest\"\xc1\x01\n" +
+	"\tevent_ids\x18\x01 \x03(\tR\beventIds\"\x9e\x01\n" +
+	"\x10ListUsersRequest\x12\x1f\n" +
+	"\x06prefix\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18 R\x06prefix\x12\x18\n" +
+	"\ablocked\x18\x02 \x01(\bR\ablocked\x12&\n" +
+	"\tpage_size\x18\x03 \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"\x85\x01\n" +
+	"\x11ListUsersResponse\x12.\n" +
+	"\x05users\x18\x01 \x03(\v2\x18.topten.identity.v1.UserR\x05users\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x18\n" +
+	"\acursors\x18\x03 \x03(\tR\acursors\"\x83\x01\n" +
+	"\x11RenameUserRequest\x12\"\n" +
+	"\auser_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06userId\x12&\n" +
+	"\busername\x18\x02 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\busername\x12\"\n" +
+	"\x06reason\x18\x03 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xf4\x03R\x06reason\"\x86\x01\n" +
+	"\x12RenameUserResponse\x12,\n" +
+	"\x04user\x18\x01 \x01(\v2\x18.topten.identity.v1.UserR\x04user\x12'\n" +
+	"\x0fformer_username\x18\x02 \x01(\tR\x0eformerUsername\x12\x19\n" +
+	"\bevent_id\x18\x03 \x01(\tR\aeventId\"9\n" +
+	"\x13ListSessionsRequest\x12\"\n" +
+	"\auser_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06userId\"S\n" +
+	"\x14ListSessionsResponse\x12;\n" +
+	"\bsessions\x18\x01 \x03(\v2\x1f.topten.identity.v1.OpenSessionR\bsessions\"\xdb\x01\n" +
+	"\vOpenSession\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x01 \x01(\tR\tsessionId\x127\n" +
+	"\topened_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\bopenedAt\x129\n" +
+	"\n" +
+	"renewed_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\trenewedAt\x129\n" +
+	"\n" +
+	"expires_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\x84\x01\n" +
+	"\x12EndSessionsRequest\x12\"\n" +
+	"\auser_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06userId\x12&\n" +
+	"\n" +
+	"session_id\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\tsessionId\x12\"\n" +
+	"\x06reason\x18\x03 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xf4\x03R\x06reason\"+\n" +
+	"\x13EndSessionsResponse\x12\x14\n" +
+	"\x05ended\x18\x01 \x01(\x05R\x05ended\"?\n" +
+	"\x19ListAccountChangesRequest\x12\"\n" +
+	"\auser_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06userId\"Y\n" +
+	"\x1aListAccountChangesResponse\x12;\n" +
+	"\achanges\x18\x01 \x03(\v2!.topten.identity.v1.AccountChangeR\achanges\"\x16\n" +
+	"\x14ExportAccountRequest\"\xb7\x02\n" +
 	"\x15ExportAccountResponse\x12,\n" +
 	"\x04user\x18\x01 \x01(\v2\x18.topten.identity.v1.UserR\x04user\x12=\n" +
 	"\bsessions\x18\x02 \x03(\v2!.topten.identity.v1.SessionRecordR\bsessions\x12;\n" +
-	"\achanges\x18\x03 \x03(\v2!.topten.identity.v1.AccountChangeR\achanges\"\x85\x01\n" +
+	"\achanges\x18\x03 \x03(\v2!.topten.identity.v1.AccountChangeR\achanges\x12?\n" +
+	"\vexternal_id\x18\x04 \x01(\v2\x1e.topten.identity.v1.ExternalIdR\n" +
+	"externalId\x123\n" +
+	"\x06groups\x18\x05 \x03(\v2\x1b.topten.group.v1.MembershipR\x06groups\"\x85\x01\n" +
 	"\rSessionRecord\x129\n" +
 	"\n" +
 	"renewed_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\trenewedAt\x129\n" +
 	"\n" +
-	"expires_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"v\n" +
+	"expires_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\xd2\x01\n" +
 	"\rAccountChange\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x129\n" +
 	"\n" +
 	"changed_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tchangedAt\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\">\n" +
-	"\x14DeleteAccountRequest\x12&\n" +
-	"\bpassword\x18\x01 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\bpassword\"\x17\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05actor\x18\x04 \x01(\tR\x05actor\x12\x1b\n" +
+	"\tchange_id\x18\x05 \x01(\tR\bchangeId\x12'\n" +
+	"\x0fformer_username\x18\x06 \x01(\tR\x0eformerUsername\"B\n" +
+	"\x14DeleteAccountRequest\x12*\n" +
+	"\bpassword\x18\x01 \x01(\tB\x0e\xbaH\ar\x05\x10\x01\x18\x80\x04\xc0\xd7\x18\x02R\bpassword\"\x17\n" +
 	"\x15DeleteAccountResponse\"9\n" +
 	"\x10EraseUserRequest\x12%\n" +
 	"\busername\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\busername\"\x13\n" +
-	"\x11EraseUserResponse2\xd7\x0e\n" +
-	"\x0fIdentityService\x12U\n" +
-	"\bRegister\x12#.topten.identity.v1.RegisterRequest\x1a$.topten.identity.v1.RegisterResponse\x12L\n" +
-	"\x05Login\x12 .topten.identity.v1.LoginRequest\x1a!.topten.identity.v1.LoginResponse\x12g\n" +
-	"\x0eRefreshSession\x12).topten.identity.v1.RefreshSessionRequest\x1a*.topten.identity.v1.RefreshSessionResponse\x12O\n" +
-	"\x06Logout\x12!.topten.identity.v1.LogoutRequest\x1a\".topten.identity.v1.LogoutResponse\x12^\n" +
-	"\vAdmitPlayer\x12&.topten.identity.v1.AdmitPlayerRequest\x1a'.topten.identity.v1.AdmitPlayerResponse\x12g\n" +
-	"\x0eChangePassword\x12).topten.identity.v1.ChangePasswordRequest\x1a*.topten.identity.v1.ChangePasswordResponse\x12m\n" +
-	"\x10IssueStreamToken\x12+.topten.identity.v1.IssueStreamTokenRequest\x1a,.topten.identity.v1.IssueStreamTokenResponse\x12d\n" +
-	"\rCheckSessions\x12(.topten.identity.v1.CheckSessionsRequest\x1a).topten.identity.v1.CheckSessionsResponse\x12U\n" +
-	"\bGetUsers\x12#.topten.identity.v1.GetUsersRequest\x1a$.topten.identity.v1.GetUsersResponse\x12X\n" +
-	"\tGrantRole\x12$.topten.identity.v1.GrantRoleRequest\x1a%.topten.identity.v1.GrantRoleResponse\x12[\n" +
+	"\x11EraseUserResponse\"\x9c\x01\n" +
+	"\x17AddServiceClientRequest\x121\n" +
+	"\x04name\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9-]{0,62}$R\x04name\x12,\n" +
+	"\x06scopes\x18\x02 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\b\x01\x102\x18\x01\"\x06r\x04\x10\x01\x18@R\x06scopes\x12 \n" +
+	"\x06issuer\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x06issuer\"m\n" +
+	"\x18AddServiceClientResponse\x129\n" +
+	"\x06client\x18\x01 \x01(\v2!.topten.identity.v1.ServiceClientR\x06client\x12\x16\n" +
+	"\x06secret\x18\x02 \x01(\tR\x06secret\"\x1b\n" +
+	"\x19ListServiceClientsRequest\"Y\n" +
+	"\x1aListServiceClientsResponse\x12;\n" +
+	"\aclients\x18\x01 \x03(\v2!.topten.identity.v1.ServiceClientR\aclients\"\xc5\x02\n" +
+	"\rServiceClient\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06scopes\x18\x02 \x03(\tR\x06scopes\x12\x14\n" +
+	"\x05roles\x18\x03 \x03(\tR\x05roles\x12\x1a\n" +
+	"\bdeclared\x18\x04 \x01(\bR\bdeclared\x125\n" +
+	"\badded_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\aaddedAt\x129\n" +
 	"\n" +
-	"RevokeRole\x12%.topten.identity.v1.RevokeRoleRequest\x1a&.topten.identity.v1.RevokeRoleResponse\x12d\n" +
-	"\rUpdateProfile\x12(.topten.identity.v1.UpdateProfileRequest\x1a).topten.identity.v1.UpdateProfileResponse\x12X\n" +
-	"\tBlockUser\x12$.topten.identity.v1.BlockUserRequest\x1a%.topten.identity.v1.BlockUserResponse\x12^\n" +
-	"\vUnblockUser\x12&.topten.identity.v1.UnblockUserRequest\x1a'.topten.identity.v1.UnblockUserResponse\x12d\n" +
-	"\rExportAccount\x12(.topten.identity.v1.ExportAccountRequest\x1a).topten.identity.v1.ExportAccountResponse\x12d\n" +
-	"\rDeleteAccount\x12(.topten.identity.v1.DeleteAccountRequest\x1a).topten.identity.v1.DeleteAccountResponse\x12X\n" +
-	"\tEraseUser\x12$.topten.identity.v1.EraseUserRequest\x1a%.topten.identity.v1.EraseUserResponse\x12r\n" +
-	"\x11ListAccountEvents\x12,.topten.identity.v1.ListAccountEventsRequest\x1a-.topten.identity.v1.ListAccountEventsResponse0\x01\x12\x7f\n" +
-	"\x16RepublishAccountEvents\x121.topten.identity.v1.RepublishAccountEventsRequest\x1a2.topten.identity.v1.RepublishAccountEventsResponseB\xcd\x01\n" +
+	"rotated_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\trotatedAt\x12L\n" +
+	"\x14previous_valid_until\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x12previousValidUntil\x12\x16\n" +
+	"\x06issuer\x18\b \x01(\tR\x06issuer\"\xa6\x01\n" +
+	"\x1aRotateServiceClientRequest\x121\n" +
+	"\x04name\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9-]{0,62}$R\x04name\x12U\n" +
+	"\x11keep_previous_for\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x0e\xbaH\v\xaa\x01\b\"\x04\b\x80\xf5$2\x00R\x0fkeepPreviousFor\"p\n" +
+	"\x1bRotateServiceClientResponse\x129\n" +
+	"\x06client\x18\x01 \x01(\v2!.topten.identity.v1.ServiceClientR\x06client\x12\x16\n" +
+	"\x06secret\x18\x02 \x01(\tR\x06secret\"O\n" +
+	"\x1aRemoveServiceClientRequest\x121\n" +
+	"\x04name\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9-]{0,62}$R\x04name\"\x1d\n" +
+	"\x1bRemoveServiceClientResponse\"\x88\x03\n" +
+	"\x14SignBoardHeadRequest\x12\x1f\n" +
+	"\x05board\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18dR\x05board\x12?\n" +
+	"\tstarts_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\bstartsAt\x12;\n" +
+	"\aends_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\x06endsAt\x12?\n" +
+	"\tclosed_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\bclosedAt\x12!\n" +
+	"\aplayers\x18\x05 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\aplayers\x12'\n" +
+	"\n" +
+	"generation\x18\x06 \x01(\x05B\a\xbaH\x04\x1a\x02(\x01R\n" +
+	"generation\x12\x1b\n" +
+	"\x04root\x18\a \x01(\fB\a\xbaH\x04z\x02h R\x04root\x12'\n" +
+	"\n" +
+	"supersedes\x18\b \x01(\fB\a\xbaH\x04z\x02\x18 R\n" +
+	"supersedes\"+\n" +
+	"\x15SignBoardHeadResponse\x12\x12\n" +
+	"\x04head\x18\x01 \x01(\tR\x04head2\xda#\n" +
+	"\x0fIdentityService\x12l\n" +
+	"\bRegister\x12#.topten.identity.v1.RegisterRequest\x1a$.topten.identity.v1.RegisterResponse\"\x15\xba\xd7\x18\x0e\x1a\fsession:open\x90\x02\x00\x12c\n" +
+	"\x05Login\x12 .topten.identity.v1.LoginRequest\x1a!.topten.identity.v1.LoginResponse\"\x15\xba\xd7\x18\x0e\x1a\fsession:open\x90\x02\x00\x12u\n" +
+	"\vCreateGuest\x12&.topten.identity.v1.CreateGuestRequest\x1a'.topten.identity.v1.CreateGuestResponse\"\x15\xba\xd7\x18\x0e\x1a\fsession:open\x90\x02\x00\x12~\n" +
+	"\x0eRefreshSession\x12).topten.identity.v1.RefreshSessionRequest\x1a*.topten.identity.v1.RefreshSessionResponse\"\x15\xba\xd7\x18\x0e\x1a\fsession:open\x90\x02\x00\x12f\n" +
+	"\x06Logout\x12!.topten.identity.v1.LogoutRequest\x1a\".topten.identity.v1.LogoutResponse\"\x15\xba\xd7\x18\x0e\x1a\fsession:open\x90\x02\x00\x12i\n" +
+	"\vAdmitPlayer\x12&.topten.identity.v1.AdmitPlayerRequest\x1a'.topten.identity.v1.AdmitPlayerResponse\"\t\xba\xd7\x18\x02\b\x01\x90\x02\x02\x12\x82\x01\n" +
+	"\rEnsurePlayers\x12(.topten.identity.v1.EnsurePlayersRequest\x1a).topten.identity.v1.EnsurePlayersResponse\"\x1c\xba\xd7\x18\x15\x12\x05admin\x1a\fplayer:write\x90\x02\x02\x12r\n" +
+	"\x0eChangePassword\x12).topten.identity.v1.ChangePasswordRequest\x1a*.topten.identity.v1.ChangePasswordResponse\"\t\xba\xd7\x18\x02\b\x01\x90\x02\x00\x12~\n" +
+	"\x0eIssueDataToken\x12).topten.identity.v1.IssueDataTokenRequest\x1a*.topten.identity.v1.IssueDataTokenResponse\"\x15\xba\xd7\x18\x0e\x1a\fsession:open\x90\x02\x02\x12\x7f\n" +
+	"\x10IssueStreamToken\x12+.topten.identity.v1.IssueStreamTokenRequest\x1a,.topten.identity.v1.IssueStreamTokenResponse\"\x10\xba\xd7\x18\t\b\x01\x12\x05guest\x90\x02\x02\x12|\n" +
+	"\rCheckSessions\x12(.topten.identity.v1.CheckSessionsRequest\x1a).topten.identity.v1.CheckSessionsResponse\"\x16\xba\xd7\x18\x0f\x1a\rsession:check\x90\x02\x01\x12\x85\x01\n" +
+	"\x0fIssueBoardToken\x12*.topten.identity.v1.IssueBoardTokenRequest\x1a+.topten.identity.v1.IssueBoardTokenResponse\"\x19\xba\xd7\x18\x12\x12\tmoderator\x12\x05admin\x90\x02\x00\x12\x85\x01\n" +
+	"\x0fListBoardTokens\x12*.topten.identity.v1.ListBoardTokensRequest\x1a+.topten.identity.v1.ListBoardTokensResponse\"\x19\xba\xd7\x18\x12\x12\tmoderator\x12\x05admin\x90\x02\x01\x12\x88\x01\n" +
+	"\x10RevokeBoardToken\x12+.topten.identity.v1.RevokeBoardTokenRequest\x1a,.topten.identity.v1.RevokeBoardTokenResponse\"\x19\xba\xd7\x18\x12\x12\tmoderator\x12\x05admin\x90\x02\x02\x12u\n" +
+	"\bGetUsers\x12#.topten.identity.v1.GetUsersRequest\x1a$.topten.identity.v1.GetUsersResponse\"\x1e\xba\xd7\x18\x17\b\x01\x12\x05guest\x1a\faccount:read\x90\x02\x01\x12h\n" +
+	"\tGrantRole\x12$.topten.identity.v1.GrantRoleRequest\x1a%.topten.identity.v1.GrantRoleResponse\"\x0e\xba\xd7\x18\a\x12\x05admin\x90\x02\x02\x12k\n" +
+	"\n" +
+	"RevokeRole\x12%.topten.identity.v1.RevokeRoleRequest\x1a&.topten.identity.v1.RevokeRoleResponse\"\x0e\xba\xd7\x18\a\x12\x05admin\x90\x02\x02\x12o\n" +
+	"\rUpdateProfile\x12(.topten.identity.v1.UpdateProfileRequest\x1a).topten.identity.v1.UpdateProfileResponse\"\t\xba\xd7\x18\x02\b\x01\x90\x02\x02\x12\x82\x01\n" +
+	"\tBlockUser\x12$.topten.identity.v1.BlockUserRequest\x1a%.topten.identity.v1.BlockUserResponse\"(\xba\xd7\x18!\x12\tmoderator\x12\x05admin\x1a\raccount:block\x90\x02\x02\x12\x88\x01\n" +
+	"\vUnblockUser\x12&.topten.identity.v1.UnblockUserRequest\x1a'.topten.identity.v1.UnblockUserResponse\"(\xba\xd7\x18!\x12\tmoderator\x12\x05admin\x1a\raccount:block\x90\x02\x02\x12s\n" +
+	"\tListUsers\x12$.topten.identity.v1.ListUsersRequest\x1a%.topten.identity.v1.ListUsersResponse\"\x19\xba\xd7\x18\x12\x12\tmoderator\x12\x05admin\x90\x02\x01\x12v\n" +
+	"\n" +
+	"RenameUser\x12%.topten.identity.v1.RenameUserRequest\x1a&.topten.identity.v1.RenameUserResponse\"\x19\xba\xd7\x18\x12\x12\tmoderator\x12\x05admin\x90\x02\x02\x12|\n" +
+	"\fListSessions\x12'.topten.identity.v1.ListSessionsRequest\x1a(.topten.identity.v1.ListSessionsResponse\"\x19\xba\xd7\x18\x12\x12\tmoderator\x12\x05admin\x90\x02\x01\x12y\n" +
+	"\vEndSessions\x12&.topten.identity.v1.EndSessionsRequest\x1a'.topten.identity.v1.EndSessionsResponse\"\x19\xba\xd7\x18\x12\x12\tmoderator\x12\x05admin\x90\x02\x02\x12\x8e\x01\n" +
+	"\x12ListAccountChanges\x12-.topten.identity.v1.ListAccountChangesRequest\x1a..topten.identity.v1.ListAccountChangesResponse\"\x19\xba\xd7\x18\x12\x12\tmoderator\x12\x05admin\x90\x02\x01\x12\x80\x01\n" +
+	"\rExportAccount\x12(.topten.identity.v1.ExportAccountRequest\x1a).topten.identity.v1.ExportAccountResponse\"\x1a\xba\xd7\x18\x13\b\x01\x12\x05guest\x1a\bdata:own\x90\x02\x01\x12\x80\x01\n" +
+	"\rDeleteAccount\x12(.topten.identity.v1.DeleteAccountRequest\x1a).topten.identity.v1.DeleteAccountResponse\"\x1a\xba\xd7\x18\x13\b\x01\x12\x05guest\x1a\bdata:own\x90\x02\x02\x12h\n" +
+	"\tEraseUser\x12$.topten.identity.v1.EraseUserRequest\x1a%.topten.identity.v1.EraseUserResponse\"\x0e\xba\xd7\x18\a\x12\x05admin\x90\x02\x02\x12\x99\x01\n" +
+	"\x11ListAccountEvents\x12,.topten.identity.v1.ListAccountEventsRequest\x1a-.topten.identity.v1.ListAccountEventsResponse\"%\xba\xd7\x18\x1e\x12\tmoderator\x12\x05admin\x1a\n" +
+	"event:read\x90\x02\x010\x01\x12\x9d\x01\n" +
+	"\x16RepublishAccountEvents\x121.topten.identity.v1.RepublishAccountEventsRequest\x1a2.topten.identity.v1.RepublishAccountEventsResponse\"\x1c\xba\xd7\x18\x15\x12\x05admin\x1a\fevent:replay\x90\x02\x02\x12\x93\x01\n" +
+	"\x15RestoreAccountRecords\x120.topten.identity.v1.RestoreAccountRecordsRequest\x1a1.topten.identity.v1.RestoreAccountRecordsResponse\"\x15\xba\xd7\x18\x0e\x1a\fevent:replay\x90\x02\x02\x12}\n" +
+	"\x10AddServiceClient\x12+.topten.identity.v1.AddServiceClientRequest\x1a,.topten.identity.v1.AddServiceClientResponse\"\x0e\xba\xd7\x18\a\x12\x05admin\x90\x02\x00\x12\x83\x01\n" +
+	"\x12ListServiceClients\x12-.topten.identity.v1.ListServiceClientsRequest\x1a..topten.identity.v1.ListServiceClientsResponse\"\x0e\xba\xd7\x18\a\x12\x05admin\x90\x02\x01\x12\x86\x01\n" +
+	"\x13RotateServiceClient\x12..topten.identity.v1.RotateServiceClientRequest\x1a/.topten.identity.v1.RotateServiceClientResponse\"\x0e\xba\xd7\x18\a\x12\x05admin\x90\x02\x00\x12\x86\x01\n" +
+	"\x13RemoveServiceClient\x12..topten.identity.v1.RemoveServiceClientRequest\x1a/.topten.identity.v1.RemoveServiceClientResponse\"\x0e\xba\xd7\x18\a\x12\x05admin\x90\x02\x00\x12x\n" +
+	"\rSignBoardHead\x12(.topten.identity.v1.SignBoardHeadRequest\x1a).topten.identity.v1.SignBoardHeadResponse\"\x12\xba\xd7\x18\v\x1a\thead:sign\x90\x02\x01B\xcd\x01\n" +
 	"\x16com.topten.identity.v1B\x14IdentityServiceProtoP\x01Z3topten.internal/stubs/topten/identity/v1;identityv1\xa2\x02\x03TIX\xaa\x02\x12Topten.Identity.V1\xca\x02\x12Topten\\Identity\\V1\xe2\x02\x1eTopten\\Identity\\V1\\GPBMetadata\xea\x02\x14Topten::Identity::V1b\x06proto3"
 
 var (
@@ -2201,117 +4619,226 @@ func file_topten_identity_v1_identity_service_proto_rawDescGZIP() []byte {
 	return file_topten_identity_v1_identity_service_proto_rawDescData
 }
 
-var file_topten_identity_v1_identity_service_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
+var file_topten_identity_v1_identity_service_proto_msgTypes = make([]protoimpl.MessageInfo, 80)
 var file_topten_identity_v1_identity_service_proto_goTypes = []any{
-	(*RegisterRequest)(nil),                // 0: topten.identity.v1.RegisterRequest
-	(*RegisterResponse)(nil),               // 1: topten.identity.v1.RegisterResponse
-	(*LoginRequest)(nil),                   // 2: topten.identity.v1.LoginRequest
-	(*LoginResponse)(nil),                  // 3: topten.identity.v1.LoginResponse
-	(*RefreshSessionRequest)(nil),          // 4: topten.identity.v1.RefreshSessionRequest
-	(*RefreshSessionResponse)(nil),         // 5: topten.identity.v1.RefreshSessionResponse
-	(*LogoutRequest)(nil),                  // 6: topten.identity.v1.LogoutRequest
-	(*LogoutResponse)(nil),                 // 7: topten.identity.v1.LogoutResponse
-	(*AdmitPlayerRequest)(nil),             // 8: topten.identity.v1.AdmitPlayerRequest
-	(*AdmitPlayerResponse)(nil),            // 9: topten.identity.v1.AdmitPlayerResponse
-	(*ChangePasswordRequest)(nil),          // 10: topten.identity.v1.ChangePasswordRequest
-	(*ChangePasswordResponse)(nil),         // 11: topten.identity.v1.ChangePasswordResponse
-	(*IssueStreamTokenRequest)(nil),        // 12: topten.identity.v1.IssueStreamTokenRequest
-	(*IssueStreamTokenResponse)(nil),       // 13: topten.identity.v1.IssueStreamTokenResponse
-	(*CheckSessionsRequest)(nil),           // 14: topten.identity.v1.CheckSessionsRequest
-	(*CheckSessionsResponse)(nil),          // 15: topten.identity.v1.CheckSessionsResponse
-	(*GetUsersRequest)(nil),                // 16: topten.identity.v1.GetUsersRequest
-	(*GetUsersResponse)(nil),               // 17: topten.identity.v1.GetUsersResponse
-	(*GrantRoleRequest)(nil),               // 18: topten.identity.v1.GrantRoleRequest
-	(*GrantRoleResponse)(nil),              // 19: topten.identity.v1.GrantRoleResponse
-	(*RevokeRoleRequest)(nil),              // 20: topten.identity.v1.RevokeRoleRequest
-	(*RevokeRoleResponse)(nil),             // 21: topten.identity.v1.RevokeRoleResponse
-	(*UpdateProfileRequest)(nil),           // 22: topten.identity.v1.UpdateProfileRequest
-	(*UpdateProfileResponse)(nil),          // 23: topten.identity.v1.UpdateProfileResponse
-	(*BlockUserRequest)(nil),               // 24: topten.identity.v1.BlockUserRequest
-	(*BlockUserResponse)(nil),              // 25: topten.identity.v1.BlockUserResponse
-	(*UnblockUserRequest)(nil),             // 26: topten.identity.v1.UnblockUserRequest
-	(*UnblockUserResponse)(nil),            // 27: topten.identity.v1.UnblockUserResponse
-	(*ListAccountEventsRequest)(nil),       // 28: topten.identity.v1.ListAccountEventsRequest
-	(*ListAccountEventsResponse)(nil),      // 29: topten.identity.v1.ListAccountEventsResponse
-	(*AccountEvent)(nil),                   // 30: topten.identity.v1.AccountEvent
-	(*RepublishAccountEventsRequest)(nil),  // 31: topten.identity.v1.RepublishAccountEventsRequest
-	(*RepublishAccountEventsResponse)(nil), // 32: topten.identity.v1.RepublishAccountEventsResponse
-	(*ExportAccountRequest)(nil),           // 33: topten.identity.v1.ExportAccountRequest
-	(*ExportAccountResponse)(nil),          // 34: topten.identity.v1.ExportAccountResponse
-	(*SessionRecord)(nil),                  // 35: topten.identity.v1.SessionRecord
-	(*AccountChange)(nil),                  // 36: topten.identity.v1.AccountChange
-	(*DeleteAccountRequest)(nil),           // 37: topten.identity.v1.DeleteAccountRequest
-	(*DeleteAccountResponse)(nil),          // 38: topten.identity.v1.DeleteAccountResponse
-	(*EraseUserRequest)(nil),               // 39: topten.identity.v1.EraseUserRequest
-	(*EraseUserResponse)(nil),              // 40: topten.identity.v1.EraseUserResponse
-	(*Credentials)(nil),                    // 41: topten.identity.v1.Credentials
-	(*Session)(nil),                        // 42: topten.identity.v1.Session
-	(*User)(nil),                           // 43: topten.identity.v1.User
-	(*timestamppb.Timestamp)(nil),          // 44: google.protobuf.Timestamp
+	(*RestoreAccountRecordsRequest)(nil),   // 0: topten.identity.v1.RestoreAccountRecordsRequest
+	(*UnrecordedAccountEvent)(nil),         // 1: topten.identity.v1.UnrecordedAccountEvent
+	(*RestoreAccountRecordsResponse)(nil),  // 2: topten.identity.v1.RestoreAccountRecordsResponse
+	(*RestoredAccountRecord)(nil),          // 3: topten.identity.v1.RestoredAccountRecord
+	(*RegisterRequest)(nil),                // 4: topten.identity.v1.RegisterRequest
+	(*RegisterResponse)(nil),               // 5: topten.identity.v1.RegisterResponse
+	(*LoginRequest)(nil),                   // 6: topten.identity.v1.LoginRequest
+	(*LoginResponse)(nil),                  // 7: topten.identity.v1.LoginResponse
+	(*CreateGuestRequest)(nil),             // 8: topten.identity.v1.CreateGuestRequest
+	(*CreateGuestResponse)(nil),            // 9: topten.identity.v1.CreateGuestResponse
+	(*RefreshSessionRequest)(nil),          // 10: topten.identity.v1.RefreshSessionRequest
+	(*RefreshSessionResponse)(nil),         // 11: topten.identity.v1.RefreshSessionResponse
+	(*LogoutRequest)(nil),                  // 12: topten.identity.v1.LogoutRequest
+	(*LogoutResponse)(nil),                 // 13: topten.identity.v1.LogoutResponse
+	(*AdmitPlayerRequest)(nil),             // 14: topten.identity.v1.AdmitPlayerRequest
+	(*AdmitPlayerResponse)(nil),            // 15: topten.identity.v1.AdmitPlayerResponse
+	(*EnsurePlayersRequest)(nil),           // 16: topten.identity.v1.EnsurePlayersRequest
+	(*EnsurePlayersResponse)(nil),          // 17: topten.identity.v1.EnsurePlayersResponse
+	(*ChangePasswordRequest)(nil),          // 18: topten.identity.v1.ChangePasswordRequest
+	(*ChangePasswordResponse)(nil),         // 19: topten.identity.v1.ChangePasswordResponse
+	(*IssueDataTokenRequest)(nil),          // 20: topten.identity.v1.IssueDataTokenRequest
+	(*IssueDataTokenResponse)(nil),         // 21: topten.identity.v1.IssueDataTokenResponse
+	(*IssueStreamTokenRequest)(nil),        // 22: topten.identity.v1.IssueStreamTokenRequest
+	(*IssueStreamTokenResponse)(nil),       // 23: topten.identity.v1.IssueStreamTokenResponse
+	(*BoardToken)(nil),                     // 24: topten.identity.v1.BoardToken
+	(*IssueBoardTokenRequest)(nil),         // 25: topten.identity.v1.IssueBoardTokenRequest
+	(*IssueBoardTokenResponse)(nil),        // 26: topten.identity.v1.IssueBoardTokenResponse
+	(*ListBoardTokensRequest)(nil),         // 27: topten.identity.v1.ListBoardTokensRequest
+	(*ListBoardTokensResponse)(nil),        // 28: topten.identity.v1.ListBoardTokensResponse
+	(*RevokeBoardTokenRequest)(nil),        // 29: topten.identity.v1.RevokeBoardTokenRequest
+	(*RevokeBoardTokenResponse)(nil),       // 30: topten.identity.v1.RevokeBoardTokenResponse
+	(*CheckSessionsRequest)(nil),           // 31: topten.identity.v1.CheckSessionsRequest
+	(*CheckSessionsResponse)(nil),          // 32: topten.identity.v1.CheckSessionsResponse
+	(*GetUsersRequest)(nil),                // 33: topten.identity.v1.GetUsersRequest
+	(*GetUsersResponse)(nil),               // 34: topten.identity.v1.GetUsersResponse
+	(*GrantRoleRequest)(nil),               // 35: topten.identity.v1.GrantRoleRequest
+	(*GrantRoleResponse)(nil),              // 36: topten.identity.v1.GrantRoleResponse
+	(*RevokeRoleRequest)(nil),              // 37: topten.identity.v1.RevokeRoleRequest
+	(*RevokeRoleResponse)(nil),             // 38: topten.identity.v1.RevokeRoleResponse
+	(*UpdateProfileRequest)(nil),           // 39: topten.identity.v1.UpdateProfileRequest
+	(*UpdateProfileResponse)(nil),          // 40: topten.identity.v1.UpdateProfileResponse
+	(*BlockUserRequest)(nil),               // 41: topten.identity.v1.BlockUserRequest
+	(*BlockUserResponse)(nil),              // 42: topten.identity.v1.BlockUserResponse
+	(*UnblockUserRequest)(nil),             // 43: topten.identity.v1.UnblockUserRequest
+	(*UnblockUserResponse)(nil),            // 44: topten.identity.v1.UnblockUserResponse
+	(*ListAccountEventsRequest)(nil),       // 45: topten.identity.v1.ListAccountEventsRequest
+	(*ListAccountEventsResponse)(nil),      // 46: topten.identity.v1.ListAccountEventsResponse
+	(*AccountEvent)(nil),                   // 47: topten.identity.v1.AccountEvent
+	(*RepublishAccountEventsRequest)(nil),  // 48: topten.identity.v1.RepublishAccountEventsRequest
+	(*RepublishAccountEventsResponse)(nil), // 49: topten.identity.v1.RepublishAccountEventsResponse
+	(*ListUsersRequest)(nil),               // 50: topten.identity.v1.ListUsersRequest
+	(*ListUsersResponse)(nil),              // 51: topten.identity.v1.ListUsersResponse
+	(*RenameUserRequest)(nil),              // 52: topten.identity.v1.RenameUserRequest
+	(*RenameUserResponse)(nil),             // 53: topten.identity.v1.RenameUserResponse
+	(*ListSessionsRequest)(nil),            // 54: topten.identity.v1.ListSessionsRequest
+	(*ListSessionsResponse)(nil),           // 55: topten.identity.v1.ListSessionsResponse
+	(*OpenSession)(nil),                    // 56: topten.identity.v1.OpenSession
+	(*EndSessionsRequest)(nil),             // 57: topten.identity.v1.EndSessionsRequest
+	(*EndSessionsResponse)(nil),            // 58: topten.identity.v1.EndSessionsResponse
+	(*ListAccountChangesRequest)(nil),      // 59: topten.identity.v1.ListAccountChangesRequest
+	(*ListAccountChangesResponse)(nil),     // 60: topten.identity.v1.ListAccountChangesResponse
+	(*ExportAccountRequest)(nil),           // 61: topten.identity.v1.ExportAccountRequest
+	(*ExportAccountResponse)(nil),          // 62: topten.identity.v1.ExportAccountResponse
+	(*SessionRecord)(nil),                  // 63: topten.identity.v1.SessionRecord
+	(*AccountChange)(nil),                  // 64: topten.identity.v1.AccountChange
+	(*DeleteAccountRequest)(nil),           // 65: topten.identity.v1.DeleteAccountRequest
+	(*DeleteAccountResponse)(nil),          // 66: topten.identity.v1.DeleteAccountResponse
+	(*EraseUserRequest)(nil),               // 67: topten.identity.v1.EraseUserRequest
+	(*EraseUserResponse)(nil),              // 68: topten.identity.v1.EraseUserResponse
+	(*AddServiceClientRequest)(nil),        // 69: topten.identity.v1.AddServiceClientRequest
+	(*AddServiceClientResponse)(nil),       // 70: topten.identity.v1.AddServiceClientResponse
+	(*ListServiceClientsRequest)(nil),      // 71: topten.identity.v1.ListServiceClientsRequest
+	(*ListServiceClientsResponse)(nil),     // 72: topten.identity.v1.ListServiceClientsResponse
+	(*ServiceClient)(nil),                  // 73: topten.identity.v1.ServiceClient
+	(*RotateServiceClientRequest)(nil),     // 74: topten.identity.v1.RotateServiceClientRequest
+	(*RotateServiceClientResponse)(nil),    // 75: topten.identity.v1.RotateServiceClientResponse
+	(*RemoveServiceClientRequest)(nil),     // 76: topten.identity.v1.RemoveServiceClientRequest
+	(*RemoveServiceClientResponse)(nil),    // 77: topten.identity.v1.RemoveServiceClientResponse
+	(*SignBoardHeadRequest)(nil),           // 78: topten.identity.v1.SignBoardHeadRequest
+	(*SignBoardHeadResponse)(nil),          // 79: topten.identity.v1.SignBoardHeadResponse
+	(*Credentials)(nil),                    // 80: topten.identity.v1.Credentials
+	(*Session)(nil),                        // 81: topten.identity.v1.Session
+	(*User)(nil),                           // 82: topten.identity.v1.User
+	(*PlayerProfile)(nil),                  // 83: topten.identity.v1.PlayerProfile
+	(*EnsuredPlayer)(nil),                  // 84: topten.identity.v1.EnsuredPlayer
+	(*timestamppb.Timestamp)(nil),          // 85: google.protobuf.Timestamp
+	(*ExternalId)(nil),                     // 86: topten.identity.v1.ExternalId
+	(*v1.Membership)(nil),                  // 87: topten.group.v1.Membership
+	(*durationpb.Duration)(nil),            // 88: google.protobuf.Duration
 }
 var file_topten_identity_v1_identity_service_proto_depIdxs = []int32{
-	41, // 0: topten.identity.v1.RegisterRequest.credentials:type_name -> topten.identity.v1.Credentials
-	42, // 1: topten.identity.v1.RegisterResponse.session:type_name -> topten.identity.v1.Session
-	42, // 2: topten.identity.v1.LoginResponse.session:type_name -> topten.identity.v1.Session
-	42, // 3: topten.identity.v1.RefreshSessionResponse.session:type_name -> topten.identity.v1.Session
-	43, // 4: topten.identity.v1.AdmitPlayerResponse.user:type_name -> topten.identity.v1.User
-	43, // 5: topten.identity.v1.GetUsersResponse.users:type_name -> topten.identity.v1.User
-	43, // 6: topten.identity.v1.GrantRoleResponse.user:type_name -> topten.identity.v1.User
-	43, // 7: topten.identity.v1.RevokeRoleResponse.user:type_name -> topten.identity.v1.User
-	43, // 8: topten.identity.v1.UpdateProfileResponse.user:type_name -> topten.identity.v1.User
-	44, // 9: topten.identity.v1.BlockUserRequest.expires_at:type_name -> google.protobuf.Timestamp
-	43, // 10: topten.identity.v1.BlockUserResponse.user:type_name -> topten.identity.v1.User
-	43, // 11: topten.identity.v1.UnblockUserResponse.user:type_name -> topten.identity.v1.User
-	30, // 12: topten.identity.v1.ListAccountEventsResponse.events:type_name -> topten.identity.v1.AccountEvent
-	43, // 13: topten.identity.v1.ExportAccountResponse.user:type_name -> topten.identity.v1.User
-	35, // 14: topten.identity.v1.ExportAccountResponse.sessions:type_name -> topten.identity.v1.SessionRecord
-	36, // 15: topten.identity.v1.ExportAccountResponse.changes:type_name -> topten.identity.v1.AccountChange
-	44, // 16: topten.identity.v1.SessionRecord.renewed_at:type_name -> google.protobuf.Timestamp
-	44, // 17: topten.identity.v1.SessionRecord.expires_at:type_name -> google.protobuf.Timestamp
-	44, // 18: topten.identity.v1.AccountChange.changed_at:type_name -> google.protobuf.Timestamp
-	0,  // 19: topten.identity.v1.IdentityService.Register:input_type -> topten.identity.v1.RegisterRequest
-	2,  // 20: topten.identity.v1.IdentityService.Login:input_type -> topten.identity.v1.LoginRequest
-	4,  // 21: topten.identity.v1.IdentityService.RefreshSession:input_type -> topten.identity.v1.RefreshSessionRequest
-	6,  // 22: topten.identity.v1.IdentityService.Logout:input_type -> topten.identity.v1.LogoutRequest
-	8,  // 23: topten.identity.v1.IdentityService.AdmitPlayer:input_type -> topten.identity.v1.AdmitPlayerRequest
-	10, // 24: topten.identity.v1.IdentityService.ChangePassword:input_type -> topten.identity.v1.ChangePasswordRequest
-	12, // 25: topten.identity.v1.IdentityService.IssueStreamToken:input_type -> topten.identity.v1.IssueStreamTokenRequest
-	14, // 26: topten.identity.v1.IdentityService.CheckSessions:input_type -> topten.identity.v1.CheckSessionsRequest
-	16, // 27: topten.identity.v1.IdentityService.GetUsers:input_type -> topten.identity.v1.GetUsersRequest
-	18, // 28: topten.identity.v1.IdentityService.GrantRole:input_type -> topten.identity.v1.GrantRoleRequest
-	20, // 29: topten.identity.v1.IdentityService.RevokeRole:input_type -> topten.identity.v1.RevokeRoleRequest
-	22, // 30: topten.identity.v1.IdentityService.UpdateProfile:input_type -> topten.identity.v1.UpdateProfileRequest
-	24, // 31: topten.identity.v1.IdentityService.BlockUser:input_type -> topten.identity.v1.BlockUserRequest
-	26, // 32: topten.identity.v1.IdentityService.UnblockUser:input_type -> topten.identity.v1.UnblockUserRequest
-	33, // 33: topten.identity.v1.IdentityService.ExportAccount:input_type -> topten.identity.v1.ExportAccountRequest
-	37, // 34: topten.identity.v1.IdentityService.DeleteAccount:input_type -> topten.identity.v1.DeleteAccountRequest
-	39, // 35: topten.identity.v1.IdentityService.EraseUser:input_type -> topten.identity.v1.EraseUserRequest
-	28, // 36: topten.identity.v1.IdentityService.ListAccountEvents:input_type -> topten.identity.v1.ListAccountEventsRequest
-	31, // 37: topten.identity.v1.IdentityService.RepublishAccountEvents:input_type -> topten.identity.v1.RepublishAccountEventsRequest
-	1,  // 38: topten.identity.v1.IdentityService.Register:output_type -> topten.identity.v1.RegisterResponse
-	3,  // 39: topten.identity.v1.IdentityService.Login:output_type -> topten.identity.v1.LoginResponse
-	5,  // 40: topten.identity.v1.IdentityService.RefreshSession:output_type -> topten.identity.v1.RefreshSessionResponse
-	7,  // 41: topten.identity.v1.IdentityService.Logout:output_type -> topten.identity.v1.LogoutResponse
-	9,  // 42: topten.identity.v1.IdentityService.AdmitPlayer:output_type -> topten.identity.v1.AdmitPlayerResponse
-	11, // 43: topten.identity.v1.IdentityService.ChangePassword:output_type -> topten.identity.v1.ChangePasswordResponse
-	13, // 44: topten.identity.v1.IdentityService.IssueStreamToken:output_type -> topten.identity.v1.IssueStreamTokenResponse
-	15, // 45: topten.identity.v1.IdentityService.CheckSessions:output_type -> topten.identity.v1.CheckSessionsResponse
-	17, // 46: topten.identity.v1.IdentityService.GetUsers:output_type -> topten.identity.v1.GetUsersResponse
-	19, // 47: topten.identity.v1.IdentityService.GrantRole:output_type -> topten.identity.v1.GrantRoleResponse
-	21, // 48: topten.identity.v1.IdentityService.RevokeRole:output_type -> topten.identity.v1.RevokeRoleResponse
-	23, // 49: topten.identity.v1.IdentityService.UpdateProfile:output_type -> topten.identity.v1.UpdateProfileResponse
-	25, // 50: topten.identity.v1.IdentityService.BlockUser:output_type -> topten.identity.v1.BlockUserResponse
-	27, // 51: topten.identity.v1.IdentityService.UnblockUser:output_type -> topten.identity.v1.UnblockUserResponse
-	34, // 52: topten.identity.v1.IdentityService.ExportAccount:output_type -> topten.identity.v1.ExportAccountResponse
-	38, // 53: topten.identity.v1.IdentityService.DeleteAccount:output_type -> topten.identity.v1.DeleteAccountResponse
-	40, // 54: topten.identity.v1.IdentityService.EraseUser:output_type -> topten.identity.v1.EraseUserResponse
-	29, // 55: topten.identity.v1.IdentityService.ListAccountEvents:output_type -> topten.identity.v1.ListAccountEventsResponse
-	32, // 56: topten.identity.v1.IdentityService.RepublishAccountEvents:output_type -> topten.identity.v1.RepublishAccountEventsResponse
-	38, // [38:57] is the sub-list for method output_type
-	19, // [19:38] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	1,  // 0: topten.identity.v1.RestoreAccountRecordsRequest.events:type_name -> topten.identity.v1.UnrecordedAccountEvent
+	3,  // 1: topten.identity.v1.RestoreAccountRecordsResponse.records:type_name -> topten.identity.v1.RestoredAccountRecord
+	80, // 2: topten.identity.v1.RegisterRequest.credentials:type_name -> topten.identity.v1.Credentials
+	81, // 3: topten.identity.v1.RegisterResponse.session:type_name -> topten.identity.v1.Session
+	81, // 4: topten.identity.v1.LoginResponse.session:type_name -> topten.identity.v1.Session
+	81, // 5: topten.identity.v1.CreateGuestResponse.session:type_name -> topten.identity.v1.Session
+	81, // 6: topten.identity.v1.RefreshSessionResponse.session:type_name -> topten.identity.v1.Session
+	82, // 7: topten.identity.v1.AdmitPlayerResponse.user:type_name -> topten.identity.v1.User
+	83, // 8: topten.identity.v1.EnsurePlayersRequest.players:type_name -> topten.identity.v1.PlayerProfile
+	84, // 9: topten.identity.v1.EnsurePlayersResponse.results:type_name -> topten.identity.v1.EnsuredPlayer
+	82, // 10: topten.identity.v1.IssueDataTokenResponse.user:type_name -> topten.identity.v1.User
+	85, // 11: topten.identity.v1.BoardToken.issued_at:type_name -> google.protobuf.Timestamp
+	85, // 12: topten.identity.v1.BoardToken.expires_at:type_name -> google.protobuf.Timestamp
+	85, // 13: topten.identity.v1.IssueBoardTokenRequest.expires_at:type_name -> google.protobuf.Timestamp
+	24, // 14: topten.identity.v1.IssueBoardTokenResponse.board_token:type_name -> topten.identity.v1.BoardToken
+	24, // 15: topten.identity.v1.ListBoardTokensResponse.board_tokens:type_name -> topten.identity.v1.BoardToken
+	82, // 16: topten.identity.v1.GetUsersResponse.users:type_name -> topten.identity.v1.User
+	82, // 17: topten.identity.v1.GrantRoleResponse.user:type_name -> topten.identity.v1.User
+	82, // 18: topten.identity.v1.RevokeRoleResponse.user:type_name -> topten.identity.v1.User
+	82, // 19: topten.identity.v1.UpdateProfileResponse.user:type_name -> topten.identity.v1.User
+	85, // 20: topten.identity.v1.BlockUserRequest.expires_at:type_name -> google.protobuf.Timestamp
+	82, // 21: topten.identity.v1.BlockUserResponse.user:type_name -> topten.identity.v1.User
+	82, // 22: topten.identity.v1.UnblockUserResponse.user:type_name -> topten.identity.v1.User
+	85, // 23: topten.identity.v1.ListAccountEventsRequest.since:type_name -> google.protobuf.Timestamp
+	47, // 24: topten.identity.v1.ListAccountEventsResponse.events:type_name -> topten.identity.v1.AccountEvent
+	82, // 25: topten.identity.v1.ListUsersResponse.users:type_name -> topten.identity.v1.User
+	82, // 26: topten.identity.v1.RenameUserResponse.user:type_name -> topten.identity.v1.User
+	56, // 27: topten.identity.v1.ListSessionsResponse.sessions:type_name -> topten.identity.v1.OpenSession
+	85, // 28: topten.identity.v1.OpenSession.opened_at:type_name -> google.protobuf.Timestamp
+	85, // 29: topten.identity.v1.OpenSession.renewed_at:type_name -> google.protobuf.Timestamp
+	85, // 30: topten.identity.v1.OpenSession.expires_at:type_name -> google.protobuf.Timestamp
+	64, // 31: topten.identity.v1.ListAccountChangesResponse.changes:type_name -> topten.identity.v1.AccountChange
+	82, // 32: topten.identity.v1.ExportAccountResponse.user:type_name -> topten.identity.v1.User
+	63, // 33: topten.identity.v1.ExportAccountResponse.sessions:type_name -> topten.identity.v1.SessionRecord
+	64, // 34: topten.identity.v1.ExportAccountResponse.changes:type_name -> topten.identity.v1.AccountChange
+	86, // 35: topten.identity.v1.ExportAccountResponse.external_id:type_name -> topten.identity.v1.ExternalId
+	87, // 36: topten.identity.v1.ExportAccountResponse.groups:type_name -> topten.group.v1.Membership
+	85, // 37: topten.identity.v1.SessionRecord.renewed_at:type_name -> google.protobuf.Timestamp
+	85, // 38: topten.identity.v1.SessionRecord.expires_at:type_name -> google.protobuf.Timestamp
+	85, // 39: topten.identity.v1.AccountChange.changed_at:type_name -> google.protobuf.Timestamp
+	73, // 40: topten.identity.v1.AddServiceClientResponse.client:type_name -> topten.identity.v1.ServiceClient
+	73, // 41: topten.identity.v1.ListServiceClientsResponse.clients:type_name -> topten.identity.v1.ServiceClient
+	85, // 42: topten.identity.v1.ServiceClient.added_at:type_name -> google.protobuf.Timestamp
+	85, // 43: topten.identity.v1.ServiceClient.rotated_at:type_name -> google.protobuf.Timestamp
+	85, // 44: topten.identity.v1.ServiceClient.previous_valid_until:type_name -> google.protobuf.Timestamp
+	88, // 45: topten.identity.v1.RotateServiceClientRequest.keep_previous_for:type_name -> google.protobuf.Duration
+	73, // 46: topten.identity.v1.RotateServiceClientResponse.client:type_name -> topten.identity.v1.ServiceClient
+	85, // 47: topten.identity.v1.SignBoardHeadRequest.starts_at:type_name -> google.protobuf.Timestamp
+	85, // 48: topten.identity.v1.SignBoardHeadRequest.ends_at:type_name -> google.protobuf.Timestamp
+	85, // 49: topten.identity.v1.SignBoardHeadRequest.closed_at:type_name -> google.protobuf.Timestamp
+	4,  // 50: topten.identity.v1.IdentityService.Register:input_type -> topten.identity.v1.RegisterRequest
+	6,  // 51: topten.identity.v1.IdentityService.Login:input_type -> topten.identity.v1.LoginRequest
+	8,  // 52: topten.identity.v1.IdentityService.CreateGuest:input_type -> topten.identity.v1.CreateGuestRequest
+	10, // 53: topten.identity.v1.IdentityService.RefreshSession:input_type -> topten.identity.v1.RefreshSessionRequest
+	12, // 54: topten.identity.v1.IdentityService.Logout:input_type -> topten.identity.v1.LogoutRequest
+	14, // 55: topten.identity.v1.IdentityService.AdmitPlayer:input_type -> topten.identity.v1.AdmitPlayerRequest
+	16, // 56: topten.identity.v1.IdentityService.EnsurePlayers:input_type -> topten.identity.v1.EnsurePlayersRequest
+	18, // 57: topten.identity.v1.IdentityService.ChangePassword:input_type -> topten.identity.v1.ChangePasswordRequest
+	20, // 58: topten.identity.v1.IdentityService.IssueDataToken:input_type -> topten.identity.v1.IssueDataTokenRequest
+	22, // 59: topten.identity.v1.IdentityService.IssueStreamToken:input_type -> topten.identity.v1.IssueStreamTokenRequest
+	31, // 60: topten.identity.v1.IdentityService.CheckSessions:input_type -> topten.identity.v1.CheckSessionsRequest
+	25, // 61: topten.identity.v1.IdentityService.IssueBoardToken:input_type -> topten.identity.v1.IssueBoardTokenRequest
+	27, // 62: topten.identity.v1.IdentityService.ListBoardTokens:input_type -> topten.identity.v1.ListBoardTokensRequest
+	29, // 63: topten.identity.v1.IdentityService.RevokeBoardToken:input_type -> topten.identity.v1.RevokeBoardTokenRequest
+	33, // 64: topten.identity.v1.IdentityService.GetUsers:input_type -> topten.identity.v1.GetUsersRequest
+	35, // 65: topten.identity.v1.IdentityService.GrantRole:input_type -> topten.identity.v1.GrantRoleRequest
+	37, // 66: topten.identity.v1.IdentityService.RevokeRole:input_type -> topten.identity.v1.RevokeRoleRequest
+	39, // 67: topten.identity.v1.IdentityService.UpdateProfile:input_type -> topten.identity.v1.UpdateProfileRequest
+	41, // 68: topten.identity.v1.IdentityService.BlockUser:input_type -> topten.identity.v1.BlockUserRequest
+	43, // 69: topten.identity.v1.IdentityService.UnblockUser:input_type -> topten.identity.v1.UnblockUserRequest
+	50, // 70: topten.identity.v1.IdentityService.ListUsers:input_type -> topten.identity.v1.ListUsersRequest
+	52, // 71: topten.identity.v1.IdentityService.RenameUser:input_type -> topten.identity.v1.RenameUserRequest
+	54, // 72: topten.identity.v1.IdentityService.ListSessions:input_type -> topten.identity.v1.ListSessionsRequest
+	57, // 73: topten.identity.v1.IdentityService.EndSessions:input_type -> topten.identity.v1.EndSessionsRequest
+	59, // 74: topten.identity.v1.IdentityService.ListAccountChanges:input_type -> topten.identity.v1.ListAccountChangesRequest
+	61, // 75: topten.identity.v1.IdentityService.ExportAccount:input_type -> topten.identity.v1.ExportAccountRequest
+	65, // 76: topten.identity.v1.IdentityService.DeleteAccount:input_type -> topten.identity.v1.DeleteAccountRequest
+	67, // 77: topten.identity.v1.IdentityService.EraseUser:input_type -> topten.identity.v1.EraseUserRequest
+	45, // 78: topten.identity.v1.IdentityService.ListAccountEvents:input_type -> topten.identity.v1.ListAccountEventsRequest
+	48, // 79: topten.identity.v1.IdentityService.RepublishAccountEvents:input_type -> topten.identity.v1.RepublishAccountEventsRequest
+	0,  // 80: topten.identity.v1.IdentityService.RestoreAccountRecords:input_type -> topten.identity.v1.RestoreAccountRecordsRequest
+	69, // 81: topten.identity.v1.IdentityService.AddServiceClient:input_type -> topten.identity.v1.AddServiceClientRequest
+	71, // 82: topten.identity.v1.IdentityService.ListServiceClients:input_type -> topten.identity.v1.ListServiceClientsRequest
+	74, // 83: topten.identity.v1.IdentityService.RotateServiceClient:input_type -> topten.identity.v1.RotateServiceClientRequest
+	76, // 84: topten.identity.v1.IdentityService.RemoveServiceClient:input_type -> topten.identity.v1.RemoveServiceClientRequest
+	78, // 85: topten.identity.v1.IdentityService.SignBoardHead:input_type -> topten.identity.v1.SignBoardHeadRequest
+	5,  // 86: topten.identity.v1.IdentityService.Register:output_type -> topten.identity.v1.RegisterResponse
+	7,  // 87: topten.identity.v1.IdentityService.Login:output_type -> topten.identity.v1.LoginResponse
+	9,  // 88: topten.identity.v1.IdentityService.CreateGuest:output_type -> topten.identity.v1.CreateGuestResponse
+	11, // 89: topten.identity.v1.IdentityService.RefreshSession:output_type -> topten.identity.v1.RefreshSessionResponse
+	13, // 90: topten.identity.v1.IdentityService.Logout:output_type -> topten.identity.v1.LogoutResponse
+	15, // 91: topten.identity.v1.IdentityService.AdmitPlayer:output_type -> topten.identity.v1.AdmitPlayerResponse
+	17, // 92: topten.identity.v1.IdentityService.EnsurePlayers:output_type -> topten.identity.v1.EnsurePlayersResponse
+	19, // 93: topten.identity.v1.IdentityService.ChangePassword:output_type -> topten.identity.v1.ChangePasswordResponse
+	21, // 94: topten.identity.v1.IdentityService.IssueDataToken:output_type -> topten.identity.v1.IssueDataTokenResponse
+	23, // 95: topten.identity.v1.IdentityService.IssueStreamToken:output_type -> topten.identity.v1.IssueStreamTokenResponse
+	32, // 96: topten.identity.v1.IdentityService.CheckSessions:output_type -> topten.identity.v1.CheckSessionsResponse
+	26, // 97: topten.identity.v1.IdentityService.IssueBoardToken:output_type -> topten.identity.v1.IssueBoardTokenResponse
+	28, // 98: topten.identity.v1.IdentityService.ListBoardTokens:output_type -> topten.identity.v1.ListBoardTokensResponse
+	30, // 99: topten.identity.v1.IdentityService.RevokeBoardToken:output_type -> topten.identity.v1.RevokeBoardTokenResponse
+	34, // 100: topten.identity.v1.IdentityService.GetUsers:output_type -> topten.identity.v1.GetUsersResponse
+	36, // 101: topten.identity.v1.IdentityService.GrantRole:output_type -> topten.identity.v1.GrantRoleResponse
+	38, // 102: topten.identity.v1.IdentityService.RevokeRole:output_type -> topten.identity.v1.RevokeRoleResponse
+	40, // 103: topten.identity.v1.IdentityService.UpdateProfile:output_type -> topten.identity.v1.UpdateProfileResponse
+	42, // 104: topten.identity.v1.IdentityService.BlockUser:output_type -> topten.identity.v1.BlockUserResponse
+	44, // 105: topten.identity.v1.IdentityService.UnblockUser:output_type -> topten.identity.v1.UnblockUserResponse
+	51, // 106: topten.identity.v1.IdentityService.ListUsers:output_type -> topten.identity.v1.ListUsersResponse
+	53, // 107: topten.identity.v1.IdentityService.RenameUser:output_type -> topten.identity.v1.RenameUserResponse
+	55, // 108: topten.identity.v1.IdentityService.ListSessions:output_type -> topten.identity.v1.ListSessionsResponse
+	58, // 109: topten.identity.v1.IdentityService.EndSessions:output_type -> topten.identity.v1.EndSessionsResponse
+	60, // 110: topten.identity.v1.IdentityService.ListAccountChanges:output_type -> topten.identity.v1.ListAccountChangesResponse
+	62, // 111: topten.identity.v1.IdentityService.ExportAccount:output_type -> topten.identity.v1.ExportAccountResponse
+	66, // 112: topten.identity.v1.IdentityService.DeleteAccount:output_type -> topten.identity.v1.DeleteAccountResponse
+	68, // 113: topten.identity.v1.IdentityService.EraseUser:output_type -> topten.identity.v1.EraseUserResponse
+	46, // 114: topten.identity.v1.IdentityService.ListAccountEvents:output_type -> topten.identity.v1.ListAccountEventsResponse
+	49, // 115: topten.identity.v1.IdentityService.RepublishAccountEvents:output_type -> topten.identity.v1.RepublishAccountEventsResponse
+	2,  // 116: topten.identity.v1.IdentityService.RestoreAccountRecords:output_type -> topten.identity.v1.RestoreAccountRecordsResponse
+	70, // 117: topten.identity.v1.IdentityService.AddServiceClient:output_type -> topten.identity.v1.AddServiceClientResponse
+	72, // 118: topten.identity.v1.IdentityService.ListServiceClients:output_type -> topten.identity.v1.ListServiceClientsResponse
+	75, // 119: topten.identity.v1.IdentityService.RotateServiceClient:output_type -> topten.identity.v1.RotateServiceClientResponse
+	77, // 120: topten.identity.v1.IdentityService.RemoveServiceClient:output_type -> topten.identity.v1.RemoveServiceClientResponse
+	79, // 121: topten.identity.v1.IdentityService.SignBoardHead:output_type -> topten.identity.v1.SignBoardHeadResponse
+	86, // [86:122] is the sub-list for method output_type
+	50, // [50:86] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_topten_identity_v1_identity_service_proto_init() }
@@ -2326,7 +4853,7 @@ func file_topten_identity_v1_identity_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_topten_identity_v1_identity_service_proto_rawDesc), len(file_topten_identity_v1_identity_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   41,
+			NumMessages:   80,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

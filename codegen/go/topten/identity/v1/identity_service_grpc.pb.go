@@ -23,101 +23,200 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	IdentityService_Register_FullMethodName               = "/topten.identity.v1.IdentityService/Register"
 	IdentityService_Login_FullMethodName                  = "/topten.identity.v1.IdentityService/Login"
+	IdentityService_CreateGuest_FullMethodName            = "/topten.identity.v1.IdentityService/CreateGuest"
 	IdentityService_RefreshSession_FullMethodName         = "/topten.identity.v1.IdentityService/RefreshSession"
 	IdentityService_Logout_FullMethodName                 = "/topten.identity.v1.IdentityService/Logout"
 	IdentityService_AdmitPlayer_FullMethodName            = "/topten.identity.v1.IdentityService/AdmitPlayer"
+	IdentityService_EnsurePlayers_FullMethodName          = "/topten.identity.v1.IdentityService/EnsurePlayers"
 	IdentityService_ChangePassword_FullMethodName         = "/topten.identity.v1.IdentityService/ChangePassword"
+	IdentityService_IssueDataToken_FullMethodName         = "/topten.identity.v1.IdentityService/IssueDataToken"
 	IdentityService_IssueStreamToken_FullMethodName       = "/topten.identity.v1.IdentityService/IssueStreamToken"
 	IdentityService_CheckSessions_FullMethodName          = "/topten.identity.v1.IdentityService/CheckSessions"
+	IdentityService_IssueBoardToken_FullMethodName        = "/topten.identity.v1.IdentityService/IssueBoardToken"
+	IdentityService_ListBoardTokens_FullMethodName        = "/topten.identity.v1.IdentityService/ListBoardTokens"
+	IdentityService_RevokeBoardToken_FullMethodName       = "/topten.identity.v1.IdentityService/RevokeBoardToken"
 	IdentityService_GetUsers_FullMethodName               = "/topten.identity.v1.IdentityService/GetUsers"
 	IdentityService_GrantRole_FullMethodName              = "/topten.identity.v1.IdentityService/GrantRole"
 	IdentityService_RevokeRole_FullMethodName             = "/topten.identity.v1.IdentityService/RevokeRole"
 	IdentityService_UpdateProfile_FullMethodName          = "/topten.identity.v1.IdentityService/UpdateProfile"
 	IdentityService_BlockUser_FullMethodName              = "/topten.identity.v1.IdentityService/BlockUser"
 	IdentityService_UnblockUser_FullMethodName            = "/topten.identity.v1.IdentityService/UnblockUser"
+	IdentityService_ListUsers_FullMethodName              = "/topten.identity.v1.IdentityService/ListUsers"
+	IdentityService_RenameUser_FullMethodName             = "/topten.identity.v1.IdentityService/RenameUser"
+	IdentityService_ListSessions_FullMethodName           = "/topten.identity.v1.IdentityService/ListSessions"
+	IdentityService_EndSessions_FullMethodName            = "/topten.identity.v1.IdentityService/EndSessions"
+	IdentityService_ListAccountChanges_FullMethodName     = "/topten.identity.v1.IdentityService/ListAccountChanges"
 	IdentityService_ExportAccount_FullMethodName          = "/topten.identity.v1.IdentityService/ExportAccount"
 	IdentityService_DeleteAccount_FullMethodName          = "/topten.identity.v1.IdentityService/DeleteAccount"
 	IdentityService_EraseUser_FullMethodName              = "/topten.identity.v1.IdentityService/EraseUser"
 	IdentityService_ListAccountEvents_FullMethodName      = "/topten.identity.v1.IdentityService/ListAccountEvents"
 	IdentityService_RepublishAccountEvents_FullMethodName = "/topten.identity.v1.IdentityService/RepublishAccountEvents"
+	IdentityService_RestoreAccountRecords_FullMethodName  = "/topten.identity.v1.IdentityService/RestoreAccountRecords"
+	IdentityService_AddServiceClient_FullMethodName       = "/topten.identity.v1.IdentityService/AddServiceClient"
+	IdentityService_ListServiceClients_FullMethodName     = "/topten.identity.v1.IdentityService/ListServiceClients"
+	IdentityService_RotateServiceClient_FullMethodName    = "/topten.identity.v1.IdentityService/RotateServiceClient"
+	IdentityService_RemoveServiceClient_FullMethodName    = "/topten.identity.v1.IdentityService/RemoveServiceClient"
+	IdentityService_SignBoardHead_FullMethodName          = "/topten.identity.v1.IdentityService/SignBoardHead"
 )
 
 // IdentityServiceClient is the client API for IdentityService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// IdentityService owns accounts and sessions. Every call needs a token; what players do before they have one
-// (Register, Login, RefreshSession, Logout) is called by the edge, whose service token has the scope `session:open`.
+// IdentityService owns accounts and sessions. Every call needs an access token; the edge calls Register, Login,
+// CreateGuest, RefreshSession and Logout for players who have none yet.
 type IdentityServiceClient interface {
-	// Register makes an account with the role `player` and signs it in. A name that looks like another's is taken.
-	// Fails with USERNAME_TAKEN, INVALID_ARGUMENT, UNAVAILABLE.
+	// Register creates an account with the role `player` and opens a session. A username that looks like another one
+	// counts as taken. A guest who registers keeps their id.
+	// Fails with USERNAME_TAKEN, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	Register(ctx context.Context, in *RegisterRequest, opts ...grpc.CallOption) (*RegisterResponse, error)
-	// Login checks a password and opens a session. An unknown name and a wrong password give the same answer in the same time.
-	// Fails with CREDENTIALS_INVALID, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
+	// Login checks a password and opens a session. An unknown username and a wrong password give the same response in
+	// the same time.
+	// Fails with CREDENTIALS_INVALID, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	Login(ctx context.Context, in *LoginRequest, opts ...grpc.CallOption) (*LoginResponse, error)
-	// RefreshSession trades a refresh token for a new session. The last rotated token stays good for 60 seconds while its
-	// successor is unused (an answer may be lost); any other reuse ends the whole family.
-	// Fails with UNAUTHENTICATED, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
+	// CreateGuest creates an account with the role `guest` and opens a session: for somebody who takes part under a nickname,
+	// without a password. Other accounts may have the same name. The session ends at a fixed time, however often it is
+	// renewed, and the account is erased some time later, both as the settings of identity say.
+	// Fails with USERNAME_TAKEN for the name of a blocked player, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	CreateGuest(ctx context.Context, in *CreateGuestRequest, opts ...grpc.CallOption) (*CreateGuestResponse, error)
+	// RefreshSession exchanges a refresh token for new tokens. In case a response is lost, the previous token stays
+	// valid for 60 seconds while the new one is unused; any other reuse ends all sessions of the login.
+	// Fails with UNAUTHENTICATED, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	RefreshSession(ctx context.Context, in *RefreshSessionRequest, opts ...grpc.CallOption) (*RefreshSessionResponse, error)
-	// Logout ends the session that the refresh token belongs to. An unknown token is no error.
-	// Fails with INVALID_ARGUMENT, UNAVAILABLE.
+	// Logout ends the session of a refresh token. An unknown token is not an error.
+	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	Logout(ctx context.Context, in *LogoutRequest, opts ...grpc.CallOption) (*LogoutResponse, error)
-	// AdmitPlayer makes the account of a player whom an outside issuer has signed in, or finds it: the token says who. The
-	// name that the issuer has for him is taken if it may be and nobody has it, else one that is made of it.
-	// Fails with PERMISSION_DENIED for a token of our own, PLAYER_NOT_FOUND for a player whose account was erased,
-	// UNAVAILABLE.
+	// AdmitPlayer creates or reads the account of a player of an outside issuer, identified by the access token. The
+	// account takes the username in the token if it is valid and free, else one derived from it.
+	// Fails with PERMISSION_DENIED for one of our own tokens, PLAYER_NOT_FOUND for an erased account, UNAVAILABLE.
 	AdmitPlayer(ctx context.Context, in *AdmitPlayerRequest, opts ...grpc.CallOption) (*AdmitPlayerResponse, error)
-	// ChangePassword gives the caller's own account another password and ends all its sessions but the caller's, with their
-	// streams. Fails with CREDENTIALS_INVALID, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
+	// EnsurePlayers creates and updates players of the calling service's own system, each by the id that it has there: no
+	// password, no session. Each player is handled alone: one refusal never affects the others. The same profile again
+	// changes nothing. The same id of another client is another player; admins share the ids of one client.
+	// A player is refused, in their result, with USERNAME_TAKEN, INVALID_ARGUMENT, or PLAYER_NOT_FOUND if the account was
+	// erased, which holds for their id permanently. The call fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE; some
+	// players may have been changed then: send all of them again.
+	EnsurePlayers(ctx context.Context, in *EnsurePlayersRequest, opts ...grpc.CallOption) (*EnsurePlayersResponse, error)
+	// ChangePassword changes the password of the caller's account and ends all its other sessions and their streams.
+	// Fails with CREDENTIALS_INVALID, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	ChangePassword(ctx context.Context, in *ChangePasswordRequest, opts ...grpc.CallOption) (*ChangePasswordResponse, error)
-	// IssueStreamToken makes a token that opens the leaderboard's stream and nothing else, as long as the caller's session
-	// lasts. For where neither a header nor a cookie can be sent, and the token stands in the address.
-	// Fails with UNAUTHENTICATED once the session has ended, PLAYER_BLOCKED, UNAVAILABLE.
-	IssueStreamToken(ctx context.Context, in *IssueStreamTokenRequest, opts ...grpc.CallOption) (*IssueStreamTokenResponse, error)
-	// CheckSessions says which of up to 500 sessions have ended: by a logout, a block, the reuse of a refresh token, or
-	// time. Only for services with the scope `session:check`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT,
+	// IssueDataToken checks a password like Login and issues a token that exports the data of the account and erases it, and
+	// nothing else, valid as long as an access token. It opens no session. A blocked player, who cannot sign in, gets one as
+	// well: their data stays theirs.
+	// Fails with CREDENTIALS_INVALID, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	IssueDataToken(ctx context.Context, in *IssueDataTokenRequest, opts ...grpc.CallOption) (*IssueDataTokenResponse, error)
+	// IssueStreamToken issues a token that is valid only for the leaderboard stream, as long as the caller's session;
+	// for a player of another issuer, who has none, as long as the token that they call with.
+	// It is for clients that can send neither a header nor a cookie, and so put the token into the address.
+	// Fails with UNAUTHENTICATED if the session has ended, PLAYER_BLOCKED, PLAYER_NOT_FOUND, PERMISSION_DENIED,
 	// UNAVAILABLE.
+	IssueStreamToken(ctx context.Context, in *IssueStreamTokenRequest, opts ...grpc.CallOption) (*IssueStreamTokenResponse, error)
+	// CheckSessions tells which of up to 500 sessions have ended: by logout, block, reuse of a refresh token, or
+	// expiry. A board token has a session of its own, which ends when it is revoked.
+	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	CheckSessions(ctx context.Context, in *CheckSessionsRequest, opts ...grpc.CallOption) (*CheckSessionsResponse, error)
-	// GetUsers reads up to 100 accounts in one round trip. Ids that nobody has are left out. Roles and blocks are shown to
-	// the account itself, to moderators and to the scope `account:read`, which a service needs.
-	// Fails with INVALID_ARGUMENT, UNAVAILABLE.
+	// IssueBoardToken issues a token with which anybody may read one board, and nothing else, without an account: for a
+	// screen in a hall, a video or another page. It is independent of the caller's session. The token is returned by this
+	// call alone and is not stored.
+	// Fails with RATE_LIMITED if there are 1000 that have not expired, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	IssueBoardToken(ctx context.Context, in *IssueBoardTokenRequest, opts ...grpc.CallOption) (*IssueBoardTokenResponse, error)
+	// ListBoardTokens reads the board tokens that have neither expired nor been revoked, of all issuers.
+	// Fails with PERMISSION_DENIED, UNAVAILABLE.
+	ListBoardTokens(ctx context.Context, in *ListBoardTokensRequest, opts ...grpc.CallOption) (*ListBoardTokensResponse, error)
+	// RevokeBoardToken ends a board token of any issuer. Its open streams end within seconds. An unknown token is not
+	// an error.
+	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	RevokeBoardToken(ctx context.Context, in *RevokeBoardTokenRequest, opts ...grpc.CallOption) (*RevokeBoardTokenResponse, error)
+	// GetUsers reads up to 100 accounts; unknown ids are omitted. Roles and blocks are visible only to the account
+	// itself, to moderators and admins, and with the scope `account:read` or `account:block`.
+	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GetUsers(ctx context.Context, in *GetUsersRequest, opts ...grpc.CallOption) (*GetUsersResponse, error)
-	// GrantRole adds a role to an account; granting one that it has changes nothing. Only for admins.
+	// GrantRole adds a role to an account. Granting a role twice changes nothing.
 	// Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GrantRole(ctx context.Context, in *GrantRoleRequest, opts ...grpc.CallOption) (*GrantRoleResponse, error)
-	// RevokeRole takes a role from an account; its access tokens carry it until they expire, within 15 minutes. Taking one
-	// that it does not have changes nothing. Only for admins.
+	// RevokeRole removes a role from an account. Its access tokens carry the role until they expire, within 15 minutes.
+	// Removing a role that the account does not have changes nothing.
 	// Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	RevokeRole(ctx context.Context, in *RevokeRoleRequest, opts ...grpc.CallOption) (*RevokeRoleResponse, error)
-	// UpdateProfile changes the caller's own account. A change of country moves the player's all-time score to the new
-	// country's board. Fails with PLAYER_NOT_FOUND, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
+	// UpdateProfile changes the caller's account. A new country moves the player's all-time score to the board of that
+	// country.
+	// Fails with PLAYER_NOT_FOUND, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	UpdateProfile(ctx context.Context, in *UpdateProfileRequest, opts ...grpc.CallOption) (*UpdateProfileResponse, error)
-	// BlockUser ends a player's sessions and keeps him from signing in, from playing and from every board, until
-	// UnblockUser or the time given. His score stays. A block takes the place of the one before. Only for moderators,
-	// admins and the scope `account:block`; who moderates may only be blocked by an admin. Fails with PLAYER_NOT_FOUND,
-	// PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	// BlockUser ends a player's sessions and keeps the player from signing in, playing and appearing on boards, until
+	// UnblockUser or the expiry. The score stays. Each call adds a sanction beside the others, at most 100 at a time; the
+	// strongest in force holds: a permanent one, else the one that ends last. Only admins may block moderators and admins.
+	// Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	BlockUser(ctx context.Context, in *BlockUserRequest, opts ...grpc.CallOption) (*BlockUserResponse, error)
-	// UnblockUser takes a block back: the player is on all boards again as he was. Nothing changes for who is not
-	// blocked. Only for moderators, admins and the scope `account:block`. Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED,
-	// INVALID_ARGUMENT, UNAVAILABLE.
+	// UnblockUser lifts one sanction, or all that the caller may lift: a service what services imposed, a moderator also
+	// what moderators did, an admin all. Others stay in force. Without any the player returns to all boards with the same
+	// points. It changes nothing if there is no such sanction.
+	// Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	UnblockUser(ctx context.Context, in *UnblockUserRequest, opts ...grpc.CallOption) (*UnblockUserResponse, error)
-	// ExportAccount reads everything that is on record of the caller's account, secrets left out.
-	// Fails with PLAYER_NOT_FOUND, UNAVAILABLE.
+	// ListUsers reads accounts in the order of their names, regardless of case: those whose name starts with a prefix, those
+	// that are blocked, or both. Guests, whose names are not unique, are not listed.
+	// Fails with PERMISSION_DENIED, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
+	ListUsers(ctx context.Context, in *ListUsersRequest, opts ...grpc.CallOption) (*ListUsersResponse, error)
+	// RenameUser gives an account another username, by the rules of Register: reserved names are refused. The former name
+	// becomes free. A system that brings its own players may rename its player again. Only admins may rename moderators
+	// and admins. The same name again changes nothing.
+	// Fails with PLAYER_NOT_FOUND, USERNAME_TAKEN, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	RenameUser(ctx context.Context, in *RenameUserRequest, opts ...grpc.CallOption) (*RenameUserResponse, error)
+	// ListSessions reads the open sessions of an account, latest renewal first, at most 1000. Players of an outside issuer
+	// have their sessions there.
+	// Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	ListSessions(ctx context.Context, in *ListSessionsRequest, opts ...grpc.CallOption) (*ListSessionsResponse, error)
+	// EndSessions ends one session of an account, or all. Their streams end within seconds; an access token of theirs stays
+	// valid for gRPC until it expires, within 15 minutes. Only admins may end sessions of moderators and admins. A session
+	// that has ended already is not an error.
+	// Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	EndSessions(ctx context.Context, in *EndSessionsRequest, opts ...grpc.CallOption) (*EndSessionsResponse, error)
+	// ListAccountChanges reads who changed an account, when and why, latest first: its log of changes, at most the latest
+	// 1000.
+	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	ListAccountChanges(ctx context.Context, in *ListAccountChangesRequest, opts ...grpc.CallOption) (*ListAccountChangesResponse, error)
+	// ExportAccount reads all data stored about the caller's account, except secrets.
+	// Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, UNAVAILABLE.
 	ExportAccount(ctx context.Context, in *ExportAccountRequest, opts ...grpc.CallOption) (*ExportAccountResponse, error)
-	// DeleteAccount erases the caller's own account, which takes his password. It holds at once and for good: sessions end,
-	// the name is free, and every service is told until nothing of theirs names him. Doing it again gives the same answer.
-	// Fails with CREDENTIALS_INVALID, PLAYER_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+	// DeleteAccount erases the caller's account, confirmed by the password. It takes effect at once and permanently:
+	// sessions end, the username becomes free, and every service removes the player's personal data. Calling it again
+	// gives the same response.
+	// A guest and a player of another system have no password here: any is accepted, as the token is their proof.
+	// Fails with CREDENTIALS_INVALID, PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	DeleteAccount(ctx context.Context, in *DeleteAccountRequest, opts ...grpc.CallOption) (*DeleteAccountResponse, error)
-	// EraseUser is DeleteAccount by an operator, for an account that is named. Only for admins.
+	// EraseUser does what DeleteAccount does, for the account with the given username.
 	// Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	EraseUser(ctx context.Context, in *EraseUserRequest, opts ...grpc.CallOption) (*EraseUserResponse, error)
-	// ListAccountEvents streams every event that accounts led to, oldest first, so that the ledger can be held against
-	// it. Only for moderators, admins and the scope `event:read`. Fails with PERMISSION_DENIED, UNAVAILABLE.
+	// ListAccountEvents streams the events of all accounts, oldest first, for comparison with the ledger.
+	// Fails with PERMISSION_DENIED, UNAVAILABLE.
 	ListAccountEvents(ctx context.Context, in *ListAccountEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListAccountEventsResponse], error)
-	// RepublishAccountEvents publishes events once more, so that one that was lost is counted; the ledger counts each
-	// once all the same. Says which of the ids are events of accounts at all. Only for admins and the scope
-	// `event:replay`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	// RepublishAccountEvents publishes events again, in case the stream lost them; the ledger counts each event once.
+	// It returns which of the ids are events of accounts.
+	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	RepublishAccountEvents(ctx context.Context, in *RepublishAccountEventsRequest, opts ...grpc.CallOption) (*RepublishAccountEventsResponse, error)
+	// RestoreAccountRecords settles changes of accounts whose records were lost because a backup was put back, while their
+	// events were still on their way to the ledger or counted after it. An erasure is carried out again. Any other change is
+	// void, as the account is what the backup says: its event does not count, or if it was counted, the state of the account is
+	// announced again. Repeating it is safe.
+	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	RestoreAccountRecords(ctx context.Context, in *RestoreAccountRecordsRequest, opts ...grpc.CallOption) (*RestoreAccountRecordsResponse, error)
+	// AddServiceClient creates a client that may exchange its secret for service tokens with the given scopes. The secret
+	// is generated, returned by this call alone, and stored as a digest.
+	// Fails with CLIENT_EXISTS, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	AddServiceClient(ctx context.Context, in *AddServiceClientRequest, opts ...grpc.CallOption) (*AddServiceClientResponse, error)
+	// ListServiceClients reads all clients, those that the settings declare included, without secrets.
+	// Fails with PERMISSION_DENIED, UNAVAILABLE.
+	ListServiceClients(ctx context.Context, in *ListServiceClientsRequest, opts ...grpc.CallOption) (*ListServiceClientsResponse, error)
+	// RotateServiceClient replaces the secret of a client, and returns the new one once. The previous secret stays valid for
+	// the requested time; tokens are not affected.
+	// Fails with CLIENT_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	RotateServiceClient(ctx context.Context, in *RotateServiceClientRequest, opts ...grpc.CallOption) (*RotateServiceClientResponse, error)
+	// RemoveServiceClient removes a client. It gets no further tokens; those that it has expire within 15 minutes.
+	// Fails with CLIENT_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	RemoveServiceClient(ctx context.Context, in *RemoveServiceClientRequest, opts ...grpc.CallOption) (*RemoveServiceClientResponse, error)
+	// SignBoardHead signs the head of a closed board with the key that signs tokens. It signs nothing of another form, and
+	// no token has this form.
+	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT.
+	SignBoardHead(ctx context.Context, in *SignBoardHeadRequest, opts ...grpc.CallOption) (*SignBoardHeadResponse, error)
 }
 
 type identityServiceClient struct {
@@ -142,6 +241,16 @@ func (c *identityServiceClient) Login(ctx context.Context, in *LoginRequest, opt
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(LoginResponse)
 	err := c.cc.Invoke(ctx, IdentityService_Login_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *identityServiceClient) CreateGuest(ctx context.Context, in *CreateGuestRequest, opts ...grpc.CallOption) (*CreateGuestResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateGuestResponse)
+	err := c.cc.Invoke(ctx, IdentityService_CreateGuest_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -178,10 +287,30 @@ func (c *identityServiceClient) AdmitPlayer(ctx context.Context, in *AdmitPlayer
 	return out, nil
 }
 
+func (c *identityServiceClient) EnsurePlayers(ctx context.Context, in *EnsurePlayersRequest, opts ...grpc.CallOption) (*EnsurePlayersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EnsurePlayersResponse)
+	err := c.cc.Invoke(ctx, IdentityService_EnsurePlayers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *identityServiceClient) ChangePassword(ctx context.Context, in *ChangePasswordRequest, opts ...grpc.CallOption) (*ChangePasswordResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ChangePasswordResponse)
 	err := c.cc.Invoke(ctx, IdentityService_ChangePassword_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *identityServiceClient) IssueDataToken(ctx context.Context, in *IssueDataTokenRequest, opts ...grpc.CallOption) (*IssueDataTokenResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(IssueDataTokenResponse)
+	err := c.cc.Invoke(ctx, IdentityService_IssueDataToken_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -202,6 +331,36 @@ func (c *identityServiceClient) CheckSessions(ctx context.Context, in *CheckSess
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CheckSessionsResponse)
 	err := c.cc.Invoke(ctx, IdentityService_CheckSessions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *identityServiceClient) IssueBoardToken(ctx context.Context, in *IssueBoardTokenRequest, opts ...grpc.CallOption) (*IssueBoardTokenResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(IssueBoardTokenResponse)
+	err := c.cc.Invoke(ctx, IdentityService_IssueBoardToken_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *identityServiceClient) ListBoardTokens(ctx context.Context, in *ListBoardTokensRequest, opts ...grpc.CallOption) (*ListBoardTokensResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListBoardTokensResponse)
+	err := c.cc.Invoke(ctx, IdentityService_ListBoardTokens_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *identityServiceClient) RevokeBoardToken(ctx context.Context, in *RevokeBoardTokenRequest, opts ...grpc.CallOption) (*RevokeBoardTokenResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RevokeBoardTokenResponse)
+	err := c.cc.Invoke(ctx, IdentityService_RevokeBoardToken_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -268,6 +427,56 @@ func (c *identityServiceClient) UnblockUser(ctx context.Context, in *UnblockUser
 	return out, nil
 }
 
+func (c *identityServiceClient) ListUsers(ctx context.Context, in *ListUsersRequest, opts ...grpc.CallOption) (*ListUsersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListUsersResponse)
+	err := c.cc.Invoke(ctx, IdentityService_ListUsers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *identityServiceClient) RenameUser(ctx context.Context, in *RenameUserRequest, opts ...grpc.CallOption) (*RenameUserResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RenameUserResponse)
+	err := c.cc.Invoke(ctx, IdentityService_RenameUser_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *identityServiceClient) ListSessions(ctx context.Context, in *ListSessionsRequest, opts ...grpc.CallOption) (*ListSessionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListSessionsResponse)
+	err := c.cc.Invoke(ctx, IdentityService_ListSessions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *identityServiceClient) EndSessions(ctx context.Context, in *EndSessionsRequest, opts ...grpc.CallOption) (*EndSessionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EndSessionsResponse)
+	err := c.cc.Invoke(ctx, IdentityService_EndSessions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *identityServiceClient) ListAccountChanges(ctx context.Context, in *ListAccountChangesRequest, opts ...grpc.CallOption) (*ListAccountChangesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListAccountChangesResponse)
+	err := c.cc.Invoke(ctx, IdentityService_ListAccountChanges_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *identityServiceClient) ExportAccount(ctx context.Context, in *ExportAccountRequest, opts ...grpc.CallOption) (*ExportAccountResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ExportAccountResponse)
@@ -327,82 +536,224 @@ func (c *identityServiceClient) RepublishAccountEvents(ctx context.Context, in *
 	return out, nil
 }
 
+func (c *identityServiceClient) RestoreAccountRecords(ctx context.Context, in *RestoreAccountRecordsRequest, opts ...grpc.CallOption) (*RestoreAccountRecordsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RestoreAccountRecordsResponse)
+	err := c.cc.Invoke(ctx, IdentityService_RestoreAccountRecords_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *identityServiceClient) AddServiceClient(ctx context.Context, in *AddServiceClientRequest, opts ...grpc.CallOption) (*AddServiceClientResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AddServiceClientResponse)
+	err := c.cc.Invoke(ctx, IdentityService_AddServiceClient_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *identityServiceClient) ListServiceClients(ctx context.Context, in *ListServiceClientsRequest, opts ...grpc.CallOption) (*ListServiceClientsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListServiceClientsResponse)
+	err := c.cc.Invoke(ctx, IdentityService_ListServiceClients_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *identityServiceClient) RotateServiceClient(ctx context.Context, in *RotateServiceClientRequest, opts ...grpc.CallOption) (*RotateServiceClientResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RotateServiceClientResponse)
+	err := c.cc.Invoke(ctx, IdentityService_RotateServiceClient_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *identityServiceClient) RemoveServiceClient(ctx context.Context, in *RemoveServiceClientRequest, opts ...grpc.CallOption) (*RemoveServiceClientResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RemoveServiceClientResponse)
+	err := c.cc.Invoke(ctx, IdentityService_RemoveServiceClient_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *identityServiceClient) SignBoardHead(ctx context.Context, in *SignBoardHeadRequest, opts ...grpc.CallOption) (*SignBoardHeadResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SignBoardHeadResponse)
+	err := c.cc.Invoke(ctx, IdentityService_SignBoardHead_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // IdentityServiceServer is the server API for IdentityService service.
 // All implementations must embed UnimplementedIdentityServiceServer
 // for forward compatibility.
 //
-// IdentityService owns accounts and sessions. Every call needs a token; what players do before they have one
-// (Register, Login, RefreshSession, Logout) is called by the edge, whose service token has the scope `session:open`.
+// IdentityService owns accounts and sessions. Every call needs an access token; the edge calls Register, Login,
+// CreateGuest, RefreshSession and Logout for players who have none yet.
 type IdentityServiceServer interface {
-	// Register makes an account with the role `player` and signs it in. A name that looks like another's is taken.
-	// Fails with USERNAME_TAKEN, INVALID_ARGUMENT, UNAVAILABLE.
+	// Register creates an account with the role `player` and opens a session. A username that looks like another one
+	// counts as taken. A guest who registers keeps their id.
+	// Fails with USERNAME_TAKEN, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	Register(context.Context, *RegisterRequest) (*RegisterResponse, error)
-	// Login checks a password and opens a session. An unknown name and a wrong password give the same answer in the same time.
-	// Fails with CREDENTIALS_INVALID, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
+	// Login checks a password and opens a session. An unknown username and a wrong password give the same response in
+	// the same time.
+	// Fails with CREDENTIALS_INVALID, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	Login(context.Context, *LoginRequest) (*LoginResponse, error)
-	// RefreshSession trades a refresh token for a new session. The last rotated token stays good for 60 seconds while its
-	// successor is unused (an answer may be lost); any other reuse ends the whole family.
-	// Fails with UNAUTHENTICATED, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
+	// CreateGuest creates an account with the role `guest` and opens a session: for somebody who takes part under a nickname,
+	// without a password. Other accounts may have the same name. The session ends at a fixed time, however often it is
+	// renewed, and the account is erased some time later, both as the settings of identity say.
+	// Fails with USERNAME_TAKEN for the name of a blocked player, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	CreateGuest(context.Context, *CreateGuestRequest) (*CreateGuestResponse, error)
+	// RefreshSession exchanges a refresh token for new tokens. In case a response is lost, the previous token stays
+	// valid for 60 seconds while the new one is unused; any other reuse ends all sessions of the login.
+	// Fails with UNAUTHENTICATED, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	RefreshSession(context.Context, *RefreshSessionRequest) (*RefreshSessionResponse, error)
-	// Logout ends the session that the refresh token belongs to. An unknown token is no error.
-	// Fails with INVALID_ARGUMENT, UNAVAILABLE.
+	// Logout ends the session of a refresh token. An unknown token is not an error.
+	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	Logout(context.Context, *LogoutRequest) (*LogoutResponse, error)
-	// AdmitPlayer makes the account of a player whom an outside issuer has signed in, or finds it: the token says who. The
-	// name that the issuer has for him is taken if it may be and nobody has it, else one that is made of it.
-	// Fails with PERMISSION_DENIED for a token of our own, PLAYER_NOT_FOUND for a player whose account was erased,
-	// UNAVAILABLE.
+	// AdmitPlayer creates or reads the account of a player of an outside issuer, identified by the access token. The
+	// account takes the username in the token if it is valid and free, else one derived from it.
+	// Fails with PERMISSION_DENIED for one of our own tokens, PLAYER_NOT_FOUND for an erased account, UNAVAILABLE.
 	AdmitPlayer(context.Context, *AdmitPlayerRequest) (*AdmitPlayerResponse, error)
-	// ChangePassword gives the caller's own account another password and ends all its sessions but the caller's, with their
-	// streams. Fails with CREDENTIALS_INVALID, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
+	// EnsurePlayers creates and updates players of the calling service's own system, each by the id that it has there: no
+	// password, no session. Each player is handled alone: one refusal never affects the others. The same profile again
+	// changes nothing. The same id of another client is another player; admins share the ids of one client.
+	// A player is refused, in their result, with USERNAME_TAKEN, INVALID_ARGUMENT, or PLAYER_NOT_FOUND if the account was
+	// erased, which holds for their id permanently. The call fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE; some
+	// players may have been changed then: send all of them again.
+	EnsurePlayers(context.Context, *EnsurePlayersRequest) (*EnsurePlayersResponse, error)
+	// ChangePassword changes the password of the caller's account and ends all its other sessions and their streams.
+	// Fails with CREDENTIALS_INVALID, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	ChangePassword(context.Context, *ChangePasswordRequest) (*ChangePasswordResponse, error)
-	// IssueStreamToken makes a token that opens the leaderboard's stream and nothing else, as long as the caller's session
-	// lasts. For where neither a header nor a cookie can be sent, and the token stands in the address.
-	// Fails with UNAUTHENTICATED once the session has ended, PLAYER_BLOCKED, UNAVAILABLE.
-	IssueStreamToken(context.Context, *IssueStreamTokenRequest) (*IssueStreamTokenResponse, error)
-	// CheckSessions says which of up to 500 sessions have ended: by a logout, a block, the reuse of a refresh token, or
-	// time. Only for services with the scope `session:check`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT,
+	// IssueDataToken checks a password like Login and issues a token that exports the data of the account and erases it, and
+	// nothing else, valid as long as an access token. It opens no session. A blocked player, who cannot sign in, gets one as
+	// well: their data stays theirs.
+	// Fails with CREDENTIALS_INVALID, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	IssueDataToken(context.Context, *IssueDataTokenRequest) (*IssueDataTokenResponse, error)
+	// IssueStreamToken issues a token that is valid only for the leaderboard stream, as long as the caller's session;
+	// for a player of another issuer, who has none, as long as the token that they call with.
+	// It is for clients that can send neither a header nor a cookie, and so put the token into the address.
+	// Fails with UNAUTHENTICATED if the session has ended, PLAYER_BLOCKED, PLAYER_NOT_FOUND, PERMISSION_DENIED,
 	// UNAVAILABLE.
+	IssueStreamToken(context.Context, *IssueStreamTokenRequest) (*IssueStreamTokenResponse, error)
+	// CheckSessions tells which of up to 500 sessions have ended: by logout, block, reuse of a refresh token, or
+	// expiry. A board token has a session of its own, which ends when it is revoked.
+	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	CheckSessions(context.Context, *CheckSessionsRequest) (*CheckSessionsResponse, error)
-	// GetUsers reads up to 100 accounts in one round trip. Ids that nobody has are left out. Roles and blocks are shown to
-	// the account itself, to moderators and to the scope `account:read`, which a service needs.
-	// Fails with INVALID_ARGUMENT, UNAVAILABLE.
+	// IssueBoardToken issues a token with which anybody may read one board, and nothing else, without an account: for a
+	// screen in a hall, a video or another page. It is independent of the caller's session. The token is returned by this
+	// call alone and is not stored.
+	// Fails with RATE_LIMITED if there are 1000 that have not expired, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	IssueBoardToken(context.Context, *IssueBoardTokenRequest) (*IssueBoardTokenResponse, error)
+	// ListBoardTokens reads the board tokens that have neither expired nor been revoked, of all issuers.
+	// Fails with PERMISSION_DENIED, UNAVAILABLE.
+	ListBoardTokens(context.Context, *ListBoardTokensRequest) (*ListBoardTokensResponse, error)
+	// RevokeBoardToken ends a board token of any issuer. Its open streams end within seconds. An unknown token is not
+	// an error.
+	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	RevokeBoardToken(context.Context, *RevokeBoardTokenRequest) (*RevokeBoardTokenResponse, error)
+	// GetUsers reads up to 100 accounts; unknown ids are omitted. Roles and blocks are visible only to the account
+	// itself, to moderators and admins, and with the scope `account:read` or `account:block`.
+	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GetUsers(context.Context, *GetUsersRequest) (*GetUsersResponse, error)
-	// GrantRole adds a role to an account; granting one that it has changes nothing. Only for admins.
+	// GrantRole adds a role to an account. Granting a role twice changes nothing.
 	// Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GrantRole(context.Context, *GrantRoleRequest) (*GrantRoleResponse, error)
-	// RevokeRole takes a role from an account; its access tokens carry it until they expire, within 15 minutes. Taking one
-	// that it does not have changes nothing. Only for admins.
+	// RevokeRole removes a role from an account. Its access tokens carry the role until they expire, within 15 minutes.
+	// Removing a role that the account does not have changes nothing.
 	// Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	RevokeRole(context.Context, *RevokeRoleRequest) (*RevokeRoleResponse, error)
-	// UpdateProfile changes the caller's own account. A change of country moves the player's all-time score to the new
-	// country's board. Fails with PLAYER_NOT_FOUND, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
+	// UpdateProfile changes the caller's account. A new country moves the player's all-time score to the board of that
+	// country.
+	// Fails with PLAYER_NOT_FOUND, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	UpdateProfile(context.Context, *UpdateProfileRequest) (*UpdateProfileResponse, error)
-	// BlockUser ends a player's sessions and keeps him from signing in, from playing and from every board, until
-	// UnblockUser or the time given. His score stays. A block takes the place of the one before. Only for moderators,
-	// admins and the scope `account:block`; who moderates may only be blocked by an admin. Fails with PLAYER_NOT_FOUND,
-	// PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	// BlockUser ends a player's sessions and keeps the player from signing in, playing and appearing on boards, until
+	// UnblockUser or the expiry. The score stays. Each call adds a sanction beside the others, at most 100 at a time; the
+	// strongest in force holds: a permanent one, else the one that ends last. Only admins may block moderators and admins.
+	// Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	BlockUser(context.Context, *BlockUserRequest) (*BlockUserResponse, error)
-	// UnblockUser takes a block back: the player is on all boards again as he was. Nothing changes for who is not
-	// blocked. Only for moderators, admins and the scope `account:block`. Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED,
-	// INVALID_ARGUMENT, UNAVAILABLE.
+	// UnblockUser lifts one sanction, or all that the caller may lift: a service what services imposed, a moderator also
+	// what moderators did, an admin all. Others stay in force. Without any the player returns to all boards with the same
+	// points. It changes nothing if there is no such sanction.
+	// Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	UnblockUser(context.Context, *UnblockUserRequest) (*UnblockUserResponse, error)
-	// ExportAccount reads everything that is on record of the caller's account, secrets left out.
-	// Fails with PLAYER_NOT_FOUND, UNAVAILABLE.
+	// ListUsers reads accounts in the order of their names, regardless of case: those whose name starts with a prefix, those
+	// that are blocked, or both. Guests, whose names are not unique, are not listed.
+	// Fails with PERMISSION_DENIED, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
+	ListUsers(context.Context, *ListUsersRequest) (*ListUsersResponse, error)
+	// RenameUser gives an account another username, by the rules of Register: reserved names are refused. The former name
+	// becomes free. A system that brings its own players may rename its player again. Only admins may rename moderators
+	// and admins. The same name again changes nothing.
+	// Fails with PLAYER_NOT_FOUND, USERNAME_TAKEN, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	RenameUser(context.Context, *RenameUserRequest) (*RenameUserResponse, error)
+	// ListSessions reads the open sessions of an account, latest renewal first, at most 1000. Players of an outside issuer
+	// have their sessions there.
+	// Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	ListSessions(context.Context, *ListSessionsRequest) (*ListSessionsResponse, error)
+	// EndSessions ends one session of an account, or all. Their streams end within seconds; an access token of theirs stays
+	// valid for gRPC until it expires, within 15 minutes. Only admins may end sessions of moderators and admins. A session
+	// that has ended already is not an error.
+	// Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	EndSessions(context.Context, *EndSessionsRequest) (*EndSessionsResponse, error)
+	// ListAccountChanges reads who changed an account, when and why, latest first: its log of changes, at most the latest
+	// 1000.
+	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	ListAccountChanges(context.Context, *ListAccountChangesRequest) (*ListAccountChangesResponse, error)
+	// ExportAccount reads all data stored about the caller's account, except secrets.
+	// Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, UNAVAILABLE.
 	ExportAccount(context.Context, *ExportAccountRequest) (*ExportAccountResponse, error)
-	// DeleteAccount erases the caller's own account, which takes his password. It holds at once and for good: sessions end,
-	// the name is free, and every service is told until nothing of theirs names him. Doing it again gives the same answer.
-	// Fails with CREDENTIALS_INVALID, PLAYER_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+	// DeleteAccount erases the caller's account, confirmed by the password. It takes effect at once and permanently:
+	// sessions end, the username becomes free, and every service removes the player's personal data. Calling it again
+	// gives the same response.
+	// A guest and a player of another system have no password here: any is accepted, as the token is their proof.
+	// Fails with CREDENTIALS_INVALID, PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	DeleteAccount(context.Context, *DeleteAccountRequest) (*DeleteAccountResponse, error)
-	// EraseUser is DeleteAccount by an operator, for an account that is named. Only for admins.
+	// EraseUser does what DeleteAccount does, for the account with the given username.
 	// Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	EraseUser(context.Context, *EraseUserRequest) (*EraseUserResponse, error)
-	// ListAccountEvents streams every event that accounts led to, oldest first, so that the ledger can be held against
-	// it. Only for moderators, admins and the scope `event:read`. Fails with PERMISSION_DENIED, UNAVAILABLE.
+	// ListAccountEvents streams the events of all accounts, oldest first, for comparison with the ledger.
+	// Fails with PERMISSION_DENIED, UNAVAILABLE.
 	ListAccountEvents(*ListAccountEventsRequest, grpc.ServerStreamingServer[ListAccountEventsResponse]) error
-	// RepublishAccountEvents publishes events once more, so that one that was lost is counted; the ledger counts each
-	// once all the same. Says which of the ids are events of accounts at all. Only for admins and the scope
-	// `event:replay`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	// RepublishAccountEvents publishes events again, in case the stream lost them; the ledger counts each event once.
+	// It returns which of the ids are events of accounts.
+	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	RepublishAccountEvents(context.Context, *RepublishAccountEventsRequest) (*RepublishAccountEventsResponse, error)
+	// RestoreAccountRecords settles changes of accounts whose records were lost because a backup was put back, while their
+	// events were still on their way to the ledger or counted after it. An erasure is carried out again. Any other change is
+	// void, as the account is what the backup says: its event does not count, or if it was counted, the state of the account is
+	// announced again. Repeating it is safe.
+	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	RestoreAccountRecords(context.Context, *RestoreAccountRecordsRequest) (*RestoreAccountRecordsResponse, error)
+	// AddServiceClient creates a client that may exchange its secret for service tokens with the given scopes. The secret
+	// is generated, returned by this call alone, and stored as a digest.
+	// Fails with CLIENT_EXISTS, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	AddServiceClient(context.Context, *AddServiceClientRequest) (*AddServiceClientResponse, error)
+	// ListServiceClients reads all clients, those that the settings declare included, without secrets.
+	// Fails with PERMISSION_DENIED, UNAVAILABLE.
+	ListServiceClients(context.Context, *ListServiceClientsRequest) (*ListServiceClientsResponse, error)
+	// RotateServiceClient replaces the secret of a client, and returns the new one once. The previous secret stays valid for
+	// the requested time; tokens are not affected.
+	// Fails with CLIENT_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	RotateServiceClient(context.Context, *RotateServiceClientRequest) (*RotateServiceClientResponse, error)
+	// RemoveServiceClient removes a client. It gets no further tokens; those that it has expire within 15 minutes.
+	// Fails with CLIENT_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	RemoveServiceClient(context.Context, *RemoveServiceClientRequest) (*RemoveServiceClientResponse, error)
+	// SignBoardHead signs the head of a closed board with the key that signs tokens. It signs nothing of another form, and
+	// no token has this form.
+	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT.
+	SignBoardHead(context.Context, *SignBoardHeadRequest) (*SignBoardHeadResponse, error)
 	mustEmbedUnimplementedIdentityServiceServer()
 }
 
@@ -419,6 +770,9 @@ func (UnimplementedIdentityServiceServer) Register(context.Context, *RegisterReq
 func (UnimplementedIdentityServiceServer) Login(context.Context, *LoginRequest) (*LoginResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Login not implemented")
 }
+func (UnimplementedIdentityServiceServer) CreateGuest(context.Context, *CreateGuestRequest) (*CreateGuestResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateGuest not implemented")
+}
 func (UnimplementedIdentityServiceServer) RefreshSession(context.Context, *RefreshSessionRequest) (*RefreshSessionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RefreshSession not implemented")
 }
@@ -428,14 +782,29 @@ func (UnimplementedIdentityServiceServer) Logout(context.Context, *LogoutRequest
 func (UnimplementedIdentityServiceServer) AdmitPlayer(context.Context, *AdmitPlayerRequest) (*AdmitPlayerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method AdmitPlayer not implemented")
 }
+func (UnimplementedIdentityServiceServer) EnsurePlayers(context.Context, *EnsurePlayersRequest) (*EnsurePlayersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method EnsurePlayers not implemented")
+}
 func (UnimplementedIdentityServiceServer) ChangePassword(context.Context, *ChangePasswordRequest) (*ChangePasswordResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ChangePassword not implemented")
+}
+func (UnimplementedIdentityServiceServer) IssueDataToken(context.Context, *IssueDataTokenRequest) (*IssueDataTokenResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method IssueDataToken not implemented")
 }
 func (UnimplementedIdentityServiceServer) IssueStreamToken(context.Context, *IssueStreamTokenRequest) (*IssueStreamTokenResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method IssueStreamToken not implemented")
 }
 func (UnimplementedIdentityServiceServer) CheckSessions(context.Context, *CheckSessionsRequest) (*CheckSessionsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CheckSessions not implemented")
+}
+func (UnimplementedIdentityServiceServer) IssueBoardToken(context.Context, *IssueBoardTokenRequest) (*IssueBoardTokenResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method IssueBoardToken not implemented")
+}
+func (UnimplementedIdentityServiceServer) ListBoardTokens(context.Context, *ListBoardTokensRequest) (*ListBoardTokensResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListBoardTokens not implemented")
+}
+func (UnimplementedIdentityServiceServer) RevokeBoardToken(context.Context, *RevokeBoardTokenRequest) (*RevokeBoardTokenResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RevokeBoardToken not implemented")
 }
 func (UnimplementedIdentityServiceServer) GetUsers(context.Context, *GetUsersRequest) (*GetUsersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetUsers not implemented")
@@ -455,6 +824,21 @@ func (UnimplementedIdentityServiceServer) BlockUser(context.Context, *BlockUserR
 func (UnimplementedIdentityServiceServer) UnblockUser(context.Context, *UnblockUserRequest) (*UnblockUserResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method UnblockUser not implemented")
 }
+func (UnimplementedIdentityServiceServer) ListUsers(context.Context, *ListUsersRequest) (*ListUsersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListUsers not implemented")
+}
+func (UnimplementedIdentityServiceServer) RenameUser(context.Context, *RenameUserRequest) (*RenameUserResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RenameUser not implemented")
+}
+func (UnimplementedIdentityServiceServer) ListSessions(context.Context, *ListSessionsRequest) (*ListSessionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListSessions not implemented")
+}
+func (UnimplementedIdentityServiceServer) EndSessions(context.Context, *EndSessionsRequest) (*EndSessionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method EndSessions not implemented")
+}
+func (UnimplementedIdentityServiceServer) ListAccountChanges(context.Context, *ListAccountChangesRequest) (*ListAccountChangesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListAccountChanges not implemented")
+}
 func (UnimplementedIdentityServiceServer) ExportAccount(context.Context, *ExportAccountRequest) (*ExportAccountResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ExportAccount not implemented")
 }
@@ -469,6 +853,24 @@ func (UnimplementedIdentityServiceServer) ListAccountEvents(*ListAccountEventsRe
 }
 func (UnimplementedIdentityServiceServer) RepublishAccountEvents(context.Context, *RepublishAccountEventsRequest) (*RepublishAccountEventsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RepublishAccountEvents not implemented")
+}
+func (UnimplementedIdentityServiceServer) RestoreAccountRecords(context.Context, *RestoreAccountRecordsRequest) (*RestoreAccountRecordsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RestoreAccountRecords not implemented")
+}
+func (UnimplementedIdentityServiceServer) AddServiceClient(context.Context, *AddServiceClientRequest) (*AddServiceClientResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AddServiceClient not implemented")
+}
+func (UnimplementedIdentityServiceServer) ListServiceClients(context.Context, *ListServiceClientsRequest) (*ListServiceClientsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListServiceClients not implemented")
+}
+func (UnimplementedIdentityServiceServer) RotateServiceClient(context.Context, *RotateServiceClientRequest) (*RotateServiceClientResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RotateServiceClient not implemented")
+}
+func (UnimplementedIdentityServiceServer) RemoveServiceClient(context.Context, *RemoveServiceClientRequest) (*RemoveServiceClientResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RemoveServiceClient not implemented")
+}
+func (UnimplementedIdentityServiceServer) SignBoardHead(context.Context, *SignBoardHeadRequest) (*SignBoardHeadResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SignBoardHead not implemented")
 }
 func (UnimplementedIdentityServiceServer) mustEmbedUnimplementedIdentityServiceServer() {}
 func (UnimplementedIdentityServiceServer) testEmbeddedByValue()                         {}
@@ -527,6 +929,24 @@ func _IdentityService_Login_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _IdentityService_CreateGuest_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateGuestRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IdentityServiceServer).CreateGuest(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IdentityService_CreateGuest_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IdentityServiceServer).CreateGuest(ctx, req.(*CreateGuestRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _IdentityService_RefreshSession_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RefreshSessionRequest)
 	if err := dec(in); err != nil {
@@ -581,6 +1001,24 @@ func _IdentityService_AdmitPlayer_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _IdentityService_EnsurePlayers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EnsurePlayersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IdentityServiceServer).EnsurePlayers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IdentityService_EnsurePlayers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IdentityServiceServer).EnsurePlayers(ctx, req.(*EnsurePlayersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _IdentityService_ChangePassword_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ChangePasswordRequest)
 	if err := dec(in); err != nil {
@@ -595,6 +1033,24 @@ func _IdentityService_ChangePassword_Handler(srv interface{}, ctx context.Contex
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(IdentityServiceServer).ChangePassword(ctx, req.(*ChangePasswordRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IdentityService_IssueDataToken_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(IssueDataTokenRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IdentityServiceServer).IssueDataToken(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IdentityService_IssueDataToken_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IdentityServiceServer).IssueDataToken(ctx, req.(*IssueDataTokenRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -631,6 +1087,60 @@ func _IdentityService_CheckSessions_Handler(srv interface{}, ctx context.Context
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(IdentityServiceServer).CheckSessions(ctx, req.(*CheckSessionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IdentityService_IssueBoardToken_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(IssueBoardTokenRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IdentityServiceServer).IssueBoardToken(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IdentityService_IssueBoardToken_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IdentityServiceServer).IssueBoardToken(ctx, req.(*IssueBoardTokenRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IdentityService_ListBoardTokens_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListBoardTokensRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IdentityServiceServer).ListBoardTokens(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IdentityService_ListBoardTokens_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IdentityServiceServer).ListBoardTokens(ctx, req.(*ListBoardTokensRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IdentityService_RevokeBoardToken_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RevokeBoardTokenRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IdentityServiceServer).RevokeBoardToken(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IdentityService_RevokeBoardToken_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IdentityServiceServer).RevokeBoardToken(ctx, req.(*RevokeBoardTokenRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -743,6 +1253,96 @@ func _IdentityService_UnblockUser_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _IdentityService_ListUsers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListUsersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IdentityServiceServer).ListUsers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IdentityService_ListUsers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IdentityServiceServer).ListUsers(ctx, req.(*ListUsersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IdentityService_RenameUser_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RenameUserRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IdentityServiceServer).RenameUser(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IdentityService_RenameUser_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IdentityServiceServer).RenameUser(ctx, req.(*RenameUserRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IdentityService_ListSessions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListSessionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IdentityServiceServer).ListSessions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IdentityService_ListSessions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IdentityServiceServer).ListSessions(ctx, req.(*ListSessionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IdentityService_EndSessions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EndSessionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IdentityServiceServer).EndSessions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IdentityService_EndSessions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IdentityServiceServer).EndSessions(ctx, req.(*EndSessionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IdentityService_ListAccountChanges_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListAccountChangesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IdentityServiceServer).ListAccountChanges(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IdentityService_ListAccountChanges_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IdentityServiceServer).ListAccountChanges(ctx, req.(*ListAccountChangesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _IdentityService_ExportAccount_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ExportAccountRequest)
 	if err := dec(in); err != nil {
@@ -826,6 +1426,114 @@ func _IdentityService_RepublishAccountEvents_Handler(srv interface{}, ctx contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _IdentityService_RestoreAccountRecords_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RestoreAccountRecordsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IdentityServiceServer).RestoreAccountRecords(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IdentityService_RestoreAccountRecords_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IdentityServiceServer).RestoreAccountRecords(ctx, req.(*RestoreAccountRecordsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IdentityService_AddServiceClient_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AddServiceClientRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IdentityServiceServer).AddServiceClient(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IdentityService_AddServiceClient_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IdentityServiceServer).AddServiceClient(ctx, req.(*AddServiceClientRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IdentityService_ListServiceClients_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListServiceClientsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IdentityServiceServer).ListServiceClients(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IdentityService_ListServiceClients_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IdentityServiceServer).ListServiceClients(ctx, req.(*ListServiceClientsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IdentityService_RotateServiceClient_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RotateServiceClientRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IdentityServiceServer).RotateServiceClient(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IdentityService_RotateServiceClient_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IdentityServiceServer).RotateServiceClient(ctx, req.(*RotateServiceClientRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IdentityService_RemoveServiceClient_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RemoveServiceClientRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IdentityServiceServer).RemoveServiceClient(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IdentityService_RemoveServiceClient_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IdentityServiceServer).RemoveServiceClient(ctx, req.(*RemoveServiceClientRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IdentityService_SignBoardHead_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SignBoardHeadRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IdentityServiceServer).SignBoardHead(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IdentityService_SignBoardHead_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IdentityServiceServer).SignBoardHead(ctx, req.(*SignBoardHeadRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // IdentityService_ServiceDesc is the grpc.ServiceDesc for IdentityService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -842,6 +1550,10 @@ var IdentityService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _IdentityService_Login_Handler,
 		},
 		{
+			MethodName: "CreateGuest",
+			Handler:    _IdentityService_CreateGuest_Handler,
+		},
+		{
 			MethodName: "RefreshSession",
 			Handler:    _IdentityService_RefreshSession_Handler,
 		},
@@ -854,8 +1566,16 @@ var IdentityService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _IdentityService_AdmitPlayer_Handler,
 		},
 		{
+			MethodName: "EnsurePlayers",
+			Handler:    _IdentityService_EnsurePlayers_Handler,
+		},
+		{
 			MethodName: "ChangePassword",
 			Handler:    _IdentityService_ChangePassword_Handler,
+		},
+		{
+			MethodName: "IssueDataToken",
+			Handler:    _IdentityService_IssueDataToken_Handler,
 		},
 		{
 			MethodName: "IssueStreamToken",
@@ -864,6 +1584,18 @@ var IdentityService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CheckSessions",
 			Handler:    _IdentityService_CheckSessions_Handler,
+		},
+		{
+			MethodName: "IssueBoardToken",
+			Handler:    _IdentityService_IssueBoardToken_Handler,
+		},
+		{
+			MethodName: "ListBoardTokens",
+			Handler:    _IdentityService_ListBoardTokens_Handler,
+		},
+		{
+			MethodName: "RevokeBoardToken",
+			Handler:    _IdentityService_RevokeBoardToken_Handler,
 		},
 		{
 			MethodName: "GetUsers",
@@ -890,6 +1622,26 @@ var IdentityService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _IdentityService_UnblockUser_Handler,
 		},
 		{
+			MethodName: "ListUsers",
+			Handler:    _IdentityService_ListUsers_Handler,
+		},
+		{
+			MethodName: "RenameUser",
+			Handler:    _IdentityService_RenameUser_Handler,
+		},
+		{
+			MethodName: "ListSessions",
+			Handler:    _IdentityService_ListSessions_Handler,
+		},
+		{
+			MethodName: "EndSessions",
+			Handler:    _IdentityService_EndSessions_Handler,
+		},
+		{
+			MethodName: "ListAccountChanges",
+			Handler:    _IdentityService_ListAccountChanges_Handler,
+		},
+		{
 			MethodName: "ExportAccount",
 			Handler:    _IdentityService_ExportAccount_Handler,
 		},
@@ -904,6 +1656,30 @@ var IdentityService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RepublishAccountEvents",
 			Handler:    _IdentityService_RepublishAccountEvents_Handler,
+		},
+		{
+			MethodName: "RestoreAccountRecords",
+			Handler:    _IdentityService_RestoreAccountRecords_Handler,
+		},
+		{
+			MethodName: "AddServiceClient",
+			Handler:    _IdentityService_AddServiceClient_Handler,
+		},
+		{
+			MethodName: "ListServiceClients",
+			Handler:    _IdentityService_ListServiceClients_Handler,
+		},
+		{
+			MethodName: "RotateServiceClient",
+			Handler:    _IdentityService_RotateServiceClient_Handler,
+		},
+		{
+			MethodName: "RemoveServiceClient",
+			Handler:    _IdentityService_RemoveServiceClient_Handler,
+		},
+		{
+			MethodName: "SignBoardHead",
+			Handler:    _IdentityService_SignBoardHead_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -15,6 +15,7 @@ import (
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
+	_ "topten.internal/stubs/topten/access/v1"
 	unsafe "unsafe"
 )
 
@@ -28,9 +29,9 @@ const (
 // GetLeaderboardRequest names a board.
 type GetLeaderboardRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The board as text; empty is `all`.
+	// The board as text; empty means `all`.
 	Board string `protobuf:"bytes,1,opt,name=board,proto3" json:"board,omitempty"`
-	// How many entries at the most, 1 to 100; 0 is 10.
+	// The maximum number of entries, 1 to 100; 0 means 10.
 	Limit         int32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -85,7 +86,7 @@ type GetLeaderboardResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The frame.
 	Frame *Frame `protobuf:"bytes,1,opt,name=frame,proto3" json:"frame,omitempty"`
-	// The period that the board counts; absent where it counts all time.
+	// The period that the board covers; absent for all time.
 	Period        *Period `protobuf:"bytes,2,opt,name=period,proto3" json:"period,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -138,7 +139,7 @@ func (x *GetLeaderboardResponse) GetPeriod() *Period {
 // WatchLeaderboardRequest names a board.
 type WatchLeaderboardRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The board as text; empty is `all`.
+	// The board as text; empty means `all`.
 	Board         string `protobuf:"bytes,1,opt,name=board,proto3" json:"board,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -184,7 +185,7 @@ func (x *WatchLeaderboardRequest) GetBoard() string {
 // WatchLeaderboardResponse carries one frame.
 type WatchLeaderboardResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The top 10 as it is now.
+	// The current top 10.
 	Frame         *Frame `protobuf:"bytes,1,opt,name=frame,proto3" json:"frame,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -230,9 +231,9 @@ func (x *WatchLeaderboardResponse) GetFrame() *Frame {
 // GetRanksRequest names a board and players.
 type GetRanksRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The board as text; empty is `all`.
+	// The board as text; empty means `all`.
 	Board string `protobuf:"bytes,1,opt,name=board,proto3" json:"board,omitempty"`
-	// 1 to 100 user ids, each once.
+	// 1 to 100 distinct user ids.
 	UserIds       []string `protobuf:"bytes,2,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -282,12 +283,12 @@ func (x *GetRanksRequest) GetUserIds() []string {
 	return nil
 }
 
-// GetRanksResponse carries who is ranked and who is not.
+// GetRanksResponse carries the entries of the ranked players.
 type GetRanksResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The players who are ranked, by rank.
+	// The entries of the ranked players, by rank.
 	Entries []*Entry `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
-	// The ids of those who are not.
+	// The ids of unranked players.
 	NotFound      []string `protobuf:"bytes,2,rep,name=not_found,json=notFound,proto3" json:"not_found,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -340,9 +341,9 @@ func (x *GetRanksResponse) GetNotFound() []string {
 // WatchRanksRequest names a board and players.
 type WatchRanksRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The board as text; empty is `all`.
+	// The board as text; empty means `all`.
 	Board string `protobuf:"bytes,1,opt,name=board,proto3" json:"board,omitempty"`
-	// 1 to 500 user ids, each once.
+	// 1 to 500 distinct user ids.
 	UserIds       []string `protobuf:"bytes,2,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -392,12 +393,12 @@ func (x *WatchRanksRequest) GetUserIds() []string {
 	return nil
 }
 
-// WatchRanksResponse says where players stand now.
+// WatchRanksResponse carries changed standings.
 type WatchRanksResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The board as text, with its period.
 	Board string `protobuf:"bytes,1,opt,name=board,proto3" json:"board,omitempty"`
-	// Those of the players who stand otherwise than was said last.
+	// The standings that differ from those sent before.
 	Standings     []*Standing `protobuf:"bytes,2,rep,name=standings,proto3" json:"standings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -447,17 +448,21 @@ func (x *WatchRanksResponse) GetStandings() []*Standing {
 	return nil
 }
 
-// Standing is a player's place without his name.
+// Standing is a player's place on a board, without the name.
 type Standing struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The player.
+	// The player's id.
 	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
-	// The place, from 1; absent for who is not ranked.
+	// The rank, from 1; absent for unranked players.
 	Rank *int32 `protobuf:"varint,2,opt,name=rank,proto3,oneof" json:"rank,omitempty"`
-	// Points on this board; 0 for who is not ranked.
+	// Points on this board; 0 for unranked players.
 	Score int32 `protobuf:"varint,3,opt,name=score,proto3" json:"score,omitempty"`
-	// The place before the player's last counted action; absent at first, and beyond the places that are remembered.
-	PreviousRank  *int32 `protobuf:"varint,4,opt,name=previous_rank,json=previousRank,proto3,oneof" json:"previous_rank,omitempty"`
+	// The rank before the player's last counted action; absent after the first action, and for ranks that are not
+	// stored.
+	PreviousRank *int32 `protobuf:"varint,4,opt,name=previous_rank,json=previousRank,proto3,oneof" json:"previous_rank,omitempty"`
+	// The points to the place above; 0 on a tie, absent for the leader and for unranked players. A change of it alone is sent
+	// within seconds.
+	GapToNext     *int32 `protobuf:"varint,5,opt,name=gap_to_next,json=gapToNext,proto3,oneof" json:"gap_to_next,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -520,17 +525,24 @@ func (x *Standing) GetPreviousRank() int32 {
 	return 0
 }
 
-// ListEntriesRequest names a board and a page of it.
+func (x *Standing) GetGapToNext() int32 {
+	if x != nil && x.GapToNext != nil {
+		return *x.GapToNext
+	}
+	return 0
+}
+
+// ListEntriesRequest names a board and selects a page.
 type ListEntriesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The board as text; empty is `all`.
+	// The board as text; empty means `all`.
 	Board string `protobuf:"bytes,1,opt,name=board,proto3" json:"board,omitempty"`
-	// How many entries at the most, 1 to 100; 0 is 10.
+	// The maximum number of entries, 1 to 100; 0 means 10.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// `page_token` or an entry's `cursor` of an earlier answer: the page begins behind it. Empty begins with the first.
-	// One of a board that is not this one any more (a week has ended since) fails with CURSOR_EXPIRED.
+	// `next_page_token` or an entry's `cursor` of an earlier response: the page starts after it. Empty for the first
+	// page. Fails with CURSOR_EXPIRED if the name means another board now, for example after the end of a week.
 	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Whose own entry to read as well; empty is nobody's.
+	// The player whose own entry is also read; empty for none.
 	UserId        string `protobuf:"bytes,4,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -599,8 +611,8 @@ type ListedEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The entry.
 	Entry *Entry `protobuf:"bytes,1,opt,name=entry,proto3" json:"entry,omitempty"`
-	// A page token for what follows this entry: it names the entry's place by its value, not by its number, so that a page
-	// neither repeats nor skips who did not move.
+	// The page token of what follows this entry. It names the entry's value instead of its number, so that pages
+	// neither repeat nor skip players who did not move.
 	Cursor        string `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -655,13 +667,13 @@ type ListEntriesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The board.
 	Board *Board `protobuf:"bytes,1,opt,name=board,proto3" json:"board,omitempty"`
-	// True if the boards can't be read at this moment and this is the head that was read last.
+	// True if the boards cannot be read at the moment and these are the last known entries.
 	Stale bool `protobuf:"varint,2,opt,name=stale,proto3" json:"stale,omitempty"`
 	// The entries, by rank.
 	Entries []*ListedEntry `protobuf:"bytes,3,rep,name=entries,proto3" json:"entries,omitempty"`
-	// Empty if nothing follows.
+	// Pass it on as `page_token` for the next page; empty on the last page.
 	NextPageToken string `protobuf:"bytes,4,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
-	// The entry of `user_id`; absent if that player is not ranked.
+	// The entry of `user_id`; absent if that player is unranked.
 	Own           *Entry `protobuf:"bytes,5,opt,name=own,proto3" json:"own,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -732,14 +744,179 @@ func (x *ListEntriesResponse) GetOwn() *Entry {
 	return nil
 }
 
-// GetAroundRequest names a board, a player and how far to look.
+// GetGroupLeaderboardRequest identifies a group, names a board and selects a page.
+type GetGroupLeaderboardRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The group's id.
+	GroupId string `protobuf:"bytes,1,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`
+	// The board, as text, on which the members' places are compared; empty means `all`.
+	Board string `protobuf:"bytes,2,opt,name=board,proto3" json:"board,omitempty"`
+	// The maximum number of entries, 1 to 500; 0 means 10.
+	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// The player whose own entry is also read; empty for none. The group is read for the calling player, or, if a service calls,
+	// for this one.
+	UserId string `protobuf:"bytes,4,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// `next_page_token` or an entry's `cursor` of an earlier response: the page starts after it. Empty for the first page.
+	PageToken     string `protobuf:"bytes,5,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetGroupLeaderboardRequest) Reset() {
+	*x = GetGroupLeaderboardRequest{}
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetGroupLeaderboardRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetGroupLeaderboardRequest) ProtoMessage() {}
+
+func (x *GetGroupLeaderboardRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetGroupLeaderboardRequest.ProtoReflect.Descriptor instead.
+func (*GetGroupLeaderboardRequest) Descriptor() ([]byte, []int) {
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *GetGroupLeaderboardRequest) GetGroupId() string {
+	if x != nil {
+		return x.GroupId
+	}
+	return ""
+}
+
+func (x *GetGroupLeaderboardRequest) GetBoard() string {
+	if x != nil {
+		return x.Board
+	}
+	return ""
+}
+
+func (x *GetGroupLeaderboardRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *GetGroupLeaderboardRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *GetGroupLeaderboardRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// GetGroupLeaderboardResponse carries the board of a group.
+type GetGroupLeaderboardResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The board on which the members are compared. `total_count` is the number of members ranked on it.
+	Board *Board `protobuf:"bytes,1,opt,name=board,proto3" json:"board,omitempty"`
+	// The number of members of the group, ranked or not.
+	MemberCount int32 `protobuf:"varint,2,opt,name=member_count,json=memberCount,proto3" json:"member_count,omitempty"`
+	// The entries: rank and gap are those among the members. `previous_rank` is absent.
+	Entries []*ListedEntry `protobuf:"bytes,3,rep,name=entries,proto3" json:"entries,omitempty"`
+	// The entry of `user_id`; absent if that player is no member or unranked.
+	Own *Entry `protobuf:"bytes,4,opt,name=own,proto3" json:"own,omitempty"`
+	// Pass it on as `page_token` for the next page; empty on the last page.
+	NextPageToken string `protobuf:"bytes,5,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetGroupLeaderboardResponse) Reset() {
+	*x = GetGroupLeaderboardResponse{}
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetGroupLeaderboardResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetGroupLeaderboardResponse) ProtoMessage() {}
+
+func (x *GetGroupLeaderboardResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetGroupLeaderboardResponse.ProtoReflect.Descriptor instead.
+func (*GetGroupLeaderboardResponse) Descriptor() ([]byte, []int) {
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *GetGroupLeaderboardResponse) GetBoard() *Board {
+	if x != nil {
+		return x.Board
+	}
+	return nil
+}
+
+func (x *GetGroupLeaderboardResponse) GetMemberCount() int32 {
+	if x != nil {
+		return x.MemberCount
+	}
+	return 0
+}
+
+func (x *GetGroupLeaderboardResponse) GetEntries() []*ListedEntry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+func (x *GetGroupLeaderboardResponse) GetOwn() *Entry {
+	if x != nil {
+		return x.Own
+	}
+	return nil
+}
+
+func (x *GetGroupLeaderboardResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// GetAroundRequest names a board and a player.
 type GetAroundRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The board as text; empty is `all`.
+	// The board as text; empty means `all`.
 	Board string `protobuf:"bytes,1,opt,name=board,proto3" json:"board,omitempty"`
-	// The player.
+	// The player's id.
 	UserId string `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
-	// How many places to each side, 1 to 50; 0 is 5.
+	// The number of entries on each side, 1 to 50; 0 means 5.
 	Radius        int32 `protobuf:"varint,3,opt,name=radius,proto3" json:"radius,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -747,7 +924,7 @@ type GetAroundRequest struct {
 
 func (x *GetAroundRequest) Reset() {
 	*x = GetAroundRequest{}
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[12]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -759,7 +936,7 @@ func (x *GetAroundRequest) String() string {
 func (*GetAroundRequest) ProtoMessage() {}
 
 func (x *GetAroundRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[12]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -772,7 +949,7 @@ func (x *GetAroundRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAroundRequest.ProtoReflect.Descriptor instead.
 func (*GetAroundRequest) Descriptor() ([]byte, []int) {
-	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{12}
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetAroundRequest) GetBoard() string {
@@ -796,13 +973,13 @@ func (x *GetAroundRequest) GetRadius() int32 {
 	return 0
 }
 
-// GetAroundResponse carries the places around the player.
+// GetAroundResponse carries the entries around the player.
 type GetAroundResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The board.
 	Board *Board `protobuf:"bytes,1,opt,name=board,proto3" json:"board,omitempty"`
-	// The player and his neighbours, by rank. Near an end of the board there are more on the other side, so that it is
-	// always twice the radius and one, or the whole board. Empty if the player is not ranked.
+	// The player and the neighbours, by rank. Near an end of the board there are more on the other side, so that there
+	// are always 2 × radius + 1 entries, or the whole board. Empty if the player is unranked.
 	Entries       []*Entry `protobuf:"bytes,2,rep,name=entries,proto3" json:"entries,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -810,7 +987,7 @@ type GetAroundResponse struct {
 
 func (x *GetAroundResponse) Reset() {
 	*x = GetAroundResponse{}
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[13]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -822,7 +999,7 @@ func (x *GetAroundResponse) String() string {
 func (*GetAroundResponse) ProtoMessage() {}
 
 func (x *GetAroundResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[13]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -835,7 +1012,7 @@ func (x *GetAroundResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAroundResponse.ProtoReflect.Descriptor instead.
 func (*GetAroundResponse) Descriptor() ([]byte, []int) {
-	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{13}
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetAroundResponse) GetBoard() *Board {
@@ -855,9 +1032,9 @@ func (x *GetAroundResponse) GetEntries() []*Entry {
 // GetPercentileRequest names a board and a player.
 type GetPercentileRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The board as text; empty is `all`.
+	// The board as text; empty means `all`.
 	Board string `protobuf:"bytes,1,opt,name=board,proto3" json:"board,omitempty"`
-	// The player.
+	// The player's id.
 	UserId        string `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -865,7 +1042,7 @@ type GetPercentileRequest struct {
 
 func (x *GetPercentileRequest) Reset() {
 	*x = GetPercentileRequest{}
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[14]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -877,7 +1054,7 @@ func (x *GetPercentileRequest) String() string {
 func (*GetPercentileRequest) ProtoMessage() {}
 
 func (x *GetPercentileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[14]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -890,7 +1067,7 @@ func (x *GetPercentileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPercentileRequest.ProtoReflect.Descriptor instead.
 func (*GetPercentileRequest) Descriptor() ([]byte, []int) {
-	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{14}
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetPercentileRequest) GetBoard() string {
@@ -907,14 +1084,15 @@ func (x *GetPercentileRequest) GetUserId() string {
 	return ""
 }
 
-// GetPercentileResponse says where the player stands among all.
+// GetPercentileResponse carries the player's percentile.
 type GetPercentileResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The share of ranked players who are at or below this one, himself included, above 0 to 100; absent if not ranked.
+	// The percentage of ranked players at or below this one, including this one: above 0, up to 100; absent if
+	// unranked.
 	Percentile *float64 `protobuf:"fixed64,1,opt,name=percentile,proto3,oneof" json:"percentile,omitempty"`
-	// The player's place; absent if not ranked.
+	// The player's rank; absent if unranked.
 	Rank *int32 `protobuf:"varint,2,opt,name=rank,proto3,oneof" json:"rank,omitempty"`
-	// How many players are ranked.
+	// The number of ranked players.
 	TotalCount    int32 `protobuf:"varint,3,opt,name=total_count,json=totalCount,proto3" json:"total_count,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -922,7 +1100,7 @@ type GetPercentileResponse struct {
 
 func (x *GetPercentileResponse) Reset() {
 	*x = GetPercentileResponse{}
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[15]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -934,7 +1112,7 @@ func (x *GetPercentileResponse) String() string {
 func (*GetPercentileResponse) ProtoMessage() {}
 
 func (x *GetPercentileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[15]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -947,7 +1125,7 @@ func (x *GetPercentileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPercentileResponse.ProtoReflect.Descriptor instead.
 func (*GetPercentileResponse) Descriptor() ([]byte, []int) {
-	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{15}
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetPercentileResponse) GetPercentile() float64 {
@@ -974,9 +1152,9 @@ func (x *GetPercentileResponse) GetTotalCount() int32 {
 // GetScoreForPercentileRequest names a board and a percentile.
 type GetScoreForPercentileRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The board as text; empty is `all`.
+	// The board as text; empty means `all`.
 	Board string `protobuf:"bytes,1,opt,name=board,proto3" json:"board,omitempty"`
-	// Above 0 to 100.
+	// The percentile, above 0, up to 100.
 	Percentile    float64 `protobuf:"fixed64,2,opt,name=percentile,proto3" json:"percentile,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -984,7 +1162,7 @@ type GetScoreForPercentileRequest struct {
 
 func (x *GetScoreForPercentileRequest) Reset() {
 	*x = GetScoreForPercentileRequest{}
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[16]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -996,7 +1174,7 @@ func (x *GetScoreForPercentileRequest) String() string {
 func (*GetScoreForPercentileRequest) ProtoMessage() {}
 
 func (x *GetScoreForPercentileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[16]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1009,7 +1187,7 @@ func (x *GetScoreForPercentileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetScoreForPercentileRequest.ProtoReflect.Descriptor instead.
 func (*GetScoreForPercentileRequest) Descriptor() ([]byte, []int) {
-	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{16}
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetScoreForPercentileRequest) GetBoard() string {
@@ -1026,12 +1204,12 @@ func (x *GetScoreForPercentileRequest) GetPercentile() float64 {
 	return 0
 }
 
-// GetScoreForPercentileResponse says what the percentile takes.
+// GetScoreForPercentileResponse carries the points that the percentile needs.
 type GetScoreForPercentileResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The least score on the board whose owner has at least this percentile (nearest rank); absent on an empty board.
+	// The lowest score on the board with at least this percentile (nearest rank); absent on an empty board.
 	Score *int32 `protobuf:"varint,1,opt,name=score,proto3,oneof" json:"score,omitempty"`
-	// How many players are ranked.
+	// The number of ranked players.
 	TotalCount    int32 `protobuf:"varint,2,opt,name=total_count,json=totalCount,proto3" json:"total_count,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1039,7 +1217,7 @@ type GetScoreForPercentileResponse struct {
 
 func (x *GetScoreForPercentileResponse) Reset() {
 	*x = GetScoreForPercentileResponse{}
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[17]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1051,7 +1229,7 @@ func (x *GetScoreForPercentileResponse) String() string {
 func (*GetScoreForPercentileResponse) ProtoMessage() {}
 
 func (x *GetScoreForPercentileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[17]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1064,7 +1242,7 @@ func (x *GetScoreForPercentileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetScoreForPercentileResponse.ProtoReflect.Descriptor instead.
 func (*GetScoreForPercentileResponse) Descriptor() ([]byte, []int) {
-	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{17}
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetScoreForPercentileResponse) GetScore() int32 {
@@ -1081,14 +1259,14 @@ func (x *GetScoreForPercentileResponse) GetTotalCount() int32 {
 	return 0
 }
 
-// GetRankIfScoreRequest names a board and points.
+// GetRankIfScoreRequest names a board and a number of points.
 type GetRankIfScoreRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The board as text; empty is `all`.
+	// The board as text; empty means `all`.
 	Board string `protobuf:"bytes,1,opt,name=board,proto3" json:"board,omitempty"`
 	// The points, 1 to 2 147 483 647.
 	Points int32 `protobuf:"varint,2,opt,name=points,proto3" json:"points,omitempty"`
-	// Who would have them: his present place does not count. Empty is somebody new.
+	// The player with these points, whose current entry is ignored; empty for a new player.
 	UserId        string `protobuf:"bytes,3,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1096,7 +1274,7 @@ type GetRankIfScoreRequest struct {
 
 func (x *GetRankIfScoreRequest) Reset() {
 	*x = GetRankIfScoreRequest{}
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[18]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1108,7 +1286,7 @@ func (x *GetRankIfScoreRequest) String() string {
 func (*GetRankIfScoreRequest) ProtoMessage() {}
 
 func (x *GetRankIfScoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[18]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1121,7 +1299,7 @@ func (x *GetRankIfScoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRankIfScoreRequest.ProtoReflect.Descriptor instead.
 func (*GetRankIfScoreRequest) Descriptor() ([]byte, []int) {
-	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{18}
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetRankIfScoreRequest) GetBoard() string {
@@ -1145,12 +1323,12 @@ func (x *GetRankIfScoreRequest) GetUserId() string {
 	return ""
 }
 
-// GetRankIfScoreResponse says which place it would be.
+// GetRankIfScoreResponse carries the rank.
 type GetRankIfScoreResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The place, behind everybody who has as many points already.
+	// The rank, after all players who already have as many points.
 	Rank int32 `protobuf:"varint,1,opt,name=rank,proto3" json:"rank,omitempty"`
-	// How many players are ranked.
+	// The number of ranked players.
 	TotalCount    int32 `protobuf:"varint,2,opt,name=total_count,json=totalCount,proto3" json:"total_count,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1158,7 +1336,7 @@ type GetRankIfScoreResponse struct {
 
 func (x *GetRankIfScoreResponse) Reset() {
 	*x = GetRankIfScoreResponse{}
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[19]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1170,7 +1348,7 @@ func (x *GetRankIfScoreResponse) String() string {
 func (*GetRankIfScoreResponse) ProtoMessage() {}
 
 func (x *GetRankIfScoreResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[19]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1183,7 +1361,7 @@ func (x *GetRankIfScoreResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRankIfScoreResponse.ProtoReflect.Descriptor instead.
 func (*GetRankIfScoreResponse) Descriptor() ([]byte, []int) {
-	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{19}
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetRankIfScoreResponse) GetRank() int32 {
@@ -1200,7 +1378,7 @@ func (x *GetRankIfScoreResponse) GetTotalCount() int32 {
 	return 0
 }
 
-// ListBoardsRequest asks for the boards of this moment.
+// ListBoardsRequest is empty: all boards are listed.
 type ListBoardsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1209,7 +1387,7 @@ type ListBoardsRequest struct {
 
 func (x *ListBoardsRequest) Reset() {
 	*x = ListBoardsRequest{}
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[20]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1221,7 +1399,7 @@ func (x *ListBoardsRequest) String() string {
 func (*ListBoardsRequest) ProtoMessage() {}
 
 func (x *ListBoardsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[20]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1234,13 +1412,13 @@ func (x *ListBoardsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBoardsRequest.ProtoReflect.Descriptor instead.
 func (*ListBoardsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{20}
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{22}
 }
 
 // ListBoardsResponse carries the boards.
 type ListBoardsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The boards; those of single countries and quizzes are not among them.
+	// The boards, without those of single countries and quizzes.
 	Boards        []*Board `protobuf:"bytes,1,rep,name=boards,proto3" json:"boards,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1248,7 +1426,7 @@ type ListBoardsResponse struct {
 
 func (x *ListBoardsResponse) Reset() {
 	*x = ListBoardsResponse{}
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[21]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1260,7 +1438,7 @@ func (x *ListBoardsResponse) String() string {
 func (*ListBoardsResponse) ProtoMessage() {}
 
 func (x *ListBoardsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[21]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1273,7 +1451,7 @@ func (x *ListBoardsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBoardsResponse.ProtoReflect.Descriptor instead.
 func (*ListBoardsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{21}
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListBoardsResponse) GetBoards() []*Board {
@@ -1283,14 +1461,14 @@ func (x *ListBoardsResponse) GetBoards() []*Board {
 	return nil
 }
 
-// ListClosedPeriodsRequest names a board that follows the calendar.
+// ListClosedPeriodsRequest names a board with periods.
 type ListClosedPeriodsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The board as text, as `weekly`, `monthly` or `custom:asean-week`; a period in it is ignored.
+	// The board as text, for example `weekly`, `monthly` or `custom:asean-week`; a period in it is ignored.
 	Board string `protobuf:"bytes,1,opt,name=board,proto3" json:"board,omitempty"`
-	// How many at the most, 1 to 50; 0 is 20.
+	// The maximum number of periods on the page, 1 to 50; 0 means 20.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// `next_page_token` or a period's `cursor` of an earlier answer; empty begins with the latest.
+	// `next_page_token` or a period's `cursor` of an earlier response; empty for the first page.
 	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1298,7 +1476,7 @@ type ListClosedPeriodsRequest struct {
 
 func (x *ListClosedPeriodsRequest) Reset() {
 	*x = ListClosedPeriodsRequest{}
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[22]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1310,7 +1488,7 @@ func (x *ListClosedPeriodsRequest) String() string {
 func (*ListClosedPeriodsRequest) ProtoMessage() {}
 
 func (x *ListClosedPeriodsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[22]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1323,7 +1501,7 @@ func (x *ListClosedPeriodsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListClosedPeriodsRequest.ProtoReflect.Descriptor instead.
 func (*ListClosedPeriodsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{22}
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListClosedPeriodsRequest) GetBoard() string {
@@ -1347,12 +1525,12 @@ func (x *ListClosedPeriodsRequest) GetPageToken() string {
 	return ""
 }
 
-// ListClosedPeriodsResponse carries a page of them.
+// ListClosedPeriodsResponse carries a page of closed periods.
 type ListClosedPeriodsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The periods, the latest first.
+	// The periods, latest first.
 	Periods []*ClosedPeriod `protobuf:"bytes,1,rep,name=periods,proto3" json:"periods,omitempty"`
-	// Empty if nothing follows.
+	// Pass it on as `page_token` for the next page; empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1360,7 +1538,7 @@ type ListClosedPeriodsResponse struct {
 
 func (x *ListClosedPeriodsResponse) Reset() {
 	*x = ListClosedPeriodsResponse{}
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[23]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1372,7 +1550,7 @@ func (x *ListClosedPeriodsResponse) String() string {
 func (*ListClosedPeriodsResponse) ProtoMessage() {}
 
 func (x *ListClosedPeriodsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[23]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1385,7 +1563,7 @@ func (x *ListClosedPeriodsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListClosedPeriodsResponse.ProtoReflect.Descriptor instead.
 func (*ListClosedPeriodsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{23}
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListClosedPeriodsResponse) GetPeriods() []*ClosedPeriod {
@@ -1402,14 +1580,14 @@ func (x *ListClosedPeriodsResponse) GetNextPageToken() string {
 	return ""
 }
 
-// ClosedPeriod is a board whose period is over for good.
+// ClosedPeriod is a board whose period is closed.
 type ClosedPeriod struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The board with its period, and how many were ranked.
+	// The board with its period and its number of ranked players.
 	Board *Board `protobuf:"bytes,1,opt,name=board,proto3" json:"board,omitempty"`
-	// Since when it does not change any more.
+	// When it was closed.
 	ClosedAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=closed_at,json=closedAt,proto3" json:"closed_at,omitempty"`
-	// A page token for what follows.
+	// The page token of what follows this period.
 	Cursor        string `protobuf:"bytes,3,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1417,7 +1595,7 @@ type ClosedPeriod struct {
 
 func (x *ClosedPeriod) Reset() {
 	*x = ClosedPeriod{}
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[24]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1429,7 +1607,7 @@ func (x *ClosedPeriod) String() string {
 func (*ClosedPeriod) ProtoMessage() {}
 
 func (x *ClosedPeriod) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[24]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1442,7 +1620,7 @@ func (x *ClosedPeriod) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClosedPeriod.ProtoReflect.Descriptor instead.
 func (*ClosedPeriod) Descriptor() ([]byte, []int) {
-	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{24}
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ClosedPeriod) GetBoard() *Board {
@@ -1466,12 +1644,113 @@ func (x *ClosedPeriod) GetCursor() string {
 	return ""
 }
 
-// ExportPlayerRequest names boards, and a page of closed periods.
+// GetProofRequest names a closed board and a player.
+type GetProofRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The board as text, with its period: `weekly:2026-47`.
+	Board string `protobuf:"bytes,1,opt,name=board,proto3" json:"board,omitempty"`
+	// The player's id, or the pseudonym of an erased one.
+	UserId        string `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetProofRequest) Reset() {
+	*x = GetProofRequest{}
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetProofRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetProofRequest) ProtoMessage() {}
+
+func (x *GetProofRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetProofRequest.ProtoReflect.Descriptor instead.
+func (*GetProofRequest) Descriptor() ([]byte, []int) {
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *GetProofRequest) GetBoard() string {
+	if x != nil {
+		return x.Board
+	}
+	return ""
+}
+
+func (x *GetProofRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+// GetProofResponse carries the proof.
+type GetProofResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The proof.
+	Proof         *Proof `protobuf:"bytes,1,opt,name=proof,proto3" json:"proof,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetProofResponse) Reset() {
+	*x = GetProofResponse{}
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetProofResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetProofResponse) ProtoMessage() {}
+
+func (x *GetProofResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetProofResponse.ProtoReflect.Descriptor instead.
+func (*GetProofResponse) Descriptor() ([]byte, []int) {
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *GetProofResponse) GetProof() *Proof {
+	if x != nil {
+		return x.Proof
+	}
+	return nil
+}
+
+// ExportPlayerRequest names boards and selects a page of closed periods.
 type ExportPlayerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Up to 500 boards as text.
 	Boards []string `protobuf:"bytes,1,rep,name=boards,proto3" json:"boards,omitempty"`
-	// `next_page_token` of the page before; empty is the first.
+	// `next_page_token` of the previous page; empty for the first page.
 	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1479,7 +1758,7 @@ type ExportPlayerRequest struct {
 
 func (x *ExportPlayerRequest) Reset() {
 	*x = ExportPlayerRequest{}
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[25]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1491,7 +1770,7 @@ func (x *ExportPlayerRequest) String() string {
 func (*ExportPlayerRequest) ProtoMessage() {}
 
 func (x *ExportPlayerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[25]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1504,7 +1783,7 @@ func (x *ExportPlayerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportPlayerRequest.ProtoReflect.Descriptor instead.
 func (*ExportPlayerRequest) Descriptor() ([]byte, []int) {
-	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{25}
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ExportPlayerRequest) GetBoards() []string {
@@ -1521,14 +1800,14 @@ func (x *ExportPlayerRequest) GetPageToken() string {
 	return ""
 }
 
-// ExportPlayerResponse carries places.
+// ExportPlayerResponse carries the caller's ranks.
 type ExportPlayerResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The places on the boards that were named, those on which the caller is not ranked left out.
+	// The ranks on the given boards, without those on which the caller is unranked.
 	Places []*BoardPlace `protobuf:"bytes,1,rep,name=places,proto3" json:"places,omitempty"`
-	// The places in closed periods, of up to 500 boards; there may be none on a page that is not the last.
+	// The ranks in closed periods, from up to 500 boards per page; may be empty on a page that is not the last.
 	Closed []*BoardPlace `protobuf:"bytes,2,rep,name=closed,proto3" json:"closed,omitempty"`
-	// Pass it on for the next page; empty if this was the last.
+	// Pass it on as `page_token` for the next page; empty on the last page.
 	NextPageToken string `protobuf:"bytes,3,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1536,7 +1815,7 @@ type ExportPlayerResponse struct {
 
 func (x *ExportPlayerResponse) Reset() {
 	*x = ExportPlayerResponse{}
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[26]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1548,7 +1827,7 @@ func (x *ExportPlayerResponse) String() string {
 func (*ExportPlayerResponse) ProtoMessage() {}
 
 func (x *ExportPlayerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[26]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1561,7 +1840,7 @@ func (x *ExportPlayerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportPlayerResponse.ProtoReflect.Descriptor instead.
 func (*ExportPlayerResponse) Descriptor() ([]byte, []int) {
-	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{26}
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ExportPlayerResponse) GetPlaces() []*BoardPlace {
@@ -1585,7 +1864,7 @@ func (x *ExportPlayerResponse) GetNextPageToken() string {
 	return ""
 }
 
-// BoardPlace is where the caller stands on one board.
+// BoardPlace is the caller's place on one board.
 type BoardPlace struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The board as text, with its period.
@@ -1600,7 +1879,7 @@ type BoardPlace struct {
 
 func (x *BoardPlace) Reset() {
 	*x = BoardPlace{}
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[27]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1612,7 +1891,7 @@ func (x *BoardPlace) String() string {
 func (*BoardPlace) ProtoMessage() {}
 
 func (x *BoardPlace) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[27]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1625,7 +1904,7 @@ func (x *BoardPlace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BoardPlace.ProtoReflect.Descriptor instead.
 func (*BoardPlace) Descriptor() ([]byte, []int) {
-	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{27}
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *BoardPlace) GetBoard() string {
@@ -1653,7 +1932,7 @@ var File_topten_leaderboard_v1_leaderboard_service_proto protoreflect.FileDescri
 
 const file_topten_leaderboard_v1_leaderboard_service_proto_rawDesc = "" +
 	"\n" +
-	"/topten/leaderboard/v1/leaderboard_service.proto\x12\x15topten.leaderboard.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a'topten/leaderboard/v1/leaderboard.proto\"W\n" +
+	"/topten/leaderboard/v1/leaderboard_service.proto\x12\x15topten.leaderboard.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtopten/access/v1/access.proto\x1a'topten/leaderboard/v1/leaderboard.proto\"W\n" +
 	"\x15GetLeaderboardRequest\x12\x1d\n" +
 	"\x05board\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18dR\x05board\x12\x1f\n" +
 	"\x05limit\x18\x02 \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00R\x05limit\"\x83\x01\n" +
@@ -1675,14 +1954,16 @@ const file_topten_leaderboard_v1_leaderboard_service_proto_rawDesc = "" +
 	"\buser_ids\x18\x02 \x03(\tB\x15\xbaH\x12\x92\x01\x0f\b\x01\x10\xf4\x03\x18\x01\"\x06r\x04\x10\x01\x18@R\auserIds\"i\n" +
 	"\x12WatchRanksResponse\x12\x14\n" +
 	"\x05board\x18\x01 \x01(\tR\x05board\x12=\n" +
-	"\tstandings\x18\x02 \x03(\v2\x1f.topten.leaderboard.v1.StandingR\tstandings\"\x97\x01\n" +
+	"\tstandings\x18\x02 \x03(\v2\x1f.topten.leaderboard.v1.StandingR\tstandings\"\xcc\x01\n" +
 	"\bStanding\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x17\n" +
 	"\x04rank\x18\x02 \x01(\x05H\x00R\x04rank\x88\x01\x01\x12\x14\n" +
 	"\x05score\x18\x03 \x01(\x05R\x05score\x12(\n" +
-	"\rprevious_rank\x18\x04 \x01(\x05H\x01R\fpreviousRank\x88\x01\x01B\a\n" +
+	"\rprevious_rank\x18\x04 \x01(\x05H\x01R\fpreviousRank\x88\x01\x01\x12#\n" +
+	"\vgap_to_next\x18\x05 \x01(\x05H\x02R\tgapToNext\x88\x01\x01B\a\n" +
 	"\x05_rankB\x10\n" +
-	"\x0e_previous_rank\"\xa6\x01\n" +
+	"\x0e_previous_rankB\x0e\n" +
+	"\f_gap_to_next\"\xa6\x01\n" +
 	"\x12ListEntriesRequest\x12\x1d\n" +
 	"\x05board\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18dR\x05board\x12&\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00R\bpageSize\x12'\n" +
@@ -1697,7 +1978,21 @@ const file_topten_leaderboard_v1_leaderboard_service_proto_rawDesc = "" +
 	"\x05stale\x18\x02 \x01(\bR\x05stale\x12<\n" +
 	"\aentries\x18\x03 \x03(\v2\".topten.leaderboard.v1.ListedEntryR\aentries\x12&\n" +
 	"\x0fnext_page_token\x18\x04 \x01(\tR\rnextPageToken\x12.\n" +
-	"\x03own\x18\x05 \x01(\v2\x1c.topten.leaderboard.v1.EntryR\x03own\"x\n" +
+	"\x03own\x18\x05 \x01(\v2\x1c.topten.leaderboard.v1.EntryR\x03own\"\xd4\x01\n" +
+	"\x1aGetGroupLeaderboardRequest\x12#\n" +
+	"\bgroup_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\agroupId\x12\x1d\n" +
+	"\x05board\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18dR\x05board\x12'\n" +
+	"\tpage_size\x18\x03 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xf4\x03(\x00R\bpageSize\x12 \n" +
+	"\auser_id\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18@R\x06userId\x12'\n" +
+	"\n" +
+	"page_token\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x90\x03R\tpageToken\"\x8a\x02\n" +
+	"\x1bGetGroupLeaderboardResponse\x122\n" +
+	"\x05board\x18\x01 \x01(\v2\x1c.topten.leaderboard.v1.BoardR\x05board\x12!\n" +
+	"\fmember_count\x18\x02 \x01(\x05R\vmemberCount\x12<\n" +
+	"\aentries\x18\x03 \x03(\v2\".topten.leaderboard.v1.ListedEntryR\aentries\x12.\n" +
+	"\x03own\x18\x04 \x01(\v2\x1c.topten.leaderboard.v1.EntryR\x03own\x12&\n" +
+	"\x0fnext_page_token\x18\x05 \x01(\tR\rnextPageToken\"x\n" +
 	"\x10GetAroundRequest\x12\x1d\n" +
 	"\x05board\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18dR\x05board\x12\"\n" +
 	"\auser_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06userId\x12!\n" +
@@ -1749,7 +2044,12 @@ const file_topten_leaderboard_v1_leaderboard_service_proto_rawDesc = "" +
 	"\fClosedPeriod\x122\n" +
 	"\x05board\x18\x01 \x01(\v2\x1c.topten.leaderboard.v1.BoardR\x05board\x127\n" +
 	"\tclosed_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\bclosedAt\x12\x16\n" +
-	"\x06cursor\x18\x03 \x01(\tR\x06cursor\"h\n" +
+	"\x06cursor\x18\x03 \x01(\tR\x06cursor\"V\n" +
+	"\x0fGetProofRequest\x12\x1f\n" +
+	"\x05board\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18dR\x05board\x12\"\n" +
+	"\auser_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18PR\x06userId\"F\n" +
+	"\x10GetProofResponse\x122\n" +
+	"\x05proof\x18\x01 \x01(\v2\x1c.topten.leaderboard.v1.ProofR\x05proof\"h\n" +
 	"\x13ExportPlayerRequest\x12)\n" +
 	"\x06boards\x18\x01 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10\xf4\x03\"\x06r\x04\x10\x01\x18dR\x06boards\x12&\n" +
 	"\n" +
@@ -1762,23 +2062,24 @@ const file_topten_leaderboard_v1_leaderboard_service_proto_rawDesc = "" +
 	"BoardPlace\x12\x14\n" +
 	"\x05board\x18\x01 \x01(\tR\x05board\x12\x12\n" +
 	"\x04rank\x18\x02 \x01(\x05R\x04rank\x12\x14\n" +
-	"\x05score\x18\x03 \x01(\x05R\x05score2\xa6\n" +
+	"\x05score\x18\x03 \x01(\x05R\x05score2\xfb\x0f\n" +
+	"\x12LeaderboardService\x12\x91\x01\n" +
+	"\x0eGetLeaderboard\x12,.topten.leaderboard.v1.GetLeaderboardRequest\x1a-.topten.leaderboard.v1.GetLeaderboardResponse\"\"\xba\xd7\x18\x1b\b\x01\x12\x05guest\x1a\x10leaderboard:read\x90\x02\x01\x12\x99\x01\n" +
+	"\x10WatchLeaderboard\x12..topten.leaderboard.v1.WatchLeaderboardRequest\x1a/.topten.leaderboard.v1.WatchLeaderboardResponse\"\"\xba\xd7\x18\x1b\b\x01\x12\x05guest\x1a\x10leaderboard:read\x90\x02\x010\x01\x12\x7f\n" +
+	"\bGetRanks\x12&.topten.leaderboard.v1.GetRanksRequest\x1a'.topten.leaderboard.v1.GetRanksResponse\"\"\xba\xd7\x18\x1b\b\x01\x12\x05guest\x1a\x10leaderboard:read\x90\x02\x01\x12\x87\x01\n" +
 	"\n" +
-	"\x12LeaderboardService\x12m\n" +
-	"\x0eGetLeaderboard\x12,.topten.leaderboard.v1.GetLeaderboardRequest\x1a-.topten.leaderboard.v1.GetLeaderboardResponse\x12u\n" +
-	"\x10WatchLeaderboard\x12..topten.leaderboard.v1.WatchLeaderboardRequest\x1a/.topten.leaderboard.v1.WatchLeaderboardResponse0\x01\x12[\n" +
-	"\bGetRanks\x12&.topten.leaderboard.v1.GetRanksRequest\x1a'.topten.leaderboard.v1.GetRanksResponse\x12c\n" +
+	"WatchRanks\x12(.topten.leaderboard.v1.WatchRanksRequest\x1a).topten.leaderboard.v1.WatchRanksResponse\"\"\xba\xd7\x18\x1b\b\x01\x12\x05guest\x1a\x10leaderboard:read\x90\x02\x010\x01\x12\x88\x01\n" +
+	"\vListEntries\x12).topten.leaderboard.v1.ListEntriesRequest\x1a*.topten.leaderboard.v1.ListEntriesResponse\"\"\xba\xd7\x18\x1b\b\x01\x12\x05guest\x1a\x10leaderboard:read\x90\x02\x01\x12\x99\x01\n" +
+	"\x13GetGroupLeaderboard\x121.topten.leaderboard.v1.GetGroupLeaderboardRequest\x1a2.topten.leaderboard.v1.GetGroupLeaderboardResponse\"\x1b\xba\xd7\x18\x14\b\x01\x1a\x10leaderboard:read\x90\x02\x01\x12\x82\x01\n" +
+	"\tGetAround\x12'.topten.leaderboard.v1.GetAroundRequest\x1a(.topten.leaderboard.v1.GetAroundResponse\"\"\xba\xd7\x18\x1b\b\x01\x12\x05guest\x1a\x10leaderboard:read\x90\x02\x01\x12\x8e\x01\n" +
+	"\rGetPercentile\x12+.topten.leaderboard.v1.GetPercentileRequest\x1a,.topten.leaderboard.v1.GetPercentileResponse\"\"\xba\xd7\x18\x1b\b\x01\x12\x05guest\x1a\x10leaderboard:read\x90\x02\x01\x12\xa6\x01\n" +
+	"\x15GetScoreForPercentile\x123.topten.leaderboard.v1.GetScoreForPercentileRequest\x1a4.topten.leaderboard.v1.GetScoreForPercentileResponse\"\"\xba\xd7\x18\x1b\b\x01\x12\x05guest\x1a\x10leaderboard:read\x90\x02\x01\x12\x91\x01\n" +
+	"\x0eGetRankIfScore\x12,.topten.leaderboard.v1.GetRankIfScoreRequest\x1a-.topten.leaderboard.v1.GetRankIfScoreResponse\"\"\xba\xd7\x18\x1b\b\x01\x12\x05guest\x1a\x10leaderboard:read\x90\x02\x01\x12\x85\x01\n" +
 	"\n" +
-	"WatchRanks\x12(.topten.leaderboard.v1.WatchRanksRequest\x1a).topten.leaderboard.v1.WatchRanksResponse0\x01\x12d\n" +
-	"\vListEntries\x12).topten.leaderboard.v1.ListEntriesRequest\x1a*.topten.leaderboard.v1.ListEntriesResponse\x12^\n" +
-	"\tGetAround\x12'.topten.leaderboard.v1.GetAroundRequest\x1a(.topten.leaderboard.v1.GetAroundResponse\x12j\n" +
-	"\rGetPercentile\x12+.topten.leaderboard.v1.GetPercentileRequest\x1a,.topten.leaderboard.v1.GetPercentileResponse\x12\x82\x01\n" +
-	"\x15GetScoreForPercentile\x123.topten.leaderboard.v1.GetScoreForPercentileRequest\x1a4.topten.leaderboard.v1.GetScoreForPercentileResponse\x12m\n" +
-	"\x0eGetRankIfScore\x12,.topten.leaderboard.v1.GetRankIfScoreRequest\x1a-.topten.leaderboard.v1.GetRankIfScoreResponse\x12a\n" +
-	"\n" +
-	"ListBoards\x12(.topten.leaderboard.v1.ListBoardsRequest\x1a).topten.leaderboard.v1.ListBoardsResponse\x12v\n" +
-	"\x11ListClosedPeriods\x12/.topten.leaderboard.v1.ListClosedPeriodsRequest\x1a0.topten.leaderboard.v1.ListClosedPeriodsResponse\x12g\n" +
-	"\fExportPlayer\x12*.topten.leaderboard.v1.ExportPlayerRequest\x1a+.topten.leaderboard.v1.ExportPlayerResponseB\xe5\x01\n" +
+	"ListBoards\x12(.topten.leaderboard.v1.ListBoardsRequest\x1a).topten.leaderboard.v1.ListBoardsResponse\"\"\xba\xd7\x18\x1b\b\x01\x12\x05guest\x1a\x10leaderboard:read\x90\x02\x01\x12\x9a\x01\n" +
+	"\x11ListClosedPeriods\x12/.topten.leaderboard.v1.ListClosedPeriodsRequest\x1a0.topten.leaderboard.v1.ListClosedPeriodsResponse\"\"\xba\xd7\x18\x1b\b\x01\x12\x05guest\x1a\x10leaderboard:read\x90\x02\x01\x12\x7f\n" +
+	"\bGetProof\x12&.topten.leaderboard.v1.GetProofRequest\x1a'.topten.leaderboard.v1.GetProofResponse\"\"\xba\xd7\x18\x1b\b\x01\x12\x05guest\x1a\x10leaderboard:read\x90\x02\x01\x12\x89\x01\n" +
+	"\fExportPlayer\x12*.topten.leaderboard.v1.ExportPlayerRequest\x1a+.topten.leaderboard.v1.ExportPlayerResponse\" \xba\xd7\x18\x19\x12\x06player\x12\x05guest\x1a\bdata:own\x90\x02\x01B\xe5\x01\n" +
 	"\x19com.topten.leaderboard.v1B\x17LeaderboardServiceProtoP\x01Z9topten.internal/stubs/topten/leaderboard/v1;leaderboardv1\xa2\x02\x03TLX\xaa\x02\x15Topten.Leaderboard.V1\xca\x02\x15Topten\\Leaderboard\\V1\xe2\x02!Topten\\Leaderboard\\V1\\GPBMetadata\xea\x02\x17Topten::Leaderboard::V1b\x06proto3"
 
 var (
@@ -1793,7 +2094,7 @@ func file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP() []byte {
 	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescData
 }
 
-var file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_topten_leaderboard_v1_leaderboard_service_proto_goTypes = []any{
 	(*GetLeaderboardRequest)(nil),         // 0: topten.leaderboard.v1.GetLeaderboardRequest
 	(*GetLeaderboardResponse)(nil),        // 1: topten.leaderboard.v1.GetLeaderboardResponse
@@ -1807,75 +2108,88 @@ var file_topten_leaderboard_v1_leaderboard_service_proto_goTypes = []any{
 	(*ListEntriesRequest)(nil),            // 9: topten.leaderboard.v1.ListEntriesRequest
 	(*ListedEntry)(nil),                   // 10: topten.leaderboard.v1.ListedEntry
 	(*ListEntriesResponse)(nil),           // 11: topten.leaderboard.v1.ListEntriesResponse
-	(*GetAroundRequest)(nil),              // 12: topten.leaderboard.v1.GetAroundRequest
-	(*GetAroundResponse)(nil),             // 13: topten.leaderboard.v1.GetAroundResponse
-	(*GetPercentileRequest)(nil),          // 14: topten.leaderboard.v1.GetPercentileRequest
-	(*GetPercentileResponse)(nil),         // 15: topten.leaderboard.v1.GetPercentileResponse
-	(*GetScoreForPercentileRequest)(nil),  // 16: topten.leaderboard.v1.GetScoreForPercentileRequest
-	(*GetScoreForPercentileResponse)(nil), // 17: topten.leaderboard.v1.GetScoreForPercentileResponse
-	(*GetRankIfScoreRequest)(nil),         // 18: topten.leaderboard.v1.GetRankIfScoreRequest
-	(*GetRankIfScoreResponse)(nil),        // 19: topten.leaderboard.v1.GetRankIfScoreResponse
-	(*ListBoardsRequest)(nil),             // 20: topten.leaderboard.v1.ListBoardsRequest
-	(*ListBoardsResponse)(nil),            // 21: topten.leaderboard.v1.ListBoardsResponse
-	(*ListClosedPeriodsRequest)(nil),      // 22: topten.leaderboard.v1.ListClosedPeriodsRequest
-	(*ListClosedPeriodsResponse)(nil),     // 23: topten.leaderboard.v1.ListClosedPeriodsResponse
-	(*ClosedPeriod)(nil),                  // 24: topten.leaderboard.v1.ClosedPeriod
-	(*ExportPlayerRequest)(nil),           // 25: topten.leaderboard.v1.ExportPlayerRequest
-	(*ExportPlayerResponse)(nil),          // 26: topten.leaderboard.v1.ExportPlayerResponse
-	(*BoardPlace)(nil),                    // 27: topten.leaderboard.v1.BoardPlace
-	(*Frame)(nil),                         // 28: topten.leaderboard.v1.Frame
-	(*Period)(nil),                        // 29: topten.leaderboard.v1.Period
-	(*Entry)(nil),                         // 30: topten.leaderboard.v1.Entry
-	(*Board)(nil),                         // 31: topten.leaderboard.v1.Board
-	(*timestamppb.Timestamp)(nil),         // 32: google.protobuf.Timestamp
+	(*GetGroupLeaderboardRequest)(nil),    // 12: topten.leaderboard.v1.GetGroupLeaderboardRequest
+	(*GetGroupLeaderboardResponse)(nil),   // 13: topten.leaderboard.v1.GetGroupLeaderboardResponse
+	(*GetAroundRequest)(nil),              // 14: topten.leaderboard.v1.GetAroundRequest
+	(*GetAroundResponse)(nil),             // 15: topten.leaderboard.v1.GetAroundResponse
+	(*GetPercentileRequest)(nil),          // 16: topten.leaderboard.v1.GetPercentileRequest
+	(*GetPercentileResponse)(nil),         // 17: topten.leaderboard.v1.GetPercentileResponse
+	(*GetScoreForPercentileRequest)(nil),  // 18: topten.leaderboard.v1.GetScoreForPercentileRequest
+	(*GetScoreForPercentileResponse)(nil), // 19: topten.leaderboard.v1.GetScoreForPercentileResponse
+	(*GetRankIfScoreRequest)(nil),         // 20: topten.leaderboard.v1.GetRankIfScoreRequest
+	(*GetRankIfScoreResponse)(nil),        // 21: topten.leaderboard.v1.GetRankIfScoreResponse
+	(*ListBoardsRequest)(nil),             // 22: topten.leaderboard.v1.ListBoardsRequest
+	(*ListBoardsResponse)(nil),            // 23: topten.leaderboard.v1.ListBoardsResponse
+	(*ListClosedPeriodsRequest)(nil),      // 24: topten.leaderboard.v1.ListClosedPeriodsRequest
+	(*ListClosedPeriodsResponse)(nil),     // 25: topten.leaderboard.v1.ListClosedPeriodsResponse
+	(*ClosedPeriod)(nil),                  // 26: topten.leaderboard.v1.ClosedPeriod
+	(*GetProofRequest)(nil),               // 27: topten.leaderboard.v1.GetProofRequest
+	(*GetProofResponse)(nil),              // 28: topten.leaderboard.v1.GetProofResponse
+	(*ExportPlayerRequest)(nil),           // 29: topten.leaderboard.v1.ExportPlayerRequest
+	(*ExportPlayerResponse)(nil),          // 30: topten.leaderboard.v1.ExportPlayerResponse
+	(*BoardPlace)(nil),                    // 31: topten.leaderboard.v1.BoardPlace
+	(*Frame)(nil),                         // 32: topten.leaderboard.v1.Frame
+	(*Period)(nil),                        // 33: topten.leaderboard.v1.Period
+	(*Entry)(nil),                         // 34: topten.leaderboard.v1.Entry
+	(*Board)(nil),                         // 35: topten.leaderboard.v1.Board
+	(*timestamppb.Timestamp)(nil),         // 36: google.protobuf.Timestamp
+	(*Proof)(nil),                         // 37: topten.leaderboard.v1.Proof
 }
 var file_topten_leaderboard_v1_leaderboard_service_proto_depIdxs = []int32{
-	28, // 0: topten.leaderboard.v1.GetLeaderboardResponse.frame:type_name -> topten.leaderboard.v1.Frame
-	29, // 1: topten.leaderboard.v1.GetLeaderboardResponse.period:type_name -> topten.leaderboard.v1.Period
-	28, // 2: topten.leaderboard.v1.WatchLeaderboardResponse.frame:type_name -> topten.leaderboard.v1.Frame
-	30, // 3: topten.leaderboard.v1.GetRanksResponse.entries:type_name -> topten.leaderboard.v1.Entry
+	32, // 0: topten.leaderboard.v1.GetLeaderboardResponse.frame:type_name -> topten.leaderboard.v1.Frame
+	33, // 1: topten.leaderboard.v1.GetLeaderboardResponse.period:type_name -> topten.leaderboard.v1.Period
+	32, // 2: topten.leaderboard.v1.WatchLeaderboardResponse.frame:type_name -> topten.leaderboard.v1.Frame
+	34, // 3: topten.leaderboard.v1.GetRanksResponse.entries:type_name -> topten.leaderboard.v1.Entry
 	8,  // 4: topten.leaderboard.v1.WatchRanksResponse.standings:type_name -> topten.leaderboard.v1.Standing
-	30, // 5: topten.leaderboard.v1.ListedEntry.entry:type_name -> topten.leaderboard.v1.Entry
-	31, // 6: topten.leaderboard.v1.ListEntriesResponse.board:type_name -> topten.leaderboard.v1.Board
+	34, // 5: topten.leaderboard.v1.ListedEntry.entry:type_name -> topten.leaderboard.v1.Entry
+	35, // 6: topten.leaderboard.v1.ListEntriesResponse.board:type_name -> topten.leaderboard.v1.Board
 	10, // 7: topten.leaderboard.v1.ListEntriesResponse.entries:type_name -> topten.leaderboard.v1.ListedEntry
-	30, // 8: topten.leaderboard.v1.ListEntriesResponse.own:type_name -> topten.leaderboard.v1.Entry
-	31, // 9: topten.leaderboard.v1.GetAroundResponse.board:type_name -> topten.leaderboard.v1.Board
-	30, // 10: topten.leaderboard.v1.GetAroundResponse.entries:type_name -> topten.leaderboard.v1.Entry
-	31, // 11: topten.leaderboard.v1.ListBoardsResponse.boards:type_name -> topten.leaderboard.v1.Board
-	24, // 12: topten.leaderboard.v1.ListClosedPeriodsResponse.periods:type_name -> topten.leaderboard.v1.ClosedPeriod
-	31, // 13: topten.leaderboard.v1.ClosedPeriod.board:type_name -> topten.leaderboard.v1.Board
-	32, // 14: topten.leaderboard.v1.ClosedPeriod.closed_at:type_name -> google.protobuf.Timestamp
-	27, // 15: topten.leaderboard.v1.ExportPlayerResponse.places:type_name -> topten.leaderboard.v1.BoardPlace
-	27, // 16: topten.leaderboard.v1.ExportPlayerResponse.closed:type_name -> topten.leaderboard.v1.BoardPlace
-	0,  // 17: topten.leaderboard.v1.LeaderboardService.GetLeaderboard:input_type -> topten.leaderboard.v1.GetLeaderboardRequest
-	2,  // 18: topten.leaderboard.v1.LeaderboardService.WatchLeaderboard:input_type -> topten.leaderboard.v1.WatchLeaderboardRequest
-	4,  // 19: topten.leaderboard.v1.LeaderboardService.GetRanks:input_type -> topten.leaderboard.v1.GetRanksRequest
-	6,  // 20: topten.leaderboard.v1.LeaderboardService.WatchRanks:input_type -> topten.leaderboard.v1.WatchRanksRequest
-	9,  // 21: topten.leaderboard.v1.LeaderboardService.ListEntries:input_type -> topten.leaderboard.v1.ListEntriesRequest
-	12, // 22: topten.leaderboard.v1.LeaderboardService.GetAround:input_type -> topten.leaderboard.v1.GetAroundRequest
-	14, // 23: topten.leaderboard.v1.LeaderboardService.GetPercentile:input_type -> topten.leaderboard.v1.GetPercentileRequest
-	16, // 24: topten.leaderboard.v1.LeaderboardService.GetScoreForPercentile:input_type -> topten.leaderboard.v1.GetScoreForPercentileRequest
-	18, // 25: topten.leaderboard.v1.LeaderboardService.GetRankIfScore:input_type -> topten.leaderboard.v1.GetRankIfScoreRequest
-	20, // 26: topten.leaderboard.v1.LeaderboardService.ListBoards:input_type -> topten.leaderboard.v1.ListBoardsRequest
-	22, // 27: topten.leaderboard.v1.LeaderboardService.ListClosedPeriods:input_type -> topten.leaderboard.v1.ListClosedPeriodsRequest
-	25, // 28: topten.leaderboard.v1.LeaderboardService.ExportPlayer:input_type -> topten.leaderboard.v1.ExportPlayerRequest
-	1,  // 29: topten.leaderboard.v1.LeaderboardService.GetLeaderboard:output_type -> topten.leaderboard.v1.GetLeaderboardResponse
-	3,  // 30: topten.leaderboard.v1.LeaderboardService.WatchLeaderboard:output_type -> topten.leaderboard.v1.WatchLeaderboardResponse
-	5,  // 31: topten.leaderboard.v1.LeaderboardService.GetRanks:output_type -> topten.leaderboard.v1.GetRanksResponse
-	7,  // 32: topten.leaderboard.v1.LeaderboardService.WatchRanks:output_type -> topten.leaderboard.v1.WatchRanksResponse
-	11, // 33: topten.leaderboard.v1.LeaderboardService.ListEntries:output_type -> topten.leaderboard.v1.ListEntriesResponse
-	13, // 34: topten.leaderboard.v1.LeaderboardService.GetAround:output_type -> topten.leaderboard.v1.GetAroundResponse
-	15, // 35: topten.leaderboard.v1.LeaderboardService.GetPercentile:output_type -> topten.leaderboard.v1.GetPercentileResponse
-	17, // 36: topten.leaderboard.v1.LeaderboardService.GetScoreForPercentile:output_type -> topten.leaderboard.v1.GetScoreForPercentileResponse
-	19, // 37: topten.leaderboard.v1.LeaderboardService.GetRankIfScore:output_type -> topten.leaderboard.v1.GetRankIfScoreResponse
-	21, // 38: topten.leaderboard.v1.LeaderboardService.ListBoards:output_type -> topten.leaderboard.v1.ListBoardsResponse
-	23, // 39: topten.leaderboard.v1.LeaderboardService.ListClosedPeriods:output_type -> topten.leaderboard.v1.ListClosedPeriodsResponse
-	26, // 40: topten.leaderboard.v1.LeaderboardService.ExportPlayer:output_type -> topten.leaderboard.v1.ExportPlayerResponse
-	29, // [29:41] is the sub-list for method output_type
-	17, // [17:29] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	34, // 8: topten.leaderboard.v1.ListEntriesResponse.own:type_name -> topten.leaderboard.v1.Entry
+	35, // 9: topten.leaderboard.v1.GetGroupLeaderboardResponse.board:type_name -> topten.leaderboard.v1.Board
+	10, // 10: topten.leaderboard.v1.GetGroupLeaderboardResponse.entries:type_name -> topten.leaderboard.v1.ListedEntry
+	34, // 11: topten.leaderboard.v1.GetGroupLeaderboardResponse.own:type_name -> topten.leaderboard.v1.Entry
+	35, // 12: topten.leaderboard.v1.GetAroundResponse.board:type_name -> topten.leaderboard.v1.Board
+	34, // 13: topten.leaderboard.v1.GetAroundResponse.entries:type_name -> topten.leaderboard.v1.Entry
+	35, // 14: topten.leaderboard.v1.ListBoardsResponse.boards:type_name -> topten.leaderboard.v1.Board
+	26, // 15: topten.leaderboard.v1.ListClosedPeriodsResponse.periods:type_name -> topten.leaderboard.v1.ClosedPeriod
+	35, // 16: topten.leaderboard.v1.ClosedPeriod.board:type_name -> topten.leaderboard.v1.Board
+	36, // 17: topten.leaderboard.v1.ClosedPeriod.closed_at:type_name -> google.protobuf.Timestamp
+	37, // 18: topten.leaderboard.v1.GetProofResponse.proof:type_name -> topten.leaderboard.v1.Proof
+	31, // 19: topten.leaderboard.v1.ExportPlayerResponse.places:type_name -> topten.leaderboard.v1.BoardPlace
+	31, // 20: topten.leaderboard.v1.ExportPlayerResponse.closed:type_name -> topten.leaderboard.v1.BoardPlace
+	0,  // 21: topten.leaderboard.v1.LeaderboardService.GetLeaderboard:input_type -> topten.leaderboard.v1.GetLeaderboardRequest
+	2,  // 22: topten.leaderboard.v1.LeaderboardService.WatchLeaderboard:input_type -> topten.leaderboard.v1.WatchLeaderboardRequest
+	4,  // 23: topten.leaderboard.v1.LeaderboardService.GetRanks:input_type -> topten.leaderboard.v1.GetRanksRequest
+	6,  // 24: topten.leaderboard.v1.LeaderboardService.WatchRanks:input_type -> topten.leaderboard.v1.WatchRanksRequest
+	9,  // 25: topten.leaderboard.v1.LeaderboardService.ListEntries:input_type -> topten.leaderboard.v1.ListEntriesRequest
+	12, // 26: topten.leaderboard.v1.LeaderboardService.GetGroupLeaderboard:input_type -> topten.leaderboard.v1.GetGroupLeaderboardRequest
+	14, // 27: topten.leaderboard.v1.LeaderboardService.GetAround:input_type -> topten.leaderboard.v1.GetAroundRequest
+	16, // 28: topten.leaderboard.v1.LeaderboardService.GetPercentile:input_type -> topten.leaderboard.v1.GetPercentileRequest
+	18, // 29: topten.leaderboard.v1.LeaderboardService.GetScoreForPercentile:input_type -> topten.leaderboard.v1.GetScoreForPercentileRequest
+	20, // 30: topten.leaderboard.v1.LeaderboardService.GetRankIfScore:input_type -> topten.leaderboard.v1.GetRankIfScoreRequest
+	22, // 31: topten.leaderboard.v1.LeaderboardService.ListBoards:input_type -> topten.leaderboard.v1.ListBoardsRequest
+	24, // 32: topten.leaderboard.v1.LeaderboardService.ListClosedPeriods:input_type -> topten.leaderboard.v1.ListClosedPeriodsRequest
+	27, // 33: topten.leaderboard.v1.LeaderboardService.GetProof:input_type -> topten.leaderboard.v1.GetProofRequest
+	29, // 34: topten.leaderboard.v1.LeaderboardService.ExportPlayer:input_type -> topten.leaderboard.v1.ExportPlayerRequest
+	1,  // 35: topten.leaderboard.v1.LeaderboardService.GetLeaderboard:output_type -> topten.leaderboard.v1.GetLeaderboardResponse
+	3,  // 36: topten.leaderboard.v1.LeaderboardService.WatchLeaderboard:output_type -> topten.leaderboard.v1.WatchLeaderboardResponse
+	5,  // 37: topten.leaderboard.v1.LeaderboardService.GetRanks:output_type -> topten.leaderboard.v1.GetRanksResponse
+	7,  // 38: topten.leaderboard.v1.LeaderboardService.WatchRanks:output_type -> topten.leaderboard.v1.WatchRanksResponse
+	11, // 39: topten.leaderboard.v1.LeaderboardService.ListEntries:output_type -> topten.leaderboard.v1.ListEntriesResponse
+	13, // 40: topten.leaderboard.v1.LeaderboardService.GetGroupLeaderboard:output_type -> topten.leaderboard.v1.GetGroupLeaderboardResponse
+	15, // 41: topten.leaderboard.v1.LeaderboardService.GetAround:output_type -> topten.leaderboard.v1.GetAroundResponse
+	17, // 42: topten.leaderboard.v1.LeaderboardService.GetPercentile:output_type -> topten.leaderboard.v1.GetPercentileResponse
+	19, // 43: topten.leaderboard.v1.LeaderboardService.GetScoreForPercentile:output_type -> topten.leaderboard.v1.GetScoreForPercentileResponse
+	21, // 44: topten.leaderboard.v1.LeaderboardService.GetRankIfScore:output_type -> topten.leaderboard.v1.GetRankIfScoreResponse
+	23, // 45: topten.leaderboard.v1.LeaderboardService.ListBoards:output_type -> topten.leaderboard.v1.ListBoardsResponse
+	25, // 46: topten.leaderboard.v1.LeaderboardService.ListClosedPeriods:output_type -> topten.leaderboard.v1.ListClosedPeriodsResponse
+	28, // 47: topten.leaderboard.v1.LeaderboardService.GetProof:output_type -> topten.leaderboard.v1.GetProofResponse
+	30, // 48: topten.leaderboard.v1.LeaderboardService.ExportPlayer:output_type -> topten.leaderboard.v1.ExportPlayerResponse
+	35, // [35:49] is the sub-list for method output_type
+	21, // [21:35] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_topten_leaderboard_v1_leaderboard_service_proto_init() }
@@ -1885,15 +2199,15 @@ func file_topten_leaderboard_v1_leaderboard_service_proto_init() {
 	}
 	file_topten_leaderboard_v1_leaderboard_proto_init()
 	file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[8].OneofWrappers = []any{}
-	file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[15].OneofWrappers = []any{}
 	file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[17].OneofWrappers = []any{}
+	file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[19].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_topten_leaderboard_v1_leaderboard_service_proto_rawDesc), len(file_topten_leaderboard_v1_leaderboard_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   28,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

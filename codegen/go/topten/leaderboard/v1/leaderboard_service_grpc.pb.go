@@ -26,12 +26,14 @@ const (
 	LeaderboardService_GetRanks_FullMethodName              = "/topten.leaderboard.v1.LeaderboardService/GetRanks"
 	LeaderboardService_WatchRanks_FullMethodName            = "/topten.leaderboard.v1.LeaderboardService/WatchRanks"
 	LeaderboardService_ListEntries_FullMethodName           = "/topten.leaderboard.v1.LeaderboardService/ListEntries"
+	LeaderboardService_GetGroupLeaderboard_FullMethodName   = "/topten.leaderboard.v1.LeaderboardService/GetGroupLeaderboard"
 	LeaderboardService_GetAround_FullMethodName             = "/topten.leaderboard.v1.LeaderboardService/GetAround"
 	LeaderboardService_GetPercentile_FullMethodName         = "/topten.leaderboard.v1.LeaderboardService/GetPercentile"
 	LeaderboardService_GetScoreForPercentile_FullMethodName = "/topten.leaderboard.v1.LeaderboardService/GetScoreForPercentile"
 	LeaderboardService_GetRankIfScore_FullMethodName        = "/topten.leaderboard.v1.LeaderboardService/GetRankIfScore"
 	LeaderboardService_ListBoards_FullMethodName            = "/topten.leaderboard.v1.LeaderboardService/ListBoards"
 	LeaderboardService_ListClosedPeriods_FullMethodName     = "/topten.leaderboard.v1.LeaderboardService/ListClosedPeriods"
+	LeaderboardService_GetProof_FullMethodName              = "/topten.leaderboard.v1.LeaderboardService/GetProof"
 	LeaderboardService_ExportPlayer_FullMethodName          = "/topten.leaderboard.v1.LeaderboardService/ExportPlayer"
 )
 
@@ -40,50 +42,60 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // LeaderboardService reads the boards that the score service writes. A board is named as text: `all`, `weekly` (the
-// current one), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and for a board that
-// the operator declared `custom:asean`, `custom:asean-week:2026-47`, `custom:week-by-country:VN`.
-// Every account may call all of it, and services with the scope `leaderboard:read`.
+// current week), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and, if
+// declared by the operator, for example `custom:asean`, `custom:asean-week:2026-47` or `custom:week-by-country:VN`.
 type LeaderboardServiceClient interface {
 	// GetLeaderboard reads the head of a board.
-	// Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+	// Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GetLeaderboard(ctx context.Context, in *GetLeaderboardRequest, opts ...grpc.CallOption) (*GetLeaderboardResponse, error)
-	// WatchLeaderboard sends the board's frame at once and again whenever it changed, at most once a tick and only the
-	// latest state. A bare `weekly` or `monthly` follows the calendar; a named period ends the stream when it has closed.
-	// Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+	// WatchLeaderboard sends a board's frame immediately, and its latest frame after changes, at most once per tick. A
+	// bare `weekly` or `monthly` follows the calendar; the stream of a named period ends when the period closes. A player
+	// may watch up to 50 boards at a time.
+	// Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, RATE_LIMITED, UNAVAILABLE.
 	WatchLeaderboard(ctx context.Context, in *WatchLeaderboardRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchLeaderboardResponse], error)
-	// GetRanks reads where up to 100 players stand on a board.
-	// Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+	// GetRanks reads the entries of up to 100 players on a board.
+	// Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GetRanks(ctx context.Context, in *GetRanksRequest, opts ...grpc.CallOption) (*GetRanksResponse, error)
-	// WatchRanks sends where up to 500 players stand at once, and again who of them stands otherwise: soon after a change of
-	// their own, within seconds after those of others, at most once a tick. A bare `weekly` or `monthly` follows the
-	// calendar; a named period ends the stream when it has closed.
-	// Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+	// WatchRanks sends the standings of up to 500 players immediately, and changed standings afterwards: soon after a
+	// change of the player's own, within seconds after changes of others, at most once per tick. A bare `weekly` or
+	// `monthly` follows the calendar; the stream of a named period ends when the period closes.
+	// Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, RATE_LIMITED, UNAVAILABLE.
 	WatchRanks(ctx context.Context, in *WatchRanksRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchRanksResponse], error)
-	// ListEntries reads a whole board a page at a time, with one player's own entry beside each page.
-	// Fails with BOARD_NOT_FOUND, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
+	// ListEntries lists the entries of a board, and one player's own entry with each page.
+	// Fails with BOARD_NOT_FOUND, CURSOR_EXPIRED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	ListEntries(ctx context.Context, in *ListEntriesRequest, opts ...grpc.CallOption) (*ListEntriesResponse, error)
-	// GetAround reads the places around a player.
-	// Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+	// GetGroupLeaderboard reads the board of a group: its members, ranked among themselves by their places on a board of all
+	// players. It is exact at each read, and has everything that they did before they joined. A player reads it as a member.
+	// Fails with GROUP_NOT_FOUND, BOARD_NOT_FOUND, CURSOR_EXPIRED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	GetGroupLeaderboard(ctx context.Context, in *GetGroupLeaderboardRequest, opts ...grpc.CallOption) (*GetGroupLeaderboardResponse, error)
+	// GetAround reads the entries around a player.
+	// Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GetAround(ctx context.Context, in *GetAroundRequest, opts ...grpc.CallOption) (*GetAroundResponse, error)
-	// GetPercentile reads how many of the ranked players a player has at or below him.
-	// Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+	// GetPercentile reads the percentage of ranked players at or below a player.
+	// Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GetPercentile(ctx context.Context, in *GetPercentileRequest, opts ...grpc.CallOption) (*GetPercentileResponse, error)
-	// GetScoreForPercentile reads how many points a percentile takes.
-	// Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+	// GetScoreForPercentile reads the points that a percentile needs.
+	// Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GetScoreForPercentile(ctx context.Context, in *GetScoreForPercentileRequest, opts ...grpc.CallOption) (*GetScoreForPercentileResponse, error)
-	// GetRankIfScore reads which place a number of points would be, reached now.
-	// Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+	// GetRankIfScore reads the rank of a number of points if they were reached now.
+	// Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GetRankIfScore(ctx context.Context, in *GetRankIfScoreRequest, opts ...grpc.CallOption) (*GetRankIfScoreResponse, error)
-	// ListBoards names the boards that there is one of at a time: all, this week's and month's, and the operator's own.
-	// Fails with UNAVAILABLE.
+	// ListBoards lists the boards of this moment: all time, this week, this month, and those declared by the operator.
+	// Fails with PERMISSION_DENIED, UNAVAILABLE.
 	ListBoards(ctx context.Context, in *ListBoardsRequest, opts ...grpc.CallOption) (*ListBoardsResponse, error)
-	// ListClosedPeriods names the closed periods of a board, the latest first. Each can be read by its name for ever, with the
-	// ranks that were final; what is counted, voided or blocked later changes none of them, and who erases his account
-	// keeps his place without his name.
-	// Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+	// ListClosedPeriods lists the closed periods of a board, latest first. Each can be read permanently by its name,
+	// with its final ranks. Later events, voids and blocks do not change it; an erased player keeps the rank without
+	// the name.
+	// Fails with BOARD_NOT_FOUND, CURSOR_EXPIRED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	ListClosedPeriods(ctx context.Context, in *ListClosedPeriodsRequest, opts ...grpc.CallOption) (*ListClosedPeriodsResponse, error)
-	// ExportPlayer reads where the caller stands on the boards that he names, and pages through the closed periods on which
-	// he has a place. Only for the player himself.
+	// GetProof reads a proof of a player's place on a closed board: the path from the entry to the signed root of the
+	// board. It can be checked without the service. A board has its root some time after it is closed or resealed; until then
+	// the call fails with UNAVAILABLE.
+	// Fails with BOARD_NOT_FOUND, PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT for a board that is not closed,
+	// UNAVAILABLE.
+	GetProof(ctx context.Context, in *GetProofRequest, opts ...grpc.CallOption) (*GetProofResponse, error)
+	// ExportPlayer reads the caller's own ranks on the given boards and lists the closed periods in which they have a
+	// rank.
 	// Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	ExportPlayer(ctx context.Context, in *ExportPlayerRequest, opts ...grpc.CallOption) (*ExportPlayerResponse, error)
 }
@@ -164,6 +176,16 @@ func (c *leaderboardServiceClient) ListEntries(ctx context.Context, in *ListEntr
 	return out, nil
 }
 
+func (c *leaderboardServiceClient) GetGroupLeaderboard(ctx context.Context, in *GetGroupLeaderboardRequest, opts ...grpc.CallOption) (*GetGroupLeaderboardResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetGroupLeaderboardResponse)
+	err := c.cc.Invoke(ctx, LeaderboardService_GetGroupLeaderboard_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *leaderboardServiceClient) GetAround(ctx context.Context, in *GetAroundRequest, opts ...grpc.CallOption) (*GetAroundResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetAroundResponse)
@@ -224,6 +246,16 @@ func (c *leaderboardServiceClient) ListClosedPeriods(ctx context.Context, in *Li
 	return out, nil
 }
 
+func (c *leaderboardServiceClient) GetProof(ctx context.Context, in *GetProofRequest, opts ...grpc.CallOption) (*GetProofResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetProofResponse)
+	err := c.cc.Invoke(ctx, LeaderboardService_GetProof_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *leaderboardServiceClient) ExportPlayer(ctx context.Context, in *ExportPlayerRequest, opts ...grpc.CallOption) (*ExportPlayerResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ExportPlayerResponse)
@@ -239,50 +271,60 @@ func (c *leaderboardServiceClient) ExportPlayer(ctx context.Context, in *ExportP
 // for forward compatibility.
 //
 // LeaderboardService reads the boards that the score service writes. A board is named as text: `all`, `weekly` (the
-// current one), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and for a board that
-// the operator declared `custom:asean`, `custom:asean-week:2026-47`, `custom:week-by-country:VN`.
-// Every account may call all of it, and services with the scope `leaderboard:read`.
+// current week), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and, if
+// declared by the operator, for example `custom:asean`, `custom:asean-week:2026-47` or `custom:week-by-country:VN`.
 type LeaderboardServiceServer interface {
 	// GetLeaderboard reads the head of a board.
-	// Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+	// Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GetLeaderboard(context.Context, *GetLeaderboardRequest) (*GetLeaderboardResponse, error)
-	// WatchLeaderboard sends the board's frame at once and again whenever it changed, at most once a tick and only the
-	// latest state. A bare `weekly` or `monthly` follows the calendar; a named period ends the stream when it has closed.
-	// Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+	// WatchLeaderboard sends a board's frame immediately, and its latest frame after changes, at most once per tick. A
+	// bare `weekly` or `monthly` follows the calendar; the stream of a named period ends when the period closes. A player
+	// may watch up to 50 boards at a time.
+	// Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, RATE_LIMITED, UNAVAILABLE.
 	WatchLeaderboard(*WatchLeaderboardRequest, grpc.ServerStreamingServer[WatchLeaderboardResponse]) error
-	// GetRanks reads where up to 100 players stand on a board.
-	// Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+	// GetRanks reads the entries of up to 100 players on a board.
+	// Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GetRanks(context.Context, *GetRanksRequest) (*GetRanksResponse, error)
-	// WatchRanks sends where up to 500 players stand at once, and again who of them stands otherwise: soon after a change of
-	// their own, within seconds after those of others, at most once a tick. A bare `weekly` or `monthly` follows the
-	// calendar; a named period ends the stream when it has closed.
-	// Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+	// WatchRanks sends the standings of up to 500 players immediately, and changed standings afterwards: soon after a
+	// change of the player's own, within seconds after changes of others, at most once per tick. A bare `weekly` or
+	// `monthly` follows the calendar; the stream of a named period ends when the period closes.
+	// Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, RATE_LIMITED, UNAVAILABLE.
 	WatchRanks(*WatchRanksRequest, grpc.ServerStreamingServer[WatchRanksResponse]) error
-	// ListEntries reads a whole board a page at a time, with one player's own entry beside each page.
-	// Fails with BOARD_NOT_FOUND, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
+	// ListEntries lists the entries of a board, and one player's own entry with each page.
+	// Fails with BOARD_NOT_FOUND, CURSOR_EXPIRED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	ListEntries(context.Context, *ListEntriesRequest) (*ListEntriesResponse, error)
-	// GetAround reads the places around a player.
-	// Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+	// GetGroupLeaderboard reads the board of a group: its members, ranked among themselves by their places on a board of all
+	// players. It is exact at each read, and has everything that they did before they joined. A player reads it as a member.
+	// Fails with GROUP_NOT_FOUND, BOARD_NOT_FOUND, CURSOR_EXPIRED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	GetGroupLeaderboard(context.Context, *GetGroupLeaderboardRequest) (*GetGroupLeaderboardResponse, error)
+	// GetAround reads the entries around a player.
+	// Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GetAround(context.Context, *GetAroundRequest) (*GetAroundResponse, error)
-	// GetPercentile reads how many of the ranked players a player has at or below him.
-	// Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+	// GetPercentile reads the percentage of ranked players at or below a player.
+	// Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GetPercentile(context.Context, *GetPercentileRequest) (*GetPercentileResponse, error)
-	// GetScoreForPercentile reads how many points a percentile takes.
-	// Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+	// GetScoreForPercentile reads the points that a percentile needs.
+	// Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GetScoreForPercentile(context.Context, *GetScoreForPercentileRequest) (*GetScoreForPercentileResponse, error)
-	// GetRankIfScore reads which place a number of points would be, reached now.
-	// Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+	// GetRankIfScore reads the rank of a number of points if they were reached now.
+	// Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GetRankIfScore(context.Context, *GetRankIfScoreRequest) (*GetRankIfScoreResponse, error)
-	// ListBoards names the boards that there is one of at a time: all, this week's and month's, and the operator's own.
-	// Fails with UNAVAILABLE.
+	// ListBoards lists the boards of this moment: all time, this week, this month, and those declared by the operator.
+	// Fails with PERMISSION_DENIED, UNAVAILABLE.
 	ListBoards(context.Context, *ListBoardsRequest) (*ListBoardsResponse, error)
-	// ListClosedPeriods names the closed periods of a board, the latest first. Each can be read by its name for ever, with the
-	// ranks that were final; what is counted, voided or blocked later changes none of them, and who erases his account
-	// keeps his place without his name.
-	// Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+	// ListClosedPeriods lists the closed periods of a board, latest first. Each can be read permanently by its name,
+	// with its final ranks. Later events, voids and blocks do not change it; an erased player keeps the rank without
+	// the name.
+	// Fails with BOARD_NOT_FOUND, CURSOR_EXPIRED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	ListClosedPeriods(context.Context, *ListClosedPeriodsRequest) (*ListClosedPeriodsResponse, error)
-	// ExportPlayer reads where the caller stands on the boards that he names, and pages through the closed periods on which
-	// he has a place. Only for the player himself.
+	// GetProof reads a proof of a player's place on a closed board: the path from the entry to the signed root of the
+	// board. It can be checked without the service. A board has its root some time after it is closed or resealed; until then
+	// the call fails with UNAVAILABLE.
+	// Fails with BOARD_NOT_FOUND, PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT for a board that is not closed,
+	// UNAVAILABLE.
+	GetProof(context.Context, *GetProofRequest) (*GetProofResponse, error)
+	// ExportPlayer reads the caller's own ranks on the given boards and lists the closed periods in which they have a
+	// rank.
 	// Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	ExportPlayer(context.Context, *ExportPlayerRequest) (*ExportPlayerResponse, error)
 	mustEmbedUnimplementedLeaderboardServiceServer()
@@ -310,6 +352,9 @@ func (UnimplementedLeaderboardServiceServer) WatchRanks(*WatchRanksRequest, grpc
 func (UnimplementedLeaderboardServiceServer) ListEntries(context.Context, *ListEntriesRequest) (*ListEntriesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListEntries not implemented")
 }
+func (UnimplementedLeaderboardServiceServer) GetGroupLeaderboard(context.Context, *GetGroupLeaderboardRequest) (*GetGroupLeaderboardResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetGroupLeaderboard not implemented")
+}
 func (UnimplementedLeaderboardServiceServer) GetAround(context.Context, *GetAroundRequest) (*GetAroundResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetAround not implemented")
 }
@@ -327,6 +372,9 @@ func (UnimplementedLeaderboardServiceServer) ListBoards(context.Context, *ListBo
 }
 func (UnimplementedLeaderboardServiceServer) ListClosedPeriods(context.Context, *ListClosedPeriodsRequest) (*ListClosedPeriodsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListClosedPeriods not implemented")
+}
+func (UnimplementedLeaderboardServiceServer) GetProof(context.Context, *GetProofRequest) (*GetProofResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetProof not implemented")
 }
 func (UnimplementedLeaderboardServiceServer) ExportPlayer(context.Context, *ExportPlayerRequest) (*ExportPlayerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ExportPlayer not implemented")
@@ -424,6 +472,24 @@ func _LeaderboardService_ListEntries_Handler(srv interface{}, ctx context.Contex
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(LeaderboardServiceServer).ListEntries(ctx, req.(*ListEntriesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _LeaderboardService_GetGroupLeaderboard_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetGroupLeaderboardRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LeaderboardServiceServer).GetGroupLeaderboard(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LeaderboardService_GetGroupLeaderboard_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LeaderboardServiceServer).GetGroupLeaderboard(ctx, req.(*GetGroupLeaderboardRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -536,6 +602,24 @@ func _LeaderboardService_ListClosedPeriods_Handler(srv interface{}, ctx context.
 	return interceptor(ctx, in, info, handler)
 }
 
+func _LeaderboardService_GetProof_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetProofRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LeaderboardServiceServer).GetProof(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LeaderboardService_GetProof_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LeaderboardServiceServer).GetProof(ctx, req.(*GetProofRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _LeaderboardService_ExportPlayer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ExportPlayerRequest)
 	if err := dec(in); err != nil {
@@ -574,6 +658,10 @@ var LeaderboardService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _LeaderboardService_ListEntries_Handler,
 		},
 		{
+			MethodName: "GetGroupLeaderboard",
+			Handler:    _LeaderboardService_GetGroupLeaderboard_Handler,
+		},
+		{
 			MethodName: "GetAround",
 			Handler:    _LeaderboardService_GetAround_Handler,
 		},
@@ -596,6 +684,10 @@ var LeaderboardService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListClosedPeriods",
 			Handler:    _LeaderboardService_ListClosedPeriods_Handler,
+		},
+		{
+			MethodName: "GetProof",
+			Handler:    _LeaderboardService_GetProof_Handler,
 		},
 		{
 			MethodName: "ExportPlayer",

@@ -24,25 +24,44 @@ _sym_db = _symbol_database.Default()
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from topten.text.v1 import text_pb2 as topten_dot_text_dot_v1_dot_text__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!topten/identity/v1/identity.proto\x12\x12topten.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa3\x01\n\x04User\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08username\x18\x02 \x01(\t\x12\r\n\x05roles\x18\x03 \x03(\t\x12\x0f\n\x07\x63ountry\x18\x04 \x01(\t\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x05\x62lock\x18\x06 \x01(\x0b\x32\x19.topten.identity.v1.Block\"w\n\x05\x42lock\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12.\n\nblocked_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"a\n\x0b\x43redentials\x12\x34\n\x08username\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d\x10\x02\x18 2\x17^[\\p{L}\\p{M}\\p{N}_.-]+$\x12\x1c\n\x08password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x08\x18\x80\x01\"\xc0\x01\n\x07Session\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x15\n\rrefresh_token\x18\x02 \x01(\t\x12\x14\n\x0cstream_token\x18\x03 \x01(\t\x12\x12\n\nexpires_in\x18\x04 \x01(\x05\x12\x36\n\x12session_expires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x04user\x18\x06 \x01(\x0b\x32\x18.topten.identity.v1.Userb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!topten/identity/v1/identity.proto\x12\x12topten.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19topten/text/v1/text.proto\"\x99\x02\n\x04User\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08username\x18\x02 \x01(\t\x12\r\n\x05roles\x18\x03 \x03(\t\x12\x0f\n\x07\x63ountry\x18\x04 \x01(\t\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x05\x62lock\x18\x06 \x01(\x0b\x32\x19.topten.identity.v1.Block\x12/\n\tsanctions\x18\x07 \x03(\x0b\x32\x1c.topten.identity.v1.Sanction\x12\x12\n\navatar_url\x18\x08 \x01(\t\x12/\n\x0bguest_until\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb8\x01\n\rPlayerProfile\x12\x1f\n\x0b\x65xternal_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x1c\n\x08username\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12*\n\x07\x63ountry\x18\x03 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^([A-Z]{2})?$H\x00\x88\x01\x01\x12!\n\navatar_url\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04H\x01\x88\x01\x01\x42\n\n\x08_countryB\r\n\x0b_avatar_url\"\xe2\x01\n\rEnsuredPlayer\x12\x38\n\x06status\x18\x01 \x01(\x0e\x32(.topten.identity.v1.EnsuredPlayer.Status\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\r\n\x05\x66ield\x18\x05 \x01(\t\"V\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x0b\n\x07\x43REATED\x10\x01\x12\x0b\n\x07UPDATED\x10\x02\x12\r\n\tUNCHANGED\x10\x03\x12\x0b\n\x07REFUSED\x10\x04\"1\n\nExternalId\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x13\n\x0b\x65xternal_id\x18\x02 \x01(\t\"w\n\x05\x42lock\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12.\n\nblocked_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc5\x01\n\x08Sanction\x12\x13\n\x0bsanction_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x11\n\tautomatic\x18\x04 \x01(\x08\x12\x12\n\nadmin_only\x18\x05 \x01(\x08\x12.\n\nblocked_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"e\n\x0b\x43redentials\x12\x34\n\x08username\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d\x10\x02\x18 2\x17^[\\p{L}\\p{M}\\p{N}_.-]+$\x12 \n\x08password\x18\x02 \x01(\tB\x0e\xbaH\x07r\x05\x10\x01\x18\x80\x04\xc0\xd7\x18\x02\"\xc0\x01\n\x07Session\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x15\n\rrefresh_token\x18\x02 \x01(\t\x12\x14\n\x0cstream_token\x18\x03 \x01(\t\x12\x12\n\nexpires_in\x18\x04 \x01(\x05\x12\x36\n\x12session_expires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x04user\x18\x06 \x01(\x0b\x32\x18.topten.identity.v1.Userb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'topten.identity.v1.identity_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_PLAYERPROFILE'].fields_by_name['external_id']._loaded_options = None
+  _globals['_PLAYERPROFILE'].fields_by_name['external_id']._serialized_options = b'\272H\007r\005\020\001\030\200\002'
+  _globals['_PLAYERPROFILE'].fields_by_name['username']._loaded_options = None
+  _globals['_PLAYERPROFILE'].fields_by_name['username']._serialized_options = b'\272H\007r\005\020\001\030\200\001'
+  _globals['_PLAYERPROFILE'].fields_by_name['country']._loaded_options = None
+  _globals['_PLAYERPROFILE'].fields_by_name['country']._serialized_options = b'\272H\021r\0172\r^([A-Z]{2})?$'
+  _globals['_PLAYERPROFILE'].fields_by_name['avatar_url']._loaded_options = None
+  _globals['_PLAYERPROFILE'].fields_by_name['avatar_url']._serialized_options = b'\272H\005r\003\030\200\004'
   _globals['_CREDENTIALS'].fields_by_name['username']._loaded_options = None
   _globals['_CREDENTIALS'].fields_by_name['username']._serialized_options = b'\272H\037r\035\020\002\030 2\027^[\\p{L}\\p{M}\\p{N}_.-]+$'
   _globals['_CREDENTIALS'].fields_by_name['password']._loaded_options = None
-  _globals['_CREDENTIALS'].fields_by_name['password']._serialized_options = b'\272H\007r\005\020\010\030\200\001'
-  _globals['_USER']._serialized_start=120
-  _globals['_USER']._serialized_end=283
-  _globals['_BLOCK']._serialized_start=285
-  _globals['_BLOCK']._serialized_end=404
-  _globals['_CREDENTIALS']._serialized_start=406
-  _globals['_CREDENTIALS']._serialized_end=503
-  _globals['_SESSION']._serialized_start=506
-  _globals['_SESSION']._serialized_end=698
+  _globals['_CREDENTIALS'].fields_by_name['password']._serialized_options = b'\272H\007r\005\020\001\030\200\004\300\327\030\002'
+  _globals['_USER']._serialized_start=147
+  _globals['_USER']._serialized_end=428
+  _globals['_PLAYERPROFILE']._serialized_start=431
+  _globals['_PLAYERPROFILE']._serialized_end=615
+  _globals['_ENSUREDPLAYER']._serialized_start=618
+  _globals['_ENSUREDPLAYER']._serialized_end=844
+  _globals['_ENSUREDPLAYER_STATUS']._serialized_start=758
+  _globals['_ENSUREDPLAYER_STATUS']._serialized_end=844
+  _globals['_EXTERNALID']._serialized_start=846
+  _globals['_EXTERNALID']._serialized_end=895
+  _globals['_BLOCK']._serialized_start=897
+  _globals['_BLOCK']._serialized_end=1016
+  _globals['_SANCTION']._serialized_start=1019
+  _globals['_SANCTION']._serialized_end=1216
+  _globals['_CREDENTIALS']._serialized_start=1218
+  _globals['_CREDENTIALS']._serialized_end=1319
+  _globals['_SESSION']._serialized_start=1322
+  _globals['_SESSION']._serialized_end=1514
 # @@protoc_insertion_point(module_scope)

@@ -6,36 +6,124 @@ Accounts, sessions and roles."""
 import builtins
 import collections.abc
 import google.protobuf.descriptor
+import google.protobuf.duration_pb2
 import google.protobuf.internal.containers
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
+import topten.group.v1.group_pb2
 import topten.identity.v1.identity_pb2
 import typing
 
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
 @typing.final
+class RestoreAccountRecordsRequest(google.protobuf.message.Message):
+    """RestoreAccountRecordsRequest carries events whose records may be lost."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: builtins.int
+    @property
+    def events(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___UnrecordedAccountEvent]:
+        """1 to 50 events; those of one player in the order in which they were made."""
+
+    def __init__(
+        self,
+        *,
+        events: collections.abc.Iterable[global___UnrecordedAccountEvent] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["events", b"events"]) -> None: ...
+
+global___RestoreAccountRecordsRequest = RestoreAccountRecordsRequest
+
+@typing.final
+class UnrecordedAccountEvent(google.protobuf.message.Message):
+    """UnrecordedAccountEvent is an event whose record may be lost."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EVENT_FIELD_NUMBER: builtins.int
+    COUNTED_FIELD_NUMBER: builtins.int
+    event: builtins.bytes
+    """The event as published, up to 64 KiB."""
+    counted: builtins.bool
+    """True if the ledger has the event."""
+    def __init__(
+        self,
+        *,
+        event: builtins.bytes = ...,
+        counted: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["counted", b"counted", "event", b"event"]) -> None: ...
+
+global___UnrecordedAccountEvent = UnrecordedAccountEvent
+
+@typing.final
+class RestoreAccountRecordsResponse(google.protobuf.message.Message):
+    """RestoreAccountRecordsResponse tells which of the events count."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RECORDS_FIELD_NUMBER: builtins.int
+    @property
+    def records(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___RestoredAccountRecord]:
+        """One for each event, in the same order."""
+
+    def __init__(
+        self,
+        *,
+        records: collections.abc.Iterable[global___RestoredAccountRecord] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["records", b"records"]) -> None: ...
+
+global___RestoreAccountRecordsResponse = RestoreAccountRecordsResponse
+
+@typing.final
+class RestoredAccountRecord(google.protobuf.message.Message):
+    """RestoredAccountRecord is the result for one event."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EVENT_FIELD_NUMBER: builtins.int
+    event: builtins.bytes
+    """The event as it is recorded now; empty if it has no record and must not count."""
+    def __init__(
+        self,
+        *,
+        event: builtins.bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["event", b"event"]) -> None: ...
+
+global___RestoredAccountRecord = RestoredAccountRecord
+
+@typing.final
 class RegisterRequest(google.protobuf.message.Message):
-    """RegisterRequest names the new account."""
+    """RegisterRequest describes the new account."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     CREDENTIALS_FIELD_NUMBER: builtins.int
     COUNTRY_FIELD_NUMBER: builtins.int
+    GUEST_REFRESH_TOKEN_FIELD_NUMBER: builtins.int
     country: builtins.str
-    """ISO 3166-1 alpha-2 code in capitals, or empty for no country."""
+    """ISO 3166-1 alpha-2 code in capitals; empty for no country."""
+    guest_refresh_token: builtins.str
+    """The refresh token of a guest's session: the guest's account becomes the new player's, with the same id, and the
+    guest's sessions end. Any other token has no effect. Empty if the caller was no guest.
+    """
     @property
     def credentials(self) -> topten.identity.v1.identity_pb2.Credentials:
-        """Name and password of the new account."""
+        """Username and password of the new account."""
 
     def __init__(
         self,
         *,
         credentials: topten.identity.v1.identity_pb2.Credentials | None = ...,
         country: builtins.str = ...,
+        guest_refresh_token: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["credentials", b"credentials"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["country", b"country", "credentials", b"credentials"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["country", b"country", "credentials", b"credentials", "guest_refresh_token", b"guest_refresh_token"]) -> None: ...
 
 global___RegisterRequest = RegisterRequest
 
@@ -62,16 +150,16 @@ global___RegisterResponse = RegisterResponse
 
 @typing.final
 class LoginRequest(google.protobuf.message.Message):
-    """LoginRequest names an account."""
+    """LoginRequest carries the credentials of an account."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     USERNAME_FIELD_NUMBER: builtins.int
     PASSWORD_FIELD_NUMBER: builtins.int
     username: builtins.str
-    """The name, compared without regard to case; up to 256 characters, so that what can't be a name gets the same answer."""
+    """The username, regardless of case, up to 256 characters: impossible names get the same response as unknown ones."""
     password: builtins.str
-    """The password, up to 256 characters."""
+    """The password, up to 512 characters. Normalised before it is compared, as is the one of the account."""
     def __init__(
         self,
         *,
@@ -104,14 +192,53 @@ class LoginResponse(google.protobuf.message.Message):
 global___LoginResponse = LoginResponse
 
 @typing.final
+class CreateGuestRequest(google.protobuf.message.Message):
+    """CreateGuestRequest describes the new guest."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NICKNAME_FIELD_NUMBER: builtins.int
+    nickname: builtins.str
+    """The display name, by the rules of `Credentials.username`, but that others may have it."""
+    def __init__(
+        self,
+        *,
+        nickname: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["nickname", b"nickname"]) -> None: ...
+
+global___CreateGuestRequest = CreateGuestRequest
+
+@typing.final
+class CreateGuestResponse(google.protobuf.message.Message):
+    """CreateGuestResponse carries the guest's session."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SESSION_FIELD_NUMBER: builtins.int
+    @property
+    def session(self) -> topten.identity.v1.identity_pb2.Session:
+        """The new session. It cannot be renewed beyond `session_expires_at`."""
+
+    def __init__(
+        self,
+        *,
+        session: topten.identity.v1.identity_pb2.Session | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["session", b"session"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["session", b"session"]) -> None: ...
+
+global___CreateGuestResponse = CreateGuestResponse
+
+@typing.final
 class RefreshSessionRequest(google.protobuf.message.Message):
-    """RefreshSessionRequest carries the token to trade."""
+    """RefreshSessionRequest carries the refresh token to exchange."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     REFRESH_TOKEN_FIELD_NUMBER: builtins.int
     refresh_token: builtins.str
-    """The refresh token as it was handed out."""
+    """The latest refresh token of the session."""
     def __init__(
         self,
         *,
@@ -123,7 +250,7 @@ global___RefreshSessionRequest = RefreshSessionRequest
 
 @typing.final
 class RefreshSessionResponse(google.protobuf.message.Message):
-    """RefreshSessionResponse carries the rotated session."""
+    """RefreshSessionResponse carries the refreshed session."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -144,7 +271,7 @@ global___RefreshSessionResponse = RefreshSessionResponse
 
 @typing.final
 class LogoutRequest(google.protobuf.message.Message):
-    """LogoutRequest names the session to end."""
+    """LogoutRequest identifies the session to end."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -162,13 +289,13 @@ global___LogoutRequest = LogoutRequest
 
 @typing.final
 class LogoutResponse(google.protobuf.message.Message):
-    """LogoutResponse says whether there was something to end."""
+    """LogoutResponse tells whether a session was ended."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     ENDED_FIELD_NUMBER: builtins.int
     ended: builtins.bool
-    """True if a live session was ended by this call."""
+    """True if this call ended an open session."""
     def __init__(
         self,
         *,
@@ -180,7 +307,7 @@ global___LogoutResponse = LogoutResponse
 
 @typing.final
 class AdmitPlayerRequest(google.protobuf.message.Message):
-    """AdmitPlayerRequest asks for the caller."""
+    """AdmitPlayerRequest is empty: the access token identifies the player."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -192,7 +319,7 @@ global___AdmitPlayerRequest = AdmitPlayerRequest
 
 @typing.final
 class AdmitPlayerResponse(google.protobuf.message.Message):
-    """AdmitPlayerResponse carries his account."""
+    """AdmitPlayerResponse carries the player's account."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -212,17 +339,57 @@ class AdmitPlayerResponse(google.protobuf.message.Message):
 global___AdmitPlayerResponse = AdmitPlayerResponse
 
 @typing.final
+class EnsurePlayersRequest(google.protobuf.message.Message):
+    """EnsurePlayersRequest carries players of the calling service's own system."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PLAYERS_FIELD_NUMBER: builtins.int
+    @property
+    def players(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[topten.identity.v1.identity_pb2.PlayerProfile]:
+        """1 to 500 players. The same player twice is updated twice, in this order. Each one's bounds are checked alone."""
+
+    def __init__(
+        self,
+        *,
+        players: collections.abc.Iterable[topten.identity.v1.identity_pb2.PlayerProfile] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["players", b"players"]) -> None: ...
+
+global___EnsurePlayersRequest = EnsurePlayersRequest
+
+@typing.final
+class EnsurePlayersResponse(google.protobuf.message.Message):
+    """EnsurePlayersResponse carries one result for each player, in the same order."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: builtins.int
+    @property
+    def results(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[topten.identity.v1.identity_pb2.EnsuredPlayer]:
+        """The results."""
+
+    def __init__(
+        self,
+        *,
+        results: collections.abc.Iterable[topten.identity.v1.identity_pb2.EnsuredPlayer] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["results", b"results"]) -> None: ...
+
+global___EnsurePlayersResponse = EnsurePlayersResponse
+
+@typing.final
 class ChangePasswordRequest(google.protobuf.message.Message):
-    """ChangePasswordRequest carries the password that holds and the one that shall."""
+    """ChangePasswordRequest carries the current and the new password."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     CURRENT_PASSWORD_FIELD_NUMBER: builtins.int
     NEW_PASSWORD_FIELD_NUMBER: builtins.int
     current_password: builtins.str
-    """The password as it is, up to 256 characters."""
+    """The current password, up to 512 characters."""
     new_password: builtins.str
-    """The password from now on, 8 to 128 characters; never stored and never logged."""
+    """The new password, 8 to 128 characters after normalisation. Never stored or logged in clear."""
     def __init__(
         self,
         *,
@@ -235,7 +402,7 @@ global___ChangePasswordRequest = ChangePasswordRequest
 
 @typing.final
 class ChangePasswordResponse(google.protobuf.message.Message):
-    """ChangePasswordResponse says that it is done."""
+    """ChangePasswordResponse confirms the change."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -246,8 +413,59 @@ class ChangePasswordResponse(google.protobuf.message.Message):
 global___ChangePasswordResponse = ChangePasswordResponse
 
 @typing.final
+class IssueDataTokenRequest(google.protobuf.message.Message):
+    """IssueDataTokenRequest carries the credentials of an account."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USERNAME_FIELD_NUMBER: builtins.int
+    PASSWORD_FIELD_NUMBER: builtins.int
+    username: builtins.str
+    """The username, regardless of case, up to 256 characters: impossible names get the same response as unknown ones."""
+    password: builtins.str
+    """The password, up to 512 characters. Normalised before it is compared, as is the one of the account."""
+    def __init__(
+        self,
+        *,
+        username: builtins.str = ...,
+        password: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["password", b"password", "username", b"username"]) -> None: ...
+
+global___IssueDataTokenRequest = IssueDataTokenRequest
+
+@typing.final
+class IssueDataTokenResponse(google.protobuf.message.Message):
+    """IssueDataTokenResponse carries the token."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DATA_TOKEN_FIELD_NUMBER: builtins.int
+    EXPIRES_IN_FIELD_NUMBER: builtins.int
+    USER_FIELD_NUMBER: builtins.int
+    data_token: builtins.str
+    """A signed JWT for `authorization: Bearer`, with the scope `data:own` alone."""
+    expires_in: builtins.int
+    """The lifetime of the token in seconds."""
+    @property
+    def user(self) -> topten.identity.v1.identity_pb2.User:
+        """The account, with its block."""
+
+    def __init__(
+        self,
+        *,
+        data_token: builtins.str = ...,
+        expires_in: builtins.int = ...,
+        user: topten.identity.v1.identity_pb2.User | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["user", b"user"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["data_token", b"data_token", "expires_in", b"expires_in", "user", b"user"]) -> None: ...
+
+global___IssueDataTokenResponse = IssueDataTokenResponse
+
+@typing.final
 class IssueStreamTokenRequest(google.protobuf.message.Message):
-    """IssueStreamTokenRequest asks for a token of the caller's own session."""
+    """IssueStreamTokenRequest is empty: the token is for the caller."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -268,7 +486,7 @@ class IssueStreamTokenResponse(google.protobuf.message.Message):
     stream_token: builtins.str
     """The token."""
     expires_in: builtins.int
-    """For how many seconds it is good, unless the session ends before."""
+    """Lifetime of the token in seconds; it ends earlier with the session."""
     def __init__(
         self,
         *,
@@ -280,15 +498,172 @@ class IssueStreamTokenResponse(google.protobuf.message.Message):
 global___IssueStreamTokenResponse = IssueStreamTokenResponse
 
 @typing.final
+class BoardToken(google.protobuf.message.Message):
+    """BoardToken is a token that reads one board, without the token itself."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TOKEN_ID_FIELD_NUMBER: builtins.int
+    BOARD_FIELD_NUMBER: builtins.int
+    ISSUED_BY_FIELD_NUMBER: builtins.int
+    ISSUED_AT_FIELD_NUMBER: builtins.int
+    EXPIRES_AT_FIELD_NUMBER: builtins.int
+    token_id: builtins.str
+    """The id by which it is revoked, a UUID."""
+    board: builtins.str
+    """The board as text: `all`, `weekly`, `country:VN`. A name without a period follows the calendar."""
+    issued_by: builtins.str
+    """The user id of the moderator or admin who issued it; a pseudonym once that account is erased."""
+    @property
+    def issued_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When it was issued."""
+
+    @property
+    def expires_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When it expires."""
+
+    def __init__(
+        self,
+        *,
+        token_id: builtins.str = ...,
+        board: builtins.str = ...,
+        issued_by: builtins.str = ...,
+        issued_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        expires_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["expires_at", b"expires_at", "issued_at", b"issued_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["board", b"board", "expires_at", b"expires_at", "issued_at", b"issued_at", "issued_by", b"issued_by", "token_id", b"token_id"]) -> None: ...
+
+global___BoardToken = BoardToken
+
+@typing.final
+class IssueBoardTokenRequest(google.protobuf.message.Message):
+    """IssueBoardTokenRequest describes the new token."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BOARD_FIELD_NUMBER: builtins.int
+    EXPIRES_AT_FIELD_NUMBER: builtins.int
+    board: builtins.str
+    """The board as text, 1 to 100 characters. The caller has checked that it exists."""
+    @property
+    def expires_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the token expires, in the future and at most 366 days ahead; absent means in 30 days."""
+
+    def __init__(
+        self,
+        *,
+        board: builtins.str = ...,
+        expires_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["expires_at", b"expires_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["board", b"board", "expires_at", b"expires_at"]) -> None: ...
+
+global___IssueBoardTokenRequest = IssueBoardTokenRequest
+
+@typing.final
+class IssueBoardTokenResponse(google.protobuf.message.Message):
+    """IssueBoardTokenResponse carries the new token."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: builtins.int
+    BOARD_TOKEN_FIELD_NUMBER: builtins.int
+    token: builtins.str
+    """The token. It cannot be read again."""
+    @property
+    def board_token(self) -> global___BoardToken:
+        """What is known about it."""
+
+    def __init__(
+        self,
+        *,
+        token: builtins.str = ...,
+        board_token: global___BoardToken | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["board_token", b"board_token"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["board_token", b"board_token", "token", b"token"]) -> None: ...
+
+global___IssueBoardTokenResponse = IssueBoardTokenResponse
+
+@typing.final
+class ListBoardTokensRequest(google.protobuf.message.Message):
+    """ListBoardTokensRequest is empty: all board tokens are listed."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___ListBoardTokensRequest = ListBoardTokensRequest
+
+@typing.final
+class ListBoardTokensResponse(google.protobuf.message.Message):
+    """ListBoardTokensResponse carries the tokens."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BOARD_TOKENS_FIELD_NUMBER: builtins.int
+    @property
+    def board_tokens(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___BoardToken]:
+        """The tokens, latest first, at most 1000."""
+
+    def __init__(
+        self,
+        *,
+        board_tokens: collections.abc.Iterable[global___BoardToken] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["board_tokens", b"board_tokens"]) -> None: ...
+
+global___ListBoardTokensResponse = ListBoardTokensResponse
+
+@typing.final
+class RevokeBoardTokenRequest(google.protobuf.message.Message):
+    """RevokeBoardTokenRequest identifies a token."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TOKEN_ID_FIELD_NUMBER: builtins.int
+    token_id: builtins.str
+    """The token's id."""
+    def __init__(
+        self,
+        *,
+        token_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["token_id", b"token_id"]) -> None: ...
+
+global___RevokeBoardTokenRequest = RevokeBoardTokenRequest
+
+@typing.final
+class RevokeBoardTokenResponse(google.protobuf.message.Message):
+    """RevokeBoardTokenResponse tells whether a token was ended."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REVOKED_FIELD_NUMBER: builtins.int
+    revoked: builtins.bool
+    """True if this call ended a token that had not expired."""
+    def __init__(
+        self,
+        *,
+        revoked: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["revoked", b"revoked"]) -> None: ...
+
+global___RevokeBoardTokenResponse = RevokeBoardTokenResponse
+
+@typing.final
 class CheckSessionsRequest(google.protobuf.message.Message):
-    """CheckSessionsRequest names sessions."""
+    """CheckSessionsRequest identifies sessions."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     SESSION_IDS_FIELD_NUMBER: builtins.int
     @property
     def session_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """1 to 500 ids of sessions (the claim `sid`), each once."""
+        """1 to 500 distinct session ids (the claim `sid`)."""
 
     def __init__(
         self,
@@ -301,14 +676,14 @@ global___CheckSessionsRequest = CheckSessionsRequest
 
 @typing.final
 class CheckSessionsResponse(google.protobuf.message.Message):
-    """CheckSessionsResponse says which sessions are over."""
+    """CheckSessionsResponse lists the sessions that have ended."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     ENDED_FIELD_NUMBER: builtins.int
     @property
     def ended(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Those of the ids whose sessions have ended or never were, in no promised order."""
+        """The ids of sessions that have ended or never existed, in any order."""
 
     def __init__(
         self,
@@ -321,14 +696,14 @@ global___CheckSessionsResponse = CheckSessionsResponse
 
 @typing.final
 class GetUsersRequest(google.protobuf.message.Message):
-    """GetUsersRequest names accounts."""
+    """GetUsersRequest identifies accounts."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     USER_IDS_FIELD_NUMBER: builtins.int
     @property
     def user_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """1 to 100 user ids, each once."""
+        """1 to 100 distinct user ids."""
 
     def __init__(
         self,
@@ -349,11 +724,11 @@ class GetUsersResponse(google.protobuf.message.Message):
     ERASED_USER_IDS_FIELD_NUMBER: builtins.int
     @property
     def users(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[topten.identity.v1.identity_pb2.User]:
-        """The accounts found, in no promised order."""
+        """The accounts, in any order."""
 
     @property
     def erased_user_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Those of the ids whose accounts were erased, in no promised order."""
+        """The ids of erased accounts, in any order."""
 
     def __init__(
         self,
@@ -374,7 +749,7 @@ class GrantRoleRequest(google.protobuf.message.Message):
     USERNAME_FIELD_NUMBER: builtins.int
     ROLE_FIELD_NUMBER: builtins.int
     username: builtins.str
-    """The account's username, without regard to case."""
+    """The account's username, regardless of case."""
     role: builtins.str
     """One of `player`, `author`, `moderator`, `admin`."""
     def __init__(
@@ -389,7 +764,7 @@ global___GrantRoleRequest = GrantRoleRequest
 
 @typing.final
 class GrantRoleResponse(google.protobuf.message.Message):
-    """GrantRoleResponse carries the account as it is now."""
+    """GrantRoleResponse carries the changed account."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -417,7 +792,7 @@ class RevokeRoleRequest(google.protobuf.message.Message):
     USERNAME_FIELD_NUMBER: builtins.int
     ROLE_FIELD_NUMBER: builtins.int
     username: builtins.str
-    """The account's username, without regard to case."""
+    """The account's username, regardless of case."""
     role: builtins.str
     """One of `author`, `moderator`, `admin`; every account is a player."""
     def __init__(
@@ -432,7 +807,7 @@ global___RevokeRoleRequest = RevokeRoleRequest
 
 @typing.final
 class RevokeRoleResponse(google.protobuf.message.Message):
-    """RevokeRoleResponse carries the account as it is now."""
+    """RevokeRoleResponse carries the changed account."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -453,13 +828,13 @@ global___RevokeRoleResponse = RevokeRoleResponse
 
 @typing.final
 class UpdateProfileRequest(google.protobuf.message.Message):
-    """UpdateProfileRequest says what the account shall be."""
+    """UpdateProfileRequest carries the new profile."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     COUNTRY_FIELD_NUMBER: builtins.int
     country: builtins.str
-    """ISO 3166-1 alpha-2 code in capitals, or empty for no country."""
+    """ISO 3166-1 alpha-2 code in capitals; empty for no country."""
     def __init__(
         self,
         *,
@@ -471,7 +846,7 @@ global___UpdateProfileRequest = UpdateProfileRequest
 
 @typing.final
 class UpdateProfileResponse(google.protobuf.message.Message):
-    """UpdateProfileResponse carries the account as it is now."""
+    """UpdateProfileResponse carries the changed account."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -492,7 +867,7 @@ global___UpdateProfileResponse = UpdateProfileResponse
 
 @typing.final
 class BlockUserRequest(google.protobuf.message.Message):
-    """BlockUserRequest names a player and why."""
+    """BlockUserRequest identifies a player and gives the reason of the block."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -503,12 +878,12 @@ class BlockUserRequest(google.protobuf.message.Message):
     user_id: builtins.str
     """The player's id."""
     reason: builtins.str
-    """Why, for the player and the audit log."""
+    """The reason, 1 to 500 characters, for the player and the audit log."""
     change_id: builtins.str
-    """A UUID under which the block happens once, however often it is sent; empty if the caller does not care."""
+    """A UUID of this block: sent again, it has no further effect. Empty if the caller needs no such guarantee."""
     @property
     def expires_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """When the block ends by itself; absent if it does not. Must lie ahead."""
+        """When the block expires, a time in the future; absent if it does not expire."""
 
     def __init__(
         self,
@@ -525,14 +900,17 @@ global___BlockUserRequest = BlockUserRequest
 
 @typing.final
 class BlockUserResponse(google.protobuf.message.Message):
-    """BlockUserResponse carries the account as it is now."""
+    """BlockUserResponse carries the changed account."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     USER_FIELD_NUMBER: builtins.int
     EVENT_ID_FIELD_NUMBER: builtins.int
+    SANCTION_ID_FIELD_NUMBER: builtins.int
     event_id: builtins.str
-    """The event that takes him from the boards."""
+    """The id of the event that removes the player from the boards; empty if a stronger sanction was in force."""
+    sanction_id: builtins.str
+    """The id of the sanction."""
     @property
     def user(self) -> topten.identity.v1.identity_pb2.User:
         """The account with its block."""
@@ -542,81 +920,101 @@ class BlockUserResponse(google.protobuf.message.Message):
         *,
         user: topten.identity.v1.identity_pb2.User | None = ...,
         event_id: builtins.str = ...,
+        sanction_id: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["user", b"user"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["event_id", b"event_id", "user", b"user"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["event_id", b"event_id", "sanction_id", b"sanction_id", "user", b"user"]) -> None: ...
 
 global___BlockUserResponse = BlockUserResponse
 
 @typing.final
 class UnblockUserRequest(google.protobuf.message.Message):
-    """UnblockUserRequest names a player and why."""
+    """UnblockUserRequest identifies a player and gives a reason."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     USER_ID_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
+    SANCTION_ID_FIELD_NUMBER: builtins.int
     user_id: builtins.str
     """The player's id."""
     reason: builtins.str
-    """Why, for the audit log."""
+    """The reason, 1 to 500 characters, for the audit log."""
+    sanction_id: builtins.str
+    """The sanction to lift; empty for all that the caller may lift."""
     def __init__(
         self,
         *,
         user_id: builtins.str = ...,
         reason: builtins.str = ...,
+        sanction_id: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["reason", b"reason", "user_id", b"user_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["reason", b"reason", "sanction_id", b"sanction_id", "user_id", b"user_id"]) -> None: ...
 
 global___UnblockUserRequest = UnblockUserRequest
 
 @typing.final
 class UnblockUserResponse(google.protobuf.message.Message):
-    """UnblockUserResponse carries the account as it is now."""
+    """UnblockUserResponse carries the changed account."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     USER_FIELD_NUMBER: builtins.int
     EVENT_ID_FIELD_NUMBER: builtins.int
+    SANCTION_IDS_FIELD_NUMBER: builtins.int
     event_id: builtins.str
-    """The event that brings him back to the boards; empty if he was not blocked."""
+    """The id of the event of the change; empty if the strongest sanction stays in force, or there was none."""
     @property
     def user(self) -> topten.identity.v1.identity_pb2.User:
-        """The account."""
+        """The account, with the sanctions that stay in force."""
+
+    @property
+    def sanction_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The ids of the lifted sanctions."""
 
     def __init__(
         self,
         *,
         user: topten.identity.v1.identity_pb2.User | None = ...,
         event_id: builtins.str = ...,
+        sanction_ids: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["user", b"user"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["event_id", b"event_id", "user", b"user"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["event_id", b"event_id", "sanction_ids", b"sanction_ids", "user", b"user"]) -> None: ...
 
 global___UnblockUserResponse = UnblockUserResponse
 
 @typing.final
 class ListAccountEventsRequest(google.protobuf.message.Message):
-    """ListAccountEventsRequest asks for all."""
+    """ListAccountEventsRequest selects events."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    SINCE_FIELD_NUMBER: builtins.int
+    @property
+    def since(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Only events of changes at or after this time; all without it."""
+
     def __init__(
         self,
+        *,
+        since: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
+    def HasField(self, field_name: typing.Literal["since", b"since"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["since", b"since"]) -> None: ...
 
 global___ListAccountEventsRequest = ListAccountEventsRequest
 
 @typing.final
 class ListAccountEventsResponse(google.protobuf.message.Message):
-    """ListAccountEventsResponse carries some of them."""
+    """ListAccountEventsResponse carries some of the events."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     EVENTS_FIELD_NUMBER: builtins.int
     TOTAL_FIELD_NUMBER: builtins.int
     total: builtins.int
-    """How many there are in all, as of the first message."""
+    """The total number of events when the call started."""
     @property
     def events(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___AccountEvent]:
         """Up to 500 events."""
@@ -633,7 +1031,7 @@ global___ListAccountEventsResponse = ListAccountEventsResponse
 
 @typing.final
 class AccountEvent(google.protobuf.message.Message):
-    """AccountEvent is what one change of an account led to."""
+    """AccountEvent is the event of one change of an account."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -643,9 +1041,9 @@ class AccountEvent(google.protobuf.message.Message):
     event_id: builtins.str
     """The event's id."""
     user_id: builtins.str
-    """The player."""
+    """The player's id."""
     published: builtins.bool
-    """False while the event still waits to be published."""
+    """False while the event is not known to be published."""
     def __init__(
         self,
         *,
@@ -659,14 +1057,14 @@ global___AccountEvent = AccountEvent
 
 @typing.final
 class RepublishAccountEventsRequest(google.protobuf.message.Message):
-    """RepublishAccountEventsRequest names events."""
+    """RepublishAccountEventsRequest identifies events."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     EVENT_IDS_FIELD_NUMBER: builtins.int
     ONLY_CHECK_FIELD_NUMBER: builtins.int
     only_check: builtins.bool
-    """True asks only which of them are events of accounts; nothing is published."""
+    """True only tells which ids are events of accounts, and publishes nothing."""
     @property
     def event_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """1 to 500 event ids."""
@@ -683,14 +1081,14 @@ global___RepublishAccountEventsRequest = RepublishAccountEventsRequest
 
 @typing.final
 class RepublishAccountEventsResponse(google.protobuf.message.Message):
-    """RepublishAccountEventsResponse says which are."""
+    """RepublishAccountEventsResponse lists the recognized events."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     EVENT_IDS_FIELD_NUMBER: builtins.int
     @property
     def event_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Those of the ids that are events of accounts, in no promised order."""
+        """The ids that are events of accounts, in any order."""
 
     def __init__(
         self,
@@ -702,8 +1100,280 @@ class RepublishAccountEventsResponse(google.protobuf.message.Message):
 global___RepublishAccountEventsResponse = RepublishAccountEventsResponse
 
 @typing.final
+class ListUsersRequest(google.protobuf.message.Message):
+    """ListUsersRequest selects a page of accounts."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PREFIX_FIELD_NUMBER: builtins.int
+    BLOCKED_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    prefix: builtins.str
+    """What their names start with, regardless of case and compatibility forms, up to 32 characters; empty for all."""
+    blocked: builtins.bool
+    """True for accounts alone that are blocked at this moment."""
+    page_size: builtins.int
+    """The maximum number on the page, 1 to 100; 0 means 20."""
+    page_token: builtins.str
+    """`next_page_token` or one of the `cursors` of an earlier page; empty for the first page."""
+    def __init__(
+        self,
+        *,
+        prefix: builtins.str = ...,
+        blocked: builtins.bool = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["blocked", b"blocked", "page_size", b"page_size", "page_token", b"page_token", "prefix", b"prefix"]) -> None: ...
+
+global___ListUsersRequest = ListUsersRequest
+
+@typing.final
+class ListUsersResponse(google.protobuf.message.Message):
+    """ListUsersResponse carries a page of accounts."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USERS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    CURSORS_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Pass it on as `page_token` for the next page; empty on the last page."""
+    @property
+    def users(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[topten.identity.v1.identity_pb2.User]:
+        """The accounts by name, with their sanctions."""
+
+    @property
+    def cursors(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """For each of `users`, in order: the page token of the page that starts after it."""
+
+    def __init__(
+        self,
+        *,
+        users: collections.abc.Iterable[topten.identity.v1.identity_pb2.User] | None = ...,
+        next_page_token: builtins.str = ...,
+        cursors: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cursors", b"cursors", "next_page_token", b"next_page_token", "users", b"users"]) -> None: ...
+
+global___ListUsersResponse = ListUsersResponse
+
+@typing.final
+class RenameUserRequest(google.protobuf.message.Message):
+    """RenameUserRequest identifies a player and carries the new name."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: builtins.int
+    USERNAME_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    user_id: builtins.str
+    """The player's id."""
+    username: builtins.str
+    """The new username, by the rules of `Credentials.username`."""
+    reason: builtins.str
+    """The reason, 1 to 500 characters, for the audit log."""
+    def __init__(
+        self,
+        *,
+        user_id: builtins.str = ...,
+        username: builtins.str = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["reason", b"reason", "user_id", b"user_id", "username", b"username"]) -> None: ...
+
+global___RenameUserRequest = RenameUserRequest
+
+@typing.final
+class RenameUserResponse(google.protobuf.message.Message):
+    """RenameUserResponse carries the changed account."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_FIELD_NUMBER: builtins.int
+    FORMER_USERNAME_FIELD_NUMBER: builtins.int
+    EVENT_ID_FIELD_NUMBER: builtins.int
+    former_username: builtins.str
+    """The name before; the new one if the account had it already."""
+    event_id: builtins.str
+    """The id of the event of the change; empty if nothing changed."""
+    @property
+    def user(self) -> topten.identity.v1.identity_pb2.User:
+        """The account with its new name."""
+
+    def __init__(
+        self,
+        *,
+        user: topten.identity.v1.identity_pb2.User | None = ...,
+        former_username: builtins.str = ...,
+        event_id: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["user", b"user"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["event_id", b"event_id", "former_username", b"former_username", "user", b"user"]) -> None: ...
+
+global___RenameUserResponse = RenameUserResponse
+
+@typing.final
+class ListSessionsRequest(google.protobuf.message.Message):
+    """ListSessionsRequest identifies a player."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: builtins.int
+    user_id: builtins.str
+    """The player's id."""
+    def __init__(
+        self,
+        *,
+        user_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["user_id", b"user_id"]) -> None: ...
+
+global___ListSessionsRequest = ListSessionsRequest
+
+@typing.final
+class ListSessionsResponse(google.protobuf.message.Message):
+    """ListSessionsResponse carries the open sessions."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SESSIONS_FIELD_NUMBER: builtins.int
+    @property
+    def sessions(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___OpenSession]:
+        """The sessions, latest renewal first."""
+
+    def __init__(
+        self,
+        *,
+        sessions: collections.abc.Iterable[global___OpenSession] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["sessions", b"sessions"]) -> None: ...
+
+global___ListSessionsResponse = ListSessionsResponse
+
+@typing.final
+class OpenSession(google.protobuf.message.Message):
+    """OpenSession describes an open session without its tokens."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: builtins.int
+    OPENED_AT_FIELD_NUMBER: builtins.int
+    RENEWED_AT_FIELD_NUMBER: builtins.int
+    EXPIRES_AT_FIELD_NUMBER: builtins.int
+    session_id: builtins.str
+    """The session's id, the claim `sid` of its tokens. It is no credential."""
+    @property
+    def opened_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the player signed in."""
+
+    @property
+    def renewed_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When its tokens were last renewed."""
+
+    @property
+    def expires_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the session ends if it is not renewed."""
+
+    def __init__(
+        self,
+        *,
+        session_id: builtins.str = ...,
+        opened_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        renewed_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        expires_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["expires_at", b"expires_at", "opened_at", b"opened_at", "renewed_at", b"renewed_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["expires_at", b"expires_at", "opened_at", b"opened_at", "renewed_at", b"renewed_at", "session_id", b"session_id"]) -> None: ...
+
+global___OpenSession = OpenSession
+
+@typing.final
+class EndSessionsRequest(google.protobuf.message.Message):
+    """EndSessionsRequest identifies a session, or all sessions of a player."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: builtins.int
+    SESSION_ID_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    user_id: builtins.str
+    """The player's id."""
+    session_id: builtins.str
+    """The session to end; empty for all."""
+    reason: builtins.str
+    """The reason, 1 to 500 characters, for the audit log."""
+    def __init__(
+        self,
+        *,
+        user_id: builtins.str = ...,
+        session_id: builtins.str = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["reason", b"reason", "session_id", b"session_id", "user_id", b"user_id"]) -> None: ...
+
+global___EndSessionsRequest = EndSessionsRequest
+
+@typing.final
+class EndSessionsResponse(google.protobuf.message.Message):
+    """EndSessionsResponse counts the ended sessions."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ENDED_FIELD_NUMBER: builtins.int
+    ended: builtins.int
+    """The number of sessions that this call ended."""
+    def __init__(
+        self,
+        *,
+        ended: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["ended", b"ended"]) -> None: ...
+
+global___EndSessionsResponse = EndSessionsResponse
+
+@typing.final
+class ListAccountChangesRequest(google.protobuf.message.Message):
+    """ListAccountChangesRequest identifies a player."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: builtins.int
+    user_id: builtins.str
+    """The player's id."""
+    def __init__(
+        self,
+        *,
+        user_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["user_id", b"user_id"]) -> None: ...
+
+global___ListAccountChangesRequest = ListAccountChangesRequest
+
+@typing.final
+class ListAccountChangesResponse(google.protobuf.message.Message):
+    """ListAccountChangesResponse carries the log of changes."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: builtins.int
+    @property
+    def changes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___AccountChange]:
+        """The changes, latest first."""
+
+    def __init__(
+        self,
+        *,
+        changes: collections.abc.Iterable[global___AccountChange] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["changes", b"changes"]) -> None: ...
+
+global___ListAccountChangesResponse = ListAccountChangesResponse
+
+@typing.final
 class ExportAccountRequest(google.protobuf.message.Message):
-    """ExportAccountRequest asks for the caller's own."""
+    """ExportAccountRequest is empty: the caller's account is exported."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -715,24 +1385,34 @@ global___ExportAccountRequest = ExportAccountRequest
 
 @typing.final
 class ExportAccountResponse(google.protobuf.message.Message):
-    """ExportAccountResponse carries it."""
+    """ExportAccountResponse carries the data of the account."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     USER_FIELD_NUMBER: builtins.int
     SESSIONS_FIELD_NUMBER: builtins.int
     CHANGES_FIELD_NUMBER: builtins.int
+    EXTERNAL_ID_FIELD_NUMBER: builtins.int
+    GROUPS_FIELD_NUMBER: builtins.int
     @property
     def user(self) -> topten.identity.v1.identity_pb2.User:
-        """The account, with its roles and its block."""
+        """The account, with its roles, its block and its sanctions, without who imposed them."""
 
     @property
     def sessions(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___SessionRecord]:
-        """The sessions that have not ended, at most 1000."""
+        """The open sessions, at most 1000."""
 
     @property
     def changes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___AccountChange]:
-        """What was done to the account, the oldest first, at most the latest 1000."""
+        """The changes of the account, oldest first; at most the latest 1000."""
+
+    @property
+    def external_id(self) -> topten.identity.v1.identity_pb2.ExternalId:
+        """The player's id in another system; absent for an account that was registered here."""
+
+    @property
+    def groups(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[topten.group.v1.group_pb2.Membership]:
+        """The groups of which the player is a member, at most 50."""
 
     def __init__(
         self,
@@ -740,15 +1420,17 @@ class ExportAccountResponse(google.protobuf.message.Message):
         user: topten.identity.v1.identity_pb2.User | None = ...,
         sessions: collections.abc.Iterable[global___SessionRecord] | None = ...,
         changes: collections.abc.Iterable[global___AccountChange] | None = ...,
+        external_id: topten.identity.v1.identity_pb2.ExternalId | None = ...,
+        groups: collections.abc.Iterable[topten.group.v1.group_pb2.Membership] | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["user", b"user"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["changes", b"changes", "sessions", b"sessions", "user", b"user"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["external_id", b"external_id", "user", b"user"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["changes", b"changes", "external_id", b"external_id", "groups", b"groups", "sessions", b"sessions", "user", b"user"]) -> None: ...
 
 global___ExportAccountResponse = ExportAccountResponse
 
 @typing.final
 class SessionRecord(google.protobuf.message.Message):
-    """SessionRecord is a session without what would open it."""
+    """SessionRecord describes a session without its tokens."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -760,7 +1442,7 @@ class SessionRecord(google.protobuf.message.Message):
 
     @property
     def expires_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """When it ends unless it is refreshed."""
+        """When the session ends if it is not refreshed."""
 
     def __init__(
         self,
@@ -775,20 +1457,31 @@ global___SessionRecord = SessionRecord
 
 @typing.final
 class AccountChange(google.protobuf.message.Message):
-    """AccountChange is one thing that was done to an account."""
+    """AccountChange is one change of an account."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     KIND_FIELD_NUMBER: builtins.int
     CHANGED_AT_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
+    ACTOR_FIELD_NUMBER: builtins.int
+    CHANGE_ID_FIELD_NUMBER: builtins.int
+    FORMER_USERNAME_FIELD_NUMBER: builtins.int
     kind: builtins.str
-    """`PLAYER_BLOCKED`, `PLAYER_UNBLOCKED` or `COUNTRY_CHANGED`."""
+    """`PLAYER_ADDED`, `PROFILE_CHANGED`, `COUNTRY_CHANGED`, `PLAYER_BLOCKED` or `PLAYER_UNBLOCKED`; `SANCTION_ADDED` or
+    `SANCTION_LIFTED` if a stronger sanction was in force; `SESSIONS_ENDED` if a moderator ended sessions.
+    """
     reason: builtins.str
-    """Why, in a moderator's words; empty for the player's own doing."""
+    """The moderator's reason, up to 500 characters; empty for the player's own changes."""
+    actor: builtins.str
+    """Who made it: a user id or `service:<name>`. Empty in an export, for an expired block and for an erased account."""
+    change_id: builtins.str
+    """The change's id: that of its event, if it has one, and of the sanction that it added."""
+    former_username: builtins.str
+    """The username before a moderator changed it; empty for other changes."""
     @property
     def changed_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """When."""
+        """When it was made."""
 
     def __init__(
         self,
@@ -796,21 +1489,24 @@ class AccountChange(google.protobuf.message.Message):
         kind: builtins.str = ...,
         changed_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         reason: builtins.str = ...,
+        actor: builtins.str = ...,
+        change_id: builtins.str = ...,
+        former_username: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["changed_at", b"changed_at"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["changed_at", b"changed_at", "kind", b"kind", "reason", b"reason"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["actor", b"actor", "change_id", b"change_id", "changed_at", b"changed_at", "former_username", b"former_username", "kind", b"kind", "reason", b"reason"]) -> None: ...
 
 global___AccountChange = AccountChange
 
 @typing.final
 class DeleteAccountRequest(google.protobuf.message.Message):
-    """DeleteAccountRequest proves that it is the player."""
+    """DeleteAccountRequest confirms the erasure."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     PASSWORD_FIELD_NUMBER: builtins.int
     password: builtins.str
-    """The password of the account, up to 256 characters."""
+    """The password of the account, up to 512 characters."""
     def __init__(
         self,
         *,
@@ -822,7 +1518,7 @@ global___DeleteAccountRequest = DeleteAccountRequest
 
 @typing.final
 class DeleteAccountResponse(google.protobuf.message.Message):
-    """DeleteAccountResponse says that the account is gone."""
+    """DeleteAccountResponse confirms that the account is erased."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -840,7 +1536,7 @@ class EraseUserRequest(google.protobuf.message.Message):
 
     USERNAME_FIELD_NUMBER: builtins.int
     username: builtins.str
-    """The account's username, without regard to case."""
+    """The account's username, regardless of case."""
     def __init__(
         self,
         *,
@@ -852,7 +1548,7 @@ global___EraseUserRequest = EraseUserRequest
 
 @typing.final
 class EraseUserResponse(google.protobuf.message.Message):
-    """EraseUserResponse says that the account is gone."""
+    """EraseUserResponse confirms that the account is erased."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -861,3 +1557,298 @@ class EraseUserResponse(google.protobuf.message.Message):
     ) -> None: ...
 
 global___EraseUserResponse = EraseUserResponse
+
+@typing.final
+class AddServiceClientRequest(google.protobuf.message.Message):
+    """AddServiceClientRequest describes the new client."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    SCOPES_FIELD_NUMBER: builtins.int
+    ISSUER_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """The client id: 1 to 63 lower-case letters, digits and hyphens, a letter first."""
+    issuer: builtins.str
+    """The outside issuer to which the client's players sign in, one of `TOPTEN_AUTH_ISSUERS`: external ids of the client are
+    the issuer's ids then. Empty if its players do not sign in. It cannot be changed.
+    """
+    @property
+    def scopes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """1 to 50 distinct scopes of its tokens, such as `leaderboard:read`."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        scopes: collections.abc.Iterable[builtins.str] | None = ...,
+        issuer: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["issuer", b"issuer", "name", b"name", "scopes", b"scopes"]) -> None: ...
+
+global___AddServiceClientRequest = AddServiceClientRequest
+
+@typing.final
+class AddServiceClientResponse(google.protobuf.message.Message):
+    """AddServiceClientResponse carries the client and its secret."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CLIENT_FIELD_NUMBER: builtins.int
+    SECRET_FIELD_NUMBER: builtins.int
+    secret: builtins.str
+    """The client secret. It cannot be read again."""
+    @property
+    def client(self) -> global___ServiceClient:
+        """The client."""
+
+    def __init__(
+        self,
+        *,
+        client: global___ServiceClient | None = ...,
+        secret: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["client", b"client"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["client", b"client", "secret", b"secret"]) -> None: ...
+
+global___AddServiceClientResponse = AddServiceClientResponse
+
+@typing.final
+class ListServiceClientsRequest(google.protobuf.message.Message):
+    """ListServiceClientsRequest is empty: all clients are listed."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___ListServiceClientsRequest = ListServiceClientsRequest
+
+@typing.final
+class ListServiceClientsResponse(google.protobuf.message.Message):
+    """ListServiceClientsResponse carries the clients."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CLIENTS_FIELD_NUMBER: builtins.int
+    @property
+    def clients(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___ServiceClient]:
+        """The clients by name, at most 1000 besides those that the settings declare."""
+
+    def __init__(
+        self,
+        *,
+        clients: collections.abc.Iterable[global___ServiceClient] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["clients", b"clients"]) -> None: ...
+
+global___ListServiceClientsResponse = ListServiceClientsResponse
+
+@typing.final
+class ServiceClient(google.protobuf.message.Message):
+    """ServiceClient is a client of the token endpoint, without its secret."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    SCOPES_FIELD_NUMBER: builtins.int
+    ROLES_FIELD_NUMBER: builtins.int
+    DECLARED_FIELD_NUMBER: builtins.int
+    ADDED_AT_FIELD_NUMBER: builtins.int
+    ROTATED_AT_FIELD_NUMBER: builtins.int
+    PREVIOUS_VALID_UNTIL_FIELD_NUMBER: builtins.int
+    ISSUER_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """The client id."""
+    declared: builtins.bool
+    """True if the settings of identity declare it; it can then be changed only there."""
+    issuer: builtins.str
+    """The outside issuer whose players it brings; empty if it brings its own."""
+    @property
+    def scopes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The scopes of its tokens, sorted."""
+
+    @property
+    def roles(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The roles of its tokens, sorted: `service`, or `admin` for the operator."""
+
+    @property
+    def added_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When it was added; absent if it is declared."""
+
+    @property
+    def rotated_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When its secret was last replaced; absent if it never was."""
+
+    @property
+    def previous_valid_until(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Until when its previous secret is valid; absent if there is none."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        scopes: collections.abc.Iterable[builtins.str] | None = ...,
+        roles: collections.abc.Iterable[builtins.str] | None = ...,
+        declared: builtins.bool = ...,
+        added_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        rotated_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        previous_valid_until: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        issuer: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["added_at", b"added_at", "previous_valid_until", b"previous_valid_until", "rotated_at", b"rotated_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["added_at", b"added_at", "declared", b"declared", "issuer", b"issuer", "name", b"name", "previous_valid_until", b"previous_valid_until", "roles", b"roles", "rotated_at", b"rotated_at", "scopes", b"scopes"]) -> None: ...
+
+global___ServiceClient = ServiceClient
+
+@typing.final
+class RotateServiceClientRequest(google.protobuf.message.Message):
+    """RotateServiceClientRequest names a client."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    KEEP_PREVIOUS_FOR_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """The client id."""
+    @property
+    def keep_previous_for(self) -> google.protobuf.duration_pb2.Duration:
+        """Time for which the previous secret stays valid, up to 7 days; absent or 0 ends it at once."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        keep_previous_for: google.protobuf.duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["keep_previous_for", b"keep_previous_for"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["keep_previous_for", b"keep_previous_for", "name", b"name"]) -> None: ...
+
+global___RotateServiceClientRequest = RotateServiceClientRequest
+
+@typing.final
+class RotateServiceClientResponse(google.protobuf.message.Message):
+    """RotateServiceClientResponse carries the client and its new secret."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CLIENT_FIELD_NUMBER: builtins.int
+    SECRET_FIELD_NUMBER: builtins.int
+    secret: builtins.str
+    """The new client secret. It cannot be read again."""
+    @property
+    def client(self) -> global___ServiceClient:
+        """The client."""
+
+    def __init__(
+        self,
+        *,
+        client: global___ServiceClient | None = ...,
+        secret: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["client", b"client"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["client", b"client", "secret", b"secret"]) -> None: ...
+
+global___RotateServiceClientResponse = RotateServiceClientResponse
+
+@typing.final
+class RemoveServiceClientRequest(google.protobuf.message.Message):
+    """RemoveServiceClientRequest names a client."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """The client id."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+
+global___RemoveServiceClientRequest = RemoveServiceClientRequest
+
+@typing.final
+class RemoveServiceClientResponse(google.protobuf.message.Message):
+    """RemoveServiceClientResponse confirms the removal."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___RemoveServiceClientResponse = RemoveServiceClientResponse
+
+@typing.final
+class SignBoardHeadRequest(google.protobuf.message.Message):
+    """SignBoardHeadRequest is the head of a closed board: the root of the Merkle tree of its entries, and what it stands for."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BOARD_FIELD_NUMBER: builtins.int
+    STARTS_AT_FIELD_NUMBER: builtins.int
+    ENDS_AT_FIELD_NUMBER: builtins.int
+    CLOSED_AT_FIELD_NUMBER: builtins.int
+    PLAYERS_FIELD_NUMBER: builtins.int
+    GENERATION_FIELD_NUMBER: builtins.int
+    ROOT_FIELD_NUMBER: builtins.int
+    SUPERSEDES_FIELD_NUMBER: builtins.int
+    board: builtins.str
+    """The board as text, with its period: `weekly:2026-47`."""
+    players: builtins.int
+    """The number of ranked players, which is the number of leaves of the tree."""
+    generation: builtins.int
+    """The number of this head among those of the board, from 1. A resealed board has another head."""
+    root: builtins.bytes
+    """The root, 32 bytes."""
+    supersedes: builtins.bytes
+    """The root that this one supersedes, 32 bytes; empty for the first head of a board."""
+    @property
+    def starts_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the period starts."""
+
+    @property
+    def ends_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the period ends, exclusive."""
+
+    @property
+    def closed_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the period was closed."""
+
+    def __init__(
+        self,
+        *,
+        board: builtins.str = ...,
+        starts_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        ends_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        closed_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        players: builtins.int = ...,
+        generation: builtins.int = ...,
+        root: builtins.bytes = ...,
+        supersedes: builtins.bytes = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["closed_at", b"closed_at", "ends_at", b"ends_at", "starts_at", b"starts_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["board", b"board", "closed_at", b"closed_at", "ends_at", b"ends_at", "generation", b"generation", "players", b"players", "root", b"root", "starts_at", b"starts_at", "supersedes", b"supersedes"]) -> None: ...
+
+global___SignBoardHeadRequest = SignBoardHeadRequest
+
+@typing.final
+class SignBoardHeadResponse(google.protobuf.message.Message):
+    """SignBoardHeadResponse carries the signed head."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    HEAD_FIELD_NUMBER: builtins.int
+    head: builtins.str
+    """A compact JWS of the type `board-head+jwt`, with the public key and its id in the header; at most 4096 characters."""
+    def __init__(
+        self,
+        *,
+        head: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["head", b"head"]) -> None: ...
+
+global___SignBoardHeadResponse = SignBoardHeadResponse

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class IdentityServiceStub(object):
-    """IdentityService owns accounts and sessions. Every call needs a token; what players do before they have one
-    (Register, Login, RefreshSession, Logout) is called by the edge, whose service token has the scope `session:open`.
+    """IdentityService owns accounts and sessions. Every call needs an access token; the edge calls Register, Login,
+    CreateGuest, RefreshSession and Logout for players who have none yet.
     """
 
     def __init__(self, channel):
@@ -46,6 +46,11 @@ class IdentityServiceStub(object):
                 request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.LoginRequest.SerializeToString,
                 response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.LoginResponse.FromString,
                 _registered_method=True)
+        self.CreateGuest = channel.unary_unary(
+                '/topten.identity.v1.IdentityService/CreateGuest',
+                request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.CreateGuestRequest.SerializeToString,
+                response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.CreateGuestResponse.FromString,
+                _registered_method=True)
         self.RefreshSession = channel.unary_unary(
                 '/topten.identity.v1.IdentityService/RefreshSession',
                 request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.RefreshSessionRequest.SerializeToString,
@@ -61,10 +66,20 @@ class IdentityServiceStub(object):
                 request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.AdmitPlayerRequest.SerializeToString,
                 response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.AdmitPlayerResponse.FromString,
                 _registered_method=True)
+        self.EnsurePlayers = channel.unary_unary(
+                '/topten.identity.v1.IdentityService/EnsurePlayers',
+                request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.EnsurePlayersRequest.SerializeToString,
+                response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.EnsurePlayersResponse.FromString,
+                _registered_method=True)
         self.ChangePassword = channel.unary_unary(
                 '/topten.identity.v1.IdentityService/ChangePassword',
                 request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ChangePasswordRequest.SerializeToString,
                 response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ChangePasswordResponse.FromString,
+                _registered_method=True)
+        self.IssueDataToken = channel.unary_unary(
+                '/topten.identity.v1.IdentityService/IssueDataToken',
+                request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.IssueDataTokenRequest.SerializeToString,
+                response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.IssueDataTokenResponse.FromString,
                 _registered_method=True)
         self.IssueStreamToken = channel.unary_unary(
                 '/topten.identity.v1.IdentityService/IssueStreamToken',
@@ -75,6 +90,21 @@ class IdentityServiceStub(object):
                 '/topten.identity.v1.IdentityService/CheckSessions',
                 request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.CheckSessionsRequest.SerializeToString,
                 response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.CheckSessionsResponse.FromString,
+                _registered_method=True)
+        self.IssueBoardToken = channel.unary_unary(
+                '/topten.identity.v1.IdentityService/IssueBoardToken',
+                request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.IssueBoardTokenRequest.SerializeToString,
+                response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.IssueBoardTokenResponse.FromString,
+                _registered_method=True)
+        self.ListBoardTokens = channel.unary_unary(
+                '/topten.identity.v1.IdentityService/ListBoardTokens',
+                request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ListBoardTokensRequest.SerializeToString,
+                response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ListBoardTokensResponse.FromString,
+                _registered_method=True)
+        self.RevokeBoardToken = channel.unary_unary(
+                '/topten.identity.v1.IdentityService/RevokeBoardToken',
+                request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.RevokeBoardTokenRequest.SerializeToString,
+                response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.RevokeBoardTokenResponse.FromString,
                 _registered_method=True)
         self.GetUsers = channel.unary_unary(
                 '/topten.identity.v1.IdentityService/GetUsers',
@@ -106,6 +136,31 @@ class IdentityServiceStub(object):
                 request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.UnblockUserRequest.SerializeToString,
                 response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.UnblockUserResponse.FromString,
                 _registered_method=True)
+        self.ListUsers = channel.unary_unary(
+                '/topten.identity.v1.IdentityService/ListUsers',
+                request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ListUsersRequest.SerializeToString,
+                response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ListUsersResponse.FromString,
+                _registered_method=True)
+        self.RenameUser = channel.unary_unary(
+                '/topten.identity.v1.IdentityService/RenameUser',
+                request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.RenameUserRequest.SerializeToString,
+                response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.RenameUserResponse.FromString,
+                _registered_method=True)
+        self.ListSessions = channel.unary_unary(
+                '/topten.identity.v1.IdentityService/ListSessions',
+                request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ListSessionsRequest.SerializeToString,
+                response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ListSessionsResponse.FromString,
+                _registered_method=True)
+        self.EndSessions = channel.unary_unary(
+                '/topten.identity.v1.IdentityService/EndSessions',
+                request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.EndSessionsRequest.SerializeToString,
+                response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.EndSessionsResponse.FromString,
+                _registered_method=True)
+        self.ListAccountChanges = channel.unary_unary(
+                '/topten.identity.v1.IdentityService/ListAccountChanges',
+                request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ListAccountChangesRequest.SerializeToString,
+                response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ListAccountChangesResponse.FromString,
+                _registered_method=True)
         self.ExportAccount = channel.unary_unary(
                 '/topten.identity.v1.IdentityService/ExportAccount',
                 request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ExportAccountRequest.SerializeToString,
@@ -131,93 +186,185 @@ class IdentityServiceStub(object):
                 request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.RepublishAccountEventsRequest.SerializeToString,
                 response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.RepublishAccountEventsResponse.FromString,
                 _registered_method=True)
+        self.RestoreAccountRecords = channel.unary_unary(
+                '/topten.identity.v1.IdentityService/RestoreAccountRecords',
+                request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.RestoreAccountRecordsRequest.SerializeToString,
+                response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.RestoreAccountRecordsResponse.FromString,
+                _registered_method=True)
+        self.AddServiceClient = channel.unary_unary(
+                '/topten.identity.v1.IdentityService/AddServiceClient',
+                request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.AddServiceClientRequest.SerializeToString,
+                response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.AddServiceClientResponse.FromString,
+                _registered_method=True)
+        self.ListServiceClients = channel.unary_unary(
+                '/topten.identity.v1.IdentityService/ListServiceClients',
+                request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ListServiceClientsRequest.SerializeToString,
+                response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ListServiceClientsResponse.FromString,
+                _registered_method=True)
+        self.RotateServiceClient = channel.unary_unary(
+                '/topten.identity.v1.IdentityService/RotateServiceClient',
+                request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.RotateServiceClientRequest.SerializeToString,
+                response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.RotateServiceClientResponse.FromString,
+                _registered_method=True)
+        self.RemoveServiceClient = channel.unary_unary(
+                '/topten.identity.v1.IdentityService/RemoveServiceClient',
+                request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.RemoveServiceClientRequest.SerializeToString,
+                response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.RemoveServiceClientResponse.FromString,
+                _registered_method=True)
+        self.SignBoardHead = channel.unary_unary(
+                '/topten.identity.v1.IdentityService/SignBoardHead',
+                request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.SignBoardHeadRequest.SerializeToString,
+                response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.SignBoardHeadResponse.FromString,
+                _registered_method=True)
 
 
 class IdentityServiceServicer(object):
-    """IdentityService owns accounts and sessions. Every call needs a token; what players do before they have one
-    (Register, Login, RefreshSession, Logout) is called by the edge, whose service token has the scope `session:open`.
+    """IdentityService owns accounts and sessions. Every call needs an access token; the edge calls Register, Login,
+    CreateGuest, RefreshSession and Logout for players who have none yet.
     """
 
     def Register(self, request, context):
-        """Register makes an account with the role `player` and signs it in. A name that looks like another's is taken.
-        Fails with USERNAME_TAKEN, INVALID_ARGUMENT, UNAVAILABLE.
+        """Register creates an account with the role `player` and opens a session. A username that looks like another one
+        counts as taken. A guest who registers keeps their id.
+        Fails with USERNAME_TAKEN, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Login(self, request, context):
-        """Login checks a password and opens a session. An unknown name and a wrong password give the same answer in the same time.
-        Fails with CREDENTIALS_INVALID, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
+        """Login checks a password and opens a session. An unknown username and a wrong password give the same response in
+        the same time.
+        Fails with CREDENTIALS_INVALID, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateGuest(self, request, context):
+        """CreateGuest creates an account with the role `guest` and opens a session: for somebody who takes part under a nickname,
+        without a password. Other accounts may have the same name. The session ends at a fixed time, however often it is
+        renewed, and the account is erased some time later, both as the settings of identity say.
+        Fails with USERNAME_TAKEN for the name of a blocked player, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RefreshSession(self, request, context):
-        """RefreshSession trades a refresh token for a new session. The last rotated token stays good for 60 seconds while its
-        successor is unused (an answer may be lost); any other reuse ends the whole family.
-        Fails with UNAUTHENTICATED, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
+        """RefreshSession exchanges a refresh token for new tokens. In case a response is lost, the previous token stays
+        valid for 60 seconds while the new one is unused; any other reuse ends all sessions of the login.
+        Fails with UNAUTHENTICATED, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Logout(self, request, context):
-        """Logout ends the session that the refresh token belongs to. An unknown token is no error.
-        Fails with INVALID_ARGUMENT, UNAVAILABLE.
+        """Logout ends the session of a refresh token. An unknown token is not an error.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AdmitPlayer(self, request, context):
-        """AdmitPlayer makes the account of a player whom an outside issuer has signed in, or finds it: the token says who. The
-        name that the issuer has for him is taken if it may be and nobody has it, else one that is made of it.
-        Fails with PERMISSION_DENIED for a token of our own, PLAYER_NOT_FOUND for a player whose account was erased,
-        UNAVAILABLE.
+        """AdmitPlayer creates or reads the account of a player of an outside issuer, identified by the access token. The
+        account takes the username in the token if it is valid and free, else one derived from it.
+        Fails with PERMISSION_DENIED for one of our own tokens, PLAYER_NOT_FOUND for an erased account, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EnsurePlayers(self, request, context):
+        """EnsurePlayers creates and updates players of the calling service's own system, each by the id that it has there: no
+        password, no session. Each player is handled alone: one refusal never affects the others. The same profile again
+        changes nothing. The same id of another client is another player; admins share the ids of one client.
+        A player is refused, in their result, with USERNAME_TAKEN, INVALID_ARGUMENT, or PLAYER_NOT_FOUND if the account was
+        erased, which holds for their id permanently. The call fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE; some
+        players may have been changed then: send all of them again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ChangePassword(self, request, context):
-        """ChangePassword gives the caller's own account another password and ends all its sessions but the caller's, with their
-        streams. Fails with CREDENTIALS_INVALID, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
+        """ChangePassword changes the password of the caller's account and ends all its other sessions and their streams.
+        Fails with CREDENTIALS_INVALID, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def IssueDataToken(self, request, context):
+        """IssueDataToken checks a password like Login and issues a token that exports the data of the account and erases it, and
+        nothing else, valid as long as an access token. It opens no session. A blocked player, who cannot sign in, gets one as
+        well: their data stays theirs.
+        Fails with CREDENTIALS_INVALID, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def IssueStreamToken(self, request, context):
-        """IssueStreamToken makes a token that opens the leaderboard's stream and nothing else, as long as the caller's session
-        lasts. For where neither a header nor a cookie can be sent, and the token stands in the address.
-        Fails with UNAUTHENTICATED once the session has ended, PLAYER_BLOCKED, UNAVAILABLE.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def CheckSessions(self, request, context):
-        """CheckSessions says which of up to 500 sessions have ended: by a logout, a block, the reuse of a refresh token, or
-        time. Only for services with the scope `session:check`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT,
+        """IssueStreamToken issues a token that is valid only for the leaderboard stream, as long as the caller's session;
+        for a player of another issuer, who has none, as long as the token that they call with.
+        It is for clients that can send neither a header nor a cookie, and so put the token into the address.
+        Fails with UNAUTHENTICATED if the session has ended, PLAYER_BLOCKED, PLAYER_NOT_FOUND, PERMISSION_DENIED,
         UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CheckSessions(self, request, context):
+        """CheckSessions tells which of up to 500 sessions have ended: by logout, block, reuse of a refresh token, or
+        expiry. A board token has a session of its own, which ends when it is revoked.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def IssueBoardToken(self, request, context):
+        """IssueBoardToken issues a token with which anybody may read one board, and nothing else, without an account: for a
+        screen in a hall, a video or another page. It is independent of the caller's session. The token is returned by this
+        call alone and is not stored.
+        Fails with RATE_LIMITED if there are 1000 that have not expired, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBoardTokens(self, request, context):
+        """ListBoardTokens reads the board tokens that have neither expired nor been revoked, of all issuers.
+        Fails with PERMISSION_DENIED, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeBoardToken(self, request, context):
+        """RevokeBoardToken ends a board token of any issuer. Its open streams end within seconds. An unknown token is not
+        an error.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetUsers(self, request, context):
-        """GetUsers reads up to 100 accounts in one round trip. Ids that nobody has are left out. Roles and blocks are shown to
-        the account itself, to moderators and to the scope `account:read`, which a service needs.
-        Fails with INVALID_ARGUMENT, UNAVAILABLE.
+        """GetUsers reads up to 100 accounts; unknown ids are omitted. Roles and blocks are visible only to the account
+        itself, to moderators and admins, and with the scope `account:read` or `account:block`.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GrantRole(self, request, context):
-        """GrantRole adds a role to an account; granting one that it has changes nothing. Only for admins.
+        """GrantRole adds a role to an account. Granting a role twice changes nothing.
         Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -225,8 +372,8 @@ class IdentityServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RevokeRole(self, request, context):
-        """RevokeRole takes a role from an account; its access tokens carry it until they expire, within 15 minutes. Taking one
-        that it does not have changes nothing. Only for admins.
+        """RevokeRole removes a role from an account. Its access tokens carry the role until they expire, within 15 minutes.
+        Removing a role that the account does not have changes nothing.
         Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -234,51 +381,102 @@ class IdentityServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def UpdateProfile(self, request, context):
-        """UpdateProfile changes the caller's own account. A change of country moves the player's all-time score to the new
-        country's board. Fails with PLAYER_NOT_FOUND, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
+        """UpdateProfile changes the caller's account. A new country moves the player's all-time score to the board of that
+        country.
+        Fails with PLAYER_NOT_FOUND, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BlockUser(self, request, context):
-        """BlockUser ends a player's sessions and keeps him from signing in, from playing and from every board, until
-        UnblockUser or the time given. His score stays. A block takes the place of the one before. Only for moderators,
-        admins and the scope `account:block`; who moderates may only be blocked by an admin. Fails with PLAYER_NOT_FOUND,
-        PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """BlockUser ends a player's sessions and keeps the player from signing in, playing and appearing on boards, until
+        UnblockUser or the expiry. The score stays. Each call adds a sanction beside the others, at most 100 at a time; the
+        strongest in force holds: a permanent one, else the one that ends last. Only admins may block moderators and admins.
+        Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UnblockUser(self, request, context):
-        """UnblockUser takes a block back: the player is on all boards again as he was. Nothing changes for who is not
-        blocked. Only for moderators, admins and the scope `account:block`. Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED,
-        INVALID_ARGUMENT, UNAVAILABLE.
+        """UnblockUser lifts one sanction, or all that the caller may lift: a service what services imposed, a moderator also
+        what moderators did, an admin all. Others stay in force. Without any the player returns to all boards with the same
+        points. It changes nothing if there is no such sanction.
+        Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListUsers(self, request, context):
+        """ListUsers reads accounts in the order of their names, regardless of case: those whose name starts with a prefix, those
+        that are blocked, or both. Guests, whose names are not unique, are not listed.
+        Fails with PERMISSION_DENIED, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RenameUser(self, request, context):
+        """RenameUser gives an account another username, by the rules of Register: reserved names are refused. The former name
+        becomes free. A system that brings its own players may rename its player again. Only admins may rename moderators
+        and admins. The same name again changes nothing.
+        Fails with PLAYER_NOT_FOUND, USERNAME_TAKEN, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSessions(self, request, context):
+        """ListSessions reads the open sessions of an account, latest renewal first, at most 1000. Players of an outside issuer
+        have their sessions there.
+        Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EndSessions(self, request, context):
+        """EndSessions ends one session of an account, or all. Their streams end within seconds; an access token of theirs stays
+        valid for gRPC until it expires, within 15 minutes. Only admins may end sessions of moderators and admins. A session
+        that has ended already is not an error.
+        Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAccountChanges(self, request, context):
+        """ListAccountChanges reads who changed an account, when and why, latest first: its log of changes, at most the latest
+        1000.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ExportAccount(self, request, context):
-        """ExportAccount reads everything that is on record of the caller's account, secrets left out.
-        Fails with PLAYER_NOT_FOUND, UNAVAILABLE.
+        """ExportAccount reads all data stored about the caller's account, except secrets.
+        Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteAccount(self, request, context):
-        """DeleteAccount erases the caller's own account, which takes his password. It holds at once and for good: sessions end,
-        the name is free, and every service is told until nothing of theirs names him. Doing it again gives the same answer.
-        Fails with CREDENTIALS_INVALID, PLAYER_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """DeleteAccount erases the caller's account, confirmed by the password. It takes effect at once and permanently:
+        sessions end, the username becomes free, and every service removes the player's personal data. Calling it again
+        gives the same response.
+        A guest and a player of another system have no password here: any is accepted, as the token is their proof.
+        Fails with CREDENTIALS_INVALID, PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def EraseUser(self, request, context):
-        """EraseUser is DeleteAccount by an operator, for an account that is named. Only for admins.
+        """EraseUser does what DeleteAccount does, for the account with the given username.
         Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -286,17 +484,71 @@ class IdentityServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListAccountEvents(self, request, context):
-        """ListAccountEvents streams every event that accounts led to, oldest first, so that the ledger can be held against
-        it. Only for moderators, admins and the scope `event:read`. Fails with PERMISSION_DENIED, UNAVAILABLE.
+        """ListAccountEvents streams the events of all accounts, oldest first, for comparison with the ledger.
+        Fails with PERMISSION_DENIED, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RepublishAccountEvents(self, request, context):
-        """RepublishAccountEvents publishes events once more, so that one that was lost is counted; the ledger counts each
-        once all the same. Says which of the ids are events of accounts at all. Only for admins and the scope
-        `event:replay`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """RepublishAccountEvents publishes events again, in case the stream lost them; the ledger counts each event once.
+        It returns which of the ids are events of accounts.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RestoreAccountRecords(self, request, context):
+        """RestoreAccountRecords settles changes of accounts whose records were lost because a backup was put back, while their
+        events were still on their way to the ledger or counted after it. An erasure is carried out again. Any other change is
+        void, as the account is what the backup says: its event does not count, or if it was counted, the state of the account is
+        announced again. Repeating it is safe.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddServiceClient(self, request, context):
+        """AddServiceClient creates a client that may exchange its secret for service tokens with the given scopes. The secret
+        is generated, returned by this call alone, and stored as a digest.
+        Fails with CLIENT_EXISTS, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListServiceClients(self, request, context):
+        """ListServiceClients reads all clients, those that the settings declare included, without secrets.
+        Fails with PERMISSION_DENIED, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateServiceClient(self, request, context):
+        """RotateServiceClient replaces the secret of a client, and returns the new one once. The previous secret stays valid for
+        the requested time; tokens are not affected.
+        Fails with CLIENT_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveServiceClient(self, request, context):
+        """RemoveServiceClient removes a client. It gets no further tokens; those that it has expire within 15 minutes.
+        Fails with CLIENT_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SignBoardHead(self, request, context):
+        """SignBoardHead signs the head of a closed board with the key that signs tokens. It signs nothing of another form, and
+        no token has this form.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -315,6 +567,11 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.LoginRequest.FromString,
                     response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.LoginResponse.SerializeToString,
             ),
+            'CreateGuest': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateGuest,
+                    request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.CreateGuestRequest.FromString,
+                    response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.CreateGuestResponse.SerializeToString,
+            ),
             'RefreshSession': grpc.unary_unary_rpc_method_handler(
                     servicer.RefreshSession,
                     request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.RefreshSessionRequest.FromString,
@@ -330,10 +587,20 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.AdmitPlayerRequest.FromString,
                     response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.AdmitPlayerResponse.SerializeToString,
             ),
+            'EnsurePlayers': grpc.unary_unary_rpc_method_handler(
+                    servicer.EnsurePlayers,
+                    request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.EnsurePlayersRequest.FromString,
+                    response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.EnsurePlayersResponse.SerializeToString,
+            ),
             'ChangePassword': grpc.unary_unary_rpc_method_handler(
                     servicer.ChangePassword,
                     request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ChangePasswordRequest.FromString,
                     response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ChangePasswordResponse.SerializeToString,
+            ),
+            'IssueDataToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.IssueDataToken,
+                    request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.IssueDataTokenRequest.FromString,
+                    response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.IssueDataTokenResponse.SerializeToString,
             ),
             'IssueStreamToken': grpc.unary_unary_rpc_method_handler(
                     servicer.IssueStreamToken,
@@ -344,6 +611,21 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     servicer.CheckSessions,
                     request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.CheckSessionsRequest.FromString,
                     response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.CheckSessionsResponse.SerializeToString,
+            ),
+            'IssueBoardToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.IssueBoardToken,
+                    request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.IssueBoardTokenRequest.FromString,
+                    response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.IssueBoardTokenResponse.SerializeToString,
+            ),
+            'ListBoardTokens': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBoardTokens,
+                    request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ListBoardTokensRequest.FromString,
+                    response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ListBoardTokensResponse.SerializeToString,
+            ),
+            'RevokeBoardToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeBoardToken,
+                    request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.RevokeBoardTokenRequest.FromString,
+                    response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.RevokeBoardTokenResponse.SerializeToString,
             ),
             'GetUsers': grpc.unary_unary_rpc_method_handler(
                     servicer.GetUsers,
@@ -375,6 +657,31 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.UnblockUserRequest.FromString,
                     response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.UnblockUserResponse.SerializeToString,
             ),
+            'ListUsers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUsers,
+                    request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ListUsersRequest.FromString,
+                    response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ListUsersResponse.SerializeToString,
+            ),
+            'RenameUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenameUser,
+                    request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.RenameUserRequest.FromString,
+                    response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.RenameUserResponse.SerializeToString,
+            ),
+            'ListSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSessions,
+                    request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ListSessionsRequest.FromString,
+                    response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ListSessionsResponse.SerializeToString,
+            ),
+            'EndSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndSessions,
+                    request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.EndSessionsRequest.FromString,
+                    response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.EndSessionsResponse.SerializeToString,
+            ),
+            'ListAccountChanges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAccountChanges,
+                    request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ListAccountChangesRequest.FromString,
+                    response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ListAccountChangesResponse.SerializeToString,
+            ),
             'ExportAccount': grpc.unary_unary_rpc_method_handler(
                     servicer.ExportAccount,
                     request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ExportAccountRequest.FromString,
@@ -400,6 +707,36 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.RepublishAccountEventsRequest.FromString,
                     response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.RepublishAccountEventsResponse.SerializeToString,
             ),
+            'RestoreAccountRecords': grpc.unary_unary_rpc_method_handler(
+                    servicer.RestoreAccountRecords,
+                    request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.RestoreAccountRecordsRequest.FromString,
+                    response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.RestoreAccountRecordsResponse.SerializeToString,
+            ),
+            'AddServiceClient': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddServiceClient,
+                    request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.AddServiceClientRequest.FromString,
+                    response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.AddServiceClientResponse.SerializeToString,
+            ),
+            'ListServiceClients': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListServiceClients,
+                    request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ListServiceClientsRequest.FromString,
+                    response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.ListServiceClientsResponse.SerializeToString,
+            ),
+            'RotateServiceClient': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateServiceClient,
+                    request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.RotateServiceClientRequest.FromString,
+                    response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.RotateServiceClientResponse.SerializeToString,
+            ),
+            'RemoveServiceClient': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveServiceClient,
+                    request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.RemoveServiceClientRequest.FromString,
+                    response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.RemoveServiceClientResponse.SerializeToString,
+            ),
+            'SignBoardHead': grpc.unary_unary_rpc_method_handler(
+                    servicer.SignBoardHead,
+                    request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.SignBoardHeadRequest.FromString,
+                    response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.SignBoardHeadResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'topten.identity.v1.IdentityService', rpc_method_handlers)
@@ -409,8 +746,8 @@ def add_IdentityServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class IdentityService(object):
-    """IdentityService owns accounts and sessions. Every call needs a token; what players do before they have one
-    (Register, Login, RefreshSession, Logout) is called by the edge, whose service token has the scope `session:open`.
+    """IdentityService owns accounts and sessions. Every call needs an access token; the edge calls Register, Login,
+    CreateGuest, RefreshSession and Logout for players who have none yet.
     """
 
     @staticmethod
@@ -457,6 +794,33 @@ class IdentityService(object):
             '/topten.identity.v1.IdentityService/Login',
             topten_dot_identity_dot_v1_dot_identity__service__pb2.LoginRequest.SerializeToString,
             topten_dot_identity_dot_v1_dot_identity__service__pb2.LoginResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateGuest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.identity.v1.IdentityService/CreateGuest',
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.CreateGuestRequest.SerializeToString,
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.CreateGuestResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -549,6 +913,33 @@ class IdentityService(object):
             _registered_method=True)
 
     @staticmethod
+    def EnsurePlayers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.identity.v1.IdentityService/EnsurePlayers',
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.EnsurePlayersRequest.SerializeToString,
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.EnsurePlayersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ChangePassword(request,
             target,
             options=(),
@@ -565,6 +956,33 @@ class IdentityService(object):
             '/topten.identity.v1.IdentityService/ChangePassword',
             topten_dot_identity_dot_v1_dot_identity__service__pb2.ChangePasswordRequest.SerializeToString,
             topten_dot_identity_dot_v1_dot_identity__service__pb2.ChangePasswordResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def IssueDataToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.identity.v1.IdentityService/IssueDataToken',
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.IssueDataTokenRequest.SerializeToString,
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.IssueDataTokenResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -619,6 +1037,87 @@ class IdentityService(object):
             '/topten.identity.v1.IdentityService/CheckSessions',
             topten_dot_identity_dot_v1_dot_identity__service__pb2.CheckSessionsRequest.SerializeToString,
             topten_dot_identity_dot_v1_dot_identity__service__pb2.CheckSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def IssueBoardToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.identity.v1.IdentityService/IssueBoardToken',
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.IssueBoardTokenRequest.SerializeToString,
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.IssueBoardTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBoardTokens(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.identity.v1.IdentityService/ListBoardTokens',
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.ListBoardTokensRequest.SerializeToString,
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.ListBoardTokensResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeBoardToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.identity.v1.IdentityService/RevokeBoardToken',
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.RevokeBoardTokenRequest.SerializeToString,
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.RevokeBoardTokenResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -792,6 +1291,141 @@ class IdentityService(object):
             _registered_method=True)
 
     @staticmethod
+    def ListUsers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.identity.v1.IdentityService/ListUsers',
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.ListUsersRequest.SerializeToString,
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.ListUsersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenameUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.identity.v1.IdentityService/RenameUser',
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.RenameUserRequest.SerializeToString,
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.RenameUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.identity.v1.IdentityService/ListSessions',
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.ListSessionsRequest.SerializeToString,
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.ListSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.identity.v1.IdentityService/EndSessions',
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.EndSessionsRequest.SerializeToString,
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.EndSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAccountChanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.identity.v1.IdentityService/ListAccountChanges',
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.ListAccountChangesRequest.SerializeToString,
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.ListAccountChangesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ExportAccount(request,
             target,
             options=(),
@@ -916,6 +1550,168 @@ class IdentityService(object):
             '/topten.identity.v1.IdentityService/RepublishAccountEvents',
             topten_dot_identity_dot_v1_dot_identity__service__pb2.RepublishAccountEventsRequest.SerializeToString,
             topten_dot_identity_dot_v1_dot_identity__service__pb2.RepublishAccountEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RestoreAccountRecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.identity.v1.IdentityService/RestoreAccountRecords',
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.RestoreAccountRecordsRequest.SerializeToString,
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.RestoreAccountRecordsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddServiceClient(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.identity.v1.IdentityService/AddServiceClient',
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.AddServiceClientRequest.SerializeToString,
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.AddServiceClientResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListServiceClients(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.identity.v1.IdentityService/ListServiceClients',
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.ListServiceClientsRequest.SerializeToString,
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.ListServiceClientsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateServiceClient(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.identity.v1.IdentityService/RotateServiceClient',
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.RotateServiceClientRequest.SerializeToString,
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.RotateServiceClientResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveServiceClient(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.identity.v1.IdentityService/RemoveServiceClient',
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.RemoveServiceClientRequest.SerializeToString,
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.RemoveServiceClientResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SignBoardHead(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.identity.v1.IdentityService/SignBoardHead',
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.SignBoardHeadRequest.SerializeToString,
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.SignBoardHeadResponse.FromString,
             options,
             channel_credentials,
             insecure,

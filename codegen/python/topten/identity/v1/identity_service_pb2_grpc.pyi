@@ -18,8 +18,8 @@ class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type:
     ...
 
 class IdentityServiceStub:
-    """IdentityService owns accounts and sessions. Every call needs a token; what players do before they have one
-    (Register, Login, RefreshSession, Logout) is called by the edge, whose service token has the scope `session:open`.
+    """IdentityService owns accounts and sessions. Every call needs an access token; the edge calls Register, Login,
+    CreateGuest, RefreshSession and Logout for players who have none yet.
     """
 
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
@@ -27,85 +27,147 @@ class IdentityServiceStub:
         topten.identity.v1.identity_service_pb2.RegisterRequest,
         topten.identity.v1.identity_service_pb2.RegisterResponse,
     ]
-    """Register makes an account with the role `player` and signs it in. A name that looks like another's is taken.
-    Fails with USERNAME_TAKEN, INVALID_ARGUMENT, UNAVAILABLE.
+    """Register creates an account with the role `player` and opens a session. A username that looks like another one
+    counts as taken. A guest who registers keeps their id.
+    Fails with USERNAME_TAKEN, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     Login: grpc.UnaryUnaryMultiCallable[
         topten.identity.v1.identity_service_pb2.LoginRequest,
         topten.identity.v1.identity_service_pb2.LoginResponse,
     ]
-    """Login checks a password and opens a session. An unknown name and a wrong password give the same answer in the same time.
-    Fails with CREDENTIALS_INVALID, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
+    """Login checks a password and opens a session. An unknown username and a wrong password give the same response in
+    the same time.
+    Fails with CREDENTIALS_INVALID, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    CreateGuest: grpc.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.CreateGuestRequest,
+        topten.identity.v1.identity_service_pb2.CreateGuestResponse,
+    ]
+    """CreateGuest creates an account with the role `guest` and opens a session: for somebody who takes part under a nickname,
+    without a password. Other accounts may have the same name. The session ends at a fixed time, however often it is
+    renewed, and the account is erased some time later, both as the settings of identity say.
+    Fails with USERNAME_TAKEN for the name of a blocked player, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     RefreshSession: grpc.UnaryUnaryMultiCallable[
         topten.identity.v1.identity_service_pb2.RefreshSessionRequest,
         topten.identity.v1.identity_service_pb2.RefreshSessionResponse,
     ]
-    """RefreshSession trades a refresh token for a new session. The last rotated token stays good for 60 seconds while its
-    successor is unused (an answer may be lost); any other reuse ends the whole family.
-    Fails with UNAUTHENTICATED, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
+    """RefreshSession exchanges a refresh token for new tokens. In case a response is lost, the previous token stays
+    valid for 60 seconds while the new one is unused; any other reuse ends all sessions of the login.
+    Fails with UNAUTHENTICATED, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     Logout: grpc.UnaryUnaryMultiCallable[
         topten.identity.v1.identity_service_pb2.LogoutRequest,
         topten.identity.v1.identity_service_pb2.LogoutResponse,
     ]
-    """Logout ends the session that the refresh token belongs to. An unknown token is no error.
-    Fails with INVALID_ARGUMENT, UNAVAILABLE.
+    """Logout ends the session of a refresh token. An unknown token is not an error.
+    Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     AdmitPlayer: grpc.UnaryUnaryMultiCallable[
         topten.identity.v1.identity_service_pb2.AdmitPlayerRequest,
         topten.identity.v1.identity_service_pb2.AdmitPlayerResponse,
     ]
-    """AdmitPlayer makes the account of a player whom an outside issuer has signed in, or finds it: the token says who. The
-    name that the issuer has for him is taken if it may be and nobody has it, else one that is made of it.
-    Fails with PERMISSION_DENIED for a token of our own, PLAYER_NOT_FOUND for a player whose account was erased,
-    UNAVAILABLE.
+    """AdmitPlayer creates or reads the account of a player of an outside issuer, identified by the access token. The
+    account takes the username in the token if it is valid and free, else one derived from it.
+    Fails with PERMISSION_DENIED for one of our own tokens, PLAYER_NOT_FOUND for an erased account, UNAVAILABLE.
+    """
+
+    EnsurePlayers: grpc.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.EnsurePlayersRequest,
+        topten.identity.v1.identity_service_pb2.EnsurePlayersResponse,
+    ]
+    """EnsurePlayers creates and updates players of the calling service's own system, each by the id that it has there: no
+    password, no session. Each player is handled alone: one refusal never affects the others. The same profile again
+    changes nothing. The same id of another client is another player; admins share the ids of one client.
+    A player is refused, in their result, with USERNAME_TAKEN, INVALID_ARGUMENT, or PLAYER_NOT_FOUND if the account was
+    erased, which holds for their id permanently. The call fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE; some
+    players may have been changed then: send all of them again.
     """
 
     ChangePassword: grpc.UnaryUnaryMultiCallable[
         topten.identity.v1.identity_service_pb2.ChangePasswordRequest,
         topten.identity.v1.identity_service_pb2.ChangePasswordResponse,
     ]
-    """ChangePassword gives the caller's own account another password and ends all its sessions but the caller's, with their
-    streams. Fails with CREDENTIALS_INVALID, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
+    """ChangePassword changes the password of the caller's account and ends all its other sessions and their streams.
+    Fails with CREDENTIALS_INVALID, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    IssueDataToken: grpc.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.IssueDataTokenRequest,
+        topten.identity.v1.identity_service_pb2.IssueDataTokenResponse,
+    ]
+    """IssueDataToken checks a password like Login and issues a token that exports the data of the account and erases it, and
+    nothing else, valid as long as an access token. It opens no session. A blocked player, who cannot sign in, gets one as
+    well: their data stays theirs.
+    Fails with CREDENTIALS_INVALID, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     IssueStreamToken: grpc.UnaryUnaryMultiCallable[
         topten.identity.v1.identity_service_pb2.IssueStreamTokenRequest,
         topten.identity.v1.identity_service_pb2.IssueStreamTokenResponse,
     ]
-    """IssueStreamToken makes a token that opens the leaderboard's stream and nothing else, as long as the caller's session
-    lasts. For where neither a header nor a cookie can be sent, and the token stands in the address.
-    Fails with UNAUTHENTICATED once the session has ended, PLAYER_BLOCKED, UNAVAILABLE.
+    """IssueStreamToken issues a token that is valid only for the leaderboard stream, as long as the caller's session;
+    for a player of another issuer, who has none, as long as the token that they call with.
+    It is for clients that can send neither a header nor a cookie, and so put the token into the address.
+    Fails with UNAUTHENTICATED if the session has ended, PLAYER_BLOCKED, PLAYER_NOT_FOUND, PERMISSION_DENIED,
+    UNAVAILABLE.
     """
 
     CheckSessions: grpc.UnaryUnaryMultiCallable[
         topten.identity.v1.identity_service_pb2.CheckSessionsRequest,
         topten.identity.v1.identity_service_pb2.CheckSessionsResponse,
     ]
-    """CheckSessions says which of up to 500 sessions have ended: by a logout, a block, the reuse of a refresh token, or
-    time. Only for services with the scope `session:check`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT,
-    UNAVAILABLE.
+    """CheckSessions tells which of up to 500 sessions have ended: by logout, block, reuse of a refresh token, or
+    expiry. A board token has a session of its own, which ends when it is revoked.
+    Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    IssueBoardToken: grpc.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.IssueBoardTokenRequest,
+        topten.identity.v1.identity_service_pb2.IssueBoardTokenResponse,
+    ]
+    """IssueBoardToken issues a token with which anybody may read one board, and nothing else, without an account: for a
+    screen in a hall, a video or another page. It is independent of the caller's session. The token is returned by this
+    call alone and is not stored.
+    Fails with RATE_LIMITED if there are 1000 that have not expired, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    ListBoardTokens: grpc.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.ListBoardTokensRequest,
+        topten.identity.v1.identity_service_pb2.ListBoardTokensResponse,
+    ]
+    """ListBoardTokens reads the board tokens that have neither expired nor been revoked, of all issuers.
+    Fails with PERMISSION_DENIED, UNAVAILABLE.
+    """
+
+    RevokeBoardToken: grpc.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.RevokeBoardTokenRequest,
+        topten.identity.v1.identity_service_pb2.RevokeBoardTokenResponse,
+    ]
+    """RevokeBoardToken ends a board token of any issuer. Its open streams end within seconds. An unknown token is not
+    an error.
+    Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     GetUsers: grpc.UnaryUnaryMultiCallable[
         topten.identity.v1.identity_service_pb2.GetUsersRequest,
         topten.identity.v1.identity_service_pb2.GetUsersResponse,
     ]
-    """GetUsers reads up to 100 accounts in one round trip. Ids that nobody has are left out. Roles and blocks are shown to
-    the account itself, to moderators and to the scope `account:read`, which a service needs.
-    Fails with INVALID_ARGUMENT, UNAVAILABLE.
+    """GetUsers reads up to 100 accounts; unknown ids are omitted. Roles and blocks are visible only to the account
+    itself, to moderators and admins, and with the scope `account:read` or `account:block`.
+    Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     GrantRole: grpc.UnaryUnaryMultiCallable[
         topten.identity.v1.identity_service_pb2.GrantRoleRequest,
         topten.identity.v1.identity_service_pb2.GrantRoleResponse,
     ]
-    """GrantRole adds a role to an account; granting one that it has changes nothing. Only for admins.
+    """GrantRole adds a role to an account. Granting a role twice changes nothing.
     Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
@@ -113,8 +175,8 @@ class IdentityServiceStub:
         topten.identity.v1.identity_service_pb2.RevokeRoleRequest,
         topten.identity.v1.identity_service_pb2.RevokeRoleResponse,
     ]
-    """RevokeRole takes a role from an account; its access tokens carry it until they expire, within 15 minutes. Taking one
-    that it does not have changes nothing. Only for admins.
+    """RevokeRole removes a role from an account. Its access tokens carry the role until they expire, within 15 minutes.
+    Removing a role that the account does not have changes nothing.
     Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
@@ -122,51 +184,102 @@ class IdentityServiceStub:
         topten.identity.v1.identity_service_pb2.UpdateProfileRequest,
         topten.identity.v1.identity_service_pb2.UpdateProfileResponse,
     ]
-    """UpdateProfile changes the caller's own account. A change of country moves the player's all-time score to the new
-    country's board. Fails with PLAYER_NOT_FOUND, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
+    """UpdateProfile changes the caller's account. A new country moves the player's all-time score to the board of that
+    country.
+    Fails with PLAYER_NOT_FOUND, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     BlockUser: grpc.UnaryUnaryMultiCallable[
         topten.identity.v1.identity_service_pb2.BlockUserRequest,
         topten.identity.v1.identity_service_pb2.BlockUserResponse,
     ]
-    """BlockUser ends a player's sessions and keeps him from signing in, from playing and from every board, until
-    UnblockUser or the time given. His score stays. A block takes the place of the one before. Only for moderators,
-    admins and the scope `account:block`; who moderates may only be blocked by an admin. Fails with PLAYER_NOT_FOUND,
-    PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """BlockUser ends a player's sessions and keeps the player from signing in, playing and appearing on boards, until
+    UnblockUser or the expiry. The score stays. Each call adds a sanction beside the others, at most 100 at a time; the
+    strongest in force holds: a permanent one, else the one that ends last. Only admins may block moderators and admins.
+    Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     UnblockUser: grpc.UnaryUnaryMultiCallable[
         topten.identity.v1.identity_service_pb2.UnblockUserRequest,
         topten.identity.v1.identity_service_pb2.UnblockUserResponse,
     ]
-    """UnblockUser takes a block back: the player is on all boards again as he was. Nothing changes for who is not
-    blocked. Only for moderators, admins and the scope `account:block`. Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED,
-    INVALID_ARGUMENT, UNAVAILABLE.
+    """UnblockUser lifts one sanction, or all that the caller may lift: a service what services imposed, a moderator also
+    what moderators did, an admin all. Others stay in force. Without any the player returns to all boards with the same
+    points. It changes nothing if there is no such sanction.
+    Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    ListUsers: grpc.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.ListUsersRequest,
+        topten.identity.v1.identity_service_pb2.ListUsersResponse,
+    ]
+    """ListUsers reads accounts in the order of their names, regardless of case: those whose name starts with a prefix, those
+    that are blocked, or both. Guests, whose names are not unique, are not listed.
+    Fails with PERMISSION_DENIED, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    RenameUser: grpc.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.RenameUserRequest,
+        topten.identity.v1.identity_service_pb2.RenameUserResponse,
+    ]
+    """RenameUser gives an account another username, by the rules of Register: reserved names are refused. The former name
+    becomes free. A system that brings its own players may rename its player again. Only admins may rename moderators
+    and admins. The same name again changes nothing.
+    Fails with PLAYER_NOT_FOUND, USERNAME_TAKEN, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    ListSessions: grpc.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.ListSessionsRequest,
+        topten.identity.v1.identity_service_pb2.ListSessionsResponse,
+    ]
+    """ListSessions reads the open sessions of an account, latest renewal first, at most 1000. Players of an outside issuer
+    have their sessions there.
+    Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    EndSessions: grpc.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.EndSessionsRequest,
+        topten.identity.v1.identity_service_pb2.EndSessionsResponse,
+    ]
+    """EndSessions ends one session of an account, or all. Their streams end within seconds; an access token of theirs stays
+    valid for gRPC until it expires, within 15 minutes. Only admins may end sessions of moderators and admins. A session
+    that has ended already is not an error.
+    Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    ListAccountChanges: grpc.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.ListAccountChangesRequest,
+        topten.identity.v1.identity_service_pb2.ListAccountChangesResponse,
+    ]
+    """ListAccountChanges reads who changed an account, when and why, latest first: its log of changes, at most the latest
+    1000.
+    Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     ExportAccount: grpc.UnaryUnaryMultiCallable[
         topten.identity.v1.identity_service_pb2.ExportAccountRequest,
         topten.identity.v1.identity_service_pb2.ExportAccountResponse,
     ]
-    """ExportAccount reads everything that is on record of the caller's account, secrets left out.
-    Fails with PLAYER_NOT_FOUND, UNAVAILABLE.
+    """ExportAccount reads all data stored about the caller's account, except secrets.
+    Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, UNAVAILABLE.
     """
 
     DeleteAccount: grpc.UnaryUnaryMultiCallable[
         topten.identity.v1.identity_service_pb2.DeleteAccountRequest,
         topten.identity.v1.identity_service_pb2.DeleteAccountResponse,
     ]
-    """DeleteAccount erases the caller's own account, which takes his password. It holds at once and for good: sessions end,
-    the name is free, and every service is told until nothing of theirs names him. Doing it again gives the same answer.
-    Fails with CREDENTIALS_INVALID, PLAYER_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    """DeleteAccount erases the caller's account, confirmed by the password. It takes effect at once and permanently:
+    sessions end, the username becomes free, and every service removes the player's personal data. Calling it again
+    gives the same response.
+    A guest and a player of another system have no password here: any is accepted, as the token is their proof.
+    Fails with CREDENTIALS_INVALID, PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     EraseUser: grpc.UnaryUnaryMultiCallable[
         topten.identity.v1.identity_service_pb2.EraseUserRequest,
         topten.identity.v1.identity_service_pb2.EraseUserResponse,
     ]
-    """EraseUser is DeleteAccount by an operator, for an account that is named. Only for admins.
+    """EraseUser does what DeleteAccount does, for the account with the given username.
     Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
@@ -174,107 +287,223 @@ class IdentityServiceStub:
         topten.identity.v1.identity_service_pb2.ListAccountEventsRequest,
         topten.identity.v1.identity_service_pb2.ListAccountEventsResponse,
     ]
-    """ListAccountEvents streams every event that accounts led to, oldest first, so that the ledger can be held against
-    it. Only for moderators, admins and the scope `event:read`. Fails with PERMISSION_DENIED, UNAVAILABLE.
+    """ListAccountEvents streams the events of all accounts, oldest first, for comparison with the ledger.
+    Fails with PERMISSION_DENIED, UNAVAILABLE.
     """
 
     RepublishAccountEvents: grpc.UnaryUnaryMultiCallable[
         topten.identity.v1.identity_service_pb2.RepublishAccountEventsRequest,
         topten.identity.v1.identity_service_pb2.RepublishAccountEventsResponse,
     ]
-    """RepublishAccountEvents publishes events once more, so that one that was lost is counted; the ledger counts each
-    once all the same. Says which of the ids are events of accounts at all. Only for admins and the scope
-    `event:replay`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """RepublishAccountEvents publishes events again, in case the stream lost them; the ledger counts each event once.
+    It returns which of the ids are events of accounts.
+    Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    RestoreAccountRecords: grpc.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.RestoreAccountRecordsRequest,
+        topten.identity.v1.identity_service_pb2.RestoreAccountRecordsResponse,
+    ]
+    """RestoreAccountRecords settles changes of accounts whose records were lost because a backup was put back, while their
+    events were still on their way to the ledger or counted after it. An erasure is carried out again. Any other change is
+    void, as the account is what the backup says: its event does not count, or if it was counted, the state of the account is
+    announced again. Repeating it is safe.
+    Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    AddServiceClient: grpc.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.AddServiceClientRequest,
+        topten.identity.v1.identity_service_pb2.AddServiceClientResponse,
+    ]
+    """AddServiceClient creates a client that may exchange its secret for service tokens with the given scopes. The secret
+    is generated, returned by this call alone, and stored as a digest.
+    Fails with CLIENT_EXISTS, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    ListServiceClients: grpc.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.ListServiceClientsRequest,
+        topten.identity.v1.identity_service_pb2.ListServiceClientsResponse,
+    ]
+    """ListServiceClients reads all clients, those that the settings declare included, without secrets.
+    Fails with PERMISSION_DENIED, UNAVAILABLE.
+    """
+
+    RotateServiceClient: grpc.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.RotateServiceClientRequest,
+        topten.identity.v1.identity_service_pb2.RotateServiceClientResponse,
+    ]
+    """RotateServiceClient replaces the secret of a client, and returns the new one once. The previous secret stays valid for
+    the requested time; tokens are not affected.
+    Fails with CLIENT_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    RemoveServiceClient: grpc.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.RemoveServiceClientRequest,
+        topten.identity.v1.identity_service_pb2.RemoveServiceClientResponse,
+    ]
+    """RemoveServiceClient removes a client. It gets no further tokens; those that it has expire within 15 minutes.
+    Fails with CLIENT_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    SignBoardHead: grpc.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.SignBoardHeadRequest,
+        topten.identity.v1.identity_service_pb2.SignBoardHeadResponse,
+    ]
+    """SignBoardHead signs the head of a closed board with the key that signs tokens. It signs nothing of another form, and
+    no token has this form.
+    Fails with PERMISSION_DENIED, INVALID_ARGUMENT.
     """
 
 class IdentityServiceAsyncStub:
-    """IdentityService owns accounts and sessions. Every call needs a token; what players do before they have one
-    (Register, Login, RefreshSession, Logout) is called by the edge, whose service token has the scope `session:open`.
+    """IdentityService owns accounts and sessions. Every call needs an access token; the edge calls Register, Login,
+    CreateGuest, RefreshSession and Logout for players who have none yet.
     """
 
     Register: grpc.aio.UnaryUnaryMultiCallable[
         topten.identity.v1.identity_service_pb2.RegisterRequest,
         topten.identity.v1.identity_service_pb2.RegisterResponse,
     ]
-    """Register makes an account with the role `player` and signs it in. A name that looks like another's is taken.
-    Fails with USERNAME_TAKEN, INVALID_ARGUMENT, UNAVAILABLE.
+    """Register creates an account with the role `player` and opens a session. A username that looks like another one
+    counts as taken. A guest who registers keeps their id.
+    Fails with USERNAME_TAKEN, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     Login: grpc.aio.UnaryUnaryMultiCallable[
         topten.identity.v1.identity_service_pb2.LoginRequest,
         topten.identity.v1.identity_service_pb2.LoginResponse,
     ]
-    """Login checks a password and opens a session. An unknown name and a wrong password give the same answer in the same time.
-    Fails with CREDENTIALS_INVALID, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
+    """Login checks a password and opens a session. An unknown username and a wrong password give the same response in
+    the same time.
+    Fails with CREDENTIALS_INVALID, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    CreateGuest: grpc.aio.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.CreateGuestRequest,
+        topten.identity.v1.identity_service_pb2.CreateGuestResponse,
+    ]
+    """CreateGuest creates an account with the role `guest` and opens a session: for somebody who takes part under a nickname,
+    without a password. Other accounts may have the same name. The session ends at a fixed time, however often it is
+    renewed, and the account is erased some time later, both as the settings of identity say.
+    Fails with USERNAME_TAKEN for the name of a blocked player, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     RefreshSession: grpc.aio.UnaryUnaryMultiCallable[
         topten.identity.v1.identity_service_pb2.RefreshSessionRequest,
         topten.identity.v1.identity_service_pb2.RefreshSessionResponse,
     ]
-    """RefreshSession trades a refresh token for a new session. The last rotated token stays good for 60 seconds while its
-    successor is unused (an answer may be lost); any other reuse ends the whole family.
-    Fails with UNAUTHENTICATED, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
+    """RefreshSession exchanges a refresh token for new tokens. In case a response is lost, the previous token stays
+    valid for 60 seconds while the new one is unused; any other reuse ends all sessions of the login.
+    Fails with UNAUTHENTICATED, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     Logout: grpc.aio.UnaryUnaryMultiCallable[
         topten.identity.v1.identity_service_pb2.LogoutRequest,
         topten.identity.v1.identity_service_pb2.LogoutResponse,
     ]
-    """Logout ends the session that the refresh token belongs to. An unknown token is no error.
-    Fails with INVALID_ARGUMENT, UNAVAILABLE.
+    """Logout ends the session of a refresh token. An unknown token is not an error.
+    Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     AdmitPlayer: grpc.aio.UnaryUnaryMultiCallable[
         topten.identity.v1.identity_service_pb2.AdmitPlayerRequest,
         topten.identity.v1.identity_service_pb2.AdmitPlayerResponse,
     ]
-    """AdmitPlayer makes the account of a player whom an outside issuer has signed in, or finds it: the token says who. The
-    name that the issuer has for him is taken if it may be and nobody has it, else one that is made of it.
-    Fails with PERMISSION_DENIED for a token of our own, PLAYER_NOT_FOUND for a player whose account was erased,
-    UNAVAILABLE.
+    """AdmitPlayer creates or reads the account of a player of an outside issuer, identified by the access token. The
+    account takes the username in the token if it is valid and free, else one derived from it.
+    Fails with PERMISSION_DENIED for one of our own tokens, PLAYER_NOT_FOUND for an erased account, UNAVAILABLE.
+    """
+
+    EnsurePlayers: grpc.aio.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.EnsurePlayersRequest,
+        topten.identity.v1.identity_service_pb2.EnsurePlayersResponse,
+    ]
+    """EnsurePlayers creates and updates players of the calling service's own system, each by the id that it has there: no
+    password, no session. Each player is handled alone: one refusal never affects the others. The same profile again
+    changes nothing. The same id of another client is another player; admins share the ids of one client.
+    A player is refused, in their result, with USERNAME_TAKEN, INVALID_ARGUMENT, or PLAYER_NOT_FOUND if the account was
+    erased, which holds for their id permanently. The call fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE; some
+    players may have been changed then: send all of them again.
     """
 
     ChangePassword: grpc.aio.UnaryUnaryMultiCallable[
         topten.identity.v1.identity_service_pb2.ChangePasswordRequest,
         topten.identity.v1.identity_service_pb2.ChangePasswordResponse,
     ]
-    """ChangePassword gives the caller's own account another password and ends all its sessions but the caller's, with their
-    streams. Fails with CREDENTIALS_INVALID, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
+    """ChangePassword changes the password of the caller's account and ends all its other sessions and their streams.
+    Fails with CREDENTIALS_INVALID, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    IssueDataToken: grpc.aio.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.IssueDataTokenRequest,
+        topten.identity.v1.identity_service_pb2.IssueDataTokenResponse,
+    ]
+    """IssueDataToken checks a password like Login and issues a token that exports the data of the account and erases it, and
+    nothing else, valid as long as an access token. It opens no session. A blocked player, who cannot sign in, gets one as
+    well: their data stays theirs.
+    Fails with CREDENTIALS_INVALID, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     IssueStreamToken: grpc.aio.UnaryUnaryMultiCallable[
         topten.identity.v1.identity_service_pb2.IssueStreamTokenRequest,
         topten.identity.v1.identity_service_pb2.IssueStreamTokenResponse,
     ]
-    """IssueStreamToken makes a token that opens the leaderboard's stream and nothing else, as long as the caller's session
-    lasts. For where neither a header nor a cookie can be sent, and the token stands in the address.
-    Fails with UNAUTHENTICATED once the session has ended, PLAYER_BLOCKED, UNAVAILABLE.
+    """IssueStreamToken issues a token that is valid only for the leaderboard stream, as long as the caller's session;
+    for a player of another issuer, who has none, as long as the token that they call with.
+    It is for clients that can send neither a header nor a cookie, and so put the token into the address.
+    Fails with UNAUTHENTICATED if the session has ended, PLAYER_BLOCKED, PLAYER_NOT_FOUND, PERMISSION_DENIED,
+    UNAVAILABLE.
     """
 
     CheckSessions: grpc.aio.UnaryUnaryMultiCallable[
         topten.identity.v1.identity_service_pb2.CheckSessionsRequest,
         topten.identity.v1.identity_service_pb2.CheckSessionsResponse,
     ]
-    """CheckSessions says which of up to 500 sessions have ended: by a logout, a block, the reuse of a refresh token, or
-    time. Only for services with the scope `session:check`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT,
-    UNAVAILABLE.
+    """CheckSessions tells which of up to 500 sessions have ended: by logout, block, reuse of a refresh token, or
+    expiry. A board token has a session of its own, which ends when it is revoked.
+    Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    IssueBoardToken: grpc.aio.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.IssueBoardTokenRequest,
+        topten.identity.v1.identity_service_pb2.IssueBoardTokenResponse,
+    ]
+    """IssueBoardToken issues a token with which anybody may read one board, and nothing else, without an account: for a
+    screen in a hall, a video or another page. It is independent of the caller's session. The token is returned by this
+    call alone and is not stored.
+    Fails with RATE_LIMITED if there are 1000 that have not expired, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    ListBoardTokens: grpc.aio.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.ListBoardTokensRequest,
+        topten.identity.v1.identity_service_pb2.ListBoardTokensResponse,
+    ]
+    """ListBoardTokens reads the board tokens that have neither expired nor been revoked, of all issuers.
+    Fails with PERMISSION_DENIED, UNAVAILABLE.
+    """
+
+    RevokeBoardToken: grpc.aio.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.RevokeBoardTokenRequest,
+        topten.identity.v1.identity_service_pb2.RevokeBoardTokenResponse,
+    ]
+    """RevokeBoardToken ends a board token of any issuer. Its open streams end within seconds. An unknown token is not
+    an error.
+    Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     GetUsers: grpc.aio.UnaryUnaryMultiCallable[
         topten.identity.v1.identity_service_pb2.GetUsersRequest,
         topten.identity.v1.identity_service_pb2.GetUsersResponse,
     ]
-    """GetUsers reads up to 100 accounts in one round trip. Ids that nobody has are left out. Roles and blocks are shown to
-    the account itself, to moderators and to the scope `account:read`, which a service needs.
-    Fails with INVALID_ARGUMENT, UNAVAILABLE.
+    """GetUsers reads up to 100 accounts; unknown ids are omitted. Roles and blocks are visible only to the account
+    itself, to moderators and admins, and with the scope `account:read` or `account:block`.
+    Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     GrantRole: grpc.aio.UnaryUnaryMultiCallable[
         topten.identity.v1.identity_service_pb2.GrantRoleRequest,
         topten.identity.v1.identity_service_pb2.GrantRoleResponse,
     ]
-    """GrantRole adds a role to an account; granting one that it has changes nothing. Only for admins.
+    """GrantRole adds a role to an account. Granting a role twice changes nothing.
     Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
@@ -282,8 +511,8 @@ class IdentityServiceAsyncStub:
         topten.identity.v1.identity_service_pb2.RevokeRoleRequest,
         topten.identity.v1.identity_service_pb2.RevokeRoleResponse,
     ]
-    """RevokeRole takes a role from an account; its access tokens carry it until they expire, within 15 minutes. Taking one
-    that it does not have changes nothing. Only for admins.
+    """RevokeRole removes a role from an account. Its access tokens carry the role until they expire, within 15 minutes.
+    Removing a role that the account does not have changes nothing.
     Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
@@ -291,51 +520,102 @@ class IdentityServiceAsyncStub:
         topten.identity.v1.identity_service_pb2.UpdateProfileRequest,
         topten.identity.v1.identity_service_pb2.UpdateProfileResponse,
     ]
-    """UpdateProfile changes the caller's own account. A change of country moves the player's all-time score to the new
-    country's board. Fails with PLAYER_NOT_FOUND, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
+    """UpdateProfile changes the caller's account. A new country moves the player's all-time score to the board of that
+    country.
+    Fails with PLAYER_NOT_FOUND, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     BlockUser: grpc.aio.UnaryUnaryMultiCallable[
         topten.identity.v1.identity_service_pb2.BlockUserRequest,
         topten.identity.v1.identity_service_pb2.BlockUserResponse,
     ]
-    """BlockUser ends a player's sessions and keeps him from signing in, from playing and from every board, until
-    UnblockUser or the time given. His score stays. A block takes the place of the one before. Only for moderators,
-    admins and the scope `account:block`; who moderates may only be blocked by an admin. Fails with PLAYER_NOT_FOUND,
-    PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """BlockUser ends a player's sessions and keeps the player from signing in, playing and appearing on boards, until
+    UnblockUser or the expiry. The score stays. Each call adds a sanction beside the others, at most 100 at a time; the
+    strongest in force holds: a permanent one, else the one that ends last. Only admins may block moderators and admins.
+    Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     UnblockUser: grpc.aio.UnaryUnaryMultiCallable[
         topten.identity.v1.identity_service_pb2.UnblockUserRequest,
         topten.identity.v1.identity_service_pb2.UnblockUserResponse,
     ]
-    """UnblockUser takes a block back: the player is on all boards again as he was. Nothing changes for who is not
-    blocked. Only for moderators, admins and the scope `account:block`. Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED,
-    INVALID_ARGUMENT, UNAVAILABLE.
+    """UnblockUser lifts one sanction, or all that the caller may lift: a service what services imposed, a moderator also
+    what moderators did, an admin all. Others stay in force. Without any the player returns to all boards with the same
+    points. It changes nothing if there is no such sanction.
+    Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    ListUsers: grpc.aio.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.ListUsersRequest,
+        topten.identity.v1.identity_service_pb2.ListUsersResponse,
+    ]
+    """ListUsers reads accounts in the order of their names, regardless of case: those whose name starts with a prefix, those
+    that are blocked, or both. Guests, whose names are not unique, are not listed.
+    Fails with PERMISSION_DENIED, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    RenameUser: grpc.aio.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.RenameUserRequest,
+        topten.identity.v1.identity_service_pb2.RenameUserResponse,
+    ]
+    """RenameUser gives an account another username, by the rules of Register: reserved names are refused. The former name
+    becomes free. A system that brings its own players may rename its player again. Only admins may rename moderators
+    and admins. The same name again changes nothing.
+    Fails with PLAYER_NOT_FOUND, USERNAME_TAKEN, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    ListSessions: grpc.aio.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.ListSessionsRequest,
+        topten.identity.v1.identity_service_pb2.ListSessionsResponse,
+    ]
+    """ListSessions reads the open sessions of an account, latest renewal first, at most 1000. Players of an outside issuer
+    have their sessions there.
+    Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    EndSessions: grpc.aio.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.EndSessionsRequest,
+        topten.identity.v1.identity_service_pb2.EndSessionsResponse,
+    ]
+    """EndSessions ends one session of an account, or all. Their streams end within seconds; an access token of theirs stays
+    valid for gRPC until it expires, within 15 minutes. Only admins may end sessions of moderators and admins. A session
+    that has ended already is not an error.
+    Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    ListAccountChanges: grpc.aio.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.ListAccountChangesRequest,
+        topten.identity.v1.identity_service_pb2.ListAccountChangesResponse,
+    ]
+    """ListAccountChanges reads who changed an account, when and why, latest first: its log of changes, at most the latest
+    1000.
+    Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     ExportAccount: grpc.aio.UnaryUnaryMultiCallable[
         topten.identity.v1.identity_service_pb2.ExportAccountRequest,
         topten.identity.v1.identity_service_pb2.ExportAccountResponse,
     ]
-    """ExportAccount reads everything that is on record of the caller's account, secrets left out.
-    Fails with PLAYER_NOT_FOUND, UNAVAILABLE.
+    """ExportAccount reads all data stored about the caller's account, except secrets.
+    Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, UNAVAILABLE.
     """
 
     DeleteAccount: grpc.aio.UnaryUnaryMultiCallable[
         topten.identity.v1.identity_service_pb2.DeleteAccountRequest,
         topten.identity.v1.identity_service_pb2.DeleteAccountResponse,
     ]
-    """DeleteAccount erases the caller's own account, which takes his password. It holds at once and for good: sessions end,
-    the name is free, and every service is told until nothing of theirs names him. Doing it again gives the same answer.
-    Fails with CREDENTIALS_INVALID, PLAYER_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    """DeleteAccount erases the caller's account, confirmed by the password. It takes effect at once and permanently:
+    sessions end, the username becomes free, and every service removes the player's personal data. Calling it again
+    gives the same response.
+    A guest and a player of another system have no password here: any is accepted, as the token is their proof.
+    Fails with CREDENTIALS_INVALID, PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     EraseUser: grpc.aio.UnaryUnaryMultiCallable[
         topten.identity.v1.identity_service_pb2.EraseUserRequest,
         topten.identity.v1.identity_service_pb2.EraseUserResponse,
     ]
-    """EraseUser is DeleteAccount by an operator, for an account that is named. Only for admins.
+    """EraseUser does what DeleteAccount does, for the account with the given username.
     Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
@@ -343,22 +623,76 @@ class IdentityServiceAsyncStub:
         topten.identity.v1.identity_service_pb2.ListAccountEventsRequest,
         topten.identity.v1.identity_service_pb2.ListAccountEventsResponse,
     ]
-    """ListAccountEvents streams every event that accounts led to, oldest first, so that the ledger can be held against
-    it. Only for moderators, admins and the scope `event:read`. Fails with PERMISSION_DENIED, UNAVAILABLE.
+    """ListAccountEvents streams the events of all accounts, oldest first, for comparison with the ledger.
+    Fails with PERMISSION_DENIED, UNAVAILABLE.
     """
 
     RepublishAccountEvents: grpc.aio.UnaryUnaryMultiCallable[
         topten.identity.v1.identity_service_pb2.RepublishAccountEventsRequest,
         topten.identity.v1.identity_service_pb2.RepublishAccountEventsResponse,
     ]
-    """RepublishAccountEvents publishes events once more, so that one that was lost is counted; the ledger counts each
-    once all the same. Says which of the ids are events of accounts at all. Only for admins and the scope
-    `event:replay`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """RepublishAccountEvents publishes events again, in case the stream lost them; the ledger counts each event once.
+    It returns which of the ids are events of accounts.
+    Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    RestoreAccountRecords: grpc.aio.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.RestoreAccountRecordsRequest,
+        topten.identity.v1.identity_service_pb2.RestoreAccountRecordsResponse,
+    ]
+    """RestoreAccountRecords settles changes of accounts whose records were lost because a backup was put back, while their
+    events were still on their way to the ledger or counted after it. An erasure is carried out again. Any other change is
+    void, as the account is what the backup says: its event does not count, or if it was counted, the state of the account is
+    announced again. Repeating it is safe.
+    Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    AddServiceClient: grpc.aio.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.AddServiceClientRequest,
+        topten.identity.v1.identity_service_pb2.AddServiceClientResponse,
+    ]
+    """AddServiceClient creates a client that may exchange its secret for service tokens with the given scopes. The secret
+    is generated, returned by this call alone, and stored as a digest.
+    Fails with CLIENT_EXISTS, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    ListServiceClients: grpc.aio.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.ListServiceClientsRequest,
+        topten.identity.v1.identity_service_pb2.ListServiceClientsResponse,
+    ]
+    """ListServiceClients reads all clients, those that the settings declare included, without secrets.
+    Fails with PERMISSION_DENIED, UNAVAILABLE.
+    """
+
+    RotateServiceClient: grpc.aio.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.RotateServiceClientRequest,
+        topten.identity.v1.identity_service_pb2.RotateServiceClientResponse,
+    ]
+    """RotateServiceClient replaces the secret of a client, and returns the new one once. The previous secret stays valid for
+    the requested time; tokens are not affected.
+    Fails with CLIENT_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    RemoveServiceClient: grpc.aio.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.RemoveServiceClientRequest,
+        topten.identity.v1.identity_service_pb2.RemoveServiceClientResponse,
+    ]
+    """RemoveServiceClient removes a client. It gets no further tokens; those that it has expire within 15 minutes.
+    Fails with CLIENT_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    SignBoardHead: grpc.aio.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.SignBoardHeadRequest,
+        topten.identity.v1.identity_service_pb2.SignBoardHeadResponse,
+    ]
+    """SignBoardHead signs the head of a closed board with the key that signs tokens. It signs nothing of another form, and
+    no token has this form.
+    Fails with PERMISSION_DENIED, INVALID_ARGUMENT.
     """
 
 class IdentityServiceServicer(metaclass=abc.ABCMeta):
-    """IdentityService owns accounts and sessions. Every call needs a token; what players do before they have one
-    (Register, Login, RefreshSession, Logout) is called by the edge, whose service token has the scope `session:open`.
+    """IdentityService owns accounts and sessions. Every call needs an access token; the edge calls Register, Login,
+    CreateGuest, RefreshSession and Logout for players who have none yet.
     """
 
     @abc.abstractmethod
@@ -367,8 +701,9 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
         request: topten.identity.v1.identity_service_pb2.RegisterRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.identity.v1.identity_service_pb2.RegisterResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.RegisterResponse]]:
-        """Register makes an account with the role `player` and signs it in. A name that looks like another's is taken.
-        Fails with USERNAME_TAKEN, INVALID_ARGUMENT, UNAVAILABLE.
+        """Register creates an account with the role `player` and opens a session. A username that looks like another one
+        counts as taken. A guest who registers keeps their id.
+        Fails with USERNAME_TAKEN, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -377,8 +712,21 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
         request: topten.identity.v1.identity_service_pb2.LoginRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.identity.v1.identity_service_pb2.LoginResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.LoginResponse]]:
-        """Login checks a password and opens a session. An unknown name and a wrong password give the same answer in the same time.
-        Fails with CREDENTIALS_INVALID, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
+        """Login checks a password and opens a session. An unknown username and a wrong password give the same response in
+        the same time.
+        Fails with CREDENTIALS_INVALID, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def CreateGuest(
+        self,
+        request: topten.identity.v1.identity_service_pb2.CreateGuestRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.identity.v1.identity_service_pb2.CreateGuestResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.CreateGuestResponse]]:
+        """CreateGuest creates an account with the role `guest` and opens a session: for somebody who takes part under a nickname,
+        without a password. Other accounts may have the same name. The session ends at a fixed time, however often it is
+        renewed, and the account is erased some time later, both as the settings of identity say.
+        Fails with USERNAME_TAKEN for the name of a blocked player, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -387,9 +735,9 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
         request: topten.identity.v1.identity_service_pb2.RefreshSessionRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.identity.v1.identity_service_pb2.RefreshSessionResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.RefreshSessionResponse]]:
-        """RefreshSession trades a refresh token for a new session. The last rotated token stays good for 60 seconds while its
-        successor is unused (an answer may be lost); any other reuse ends the whole family.
-        Fails with UNAUTHENTICATED, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
+        """RefreshSession exchanges a refresh token for new tokens. In case a response is lost, the previous token stays
+        valid for 60 seconds while the new one is unused; any other reuse ends all sessions of the login.
+        Fails with UNAUTHENTICATED, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -398,8 +746,8 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
         request: topten.identity.v1.identity_service_pb2.LogoutRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.identity.v1.identity_service_pb2.LogoutResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.LogoutResponse]]:
-        """Logout ends the session that the refresh token belongs to. An unknown token is no error.
-        Fails with INVALID_ARGUMENT, UNAVAILABLE.
+        """Logout ends the session of a refresh token. An unknown token is not an error.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -408,10 +756,23 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
         request: topten.identity.v1.identity_service_pb2.AdmitPlayerRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.identity.v1.identity_service_pb2.AdmitPlayerResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.AdmitPlayerResponse]]:
-        """AdmitPlayer makes the account of a player whom an outside issuer has signed in, or finds it: the token says who. The
-        name that the issuer has for him is taken if it may be and nobody has it, else one that is made of it.
-        Fails with PERMISSION_DENIED for a token of our own, PLAYER_NOT_FOUND for a player whose account was erased,
-        UNAVAILABLE.
+        """AdmitPlayer creates or reads the account of a player of an outside issuer, identified by the access token. The
+        account takes the username in the token if it is valid and free, else one derived from it.
+        Fails with PERMISSION_DENIED for one of our own tokens, PLAYER_NOT_FOUND for an erased account, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def EnsurePlayers(
+        self,
+        request: topten.identity.v1.identity_service_pb2.EnsurePlayersRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.identity.v1.identity_service_pb2.EnsurePlayersResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.EnsurePlayersResponse]]:
+        """EnsurePlayers creates and updates players of the calling service's own system, each by the id that it has there: no
+        password, no session. Each player is handled alone: one refusal never affects the others. The same profile again
+        changes nothing. The same id of another client is another player; admins share the ids of one client.
+        A player is refused, in their result, with USERNAME_TAKEN, INVALID_ARGUMENT, or PLAYER_NOT_FOUND if the account was
+        erased, which holds for their id permanently. The call fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE; some
+        players may have been changed then: send all of them again.
         """
 
     @abc.abstractmethod
@@ -420,8 +781,20 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
         request: topten.identity.v1.identity_service_pb2.ChangePasswordRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.identity.v1.identity_service_pb2.ChangePasswordResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.ChangePasswordResponse]]:
-        """ChangePassword gives the caller's own account another password and ends all its sessions but the caller's, with their
-        streams. Fails with CREDENTIALS_INVALID, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
+        """ChangePassword changes the password of the caller's account and ends all its other sessions and their streams.
+        Fails with CREDENTIALS_INVALID, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def IssueDataToken(
+        self,
+        request: topten.identity.v1.identity_service_pb2.IssueDataTokenRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.identity.v1.identity_service_pb2.IssueDataTokenResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.IssueDataTokenResponse]]:
+        """IssueDataToken checks a password like Login and issues a token that exports the data of the account and erases it, and
+        nothing else, valid as long as an access token. It opens no session. A blocked player, who cannot sign in, gets one as
+        well: their data stays theirs.
+        Fails with CREDENTIALS_INVALID, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -430,9 +803,11 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
         request: topten.identity.v1.identity_service_pb2.IssueStreamTokenRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.identity.v1.identity_service_pb2.IssueStreamTokenResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.IssueStreamTokenResponse]]:
-        """IssueStreamToken makes a token that opens the leaderboard's stream and nothing else, as long as the caller's session
-        lasts. For where neither a header nor a cookie can be sent, and the token stands in the address.
-        Fails with UNAUTHENTICATED once the session has ended, PLAYER_BLOCKED, UNAVAILABLE.
+        """IssueStreamToken issues a token that is valid only for the leaderboard stream, as long as the caller's session;
+        for a player of another issuer, who has none, as long as the token that they call with.
+        It is for clients that can send neither a header nor a cookie, and so put the token into the address.
+        Fails with UNAUTHENTICATED if the session has ended, PLAYER_BLOCKED, PLAYER_NOT_FOUND, PERMISSION_DENIED,
+        UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -441,9 +816,42 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
         request: topten.identity.v1.identity_service_pb2.CheckSessionsRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.identity.v1.identity_service_pb2.CheckSessionsResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.CheckSessionsResponse]]:
-        """CheckSessions says which of up to 500 sessions have ended: by a logout, a block, the reuse of a refresh token, or
-        time. Only for services with the scope `session:check`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT,
-        UNAVAILABLE.
+        """CheckSessions tells which of up to 500 sessions have ended: by logout, block, reuse of a refresh token, or
+        expiry. A board token has a session of its own, which ends when it is revoked.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def IssueBoardToken(
+        self,
+        request: topten.identity.v1.identity_service_pb2.IssueBoardTokenRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.identity.v1.identity_service_pb2.IssueBoardTokenResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.IssueBoardTokenResponse]]:
+        """IssueBoardToken issues a token with which anybody may read one board, and nothing else, without an account: for a
+        screen in a hall, a video or another page. It is independent of the caller's session. The token is returned by this
+        call alone and is not stored.
+        Fails with RATE_LIMITED if there are 1000 that have not expired, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def ListBoardTokens(
+        self,
+        request: topten.identity.v1.identity_service_pb2.ListBoardTokensRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.identity.v1.identity_service_pb2.ListBoardTokensResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.ListBoardTokensResponse]]:
+        """ListBoardTokens reads the board tokens that have neither expired nor been revoked, of all issuers.
+        Fails with PERMISSION_DENIED, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def RevokeBoardToken(
+        self,
+        request: topten.identity.v1.identity_service_pb2.RevokeBoardTokenRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.identity.v1.identity_service_pb2.RevokeBoardTokenResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.RevokeBoardTokenResponse]]:
+        """RevokeBoardToken ends a board token of any issuer. Its open streams end within seconds. An unknown token is not
+        an error.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -452,9 +860,9 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
         request: topten.identity.v1.identity_service_pb2.GetUsersRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.identity.v1.identity_service_pb2.GetUsersResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.GetUsersResponse]]:
-        """GetUsers reads up to 100 accounts in one round trip. Ids that nobody has are left out. Roles and blocks are shown to
-        the account itself, to moderators and to the scope `account:read`, which a service needs.
-        Fails with INVALID_ARGUMENT, UNAVAILABLE.
+        """GetUsers reads up to 100 accounts; unknown ids are omitted. Roles and blocks are visible only to the account
+        itself, to moderators and admins, and with the scope `account:read` or `account:block`.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -463,7 +871,7 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
         request: topten.identity.v1.identity_service_pb2.GrantRoleRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.identity.v1.identity_service_pb2.GrantRoleResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.GrantRoleResponse]]:
-        """GrantRole adds a role to an account; granting one that it has changes nothing. Only for admins.
+        """GrantRole adds a role to an account. Granting a role twice changes nothing.
         Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
@@ -473,8 +881,8 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
         request: topten.identity.v1.identity_service_pb2.RevokeRoleRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.identity.v1.identity_service_pb2.RevokeRoleResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.RevokeRoleResponse]]:
-        """RevokeRole takes a role from an account; its access tokens carry it until they expire, within 15 minutes. Taking one
-        that it does not have changes nothing. Only for admins.
+        """RevokeRole removes a role from an account. Its access tokens carry the role until they expire, within 15 minutes.
+        Removing a role that the account does not have changes nothing.
         Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
@@ -484,8 +892,9 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
         request: topten.identity.v1.identity_service_pb2.UpdateProfileRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.identity.v1.identity_service_pb2.UpdateProfileResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.UpdateProfileResponse]]:
-        """UpdateProfile changes the caller's own account. A change of country moves the player's all-time score to the new
-        country's board. Fails with PLAYER_NOT_FOUND, PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
+        """UpdateProfile changes the caller's account. A new country moves the player's all-time score to the board of that
+        country.
+        Fails with PLAYER_NOT_FOUND, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -494,10 +903,10 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
         request: topten.identity.v1.identity_service_pb2.BlockUserRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.identity.v1.identity_service_pb2.BlockUserResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.BlockUserResponse]]:
-        """BlockUser ends a player's sessions and keeps him from signing in, from playing and from every board, until
-        UnblockUser or the time given. His score stays. A block takes the place of the one before. Only for moderators,
-        admins and the scope `account:block`; who moderates may only be blocked by an admin. Fails with PLAYER_NOT_FOUND,
-        PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """BlockUser ends a player's sessions and keeps the player from signing in, playing and appearing on boards, until
+        UnblockUser or the expiry. The score stays. Each call adds a sanction beside the others, at most 100 at a time; the
+        strongest in force holds: a permanent one, else the one that ends last. Only admins may block moderators and admins.
+        Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -506,9 +915,67 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
         request: topten.identity.v1.identity_service_pb2.UnblockUserRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.identity.v1.identity_service_pb2.UnblockUserResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.UnblockUserResponse]]:
-        """UnblockUser takes a block back: the player is on all boards again as he was. Nothing changes for who is not
-        blocked. Only for moderators, admins and the scope `account:block`. Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED,
-        INVALID_ARGUMENT, UNAVAILABLE.
+        """UnblockUser lifts one sanction, or all that the caller may lift: a service what services imposed, a moderator also
+        what moderators did, an admin all. Others stay in force. Without any the player returns to all boards with the same
+        points. It changes nothing if there is no such sanction.
+        Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def ListUsers(
+        self,
+        request: topten.identity.v1.identity_service_pb2.ListUsersRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.identity.v1.identity_service_pb2.ListUsersResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.ListUsersResponse]]:
+        """ListUsers reads accounts in the order of their names, regardless of case: those whose name starts with a prefix, those
+        that are blocked, or both. Guests, whose names are not unique, are not listed.
+        Fails with PERMISSION_DENIED, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def RenameUser(
+        self,
+        request: topten.identity.v1.identity_service_pb2.RenameUserRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.identity.v1.identity_service_pb2.RenameUserResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.RenameUserResponse]]:
+        """RenameUser gives an account another username, by the rules of Register: reserved names are refused. The former name
+        becomes free. A system that brings its own players may rename its player again. Only admins may rename moderators
+        and admins. The same name again changes nothing.
+        Fails with PLAYER_NOT_FOUND, USERNAME_TAKEN, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def ListSessions(
+        self,
+        request: topten.identity.v1.identity_service_pb2.ListSessionsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.identity.v1.identity_service_pb2.ListSessionsResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.ListSessionsResponse]]:
+        """ListSessions reads the open sessions of an account, latest renewal first, at most 1000. Players of an outside issuer
+        have their sessions there.
+        Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def EndSessions(
+        self,
+        request: topten.identity.v1.identity_service_pb2.EndSessionsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.identity.v1.identity_service_pb2.EndSessionsResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.EndSessionsResponse]]:
+        """EndSessions ends one session of an account, or all. Their streams end within seconds; an access token of theirs stays
+        valid for gRPC until it expires, within 15 minutes. Only admins may end sessions of moderators and admins. A session
+        that has ended already is not an error.
+        Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def ListAccountChanges(
+        self,
+        request: topten.identity.v1.identity_service_pb2.ListAccountChangesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.identity.v1.identity_service_pb2.ListAccountChangesResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.ListAccountChangesResponse]]:
+        """ListAccountChanges reads who changed an account, when and why, latest first: its log of changes, at most the latest
+        1000.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -517,8 +984,8 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
         request: topten.identity.v1.identity_service_pb2.ExportAccountRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.identity.v1.identity_service_pb2.ExportAccountResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.ExportAccountResponse]]:
-        """ExportAccount reads everything that is on record of the caller's account, secrets left out.
-        Fails with PLAYER_NOT_FOUND, UNAVAILABLE.
+        """ExportAccount reads all data stored about the caller's account, except secrets.
+        Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -527,9 +994,11 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
         request: topten.identity.v1.identity_service_pb2.DeleteAccountRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.identity.v1.identity_service_pb2.DeleteAccountResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.DeleteAccountResponse]]:
-        """DeleteAccount erases the caller's own account, which takes his password. It holds at once and for good: sessions end,
-        the name is free, and every service is told until nothing of theirs names him. Doing it again gives the same answer.
-        Fails with CREDENTIALS_INVALID, PLAYER_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """DeleteAccount erases the caller's account, confirmed by the password. It takes effect at once and permanently:
+        sessions end, the username becomes free, and every service removes the player's personal data. Calling it again
+        gives the same response.
+        A guest and a player of another system have no password here: any is accepted, as the token is their proof.
+        Fails with CREDENTIALS_INVALID, PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -538,7 +1007,7 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
         request: topten.identity.v1.identity_service_pb2.EraseUserRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.identity.v1.identity_service_pb2.EraseUserResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.EraseUserResponse]]:
-        """EraseUser is DeleteAccount by an operator, for an account that is named. Only for admins.
+        """EraseUser does what DeleteAccount does, for the account with the given username.
         Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
@@ -548,8 +1017,8 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
         request: topten.identity.v1.identity_service_pb2.ListAccountEventsRequest,
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[topten.identity.v1.identity_service_pb2.ListAccountEventsResponse], collections.abc.AsyncIterator[topten.identity.v1.identity_service_pb2.ListAccountEventsResponse]]:
-        """ListAccountEvents streams every event that accounts led to, oldest first, so that the ledger can be held against
-        it. Only for moderators, admins and the scope `event:read`. Fails with PERMISSION_DENIED, UNAVAILABLE.
+        """ListAccountEvents streams the events of all accounts, oldest first, for comparison with the ledger.
+        Fails with PERMISSION_DENIED, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -558,9 +1027,75 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
         request: topten.identity.v1.identity_service_pb2.RepublishAccountEventsRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.identity.v1.identity_service_pb2.RepublishAccountEventsResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.RepublishAccountEventsResponse]]:
-        """RepublishAccountEvents publishes events once more, so that one that was lost is counted; the ledger counts each
-        once all the same. Says which of the ids are events of accounts at all. Only for admins and the scope
-        `event:replay`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """RepublishAccountEvents publishes events again, in case the stream lost them; the ledger counts each event once.
+        It returns which of the ids are events of accounts.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def RestoreAccountRecords(
+        self,
+        request: topten.identity.v1.identity_service_pb2.RestoreAccountRecordsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.identity.v1.identity_service_pb2.RestoreAccountRecordsResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.RestoreAccountRecordsResponse]]:
+        """RestoreAccountRecords settles changes of accounts whose records were lost because a backup was put back, while their
+        events were still on their way to the ledger or counted after it. An erasure is carried out again. Any other change is
+        void, as the account is what the backup says: its event does not count, or if it was counted, the state of the account is
+        announced again. Repeating it is safe.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def AddServiceClient(
+        self,
+        request: topten.identity.v1.identity_service_pb2.AddServiceClientRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.identity.v1.identity_service_pb2.AddServiceClientResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.AddServiceClientResponse]]:
+        """AddServiceClient creates a client that may exchange its secret for service tokens with the given scopes. The secret
+        is generated, returned by this call alone, and stored as a digest.
+        Fails with CLIENT_EXISTS, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def ListServiceClients(
+        self,
+        request: topten.identity.v1.identity_service_pb2.ListServiceClientsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.identity.v1.identity_service_pb2.ListServiceClientsResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.ListServiceClientsResponse]]:
+        """ListServiceClients reads all clients, those that the settings declare included, without secrets.
+        Fails with PERMISSION_DENIED, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def RotateServiceClient(
+        self,
+        request: topten.identity.v1.identity_service_pb2.RotateServiceClientRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.identity.v1.identity_service_pb2.RotateServiceClientResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.RotateServiceClientResponse]]:
+        """RotateServiceClient replaces the secret of a client, and returns the new one once. The previous secret stays valid for
+        the requested time; tokens are not affected.
+        Fails with CLIENT_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def RemoveServiceClient(
+        self,
+        request: topten.identity.v1.identity_service_pb2.RemoveServiceClientRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.identity.v1.identity_service_pb2.RemoveServiceClientResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.RemoveServiceClientResponse]]:
+        """RemoveServiceClient removes a client. It gets no further tokens; those that it has expire within 15 minutes.
+        Fails with CLIENT_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def SignBoardHead(
+        self,
+        request: topten.identity.v1.identity_service_pb2.SignBoardHeadRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.identity.v1.identity_service_pb2.SignBoardHeadResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.SignBoardHeadResponse]]:
+        """SignBoardHead signs the head of a closed board with the key that signs tokens. It signs nothing of another form, and
+        no token has this form.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT.
         """
 
 def add_IdentityServiceServicer_to_server(servicer: IdentityServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

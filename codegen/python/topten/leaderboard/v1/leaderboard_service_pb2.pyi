@@ -23,9 +23,9 @@ class GetLeaderboardRequest(google.protobuf.message.Message):
     BOARD_FIELD_NUMBER: builtins.int
     LIMIT_FIELD_NUMBER: builtins.int
     board: builtins.str
-    """The board as text; empty is `all`."""
+    """The board as text; empty means `all`."""
     limit: builtins.int
-    """How many entries at the most, 1 to 100; 0 is 10."""
+    """The maximum number of entries, 1 to 100; 0 means 10."""
     def __init__(
         self,
         *,
@@ -50,7 +50,7 @@ class GetLeaderboardResponse(google.protobuf.message.Message):
 
     @property
     def period(self) -> topten.leaderboard.v1.leaderboard_pb2.Period:
-        """The period that the board counts; absent where it counts all time."""
+        """The period that the board covers; absent for all time."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class WatchLeaderboardRequest(google.protobuf.message.Message):
 
     BOARD_FIELD_NUMBER: builtins.int
     board: builtins.str
-    """The board as text; empty is `all`."""
+    """The board as text; empty means `all`."""
     def __init__(
         self,
         *,
@@ -90,7 +90,7 @@ class WatchLeaderboardResponse(google.protobuf.message.Message):
     FRAME_FIELD_NUMBER: builtins.int
     @property
     def frame(self) -> topten.leaderboard.v1.leaderboard_pb2.Frame:
-        """The top 10 as it is now."""
+        """The current top 10."""
 
     def __init__(
         self,
@@ -111,10 +111,10 @@ class GetRanksRequest(google.protobuf.message.Message):
     BOARD_FIELD_NUMBER: builtins.int
     USER_IDS_FIELD_NUMBER: builtins.int
     board: builtins.str
-    """The board as text; empty is `all`."""
+    """The board as text; empty means `all`."""
     @property
     def user_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """1 to 100 user ids, each once."""
+        """1 to 100 distinct user ids."""
 
     def __init__(
         self,
@@ -128,7 +128,7 @@ global___GetRanksRequest = GetRanksRequest
 
 @typing.final
 class GetRanksResponse(google.protobuf.message.Message):
-    """GetRanksResponse carries who is ranked and who is not."""
+    """GetRanksResponse carries the entries of the ranked players."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -136,11 +136,11 @@ class GetRanksResponse(google.protobuf.message.Message):
     NOT_FOUND_FIELD_NUMBER: builtins.int
     @property
     def entries(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[topten.leaderboard.v1.leaderboard_pb2.Entry]:
-        """The players who are ranked, by rank."""
+        """The entries of the ranked players, by rank."""
 
     @property
     def not_found(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """The ids of those who are not."""
+        """The ids of unranked players."""
 
     def __init__(
         self,
@@ -161,10 +161,10 @@ class WatchRanksRequest(google.protobuf.message.Message):
     BOARD_FIELD_NUMBER: builtins.int
     USER_IDS_FIELD_NUMBER: builtins.int
     board: builtins.str
-    """The board as text; empty is `all`."""
+    """The board as text; empty means `all`."""
     @property
     def user_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """1 to 500 user ids, each once."""
+        """1 to 500 distinct user ids."""
 
     def __init__(
         self,
@@ -178,7 +178,7 @@ global___WatchRanksRequest = WatchRanksRequest
 
 @typing.final
 class WatchRanksResponse(google.protobuf.message.Message):
-    """WatchRanksResponse says where players stand now."""
+    """WatchRanksResponse carries changed standings."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -188,7 +188,7 @@ class WatchRanksResponse(google.protobuf.message.Message):
     """The board as text, with its period."""
     @property
     def standings(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Standing]:
-        """Those of the players who stand otherwise than was said last."""
+        """The standings that differ from those sent before."""
 
     def __init__(
         self,
@@ -202,7 +202,7 @@ global___WatchRanksResponse = WatchRanksResponse
 
 @typing.final
 class Standing(google.protobuf.message.Message):
-    """Standing is a player's place without his name."""
+    """Standing is a player's place on a board, without the name."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -210,14 +210,21 @@ class Standing(google.protobuf.message.Message):
     RANK_FIELD_NUMBER: builtins.int
     SCORE_FIELD_NUMBER: builtins.int
     PREVIOUS_RANK_FIELD_NUMBER: builtins.int
+    GAP_TO_NEXT_FIELD_NUMBER: builtins.int
     user_id: builtins.str
-    """The player."""
+    """The player's id."""
     rank: builtins.int
-    """The place, from 1; absent for who is not ranked."""
+    """The rank, from 1; absent for unranked players."""
     score: builtins.int
-    """Points on this board; 0 for who is not ranked."""
+    """Points on this board; 0 for unranked players."""
     previous_rank: builtins.int
-    """The place before the player's last counted action; absent at first, and beyond the places that are remembered."""
+    """The rank before the player's last counted action; absent after the first action, and for ranks that are not
+    stored.
+    """
+    gap_to_next: builtins.int
+    """The points to the place above; 0 on a tie, absent for the leader and for unranked players. A change of it alone is sent
+    within seconds.
+    """
     def __init__(
         self,
         *,
@@ -225,9 +232,12 @@ class Standing(google.protobuf.message.Message):
         rank: builtins.int | None = ...,
         score: builtins.int = ...,
         previous_rank: builtins.int | None = ...,
+        gap_to_next: builtins.int | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_previous_rank", b"_previous_rank", "_rank", b"_rank", "previous_rank", b"previous_rank", "rank", b"rank"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_previous_rank", b"_previous_rank", "_rank", b"_rank", "previous_rank", b"previous_rank", "rank", b"rank", "score", b"score", "user_id", b"user_id"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_gap_to_next", b"_gap_to_next", "_previous_rank", b"_previous_rank", "_rank", b"_rank", "gap_to_next", b"gap_to_next", "previous_rank", b"previous_rank", "rank", b"rank"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_gap_to_next", b"_gap_to_next", "_previous_rank", b"_previous_rank", "_rank", b"_rank", "gap_to_next", b"gap_to_next", "previous_rank", b"previous_rank", "rank", b"rank", "score", b"score", "user_id", b"user_id"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_gap_to_next", b"_gap_to_next"]) -> typing.Literal["gap_to_next"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_previous_rank", b"_previous_rank"]) -> typing.Literal["previous_rank"] | None: ...
     @typing.overload
@@ -237,7 +247,7 @@ global___Standing = Standing
 
 @typing.final
 class ListEntriesRequest(google.protobuf.message.Message):
-    """ListEntriesRequest names a board and a page of it."""
+    """ListEntriesRequest names a board and selects a page."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -246,15 +256,15 @@ class ListEntriesRequest(google.protobuf.message.Message):
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
     USER_ID_FIELD_NUMBER: builtins.int
     board: builtins.str
-    """The board as text; empty is `all`."""
+    """The board as text; empty means `all`."""
     page_size: builtins.int
-    """How many entries at the most, 1 to 100; 0 is 10."""
+    """The maximum number of entries, 1 to 100; 0 means 10."""
     page_token: builtins.str
-    """`page_token` or an entry's `cursor` of an earlier answer: the page begins behind it. Empty begins with the first.
-    One of a board that is not this one any more (a week has ended since) fails with CURSOR_EXPIRED.
+    """`next_page_token` or an entry's `cursor` of an earlier response: the page starts after it. Empty for the first
+    page. Fails with CURSOR_EXPIRED if the name means another board now, for example after the end of a week.
     """
     user_id: builtins.str
-    """Whose own entry to read as well; empty is nobody's."""
+    """The player whose own entry is also read; empty for none."""
     def __init__(
         self,
         *,
@@ -276,8 +286,8 @@ class ListedEntry(google.protobuf.message.Message):
     ENTRY_FIELD_NUMBER: builtins.int
     CURSOR_FIELD_NUMBER: builtins.int
     cursor: builtins.str
-    """A page token for what follows this entry: it names the entry's place by its value, not by its number, so that a page
-    neither repeats nor skips who did not move.
+    """The page token of what follows this entry. It names the entry's value instead of its number, so that pages
+    neither repeat nor skip players who did not move.
     """
     @property
     def entry(self) -> topten.leaderboard.v1.leaderboard_pb2.Entry:
@@ -306,9 +316,9 @@ class ListEntriesResponse(google.protobuf.message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
     OWN_FIELD_NUMBER: builtins.int
     stale: builtins.bool
-    """True if the boards can't be read at this moment and this is the head that was read last."""
+    """True if the boards cannot be read at the moment and these are the last known entries."""
     next_page_token: builtins.str
-    """Empty if nothing follows."""
+    """Pass it on as `page_token` for the next page; empty on the last page."""
     @property
     def board(self) -> topten.leaderboard.v1.leaderboard_pb2.Board:
         """The board."""
@@ -319,7 +329,7 @@ class ListEntriesResponse(google.protobuf.message.Message):
 
     @property
     def own(self) -> topten.leaderboard.v1.leaderboard_pb2.Entry:
-        """The entry of `user_id`; absent if that player is not ranked."""
+        """The entry of `user_id`; absent if that player is unranked."""
 
     def __init__(
         self,
@@ -336,8 +346,85 @@ class ListEntriesResponse(google.protobuf.message.Message):
 global___ListEntriesResponse = ListEntriesResponse
 
 @typing.final
+class GetGroupLeaderboardRequest(google.protobuf.message.Message):
+    """GetGroupLeaderboardRequest identifies a group, names a board and selects a page."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    GROUP_ID_FIELD_NUMBER: builtins.int
+    BOARD_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    USER_ID_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    group_id: builtins.str
+    """The group's id."""
+    board: builtins.str
+    """The board, as text, on which the members' places are compared; empty means `all`."""
+    page_size: builtins.int
+    """The maximum number of entries, 1 to 500; 0 means 10."""
+    user_id: builtins.str
+    """The player whose own entry is also read; empty for none. The group is read for the calling player, or, if a service calls,
+    for this one.
+    """
+    page_token: builtins.str
+    """`next_page_token` or an entry's `cursor` of an earlier response: the page starts after it. Empty for the first page."""
+    def __init__(
+        self,
+        *,
+        group_id: builtins.str = ...,
+        board: builtins.str = ...,
+        page_size: builtins.int = ...,
+        user_id: builtins.str = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["board", b"board", "group_id", b"group_id", "page_size", b"page_size", "page_token", b"page_token", "user_id", b"user_id"]) -> None: ...
+
+global___GetGroupLeaderboardRequest = GetGroupLeaderboardRequest
+
+@typing.final
+class GetGroupLeaderboardResponse(google.protobuf.message.Message):
+    """GetGroupLeaderboardResponse carries the board of a group."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BOARD_FIELD_NUMBER: builtins.int
+    MEMBER_COUNT_FIELD_NUMBER: builtins.int
+    ENTRIES_FIELD_NUMBER: builtins.int
+    OWN_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    member_count: builtins.int
+    """The number of members of the group, ranked or not."""
+    next_page_token: builtins.str
+    """Pass it on as `page_token` for the next page; empty on the last page."""
+    @property
+    def board(self) -> topten.leaderboard.v1.leaderboard_pb2.Board:
+        """The board on which the members are compared. `total_count` is the number of members ranked on it."""
+
+    @property
+    def entries(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___ListedEntry]:
+        """The entries: rank and gap are those among the members. `previous_rank` is absent."""
+
+    @property
+    def own(self) -> topten.leaderboard.v1.leaderboard_pb2.Entry:
+        """The entry of `user_id`; absent if that player is no member or unranked."""
+
+    def __init__(
+        self,
+        *,
+        board: topten.leaderboard.v1.leaderboard_pb2.Board | None = ...,
+        member_count: builtins.int = ...,
+        entries: collections.abc.Iterable[global___ListedEntry] | None = ...,
+        own: topten.leaderboard.v1.leaderboard_pb2.Entry | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["board", b"board", "own", b"own"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["board", b"board", "entries", b"entries", "member_count", b"member_count", "next_page_token", b"next_page_token", "own", b"own"]) -> None: ...
+
+global___GetGroupLeaderboardResponse = GetGroupLeaderboardResponse
+
+@typing.final
 class GetAroundRequest(google.protobuf.message.Message):
-    """GetAroundRequest names a board, a player and how far to look."""
+    """GetAroundRequest names a board and a player."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -345,11 +432,11 @@ class GetAroundRequest(google.protobuf.message.Message):
     USER_ID_FIELD_NUMBER: builtins.int
     RADIUS_FIELD_NUMBER: builtins.int
     board: builtins.str
-    """The board as text; empty is `all`."""
+    """The board as text; empty means `all`."""
     user_id: builtins.str
-    """The player."""
+    """The player's id."""
     radius: builtins.int
-    """How many places to each side, 1 to 50; 0 is 5."""
+    """The number of entries on each side, 1 to 50; 0 means 5."""
     def __init__(
         self,
         *,
@@ -363,7 +450,7 @@ global___GetAroundRequest = GetAroundRequest
 
 @typing.final
 class GetAroundResponse(google.protobuf.message.Message):
-    """GetAroundResponse carries the places around the player."""
+    """GetAroundResponse carries the entries around the player."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -375,8 +462,8 @@ class GetAroundResponse(google.protobuf.message.Message):
 
     @property
     def entries(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[topten.leaderboard.v1.leaderboard_pb2.Entry]:
-        """The player and his neighbours, by rank. Near an end of the board there are more on the other side, so that it is
-        always twice the radius and one, or the whole board. Empty if the player is not ranked.
+        """The player and the neighbours, by rank. Near an end of the board there are more on the other side, so that there
+        are always 2 × radius + 1 entries, or the whole board. Empty if the player is unranked.
         """
 
     def __init__(
@@ -399,9 +486,9 @@ class GetPercentileRequest(google.protobuf.message.Message):
     BOARD_FIELD_NUMBER: builtins.int
     USER_ID_FIELD_NUMBER: builtins.int
     board: builtins.str
-    """The board as text; empty is `all`."""
+    """The board as text; empty means `all`."""
     user_id: builtins.str
-    """The player."""
+    """The player's id."""
     def __init__(
         self,
         *,
@@ -414,7 +501,7 @@ global___GetPercentileRequest = GetPercentileRequest
 
 @typing.final
 class GetPercentileResponse(google.protobuf.message.Message):
-    """GetPercentileResponse says where the player stands among all."""
+    """GetPercentileResponse carries the player's percentile."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -422,11 +509,13 @@ class GetPercentileResponse(google.protobuf.message.Message):
     RANK_FIELD_NUMBER: builtins.int
     TOTAL_COUNT_FIELD_NUMBER: builtins.int
     percentile: builtins.float
-    """The share of ranked players who are at or below this one, himself included, above 0 to 100; absent if not ranked."""
+    """The percentage of ranked players at or below this one, including this one: above 0, up to 100; absent if
+    unranked.
+    """
     rank: builtins.int
-    """The player's place; absent if not ranked."""
+    """The player's rank; absent if unranked."""
     total_count: builtins.int
-    """How many players are ranked."""
+    """The number of ranked players."""
     def __init__(
         self,
         *,
@@ -452,9 +541,9 @@ class GetScoreForPercentileRequest(google.protobuf.message.Message):
     BOARD_FIELD_NUMBER: builtins.int
     PERCENTILE_FIELD_NUMBER: builtins.int
     board: builtins.str
-    """The board as text; empty is `all`."""
+    """The board as text; empty means `all`."""
     percentile: builtins.float
-    """Above 0 to 100."""
+    """The percentile, above 0, up to 100."""
     def __init__(
         self,
         *,
@@ -467,16 +556,16 @@ global___GetScoreForPercentileRequest = GetScoreForPercentileRequest
 
 @typing.final
 class GetScoreForPercentileResponse(google.protobuf.message.Message):
-    """GetScoreForPercentileResponse says what the percentile takes."""
+    """GetScoreForPercentileResponse carries the points that the percentile needs."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     SCORE_FIELD_NUMBER: builtins.int
     TOTAL_COUNT_FIELD_NUMBER: builtins.int
     score: builtins.int
-    """The least score on the board whose owner has at least this percentile (nearest rank); absent on an empty board."""
+    """The lowest score on the board with at least this percentile (nearest rank); absent on an empty board."""
     total_count: builtins.int
-    """How many players are ranked."""
+    """The number of ranked players."""
     def __init__(
         self,
         *,
@@ -491,7 +580,7 @@ global___GetScoreForPercentileResponse = GetScoreForPercentileResponse
 
 @typing.final
 class GetRankIfScoreRequest(google.protobuf.message.Message):
-    """GetRankIfScoreRequest names a board and points."""
+    """GetRankIfScoreRequest names a board and a number of points."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -499,11 +588,11 @@ class GetRankIfScoreRequest(google.protobuf.message.Message):
     POINTS_FIELD_NUMBER: builtins.int
     USER_ID_FIELD_NUMBER: builtins.int
     board: builtins.str
-    """The board as text; empty is `all`."""
+    """The board as text; empty means `all`."""
     points: builtins.int
     """The points, 1 to 2 147 483 647."""
     user_id: builtins.str
-    """Who would have them: his present place does not count. Empty is somebody new."""
+    """The player with these points, whose current entry is ignored; empty for a new player."""
     def __init__(
         self,
         *,
@@ -517,16 +606,16 @@ global___GetRankIfScoreRequest = GetRankIfScoreRequest
 
 @typing.final
 class GetRankIfScoreResponse(google.protobuf.message.Message):
-    """GetRankIfScoreResponse says which place it would be."""
+    """GetRankIfScoreResponse carries the rank."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     RANK_FIELD_NUMBER: builtins.int
     TOTAL_COUNT_FIELD_NUMBER: builtins.int
     rank: builtins.int
-    """The place, behind everybody who has as many points already."""
+    """The rank, after all players who already have as many points."""
     total_count: builtins.int
-    """How many players are ranked."""
+    """The number of ranked players."""
     def __init__(
         self,
         *,
@@ -539,7 +628,7 @@ global___GetRankIfScoreResponse = GetRankIfScoreResponse
 
 @typing.final
 class ListBoardsRequest(google.protobuf.message.Message):
-    """ListBoardsRequest asks for the boards of this moment."""
+    """ListBoardsRequest is empty: all boards are listed."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -558,7 +647,7 @@ class ListBoardsResponse(google.protobuf.message.Message):
     BOARDS_FIELD_NUMBER: builtins.int
     @property
     def boards(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[topten.leaderboard.v1.leaderboard_pb2.Board]:
-        """The boards; those of single countries and quizzes are not among them."""
+        """The boards, without those of single countries and quizzes."""
 
     def __init__(
         self,
@@ -571,7 +660,7 @@ global___ListBoardsResponse = ListBoardsResponse
 
 @typing.final
 class ListClosedPeriodsRequest(google.protobuf.message.Message):
-    """ListClosedPeriodsRequest names a board that follows the calendar."""
+    """ListClosedPeriodsRequest names a board with periods."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -579,11 +668,11 @@ class ListClosedPeriodsRequest(google.protobuf.message.Message):
     PAGE_SIZE_FIELD_NUMBER: builtins.int
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
     board: builtins.str
-    """The board as text, as `weekly`, `monthly` or `custom:asean-week`; a period in it is ignored."""
+    """The board as text, for example `weekly`, `monthly` or `custom:asean-week`; a period in it is ignored."""
     page_size: builtins.int
-    """How many at the most, 1 to 50; 0 is 20."""
+    """The maximum number of periods on the page, 1 to 50; 0 means 20."""
     page_token: builtins.str
-    """`next_page_token` or a period's `cursor` of an earlier answer; empty begins with the latest."""
+    """`next_page_token` or a period's `cursor` of an earlier response; empty for the first page."""
     def __init__(
         self,
         *,
@@ -597,17 +686,17 @@ global___ListClosedPeriodsRequest = ListClosedPeriodsRequest
 
 @typing.final
 class ListClosedPeriodsResponse(google.protobuf.message.Message):
-    """ListClosedPeriodsResponse carries a page of them."""
+    """ListClosedPeriodsResponse carries a page of closed periods."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     PERIODS_FIELD_NUMBER: builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
     next_page_token: builtins.str
-    """Empty if nothing follows."""
+    """Pass it on as `page_token` for the next page; empty on the last page."""
     @property
     def periods(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___ClosedPeriod]:
-        """The periods, the latest first."""
+        """The periods, latest first."""
 
     def __init__(
         self,
@@ -621,7 +710,7 @@ global___ListClosedPeriodsResponse = ListClosedPeriodsResponse
 
 @typing.final
 class ClosedPeriod(google.protobuf.message.Message):
-    """ClosedPeriod is a board whose period is over for good."""
+    """ClosedPeriod is a board whose period is closed."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -629,14 +718,14 @@ class ClosedPeriod(google.protobuf.message.Message):
     CLOSED_AT_FIELD_NUMBER: builtins.int
     CURSOR_FIELD_NUMBER: builtins.int
     cursor: builtins.str
-    """A page token for what follows."""
+    """The page token of what follows this period."""
     @property
     def board(self) -> topten.leaderboard.v1.leaderboard_pb2.Board:
-        """The board with its period, and how many were ranked."""
+        """The board with its period and its number of ranked players."""
 
     @property
     def closed_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """Since when it does not change any more."""
+        """When it was closed."""
 
     def __init__(
         self,
@@ -651,15 +740,58 @@ class ClosedPeriod(google.protobuf.message.Message):
 global___ClosedPeriod = ClosedPeriod
 
 @typing.final
+class GetProofRequest(google.protobuf.message.Message):
+    """GetProofRequest names a closed board and a player."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BOARD_FIELD_NUMBER: builtins.int
+    USER_ID_FIELD_NUMBER: builtins.int
+    board: builtins.str
+    """The board as text, with its period: `weekly:2026-47`."""
+    user_id: builtins.str
+    """The player's id, or the pseudonym of an erased one."""
+    def __init__(
+        self,
+        *,
+        board: builtins.str = ...,
+        user_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["board", b"board", "user_id", b"user_id"]) -> None: ...
+
+global___GetProofRequest = GetProofRequest
+
+@typing.final
+class GetProofResponse(google.protobuf.message.Message):
+    """GetProofResponse carries the proof."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PROOF_FIELD_NUMBER: builtins.int
+    @property
+    def proof(self) -> topten.leaderboard.v1.leaderboard_pb2.Proof:
+        """The proof."""
+
+    def __init__(
+        self,
+        *,
+        proof: topten.leaderboard.v1.leaderboard_pb2.Proof | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["proof", b"proof"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["proof", b"proof"]) -> None: ...
+
+global___GetProofResponse = GetProofResponse
+
+@typing.final
 class ExportPlayerRequest(google.protobuf.message.Message):
-    """ExportPlayerRequest names boards, and a page of closed periods."""
+    """ExportPlayerRequest names boards and selects a page of closed periods."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     BOARDS_FIELD_NUMBER: builtins.int
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
     page_token: builtins.str
-    """`next_page_token` of the page before; empty is the first."""
+    """`next_page_token` of the previous page; empty for the first page."""
     @property
     def boards(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Up to 500 boards as text."""
@@ -676,7 +808,7 @@ global___ExportPlayerRequest = ExportPlayerRequest
 
 @typing.final
 class ExportPlayerResponse(google.protobuf.message.Message):
-    """ExportPlayerResponse carries places."""
+    """ExportPlayerResponse carries the caller's ranks."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -684,14 +816,14 @@ class ExportPlayerResponse(google.protobuf.message.Message):
     CLOSED_FIELD_NUMBER: builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
     next_page_token: builtins.str
-    """Pass it on for the next page; empty if this was the last."""
+    """Pass it on as `page_token` for the next page; empty on the last page."""
     @property
     def places(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___BoardPlace]:
-        """The places on the boards that were named, those on which the caller is not ranked left out."""
+        """The ranks on the given boards, without those on which the caller is unranked."""
 
     @property
     def closed(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___BoardPlace]:
-        """The places in closed periods, of up to 500 boards; there may be none on a page that is not the last."""
+        """The ranks in closed periods, from up to 500 boards per page; may be empty on a page that is not the last."""
 
     def __init__(
         self,
@@ -706,7 +838,7 @@ global___ExportPlayerResponse = ExportPlayerResponse
 
 @typing.final
 class BoardPlace(google.protobuf.message.Message):
-    """BoardPlace is where the caller stands on one board."""
+    """BoardPlace is the caller's place on one board."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

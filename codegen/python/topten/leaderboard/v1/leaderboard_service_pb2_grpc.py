@@ -27,9 +27,8 @@ if _version_not_supported:
 
 class LeaderboardServiceStub(object):
     """LeaderboardService reads the boards that the score service writes. A board is named as text: `all`, `weekly` (the
-    current one), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and for a board that
-    the operator declared `custom:asean`, `custom:asean-week:2026-47`, `custom:week-by-country:VN`.
-    Every account may call all of it, and services with the scope `leaderboard:read`.
+    current week), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and, if
+    declared by the operator, for example `custom:asean`, `custom:asean-week:2026-47` or `custom:week-by-country:VN`.
     """
 
     def __init__(self, channel):
@@ -63,6 +62,11 @@ class LeaderboardServiceStub(object):
                 request_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListEntriesRequest.SerializeToString,
                 response_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListEntriesResponse.FromString,
                 _registered_method=True)
+        self.GetGroupLeaderboard = channel.unary_unary(
+                '/topten.leaderboard.v1.LeaderboardService/GetGroupLeaderboard',
+                request_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetGroupLeaderboardRequest.SerializeToString,
+                response_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetGroupLeaderboardResponse.FromString,
+                _registered_method=True)
         self.GetAround = channel.unary_unary(
                 '/topten.leaderboard.v1.LeaderboardService/GetAround',
                 request_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetAroundRequest.SerializeToString,
@@ -93,6 +97,11 @@ class LeaderboardServiceStub(object):
                 request_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListClosedPeriodsRequest.SerializeToString,
                 response_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListClosedPeriodsResponse.FromString,
                 _registered_method=True)
+        self.GetProof = channel.unary_unary(
+                '/topten.leaderboard.v1.LeaderboardService/GetProof',
+                request_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetProofRequest.SerializeToString,
+                response_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetProofResponse.FromString,
+                _registered_method=True)
         self.ExportPlayer = channel.unary_unary(
                 '/topten.leaderboard.v1.LeaderboardService/ExportPlayer',
                 request_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ExportPlayerRequest.SerializeToString,
@@ -102,107 +111,127 @@ class LeaderboardServiceStub(object):
 
 class LeaderboardServiceServicer(object):
     """LeaderboardService reads the boards that the score service writes. A board is named as text: `all`, `weekly` (the
-    current one), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and for a board that
-    the operator declared `custom:asean`, `custom:asean-week:2026-47`, `custom:week-by-country:VN`.
-    Every account may call all of it, and services with the scope `leaderboard:read`.
+    current week), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and, if
+    declared by the operator, for example `custom:asean`, `custom:asean-week:2026-47` or `custom:week-by-country:VN`.
     """
 
     def GetLeaderboard(self, request, context):
         """GetLeaderboard reads the head of a board.
-        Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchLeaderboard(self, request, context):
-        """WatchLeaderboard sends the board's frame at once and again whenever it changed, at most once a tick and only the
-        latest state. A bare `weekly` or `monthly` follows the calendar; a named period ends the stream when it has closed.
-        Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """WatchLeaderboard sends a board's frame immediately, and its latest frame after changes, at most once per tick. A
+        bare `weekly` or `monthly` follows the calendar; the stream of a named period ends when the period closes. A player
+        may watch up to 50 boards at a time.
+        Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, RATE_LIMITED, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetRanks(self, request, context):
-        """GetRanks reads where up to 100 players stand on a board.
-        Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """GetRanks reads the entries of up to 100 players on a board.
+        Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchRanks(self, request, context):
-        """WatchRanks sends where up to 500 players stand at once, and again who of them stands otherwise: soon after a change of
-        their own, within seconds after those of others, at most once a tick. A bare `weekly` or `monthly` follows the
-        calendar; a named period ends the stream when it has closed.
-        Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """WatchRanks sends the standings of up to 500 players immediately, and changed standings afterwards: soon after a
+        change of the player's own, within seconds after changes of others, at most once per tick. A bare `weekly` or
+        `monthly` follows the calendar; the stream of a named period ends when the period closes.
+        Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, RATE_LIMITED, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListEntries(self, request, context):
-        """ListEntries reads a whole board a page at a time, with one player's own entry beside each page.
-        Fails with BOARD_NOT_FOUND, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
+        """ListEntries lists the entries of a board, and one player's own entry with each page.
+        Fails with BOARD_NOT_FOUND, CURSOR_EXPIRED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetGroupLeaderboard(self, request, context):
+        """GetGroupLeaderboard reads the board of a group: its members, ranked among themselves by their places on a board of all
+        players. It is exact at each read, and has everything that they did before they joined. A player reads it as a member.
+        Fails with GROUP_NOT_FOUND, BOARD_NOT_FOUND, CURSOR_EXPIRED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetAround(self, request, context):
-        """GetAround reads the places around a player.
-        Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """GetAround reads the entries around a player.
+        Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetPercentile(self, request, context):
-        """GetPercentile reads how many of the ranked players a player has at or below him.
-        Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """GetPercentile reads the percentage of ranked players at or below a player.
+        Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetScoreForPercentile(self, request, context):
-        """GetScoreForPercentile reads how many points a percentile takes.
-        Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """GetScoreForPercentile reads the points that a percentile needs.
+        Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetRankIfScore(self, request, context):
-        """GetRankIfScore reads which place a number of points would be, reached now.
-        Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """GetRankIfScore reads the rank of a number of points if they were reached now.
+        Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListBoards(self, request, context):
-        """ListBoards names the boards that there is one of at a time: all, this week's and month's, and the operator's own.
-        Fails with UNAVAILABLE.
+        """ListBoards lists the boards of this moment: all time, this week, this month, and those declared by the operator.
+        Fails with PERMISSION_DENIED, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListClosedPeriods(self, request, context):
-        """ListClosedPeriods names the closed periods of a board, the latest first. Each can be read by its name for ever, with the
-        ranks that were final; what is counted, voided or blocked later changes none of them, and who erases his account
-        keeps his place without his name.
-        Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """ListClosedPeriods lists the closed periods of a board, latest first. Each can be read permanently by its name,
+        with its final ranks. Later events, voids and blocks do not change it; an erased player keeps the rank without
+        the name.
+        Fails with BOARD_NOT_FOUND, CURSOR_EXPIRED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetProof(self, request, context):
+        """GetProof reads a proof of a player's place on a closed board: the path from the entry to the signed root of the
+        board. It can be checked without the service. A board has its root some time after it is closed or resealed; until then
+        the call fails with UNAVAILABLE.
+        Fails with BOARD_NOT_FOUND, PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT for a board that is not closed,
+        UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ExportPlayer(self, request, context):
-        """ExportPlayer reads where the caller stands on the boards that he names, and pages through the closed periods on which
-        he has a place. Only for the player himself.
+        """ExportPlayer reads the caller's own ranks on the given boards and lists the closed periods in which they have a
+        rank.
         Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -237,6 +266,11 @@ def add_LeaderboardServiceServicer_to_server(servicer, server):
                     request_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListEntriesRequest.FromString,
                     response_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListEntriesResponse.SerializeToString,
             ),
+            'GetGroupLeaderboard': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetGroupLeaderboard,
+                    request_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetGroupLeaderboardRequest.FromString,
+                    response_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetGroupLeaderboardResponse.SerializeToString,
+            ),
             'GetAround': grpc.unary_unary_rpc_method_handler(
                     servicer.GetAround,
                     request_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetAroundRequest.FromString,
@@ -267,6 +301,11 @@ def add_LeaderboardServiceServicer_to_server(servicer, server):
                     request_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListClosedPeriodsRequest.FromString,
                     response_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListClosedPeriodsResponse.SerializeToString,
             ),
+            'GetProof': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetProof,
+                    request_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetProofRequest.FromString,
+                    response_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetProofResponse.SerializeToString,
+            ),
             'ExportPlayer': grpc.unary_unary_rpc_method_handler(
                     servicer.ExportPlayer,
                     request_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ExportPlayerRequest.FromString,
@@ -282,9 +321,8 @@ def add_LeaderboardServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class LeaderboardService(object):
     """LeaderboardService reads the boards that the score service writes. A board is named as text: `all`, `weekly` (the
-    current one), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and for a board that
-    the operator declared `custom:asean`, `custom:asean-week:2026-47`, `custom:week-by-country:VN`.
-    Every account may call all of it, and services with the scope `leaderboard:read`.
+    current week), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and, if
+    declared by the operator, for example `custom:asean`, `custom:asean-week:2026-47` or `custom:week-by-country:VN`.
     """
 
     @staticmethod
@@ -412,6 +450,33 @@ class LeaderboardService(object):
             '/topten.leaderboard.v1.LeaderboardService/ListEntries',
             topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListEntriesRequest.SerializeToString,
             topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetGroupLeaderboard(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.leaderboard.v1.LeaderboardService/GetGroupLeaderboard',
+            topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetGroupLeaderboardRequest.SerializeToString,
+            topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetGroupLeaderboardResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -574,6 +639,33 @@ class LeaderboardService(object):
             '/topten.leaderboard.v1.LeaderboardService/ListClosedPeriods',
             topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListClosedPeriodsRequest.SerializeToString,
             topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ListClosedPeriodsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetProof(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.leaderboard.v1.LeaderboardService/GetProof',
+            topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetProofRequest.SerializeToString,
+            topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetProofResponse.FromString,
             options,
             channel_credentials,
             insecure,

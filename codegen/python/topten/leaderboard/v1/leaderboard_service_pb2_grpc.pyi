@@ -19,9 +19,8 @@ class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type:
 
 class LeaderboardServiceStub:
     """LeaderboardService reads the boards that the score service writes. A board is named as text: `all`, `weekly` (the
-    current one), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and for a board that
-    the operator declared `custom:asean`, `custom:asean-week:2026-47`, `custom:week-by-country:VN`.
-    Every account may call all of it, and services with the scope `leaderboard:read`.
+    current week), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and, if
+    declared by the operator, for example `custom:asean`, `custom:asean-week:2026-47` or `custom:week-by-country:VN`.
     """
 
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
@@ -30,108 +29,128 @@ class LeaderboardServiceStub:
         topten.leaderboard.v1.leaderboard_service_pb2.GetLeaderboardResponse,
     ]
     """GetLeaderboard reads the head of a board.
-    Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     WatchLeaderboard: grpc.UnaryStreamMultiCallable[
         topten.leaderboard.v1.leaderboard_service_pb2.WatchLeaderboardRequest,
         topten.leaderboard.v1.leaderboard_service_pb2.WatchLeaderboardResponse,
     ]
-    """WatchLeaderboard sends the board's frame at once and again whenever it changed, at most once a tick and only the
-    latest state. A bare `weekly` or `monthly` follows the calendar; a named period ends the stream when it has closed.
-    Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    """WatchLeaderboard sends a board's frame immediately, and its latest frame after changes, at most once per tick. A
+    bare `weekly` or `monthly` follows the calendar; the stream of a named period ends when the period closes. A player
+    may watch up to 50 boards at a time.
+    Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, RATE_LIMITED, UNAVAILABLE.
     """
 
     GetRanks: grpc.UnaryUnaryMultiCallable[
         topten.leaderboard.v1.leaderboard_service_pb2.GetRanksRequest,
         topten.leaderboard.v1.leaderboard_service_pb2.GetRanksResponse,
     ]
-    """GetRanks reads where up to 100 players stand on a board.
-    Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    """GetRanks reads the entries of up to 100 players on a board.
+    Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     WatchRanks: grpc.UnaryStreamMultiCallable[
         topten.leaderboard.v1.leaderboard_service_pb2.WatchRanksRequest,
         topten.leaderboard.v1.leaderboard_service_pb2.WatchRanksResponse,
     ]
-    """WatchRanks sends where up to 500 players stand at once, and again who of them stands otherwise: soon after a change of
-    their own, within seconds after those of others, at most once a tick. A bare `weekly` or `monthly` follows the
-    calendar; a named period ends the stream when it has closed.
-    Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    """WatchRanks sends the standings of up to 500 players immediately, and changed standings afterwards: soon after a
+    change of the player's own, within seconds after changes of others, at most once per tick. A bare `weekly` or
+    `monthly` follows the calendar; the stream of a named period ends when the period closes.
+    Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, RATE_LIMITED, UNAVAILABLE.
     """
 
     ListEntries: grpc.UnaryUnaryMultiCallable[
         topten.leaderboard.v1.leaderboard_service_pb2.ListEntriesRequest,
         topten.leaderboard.v1.leaderboard_service_pb2.ListEntriesResponse,
     ]
-    """ListEntries reads a whole board a page at a time, with one player's own entry beside each page.
-    Fails with BOARD_NOT_FOUND, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
+    """ListEntries lists the entries of a board, and one player's own entry with each page.
+    Fails with BOARD_NOT_FOUND, CURSOR_EXPIRED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    GetGroupLeaderboard: grpc.UnaryUnaryMultiCallable[
+        topten.leaderboard.v1.leaderboard_service_pb2.GetGroupLeaderboardRequest,
+        topten.leaderboard.v1.leaderboard_service_pb2.GetGroupLeaderboardResponse,
+    ]
+    """GetGroupLeaderboard reads the board of a group: its members, ranked among themselves by their places on a board of all
+    players. It is exact at each read, and has everything that they did before they joined. A player reads it as a member.
+    Fails with GROUP_NOT_FOUND, BOARD_NOT_FOUND, CURSOR_EXPIRED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     GetAround: grpc.UnaryUnaryMultiCallable[
         topten.leaderboard.v1.leaderboard_service_pb2.GetAroundRequest,
         topten.leaderboard.v1.leaderboard_service_pb2.GetAroundResponse,
     ]
-    """GetAround reads the places around a player.
-    Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    """GetAround reads the entries around a player.
+    Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     GetPercentile: grpc.UnaryUnaryMultiCallable[
         topten.leaderboard.v1.leaderboard_service_pb2.GetPercentileRequest,
         topten.leaderboard.v1.leaderboard_service_pb2.GetPercentileResponse,
     ]
-    """GetPercentile reads how many of the ranked players a player has at or below him.
-    Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    """GetPercentile reads the percentage of ranked players at or below a player.
+    Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     GetScoreForPercentile: grpc.UnaryUnaryMultiCallable[
         topten.leaderboard.v1.leaderboard_service_pb2.GetScoreForPercentileRequest,
         topten.leaderboard.v1.leaderboard_service_pb2.GetScoreForPercentileResponse,
     ]
-    """GetScoreForPercentile reads how many points a percentile takes.
-    Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    """GetScoreForPercentile reads the points that a percentile needs.
+    Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     GetRankIfScore: grpc.UnaryUnaryMultiCallable[
         topten.leaderboard.v1.leaderboard_service_pb2.GetRankIfScoreRequest,
         topten.leaderboard.v1.leaderboard_service_pb2.GetRankIfScoreResponse,
     ]
-    """GetRankIfScore reads which place a number of points would be, reached now.
-    Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    """GetRankIfScore reads the rank of a number of points if they were reached now.
+    Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     ListBoards: grpc.UnaryUnaryMultiCallable[
         topten.leaderboard.v1.leaderboard_service_pb2.ListBoardsRequest,
         topten.leaderboard.v1.leaderboard_service_pb2.ListBoardsResponse,
     ]
-    """ListBoards names the boards that there is one of at a time: all, this week's and month's, and the operator's own.
-    Fails with UNAVAILABLE.
+    """ListBoards lists the boards of this moment: all time, this week, this month, and those declared by the operator.
+    Fails with PERMISSION_DENIED, UNAVAILABLE.
     """
 
     ListClosedPeriods: grpc.UnaryUnaryMultiCallable[
         topten.leaderboard.v1.leaderboard_service_pb2.ListClosedPeriodsRequest,
         topten.leaderboard.v1.leaderboard_service_pb2.ListClosedPeriodsResponse,
     ]
-    """ListClosedPeriods names the closed periods of a board, the latest first. Each can be read by its name for ever, with the
-    ranks that were final; what is counted, voided or blocked later changes none of them, and who erases his account
-    keeps his place without his name.
-    Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    """ListClosedPeriods lists the closed periods of a board, latest first. Each can be read permanently by its name,
+    with its final ranks. Later events, voids and blocks do not change it; an erased player keeps the rank without
+    the name.
+    Fails with BOARD_NOT_FOUND, CURSOR_EXPIRED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    GetProof: grpc.UnaryUnaryMultiCallable[
+        topten.leaderboard.v1.leaderboard_service_pb2.GetProofRequest,
+        topten.leaderboard.v1.leaderboard_service_pb2.GetProofResponse,
+    ]
+    """GetProof reads a proof of a player's place on a closed board: the path from the entry to the signed root of the
+    board. It can be checked without the service. A board has its root some time after it is closed or resealed; until then
+    the call fails with UNAVAILABLE.
+    Fails with BOARD_NOT_FOUND, PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT for a board that is not closed,
+    UNAVAILABLE.
     """
 
     ExportPlayer: grpc.UnaryUnaryMultiCallable[
         topten.leaderboard.v1.leaderboard_service_pb2.ExportPlayerRequest,
         topten.leaderboard.v1.leaderboard_service_pb2.ExportPlayerResponse,
     ]
-    """ExportPlayer reads where the caller stands on the boards that he names, and pages through the closed periods on which
-    he has a place. Only for the player himself.
+    """ExportPlayer reads the caller's own ranks on the given boards and lists the closed periods in which they have a
+    rank.
     Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
 class LeaderboardServiceAsyncStub:
     """LeaderboardService reads the boards that the score service writes. A board is named as text: `all`, `weekly` (the
-    current one), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and for a board that
-    the operator declared `custom:asean`, `custom:asean-week:2026-47`, `custom:week-by-country:VN`.
-    Every account may call all of it, and services with the scope `leaderboard:read`.
+    current week), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and, if
+    declared by the operator, for example `custom:asean`, `custom:asean-week:2026-47` or `custom:week-by-country:VN`.
     """
 
     GetLeaderboard: grpc.aio.UnaryUnaryMultiCallable[
@@ -139,108 +158,128 @@ class LeaderboardServiceAsyncStub:
         topten.leaderboard.v1.leaderboard_service_pb2.GetLeaderboardResponse,
     ]
     """GetLeaderboard reads the head of a board.
-    Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     WatchLeaderboard: grpc.aio.UnaryStreamMultiCallable[
         topten.leaderboard.v1.leaderboard_service_pb2.WatchLeaderboardRequest,
         topten.leaderboard.v1.leaderboard_service_pb2.WatchLeaderboardResponse,
     ]
-    """WatchLeaderboard sends the board's frame at once and again whenever it changed, at most once a tick and only the
-    latest state. A bare `weekly` or `monthly` follows the calendar; a named period ends the stream when it has closed.
-    Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    """WatchLeaderboard sends a board's frame immediately, and its latest frame after changes, at most once per tick. A
+    bare `weekly` or `monthly` follows the calendar; the stream of a named period ends when the period closes. A player
+    may watch up to 50 boards at a time.
+    Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, RATE_LIMITED, UNAVAILABLE.
     """
 
     GetRanks: grpc.aio.UnaryUnaryMultiCallable[
         topten.leaderboard.v1.leaderboard_service_pb2.GetRanksRequest,
         topten.leaderboard.v1.leaderboard_service_pb2.GetRanksResponse,
     ]
-    """GetRanks reads where up to 100 players stand on a board.
-    Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    """GetRanks reads the entries of up to 100 players on a board.
+    Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     WatchRanks: grpc.aio.UnaryStreamMultiCallable[
         topten.leaderboard.v1.leaderboard_service_pb2.WatchRanksRequest,
         topten.leaderboard.v1.leaderboard_service_pb2.WatchRanksResponse,
     ]
-    """WatchRanks sends where up to 500 players stand at once, and again who of them stands otherwise: soon after a change of
-    their own, within seconds after those of others, at most once a tick. A bare `weekly` or `monthly` follows the
-    calendar; a named period ends the stream when it has closed.
-    Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    """WatchRanks sends the standings of up to 500 players immediately, and changed standings afterwards: soon after a
+    change of the player's own, within seconds after changes of others, at most once per tick. A bare `weekly` or
+    `monthly` follows the calendar; the stream of a named period ends when the period closes.
+    Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, RATE_LIMITED, UNAVAILABLE.
     """
 
     ListEntries: grpc.aio.UnaryUnaryMultiCallable[
         topten.leaderboard.v1.leaderboard_service_pb2.ListEntriesRequest,
         topten.leaderboard.v1.leaderboard_service_pb2.ListEntriesResponse,
     ]
-    """ListEntries reads a whole board a page at a time, with one player's own entry beside each page.
-    Fails with BOARD_NOT_FOUND, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
+    """ListEntries lists the entries of a board, and one player's own entry with each page.
+    Fails with BOARD_NOT_FOUND, CURSOR_EXPIRED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    GetGroupLeaderboard: grpc.aio.UnaryUnaryMultiCallable[
+        topten.leaderboard.v1.leaderboard_service_pb2.GetGroupLeaderboardRequest,
+        topten.leaderboard.v1.leaderboard_service_pb2.GetGroupLeaderboardResponse,
+    ]
+    """GetGroupLeaderboard reads the board of a group: its members, ranked among themselves by their places on a board of all
+    players. It is exact at each read, and has everything that they did before they joined. A player reads it as a member.
+    Fails with GROUP_NOT_FOUND, BOARD_NOT_FOUND, CURSOR_EXPIRED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     GetAround: grpc.aio.UnaryUnaryMultiCallable[
         topten.leaderboard.v1.leaderboard_service_pb2.GetAroundRequest,
         topten.leaderboard.v1.leaderboard_service_pb2.GetAroundResponse,
     ]
-    """GetAround reads the places around a player.
-    Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    """GetAround reads the entries around a player.
+    Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     GetPercentile: grpc.aio.UnaryUnaryMultiCallable[
         topten.leaderboard.v1.leaderboard_service_pb2.GetPercentileRequest,
         topten.leaderboard.v1.leaderboard_service_pb2.GetPercentileResponse,
     ]
-    """GetPercentile reads how many of the ranked players a player has at or below him.
-    Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    """GetPercentile reads the percentage of ranked players at or below a player.
+    Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     GetScoreForPercentile: grpc.aio.UnaryUnaryMultiCallable[
         topten.leaderboard.v1.leaderboard_service_pb2.GetScoreForPercentileRequest,
         topten.leaderboard.v1.leaderboard_service_pb2.GetScoreForPercentileResponse,
     ]
-    """GetScoreForPercentile reads how many points a percentile takes.
-    Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    """GetScoreForPercentile reads the points that a percentile needs.
+    Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     GetRankIfScore: grpc.aio.UnaryUnaryMultiCallable[
         topten.leaderboard.v1.leaderboard_service_pb2.GetRankIfScoreRequest,
         topten.leaderboard.v1.leaderboard_service_pb2.GetRankIfScoreResponse,
     ]
-    """GetRankIfScore reads which place a number of points would be, reached now.
-    Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    """GetRankIfScore reads the rank of a number of points if they were reached now.
+    Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     ListBoards: grpc.aio.UnaryUnaryMultiCallable[
         topten.leaderboard.v1.leaderboard_service_pb2.ListBoardsRequest,
         topten.leaderboard.v1.leaderboard_service_pb2.ListBoardsResponse,
     ]
-    """ListBoards names the boards that there is one of at a time: all, this week's and month's, and the operator's own.
-    Fails with UNAVAILABLE.
+    """ListBoards lists the boards of this moment: all time, this week, this month, and those declared by the operator.
+    Fails with PERMISSION_DENIED, UNAVAILABLE.
     """
 
     ListClosedPeriods: grpc.aio.UnaryUnaryMultiCallable[
         topten.leaderboard.v1.leaderboard_service_pb2.ListClosedPeriodsRequest,
         topten.leaderboard.v1.leaderboard_service_pb2.ListClosedPeriodsResponse,
     ]
-    """ListClosedPeriods names the closed periods of a board, the latest first. Each can be read by its name for ever, with the
-    ranks that were final; what is counted, voided or blocked later changes none of them, and who erases his account
-    keeps his place without his name.
-    Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+    """ListClosedPeriods lists the closed periods of a board, latest first. Each can be read permanently by its name,
+    with its final ranks. Later events, voids and blocks do not change it; an erased player keeps the rank without
+    the name.
+    Fails with BOARD_NOT_FOUND, CURSOR_EXPIRED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    GetProof: grpc.aio.UnaryUnaryMultiCallable[
+        topten.leaderboard.v1.leaderboard_service_pb2.GetProofRequest,
+        topten.leaderboard.v1.leaderboard_service_pb2.GetProofResponse,
+    ]
+    """GetProof reads a proof of a player's place on a closed board: the path from the entry to the signed root of the
+    board. It can be checked without the service. A board has its root some time after it is closed or resealed; until then
+    the call fails with UNAVAILABLE.
+    Fails with BOARD_NOT_FOUND, PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT for a board that is not closed,
+    UNAVAILABLE.
     """
 
     ExportPlayer: grpc.aio.UnaryUnaryMultiCallable[
         topten.leaderboard.v1.leaderboard_service_pb2.ExportPlayerRequest,
         topten.leaderboard.v1.leaderboard_service_pb2.ExportPlayerResponse,
     ]
-    """ExportPlayer reads where the caller stands on the boards that he names, and pages through the closed periods on which
-    he has a place. Only for the player himself.
+    """ExportPlayer reads the caller's own ranks on the given boards and lists the closed periods in which they have a
+    rank.
     Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
 class LeaderboardServiceServicer(metaclass=abc.ABCMeta):
     """LeaderboardService reads the boards that the score service writes. A board is named as text: `all`, `weekly` (the
-    current one), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and for a board that
-    the operator declared `custom:asean`, `custom:asean-week:2026-47`, `custom:week-by-country:VN`.
-    Every account may call all of it, and services with the scope `leaderboard:read`.
+    current week), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and, if
+    declared by the operator, for example `custom:asean`, `custom:asean-week:2026-47` or `custom:week-by-country:VN`.
     """
 
     @abc.abstractmethod
@@ -250,7 +289,7 @@ class LeaderboardServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[topten.leaderboard.v1.leaderboard_service_pb2.GetLeaderboardResponse, collections.abc.Awaitable[topten.leaderboard.v1.leaderboard_service_pb2.GetLeaderboardResponse]]:
         """GetLeaderboard reads the head of a board.
-        Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -259,9 +298,10 @@ class LeaderboardServiceServicer(metaclass=abc.ABCMeta):
         request: topten.leaderboard.v1.leaderboard_service_pb2.WatchLeaderboardRequest,
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[topten.leaderboard.v1.leaderboard_service_pb2.WatchLeaderboardResponse], collections.abc.AsyncIterator[topten.leaderboard.v1.leaderboard_service_pb2.WatchLeaderboardResponse]]:
-        """WatchLeaderboard sends the board's frame at once and again whenever it changed, at most once a tick and only the
-        latest state. A bare `weekly` or `monthly` follows the calendar; a named period ends the stream when it has closed.
-        Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """WatchLeaderboard sends a board's frame immediately, and its latest frame after changes, at most once per tick. A
+        bare `weekly` or `monthly` follows the calendar; the stream of a named period ends when the period closes. A player
+        may watch up to 50 boards at a time.
+        Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, RATE_LIMITED, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -270,8 +310,8 @@ class LeaderboardServiceServicer(metaclass=abc.ABCMeta):
         request: topten.leaderboard.v1.leaderboard_service_pb2.GetRanksRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.leaderboard.v1.leaderboard_service_pb2.GetRanksResponse, collections.abc.Awaitable[topten.leaderboard.v1.leaderboard_service_pb2.GetRanksResponse]]:
-        """GetRanks reads where up to 100 players stand on a board.
-        Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """GetRanks reads the entries of up to 100 players on a board.
+        Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -280,10 +320,10 @@ class LeaderboardServiceServicer(metaclass=abc.ABCMeta):
         request: topten.leaderboard.v1.leaderboard_service_pb2.WatchRanksRequest,
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[topten.leaderboard.v1.leaderboard_service_pb2.WatchRanksResponse], collections.abc.AsyncIterator[topten.leaderboard.v1.leaderboard_service_pb2.WatchRanksResponse]]:
-        """WatchRanks sends where up to 500 players stand at once, and again who of them stands otherwise: soon after a change of
-        their own, within seconds after those of others, at most once a tick. A bare `weekly` or `monthly` follows the
-        calendar; a named period ends the stream when it has closed.
-        Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """WatchRanks sends the standings of up to 500 players immediately, and changed standings afterwards: soon after a
+        change of the player's own, within seconds after changes of others, at most once per tick. A bare `weekly` or
+        `monthly` follows the calendar; the stream of a named period ends when the period closes.
+        Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, RATE_LIMITED, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -292,8 +332,19 @@ class LeaderboardServiceServicer(metaclass=abc.ABCMeta):
         request: topten.leaderboard.v1.leaderboard_service_pb2.ListEntriesRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.leaderboard.v1.leaderboard_service_pb2.ListEntriesResponse, collections.abc.Awaitable[topten.leaderboard.v1.leaderboard_service_pb2.ListEntriesResponse]]:
-        """ListEntries reads a whole board a page at a time, with one player's own entry beside each page.
-        Fails with BOARD_NOT_FOUND, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
+        """ListEntries lists the entries of a board, and one player's own entry with each page.
+        Fails with BOARD_NOT_FOUND, CURSOR_EXPIRED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def GetGroupLeaderboard(
+        self,
+        request: topten.leaderboard.v1.leaderboard_service_pb2.GetGroupLeaderboardRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.leaderboard.v1.leaderboard_service_pb2.GetGroupLeaderboardResponse, collections.abc.Awaitable[topten.leaderboard.v1.leaderboard_service_pb2.GetGroupLeaderboardResponse]]:
+        """GetGroupLeaderboard reads the board of a group: its members, ranked among themselves by their places on a board of all
+        players. It is exact at each read, and has everything that they did before they joined. A player reads it as a member.
+        Fails with GROUP_NOT_FOUND, BOARD_NOT_FOUND, CURSOR_EXPIRED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -302,8 +353,8 @@ class LeaderboardServiceServicer(metaclass=abc.ABCMeta):
         request: topten.leaderboard.v1.leaderboard_service_pb2.GetAroundRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.leaderboard.v1.leaderboard_service_pb2.GetAroundResponse, collections.abc.Awaitable[topten.leaderboard.v1.leaderboard_service_pb2.GetAroundResponse]]:
-        """GetAround reads the places around a player.
-        Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """GetAround reads the entries around a player.
+        Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -312,8 +363,8 @@ class LeaderboardServiceServicer(metaclass=abc.ABCMeta):
         request: topten.leaderboard.v1.leaderboard_service_pb2.GetPercentileRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.leaderboard.v1.leaderboard_service_pb2.GetPercentileResponse, collections.abc.Awaitable[topten.leaderboard.v1.leaderboard_service_pb2.GetPercentileResponse]]:
-        """GetPercentile reads how many of the ranked players a player has at or below him.
-        Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """GetPercentile reads the percentage of ranked players at or below a player.
+        Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -322,8 +373,8 @@ class LeaderboardServiceServicer(metaclass=abc.ABCMeta):
         request: topten.leaderboard.v1.leaderboard_service_pb2.GetScoreForPercentileRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.leaderboard.v1.leaderboard_service_pb2.GetScoreForPercentileResponse, collections.abc.Awaitable[topten.leaderboard.v1.leaderboard_service_pb2.GetScoreForPercentileResponse]]:
-        """GetScoreForPercentile reads how many points a percentile takes.
-        Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """GetScoreForPercentile reads the points that a percentile needs.
+        Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -332,8 +383,8 @@ class LeaderboardServiceServicer(metaclass=abc.ABCMeta):
         request: topten.leaderboard.v1.leaderboard_service_pb2.GetRankIfScoreRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.leaderboard.v1.leaderboard_service_pb2.GetRankIfScoreResponse, collections.abc.Awaitable[topten.leaderboard.v1.leaderboard_service_pb2.GetRankIfScoreResponse]]:
-        """GetRankIfScore reads which place a number of points would be, reached now.
-        Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """GetRankIfScore reads the rank of a number of points if they were reached now.
+        Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -342,8 +393,8 @@ class LeaderboardServiceServicer(metaclass=abc.ABCMeta):
         request: topten.leaderboard.v1.leaderboard_service_pb2.ListBoardsRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.leaderboard.v1.leaderboard_service_pb2.ListBoardsResponse, collections.abc.Awaitable[topten.leaderboard.v1.leaderboard_service_pb2.ListBoardsResponse]]:
-        """ListBoards names the boards that there is one of at a time: all, this week's and month's, and the operator's own.
-        Fails with UNAVAILABLE.
+        """ListBoards lists the boards of this moment: all time, this week, this month, and those declared by the operator.
+        Fails with PERMISSION_DENIED, UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -352,10 +403,23 @@ class LeaderboardServiceServicer(metaclass=abc.ABCMeta):
         request: topten.leaderboard.v1.leaderboard_service_pb2.ListClosedPeriodsRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.leaderboard.v1.leaderboard_service_pb2.ListClosedPeriodsResponse, collections.abc.Awaitable[topten.leaderboard.v1.leaderboard_service_pb2.ListClosedPeriodsResponse]]:
-        """ListClosedPeriods names the closed periods of a board, the latest first. Each can be read by its name for ever, with the
-        ranks that were final; what is counted, voided or blocked later changes none of them, and who erases his account
-        keeps his place without his name.
-        Fails with BOARD_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """ListClosedPeriods lists the closed periods of a board, latest first. Each can be read permanently by its name,
+        with its final ranks. Later events, voids and blocks do not change it; an erased player keeps the rank without
+        the name.
+        Fails with BOARD_NOT_FOUND, CURSOR_EXPIRED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def GetProof(
+        self,
+        request: topten.leaderboard.v1.leaderboard_service_pb2.GetProofRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.leaderboard.v1.leaderboard_service_pb2.GetProofResponse, collections.abc.Awaitable[topten.leaderboard.v1.leaderboard_service_pb2.GetProofResponse]]:
+        """GetProof reads a proof of a player's place on a closed board: the path from the entry to the signed root of the
+        board. It can be checked without the service. A board has its root some time after it is closed or resealed; until then
+        the call fails with UNAVAILABLE.
+        Fails with BOARD_NOT_FOUND, PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT for a board that is not closed,
+        UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -364,8 +428,8 @@ class LeaderboardServiceServicer(metaclass=abc.ABCMeta):
         request: topten.leaderboard.v1.leaderboard_service_pb2.ExportPlayerRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.leaderboard.v1.leaderboard_service_pb2.ExportPlayerResponse, collections.abc.Awaitable[topten.leaderboard.v1.leaderboard_service_pb2.ExportPlayerResponse]]:
-        """ExportPlayer reads where the caller stands on the boards that he names, and pages through the closed periods on which
-        he has a place. Only for the player himself.
+        """ExportPlayer reads the caller's own ranks on the given boards and lists the closed periods in which they have a
+        rank.
         Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from topten.quiz.v1 import quiz_pb2 as topten_dot_quiz_dot_v1_dot_quiz__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n topten/quiz/v1/quiz_events.proto\x12\x0etopten.quiz.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19topten/quiz/v1/quiz.proto\"q\n\x12QuizCompletedEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x12\n\nevent_type\x18\x02 \x01(\t\x12\x35\n\x07payload\x18\x03 \x01(\x0b\x32$.topten.quiz.v1.QuizCompletedPayload\"\xdf\x02\n\x14QuizCompletedPayload\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0f\n\x07quiz_id\x18\x02 \x01(\t\x12\x13\n\x0bscore_delta\x18\x03 \x01(\x05\x12-\n\ttimestamp\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\taction_id\x18\x05 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x06 \x01(\x05\x12\x12\n\nquiz_total\x18\x07 \x01(\x05\x12\x16\n\x0epoints_awarded\x18\x08 \x01(\x05\x12\x17\n\x0f\x63orrect_answers\x18\t \x01(\x05\x12\x17\n\x0ftotal_questions\x18\n \x01(\x05\x12\x0f\n\x07\x63ountry\x18\x0b \x01(\t\x12&\n\x06\x63lient\x18\x0c \x01(\x0b\x32\x16.topten.quiz.v1.Client\x12\x17\n\nelapsed_ms\x18\r \x01(\x05H\x00\x88\x01\x01\x42\r\n\x0b_elapsed_ms\"o\n\x11\x41\x63tionVoidedEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x12\n\nevent_type\x18\x02 \x01(\t\x12\x34\n\x07payload\x18\x03 \x01(\x0b\x32#.topten.quiz.v1.ActionVoidedPayload\"\xeb\x01\n\x13\x41\x63tionVoidedPayload\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0f\n\x07quiz_id\x18\x02 \x01(\t\x12\x13\n\x0bscore_delta\x18\x03 \x01(\x05\x12-\n\ttimestamp\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\taction_id\x18\x05 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x06 \x01(\x05\x12\x12\n\nquiz_total\x18\x07 \x01(\x05\x12\x17\n\x0fvoided_event_id\x18\x08 \x01(\t\x12\r\n\x05\x61\x63tor\x18\t \x01(\t\x12\x0e\n\x06reason\x18\n \x01(\t\"q\n\x12ScoreAdjustedEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x12\n\nevent_type\x18\x02 \x01(\t\x12\x35\n\x07payload\x18\x03 \x01(\x0b\x32$.topten.quiz.v1.ScoreAdjustedPayload\"\xae\x01\n\x14ScoreAdjustedPayload\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x13\n\x0bscore_delta\x18\x02 \x01(\x05\x12-\n\ttimestamp\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\taction_id\x18\x04 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x07 \x01(\t\"3\n\x0b\x45ventHeader\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x12\n\nevent_type\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n topten/quiz/v1/quiz_events.proto\x12\x0etopten.quiz.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19topten/quiz/v1/quiz.proto\"q\n\x12QuizCompletedEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x12\n\nevent_type\x18\x02 \x01(\t\x12\x35\n\x07payload\x18\x03 \x01(\x0b\x32$.topten.quiz.v1.QuizCompletedPayload\"\xc9\x03\n\x14QuizCompletedPayload\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0f\n\x07quiz_id\x18\x02 \x01(\t\x12\x13\n\x0bscore_delta\x18\x03 \x01(\x05\x12-\n\ttimestamp\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\taction_id\x18\x05 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x06 \x01(\x05\x12\x12\n\nquiz_total\x18\x07 \x01(\x05\x12\x16\n\x0epoints_awarded\x18\x08 \x01(\x05\x12\x17\n\x0f\x63orrect_answers\x18\t \x01(\x05\x12\x17\n\x0ftotal_questions\x18\n \x01(\x05\x12\x0f\n\x07\x63ountry\x18\x0b \x01(\t\x12&\n\x06\x63lient\x18\x0c \x01(\x0b\x32\x16.topten.quiz.v1.Client\x12\x17\n\nelapsed_ms\x18\r \x01(\x05H\x00\x88\x01\x01\x12\x1e\n\x11\x65xact_score_delta\x18\x0e \x01(\x03H\x01\x88\x01\x01\x12\x1d\n\x10\x65xact_quiz_total\x18\x0f \x01(\x03H\x02\x88\x01\x01\x42\r\n\x0b_elapsed_msB\x14\n\x12_exact_score_deltaB\x13\n\x11_exact_quiz_total\"o\n\x11\x41\x63tionVoidedEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x12\n\nevent_type\x18\x02 \x01(\t\x12\x34\n\x07payload\x18\x03 \x01(\x0b\x32#.topten.quiz.v1.ActionVoidedPayload\"\xed\x02\n\x13\x41\x63tionVoidedPayload\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0f\n\x07quiz_id\x18\x02 \x01(\t\x12\x13\n\x0bscore_delta\x18\x03 \x01(\x05\x12-\n\ttimestamp\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\taction_id\x18\x05 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x06 \x01(\x05\x12\x12\n\nquiz_total\x18\x07 \x01(\x05\x12\x17\n\x0fvoided_event_id\x18\x08 \x01(\t\x12\r\n\x05\x61\x63tor\x18\t \x01(\t\x12\x0e\n\x06reason\x18\n \x01(\t\x12\x1e\n\x11\x65xact_score_delta\x18\x0b \x01(\x03H\x00\x88\x01\x01\x12\x1d\n\x10\x65xact_quiz_total\x18\x0c \x01(\x03H\x01\x88\x01\x01\x12\x16\n\x0e\x61\x63tion_type_id\x18\r \x01(\tB\x14\n\x12_exact_score_deltaB\x13\n\x11_exact_quiz_total\"s\n\x13\x41\x63tionRejudgedEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x12\n\nevent_type\x18\x02 \x01(\t\x12\x36\n\x07payload\x18\x03 \x01(\x0b\x32%.topten.quiz.v1.ActionRejudgedPayload\"\x9f\x03\n\x15\x41\x63tionRejudgedPayload\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0f\n\x07quiz_id\x18\x02 \x01(\t\x12\x13\n\x0bscore_delta\x18\x03 \x01(\x05\x12-\n\ttimestamp\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\taction_id\x18\x05 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x06 \x01(\x05\x12\x12\n\nquiz_total\x18\x07 \x01(\x05\x12\x19\n\x11rejudged_event_id\x18\x08 \x01(\t\x12\r\n\x05\x61\x63tor\x18\t \x01(\t\x12\x0e\n\x06reason\x18\n \x01(\t\x12\x1e\n\x11\x65xact_score_delta\x18\x0b \x01(\x03H\x00\x88\x01\x01\x12\x1d\n\x10\x65xact_quiz_total\x18\x0c \x01(\x03H\x01\x88\x01\x01\x12\x1b\n\x0epoints_awarded\x18\r \x01(\x05H\x02\x88\x01\x01\x12\x14\n\x0cquiz_version\x18\x0e \x01(\x05\x42\x14\n\x12_exact_score_deltaB\x13\n\x11_exact_quiz_totalB\x11\n\x0f_points_awarded\"q\n\x12ScoreAdjustedEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x12\n\nevent_type\x18\x02 \x01(\t\x12\x35\n\x07payload\x18\x03 \x01(\x0b\x32$.topten.quiz.v1.ScoreAdjustedPayload\"\xae\x01\n\x14ScoreAdjustedPayload\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x13\n\x0bscore_delta\x18\x02 \x01(\x05\x12-\n\ttimestamp\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\taction_id\x18\x04 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x07 \x01(\t\"v\n\nEventGroup\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x12\n\nevent_type\x18\x02 \x01(\t\x12,\n\x06\x65vents\x18\x03 \x03(\x0b\x32\x1c.topten.quiz.v1.GroupedEvent\x12\x14\n\x0ctraceparents\x18\x04 \x03(\t\".\n\x0cGroupedEvent\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05\x65vent\x18\x02 \x01(\x0c\"3\n\x0b\x45ventHeader\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x12\n\nevent_type\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,15 +36,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_QUIZCOMPLETEDEVENT']._serialized_start=112
   _globals['_QUIZCOMPLETEDEVENT']._serialized_end=225
   _globals['_QUIZCOMPLETEDPAYLOAD']._serialized_start=228
-  _globals['_QUIZCOMPLETEDPAYLOAD']._serialized_end=579
-  _globals['_ACTIONVOIDEDEVENT']._serialized_start=581
-  _globals['_ACTIONVOIDEDEVENT']._serialized_end=692
-  _globals['_ACTIONVOIDEDPAYLOAD']._serialized_start=695
-  _globals['_ACTIONVOIDEDPAYLOAD']._serialized_end=930
-  _globals['_SCOREADJUSTEDEVENT']._serialized_start=932
-  _globals['_SCOREADJUSTEDEVENT']._serialized_end=1045
-  _globals['_SCOREADJUSTEDPAYLOAD']._serialized_start=1048
-  _globals['_SCOREADJUSTEDPAYLOAD']._serialized_end=1222
-  _globals['_EVENTHEADER']._serialized_start=1224
-  _globals['_EVENTHEADER']._serialized_end=1275
+  _globals['_QUIZCOMPLETEDPAYLOAD']._serialized_end=685
+  _globals['_ACTIONVOIDEDEVENT']._serialized_start=687
+  _globals['_ACTIONVOIDEDEVENT']._serialized_end=798
+  _globals['_ACTIONVOIDEDPAYLOAD']._serialized_start=801
+  _globals['_ACTIONVOIDEDPAYLOAD']._serialized_end=1166
+  _globals['_ACTIONREJUDGEDEVENT']._serialized_start=1168
+  _globals['_ACTIONREJUDGEDEVENT']._serialized_end=1283
+  _globals['_ACTIONREJUDGEDPAYLOAD']._serialized_start=1286
+  _globals['_ACTIONREJUDGEDPAYLOAD']._serialized_end=1701
+  _globals['_SCOREADJUSTEDEVENT']._serialized_start=1703
+  _globals['_SCOREADJUSTEDEVENT']._serialized_end=1816
+  _globals['_SCOREADJUSTEDPAYLOAD']._serialized_start=1819
+  _globals['_SCOREADJUSTEDPAYLOAD']._serialized_end=1993
+  _globals['_EVENTGROUP']._serialized_start=1995
+  _globals['_EVENTGROUP']._serialized_end=2113
+  _globals['_GROUPEDEVENT']._serialized_start=2115
+  _globals['_GROUPEDEVENT']._serialized_end=2161
+  _globals['_EVENTHEADER']._serialized_start=2163
+  _globals['_EVENTHEADER']._serialized_end=2214
 # @@protoc_insertion_point(module_scope)

@@ -26,8 +26,7 @@ if _version_not_supported:
 
 
 class QuizServiceStub(object):
-    """QuizService owns quizzes, their keys and the record of every submission. A service reads quizzes with the scope
-    `quiz:read`; only players submit.
+    """QuizService owns quizzes, their answer keys and the record of every submission.
     """
 
     def __init__(self, channel):
@@ -46,10 +45,25 @@ class QuizServiceStub(object):
                 request_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.GetQuizRequest.SerializeToString,
                 response_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.GetQuizResponse.FromString,
                 _registered_method=True)
+        self.GetAttempts = channel.unary_unary(
+                '/topten.quiz.v1.QuizService/GetAttempts',
+                request_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.GetAttemptsRequest.SerializeToString,
+                response_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.GetAttemptsResponse.FromString,
+                _registered_method=True)
         self.SubmitAction = channel.unary_unary(
                 '/topten.quiz.v1.QuizService/SubmitAction',
                 request_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.SubmitActionRequest.SerializeToString,
                 response_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.SubmitActionResponse.FromString,
+                _registered_method=True)
+        self.ReviewAction = channel.unary_unary(
+                '/topten.quiz.v1.QuizService/ReviewAction',
+                request_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ReviewActionRequest.SerializeToString,
+                response_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ReviewActionResponse.FromString,
+                _registered_method=True)
+        self.SubmitActionGroup = channel.unary_unary(
+                '/topten.quiz.v1.QuizService/SubmitActionGroup',
+                request_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.SubmitActionGroupRequest.SerializeToString,
+                response_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.SubmitActionGroupResponse.FromString,
                 _registered_method=True)
         self.ListSubmittedEvents = channel.unary_stream(
                 '/topten.quiz.v1.QuizService/ListSubmittedEvents',
@@ -60,6 +74,11 @@ class QuizServiceStub(object):
                 '/topten.quiz.v1.QuizService/RepublishEvents',
                 request_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.RepublishEventsRequest.SerializeToString,
                 response_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.RepublishEventsResponse.FromString,
+                _registered_method=True)
+        self.RestoreRecords = channel.unary_unary(
+                '/topten.quiz.v1.QuizService/RestoreRecords',
+                request_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.RestoreRecordsRequest.SerializeToString,
+                response_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.RestoreRecordsResponse.FromString,
                 _registered_method=True)
         self.GetOutbox = channel.unary_unary(
                 '/topten.quiz.v1.QuizService/GetOutbox',
@@ -91,96 +110,141 @@ class QuizServiceStub(object):
                 request_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ImportQuizRequest.SerializeToString,
                 response_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ImportQuizResponse.FromString,
                 _registered_method=True)
+        self.RejudgeQuiz = channel.unary_stream(
+                '/topten.quiz.v1.QuizService/RejudgeQuiz',
+                request_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.RejudgeQuizRequest.SerializeToString,
+                response_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.RejudgeQuizResponse.FromString,
+                _registered_method=True)
+        self.ExportQuiz = channel.unary_unary(
+                '/topten.quiz.v1.QuizService/ExportQuiz',
+                request_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ExportQuizRequest.SerializeToString,
+                response_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ExportQuizResponse.FromString,
+                _registered_method=True)
 
 
 class QuizServiceServicer(object):
-    """QuizService owns quizzes, their keys and the record of every submission. A service reads quizzes with the scope
-    `quiz:read`; only players submit.
+    """QuizService owns quizzes, their answer keys and the record of every submission.
     """
 
     def ListQuizzes(self, request, context):
-        """ListQuizzes pages through all quizzes, ordered by id.
-        Fails with INVALID_ARGUMENT, UNAVAILABLE.
+        """ListQuizzes lists quizzes, ordered by id.
+        Fails with PERMISSION_DENIED, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetQuiz(self, request, context):
-        """GetQuiz reads one quiz without its keys.
-        Fails with QUIZ_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """GetQuiz reads a quiz without its answer keys. For a player, the first delivery of the questions is recorded.
+        Fails with QUIZ_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAttempts(self, request, context):
+        """GetAttempts tells how many attempts at a quiz the calling player has used. 0 for a quiz that does not exist.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SubmitAction(self, request, context):
-        """SubmitAction scores a player's answers to a quiz and records them before it answers: what was accepted is counted
-        exactly once. The same action id with the same quiz and answers gives the first answer again, for ever; so a call
-        whose outcome is unknown is simply sent again.
-        Fails with QUIZ_NOT_FOUND, QUIZ_CLOSED, ATTEMPTS_EXHAUSTED, ACTION_ID_CONFLICT, TIMESTAMP_OUT_OF_WINDOW,
-        PLAYER_BLOCKED, INVALID_ARGUMENT, UNAVAILABLE.
+        """SubmitAction scores a player's answers to a quiz and records them before it responds: an accepted action counts
+        exactly once. The same action id with the same quiz and answers always gets the first response, so a call with an
+        unknown outcome can be repeated. With `wait` COUNTED it responds when the boards show the action, or shortly before the
+        call's deadline, after 10 s without one. With an `attempt_id` it hands in that attempt, which a timed quiz needs.
+        Fails with BOARD_NOT_FOUND, QUIZ_NOT_FOUND, QUIZ_CHANGED, QUIZ_CLOSED, ATTEMPTS_EXHAUSTED, ATTEMPT_REQUIRED, ATTEMPT_CLOSED,
+        ATTEMPT_TOO_SOON, ACTION_ID_CONFLICT, TIMESTAMP_OUT_OF_WINDOW, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReviewAction(self, request, context):
+        """ReviewAction tells how a recorded action of the calling player at a quiz was judged, as far as the quiz's feedback lets
+        players know at this time.
+        Fails with ACTION_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SubmitActionGroup(self, request, context):
+        """SubmitActionGroup submits actions of several players that reached an edge together. Each is verified, decided and
+        recorded on its own, as SubmitAction would, by the token of its player; one refusal never affects the others. Fails
+        as a whole only before anything is read: with PERMISSION_DENIED, INVALID_ARGUMENT or UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListSubmittedEvents(self, request, context):
-        """ListSubmittedEvents streams the event of every recorded submission, oldest first, so that the ledger can be held
-        against what was accepted. Only for moderators, admins and the scope `event:read`. Fails with PERMISSION_DENIED,
-        UNAVAILABLE.
+        """ListSubmittedEvents streams the events of all recorded submissions, oldest first, for comparison with the ledger.
+        Fails with PERMISSION_DENIED, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RepublishEvents(self, request, context):
-        """RepublishEvents publishes events of recorded submissions once more, so that one that was lost is counted; the
-        ledger counts each once all the same. Says which of the ids are events of submissions at all. Only for admins and
-        the scope `event:replay`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """RepublishEvents publishes events of recorded submissions again, in case the stream lost them; the ledger counts
+        each event once. It returns which of the ids are events of submissions.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RestoreRecords(self, request, context):
+        """RestoreRecords records submissions and moderators' changes again whose records were lost because a backup was put back,
+        while their events were still on their way to the ledger or counted after it. An event counts only if it has a record,
+        and only one per action id: what a client sent again in the meantime counts in place of the event. A counted event that
+        cannot be recorded is taken back. Repeating it is safe.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetOutbox(self, request, context):
-        """GetOutbox says how far recorded events are handed over to the stream. Only for services with the scope
-        `outbox:read`. Fails with PERMISSION_DENIED, UNAVAILABLE.
+        """GetOutbox tells how far recorded events are published.
+        Fails with PERMISSION_DENIED, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def VoidAction(self, request, context):
-        """VoidAction takes a recorded action back: what counts of the player's attempts at the quiz is computed anew without
-        it, and the difference acts on the period in which the action was. The attempt stays used. Voiding it again gives
-        the first answer again. Only for moderators, admins and the scope `score:adjust`. Fails with PERMISSION_DENIED,
-        ACTION_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """VoidAction voids a recorded action: the player's actions at the quiz, or of the type, are counted again without it, and
+        the difference acts on the period of the action. It stays used. Voiding it again gets the first response.
+        Fails with ACTION_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AdjustScore(self, request, context):
-        """AdjustScore changes a player's score by a number of points. The same action id for the same player gives the first
-        answer again. Only for moderators, admins and the scope `score:adjust`. Fails with PERMISSION_DENIED,
-        PLAYER_NOT_FOUND, ACTION_ID_CONFLICT, INVALID_ARGUMENT, UNAVAILABLE.
+        """AdjustScore changes a player's score by a number of points. The same action id for the same player gets the first
+        response.
+        Fails with PLAYER_NOT_FOUND, ACTION_ID_CONFLICT, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ExportPlayer(self, request, context):
-        """ExportPlayer pages through what is on record of the caller: his submissions with their answers, and what moderators
-        did to them. Only for the player himself. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """ExportPlayer lists the caller's own records: their submissions with answers, and what moderators changed.
+        Fails with PERMISSION_DENIED, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ErasePlayer(self, request, context):
-        """ErasePlayer takes from the record of a player whose account is gone who he is and what he answered, and leaves under
-        a pseudonym what must add up. Doing it again is safe. Only for the scope `player:erase`.
+        """ErasePlayer removes the identity and the answers of an erased player from the records. Numbers that must add up
+        stay, under a pseudonym. Repeating it is safe.
         Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -188,8 +252,28 @@ class QuizServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ImportQuiz(self, request, context):
-        """ImportQuiz stores a quiz with its keys, replacing the one with its id. The same definition again changes nothing.
-        Only for authors, admins and the scope `quiz:write`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """ImportQuiz stores a quiz with its answer keys and replaces the quiz with the same id. Importing the same
+        definition again changes nothing.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RejudgeQuiz(self, request, context):
+        """RejudgeQuiz judges the recorded actions at a quiz again by its current version, after its author changed an answer key,
+        points or scoring. An answer is judged again only if the question still has the kind and the options that the player saw.
+        Each action whose points change gets an event that acts on the period of the action; one that is closed changes only if it
+        is resealed. Repeating it is safe: an action is judged again once by each version. With `dry_run` nothing changes.
+        Fails with QUIZ_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportQuiz(self, request, context):
+        """ExportQuiz reads the current definition of a quiz with its answer keys. Each call is logged with its caller.
+        Fails with QUIZ_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -208,10 +292,25 @@ def add_QuizServiceServicer_to_server(servicer, server):
                     request_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.GetQuizRequest.FromString,
                     response_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.GetQuizResponse.SerializeToString,
             ),
+            'GetAttempts': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAttempts,
+                    request_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.GetAttemptsRequest.FromString,
+                    response_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.GetAttemptsResponse.SerializeToString,
+            ),
             'SubmitAction': grpc.unary_unary_rpc_method_handler(
                     servicer.SubmitAction,
                     request_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.SubmitActionRequest.FromString,
                     response_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.SubmitActionResponse.SerializeToString,
+            ),
+            'ReviewAction': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReviewAction,
+                    request_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ReviewActionRequest.FromString,
+                    response_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ReviewActionResponse.SerializeToString,
+            ),
+            'SubmitActionGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.SubmitActionGroup,
+                    request_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.SubmitActionGroupRequest.FromString,
+                    response_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.SubmitActionGroupResponse.SerializeToString,
             ),
             'ListSubmittedEvents': grpc.unary_stream_rpc_method_handler(
                     servicer.ListSubmittedEvents,
@@ -222,6 +321,11 @@ def add_QuizServiceServicer_to_server(servicer, server):
                     servicer.RepublishEvents,
                     request_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.RepublishEventsRequest.FromString,
                     response_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.RepublishEventsResponse.SerializeToString,
+            ),
+            'RestoreRecords': grpc.unary_unary_rpc_method_handler(
+                    servicer.RestoreRecords,
+                    request_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.RestoreRecordsRequest.FromString,
+                    response_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.RestoreRecordsResponse.SerializeToString,
             ),
             'GetOutbox': grpc.unary_unary_rpc_method_handler(
                     servicer.GetOutbox,
@@ -253,6 +357,16 @@ def add_QuizServiceServicer_to_server(servicer, server):
                     request_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ImportQuizRequest.FromString,
                     response_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ImportQuizResponse.SerializeToString,
             ),
+            'RejudgeQuiz': grpc.unary_stream_rpc_method_handler(
+                    servicer.RejudgeQuiz,
+                    request_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.RejudgeQuizRequest.FromString,
+                    response_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.RejudgeQuizResponse.SerializeToString,
+            ),
+            'ExportQuiz': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExportQuiz,
+                    request_deserializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ExportQuizRequest.FromString,
+                    response_serializer=topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ExportQuizResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'topten.quiz.v1.QuizService', rpc_method_handlers)
@@ -262,8 +376,7 @@ def add_QuizServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class QuizService(object):
-    """QuizService owns quizzes, their keys and the record of every submission. A service reads quizzes with the scope
-    `quiz:read`; only players submit.
+    """QuizService owns quizzes, their answer keys and the record of every submission.
     """
 
     @staticmethod
@@ -321,6 +434,33 @@ class QuizService(object):
             _registered_method=True)
 
     @staticmethod
+    def GetAttempts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.quiz.v1.QuizService/GetAttempts',
+            topten_dot_quiz_dot_v1_dot_quiz__service__pb2.GetAttemptsRequest.SerializeToString,
+            topten_dot_quiz_dot_v1_dot_quiz__service__pb2.GetAttemptsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def SubmitAction(request,
             target,
             options=(),
@@ -337,6 +477,60 @@ class QuizService(object):
             '/topten.quiz.v1.QuizService/SubmitAction',
             topten_dot_quiz_dot_v1_dot_quiz__service__pb2.SubmitActionRequest.SerializeToString,
             topten_dot_quiz_dot_v1_dot_quiz__service__pb2.SubmitActionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReviewAction(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.quiz.v1.QuizService/ReviewAction',
+            topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ReviewActionRequest.SerializeToString,
+            topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ReviewActionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubmitActionGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.quiz.v1.QuizService/SubmitActionGroup',
+            topten_dot_quiz_dot_v1_dot_quiz__service__pb2.SubmitActionGroupRequest.SerializeToString,
+            topten_dot_quiz_dot_v1_dot_quiz__service__pb2.SubmitActionGroupResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -391,6 +585,33 @@ class QuizService(object):
             '/topten.quiz.v1.QuizService/RepublishEvents',
             topten_dot_quiz_dot_v1_dot_quiz__service__pb2.RepublishEventsRequest.SerializeToString,
             topten_dot_quiz_dot_v1_dot_quiz__service__pb2.RepublishEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RestoreRecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.quiz.v1.QuizService/RestoreRecords',
+            topten_dot_quiz_dot_v1_dot_quiz__service__pb2.RestoreRecordsRequest.SerializeToString,
+            topten_dot_quiz_dot_v1_dot_quiz__service__pb2.RestoreRecordsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -553,6 +774,60 @@ class QuizService(object):
             '/topten.quiz.v1.QuizService/ImportQuiz',
             topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ImportQuizRequest.SerializeToString,
             topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ImportQuizResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RejudgeQuiz(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/topten.quiz.v1.QuizService/RejudgeQuiz',
+            topten_dot_quiz_dot_v1_dot_quiz__service__pb2.RejudgeQuizRequest.SerializeToString,
+            topten_dot_quiz_dot_v1_dot_quiz__service__pb2.RejudgeQuizResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportQuiz(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.quiz.v1.QuizService/ExportQuiz',
+            topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ExportQuizRequest.SerializeToString,
+            topten_dot_quiz_dot_v1_dot_quiz__service__pb2.ExportQuizResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -25,35 +25,41 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btopten/score/v1/score.proto\x12\x0ftopten.score.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"9\n\x05Score\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05total\x18\x02 \x01(\x05\x12\x10\n\x08revision\x18\x03 \x01(\x05\"6\n\x08Progress\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x03\x12\r\n\x05total\x18\x03 \x01(\x03\"8\n\x07\x46inding\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\xc8\x02\n\x0bScoreChange\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x05\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\x11\n\told_score\x18\x05 \x01(\x05\x12\x11\n\tnew_score\x18\x06 \x01(\x05\x12\r\n\x05\x64\x65lta\x18\x07 \x01(\x05\x12\x0f\n\x07quiz_id\x18\x08 \x01(\t\x12\x11\n\taction_id\x18\t \x01(\t\x12-\n\ttimestamp\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brecorded_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\n\n\x02ip\x18\x0c \x01(\t\x12\x12\n\nuser_agent\x18\r \x01(\t\x12\r\n\x05\x61\x63tor\x18\x0e \x01(\t\x12\x0e\n\x06reason\x18\x0f \x01(\t\"\xbb\x02\n\x04\x46lag\x12\x0f\n\x07\x66lag_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0c\n\x04rule\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x35\n\x08\x65vidence\x18\x05 \x03(\x0b\x32#.topten.score.v1.Flag.EvidenceEntry\x12\x10\n\x08\x65vent_id\x18\x06 \x01(\t\x12-\n\ttimestamp\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05state\x18\x08 \x01(\x0e\x32\x1a.topten.score.v1.FlagState\x12\x11\n\tclosed_by\x18\t \x01(\t\x12\x0c\n\x04note\x18\n \x01(\t\x1a/\n\rEvidenceEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xc3\x01\n\nDeadLetter\x12\x11\n\tletter_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x10\n\x08sequence\x18\x04 \x01(\x03\x12-\n\ttimestamp\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x05state\x18\x06 \x01(\x0e\x32 .topten.score.v1.DeadLetterState\x12\x0f\n\x07payload\x18\x07 \x01(\x0c\"m\n\rEventLocation\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12*\n\x05place\x18\x02 \x01(\x0e\x32\x1b.topten.score.v1.EventPlace\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\r\n\x05\x64\x65lta\x18\x04 \x01(\x05*k\n\tFlagState\x12\x1a\n\x16\x46LAG_STATE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x46LAG_STATE_OPEN\x10\x01\x12\x16\n\x12\x46LAG_STATE_BLOCKED\x10\x02\x12\x15\n\x11\x46LAG_STATE_CLOSED\x10\x03*p\n\x0f\x44\x65\x61\x64LetterState\x12!\n\x1d\x44\x45\x41\x44_LETTER_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44\x45\x41\x44_LETTER_STATE_DEAD\x10\x01\x12\x1e\n\x1a\x44\x45\x41\x44_LETTER_STATE_REPLAYED\x10\x02*^\n\nEventPlace\x12\x1b\n\x17\x45VENT_PLACE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x45VENT_PLACE_LEDGER\x10\x01\x12\x1b\n\x17\x45VENT_PLACE_DEAD_LETTER\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btopten/score/v1/score.proto\x12\x0ftopten.score.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"9\n\x05Score\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05total\x18\x02 \x01(\x05\x12\x10\n\x08revision\x18\x03 \x01(\x05\"6\n\x08Progress\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x03\x12\r\n\x05total\x18\x03 \x01(\x03\"8\n\x07\x46inding\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\x93\x01\n\x04Seal\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x16\n\x0e\x66irst_revision\x18\x02 \x01(\x05\x12\x15\n\rlast_revision\x18\x03 \x01(\x05\x12\r\n\x05\x64\x65lta\x18\x04 \x01(\x03\x12\r\n\x05\x61\x63tor\x18\x05 \x01(\t\x12-\n\tsealed_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xcf\x03\n\x0bScoreChange\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x05\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\x11\n\told_score\x18\x05 \x01(\x05\x12\x11\n\tnew_score\x18\x06 \x01(\x05\x12\r\n\x05\x64\x65lta\x18\x07 \x01(\x05\x12\x0f\n\x07quiz_id\x18\x08 \x01(\t\x12\x11\n\taction_id\x18\t \x01(\t\x12-\n\ttimestamp\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brecorded_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\n\n\x02ip\x18\x0c \x01(\t\x12\x12\n\nuser_agent\x18\r \x01(\t\x12\r\n\x05\x61\x63tor\x18\x0e \x01(\t\x12\x0e\n\x06reason\x18\x0f \x01(\t\x12\x16\n\x0e\x61\x63tion_type_id\x18\x10 \x01(\t\x12<\n\x08metadata\x18\x11 \x03(\x0b\x32*.topten.score.v1.ScoreChange.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xbb\x02\n\x04\x46lag\x12\x0f\n\x07\x66lag_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0c\n\x04rule\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x35\n\x08\x65vidence\x18\x05 \x03(\x0b\x32#.topten.score.v1.Flag.EvidenceEntry\x12\x10\n\x08\x65vent_id\x18\x06 \x01(\t\x12-\n\ttimestamp\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05state\x18\x08 \x01(\x0e\x32\x1a.topten.score.v1.FlagState\x12\x11\n\tclosed_by\x18\t \x01(\t\x12\x0c\n\x04note\x18\n \x01(\t\x1a/\n\rEvidenceEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xc3\x01\n\nDeadLetter\x12\x11\n\tletter_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x10\n\x08sequence\x18\x04 \x01(\x03\x12-\n\ttimestamp\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x05state\x18\x06 \x01(\x0e\x32 .topten.score.v1.DeadLetterState\x12\x0f\n\x07payload\x18\x07 \x01(\x0c\"m\n\rEventLocation\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12*\n\x05place\x18\x02 \x01(\x0e\x32\x1b.topten.score.v1.EventPlace\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\r\n\x05\x64\x65lta\x18\x04 \x01(\x05*k\n\tFlagState\x12\x1a\n\x16\x46LAG_STATE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x46LAG_STATE_OPEN\x10\x01\x12\x16\n\x12\x46LAG_STATE_BLOCKED\x10\x02\x12\x15\n\x11\x46LAG_STATE_CLOSED\x10\x03*p\n\x0f\x44\x65\x61\x64LetterState\x12!\n\x1d\x44\x45\x41\x44_LETTER_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44\x45\x41\x44_LETTER_STATE_DEAD\x10\x01\x12\x1e\n\x1a\x44\x45\x41\x44_LETTER_STATE_REPLAYED\x10\x02*^\n\nEventPlace\x12\x1b\n\x17\x45VENT_PLACE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x45VENT_PLACE_LEDGER\x10\x01\x12\x1b\n\x17\x45VENT_PLACE_DEAD_LETTER\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'topten.score.v1.score_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_SCORECHANGE_METADATAENTRY']._loaded_options = None
+  _globals['_SCORECHANGE_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_FLAG_EVIDENCEENTRY']._loaded_options = None
   _globals['_FLAG_EVIDENCEENTRY']._serialized_options = b'8\001'
-  _globals['_FLAGSTATE']._serialized_start=1212
-  _globals['_FLAGSTATE']._serialized_end=1319
-  _globals['_DEADLETTERSTATE']._serialized_start=1321
-  _globals['_DEADLETTERSTATE']._serialized_end=1433
-  _globals['_EVENTPLACE']._serialized_start=1435
-  _globals['_EVENTPLACE']._serialized_end=1529
+  _globals['_FLAGSTATE']._serialized_start=1497
+  _globals['_FLAGSTATE']._serialized_end=1604
+  _globals['_DEADLETTERSTATE']._serialized_start=1606
+  _globals['_DEADLETTERSTATE']._serialized_end=1718
+  _globals['_EVENTPLACE']._serialized_start=1720
+  _globals['_EVENTPLACE']._serialized_end=1814
   _globals['_SCORE']._serialized_start=81
   _globals['_SCORE']._serialized_end=138
   _globals['_PROGRESS']._serialized_start=140
   _globals['_PROGRESS']._serialized_end=194
   _globals['_FINDING']._serialized_start=196
   _globals['_FINDING']._serialized_end=252
-  _globals['_SCORECHANGE']._serialized_start=255
-  _globals['_SCORECHANGE']._serialized_end=583
-  _globals['_FLAG']._serialized_start=586
-  _globals['_FLAG']._serialized_end=901
-  _globals['_FLAG_EVIDENCEENTRY']._serialized_start=854
-  _globals['_FLAG_EVIDENCEENTRY']._serialized_end=901
-  _globals['_DEADLETTER']._serialized_start=904
-  _globals['_DEADLETTER']._serialized_end=1099
-  _globals['_EVENTLOCATION']._serialized_start=1101
-  _globals['_EVENTLOCATION']._serialized_end=1210
+  _globals['_SEAL']._serialized_start=255
+  _globals['_SEAL']._serialized_end=402
+  _globals['_SCORECHANGE']._serialized_start=405
+  _globals['_SCORECHANGE']._serialized_end=868
+  _globals['_SCORECHANGE_METADATAENTRY']._serialized_start=821
+  _globals['_SCORECHANGE_METADATAENTRY']._serialized_end=868
+  _globals['_FLAG']._serialized_start=871
+  _globals['_FLAG']._serialized_end=1186
+  _globals['_FLAG_EVIDENCEENTRY']._serialized_start=1139
+  _globals['_FLAG_EVIDENCEENTRY']._serialized_end=1186
+  _globals['_DEADLETTER']._serialized_start=1189
+  _globals['_DEADLETTER']._serialized_end=1384
+  _globals['_EVENTLOCATION']._serialized_start=1386
+  _globals['_EVENTLOCATION']._serialized_end=1495
 # @@protoc_insertion_point(module_scope)

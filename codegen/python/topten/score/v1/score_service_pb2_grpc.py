@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ScoreServiceStub(object):
-    """ScoreService owns the ledger, which is the truth about every score.
+    """ScoreService owns the ledger, the source of truth of every score.
     """
 
     def __init__(self, channel):
@@ -90,6 +90,16 @@ class ScoreServiceStub(object):
                 request_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.ErasePlayerRequest.SerializeToString,
                 response_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.ErasePlayerResponse.FromString,
                 _registered_method=True)
+        self.GetEventEffect = channel.unary_unary(
+                '/topten.score.v1.ScoreService/GetEventEffect',
+                request_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.GetEventEffectRequest.SerializeToString,
+                response_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.GetEventEffectResponse.FromString,
+                _registered_method=True)
+        self.ResealPeriod = channel.unary_unary(
+                '/topten.score.v1.ScoreService/ResealPeriod',
+                request_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.ResealPeriodRequest.SerializeToString,
+                response_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.ResealPeriodResponse.FromString,
+                _registered_method=True)
         self.VerifyScores = channel.unary_stream(
                 '/topten.score.v1.ScoreService/VerifyScores',
                 request_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.VerifyScoresRequest.SerializeToString,
@@ -103,95 +113,114 @@ class ScoreServiceStub(object):
 
 
 class ScoreServiceServicer(object):
-    """ScoreService owns the ledger, which is the truth about every score.
+    """ScoreService owns the ledger, the source of truth of every score.
     """
 
     def GetScore(self, request, context):
-        """GetScore reads a player's all-time total from the ledger. A player without one has 0. For the player, moderators,
-        admins and the scope `score:read`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """GetScore reads a player's all-time total from the ledger; 0 for a player without points. Players may read only
+        their own.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListScoreHistory(self, request, context):
-        """ListScoreHistory pages through the ledger rows of one player, the newest first: each change with what it led to.
-        For the player, moderators, admins and the scope `score:read`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT,
-        UNAVAILABLE.
+        """ListScoreHistory lists the ledger rows of a player, newest first. Players may list only their own.
+        Fails with PERMISSION_DENIED, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def LocateEvents(self, request, context):
-        """LocateEvents says of up to 500 events where each is: in the ledger, among the dead letters, or in neither. Only for
-        moderators, admins and the scope `event:read`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """LocateEvents tells for up to 500 events whether each is in the ledger, in a dead letter, or in neither.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListDeadLetters(self, request, context):
-        """ListDeadLetters pages through the events that could not be counted, the newest first. Only for moderators, admins
-        and the scope `event:read`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """ListDeadLetters lists the events that could not be counted, newest first.
+        Fails with PERMISSION_DENIED, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetDeadLetter(self, request, context):
-        """GetDeadLetter reads one of them with its bytes; the answer is empty if there is none of this id. Only for admins
-        and the scope `event:read`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """GetDeadLetter reads a dead letter with its payload. The response is empty if the id is unknown.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReplayDeadLetters(self, request, context):
-        """ReplayDeadLetters counts events that were set aside, as if they came from the stream now: each at most once,
-        however often it is replayed. Only for admins and the scope `event:replay`. Fails with PERMISSION_DENIED,
-        INVALID_ARGUMENT, UNAVAILABLE.
+        """ReplayDeadLetters counts dead-lettered events as if they had just arrived. Each is counted at most once, however
+        often it is replayed.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListFlags(self, request, context):
-        """ListFlags pages through what the rules of fair play have seen, the newest first. Only for moderators, admins and
-        the scope `score:read`. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """ListFlags lists the flags of fair-play rules, newest first.
+        Fails with PERMISSION_DENIED, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CloseFlag(self, request, context):
-        """CloseFlag records what a moderator decided about a flag; a later decision takes the place of the one before.
-        Only for moderators and admins. Fails with PERMISSION_DENIED, FLAG_NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE.
+        """CloseFlag records a moderator's decision about a flag. A later decision replaces an earlier one.
+        Fails with FLAG_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListCountedEvents(self, request, context):
-        """ListCountedEvents streams the events of the ledger, so that each can be traced to who recorded it. Only for
-        moderators, admins and the scope `event:read`. Fails with PERMISSION_DENIED, UNAVAILABLE.
+        """ListCountedEvents streams the events of the ledger, for comparison with the services that recorded them.
+        Fails with PERMISSION_DENIED, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ExportPlayer(self, request, context):
-        """ExportPlayer pages through what the ledger and the rules of fair play hold on the caller, where his actions came from
-        included. Only for the player himself. Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """ExportPlayer lists the caller's own ledger rows and flags, including where their actions came from.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ErasePlayer(self, request, context):
-        """ErasePlayer removes what is personal of a player whose account is gone; what must stay to add up is kept under a
-        pseudonym. Doing it again is safe; it is to be done until the answer says `done`, which is not before the event of the
-        erasure is counted and nothing older can be on its way to a board. Only for the scope `player:erase`.
+        """ErasePlayer removes the personal data of an erased player. Data that must add up stays, under a pseudonym. Repeat
+        the call until the response says `done`: not before the erasure event is counted and no older event can still
+        reach a board. Repeating it is safe.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetEventEffect(self, request, context):
+        """GetEventEffect tells what an event changed: the total, and which boards. It waits up to 2 s until the event is
+        counted.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResealPeriod(self, request, context):
+        """ResealPeriod computes the boards of a closed period again from the ledger as it is now: without blocked players, with
+        acquitted ones, and with the voids, adjustments and late events of the period. Each board that differs is replaced by
+        a new version in one step; who did it, why, and what changed is recorded. Repeating it changes nothing.
         Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -199,18 +228,18 @@ class ScoreServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def VerifyScores(self, request, context):
-        """VerifyScores holds the players' totals, the chains and the boards against the ledger and names what differs. It
-        changes nothing unless it is asked to repair: then totals are written and boards made anew from the ledger; the
-        ledger itself is never changed. Only for moderators, admins and the scope `event:read`. Fails with
-        PERMISSION_DENIED, UNAVAILABLE.
+        """VerifyScores compares totals, chains and boards with the ledger and reports differences. With `repair` it
+        rewrites totals, rebuilds boards from the ledger and seals gaps in chains; it never changes a row.
+        Fails with PERMISSION_DENIED, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RebuildBoards(self, request, context):
-        """RebuildBoards makes every board anew from the ledger while scores keep flowing; readers see the last frame, marked
-        stale, until it is done. Only for admins and the scope `score:repair`. Fails with PERMISSION_DENIED, UNAVAILABLE.
+        """RebuildBoards rebuilds all boards from the ledger while events are counted. Until it is done, readers get the
+        last frame, marked stale.
+        Fails with PERMISSION_DENIED, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -274,6 +303,16 @@ def add_ScoreServiceServicer_to_server(servicer, server):
                     request_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.ErasePlayerRequest.FromString,
                     response_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.ErasePlayerResponse.SerializeToString,
             ),
+            'GetEventEffect': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEventEffect,
+                    request_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.GetEventEffectRequest.FromString,
+                    response_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.GetEventEffectResponse.SerializeToString,
+            ),
+            'ResealPeriod': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResealPeriod,
+                    request_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.ResealPeriodRequest.FromString,
+                    response_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.ResealPeriodResponse.SerializeToString,
+            ),
             'VerifyScores': grpc.unary_stream_rpc_method_handler(
                     servicer.VerifyScores,
                     request_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.VerifyScoresRequest.FromString,
@@ -293,7 +332,7 @@ def add_ScoreServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ScoreService(object):
-    """ScoreService owns the ledger, which is the truth about every score.
+    """ScoreService owns the ledger, the source of truth of every score.
     """
 
     @staticmethod
@@ -583,6 +622,60 @@ class ScoreService(object):
             '/topten.score.v1.ScoreService/ErasePlayer',
             topten_dot_score_dot_v1_dot_score__service__pb2.ErasePlayerRequest.SerializeToString,
             topten_dot_score_dot_v1_dot_score__service__pb2.ErasePlayerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEventEffect(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.score.v1.ScoreService/GetEventEffect',
+            topten_dot_score_dot_v1_dot_score__service__pb2.GetEventEffectRequest.SerializeToString,
+            topten_dot_score_dot_v1_dot_score__service__pb2.GetEventEffectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResealPeriod(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.score.v1.ScoreService/ResealPeriod',
+            topten_dot_score_dot_v1_dot_score__service__pb2.ResealPeriodRequest.SerializeToString,
+            topten_dot_score_dot_v1_dot_score__service__pb2.ResealPeriodResponse.FromString,
             options,
             channel_credentials,
             insecure,
