@@ -1,0 +1,199 @@
+"""What a board counts, who stands on it and in which order. Pure.
+
+A definition is made by a team while the system runs, or by the operator's declarations. Its *counter* is what the ledger
+keeps for each player: sources, aggregate, period and zone. Segment and order say who stands on the board and how. Boards with
+one counter share its totals.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from typing import Any, Final, Literal, NamedTuple, cast, get_args
+
+from services.boards.board import Board
+from services.boards.calendar import Calendar
+from services.countries import COUNTRIES
+
+Aggregate = Literal["sum", "best", "latest", "count"]
+Order = Literal["desc", "asc"]
+State = Literal["building", "ready", "archived"]
+
+DEFINITIONS: Final = "definitions"
+"""The collection of the database `boards`, and the id of the document in it that has all definitions."""
+MAX_SOURCES: Final = 20
+MAX_TITLE: Final = 100
+NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
+_SOURCE: Final = re.compile(r"all|quiz:[a-z0-9][a-z0-9-]{0,63}|action:[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
+_COUNTRIES: Final = re.compile(r"country:([A-Z]{2}(?:,[A-Z]{2}){0,249})", re.ASCII)
+_EACH_COUNTRY: Final = "each-country"
+_BUILT_IN_PERIODS: Final = frozenset({"all", "weekly", "monthly"})
+
+
+class CounterSpec(NamedTuple):
+    """What the ledger counts for a player. `lowest` is whether fewer points are the better ones of `best`."""
+
+    sources: frozenset[str]
+    aggregate: Aggregate
+    lowest: bool
+    calendar: Calendar
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether rows have always had it: all points, of all time or of a week or month in UTC."""
+        is_of_all = self.sources == {"all"} and self.aggregate == "sum"
+        return is_of_all and self.calendar.zone == "UTC" and self.calendar.rule in _BUILT_IN_PERIODS
+
+    def __str__(self) -> str:
+        aggregate = f"lowest {self.aggregate}" if self.lowest else self.aggregate
+        return f"{aggregate} of {','.join(sorted(self.sources))} {self.calendar.rule} {self.calendar.zone}"
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A board's definition. `number` is the one of its counter in rows, 0 if that is a built-in one.
+
+    `declared` boards are the operator's. `version` counts the changes from 1. `kept` is whether the last state of every board
+    of an archived definition is in the archive.
+    """
+
+    name: str
+    title: str = ""
+    sources: tuple[str, ...] = ("all",)
+    aggregate: Aggregate = "sum"
+    order: Order = "desc"
+    period: str = "all"
+    time_zone: str = "UTC"
+    segment: str = "all"
+    number: int = 0
+    state: State = "ready"
+    version: int = 1
+    declared: bool = False
+    archived_at: datetime | None = None
+    kept: bool = False
+
+    @cached_property
+    def calendar(self) -> Calendar:
+        """The periods of the board."""
+        return Calendar(self.period, self.time_zone)
+
+    @cached_property
+    def counter(self) -> CounterSpec:
+        """What is counted for each player."""
+        lowest = self.aggregate == "best" and self.order == "asc"
+        return CounterSpec(frozenset(self.sources), self.aggregate, lowest, self.calendar)
+
+    @property
+    def is_ascending(self) -> bool:
+        """Whether less is better."""
+        return self.order == "asc"
+
+    @property
+    def is_archiving(self) -> bool:
+        """Whether nothing is counted any more and the archive lacks the last state: rebuilds have to fill its boards."""
+        return self.state == "archived" and not self.kept
+
+    @property
+    def is_per_country(self) -> bool:
+        """Whether there is a board for each country."""
+        return self.segment == _EACH_COUNTRY
+
+    @cached_property
+    def countries(self) -> frozenset[str]:
+        """The countries whose players are on the board; empty for all players."""
+        match = _COUNTRIES.fullmatch(self.segment)
+        return frozenset() if match is None else frozenset(match[1].split(","))
+
+    def in_state(self, state: State, *, archived_at: datetime | None = None) -> Definition:
+        """Return the definition in another state."""
+        return replace(self, state=state, archived_at=archived_at)
+
+    def includes(self, country: str) -> bool:
+        """Whether players of this country (empty for none) are on the board."""
+        if self.is_per_country:
+            return bool(country)
+        countries = self.countries
+        return not countries or country in countries
+
+    def board(self, country: str, period: str) -> Board:
+        """Return the board for players of a country in the period with this name; empty for the only one."""
+        qualifier = [self.name, country if self.is_per_country else "", period]
+        return Board("custom", ":".join(filter(None, qualifier)))
+
+    def counts_as(self, other: Definition) -> bool:
+        """Whether two definitions have the same standings, so that nothing has to be built."""
+        mine, theirs = (
+            replace(each, title="", version=0, state="ready", number=0, archived_at=None) for each in (self, other)
+        )
+        return mine == theirs
+
+
+def canonical(definition: Definition) -> Definition:
+    """Return an equal definition with its lists in order and without repetition."""
+    segment = definition.segment
+    if countries := definition.countries:
+        segment = f"country:{','.join(sorted(countries))}"
+    return replace(definition, sources=tuple(sorted(set(definition.sources))), segment=segment)
+
+
+def problems(definition: Definition) -> list[tuple[str, str]]:
+    """Return every fault of a definition: the field, and what is wrong with it as the end of a sentence about the board."""
+    faults: list[tuple[str, str]] = []
+    if not NAME.fullmatch(definition.name):
+        faults.append(("name", "must be a lower-case letter, then up to 31 lower-case letters, digits and hyphens"))
+    if len(definition.title) > MAX_TITLE or not definition.title.isprintable():
+        faults.append(("title", f"must be up to {MAX_TITLE} characters of plain text"))
+    faults += _problems_of_sources(definition.sources)
+    for field, value, values in (
+        ("aggregate", definition.aggregate, get_args(Aggregate)),
+        ("order", definition.order, get_args(Order)),
+    ):
+        if value not in values:
+            faults.append((field, f"must be one of {', '.join(values)}"))
+    if definition.aggregate in ("best", "latest") and not all(
+        each.startswith("action:") for each in definition.sources
+    ):
+        why = "what attempts at a quiz count for together is the quiz's own rule"
+        faults.append(("aggregate", f"must be sum or count with sources other than action types: {why}"))
+    try:
+        definition.calendar.check()
+    except ValueError as error:
+        faults.append(("time_zone" if "time zone" in str(error) else "period", str(error)))
+    countries = definition.countries
+    if definition.segment not in ("all", _EACH_COUNTRY) and not countries:
+        faults.append(("segment", "must be all, each-country, or country: with codes such as country:VN,TH"))
+    if unknown := sorted(countries - COUNTRIES):
+        faults.append(("segment", f"has {unknown[0]}, which is no country of ISO 3166-1"))
+    return faults
+
+
+def _problems_of_sources(sources: Sequence[str]) -> list[tuple[str, str]]:
+    if not 1 <= len(sources) <= MAX_SOURCES:
+        return [("sources", f"must be 1 to {MAX_SOURCES}")]
+    malformed = [source for source in sources if not _SOURCE.fullmatch(source)]
+    if malformed:
+        return [("sources", f"has {malformed[0][:60]!r}, which is none of all, quiz:<id> and action:<type>")]
+    if "all" in sources and len(set(sources)) > 1:
+        return [("sources", "has all beside others, which it includes")]
+    return []
+
+
+def to_document(definition: Definition) -> dict[str, Any]:
+    """Return the definition as MongoDB stores it."""
+    fields = {name: getattr(definition, name) for name in _STORED}
+    return {**fields, "sources": list(definition.sources)}
+
+
+def from_document(name: str, document: Mapping[str, Any]) -> Definition:
+    """Read a stored definition."""
+    fields = {each: document[each] for each in _STORED if each in document}
+    return Definition(name, **{**fields, "sources": tuple(cast("Sequence[str]", document["sources"]))})
+
+
+_STORED: Final = (
+    "title", "sources", "aggregate", "order", "period", "time_zone", "segment", "number", "state", "version",
+    "archived_at", "kept",
+)  # fmt: skip
