@@ -1,7 +1,7 @@
-"""What every process needs and none owns: configuration, life and death, errors, calls, stores, logs and metrics.
+"""The technology that every process needs: configuration, lifecycle, errors, gRPC, store clients, logs and metrics.
 
-No business of a single service is in here; a module enters only with two users. A process is put together in one
-place, its `__main__`, in this form:
+It knows nothing of quizzes, scores or boards, and a module is added only with two users. A process is composed in one place,
+its `__main__`, in this form:
 
     async def main(config: QuizConfig) -> None:
         async with AsyncExitStack() as stack:  # closed last-opened-first
@@ -15,7 +15,6 @@ place, its `__main__`, in this form:
                 config.grpc_address,
                 [partial(add_QuizServiceServicer_to_server, QuizServicer(service))],
                 verifier=verifier,
-                access=ACCESS,
                 reflection=not config.process.production,
             )
             watch = StoreWatch(mongo=mongo.ping, nats=nats.ping)
@@ -25,8 +24,8 @@ place, its `__main__`, in this form:
     if __name__ == "__main__":
         settings = from_command_line(QuizConfig)
         configure(settings.process, "quiz")
-        execute(main, settings)
+        execute(main, settings, startup=settings.process.startup_timeout)
 
-`run` starts what it is given in that order and stops it in the order that `lifecycle` states; what has `start` and
-`stop` is a server, and one that flushes what was accepted says `stage = Stage.PUBLISHER`.
+`run` starts the servers in that order and stops them in the order documented in `lifecycle`. A server has `start` and `stop`;
+one that flushes accepted work has `stage = Stage.PUBLISHER`.
 """

@@ -1,7 +1,7 @@
-"""The one exception that crosses a boundary, and the one table from its reason to a gRPC status.
+"""The one exception that crosses a process boundary, and the one table from its reason to a gRPC status.
 
-Owns `ServiceError` and its two translations (to `google.rpc.Status`, from a failed call). Must never carry what is
-internal: no exception text, no address, no stack. What a caller may read is the reason, the message and the metadata.
+Owns `ServiceError` and its translations to `google.rpc.Status` and from a failed call. Must never carry internals: no
+exception text, no address, no stack. Callers see the reason, the message and the metadata.
 """
 
 from __future__ import annotations
@@ -15,12 +15,16 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
+from services.runtime.texts import clipped
+
 DOMAIN = "topten"
 STATUS_KEY = "grpc-status-details-bin"
-# All of an error travels in the trailers of its call, for which 8 KiB are commonly allowed.
+# An error travels in the trailers of its call, which are commonly limited to 8 KiB.
 MAX_MESSAGE = 500
-MAX_METADATA = 200
-_TIMES_OUT = "a service that is needed did not answer"
+MAX_METADATA = 500  # the reason of a block, whole
+RETRY_AFTER = timedelta(seconds=1)
+_NO_RESPONSE = "A required service did not respond. Try again later."
+_FAILED = "A required service failed."
 
 
 class Reason(StrEnum):
@@ -46,9 +50,26 @@ class Reason(StrEnum):
     INTERNAL = "INTERNAL"
     ACTION_NOT_FOUND = "ACTION_NOT_FOUND"
     FLAG_NOT_FOUND = "FLAG_NOT_FOUND"
+    CLIENT_NOT_FOUND = "CLIENT_NOT_FOUND"
+    CLIENT_EXISTS = "CLIENT_EXISTS"
+    ACTION_TYPE_NOT_FOUND = "ACTION_TYPE_NOT_FOUND"
+    ACTION_TYPE_CLOSED = "ACTION_TYPE_CLOSED"
+    LIMIT_REACHED = "LIMIT_REACHED"
+    BOARD_DEFINITION_INVALID = "BOARD_DEFINITION_INVALID"
+    QUIZ_CHANGED = "QUIZ_CHANGED"
+    WEBHOOK_NOT_FOUND = "WEBHOOK_NOT_FOUND"
+    ROOM_NOT_FOUND = "ROOM_NOT_FOUND"
+    ROOM_CLOSED = "ROOM_CLOSED"
+    QUESTION_LOCKED = "QUESTION_LOCKED"
+    NICKNAME_TAKEN = "NICKNAME_TAKEN"
+    GROUP_NOT_FOUND = "GROUP_NOT_FOUND"
+    ATTEMPT_REQUIRED = "ATTEMPT_REQUIRED"
+    ATTEMPT_CLOSED = "ATTEMPT_CLOSED"
+    ATTEMPT_TOO_SOON = "ATTEMPT_TOO_SOON"
+    VERSION_CONFLICT = "VERSION_CONFLICT"
 
 
-# Answers that are the server's fault, not the caller's.
+# Statuses that are the server's fault, not the caller's.
 FAULTS = frozenset(
     {
         grpc.StatusCode.UNAVAILABLE,
@@ -72,6 +93,23 @@ STATUS: dict[Reason, grpc.StatusCode] = {
     Reason.BOARD_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     Reason.ACTION_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     Reason.FLAG_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    Reason.CLIENT_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    Reason.CLIENT_EXISTS: grpc.StatusCode.ALREADY_EXISTS,
+    Reason.ACTION_TYPE_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    Reason.ACTION_TYPE_CLOSED: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.LIMIT_REACHED: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.BOARD_DEFINITION_INVALID: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.QUIZ_CHANGED: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.WEBHOOK_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    Reason.ROOM_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    Reason.ROOM_CLOSED: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.QUESTION_LOCKED: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.NICKNAME_TAKEN: grpc.StatusCode.ALREADY_EXISTS,
+    Reason.GROUP_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    Reason.ATTEMPT_REQUIRED: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.ATTEMPT_CLOSED: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.ATTEMPT_TOO_SOON: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.VERSION_CONFLICT: grpc.StatusCode.ABORTED,
     Reason.CURSOR_EXPIRED: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.RATE_LIMITED: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.USERNAME_TAKEN: grpc.StatusCode.ALREADY_EXISTS,
@@ -81,23 +119,26 @@ STATUS: dict[Reason, grpc.StatusCode] = {
     Reason.INTERNAL: grpc.StatusCode.INTERNAL,
 }
 
-# A call that failed without a word of ours: the transport, a proxy, or a server that is not one of ours.
+# Failures without an ErrorInfo of ours: from the transport, a proxy, or a foreign server.
 _WITHOUT_REASON: dict[grpc.StatusCode, tuple[Reason, str]] = {
-    grpc.StatusCode.UNAVAILABLE: (Reason.UNAVAILABLE, _TIMES_OUT),
-    grpc.StatusCode.DEADLINE_EXCEEDED: (Reason.UNAVAILABLE, _TIMES_OUT),
-    grpc.StatusCode.CANCELLED: (Reason.UNAVAILABLE, _TIMES_OUT),
-    grpc.StatusCode.UNAUTHENTICATED: (Reason.UNAUTHENTICATED, "the call carries no valid token"),
-    grpc.StatusCode.PERMISSION_DENIED: (Reason.PERMISSION_DENIED, "the caller may not do this"),
-    grpc.StatusCode.INVALID_ARGUMENT: (Reason.INVALID_ARGUMENT, "the request was refused"),
+    grpc.StatusCode.UNAVAILABLE: (Reason.UNAVAILABLE, _NO_RESPONSE),
+    grpc.StatusCode.DEADLINE_EXCEEDED: (Reason.UNAVAILABLE, _NO_RESPONSE),
+    grpc.StatusCode.CANCELLED: (Reason.UNAVAILABLE, _NO_RESPONSE),
+    grpc.StatusCode.UNAUTHENTICATED: (Reason.UNAUTHENTICATED, "The call has no valid access token."),
+    grpc.StatusCode.PERMISSION_DENIED: (Reason.PERMISSION_DENIED, "You are not allowed to do this."),
+    grpc.StatusCode.INVALID_ARGUMENT: (Reason.INVALID_ARGUMENT, "The request was refused as invalid."),
 }
 
 
 class ServiceError(Exception):
-    """A refusal that the caller is told of.
+    """A refusal that is returned to the caller.
 
-    `message` is one sentence for people, `metadata` are facts for programs (text, published); `retry_after` says when
-    to try again, `violations` name fields of the request and what is wrong with each.
+    `message` is for people; `metadata` are published facts for programs. `retry_after` is the time until a retry makes
+    sense. `violations` are pairs of a field of the request and the problem with it. `call` is the failed call of this process
+    that it comes from, such as `identity.GrantRole`; it is never sent to a caller.
     """
+
+    call = ""
 
     def __init__(
         self,
@@ -121,10 +162,15 @@ class ServiceError(Exception):
         return STATUS[self.reason]
 
 
+def late() -> ServiceError:
+    """Return the refusal of a call whose deadline has passed."""
+    return ServiceError(Reason.UNAVAILABLE, "The call did not finish within its deadline.", retry_after=RETRY_AFTER)
+
+
 def to_rpc_status(error: ServiceError) -> status_pb2.Status:
     """The error as `google.rpc.Status`: ErrorInfo always, RetryInfo and BadRequest where they apply."""
     number: int = error.code.value[0]
-    status = status_pb2.Status(code=number, message=error.message[:MAX_MESSAGE])
+    status = status_pb2.Status(code=number, message=clipped(error.message, MAX_MESSAGE))
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
     status.details.add().Pack(info)
     if error.retry_after is not None:
@@ -141,18 +187,22 @@ def to_rpc_status(error: ServiceError) -> status_pb2.Status:
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError) -> ServiceError:
-    """What a failed call means to its caller.
+    """The ServiceError of a failed call.
 
-    An error of ours comes back as it was raised. Of any other only the status is believed, never its text: UNAVAILABLE,
-    DEADLINE_EXCEEDED and CANCELLED become UNAVAILABLE, an unknown one INTERNAL.
+    An error of our own services comes back as it was raised. Of any other error only the status is used, never its text:
+    UNAVAILABLE, DEADLINE_EXCEEDED and CANCELLED become UNAVAILABLE, an unknown status INTERNAL.
     """
     status = _status_of(error)
-    if status is not None:
-        found = _from_status(status)
-        if found is not None:
-            return found
-    reason, message = _WITHOUT_REASON.get(error.code(), (Reason.INTERNAL, "a service that is needed failed"))
+    ours = None if status is None else _from_status(status)
+    if ours is not None:
+        return ours
+    reason, message = _WITHOUT_REASON.get(error.code(), (Reason.INTERNAL, _FAILED))
     return ServiceError(reason, message)
+
+
+def from_rpc_status(status: status_pb2.Status) -> ServiceError:
+    """The ServiceError of a status that one of our services returned; INTERNAL if it is not one of ours."""
+    return _from_status(status) or ServiceError(Reason.INTERNAL, _FAILED)
 
 
 def _status_of(error: grpc.aio.AioRpcError) -> status_pb2.Status | None:
@@ -180,11 +230,11 @@ def _from_status(status: status_pb2.Status) -> ServiceError | None:
             detail.Unpack(bad)
     if not ours:
         return None
-    found = ServiceError(
+    error = ServiceError(
         info.reason,
         status.message,
         retry_after=retry_after,
         violations=[(violation.field, violation.description) for violation in bad.field_violations],
     )
-    found.metadata = dict(info.metadata)
-    return found
+    error.metadata = dict(info.metadata)
+    return error

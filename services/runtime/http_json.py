@@ -1,4 +1,4 @@
-"""A small HTTP client for JSON of a known address: bounded in time and size, no redirects, opened when first used."""
+"""A small HTTP client for JSON from known addresses: bounded in time and size, without redirects."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import orjson
 
 TIMEOUT = aiohttp.ClientTimeout(total=5, connect=2)
 MAX_BYTES = 64 * 1024
-# What a failed request raises; nothing else does.
+# The exceptions of a failed request.
 FAILURES: tuple[type[Exception], ...] = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
 
 
 class JsonClient:
-    """One session for one purpose. Must be made and used in one event loop."""
+    """One HTTP session, opened by the first request. Use from one event loop."""
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
@@ -30,17 +30,17 @@ class JsonClient:
         await self.close()
 
     async def close(self) -> None:
-        """Closes the session; it opens again when it is needed."""
+        """Close the session. The next request opens another."""
         if self._session is not None:
             await self._session.close()
             self._session = None
 
     async def get(self, url: str) -> Any:
-        """The JSON at `url`. Raises one of FAILURES; ValueError for any status but 200 and for what is no JSON."""
+        """The JSON at `url`. Raises one of FAILURES; ValueError for any status but 200 and for malformed JSON."""
         return await self._json("GET", url)
 
     async def post_form(self, url: str, form: Mapping[str, str], *, user: str, password: str) -> Any:
-        """The JSON that answers a form sent with basic authentication. Raises one of FAILURES, as `get` does."""
+        """Post a form with basic authentication and return the JSON response. Raises one of FAILURES, as `get` does."""
         headers = {"Authorization": aiohttp.encode_basic_auth(user, password)}
         return await self._json("POST", url, data=form, headers=headers)
 
@@ -49,7 +49,7 @@ class JsonClient:
             self._session = aiohttp.ClientSession(timeout=TIMEOUT)
         async with self._session.request(method, url, allow_redirects=False, **arguments) as response:
             if response.status != 200:
-                raise ValueError(f"answered {response.status}")
+                raise ValueError(f"status {response.status}")
             body = bytearray()
             async for chunk in response.content.iter_any():
                 body += chunk

@@ -1,14 +1,13 @@
-"""The life of a process: build, run, stop in one order. The only place where that order stands.
+"""The lifecycle of a process: build, run, stop. The only place that defines the order of a stop.
 
-    start     servers start in the order given; when all have, each is announced (readiness becomes true)
-    SIGTERM   1. withdraw   every server says NOT_SERVING / not ready, so that no new work is sent
-              2. intake     what lets work in stops: gRPC within its grace, consumers drained, streams ended
-              3. publishers what was accepted is handed over: flush, await the last acknowledgements
-              4. return     `run` comes back, and the caller's AsyncExitStack closes the stores, last opened first
+    start     servers start in the given order; after the last one each is announced (the process becomes ready)
+    SIGTERM   1. withdraw    every server reports NOT_SERVING / not ready, so that no new work is sent
+              2. inbound     sources of work stop: gRPC within its grace, consumers drained, streams ended
+              3. publishers  accepted work is handed over: flush, await the last acknowledgements
+              4. return      `run` returns, and the caller's AsyncExitStack closes the stores, last opened first
 
-Intake has half of the grace given to `run`, publishers until four fifths of it, and at its end the process leaves
-whatever still runs; so it does at once on a second signal. Owns signals and background tasks. Must never be needed for
-importing anything: nothing happens before `execute`.
+Inbound servers have half of the grace given to `run`, publishers until four fifths of it. At its end, or on a second signal,
+the process exits whatever is still running. Owns signals and background tasks. Nothing happens before `execute`.
 """
 
 from __future__ import annotations
@@ -28,59 +27,60 @@ from weakref import WeakKeyDictionary
 
 import structlog
 
-from services.runtime.config import ConfigError
+from services.runtime.config.loading import ConfigError
 
 C = TypeVar("C")
 T = TypeVar("T")
 
 DEFAULT_GRACE = timedelta(seconds=20)
-# Longer than what a task does when it is cancelled in order.
+STARTUP = timedelta(seconds=60)
+# Longer than the cleanup of a cancelled task takes.
 _CANCEL_AGAIN_SECONDS = 3.0
 _log = structlog.get_logger("lifecycle")
 
 
 class Stage(IntEnum):
-    """When a server stops; those of one stage stop together."""
+    """When a server stops. Servers of one stage stop together."""
 
-    INTAKE = 1
+    INBOUND = 1
     PUBLISHER = 2
 
 
-# How much of the grace is gone when a stage has to be over; the rest is for closing stores and for leaving.
-_OVER_AT = {Stage.INTAKE: 0.5, Stage.PUBLISHER: 0.8}
+# The part of the grace after which a stage must be over; the rest is for closing stores and exiting.
+_OVER_AT = {Stage.INBOUND: 0.5, Stage.PUBLISHER: 0.8}
 
 
 class Server(Protocol):
-    """What `run` runs. One that is not of the stage INTAKE has an attribute `stage`."""
+    """A part of the process that `run` starts and stops. Without an attribute `stage` it is INBOUND."""
 
     async def start(self) -> None:
-        """Begins to work and returns; called once."""
+        """Start to work and return. Called once."""
         ...
 
     async def stop(self) -> None:
-        """Ends the work in order, within the grace it was built with; called once, after `start`."""
+        """Finish the work within its grace. Called once, after `start`."""
         ...
 
 
 @runtime_checkable
 class Announced(Protocol):
-    """A server that tells the world whether it serves."""
+    """A server that reports whether the process is ready."""
 
     async def announce(self) -> None:
-        """Says that the process serves; called when every server has started."""
+        """Report ready. Called when every server has started."""
         ...
 
     async def withdraw(self) -> None:
-        """Says that the process does not serve any more; called before anything stops."""
+        """Report not ready. Called before any server stops."""
         ...
 
 
 class TaskDiedError(RuntimeError):
-    """A background task ended by an exception; the process can't be trusted any more."""
+    """A background task ended with an exception, so the process must be restarted."""
 
 
 class _Process:
-    """The state of one event loop's process: asked to stop, failed, and its background tasks."""
+    """The state of the process on one event loop: stopping, failed, and its background tasks."""
 
     def __init__(self) -> None:
         self.stopping = asyncio.Event()
@@ -89,6 +89,8 @@ class _Process:
         self.main: asyncio.Task[Any] | None = None
         self.serving = False
         self.grace = DEFAULT_GRACE
+        self.startup = STARTUP
+        self.created_at = time.monotonic()
         self._watchdog: threading.Timer | None = None
 
     def stop(self, why: str) -> None:
@@ -98,24 +100,31 @@ class _Process:
         self.stopping.set()
         self.watch()
         if self.main is not None and not self.serving:
-            self.main.cancel()  # it waits for a store, or for a server that is being started
+            self.main.cancel()  # it is waiting for a store, or for a server to start
+
+    def startup_left(self) -> timedelta:
+        """The time that is left for the start of the process; without one, or when it serves, the time of one start."""
+        if self.main is None or self.serving:
+            return self.startup
+        passed = timedelta(seconds=time.monotonic() - self.created_at)
+        return max(timedelta(), self.startup - passed)
 
     def watch(self) -> None:
-        """Ends the process when the grace is over. The loop itself may be what hangs, so a thread watches."""
+        """Exit when the grace is over. A thread watches, since the event loop itself may hang."""
         if self.main is not None and self._watchdog is None:
             self._watchdog = threading.Timer(self.grace.total_seconds(), self._overdue, [asyncio.get_running_loop()])
             self._watchdog.daemon = True
             self._watchdog.start()
 
     def _overdue(self, loop: asyncio.AbstractEventLoop) -> None:
-        """In the watchdog's thread: says what did not end, and leaves."""
+        """Print the tasks that did not end, and exit. Runs in the watchdog's thread."""
         for task in asyncio.all_tasks(loop):
             task.print_stack(limit=3)
-        _leave(70, "the shutdown grace is over")
+        _exit(70, "the shutdown grace is over")
 
     def on_signal(self, number: int) -> None:
         if self.stopping.is_set():
-            _leave(128 + number, f"second signal ({signal.Signals(number).name})")
+            _exit(128 + number, f"second signal ({signal.Signals(number).name})")
         self.stop(signal.Signals(number).name)
 
     def died(self, name: str, error: BaseException) -> None:
@@ -141,33 +150,34 @@ def _process() -> _Process:
     return process
 
 
-def _leave(code: int, why: str) -> None:
-    sys.stderr.write(f"leaving at once: {why}\n")
+def _exit(code: int, why: str) -> None:
+    sys.stderr.write(f"exiting at once: {why}\n")
     sys.stderr.flush()
     os._exit(code)
 
 
-def execute(main: Callable[[C], Coroutine[Any, Any, None]], config: C) -> NoReturn:
-    """Runs a composition root to its end and exits: 0 after a signal or a plain return, 1 after a failure.
+def execute(main: Callable[[C], Coroutine[Any, Any, None]], config: C, *, startup: timedelta = STARTUP) -> NoReturn:
+    """Run a composition root and exit: 0 after a signal or a plain return, 1 after a failure, 2 for a wrong setting.
 
-    From here on SIGTERM and SIGINT stop the process in order, also while `main` still waits for its stores. A failure
-    is logged whole; a wrong setting that only `main` could find is printed, and exits 2, as others do. Leaves through
-    SystemExit, so that what is registered with atexit runs.
+    SIGTERM and SIGINT stop the process in order, also while `main` still waits for its stores. A failure is logged with
+    its traceback. Exits through SystemExit, so that atexit handlers run. `startup` limits all waits for stores together.
     """
     code = 1
+    gc.enable()  # `quick_start` turned it off for the imports
     try:
         with asyncio.Runner() as runner:
-            code = runner.run(_supervised(main(config)))
+            code = runner.run(_supervised(main(config), startup))
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         code = 2
-    except Exception:  # noqa: BLE001  # whatever it was, it is logged and becomes the exit code
-        _log.exception("the process failed")
+    except Exception:  # noqa: BLE001  # every failure is logged and becomes the exit code
+        _log.exception("process failed")
     raise SystemExit(code)
 
 
-async def _supervised(main: Coroutine[Any, Any, None]) -> int:
+async def _supervised(main: Coroutine[Any, Any, None], startup: timedelta) -> int:
     process = _process()
+    process.startup = startup
     process.main = asyncio.current_task()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -178,7 +188,7 @@ async def _supervised(main: Coroutine[Any, Any, None]) -> int:
         if not process.stopping.is_set():
             raise
     except TaskDiedError:
-        pass  # logged where it died
+        pass  # already logged
     finally:
         await cancel(*process.tasks)
         process.close()
@@ -186,10 +196,10 @@ async def _supervised(main: Coroutine[Any, Any, None]) -> int:
 
 
 async def run(*servers: Server, grace: timedelta = DEFAULT_GRACE) -> None:
-    """Starts the servers, waits for a signal (or `request_stop`), and stops them in the order stated above.
+    """Start the servers, wait for a signal or `request_stop`, and stop them in the documented order.
 
-    Returns when everything has stopped. Raises TaskDiedError, after the same orderly stop, if a background task died;
-    raises what a server's `start` raised, after stopping those that had started.
+    Returns when all have stopped. After the same stop, raises TaskDiedError if a background task died, or the exception of
+    a server's `start`.
     """
     process = _process()
     process.grace = grace
@@ -200,8 +210,8 @@ async def run(*servers: Server, grace: timedelta = DEFAULT_GRACE) -> None:
             started.append(server)
         process.serving = True
         if process.main is not None:
-            # What is there now stays. Looking for cycles among it, some hundred thousand objects, would stop the loop for
-            # 50 ms and more, time and again.
+            # The objects that exist now are permanent. Collecting among these hundreds of thousands would pause the event
+            # loop for 50 ms and more, again and again.
             gc.collect()
             gc.freeze()
         for server in servers:
@@ -215,23 +225,23 @@ async def run(*servers: Server, grace: timedelta = DEFAULT_GRACE) -> None:
         await _stop(started, grace.total_seconds())
         await cancel(*process.tasks)
         if process.main is None:
-            # Without `execute` the loop outlives this run, and the next one begins anew.
+            # Without `execute` the event loop outlives this run, and the next run needs a new state.
             _processes.pop(asyncio.get_running_loop(), None)
     if process.failure is not None:
         raise process.failure
 
 
 async def _stop(servers: list[Server], grace: float) -> None:
-    begun = time.monotonic()
+    started = time.monotonic()
     announced = [(server, server.withdraw()) for server in servers if isinstance(server, Announced)]
-    await _each("withdraw", announced, begun + grace * _OVER_AT[Stage.INTAKE])
+    await _each("withdraw", announced, started + grace * _OVER_AT[Stage.INBOUND])
     for stage, share in _OVER_AT.items():
-        stopping = [(server, server.stop()) for server in servers if getattr(server, "stage", Stage.INTAKE) is stage]
-        await _each("stop", stopping, begun + grace * share)
+        stopping = [(server, server.stop()) for server in servers if getattr(server, "stage", Stage.INBOUND) is stage]
+        await _each("stop", stopping, started + grace * share)
 
 
 async def _each(verb: str, calls: Sequence[tuple[object, Awaitable[None]]], deadline: float) -> None:
-    """Awaits the calls together; one that fails or is late is logged and does not keep the others from their turn."""
+    """Await the calls together. A failed or late call is logged and does not affect the others."""
     limit = max(0.1, deadline - time.monotonic())
     outcomes = await asyncio.gather(*(asyncio.wait_for(call, limit) for _, call in calls), return_exceptions=True)
     for (server, _), outcome in zip(calls, outcomes, strict=True):
@@ -241,16 +251,16 @@ async def _each(verb: str, calls: Sequence[tuple[object, Awaitable[None]]], dead
             _log.error(f"{verb} failed", server=type(server).__name__, exc_info=outcome)
 
 
-def request_stop(why: str = "asked to") -> None:
-    """Begins the orderly stop of the process that the running loop belongs to, as SIGTERM does."""
+def request_stop(why: str = "requested") -> None:
+    """Start to stop the process of the running event loop in order, as SIGTERM does."""
     _process().stop(why)
 
 
 def spawn(name: str, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-    """Runs `work` beside the servers.
+    """Run `work` as a background task.
 
-    If it dies by an exception, that is logged whole and the process stops in order with exit code 1, because a worker
-    that is silently gone is worse than a restart. Its owner cancels it in `stop` (see `cancel`); a return is fine.
+    If it raises, the exception is logged and the process stops in order with exit code 1: a restart is better than a worker
+    that is missing silently. It may return; its owner cancels it in `stop` (see `cancel`).
     """
     process = _process()
     task = asyncio.get_running_loop().create_task(work, name=name)
@@ -267,15 +277,20 @@ def spawn(name: str, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
 
 
 async def cancel(*tasks: asyncio.Task[Any]) -> None:
-    """Cancels tasks and waits until they have ended, whatever they end with.
+    """Cancel tasks and wait until they have ended, whatever their outcome.
 
-    One that goes on is cancelled again: up to Python 3.11 `asyncio.wait_for` can take a cancellation for its own.
+    A task that keeps running is cancelled again: up to Python 3.11, `asyncio.wait_for` can swallow a cancellation.
     """
-    left = set(tasks)
-    while left:
-        for task in left:
+    running = set(tasks)
+    while running:
+        for task in running:
             task.cancel()
-        _, left = await asyncio.wait(left, timeout=_CANCEL_AGAIN_SECONDS)
+        _, running = await asyncio.wait(running, timeout=_CANCEL_AGAIN_SECONDS)
+
+
+def startup_left() -> timedelta:
+    """The time within which a process that starts must reach what it needs; 60 s outside `execute`."""
+    return _process().startup_left()
 
 
 async def wait_for(
@@ -284,15 +299,16 @@ async def wait_for(
     *,
     retry_on: type[Exception] | tuple[type[Exception], ...],
     never: type[Exception] | tuple[type[Exception], ...] = (),
-    timeout: timedelta = timedelta(seconds=60),  # how long the retries go on, not one attempt
+    timeout: timedelta | None = None,  # of all attempts together; None is `startup_left`
 ) -> T:
-    """The first success of `attempt`, tried again every 0.1 to 1 s while it raises `retry_on` but not `never`.
+    """Retry `attempt` every 0.1 to 1 s while it raises `retry_on` but not `never`, and return its first result.
 
-    For what is started at the same moment as this process. Says so in the log at once and every 5 s; after `timeout`
-    raises the last error.
+    For servers that are started together with this process. Waiting is logged at once and every 5 s. Raises the last error
+    after `timeout`.
     """
-    begun = time.monotonic()
-    said = begun - 10.0
+    limit = (startup_left() if timeout is None else timeout).total_seconds()
+    started = time.monotonic()
+    logged_at = started - 10.0
     pause = 0.1
     while True:
         try:
@@ -301,11 +317,11 @@ async def wait_for(
             raise
         except retry_on as error:
             now = time.monotonic()
-            if now - begun >= timeout.total_seconds():
-                _log.error("gave up waiting", store=name, seconds=round(now - begun), error=type(error).__name__)
+            if now - started >= limit:
+                _log.error("gave up waiting", store=name, seconds=round(now - started), error=type(error).__name__)
                 raise
-            if now - said >= 5.0:
-                _log.info("waiting", store=name, seconds=round(now - begun), error=type(error).__name__)
-                said = now
+            if now - logged_at >= 5.0:
+                _log.info("waiting", store=name, seconds=round(now - started), error=type(error).__name__)
+                logged_at = now
         await asyncio.sleep(pause)
         pause = min(1.0, pause * 1.5)

@@ -1,43 +1,51 @@
-"""The internal HTTP port of a process: /livez, /readyz, /metrics, and what its owner adds.
+"""The operations port of a process: /livez, /startedz, /readyz, /metrics, /config and routes of its owner, over HTTP.
 
-Owns whether the process is ready. It starts before the stores are opened, so that liveness is answered while they are
-waited for. Must never be reachable from outside.
+Owns the readiness of the process. It listens before the stores are opened, so that the process is live while it waits for
+them. Must never be reachable from outside.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import prometheus_client
 import structlog
 from aiohttp import web
 
-from services.runtime.values import split_address
+from services.runtime.config.loading import in_force
+from services.runtime.config.values import split_address
 
 HttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Condition = Callable[[], Awaitable[bool]]
 
 _CLOSING_SECONDS = 1.0
 _log = structlog.get_logger("ops")
 
 
 class OpsServer:
-    """Serves on `address` (port 0 takes a free one: see `port`). Enter it before the stores, give it to `run` as well.
+    """Serves on `address` (port 0 takes a free one: see `port`). Enter it before the stores, and pass it to `run` too.
 
-    /readyz is 200 between `announce` and `withdraw`, else 503: from when the process has reached what it can't begin
-    without until it is told to stop. What is away in between is told by `store_watch`.
+    /startedz is 200 between `announce` and `withdraw`, else 503: from the complete start until the stop. /readyz is 200 if
+    the condition of its owner holds as well. A store that is down in between changes neither (see `store_watch`). /config
+    tells the settings of `config` in force and where each is from, with secrets masked.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, config: Any = None) -> None:
         self.port = 0
+        self._config = [] if config is None else in_force(config, os.environ)
         self._address = address
         self._routes: dict[tuple[str, str], HttpHandler] = {
             ("GET", "/livez"): self._livez,
+            ("GET", "/startedz"): self._startedz,
             ("GET", "/readyz"): self._readyz,
             ("GET", "/metrics"): self._metrics,
+            ("GET", "/config"): self._settings,
         }
         self._announced = False
+        self._condition: Condition | None = None
         self._runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:
@@ -50,23 +58,27 @@ class OpsServer:
         await self._close()
 
     def add_route(self, method: str, path: str, handler: HttpHandler) -> None:
-        """Serves `path`, exactly, from now on."""
+        """Serve exactly this path from now on."""
         self._routes[method, path] = handler
 
+    def require(self, condition: Condition) -> None:
+        """Be ready only while `condition` returns True as well; it is asked at each probe."""
+        self._condition = condition
+
     async def start(self) -> None:
-        """Listens, unless it does so already."""
+        """Listen, unless it already does."""
         await self._listen()
 
     async def announce(self) -> None:
-        """The process is ready from now on."""
+        """Report ready."""
         self._announced = True
 
     async def withdraw(self) -> None:
-        """The process is not ready any more."""
+        """Report not ready."""
         self._announced = False
 
     async def stop(self) -> None:
-        """Does nothing: liveness and metrics are answered until the `async with` block is left."""
+        """Do nothing: liveness and metrics are served until the `async with` block ends."""
 
     async def _listen(self) -> None:
         if self._runner is not None:
@@ -95,14 +107,21 @@ class OpsServer:
         if handler is not None:
             return await handler(request)
         if any(path == request.path for _, path in self._routes):
-            raise web.HTTPMethodNotAllowed(method, [known for known, path in self._routes if path == request.path])
+            raise web.HTTPMethodNotAllowed(method, [allowed for allowed, path in self._routes if path == request.path])
         raise web.HTTPNotFound
 
     async def _livez(self, _request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
     async def _readyz(self, _request: web.Request) -> web.Response:
-        return web.json_response({"ready": self._announced}, status=200 if self._announced else 503)
+        ready = self._announced and (self._condition is None or await self._condition())
+        return web.json_response({"ready": ready}, status=200 if ready else 503)
+
+    async def _startedz(self, _request: web.Request) -> web.Response:
+        return web.json_response({"started": self._announced}, status=200 if self._announced else 503)
+
+    async def _settings(self, _request: web.Request) -> web.Response:
+        return web.json_response({"pid": os.getpid(), "settings": self._config}, headers={"Cache-Control": "no-store"})
 
     async def _metrics(self, _request: web.Request) -> web.Response:
         body = prometheus_client.generate_latest()

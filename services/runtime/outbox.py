@@ -1,8 +1,8 @@
-"""From recorded to published: every event of a service, whatever dies in between.
+"""The outbox: publishes every recorded event of a service, even if a process dies in between.
 
-An event is published at once, while the player is answered; acknowledged ones are marked in batches. A sweeper publishes
-what is still unmarked after its lease: this instance's failures, another's that died, all of a time without JetStream.
-Must never make a player wait, and never hold more than a bounded number of events in memory.
+An event is published at once, without making the player wait, and acknowledged events are marked in batches. A sweep
+publishes events that are still unmarked after their lease: failures of this instance, events of an instance that died,
+and everything recorded while JetStream was away. Memory is bounded by `MAX_IN_FLIGHT` events.
 """
 
 from __future__ import annotations
@@ -12,57 +12,53 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from prometheus_client import Gauge
 
-from services.runtime import tracing
+from services.runtime.activity import PROCESS
 from services.runtime.errors import ServiceError
-from services.runtime.lifecycle import Stage, cancel, spawn
+from services.runtime.lifecycle import Stage
+from services.runtime.periodic import Periodic
+from services.runtime.stores.incarnation import HEADER
+from services.runtime.telemetry import tracing
+
+if TYPE_CHECKING:
+    from services.runtime.outbox_store import OutboxStore
+    from services.runtime.stores.incarnation import IncarnationWatch
 
 MAX_IN_FLIGHT: Final = 2000
-MARK_SECONDS: Final = 0.05
+MARK_EVERY: Final = timedelta(milliseconds=200)
 STOP_SECONDS: Final = 4.0
-# A stream that is away is said this often, not once an event.
-SAY_SECONDS: Final = 5.0
+# An unreachable stream is logged this often, not once an event.
+LOG_SECONDS: Final = 5.0
 
 lag = Gauge("topten_outbox_lag_seconds", "Age of the oldest recorded event that is not known to be published")
 _log = structlog.get_logger("outbox")
 
 
 @dataclass(frozen=True, slots=True)
-class WaitingEvent:
-    """An event that is on record and not known to be published.
+class UnpublishedEvent:
+    """A recorded event that is not known to be published.
 
-    `trace` is the trace that it belongs to, by default the one at work; `again` is something new if the event is to be
-    stored though the stream has had it within its window of duplicates.
+    `recorded_on` is an incarnation of MongoDB's data that has the record, or one before that. A new `dedup_suffix` makes the
+    stream store the event again within its duplicate window. `trace` is the traceparent that the event belongs to, by default
+    the current one.
     """
 
     event_id: str
     user_id: str
     data: bytes
-    again: str = ""
+    recorded_on: str
+    dedup_suffix: str = ""
     trace: str = field(default_factory=tracing.cause)
 
 
-class Records(Protocol):
-    """Where events are on record. Every method raises UNAVAILABLE if the store does not answer."""
-
-    async def oldest_waiting(self) -> datetime | None:
-        """Since when the oldest event that waits does; None if none waits."""
-
-    async def lease_waiting(self, now: datetime, until: datetime) -> list[WaitingEvent]:
-        """Some of the events whose lease is over, oldest first, leased until `until`."""
-
-    async def mark_published(self, event_ids: Sequence[str]) -> None:
-        """The stream has acknowledged these events."""
-
-
 class PublishError(Exception):
-    """The stream did not acknowledge; whether it has the event is unknown."""
+    """The stream did not acknowledge; whether it stored the event is unknown."""
 
 
 class EventPublisher:
@@ -73,34 +69,49 @@ class EventPublisher:
         self._stream = stream
         self._subject = subject
 
-    async def publish(self, event: WaitingEvent) -> None:
-        """Return when the stream has the event on its disk. Publishing it again within two minutes stores it once.
+    async def publish(self, event: UnpublishedEvent) -> None:
+        """Return when the stream has stored the event. Publishing it again within two minutes stores it once.
 
-        Raises PublishError if there was no acknowledgement in time.
+        Raises PublishError without an acknowledgement in time.
         """
+        traces = [event.trace] if event.trace else []
+        await self.send(event.user_id, event.event_id + event.dedup_suffix, event.data, event.recorded_on, traces)
+
+    async def send(self, token: str, message_id: str, data: bytes, recorded_on: str, traces: Sequence[str]) -> None:
+        """Publish a message under the subject that ends with `token`. Raises PublishError."""
         attributes = {"messaging.system": "nats", "messaging.destination.name": self._subject}
-        with tracing.joined(f"publish {self._subject}", "producer", [event.trace] if event.trace else [], attributes):
-            headers = {"Nats-Msg-Id": event.event_id + event.again}
+        with tracing.joined(f"publish {self._subject}", "producer", traces, attributes):
+            headers = {"Nats-Msg-Id": message_id, HEADER: recorded_on}
             if trace := tracing.cause():
                 headers[tracing.TRACEPARENT] = trace
             try:
-                await self._jetstream.publish(
-                    f"{self._subject}.{event.user_id}", event.data, headers=headers, stream=self._stream
-                )
+                await self._jetstream.publish(f"{self._subject}.{token}", data, headers=headers, stream=self._stream)
             except (NatsError, TimeoutError, OSError) as error:
                 tracing.annotate({"error.type": type(error).__name__}, failed=True)
                 raise PublishError(type(error).__name__) from error
 
+    async def publish_all(self, events: Sequence[UnpublishedEvent]) -> list[PublishError | None]:
+        """Publish events that were recorded together. Return for each None, or why it may not be stored."""
+        outcomes = await asyncio.gather(*map(self.publish, events), return_exceptions=True)
+        return [_failure(outcome) for outcome in outcomes]
+
+
+def _failure(outcome: BaseException | None) -> PublishError | None:
+    if outcome is None or isinstance(outcome, PublishError):
+        return outcome
+    raise outcome
+
 
 class Outbox:
-    """Publishes what the store has recorded. A server of the stage PUBLISHER: `stop` awaits what is in flight."""
+    """Publishes the events of a store. A server of the stage PUBLISHER: `stop` awaits the events in flight."""
 
     stage = Stage.PUBLISHER
 
     def __init__(
         self,
-        store: Records,
+        store: OutboxStore,
         publisher: EventPublisher,
+        incarnation: IncarnationWatch,
         *,
         interval: timedelta,
         lease: timedelta,
@@ -109,78 +120,80 @@ class Outbox:
         self.lease = lease
         self._store = store
         self._publisher = publisher
-        self._interval = interval.total_seconds()
+        self._incarnation = incarnation
         self._now = now
         self._in_flight: set[asyncio.Task[None]] = set()
-        self._acknowledged: list[str] = []
+        self._in_flight_events = 0
+        self._acknowledged: list[tuple[str, str]] = []
+        self._any_acknowledged = asyncio.Event()
         self._failures = 0
-        self._said_at = float("-inf")
-        self._sweeper: asyncio.Task[None] | None = None
-        self._marker: asyncio.Task[None] | None = None
+        self._logged_at = float("-inf")
+        self._sweeper = Periodic("outbox sweep", self._sweep, every=interval, at_rest=15, retry_on=(ServiceError,))
+        self._marker = Periodic("outbox mark", self._mark_when_any, every=MARK_EVERY)
+
+    @property
+    def recorded_on(self) -> str:
+        """The incarnation of the data that a record goes to. Read it before the write: data may be replaced in between."""
+        return self._incarnation.known.id
 
     async def start(self) -> None:
-        """Begin to sweep; what an instance that died left behind is published by the first round."""
-        self._sweeper = spawn("outbox sweeper", self._sweep_for_ever())
-        self._marker = spawn("outbox marker", self._mark_for_ever())
+        """Start to sweep. The first sweep publishes events that a dead instance left behind."""
+        await self._sweeper.start()
+        await self._marker.start()
 
     async def stop(self) -> None:
-        """Await what is in flight for up to 4 s and mark it; the rest is published by whoever sweeps next."""
-        if self._sweeper is not None:
-            await cancel(self._sweeper)
+        """Await the events in flight for up to 4 s and mark them; the next sweep of any instance publishes the rest."""
+        await self._sweeper.stop()
         if self._in_flight:
             await asyncio.wait(set(self._in_flight), timeout=STOP_SECONDS)
-        if self._marker is not None:
-            await cancel(self._marker)
+        await self._marker.stop()
         await self._mark()
 
-    def publish(self, event: WaitingEvent) -> None:
-        """Publish an event that is on record, without waiting. With too much in flight it is left to the sweeper."""
-        if len(self._in_flight) < MAX_IN_FLIGHT:
-            task = asyncio.create_task(self._publish(event))
+    def publish(self, *events: UnpublishedEvent) -> None:
+        """Publish events that were recorded together without waiting. Beyond MAX_IN_FLIGHT they are left to a sweep."""
+        if events and self._in_flight_events < MAX_IN_FLIGHT:
+            self._in_flight_events += len(events)
+            task = asyncio.create_task(self._publish(events))
             self._in_flight.add(task)
             task.add_done_callback(self._in_flight.discard)
 
-    async def _publish(self, event: WaitingEvent) -> None:
+    async def _publish(self, events: Sequence[UnpublishedEvent]) -> None:
         try:
-            await self._publisher.publish(event)
-        except PublishError as error:
-            self._failures += 1
-            now = time.monotonic()
-            if now - self._said_at >= SAY_SECONDS:
-                _log.warning(
-                    "events are not acknowledged, and published later", events=self._failures, error=str(error)
-                )
-                self._said_at, self._failures = now, 0
-        else:
-            self._acknowledged.append(event.event_id)
-
-    async def _sweep_for_ever(self) -> None:
-        while True:
-            try:
-                await self._sweep()
-            except ServiceError as error:
-                _log.warning("sweep failed", reason=error.reason)
-            await asyncio.sleep(self._interval)
+            failures = await self._publisher.publish_all(events)
+        finally:
+            self._in_flight_events -= len(events)
+        self._acknowledged += [
+            (event.event_id, event.dedup_suffix) for event, error in zip(events, failures, strict=True) if error is None
+        ]
+        if self._acknowledged:
+            self._any_acknowledged.set()
+        errors = [error for error in failures if error is not None]
+        self._failures += len(errors)
+        now = time.monotonic()
+        if errors and now - self._logged_at >= LOG_SECONDS:
+            _log.warning("events not acknowledged, left to the next sweep", events=self._failures, error=str(errors[0]))
+            self._logged_at, self._failures = now, 0
 
     async def _sweep(self) -> None:
         now = self._now()
-        oldest = await self._store.oldest_waiting()
+        oldest = await self._store.oldest_unpublished()
         lag.set(0 if oldest is None else max(0.0, (now - oldest).total_seconds()))
+        if oldest is not None:
+            PROCESS.note()  # to sweep again soon
         if oldest is None or now - oldest < self.lease:
             return
-        for event in await self._store.lease_waiting(now, now + self.lease):
-            self.publish(event)
+        self.publish(*await self._store.lease_unpublished(now, now + self.lease, self.recorded_on))
 
-    async def _mark_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(MARK_SECONDS)
-            await self._mark()
+    async def _mark_when_any(self) -> None:
+        await self._any_acknowledged.wait()
+        self._any_acknowledged.clear()
+        await self._mark()
 
     async def _mark(self) -> None:
-        """Mark what was acknowledged. What can't be marked now is published and acknowledged again one day."""
-        event_ids, self._acknowledged = self._acknowledged, []
-        if event_ids:
+        """Mark acknowledged events. An event that cannot be marked now is published and acknowledged again later."""
+        acknowledged, self._acknowledged = self._acknowledged, []
+        if acknowledged:
             try:
-                await self._store.mark_published(event_ids)
+                await self._store.mark_published(acknowledged)
             except ServiceError as error:
-                _log.warning("not marked", events=len(event_ids), reason=error.reason)
+                _log.warning("events not marked as published", events=len(acknowledged), reason=error.reason)

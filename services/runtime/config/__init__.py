@@ -1,0 +1,1 @@
+"""Configuration: frozen dataclasses read from `TOPTEN_*` variables, and the sections that processes share."""

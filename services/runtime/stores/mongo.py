@@ -1,0 +1,105 @@
+"""A MongoDB client for data that must not be lost: writes with majority and journal, reads with majority."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import structlog
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError, WriteConcernError
+
+from services.runtime.config.settings import MongoConfig
+from services.runtime.errors import Reason, ServiceError
+from services.runtime.lifecycle import wait_for
+from services.runtime.stores.metrics import counted
+from services.runtime.stores.mongo_listeners import MongoPools, mongo_listeners
+
+Document = dict[str, Any]
+RETRY_AFTER = timedelta(seconds=1)
+_AUTHENTICATION_FAILED = 18
+# A server with older data does not have the key of the cluster time that this client has seen.
+_KEY_NOT_FOUND = 211
+_log = structlog.get_logger("mongo")
+
+
+class Mongo(NamedTuple):
+    """An open client and the database of one service."""
+
+    client: AsyncMongoClient[Document]
+    database: AsyncDatabase[Document]
+
+    async def ping(self) -> None:
+        """Raise unless a primary responds."""
+        await self.client.admin.command("ping")
+
+
+@asynccontextmanager
+async def open_mongo(config: MongoConfig, service: str, *, wait: bool = True) -> AsyncIterator[Mongo]:
+    """The database `<config.database>_<service>`. Waits for a primary (`startup_left`), unless `wait` is False.
+
+    Times are in UTC and timezone-aware. Operations end within `config.timeout`, or that of a `with pymongo.timeout(seconds)`
+    block.
+    """
+    pools = MongoPools()
+    client: AsyncMongoClient[Document] = AsyncMongoClient(
+        config.url,
+        appname=f"topten-{service}",
+        tz_aware=True,
+        uuidRepresentation="standard",
+        w="majority",
+        journal=True,
+        readConcernLevel="majority",
+        readPreference="primary",
+        retryWrites=True,
+        retryReads=True,
+        timeoutMS=int(config.timeout.total_seconds() * 1000),
+        serverSelectionTimeoutMS=min(2000, int(config.timeout.total_seconds() * 1000)),
+        connectTimeoutMS=2000,
+        maxPoolSize=50,
+        maxIdleTimeMS=300_000,
+        event_listeners=[pools, *mongo_listeners()],
+    )
+    try:
+        opened = Mongo(client, client[f"{config.database}_{service}"])
+        if wait:
+            await wait_for("mongo", lambda: _first_ping(opened), retry_on=(ConnectionFailure, _NoSuchUserYetError))
+            _log.info("connected", database=opened.database.name)
+        with counted("mongo", pools.count):
+            yield opened
+    finally:
+        await client.close()
+
+
+class _NoSuchUserYetError(Exception):
+    """The login was refused: it is wrong, or its user is created shortly after the start of the server."""
+
+
+async def _first_ping(mongo: Mongo) -> None:
+    try:
+        await mongo.ping()
+    except OperationFailure as error:
+        if error.code == _AUTHENTICATION_FAILED:
+            raise _NoSuchUserYetError from error
+        raise
+
+
+@asynccontextmanager
+async def unavailable_on_failure() -> AsyncIterator[None]:
+    """Raise ServiceError UNAVAILABLE if the database does not respond in time or cannot guarantee a write.
+
+    The outcome of a write is then unknown. Other errors of the driver are faults of the caller and are not caught.
+    """
+    try:
+        yield
+    except PyMongoError as error:
+        is_older = isinstance(error, OperationFailure) and error.code == _KEY_NOT_FOUND
+        if error.timeout or is_older or isinstance(error, ConnectionFailure | WriteConcernError):
+            _log.warning("database did not respond", error=type(error).__name__)
+            raise ServiceError(
+                Reason.UNAVAILABLE, "The database is unavailable. Retry in 1 s.", retry_after=RETRY_AFTER
+            ) from error
+        raise

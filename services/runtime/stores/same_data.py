@@ -1,0 +1,74 @@
+"""Writes that fail if the data is no longer the one that was read before.
+
+A collection that is dropped, or replaced by a rename or `$out`, has another UUID afterwards. A write names the UUID, which
+the server compares in the same step. So what was read of a collection after its UUID is still there when a write with that
+UUID succeeds, however long the process was frozen in between.
+
+A server that restarts with older files, and another primary, keep the UUIDs. `DataIdentity.primary` tells these apart, but
+no write can name it: compare it before and after a write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import OperationFailure, WriteConcernError
+
+from services.runtime.stores.data_identity import DataIdentity
+
+_UUID_MISMATCH = 361
+_DURABLE = {"w": "majority", "j": True}
+
+
+class CollectionReplacedError(RuntimeError):
+    """The collection is not the one that was read. Nothing was written."""
+
+
+class SameData:
+    """The identity of some collections of a database, and writes to them. Driver errors pass through."""
+
+    def __init__(self, database: AsyncDatabase[dict[str, Any]], *collections: str) -> None:
+        self._database = database
+        self._names = collections
+        self._uuids: Mapping[str, bytes] = {}
+
+    @property
+    def identity(self) -> DataIdentity:
+        """The identity as it was last read. Take it before what a later write is based on."""
+        return DataIdentity(self._uuids, self._primary())
+
+    async def identify(self) -> None:
+        """Read the identity again. The collections must exist. What was cached under the former one is worthless."""
+        found = await self._database.list_collections(filter={"name": {"$in": list(self._names)}})
+        self._uuids = {one["name"]: one["info"]["uuid"] async for one in found}
+
+    async def write(self, command: str, name: str, identity: DataIdentity, **fields: Any) -> Mapping[str, Any]:
+        """Run insert or update with majority and journal, and return the reply, in which documents may have failed.
+
+        Uses the command directly: the methods of a collection cannot name its UUID. It is not sent again after a lost
+        connection. Raises CollectionReplacedError, and the driver's error if the outcome is unknown.
+        """
+        uuid = {"collectionUUID": identity.collections[name]} if name in identity.collections else {}
+        try:
+            reply: Mapping[str, Any] = await self._database.command(
+                {command: name, **fields, **uuid, "writeConcern": _DURABLE}
+            )
+        except OperationFailure as error:
+            if error.code == _UUID_MISMATCH:
+                raise CollectionReplacedError(name) from error
+            raise
+        if any(failure["code"] == _UUID_MISMATCH for failure in reply.get("writeErrors", ())):
+            raise CollectionReplacedError(name)
+        if "writeConcernError" in reply:
+            failure = reply["writeConcernError"]
+            raise WriteConcernError(failure.get("errmsg", ""), failure.get("code"), failure)
+        return reply
+
+    def _primary(self) -> str:
+        for server in self._database.client.topology_description.server_descriptions().values():
+            if server.server_type_name == "RSPrimary":
+                run = (server.topology_version or {}).get("processId", "")
+                return f"{run}/{server.election_id or ''}"
+        return ""
