@@ -1,11 +1,12 @@
 """Identity: who a player is, and what proves it.
 
-Owns accounts, sessions, roles, blocks and the signing key, and states what boards must know of an account.
+Owns accounts, sessions, roles, blocks and the signing key, and publishes the changes of accounts that boards depend on.
 
-Guarantees: a username belongs to one account, whatever its case or compatibility form; a password is kept only as an
-Argon2id digest and a refresh token only as a SHA-256 digest; an unknown name and a wrong password give the same answer
-in the same time; a refresh token that was used and comes back ends its whole session;
-a block is on record with the event about it, and ends the player's sessions.
+Guarantees: a username belongs to one account, whatever its case or compatibility form; passwords are stored only as
+Argon2id digests and refresh tokens only as SHA-256 digests; an unknown username and a wrong password have the same response
+in the same time; reusing a rotated refresh token ends its session; a block is recorded together with its event, and ends
+the player's sessions, as a new password does, including those that are being opened; a guest ends at a fixed time and is
+erased after it, unless a player has claimed the account.
 
-Must never: log or return a password, a digest or the signing key; know anything of quizzes or scores.
+Must never: log or return a password, a digest or the signing key; know anything about quizzes or scores.
 """

@@ -1,52 +1,92 @@
-"""What an account is: pure rules, no store and no network.
-
-Must never import a driver or read a clock; the caller passes the time.
-"""
+"""What an account is. Pure: the caller passes the time."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from enum import StrEnum
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
-# ISO 3166-1 alpha-2, the officially assigned codes.
-COUNTRIES: Final = frozenset(
-    (
-        "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY BZ "
-        "CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO "
-        "FR GA GB GD GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE "
-        "JM JO JP KE KG KH KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO "
-        "MP MQ MR MS MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW "
-        "PY QA RE RO RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM "
-        "TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW"
-    ).split()
-)
+from services.countries import COUNTRIES
+
+MAX_AVATAR_URL: Final = 512
 
 
 class InvalidAccountError(ValueError):
-    """A name or country that no account may have; ``field`` says which of the two."""
+    """A username, country or avatar that no account may have; `field` names which of them."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
         self.field = field
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Why, since when and until when a player may not play; no ``expires_at`` is for ever."""
+class SetBy(StrEnum):
+    """The authority that imposed a sanction, which decides who may lift it."""
 
+    SERVICE = "service"
+    MODERATOR = "moderator"
+    ADMIN = "admin"
+
+    def lifts(self, other: SetBy) -> bool:
+        """True if this authority may lift what `other` imposed: a service its kind, a moderator also that, an admin all."""
+        ranks = list(SetBy)
+        return ranks.index(self) >= ranks.index(other)
+
+
+@dataclass(frozen=True, slots=True)
+class Sanction:
+    """One block of an account, kept beside others; permanent without `expires_at`. `actor` is empty in old documents."""
+
+    sanction_id: str
     reason: str
+    actor: str
+    set_by: SetBy
     blocked_at: datetime
     expires_at: datetime | None
 
+    @property
+    def is_automatic(self) -> bool:
+        """True if a service imposed it, such as the fair-play rules, and no person."""
+        return self.set_by is SetBy.SERVICE
+
     def is_over(self, now: datetime) -> bool:
-        """True once its time has come."""
+        """True once the sanction has expired."""
         return self.expires_at is not None and self.expires_at <= now
+
+    def strength(self) -> tuple[bool, float, float]:
+        """Order sanctions: a permanent one before all others, then the one that ends last, then the earliest."""
+        ends = 0.0 if self.expires_at is None else self.expires_at.timestamp()
+        return self.expires_at is None, ends, -self.blocked_at.timestamp()
+
+
+class ExternalId(NamedTuple):
+    """The id of a player in another system, the `source` (see `services.runtime.auth.external_ids`)."""
+
+    source: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What another system says of a player. A country or avatar that is None stays as it is."""
+
+    external_id: ExternalId
+    username: str
+    country: str | None
+    avatar_url: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One account; ``password_hash`` is an encoded Argon2id digest, ``version`` counts what boards must know of."""
+    """One account. `password_hash` is an encoded Argon2id digest; `version` counts the changes that boards depend on.
+
+    The digest is empty for a player of another system, who has no password here but an `external_id`, unless an older
+    version stored the account. `session_epoch` counts the events that ended all sessions: a session is valid only in the
+    epoch in which the account was read to open it.
+
+    A guest has neither a password nor a name of their own, and is one until `guest_until`, which only guests have.
+    """
 
     user_id: str
     username: str
@@ -55,19 +95,59 @@ class Account:
     country: str
     created_at: datetime
     version: int = 0
-    block: Block | None = None
+    sanctions: tuple[Sanction, ...] = ()
+    session_epoch: int = 0
+    external_id: ExternalId | None = None
+    avatar_url: str = ""
+    guest_until: datetime | None = None
 
-    def with_role(self, role: str) -> Account:
-        """The same account with ``role`` added."""
-        return replace(self, roles=self.roles | {role})
+    @property
+    def is_guest(self) -> bool:
+        """True for a guest, also after their end."""
+        return self.guest_until is not None
 
-    def block_at(self, now: datetime) -> Block | None:
-        """What keeps the player from playing; a block whose time is over does not."""
+    @property
+    def block(self) -> Sanction | None:
+        """The strongest sanction, which is the block that players, services and boards see; it may have expired."""
+        return max(self.sanctions, key=Sanction.strength, default=None)
+
+    def block_at(self, now: datetime) -> Sanction | None:
+        """Return the strongest sanction in force."""
         return None if self.block is None or self.block.is_over(now) else self.block
+
+    def sanctions_at(self, now: datetime) -> list[Sanction]:
+        """Return the sanctions in force, strongest first."""
+        in_force = (sanction for sanction in self.sanctions if not sanction.is_over(now))
+        return sorted(in_force, key=Sanction.strength, reverse=True)
 
 
 def check_country(country: str) -> str:
-    """``country`` if it is empty or an assigned ISO 3166-1 alpha-2 code in capitals, else InvalidAccountError."""
+    """Return `country` if it is empty or an assigned ISO 3166-1 alpha-2 code in capitals; raise InvalidAccountError."""
     if country and country not in COUNTRIES:
-        raise InvalidAccountError("country", "A country is an ISO 3166-1 alpha-2 code, such as VN.")
+        raise InvalidAccountError("country", "Country must be an ISO 3166-1 alpha-2 code in capitals, such as VN.")
     return country
+
+
+def check_avatar_url(url: str) -> str:
+    """Return `url` if it is empty or an https address of printable ASCII, up to 512 characters; raise InvalidAccountError."""
+    if url and not _is_https(url):
+        message = (
+            f"Avatar URL must be an https:// address of up to {MAX_AVATAR_URL} ASCII characters, without a password."
+        )
+        raise InvalidAccountError("avatar_url", message)
+    return url
+
+
+def _is_https(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        is_https = parts.scheme == "https" and bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
+    except ValueError:
+        return False
+    return (
+        is_https
+        and len(url) <= MAX_AVATAR_URL
+        and url.isascii()
+        and url.isprintable()
+        and not set(url) & set(' "<>\\^`{|}')
+    )

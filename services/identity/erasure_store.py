@@ -1,7 +1,7 @@
-"""Erased accounts in MongoDB: the account gone, the event about it, and the work that is left, in one transaction.
+"""Erasures in MongoDB: the account removed, its event, and the remaining work, in one transaction.
 
-Owns `tombstones`, by which an erased user id is known though nobody has it: {_id: digest of the id}; and `erasures`, the
-players whom some service may still name: {_id: user id, at, next_at, tries}, each until every service has forgotten him.
+Owns `tombstones` {_id: digest of a user id}, by which an erased id is recognized, and `erasures` {_id: user id, at, next_at,
+tries}, the players whom a service may still name. An erasure is removed when every service has erased its player.
 """
 
 from __future__ import annotations
@@ -10,27 +10,25 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from functools import partial
 
-import pymongo
 from pymongo import ASCENDING, ReturnDocument, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from topten.identity.v1 import identity_events_pb2
 
-from services.identity.change_store import change_document, change_of
+from services.identity.blocked_names import BlockedNames
+from services.identity.change_store import change_document
 from services.identity.changes import Change, erased
-from services.identity.store import TRANSACTION_SECONDS, account_of
-from services.runtime.mongo_client import unavailable_on_failure
-from services.runtime.waiting import unpublished
-
-Document = dict[str, Any]
-MOST_CHANGES: Final = 1000
+from services.identity.group_store import GroupStore
+from services.identity.store import Document, account_of, in_transaction
+from services.runtime.stores.mongo import unavailable_on_failure
 
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """A player whom not every service has forgotten yet; `at` is when his account went."""
+    """An erasure that is not complete; `at` is when the account was removed, `tries` counts the rounds so far."""
 
     user_id: str
     at: datetime
@@ -38,7 +36,7 @@ class Erasure:
 
 
 class ErasureStore:
-    """Every method raises UNAVAILABLE if the database does not answer; what it does may then be done."""
+    """Every method raises UNAVAILABLE if the database does not respond; its write may then have happened."""
 
     def __init__(self, database: AsyncDatabase[Document]) -> None:
         self._client = database.client
@@ -47,95 +45,125 @@ class ErasureStore:
         self._changes = database["changes"]
         self._tombstones = database["tombstones"]
         self._erasures = database["erasures"]
+        self._blocked_names = BlockedNames(database)
+        self._client_changes = database["service_client_changes"]
+        self._board_tokens = database["board_tokens"]
+        self._board_token_changes = database["board_token_changes"]
+        self._groups = GroupStore(database)
 
     async def prepare(self) -> None:
-        """Make the indexes; making them again changes nothing."""
+        """Create the indexes. Idempotent."""
         async with unavailable_on_failure():
+            await self._users.create_index(
+                "sanctions.actor", partialFilterExpression={"sanctions.actor": {"$exists": True}}
+            )
             await self._erasures.create_index("next_at")
-            await self._changes.create_index("user_id")
 
-    async def erase(self, change: Change, publish_by: datetime) -> bytes:
-        """Removes the account and its sessions; the event that tells of it, no bytes if there is no such account."""
+    async def erase(
+        self, change: Change, publish_by: datetime, *, without_account: bytes = b"", ended_by: datetime | None = None
+    ) -> bytes:
+        """Remove the account, its sessions and all names it had; return the event. That of a blocked account stays blocked.
 
-        async def work(session: AsyncClientSession) -> bytes:
-            document = await self._users.find_one_and_delete({"_id": change.user_id}, session=session)
-            if document is None:
+        With `ended_by`, only a guest that ended then or earlier. If there is no such account, return an empty event, or begin
+        the erasure with the event `without_account`, unless there was one before.
+        """
+        wanted: Document = {"_id": change.user_id} | ({} if ended_by is None else {"guest_until": {"$lte": ended_by}})
+
+        async def work(transaction: AsyncClientSession) -> bytes:
+            document = await self._users.find_one_and_delete(wanted, session=transaction)
+            if document is not None:
+                account = account_of(document)
+                await self._blocked_names.keep(account, change.at, transaction)
+                event = change.event(erased(account, change))
+            else:
+                is_erased = await self._tombstones.find_one({"_id": _digest(change.user_id)}, session=transaction)
+                event = b"" if is_erased else without_account
+            if not event:
                 return b""
-            event = change.event(erased(account_of(document), change))
-            await self._sessions.delete_many({"user_id": change.user_id}, session=session)
-            await self._tombstones.insert_one({"_id": _digest(change.user_id)}, session=session)
-            await self._erasures.insert_one(
-                {"_id": change.user_id, "at": change.at, "next_at": change.at, "tries": 0}, session=session
-            )
-            await self._changes.insert_one(
-                change_document(change, event, unpublished(event, publish_by)), session=session
-            )
+            await self._sessions.delete_many({"user_id": change.user_id}, session=transaction)
+            await self._groups.remove_player(change.user_id, transaction)
+            named = {"user_id": change.user_id, "former_username": {"$exists": True}}
+            await self._changes.update_many(named, {"$unset": {"former_username": ""}}, session=transaction)
+            await self._tombstones.insert_one({"_id": _digest(change.user_id)}, session=transaction)
+            erasure = {"_id": change.user_id, "at": change.at, "next_at": change.at, "tries": 0}
+            await self._erasures.insert_one(erasure, session=transaction)
+            await self._changes.insert_one(change_document(change, event, publish_by), session=transaction)
             return event
 
-        async with unavailable_on_failure():
-            with pymongo.timeout(TRANSACTION_SECONDS):
-                async with self._client.start_session() as session:
-                    return await session.with_transaction(work)
+        return await in_transaction(self._client, work)
 
     async def are_erased(self, user_ids: Sequence[str]) -> list[str]:
-        """Those of the ids whose accounts were erased."""
-        digests = {_digest(user_id): user_id for user_id in user_ids}
+        """Return the ids whose accounts were erased."""
         async with unavailable_on_failure():
-            found = self._tombstones.find({"_id": {"$in": list(digests)}})
-            return [digests[document["_id"]] async for document in found]
+            return await erased_among(self._tombstones, user_ids)
 
-    async def changes(self, user_id: str) -> list[Change]:
-        """What was done to an account, the oldest first; of more than 1000 the latest."""
-        async with unavailable_on_failure():
-            found = self._changes.find({"user_id": user_id}).sort([("at", -1), ("_id", -1)]).limit(MOST_CHANGES)
-            latest = [change_of(document) async for document in found]
-        return latest[::-1]
-
-    async def due(self, now: datetime, pause: timedelta) -> Erasure | None:
-        """One of the erasures whose time it is, which is not due again before `pause` is over."""
-        again = [{"$set": {"next_at": now + pause, "tries": {"$add": ["$tries", 1]}}}]
+    async def due(self, now: datetime, lease: timedelta) -> Erasure | None:
+        """Return an erasure that is due, leased to this instance for `lease`."""
+        update = [{"$set": {"next_at": now + lease, "tries": {"$add": ["$tries", 1]}}}]
         async with unavailable_on_failure():
             document = await self._erasures.find_one_and_update(
                 {"next_at": {"$lte": now}},
-                again,
+                update,
                 sort=[("next_at", ASCENDING)],
                 return_document=ReturnDocument.AFTER,
             )
         return None if document is None else Erasure(document["_id"], document["at"], document["tries"])
 
     async def postpone(self, user_id: str, until: datetime) -> None:
-        """Not every service has forgotten the player: it is looked again then."""
+        """Make the erasure due at `until`."""
         async with unavailable_on_failure():
             await self._erasures.update_one({"_id": user_id}, {"$set": {"next_at": until}})
 
     async def finish(self, user_id: str, pseudonym: str) -> bool:
-        """Forgets the player here as well, if all events about him are published; False otherwise."""
+        """Replace the user id by the pseudonym here too; False, with nothing done, if an event is unpublished."""
+        of_player = {"user_id": user_id}
         async with unavailable_on_failure():
-            of_player = {"user_id": user_id}
             if await self._changes.find_one({**of_player, "unpublished": {"$exists": True}}, {"_id": 1}) is not None:
                 return False
             await self._sessions.delete_many(of_player)
+            async with self._client.start_session() as session:  # a group that they joined at the moment of the erasure
+                await session.with_transaction(partial(self._groups.remove_player, user_id))
             writes = [
-                UpdateOne({"_id": document["_id"]}, {"$set": _nameless(bytes(document["event"]), pseudonym)})
+                UpdateOne({"_id": document["_id"]}, {"$set": _anonymous(document.get("event"), pseudonym)})
                 async for document in self._changes.find(of_player, {"event": 1})
             ]
             if writes:
                 await self._changes.bulk_write(writes, ordered=False)
+            await self._users.update_many(
+                {"sanctions.actor": user_id},
+                {"$set": {"sanctions.$[own].actor": pseudonym}},
+                array_filters=[{"own.actor": user_id}],
+            )
+            for log in (self._client_changes, self._board_token_changes):
+                await log.update_many({"actor": user_id}, {"$set": {"actor": pseudonym}})
+            await self._board_tokens.update_many({"issued_by": user_id}, {"$set": {"issued_by": pseudonym}})
             await self._erasures.delete_one({"_id": user_id})
         return True
 
 
-def _nameless(data: bytes, pseudonym: str) -> Document:
-    """The fields of a change, and its event, without whom and what it was about."""
-    event = identity_events_pb2.PlayerChangedEvent.FromString(data)
+async def erased_among(
+    tombstones: AsyncCollection[Document], user_ids: Sequence[str], transaction: AsyncClientSession | None = None
+) -> list[str]:
+    """Return the ids whose accounts were erased. The driver's errors are not translated."""
+    digests = {_digest(user_id): user_id for user_id in user_ids}
+    found = tombstones.find({"_id": {"$in": list(digests)}}, session=transaction)
+    return [digests[document["_id"]] async for document in found]
+
+
+def _anonymous(data: bytes | None, pseudonym: str) -> Document:
+    """Return the fields of a change, and of its event if it has one, without personal data."""
+    fields: Document = {"user_id": pseudonym, "actor": "", "reason": "", "former_username": ""}
+    if data is None:
+        return fields
+    event = identity_events_pb2.PlayerChangedEvent.FromString(bytes(data))
     event.payload.user_id, event.payload.actor, event.payload.reason, event.payload.country = pseudonym, "", "", ""
-    return {"user_id": pseudonym, "actor": "", "reason": "", "event": event.SerializeToString()}
+    return fields | {"event": event.SerializeToString()}
 
 
 def _digest(user_id: str) -> bytes:
-    """Plain: nobody finds a UUID with more than 70 random bits by trying.
+    """Return the SHA-256 digest. Unsalted: a UUID has more than 70 random bits and cannot be guessed.
 
-    The id of an outside issuer's player is made of what that issuer calls him: who knows that can tell that he was erased,
-    and it is how he is kept from coming back.
+    The id of a player of another system is derived from their id there. Anyone who knows that one can tell that the player
+    was erased, which is also what keeps the player from being created again.
     """
     return hashlib.sha256(user_id.encode(errors="surrogatepass")).digest()

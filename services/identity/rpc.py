@@ -1,81 +1,88 @@
-"""gRPC: request → service → response, and who may call what."""
+"""gRPC: request → service → response."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
-from topten.identity.v1 import identity_pb2, identity_service_pb2_grpc
+from topten.identity.v1 import identity_pb2
 from topten.identity.v1 import identity_service_pb2 as messages
 
-from services.identity.accounts import Account
-from services.identity.erasing import Erasing
-from services.identity.export import AccountExport
+from services.boards.signed_heads import Head
+from services.identity.account_messages import add_block, change_message, sanction_message, user_message
+from services.identity.board_token_store import BoardToken
+from services.identity.board_tokens import BoardTokens
+from services.identity.client_store import StoredClient
+from services.identity.external_players import ExternalPlayers
+from services.identity.group_messages import membership_message
 from services.identity.moderation import Moderation
+from services.identity.moderation_rpc import ModerationServicer
+from services.identity.personal_data import PersonalData
+from services.identity.player_directory import PlayerDirectory
+from services.identity.profile_messages import read_profiles, result_of
+from services.identity.record_restoration import RecordRestoration
 from services.identity.service import IdentityService, OpenSession
-from services.runtime.access import ACCOUNTS, ADMIN, STAFF
-from services.runtime.call_context import caller
+from services.identity.service_clients import ServiceClients
+from services.identity.usernames import UsernameRules
+from services.runtime.auth.access import SERVICE
+from services.runtime.auth.external_ids import source_of
 from services.runtime.errors import Reason, ServiceError
+from services.runtime.grpc.call_context import caller
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-# What the edge does for players who have no token yet.
-_SIGNING_IN = frozenset({"session:open"})
-_SEES_ALL = STAFF | {"account:read", "account:block"}
-ACCESS: Mapping[str, frozenset[str]] = {
-    "/topten.identity.v1.IdentityService/Register": _SIGNING_IN,
-    "/topten.identity.v1.IdentityService/Login": _SIGNING_IN,
-    "/topten.identity.v1.IdentityService/RefreshSession": _SIGNING_IN,
-    "/topten.identity.v1.IdentityService/Logout": _SIGNING_IN,
-    "/topten.identity.v1.IdentityService/AdmitPlayer": ACCOUNTS,
-    "/topten.identity.v1.IdentityService/ChangePassword": ACCOUNTS,
-    "/topten.identity.v1.IdentityService/IssueStreamToken": ACCOUNTS,
-    "/topten.identity.v1.IdentityService/CheckSessions": frozenset({"session:check"}),
-    "/topten.identity.v1.IdentityService/GetUsers": ACCOUNTS | {"account:read"},
-    "/topten.identity.v1.IdentityService/GrantRole": ADMIN,
-    "/topten.identity.v1.IdentityService/RevokeRole": ADMIN,
-    "/topten.identity.v1.IdentityService/UpdateProfile": ACCOUNTS,
-    "/topten.identity.v1.IdentityService/BlockUser": STAFF | {"account:block"},
-    "/topten.identity.v1.IdentityService/UnblockUser": STAFF | {"account:block"},
-    "/topten.identity.v1.IdentityService/ListAccountEvents": STAFF | {"event:read"},
-    "/topten.identity.v1.IdentityService/RepublishAccountEvents": ADMIN | {"event:replay"},
-    "/topten.identity.v1.IdentityService/ExportAccount": ACCOUNTS,
-    "/topten.identity.v1.IdentityService/DeleteAccount": ACCOUNTS,
-    "/topten.identity.v1.IdentityService/EraseUser": ADMIN,
-}
 
+class IdentityServicer(ModerationServicer):
+    """The methods of `topten.identity.v1.IdentityService`.
 
-class IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
-    """The service on the wire."""
+    Writes are shielded from cancellation: a caller that hangs up would otherwise cost the driver its connection.
+    """
 
     def __init__(
         self,
         service: IdentityService,
+        players: ExternalPlayers,
         moderation: Moderation,
-        erasing: Erasing,
-        export: AccountExport,
+        directory: PlayerDirectory,
+        personal_data: PersonalData,
+        restoration: RecordRestoration,
+        clients: ServiceClients,
+        usernames: UsernameRules,
+        sign_head: Callable[[Head], str],
+        board_tokens: BoardTokens,
         now: Callable[[], datetime],
     ) -> None:
+        super().__init__(moderation, directory, usernames, now)
         self._service = service
-        self._moderation = moderation
-        self._erasing = erasing
-        self._export = export
-        self._now = now
+        self._players = players
+        self._personal_data = personal_data
+        self._restoration = restoration
+        self._clients = clients
+        self._sign_head = sign_head
+        self._board_tokens = board_tokens
 
     async def Register(self, request: messages.RegisterRequest, context: Context) -> messages.RegisterResponse:
         """See identity_service.proto."""
         credentials = request.credentials
-        session = await self._service.register(credentials.username, credentials.password, request.country)
+        session = await self._service.register(
+            credentials.username, credentials.password, request.country, request.guest_refresh_token
+        )
         return messages.RegisterResponse(session=_session(session))
 
     async def Login(self, request: messages.LoginRequest, context: Context) -> messages.LoginResponse:
         """See identity_service.proto."""
         session = await self._service.login(request.username, request.password)
         return messages.LoginResponse(session=_session(session))
+
+    async def CreateGuest(self, request: messages.CreateGuestRequest, context: Context) -> messages.CreateGuestResponse:
+        """See identity_service.proto."""
+        session = await self._service.create_guest(request.nickname)
+        return messages.CreateGuestResponse(session=_session(session))
 
     async def RefreshSession(
         self, request: messages.RefreshSessionRequest, context: Context
@@ -92,29 +99,48 @@ class IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
         """See identity_service.proto."""
         claims = caller()
         if not claims.issuer:
-            raise ServiceError(Reason.PERMISSION_DENIED, "Only a player of another issuer is admitted.")
-        if await self._erasing.erased([claims.user_id]):
-            raise ServiceError(Reason.PLAYER_NOT_FOUND, "This player's account was erased.")
-        account = await asyncio.shield(self._service.admit(claims.user_id, claims.username))
+            raise ServiceError(Reason.PERMISSION_DENIED, "Only players of an external issuer can be admitted.")
+        account = await asyncio.shield(self._players.admit(claims))
         return messages.AdmitPlayerResponse(user=self._user(account))
+
+    async def EnsurePlayers(
+        self, request: messages.EnsurePlayersRequest, context: Context
+    ) -> messages.EnsurePlayersResponse:
+        """See identity_service.proto."""
+        claims = caller()
+        profiles, refusals = read_profiles(request.players, source_of(claims), self._usernames)
+        ensured = await asyncio.shield(self._players.ensure(list(profiles.values()), actor=claims.user_id))
+        outcomes = refusals | dict(zip(profiles, ensured, strict=True))
+        return messages.EnsurePlayersResponse(results=[result_of(outcomes[n]) for n in range(len(request.players))])
 
     async def ChangePassword(
         self, request: messages.ChangePasswordRequest, context: Context
     ) -> messages.ChangePasswordResponse:
         """See identity_service.proto."""
         claims = caller()
-        changing = self._service.change_password(
-            claims.user_id, claims.session_id, request.current_password, request.new_password
+        await asyncio.shield(
+            self._service.change_password(
+                claims.user_id, claims.session_id, request.current_password, request.new_password
+            )
         )
-        await asyncio.shield(changing)
         return messages.ChangePasswordResponse()
+
+    async def IssueDataToken(
+        self, request: messages.IssueDataTokenRequest, context: Context
+    ) -> messages.IssueDataTokenResponse:
+        """See identity_service.proto."""
+        account, token = await self._service.data_token(request.username, request.password)
+        lifetime = int(self._service.access_ttl.total_seconds())
+        user = user_message(account, sees_roles=True)
+        add_block(user, account, self._now())
+        return messages.IssueDataTokenResponse(data_token=token, expires_in=lifetime, user=user)
 
     async def IssueStreamToken(
         self, request: messages.IssueStreamTokenRequest, context: Context
     ) -> messages.IssueStreamTokenResponse:
         """See identity_service.proto."""
-        token, good_for = await self._service.stream_token(caller().session_id)
-        return messages.IssueStreamTokenResponse(stream_token=token, expires_in=int(good_for.total_seconds()))
+        token, lifetime = await self._service.stream_token(caller())
+        return messages.IssueStreamTokenResponse(stream_token=token, expires_in=int(lifetime.total_seconds()))
 
     async def CheckSessions(
         self, request: messages.CheckSessionsRequest, context: Context
@@ -122,11 +148,33 @@ class IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
         """See identity_service.proto."""
         return messages.CheckSessionsResponse(ended=await self._service.ended_sessions(request.session_ids))
 
+    async def IssueBoardToken(
+        self, request: messages.IssueBoardTokenRequest, context: Context
+    ) -> messages.IssueBoardTokenResponse:
+        """See identity_service.proto."""
+        expires_at = request.expires_at.ToDatetime(UTC) if request.HasField("expires_at") else None
+        issuing = self._board_tokens.issue(request.board, expires_at, actor=caller().user_id)
+        token, stored = await asyncio.shield(issuing)
+        return messages.IssueBoardTokenResponse(token=token, board_token=_board_token(stored))
+
+    async def ListBoardTokens(
+        self, request: messages.ListBoardTokensRequest, context: Context
+    ) -> messages.ListBoardTokensResponse:
+        """See identity_service.proto."""
+        return messages.ListBoardTokensResponse(board_tokens=map(_board_token, await self._board_tokens.all()))
+
+    async def RevokeBoardToken(
+        self, request: messages.RevokeBoardTokenRequest, context: Context
+    ) -> messages.RevokeBoardTokenResponse:
+        """See identity_service.proto."""
+        revoked = await asyncio.shield(self._board_tokens.revoke(request.token_id, actor=caller().user_id))
+        return messages.RevokeBoardTokenResponse(revoked=revoked)
+
     async def GetUsers(self, request: messages.GetUsersRequest, context: Context) -> messages.GetUsersResponse:
         """See identity_service.proto."""
         accounts = await self._service.users(request.user_ids)
-        found = {account.user_id for account in accounts}
-        erased = await self._erasing.erased([user_id for user_id in request.user_ids if user_id not in found])
+        missing = set(request.user_ids) - {account.user_id for account in accounts}
+        erased = await self._personal_data.erased(sorted(missing))
         return messages.GetUsersResponse(users=[self._user(account) for account in accounts], erased_user_ids=erased)
 
     async def GrantRole(self, request: messages.GrantRoleRequest, context: Context) -> messages.GrantRoleResponse:
@@ -146,64 +194,48 @@ class IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
         account = await asyncio.shield(self._moderation.update_profile(caller().user_id, request.country))
         return messages.UpdateProfileResponse(user=self._user(account))
 
-    async def BlockUser(self, request: messages.BlockUserRequest, context: Context) -> messages.BlockUserResponse:
-        """See identity_service.proto."""
-        expires_at = request.expires_at.ToDatetime(UTC) if request.HasField("expires_at") else None
-        claims = caller()
-        blocking = self._moderation.block(
-            request.user_id,
-            request.reason,
-            expires_at,
-            request.change_id,
-            actor=claims.user_id,
-            roles=claims.roles,
-        )
-        account, event_id = await asyncio.shield(blocking)
-        return messages.BlockUserResponse(user=self._user(account), event_id=event_id)
-
-    async def UnblockUser(self, request: messages.UnblockUserRequest, context: Context) -> messages.UnblockUserResponse:
-        """See identity_service.proto."""
-        unblocking = self._moderation.unblock(request.user_id, request.reason, actor=caller().user_id)
-        account, event_id = await asyncio.shield(unblocking)
-        return messages.UnblockUserResponse(user=self._user(account), event_id=event_id)
-
     async def ExportAccount(
         self, request: messages.ExportAccountRequest, context: Context
     ) -> messages.ExportAccountResponse:
         """See identity_service.proto."""
-        account, sessions, changes = await self._export.of(caller().user_id)
-        answer = messages.ExportAccountResponse(user=self._user(account))
+        account, sessions, changes, groups = await self._personal_data.export(caller().user_id)
+        response = messages.ExportAccountResponse(user=self._user(account))
+        del response.user.sanctions[:]
+        response.user.sanctions.extend(
+            sanction_message(replace(each, actor="")) for each in account.sanctions_at(self._now())
+        )
         for session in sessions:
-            record = answer.sessions.add()
+            record = response.sessions.add()
             record.renewed_at.FromDatetime(session.rotated_at)
             record.expires_at.FromDatetime(session.expires_at)
         for change in changes:
-            told = answer.changes.add(kind=change.kind, reason=change.reason)
-            told.changed_at.FromDatetime(change.at)
-        return answer
+            response.changes.append(change_message(replace(change, actor="", event_id="")))
+        response.groups.extend(membership_message(group, account.user_id) for group in groups)
+        if account.external_id is not None:
+            source, external_id = account.external_id
+            response.external_id.MergeFrom(identity_pb2.ExternalId(source=source, external_id=external_id))
+        return response
 
     async def DeleteAccount(
         self, request: messages.DeleteAccountRequest, context: Context
     ) -> messages.DeleteAccountResponse:
         """See identity_service.proto."""
-        await asyncio.shield(self._erasing.delete_account(caller().user_id, request.password))
+        await asyncio.shield(self._personal_data.delete_account(caller().user_id, request.password))
         return messages.DeleteAccountResponse()
 
     async def EraseUser(self, request: messages.EraseUserRequest, context: Context) -> messages.EraseUserResponse:
         """See identity_service.proto."""
-        await asyncio.shield(self._erasing.erase_user(request.username, actor=caller().user_id))
+        await asyncio.shield(self._personal_data.erase_user(request.username, actor=caller().user_id))
         return messages.EraseUserResponse()
 
     async def ListAccountEvents(
         self, request: messages.ListAccountEventsRequest, context: Context
     ) -> AsyncIterator[messages.ListAccountEventsResponse]:
         """See identity_service.proto."""
-        async for events, total in self._moderation.events():
+        since = request.since.ToDatetime(UTC) if request.HasField("since") else None
+        async for events, total in self._moderation.events(since):
             yield messages.ListAccountEventsResponse(
-                events=[
-                    messages.AccountEvent(event_id=event_id, user_id=user_id, published=published)
-                    for event_id, user_id, published in events
-                ],
+                events=[messages.AccountEvent(**event._asdict()) for event in events],
                 total=total,
             )
 
@@ -211,43 +243,105 @@ class IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
         self, request: messages.RepublishAccountEventsRequest, context: Context
     ) -> messages.RepublishAccountEventsResponse:
         """See identity_service.proto."""
-        found = await self._moderation.republish(request.event_ids, only_check=request.only_check)
-        return messages.RepublishAccountEventsResponse(event_ids=found)
+        event_ids = await self._moderation.republish(request.event_ids, only_check=request.only_check)
+        return messages.RepublishAccountEventsResponse(event_ids=event_ids)
 
-    def _user(self, account: Account) -> identity_pb2.User:
-        """The account as the caller may see it."""
-        reader = caller()
-        sees_all = reader.user_id == account.user_id or reader.may(_SEES_ALL)
-        user = _user(account, sees_roles=sees_all)
-        block = account.block_at(self._now()) if sees_all else None
-        if block is not None:
-            user.block.reason = block.reason
-            user.block.blocked_at.FromDatetime(block.blocked_at)
-            if block.expires_at is not None:
-                user.block.expires_at.FromDatetime(block.expires_at)
-        return user
+    async def AddServiceClient(
+        self, request: messages.AddServiceClientRequest, context: Context
+    ) -> messages.AddServiceClientResponse:
+        """See identity_service.proto."""
+        adding = self._clients.add(request.name, request.scopes, request.issuer, actor=caller().user_id)
+        client, secret = await asyncio.shield(adding)
+        return messages.AddServiceClientResponse(client=_client(client, self._now()), secret=secret)
+
+    async def ListServiceClients(
+        self, request: messages.ListServiceClientsRequest, context: Context
+    ) -> messages.ListServiceClientsResponse:
+        """See identity_service.proto."""
+        declared = [
+            messages.ServiceClient(
+                name=name,
+                scopes=sorted(client.scopes),
+                roles=sorted(client.roles),
+                declared=True,
+                issuer=client.issuer,
+            )
+            for name, client in self._clients.declared.items()
+        ]
+        added = [_client(client, self._now()) for client in await self._clients.added()]
+        return messages.ListServiceClientsResponse(clients=sorted(declared + added, key=lambda client: client.name))
+
+    async def RotateServiceClient(
+        self, request: messages.RotateServiceClientRequest, context: Context
+    ) -> messages.RotateServiceClientResponse:
+        """See identity_service.proto."""
+        keep = request.keep_previous_for.ToTimedelta()
+        client, secret = await asyncio.shield(self._clients.rotate(request.name, keep, actor=caller().user_id))
+        return messages.RotateServiceClientResponse(client=_client(client, self._now()), secret=secret)
+
+    async def RemoveServiceClient(
+        self, request: messages.RemoveServiceClientRequest, context: Context
+    ) -> messages.RemoveServiceClientResponse:
+        """See identity_service.proto."""
+        await asyncio.shield(self._clients.remove(request.name, actor=caller().user_id))
+        return messages.RemoveServiceClientResponse()
+
+    async def RestoreAccountRecords(
+        self, request: messages.RestoreAccountRecordsRequest, context: Context
+    ) -> messages.RestoreAccountRecordsResponse:
+        """See identity_service.proto."""
+        events = [(each.event, each.counted) for each in request.events]
+        restored = await asyncio.shield(self._restoration.restore(events))
+        records = [messages.RestoredAccountRecord(event=event) for event in restored]
+        return messages.RestoreAccountRecordsResponse(records=records)
+
+    async def SignBoardHead(
+        self, request: messages.SignBoardHeadRequest, context: Context
+    ) -> messages.SignBoardHeadResponse:
+        """See identity_service.proto."""
+        starts_at, ends_at, closed_at = (
+            each.ToDatetime(UTC) for each in (request.starts_at, request.ends_at, request.closed_at)
+        )
+        head = Head(
+            request.board,
+            starts_at,
+            ends_at,
+            closed_at,
+            request.players,
+            request.generation,
+            request.root,
+            request.supersedes,
+        )
+        return messages.SignBoardHeadResponse(head=self._sign_head(head))
 
 
-def _user(account: Account, *, sees_roles: bool) -> identity_pb2.User:
-    created_at = Timestamp()
-    created_at.FromDatetime(account.created_at)
-    return identity_pb2.User(
-        user_id=account.user_id,
-        username=account.username,
-        roles=sorted(account.roles) if sees_roles else [],
-        country=account.country,
-        created_at=created_at,
+def _client(client: StoredClient, now: datetime) -> messages.ServiceClient:
+    message = messages.ServiceClient(
+        name=client.name, scopes=sorted(client.scopes), roles=[SERVICE], issuer=client.issuer
     )
+    message.added_at.FromDatetime(client.added_at)
+    if client.rotated_at is not None:
+        message.rotated_at.FromDatetime(client.rotated_at)
+    if client.previous_until is not None and client.previous_until > now:
+        message.previous_valid_until.FromDatetime(client.previous_until)
+    return message
+
+
+def _board_token(token: BoardToken) -> messages.BoardToken:
+    message = messages.BoardToken(token_id=token.token_id, board=token.board, issued_by=token.issued_by)
+    message.issued_at.FromDatetime(token.issued_at)
+    message.expires_at.FromDatetime(token.expires_at)
+    return message
 
 
 def _session(session: OpenSession) -> identity_pb2.Session:
-    ends_at = Timestamp()
-    ends_at.FromDatetime(session.expires_at)
+    expires_at = Timestamp()
+    expires_at.FromDatetime(session.expires_at)
     return identity_pb2.Session(
         access_token=session.access_token,
         refresh_token=session.refresh_token,
         stream_token=session.stream_token,
         expires_in=int(session.access_ttl.total_seconds()),
-        session_expires_at=ends_at,
-        user=_user(session.account, sees_roles=True),
+        session_expires_at=expires_at,
+        user=user_message(session.account, sees_roles=True),
     )

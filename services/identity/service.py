@@ -1,7 +1,4 @@
-"""The use cases of identity, one async method a verb.
-
-Must never import an adapter's driver: the store and the digests are handed in.
-"""
+"""The use cases of accounts and sessions, one method each."""
 
 from __future__ import annotations
 
@@ -9,23 +6,26 @@ import hmac
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import uuid_utils
 
 from services.identity.accounts import Account, InvalidAccountError, check_country
-from services.identity.passwords import Passwords
+from services.identity.board_tokens import BoardTokens
+from services.identity.guests import Guests
+from services.identity.passwords import MAX_PASSWORD, MIN_PASSWORD, Passwords, is_allowed
 from services.identity.store import IdentityStore, SessionState
 from services.identity.tokens import RefreshToken, TokenIssuer
-from services.identity.usernames import names_for, normalise_username
-from services.runtime.auth import auth_failures
+from services.identity.usernames import UsernameRules
+from services.runtime.auth.claims import Claims
+from services.runtime.auth.issuers import SESSION_PREFIX
+from services.runtime.auth.verification import auth_failures
 from services.runtime.errors import Reason, ServiceError
-from services.runtime.issuers import SESSION_PREFIX
 
 
 @dataclass(frozen=True, slots=True)
 class OpenSession:
-    """What a player who has signed in is handed."""
+    """The tokens of a session, and its account."""
 
     account: Account
     session_id: str
@@ -37,13 +37,16 @@ class OpenSession:
 
 
 class IdentityService:
-    """Accounts and sessions."""
+    """Accounts and sessions. Every method raises UNAVAILABLE if the database does not respond."""
 
     def __init__(
         self,
         store: IdentityStore,
         passwords: Passwords,
         tokens: TokenIssuer,
+        usernames: UsernameRules,
+        board_tokens: BoardTokens,
+        guests: Guests,
         *,
         session_ttl: timedelta,
         rotation_grace: timedelta,
@@ -52,17 +55,24 @@ class IdentityService:
         self._store = store
         self._passwords = passwords
         self._tokens = tokens
+        self._usernames = usernames
+        self._board_tokens = board_tokens
+        self._guests = guests
         self._session_ttl = session_ttl
         self._rotation_grace = rotation_grace
         self._now = now
+        self.access_ttl = tokens.access_ttl
 
-    async def register(self, username: str, password: str, country: str) -> OpenSession:
-        """Make an account with the role ``player`` and sign it in.
+    async def register(self, username: str, password: str, country: str, guest_token: str = "") -> OpenSession:
+        """Create an account with the role `player` and open a session.
 
-        Raises INVALID_ARGUMENT for a name or country that no account may have, USERNAME_TAKEN, UNAVAILABLE.
+        A guest becomes the player and keeps the id, if `guest_token` is the refresh token of the guest's session; any other
+        token has no effect. Raises INVALID_ARGUMENT for a username, country or password that no account may have,
+        USERNAME_TAKEN.
         """
+        _check_new_password(password, "credentials.password")
         try:
-            name, country = normalise_username(username), check_country(country)
+            name, country = self._usernames.accept(username), check_country(country)
         except InvalidAccountError as error:
             raise ServiceError(Reason.INVALID_ARGUMENT, str(error), field=error.field) from None
         account = Account(
@@ -73,158 +83,168 @@ class IdentityService:
             country=country,
             created_at=self._now(),
         )
-        await self._store.add_account(account)
-        return await self._open(account)
+        guest = await self._guest(guest_token)
+        claimed = None if guest is None else await self._guests.claim(guest, account)
+        if claimed is None:
+            await self._store.add_account(account)
+        return await self._open(claimed or account)
 
-    async def admit(self, user_id: str, wanted: str) -> Account:
-        """The account of a player of an outside issuer, made if there is none; ``wanted`` is its name for him.
-
-        Raises UNAVAILABLE.
-        """
-        for name in names_for(wanted, user_id):
-            found = await self._store.accounts([user_id])
-            if found:
-                return found[0]
-            account = Account(user_id, name, "", frozenset({"player"}), "", self._now())
-            try:
-                await self._store.add_account(account)
-            except ServiceError as error:
-                if error.reason is not Reason.USERNAME_TAKEN:
-                    raise
-            else:
-                return account
-        raise ServiceError(Reason.UNAVAILABLE, "No name could be found for the player.")
+    async def create_guest(self, nickname: str) -> OpenSession:
+        """Create a guest and open a session, which ends with the guest. Raises INVALID_ARGUMENT, USERNAME_TAKEN."""
+        return await self._open(await self._guests.create(nickname))
 
     async def login(self, username: str, password: str) -> OpenSession:
         """Check a password and open a session.
 
-        Raises CREDENTIALS_INVALID, in the same time for an unknown name and for a wrong password, PLAYER_BLOCKED with the
-        right one, or UNAVAILABLE.
+        Raises CREDENTIALS_INVALID, in the same time for an unknown username and for a wrong password; PLAYER_BLOCKED only
+        with the correct password.
         """
-        account = await self._store.account_by_name(username)
-        # An account of an outside issuer has no password, which must take as long to find out as any other.
-        digest = None if account is None else account.password_hash or None
-        if not await self._passwords.matches(digest, password) or account is None:
-            auth_failures.labels("password").inc()
-            raise ServiceError(Reason.CREDENTIALS_INVALID, "The username and password do not belong together.")
+        account, is_outdated = await self._authenticated(username, password)
         refuse_if_blocked(account, self._now())
         session = await self._open(account)
-        if not await self._store.is_unchanged(account):
-            # What ends sessions (another password, a block) came between and did not find this one yet.
-            await self._store.end_session(session.session_id)
-            return await self.login(username, password)
-        if self._passwords.is_outdated(account.password_hash):
+        if is_outdated:
             renewed = await self._passwords.digest(password)
             await self._store.set_password_hash(account.user_id, account.password_hash, renewed)
         return session
 
-    async def change_password(self, user_id: str, session_id: str, current: str, new: str) -> None:
-        """Give an account another password; all its sessions end but the one named.
+    async def data_token(self, username: str, password: str) -> tuple[Account, str]:
+        """Check a password like `login`; return the account and a token for its data alone, also if it is blocked.
 
-        Raises CREDENTIALS_INVALID if the current one is not right or there is no such account, PLAYER_BLOCKED, UNAVAILABLE.
+        Raises CREDENTIALS_INVALID.
         """
-        accounts = await self._store.accounts([user_id])
-        digest = (accounts[0].password_hash or None) if accounts else None
-        if not await self._passwords.matches(digest, current) or not accounts:
-            raise ServiceError(Reason.CREDENTIALS_INVALID, "The current password is not right.")
-        refuse_if_blocked(accounts[0], self._now())
+        account, _ = await self._authenticated(username, password)
+        return account, self._tokens.data_token(account, self._now())
+
+    async def change_password(self, user_id: str, session_id: str, current: str, new: str) -> None:
+        """Replace a password and end all sessions of the account but this one, also those that are being opened.
+
+        Raises CREDENTIALS_INVALID if `current` is wrong or the account does not exist, PLAYER_BLOCKED, INVALID_ARGUMENT.
+        """
+        _check_new_password(new, "new_password")
+        account = await self._store.account(user_id)
+        digest = None if account is None else account.password_hash or None
+        if not await self._passwords.matches(digest, current) or account is None:
+            raise ServiceError(Reason.CREDENTIALS_INVALID, "Wrong current password.")
+        refuse_if_blocked(account, self._now())
         renewed = await self._passwords.digest(new)
-        if not await self._store.change_password(accounts[0], renewed, keep=session_id):
-            await self.change_password(user_id, session_id, current, new)  # somebody was faster: look again
+        if not await self._store.change_password(account, renewed, keep=session_id):
+            await self.change_password(user_id, session_id, current, new)  # another change came first: check it again
 
     async def refresh(self, refresh_token: str) -> OpenSession:
-        """Trade a refresh token for the session's next tokens (RFC 9700, 4.14).
+        """Exchange a refresh token for the session's next tokens (rotation, RFC 9700, 4.14).
 
-        The token traded last stays good for the grace while its successor is unused, and buys that same successor.
-        Any other token of the session, used or made up, ends the session. Raises UNAUTHENTICATED, PLAYER_BLOCKED,
-        UNAVAILABLE.
+        The previous token stays valid during the grace period while its successor is unused, and returns the same
+        successor. Any other token of the session, reused or invented, ends the session. Raises UNAUTHENTICATED,
+        PLAYER_BLOCKED.
         """
         token = RefreshToken.parse(refresh_token)
-        state = None if token is None else await self._store.session(token.session_id)
+        session = None if token is None else await self._store.session(token.session_id)
         now = self._now()
-        if token is None or state is None or state.expires_at <= now:
+        if token is None or session is None or session.state.expires_at <= now:
             raise _refused()
-        expires_at = now + self._session_ttl
+        state, account = session
+        expires_at = self._session_end(account, now)
         if hmac.compare_digest(token.digest, state.current):
             salt = secrets.token_bytes(32)
             successor = token.successor(salt)
             if not await self._store.rotate(state.session_id, token.digest, successor.digest, salt, now, expires_at):
-                # Somebody traded the same token in this moment: read again, which finds it as the previous one.
+                # The same token was exchanged at the same moment; now it is the previous one.
                 return await self.refresh(refresh_token)
-        elif self._within_grace(token, state, now):
+        elif self._is_in_grace(token, state, now):
             successor = token.successor(state.salt)
             expires_at = state.expires_at
         else:
             await self._store.end_session(state.session_id)
             raise _refused()
-        accounts = await self._store.accounts([state.user_id])
-        if not accounts:
-            raise _refused()
-        refuse_if_blocked(accounts[0], now)
-        return self._session(accounts[0], successor, now, expires_at)
+        refuse_if_blocked(account, now)
+        return self._session(account, successor, now, expires_at)
 
     async def logout(self, refresh_token: str) -> bool:
-        """End the session that the token belongs to; True if one was ended. An unknown token is no error."""
+        """End the session of a refresh token; True if one was ended. An unknown token is no error."""
         token = RefreshToken.parse(refresh_token)
-        state = None if token is None else await self._store.session(token.session_id)
-        if token is None or state is None or token.digest not in (state.current, state.previous):
+        session = None if token is None else await self._store.session(token.session_id)
+        if token is None or session is None or token.digest not in (session.state.current, session.state.previous):
             return False
-        return await self._store.end_session(state.session_id)
+        return await self._store.end_session(token.session_id)
 
-    async def stream_token(self, session_id: str) -> tuple[str, timedelta]:
-        """A token for the leaderboard's stream and how long it is good. Raises UNAUTHENTICATED once the session is over."""
-        state = await self._store.session(session_id) if session_id else None
-        now = self._now()
-        if state is None or state.expires_at <= now:
-            raise ServiceError(Reason.UNAUTHENTICATED, "The session has ended. Please sign in again.")
-        accounts = await self._store.accounts([state.user_id])
-        if not accounts:
-            raise ServiceError(Reason.UNAUTHENTICATED, "The session has ended. Please sign in again.")
-        refuse_if_blocked(accounts[0], now)
-        token = self._tokens.stream_token(accounts[0], session_id, now, state.expires_at)
-        return token, state.expires_at - now
+    async def stream_token(self, holder: Claims) -> tuple[str, timedelta]:
+        """Return a token for the leaderboard stream and its lifetime: that of the caller's session.
 
-    async def ended_sessions(self, session_ids: Sequence[str]) -> list[str]:
-        """Those of the sessions (at most 500) that have ended, or never were.
-
-        What stands for a session of an outside issuer's player lasts as long as he has an account and no block.
+        An external issuer's player has no session here; theirs lasts as long as the token that they call with. Raises
+        UNAUTHENTICATED, PLAYER_BLOCKED, PLAYER_NOT_FOUND.
         """
         now = self._now()
-        live = await self._store.live_sessions(session_ids, now)
-        outside = [each.removeprefix(SESSION_PREFIX) for each in session_ids if each.startswith(SESSION_PREFIX)]
-        if outside:
-            players = await self._store.accounts(outside)
+        if holder.issuer:
+            account = _existing(await self._store.account(holder.user_id), "The account does not exist any more.")
+            expires_at = datetime.fromtimestamp(holder.expires_at, tz=UTC)
+        else:
+            session = await self._store.session(holder.session_id) if holder.session_id else None
+            if session is None or session.state.expires_at <= now:
+                raise ServiceError(Reason.UNAUTHENTICATED, "The session has ended. Sign in again.")
+            account, expires_at = session.account, session.state.expires_at
+        refuse_if_blocked(account, now)
+        return self._tokens.stream_token(account, holder.session_id, now, expires_at), expires_at - now
+
+    async def ended_sessions(self, session_ids: Sequence[str]) -> list[str]:
+        """Return which of the sessions (at most 500) have ended or never existed.
+
+        The virtual session of an external issuer's player lasts while they have an account and no block; that of a board
+        token until it expires or is revoked.
+        """
+        now = self._now()
+        live = await self._store.live_sessions(session_ids, now) | await self._board_tokens.live_sessions(session_ids)
+        external = [each.removeprefix(SESSION_PREFIX) for each in session_ids if each.startswith(SESSION_PREFIX)]
+        if external:
+            players = await self._store.accounts(external)
             live |= {SESSION_PREFIX + player.user_id for player in players if player.block_at(now) is None}
         return [session_id for session_id in session_ids if session_id not in live]
 
     async def users(self, user_ids: Sequence[str]) -> list[Account]:
-        """The accounts that exist among ``user_ids`` (at most 100), in one round trip."""
+        """Return the accounts that exist among `user_ids` (at most 100), in one round trip."""
         return await self._store.accounts(user_ids)
 
     async def grant_role(self, username: str, role: str) -> Account:
-        """Add ``role`` to an account; it shows in tokens from the next refresh on. Raises PLAYER_NOT_FOUND."""
-        account = await self._store.grant_role(username, role)
-        if account is None:
-            raise ServiceError(Reason.PLAYER_NOT_FOUND, "No player has this username.")
-        return account
+        """Add a role to an account; tokens carry it from the next refresh. Raises PLAYER_NOT_FOUND."""
+        return _existing(await self._store.grant_role(username, role))
 
     async def revoke_role(self, username: str, role: str) -> Account:
-        """Take ``role`` from an account; tokens that carry it run out. Raises PLAYER_NOT_FOUND."""
-        account = await self._store.revoke_role(username, role)
-        if account is None:
-            raise ServiceError(Reason.PLAYER_NOT_FOUND, "No player has this username.")
-        return account
+        """Remove a role from an account; tokens lose it at the next refresh. Raises PLAYER_NOT_FOUND."""
+        return _existing(await self._store.revoke_role(username, role))
 
-    def _within_grace(self, token: RefreshToken, state: SessionState, now: datetime) -> bool:
+    async def _guest(self, refresh_token: str) -> Account | None:
+        """Return the guest of a live session, by its current refresh token or the previous one in its grace period."""
+        token = RefreshToken.parse(refresh_token)
+        session = None if token is None else await self._store.session(token.session_id)
+        now = self._now()
+        if token is None or session is None or not session.account.is_guest or session.state.expires_at <= now:
+            return None
+        is_current = hmac.compare_digest(token.digest, session.state.current)
+        return session.account if is_current or self._is_in_grace(token, session.state, now) else None
+
+    def _is_in_grace(self, token: RefreshToken, state: SessionState, now: datetime) -> bool:
         previous = state.previous or ""
         return hmac.compare_digest(token.digest, previous) and now - state.rotated_at <= self._rotation_grace
 
+    async def _authenticated(self, username: str, password: str) -> tuple[Account, bool]:
+        """Return the account with this password, and whether its digest is outdated. Raises CREDENTIALS_INVALID."""
+        account = await self._store.account_by_name(username)
+        # An external issuer's player has no password, which must take as long to refuse as any other.
+        digest = None if account is None else account.password_hash or None
+        match = await self._passwords.matches(digest, password)
+        if not match or account is None:
+            auth_failures.labels("password").inc()
+            raise ServiceError(Reason.CREDENTIALS_INVALID, "Wrong username or password.")
+        return account, match.is_outdated
+
     async def _open(self, account: Account) -> OpenSession:
+        """Open a session. It has ended at once if a new password or a block ended all of them since `account` was read."""
         now = self._now()
         token = RefreshToken.new(str(uuid_utils.uuid7()))
-        expires_at = now + self._session_ttl
+        expires_at = self._session_end(account, now)
         await self._store.add_session(
-            SessionState(token.session_id, account.user_id, token.digest, None, b"", now, expires_at)
+            SessionState(
+                token.session_id, account.user_id, account.session_epoch, token.digest, None, b"", now, expires_at
+            )
         )
         return self._session(account, token, now, expires_at)
 
@@ -235,13 +255,18 @@ class IdentityService:
             access_token=self._tokens.access_token(account, refresh.session_id, now),
             refresh_token=refresh.text,
             stream_token=self._tokens.stream_token(account, refresh.session_id, now, expires_at),
-            access_ttl=self._tokens.access_ttl,
+            access_ttl=self._tokens.lifetime(account, now),
             expires_at=expires_at,
         )
 
+    def _session_end(self, account: Account, now: datetime) -> datetime:
+        """Return when a session that is used now ends, unless it is used again; that of a guest ends with the guest."""
+        expires_at = now + self._session_ttl
+        return expires_at if account.guest_until is None else min(expires_at, account.guest_until)
+
 
 def refuse_if_blocked(account: Account, now: datetime) -> None:
-    """Raises PLAYER_BLOCKED, with the reason and the end of the block."""
+    """Raise PLAYER_BLOCKED with the block's reason and end, if the account is blocked."""
     block = account.block_at(now)
     if block is None:
         return
@@ -249,5 +274,18 @@ def refuse_if_blocked(account: Account, now: datetime) -> None:
     raise ServiceError(Reason.PLAYER_BLOCKED, "You are blocked.", block_reason=block.reason, expires_at=until)
 
 
+def _check_new_password(password: str, field: str) -> None:
+    if not is_allowed(password):
+        message = f"A password has {MIN_PASSWORD} to {MAX_PASSWORD} characters."
+        violation = (field, f"must have {MIN_PASSWORD} to {MAX_PASSWORD} characters")
+        raise ServiceError(Reason.INVALID_ARGUMENT, message, violations=[violation])
+
+
+def _existing(account: Account | None, message: str = "No player has this username.") -> Account:
+    if account is None:
+        raise ServiceError(Reason.PLAYER_NOT_FOUND, message)
+    return account
+
+
 def _refused() -> ServiceError:
-    return ServiceError(Reason.UNAUTHENTICATED, "The refresh token is not valid. Please sign in again.")
+    return ServiceError(Reason.UNAUTHENTICATED, "The refresh token is invalid. Sign in again.")

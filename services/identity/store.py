@@ -1,167 +1,239 @@
 """Accounts and sessions in MongoDB.
 
-Owns the collections ``users`` and ``sessions`` of the identity database. Every write is acknowledged by a majority and
-the journal (the client is opened so). Must never hold a plain password or refresh token.
+Owns the collections `users` and `sessions`. The client acknowledges every write by a majority and the journal. Must never
+hold a password or a refresh token in the clear.
+
+The name of a guest is no key: another account may have it. So a guest is found by their id alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple, TypeVar
 
 import pymongo
-from pymongo import ReturnDocument
+from pymongo import ASCENDING, AsyncMongoClient, ReturnDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
-from services.identity.accounts import Account, Block
-from services.identity.usernames import username_key, username_skeleton
+from services.identity.accounts import Account, ExternalId, Sanction, SetBy
+from services.identity.blocked_names import BlockedNames
+from services.identity.usernames import username_key
+from services.runtime.confusables import skeleton
 from services.runtime.errors import Reason, ServiceError
-from services.runtime.mongo_client import unavailable_on_failure
+from services.runtime.stores.mongo import unavailable_on_failure
 
 Document = dict[str, Any]
-# A transaction is begun again when another change of the account comes between, but not for ever.
-TRANSACTION_SECONDS = 5.0
+TRANSACTION_SECONDS: Final = 5.0
+# No name starts with a noncharacter, and none sorts behind it: the unique keys of guests stand behind all names.
+_BEHIND_NAMES: Final = "\U0010ffff"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class SessionState:
-    """What is kept of a session: who, until when, the digests of its last two refresh tokens, and the salt by which the
-    one was derived from the other.
+    """What is stored of a session.
+
+    `epoch` is the epoch of the account under which the session was opened; when the account has another, the session has
+    ended. `current` and `previous` are digests of its last two refresh tokens; the current one was derived from the
+    previous one with `salt`.
     """
 
     session_id: str
     user_id: str
+    epoch: int
     current: str
     previous: str | None
     salt: bytes
     rotated_at: datetime
     expires_at: datetime
 
+    @property
+    def opened_at(self) -> datetime:
+        """When the player signed in: the time in the session's id, a UUID of version 7, which is made a moment later."""
+        return min(self.rotated_at, datetime.fromtimestamp((uuid.UUID(self.session_id).int >> 80) / 1000, tz=UTC))
+
+
+class LiveSession(NamedTuple):
+    """A session that has not ended, and its account."""
+
+    state: SessionState
+    account: Account
+
 
 class IdentityStore:
-    """The two collections. Every method raises UNAVAILABLE if the database does not answer."""
+    """The two collections. Every method raises UNAVAILABLE if the database does not respond."""
 
     def __init__(self, database: AsyncDatabase[Document]) -> None:
         self._client = database.client
         self._users = database["users"]
         self._sessions = database["sessions"]
+        self._blocked_names = BlockedNames(database)
 
     async def prepare(self) -> None:
-        """Make the indexes; making them again changes nothing."""
+        """Create the indexes. Idempotent."""
         async with unavailable_on_failure():
             await self._users.create_index("username_key", unique=True)
             await self._users.create_index("username_skeleton", unique=True, sparse=True)
+            # Of few accounts, in the order of their names.
+            await self._users.create_index(
+                [("username_key", ASCENDING), ("block.expires_at", ASCENDING)],
+                partialFilterExpression={"block": {"$exists": True}},
+            )
+            await self._users.create_index("guest_until", partialFilterExpression={"guest_until": {"$exists": True}})
+            await self._blocked_names.prepare()
             await self._sessions.create_index("user_id")
             await self._sessions.create_index("expires_at", expireAfterSeconds=0)
 
     async def add_account(self, account: Account) -> None:
-        """Record a new account. Raises USERNAME_TAKEN if its name is, or looks like, another's."""
-        document = {
-            "_id": account.user_id,
-            "username": account.username,
-            "username_key": username_key(account.username),
-            "username_skeleton": username_skeleton(account.username),
-            "password_hash": account.password_hash,
-            "roles": sorted(account.roles),
-            "country": account.country,
-            "created_at": account.created_at,
-        }
-        async with unavailable_on_failure():
-            try:
-                await self._users.insert_one(document)
-            except DuplicateKeyError:
-                raise ServiceError(
-                    Reason.USERNAME_TAKEN, "Somebody has this username already, or one that looks like it."
-                ) from None
+        """Record a new account. Raises USERNAME_TAKEN if its name equals or resembles another's, or a blocked one.
+
+        A guest may have another's.
+        """
+
+        async def work(transaction: AsyncClientSession) -> None:
+            if await self._blocked_names.among([account.username], account.created_at, transaction):
+                raise username_taken()
+            await self._users.insert_one(account_document(account), session=transaction)
+
+        try:
+            await in_transaction(self._client, work)
+        except DuplicateKeyError:
+            raise username_taken() from None
 
     async def account_by_name(self, username: str) -> Account | None:
-        """The account with this name, without regard to case."""
+        """Return the account with this name, ignoring case."""
         async with unavailable_on_failure():
-            document = await self._users.find_one({"username_key": username_key(username)})
+            document = await self._users.find_one(_of_username(username))
         return None if document is None else account_of(document)
 
+    async def account(self, user_id: str) -> Account | None:
+        """Return the account with this id."""
+        return next(iter(await self.accounts([user_id])), None)
+
     async def accounts(self, user_ids: Sequence[str]) -> list[Account]:
-        """The accounts that exist among ``user_ids``, in one round trip."""
+        """Return the accounts that exist among `user_ids`, in one round trip."""
         async with unavailable_on_failure():
             return [account_of(document) async for document in self._users.find({"_id": {"$in": list(user_ids)}})]
 
+    async def guests_until(self, before: datetime, limit: int) -> list[str]:
+        """Return the ids of up to `limit` guests that ended at `before` or earlier."""
+        async with unavailable_on_failure():
+            documents = self._users.find({"guest_until": {"$lte": before}}, {"_id": 1}).limit(limit)
+            return [document["_id"] async for document in documents]
+
+    async def accounts_by_name(
+        self, prefix: str, after: str | None, limit: int, *, blocked_at: datetime | None
+    ) -> list[Account]:
+        """Return up to `limit` accounts by name: those that start with `prefix` and follow the key `after`.
+
+        With `blocked_at` only those that are blocked at that time.
+        """
+        key = username_key(prefix)
+        # Only a key that `prefix` starts is between it and the last code point behind it.
+        names = {"$gte": key, "$lt": f"{key}{_BEHIND_NAMES}"} | ({} if after is None else {"$gt": after})
+        query: Document = {"username_key": names}
+        if blocked_at is not None:
+            ends = [{"block.expires_at": None}, {"block.expires_at": {"$gt": blocked_at}}]
+            query |= {"block": {"$exists": True}, "$or": ends}
+        async with unavailable_on_failure():
+            documents = self._users.find(query).sort("username_key", ASCENDING).limit(limit)
+            return [account_of(document) async for document in documents]
+
     async def set_password_hash(self, user_id: str, old: str, new: str) -> None:
-        """Replace the digest, unless it has changed since ``old`` was read."""
+        """Replace the digest, unless it has changed since `old` was read."""
         async with unavailable_on_failure():
             await self._users.update_one({"_id": user_id, "password_hash": old}, {"$set": {"password_hash": new}})
 
-    async def is_unchanged(self, account: Account) -> bool:
-        """True if the account still is what was read of it, as far as signing in goes: its password and its block."""
-        found = await self.accounts([account.user_id])
-        return bool(found) and (found[0].password_hash, found[0].block) == (account.password_hash, account.block)
-
     async def change_password(self, account: Account, new: str, *, keep: str) -> bool:
-        """Replace the digest and end all sessions but `keep`, both or nothing; False if the digest has changed since."""
-        user_id = account.user_id
+        """Replace the digest and end all sessions but `keep`, both or neither; False if the digest has changed since.
 
-        async def work(session: AsyncClientSession) -> bool:
-            old = {"_id": user_id, "password_hash": account.password_hash}
-            result = await self._users.update_one(old, {"$set": {"password_hash": new}}, session=session)
-            if result.matched_count == 0:
+        The new epoch of the account also ends sessions that are being recorded meanwhile, which no deletion would find.
+        """
+
+        async def work(transaction: AsyncClientSession) -> bool:
+            document = await self._users.find_one_and_update(
+                {"_id": account.user_id, "password_hash": account.password_hash},
+                {"$set": {"password_hash": new}, "$inc": {"session_epoch": 1}},
+                return_document=ReturnDocument.AFTER,
+                session=transaction,
+            )
+            if document is None:
                 return False
-            await self._sessions.delete_many({"user_id": user_id, "_id": {"$ne": keep}}, session=session)
+            epoch = document["session_epoch"]
+            kept = {"_id": keep, "user_id": account.user_id, **of_epoch(epoch - 1)}
+            await self._sessions.update_one(kept, {"$set": {"epoch": epoch}}, session=transaction)
+            await self.end_earlier_sessions(account.user_id, epoch, transaction)
             return True
 
-        async with unavailable_on_failure():
-            with pymongo.timeout(TRANSACTION_SECONDS):
-                async with self._client.start_session() as session:
-                    return await session.with_transaction(work)
+        return await in_transaction(self._client, work)
+
+    async def end_earlier_sessions(self, user_id: str, epoch: int, transaction: AsyncClientSession) -> None:
+        """Remove the sessions of earlier epochs, which have ended by the epoch of the account."""
+        earlier = {"user_id": user_id, "epoch": {"$ne": epoch}}
+        await self._sessions.delete_many(earlier, session=transaction)
 
     async def grant_role(self, username: str, role: str) -> Account | None:
-        """Add a role; the account as it is now, or None if there is none."""
+        """Add a role; return the account after it, or None if there is none."""
         return await self._change_roles(username, {"$addToSet": {"roles": role}})
 
     async def revoke_role(self, username: str, role: str) -> Account | None:
-        """Take a role away; the account as it is now, or None if there is none."""
+        """Remove a role; return the account after it, or None if there is none."""
         return await self._change_roles(username, {"$pull": {"roles": role}})
 
     async def add_session(self, session: SessionState) -> None:
-        """Record a new session."""
+        """Record a new session. If its epoch is not that of its account any more, it has ended already."""
+        document = {
+            "_id": session.session_id,
+            "user_id": session.user_id,
+            "epoch": session.epoch,
+            "current": session.current,
+            "previous": session.previous,
+            "salt": session.salt,
+            "rotated_at": session.rotated_at,
+            "expires_at": session.expires_at,
+        }
         async with unavailable_on_failure():
-            await self._sessions.insert_one(
-                {
-                    "_id": session.session_id,
-                    "user_id": session.user_id,
-                    "current": session.current,
-                    "previous": session.previous,
-                    "salt": session.salt,
-                    "rotated_at": session.rotated_at,
-                    "expires_at": session.expires_at,
-                }
-            )
+            await self._sessions.insert_one(document)
 
-    async def session(self, session_id: str) -> SessionState | None:
-        """The live session with this id."""
+    async def session(self, session_id: str) -> LiveSession | None:
+        """Return a session that has not ended. It may have expired."""
         async with unavailable_on_failure():
             document = await self._sessions.find_one({"_id": session_id})
         if document is None:
             return None
-        return _session(document)
+        session = _session(document)
+        account = await self.account(session.user_id)
+        return None if account is None or account.session_epoch != session.epoch else LiveSession(session, account)
 
-    async def sessions(self, user_id: str, limit: int) -> list[SessionState]:
-        """Up to `limit` sessions of a player that have not ended."""
+    async def sessions(self, account: Account, limit: int) -> list[SessionState]:
+        """Return up to `limit` sessions of an account that have not ended."""
+        current = {"user_id": account.user_id, **of_epoch(account.session_epoch)}
         async with unavailable_on_failure():
-            return [_session(document) async for document in self._sessions.find({"user_id": user_id}).limit(limit)]
+            return [_session(document) async for document in self._sessions.find(current).limit(limit)]
 
     async def live_sessions(self, session_ids: Sequence[str], now: datetime) -> set[str]:
-        """Those of the sessions that have not ended."""
+        """Return the ids of sessions that have neither ended nor expired."""
+        unexpired = {"_id": {"$in": list(session_ids)}, "expires_at": {"$gt": now}}
         async with unavailable_on_failure():
-            found = self._sessions.find({"_id": {"$in": list(session_ids)}, "expires_at": {"$gt": now}}, {"_id": 1})
-            return {document["_id"] async for document in found}
+            documents = await self._sessions.find(unexpired, {"user_id": 1, "epoch": 1}).to_list()
+            users = {"_id": {"$in": [document["user_id"] for document in documents]}}
+            epochs = {
+                user["_id"]: user.get("session_epoch", 0)
+                async for user in self._users.find(users, {"session_epoch": 1})
+            }
+        return {
+            document["_id"] for document in documents if epochs.get(document["user_id"]) == document.get("epoch", 0)
+        }
 
     async def rotate(
         self, session_id: str, used: str, successor: str, salt: bytes, now: datetime, expires_at: datetime
     ) -> bool:
-        """Make ``successor`` the current digest if ``used`` still is; False if somebody was faster or it has ended."""
+        """Replace the current digest `used` by `successor`; False if it was replaced already or the session has ended."""
         rotated = {
             "current": successor,
             "previous": used,
@@ -174,7 +246,7 @@ class IdentityStore:
         return result.matched_count == 1
 
     async def end_session(self, session_id: str) -> bool:
-        """Remove a session; True if there was one."""
+        """Remove a session; True if it existed."""
         async with unavailable_on_failure():
             result = await self._sessions.delete_one({"_id": session_id})
         return result.deleted_count == 1
@@ -182,14 +254,64 @@ class IdentityStore:
     async def _change_roles(self, username: str, change: Document) -> Account | None:
         async with unavailable_on_failure():
             document = await self._users.find_one_and_update(
-                {"username_key": username_key(username)}, change, return_document=ReturnDocument.AFTER
+                _of_username(username), change, return_document=ReturnDocument.AFTER
             )
         return None if document is None else account_of(document)
 
 
+async def in_transaction(client: AsyncMongoClient[Document], work: Callable[[AsyncClientSession], Awaitable[T]]) -> T:
+    """Run `work` in a transaction, again after each conflict with another one, for up to 5 s. Raises UNAVAILABLE."""
+    async with unavailable_on_failure():
+        with pymongo.timeout(TRANSACTION_SECONDS):
+            async with client.start_session() as session:
+                return await session.with_transaction(work)
+
+
+def username_taken() -> ServiceError:
+    """Return the refusal of a name that equals or resembles another's."""
+    message = "This username, or one that looks like it, is taken. Choose another."
+    return ServiceError(Reason.USERNAME_TAKEN, message, field="username")
+
+
+def is_of_username(duplicate: Mapping[str, Any] | None) -> bool:
+    """Whether the details of a duplicate key are of a username, and not of an id."""
+    return bool(duplicate) and "_id" not in (duplicate or {}).get("keyPattern", {})
+
+
+def username_fields(account: Account) -> Document:
+    """Return a username as stored in a document of `users`: unique by its two other forms, but for that of a guest."""
+    if account.is_guest:
+        return {"username": account.username, "username_key": f"{_BEHIND_NAMES}{account.user_id}"}
+    return {
+        "username": account.username,
+        "username_key": username_key(account.username),
+        "username_skeleton": skeleton(account.username),
+    }
+
+
+def profile_fields(account: Account) -> Document:
+    """Return what only players of other systems have, as stored in a document of `users`."""
+    if account.external_id is None:
+        return {}
+    return {"external_id": account.external_id._asdict(), "avatar_url": account.avatar_url}
+
+
+def account_document(account: Account) -> Document:
+    """Return a new account as stored in `users`."""
+    return {
+        "_id": account.user_id,
+        **username_fields(account),
+        "password_hash": account.password_hash,
+        "roles": sorted(account.roles),
+        "country": account.country,
+        "created_at": account.created_at,
+        **profile_fields(account),
+    } | ({} if account.guest_until is None else {"guest_until": account.guest_until})
+
+
 def account_of(document: Document) -> Account:
-    """The account in a document of ``users``."""
-    block = document.get("block")
+    """Return the account in a document of `users`."""
+    external_id = document.get("external_id")
     return Account(
         user_id=document["_id"],
         username=document["username"],
@@ -198,23 +320,69 @@ def account_of(document: Document) -> Account:
         country=document["country"],
         created_at=document["created_at"],
         version=document.get("version", 0),
-        block=None if block is None else Block(block["reason"], block["blocked_at"], block.get("expires_at")),
+        sanctions=_sanctions(document),
+        session_epoch=document.get("session_epoch", 0),
+        external_id=None if external_id is None else ExternalId(**external_id),
+        avatar_url=document.get("avatar_url", ""),
+        guest_until=document.get("guest_until"),
     )
 
 
-def block_document(block: Block) -> Document:
-    """A block as it stands in a document of ``users``."""
-    document = {"reason": block.reason, "blocked_at": block.blocked_at}
-    return document if block.expires_at is None else document | {"expires_at": block.expires_at}
+def sanction_document(sanction: Sanction) -> Document:
+    """Return a sanction as stored in a document of `users`."""
+    document = {
+        "id": sanction.sanction_id,
+        "reason": sanction.reason,
+        "actor": sanction.actor,
+        "set_by": str(sanction.set_by),
+        "blocked_at": sanction.blocked_at,
+    }
+    return document if sanction.expires_at is None else document | {"expires_at": sanction.expires_at}
+
+
+def _sanctions(document: Document) -> tuple[Sanction, ...]:
+    """Return the sanctions of an account. A `block` without an id, of an older version, is a moderator's sanction."""
+    block = document.get("block")
+    if block is None:  # also if an older version has lifted it
+        return ()
+    stored = document.get("sanctions", [])
+    if "id" not in block:
+        stored = [*stored, block | {"id": _old_sanction_id(document["_id"], block)}]
+    return tuple(
+        Sanction(
+            sanction_id=each["id"],
+            reason=each["reason"],
+            actor=each.get("actor", ""),
+            set_by=SetBy(each.get("set_by", SetBy.MODERATOR)),
+            blocked_at=each["blocked_at"],
+            expires_at=each.get("expires_at"),
+        )
+        for each in stored
+    )
+
+
+def _of_username(username: str) -> Document:
+    """Match the account with this name, which no guest is."""
+    return {"username_key": username_key(username), "guest_until": None}
+
+
+def _old_sanction_id(user_id: str, block: Document) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{user_id} {block['blocked_at'].isoformat()}"))
 
 
 def _session(document: Document) -> SessionState:
     return SessionState(
         session_id=document["_id"],
         user_id=document["user_id"],
+        epoch=document.get("epoch", 0),
         current=document["current"],
         previous=document["previous"],
-        salt=document.get("salt", b""),  # before the first rotation of a session that an older version opened
+        salt=document.get("salt", b""),  # missing until the first rotation of a session of an older version
         rotated_at=document["rotated_at"],
         expires_at=document["expires_at"],
     )
+
+
+def of_epoch(epoch: int) -> Document:
+    """Match sessions of this epoch; those of older versions have none, which is 0."""
+    return {"epoch": epoch or {"$in": [0, None]}}

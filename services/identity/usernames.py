@@ -1,27 +1,29 @@
-"""Which names accounts may have, and which names are too much alike: pure rules, no store and no network.
+"""Which usernames are allowed, and which look alike. Pure.
 
-A name must not deceive whoever reads it on a board. Scripts and look-alikes are judged as Unicode Technical Standard 39
-has it: one script a name (5.2, highly restrictive), and no two names of one skeleton (4).
+A name must not deceive its readers on a board. By Unicode Technical Standard 39 a name has one script (5.2, highly
+restrictive), and no two names have the same skeleton (4).
 """
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Final
 
 from confusable_homoglyphs.categories import alias as script_of
-from confusable_homoglyphs.confusables import confusables_data
 
 from services.identity.accounts import InvalidAccountError
+from services.runtime.confusables import skeleton
 
 MIN_USERNAME: Final = 2
 MAX_USERNAME: Final = 32
-# Marks that one letter may carry; more of them run into the lines above and below.
+# Combining marks on one letter; more of them run into the lines above and below.
 MAX_MARKS: Final = 3
+RESERVED: Final = ("admin", "moderator", "system", "topten")
 _JOINERS: Final = "_-."
-# Letters and marks that show nothing: Default_Ignorable_Code_Point of DerivedCoreProperties.txt, as far as L and M go.
+_ALLOWED: Final = f"Username must be {MIN_USERNAME} to {MAX_USERNAME} letters, digits, `_`, `-` or `.`."
+# Invisible letters and marks: Default_Ignorable_Code_Point of DerivedCoreProperties.txt in the categories L and M.
 _INVISIBLE: Final = frozenset(
     map(
         chr,
@@ -33,8 +35,8 @@ _INVISIBLE: Final = frozenset(
         ),
     )
 )
-# Scripts that are written together; each name may also have digits and marks that belong to no script.
-_TOGETHER: Final = (
+# Scripts that one name may mix. Digits and marks without a script are always allowed.
+_MIXED_SCRIPTS: Final = (
     frozenset({"LATIN", "HAN", "HIRAGANA", "KATAKANA"}),
     frozenset({"LATIN", "HAN", "BOPOMOFO"}),
     frozenset({"LATIN", "HAN", "HANGUL"}),
@@ -43,70 +45,80 @@ _NO_SCRIPT: Final = frozenset({"COMMON", "INHERITED"})
 
 
 def normalise_username(username: str) -> str:
-    """The form in which a username is stored and shown: NFKC.
+    """Return a username as it is stored and shown: NFKC.
 
-    Raises InvalidAccountError unless it then has 2 to 32 characters, each a letter or digit, up to three marks that belong
-    to a letter, or one of ``_ - .``, begins and ends with a letter, digit or mark, shows everything it has, and is
-    written in one script (or in those that Chinese, Japanese and Korean mix).
+    Raises InvalidAccountError unless it then has 2 to 32 characters, each a letter or digit, one of up to three combining
+    marks on a letter, or `_`, `-` or `.`; starts and ends with a letter, digit or mark; has no invisible characters; and
+    is written in one script, or in those that Chinese, Japanese and Korean mix.
     """
     name = unicodedata.normalize("NFKC", username)
     if not MIN_USERNAME <= len(name) <= MAX_USERNAME:
-        raise _invalid(f"A username has {MIN_USERNAME} to {MAX_USERNAME} characters.")
+        raise _invalid(_ALLOWED)
     if _INVISIBLE & {*name}:
-        raise _invalid("A username has nothing that can't be seen.")
+        raise _invalid("Username must not contain invisible characters.")
     before, marks = "", 0
     for character in name:
         kind = unicodedata.category(character)[0]
         if kind not in "LMN" and character not in _JOINERS:
-            raise _invalid("A username has letters, digits, '_', '-' and '.' only.")
+            raise _invalid(_ALLOWED)
         marks = marks + 1 if kind == "M" else 0
         if (marks and before not in ("L", "M")) or marks > MAX_MARKS:
-            raise _invalid(f"A combining mark must follow a letter, which carries up to {MAX_MARKS}.")
+            raise _invalid(f"Username must have combining marks on letters only, at most {MAX_MARKS} on each.")
         before = kind
     if name[0] in _JOINERS or name[-1] in _JOINERS:
-        raise _invalid("A username begins and ends with a letter or digit.")
+        raise _invalid("Username must start and end with a letter or digit.")
     scripts = {script_of(character) for character in name} - _NO_SCRIPT
-    if len(scripts) > 1 and not any(scripts <= together for together in _TOGETHER):
-        raise _invalid("A username is written in one script.")
+    if len(scripts) > 1 and not any(scripts <= mixed for mixed in _MIXED_SCRIPTS):
+        raise _invalid("Username must be written in one script, such as Latin or Cyrillic.")
     return name
 
 
 def username_key(username: str) -> str:
-    """The form in which usernames are compared: NFKC, without case, NFKC again. Total: any text has a key."""
+    """Return the form in which usernames are compared: NFKC, case folding, NFKC. Every text has a key."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", username).casefold())
 
 
-def username_skeleton(username: str) -> str:
-    """What a name looks like: the same for all that a reader would take for one another. Total, and never shown.
+class UsernameRules:
+    """Which usernames players may take: those that are allowed, but for reserved ones and what resembles them.
 
-    The skeleton of UTS 39 (4), of the name as it is shown and then once more without case.
+    RESERVED and the operator's own are reserved, in any case and with or without `_`, `-` and `.` between their letters.
     """
-    return _prototypes(_prototypes(unicodedata.normalize("NFKC", username)).casefold())
+
+    def __init__(self, reserved: Iterable[str] = ()) -> None:
+        self._reserved = {
+            skeleton(form)
+            for name in (*RESERVED, *reserved)
+            for form in (_letters(name), _letters(name).upper(), _letters(name).casefold())
+        }
+
+    def accept(self, username: str) -> str:
+        """Return a username as it is stored and shown (`normalise_username`). Raises InvalidAccountError."""
+        name = normalise_username(username)
+        if self._is_reserved(name):
+            raise _invalid("This username is reserved. Choose another.")
+        return name
+
+    def names_for(self, preferred: str, user_id: str) -> Iterator[str]:
+        """Yield usernames for a player, best first: `preferred`, then that with a part of the id, then the id alone.
+
+        The second is left out if `preferred` is reserved.
+        """
+        suffix = user_id.replace("-", "")
+        names = [preferred, f"{preferred.strip()[: MAX_USERNAME - 9]}-{suffix[:8]}", f"player-{suffix[:24]}"]
+        if self._is_reserved(preferred):
+            del names[1]
+        for name in names:
+            with suppress(InvalidAccountError):
+                yield self.accept(name)
+
+    def _is_reserved(self, name: str) -> bool:
+        letters = _letters(name)
+        return not self._reserved.isdisjoint({skeleton(letters), skeleton(username_key(letters))})
 
 
-def names_for(wanted: str, user_id: str) -> Iterator[str]:
-    """Names for a player who has chosen none here, the best first: as wanted, then made of it and the id, then of the id."""
-    mark = user_id.replace("-", "")
-    for name in (wanted, f"{wanted.strip()[: MAX_USERNAME - 9]}-{mark[:8]}", f"player-{mark[:24]}"):
-        with suppress(InvalidAccountError):
-            yield normalise_username(name)
-
-
-def _prototypes(text: str) -> str:
-    found = "".join(map(_prototype, unicodedata.normalize("NFD", text)))
-    return unicodedata.normalize("NFD", found)
-
-
-def _prototype(character: str) -> str:
-    """What the character looks like; itself if others look like it.
-
-    The table has each pair in both directions: what stands for others names several, what is like another names that one.
-    """
-    alike = confusables_data.get(character, ())
-    if len(alike) != 1:
-        return character
-    other: str = alike[0]["c"].strip("\u200e")  # which the table puts around what is written from right to left
-    return min(character, other) if len(confusables_data.get(other, ())) == 1 else other
+def _letters(name: str) -> str:
+    """Return a name without what joins its parts."""
+    return unicodedata.normalize("NFKC", name).translate(dict.fromkeys(map(ord, _JOINERS)))
 
 
 def _invalid(message: str) -> InvalidAccountError:
