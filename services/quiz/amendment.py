@@ -1,29 +1,30 @@
-"""What a moderator does to a player's record: a voided action, an adjusted score. Pure.
+"""A change to a player's record by somebody else: an action voided or judged again, a score adjusted. Pure.
 
-An amendment is a link in the same chain as the attempts it is about, so that the index which keeps two attempts from
-having one place keeps an amendment from overlooking an attempt. It leads to one event, as a submission does.
+An amendment is numbered in the same sequence as the attempts it is about, so the unique index that keeps two attempts from
+sharing a number also keeps an amendment from overlooking an attempt. It has one event, as a submission has.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from topten.quiz.v1 import quiz_events_pb2
 
+from services.quiz.event_points import set_points
 from services.quiz.scoring import Tally
-
-ACTION_VOIDED: Final = "ACTION_VOIDED"
-SCORE_ADJUSTED: Final = "SCORE_ADJUSTED"
+from services.quiz.terms import subject_of
+from services.streams import ACTION_REJUDGED, ACTION_VOIDED
 
 
 @dataclass(frozen=True, slots=True)
 class Amendment:
-    """A recorded amendment. `action_id` is the voided action's, or the adjustment's own; `counts_at` decides the period.
+    """A recorded amendment. `action_id` is that of the voided action or of the adjustment, or `<version>:<action id>` of the
+    action judged again; `counts_at` sets the period.
 
-    `quiz_id` and `voids` (the event of the voided action) are empty for an adjustment, `country` for a void.
+    `voids` (the event of the voided action, or of the one judged again) is empty for an adjustment, `country` for the others.
+    A void names the quiz of the action, or else its type. `points` are those of the action by `quiz_version` of the quiz.
     """
 
     kind: str
@@ -39,33 +40,61 @@ class Amendment:
     counts_at: datetime
     received_at: datetime
     country: str = ""
+    action_type_id: str = ""
+    points: int | None = None
+    quiz_version: int = 0
+
+    @property
+    def subject(self) -> str:
+        """What the amendment is about, by which the player's records are numbered."""
+        return subject_of(self.quiz_id, self.action_type_id)
 
     @property
     def key(self) -> str:
-        """What is unique among a player's actions: no action of his own has such an id."""
+        """The stored action id, unique among the player's records: no action of a player has this form."""
         return key_of(self.kind, self.action_id)
 
     def event(self) -> bytes:
-        """The fact that the amendment states."""
+        """Return the amendment's event."""
         at = Timestamp()
         at.FromDatetime(self.counts_at)
+        if self.kind == ACTION_REJUDGED:
+            rejudged = quiz_events_pb2.ActionRejudgedEvent(
+                event_id=self.event_id,
+                event_type=self.kind,
+                payload=quiz_events_pb2.ActionRejudgedPayload(
+                    user_id=self.user_id,
+                    quiz_id=self.quiz_id,
+                    timestamp=at,
+                    action_id=self.action_id,
+                    attempt=self.tally.sequence,
+                    rejudged_event_id=self.voids,
+                    actor=self.actor,
+                    reason=self.reason,
+                    points_awarded=self.points,
+                    quiz_version=self.quiz_version,
+                ),
+            )
+            set_points(rejudged.payload, self.delta, self.tally.counted)
+            return rejudged.SerializeToString()
         if self.kind == ACTION_VOIDED:
-            return quiz_events_pb2.ActionVoidedEvent(
+            voided = quiz_events_pb2.ActionVoidedEvent(
                 event_id=self.event_id,
                 event_type=self.kind,
                 payload=quiz_events_pb2.ActionVoidedPayload(
                     user_id=self.user_id,
                     quiz_id=self.quiz_id,
-                    score_delta=self.delta,
                     timestamp=at,
                     action_id=self.action_id,
-                    attempt=self.tally.place,
-                    quiz_total=self.tally.counted,
+                    attempt=self.tally.sequence,
                     voided_event_id=self.voids,
                     actor=self.actor,
                     reason=self.reason,
+                    action_type_id=self.action_type_id,
                 ),
-            ).SerializeToString()
+            )
+            set_points(voided.payload, self.delta, self.tally.counted if self.quiz_id else 0)
+            return voided.SerializeToString()
         return quiz_events_pb2.ScoreAdjustedEvent(
             event_id=self.event_id,
             event_type=self.kind,
@@ -82,5 +111,5 @@ class Amendment:
 
 
 def key_of(kind: str, action_id: str) -> str:
-    """The key of an amendment of this kind to, or under, this action."""
+    """Return the key of an amendment of this kind with this action id."""
     return f"{kind}:{action_id}"

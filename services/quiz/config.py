@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
-from services.runtime.config import section, setting
-from services.runtime.settings import (
+from services.runtime.config.loading import section, setting
+from services.runtime.config.settings import (
     AuthConfig,
     GrpcConfig,
+    MediaConfig,
     MongoConfig,
     NatsConfig,
     ProcessConfig,
@@ -17,23 +18,23 @@ from services.runtime.settings import (
     TlsConfig,
     UpstreamConfig,
 )
-from services.runtime.values import format_duration, host_port, parse_duration
+from services.runtime.config.values import format_duration, host_port, parse_duration
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """How far a client's clock may be off: `back` into the past, `ahead` into the future."""
+    """By how much a client's clock may be wrong: `back` into the past, `ahead` into the future."""
 
     back: timedelta
     ahead: timedelta
 
     def __str__(self) -> str:
-        """As it is written in the settings."""
+        """Return the text of the setting."""
         return f"{format_duration(self.back)},{format_duration(self.ahead)}"
 
 
 def parse_window(text: str) -> Window:
-    """`1h,5m`: an hour back, five minutes ahead. Raises ValueError."""
+    """Parse `1h,5m`: one hour back, five minutes ahead. Raises ValueError."""
     back, comma, ahead = text.partition(",")
     if not comma:
         raise ValueError("must be two durations such as 1h,5m")
@@ -42,46 +43,55 @@ def parse_window(text: str) -> Window:
 
 @dataclass(frozen=True, kw_only=True)
 class QuizConfig:
-    """What the quiz process reads from its environment."""
+    """The settings, as read from the environment."""
 
     prefix: ClassVar[str] = "QUIZ"
 
-    grpc_address: str = setting("127.0.0.1:50052", doc="Where gRPC is served", parse=host_port)
-    ops_address: str = setting("127.0.0.1:9102", doc="Where health and metrics are served", parse=host_port)
+    grpc_address: str = setting("127.0.0.1:50052", doc="Address of the gRPC server", parse=host_port)
+    ops_address: str = setting("127.0.0.1:9102", doc="Address of health and metrics", parse=host_port)
     timestamp_window: Window = setting(
         Window(timedelta(hours=1), timedelta(minutes=5)),
-        doc="How far a client's timestamp may be behind and ahead of the server's clock: back,ahead",
+        doc="By how much a client's timestamp may be behind and ahead of the server's clock: back,ahead",
         parse=parse_window,
+    )
+    version_grace: timedelta = setting(
+        timedelta(days=1),
+        doc="Time after a change of a quiz in which answers to the version that a player saw before are still judged, by it",
+        minimum=timedelta(0),
+        maximum=timedelta(days=30),
     )
     partitions: int = setting(
         4,
-        doc="Into how many partitions the stream spreads players, a consumer each; 0 is one consumer for all",
+        doc="Number of partitions of the stream, each with one consumer; 0 is no partitions and one consumer",
         minimum=0,
         maximum=256,
     )
     stream_replicas: int = setting(1, doc="Replicas of the stream; 3 on a cluster", minimum=1, maximum=5)
     stream_max_bytes: int = setting(
         1 << 30,
-        doc="What the stream may hold before publishing is refused; keep it below the free disk",
+        doc="Maximum size of the stream in bytes; when it is full, publishing is refused. Keep it below the free disk space",
         minimum=1 << 20,
     )
     cache_ttl: timedelta = setting(
         timedelta(seconds=30),
-        doc="How long a quiz may be served from memory if the message that it changed was lost",
+        doc="Time after which a quiz in memory is read again, in case the message about its change was lost",
         minimum=timedelta(seconds=1),
         maximum=timedelta(hours=1),
     )
     outbox_interval: timedelta = setting(
         timedelta(seconds=1),
-        doc="How often events that were not acknowledged are looked for",
+        doc="Pause between searches for unacknowledged events",
         minimum=timedelta(milliseconds=50),
         maximum=timedelta(minutes=1),
     )
     outbox_lease: timedelta = setting(
         timedelta(seconds=5),
-        doc="How long one instance has for publishing an event before another takes it over",
+        doc="Time that one instance has to publish an event before another takes over",
         minimum=timedelta(seconds=1),
         maximum=timedelta(minutes=5),
+    )
+    players_host_rooms: bool = setting(
+        False, doc="Whether players may open rooms; authors, moderators and admins always may"
     )
 
     process: ProcessConfig = section(ProcessConfig)
@@ -92,3 +102,4 @@ class QuizConfig:
     grpc: GrpcConfig = section(GrpcConfig)
     tls: TlsConfig = section(TlsConfig)
     upstream: UpstreamConfig = section(UpstreamConfig)
+    media: MediaConfig = section(MediaConfig)

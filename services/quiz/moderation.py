@@ -1,4 +1,4 @@
-"""The use cases of moderators, and of whoever repairs: taking actions back, adjusting scores, publishing once more."""
+"""The use cases of moderators and operators: void an action, adjust a score, publish events again."""
 
 from __future__ import annotations
 
@@ -10,32 +10,36 @@ from typing import TYPE_CHECKING
 
 import structlog
 import uuid_utils
+from topten.quiz.v1 import quiz_pb2
 
-from services.quiz.amendment import ACTION_VOIDED, SCORE_ADJUSTED, Amendment, key_of
-from services.quiz.scoring import tally_of
-from services.quiz.service import MAX_RACES, TOO_MANY_AT_ONCE
+from services.quiz.amendment import Amendment, key_of
+from services.quiz.recorder import CONFLICTS_EXCEEDED, MAX_CONFLICTS
+from services.quiz.scoring import Tally, tally_of
 from services.quiz.submission import TakenError
 from services.runtime.errors import Reason, ServiceError
-from services.runtime.outbox import WaitingEvent
+from services.runtime.outbox import UnpublishedEvent
+from services.streams import ACTION_VOIDED, SCORE_ADJUSTED
 
 if TYPE_CHECKING:
-    from services.quiz.cache import QuizCache
-    from services.quiz.players import Players
-    from services.quiz.store import QuizStore
+    from services.quiz.player_lookup import PlayerLookup
+    from services.quiz.quiz_cache import QuizCache
+    from services.quiz.submission import Submission
+    from services.quiz.submission_store import SubmissionStore
     from services.runtime.outbox import Outbox
+    from services.runtime.stores.data_identity import DataIdentity
 
 _log = structlog.get_logger("moderation")
 
 
 class Moderation:
-    """Every method may be called again with the same arguments: what is recorded is answered as it was."""
+    """Every method is safe to repeat: an amendment that is recorded is returned as it is."""
 
     def __init__(
         self,
-        store: QuizStore,
+        store: SubmissionStore,
         cache: QuizCache,
         outbox: Outbox,
-        players: Players,
+        players: PlayerLookup,
         *,
         now: Callable[[], datetime],
     ) -> None:
@@ -46,32 +50,28 @@ class Moderation:
         self._now = now
 
     async def void_action(self, user_id: str, action_id: str, reason: str, *, actor: str) -> tuple[Amendment, bool]:
-        """Take a recorded action back; the record, and whether it was voided before this call.
+        """Void a recorded action; return the amendment, and whether it existed before this call.
 
-        What counts of the player's attempts at the quiz is what it would be without this one, by the counting that is in
-        force now; the attempt stays used. Raises ACTION_NOT_FOUND, UNAVAILABLE; sending it again is safe.
+        The player's other actions at the quiz or of the type then count as if this one had never happened, by the quiz's
+        current rule; the action stays used. Raises ACTION_NOT_FOUND, QUIZ_NOT_FOUND, UNAVAILABLE.
         """
         received_at = self._now()
-        for _ in range(MAX_RACES):
+        for _ in range(MAX_CONFLICTS):
             recorded = await self._store.amendment(user_id, key_of(ACTION_VOIDED, action_id))
             if recorded is not None:
                 return recorded, True
             submission = await self._store.submission(user_id, action_id)
             if submission is None:
-                raise ServiceError(Reason.ACTION_NOT_FOUND, "The player has no such action.")
-            quiz = await self._cache.quiz(submission.quiz_id)
-            if quiz is None:
-                raise ServiceError(Reason.QUIZ_NOT_FOUND, "The quiz of this action is gone.")
-            before = await self._store.last_tally(user_id, submission.quiz_id)
-            attempts, voided = await self._store.attempts(user_id, submission.quiz_id)
-            gone = voided | {submission.event_id}
-            after = tally_of(quiz.counting, before, [points for event_id, points in attempts if event_id not in gone])
+                raise ServiceError(Reason.ACTION_NOT_FOUND, "The player has no action with this ID.")
+            identity = self._store.identity
+            before, after = await without_action(self._store, self._cache, submission)
             amendment = Amendment(
                 kind=ACTION_VOIDED,
                 event_id=str(uuid_utils.uuid7()),
                 user_id=user_id,
                 action_id=action_id,
                 quiz_id=submission.quiz_id,
+                action_type_id=submission.action_type_id,
                 tally=after,
                 delta=after.counted - before.counted,
                 voids=submission.event_id,
@@ -81,28 +81,30 @@ class Moderation:
                 received_at=received_at,
             )
             with suppress(TakenError):
-                await self._amend(amendment)
+                await self._amend(amendment, identity)
                 return amendment, False
-        raise ServiceError(Reason.UNAVAILABLE, TOO_MANY_AT_ONCE)
+        raise ServiceError(Reason.UNAVAILABLE, CONFLICTS_EXCEEDED)
 
     async def adjust_score(
         self, user_id: str, delta: int, reason: str, action_id: str, *, actor: str
     ) -> tuple[Amendment, bool]:
-        """Change a player's score by `delta`; the record, and whether it was recorded before this call.
+        """Change a player's score by `delta`; return the amendment, and whether it existed before this call.
 
-        Idempotent by (user, action id): another delta under the same id is ACTION_ID_CONFLICT. Raises PLAYER_NOT_FOUND,
-        UNAVAILABLE; sending it again is safe.
+        Idempotent by (user, action id): another delta under the same id raises ACTION_ID_CONFLICT. Raises
+        PLAYER_NOT_FOUND, UNAVAILABLE.
         """
         received_at = self._now()
-        for _ in range(MAX_RACES):
+        for _ in range(MAX_CONFLICTS):
             recorded = await self._store.amendment(user_id, key_of(SCORE_ADJUSTED, action_id))
             if recorded is not None:
                 if recorded.delta != delta:
-                    raise ServiceError(Reason.ACTION_ID_CONFLICT, "This action id was used before for other points.")
+                    message = "This action ID was already used with another delta. Use a new one."
+                    raise ServiceError(Reason.ACTION_ID_CONFLICT, message)
                 return recorded, True
             player = await self._players.find(user_id)
             if player is None:
-                raise ServiceError(Reason.PLAYER_NOT_FOUND, "No player has this id.")
+                raise ServiceError(Reason.PLAYER_NOT_FOUND, "No player has this ID.")
+            identity = self._store.identity
             before = await self._store.last_tally(user_id, "")
             amendment = Amendment(
                 kind=SCORE_ADJUSTED,
@@ -110,7 +112,7 @@ class Moderation:
                 user_id=user_id,
                 action_id=action_id,
                 quiz_id="",
-                tally=replace(before, place=before.place + 1),
+                tally=replace(before, sequence=before.sequence + 1),
                 delta=delta,
                 voids="",
                 actor=actor,
@@ -120,23 +122,41 @@ class Moderation:
                 country=player.country,
             )
             with suppress(TakenError):
-                await self._amend(amendment)
+                await self._amend(amendment, identity)
                 return amendment, False
-        raise ServiceError(Reason.UNAVAILABLE, TOO_MANY_AT_ONCE)
+        raise ServiceError(Reason.UNAVAILABLE, CONFLICTS_EXCEEDED)
 
     async def republish(self, event_ids: Sequence[str], *, only_check: bool) -> list[str]:
-        """Those of the ids that are events on record here; unless `only_check`, they are published once more."""
+        """Return the ids of events recorded here; unless `only_check`, publish those again. Raises UNAVAILABLE."""
         recorded = await self._store.recorded(event_ids)
         if recorded and not only_check:
             await self._store.republish(recorded, self._now())
         return recorded
 
-    async def _amend(self, amendment: Amendment) -> None:
+    async def _amend(self, amendment: Amendment, identity: DataIdentity) -> None:
+        recorded_on = self._outbox.recorded_on
         try:
-            await self._store.amend(amendment, self._now() + self._outbox.lease)
+            await self._store.amend(amendment, self._now() + self._outbox.lease, identity)
         except ServiceError:
+            # The write may have happened: a majority read decides, and raises if that is unknown too.
             recorded = await self._store.amendment(amendment.user_id, amendment.key)
             if recorded is None or recorded.event_id != amendment.event_id:
                 raise
-        _log.info("amended", kind=amendment.kind, user_id=amendment.user_id, delta=amendment.delta, by=amendment.actor)
-        self._outbox.publish(WaitingEvent(amendment.event_id, amendment.user_id, amendment.event()))
+        _log.info(
+            "amendment recorded",
+            kind=amendment.kind,
+            user_id=amendment.user_id,
+            delta=amendment.delta,
+            actor=amendment.actor,
+        )
+        self._outbox.publish(UnpublishedEvent(amendment.event_id, amendment.user_id, amendment.event(), recorded_on))
+
+
+async def without_action(store: SubmissionStore, cache: QuizCache, submission: Submission) -> tuple[Tally, Tally]:
+    """Return the player's tally about the subject, and the tally after voiding this submission. Raises QUIZ_NOT_FOUND."""
+    counting = quiz_pb2.COUNTING_SUM if submission.action_type_id else (await cache.quiz(submission.quiz_id)).counting
+    before = await store.last_tally(submission.user_id, submission.subject)
+    attempts, voided = await store.attempts(submission.user_id, submission.subject)
+    excluded = voided | {submission.event_id}
+    points = [points for event_id, points in attempts if event_id not in excluded]
+    return before, tally_of(counting, before, points)

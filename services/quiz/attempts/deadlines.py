@@ -1,0 +1,117 @@
+"""Handing in the attempts whose time is up, with the answers that are saved.
+
+Each is an action under the attempt's id, judged and recorded like any other: whichever process takes it, however often, it
+is recorded once. The loop sleeps until the next deadline, and looks again now and then for attempts whose process has died.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from topten.quiz.v1 import quiz_pb2
+
+from services.quiz.action import Action
+from services.quiz.attempts.attempt import Attempt
+from services.quiz.attempts.metrics import attempts_timed_out
+from services.runtime.errors import Reason, ServiceError
+from services.runtime.periodic import Periodic
+
+if TYPE_CHECKING:
+    from services.quiz.attempts.attempt_store import AttemptStore
+    from services.quiz.submission_service import SubmissionService
+
+# How late an attempt is handed in at most whose process has died.
+LOOK_AGAIN: Final = timedelta(seconds=30)
+AFTER_FAILURE: Final = timedelta(seconds=1)
+LEASE: Final = timedelta(seconds=10)
+MAX_GROUP: Final = 200
+_log = structlog.get_logger("attempts")
+
+
+class AttemptDeadlines:
+    """Hands attempts in. Use from one event loop."""
+
+    def __init__(self, attempts: AttemptStore, submissions: SubmissionService, *, now: Callable[[], datetime]) -> None:
+        self._attempts = attempts
+        self._submissions = submissions
+        self._now = now
+        self._earlier = asyncio.Event()
+        self._looks_at = datetime.max.replace(tzinfo=UTC)
+
+    def server(self) -> Periodic:
+        """Return what hands attempts in as long as the process runs."""
+        return Periodic("attempt deadlines", self.hand_in_next, every=timedelta(), retry_on=())
+
+    def note(self, attempt: Attempt) -> None:
+        """Wake up in time for an attempt that this process has started."""
+        if attempt.accepts_until is not None and attempt.accepts_until < self._looks_at:
+            self._earlier.set()
+
+    async def hand_in_next(self) -> None:
+        """Hand in all attempts whose time is up, then wait until the next one is due."""
+        self._earlier.clear()
+        pause = AFTER_FAILURE
+        try:
+            await self.hand_in_due()
+            next_due = await self._attempts.next_due()
+            pause = LOOK_AGAIN * random.uniform(0.8, 1.0)  # noqa: S311  # replicas spread
+            if next_due is not None:
+                pause = min(pause, max(next_due - self._now(), timedelta()))
+        except ServiceError as error:
+            _log.warning("attempts not handed in yet", reason=error.reason)
+        self._looks_at = self._now() + pause
+        try:
+            async with asyncio.timeout(pause.total_seconds()):
+                await self._earlier.wait()
+        except TimeoutError:
+            return
+
+    async def hand_in_due(self) -> None:
+        """Hand in all attempts whose time is up. Raises UNAVAILABLE."""
+        while due := await self._take_due():
+            await self._hand_in(due)
+
+    async def end(self, attempt_id: str) -> None:
+        """Hand in an attempt whose time is up, at once. Raises UNAVAILABLE."""
+        if attempt := await self._attempts.take(attempt_id, self._now(), LEASE):
+            await self._hand_in([attempt])
+
+    async def _hand_in(self, attempts: Sequence[Attempt]) -> None:
+        """Hand in attempts with their saved answers. What can never be recorded is removed, what cannot yet is left."""
+        outcomes = await self._submissions.submit_actions([self._action(attempt) for attempt in attempts])
+        never: list[str] = []
+        for attempt, outcome in zip(attempts, outcomes, strict=True):
+            if isinstance(outcome, tuple):
+                _, is_duplicate = outcome
+                attempts_timed_out.inc(not is_duplicate)
+            elif isinstance(outcome, ServiceError) and outcome.reason is not Reason.UNAVAILABLE:
+                never.append(attempt.attempt_id)
+                _log.info("attempt ended without a record", attempt_id=attempt.attempt_id, reason=outcome.reason)
+            else:
+                _log.warning("attempt not handed in yet", attempt_id=attempt.attempt_id, error=type(outcome).__name__)
+        if never:
+            await self._attempts.remove(never)
+
+    async def _take_due(self) -> list[Attempt]:
+        taken: list[Attempt] = []
+        while len(taken) < MAX_GROUP and (attempt := await self._attempts.take_due(self._now(), LEASE)):
+            taken.append(attempt)
+        return taken
+
+    def _action(self, attempt: Attempt) -> Action:
+        return Action(
+            user_id=attempt.user_id,
+            country=attempt.country,
+            action_id=attempt.attempt_id,
+            quiz_id=attempt.quiz_id,
+            answers=tuple(attempt.answers.values()),
+            client_time=None,
+            client=quiz_pb2.Client(),
+            attempt_id=attempt.attempt_id,
+            is_time_up=True,
+        )

@@ -1,0 +1,138 @@
+"""A draft: whose it is, where its quiz stands, and the document that it is. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+from topten.quiz.v1 import quiz_pb2
+
+from services.quiz.formats import topten_json
+from services.quiz.formats.contract import file_path
+from services.quiz.formats.json_lines import line_of, lines_of
+from services.quiz.formats.source import FormatError, Object, Source
+from services.quiz.quiz import from_definition, media_faults
+from services.runtime.auth.access import ADMIN, SERVICE
+from services.runtime.auth.claims import Claims
+
+MAX_FAULTS: Final = 200
+# Services may do with every quiz what admins may.
+_SERVICES: Final = frozenset({"quiz:write", "quiz:export", "quiz:rejudge"})
+
+
+class State(StrEnum):
+    """Where a quiz stands; the names are those of the contract."""
+
+    DRAFT = "DRAFT"
+    SCHEDULED = "SCHEDULED"
+    OPEN = "OPEN"
+    CLOSED = "CLOSED"
+    ARCHIVED = "ARCHIVED"
+
+
+class Fault(NamedTuple):
+    """What is wrong, at a place of a document or file, and its line; 0 if that is not known."""
+
+    place: str
+    line: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What is stored beside a quiz. `document` is None, and `title` and `questions` are unused, if nothing is unpublished."""
+
+    quiz_id: str
+    owner: str = ""
+    editors: tuple[str, ...] = ()
+    revision: int = 0
+    document: str | None = None
+    title: str = ""
+    questions: int = 0
+    archived: bool = False
+    """Of a quiz that was never published; of another, the quiz itself says so."""
+    changed_at: datetime | None = None
+
+    def is_owned_by(self, claims: Claims) -> bool:
+        """Whether a caller may do everything with the quiz."""
+        return is_operator(claims) or (claims.user_id == self.owner and bool(self.owner))
+
+    def is_edited_by(self, claims: Claims) -> bool:
+        """Whether a caller may edit and publish the quiz."""
+        return self.is_owned_by(claims) or claims.user_id in self.editors
+
+
+class Checked(NamedTuple):
+    """What a document says, as far as it can be read, and everything that keeps it from being published."""
+
+    definition: quiz_pb2.QuizDefinition
+    faults: list[Fault]
+
+
+def is_operator(claims: Claims) -> bool:
+    """Whether a caller may do everything with every quiz: an admin, or a service with a scope of quizzes."""
+    return claims.may(ADMIN | _SERVICES)
+
+
+def owner_of(claims: Claims) -> str:
+    """Return who owns what a caller creates; empty for a service, whose quizzes belong to the operators."""
+    return "" if SERVICE in claims.roles else claims.user_id
+
+
+def state_of(draft: Draft, published: quiz_pb2.QuizDefinition | None, at: datetime, *, archived: bool) -> State:
+    """Return where a quiz stands at a time. `archived` is that of the published quiz."""
+    if published is None:
+        return State.ARCHIVED if draft.archived else State.DRAFT
+    if archived:
+        return State.ARCHIVED
+    quiz = from_definition(published, 1)
+    if quiz.closes_at is not None and at >= quiz.closes_at:
+        return State.CLOSED
+    return State.OPEN if quiz.is_open(at) else State.SCHEDULED
+
+
+def check(document: str, quiz_id: str, media_hosts: Collection[str]) -> Checked:
+    """Check a document by the rules of an import. Raises FormatError if it is no JSON object."""
+    source = Source(document.encode())
+    if not isinstance(source.document, Object):
+        raise FormatError("$: must be an object")
+    (report,) = topten_json.read(source)
+    faults = [*report.faults]
+    if report.definition.quiz_id != quiz_id:
+        faults.append(f"id: must be {quiz_id}")
+    faults += [f"{file_path(field)}: {text}" for field, text in media_faults(report.definition, media_hosts)]
+    return Checked(report.definition, located(faults, lines_of(document)))
+
+
+def located(faults: Collection[str], lines: Mapping[str, int]) -> list[Fault]:
+    """Return faults of one line each, `<place>: <message>`, with the lines of their places; at most 200."""
+    found = []
+    for fault in [*faults][:MAX_FAULTS]:
+        place, _, message = fault.partition(": ")
+        found.append(Fault(place, line_of(place, lines), message))
+    return found
+
+
+def document_of(definition: quiz_pb2.QuizDefinition) -> str:
+    """Return a definition as a document."""
+    return topten_json.write(definition).decode()
+
+
+def with_times(document: str, opens_at: str, closes_at: str) -> str:
+    """Return a document with other times in RFC 3339, or without those that are empty."""
+    return _changed(document, {"opensAt": opens_at, "closesAt": closes_at})
+
+
+def copied(document: str, quiz_id: str) -> str:
+    """Return a document with another id, and without a schedule."""
+    return _changed(document, {"id": quiz_id, "opensAt": "", "closesAt": ""})
+
+
+def _changed(document: str, changes: Mapping[str, str]) -> str:
+    fields: dict[str, Any] = json.loads(document) | changes
+    kept = {key: value for key, value in fields.items() if key not in changes or value}
+    return json.dumps(kept, ensure_ascii=False, indent=2) + "\n"

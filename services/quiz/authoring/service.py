@@ -1,0 +1,297 @@
+"""The use cases of authors: list, read and save drafts, publish, schedule, close, archive, share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import structlog
+from google.protobuf.timestamp_pb2 import Timestamp
+from topten.quiz.v1 import quiz_pb2
+
+from services.quiz.authoring.authorship import require_editor, require_owner
+from services.quiz.authoring.draft import (
+    Checked,
+    Draft,
+    Fault,
+    State,
+    check,
+    copied,
+    document_of,
+    is_operator,
+    owner_of,
+    state_of,
+    with_times,
+)
+from services.quiz.formats.source import FormatError
+from services.quiz.quiz import from_definition, problems
+from services.quiz.quiz_cache import quiz_not_found
+from services.runtime.errors import Reason, ServiceError
+from services.runtime.page_tokens import page_token, read_page_token
+
+if TYPE_CHECKING:
+    from services.quiz.authoring.authorship import Authorship
+    from services.quiz.authoring.draft_store import DraftStore
+    from services.quiz.quiz_store import QuizStore, StoredQuiz
+    from services.quiz.service import QuizService
+    from services.runtime.auth.claims import Claims
+
+DEFAULT_PAGE: Final = 20
+MAX_OWNED: Final = 1000
+LISTING: Final = "authored quizzes"
+# A change of a quiz that crosses another one is made again on top of it, this often.
+_ATTEMPTS: Final = 5
+_log = structlog.get_logger("authoring")
+
+
+@dataclass(frozen=True, slots=True)
+class AuthoredQuiz:
+    """A quiz as its authors see it: the draft beside it, and the published version."""
+
+    draft: Draft
+    published: StoredQuiz | None
+    state: State
+
+    @property
+    def document(self) -> str:
+        """The draft; the published version if nothing is unpublished."""
+        if self.draft.document is not None:
+            return self.draft.document
+        return document_of(self.published.definition) if self.published else "{}\n"
+
+    @property
+    def version(self) -> int:
+        """The published version; 0 if there is none."""
+        return self.published.version if self.published else 0
+
+
+class Opened(NamedTuple):
+    """A quiz with everything that keeps its draft from being published."""
+
+    quiz: AuthoredQuiz
+    faults: Sequence[Fault]
+
+
+class Page(NamedTuple):
+    """Quizzes by id, the token of what follows each, and whether there is more."""
+
+    quizzes: Sequence[AuthoredQuiz]
+    cursors: Sequence[str]
+    has_more: bool
+
+
+class AuthoringService:
+    """Everything that authors do with their quizzes. Every act is logged with its actor."""
+
+    def __init__(
+        self,
+        drafts: DraftStore,
+        quizzes: QuizStore,
+        publishing: QuizService,
+        authorship: Authorship,
+        *,
+        media_hosts: Collection[str],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._drafts = drafts
+        self._quizzes = quizzes
+        self._publishing = publishing
+        self._authorship = authorship
+        self._media_hosts = media_hosts
+        self._now = now
+        # Checking takes up to a second for a document of the greatest size: one at a time, beside the event loop.
+        self._checking = asyncio.Semaphore()
+
+    async def quizzes(self, claims: Claims, limit: int, token: str, *, every: bool) -> Page:
+        """Return a page of the caller's quizzes by id, or of all; `limit` is 1 to 50, 0 is 20.
+
+        Raises PERMISSION_DENIED, INVALID_ARGUMENT and CURSOR_EXPIRED for a wrong token.
+        """
+        if every and not is_operator(claims):
+            raise ServiceError(Reason.PERMISSION_DENIED, "Only admins see the quizzes of all authors.")
+        (after,) = read_page_token(token, LISTING, str) or ("",)
+        limit = limit or DEFAULT_PAGE
+        drafts = await self._drafts.page(None if every else claims.user_id, after, limit + 1)
+        by_id = {draft.quiz_id: draft for draft in drafts}
+        if every:
+            by_id |= {quiz_id: Draft(quiz_id) for quiz_id in await self._quizzes.ids(after, limit + 1)} | by_id
+        page = sorted(by_id)[:limit]
+        published = await self._quizzes.current(page)
+        found = [self._quiz(by_id[quiz_id], published.get(quiz_id)) for quiz_id in page]
+        return Page(found, [page_token(LISTING, quiz_id) for quiz_id in page], len(by_id) > limit)
+
+    async def open(self, claims: Claims, quiz_id: str) -> Opened:
+        """Return a quiz with its draft. Raises QUIZ_NOT_FOUND, PERMISSION_DENIED."""
+        quiz = await self.find(claims, quiz_id)
+        _log.info("draft read", quiz_id=quiz_id, actor=claims.user_id)
+        return Opened(quiz, (await self.check(quiz.document, quiz_id)).faults)
+
+    async def save(self, claims: Claims, quiz_id: str, document: str, revision: int) -> Opened:
+        """Replace a draft that is at a revision; 0 creates a quiz, which the caller owns.
+
+        Raises VERSION_CONFLICT, LIMIT_REACHED, PERMISSION_DENIED, INVALID_ARGUMENT.
+        """
+        quiz = await self._known(quiz_id)
+        checked = await self.check(document, quiz_id)
+        if quiz is None:
+            await self._require_room(claims)
+        else:
+            require_editor(claims, quiz.draft)
+            if quiz.document == document:
+                return Opened(quiz, checked.faults)
+        stored = await self._drafts.put(
+            Draft(
+                quiz_id=quiz_id,
+                owner=owner_of(claims) if quiz is None else "",
+                document=document,
+                title=checked.definition.title,
+                questions=len(checked.definition.questions),
+                changed_at=self._now(),
+            ),
+            expected=revision,
+        )
+        if stored is None:
+            raise _conflict()
+        _log.info("draft saved", quiz_id=quiz_id, revision=stored.revision, actor=claims.user_id)
+        return Opened(self._quiz(stored, quiz.published if quiz else None), checked.faults)
+
+    async def publish(self, claims: Claims, quiz_id: str, revision: int, version: int) -> tuple[AuthoredQuiz, bool]:
+        """Make a draft the next version, if both are those that the caller saw; return whether that changed anything.
+
+        Raises QUIZ_NOT_FOUND, VERSION_CONFLICT, PERMISSION_DENIED, INVALID_ARGUMENT with every fault.
+        """
+        quiz = await self.find(claims, quiz_id)
+        if quiz.draft.revision != revision:
+            raise _conflict()
+        checked = await self.check(quiz.document, quiz_id)
+        if checked.faults:
+            violations = [(fault.place, fault.message) for fault in checked.faults]
+            raise ServiceError(Reason.INVALID_ARGUMENT, "The draft has faults.", violations=violations)
+        number, changed = await self._publishing.import_quiz(checked.definition, actor=claims.user_id, expected=version)
+        await self._drafts.clear(replace(quiz.draft, changed_at=self._now()))
+        _log.info("quiz published", quiz_id=quiz_id, version=number, actor=claims.user_id)
+        return await self.find(claims, quiz_id), changed
+
+    async def schedule(
+        self, claims: Claims, quiz_id: str, opens_at: Timestamp | None, closes_at: Timestamp | None, version: int
+    ) -> AuthoredQuiz:
+        """Set when a published quiz opens and closes; None is at once, and never.
+
+        Raises QUIZ_NOT_FOUND, VERSION_CONFLICT, PERMISSION_DENIED, INVALID_ARGUMENT.
+        """
+        quiz = await self.find(claims, quiz_id)
+        definition = quiz_pb2.QuizDefinition()
+        definition.CopyFrom(_published(quiz).definition)
+        definition.ClearField("opens_at")
+        definition.ClearField("closes_at")
+        definition.MergeFrom(quiz_pb2.QuizDefinition(opens_at=opens_at, closes_at=closes_at))
+        if faults := [(field.removeprefix("definition."), text) for field, text in problems(definition)]:
+            message = "; ".join(f"{field} {text}" for field, text in faults)
+            raise ServiceError(Reason.INVALID_ARGUMENT, f"{message}.", violations=faults)
+        await self._publishing.import_quiz(definition, actor=claims.user_id, expected=version)
+        _log.info("quiz scheduled", quiz_id=quiz_id, actor=claims.user_id)
+        times = [at.ToJsonString() if at is not None else "" for at in (opens_at, closes_at)]
+        return await self._with_times(claims, quiz_id, *times)
+
+    async def close(self, claims: Claims, quiz_id: str) -> AuthoredQuiz:
+        """Close a published quiz now. Raises QUIZ_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT."""
+        for _ in range(_ATTEMPTS):
+            quiz = await self.find(claims, quiz_id)
+            rules, now = from_definition(_published(quiz).definition, quiz.version), Timestamp()
+            if rules.closes_at is not None and rules.closes_at <= self._now():
+                return quiz
+            now.FromDatetime(self._now())
+            opens_at = rules.view.opens_at if quiz.state is State.OPEN and rules.opens_at else None
+            try:
+                return await self.schedule(claims, quiz_id, opens_at, now, quiz.version)
+            except ServiceError as error:
+                if error.reason != Reason.VERSION_CONFLICT:
+                    raise
+        raise _conflict()
+
+    async def archive(self, claims: Claims, quiz_id: str) -> AuthoredQuiz:
+        """Close a quiz and take it off the lists. Raises QUIZ_NOT_FOUND, PERMISSION_DENIED."""
+        quiz = await self.find(claims, quiz_id)
+        require_owner(claims, quiz.draft)
+        if quiz.published is None:
+            await self._drafts.archive(quiz_id)
+        else:
+            await self.close(claims, quiz_id)
+            await self._quizzes.archive(quiz_id)
+        _log.info("quiz archived", quiz_id=quiz_id, actor=claims.user_id)
+        return await self.find(claims, quiz_id)
+
+    async def duplicate(self, claims: Claims, quiz_id: str, copy_id: str) -> Opened:
+        """Make a draft of another id, which the caller owns. Raises QUIZ_NOT_FOUND, VERSION_CONFLICT, LIMIT_REACHED."""
+        document = copied((await self.find(claims, quiz_id)).document, copy_id)
+        taken = await self._known(copy_id)
+        if taken is not None and taken.document != document:
+            raise ServiceError(Reason.VERSION_CONFLICT, "Another quiz has this ID.")
+        return await self.save(claims, copy_id, document, 0)
+
+    async def share(self, claims: Claims, quiz_id: str, owner: str, editors: Sequence[str]) -> AuthoredQuiz:
+        """Set the authors of a quiz. Raises QUIZ_NOT_FOUND, PLAYER_NOT_FOUND, PERMISSION_DENIED."""
+        quiz = await self.find(claims, quiz_id)
+        others = [editor for editor in editors if editor != owner]
+        await self._authorship.share(claims, quiz.draft, owner, others)
+        return self._quiz(replace(quiz.draft, owner=owner, editors=tuple(others)), quiz.published)
+
+    async def find(self, claims: Claims, quiz_id: str) -> AuthoredQuiz:
+        """Return a quiz that the caller may edit. Raises QUIZ_NOT_FOUND, PERMISSION_DENIED."""
+        quiz = await self._known(quiz_id)
+        if quiz is None:
+            raise quiz_not_found(quiz_id)
+        require_editor(claims, quiz.draft)
+        return quiz
+
+    async def check(self, document: str, quiz_id: str) -> Checked:
+        """Check a document. Raises INVALID_ARGUMENT if it is no JSON object."""
+        try:
+            async with self._checking:
+                return await asyncio.to_thread(check, document, quiz_id, self._media_hosts)
+        except FormatError as error:
+            violations = [("document", error.problems[0])]
+            raise ServiceError(Reason.INVALID_ARGUMENT, f"document: {error}.", violations=violations) from None
+
+    async def _require_room(self, claims: Claims) -> None:
+        owner = owner_of(claims)
+        if owner and await self._drafts.owned(owner, MAX_OWNED) >= MAX_OWNED:
+            raise ServiceError(Reason.LIMIT_REACHED, f"An author owns at most {MAX_OWNED} quizzes.")
+
+    async def _with_times(self, claims: Claims, quiz_id: str, opens_at: str, closes_at: str) -> AuthoredQuiz:
+        """Give unpublished changes the times of the published version."""
+        for _ in range(_ATTEMPTS):
+            quiz = await self.find(claims, quiz_id)
+            draft = quiz.draft
+            if draft.document is None:
+                return quiz
+            document = with_times(draft.document, opens_at, closes_at)
+            if document == draft.document:
+                return quiz
+            await self._drafts.put(replace(draft, document=document, changed_at=self._now()), expected=draft.revision)
+        raise _conflict()
+
+    async def _known(self, quiz_id: str) -> AuthoredQuiz | None:
+        draft, published = await asyncio.gather(self._drafts.get(quiz_id), self._quizzes.quiz(quiz_id))
+        if draft is None and published is None:
+            return None
+        return self._quiz(draft or Draft(quiz_id), published)
+
+    def _quiz(self, draft: Draft, published: StoredQuiz | None) -> AuthoredQuiz:
+        definition = published.definition if published else None
+        is_archived = published is not None and published.is_archived
+        return AuthoredQuiz(draft, published, state_of(draft, definition, self._now(), archived=is_archived))
+
+
+def _published(quiz: AuthoredQuiz) -> StoredQuiz:
+    if quiz.published is None:
+        fault = ("quiz_id", "is that of a draft that was never published")
+        raise ServiceError(Reason.INVALID_ARGUMENT, "Publish the quiz first.", violations=[fault])
+    return quiz.published
+
+
+def _conflict() -> ServiceError:
+    return ServiceError(Reason.VERSION_CONFLICT, "Somebody else changed the quiz in the meantime. Read it again.")

@@ -1,0 +1,57 @@
+"""What an answer in a room is worth. Pure.
+
+The only module of rooms that knows how answers are scored. Must never decide when a key is shown: that is `room.py`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from topten.quiz.v1 import quiz_pb2
+
+from services.quiz.questions.answers import Answer
+from services.quiz.quiz import Quiz
+from services.quiz.rooms.documents import Seat, SeatAnswer
+from services.quiz.rooms.room import Room
+from services.quiz.scoring import judge
+
+CHOICES: Final = frozenset(
+    {quiz_pb2.QUESTION_KIND_SINGLE_CHOICE, quiz_pb2.QUESTION_KIND_TRUE_FALSE, quiz_pb2.QUESTION_KIND_MULTIPLE_CHOICE}
+)
+
+
+def judged(quiz: Quiz, room: Room, seat: Seat, answer: Answer, received_at: datetime) -> SeatAnswer:
+    """Judge an answer to a question of a room by the room's quiz.
+
+    Penalties hold as in the quiz; bonuses for time and rows of right answers do not. Speed
+    points are by the player's own time, and all of them where it has no limit. Raises AnswerError if the answer does
+    not match the quiz.
+    """
+    outcome = next(each for each in judge(quiz, [answer]) if each.question_id == answer.question_id)
+    points = outcome.points
+    if room.options.speed_points and points > 0 and room.asked_at is not None:
+        limit = room.extra_time_of(seat.seat_id).applied_to(timedelta(seconds=room.options.seconds))
+        points = points if limit is None else _at_speed(points, received_at - room.asked_at, limit)
+    is_choice = question_of(quiz, answer.question_id).kind in CHOICES
+    return SeatAnswer(
+        seat_id=seat.seat_id,
+        room_id=room.room_id,
+        question=room.question_ids.index(answer.question_id),
+        answer=answer,
+        options=answer.values if is_choice else (),
+        received_at=received_at,
+        verdict=outcome.verdict,
+        points=points,
+    )
+
+
+def question_of(quiz: Quiz, question_id: str) -> quiz_pb2.Question:
+    """Return a question as players see it."""
+    return next(question for question in quiz.view.questions if question.id == question_id)
+
+
+def _at_speed(points: int, elapsed: timedelta, limit: timedelta) -> int:
+    """Return all of the points at once, half of them at the limit and after it, and linearly between, rounded up."""
+    used = min(max(elapsed, timedelta()), limit)
+    return points - points * (used // timedelta(milliseconds=1)) // (2 * (limit // timedelta(milliseconds=1)))

@@ -1,0 +1,78 @@
+"""The names by which players of a room know one another. Pure."""
+
+from __future__ import annotations
+
+import secrets
+import unicodedata
+from typing import Final
+
+from services.runtime.confusables import skeleton
+from services.runtime.texts import fault_of
+
+MAX_NICKNAME: Final = 24
+_ADJECTIVES: Final = (
+    *(
+        "Able",
+        "Amber",
+        "Bold",
+        "Brave",
+        "Bright",
+        "Calm",
+        "Clever",
+        "Coral",
+        "Crisp",
+        "Eager",
+        "Early",
+        "Fair",
+        "Fleet",
+    ),
+    *("Gentle", "Glad", "Golden", "Grand", "Happy", "Jolly", "Keen", "Kind", "Lively", "Lucky", "Merry", "Mellow"),
+    *("Neat", "Noble", "Proud", "Quick", "Quiet", "Rapid", "Rosy", "Ruby", "Sharp", "Silver", "Smart", "Solid", "Spry"),
+    *("Steady", "Sunny", "Swift", "Tidy", "Upbeat", "Vivid", "Warm", "Wise", "Witty", "Zesty"),
+)
+_ANIMALS: Final = (
+    *(
+        "Badger",
+        "Beaver",
+        "Bison",
+        "Camel",
+        "Condor",
+        "Crane",
+        "Dingo",
+        "Dolphin",
+        "Eagle",
+        "Falcon",
+        "Ferret",
+        "Finch",
+    ),
+    *("Gecko", "Gull", "Hare", "Heron", "Ibis", "Jackal", "Jaguar", "Kiwi", "Koala", "Lemur", "Lion", "Lynx", "Marten"),
+    *("Moose", "Newt", "Ocelot", "Orca", "Otter", "Owl", "Panda", "Parrot", "Puffin", "Quail", "Rabbit", "Raven"),
+    *("Robin", "Salmon", "Seal", "Stork", "Swan", "Tapir", "Tiger", "Toucan", "Turtle", "Walrus", "Wombat", "Zebra"),
+)
+
+
+class NicknameError(ValueError):
+    """A nickname that nobody can have."""
+
+
+def normalise_nickname(text: str) -> str:
+    """Return a nickname as it is stored and shown: NFKC, white space collapsed, 1 to 24 visible characters of one line.
+
+    Raises NicknameError.
+    """
+    nickname = " ".join(unicodedata.normalize("NFKC", text).split())
+    if not 1 <= len(nickname) <= MAX_NICKNAME:
+        raise NicknameError(f"must have 1 to {MAX_NICKNAME} characters")
+    if fault := fault_of(nickname):
+        raise NicknameError(fault)
+    return nickname
+
+
+def nickname_key(nickname: str) -> str:
+    """Return the form that nicknames which look alike share, whatever is between their words."""
+    return skeleton("".join(character for character in nickname if character.isalnum()) or nickname)
+
+
+def generated_nickname() -> str:
+    """Return a random name: one of two million."""
+    return f"{secrets.choice(_ADJECTIVES)} {secrets.choice(_ANIMALS)} {secrets.randbelow(900) + 100}"

@@ -1,0 +1,54 @@
+"""What rooms know of one player, for export and for erasure.
+
+An erased player's seat keeps its points and answers, so that the results of the room still add up; it names nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from services.runtime.page_tokens import page_token, read_page_token
+
+if TYPE_CHECKING:
+    from services.quiz.rooms.documents import Seat, SeatAnswer
+    from services.quiz.rooms.room_store import RoomStore
+    from services.quiz.rooms.seat_store import SeatStore
+
+LISTING: Final = "seats"
+
+
+class SeatRecord(NamedTuple):
+    """A seat, the quiz of its room (empty if the room is gone), and its answers."""
+
+    seat: Seat
+    quiz_id: str
+    answers: Sequence[SeatAnswer]
+
+
+class RoomPersonalData:
+    """Every method raises UNAVAILABLE if the database does not respond, and is safe to repeat."""
+
+    def __init__(self, rooms: RoomStore, seats: SeatStore) -> None:
+        self._rooms = rooms
+        self._seats = seats
+
+    async def records(self, user_id: str, token: str) -> tuple[list[SeatRecord], str]:
+        """Return a page of up to 50 seats and the token of the next page, empty after the last.
+
+        Raises INVALID_ARGUMENT, CURSOR_EXPIRED for a wrong token.
+        """
+        (after,) = read_page_token(token, LISTING, str) or ("",)
+        seats, following = await self._seats.of_player(user_id, after)
+        rooms = await self._rooms.rooms([seat.room_id for seat in seats])
+        answers = await self._seats.answers_of([seat.seat_id for seat in seats])
+        records = [
+            SeatRecord(seat, rooms[seat.room_id].quiz_id if seat.room_id in rooms else "", answers[seat.seat_id])
+            for seat in seats
+        ]
+        return records, page_token(LISTING, following) if following else ""
+
+    async def erase(self, user_id: str, pseudonym: str) -> int:
+        """Take a player's identity off their seats and the rooms that they hosted; return the number of seats."""
+        await self._rooms.erase(user_id, pseudonym)
+        return await self._seats.erase(user_id, pseudonym)

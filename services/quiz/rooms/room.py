@@ -1,0 +1,306 @@
+"""What a room is, and what every command makes of it. Pure: no driver, no clock; times are passed in."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from services.quiz.extra_time import ExtraTime
+
+GRACE: Final = timedelta(seconds=1)
+"""For how long after a question's deadline or lock an answer still counts, for everybody alike."""
+LIFE: Final = timedelta(hours=12)
+"""After this a room ends by itself."""
+RETENTION: Final = timedelta(days=30)
+"""For how long after its life a room is kept, with its seats and answers."""
+DEFAULT_PLAYERS: Final = 200
+BOARD_SIZE: Final = 10
+
+
+class Phase(StrEnum):
+    """Where a room is. In order, but for the return from the board to the next question."""
+
+    LOBBY = "lobby"
+    QUESTION = "question"
+    LOCKED = "locked"
+    REVEAL = "reveal"
+    BOARD = "board"
+    PODIUM = "podium"
+    ENDED = "ended"
+
+
+class Command(StrEnum):
+    """What a host can do to the state of a room."""
+
+    NEXT = "next"
+    LOCK = "lock"
+    BACK = "back"
+    EXTEND = "extend"
+    END = "end"
+    CLOSE_TO_NEW_PLAYERS = "close_to_new_players"
+    OPEN_TO_NEW_PLAYERS = "open_to_new_players"
+    KICK = "kick"
+    SET_EXTRA_TIME = "set_extra_time"
+
+
+class Nicknames(StrEnum):
+    """Where nicknames come from."""
+
+    CHOSEN = "chosen"
+    GENERATED = "generated"
+    USERNAME = "username"
+
+
+class CommandError(ValueError):
+    """A command that the phase does not allow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a room plays. `seconds` is the time for each question, 0 for the host's pace."""
+
+    seconds: int = 0
+    locks_when_all_answered: bool = False
+    speed_points: bool = False
+    frozen_questions: int = 0
+    max_players: int = DEFAULT_PLAYERS
+    nicknames: Nicknames = Nicknames.CHOSEN
+    counts_on_boards: bool = False
+
+    def fault(self) -> tuple[str, str] | None:
+        """Return the field that contradicts another one and why; None if none does."""
+        if self.speed_points and not self.seconds:
+            return "options.speed_points", "needs seconds_per_question"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A room at one revision, which it got at `changed_at`.
+
+    `hosts` has the account that opened it first; `question` is an index, -1 in the lobby. `deadline` is that of players
+    without extra time; `extra_times` has the seats with some.
+    """
+
+    room_id: str
+    pin: str
+    quiz_id: str
+    quiz_version: int
+    title: str
+    question_ids: tuple[str, ...]
+    hosts: tuple[str, ...]
+    options: Options
+    opened_at: datetime
+    changed_at: datetime
+    revision: int = 1
+    phase: Phase = Phase.LOBBY
+    question: int = -1
+    asked_at: datetime | None = None
+    deadline: datetime | None = None
+    locked_at: datetime | None = None
+    is_closed_to_new_players: bool = False
+    extra_times: Mapping[str, ExtraTime] = field(default_factory=dict)
+    ended_at: datetime | None = None
+
+    @property
+    def question_id(self) -> str:
+        """The current question; empty in the lobby."""
+        return self.question_ids[self.question] if self.question >= 0 else ""
+
+    @property
+    def ends_at(self) -> datetime:
+        """When it ends by itself."""
+        return self.opened_at + LIFE
+
+    @property
+    def purge_at(self) -> datetime:
+        """When it is deleted, with its seats and answers."""
+        return self.ends_at + RETENTION
+
+    @property
+    def shows_question(self) -> bool:
+        """Whether everybody sees the current question."""
+        return self.phase in (Phase.QUESTION, Phase.LOCKED, Phase.REVEAL)
+
+    @property
+    def shows_key(self) -> bool:
+        """Whether everybody sees which option of the current question is right."""
+        return self.phase is Phase.REVEAL
+
+    @property
+    def shows_board(self) -> bool:
+        """Whether everybody sees the board."""
+        return self.phase in (Phase.BOARD, Phase.PODIUM, Phase.ENDED)
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the board leaves out questions that were revealed."""
+        return self.counted_questions < self.revealed_questions
+
+    @property
+    def revealed_questions(self) -> int:
+        """How many questions were revealed, from the first. The end of the room reveals the one that was open."""
+        is_open = self.phase in (Phase.QUESTION, Phase.LOCKED)
+        return self.question if is_open else self.question + 1
+
+    @property
+    def counted_questions(self) -> int:
+        """How many questions the board counts, from the first: those revealed and, before the podium, not frozen."""
+        if self.phase in (Phase.PODIUM, Phase.ENDED):
+            return self.revealed_questions
+        return min(self.revealed_questions, max(0, len(self.question_ids) - self.options.frozen_questions))
+
+    def extra_time_of(self, seat_id: str) -> ExtraTime:
+        """Return the extra time of a seat."""
+        return self.extra_times.get(seat_id, ExtraTime.NONE)
+
+    def deadline_of(self, seat_id: str) -> datetime | None:
+        """When the question locks for a seat, unless the host locks it before; None without a limit."""
+        if self.deadline is None or self.asked_at is None:
+            return None
+        time = self.extra_time_of(seat_id).applied_to(self.deadline - self.asked_at)
+        return None if time is None else self.asked_at + time
+
+    def closes_at(self, waiting_for: Collection[str]) -> datetime | None:
+        """When the question locks by itself; None if it does not.
+
+        `waiting_for` has the seats with extra time that have not answered it.
+        """
+        latest = self.deadline
+        for deadline in map(self.deadline_of, waiting_for):
+            if latest is None or deadline is None:
+                return None
+            latest = max(latest, deadline)
+        return latest
+
+    def takes_answer(self, seat_id: str, question_id: str, received_at: datetime) -> bool:
+        """Return whether an answer of a seat that the server received at this time counts."""
+        if question_id != self.question_id or self.phase not in (Phase.QUESTION, Phase.LOCKED):
+            return False
+        ends = (self.locked_at, self.deadline_of(seat_id))
+        return all(end is None or received_at <= end + GRACE for end in ends)
+
+    def next_change_at(self, waiting_for: Collection[str]) -> datetime:
+        """When it changes without a command, at the latest. `waiting_for` is as in `closes_at`."""
+        closes_at = self.closes_at(waiting_for) if self.phase is Phase.QUESTION else None
+        return self.ends_at if closes_at is None else min(closes_at + GRACE, self.ends_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A room with the number of its players, and of those who have answered the question that it shows.
+
+    While the question is open, `waiting_for` has the seats with extra time that have not answered it.
+    """
+
+    room: Room
+    players: int
+    answered: int
+    waiting_for: Collection[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a command is about: by how much EXTEND moves the deadline, the seat of KICK and SET_EXTRA_TIME, its extra time."""
+
+    extension: timedelta = timedelta()
+    seat_id: str = ""
+    extra_time: ExtraTime = ExtraTime.NONE
+
+
+def advanced(room: Room, command: Command, now: datetime, about: About | None = None) -> Room:
+    """Return the next revision of a room after a command at `now`. Raises CommandError if the phase does not allow it.
+
+    `room` must be `settled` at `now`.
+    """
+    after = _after(room, command, now, about or About())
+    if after is None:
+        raise CommandError(f"a room in the phase {room.phase.upper()} does not take {command.upper()}")
+    return replace(after, revision=room.revision + 1, changed_at=now)
+
+
+def settled(room: Room, now: datetime, *, waiting_for: Collection[str] = (), all_answered: bool = False) -> Room:
+    """Return the room after what is due without a command: the lock of a question, the end of the room. Else itself.
+
+    A question locks when the deadline of everybody and the grace are over, so that its last answers are in what is shown;
+    `waiting_for` is as in `Room.closes_at`. If the options say so, it also locks once all players have answered.
+    """
+    if room.phase is Phase.ENDED:
+        return room
+    after = room
+    if now >= room.ends_at:
+        after = _ended(room, room.ends_at)
+    elif room.phase is Phase.QUESTION:
+        closes_at = room.closes_at(waiting_for)
+        if closes_at is not None and now > closes_at + GRACE:
+            after = _locked(room, closes_at)
+        elif all_answered and room.options.locks_when_all_answered:
+            after = _locked(room, now)
+    return room if after is room else replace(after, revision=room.revision + 1, changed_at=now)
+
+
+def _after(room: Room, command: Command, now: datetime, about: About) -> Room | None:
+    phase = room.phase
+    if phase is Phase.ENDED:
+        return None
+    match command:
+        case Command.END:
+            return _ended(room, now)
+        case Command.KICK:
+            return _with_extra_time(room, about.seat_id, ExtraTime.NONE)
+        case Command.SET_EXTRA_TIME:
+            return _with_extra_time(room, about.seat_id, about.extra_time)
+        case Command.CLOSE_TO_NEW_PLAYERS | Command.OPEN_TO_NEW_PLAYERS:
+            return replace(room, is_closed_to_new_players=command is Command.CLOSE_TO_NEW_PLAYERS)
+        case Command.LOCK if phase is Phase.QUESTION:
+            return _locked(room, now)
+        case Command.EXTEND if phase is Phase.QUESTION and room.deadline is not None and about.extension:
+            return replace(room, deadline=max(room.deadline, now) + about.extension)
+        case Command.BACK if phase is Phase.BOARD:
+            return replace(room, phase=Phase.REVEAL)
+        case Command.BACK if phase is Phase.PODIUM:
+            return replace(room, phase=Phase.BOARD)
+        case Command.NEXT:
+            return _next(room, now)
+    return None
+
+
+def _next(room: Room, now: datetime) -> Room:
+    match room.phase:
+        case Phase.QUESTION:
+            return _locked(room, now)
+        case Phase.LOCKED:
+            return replace(room, phase=Phase.REVEAL)
+        case Phase.REVEAL:
+            return replace(room, phase=Phase.BOARD)
+        case Phase.PODIUM:
+            return _ended(room, now)
+        case Phase.BOARD if room.question + 1 == len(room.question_ids):
+            return replace(room, phase=Phase.PODIUM)
+        case _:
+            seconds = room.options.seconds
+            deadline = now + timedelta(seconds=seconds) if seconds else None
+            return replace(
+                room,
+                phase=Phase.QUESTION,
+                question=room.question + 1,
+                asked_at=now,
+                deadline=deadline,
+                locked_at=None,
+            )
+
+
+def _locked(room: Room, now: datetime) -> Room:
+    return replace(room, phase=Phase.LOCKED, locked_at=now)
+
+
+def _with_extra_time(room: Room, seat_id: str, extra_time: ExtraTime) -> Room:
+    others = {seat: each for seat, each in room.extra_times.items() if seat != seat_id}
+    return replace(room, extra_times=others if extra_time is ExtraTime.NONE else others | {seat_id: extra_time})
+
+
+def _ended(room: Room, now: datetime) -> Room:
+    return replace(room, phase=Phase.ENDED, ended_at=now)

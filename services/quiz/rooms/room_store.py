@@ -1,0 +1,184 @@
+"""Rooms in MongoDB: the collections `rooms` and `room_pins`.
+
+A room is one document with its quiz as it was when the room was opened, and the record of its last 1000 transitions. A
+transition replaces the revision that it was made of, or nothing. A PIN is a document too, whose `_id` makes it unique; it
+goes a day after the room's life, so that no PIN is used again before.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+from bson import Binary
+from cachetools import LRUCache, TTLCache
+from pymongo import ASCENDING
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import DuplicateKeyError
+from topten.quiz.v1 import quiz_pb2
+
+from services.quiz.quiz import Quiz, from_definition
+from services.quiz.rooms.documents import Document, room_fields, room_of, state_fields
+from services.quiz.rooms.room import Phase, Room
+from services.runtime.errors import RETRY_AFTER, Reason, ServiceError
+from services.runtime.stores.mongo import unavailable_on_failure
+
+PIN_RETENTION: Final = timedelta(days=1)
+MAX_RECORD: Final = 1000
+MAX_QUIZZES: Final = 500
+MAX_PINS: Final = 10_000
+PIN_SECONDS: Final = 3600
+# PINs have six digits while there are few, and seven once these many random ones were taken.
+SHORT_TRIES: Final = 5
+LONG_TRIES: Final = 20
+UNCOUNTED: Final = "uncounted"
+_STATE: Final = {"definition": 0, "record": 0}
+
+
+class Transition(NamedTuple):
+    """A transition as it is recorded: the command, who sent it under which id, and when it happened.
+
+    What happens by itself has neither actor nor id.
+    """
+
+    command: str
+    at: datetime
+    actor: str = ""
+    command_id: str = ""
+    about: str = ""
+
+
+class RoomStore:
+    """The rooms. Every method raises UNAVAILABLE if the database does not respond."""
+
+    def __init__(self, database: AsyncDatabase[Document]) -> None:
+        self._rooms = database["rooms"]
+        self._pins = database["room_pins"]
+        self._quizzes: LRUCache[str, Quiz] = LRUCache(MAX_QUIZZES)
+        self._room_ids: TTLCache[str, str] = TTLCache(MAX_PINS, PIN_SECONDS)
+
+    async def prepare(self) -> None:
+        """Create the indexes. Idempotent."""
+        async with unavailable_on_failure():
+            await self._rooms.create_index("purge_at", expireAfterSeconds=0)
+            await self._rooms.create_index([(UNCOUNTED, ASCENDING)], sparse=True)
+            await self._pins.create_index("purge_at", expireAfterSeconds=0)
+
+    def forget(self) -> None:
+        """Drop what is in memory: the database has other data."""
+        self._quizzes.clear()
+        self._room_ids.clear()
+
+    async def open(self, room: Room, definition: quiz_pb2.QuizDefinition) -> Room:
+        """Store a new room under a PIN that no other has, and return it with the PIN."""
+        async with unavailable_on_failure():
+            pin = await self._reserve_pin(room.room_id, room.ends_at + PIN_RETENTION)
+            opened = replace(room, pin=pin)
+            await self._rooms.insert_one(
+                {
+                    **room_fields(opened),
+                    "definition": Binary(definition.SerializeToString()),
+                    "record": [],
+                    "purge_at": room.purge_at,
+                    # Removed once the room's answers are counted, or known not to count.
+                    UNCOUNTED: room.ends_at,
+                }
+            )
+        return opened
+
+    async def room_id(self, pin: str) -> str:
+        """Return the id of the room with a PIN. Raises ROOM_NOT_FOUND."""
+        room_id = self._room_ids.get(pin)
+        if room_id is None:
+            async with unavailable_on_failure():
+                document = await self._pins.find_one({"_id": pin})
+            if document is None:
+                raise ServiceError(Reason.ROOM_NOT_FOUND, "No room has this PIN.")
+            room_id = self._room_ids[pin] = str(document["room_id"])
+        return room_id
+
+    async def room(self, room_id: str) -> Room:
+        """Return a room as it is stored. Raises ROOM_NOT_FOUND."""
+        rooms = await self.rooms([room_id])
+        if not rooms:
+            raise ServiceError(Reason.ROOM_NOT_FOUND, "No room has this ID.")
+        return rooms[room_id]
+
+    async def rooms(self, room_ids: Sequence[str]) -> dict[str, Room]:
+        """Return those of the rooms that exist, by id, from one read."""
+        async with unavailable_on_failure():
+            documents = await self._rooms.find({"_id": {"$in": list(room_ids)}}, _STATE).to_list()
+        return {document["_id"]: room_of(document) for document in documents}
+
+    async def quiz(self, room_id: str) -> Quiz:
+        """Return the quiz of a room as it was when the room was opened. Raises ROOM_NOT_FOUND."""
+        quiz = self._quizzes.get(room_id)
+        if quiz is None:
+            async with unavailable_on_failure():
+                document = await self._rooms.find_one({"_id": room_id}, {"definition": 1, "quiz_version": 1})
+            if document is None:
+                raise ServiceError(Reason.ROOM_NOT_FOUND, "No room has this ID.")
+            definition = quiz_pb2.QuizDefinition.FromString(bytes(document["definition"]))
+            quiz = self._quizzes[room_id] = from_definition(definition, document["quiz_version"])
+        return quiz
+
+    async def replace(self, before: Room, after: Room, transition: Transition) -> bool:
+        """Replace a revision by the next one; False, and nothing happens, if the room has another revision by now."""
+        entry = {"revision": after.revision, **{name: value for name, value in transition._asdict().items() if value}}
+        query: Document = {"_id": before.room_id, "revision": before.revision}
+        if transition.command_id:
+            query["record.command_id"] = {"$ne": transition.command_id}
+        fields = state_fields(after)
+        if after.phase is Phase.ENDED:
+            fields[UNCOUNTED] = after.ended_at
+        async with unavailable_on_failure():
+            written = await self._rooms.update_one(
+                query, {"$set": fields, "$push": {"record": {"$each": [entry], "$slice": -MAX_RECORD}}}
+            )
+        return written.matched_count == 1
+
+    async def has_carried_out(self, room_id: str, command_id: str) -> bool:
+        """Return whether a command is in the record."""
+        async with unavailable_on_failure():
+            found = await self._rooms.find_one({"_id": room_id, "record.command_id": command_id}, {"_id": 1})
+        return found is not None
+
+    async def living(self, now: datetime) -> list[str]:
+        """Return the ids of the rooms that have not ended."""
+        async with unavailable_on_failure():
+            query = {"phase": {"$ne": Phase.ENDED}, UNCOUNTED: {"$gt": now}}
+            return [document["_id"] async for document in self._rooms.find(query, {"_id": 1})]
+
+    async def uncounted(self, now: datetime, limit: int) -> list[Room]:
+        """Return rooms that have ended, or should have by now, and whose answers are not counted yet."""
+        async with unavailable_on_failure():
+            due = self._rooms.find({UNCOUNTED: {"$lte": now}}, _STATE).sort(UNCOUNTED, ASCENDING).limit(limit)
+            return [room_of(document) async for document in due]
+
+    async def counted(self, room_id: str, revision: int) -> None:
+        """Note that the answers of an ended room are counted."""
+        async with unavailable_on_failure():
+            await self._rooms.update_one({"_id": room_id, "revision": revision}, {"$unset": {UNCOUNTED: ""}})
+
+    async def erase(self, user_id: str, pseudonym: str) -> None:
+        """Replace a player by a pseudonym, as a host and in the records of rooms. Safe to repeat."""
+        async with unavailable_on_failure():
+            await self._rooms.update_many(
+                {"$or": [{"hosts": user_id}, {"record.actor": user_id}]},
+                {"$set": {"hosts.$[host]": pseudonym, "record.$[entry].actor": pseudonym}},
+                array_filters=[{"host": user_id}, {"entry.actor": user_id}],
+            )
+
+    async def _reserve_pin(self, room_id: str, purge_at: datetime) -> str:
+        for attempt in range(SHORT_TRIES + LONG_TRIES):
+            digits = 6 if attempt < SHORT_TRIES else 7
+            pin = str(secrets.randbelow(9 * 10 ** (digits - 1)) + 10 ** (digits - 1))
+            try:
+                await self._pins.insert_one({"_id": pin, "room_id": room_id, "purge_at": purge_at})
+            except DuplicateKeyError:
+                continue
+            return pin
+        raise ServiceError(Reason.UNAVAILABLE, "No PIN is free. Try again.", retry_after=RETRY_AFTER)

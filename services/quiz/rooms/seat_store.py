@@ -1,0 +1,230 @@
+"""Seats and answers in MongoDB: the collections `room_seats` and `room_answers`.
+
+A player has one seat in a room and a seat one answer to a question: unique indexes decide every race. An answer names its
+seat, never its player.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Final
+
+from pymongo import ASCENDING, DESCENDING
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import BulkWriteError, DuplicateKeyError
+from topten.quiz.v1 import quiz_pb2
+
+from services.quiz.rooms.documents import Document, Seat, SeatAnswer, answer_fields, answer_id, answer_of, seat_of
+from services.quiz.rooms.nickname import nickname_key
+from services.quiz.rooms.standings import Choice, Mark
+from services.runtime.stores.mongo import unavailable_on_failure
+
+NEWEST: Final = 50
+EXPORT_PAGE: Final = 50
+_DUPLICATE: Final = 11000
+SeatKey = tuple[str, str]
+"""Room and player."""
+
+
+class NicknameTakenError(Exception):
+    """Another seat of the room has the nickname, or one that looks like it."""
+
+
+class SeatStore:
+    """Seats and answers. Every method raises UNAVAILABLE if the database does not respond."""
+
+    def __init__(self, database: AsyncDatabase[Document]) -> None:
+        self._seats = database["room_seats"]
+        self._answers = database["room_answers"]
+
+    async def prepare(self) -> None:
+        """Create the indexes. Idempotent."""
+        async with unavailable_on_failure():
+            await self._seats.create_index([("room_id", ASCENDING), ("user_id", ASCENDING)], unique=True)
+            await self._seats.create_index([("room_id", ASCENDING), ("nickname_key", ASCENDING)], unique=True)
+            await self._seats.create_index([("user_id", ASCENDING), ("_id", ASCENDING)])
+            await self._seats.create_index("purge_at", expireAfterSeconds=0)
+            await self._answers.create_index(
+                [("room_id", ASCENDING), ("question", ASCENDING), ("seat_id", ASCENDING), ("points", ASCENDING)]
+            )
+            await self._answers.create_index([("seat_id", ASCENDING)])
+            await self._answers.create_index("purge_at", expireAfterSeconds=0)
+
+    async def seat(self, room_id: str, user_id: str) -> Seat | None:
+        """Return a player's seat in a room."""
+        return (await self.seats([(room_id, user_id)])).get((room_id, user_id))
+
+    async def seats(self, keys: Sequence[SeatKey]) -> dict[SeatKey, Seat]:
+        """Return those of the seats that exist, from one read."""
+        query = {"$or": [{"room_id": room_id, "user_id": user_id} for room_id, user_id in keys]}
+        async with unavailable_on_failure():
+            seats = [seat_of(document) async for document in self._seats.find(query)]
+        return {(seat.room_id, seat.user_id): seat for seat in seats}
+
+    async def of_room(self, room_id: str) -> list[Seat]:
+        """Return the seats of a room, without those that were removed."""
+        async with unavailable_on_failure():
+            return [seat_of(each) async for each in self._seats.find({"room_id": room_id, "is_removed": False})]
+
+    async def newest(self, room_id: str) -> list[Seat]:
+        """Return the last 50 seats that were taken in a room, newest first, without those that were removed."""
+        async with unavailable_on_failure():
+            found = self._seats.find({"room_id": room_id, "is_removed": False})
+            return [seat_of(each) async for each in found.sort("joined_at", DESCENDING).limit(NEWEST)]
+
+    async def count(self, *room_ids: str) -> int:
+        """Return the number of seats of rooms, without those that were removed."""
+        async with unavailable_on_failure():
+            return await self._seats.count_documents({"room_id": {"$in": room_ids}, "is_removed": False})
+
+    async def take(self, seat: Seat, purge_at: datetime) -> Seat:
+        """Store a seat and return it, or the one that the player has already. Raises NicknameTakenError."""
+        document = {
+            "_id": seat.seat_id,
+            "room_id": seat.room_id,
+            "user_id": seat.user_id,
+            "nickname": seat.nickname,
+            "nickname_key": nickname_key(seat.nickname),
+            "country": seat.country,
+            "is_guest": seat.is_guest,
+            "joined_at": seat.joined_at,
+            "is_removed": False,
+            "purge_at": purge_at,
+        }
+        async with unavailable_on_failure():
+            try:
+                await self._seats.insert_one(document)
+            except DuplicateKeyError:
+                taken = await self.seat(seat.room_id, seat.user_id)
+                if taken is None:
+                    raise NicknameTakenError from None
+                return taken
+        return seat
+
+    async def find(self, room_id: str, seat_id: str) -> Seat | None:
+        """Return a seat of a room by its id."""
+        async with unavailable_on_failure():
+            document = await self._seats.find_one({"_id": seat_id, "room_id": room_id})
+        return None if document is None else seat_of(document)
+
+    async def remove(self, seat_id: str) -> None:
+        """Remove a seat with its answers. Safe to repeat."""
+        async with unavailable_on_failure():
+            await self._seats.update_one({"_id": seat_id}, {"$set": {"is_removed": True}})
+            await self._answers.delete_many({"seat_id": seat_id})
+
+    async def note_attempts(self, attempts: Mapping[str, Sequence[str]]) -> None:
+        """Note what became of the attempts of seats: COUNTED, or the reason of the refusal. Safe to repeat."""
+        async with unavailable_on_failure():
+            for outcome, seat_ids in attempts.items():
+                await self._seats.update_many({"_id": {"$in": list(seat_ids)}}, {"$set": {"attempt": outcome}})
+
+    async def attempts(self, room_id: str) -> dict[str, str]:
+        """Return what became of the attempts of a room's seats, where that is noted."""
+        query = {"room_id": room_id, "attempt": {"$exists": True}}
+        async with unavailable_on_failure():
+            return {each["_id"]: each["attempt"] async for each in self._seats.find(query, {"attempt": 1})}
+
+    async def record(self, answers: Sequence[tuple[SeatAnswer, datetime]]) -> list[tuple[SeatAnswer, bool]]:
+        """Record answers, each until it is deleted; return for each what is recorded, and whether that was so before."""
+        documents = [{**answer_fields(answer), "purge_at": purge_at} for answer, purge_at in answers]
+        existed: set[int] = set()
+        async with unavailable_on_failure():
+            try:
+                await self._answers.insert_many(documents, ordered=False)
+            except BulkWriteError as error:
+                failures = error.details["writeErrors"]
+                if error.details["writeConcernErrors"] or any(each["code"] != _DUPLICATE for each in failures):
+                    raise
+                existed = {each["index"] for each in failures}
+        found = await self.recorded([documents[index]["_id"] for index in existed]) if existed else {}
+        return [
+            (found.get(document["_id"], answer), index in existed)
+            for index, ((answer, _), document) in enumerate(zip(answers, documents, strict=True))
+        ]
+
+    async def recorded(self, ids: Sequence[str]) -> dict[str, SeatAnswer]:
+        """Return those of the answers that exist, by `answer_id`."""
+        async with unavailable_on_failure():
+            documents = self._answers.find({"_id": {"$in": list(ids)}})
+            return {document["_id"]: answer_of(document) async for document in documents}
+
+    async def answer(self, seat_id: str, question: int) -> SeatAnswer | None:
+        """Return a seat's answer to a question."""
+        key = answer_id(seat_id, question)
+        return (await self.recorded([key])).get(key)
+
+    async def answered(self, room_id: str, question: int) -> int:
+        """Return the number of answers to a question."""
+        async with unavailable_on_failure():
+            return await self._answers.count_documents({"room_id": room_id, "question": question})
+
+    async def choices(self, room_id: str, questions: int) -> list[Choice]:
+        """Return how many selected which option at the first `questions` questions."""
+        stages: list[Document] = [
+            {"$match": {"room_id": room_id, "question": {"$lt": questions}}},
+            {"$unwind": "$options"},
+            {"$group": {"_id": {"question": "$question", "option": "$options"}, "players": {"$sum": 1}}},
+        ]
+        async with unavailable_on_failure():
+            return [
+                Choice(**each["_id"], players=each["players"]) async for each in await self._answers.aggregate(stages)
+            ]
+
+    async def points(self, room_id: str, questions: int) -> Mapping[str, int]:
+        """Return the points of each seat that answered any of the first `questions` questions."""
+        stages: list[Document] = [
+            {"$match": {"room_id": room_id, "question": {"$lt": questions}}},
+            {"$group": {"_id": "$seat_id", "points": {"$sum": "$points"}}},
+        ]
+        async with unavailable_on_failure():
+            return {each["_id"]: each["points"] async for each in await self._answers.aggregate(stages)}
+
+    async def marks(self, room_id: str, questions: int) -> dict[int, dict[str, Mark]]:
+        """Return for each of the first `questions` questions which seats answered it, and what their answers were worth."""
+        fields = {"question": 1, "seat_id": 1, "verdict": 1, "points": 1}
+        found: dict[int, dict[str, Mark]] = {}
+        async with unavailable_on_failure():
+            async for each in self._answers.find({"room_id": room_id, "question": {"$lt": questions}}, fields):
+                is_right = each["verdict"] == quiz_pb2.VERDICT_RIGHT
+                found.setdefault(each["question"], {})[each["seat_id"]] = Mark(is_right, each["points"])
+        return found
+
+    async def answers_of(self, seat_ids: Sequence[str]) -> dict[str, list[SeatAnswer]]:
+        """Return the answers of seats by question."""
+        found: dict[str, list[SeatAnswer]] = {seat_id: [] for seat_id in seat_ids}
+        async with unavailable_on_failure():
+            answers = self._answers.find({"seat_id": {"$in": list(seat_ids)}}).sort("question", ASCENDING)
+            async for document in answers:
+                found[document["seat_id"]].append(answer_of(document))
+        return found
+
+    async def of_player(self, user_id: str, after: str) -> tuple[list[Seat], str]:
+        """Return up to 50 seats of a player after a seat's id, and where the next ones start; empty after the last."""
+        async with unavailable_on_failure():
+            later = self._seats.find({"user_id": user_id, "_id": {"$gt": after}})
+            documents = await later.sort("_id", ASCENDING).limit(EXPORT_PAGE + 1).to_list()
+        seats = [seat_of(document) for document in documents[:EXPORT_PAGE]]
+        return seats, seats[-1].seat_id if len(documents) > EXPORT_PAGE else ""
+
+    async def erase(self, user_id: str, pseudonym: str) -> int:
+        """Take a player's identity and names off their seats; return how many. Points and answers stay, under no name."""
+        erased = 0
+        async with unavailable_on_failure():
+            async for document in self._seats.find({"user_id": user_id}, {"_id": 1}):
+                seat_id = document["_id"]
+                await self._seats.update_one(
+                    {"_id": seat_id},
+                    {
+                        "$set": {
+                            "user_id": f"{pseudonym}/{seat_id}",
+                            "nickname": "",
+                            "nickname_key": f"erased {seat_id}",
+                            "country": "",
+                            "is_guest": True,
+                        }
+                    },
+                )
+                erased += 1
+        return erased

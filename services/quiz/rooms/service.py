@@ -1,0 +1,198 @@
+"""The use cases of hosts: open a room, and carry out commands."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from services.quiz.quiz import from_definition
+from services.quiz.quiz_cache import quiz_not_found
+from services.quiz.rooms.room import About, Command, CommandError, Options, Phase, Room, Snapshot, advanced
+from services.quiz.rooms.room_store import Transition
+from services.runtime.auth.access import AUTHOR, STAFF
+from services.runtime.errors import Reason, ServiceError
+
+if TYPE_CHECKING:
+    from services.quiz.extra_time import ExtraTime
+    from services.quiz.quiz_store import QuizStore
+    from services.quiz.rooms.changes import RoomChanges
+    from services.quiz.rooms.reading import RoomReader
+    from services.quiz.rooms.room_store import RoomStore
+    from services.quiz.rooms.seat_store import SeatStore
+    from services.runtime.auth.claims import Claims
+
+HOSTS: Final = AUTHOR | STAFF
+MAX_EXTRA_TIMES: Final = 500
+_log = structlog.get_logger("rooms")
+
+
+class RoomService:
+    """Opens rooms and leads them. The host of a room is who opened it, its co-hosts, moderators and admins."""
+
+    def __init__(
+        self,
+        quizzes: QuizStore,
+        rooms: RoomStore,
+        seats: SeatStore,
+        reader: RoomReader,
+        changes: RoomChanges,
+        *,
+        players_host: bool,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._quizzes = quizzes
+        self._rooms = rooms
+        self._seats = seats
+        self._reader = reader
+        self._changes = changes
+        self._players_host = players_host
+        self._now = now
+
+    async def open(self, host: Claims, quiz_id: str, options: Options, co_hosts: Sequence[str]) -> Snapshot:
+        """Open a room with the current version of a quiz.
+
+        Raises QUIZ_NOT_FOUND, QUIZ_CLOSED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        if not (self._players_host or host.may(HOSTS)):
+            raise ServiceError(Reason.PERMISSION_DENIED, "Only authors, moderators and admins open rooms here.")
+        if fault := options.fault():
+            raise ServiceError(Reason.INVALID_ARGUMENT, f"{fault[0]}: {fault[1]}.", violations=[fault])
+        stored = await self._quizzes.quiz(quiz_id)
+        if stored is None:
+            raise quiz_not_found(quiz_id)
+        quiz, now = from_definition(stored.definition, stored.version), self._now()
+        if not quiz.is_open(now):
+            raise ServiceError(Reason.QUIZ_CLOSED, "The quiz is not open.")
+        if options.counts_on_boards and quiz.timing is not None:
+            fault = ("options.counts_on_boards", "must be false for a timed quiz: only attempts at it count")
+            raise ServiceError(Reason.INVALID_ARGUMENT, f"{fault[0]}: {fault[1]}.", violations=[fault])
+        room = Room(
+            room_id=str(uuid.uuid4()),
+            pin="",
+            quiz_id=quiz_id,
+            quiz_version=stored.version,
+            title=quiz.view.title,
+            question_ids=tuple(question.id for question in quiz.view.questions),
+            hosts=tuple(dict.fromkeys((host.user_id, *co_hosts))),
+            options=options,
+            opened_at=now,
+            changed_at=now,
+        )
+        room = await self._rooms.open(room, stored.definition)
+        _log.info("room opened", room_id=room.room_id, quiz_id=quiz_id, actor=host.user_id)
+        return Snapshot(room, 0, 0)
+
+    async def advance(
+        self, host: Claims, pin: str, command: Command, expected: int, command_id: str, extension: timedelta
+    ) -> tuple[Snapshot, bool]:
+        """Carry out a command if the room is at the expected revision; return the room, and whether this command was.
+
+        Raises ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        snapshot = await self._hosted(host, pin)
+        room = snapshot.room
+        if room.revision == expected:
+            now = self._now()
+            try:
+                after = advanced(room, command, now, About(extension=extension))
+            except CommandError as error:
+                fault = ("command", str(error))
+                raise ServiceError(Reason.INVALID_ARGUMENT, f"command: {error}.", violations=[fault]) from None
+            if await self._replace(room, after, Transition(command, now, host.user_id, command_id)):
+                return replace(snapshot, room=after), True
+        applied = await self._rooms.has_carried_out(room.room_id, command_id)
+        return await self._reader.current(room.room_id), applied
+
+    async def lock(self, host: Claims, pin: str, *, locked: bool) -> Snapshot:
+        """Close a room for new players, or open it again. Idempotent.
+
+        Raises ROOM_NOT_FOUND, ROOM_CLOSED, PERMISSION_DENIED, UNAVAILABLE.
+        """
+        command = Command.CLOSE_TO_NEW_PLAYERS if locked else Command.OPEN_TO_NEW_PLAYERS
+        snapshot = await self._hosted(host, pin)
+        if snapshot.room.is_closed_to_new_players == locked:
+            return snapshot
+        return await self._apply(snapshot, host, command)
+
+    async def kick(self, host: Claims, pin: str, seat_id: str) -> Snapshot:
+        """Remove a player with their answers. Idempotent.
+
+        Raises ROOM_NOT_FOUND, ROOM_CLOSED, PLAYER_NOT_FOUND, PERMISSION_DENIED, UNAVAILABLE.
+        """
+        snapshot = await self._hosted(host, pin)
+        if snapshot.room.phase is Phase.ENDED:
+            raise _ended()
+        seat = await self._seats.find(snapshot.room.room_id, seat_id)
+        if seat is None:
+            raise ServiceError(Reason.PLAYER_NOT_FOUND, "The room has no such seat.")
+        if seat.is_removed:
+            return snapshot
+        await self._seats.remove(seat_id)
+        await self._apply(snapshot, host, Command.KICK, About(seat_id=seat_id))
+        return await self._reader.current(snapshot.room.room_id)
+
+    async def set_extra_time(self, host: Claims, pin: str, seat_id: str, extra_time: ExtraTime) -> Room:
+        """Give a player extra time for this question and the later ones. Idempotent.
+
+        Raises ROOM_NOT_FOUND, ROOM_CLOSED, PLAYER_NOT_FOUND, LIMIT_REACHED, PERMISSION_DENIED, UNAVAILABLE.
+        """
+        snapshot = await self._hosted(host, pin)
+        room = snapshot.room
+        seat = await self._seats.find(room.room_id, seat_id)
+        if seat is None or seat.is_removed:
+            raise ServiceError(Reason.PLAYER_NOT_FOUND, "The room has no such seat.")
+        if room.extra_time_of(seat_id) is extra_time:
+            return room
+        if len(room.extra_times) >= MAX_EXTRA_TIMES and seat_id not in room.extra_times:
+            message = (
+                f"At most {MAX_EXTRA_TIMES} players of a room have extra time. Give all players more time instead."
+            )
+            raise ServiceError(Reason.LIMIT_REACHED, message)
+        about = About(seat_id=seat_id, extra_time=extra_time)
+        return (await self._apply(snapshot, host, Command.SET_EXTRA_TIME, about)).room
+
+    async def _hosted(self, host: Claims, pin: str) -> Snapshot:
+        snapshot = await self._reader.current(await self._rooms.room_id(pin))
+        require_host(host, snapshot.room)
+        return snapshot
+
+    async def _apply(self, snapshot: Snapshot, host: Claims, command: Command, about: About | None = None) -> Snapshot:
+        """Carry out a command at whatever revision the room is."""
+        while True:
+            room, now = snapshot.room, self._now()
+            try:
+                after = advanced(room, command, now, about)
+            except CommandError:
+                raise _ended() from None
+            seat_id = about.seat_id if about else ""
+            if await self._replace(room, after, Transition(command, now, host.user_id, about=seat_id)):
+                return replace(snapshot, room=after)
+            snapshot = await self._reader.current(room.room_id)
+
+    async def _replace(self, room: Room, after: Room, transition: Transition) -> bool:
+        is_replaced = await self._rooms.replace(room, after, transition)
+        if is_replaced:
+            self._changes.announce(room.room_id)
+            _log.info(
+                "room command carried out",
+                room_id=room.room_id,
+                command=transition.command,
+                revision=after.revision,
+                actor=transition.actor,
+            )
+        return is_replaced
+
+
+def require_host(host: Claims, room: Room) -> None:
+    """Raise PERMISSION_DENIED for who does not host the room."""
+    if host.user_id not in room.hosts and not host.may(STAFF):
+        raise ServiceError(Reason.PERMISSION_DENIED, "Only the hosts of the room may do this.")
+
+
+def _ended() -> ServiceError:
+    return ServiceError(Reason.ROOM_CLOSED, "The room has ended.")

@@ -1,0 +1,113 @@
+"""The live state of rooms: a frame after each change.
+
+Must never depend on a message: a room is read again at the moment when it changes by itself, and now and then in any case.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from datetime import datetime, timedelta
+from typing import Final
+
+from prometheus_client import Gauge, Histogram
+from topten.room.v1.room_pb2 import RoomFrame
+
+from services.quiz.rooms.changes import RoomChanges
+from services.quiz.rooms.frames import frame_of
+from services.quiz.rooms.reading import RoomReader
+from services.quiz.rooms.room import Phase, Snapshot
+from services.quiz.rooms.room_store import RoomStore
+from services.quiz.rooms.seat_store import SeatStore
+from services.runtime.errors import ServiceError
+from services.runtime.periodic import Periodic
+
+READ_AGAIN: Final = timedelta(seconds=2)
+# A frame goes to every player: the more there are, the longer the least time between two.
+MIN_PAUSE_SECONDS: Final = 0.1
+PAUSE_SECONDS_PER_PLAYER: Final = 0.0002
+COUNT_EVERY: Final = timedelta(seconds=5)
+
+rooms_open = Gauge("topten_rooms", "Rooms that have not ended; each instance reports all of them")
+players_seated = Gauge("topten_room_players", "Players in rooms that have not ended; each instance reports all of them")
+reveal_seconds = Histogram(
+    "topten_room_reveal_seconds",
+    "Time from the reveal of a question to the frame that shows it",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)
+
+
+class RoomWatching:
+    """Streams frames, and counts open rooms."""
+
+    def __init__(
+        self,
+        rooms: RoomStore,
+        seats: SeatStore,
+        reader: RoomReader,
+        changes: RoomChanges,
+        *,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._rooms = rooms
+        self._seats = seats
+        self._reader = reader
+        self._changes = changes
+        self._now = now
+
+    def server(self) -> Periodic:
+        """Return what counts open rooms."""
+        return Periodic("room count", self._count, every=COUNT_EVERY, at_rest=6, retry_on=(ServiceError,))
+
+    async def frame(self, snapshot: Snapshot) -> RoomFrame:
+        """Return the frame of a room. Raises ROOM_NOT_FOUND, UNAVAILABLE."""
+        room = snapshot.room
+        quiz = await self._rooms.quiz(room.room_id)
+        fold = await self._reader.fold(room) if room.shows_key or room.shows_board else None
+        newest = await self._seats.newest(room.room_id) if room.phase is Phase.LOBBY else ()
+        return frame_of(snapshot, quiz, fold, newest)
+
+    async def current(self, pin: str) -> RoomFrame:
+        """Return the frame of the room with a PIN. Raises ROOM_NOT_FOUND, UNAVAILABLE."""
+        return await self.frame(await self._reader.current(await self._rooms.room_id(pin)))
+
+    async def frames(self, pin: str) -> AsyncGenerator[RoomFrame, None]:
+        """Yield the current frame, then the latest one after each change, until the room has ended.
+
+        Raises ROOM_NOT_FOUND, UNAVAILABLE.
+        """
+        room_id = await self._rooms.room_id(pin)
+        shown: RoomFrame | None = None
+        with self._changes.following(room_id) as changed:
+            while True:
+                changed.clear()
+                snapshot = await self._reader.current(room_id)
+                frame = await self.frame(snapshot)
+                if frame != shown:
+                    self._observe(snapshot, shown)
+                    shown = frame
+                    yield frame
+                if snapshot.room.phase is Phase.ENDED:
+                    return
+                await asyncio.sleep(MIN_PAUSE_SECONDS + PAUSE_SECONDS_PER_PLAYER * snapshot.players)
+                await self._wait(changed, snapshot)
+
+    async def _wait(self, changed: asyncio.Event, snapshot: Snapshot) -> None:
+        """Wait for a change, at most until the room changes by itself or is read again."""
+        # A question locks just after, not at, its deadline and grace.
+        due = snapshot.room.next_change_at(snapshot.waiting_for) - self._now() + timedelta(milliseconds=1)
+        try:
+            async with asyncio.timeout(max(0.0, min(due, READ_AGAIN).total_seconds())):
+                await changed.wait()
+        except TimeoutError:
+            return
+
+    def _observe(self, snapshot: Snapshot, shown: RoomFrame | None) -> None:
+        room = snapshot.room
+        if room.phase is Phase.REVEAL and shown is not None and shown.revision < room.revision:
+            reveal_seconds.observe((self._now() - room.changed_at).total_seconds())
+
+    async def _count(self) -> None:
+        living = await self._rooms.living(self._now())
+        rooms_open.set(len(living))
+        players_seated.set(await self._seats.count(*living) if living else 0)

@@ -1,0 +1,87 @@
+"""Builds the parts of rooms from the stores and services of the process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from pymongo.asynchronous.database import AsyncDatabase
+from redis.asyncio import Redis
+
+from services.quiz.player_lookup import PlayerLookup
+from services.quiz.quiz_store import QuizStore
+from services.quiz.rooms.changes import RoomChanges
+from services.quiz.rooms.counting import RoomCounting
+from services.quiz.rooms.documents import Document
+from services.quiz.rooms.personal_data import RoomPersonalData
+from services.quiz.rooms.playing import RoomPlay
+from services.quiz.rooms.reading import RoomReader
+from services.quiz.rooms.results import RoomResults
+from services.quiz.rooms.room_store import RoomStore
+from services.quiz.rooms.rpc import RoomServicer
+from services.quiz.rooms.seat_store import SeatStore
+from services.quiz.rooms.service import RoomService
+from services.quiz.rooms.watching import RoomWatching
+from services.quiz.submission_service import SubmissionService
+from services.runtime.periodic import Periodic
+
+
+class Rooms(NamedTuple):
+    """Rooms as the process runs them."""
+
+    rooms: RoomStore
+    seats: SeatStore
+    reader: RoomReader
+    service: RoomService
+    play: RoomPlay
+    watching: RoomWatching
+    results: RoomResults
+    counting: RoomCounting
+    personal_data: RoomPersonalData
+    servicer: RoomServicer
+    servers: Sequence[Periodic]
+
+    async def prepare(self) -> None:
+        """Create the indexes. Idempotent. Raises UNAVAILABLE."""
+        await self.rooms.prepare()
+        await self.seats.prepare()
+
+    def forget(self) -> None:
+        """Drop what is in memory: the database has other data."""
+        self.rooms.forget()
+        self.reader.forget()
+
+
+def rooms_of(
+    database: AsyncDatabase[Document],
+    redis: Redis,
+    quizzes: QuizStore,
+    submissions: SubmissionService,
+    players: PlayerLookup,
+    *,
+    players_host: bool,
+    now: Callable[[], datetime],
+) -> Rooms:
+    """Return the parts of rooms. `players_host` lets players open rooms."""
+    rooms, seats, changes = RoomStore(database), SeatStore(database), RoomChanges(redis)
+    reader = RoomReader(rooms, seats, changes, now=now)
+    service = RoomService(quizzes, rooms, seats, reader, changes, players_host=players_host, now=now)
+    play = RoomPlay(rooms, seats, reader, changes, players, now=now)
+    watching = RoomWatching(rooms, seats, reader, changes, now=now)
+    counting = RoomCounting(rooms, seats, reader, submissions, now=now)
+    results = RoomResults(rooms, seats, reader)
+    personal_data = RoomPersonalData(rooms, seats)
+    return Rooms(
+        rooms=rooms,
+        seats=seats,
+        reader=reader,
+        service=service,
+        play=play,
+        watching=watching,
+        results=results,
+        counting=counting,
+        personal_data=personal_data,
+        servicer=RoomServicer(service, play, watching, results, personal_data),
+        servers=(*changes.servers(), watching.server(), counting.server()),
+    )
