@@ -2,203 +2,190 @@
 
 from __future__ import annotations
 
+import services.runtime.quick_start  # noqa: F401  # first: it makes the imports below cheap
+
+# isort: split
 import gc
-import uuid
 from contextlib import AsyncExitStack
-from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, cast
 
-from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
-from topten.quiz.v1.quiz_service_pb2_grpc import QuizServiceStub
+from topten.board.v1.board_service_pb2_grpc import add_BoardServiceServicer_to_server
 from topten.score.v1.score_service_pb2_grpc import add_ScoreServiceServicer_to_server
+from topten.webhook.v1.webhook_service_pb2_grpc import add_WebhookServiceServicer_to_server
 
-from services.runtime import closed
-from services.runtime.auth import open_service_token, open_verifier
-from services.runtime.boards import Board
+from services.runtime.auth.verification import open_verifier
 from services.runtime.clock import utc_now
-from services.runtime.config import from_command_line
-from services.runtime.durability import insist, mongo_faults, redis_faults
-from services.runtime.grpc_client import open_channel
-from services.runtime.grpc_server import GrpcServer
-from services.runtime.jetstream import open_jetstream
-from services.runtime.lifecycle import execute, run
-from services.runtime.mongo_client import open_mongo
+from services.runtime.config.loading import from_command_line
+from services.runtime.grpc.server import GrpcServer
+from services.runtime.lifecycle import execute, request_stop, run, wait_for
 from services.runtime.ops_server import OpsServer
-from services.runtime.redis_client import open_redis
-from services.runtime.store_watch import StoreWatch
-from services.runtime.telemetry import configure
-from services.score.archive import Archive
-from services.score.behind import WriteBehind
-from services.score.board_writer import BoardWriter
-from services.score.closing import Closer
+from services.runtime.stores.incarnation import Incarnation, IncarnationWatch
+from services.runtime.stores.watch import StoreWatch
+from services.runtime.telemetry.logging import configure
+from services.score.admin.dead_letter_replay import DeadLetterReplay
+from services.score.admin.erasure import PlayerEraser
+from services.score.admin.head_audit import HeadAudit
+from services.score.admin.verify import Verification
 from services.score.config import ScoreConfig
-from services.score.dead_letters import REPLAYED, DeadLetters
-from services.score.erasing import Eraser
-from services.score.flags import Flags
-from services.score.fold import Folds
-from services.score.generation import Generation
-from services.score.intake import Intake
-from services.score.layout import reach
-from services.score.letters import Letters
-from services.score.locate import Locator
-from services.score.meta import Meta
-from services.score.outbox import Outbox
-from services.score.publisher import ScorePublisher
-from services.score.rebuild import Rebuild, parts_in
-from services.score.referee import Blocker, Referee
-from services.score.repair import Check, Repair
-from services.score.room import Room, mongo_room, redis_room, stream_room
-from services.score.rpc import ACCESS, ScoreServicer
-from services.score.rules import Limits
-from services.score.seals import Seals
+from services.score.definitions.rpc import BoardServicer
+from services.score.definitions.service import BoardDefinitions
+from services.score.errors import STORE_ERRORS
+from services.score.ledger.times import now_ms
+from services.score.periods.resealing import PeriodResealer
+from services.score.rpc import ScoreServicer
 from services.score.service import ScoreService
-from services.score.share import Shares
-from services.score.standings import Placing, milliseconds_of
-from services.score.store import ScoreStore
-from services.score.verify import Verification
-from services.score.worker import Worker
+from services.score.store_utilization import mongo_utilization, redis_utilization, stream_utilization, utilization_gauge
+from services.score.webhooks.rpc import WebhookServicer
+from services.score.wiring.connections import Stores, open_stores, open_upstreams
+from services.score.wiring.fair_play import FairPlay, build_fair_play
+from services.score.wiring.ingest import Ingest, build_ingest, build_reconciliation
+from services.score.wiring.ledger import Ledger, build_ledger
+from services.score.wiring.periods import Periods, build_periods
+from services.score.wiring.projection import Projection, build_projection
+from services.score.wiring.webhooks import WebhookStores, build_webhook_servers, build_webhook_stores, build_webhooks
 
-if TYPE_CHECKING:
-    from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceAsyncStub
-    from topten.quiz.v1.quiz_service_pb2_grpc import QuizServiceAsyncStub
-
-# A batch makes thousands of objects that stay, and looking for cycles among them after every 700 costs a tenth of it.
+# A batch creates thousands of objects that stay; searching them for cycles after every 700 takes a tenth of its time.
 OBJECTS_BEFORE_COLLECTION = 50_000
-GET_OUTBOX = "/topten.quiz.v1.QuizService/GetOutbox"
-BLOCK_USER = "/topten.identity.v1.IdentityService/BlockUser"
-MILLISECOND = timedelta(milliseconds=1)
 
 
-def now_ms() -> int:
-    """The time of the ledger."""
-    return milliseconds_of(utc_now())
+def build_servicer(
+    config: ScoreConfig,
+    stores: Stores,
+    ledger: Ledger,
+    projection: Projection,
+    fair_play: FairPlay,
+    webhooks: WebhookStores,
+    ingest: Ingest,
+    periods: Periods,
+) -> ScoreServicer:
+    """Build what responds to gRPC calls."""
+    verification = partial(
+        Verification,
+        ledger.store,
+        stores.redis,
+        ledger.coordination,
+        projection.placement,
+        HeadAudit(periods.heads),
+        period_retention=config.period_retention,
+        now=utc_now,
+    )
+    eraser = PlayerEraser(
+        ledger.store,
+        ledger.folds,
+        fair_play.flags,
+        webhooks.deliveries,
+        webhooks.tops,
+        ingest.dead_letters,
+        periods.archive,
+        projection.writer,
+        stores.redis,
+        fence_ttl=config.fence_ttl,
+        now=now_ms,
+    )
+    return ScoreServicer(
+        ScoreService(
+            ledger.store,
+            ledger.folds,
+            fair_play.flags,
+            ingest.dead_letters,
+            projection.placement,
+            projection.loss_detector,
+            verification,
+            now_ms,
+            stores.incarnations.replacements,
+        ),
+        DeadLetterReplay(ingest.dead_letters, ingest.worker, digests=ledger.digests),
+        eraser,
+        PeriodResealer(ledger.store, ledger.coordination, periods.archive, projection.placement, now=utc_now),
+    )
+
+
+async def watch_incarnation(
+    config: ScoreConfig,
+    incarnation: IncarnationWatch,
+    ledger: Ledger,
+    projection: Projection,
+    fair_play: FairPlay,
+    webhooks: WebhookStores,
+    ingest: Ingest,
+    periods: Periods,
+) -> None:
+    """Start to notice that MongoDB's data is replaced, and say what is done then."""
+
+    async def require_salt(_incarnation: Incarnation) -> None:
+        if await ledger.coordination.salt() != ledger.digests.salt:
+            # Chains have other names in this data. A process that starts reads them.
+            request_stop("the data has another salt")
+
+    async def prepare_indexes(_incarnation: Incarnation) -> None:
+        await ledger.store.prepare(config.audit_ttl)
+        for store in (
+            ledger.coordination,
+            fair_play.flags,
+            webhooks,
+            ingest.dead_letters,
+            periods.archive,
+            periods.heads,
+        ):
+            await store.prepare()
+
+    # Caches are dropped once it is known which collections they will be filled from.
+    incarnation.actions += [require_salt, prepare_indexes, ledger.folds.forget, projection.loss_detector.withdraw]
+    await wait_for("redis", projection.loss_detector.compare_incarnation, retry_on=STORE_ERRORS)
+    await incarnation.start()
 
 
 async def main(config: ScoreConfig) -> None:
-    """Put the process together and run it until it is told to stop."""
+    """Build the process and run it until it is stopped."""
     gc.set_threshold(OBJECTS_BEFORE_COLLECTION, 10, 10)
-    retention = config.period_retention
-    worker_id = uuid.uuid4().hex
     async with AsyncExitStack() as stack:
-        ops = await stack.enter_async_context(OpsServer(config.ops_address))
-        mongo = await stack.enter_async_context(open_mongo(config.mongo, "score"))
-        redis = await stack.enter_async_context(open_redis(config.redis, "score"))
-        nats = await stack.enter_async_context(open_jetstream(config.nats, "score"))
+        ops = await stack.enter_async_context(OpsServer(config.ops_address, config))
+        stores = await open_stores(config, stack)
         verifier = await stack.enter_async_context(open_verifier(config.auth))
-        token = await stack.enter_async_context(open_service_token(config.auth))
-
-        production = config.process.production
-        insist([*await mongo_faults(mongo.client), *await redis_faults(redis)], production=production)
-        meta = Meta(mongo.database)
-        seals = Seals(await meta.salt())
-        store = ScoreStore(mongo.database, seals)
-        await store.prepare(config.audit_ttl)
-        folds = Folds(store, meta, worker_id, limit=config.cached_players, now=now_ms)
-        placing = Placing(config.boards.catalog)
-        writer = BoardWriter(redis, placing, fence_ttl=config.fence_ttl, period_retention=retention, now=utc_now)
-        rebuild = Rebuild(redis, store, folds, meta, writer, placing, period_retention=retention, now=utc_now)
-        generation = Generation(redis, meta, rebuild, placing, worker_id, config.heartbeat)
-        flags = Flags(mongo.database)
-        await flags.prepare()
-        channel = await stack.enter_async_context(
-            open_channel(config.upstream.identity, config.tls, upstream="identity", idempotent=[BLOCK_USER])
-        )
-        identity = cast("IdentityServiceAsyncStub", IdentityServiceStub(channel))
-        limits = Limits(config.rule_points, config.rule_actions, round(config.rule_question_time / MILLISECOND))
-        blocker = Blocker(identity, token, config.auto_block_for)
-        referee = Referee(flags, blocker, limits=limits, blocking=config.auto_block)
-        worker = Worker(store, folds, writer, ScorePublisher(redis), generation, referee, placing, now_ms)
-        letters = DeadLetters(mongo.database)
-        await letters.prepare()
-        intake = Intake(
-            nats,
-            worker,
-            letters,
-            Shares(redis, worker_id),
-            stream=config.stream,
-            seals=seals,
-            batch=config.batch,
-            ack_wait=config.ack_wait,
-            max_ack_pending=config.max_ack_pending,
-            now=now_ms,
-        )
-
-        archive = Archive(mongo.client[f"{config.mongo.database}_{closed.DATABASE}"], redis)
-        await archive.prepare()
-        quizzes = await stack.enter_async_context(
-            open_channel(config.upstream.quiz, config.tls, upstream="quiz", idempotent=[GET_OUTBOX])
-        )
-        outbox = Outbox(cast("QuizServiceAsyncStub", QuizServiceStub(quizzes)), token)
-
-        async def boards_of_redis() -> list[Board]:
-            return list({part.board: None async for part in parts_in(redis, utc_now())})
-
-        closer = Closer(
-            meta,
-            archive,
-            outbox.oldest_waiting,
-            partial(reach, nats.jetstream, config.stream),
-            boards_of_redis,
-            worker_id,
-            grace=config.close_after,
-            interval=config.close_interval,
-            now=utc_now,
-        )
-
-        def check(repair: bool) -> Check:
-            verification = Verification(store, redis, meta, placing, period_retention=retention, now=utc_now)
-            return Repair(verification, folds.make_anew, generation.make) if repair else verification
-
-        eraser = Eraser(
-            store,
-            folds,
-            flags,
-            letters,
-            archive,
-            writer,
-            redis,
-            fence_ttl=config.fence_ttl,
-            now=now_ms,
-        )
-        service = ScoreService(store, generation, check, flags, placing.boards_of)
+        ledger = await build_ledger(config, stores)
+        projection = build_projection(config, stores, ledger)
+        upstreams = await open_upstreams(config, stack)
+        fair_play = await build_fair_play(config, stores, upstreams)
+        webhooks = await build_webhook_stores(stores)
+        ingest = await build_ingest(config, stores, ledger, projection, fair_play, webhooks, upstreams)
+        periods = await build_periods(config, stores, ledger, projection, upstreams)
+        servicer = build_servicer(config, stores, ledger, projection, fair_play, webhooks, ingest, periods)
+        definitions = BoardDefinitions(projection.definitions, lambda: projection.placement.catalog, now=utc_now)
+        boards = BoardServicer(definitions)
+        hooks = WebhookServicer(build_webhooks(config, webhooks, lambda: projection.placement.catalog))
         server = GrpcServer(
             config.grpc_address,
             [
-                partial(
-                    add_ScoreServiceServicer_to_server,
-                    ScoreServicer(
-                        service,
-                        Letters(letters, worker, seals=seals, replayed=REPLAYED),
-                        Locator(store, letters),
-                        eraser,
-                    ),
-                )
+                partial(add_ScoreServiceServicer_to_server, servicer),
+                partial(add_BoardServiceServicer_to_server, boards),
+                partial(add_WebhookServiceServicer_to_server, hooks),
             ],
             verifier=verifier,
-            access=ACCESS,
             tls=config.tls,
             max_calls=config.process.max_calls,
             max_connection_age=config.grpc.connection_age,
-            reflection=not production,
+            reflection=not config.process.production,
         )
-        room = Room(
-            {
-                "mongo": partial(mongo_room, mongo.database),
-                "redis": partial(redis_room, redis),
-                "nats": partial(stream_room, nats.jetstream, config.stream),
-            }
-        )
+        # Before anything is cached.
+        await watch_incarnation(config, stores.incarnation, ledger, projection, fair_play, webhooks, ingest, periods)
+        stack.push_async_callback(stores.incarnation.stop)
+        mongo, redis, nats = stores.mongo, stores.redis, stores.nats
         await run(
             ops,
-            WriteBehind(folds, config.fold_interval),
-            generation,
-            referee,
-            closer,
-            room,
+            ledger.write_behind,
+            projection.loss_detector,
+            projection.building,
+            fair_play.monitor,
+            periods.closing,
+            periods.sealing,
+            *build_webhook_servers(config, stores, ledger, webhooks, fair_play.flags, periods.heads, upstreams),
+            build_reconciliation(config, stores, ledger, ingest),
+            utilization_gauge("mongo", partial(mongo_utilization, mongo.database)),
+            utilization_gauge("redis", partial(redis_utilization, redis)),
+            utilization_gauge("nats", partial(stream_utilization, nats.jetstream, config.stream)),
             StoreWatch(mongo=mongo.ping, redis=redis.ping, nats=nats.ping),
             server,
-            intake,  # last, because it waits for the stream
+            ingest.consumers,  # last: its start waits for the stream
             grace=config.process.shutdown_grace,
         )
 
@@ -206,4 +193,4 @@ async def main(config: ScoreConfig) -> None:
 if __name__ == "__main__":
     settings = from_command_line(ScoreConfig)
     configure(settings.process, "score")
-    execute(main, settings)
+    execute(main, settings, startup=settings.process.startup_timeout)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
-from services.runtime.config import section, setting
-from services.runtime.settings import (
+from services.boards.config import BoardsConfig
+from services.runtime.config.loading import section, setting
+from services.runtime.config.settings import (
     AuthConfig,
-    BoardsConfig,
     GrpcConfig,
     MongoConfig,
     NatsConfig,
@@ -19,23 +19,33 @@ from services.runtime.settings import (
     TlsConfig,
     UpstreamConfig,
 )
-from services.runtime.values import host_port
-from services.score.rules import RULES
+from services.runtime.config.values import host_port
+from services.score.fairplay.rules import RULES
 
 _SECOND = timedelta(seconds=1)
+# A single colon would be a port; an IPv6 address has at least two.
+_HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789.-:")
 
 
 def parse_rules(text: str) -> Sequence[str]:
-    """`score_jump,impossible_time` as rules. Raises ValueError."""
+    """Parse a comma list of rules. Raises ValueError."""
     names = tuple(name for name in (part.strip() for part in text.split(",")) if name)
     if not set(names) <= set(RULES):
-        raise ValueError(f"must be some of {', '.join(RULES)}")
+        raise ValueError(f"must be a comma list of {', '.join(RULES)}")
     return names
+
+
+def parse_hosts(text: str) -> Sequence[str]:
+    """Parse a comma list of host names and addresses, without ports. Raises ValueError."""
+    hosts = tuple(host for host in (part.strip().lower() for part in text.split(",")) if host)
+    if any(not set(host) <= _HOST_CHARACTERS or host.count(":") == 1 for host in hosts):
+        raise ValueError("must be a comma list of host names and addresses, without ports")
+    return hosts
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreConfig:
-    """What the score process reads from its environment."""
+    """The environment of the score process."""
 
     prefix: ClassVar[str] = "SCORE"
 
@@ -44,31 +54,31 @@ class ScoreConfig:
         "127.0.0.1:9103", doc="Where health and metrics are served; for the inside only", parse=host_port
     )
     stream: str = setting("QUIZ_EVENTS", doc="The JetStream stream of quiz events")
-    batch: int = setting(500, doc="Events that are counted together, at most", minimum=1, maximum=2000)
+    batch: int = setting(500, doc="Maximum number of events counted together", minimum=1, maximum=2000)
     ack_wait: timedelta = setting(
         timedelta(seconds=15),
-        doc="When JetStream delivers an event again that nobody said anything about",
+        doc="When JetStream delivers an unacknowledged event again",
         minimum=timedelta(seconds=3),
         maximum=timedelta(minutes=10),
     )
     max_ack_pending: int = setting(
         10_000,
-        doc="Events in flight of one partition; at least twice the workers times two batches",
+        doc="Unacknowledged events per partition; at least twice the workers times two batches",
         minimum=100,
         maximum=1_000_000,
     )
     cached_players: int = setting(
-        50_000, doc="Standings kept in memory, about 2 KiB each", minimum=100, maximum=10_000_000
+        50_000, doc="Players whose folds are cached, about 2 KiB each", minimum=100, maximum=10_000_000
     )
     fold_interval: timedelta = setting(
-        timedelta(seconds=2),
-        doc="How often changed standings are written behind the ledger",
+        timedelta(seconds=5),
+        doc="How often changed folds are written behind the ledger",
         minimum=timedelta(milliseconds=50),
         maximum=timedelta(seconds=30),
     )
     heartbeat: timedelta = setting(
         timedelta(seconds=2),
-        doc="How often it is checked that Redis did not go back",
+        doc="How often Redis is checked for lost data",
         minimum=timedelta(milliseconds=50),
         maximum=timedelta(seconds=10),
     )
@@ -80,19 +90,30 @@ class ScoreConfig:
     )
     period_retention: timedelta = setting(
         timedelta(days=35),
-        doc="How long a week's or month's board stays after its period's end",
+        doc="How long the board of a week or month stays in Redis after its end",
         minimum=timedelta(days=1),
         maximum=timedelta(days=42),
     )
     close_after: timedelta = setting(
         timedelta(hours=1),
-        doc="How long after its end a week or month is closed for good, if everything that was recorded by then is counted",
+        doc="How long after its end a week or month is closed, once everything recorded by then is counted",
         maximum=timedelta(days=7),
     )
     close_interval: timedelta = setting(
         timedelta(seconds=30),
-        doc="How often it is checked whether a period can be closed",
+        doc="How often ended periods are checked for closing",
         minimum=timedelta(milliseconds=50),
+        maximum=timedelta(hours=1),
+    )
+    reconcile_interval: timedelta = setting(
+        timedelta(seconds=30),
+        doc="How often recorded events are compared with the ledger",
+        minimum=timedelta(milliseconds=50),
+        maximum=timedelta(hours=1),
+    )
+    reconcile_after: timedelta = setting(
+        timedelta(minutes=1),
+        doc="How long a recorded event may be uncounted, and not on the stream, before it is published again",
         maximum=timedelta(hours=1),
     )
     audit_ttl: timedelta = setting(
@@ -103,25 +124,30 @@ class ScoreConfig:
     )
 
     rule_points: int = setting(
-        20_000, doc="More points than this within a minute are flagged as a sudden jump", minimum=1, maximum=2**31 - 1
+        20_000, doc="More points within a minute are flagged as a sudden jump", minimum=1, maximum=2**31 - 1
     )
-    rule_actions: int = setting(120, doc="More actions than this within a minute are flagged", minimum=1, maximum=10**6)
+    rule_actions: int = setting(120, doc="More actions within a minute are flagged", minimum=1, maximum=10**6)
     rule_question_time: timedelta = setting(
         timedelta(milliseconds=150),
-        doc="A quiz that earns points in less than this for each question, by the server's clock, is flagged",
+        doc="A quiz that earns points in less time per question, by the server's clock, is flagged",
         maximum=timedelta(minutes=1),
     )
     auto_block: Sequence[str] = setting(
         (),
-        doc="Which of score_jump, too_many_actions, impossible_time block the player by themselves, comma separated; "
-        "none if empty",
+        doc="Rules that block the player automatically: score_jump, too_many_actions, impossible_time; none if empty",
         parse=parse_rules,
     )
     auto_block_for: timedelta = setting(
         timedelta(hours=24),
-        doc="How long such a block lasts unless a moderator ends it",
+        doc="How long an automatic block lasts unless a moderator ends it",
         minimum=timedelta(minutes=1),
         maximum=timedelta(days=365),
+    )
+
+    webhook_trusted_hosts: Sequence[str] = setting(
+        (),
+        doc="Hosts to which webhooks may be delivered by plain http and at addresses that are not public; none if empty",
+        parse=parse_hosts,
     )
 
     process: ProcessConfig = section(ProcessConfig)

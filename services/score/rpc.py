@@ -1,4 +1,4 @@
-"""gRPC: request → service → response, and who may call what."""
+"""gRPC: request → service → response."""
 
 from __future__ import annotations
 
@@ -10,36 +10,29 @@ import grpc
 from topten.score.v1 import score_pb2, score_service_pb2_grpc
 from topten.score.v1 import score_service_pb2 as messages
 
-from services.runtime.access import ADMIN, PLAYER, STAFF
-from services.runtime.call_context import caller
+from services.runtime.auth.access import ADMIN, STAFF
 from services.runtime.errors import Reason, ServiceError
-from services.score.dead_letters import DEAD, REPLAYED, DeadLetter
-from services.score.erasing import Eraser
-from services.score.flags import BLOCKED, CLOSED, OPEN, Flag
-from services.score.letters import Letters
-from services.score.locate import Location, Locator
-from services.score.reports import At, Found
-from services.score.service import Change, ScoreService
+from services.runtime.grpc.call_context import caller
+from services.runtime.int32 import int32
+from services.runtime.texts import canonical_id
+from services.score.admin.dead_letter_replay import DeadLetterReplay, dead_letter_cursor
+from services.score.admin.erasure import PlayerEraser
+from services.score.admin.progress import Progress
+from services.score.admin.verify import Finding
+from services.score.fairplay.flag_store import BLOCKED, CLOSED, OPEN, Flag
+from services.score.ingest.dead_letter_store import DEAD, REPLAYED, DeadLetter
+from services.score.ledger.events import metadata_of
+from services.score.ledger.seals import Seal
+from services.score.periods.archive_store import Reseal
+from services.score.periods.resealing import PeriodResealer
+from services.score.service import EventLocation, ScoreChange, ScoreService, flag_cursor, row_cursor
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 _SEES_ALL = STAFF | {"score:read"}
 _MAY_REPAIR = ADMIN | {"score:repair"}
-ACCESS: Mapping[str, frozenset[str]] = {
-    "/topten.score.v1.ScoreService/GetScore": PLAYER | _SEES_ALL,
-    "/topten.score.v1.ScoreService/ListScoreHistory": PLAYER | _SEES_ALL,
-    "/topten.score.v1.ScoreService/LocateEvents": STAFF | {"event:read"},
-    "/topten.score.v1.ScoreService/ListDeadLetters": STAFF | {"event:read"},
-    "/topten.score.v1.ScoreService/GetDeadLetter": ADMIN | {"event:read"},
-    "/topten.score.v1.ScoreService/ReplayDeadLetters": ADMIN | {"event:replay"},
-    "/topten.score.v1.ScoreService/ListFlags": _SEES_ALL,
-    "/topten.score.v1.ScoreService/CloseFlag": STAFF,
-    "/topten.score.v1.ScoreService/ListCountedEvents": STAFF | {"event:read"},
-    "/topten.score.v1.ScoreService/VerifyScores": STAFF | {"event:read"},
-    "/topten.score.v1.ScoreService/RebuildBoards": _MAY_REPAIR,
-    "/topten.score.v1.ScoreService/ExportPlayer": PLAYER,
-    "/topten.score.v1.ScoreService/ErasePlayer": frozenset({"player:erase"}),
-}
+_MAX_BOARDS = 100
+_MAX_CHANGES = 50
 _STATE_OF: Mapping[str, score_pb2.DeadLetterState.ValueType] = {
     DEAD: score_pb2.DEAD_LETTER_STATE_DEAD,
     REPLAYED: score_pb2.DEAD_LETTER_STATE_REPLAYED,
@@ -54,60 +47,65 @@ _FLAG_STATES = {state: name for name, state in _FLAG_STATE_OF.items()}
 
 
 class ScoreServicer(score_service_pb2_grpc.ScoreServiceServicer):
-    """The service on the wire."""
+    """The contract's service. What each method does is documented in score_service.proto."""
 
-    def __init__(self, service: ScoreService, letters: Letters, locator: Locator, eraser: Eraser) -> None:
+    def __init__(
+        self, service: ScoreService, dead_letters: DeadLetterReplay, eraser: PlayerEraser, resealer: PeriodResealer
+    ) -> None:
         self._service = service
+        self._dead_letters = dead_letters
         self._eraser = eraser
-        self._letters = letters
-        self._locator = locator
+        self._resealer = resealer
 
     async def GetScore(self, request: messages.GetScoreRequest, context: Context) -> messages.GetScoreResponse:
-        """See score_service.proto."""
         claims = caller()
-        found = await self._service.get_score(request.user_id, asker=claims.user_id, sees_all=claims.may(_SEES_ALL))
-        score = score_pb2.Score(user_id=found.user_id, total=found.total, revision=found.revision)
-        return messages.GetScoreResponse(score=score)
+        score = await self._service.get_score(request.user_id, caller_id=claims.user_id, sees_all=claims.may(_SEES_ALL))
+        return messages.GetScoreResponse(
+            score=score_pb2.Score(user_id=score.user_id, total=int32(score.total), revision=score.revision)
+        )
 
     async def ListScoreHistory(
         self, request: messages.ListScoreHistoryRequest, context: Context
     ) -> messages.ListScoreHistoryResponse:
-        """See score_service.proto."""
         claims = caller()
+        sees_all = claims.may(_SEES_ALL)
         changes, token = await self._service.history(
-            request.user_id, request.page_size, request.page_token, asker=claims.user_id, sees_all=claims.may(_SEES_ALL)
+            request.user_id, request.page_size, request.page_token, caller_id=claims.user_id, sees_all=sees_all
         )
-        sees_actors = claims.may(_SEES_ALL)
         return messages.ListScoreHistoryResponse(
-            changes=[_change(change, sees_actors=sees_actors) for change in changes], next_page_token=token
+            changes=[_change(change, sees_actors=sees_all) for change in changes],
+            next_page_token=token,
+            cursors=[row_cursor(change.row) for change in changes],
         )
 
     async def LocateEvents(
         self, request: messages.LocateEventsRequest, context: Context
     ) -> messages.LocateEventsResponse:
-        """See score_service.proto."""
-        found = await self._locator.locate(request.event_ids)
-        return messages.LocateEventsResponse(locations=map(_location, found))
+        locations = await self._service.locate(request.event_ids)
+        return messages.LocateEventsResponse(locations=map(_location, locations))
 
     async def ListDeadLetters(
         self, request: messages.ListDeadLettersRequest, context: Context
     ) -> messages.ListDeadLettersResponse:
-        """See score_service.proto."""
-        letters, token = await self._letters.page(request.page_size, request.page_token, _STATES.get(request.state))
-        return messages.ListDeadLettersResponse(letters=map(_letter, letters), next_page_token=token)
+        dead_letters, token = await self._dead_letters.page(
+            request.page_size, request.page_token, _STATES.get(request.state)
+        )
+        return messages.ListDeadLettersResponse(
+            letters=map(_dead_letter, dead_letters),
+            next_page_token=token,
+            cursors=map(dead_letter_cursor, dead_letters),
+        )
 
     async def GetDeadLetter(
         self, request: messages.GetDeadLetterRequest, context: Context
     ) -> messages.GetDeadLetterResponse:
-        """See score_service.proto."""
-        letter = await self._letters.letter(request.letter_id)
-        return messages.GetDeadLetterResponse(letter=None if letter is None else _letter(letter))
+        dead_letter = await self._dead_letters.get(request.letter_id)
+        return messages.GetDeadLetterResponse(letter=None if dead_letter is None else _dead_letter(dead_letter))
 
     async def ReplayDeadLetters(
         self, request: messages.ReplayDeadLettersRequest, context: Context
     ) -> messages.ReplayDeadLettersResponse:
-        """See score_service.proto."""
-        outcomes = await self._letters.replay(request.letter_ids)
+        outcomes = await self._dead_letters.replay(request.letter_ids)
         return messages.ReplayDeadLettersResponse(
             outcomes=[
                 messages.ReplayOutcome(letter_id=outcome.letter_id, counted=outcome.counted, reason=outcome.reason)
@@ -116,58 +114,76 @@ class ScoreServicer(score_service_pb2_grpc.ScoreServiceServicer):
         )
 
     async def ListFlags(self, request: messages.ListFlagsRequest, context: Context) -> messages.ListFlagsResponse:
-        """See score_service.proto."""
-        flags, token = await self._service.flags(request.page_size, request.page_token, _FLAG_STATES.get(request.state))
-        return messages.ListFlagsResponse(flags=map(_flag, flags), next_page_token=token)
+        state = _FLAG_STATES.get(request.state)
+        flags, token = await self._service.flags(
+            request.page_size, request.page_token, state, canonical_id(request.user_id)
+        )
+        return messages.ListFlagsResponse(
+            flags=map(_flag, flags), next_page_token=token, cursors=map(flag_cursor, flags)
+        )
 
     async def CloseFlag(self, request: messages.CloseFlagRequest, context: Context) -> messages.CloseFlagResponse:
-        """See score_service.proto."""
         flag = await self._service.close_flag(request.flag_id, request.note, by=caller().user_id)
         return messages.CloseFlagResponse(flag=_flag(flag))
 
     async def ListCountedEvents(
         self, request: messages.ListCountedEventsRequest, context: Context
     ) -> AsyncIterator[messages.ListCountedEventsResponse]:
-        """See score_service.proto."""
         async for events, total in self._service.counted_events():
             yield messages.ListCountedEventsResponse(
-                events=[
-                    messages.CountedEvent(event_id=event_id, user_id=user_id, kind=kind)
-                    for event_id, user_id, kind in events
-                ],
+                events=[messages.CountedEvent(**event._asdict()) for event in events],
                 total=total,
             )
 
     async def ExportPlayer(
         self, request: messages.ExportPlayerRequest, context: Context
     ) -> messages.ExportPlayerResponse:
-        """See score_service.proto."""
         page = await self._service.export(caller().user_id, request.page_token)
         return messages.ExportPlayerResponse(
             changes=[_change(change, sees_actors=False) for change in page.changes],
             flags=[_flag(flag._replace(closed_by="")) for flag in page.flags],
-            boards=[board.text for board in page.boards],
-            next_page_token=page.next_token,
+            boards=[board.name for board in page.boards],
+            next_page_token=page.next_page_token,
         )
 
     async def ErasePlayer(self, request: messages.ErasePlayerRequest, context: Context) -> messages.ErasePlayerResponse:
-        """See score_service.proto."""
         pseudonym, done = await asyncio.shield(self._eraser.erase(request.user_id))
         return messages.ErasePlayerResponse(pseudonym=pseudonym, done=done)
+
+    async def GetEventEffect(
+        self, request: messages.GetEventEffectRequest, context: Context
+    ) -> messages.GetEventEffectResponse:
+        effect = await self._service.event_effect(request.event_id)
+        if effect is None:
+            return messages.GetEventEffectResponse()
+        return messages.GetEventEffectResponse(
+            counted=True,
+            score_delta=int32(effect.delta),
+            new_score=int32(effect.new_total),
+            boards_changed=[board.name for board in effect.changed[:_MAX_BOARDS]],
+            closed_boards_unchanged=[board.name for board in effect.unchanged[:_MAX_BOARDS]],
+        )
+
+    async def ResealPeriod(
+        self, request: messages.ResealPeriodRequest, context: Context
+    ) -> messages.ResealPeriodResponse:
+        resealing = self._resealer.reseal(request.board, request.user_id, request.reason, actor=caller().user_id)
+        return messages.ResealPeriodResponse(boards=map(_resealed, await asyncio.shield(resealing)))
 
     async def VerifyScores(
         self, request: messages.VerifyScoresRequest, context: Context
     ) -> AsyncIterator[messages.VerifyScoresResponse]:
-        """See score_service.proto."""
         if request.repair and not caller().may(_MAY_REPAIR):
-            raise ServiceError(Reason.PERMISSION_DENIED, "Repairing needs more than looking.")
-        async for step in self._service.verify_scores(repair=request.repair):
-            if isinstance(step, At):
+            raise ServiceError(Reason.PERMISSION_DENIED, "Repairing requires the admin role or the scope score:repair.")
+        async for step in self._service.verify_scores(repair=request.repair, actor=caller().user_id):
+            if isinstance(step, Progress):
                 yield messages.VerifyScoresResponse(progress=_progress(step))
-            elif isinstance(step, Found):
+            elif isinstance(step, Finding):
                 yield messages.VerifyScoresResponse(
                     finding=score_pb2.Finding(kind=step.kind, subject=step.subject, detail=step.detail)
                 )
+            elif isinstance(step, Seal):
+                yield messages.VerifyScoresResponse(seal=_seal(step))
             else:
                 yield messages.VerifyScoresResponse(
                     summary=messages.VerifySummary(
@@ -176,6 +192,7 @@ class ScoreServicer(score_service_pb2_grpc.ScoreServiceServicer):
                         boards=step.boards,
                         members=step.members,
                         findings=step.findings,
+                        seals=step.seals,
                         mended_players=step.mended_players,
                         rebuilt_boards=step.rebuilt_boards,
                     )
@@ -184,9 +201,8 @@ class ScoreServicer(score_service_pb2_grpc.ScoreServiceServicer):
     async def RebuildBoards(
         self, request: messages.RebuildBoardsRequest, context: Context
     ) -> AsyncIterator[messages.RebuildBoardsResponse]:
-        """See score_service.proto."""
         async for step in self._service.rebuild_boards():
-            if isinstance(step, At):
+            if isinstance(step, Progress):
                 yield messages.RebuildBoardsResponse(progress=_progress(step))
             else:
                 yield messages.RebuildBoardsResponse(
@@ -196,53 +212,56 @@ class ScoreServicer(score_service_pb2_grpc.ScoreServiceServicer):
                 )
 
 
-def _change(change: Change, *, sees_actors: bool) -> score_pb2.ScoreChange:
+def _change(change: ScoreChange, *, sees_actors: bool) -> score_pb2.ScoreChange:
     row, origin = change
-    found = score_pb2.ScoreChange(
+    message = score_pb2.ScoreChange(
         event_id=row.event_id,
         user_id=row.user_id,
         revision=row.revision,
         kind=row.kind,
-        old_score=row.old_total,
-        new_score=row.total.points,
-        delta=row.delta,
+        old_score=int32(row.old_total),
+        new_score=int32(row.total.points),
+        delta=int32(row.delta),
         quiz_id=row.quiz_id,
         action_id=row.action_id,
         ip=origin.ip if origin else "",
         user_agent=origin.user_agent if origin else "",
         actor=row.change.actor if row.change and sees_actors else "",
         reason=row.change.reason if row.change else "",
+        action_type_id=row.change.action_type_id if row.change else "",
+        metadata=metadata_of(row.change.metadata) if row.change else {},
     )
-    found.timestamp.FromMilliseconds(row.at)
-    found.recorded_at.FromMilliseconds(row.recorded_at)
-    return found
+    message.timestamp.FromMilliseconds(row.at)
+    message.recorded_at.FromMilliseconds(row.recorded_at)
+    return message
 
 
-def _location(location: Location) -> score_pb2.EventLocation:
-    found = score_pb2.EventLocation(event_id=location.event_id)
+def _location(location: EventLocation) -> score_pb2.EventLocation:
+    message = score_pb2.EventLocation(event_id=location.event_id)
     if location.counted is not None:
-        found.place = score_pb2.EVENT_PLACE_LEDGER
-        found.user_id, found.delta = location.counted
-    elif location.is_dead:
-        found.place = score_pb2.EVENT_PLACE_DEAD_LETTER
-    return found
+        message.place = score_pb2.EVENT_PLACE_LEDGER
+        message.user_id, delta = location.counted
+        message.delta = int32(delta)
+    elif location.is_dead_letter:
+        message.place = score_pb2.EVENT_PLACE_DEAD_LETTER
+    return message
 
 
-def _letter(letter: DeadLetter) -> score_pb2.DeadLetter:
-    found = score_pb2.DeadLetter(
-        letter_id=letter.letter_id,
-        reason=letter.reason,
-        subject=letter.subject,
-        sequence=letter.sequence,
-        state=_STATE_OF[letter.state],
-        payload=letter.payload,
+def _dead_letter(dead_letter: DeadLetter) -> score_pb2.DeadLetter:
+    message = score_pb2.DeadLetter(
+        letter_id=dead_letter.letter_id,
+        reason=dead_letter.reason,
+        subject=dead_letter.subject,
+        sequence=dead_letter.sequence,
+        state=_STATE_OF[dead_letter.state],
+        payload=dead_letter.payload,
     )
-    found.timestamp.FromMilliseconds(letter.at)
-    return found
+    message.timestamp.FromMilliseconds(dead_letter.at)
+    return message
 
 
 def _flag(flag: Flag) -> score_pb2.Flag:
-    found = score_pb2.Flag(
+    message = score_pb2.Flag(
         flag_id=flag.flag_id,
         user_id=flag.user_id,
         rule=flag.rule,
@@ -253,9 +272,31 @@ def _flag(flag: Flag) -> score_pb2.Flag:
         closed_by=flag.closed_by,
         note=flag.note,
     )
-    found.timestamp.FromMilliseconds(flag.at)
-    return found
+    message.timestamp.FromMilliseconds(flag.at)
+    return message
 
 
-def _progress(step: At) -> score_pb2.Progress:
+def _resealed(reseal: Reseal) -> messages.ResealedBoard:
+    return messages.ResealedBoard(
+        board=reseal.board,
+        version=reseal.version,
+        players=reseal.players,
+        changed=reseal.changed,
+        changes=[messages.RankChange(**change._asdict()) for change in reseal.changes[:_MAX_CHANGES]],
+    )
+
+
+def _seal(seal: Seal) -> score_pb2.Seal:
+    message = score_pb2.Seal(
+        user_id=seal.user_id,
+        first_revision=seal.first,
+        last_revision=seal.last,
+        delta=seal.delta,
+        actor=seal.actor,
+    )
+    message.sealed_at.FromMilliseconds(seal.recorded_at)
+    return message
+
+
+def _progress(step: Progress) -> score_pb2.Progress:
     return score_pb2.Progress(stage=step.stage, done=step.done, total=step.total)

@@ -1,202 +1,273 @@
-"""The use cases of score that are asked for; counting is the worker's."""
+"""The use cases of score that callers request; counting is the worker's."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import NamedTuple
 
-from services.runtime.boards import Board
+from services.boards.board import Board
+from services.runtime.clock import milliseconds_of
 from services.runtime.errors import Reason, ServiceError
-from services.score.available import available
-from services.score.flags import Flag
-from services.score.ledger import Fold, Origin, Row, Total
-from services.score.paging import Place, place_of, token_of
-from services.score.repair import Check
-from services.score.reports import At, Checked, Found, Progress, Rebuilt, followed
+from services.runtime.page_tokens import page_token, read_page_token
+from services.runtime.uuid7 import time_of_uuid7
+from services.score.admin.progress import Progress, rebuild_with_progress
+from services.score.admin.repair import verify_and_repair
+from services.score.admin.verify import Finding, Verification, VerifySummary
+from services.score.errors import store_errors_as_unavailable
+from services.score.fairplay.flag_store import Flag, FlagStore
+from services.score.ingest.dead_letter_store import DeadLetterStore
+from services.score.ledger.events import Origin
+from services.score.ledger.fold_cache import MARGIN, FoldCache
+from services.score.ledger.rows import Row
+from services.score.ledger.seals import Seal
+from services.score.ledger.store import EventKey, ScoreStore
+from services.score.ledger.times import time_of
+from services.score.projection.loss_detection import LossDetector
+from services.score.projection.rebuild import RebuildSummary
+from services.score.projection.standings import Placement
+from services.streams import COUNTERS_ADDED
 
 _DEFAULT_PAGE = 20
-_AUDIT_PAGE = 500
+_EVENT_PAGE = 500
 _EXPORT_PAGE = 200
-_MOST_BOARDS = 500
-_NEWEST = 2**31
+_MAX_EXPORTED_BOARDS = 500
+_MAX_REVISION = 2**31
+_EFFECT_READS, _EFFECT_PAUSE = 40, 0.05
+_HISTORY, _FLAGS = "history", "flags"
 
 
-class Ledger(Protocol):
-    """Reading totals and rows."""
-
-    async def last_total(self, user_id: str) -> tuple[int, Total]:
-        """Revision and total of a player's last row."""
-
-    async def rows_before(self, user_id: str, revision: int, limit: int) -> list[Row]:
-        """A player's rows below a revision, the newest first."""
-
-    def counted(self) -> AsyncIterator[tuple[str, str, str]]:
-        """Id, player and kind of every event that is counted."""
-
-    async def count(self) -> tuple[int, int]:
-        """About how many rows and players there are."""
-
-    async def exact_folds(self, user_ids: Sequence[str]) -> Mapping[str, Fold]:
-        """Where players stand."""
-
-    async def origins(self, event_ids: Sequence[str]) -> Mapping[str, Origin]:
-        """Where these actions came from, as far as that is still kept."""
-
-
-class Maker(Protocol):
-    """Making boards anew."""
-
-    def make(self, progress: Progress) -> Coroutine[Any, Any, Rebuilt]:
-        """Makes them."""
-
-
-class FlagList(Protocol):
-    """What the rules of fair play have seen."""
-
-    async def page(self, limit: int, after: Place | None, state: str | None) -> list[Flag]:
-        """Some of it, the newest first."""
-
-    async def of_player(self, user_id: str, limit: int) -> list[Flag]:
-        """What was seen of one player, the newest first."""
-
-    async def close(self, flag_id: str, *, by: str, note: str) -> Flag | None:
-        """Records a decision."""
-
-
-class ScoreNow(NamedTuple):
-    """A player's total and the revision it stands at."""
+class Score(NamedTuple):
+    """A player's total and its revision."""
 
     user_id: str
     total: int
     revision: int
 
 
-class Change(NamedTuple):
-    """A row of the ledger with where its action came from, if that is known and may be seen."""
+class ScoreChange(NamedTuple):
+    """A row of the ledger, and the origin of its action if that is known and the caller may see it."""
 
     row: Row
     origin: Origin | None
 
 
-class Export(NamedTuple):
-    """A page of what is kept of a player."""
+class EventLocation(NamedTuple):
+    """Where an event is. `counted` is player and delta of its row; without one it may be a dead letter, or unknown yet."""
 
-    changes: list[Change]
+    event_id: str
+    counted: tuple[str, int] | None
+    is_dead_letter: bool
+
+
+class EventEffect(NamedTuple):
+    """What an event changed: the total, and the boards; `unchanged` are those of closed periods that it did not reach."""
+
+    delta: int
+    new_total: int
+    changed: list[Board]
+    unchanged: list[Board]
+
+
+class CountedEvent(NamedTuple):
+    """An event in the ledger. `counted_after_restore`: made before MongoDB's data was replaced, and counted after."""
+
+    event_id: str
+    user_id: str
+    kind: str
+    counted_after_restore: bool
+
+
+class PlayerExport(NamedTuple):
+    """A page of what is stored about a player."""
+
+    changes: list[ScoreChange]
     flags: list[Flag]
     boards: list[Board]
-    next_token: str
+    next_page_token: str
 
 
 class ScoreService:
-    """Every method raises UNAVAILABLE if a store does not answer."""
+    """Every method raises UNAVAILABLE if a store is away. `now` returns milliseconds."""
 
     def __init__(
         self,
-        ledger: Ledger,
-        maker: Maker,
-        check: Callable[[bool], Check],
-        flags: FlagList,
-        boards_of: Callable[[Fold], list[Board]],
+        store: ScoreStore,
+        folds: FoldCache,
+        flags: FlagStore,
+        dead_letters: DeadLetterStore,
+        placement: Placement,
+        loss_detector: LossDetector,
+        verification: Callable[[], Verification],
+        now: Callable[[], int],
+        replacements: Callable[[], Awaitable[Sequence[datetime]]],
     ) -> None:
-        self._boards_of = boards_of
-        self._ledger = ledger
-        self._maker = maker
-        self._check = check
+        """`replacements` returns when MongoDB's data was replaced."""
+        self._store = store
+        self._folds = folds
         self._flags = flags
+        self._dead_letters = dead_letters
+        self._placement = placement
+        self._loss_detector = loss_detector
+        self._verification = verification
+        self._now = now
+        self._replacements = replacements
 
-    async def get_score(self, user_id: str, *, asker: str, sees_all: bool) -> ScoreNow:
-        """The player's total; 0 at revision 0 if he has no row. Raises PERMISSION_DENIED for a player's other."""
-        if asker != user_id and not sees_all:
-            raise ServiceError(Reason.PERMISSION_DENIED, "only your own score")
-        async with available():
-            revision, total = await self._ledger.last_total(user_id)
-        return ScoreNow(user_id, total.points, revision)
+    async def get_score(self, user_id: str, *, caller_id: str, sees_all: bool) -> Score:
+        """Return the player's total; 0 at revision 0 without rows. Raises PERMISSION_DENIED for another player's."""
+        if caller_id != user_id and not sees_all:
+            raise ServiceError(Reason.PERMISSION_DENIED, "You can read only your own score.")
+        async with store_errors_as_unavailable():
+            revision, total = await self._store.last_total(user_id)
+        return Score(user_id, total.points, revision)
 
     async def history(
-        self, user_id: str, limit: int, token: str, *, asker: str, sees_all: bool
-    ) -> tuple[list[Change], str]:
-        """A player's rows, the newest first, and the token of the next page; `limit` 1 to 100, 0 is 20.
+        self, user_id: str, limit: int, token: str, *, caller_id: str, sees_all: bool
+    ) -> tuple[list[ScoreChange], str]:
+        """Return a player's rows, newest first, and the token of the next page; `limit` is 1 to 100, 0 is 20.
 
-        Addresses and user agents are for those who see everybody. Raises PERMISSION_DENIED for a player's other,
-        INVALID_ARGUMENT for a token that is none.
+        Origins are returned only to callers who see all players. Raises PERMISSION_DENIED for another player's history,
+        and INVALID_ARGUMENT for an invalid token.
         """
-        if asker != user_id and not sees_all:
-            raise ServiceError(Reason.PERMISSION_DENIED, "only your own history")
+        if caller_id != user_id and not sees_all:
+            raise ServiceError(Reason.PERMISSION_DENIED, "You can read only your own history.")
+        return await self._changes(user_id, limit or _DEFAULT_PAGE, token, with_origins=sees_all)
+
+    async def export(self, user_id: str, token: str) -> PlayerExport:
+        """Return a page of everything stored about a player, for themselves. Flags and boards are on the first page.
+
+        Raises INVALID_ARGUMENT for an invalid token.
+        """
+        changes, next_page_token = await self._changes(user_id, _EXPORT_PAGE, token, with_origins=True)
+        flags: list[Flag] = []
+        boards: list[Board] = []
+        if not token:
+            async with store_errors_as_unavailable():
+                flags = await self._flags.of_player(user_id, _EXPORT_PAGE)
+                fold = (await self._store.current_folds([user_id]))[user_id]
+            boards = self._placement.boards_of(fold)[:_MAX_EXPORTED_BOARDS]
+        return PlayerExport(changes, flags, boards, next_page_token)
+
+    async def locate(self, event_ids: Sequence[str]) -> list[EventLocation]:
+        """Return the location of each event, in the order given."""
+        async with store_errors_as_unavailable():
+            counted = await self._store.deltas(event_ids)
+            dead = await self._dead_letters.existing([event_id for event_id in event_ids if event_id not in counted])
+        return [EventLocation(event_id, counted.get(event_id), event_id in dead) for event_id in event_ids]
+
+    async def event_effect(self, event_id: str) -> EventEffect | None:
+        """Return what an event changed; None if it is not counted within 2 s."""
+        row = None
+        async with store_errors_as_unavailable():
+            for _ in range(_EFFECT_READS):
+                row = await self._store.row(event_id)
+                if row is not None:
+                    break
+                await asyncio.sleep(_EFFECT_PAUSE)
+            if row is None:
+                return None
+            fold = (await self._store.current_folds([row.user_id]))[row.user_id]
+        changed: list[Board] = []
+        unchanged: list[Board] = []
+        for board in self._placement.affected_boards(fold, row):
+            (changed if self._is_reached(board, row) else unchanged).append(board)
+        return EventEffect(row.delta, row.total.points, changed, unchanged)
+
+    def _is_reached(self, board: Board, row: Row) -> bool:
+        period = self._placement.catalog.period_of(board)
+        if period is None or (not row.late and not (row.change and row.change.version)):
+            return True
+        return milliseconds_of(period.ends_at) > self._placement.agreement.closed_through
+
+    async def flags(self, limit: int, token: str, state: str | None, user_id: str = "") -> tuple[list[Flag], str]:
+        """Return a page of flags, newest first, and the token of the next; `limit` is 1 to 100, 0 is 20.
+
+        With `user_id` only that player's. Raises INVALID_ARGUMENT for an invalid token.
+        """
         limit = limit or _DEFAULT_PAGE
-        async with available():
-            rows = await self._ledger.rows_before(user_id, _revision_of(token), limit + 1)
-            shown = rows[:limit]
-            origins = await self._ledger.origins([row.event_id for row in shown]) if sees_all else {}
-        next_token = str(shown[-1].revision) if len(rows) > limit else ""
-        return [Change(row, origins.get(row.event_id)) for row in shown], next_token
-
-    async def export(self, user_id: str, token: str) -> Export:
-        """A page of all that is kept of a player, for himself; flags and boards are on the first.
-
-        Raises INVALID_ARGUMENT for a token that is none.
-        """
-        async with available():
-            rows = await self._ledger.rows_before(user_id, _revision_of(token), _EXPORT_PAGE + 1)
-            shown = rows[:_EXPORT_PAGE]
-            origins = await self._ledger.origins([row.event_id for row in shown])
-            flags = [] if token else await self._flags.of_player(user_id, _EXPORT_PAGE)
-            fold = None if token else (await self._ledger.exact_folds([user_id]))[user_id]
-        next_token = str(shown[-1].revision) if len(rows) > _EXPORT_PAGE else ""
-        changes = [Change(row, origins.get(row.event_id)) for row in shown]
-        return Export(changes, flags, [] if fold is None else self._boards_of(fold)[:_MOST_BOARDS], next_token)
-
-    async def flags(self, limit: int, token: str, state: str | None) -> tuple[list[Flag], str]:
-        """A page of flags, the newest first, and the token of the next; `limit` 1 to 100, 0 is 20.
-
-        Raises INVALID_ARGUMENT for a token that is none.
-        """
-        limit = limit or _DEFAULT_PAGE
-        async with available():
-            found = await self._flags.page(limit + 1, place_of(token), state)
-        shown = found[:limit]
-        return shown, token_of((shown[-1].at, shown[-1].flag_id)) if len(found) > limit else ""
+        after = read_page_token(token, _FLAGS, int, str)
+        async with store_errors_as_unavailable():
+            flags = await self._flags.page(limit + 1, after, state, user_id)
+        page = flags[:limit]
+        return page, flag_cursor(page[-1]) if len(flags) > limit else ""
 
     async def close_flag(self, flag_id: str, note: str, *, by: str) -> Flag:
-        """Records what a moderator decided. Raises FLAG_NOT_FOUND."""
-        async with available():
+        """Record a moderator's decision. Raises FLAG_NOT_FOUND."""
+        async with store_errors_as_unavailable():
             flag = await self._flags.close(flag_id, by=by, note=note)
         if flag is None:
-            raise ServiceError(Reason.FLAG_NOT_FOUND, "There is no such flag.")
+            raise ServiceError(Reason.FLAG_NOT_FOUND, "No such flag.")
         return flag
 
-    async def counted_events(self) -> AsyncIterator[tuple[list[tuple[str, str, str]], int]]:
-        """Id, player and kind of every event in the ledger, up to 500 at a time, and about how many there are."""
-        async with available():
-            total, _ = await self._ledger.count()
-            page: list[tuple[str, str, str]] = []
-            async for event in self._ledger.counted():
-                page.append(event)
-                if len(page) == _AUDIT_PAGE:
+    async def counted_events(self) -> AsyncIterator[tuple[list[CountedEvent], int]]:
+        """Yield every event in the ledger, up to 500 at a time, with their approximate number."""
+        async with store_errors_as_unavailable():
+            total, _ = await self._store.count()
+            replacements = await self._replacements()
+            page: list[CountedEvent] = []
+            async for key in self._store.event_keys():
+                page.append(
+                    CountedEvent(key.event_id, key.user_id, key.kind, was_counted_after_restore(key, replacements))
+                )
+                if len(page) == _EVENT_PAGE:
                     yield page, total
                     page = []
             yield page, total
 
-    async def verify_scores(self, *, repair: bool) -> AsyncIterator[At | Found | Checked]:
-        """Progress and findings as they come, the summary last; what is derived is mended if `repair` is asked for."""
-        async with available():
-            async for step in self._check(repair).run():
-                yield step
+    async def verify_scores(
+        self, *, repair: bool, actor: str
+    ) -> AsyncIterator[Progress | Finding | Seal | VerifySummary]:
+        """Verify everything derived from the ledger, and repair it if requested. Yields the summary last.
 
-    async def rebuild_boards(self) -> AsyncIterator[At | Rebuilt]:
-        """Makes every board anew: progress as it comes, what was made last.
-
-        If the caller goes away, a rebuild that has begun is taken up again by the heartbeat.
+        `actor` is the account that the seals of a repair name.
         """
-        async with available():
-            async for step in followed(self._maker.make):
+        verification = self._verification()
+        async with store_errors_as_unavailable():
+            if not repair:
+                async for step in verification.run():
+                    yield step
+                return
+            async for step in verify_and_repair(
+                verification, self._store, self._folds, self._loss_detector, actor=actor, now=self._now
+            ):
                 yield step
 
+    async def rebuild_boards(self) -> AsyncIterator[Progress | RebuildSummary]:
+        """Rebuild every board. Yields progress, and the summary last.
 
-def _revision_of(token: str) -> int:
-    """The revision below which a page begins."""
-    if not token:
-        return _NEWEST
-    if token.isascii() and token.isdigit() and int(token) <= _NEWEST:
-        return int(token)
-    violation = ("page_token", "is not a token of this list")
-    raise ServiceError(Reason.INVALID_ARGUMENT, "The page token is not valid.", violations=[violation])
+        If the caller goes away, the heartbeat starts a rebuild that was in progress again.
+        """
+        async with store_errors_as_unavailable():
+            async for step in rebuild_with_progress(self._loss_detector.rebuild):
+                yield step
+
+    async def _changes(
+        self, user_id: str, limit: int, token: str, *, with_origins: bool
+    ) -> tuple[list[ScoreChange], str]:
+        (before,) = read_page_token(token, _HISTORY, int) or (_MAX_REVISION,)
+        async with store_errors_as_unavailable():
+            rows = await self._store.rows_before(user_id, before, limit + 1, without=COUNTERS_ADDED)
+            page = rows[:limit]
+            origins = await self._store.origins([row.event_id for row in page]) if with_origins else {}
+        changes = [ScoreChange(row, origins.get(row.event_id)) for row in page]
+        return changes, row_cursor(page[-1]) if len(rows) > limit else ""
+
+
+def was_counted_after_restore(key: EventKey, replacements: Sequence[datetime]) -> bool:
+    """Whether an event was made before one of these times, and its row recorded after, or a little before."""
+    if not replacements:
+        return False
+    # A block has the id that its caller gave; all others tell when they were made.
+    made_at, recorded = time_of_uuid7(key.event_id) or time_of(key.at), time_of(key.recorded_at) + MARGIN
+    return any(made_at < replaced <= recorded for replaced in replacements)
+
+
+def row_cursor(row: Row) -> str:
+    """Return the token of the page of a history that follows `row`."""
+    return page_token(_HISTORY, row.revision)
+
+
+def flag_cursor(flag: Flag) -> str:
+    """Return the token of the page of flags that follows `flag`."""
+    return page_token(_FLAGS, flag.at, flag.flag_id)

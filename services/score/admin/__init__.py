@@ -1,0 +1,1 @@
+"""What operators and moderators do to the ledger: verify, repair, replay, erase."""

@@ -1,0 +1,1 @@
+"""Boards as data: their definitions, which teams make while the system runs."""

@@ -1,0 +1,160 @@
+"""Rows and folds as MongoDB documents: one function each way, and nothing else.
+
+Times that an operator reads or an index needs are dates; totals are short arrays `[points, reached at in ms]`,
+with the time of the latest change as another element if it differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from bson.codec_options import CodecOptions, DatetimeConversion
+
+from services.boards.pseudonyms import pseudonym_of
+from services.score.ledger.events import Change
+from services.score.ledger.folds import Fold, RecentActivity
+from services.score.ledger.rows import Row
+from services.score.ledger.times import time_of
+from services.score.ledger.totals import CounterTotals, PeriodTotals, QuizTotal, Total, stored
+
+Document = dict[str, Any]
+_MEMBERS_WITHOUT_ACTION_TYPE: Final = 6
+# Times of the ledger may exceed the range of datetime.
+MS_DATES: CodecOptions[Document] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
+
+
+def row_document(row: Row) -> Document:
+    """Return the document of a row. Fields that few rows have are left out of all others."""
+    document = {
+        "_id": row.event_id,
+        "user_id": row.user_id,
+        "chain": row.chain,
+        "revision": row.revision,
+        "kind": row.kind,
+        "delta": row.delta,
+        "old_total": row.old_total,
+        "total": stored(row.total),
+        "weeks": _stored(row.weeks),
+        "months": _stored(row.months),
+        "quiz_id": row.quiz_id,
+        "quiz": stored(row.quiz),
+        "action_id": row.action_id,
+        "country": row.country,
+        "hidden": row.hidden,
+        "late": row.late,
+        "at": time_of(row.at),
+        "recorded_at": time_of(row.recorded_at),
+        "sequence": row.sequence,
+        "partition": row.partition,
+        "client": row.client,
+        "previous": row.previous,
+        "hash": row.hash,
+    }
+    if row.moved_from:
+        document["moved_from"] = row.moved_from
+    if row.change is not None:
+        change = row.change
+        document["change"] = change if change.action_type_id else change[:_MEMBERS_WITHOUT_ACTION_TYPE]
+    if row.counters_known:
+        document["counters_known"] = row.counters_known
+    if row.counters:
+        document["counters"] = _stored_counters(row.counters)
+    return document
+
+
+def row_of(document: Mapping[str, Any]) -> Row:
+    """Return the row of a document that was read with dates as `DatetimeMS`."""
+    change = document.get("change")
+    return Row(
+        event_id=document["_id"],
+        user_id=document["user_id"],
+        chain=document["chain"],
+        revision=document["revision"],
+        kind=document["kind"],
+        delta=document["delta"],
+        old_total=document["old_total"],
+        total=Total(*document["total"]),
+        weeks=_totals(document["weeks"]),
+        months=_totals(document["months"]),
+        quiz_id=document["quiz_id"],
+        quiz=QuizTotal(*document["quiz"]),
+        action_id=document["action_id"],
+        country=document["country"],
+        moved_from=document.get("moved_from", ""),
+        hidden=document["hidden"],
+        late=document["late"],
+        at=int(document["at"]),
+        recorded_at=int(document["recorded_at"]),
+        sequence=document["sequence"],
+        partition=document["partition"],
+        client=document["client"],
+        change=None if change is None else Change(*change),
+        counters_known=document.get("counters_known", 0),
+        counters=_counters(document),
+        previous=document["previous"],
+        hash=document["hash"],
+    )
+
+
+def fold_document(fold: Fold) -> Document:
+    """Return the document of a fold. It contains the pseudonym of an erased player, not their user id."""
+    document = {
+        "_id": fold.chain,
+        "user_id": pseudonym_of(fold.chain) if fold.erased else fold.user_id,
+        "revision": fold.revision,
+        "event_id": fold.event_id,
+        "hash": fold.hash,
+        "total": stored(fold.total),
+        "weeks": _stored(fold.weeks),
+        "months": _stored(fold.months),
+        "quizzes": _stored(fold.quizzes),
+        "country": fold.country,
+        "hidden": fold.hidden,
+        "erased": fold.erased,
+        "version": fold.version,
+        "recent": fold.recent,
+        "recorded_at": time_of(fold.recorded_at),
+    }
+    if fold.complete_through:
+        document |= {"complete_through": fold.complete_through, "counters": _stored_counters(fold.counters)}
+    return document
+
+
+def fold_of(document: Mapping[str, Any]) -> Fold:
+    """Return the fold of a document that was read with dates as `DatetimeMS`."""
+    return Fold(
+        user_id=document["user_id"],
+        chain=document["_id"],
+        revision=document["revision"],
+        event_id=document["event_id"],
+        hash=document["hash"],
+        total=Total(*document["total"]),
+        weeks=_totals(document["weeks"]),
+        months=_totals(document["months"]),
+        quizzes={quiz_id: QuizTotal(*quiz) for quiz_id, quiz in document["quizzes"].items()},
+        country=document["country"],
+        hidden=document["hidden"],
+        erased=document["erased"],
+        version=document["version"],
+        recent=RecentActivity(*document["recent"]),
+        recorded_at=int(document["recorded_at"]),
+        counters=_counters(document),
+        complete_through=document.get("complete_through", 0),
+    )
+
+
+def _stored(totals: Mapping[str, Total | QuizTotal]) -> dict[str, list[int]]:
+    return {name: stored(total) for name, total in totals.items()}
+
+
+def _stored_counters(counters: CounterTotals) -> dict[str, dict[str, list[int]]]:
+    return {number: _stored(periods) for number, periods in counters.items()}
+
+
+def _totals(stored_totals: Mapping[str, list[int]]) -> PeriodTotals:
+    return {name: Total(*total) for name, total in stored_totals.items()}
+
+
+def _counters(document: Mapping[str, Any]) -> CounterTotals:
+    return {number: _totals(periods) for number, periods in document.get("counters", {}).items()}

@@ -1,0 +1,373 @@
+"""The score database in MongoDB: `ledger`, `players` (folds) and `audit` (origins of actions).
+
+A row is in the ledger when a majority of the replica set has it in its journal. Everything is read from the primary with
+read concern majority, so nothing that a decision is based on can be rolled back. The driver's errors are not translated;
+`ack_policy` decides what they mean for an event.
+
+Rows and folds are written on top of what was read before. Their writes take the identity of the data of that time, and fail
+with CollectionReplacedError if the collection was replaced since.
+
+Players are found by the digest of their id. Methods take and return user ids even where the documents contain the
+pseudonym of an erased player.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from enum import Enum
+from typing import Any, NamedTuple
+
+import structlog
+from bson.datetime_ms import DatetimeMS
+from pymongo import ASCENDING, DESCENDING
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import CollectionInvalid, OperationFailure
+
+from services.runtime.stores.data_identity import DataIdentity
+from services.runtime.stores.same_data import SameData
+from services.score.errors import RetryableError, UnprocessableError
+from services.score.ledger.documents import MS_DATES, Document, fold_document, fold_of, row_document, row_of
+from services.score.ledger.events import Event, Origin
+from services.score.ledger.folds import Fold, apply, empty_fold
+from services.score.ledger.personal_data_digests import PersonalDataDigests
+from services.score.ledger.rows import EVENTLESS_KINDS, Row
+from services.score.ledger.times import time_of
+from services.score.ledger.totals import Total
+
+_DUPLICATE = 11000
+# The server refuses one document: too large, invalid, a key it cannot index, a value it cannot store.
+_DOCUMENT_REFUSED = frozenset({2, 14, 121, 10334, 17280})
+_INDEX_OPTIONS_CONFLICT = 85
+_PLAYERS_PER_QUERY = 100
+_log = structlog.get_logger("ledger")
+
+
+class InsertResult(Enum):
+    """The result of inserting one row."""
+
+    INSERTED = "inserted"
+    DUPLICATE_EVENT = "the event is already counted"
+    REVISION_TAKEN = "another row has its revision"
+    NOT_TRIED = "an earlier row of an ordered insert failed"
+
+
+class CountedEvent(NamedTuple):
+    """What boards and `score.events` need of the row of an event.
+
+    `may_lower` is whether the total of its quiz may be less than before, or reached later; unknown, and therefore true, of a
+    row that is not new.
+    """
+
+    user_id: str
+    revision: int
+    total: int
+    moved_from: str
+    may_lower: bool = True
+
+
+class EventKey(NamedTuple):
+    """An event in the ledger: when it counts, and when its row was recorded."""
+
+    event_id: str
+    user_id: str
+    kind: str
+    at: int
+    recorded_at: int
+
+
+class ScoreStore:
+    """The collections. Times passed in and returned are milliseconds since 1970."""
+
+    def __init__(self, database: AsyncDatabase[Document], digests: PersonalDataDigests) -> None:
+        self.digests = digests
+        self._database = database
+        self._ledger = database["ledger"].with_options(MS_DATES)
+        self._players = database["players"].with_options(MS_DATES)
+        self._audit = database["audit"]
+        self._same_data = SameData(database, "ledger", "players")
+
+    @property
+    def identity(self) -> DataIdentity:
+        """Which data is read, as of the last `prepare`. Take it before what a write is based on."""
+        return self._same_data.identity
+
+    async def prepare(self, audit_ttl: timedelta) -> None:
+        """Create the indexes and note which collections they are on.
+
+        Idempotent; a different `audit_ttl` changes how long origins are kept.
+        """
+        if "players" not in await self._database.list_collection_names():
+            with suppress(CollectionInvalid):  # created meanwhile
+                await self._database.create_collection("players")
+        await self._ledger.create_index([("chain", ASCENDING), ("revision", ASCENDING)], unique=True)
+        await self._ledger.create_index("recorded_at")
+        await self._players.create_index("complete_through")
+        await self._audit.create_index("user_id")
+        seconds = int(audit_ttl.total_seconds())
+        try:
+            await self._audit.create_index("at", expireAfterSeconds=seconds)
+        except OperationFailure as error:
+            if error.code != _INDEX_OPTIONS_CONFLICT:
+                raise
+            index = {"keyPattern": {"at": 1}, "expireAfterSeconds": seconds}
+            await self._database.command({"collMod": "audit", "index": index})
+        await self._same_data.identify()
+
+    # Ledger
+
+    async def counted_events(self, event_ids: Collection[str]) -> dict[str, CountedEvent]:
+        """Return those of the events that are in the ledger."""
+        fields = {"user_id": 1, "revision": 1, "total": 1, "moved_from": 1}
+        return {
+            document["_id"]: CountedEvent(
+                document["user_id"], document["revision"], document["total"][0], document.get("moved_from", "")
+            )
+            async for document in self._ledger.find({"_id": {"$in": list(event_ids)}}, fields)
+        }
+
+    async def insert(
+        self, rows: Sequence[Row], identity: DataIdentity, *, in_order: bool = False
+    ) -> list[InsertResult]:
+        """Insert rows, made from data of this identity, and return the result of each.
+
+        Without `in_order`, at most one row per player. With it, rows after the first failure are not tried. Raises the
+        driver's error if the outcome is unknown, when any of the rows may have been written, CollectionReplacedError, and
+        UnprocessableError if the server refuses the content of a row.
+        """
+        results = [InsertResult.INSERTED] * len(rows)
+        documents = list(map(row_document, rows))
+        reply = await self._same_data.write("insert", "ledger", identity, documents=documents, ordered=in_order)
+        for failure in reply.get("writeErrors", ()):
+            index: int = failure["index"]
+            results[index] = _insert_result(failure)
+            if in_order:
+                results[index + 1 :] = [InsertResult.NOT_TRIED] * (len(rows) - index - 1)
+        return results
+
+    async def remove(self, rows: Iterable[Row]) -> None:
+        """Remove rows that were inserted just now on top of rows which the ledger does not have."""
+        await self._ledger.delete_many({"$or": [{"_id": row.event_id, "hash": row.hash} for row in rows]})
+
+    async def without_last_row(self, folds: Iterable[Fold]) -> set[str]:
+        """Return the players whose fold ends with a row that the ledger does not have."""
+        expected = {fold.event_id: fold for fold in folds if fold.revision}
+        if len(await self._present(expected)) == len(expected):
+            return set()
+        # A primary that was just elected may not know yet that acknowledged rows are committed. It does after this read.
+        await self._database.command(
+            "find", "ledger", filter={"_id": next(iter(expected))}, limit=1, readConcern={"level": "linearizable"}
+        )
+        present = await self._present(expected)
+        return {fold.user_id for event_id, fold in expected.items() if event_id not in present}
+
+    async def _present(self, expected: Mapping[str, Fold]) -> set[str]:
+        if not expected:
+            return set()
+        documents = self._ledger.find({"_id": {"$in": list(expected)}}, {"hash": 1}, batch_size=len(expected) + 1)
+        return {document["_id"] async for document in documents if document["hash"] == expected[document["_id"]].hash}
+
+    async def chain_ends(self) -> AsyncIterator[tuple[str, int]]:
+        """Yield the player and the last revision of every chain."""
+        first = {name: {"$first": f"${name}"} for name in ("user_id", "revision")}
+        ends: list[Document] = [{"$sort": {"chain": -1, "revision": -1}}, {"$group": {"_id": "$chain", **first}}]
+        async for document in await self._ledger.aggregate(ends):
+            yield document["user_id"], document["revision"]
+
+    async def rows_after(self, revisions: Mapping[str, int]) -> AsyncIterator[Row]:
+        """Yield the rows of these players after the given revision of each; a player's rows in order."""
+        players = list(revisions.items())
+        for start in range(0, len(players), _PLAYERS_PER_QUERY):
+            page = [
+                (self.digests.chain(user), user, revision) for user, revision in players[start:][:_PLAYERS_PER_QUERY]
+            ]
+            user_ids = {chain: user_id for chain, user_id, _ in page}
+            query = {"$or": [{"chain": chain, "revision": {"$gt": revision}} for chain, _, revision in page]}
+            async for document in self._ledger.find(query).sort([("chain", ASCENDING), ("revision", ASCENDING)]):
+                yield row_of(document)._replace(user_id=user_ids[document["chain"]])
+
+    async def rows_before(self, user_id: str, revision: int, limit: int, *, without: str = "") -> list[Row]:
+        """Return up to `limit` rows of a player below a revision, newest first, without those of a kind."""
+        query: Document = {"chain": self.digests.chain(user_id), "revision": {"$lt": revision}}
+        if without:
+            query["kind"] = {"$ne": without}
+        documents = self._ledger.find(query).sort("revision", DESCENDING).limit(limit)
+        return [row_of(document) async for document in documents]
+
+    async def row(self, event_id: str) -> Row | None:
+        """Return the row of an event; None if it is not counted."""
+        document = await self._ledger.find_one({"_id": event_id})
+        return None if document is None else row_of(document)
+
+    async def rows_of_period(
+        self, starts_at: int, ends_at: int, margin: timedelta, user_id: str = ""
+    ) -> AsyncIterator[Row]:
+        """Yield the rows of events in [starts_at, ends_at), in any order; only a player's if given.
+
+        Reads the rows that were recorded since `margin` before the start, for clocks that differ.
+        """
+        query: Document = {"at": {"$gte": DatetimeMS(starts_at), "$lt": DatetimeMS(ends_at)}}
+        if user_id:
+            query["chain"] = self.digests.chain(user_id)
+        else:
+            query["recorded_at"] = {"$gte": DatetimeMS(starts_at - int(margin.total_seconds() * 1000))}
+        query["kind"] = {"$nin": list(EVENTLESS_KINDS)}
+        async for document in self._ledger.find(query, batch_size=1000):
+            yield row_of(document)
+
+    async def rows_since(self, recorded_at: int) -> AsyncIterator[Row]:
+        """Yield every row recorded since, oldest first."""
+        query = {"recorded_at": {"$gte": DatetimeMS(recorded_at)}}
+        async for document in self._ledger.find(query).sort("recorded_at", ASCENDING):
+            yield row_of(document)
+
+    async def chains(self) -> AsyncIterator[Row]:
+        """Yield every row, by chain and revision."""
+        async for document in self._ledger.find({}).sort([("chain", ASCENDING), ("revision", ASCENDING)]):
+            yield row_of(document)
+
+    async def event_keys(self) -> AsyncIterator[EventKey]:
+        """Yield every event; rows that a repair wrote have none."""
+        events = {"kind": {"$nin": list(EVENTLESS_KINDS)}}
+        fields = {"user_id": 1, "kind": 1, "at": 1, "recorded_at": 1}
+        async for document in self._ledger.find(events, fields, batch_size=1000):
+            at, recorded_at = int(document["at"]), int(document["recorded_at"])
+            yield EventKey(document["_id"], document["user_id"], document["kind"], at, recorded_at)
+
+    async def deltas(self, event_ids: Collection[str]) -> dict[str, tuple[str, int]]:
+        """Return player and delta of those of the events that are in the ledger."""
+        documents = self._ledger.find({"_id": {"$in": list(event_ids)}}, {"user_id": 1, "delta": 1})
+        return {document["_id"]: (document["user_id"], document["delta"]) async for document in documents}
+
+    async def last_total(self, user_id: str) -> tuple[int, Total]:
+        """Return revision and all-time total of a player's last row; revision 0 without rows."""
+        last = await self._ledger.find_one({"chain": self.digests.chain(user_id)}, sort=[("revision", DESCENDING)])
+        return (0, Total(0, 0)) if last is None else (last["revision"], Total(*last["total"]))
+
+    async def count(self) -> tuple[int, int]:
+        """Return the approximate number of rows and players."""
+        return await self._ledger.estimated_document_count(), await self._players.estimated_document_count()
+
+    # Folds
+
+    def empty_fold(self, user_id: str) -> Fold:
+        """Return the fold of a player without rows."""
+        return empty_fold(user_id, self.digests.chain(user_id))
+
+    async def folds(self, user_ids: Collection[str]) -> dict[str, Fold]:
+        """Return the stored folds of these players."""
+        by_chain = {self.digests.chain(user_id): user_id for user_id in user_ids}
+        documents = self._players.find({"_id": {"$in": list(by_chain)}})
+        folds = [fold_of(document) async for document in documents]
+        return {by_chain[fold.chain]: fold._replace(user_id=by_chain[fold.chain]) for fold in folds}
+
+    async def current_folds(self, user_ids: Collection[str]) -> dict[str, Fold]:
+        """Return the folds of these players, including every row that the ledger has now. Nothing is written.
+
+        A chain with a gap is followed up to the gap, which is logged; a verification reports it.
+        """
+        stored = await self.folds(user_ids)
+        folds = {user_id: stored.get(user_id) or self.empty_fold(user_id) for user_id in user_ids}
+        broken: set[str] = set()
+        async for row in self.rows_after({user_id: fold.revision for user_id, fold in folds.items()}):
+            if row.user_id not in broken:
+                try:
+                    folds[row.user_id] = apply(folds[row.user_id], row)
+                except ValueError as error:
+                    broken.add(row.user_id)
+                    _log.error("chain broken", user_id=row.user_id, reason=str(error))
+        return folds
+
+    async def all_folds(self, *, in_order: bool = False) -> AsyncIterator[Fold]:
+        """Yield every stored fold, by chain if `in_order`."""
+        documents = self._players.find({}, batch_size=1000)
+        async for document in documents.sort("_id", ASCENDING) if in_order else documents:
+            yield fold_of(document)
+
+    async def players_without_counters(self, known: int, limit: int) -> list[str]:
+        """Return up to `limit` players whose stored fold lacks a counter up to this number; erased ones need none."""
+        query = {"complete_through": {"$not": {"$gte": known}}, "erased": False}
+        return [document["user_id"] async for document in self._players.find(query, {"user_id": 1}).limit(limit)]
+
+    async def write_folds(self, folds: Sequence[tuple[Fold, int]], identity: DataIdentity) -> set[str]:
+        """Replace stored folds, each only if its stored revision is the one given with it (0: not stored yet).
+
+        Return the players whose stored revision was another one; their folds are unchanged. Raises CollectionReplacedError.
+        """
+        if not folds:
+            return set()
+        # A filter that matches nothing becomes an insert, which fails with a duplicate key.
+        queries = [{"_id": fold.chain, "revision": revision} for fold, revision in folds]
+        failures = await self._replace_folds(queries, [fold for fold, _ in folds], identity)
+        if any(failure["code"] != _DUPLICATE for failure in failures):
+            raise RetryableError("A fold was not written.")
+        return {folds[failure["index"]][0].user_id for failure in failures}
+
+    async def replace_folds(self, folds: Sequence[Fold], identity: DataIdentity) -> None:
+        """Replace stored folds, whatever their revision. Raises CollectionReplacedError."""
+        if folds and await self._replace_folds([{"_id": fold.chain} for fold in folds], folds, identity):
+            raise RetryableError("A fold was not written.")
+
+    async def _replace_folds(
+        self, queries: Iterable[Document], folds: Iterable[Fold], identity: DataIdentity
+    ) -> Sequence[Mapping[str, Any]]:
+        updates = [
+            {"q": query, "u": fold_document(fold), "upsert": True} for query, fold in zip(queries, folds, strict=True)
+        ]
+        reply = await self._same_data.write("update", "players", identity, updates=updates, ordered=False)
+        failures: Sequence[Mapping[str, Any]] = reply.get("writeErrors", ())
+        return failures
+
+    # Personal data
+
+    async def origins(self, event_ids: Sequence[str]) -> dict[str, Origin]:
+        """Return the origins of these actions that have not expired."""
+        documents = self._audit.find({"_id": {"$in": list(event_ids)}}, {"ip": 1, "user_agent": 1})
+        return {document["_id"]: Origin(document["ip"], document["user_agent"]) async for document in documents}
+
+    async def add_origins(self, events: Iterable[Event]) -> None:
+        """Record the origins of actions. Idempotent; they expire after the TTL given to `prepare`."""
+        documents = [
+            {
+                "_id": event.event_id,
+                "user_id": event.user_id,
+                "ip": event.ip,
+                "user_agent": event.user_agent,
+                "at": time_of(event.at),
+            }
+            for event in events
+            if event.ip or event.user_agent
+        ]
+        if not documents:
+            return
+        # Uses the command directly: `insert_many` inspects every document several times, and its one advantage, retrying
+        # after a lost connection, is provided by the worker, which counts the batch again.
+        reply = await self._same_data.write("insert", "audit", self.identity, documents=documents, ordered=False)
+        if any(failure["code"] != _DUPLICATE for failure in reply.get("writeErrors", ())):
+            raise RetryableError("The audit collection refused an entry.")
+
+    async def delete_origins(self, user_id: str) -> None:
+        """Delete every recorded origin of a player's actions."""
+        await self._audit.delete_many({"user_id": user_id})
+
+    async def erase_names(self, user_id: str, pseudonym: str) -> None:
+        """Replace the player's id in their rows and remove the texts that are hashed as digests. The chain stays valid."""
+        chain = self.digests.chain(user_id)
+        # In this order: a verification does not expect the texts where there is a pseudonym.
+        await self._ledger.update_many({"chain": chain, "user_id": user_id}, {"$set": {"user_id": pseudonym}})
+        await self._ledger.update_many(
+            {"chain": chain, "change": {"$exists": True}}, {"$set": {"change.0": "", "change.1": ""}}
+        )
+        # The last member, which actions of a type alone have.
+        await self._ledger.update_many({"chain": chain, "change.7": {"$exists": True}}, {"$set": {"change.7": ""}})
+
+
+def _insert_result(failure: Mapping[str, Any]) -> InsertResult:
+    code = failure["code"]
+    if code == _DUPLICATE:
+        is_event = "_id" in failure.get("keyPattern", {})
+        return InsertResult.DUPLICATE_EVENT if is_event else InsertResult.REVISION_TAKEN
+    if code in _DOCUMENT_REFUSED:
+        raise UnprocessableError(f"The ledger refused the row with code {code}.")
+    raise RetryableError(f"Inserting the row failed with code {code}.")

@@ -1,0 +1,233 @@
+"""Reseals the boards of a closed period: computes them again from the ledger as it is now, by an explicit and audited act.
+
+Until then a closed period does not change, whatever happens to its players. A reseal leaves out blocked players, takes in
+acquitted ones, and counts voids, adjustments and late events of the period. Erased players keep their places under their
+pseudonyms. Players count for the country that they had in the period.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+import structlog
+
+from services.boards.board import Board
+from services.boards.definition import Definition
+from services.boards.encoding import ENCODING
+from services.boards.periods import Period
+from services.boards.pseudonyms import is_pseudonym, pseudonym_of
+from services.runtime.clock import milliseconds_of
+from services.runtime.errors import Reason, ServiceError
+from services.score.coordination_store import CoordinationStore
+from services.score.errors import store_errors_as_unavailable
+from services.score.ledger.counter_totals import total_of
+from services.score.ledger.counters import NumberedCounter
+from services.score.ledger.folds import Fold
+from services.score.ledger.history import Move, latest_raise
+from services.score.ledger.rows import Row
+from services.score.ledger.store import ScoreStore
+from services.score.ledger.totals import Total
+from services.score.periods.archive_store import ArchiveStore, Member, Reseal
+from services.score.projection.standings import Placement, shown_value
+
+# How far the clocks of two processes may differ.
+_MARGIN: Final = timedelta(days=2)
+_FOLDS_PER_QUERY: Final = 500
+_ATTEMPTS: Final = 5
+_log = structlog.get_logger("resealing")
+
+
+class _Player(NamedTuple):
+    """What a player did in the period. `country` is the one of the last row that was not late.
+
+    `moves` are the points of every row, and `rows` those that each numbered counter includes, by its number.
+    """
+
+    user_id: str
+    moves: list[Move]
+    rows: Mapping[int, list[Row]]
+    country: str
+
+
+class _Closed(NamedTuple):
+    """A closed period: the board that names it, and the definitions whose boards of this period are resealed with it."""
+
+    board: Board
+    period: Period
+    definitions: Sequence[Definition]
+
+    def board_of(self, definition: Definition, country: str) -> Board | None:
+        """Return the definition's board of the period for players of a country; None if it does not rank them."""
+        if not definition.includes(country):
+            return None
+        return definition.board(country, definition.calendar.name_of(milliseconds_of(self.period.starts_at)))
+
+
+class PeriodResealer:
+    """`now` is the time that a reseal is recorded with."""
+
+    def __init__(
+        self,
+        store: ScoreStore,
+        coordination: CoordinationStore,
+        archive: ArchiveStore,
+        placement: Placement,
+        *,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._coordination = coordination
+        self._archive = archive
+        self._placement = placement
+        self._now = now
+
+    async def reseal(self, name: str, user_id: str, reason: str, *, actor: str) -> list[Reseal]:
+        """Reseal the boards of the period of the board `name`; return those that changed.
+
+        With a weekly or monthly board, those of all definitions with the same period follow; a defined board stands for those
+        of its definition alone. With `user_id`, only this player's standings change, and the ranks of those behind. A board
+        changes in one step, or not at all. Idempotent. Raises INVALID_ARGUMENT for a board that has no period or a period
+        that is not closed, and UNAVAILABLE.
+        """
+        closed = self._closed(name)
+        async with store_errors_as_unavailable():
+            ends_at = milliseconds_of(closed.period.ends_at)
+            if (await self._coordination.boards()).closed_through < ends_at:
+                message = "The period is not closed yet. Its boards still change."
+                raise ServiceError(Reason.INVALID_ARGUMENT, message, violations=[("board", message)])
+            if not await self._archive.is_settled(closed.board):
+                raise ServiceError(Reason.UNAVAILABLE, "The period is being archived. Try again.")
+            players = await self._players(closed, user_id)
+            folds = [fold async for fold in self._folds(players)]
+            boards = {closed.board, *await self._archive.of_period(closed.period)}
+            countries = {player.country for player in players.values()}
+            boards.update(
+                board
+                for definition in closed.definitions
+                for country in countries
+                if (board := closed.board_of(definition, country)) is not None
+            )
+            reseals = []
+            for board in sorted(boards):
+                definition = self._placement.catalog.definition_of(board)
+                if definition not in closed.definitions and (definition is not None or board != closed.board):
+                    continue  # of another definition, or no longer defined: nobody can say who is on it
+                reseal = await self._reseal(board, definition, closed, players, folds, user_id, actor, reason)
+                if reseal is not None:
+                    reseals.append(reseal)
+        _log.info("period compared with the ledger", board=name, actor=actor, boards_replaced=len(reseals))
+        return reseals
+
+    def _closed(self, name: str) -> _Closed:
+        catalog = self._placement.catalog
+        try:
+            board = catalog.parse(name, self._now())
+        except ValueError:
+            board = Board("all")
+        period, definition = catalog.period_of(board), catalog.definition_of(board)
+        is_repeated = definition is not None and definition.calendar.is_repeated
+        if period is None or (board.name != name and (is_repeated or definition is None)):
+            message = "A board with its period is required, such as weekly:2026-47 or custom:daily-run:2026-11-28."
+            raise ServiceError(Reason.INVALID_ARGUMENT, message, violations=[("board", message)])
+        if definition is not None:
+            return _Closed(board, period, (definition,))
+        start, bounds = milliseconds_of(period.starts_at), (period.starts_at, period.ends_at)
+        same = []
+        for each in catalog.definitions.values():
+            other = each.calendar.period(each.calendar.name_of(start)) if each.calendar.counts(start) else None
+            if other is not None and (other.starts_at, other.ends_at) == bounds:
+                same.append(each)
+        return _Closed(board, period, same)
+
+    async def _players(self, closed: _Closed, user_id: str) -> Mapping[bytes, _Player]:
+        counters = {
+            each.number: NumberedCounter(each.number, each.counter) for each in closed.definitions if each.number
+        }
+        players: dict[bytes, _Player] = {}
+        latest: dict[bytes, int] = {}
+        starts_at, ends_at = milliseconds_of(closed.period.starts_at), milliseconds_of(closed.period.ends_at)
+        async for row in self._store.rows_of_period(starts_at, ends_at, _MARGIN, user_id):
+            player = players.get(row.chain) or _Player(
+                row.user_id, [], {number: [] for number in counters}, row.country
+            )
+            if row.delta:
+                player.moves.append((row.at, row.delta))
+            for number, counter in counters.items():
+                if counter.includes(row):
+                    player.rows[number].append(row)
+            name = row.user_id if is_pseudonym(player.user_id) else player.user_id
+            country = player.country
+            # A late row was counted after the period was closed.
+            rank = row.revision - (2**40 if row.late else 0)
+            if rank >= latest.get(row.chain, -(2**41)):
+                latest[row.chain], country = rank, row.country
+            players[row.chain] = player._replace(user_id=name, country=country)
+        return players
+
+    async def _folds(self, players: Mapping[bytes, _Player]) -> AsyncIterator[Fold]:
+        user_ids = [player.user_id for player in players.values()]
+        for start in range(0, len(user_ids), _FOLDS_PER_QUERY):
+            for fold in (await self._store.current_folds(user_ids[start : start + _FOLDS_PER_QUERY])).values():
+                yield fold
+
+    async def _reseal(
+        self,
+        board: Board,
+        definition: Definition | None,
+        closed: _Closed,
+        players: Mapping[bytes, _Player],
+        folds: Collection[Fold],
+        user_id: str,
+        actor: str,
+        reason: str,
+    ) -> Reseal | None:
+        is_ascending = definition is not None and definition.is_ascending
+        for _ in range(_ATTEMPTS):
+            former = await self._archive.members(board)
+            encoding = ENCODING if former.closed is None else former.closed.encoding
+            computed: dict[str, float] = {}
+            for fold in folds:
+                player = players[fold.chain]
+                member = pseudonym_of(fold.chain) if fold.erased else player.user_id
+                is_here = definition is None or closed.board_of(definition, player.country) == board
+                # Whether an erased player was blocked before is not known any more; the former board tells.
+                is_shown = member in former.values if fold.erased else not fold.hidden
+                if is_here and is_shown:
+                    total = _total(player, definition)
+                    value = shown_value(total, board, encoding, is_ascending=is_ascending)
+                    if value > 0:
+                        computed[member] = value
+            if user_id:
+                concerned = {fold.user_id for fold in folds} | {pseudonym_of(fold.chain) for fold in folds}
+                kept = {each: value for each, value in former.values.items() if each not in concerned | {user_id}}
+                computed = kept | computed
+            if computed == former.values:
+                return None
+            members = sorted(((value, member) for member, value in computed.items()), reverse=True)
+            reseal = await self._archive.replace(
+                board,
+                former,
+                [Member(member, value) for value, member in members],
+                closed.period,
+                self._now(),
+                ascending=is_ascending,
+                user_id=user_id,
+                actor=actor,
+                reason=reason,
+            )
+            if reseal is not None:
+                return reseal
+        raise ServiceError(Reason.UNAVAILABLE, "The board changed meanwhile. Try again.")
+
+
+def _total(player: _Player, definition: Definition | None) -> Total:
+    if definition is None or not definition.number:
+        return Total(sum(delta for _, delta in player.moves), latest_raise(player.moves) or 0)
+    rows = sorted(player.rows[definition.number], key=_revision)
+    return total_of(NumberedCounter(definition.number, definition.counter), rows)
+
+
+def _revision(row: Row) -> int:
+    return row.revision

@@ -1,0 +1,288 @@
+"""From a player's fold to their standings on boards. Pure.
+
+Owns which total a board shows and which boards an event affects; the catalog says which boards exist. A standing carries
+the revision of the fold it was read from: of two standings of one player, the one with the higher revision is later.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Multiset
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import NamedTuple
+
+from services.boards import former_encoding
+from services.boards.board import Board, parse_custom_name
+from services.boards.catalog import Catalog
+from services.boards.definition import Definition
+from services.boards.encoding import ENCODING, encode_us, mirrored
+from services.boards.former_encoding import FORMER_ENCODING
+from services.runtime.int32 import int32
+from services.score.ledger.counters import ALL_TIME, Counters, NumberedCounter
+from services.score.ledger.event_boards import DAY_MS, boards_at
+from services.score.ledger.events import Event
+from services.score.ledger.folds import Fold
+from services.score.ledger.rows import CORRECTING_KINDS, EVENTLESS_KINDS, Row
+from services.score.ledger.totals import QuizTotal, Total
+from services.streams import ACTION_REJUDGED, ACTION_VOIDED, COUNTERS_ADDED
+
+
+class Standing(NamedTuple):
+    """A player on one board. `value` is 0 for an unranked player; `lowered` means it may be less than before."""
+
+    board: Board
+    user_id: str
+    points: int
+    value: float
+    revision: int
+    lowered: bool
+
+
+class Agreement(NamedTuple):
+    """What all workers agree on: the catalog of boards, that periods ended by `closed_through` are closed, the encoding."""
+
+    catalog: Catalog
+    closed_through: int
+    encoding: int = ENCODING
+
+
+class Placement:
+    """Places players on the boards of the current agreement."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._writes: Multiset[Agreement] = Multiset()
+        self.adopt(Agreement(catalog, 0))
+
+    @property
+    def catalog(self) -> Catalog:
+        """The boards that exist."""
+        return self.agreement.catalog
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every write in progress started under the current agreement."""
+        return self._writes.keys() <= {self.agreement}
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Enclose whatever creates rows and writes standings under the current agreement or a later one."""
+        agreement = self.agreement
+        self._writes[agreement] += 1
+        try:
+            yield
+        finally:
+            self._writes[agreement] -= 1
+            self._writes = +self._writes
+
+    def adopt(self, agreement: Agreement) -> None:
+        """Replace the agreement."""
+        self.agreement = agreement
+        self.counters = _counters(agreement.catalog)
+        self._built_in_boards = lru_cache(maxsize=65_536)(boards_at_day)
+        self._definitions_of = lru_cache(maxsize=65_536)(self._find_definitions)
+
+    def standing(self, fold: Fold, board: Board, *, lowered: bool = False) -> Standing | None:
+        """Return the player's standing on `board`; None if the board does not count them."""
+        standings = self.standings(fold, (board,), lowered=lowered)
+        return standings[0] if standings else None
+
+    def standings(self, fold: Fold, boards: Iterable[Board], *, lowered: bool = False) -> list[Standing]:
+        """Return the player's standings on those of `boards` that count them."""
+        standings = []
+        user_id, revision, hidden = fold.user_id, fold.revision, fold.hidden
+        encoding = self.agreement.encoding
+        overall = -1.0
+        for board in boards:
+            kind, qualifier = board
+            total: Total | QuizTotal | None
+            is_ascending = False
+            if kind == "all":
+                total = fold.total
+            elif kind == "weekly":
+                total = fold.weeks.get(qualifier)
+            elif kind == "monthly":
+                total = fold.months.get(qualifier)
+            elif kind == "country":
+                total = fold.total if qualifier == fold.country else None
+            elif kind == "quiz":
+                total = fold.quizzes.get(qualifier)
+            else:
+                total, is_ascending = self._custom_total(fold, board)
+            if total is None:
+                continue
+            points = 0 if hidden else int32(total.points)
+            if points <= 0:
+                value = 0.0
+            elif is_ascending:
+                value = shown_value(total, board, encoding, is_ascending=True)
+            elif total is fold.total:  # also the one of the country: encoded once
+                overall = value = shown_value(total, board, encoding) if overall < 0 else overall
+            else:
+                value = shown_value(total, board, encoding)
+            standings.append(Standing(board, user_id, points, value, revision, lowered))
+        return standings
+
+    def affected_boards(self, fold: Fold, entry: Event | Row) -> Iterable[Board]:
+        """Return the boards on which `entry` may have changed the player's standing, without those of a former country."""
+        if (entry.change is not None and entry.change.version) or entry.kind in EVENTLESS_KINDS:
+            return self.boards_of(fold)
+        built_in = self._built_in_boards(entry.at // DAY_MS, fold.country, entry.quiz_id)
+        if not self.catalog.counted:
+            return built_in
+        action_type_id = entry.change.action_type_id if entry.change is not None else ""
+        definitions = self._definitions_of(fold.country, entry.quiz_id, action_type_id)
+        return (
+            *built_in,
+            *(
+                each.board(fold.country, each.calendar.name_of(entry.at))
+                for each in definitions
+                if each.calendar.counts(entry.at)
+            ),
+        )
+
+    def removals(self, fold: Fold, former_country: str, *, rebuilding: bool = False) -> list[Standing]:
+        """Return standings that take the player off the boards of a former country; none if they are back in it.
+
+        Also off those of `archiving_boards` while boards are rebuilt.
+        """
+        if not former_country or former_country == fold.country:
+            return []
+        definitions = (*self.catalog.counted, *self.catalog.archiving) if rebuilding else self.catalog.counted
+        boards = {Board("country", former_country), *self.boards_defined_by(definitions, fold, former_country)}
+        boards.difference_update(self.boards_defined_by(definitions, fold))
+        return [Standing(board, fold.user_id, 0, 0.0, fold.revision, lowered=True) for board in sorted(boards)]
+
+    def boards_of(self, fold: Fold) -> list[Board]:
+        """Return every board on which the player has a total, including the closed periods that the fold still has."""
+        boards = [Board("all")]
+        boards += [Board("weekly", week) for week in fold.weeks]
+        boards += [Board("monthly", month) for month in fold.months]
+        if fold.country:
+            boards.append(Board("country", fold.country))
+        boards += [Board("quiz", quiz_id) for quiz_id in fold.quizzes]
+        boards += self.boards_defined_by(self.catalog.counted, fold)
+        return boards
+
+    def archiving_boards(self, fold: Fold) -> Iterator[Board]:
+        """Yield the player's boards that are no longer counted and not yet in the archive. Only a rebuild writes them."""
+        for definition in self.catalog.archiving:
+            for board in self.boards_defined_by((definition,), fold):
+                period = self.catalog.period_of(board)
+                if period is None or definition.archived_at is None or period.starts_at < definition.archived_at:
+                    yield board
+
+    def boards_defined_by(
+        self, definitions: Iterable[Definition], fold: Fold, country: str | None = None
+    ) -> Iterator[Board]:
+        """Yield the boards of these definitions that rank players of a country, the fold's if None, in its periods."""
+        country = fold.country if country is None else country
+        for definition in definitions:
+            if definition.includes(country):
+                for period in _periods_of(fold, definition):
+                    yield definition.board(country, period)
+
+    def may_lower(self, entry: Row) -> bool:
+        """Return whether a standing may have fallen by what a row did to numbered counters."""
+        if entry.kind == COUNTERS_ADDED or not entry.counters:
+            return False
+        if entry.kind in (ACTION_VOIDED, ACTION_REJUDGED):
+            return True
+        return any(each.key in entry.counters and each.may_fall for each in self.counters.all) or any(
+            each.is_ascending and each.number and str(each.number) in entry.counters for each in self.catalog.counted
+        )
+
+    def _custom_total(self, fold: Fold, board: Board) -> tuple[Total | None, bool]:
+        definition = self.catalog.definition_of(board)
+        custom = parse_custom_name(board.qualifier)
+        if definition is None or custom is None or not definition.includes(fold.country):
+            return None, False
+        if custom.country and custom.country != fold.country:
+            return None, False
+        return _total_of(fold, definition, custom.period), definition.is_ascending
+
+    def _find_definitions(self, country: str, quiz_id: str, action_type_id: str) -> tuple[Definition, ...]:
+        """Return the definitions that rank players of a country and count events of this kind."""
+        numbers = {each.number for each in self.counters.of_source(quiz_id, action_type_id)} | {0}
+        return tuple(each for each in self.catalog.counted if each.number in numbers and each.includes(country))
+
+
+def _counters(catalog: Catalog) -> Counters:
+    # Those of boards that are being archived, too: a rebuild may have to fill them.
+    definitions = (*catalog.counted, *catalog.archiving)
+    numbered = {each.number: NumberedCounter(each.number, each.counter) for each in definitions if each.number}
+    return Counters(list(numbered.values()), catalog.numbers)
+
+
+def _total_of(fold: Fold, definition: Definition, period: str) -> Total | None:
+    """Return the total that a definition shows of a period; None if the fold has none, or does not know it yet."""
+    if definition.number:
+        if definition.number > fold.complete_through:
+            return None
+        return fold.counters.get(str(definition.number), {}).get(period or ALL_TIME)
+    if definition.period == "all":
+        return fold.total
+    # The weekly boards write 2026-47 for what all others call 2026-W47.
+    return fold.weeks.get(period.replace("W", "")) if definition.period == "weekly" else fold.months.get(period)
+
+
+def _periods_of(fold: Fold, definition: Definition) -> Sequence[str]:
+    """Return the names of the periods in which the fold has a total of the definition's counter."""
+    if definition.number:
+        periods = fold.counters.get(str(definition.number), {})
+        return ["" if period == ALL_TIME else period for period in periods]
+    if definition.period == "all":
+        return [""]
+    if definition.period == "weekly":
+        return [week.replace("-", "-W") for week in fold.weeks]
+    return list(fold.months)
+
+
+def boards_at_day(day: int, country: str, quiz_id: str) -> tuple[Board, ...]:
+    """Return every built-in board of an event on this day. Raises ValueError for an invalid country or quiz id."""
+    return boards_at(day * DAY_MS, country, quiz_id)
+
+
+def shown_value(total: Total | QuizTotal, board: Board, encoding: int, *, is_ascending: bool = False) -> float:
+    """Return the value of a total; 0 without points. Players with more than a board can show are ordered by id."""
+    points = int32(total.points)
+    if points <= 0:
+        return 0.0
+    reached_at = 1000 * total.reached_at if points == total.points else 0
+    if is_ascending:
+        return encode_us(mirrored(points), reached_at)
+    if encoding == FORMER_ENCODING:
+        return former_encoding.encode_us(points, reached_at, board)
+    return encode_us(points, reached_at)
+
+
+def can_lower(entry: Event | Row) -> bool:
+    """Return whether a standing may be less after `entry` than before it."""
+    changes_account = entry.change is not None and entry.change.version > 0
+    return entry.delta < 0 or changes_account or entry.kind in CORRECTING_KINDS
+
+
+def lowers_quiz(before: Fold, after: Fold, quiz_id: str) -> bool:
+    """Return whether the player's value on the board of a quiz is less than before, which even added points can do.
+
+    Of attempts the highest says what all count for. One that is counted late may move only the time of the total, and after
+    a loss of records a higher one may say less.
+    """
+    former = before.quizzes.get(quiz_id)
+    if former is None:
+        return False
+    total = after.quizzes[quiz_id]
+    return total.points < former.points or (total.points == former.points and total.reached_at > former.reached_at)
+
+
+def expires_at(catalog: Catalog, board: Board, retention: timedelta) -> datetime | None:
+    """Return when the board's keys expire: `retention` after its period's end; None for a board without a period."""
+    period = catalog.period_of(board)
+    return None if period is None else period.ends_at + retention
+
+
+def is_kept(catalog: Catalog, board: Board, now: datetime, retention: timedelta) -> bool:
+    """Return whether the board is still kept in Redis."""
+    end = expires_at(catalog, board, retention)
+    return end is None or now < end

@@ -1,0 +1,147 @@
+"""Watches the boards that webhooks name, and announces players who enter their top.
+
+Facts follow from frames of the leaderboard, compared every two seconds: who enters and leaves in between is not noticed. The
+first frame of a series announces nobody. The deliveries of a comparison are stored before its frame, and their ids follow from
+the frame before: a crash, or two workers at once, repeats them and doubles none. One worker watches at a time, under a lease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, timedelta
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from topten.leaderboard.v1.leaderboard_service_pb2 import WatchLeaderboardRequest
+
+from services.runtime.auth.service_token import ServiceToken
+from services.runtime.errors import ServiceError
+from services.runtime.grpc.client import open_stream
+from services.runtime.lifecycle import cancel, spawn
+from services.runtime.periodic import Periodic
+from services.score.coordination_store import CoordinationStore
+from services.score.errors import STORE_ERRORS
+from services.score.webhooks.announcer import Announcer
+from services.score.webhooks.top_store import Top, TopStore
+from services.score.webhooks.webhook import ENTERED_TOP, MAX_TOP, Fact, watched_series
+from services.score.webhooks.webhook_store import WebhookStore
+
+if TYPE_CHECKING:
+    from topten.leaderboard.v1.leaderboard_pb2 import Frame
+    from topten.leaderboard.v1.leaderboard_service_pb2_grpc import LeaderboardServiceAsyncStub
+
+COMPARE_EVERY: Final = timedelta(seconds=2)
+_LEASE: Final = timedelta(seconds=15)
+_LEASE_NAME: Final = "lease:webhook-tops"
+_RECONNECT_SECONDS: Final = 2.0
+_log = structlog.get_logger("webhooks")
+
+
+class TopWatcher:
+    """Watches and compares between `start` and `stop`. A server."""
+
+    def __init__(
+        self,
+        webhooks: WebhookStore,
+        tops: TopStore,
+        announcer: Announcer,
+        coordination: CoordinationStore,
+        leaderboard: LeaderboardServiceAsyncStub,
+        token: ServiceToken,
+        worker_id: str,
+    ) -> None:
+        self._webhooks = webhooks
+        self._tops = tops
+        self._announcer = announcer
+        self._coordination = coordination
+        self._leaderboard = leaderboard
+        self._token = token
+        self._worker_id = worker_id
+        self._watches: dict[str, asyncio.Task[None]] = {}
+        self._latest: dict[str, Frame] = {}
+        # No top is stored, as of this worker's last step with the lease.
+        self._keeps_none = False
+        self._steps = Periodic("tops", self.step, every=COMPARE_EVERY, at_rest=15, retry_on=STORE_ERRORS)
+
+    async def start(self) -> None:
+        """Start the loop."""
+        await self._steps.start()
+
+    async def stop(self) -> None:
+        """End the loop and all watches."""
+        await self._steps.stop()
+        await self._end_watches()
+
+    async def step(self) -> None:
+        """Watch what webhooks name, and compare the latest frames. Raises store errors."""
+        wanted = watched_series(await self._webhooks.of_kinds([ENTERED_TOP]))
+        if not wanted and self._keeps_none:
+            return
+        if not await self._coordination.take_lease(self._worker_id, _LEASE, _LEASE_NAME):
+            await self._end_watches()
+            return
+        await self._tops.keep(wanted)
+        self._keeps_none = not wanted
+        for series in self._watches.keys() - wanted:
+            await cancel(self._watches.pop(series))
+            self._latest.pop(series, None)
+        for series in wanted - self._watches.keys():
+            self._watches[series] = spawn("top", self._watch(series))
+        for series in list(self._latest):
+            await self.compare(series, self._latest.pop(series))
+
+    async def compare(self, series: str, frame: Frame) -> None:
+        """Announce who entered the top since the frame before. Raises store errors."""
+        while not frame.stale and not await self._compare_once(series, frame):
+            pass  # another worker stored a later frame; this one may still be later than that
+
+    async def _compare_once(self, series: str, frame: Frame) -> bool:
+        """Return False if another worker stored a frame meanwhile."""
+        former = await self._tops.find(series)
+        players = [entry.user_id for entry in frame.entries[:MAX_TOP]]
+        number = 1 if former is None else former.number + 1
+        top = Top(series, frame.board, frame.generation, frame.version, number, players)
+        if former is not None:
+            if frame.board == former.board and top.position <= former.position:
+                return True
+            before = former.players if frame.board == former.board else ()
+            await self._announcer.announce(_entered(top, before, frame))
+        return await self._tops.replace(top)
+
+    async def _end_watches(self) -> None:
+        await cancel(*self._watches.values())
+        self._watches.clear()
+        self._latest.clear()
+
+    async def _watch(self, series: str) -> None:
+        while True:
+            try:
+                request = WatchLeaderboardRequest(board=series)
+                token = await self._token.get()
+                async with open_stream(self._leaderboard.WatchLeaderboard, request, token=token) as responses:
+                    async for response in responses:
+                        self._latest[series] = response.frame
+            except ServiceError as error:
+                _log.warning("board of a webhook not watched", board=series, reason=error.reason)
+            await asyncio.sleep(_RECONNECT_SECONDS)
+
+
+def _entered(top: Top, before: Sequence[str], frame: Frame) -> list[Fact]:
+    """Return who has a better rank than before; which of them entered a webhook's top depends on its size."""
+    former_ranks = {user_id: rank for rank, user_id in enumerate(before, 1)}
+    at = frame.timestamp.ToDatetime(UTC)
+    return [
+        Fact(
+            f"{top.series}:{top.number}:{entry.user_id}",
+            ENTERED_TOP,
+            at,
+            {"board": top.board, "userId": entry.user_id, "rank": entry.rank, "score": entry.score},
+            user_id=entry.user_id,
+            series=top.series,
+            rank=entry.rank,
+            former_rank=former_ranks.get(entry.user_id, MAX_TOP + 1),
+        )
+        for entry in frame.entries[:MAX_TOP]
+        if entry.rank < former_ranks.get(entry.user_id, MAX_TOP + 1)
+    ]

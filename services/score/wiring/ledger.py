@@ -1,0 +1,38 @@
+"""Builds the ledger: rows, folds, and what workers agree on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.score.config import ScoreConfig
+from services.score.coordination_store import CoordinationStore
+from services.score.ledger.fold_cache import FoldCache
+from services.score.ledger.personal_data_digests import PersonalDataDigests
+from services.score.ledger.store import ScoreStore
+from services.score.ledger.times import now_ms
+from services.score.ledger.write_behind import WriteBehind
+from services.score.wiring.connections import Stores
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Rows, folds, and what workers agree on."""
+
+    coordination: CoordinationStore
+    digests: PersonalDataDigests
+    store: ScoreStore
+    folds: FoldCache
+    write_behind: WriteBehind
+
+
+async def build_ledger(config: ScoreConfig, stores: Stores) -> Ledger:
+    """Build what stores rows and folds."""
+    coordination = CoordinationStore(stores.mongo.database)
+    digests = PersonalDataDigests(await coordination.salt())
+    await coordination.prepare()
+    store = ScoreStore(stores.mongo.database, digests)
+    await store.prepare(config.audit_ttl)
+    folds = FoldCache(
+        store, coordination, stores.incarnation, stores.worker_id, limit=config.cached_players, now=now_ms
+    )
+    return Ledger(coordination, digests, store, folds, WriteBehind(folds, config.fold_interval))
