@@ -1,10 +1,14 @@
-"""Leaderboard: reading boards, and telling who watches that they have changed.
+"""Leaderboard: reading boards, and sending changes to everybody who watches them.
 
-Owns nothing that lasts: the boards are the score service's, the names identity's.
+Owns no lasting data: the boards belong to score, the names to identity. Keeps three things in memory:
 
-Guarantees: every answer is ordered by `ranking`; a frame is the state of its board at one moment, with an id that never
-goes backwards; who watches gets the newest frame within a tick of its change, and at the latest after the next re-read;
-when the boards can't be read the last frame is served, marked stale.
+- the frame of each watched board, which is sent to its streams and answers reads of its head (`watching.watch`);
+- the last frame of each recently read board, for the time when none can be read (`reading.frames`);
+- usernames and countries of players (`reading.names`).
 
-Must never: write a board, know how points come about, or hold more for a slow reader than the newest frame.
+Guarantees: every answer is in the order of `ranking`; a frame is one state of its board, under an id that never goes
+backwards; every watcher gets the newest frame within a tick of its change, and after the next periodic read at the
+latest; while a board cannot be read its last frame is served, marked stale.
+
+Must never: write a board, know how points are earned, or hold more for a slow stream than the newest frame.
 """

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from topten.leaderboard.v1.leaderboard_pb2 import Entry, Frame
 
-from services.leaderboard.cursors import cursor_of, member_of
-from services.leaderboard.frames import cut, entry_of
-from services.leaderboard.head import UnreadableError
-from services.leaderboard.ranking import Ranked, ranked
-from services.runtime.boards import Board, encode, period, points_of
-from services.runtime.catalog import Catalog
-from services.runtime.closed import series_of
+from services.boards.board import Board
+from services.boards.catalog import Catalog
+from services.boards.closed_periods import series_of
+from services.boards.encoding import mirrored, points_of
+from services.boards.existence import Existence, existence_of
+from services.boards.periods import Period
+from services.leaderboard.ranking import Ranked, gap, ranked
+from services.leaderboard.reading.boards import no_such_board, requested_board
+from services.leaderboard.reading.frames import cut, entry_of
+from services.leaderboard.reading.groups import ranked_members
+from services.leaderboard.reading.proofs import NotClosedError, NotRankedError, NotSealedError
+from services.leaderboard.reading.results import Standing, UnreadableError, Window
 from services.runtime.errors import Reason, ServiceError
+from services.runtime.page_tokens import page_token, read_page_token
 
 if TYPE_CHECKING:
-    from services.leaderboard.boards import Place, Window
-    from services.leaderboard.closed import ClosedBoards
-    from services.leaderboard.frames import Frames
-    from services.leaderboard.names import Names
-    from services.leaderboard.shelf import Reader
-    from services.leaderboard.watches import Watches
+    from services.leaderboard.reading.archive import Archive, ArchivedBoard
+    from services.leaderboard.reading.boards import Boards
+    from services.leaderboard.reading.frames import Frames
+    from services.leaderboard.reading.groups import GroupMembers
+    from services.leaderboard.reading.live_board import LiveBoard
+    from services.leaderboard.reading.names import Name, Names
+    from services.leaderboard.reading.proofs import Proof, Proofs
+    from services.leaderboard.watching.watches import Watches
 
 DEFAULT_LIMIT: Final = 10
 DEFAULT_RADIUS: Final = 5
@@ -34,7 +42,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Entries with what follows each, the entry of whoever was asked for, and how many players are ranked."""
+    """Entries with their cursors, the requested player's entry, and the number of ranked players."""
 
     board: Board
     total: int
@@ -46,7 +54,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class ClosedPeriod:
-    """A board whose period is closed, how many were ranked, since when it is kept, and what follows it."""
+    """A board whose period is closed, the number of ranked players, when it was closed, and its cursor."""
 
     board: Board
     total: int
@@ -55,198 +63,288 @@ class ClosedPeriod:
 
 
 class LeaderboardService:
-    """Reading boards, and watching them. A board is named as text; empty is `all`. A name that can be none raises
-    BOARD_NOT_FOUND, one that nobody is ranked on is an empty board. What needs more than the last frame raises
-    UNAVAILABLE while the boards can't be read: who is not found then might be there.
+    """Reading boards.
+
+    A board is given by name; an empty one is `all`. An impossible name raises BOARD_NOT_FOUND; a board on which nobody is
+    ranked is empty. While a board cannot be read, what its last frame cannot answer raises UNAVAILABLE.
     """
 
     def __init__(
         self,
-        boards: Reader,
-        closed: ClosedBoards,
+        boards: Boards,
+        archive: Archive,
+        proofs: Proofs,
         frames: Frames,
         names: Names,
+        groups: GroupMembers,
         watches: Watches,
         catalog: Catalog,
         *,
         now: Callable[[], datetime],
     ) -> None:
         self._boards = boards
-        self._closed = closed
+        self._archive = archive
+        self._proofs = proofs
         self._frames = frames
         self._names = names
+        self._groups = groups
         self._watches = watches
         self._catalog = catalog
         self._now = now
 
-    async def leaderboard(self, text: str, limit: int) -> tuple[Frame, Board]:
-        """The first `limit` places (1 to 100, 0 is 10) of a board as it is now, from memory where it is watched.
+    async def leaderboard(self, name: str, limit: int) -> tuple[Frame, Board]:
+        """Return the first `limit` ranks (1 to 100, 0 means 10), from memory if the board is watched.
 
-        If it can't be read, the last frame that was, marked stale, perhaps with fewer places. Raises UNAVAILABLE if
-        there is none.
+        If the board cannot be read, return its last frame, marked stale, which may have fewer ranks. Raises UNAVAILABLE
+        if there is none.
         """
         limit = limit or DEFAULT_LIMIT
-        board = self._board(text)
+        board = self._board(name)
         frame = self._watches.current(board, limit)
         if frame is None:
             try:
                 frame = (await self._frames.read(board, limit)).frame
             except UnreadableError as error:
-                frame = self._last(board, error)
+                frame = self._last_frame(board, error)
         return cut(frame, limit), board
 
-    def watch(self, text: str) -> AsyncGenerator[Frame, None]:
-        """The board's frames: see `Watches.frames`. While there is none to send, nothing is sent."""
-        return self._watches.frames(text or "all")
-
-    async def ranks(self, text: str, user_ids: Sequence[str]) -> tuple[list[Entry], list[str]]:
-        """The entries of those who are ranked, by rank, and the ids of the others."""
-        places = await _read(self._boards.places(self._board(text), user_ids))
-        names = await self._names.of(places)
+    async def ranks(self, name: str, user_ids: Sequence[str]) -> tuple[list[Entry], list[str]]:
+        """Return the entries of the ranked players, by rank, and the ids of the others."""
+        board = self._board(name)
+        standings = await self._read(board, lambda view: view.standings(user_ids))
+        names = await self._names.of(standings)
         entries = [
-            entry_of(_at(user_id, place), names[user_id], place.previous)
-            for user_id, place in sorted(places.items(), key=lambda item: item[1].rank)
+            self._own_entry(board, user_id, standing, names[user_id])
+            for user_id, standing in sorted(standings.items(), key=lambda item: item[1].rank)
         ]
-        return entries, [user_id for user_id in user_ids if user_id not in places]
+        return entries, [user_id for user_id in user_ids if user_id not in standings]
 
-    async def page(self, text: str, size: int, token: str, user_id: str) -> Page:
-        """`size` places (1 to 100, 0 is 10) behind the token's, from the first without one, and the place of `user_id`.
+    async def page(self, name: str, size: int, token: str, user_id: str) -> Page:
+        """Return `size` entries (1 to 100, 0 means 10) after the page token, and the entry of `user_id`.
 
-        If the board can't be read, its last frame stands for the first page. Raises CURSOR_EXPIRED, INVALID_ARGUMENT.
+        If the board cannot be read, its last frame serves as the first page. Raises CURSOR_EXPIRED, INVALID_ARGUMENT.
         """
         size = size or DEFAULT_LIMIT
-        board = self._board(text)
-        after = member_of(board, token) if token else None
+        board = self._board(name)
+        position = read_page_token(token, board.name, float, str)
+        after = None if position is None else (position[1], position[0])
+
+        async def read(view: LiveBoard | ArchivedBoard) -> tuple[Window, Standing | None]:
+            window = await view.page(size, after)
+            return window, (await view.standings([user_id])).get(user_id) if user_id else None
+
         try:
-            window = await self._boards.page(board, size, after, user_id)
+            window, standing = await self._boards.read(board, read)
         except UnreadableError as error:
             if after is not None:
                 raise _unavailable() from error
-            return self._stale_page(board, self._last(board, error), size, user_id)
-        entries, own = await self._entries(window, user_id)
-        cursors = [cursor_of(board, member) for member in window.members]
-        more = window.members and window.first + len(window.members) <= window.total
+            return _stale_page(board, self._last_frame(board, error), size, user_id)
+        names = await self._names.of([member for member, _ in window.members] + ([user_id] if standing else []))
+        cursors = [page_token(board.name, value, member) for member, value in window.members]
+        has_more = window.members and window.first + len(window.members) <= window.total
         return Page(
             board=board,
             total=window.total,
-            entries=list(zip(entries, cursors, strict=True)),
-            next_token=cursors[-1] if more else "",
-            own=own,
+            entries=list(zip(self._entries(board, window, names), cursors, strict=True)),
+            next_token=cursors[-1] if has_more else "",
+            own=None if standing is None else self._own_entry(board, user_id, standing, names[user_id]),
             stale=False,
         )
 
-    async def around(self, text: str, user_id: str, radius: int) -> tuple[Board, int, list[Entry]]:
-        """The player among his neighbours, `radius` (1 to 50, 0 is 5) to each side; see `Boards.around`."""
-        board = self._board(text)
-        window = await _read(self._boards.around(board, user_id, radius or DEFAULT_RADIUS))
-        return board, window.total, (await self._entries(window))[0]
+    async def group(
+        self, group_id: str, name: str, size: int, token: str, user_id: str, *, viewer_id: str
+    ) -> tuple[Page, int]:
+        """Return a page of the board of a group, `size` (1 to 500, 0 means 10) after the token, and the number of members.
 
-    async def percentile(self, text: str, user_id: str) -> tuple[int | None, int]:
-        """The player's rank, None if he has none, and how many are ranked; see `share`."""
-        window = await _read(self._boards.page(self._board(text), 1, None, user_id))
-        return (None if window.own is None else window.own.rank), window.total
+        The page's total is the number of ranked members. Raises GROUP_NOT_FOUND unless `viewer_id` is a member or empty;
+        CURSOR_EXPIRED, INVALID_ARGUMENT.
+        """
+        board = self._board(name)
+        listing = f"group {group_id} {board.name}"
+        after = read_page_token(token, listing, float, str)
+        members = await self._groups.of(group_id, viewer_id)
+        standings = await self._read(board, lambda view: view.standings(members))
+        places = ranked_members(standings, ascending=self._catalog.is_ascending(board))
+        own = next((place for place in places if place.user_id == user_id), None)
+        following = [each for each in places if after is None or (standings[each.user_id].value, each.user_id) < after]
+        shown = following[: size or DEFAULT_LIMIT]
+        names = await self._names.of({place.user_id for place in (*shown, *filter(None, [own]))})
+        cursors = [page_token(listing, standings[place.user_id].value, place.user_id) for place in shown]
+        entries = [entry_of(place, names[place.user_id], None) for place in shown]
+        return Page(
+            board=board,
+            total=len(places),
+            entries=list(zip(entries, cursors, strict=True)),
+            next_token=cursors[-1] if len(following) > len(shown) else "",
+            own=None if own is None else entry_of(own, names[own.user_id], None),
+            stale=False,
+        ), len(members)
 
-    async def score_for_percentile(self, text: str, percentile: float) -> tuple[int | None, int]:
-        """The least score with at least this percentile, None if nobody is ranked, and how many are."""
-        value, total = await _read(self._boards.quantile(self._board(text), percentile))
-        return (None if value is None else points_of(value)), total
+    async def around(self, name: str, user_id: str, radius: int) -> tuple[Board, int, list[Entry]]:
+        """Return the player among `radius` neighbours (1 to 50, 0 means 5) on each side; see `LiveBoard.around`."""
+        board = self._board(name)
+        window = await self._read(board, lambda view: view.around(user_id, radius or DEFAULT_RADIUS))
+        names = await self._names.of([member for member, _ in window.members])
+        return board, window.total, self._entries(board, window, names)
 
-    async def rank_if_score(self, text: str, points: int, user_id: str) -> tuple[int, int]:
-        """The place of `points` (1 to 2^31 - 1) reached now, behind equals, and how many would be ranked without it."""
-        board = self._board(text)
-        ahead, total = await _read(self._boards.ahead(board, encode(points, self._now(), board), user_id))
+    async def rank(self, name: str, user_id: str) -> tuple[int | None, int]:
+        """Return the player's rank, None if they have none, and the number of ranked players."""
+
+        async def read(view: LiveBoard | ArchivedBoard) -> tuple[int, Standing | None]:
+            return await view.total(), (await view.standings([user_id])).get(user_id)
+
+        total, standing = await self._read(self._board(name), read)
+        return (None if standing is None else standing.rank), total
+
+    async def score_for_percentile(self, name: str, percentile: float) -> tuple[int | None, int]:
+        """Return the score that a percentile takes, None on an empty board, and the number of ranked players.
+
+        It is the lowest, or where less is better the highest, that has at least this percentile.
+        """
+        board = self._board(name)
+        value, total = await self._read(board, lambda view: view.quantile(percentile))
+        return (None if value is None else self.points(board, value)), total
+
+    async def rank_if_score(self, name: str, points: int, user_id: str) -> tuple[int, int]:
+        """Return the rank of `points` (1 to 2^31 - 1) reached now, behind equals, and how many others are ranked."""
+        board = self._board(name)
+        # Below the value of everybody who has these points, in every encoding.
+        stored = mirrored(points) if self._catalog.is_ascending(board) else points
+        ahead, total = await self._read(board, lambda view: view.ahead(float(stored), user_id))
         return ahead + 1, total
 
     async def boards(self) -> list[tuple[Board, int]]:
-        """The boards that there is one of at a time, and how many are ranked on each."""
-        found = []
-        for board in self._catalog.current(self._now()):
-            window = await _read(self._boards.page(board, 1, None, ""))
-            found.append((board, window.total))
-        return found
+        """Return the current boards and the number of players ranked on each."""
+        return [
+            (board, await self._read(board, lambda view: view.total())) for board in self._catalog.current(self._now())
+        ]
 
-    async def closed(self, text: str, size: int, token: str) -> tuple[list[ClosedPeriod], str]:
-        """The closed periods of the board that `text` names without one, the latest first, `size` (1 to 50, 0 is 20) behind
-        the token's, and the token of the next page. Raises INVALID_ARGUMENT for a board that has no periods.
+    async def closed_periods(self, name: str, size: int, token: str) -> tuple[list[ClosedPeriod], str]:
+        """Return the closed periods of a board, the latest first, `size` (1 to 50, 0 means 20) after the page token.
+
+        A period in the name is ignored. With the token of the next page. Raises INVALID_ARGUMENT for a board without
+        periods, CURSOR_EXPIRED.
         """
         size = size or DEFAULT_PERIODS
-        board = self._board(text)
-        if period(board) is None:
-            raise ServiceError(Reason.INVALID_ARGUMENT, "this board has no periods")
-        before = _time_of(token) if token else None
-        found = await _read(self._closed.listed(series_of(board), before, size + 1))
+        board = self._board(name)
+        if self._catalog.period_of(board) is None:
+            violation = ("board", f"{board.name!r} has no periods")
+            raise ServiceError(Reason.INVALID_ARGUMENT, "The board has no periods.", violations=[violation])
+        series = series_of(board)
+        listing = f"closed:{series}"
+        position = read_page_token(token, listing, str)
+        before = None if position is None else _end_of_period(position[0])
+        closed = await _available(self._archive.closed(series, before, size + 1))
         periods = [
-            ClosedPeriod(Board.parse(kept.text, self._now()), kept.players, kept.closed_at, _token_of(kept.ends_at))
-            for kept in found[:size]
+            ClosedPeriod(
+                Board.parse(each.name, self._now()),
+                each.players,
+                each.closed_at,
+                page_token(listing, each.ends_at.date().isoformat()),
+            )
+            for each in closed[:size]
         ]
-        return periods, (periods[-1].cursor if len(found) > size else "")
+        return periods, (periods[-1].cursor if len(closed) > size else "")
+
+    async def proof(self, name: str, user_id: str) -> tuple[Board, Proof]:
+        """Return the proof of a player's place on a closed board.
+
+        Raises INVALID_ARGUMENT for a board that is not closed, BOARD_NOT_FOUND for a past period in which nobody was ranked,
+        PLAYER_NOT_FOUND for a player without a place, and UNAVAILABLE until the board is sealed.
+        """
+        board = self._board(name)
+        if self._catalog.period_of(board) is None:
+            raise _not_closed(f"{board.name!r} has no periods. Only boards of closed periods have proofs.")
+        try:
+            return board, await _available(self._proofs.of(board, user_id))
+        except NotClosedError:
+            if (
+                existence_of(self._catalog, board, self._now()) is Existence.IF_RANKED
+                and not (await self.rank(name, ""))[1]
+            ):
+                raise no_such_board(name) from None
+            raise _not_closed("The period is not closed yet.") from None
+        except NotRankedError:
+            message = "The player has no place on this board."
+            raise ServiceError(Reason.PLAYER_NOT_FOUND, message, violations=[("user_id", message)]) from None
+        except NotSealedError:
+            raise ServiceError(Reason.UNAVAILABLE, "The board is being sealed. Try again in a minute.") from None
 
     async def export(
-        self, user_id: str, texts: Sequence[str], token: str
-    ) -> tuple[list[tuple[str, Place]], list[tuple[str, Place]], str]:
-        """A player's places on boards, those in closed periods on a page of them, and the token of the next page."""
-        places = []
-        for board in map(self._board, texts):
-            place = (await _read(self._boards.places(board, [user_id]))).get(user_id)
-            if place is not None:
-                places.append((board.text, place))
-        closed, next_token = await _read(self._closed.places(user_id, token))
-        return places, closed, next_token
+        self, user_id: str, names: Sequence[str], token: str
+    ) -> tuple[list[tuple[Board, Standing]], list[tuple[Board, Standing]], str]:
+        """Return a player's standings on boards, those in a page of closed periods, and the token of the next page."""
+        standings = []
+        for board in map(self._board, names):
+            standing = (await self._read(board, lambda view: view.standings([user_id]))).get(user_id)
+            if standing is not None:
+                standings.append((board, standing))
+        position = read_page_token(token, "closed", str)
+        places, last = await _available(self._archive.standings_of(user_id, "" if position is None else position[0]))
+        closed = [(Board.parse(name, self._now()), standing) for name, standing in places]
+        return standings, closed, page_token("closed", last) if last else ""
 
-    def _board(self, text: str) -> Board:
-        return self._watches.board(text or "all")
+    def points(self, board: Board, value: float) -> int:
+        """Return the points of a value on a board."""
+        return points_of(value, ascending=self._catalog.is_ascending(board))
 
-    def _last(self, board: Board, error: UnreadableError) -> Frame:
-        frame = self._frames.last(board)
-        if frame is None:
-            raise _unavailable() from error
-        return frame
+    def period(self, board: Board) -> Period | None:
+        """Return the period of a board; None for all time."""
+        return self._catalog.period_of(board)
 
-    def _stale_page(self, board: Board, frame: Frame, size: int, user_id: str) -> Page:
-        entries = list(frame.entries[:size])
-        own = next((entry for entry in frame.entries if entry.user_id == user_id), None)
-        return Page(board, len(frame.entries), [(entry, "") for entry in entries], "", own, stale=True)
-
-    async def _entries(self, window: Window, user_id: str = "") -> tuple[list[Entry], Entry | None]:
-        """The entries of a window, and the one of `user_id`, whose place is the window's `own`."""
-        names = await self._names.of([*(member for member, _ in window.members), *([user_id] if window.own else [])])
-        entries = [
-            entry_of(place, names[place.user_id], window.previous.get(place.user_id))
-            for place in ranked(window.members, window.first)
+    def _entries(self, board: Board, window: Window, names: Mapping[str, Name]) -> list[Entry]:
+        ascending = self._catalog.is_ascending(board)
+        return [
+            entry_of(place, names[place.user_id], window.previous_ranks.get(place.user_id))
+            for place in ranked(window.members, window.first, window.above, ascending=ascending)
         ]
-        place = window.own
-        return entries, None if place is None else entry_of(_at(user_id, place), names[user_id], place.previous)
+
+    def _own_entry(self, board: Board, user_id: str, standing: Standing, name: Name) -> Entry:
+        points = self.points(board, standing.value)
+        place = Ranked(standing.rank, user_id, points, gap(standing.value, standing.above))
+        return entry_of(place, name, standing.previous_rank)
+
+    def _board(self, name: str) -> Board:
+        return requested_board(self._catalog, name, self._now())
+
+    async def _read(self, board: Board, question: Callable[[LiveBoard | ArchivedBoard], Awaitable[T]]) -> T:
+        return await _available(self._boards.read(board, question))
+
+    def _last_frame(self, board: Board, error: UnreadableError) -> Frame:
+        frame = self._frames.last(board)
+        if frame is not None:
+            return frame
+        definition = self._catalog.definition_of(board)
+        if definition is None or definition.state != "building":
+            raise _unavailable() from error
+        empty = Frame(board=board.name, stale=True)
+        empty.timestamp.FromDatetime(self._now())
+        return empty
 
 
-def share(rank: int, total: int) -> float:
-    """The percentile of a rank: the share of ranked players at or below it, itself included, above 0 to 100."""
-    return 100 * (total - rank + 1) / total
+def _stale_page(board: Board, frame: Frame, size: int, user_id: str) -> Page:
+    own = next((entry for entry in frame.entries if entry.user_id == user_id), None)
+    return Page(board, len(frame.entries), [(entry, "") for entry in frame.entries[:size]], "", own, stale=True)
 
 
-def _at(user_id: str, place: Place) -> Ranked:
-    return Ranked(place.rank, user_id, points_of(place.value))
-
-
-def _token_of(ends_at: datetime) -> str:
-    return ends_at.strftime("%Y%m%d")
-
-
-def _time_of(token: str) -> datetime:
-    """When the period ended that a page of closed periods begins behind. Raises INVALID_ARGUMENT."""
+def _end_of_period(date: str) -> datetime:
     try:
-        if not token.isascii() or not token.isdigit():
-            raise ValueError
-        return datetime.strptime(token, "%Y%m%d").replace(tzinfo=UTC)
+        return datetime.strptime(date, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
-        raise ServiceError(Reason.INVALID_ARGUMENT, "the page token is none of this service") from None
+        violation = ("page_token", "is not a token of this list")
+        raise ServiceError(Reason.INVALID_ARGUMENT, "Invalid page token.", violations=[violation]) from None
 
 
-async def _read(reading: Awaitable[T]) -> T:
+async def _available(read: Awaitable[T]) -> T:
     try:
-        return await reading
+        return await read
     except UnreadableError as error:
         raise _unavailable() from error
 
 
+def _not_closed(message: str) -> ServiceError:
+    return ServiceError(Reason.INVALID_ARGUMENT, message, violations=[("board", message)])
+
+
 def _unavailable() -> ServiceError:
-    return ServiceError(Reason.UNAVAILABLE, "the boards can't be read at this moment")
+    return ServiceError(Reason.UNAVAILABLE, "The boards cannot be read at the moment. Try again in a few seconds.")

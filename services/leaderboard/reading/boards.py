@@ -1,0 +1,126 @@
+"""The way to read a board: in Redis while it is live, in MongoDB once its period is closed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Final, TypeVar
+
+from redis.asyncio import Redis
+
+from services.boards.board import Board
+from services.boards.catalog import Catalog
+from services.boards.existence import Existence, existence_of
+from services.leaderboard.reading.archive import Archive, ArchivedBoard
+from services.leaderboard.reading.live_board import LiveBoard, MovedError
+from services.leaderboard.reading.results import UnreadableError
+from services.leaderboard.reading.scripts import BoardScripts
+from services.runtime.errors import Reason, ServiceError
+from services.runtime.stores.redis import REDIS_ERRORS
+
+# More concurrent reads make one Redis server no faster; others wait for their turn, within their time limit.
+MAX_CONCURRENT: Final = 32
+_CANCEL_AGAIN_SECONDS: Final = 0.02
+T = TypeVar("T")
+
+
+class Boards:
+    """All boards. The catalog's sharding applies until Redis is read, which stores that of the current generation."""
+
+    def __init__(
+        self, redis: Redis, archive: Archive, catalog: Catalog, *, timeout: timedelta, now: Callable[[], datetime]
+    ) -> None:
+        self._scripts = BoardScripts(redis, catalog.sharding)
+        self._catalog = catalog
+        self._archive = archive
+        self._timeout = timeout.total_seconds()
+        self._now = now
+        self._slots = asyncio.Semaphore(MAX_CONCURRENT)
+
+    async def read(self, board: Board, question: Callable[[LiveBoard | ArchivedBoard], Awaitable[T]]) -> T:
+        """Return the answer to `question`, all of whose reads see one state of the board.
+
+        `question` runs again if the board changes in between, so it must have no effects. Raises UnreadableError, after
+        `timeout` at the latest.
+        """
+        definition, period = self._catalog.definition_of(board), self._catalog.period_of(board)
+        if definition is not None and definition.state == "building":
+            raise UnreadableError("the board is being built")
+        is_archived = definition is not None and definition.state == "archived"
+        if is_archived or (period is not None and period.ends_at <= self._now()):
+            archived = await self._archive.find(board)
+            if archived is not None:
+                return await self._archive.read(question(archived))
+        answer = await self._read_live(board, question)
+        # The board may have gone into the archive, and its keys away, between the two reads.
+        if is_archived and (archived := await self._archive.find(board)) is not None:
+            return await self._archive.read(question(archived))
+        return answer
+
+    async def _read_live(self, board: Board, question: Callable[[LiveBoard | ArchivedBoard], Awaitable[T]]) -> T:
+        try:
+            with _Deadline(self._timeout):
+                async with self._slots:
+                    while True:
+                        try:
+                            return await question(LiveBoard(self._scripts, board))
+                        except MovedError:
+                            continue
+        except REDIS_ERRORS as error:
+            raise UnreadableError(f"Redis failed: {type(error).__name__}") from error
+        except (ValueError, TypeError) as error:
+            raise UnreadableError("unexpected data in Redis") from error
+
+
+def requested_board(catalog: Catalog, name: str, now: datetime) -> Board:
+    """Return the board that a request names; an empty name is `all`. Raises BOARD_NOT_FOUND."""
+    try:
+        board = catalog.parse(name or "all", now)
+    except ValueError:
+        raise no_such_board(name) from None
+    if existence_of(catalog, board, now) is Existence.NO:
+        raise no_such_board(name)
+    return board
+
+
+def no_such_board(name: str) -> ServiceError:
+    """Return the error for a board that does not exist."""
+    message = f"No board is named {name[:100]!r}."
+    return ServiceError(Reason.BOARD_NOT_FOUND, message, violations=[("board", message)])
+
+
+class _Deadline:
+    """Cancels the task in its block after `seconds`, repeatedly until the task ends; raises UnreadableError then.
+
+    Not `asyncio.timeout`: before Python 3.12 the driver swallows a cancellation that arrives while it writes, and goes on
+    until the sockets' own timeouts. A separate task for each read would cost a fifth of its time.
+    """
+
+    __slots__ = ("_cancellations", "_loop", "_seconds", "_task", "_timer")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._cancellations = 0
+
+    def __enter__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        self._timer = self._loop.call_later(self._seconds, self._cancel)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
+        self._timer.cancel()
+        if not self._cancellations:
+            return
+        assert self._task is not None, "a coroutine is run by a task"
+        remaining = 0
+        for _ in range(self._cancellations):
+            remaining = self._task.uncancel()
+        if kind is asyncio.CancelledError and remaining == 0:
+            raise UnreadableError("Redis did not answer in time") from error
+
+    def _cancel(self) -> None:
+        assert self._task is not None, "a coroutine is run by a task"
+        self._cancellations += 1
+        self._task.cancel()
+        self._timer = self._loop.call_later(_CANCEL_AGAIN_SECONDS, self._cancel)

@@ -1,0 +1,164 @@
+"""The Lua scripts that read one shard of a board, and the way they are run.
+
+A script sees one moment of its shard. Its keys are the shard, its meta and its previous ranks and, on a single server, the
+generation and the sharding of all boards. Every reply begins with these two and the shard's generation and version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
+
+from services.boards.board import GENERATION_KEY
+from services.boards.sharding import COUNT_BEFORE, SHARDING_KEY, Shard, Sharding
+from services.leaderboard.reading.results import UnreadableError
+from services.runtime.stores.redis import is_cluster
+from services.runtime.stores.redis_scripts import Command, Script, in_order, together
+
+_STATE: Final = """
+local all = KEYS[4] and redis.call('MGET', KEYS[4], KEYS[5]) or {false, false}
+local meta = redis.call('HMGET', KEYS[2], 'generation', 'version')
+"""
+STATE_FIELDS: Final = 4
+# Takes members and values in turn; returns the index (from 0) and previous rank, in turn, of each member that has one.
+_PREVIOUS: Final = """
+local function previous(found)
+  local ids = {}
+  for i = 1, #found, 2 do ids[#ids + 1] = found[i] end
+  local known = {}
+  for i, rank in ipairs(#ids > 0 and redis.call('HMGET', KEYS[3], unpack(ids)) or {}) do
+    if rank then
+      known[#known + 1] = i - 1
+      known[#known + 1] = rank
+    end
+  end
+  return known
+end
+"""
+# Returns the value of the member before an index (from 0), false for the first one.
+_ABOVE: Final = """
+local function above(index)
+  return index > 0 and redis.call('ZREVRANGE', KEYS[1], index - 1, index - 1, 'WITHSCORES')[2] or false
+end
+"""
+# ARGV: number of members
+HEAD: Final = f"""{_STATE}{_PREVIOUS}
+local found = redis.call('ZREVRANGE', KEYS[1], 0, ARGV[1] - 1, 'WITHSCORES')
+return {{all[1], all[2], meta[1], meta[2], found, previous(found)}}
+"""
+# ARGV: user ids
+STANDINGS: Final = f"""{_STATE}{_ABOVE}
+local ranks, values, aboves = {{}}, {{}}, {{}}
+for i, id in ipairs(ARGV) do
+  ranks[i] = redis.call('ZREVRANK', KEYS[1], id)
+  values[i] = redis.call('ZSCORE', KEYS[1], id)
+  aboves[i] = ranks[i] and above(ranks[i])
+end
+return {{all[1], all[2], meta[1], meta[2], ranks, values, redis.call('HMGET', KEYS[3], unpack(ARGV)), aboves}}
+"""
+# ARGV: number of members, and the value and id that the page follows (both empty for the first page)
+PAGE: Final = f"""{_STATE}{_PREVIOUS}{COUNT_BEFORE}{_ABOVE}
+local start = ARGV[2] == '' and 0 or before(ARGV[2], ARGV[3], true)
+local found = redis.call('ZREVRANGE', KEYS[1], start, start + ARGV[1] - 1, 'WITHSCORES')
+return {{all[1], all[2], meta[1], meta[2], redis.call('ZCARD', KEYS[1]), start, found, previous(found), above(start)}}
+"""
+# ARGV: user id, number of neighbours on each side, and the player's value if they are on another shard (else empty)
+AROUND: Final = f"""{_STATE}{_PREVIOUS}{COUNT_BEFORE}{_ABOVE}
+local total = redis.call('ZCARD', KEYS[1])
+local rank = ARGV[3] == '' and redis.call('ZREVRANK', KEYS[1], ARGV[1]) or ARGV[3] ~= '' and before(ARGV[3], ARGV[1])
+if not rank then return {{all[1], all[2], meta[1], meta[2], total, 0, {{}}, {{}}, false}} end
+local width = 2 * ARGV[2] + 1
+local start = math.max(0, math.min(rank - ARGV[2], total - width))
+local found = redis.call('ZREVRANGE', KEYS[1], start, start + width - 1, 'WITHSCORES')
+return {{all[1], all[2], meta[1], meta[2], total, start, found, previous(found), above(start)}}
+"""
+# ARGV: value, and the user id to leave out
+AHEAD: Final = f"""{_STATE}
+local ahead = redis.call('ZCOUNT', KEYS[1], ARGV[1], '+inf')
+local own = redis.call('ZSCORE', KEYS[1], ARGV[2])
+if own and tonumber(own) >= tonumber(ARGV[1]) then ahead = ahead - 1 end
+return {{all[1], all[2], meta[1], meta[2], ahead, redis.call('ZCARD', KEYS[1])}}
+"""
+# ARGV: values and user ids in turn
+BEFORE: Final = f"""{_STATE}{COUNT_BEFORE}{_ABOVE}
+local counts, aboves = {{}}, {{}}
+for i = 1, #ARGV, 2 do
+  local count = before(ARGV[i], ARGV[i + 1])
+  counts[#counts + 1] = count
+  aboves[#aboves + 1] = above(count)
+end
+return {{all[1], all[2], meta[1], meta[2], counts, aboves}}
+"""
+# ARGV: the first index, from 0, and the one after the last
+SLICE: Final = f"""{_STATE}
+local found = {{}}
+if tonumber(ARGV[1]) < tonumber(ARGV[2]) then
+  found = redis.call('ZREVRANGE', KEYS[1], ARGV[1], ARGV[2] - 1, 'WITHSCORES')
+end
+return {{all[1], all[2], meta[1], meta[2], redis.call('ZCARD', KEYS[1]), found}}
+"""
+_ALL: Final = (HEAD, STANDINGS, PAGE, AROUND, AHEAD, BEFORE, SLICE)
+_ALL_BOARDS: Final = (GENERATION_KEY, SHARDING_KEY)
+REBUILDING: Final = "the boards are being rebuilt"
+
+
+class Replies(NamedTuple):
+    """Generation and sharding of all boards, one reply a shard, and the versions of all shards after the last reply.
+
+    A board of one shard has no `versions`: its reply holds them.
+    """
+
+    generation: bytes | None
+    sharding: bytes
+    shards: list[list[Any]]
+    versions: list[Any]
+
+
+class BoardScripts:
+    """Runs scripts on shards, and holds the sharding last seen in Redis, as stored and parsed."""
+
+    def __init__(self, redis: Redis, sharding: Sharding) -> None:
+        self._redis = redis
+        self._scripts = {source: Script(redis, source, reads_only=True) for source in _ALL}
+        self._is_cluster = is_cluster(redis)
+        # Encoded once, not by the driver for each command.
+        self._keys = lru_cache(maxsize=4096)(self._keys_of)
+        self.sharding = str(sharding).encode(), sharding
+
+    def adopt(self, sharding: bytes) -> None:
+        """Use this sharding from now on. Raises ValueError."""
+        self.sharding = sharding, Sharding(sharding.decode())
+
+    async def run(self, source: str, calls: Mapping[Shard, Sequence[Any]], shards: Sequence[Shard]) -> Replies:
+        """Run a script on the shards in `calls`, with the arguments there; `shards` are all shards of the board.
+
+        Raises UnreadableError if the boards are replaced meanwhile, and the driver's errors.
+        """
+        script = self._scripts[source]
+        commands = [script.command(self._keys(shard), arguments) for shard, arguments in calls.items()]
+        try:
+            return await self._send(commands, shards)
+        except NoScriptError:
+            await script.load()
+            return await self._send(commands, shards)
+
+    async def _send(self, commands: Sequence[Command], shards: Sequence[Shard]) -> Replies:
+        if len(shards) == 1 and not self._is_cluster:
+            replies = await together(self._redis, commands)
+            return Replies(replies[0][0], replies[0][1] or b"", replies, [])
+        versions = [("HGET", shard.meta_key, "version") for shard in shards] if len(shards) > 1 else []
+        # A cluster may keep the generation on another server than the shard, so it is read before and after.
+        state = [("MGET", *_ALL_BOARDS)] if self._is_cluster else []
+        before, replies, versions_after, after = await in_order(self._redis, state, commands, versions, state)
+        if before != after:
+            raise UnreadableError(REBUILDING)
+        generation, sharding = before[0] if before else replies[0][:2]
+        return Replies(generation, sharding or b"", replies, versions_after)
+
+    def _keys_of(self, shard: Shard) -> tuple[bytes, ...]:
+        shared = () if self._is_cluster else _ALL_BOARDS
+        return tuple(key.encode() for key in (shard.key, shard.meta_key, shard.previous_key, *shared))

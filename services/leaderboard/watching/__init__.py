@@ -1,0 +1,1 @@
+"""Watching boards: live frames and player ranks, throttled and in order."""
