@@ -1,0 +1,1 @@
+"""Comparing recorded events with the ledger: where they come from, and what the score service did with them."""

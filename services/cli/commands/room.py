@@ -1,0 +1,128 @@
+"""`topten room open|results` and `topten demo room`: rooms of players, led by an account that may host."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from services.cli.locate import NotRunningError
+from services.cli.terminal import DATA, EXIT_USAGE, Data, fail, load_endpoints, out, run, say
+
+if TYPE_CHECKING:
+    from services.cli.client import Endpoints
+
+group = typer.Typer(help="Open rooms, in which players play a quiz together.", no_args_is_help=True)
+demo = typer.Typer(help="Show the system alive.", no_args_is_help=True)
+Host = Annotated[
+    str | None,
+    typer.Option(
+        help="Username of the account that hosts; its password is asked for. By default the moderator of `topten up`."
+    ),
+]
+
+
+@group.command("open")
+def open_room(
+    quiz_id: Annotated[str, typer.Argument(metavar="QUIZ", help="ID of the quiz.")],
+    seconds: Annotated[int, typer.Option(help="Time for each question; 0 leaves it to the host.", min=0, max=600)] = 0,
+    speed_points: Annotated[bool, typer.Option("--speed-points", help="Early answers earn more.")] = False,
+    max_players: Annotated[int, typer.Option(help="Maximum number of players.", min=1, max=5000)] = 200,
+    counts: Annotated[bool, typer.Option("--counts", help="Count each account's answers on the boards.")] = False,
+    host: Host = None,
+    data: Data = DATA,
+) -> None:
+    """Open a room and print how players join it: the PIN, the address, and in a terminal its QR code.
+
+    The host leads it in a browser, signed in as the account that opened it.
+    """
+    if speed_points and not seconds:
+        fail("--speed-points needs --seconds.", EXIT_USAGE)
+    from services.cli.client import GraphqlClient
+    from services.cli.rooms import RoomHost, invitation
+
+    endpoints = load_endpoints(data)
+    username, password = _credentials(endpoints, host)
+    options = {
+        "secondsPerQuestion": seconds,
+        "speedPoints": speed_points,
+        "maxPlayers": max_players,
+        "countsOnBoards": counts,
+    }
+
+    async def work() -> None:
+        async with GraphqlClient(endpoints.graphql) as client:
+            token = await client.login(username, password)
+            opened = (await RoomHost.open(client, token, quiz_id, **options)).opened
+        say(invitation(opened, with_code=out.is_terminal))
+        say(f"room ID {opened['roomId']}, hosted by {username}")
+
+    run(work())
+
+
+class ResultsFormat(StrEnum):
+    """How results are written."""
+
+    JSON = "json"
+    XLSX = "xlsx"
+    PLAYERS_CSV = "players-csv"
+    QUESTIONS_CSV = "questions-csv"
+
+
+@group.command()
+def results(
+    room_id: Annotated[str, typer.Argument(metavar="ROOM", help="ID of the room, which `room open` prints.")],
+    written: Annotated[ResultsFormat, typer.Option("--format", help="Format of the file.")] = ResultsFormat.XLSX,
+    to: Annotated[Path, typer.Option(help="Folder of the file; an older one is replaced.")] = Path(),
+    host: Host = None,
+    data: Data = DATA,
+) -> None:
+    """Save the results of a room to a file that only you can read."""
+    endpoints = load_endpoints(data)
+    username, password = _credentials(endpoints, host)
+    from services.cli.client import GraphqlClient
+    from services.cli.rooms import results_file
+    from services.runtime.files import replace_file
+
+    async def work() -> None:
+        async with GraphqlClient(endpoints.graphql) as client:
+            token = await client.login(username, password)
+            name, content = await results_file(client, token, room_id, written.name)
+        to.mkdir(parents=True, exist_ok=True)
+        replace_file(to / name, content)
+        say(str(to / name))
+
+    run(work())
+
+
+@demo.command("room")
+def demo_room(
+    players: Annotated[int, typer.Option(help="Number of simulated players.", min=1, max=500)] = 50,
+    skill: Annotated[float, typer.Option(help="Probability that a player knows an answer.", min=0, max=1)] = 0.7,
+    quiz_id: Annotated[str, typer.Option("--quiz", help="ID of the quiz.")] = "solar-system",
+    seconds: Annotated[float, typer.Option(help="Time for each question.", min=0, max=600)] = 5,
+    pause: Annotated[float, typer.Option(help="Time for each reveal and board.", min=0, max=60)] = 2,
+    host: Host = None,
+    data: Data = DATA,
+) -> None:
+    """Play a room to its podium: simulated players join it as guests, and its host steps on by itself.
+
+    Open the printed address to play along. The room ends with the command, also by Ctrl-C.
+    """
+    from services.cli.demo_room import Plan, play_room
+
+    endpoints = load_endpoints(data)
+    plan = Plan(quiz_id, players, skill, seconds, pause)
+    run(play_room(endpoints, *_credentials(endpoints, host), plan, say))
+
+
+def _credentials(endpoints: Endpoints, host: str | None) -> tuple[str, str]:
+    """Return the account that hosts and its password. Exits if there is none."""
+    if host is not None:
+        return host, str(typer.prompt("Password", hide_input=True, err=True))
+    try:
+        return endpoints.moderator()
+    except NotRunningError as error:
+        fail(str(error), EXIT_USAGE)

@@ -1,0 +1,69 @@
+"""Messages as JSON lines: one message in proto3 JSON on each line, as `topten … FILE|-` reads them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import BinaryIO, Final, TypeVar
+
+from google.protobuf import json_format
+from google.protobuf.message import Message
+
+MAX_LINE: Final = 64 * 1024
+MAX_FILE: Final = 1024 * 1024
+M = TypeVar("M", bound=Message)
+
+
+def read_messages(name: str, kind: type[M]) -> Iterator[tuple[int, M | str]]:
+    """Yield the number of each line that is not blank, from 1, with its message, or with what is wrong with the line.
+
+    `-` is standard input. A line has up to 64 KiB of UTF-8. Raises OSError.
+    """
+    with nullcontext(sys.stdin.buffer) if name == "-" else Path(name).open("rb") as stream:
+        for number, line in enumerate(_lines(stream), 1):
+            if line.strip():
+                yield number, _message(line, kind)
+
+
+def _lines(stream: BinaryIO) -> Iterator[bytes]:
+    """Yield lines, of a longer one the first 64 KiB and a byte."""
+    while line := stream.readline(MAX_LINE + 1):
+        rest = line
+        while not rest.endswith(b"\n") and len(rest) > MAX_LINE:
+            rest = stream.readline(MAX_LINE + 1)
+        yield line
+
+
+def _message(line: bytes, kind: type[M]) -> M | str:
+    if len(line) > MAX_LINE and not line.endswith(b"\n"):
+        return f"The line is longer than {MAX_LINE} bytes."
+    try:
+        return json_format.Parse(line, kind(), max_recursion_depth=10)
+    except UnicodeDecodeError:
+        return "The line is not UTF-8."
+    except json_format.ParseError as error:
+        return f"The line is not a JSON object of this kind: {str(error).splitlines()[0][:200]}"
+
+
+def read_definitions(name: str, kind: type[M], on_problem: Callable[[str], None]) -> tuple[list[M], int]:
+    """Return the messages of a file, `-` for standard input, and how many of its lines are none, which are reported.
+
+    The file, up to 1 MiB, is one JSON object, or has one on each line. Raises OSError.
+    """
+    with nullcontext(sys.stdin.buffer) if name == "-" else Path(name).open("rb") as stream:
+        text = stream.read(MAX_FILE).decode("utf-8", "replace")
+    try:
+        return [json_format.Parse(text, kind(), max_recursion_depth=10)], 0
+    except json_format.ParseError:
+        pass
+    messages: list[M] = []
+    refused = 0
+    for number, line in enumerate(filter(str.strip, text.splitlines()), 1):
+        try:
+            messages.append(json_format.Parse(line, kind(), max_recursion_depth=10))
+        except json_format.ParseError as error:
+            refused += 1
+            on_problem(f"Line {number}: not of this kind: {str(error).splitlines()[0][:200]}")
+    return messages, refused

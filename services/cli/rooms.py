@@ -1,0 +1,82 @@
+"""Rooms as their hosts lead them, through the public interface."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import time
+import uuid
+from base64 import b64decode
+from typing import Any, Final
+
+from services.cli.client import GraphqlClient
+
+STATE: Final = """roomId pin revision phase questionNumber questionCount players answered question { id }
+  rightAnswer { selectedOption } board { rank nickname points }"""
+OPEN: Final = f"mutation ($input: OpenRoomInput!) {{ openRoom(input: $input) {{ title joinUrl {STATE} }} }}"
+READ: Final = f"query ($pin: ID!) {{ room(pin: $pin) {{ {STATE} }} }}"
+ADVANCE: Final = f"mutation ($input: AdvanceRoomInput!) {{ advanceRoom(input: $input) {{ room {{ {STATE} }} }} }}"
+RESULTS: Final = """query ($roomId: ID!, $format: RoomResultsFormat!) {
+  roomResultsFile(roomId: $roomId, format: $format) { name base64 }
+}"""
+READ_EVERY_SECONDS: Final = 0.25
+State = dict[str, Any]
+
+
+class RoomHost:
+    """The host of a room that was opened with `open`, with the token of an account that may do so."""
+
+    def __init__(self, client: GraphqlClient, token: str, opened: State) -> None:
+        self._client = client
+        self._token = token
+        self.opened = opened
+        self.pin: str = opened["pin"]
+
+    @classmethod
+    async def open(cls, client: GraphqlClient, token: str, quiz_id: str, **options: Any) -> RoomHost:
+        """Open a room with options of OpenRoomInput. Raises GraphqlError."""
+        data = await client.execute(OPEN, {"input": {"quizId": quiz_id, **options}}, token)
+        return cls(client, token, data["openRoom"])
+
+    async def state(self) -> State:
+        """Return the room as it is."""
+        state: State = (await self._client.execute(READ, {"pin": self.pin}, self._token))["room"]
+        return state
+
+    async def send(self, command: str) -> State:
+        """Carry out a command at whatever revision the room is, and return the room."""
+        sent = {
+            "pin": self.pin,
+            "command": command,
+            "expectedRevision": (await self.state())["revision"],
+            "commandId": str(uuid.uuid4()),
+        }
+        room: State = (await self._client.execute(ADVANCE, {"input": sent}, self._token))["advanceRoom"]["room"]
+        return room
+
+    async def wait_for_answers(self, seconds: float) -> State:
+        """Return the room once all players have answered, the question has locked, or the time is over."""
+        end = time.monotonic() + seconds
+        while True:
+            state = await self.state()
+            if state["phase"] != "QUESTION" or state["answered"] >= state["players"] or time.monotonic() > end:
+                return state
+            await asyncio.sleep(READ_EVERY_SECONDS)
+
+
+async def results_file(client: GraphqlClient, token: str, room_id: str, written: str) -> tuple[str, bytes]:
+    """Return the name and the content of a room's results in a format of RoomResultsFormat. Raises GraphqlError."""
+    data = await client.execute(RESULTS, {"roomId": room_id, "format": written}, token)
+    return data["roomResultsFile"]["name"], b64decode(data["roomResultsFile"]["base64"])
+
+
+def invitation(opened: State, *, with_code: bool) -> str:
+    """Return what a host shows to players: the PIN, the address, and a QR code of it for a terminal."""
+    lines = [f"{opened['title']}: room {opened['pin']}", f"join at {opened['joinUrl']}"]
+    if with_code:
+        import segno
+
+        code = io.StringIO()
+        segno.make_qr(opened["joinUrl"]).terminal(code, border=2, compact=True)
+        lines.append(code.getvalue().rstrip("\n"))
+    return "\n".join(lines)

@@ -1,0 +1,88 @@
+"""What all commands share at the terminal: the data option, output, exit codes, and how a failure is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeVar
+
+import typer
+from rich.console import Console
+
+from services.cli.locate import DEFAULT_FOLDER, NotRunningError, read_endpoints
+
+if TYPE_CHECKING:
+    from services.cli.client import Endpoints
+
+T = TypeVar("T")
+
+DATA: Final = DEFAULT_FOLDER
+
+EXIT_FINDING: Final = 1
+EXIT_USAGE: Final = 2
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+Data = Annotated[
+    Path,
+    typer.Option(
+        "--data",
+        envvar="TOPTEN_LOCAL_DATA",
+        help="Data folder of the system; its endpoints.json has the addresses. TOPTEN_LOCAL_ENDPOINTS names such a file "
+        "for a system elsewhere.",
+    ),
+]
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` and return its result; an expected failure becomes one line on stderr and an exit code."""
+    import asyncio
+
+    import aiohttp
+    import grpc
+
+    from services.cli.client import GraphqlError, describe
+    from services.runtime.errors import ServiceError
+
+    try:
+        return asyncio.run(work)
+    except NotRunningError as error:
+        fail(str(error), EXIT_USAGE)
+    except (ServiceError, GraphqlError) as error:
+        hint = " `topten status` shows what is away." if error.reason == "UNAVAILABLE" else ""
+        fail(describe(error) + hint, EXIT_FINDING)
+    except (aiohttp.ClientError, grpc.aio.AioRpcError, OSError, TimeoutError) as error:
+        fail(describe(error), EXIT_FINDING)
+
+
+def load_endpoints(data: Path) -> Endpoints:
+    """Load the addresses of the system of a data folder; exit if there is none."""
+    try:
+        document = read_endpoints(data)
+    except NotRunningError as error:
+        fail(str(error), EXIT_USAGE)
+    from services.cli.client import Endpoints
+
+    return Endpoints(document)
+
+
+def say(line: str) -> None:
+    """Print one line on stdout, unwrapped and without markup."""
+    out.print(line, markup=False, soft_wrap=True)
+
+
+def warn(line: str) -> None:
+    """Print one line on stderr, unwrapped and without markup."""
+    err.print(line, markup=False, soft_wrap=True)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Print the reason on stderr and exit."""
+    fail_with([message], code)
+
+
+def fail_with(messages: Iterable[str], code: int) -> NoReturn:
+    """Print every reason on stderr, one a line, and exit."""
+    for message in messages:
+        warn(f"topten: {message}")
+    raise typer.Exit(code)
