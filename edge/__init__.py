@@ -1,5 +1,5 @@
-"""The edge: the only process that clients talk to. GraphQL for questions and actions, SSE for boards that move.
+"""The edge: the only process that clients talk to. GraphQL for queries and mutations, SSE for live boards.
 
-It owns HTTP, cookies, what one document may cost, and the fan-out of frames. It holds no state that another edge would
-miss, decides nothing about scores, and believes no client: every service checks the caller's token again.
+It owns HTTP, cookies, the cost of documents, and the fan-out of frames. It has no state that another edge would miss, decides
+nothing about scores, and trusts no client: every service checks the caller's token again.
 """

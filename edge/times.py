@@ -1,4 +1,4 @@
-"""Times as clients read them."""
+"""Times in responses."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 
 def format_time(value: datetime) -> str:
-    """`2026-11-23T20:15:42.007Z`; milliseconds are cut, not rounded."""
+    """Format a time as `2026-11-23T20:15:42.007Z`; milliseconds are truncated."""
     utc = value.astimezone(UTC)
     return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03}Z"
 
 
 def time_of(timestamp: Timestamp) -> datetime:
-    """A protobuf timestamp as an aware time in UTC."""
+    """Convert a protobuf timestamp to an aware time in UTC."""
     return timestamp.ToDatetime(tzinfo=UTC)

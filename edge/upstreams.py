@@ -1,6 +1,6 @@
-"""The services behind the edge: channels, stubs, and whether they serve.
+"""The services behind the edge: channels, stubs, and readiness.
 
-Owns which methods may be sent twice. Must never hold a player's token: every call is handed one.
+Must never keep a player's token: every call is passed one.
 """
 
 from __future__ import annotations
@@ -14,68 +14,64 @@ from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from topten.action.v1.action_service_pb2_grpc import ActionServiceStub
+from topten.attempt.v1.attempt_service_pb2_grpc import AttemptServiceStub
+from topten.authoring.v1.authoring_service_pb2_grpc import AuthoringServiceStub
+from topten.board.v1.board_service_pb2_grpc import BoardServiceStub
+from topten.group.v1.group_service_pb2_grpc import GroupServiceStub
 from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from topten.leaderboard.v1.leaderboard_service_pb2_grpc import LeaderboardServiceStub
 from topten.quiz.v1 import quiz_service_pb2
 from topten.quiz.v1.quiz_service_pb2_grpc import QuizServiceStub
+from topten.room.v1.room_service_pb2_grpc import RoomServiceStub
 from topten.score.v1.score_service_pb2_grpc import ScoreServiceStub
+from topten.status.v1.status_service_pb2_grpc import StatusServiceStub
 
+from edge.action_groups import ActionGroups
+from edge.action_kinds import PlayerActions, QuizAnswers
+from services.runtime.auth.service_token import ServiceToken
+from services.runtime.config.settings import TlsConfig, UpstreamConfig
 from services.runtime.errors import ServiceError
-from services.runtime.grpc_client import call, open_channel
-from services.runtime.service_token import ServiceToken
-from services.runtime.settings import TlsConfig, UpstreamConfig
+from services.runtime.grpc.client import call, open_channel
 
 if TYPE_CHECKING:
+    from topten.action.v1.action_pb2 import ActionResult
+    from topten.action.v1.action_service_pb2 import SubmitActionsRequest
+    from topten.action.v1.action_service_pb2_grpc import ActionServiceAsyncStub
+    from topten.attempt.v1.attempt_service_pb2_grpc import AttemptServiceAsyncStub
+    from topten.authoring.v1.authoring_service_pb2_grpc import AuthoringServiceAsyncStub
+    from topten.board.v1.board_service_pb2_grpc import BoardServiceAsyncStub
+    from topten.group.v1.group_service_pb2_grpc import GroupServiceAsyncStub
     from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceAsyncStub
     from topten.leaderboard.v1.leaderboard_service_pb2_grpc import LeaderboardServiceAsyncStub
+    from topten.quiz.v1.quiz_service_pb2 import SubmitActionRequest, SubmitActionResponse
     from topten.quiz.v1.quiz_service_pb2_grpc import QuizServiceAsyncStub
+    from topten.room.v1.room_service_pb2_grpc import RoomServiceAsyncStub
     from topten.score.v1.score_service_pb2_grpc import ScoreServiceAsyncStub
+    from topten.status.v1.status_service_pb2_grpc import StatusServiceAsyncStub
 
-# Sent again on UNAVAILABLE. SubmitAction is one of them: an action counts once, however often it is sent.
-IDEMPOTENT = (
-    "/topten.identity.v1.IdentityService/AdmitPlayer",
-    "/topten.identity.v1.IdentityService/GetUsers",
-    "/topten.identity.v1.IdentityService/IssueStreamToken",
-    "/topten.identity.v1.IdentityService/UpdateProfile",
-    "/topten.identity.v1.IdentityService/BlockUser",
-    "/topten.identity.v1.IdentityService/UnblockUser",
-    "/topten.identity.v1.IdentityService/ExportAccount",
-    "/topten.identity.v1.IdentityService/DeleteAccount",
-    "/topten.quiz.v1.QuizService/ExportPlayer",
-    "/topten.quiz.v1.QuizService/ListQuizzes",
-    "/topten.quiz.v1.QuizService/GetQuiz",
-    "/topten.quiz.v1.QuizService/SubmitAction",
-    "/topten.quiz.v1.QuizService/VoidAction",
-    "/topten.quiz.v1.QuizService/AdjustScore",
-    "/topten.score.v1.ScoreService/ExportPlayer",
-    "/topten.score.v1.ScoreService/GetScore",
-    "/topten.score.v1.ScoreService/ListScoreHistory",
-    "/topten.score.v1.ScoreService/ListFlags",
-    "/topten.score.v1.ScoreService/CloseFlag",
-    "/topten.leaderboard.v1.LeaderboardService/GetLeaderboard",
-    "/topten.leaderboard.v1.LeaderboardService/GetRanks",
-    "/topten.leaderboard.v1.LeaderboardService/ListEntries",
-    "/topten.leaderboard.v1.LeaderboardService/GetAround",
-    "/topten.leaderboard.v1.LeaderboardService/GetPercentile",
-    "/topten.leaderboard.v1.LeaderboardService/GetScoreForPercentile",
-    "/topten.leaderboard.v1.LeaderboardService/GetRankIfScore",
-    "/topten.leaderboard.v1.LeaderboardService/ListBoards",
-    "/topten.leaderboard.v1.LeaderboardService/ListClosedPeriods",
-    "/topten.leaderboard.v1.LeaderboardService/ExportPlayer",
-)
 CHECK_SECONDS = 1.0
 _log = structlog.get_logger("upstreams")
 
 
 @dataclass(frozen=True)
 class Upstreams:
-    """The stubs, by service, and this process's own token."""
+    """The stubs, by service, what submits actions of each kind through quiz, and this process's own token."""
 
     identity: IdentityServiceAsyncStub
+    group: GroupServiceAsyncStub
     quiz: QuizServiceAsyncStub
+    action: ActionServiceAsyncStub
+    room: RoomServiceAsyncStub
+    authoring: AuthoringServiceAsyncStub
+    attempt: AttemptServiceAsyncStub
     score: ScoreServiceAsyncStub
+    board: BoardServiceAsyncStub
     leaderboard: LeaderboardServiceAsyncStub
     health: Mapping[str, Any]
+    quiz_answers: ActionGroups[SubmitActionRequest, SubmitActionResponse]
+    player_actions: ActionGroups[SubmitActionsRequest, ActionResult]
+    status: Mapping[str, StatusServiceAsyncStub]
     service_token: ServiceToken
 
 
@@ -83,7 +79,7 @@ class Upstreams:
 async def open_upstreams(
     config: UpstreamConfig, tls: TlsConfig, service_token: ServiceToken
 ) -> AsyncIterator[Upstreams]:
-    """Stubs for the addresses of `config`. Nothing is connected before the first call."""
+    """Open stubs for the addresses of `config`, which connect at the first call."""
     addresses = {
         "identity": config.identity,
         "quiz": config.quiz,
@@ -92,44 +88,63 @@ async def open_upstreams(
     }
     async with AsyncExitStack() as stack:
         channels = {
-            name: await stack.enter_async_context(
-                open_channel(
-                    address, tls, upstream=name, idempotent=[path for path in IDEMPOTENT if f".{name}." in path]
-                )
-            )
+            name: await stack.enter_async_context(open_channel(address, tls, upstream=name))
             for name, address in addresses.items()
         }
+        quiz = cast("QuizServiceAsyncStub", QuizServiceStub(channels["quiz"]))
+        action = cast("ActionServiceAsyncStub", ActionServiceStub(channels["quiz"]))
         yield Upstreams(
             identity=cast("IdentityServiceAsyncStub", IdentityServiceStub(channels["identity"])),
-            quiz=cast("QuizServiceAsyncStub", QuizServiceStub(channels["quiz"])),
+            group=cast("GroupServiceAsyncStub", GroupServiceStub(channels["identity"])),
+            quiz=quiz,
+            action=action,
+            attempt=cast("AttemptServiceAsyncStub", AttemptServiceStub(channels["quiz"])),
+            room=cast("RoomServiceAsyncStub", RoomServiceStub(channels["quiz"])),
+            authoring=cast("AuthoringServiceAsyncStub", AuthoringServiceStub(channels["quiz"])),
             score=cast("ScoreServiceAsyncStub", ScoreServiceStub(channels["score"])),
+            board=cast("BoardServiceAsyncStub", BoardServiceStub(channels["score"])),
             leaderboard=cast("LeaderboardServiceAsyncStub", LeaderboardServiceStub(channels["leaderboard"])),
             health={name: health_pb2_grpc.HealthStub(channel) for name, channel in channels.items()},
+            quiz_answers=ActionGroups(QuizAnswers(quiz), service_token.get),
+            player_actions=ActionGroups(PlayerActions(action), service_token.get),
+            status={
+                name: cast("StatusServiceAsyncStub", StatusServiceStub(channel)) for name, channel in channels.items()
+            },
             service_token=service_token,
         )
 
 
 class Readiness:
-    """Whether the edge can do its work: every service serves and there is a quiz. Looked up at most once a second."""
+    """Whether a player would be served: every service serves, and there is a quiz. Checked at most once a second."""
 
     def __init__(self, upstreams: Upstreams) -> None:
         self._upstreams = upstreams
         self._checks: dict[str, bool] = {}
+        self._has_passed = False
         self._checked_at = float("-inf")
         self._checking = asyncio.Lock()
 
     async def checks(self) -> Mapping[str, bool]:
-        """What was asked, and whether it is good."""
-        if self._old():
+        """Return the checks by name, and whether each passed."""
+        if self._is_outdated():
             async with self._checking:
-                if self._old():
+                if self._is_outdated():
                     names = [*self._upstreams.health, "quizzes"]
                     outcomes = await asyncio.gather(*(self._check(name) for name in names))
                     self._checks = dict(zip(names, outcomes, strict=True))
                     self._checked_at = time.monotonic()
         return self._checks
 
-    def _old(self) -> bool:
+    async def takes_players(self) -> bool:
+        """Whether players may be sent here: every check has passed once, and some service still responds.
+
+        The outage of one service must not take all edges out of service; an edge that reaches none is cut off.
+        """
+        checks = await self.checks()
+        self._has_passed = self._has_passed or all(checks.values())
+        return self._has_passed and any(checks[name] for name in self._upstreams.health)
+
+    def _is_outdated(self) -> bool:
         return time.monotonic() - self._checked_at >= CHECK_SECONDS
 
     async def _check(self, name: str) -> bool:
@@ -141,11 +156,12 @@ class Readiness:
             return False
 
     async def _serves(self, name: str) -> bool:
-        answer = await call(self._upstreams.health[name].Check, health_pb2.HealthCheckRequest(), timeout=CHECK_SECONDS)
-        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+        check = self._upstreams.health[name].Check
+        response = await call(check, health_pb2.HealthCheckRequest(), timeout=CHECK_SECONDS)
+        return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
 
     async def _has_quizzes(self) -> bool:
         request = quiz_service_pb2.ListQuizzesRequest(page_size=1)
         token = await self._upstreams.service_token.get()
-        answer = await call(self._upstreams.quiz.ListQuizzes, request, token=token, timeout=CHECK_SECONDS)
-        return bool(answer.quizzes)
+        response = await call(self._upstreams.quiz.ListQuizzes, request, token=token, timeout=CHECK_SECONDS)
+        return bool(response.quizzes)

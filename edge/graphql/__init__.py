@@ -1,1 +1,1 @@
-"""GraphQL over HTTP: the schema, its limits, and the way from a document to calls of the services."""
+"""GraphQL over HTTP: the schema, its limits, and the resolvers that call the services."""

@@ -1,1 +1,1 @@
-"""How often something may be done: by one caller, and from one address."""
+"""Rate limits of callers and addresses."""

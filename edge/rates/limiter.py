@@ -1,8 +1,8 @@
-"""Counting what is done, in Redis, so that all edges together keep to one rate (GCRA, as the library throttled has it).
+"""Rate limits, counted in Redis, so that all edges together keep to one rate (GCRA, see `gcra`).
 
-Questions, and everything that many do from one address, are paid for a second's worth at a time: what was paid and not
-used yet stays with this process, and the next part is fetched before it is spent, so that hardly anybody waits for Redis.
-No more is ever done than was paid. While Redis does not answer, each process counts for itself.
+Queries, submissions, and everything that many do from one address, are prepaid a part at a time: what was counted and not
+used yet stays with this process, and the next part is fetched before the last is spent, so that hardly anybody waits for
+Redis. Never more is let through than was counted. While Redis does not answer, each process counts for itself.
 """
 
 from __future__ import annotations
@@ -10,66 +10,73 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
 import structlog
+from cachetools import LRUCache
 from prometheus_client import Counter
 from redis.asyncio import Redis
-from throttled.asyncio import RateLimitResult, Throttled
-from throttled.asyncio.rate_limiter import per_duration
-from throttled.asyncio.store import BaseStore, MemoryStore, RedisStore
-from throttled.exceptions import BaseThrottledError
 
-from edge.rates.rates import Rate, Rates
+from edge.http.peer import network_of
+from edge.rates import gcra
+from edge.rates.rates import UNITS, Rate, Rates
+from services.runtime.config.settings import RedisConfig
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.lifecycle import spawn
-from services.runtime.redis_client import REDIS_ERRORS, redis_client
-from services.runtime.settings import RedisConfig
+from services.runtime.stores.redis import REDIS_ERRORS, redis_client
 
+_NOTE: Final = "topten:rate:note:v1:"
 ANSWER_SECONDS: Final = 0.25
-# After Redis did not answer it is not asked for this long.
+# How long Redis is not asked again after it did not answer.
 PAUSE_SECONDS: Final = 1.0
-# As many questions at a time as one Redis is the better for, each on a connection of its own.
+# Requests to Redis at a time, each on its own connection; more would only wait there.
 CONCURRENT: Final = 32
+# Operations of which callers prepay a part. The others are few, or guard passwords.
+_OFTEN: Final = frozenset({"query", "submit"})
 MAX_CALLERS: Final = 50_000
-_PREFIX: Final = "topten:rate"
 _log = structlog.get_logger("rates")
 rate_limited = Counter("topten_rate_limited_total", "Requests that were refused as too many", ["operation"])
 
 
 @dataclass(slots=True)
 class Left:
-    """What an operation has left after a request: of `rate`, so many at once, all of them again in so many seconds."""
+    """What an operation has left: `remaining` of `rate` at once, all of it again in `reset_seconds`."""
 
     operation: str
     rate: Rate
     remaining: int
-    reset_seconds: int
+
+    @property
+    def reset_seconds(self) -> int:
+        """Seconds until the whole rate is free again."""
+        return math.ceil((self.rate.count - self.remaining) * self.rate.seconds / self.rate.count)
 
 
 class _Limit(NamedTuple):
-    """The rate of an operation for its caller or its address; `share` is what is paid for ahead, 0 for nothing."""
+    """The rate of an operation for each caller or each address; `ahead` is how much is prepaid at a time, 0 for nothing."""
 
     operation: str
     kind: str
     rate: Rate
-    share: int
+    ahead: int
+
+    def key(self, who: str) -> str:
+        """The counter in Redis."""
+        return f"topten:rate:{self.operation}:{self.kind}:v1:gcra:{who}"
 
 
-class _Paid:
-    """Paid and not used yet; `beyond` is what Redis had left then. Who pays has the `turn`."""
+class _Prepaid:
+    """What was counted and not used yet; `beyond` is what Redis had left. A caller that counts more holds `turn`."""
 
-    __slots__ = ("beyond", "is_fetching", "left", "turn")
+    __slots__ = ("beyond", "left", "turn")
 
     def __init__(self) -> None:
         self.left = 0
         self.beyond = 0
-        self.is_fetching = False
         self.turn = asyncio.Lock()
 
 
@@ -79,169 +86,157 @@ class Limiter:
     def __init__(self, redis: Redis, rates: Mapping[str, Rates]) -> None:
         self._limits = {operation: _limits(operation, both) for operation, both in rates.items()}
         self._redis = redis
-        self._shared = _counters(_shared(redis), rates)
-        self._own = _counters(MemoryStore(options={"MAX_SIZE": MAX_CALLERS}), rates)
-        self._paid: OrderedDict[tuple[_Limit, str], _Paid] = OrderedDict()
+        self._script = redis.register_script(gcra.SCRIPT)
+        self._local: LRUCache[str, float] = LRUCache(MAX_CALLERS)
+        self._prepaid: LRUCache[tuple[_Limit, str], _Prepaid] = LRUCache(MAX_CALLERS)
         self._turns = asyncio.Semaphore(CONCURRENT)
         self._silent_until = float("-inf")
 
     async def ping(self) -> None:
-        """Raises unless the Redis that the edges share answers."""
+        """Raise unless the Redis that the edges share answers."""
         await self._redis.ping()
 
     async def take(self, operation: str, *, caller: str = "", address: str = "", count: int = 1) -> Left | None:
-        """Counts `count` of an operation for a caller and for an address, those that are given; what the first has left.
+        """Count `count` of an operation for a caller and then the network of an address, those that are given.
 
-        Raises RATE_LIMITED where that is too many for one of them; the other was counted all the same.
+        Returns what the first of them has left, None if neither has a limit. Raises RATE_LIMITED if it is too many for
+        one of them; then nothing is counted for it and for what follows.
         """
-        left = self.take_paid(operation, caller=caller, address=address, count=count)
-        if left is None:
-            asked = self._asked(operation, caller, address)
-            left = await asyncio.gather(*(self._take(limit, who, count) for limit, who in asked))
-        return left[0] if left else None
+        lefts = [
+            await self._take(limit, who, count)
+            for limit, who in zip(self._limits[operation], (caller, network_of(address)), strict=True)
+            if limit is not None and who
+        ]
+        return lefts[0] if lefts else None
 
-    def take_paid(self, operation: str, *, caller: str, address: str, count: int) -> Sequence[Left] | None:
-        """What each has left, at once, if all of it is paid for; else None, and nothing is counted."""
-        asked = self._asked(operation, caller, address)
-        paid = []
-        for key in asked:
-            found = self._paid.get(key)
-            if found is None or found.left < count or found.turn.locked():
-                return None
-            paid.append(found)
-        return [self._use(key, found, count) for key, found in zip(asked, paid, strict=True)]
+    async def note(self, key: str, lifetime: timedelta) -> None:
+        """Keep a note for all edges, as far as Redis responds."""
+        await self._ask_redis(lambda: self._redis.set(_NOTE + key, 1, ex=lifetime))
 
-    def _asked(self, operation: str, caller: str, address: str) -> list[tuple[_Limit, str]]:
-        asked = ((limit, caller if limit.kind == "caller" else address) for limit in self._limits[operation])
-        return [(limit, who) for limit, who in asked if who]
+    async def is_noted(self, key: str) -> bool:
+        """Return whether there is a note; False while Redis does not respond."""
+        return bool(await self._ask_redis(lambda: self._redis.exists(_NOTE + key)))
 
     async def _take(self, limit: _Limit, who: str, count: int) -> Left:
-        if not limit.share:
-            return await self._count(limit, who, count)
-        paid = self._paid.setdefault((limit, who), _Paid())
-        if len(self._paid) > MAX_CALLERS:
-            self._paid.popitem(last=False)
-        async with paid.turn:
-            if paid.left < count:
-                await self._pay(paid, limit, who, count)
-            paid.left -= count
-        return _left(limit, paid)
-
-    def _use(self, key: tuple[_Limit, str], paid: _Paid, count: int) -> Left:
-        """Uses what is paid, and has the next part fetched before it is spent."""
-        limit, who = key
-        self._paid.move_to_end(key)
-        paid.left -= count
-        if paid.left < limit.share / 2 and paid.beyond >= limit.share and not paid.is_fetching:
-            paid.is_fetching = True
-            spawn("rate ahead", self._fetch(paid, limit, who))
-        return _left(limit, paid)
-
-    async def _pay(self, paid: _Paid, limit: _Limit, who: str, count: int) -> None:
-        ahead = await self._limit(limit, who, count + limit.share)
-        if ahead.limited:
-            paid.beyond = (await self._count(limit, who, count)).remaining
-            paid.left += count
+        if not limit.ahead:
+            return Left(limit.operation, limit.rate, await self._count(limit, who, count))
+        prepaid = self._prepaid.get((limit, who))
+        if prepaid is None:
+            prepaid = self._prepaid[limit, who] = _Prepaid()
+        if prepaid.left >= count:
+            prepaid.left -= count
+            if prepaid.left < limit.ahead / 2 and prepaid.beyond >= limit.ahead and not prepaid.turn.locked():
+                spawn("rate ahead", self._prefetch(prepaid, limit, who))
         else:
-            paid.beyond = ahead.state.remaining
-            paid.left += count + limit.share
+            async with prepaid.turn:
+                if prepaid.left < count:
+                    await self._pay(prepaid, limit, who, count)
+                prepaid.left -= count
+        return Left(limit.operation, limit.rate, prepaid.left + prepaid.beyond)
 
-    async def _fetch(self, paid: _Paid, limit: _Limit, who: str) -> None:
-        try:
-            found = await self._limit(limit, who, limit.share)
-            paid.beyond = found.state.remaining
-            if not found.limited:
-                paid.left += limit.share
-        finally:
-            paid.is_fetching = False
+    async def _pay(self, prepaid: _Prepaid, limit: _Limit, who: str, count: int) -> None:
+        result = await self._ask(limit, who, count + limit.ahead)
+        if result.is_refused:
+            prepaid.beyond = await self._count(limit, who, count)
+            prepaid.left += count
+        else:
+            prepaid.beyond = result.remaining
+            prepaid.left += count + limit.ahead
 
-    async def _count(self, limit: _Limit, who: str, count: int) -> Left:
-        found = await self._limit(limit, who, count)
-        if found.limited:
+    async def _prefetch(self, prepaid: _Prepaid, limit: _Limit, who: str) -> None:
+        async with prepaid.turn:
+            result = await self._ask(limit, who, limit.ahead)
+            prepaid.beyond = result.remaining
+            if not result.is_refused:
+                prepaid.left += limit.ahead
+
+    async def _count(self, limit: _Limit, who: str, count: int) -> int:
+        """Count, and return how many remain. Raises RATE_LIMITED."""
+        result = await self._ask(limit, who, count)
+        if result.is_refused:
             rate_limited.labels(limit.operation).inc()
-            wait = timedelta(seconds=max(0.001, found.state.retry_after))
-            raise ServiceError(Reason.RATE_LIMITED, f"Too many of this: {limit.rate} at the most.", retry_after=wait)
-        return Left(limit.operation, limit.rate, found.state.remaining, math.ceil(found.state.reset_after))
+            raise _refusal(limit.rate, result.retry_after)
+        return result.remaining
 
-    async def _limit(self, limit: _Limit, who: str, count: int) -> RateLimitResult:
-        counter = (limit.operation, limit.kind)
+    async def _ask(self, limit: _Limit, who: str, count: int) -> gcra.Result:
+        key, interval = limit.key(who), limit.rate.seconds / limit.rate.count
+        answer = await self._ask_redis(
+            lambda: self._script(keys=[key], args=(interval, limit.rate.count, count)),
+        )
+        if answer is not None:
+            return gcra.Result(int(answer[0]), float(answer[1]))
+        free_at, result = gcra.count(
+            self._local.get(key, 0.0), time.monotonic(), interval=interval, burst=limit.rate.count, count=count
+        )
+        self._local[key] = free_at
+        return result
+
+    async def _ask_redis(self, command: Callable[[], Awaitable[Any]]) -> Any:
+        """Return the answer of a command, None if there is none in time."""
         async with self._turns:
-            found = await self._ask_redis(counter, who, count)
-        return found or await self._own[counter].limit(who, cost=count)
-
-    async def _ask_redis(self, counter: tuple[str, str], who: str, count: int) -> RateLimitResult | None:
-        """What Redis says; None if it does not."""
-        if time.monotonic() < self._silent_until:
-            return None
-        # Waited for, not cancelled by a timeout: before Python 3.12 the driver can swallow a cancellation.
-        asking = asyncio.ensure_future(self._shared[counter].limit(who, cost=count))
-        asking.add_done_callback(_forget)
-        try:
-            await asyncio.wait({asking}, timeout=ANSWER_SECONDS)
-            if asking.done():
-                return asking.result()
-            why = "Timeout"
-        except (BaseThrottledError, *REDIS_ERRORS) as error:
-            why = type(error).__name__
-        finally:
-            asking.cancel()
+            if time.monotonic() < self._silent_until:
+                return None
+            # Not cancelled by a timeout: before Python 3.12 the driver can swallow a cancellation.
+            asking = asyncio.ensure_future(command())
+            asking.add_done_callback(_observe)
+            try:
+                await asyncio.wait({asking}, timeout=ANSWER_SECONDS)
+                if asking.done():
+                    return asking.result()
+                error = "TimeoutError"
+            except REDIS_ERRORS as failure:
+                error = type(failure).__name__
+            finally:
+                asking.cancel()
         now = time.monotonic()
         if now >= self._silent_until:
-            _log.warning("rates are counted by this process alone", error=why)
+            _log.warning("rates counted by this process alone", error=error)
         self._silent_until = now + PAUSE_SECONDS
         return None
 
 
 @asynccontextmanager
 async def open_limiter(redis: RedisConfig, rates: Mapping[str, Rates]) -> AsyncIterator[Limiter]:
-    """A limiter whose edges share this Redis; it need not be there."""
+    """Open a limiter that shares this Redis with other edges; Redis need not be up."""
     timeouts = {"socket_timeout": 2 * ANSWER_SECONDS, "socket_connect_timeout": ANSWER_SECONDS}
     async with redis_client(redis, "edge-rates", **timeouts) as client:
         yield Limiter(client, rates)
 
 
-def _shared(redis: Redis) -> BaseStore:
-    store = RedisStore()
-    # It can only make a client of its own, from a URL that it reads in its own way.
-    backend: Any = store._backend  # noqa: SLF001  # the driver has no public name for it
-    backend._client = redis  # noqa: SLF001  # the driver has no public name for it
-    return store
+def _limits(operation: str, rates: Rates) -> tuple[_Limit | None, _Limit | None]:
+    """The limit of an operation for callers and the one for addresses."""
+    caller, address = rates
+    return (
+        None if caller is None else _Limit(operation, "caller", caller, _ahead_of_caller(operation, caller)),
+        None if address is None else _Limit(operation, "address", address, _ahead(address)),
+    )
 
 
-def _counters(store: BaseStore, rates: Mapping[str, Rates]) -> dict[tuple[str, str], Throttled]:
-    return {
-        (operation, kind): Throttled(
-            using="gcra",
-            quota=per_duration(timedelta(seconds=rate.seconds), rate.count),
-            store=store,
-            key_prefix=f"{_PREFIX}:{operation}:{kind}",
-        )
-        for operation, both in rates.items()
-        for kind, rate in (("caller", both.caller), ("address", both.address))
-        if rate is not None
-    }
+def _ahead(rate: Rate) -> int:
+    """A second's worth; nothing of a rate below two a second, which would be used up by what is prepaid."""
+    return rate.count // rate.seconds if rate.count >= 2 * rate.seconds else 0
 
 
-def _limits(operation: str, rates: Rates) -> list[_Limit]:
-    """Those of an operation that there are: of its caller, then of its address."""
-    return [
-        _Limit(operation, kind, rate, rate.count // rate.seconds if _is_frequent(operation, kind, rate) else 0)
-        for kind, rate in (("caller", rates.caller), ("address", rates.address))
-        if rate is not None
-    ]
+def _ahead_of_caller(operation: str, rate: Rate) -> int:
+    """A second's worth of what is done often, else a twelfth of a rate of which that is at least two.
+
+    A caller who is served by several edges may be refused earlier by what the others hold, so it is a small part.
+    """
+    if operation not in _OFTEN:
+        return 0
+    twelfth = rate.count // 12
+    return _ahead(rate) or (twelfth if twelfth > 1 else 0)
 
 
-def _is_frequent(operation: str, kind: str, rate: Rate) -> bool:
-    return rate.count >= 2 * rate.seconds and (operation == "query" or kind == "address")
+def _refusal(rate: Rate, retry_after: float) -> ServiceError:
+    seconds = max(0.001, retry_after)
+    message = (
+        f"Rate limit exceeded: {rate.count} requests per {UNITS[rate.seconds]}. Retry in {max(1, round(seconds))} s."
+    )
+    return ServiceError(Reason.RATE_LIMITED, message, retry_after=timedelta(seconds=seconds))
 
 
-def _left(limit: _Limit, paid: _Paid) -> Left:
-    rate = limit.rate
-    remaining = paid.left + paid.beyond
-    return Left(limit.operation, rate, remaining, math.ceil((rate.count - remaining) * rate.seconds / rate.count))
-
-
-def _forget(asked: asyncio.Future[Any]) -> None:
-    """Takes note of how an abandoned question ended, so that nobody is told of it."""
-    if not asked.cancelled():
-        asked.exception()
+def _observe(asking: asyncio.Future[Any]) -> None:
+    """Retrieve the exception of an abandoned request, so that asyncio does not report it."""
+    if not asking.cancelled():
+        asking.exception()

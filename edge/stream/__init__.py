@@ -1,1 +1,1 @@
-"""The live board: one upstream a board, one encoding a frame, the same bytes to every connection."""
+"""The live board: one upstream per board, one encoding per frame, the same bytes for every connection."""

@@ -1,20 +1,20 @@
-"""How long a player's action takes to the screens: from its acceptance by this edge to the frame that shows it.
+"""Action-to-screen latency: from an action's acceptance by this edge to the first frame that shows it.
 
-Measured where it can be: for players at the head of a board that somebody watches here, by one clock.
+Measured by one clock, for players in the head of a board that a client of this edge watches.
 """
 
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
+from cachetools import TTLCache
 from prometheus_client import Histogram
 from topten.leaderboard.v1.leaderboard_pb2 import Frame
 
-MAX_WAITING = 5_000
-# What is not shown by then never comes into the head of a board; a later change must not be taken for this one.
+MAX_PLAYERS = 5_000
+# An action that no frame has shown by then never enters a board's head; a later change must not be attributed to it.
 MAX_SECONDS = 10.0
 seconds = Histogram(
     "topten_action_to_screen_seconds",
@@ -23,18 +23,18 @@ seconds = Histogram(
 )
 
 
-class Waiting(NamedTuple):
+class _Pending(NamedTuple):
     """When the first and the last of a player's actions that no frame has shown were accepted."""
 
     first: float
     last: float
 
 
-class ScreenClock:
-    """Holds who has accepted actions that no frame has shown yet, at most 5 000 players for at most 10 s.
+class ScreenLatency:
+    """Tracks accepted actions that no frame has shown, of at most 5 000 players for at most 10 s.
 
-    Who is in the head already waits since the first of them. Who comes into it came by the last: those before it did not
-    bring him there, and would tell of how he played, not of how fast screens are.
+    The score of a player who is in the head changes with the first such action. A player who enters the head does so by the
+    last one: with the earlier ones they were not on screen, so those say nothing about its latency.
     """
 
     def __init__(
@@ -42,29 +42,26 @@ class ScreenClock:
     ) -> None:
         self._now = now
         self._observe = observe
-        self._waiting: OrderedDict[str, Waiting] = OrderedDict()
+        self._pending: TTLCache[str, _Pending] = TTLCache(MAX_PLAYERS, MAX_SECONDS, timer=now)
 
-    def accepted(self, user_id: str, score_delta: int) -> None:
-        """An action of the player was accepted; one that changes no score is never seen."""
+    def action_accepted(self, user_id: str, score_delta: int) -> None:
+        """Start the measurement of a player's action; one that does not change the score never shows."""
         if score_delta:
             now = self._now()
-            before = self._waiting.get(user_id)
-            self._waiting[user_id] = Waiting(now if before is None else before.first, now)
-            if len(self._waiting) > MAX_WAITING:
-                self._waiting.popitem(last=False)
+            pending = self._pending.get(user_id)
+            first = now if pending is None or now - pending.first > MAX_SECONDS else pending.first
+            self._pending[user_id] = _Pending(first, now)
 
-    def shown(self, before: Frame | None, frame: Frame) -> None:
-        """`frame` is being written, `before` was written last; players whose score differs have been waited for."""
-        if not self._waiting:
+    def frame_written(self, previous: Frame | None, frame: Frame) -> None:
+        """End the measurement for each player whose score differs between the previous frame and this one."""
+        if not self._pending:
             return
         now = self._now()
-        scores = {entry.user_id: entry.score for entry in before.entries} if before is not None else {}
+        scores = {entry.user_id: entry.score for entry in previous.entries} if previous is not None else {}
         for entry in frame.entries:
             score = scores.get(entry.user_id)
-            if score == entry.score or (waiting := self._waiting.pop(entry.user_id, None)) is None:
+            if score == entry.score or (pending := self._pending.pop(entry.user_id, None)) is None:
                 continue
-            seconds_waited = now - (waiting.last if score is None else waiting.first)
-            if seconds_waited <= MAX_SECONDS:
-                self._observe(seconds_waited)
-        while self._waiting and now - next(iter(self._waiting.values())).first > MAX_SECONDS:
-            self._waiting.popitem(last=False)
+            elapsed = now - (pending.last if score is None else pending.first)
+            if elapsed <= MAX_SECONDS:
+                self._observe(elapsed)

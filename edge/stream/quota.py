@@ -1,4 +1,8 @@
-"""How many streams one player, and one address, may hold open at this process."""
+"""The stream quota: each client's share of the streams and boards of this process.
+
+A client is a player and, because anybody may register many, a network (`edge.http.peer.network_of`). Holders of a board
+token, who have no user id, are counted by network alone.
+"""
 
 from __future__ import annotations
 
@@ -11,29 +15,49 @@ from edge.rates.limiter import rate_limited
 from services.runtime.errors import Reason, ServiceError
 
 
-class Quota:
-    """Counts what is held open; use from one event loop."""
+class StreamQuota:
+    """Counts open streams, and the boards that each network watches. Use from one event loop."""
 
-    def __init__(self, *, per_user: int, per_address: int, retry_after: timedelta) -> None:
-        self._limits = {"user": per_user, "address": per_address}
+    def __init__(self, *, per_player: int, per_network: int, boards_per_network: int, retry_after: timedelta) -> None:
+        self._per_player = per_player
+        self._per_network = per_network
+        self._boards_per_network = boards_per_network
         self._retry_after = retry_after
-        self._held: Counter[tuple[str, str]] = Counter()
+        self._players: Counter[str] = Counter()
+        self._networks: dict[str, Counter[str]] = {}
+        """Streams of each network by board."""
 
     @contextmanager
-    def holding(self, user_id: str, address: str) -> Iterator[None]:
-        """One stream of this player from this address. Raises RATE_LIMITED where that is one too many."""
-        keys = (("user", user_id), ("address", address))
-        for key in keys:
-            if self._held[key] >= self._limits[key[0]]:
-                rate_limited.labels("stream").inc()
-                raise ServiceError(
-                    Reason.RATE_LIMITED, f"Too many streams of this {key[0]} are open.", retry_after=self._retry_after
-                )
-        self._held.update(keys)
+    def stream(self, user_id: str, network: str, board: str) -> Iterator[None]:
+        """Count one stream on a board. Raises RATE_LIMITED at a limit of the player or the network."""
+        boards = self._networks.get(network, Counter())
+        if user_id and self._players[user_id] >= self._per_player:
+            raise self._limited(f"{self._per_player} open streams per player")
+        if boards.total() >= self._per_network:
+            raise self._limited(f"{self._per_network} open streams per address")
+        if board not in boards and len(boards) >= self._boards_per_network:
+            raise self._limited(f"{self._boards_per_network} boards per address")
+        self._players[user_id] += 1
+        boards = self._networks.setdefault(network, boards)
+        boards[board] += 1
         try:
             yield
         finally:
-            self._held.subtract(keys)
-            for key in keys:
-                if not self._held[key]:
-                    del self._held[key]
+            _release(self._players, user_id)
+            _release(boards, board)
+            if not boards:
+                del self._networks[network]
+
+    def _limited(self, limit: str) -> ServiceError:
+        rate_limited.labels("stream").inc()
+        return ServiceError(
+            Reason.RATE_LIMITED,
+            f"Stream limit reached: {limit}. Close one and try again.",
+            retry_after=self._retry_after,
+        )
+
+
+def _release(counter: Counter[str], key: str) -> None:
+    counter[key] -= 1
+    if not counter[key]:
+        del counter[key]

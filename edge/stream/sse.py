@@ -1,89 +1,124 @@
-"""The stream over HTTP: who may read it, from where, and the way in and out of the hub.
+"""The stream endpoints: authenticate a client, and hand its connection to the feed of a board or a room.
 
-`GET /api/v1/leaderboard/stream?board=…` by the WHATWG's Server-Sent Events. A refusal comes before the stream begins;
-what goes wrong later must never answer anything but the end of the stream, since EventSource gives up for good at any
-status but 200.
+`GET /api/v1/leaderboard/stream?board=…` and `GET /api/v1/rooms/{pin}/stream` speak the WHATWG's Server-Sent Events; HEAD is
+answered alike, without a stream.
+Errors are sent before the stream starts.
+Afterwards a failure must only end the stream, because EventSource does not reconnect after any status but 200.
 """
 
 from __future__ import annotations
 
-import asyncio
-import socket
 from contextlib import ExitStack
 from datetime import timedelta
 
 from aiohttp import HttpVersion11, web
 
-from edge.auth import Authenticator
+from edge.boards import ExistingBoards
 from edge.config import EdgeConfig
-from edge.peer import client_address
+from edge.http.accept import preferred_type
+from edge.http.authentication import Authenticator, require_board
+from edge.http.cookies import BOARD_STREAM, ROOM_STREAM
+from edge.http.peer import client_address, network_of
+from edge.http.sessions import Sessions
 from edge.rates.limiter import Limiter
+from edge.stream.connection import take_over
 from edge.stream.feed import Feed
 from edge.stream.frames import Position
 from edge.stream.hub import Hub
-from edge.stream.quota import Quota
-from edge.stream.sessions import Sessions
-from edge.stream.subscriber import Subscriber, come_back
-from services.runtime.claims import Claims
-from services.runtime.clock import utc_now
-from services.runtime.errors import Reason, ServiceError
+from edge.stream.quota import StreamQuota
+from edge.stream.room_feed import PREFIX
+from edge.stream.subscriber import Subscriber, retry_after
+from services.runtime.auth.claims import Claims
 
-SETTLE = timedelta(seconds=1)
-# A peer that acknowledges nothing for this long is gone, whatever TCP still hopes for.
-PEER_GONE_MILLISECONDS = 30_000
-# What the kernel may hold for one reader. Frames are small, and of an old one nobody wants the rest.
-SEND_BUFFER_BYTES = 64 * 1024
+FIRST_FRAME_TIMEOUT = timedelta(seconds=1)
+EVENT_STREAM = "text/event-stream"
 HEADERS = {
-    "Content-Type": "text/event-stream",
+    "Content-Type": EVENT_STREAM,
     "Cache-Control": "no-cache, no-transform",
     "X-Accel-Buffering": "no",
 }
 
 
 class StreamHandler:
-    """Answers the stream's path."""
+    """Handles requests for a stream."""
 
     def __init__(
-        self, hub: Hub, authenticator: Authenticator, sessions: Sessions, limiter: Limiter, config: EdgeConfig
+        self,
+        hub: Hub,
+        boards: ExistingBoards,
+        authenticator: Authenticator,
+        sessions: Sessions,
+        limiter: Limiter,
+        config: EdgeConfig,
     ) -> None:
         self._hub = hub
+        self._boards = boards
         self._limiter = limiter
         self._authenticator = authenticator
         self._sessions = sessions
         self._config = config
-        self._quota = Quota(
-            per_user=config.stream_max_per_user,
-            per_address=config.stream_max_per_address,
+        self._quota = StreamQuota(
+            per_player=config.stream_max_per_user,
+            per_network=config.stream_max_per_address,
+            boards_per_network=config.stream_max_boards_per_address,
             retry_after=config.stream_retry,
         )
-        self._catalog = config.boards.catalog
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Begins a stream; it lasts until the client leaves, the session or the board's period ends, or the process stops.
+        """Start a stream, which lasts until the client leaves, the session or the board's period ends, or the process stops.
 
-        Raises UNAUTHENTICATED, BOARD_NOT_FOUND, RATE_LIMITED, UNAVAILABLE before the stream begins. A closed period
-        answers 204, at which EventSource stops coming back.
+        Raises UNAUTHENTICATED, PERMISSION_DENIED, BOARD_NOT_FOUND, RATE_LIMITED and UNAVAILABLE before it starts, and
+        HTTPNotAcceptable. The response for a closed period is 204, after which EventSource does not reconnect.
         """
-        claims = await self._authenticator.reader(request)
-        board = self._board(request)
+        claims = await self._claims(request, BOARD_STREAM)
         address = client_address(request, self._config.trusted_proxies)
+        # A board token is held by every visitor of a page: they count by their addresses.
         await self._limiter.take("stream", caller=claims.user_id, address=address)
-        with ExitStack() as held:
-            held.enter_context(self._quota.holding(claims.user_id, address))
-            await self._sessions.require(claims.session_id)
-            feed = held.enter_context(self._hub.reading(board))
-            return await self._open(request, feed, claims, held)
+        await self._sessions.require_open(claims.session_id)
+        board = await self._boards.find(request.query.get("board", ""), claims.user_id or claims.session_id)
+        require_board(claims, board.name)
+        if board.is_closed:
+            return web.Response(status=204)
+        if request.method == "HEAD":
+            return web.Response(headers=HEADERS)
+        with ExitStack() as stack:
+            stack.enter_context(self._quota.stream(claims.user_id, network_of(address), board.name))
+            feed = stack.enter_context(self._hub.feed(board.name))
+            return await self._open(request, feed, claims, stack)
 
-    async def _open(self, request: web.Request, feed: Feed, claims: Claims, held: ExitStack) -> web.StreamResponse:
-        """The answer's head, and its first line; `held` is let go when the stream has ended."""
-        last = Position.parse(request.headers.get("Last-Event-ID") or request.query.get("lastEventId"))
-        await feed.settle(SETTLE)
+    async def handle_room(self, request: web.Request) -> web.StreamResponse:
+        """Start a stream of a room, which lasts until the client leaves, its session or the room ends, or the process stops.
+
+        Raises UNAUTHENTICATED, PERMISSION_DENIED, ROOM_NOT_FOUND, RATE_LIMITED and UNAVAILABLE before it starts, and
+        HTTPNotAcceptable. The response for a room that has ended is 204, after which EventSource does not reconnect.
+        """
+        claims = await self._claims(request, ROOM_STREAM)
+        address = client_address(request, self._config.trusted_proxies)
+        await self._limiter.take("room", caller=claims.user_id, address=address)  # also for who guesses PINs
+        await self._sessions.require_open(claims.session_id)
+        name = f"{PREFIX}{request.match_info['pin']}"
+        require_board(claims, name)
+        if request.method == "HEAD":
+            return web.Response(headers=HEADERS)
+        with ExitStack() as stack:
+            stack.enter_context(self._quota.stream(claims.user_id, network_of(address), name))
+            feed = stack.enter_context(self._hub.feed(name))
+            return await self._open(request, feed, claims, stack)
+
+    async def _claims(self, request: web.Request, cookie: str) -> Claims:
+        accept = ",".join(request.headers.getall("Accept", []))
+        if preferred_type(accept, (EVENT_STREAM,), default=EVENT_STREAM) is None:
+            raise web.HTTPNotAcceptable
+        return await self._authenticator.stream_claims(request, cookie)
+
+    async def _open(self, request: web.Request, feed: Feed, claims: Claims, stack: ExitStack) -> web.StreamResponse:
+        """Start the response and hand over the connection; `stack` is then closed at the end of the stream."""
+        last_seen = Position.parse(request.headers.get("Last-Event-ID") or request.query.get("lastEventId"))
+        await feed.wait_ready(FIRST_FRAME_TIMEOUT)
         if feed.refusal is not None:
             raise feed.refusal
         if feed.closed:
             return web.Response(status=204)
-        if last is not None:
-            await feed.catch_up(last, self._config.stream_catch_up)
         response = web.StreamResponse(headers=HEADERS)
         chunked = request.version >= HttpVersion11
         if chunked:
@@ -91,44 +126,11 @@ class StreamHandler:
         response.force_close()
         try:
             await response.prepare(request)
-            # The first write takes the headers along; from here on the hub writes to the transport itself.
-            await response.write(come_back(self._config.stream_retry).plain)
+            # The first write sends the headers too; later ones bypass aiohttp.
+            await response.write(retry_after(self._config.stream_retry).plain)
         except ConnectionError:
-            return response  # the client left meanwhile
-        transport = request.transport
-        if transport is not None:
-            _tune(transport)
-            subscriber = Subscriber(transport, claims, chunked=chunked, retry=self._config.stream_retry)
-            _take_over(request, transport, subscriber)
-            self._hub.join(feed, subscriber, last, held.pop_all().close)
+            return response  # the client has disconnected
+        subscriber = Subscriber(claims, chunked=chunked, retry=self._config.stream_retry)
+        if take_over(request, subscriber):
+            feed.subscribe(subscriber, stack.pop_all().close, last_seen, self._config.stream_catch_up)
         return response
-
-    def _board(self, request: web.Request) -> str:
-        """The board's name as the services know it. Raises BOARD_NOT_FOUND for what can't be one."""
-        text = request.query.get("board") or "all"
-        try:
-            self._catalog.parse(text, utc_now())
-        except ValueError:
-            raise ServiceError(Reason.BOARD_NOT_FOUND, "No board has this name.") from None
-        return text
-
-
-def _take_over(request: web.Request, transport: asyncio.Transport, subscriber: Subscriber) -> None:
-    """Gives the connection to the subscriber.
-
-    To the HTTP server it is as if the client had left: it lets go of its two tasks, its parser and the request, two thirds
-    of what a stream would weigh, and never touches the connection again.
-    """
-    server = request.protocol
-    transport.set_protocol(subscriber)
-    server.transport = None  # or it would close what it is told to have lost
-    server.connection_lost(None)
-
-
-def _tune(transport: asyncio.Transport) -> None:
-    connection = transport.get_extra_info("socket")
-    if connection is None:
-        return
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-    if hasattr(socket, "TCP_USER_TIMEOUT") and connection.family in (socket.AF_INET, socket.AF_INET6):
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, PEER_GONE_MILLISECONDS)

@@ -1,4 +1,4 @@
-"""One open stream: the connection that it has taken over from the HTTP server, and the way out."""
+"""A subscriber: one open stream, as the protocol of a connection that was taken over from aiohttp."""
 
 from __future__ import annotations
 
@@ -6,28 +6,30 @@ import asyncio
 import random
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
+
+from prometheus_client import Counter
 
 from edge.stream.frames import Message, Position, encode_retry
 
 if TYPE_CHECKING:
-    from services.runtime.claims import Claims
+    from services.runtime.auth.claims import Claims
 
+dropped_total = Counter("topten_sse_dropped_total", "Streams that the server ended early", ["reason"])
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
-def come_back(retry: timedelta) -> Message:
-    """When to come back: spread out, so that the readers of a process that stops do not arrive as one."""
+def retry_after(retry: timedelta) -> Message:
+    """Return when to reconnect, between `retry` and twice that, so that clients of a stopped process spread out."""
     milliseconds = retry.total_seconds() * 1000
-    return Message.of(encode_retry(round(random.uniform(milliseconds, 2 * milliseconds))))  # noqa: S311  # it spreads load
+    return Message.of(encode_retry(round(random.uniform(milliseconds, 2 * milliseconds))))  # noqa: S311  # jitter
 
 
 class Subscriber(asyncio.Protocol):
-    """The protocol of a connection on which only the server speaks any more; what the reader still sends is dropped.
+    """The connection of a stream, on which only the server writes; what the client still sends is dropped.
 
-    A stream lasts for hours and needs neither a task nor a parser nor its request; so it holds this object and its
-    transport alone. `on_left` is called once, however the connection ends. `floor` is where the reader was when he came,
-    until this process is as far.
+    It keeps nothing but what a stream needs, because an edge has tens of thousands. `on_disconnect` is called once, however
+    the connection ends. `last_seen` is the position that the client resumes from, until it has been sent a frame.
     """
 
     __slots__ = (
@@ -35,61 +37,67 @@ class Subscriber(asyncio.Protocol):
         "_expires_at",
         "_retry",
         "_transport",
-        "floor",
         "is_open",
-        "on_left",
+        "last_seen",
+        "on_disconnect",
         "session_id",
         "user_id",
     )
 
-    def __init__(self, transport: asyncio.WriteTransport, claims: Claims, *, chunked: bool, retry: timedelta) -> None:
+    _transport: asyncio.WriteTransport
+
+    def __init__(self, claims: Claims, *, chunked: bool, retry: timedelta) -> None:
         self.user_id = claims.user_id
         self.session_id = claims.session_id
         self.is_open = True
-        self.on_left: Callable[[], None] | None = None
-        self.floor: Position | None = None
-        self._transport = transport
+        self.on_disconnect: Callable[[], None] | None = None
+        self.last_seen: Position | None = None
         self._chunked = chunked
         self._retry = retry
         self._expires_at = claims.expires_at
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's
-        """The connection is gone, by whoever's wish."""
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport to write to."""
+        self._transport = cast("asyncio.WriteTransport", transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
+        """Leave the feed."""
         self.is_open = False
-        on_left, self.on_left = self.on_left, None
-        if on_left is not None:
-            on_left()
+        on_disconnect, self.on_disconnect = self.on_disconnect, None
+        if on_disconnect is not None:
+            on_disconnect()
 
     def write(self, message: Message) -> None:
-        """Hands bytes to the connection; never waits."""
+        """Pass bytes to the transport; never waits."""
         self._transport.write(message.chunk if self._chunked else message.plain)
 
-    def may_see(self, position: Position) -> bool:
-        """Whether a frame there is not behind what the reader has seen; asked before each that is written."""
-        if self.floor is not None:
-            if position < self.floor:
-                return False
-            self.floor = None
-        return True
+    def accepts(self, position: Position) -> bool:
+        """Return whether a frame is at least as recent as the one that the client resumes from."""
+        return self.last_seen is None or position >= self.last_seen
 
-    def waiting(self) -> int:
-        """Bytes that the reader has not taken yet."""
+    def buffered_bytes(self) -> int:
+        """Return how many bytes the transport buffers because the client has not read them."""
         return self._transport.get_write_buffer_size()
 
     def has_expired(self, now: float) -> bool:
-        """Whether the session that opened the stream is over; `now` in seconds since 1970."""
+        """Return whether the token that opened the stream has expired; `now` in seconds since 1970."""
         return self._expires_at <= now
 
     def end(self) -> None:
-        """Ends the stream in order, and says when to come back."""
+        """End the response in order, and tell the client when to reconnect."""
         if self.is_open:
             self.is_open = False
-            self.write(come_back(self._retry))
+            self.write(retry_after(self._retry))
             if self._chunked:
                 self._transport.write(_LAST_CHUNK)
             self._transport.close()
 
-    def cut(self) -> None:
-        """Ends the connection at once, with whatever waits in it."""
+    def drop(self, reason: str) -> None:
+        """End the response early, counted by `reason`."""
+        dropped_total.labels(reason).inc()
+        self.end()
+
+    def abort(self) -> None:
+        """Close the connection at once and discard what it buffers."""
         self.is_open = False
         self._transport.abort()

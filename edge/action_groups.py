@@ -1,0 +1,153 @@
+"""Actions of different players that reach this process together travel to quiz in one call.
+
+A group forms of what arrives in one turn of the event loop and while calls are under way, so an action alone is sent at
+once and by a call of its own. Each action keeps its player's token, deadline, trace and request id, and has its own
+response or error. Must never hold an action back to wait for company.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context, copy_context
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar, cast
+
+import grpc
+import structlog
+from google.protobuf.duration_pb2 import Duration
+from prometheus_client import Histogram
+from topten.action.v1.action_service_pb2 import SubmitActionsRequest
+from topten.quiz.v1.quiz_service_pb2 import SubmitActionRequest
+from topten.score.v1.confirmation_pb2 import WAIT_COUNTED
+
+from services.runtime.batcher import Batcher
+from services.runtime.errors import ServiceError
+from services.runtime.grpc.call_context import request_id, time_left
+from services.runtime.grpc.client import DEFAULT_TIMEOUT_SECONDS, late
+from services.runtime.telemetry import tracing
+
+MAX_SIZE: Final = 200
+# A full group stays below the 4 MiB of a message; a larger action has a call of its own.
+MAX_ACTION_BYTES: Final = 16 * 1024
+# More calls at a time make smaller groups, with fewer a slow group delays more of the others.
+MAX_CALLS: Final = 2
+# How long groups are not tried after one could not be sent.
+PAUSE_SECONDS: Final = 5.0
+# Of a quiz of an earlier version; and, of the edge's own token, if it lacks the scope `action:relay` or is not valid.
+_NOT_ACCEPTED: Final = frozenset(
+    {grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED}
+)
+_sizes = Histogram(
+    "topten_action_group_size",
+    "Actions that one call to quiz submitted",
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, MAX_SIZE),
+)
+_log = structlog.get_logger("action_groups")
+# The request of a call that submits one action.
+S = TypeVar("S", bound=SubmitActionRequest | SubmitActionsRequest)
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Relay(NamedTuple, Generic[S]):
+    """A submission with what the metadata of a call of its own would say."""
+
+    request: S
+    token: str
+    traceparent: str
+    request_id: str
+    time_left: Duration
+
+
+class Kind(Protocol[S, R_co]):
+    """How actions of one kind are submitted. Both methods raise ServiceError."""
+
+    async def alone(self, request: S, token: str) -> R_co:
+        """Submit an action by a call of its own, in the name of the player of `token`."""
+
+    async def together(self, group: Sequence[Relay[S]], token: str, timeout: float) -> Sequence[R_co | Exception]:
+        """Submit actions by one call, with the edge's own token and within `timeout` seconds; return their outcomes."""
+
+
+class _NotSentError(Exception):
+    """Why a group was not submitted."""
+
+    def __init__(self, cause: ServiceError) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
+class _Waiting(NamedTuple, Generic[S]):
+    """An action with what a call of its own would carry; `deadline` is a time of `time.monotonic`."""
+
+    request: S
+    token: str
+    deadline: float
+    context: Context
+
+    def relay(self, now: float) -> Relay[S]:
+        left = Duration()
+        left.FromNanoseconds(int(max(0.0, self.deadline - now) * 1e9))
+        traceparent, own_id = self.context.run(tracing.header), self.context.run(request_id)
+        return Relay(self.request, self.token, traceparent, own_id, left)
+
+
+class ActionGroups(Generic[S, R]):
+    """Submits actions of a kind; `own_token` returns the token of this process. Use from one event loop."""
+
+    def __init__(self, kind: Kind[S, R], own_token: Callable[[], Awaitable[str]]) -> None:
+        self._kind = kind
+        self._own_token = own_token
+        self._alone_until = float("-inf")
+        self._gathered: Batcher[_Waiting[S], R] = Batcher(
+            "submit actions", self._submit, max_size=MAX_SIZE, max_concurrent=MAX_CALLS
+        )
+
+    async def submit(self, request: S, token: str) -> R:
+        """Submit an action in the name of the player of `token`. Raises ServiceError, as a call of its own would."""
+        # A call that waits until its action is counted would hold up the others.
+        if request.wait == WAIT_COUNTED or request.ByteSize() + len(token) > MAX_ACTION_BYTES:
+            return await self._kind.alone(request, token)
+        left = time_left()
+        seconds = DEFAULT_TIMEOUT_SECONDS if left is None else min(left, DEFAULT_TIMEOUT_SECONDS)
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._gathered(_Waiting(request, token, time.monotonic() + seconds, copy_context()))
+        except TimeoutError:
+            raise late() from None
+
+    async def _submit(self, group: Sequence[_Waiting[S]]) -> Sequence[R | Exception]:
+        if len(group) > 1 and time.monotonic() >= self._alone_until:
+            try:
+                return await self._together(group)
+            except _NotSentError as error:
+                self._alone_until = time.monotonic() + PAUSE_SECONDS
+                _log.warning("actions are submitted one by one", reason=error.cause.reason, detail=error.cause.message)
+        return await self._alone(group)
+
+    async def _together(self, group: Sequence[_Waiting[S]]) -> Sequence[R | Exception]:
+        """Submit a group by one call. Raises _NotSentError if quiz has certainly not read it."""
+        try:
+            token = await self._own_token()
+        except ServiceError as error:
+            raise _NotSentError(error) from error
+        now = time.monotonic()
+        timeout = max(each.deadline for each in group) - now
+        try:
+            outcomes = await self._kind.together([each.relay(now) for each in group], token, timeout)
+        except ServiceError as error:
+            if isinstance(error.__cause__, grpc.aio.AioRpcError) and error.__cause__.code() in _NOT_ACCEPTED:
+                raise _NotSentError(error) from error
+            raise
+        _sizes.observe(len(group))
+        return outcomes
+
+    async def _alone(self, group: Sequence[_Waiting[S]]) -> Sequence[R | Exception]:
+        """Submit each by a call of its own, in the context of its request."""
+        loop = asyncio.get_running_loop()
+        tasks = []
+        for each in group:
+            _sizes.observe(1)
+            tasks.append(loop.create_task(self._kind.alone(each.request, each.token), context=each.context))
+        return cast("Sequence[R | Exception]", await asyncio.gather(*tasks, return_exceptions=True))

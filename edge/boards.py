@@ -1,0 +1,147 @@
+"""Whether a board that a client names exists: decided before anything is allocated for it.
+
+Asks quiz about a quiz's board, leaderboard about a past period and score about boards that teams define, each board once.
+Boards that exist are remembered for all clients; names that do not are remembered per client, so that nobody's inventions
+evict anything of another client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import structlog
+from cachetools import LRUCache, TTLCache
+from topten.board.v1.board_service_pb2 import ListBoardsRequest
+from topten.leaderboard.v1.leaderboard_service_pb2 import GetLeaderboardRequest
+from topten.quiz.v1.quiz_service_pb2 import GetQuizRequest
+
+from services.boards.board import Board
+from services.boards.catalog import Catalog
+from services.boards.existence import Existence, existence_of
+from services.boards.messages import defined_board_of
+from services.runtime.errors import Reason, ServiceError
+from services.runtime.grpc.client import call
+
+if TYPE_CHECKING:
+    from edge.upstreams import Upstreams
+
+MAX_EXISTING: Final = 10_000
+MAX_CLIENTS: Final = 1_000
+MAX_UNKNOWN: Final = 16
+UNKNOWN_SECONDS: Final = 5.0
+CHECK_SECONDS: Final = 2.0
+DEFINITION_PAUSE: Final = timedelta(seconds=1)
+_log = structlog.get_logger("boards")
+
+
+class ExistingBoard(NamedTuple):
+    """A board that exists, by the one name under which this process knows it; `is_closed` if its period is over."""
+
+    name: str
+    is_closed: bool
+
+
+class ExistingBoards:
+    """Checks names of boards. Use from one event loop."""
+
+    def __init__(self, upstreams: Upstreams, catalog: Catalog, *, now: Callable[[], datetime]) -> None:
+        self._upstreams = upstreams
+        self._catalog = catalog
+        self._now = now
+        self._existing: LRUCache[str, None] = LRUCache(MAX_EXISTING)
+        self._unknown: LRUCache[str, TTLCache[str, None]] = LRUCache(MAX_CLIENTS)
+        self._checks: dict[str, asyncio.Task[bool]] = {}
+        self._reading: asyncio.Task[bool] | None = None
+        self._read_again_at = now()
+
+    async def find(self, name: str, client: str) -> ExistingBoard:
+        """Return the board that a client names; an empty name is `all`. Raises BOARD_NOT_FOUND, UNAVAILABLE.
+
+        While quiz is unavailable, the board of any quiz is assumed to exist: the client's quota bounds what it takes.
+        """
+        now = self._now()
+        try:
+            board = self._catalog.parse(name or "all", now)
+        except ValueError:
+            if not name.startswith("custom:") or not await self._read_definitions():
+                raise _not_found() from None
+            board = self._defined(name, now)
+        existence = existence_of(self._catalog, board, now)
+        unknown = self._unknown.get(client, ())
+        if existence is Existence.NO or board.name in unknown:
+            raise _not_found()
+        is_known = existence is Existence.YES or board.name in self._existing
+        if not is_known and not await self._check(board, existence):
+            self._unknown.setdefault(client, TTLCache(MAX_UNKNOWN, UNKNOWN_SECONDS))[board.name] = None
+            raise _not_found()
+        follows_calendar = self._catalog.follows_calendar(name)
+        return ExistingBoard(name if follows_calendar else board.name, existence is Existence.IF_RANKED)
+
+    def _defined(self, name: str, now: datetime) -> Board:
+        try:
+            return self._catalog.parse(name, now)
+        except ValueError:
+            raise _not_found() from None
+
+    async def _read_definitions(self) -> bool:
+        """Read the definitions of boards, at most once a second. Return whether they could be read."""
+        if self._reading is None or (self._reading.done() and self._now() >= self._read_again_at):
+            self._read_again_at = self._now() + DEFINITION_PAUSE
+            self._reading = asyncio.ensure_future(self._ask_for_definitions())
+        return await asyncio.shield(self._reading)
+
+    async def _ask_for_definitions(self) -> bool:
+        token, edition = await self._upstreams.service_token.get(), self._catalog.edition
+        request = ListBoardsRequest(edition=edition)
+        try:
+            response = await call(self._upstreams.board.ListBoards, request, token=token, timeout=CHECK_SECONDS)
+        except ServiceError as error:
+            _log.warning("definitions of boards not read", reason=error.reason)
+            return False
+        if response.edition != edition:
+            boards = [defined_board_of(each) for each in response.boards if not each.declared]
+            self._catalog.update(boards, edition=response.edition, numbers=0)
+        return True
+
+    async def _check(self, board: Board, existence: Existence) -> bool:
+        """Ask once for all clients that ask at the same time."""
+        task = self._checks.get(board.name)
+        if task is None:
+            ask = self._has_quiz(board) if existence is Existence.IF_QUIZ else self._is_ranked(board)
+            task = self._checks[board.name] = asyncio.ensure_future(ask)
+            task.add_done_callback(partial(self._checked, board.name))
+        return await asyncio.shield(task)
+
+    def _checked(self, name: str, task: asyncio.Task[bool]) -> None:
+        del self._checks[name]
+        if not task.cancelled():
+            task.exception()  # seen, also if every client has left
+
+    async def _has_quiz(self, board: Board) -> bool:
+        token = await self._upstreams.service_token.get()
+        request = GetQuizRequest(quiz_id=board.qualifier)
+        try:
+            await call(self._upstreams.quiz.GetQuiz, request, token=token, timeout=CHECK_SECONDS)
+        except ServiceError as error:
+            if error.reason is Reason.QUIZ_NOT_FOUND:
+                return False
+            _log.warning("quiz of a board not checked", board=board.name, reason=error.reason)
+        else:
+            self._existing[board.name] = None
+        return True
+
+    async def _is_ranked(self, board: Board) -> bool:
+        token = await self._upstreams.service_token.get()
+        request = GetLeaderboardRequest(board=board.name, limit=1)
+        response = await call(self._upstreams.leaderboard.GetLeaderboard, request, token=token, timeout=CHECK_SECONDS)
+        if response.frame.entries:
+            self._existing[board.name] = None
+        return bool(response.frame.entries)
+
+
+def _not_found() -> ServiceError:
+    return ServiceError(Reason.BOARD_NOT_FOUND, "Board not found. Check the name: all, weekly, country:VN, quiz:<id> …")

@@ -1,0 +1,162 @@
+"""GraphQL over HTTP, from end to end: read the request, find its caller, count its rates, execute its operation.
+
+Owns that order. Must never let a client that leaves interrupt a call that was begun.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from aiohttp import web
+from graphql import ExecutionResult, GraphQLSchema
+
+from edge.boards import ExistingBoards
+from edge.config import EdgeConfig
+from edge.graphql.execution.context import Context
+from edge.graphql.execution.documents import Documents
+from edge.graphql.execution.last_responses import LastResponses
+from edge.graphql.execution.operations import execute_operation
+from edge.graphql.execution.prepared import DocumentError, Operation, Prepared, errors_of
+from edge.graphql.execution.requests import JSON, GraphQLRequest, accepted_type, read_request
+from edge.graphql.execution.response_cache import Key, ResponseCache, key_of
+from edge.graphql.execution.responses import Outcome, answered, outcome_of, refused
+from edge.http.authentication import Authenticator, Caller
+from edge.http.cookies import REFRESH, CookieSession, wants_cookies
+from edge.http.peer import client_address, user_agent
+from edge.rates.limiter import Limiter
+from edge.stream.hub import Hub
+from edge.upstreams import Upstreams
+from services.runtime.admission import Admission
+from services.runtime.errors import ServiceError
+
+
+class GraphQLHandler:
+    """Serves /graphql. `on_accepted` is called with the player and the points of each accepted action."""
+
+    def __init__(
+        self,
+        schema: GraphQLSchema,
+        documents: Documents,
+        upstreams: Upstreams,
+        authenticator: Authenticator,
+        limiter: Limiter,
+        hub: Hub,
+        boards: ExistingBoards,
+        config: EdgeConfig,
+        *,
+        on_accepted: Callable[[str, int], None],
+    ) -> None:
+        self._schema = schema
+        self._documents = documents
+        self._upstreams = upstreams
+        self._authenticator = authenticator
+        self._limiter = limiter
+        self._hub = hub
+        self._boards = boards
+        self._config = config
+        self._on_accepted = on_accepted
+        self._responses = ResponseCache(hub.held)
+        self._last_responses = LastResponses()
+        self._admission = Admission("graphql", limit=config.process.max_running)
+        self._running: set[asyncio.Task[web.Response]] = set()
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """Return the response to one request.
+
+        It is worked out even if the client leaves: a cancelled call costs a store its connection, and an action that may
+        have been recorded is better recorded.
+        """
+        try:
+            self._admission.require()
+        except ServiceError as error:
+            return refused(error, accepted_type(request) or JSON, request)
+        task = asyncio.get_running_loop().create_task(self._respond(request))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task)
+
+    async def _respond(self, http: web.Request) -> web.Response:
+        media_type = accepted_type(http)
+        try:
+            cookie_mode = wants_cookies(http)
+            request = await read_request(http, self._config.body_timeout)
+            # Work starts here; a client that sends slowly takes nobody's place.
+            with self._admission.admitted():
+                caller = await self._authenticator.caller(http, cookies=cookie_mode)
+                if media_type is None:
+                    raise web.HTTPNotAcceptable
+                context = self._context(http, caller, cookie_mode=cookie_mode)
+                outcome = await self._outcome(request, context)
+        except ServiceError as error:
+            return refused(error, media_type or JSON, http)
+        response = answered(outcome, media_type, context.left)
+        if context.cookies is not None:
+            context.cookies.apply(response, secure=self._config.secure_cookies)
+        return response
+
+    def _context(self, http: web.Request, caller: Caller, *, cookie_mode: bool) -> Context:
+        return Context(
+            upstreams=self._upstreams,
+            caller=caller,
+            client_address=client_address(http, self._config.trusted_proxies),
+            user_agent=user_agent(http),
+            limiter=self._limiter,
+            hub=self._hub,
+            boards=self._boards,
+            last_responses=self._last_responses,
+            on_accepted=self._on_accepted,
+            origin=f"{'https' if self._config.secure_cookies else 'http'}://{http.host}",
+            runbooks=self._config.runbooks,
+            cookies=CookieSession(http.cookies.get(REFRESH, "")) if cookie_mode else None,
+        )
+
+    async def _outcome(self, request: GraphQLRequest, context: Context) -> Outcome:
+        """Return the outcome of a request. Raises RATE_LIMITED, and HTTPMethodNotAllowed for a mutation by GET."""
+        if self._documents.needs_lookup(request):
+            await self._count(context, {"query": 1})
+        try:
+            prepared = await self._documents.get(request)
+            operation = prepared.operation(request.operation_name)
+        except (DocumentError, ServiceError) as error:
+            await self._count(context, {"query": 1})  # it cost the server as much as a query
+            return outcome_of(ExecutionResult(None, errors_of(error)))
+        if operation.is_mutation and not request.may_mutate:
+            raise web.HTTPMethodNotAllowed("GET", ["POST"])
+        await self._count(context, operation.rates)
+        await self._documents.share(request, prepared)
+        key = _cache_key(request, prepared, operation, context.caller)
+        body = None if key is None else self._responses.get(key)
+        if body is not None:
+            return Outcome(body, begun=True)
+        result = await execute_operation(
+            self._schema, prepared, request, context, hide_suggestions=self._config.process.production
+        )
+        outcome = outcome_of(result, stale=context.stale)
+        if key is not None and outcome.begun and len(context.board_reads) == operation.fields:
+            self._responses.put(key, outcome.body, context.board_reads)
+        return outcome
+
+    async def _count(self, context: Context, rates: Mapping[str, int]) -> None:
+        """Count a request's operations, and note what is left of each. Raises RATE_LIMITED.
+
+        A login counts for its address here, and in its resolver for the username, not for the caller. A password that a
+        signed-in caller confirms counts for the session, so that nobody else uses up its attempts.
+        """
+        claims = context.caller.claims
+        lefts = []
+        for name, count in rates.items():
+            caller = "" if claims is None or name == "login" else claims.user_id
+            if claims is not None and name == "password":
+                caller = claims.session_id or claims.user_id
+            left = await self._limiter.take(name, caller=caller, address=context.client_address, count=count)
+            if left is not None:
+                lefts.append(left)
+        context.left = lefts
+
+
+def _cache_key(request: GraphQLRequest, prepared: Prepared, operation: Operation, caller: Caller) -> Key | None:
+    """The key of the response, if it is the same for all callers and this caller may read it."""
+    if operation.readers is None or caller.claims is None or not caller.claims.may(operation.readers):
+        return None
+    return key_of(prepared.digest, request.operation_name, request.variables)

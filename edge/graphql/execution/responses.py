@@ -1,0 +1,71 @@
+"""From the result of an execution to an HTTP response, as GraphQL over HTTP requires.
+
+`application/json` has status 200 wherever the request was well formed; `application/graphql-response+json` has 400 where
+the document could not be executed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import orjson
+from aiohttp import web
+from graphql import ExecutionResult
+
+from edge.graphql.execution.errors import Shown, refusal, show_all
+from edge.graphql.execution.requests import GRAPHQL_JSON
+from edge.http.problems import HTTP_STATUS, challenge
+from edge.rates.limiter import Left
+from services.runtime.errors import Reason, ServiceError
+
+
+class Outcome(NamedTuple):
+    """A body, and whether execution began."""
+
+    body: bytes
+    begun: bool
+
+
+def outcome_of(result: ExecutionResult, *, stale: bool = False) -> Outcome:
+    """Return the outcome of an execution.
+
+    It began if there is data, or an error of a field: those have a path, errors of the variables have none.
+    """
+    body: Shown = {}
+    errors = result.errors or []
+    if errors:
+        body["errors"] = show_all(errors)
+    begun = result.data is not None or any(error.path is not None for error in errors)
+    if begun:
+        body["data"] = result.data
+    if stale:
+        body["extensions"] = {"stale": True}
+    return Outcome(orjson.dumps(body), begun)
+
+
+def answered(outcome: Outcome, media_type: str, left: Sequence[Left]) -> web.Response:
+    """Return the response to a well-formed request; `left` is written as in draft-ietf-httpapi-ratelimit-headers-10."""
+    response = _response(outcome.body, media_type, 400 if media_type == GRAPHQL_JSON and not outcome.begun else 200)
+    if left:
+        policies = [f'"{each.operation}";q={each.rate.count};w={each.rate.seconds}' for each in left]
+        states = [f'"{each.operation}";r={each.remaining};t={each.reset_seconds}' for each in left]
+        response.headers["RateLimit-Policy"] = ", ".join(policies)
+        response.headers["RateLimit"] = ", ".join(states)
+    return response
+
+
+def refused(error: ServiceError, media_type: str, request: web.Request) -> web.Response:
+    """Return the response to a request that is not executed and for which HTTP has a status: 400, 401, 403, 429, 503."""
+    status = HTTP_STATUS[error.reason]
+    response = _response(orjson.dumps({"errors": [refusal(error)]}), media_type, status)
+    if status == HTTP_STATUS[Reason.UNAUTHENTICATED]:
+        response.headers["WWW-Authenticate"] = challenge(error, request)
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(max(1, round(error.retry_after.total_seconds())))
+    return response
+
+
+def _response(body: bytes, media_type: str, status: int) -> web.Response:
+    headers = {"Content-Type": f"{media_type}; charset=utf-8", "Cache-Control": "no-store"}
+    return web.Response(body=body, status=status, headers=headers)

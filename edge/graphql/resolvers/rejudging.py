@@ -1,0 +1,78 @@
+"""Judging recorded answers again, after an author changed a key, points or scoring."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import strawberry
+from topten.quiz.v1 import quiz_service_pb2 as messages
+
+from edge.graphql.execution.context import Info
+from edge.graphql.fields import field, rpc
+from edge.graphql.resolvers.types import User, account
+from services.runtime.grpc.call_context import time_left
+from services.runtime.grpc.client import open_stream
+
+MAX_SHOWN = 20
+
+
+@strawberry.type(description="What judging again does to a player.")
+class RejudgedPlayer:
+    user_id: strawberry.ID
+    before: int = strawberry.field(description="What their attempts at the quiz counted for.")
+    after: int = strawberry.field(description="What they count for now.")
+
+    @field(cost=10, description="The account; null if it no longer exists.")
+    async def user(self, info: Info) -> User | None:
+        return await account(info, self.user_id)
+
+
+@strawberry.type(description="What judging again changed, or would change.")
+class QuizRejudging:
+    version: int = strawberry.field(description="The version of the quiz that judges.")
+    actions: int = strawberry.field(description="The actions that were looked at.")
+    changed: int = strawberry.field(description="The actions whose points change.")
+    player_count: int = strawberry.field(description="The players whose counted points change.")
+    points: int = strawberry.field(description="By how much the points of all players change together.")
+    players: list[RejudgedPlayer] = field(
+        size=MAX_SHOWN, description="The players whose points change most, at most 20."
+    )
+
+
+@strawberry.type
+class RejudgingMutation:
+    @field(
+        access=rpc("quiz.RejudgeQuiz"),
+        cost=1000,
+        rate="write",
+        description="Judges the recorded answers of a quiz again by its current version. Safe to repeat: after UNAVAILABLE, "
+        "because it takes longer than a request may, use `topten quiz rejudge`.",
+    )
+    async def rejudge_quiz(
+        self,
+        info: Info,
+        id: Annotated[strawberry.ID, strawberry.argument(description="The ID of the quiz.")],
+        dry_run: Annotated[bool, strawberry.argument(description="True to learn only what would change.")],
+        reason: Annotated[
+            str, strawberry.argument(description="Why, 1 to 500 characters; players see it in their history.")
+        ],
+    ) -> QuizRejudging | None:
+        context = info.context
+        request = messages.RejudgeQuizRequest(quiz_id=id, dry_run=dry_run, reason=reason)
+        progress, players = messages.RejudgeQuizResponse(), list[messages.RejudgedPlayer]()
+        method, token = context.upstreams.quiz.RejudgeQuiz, context.caller.token()
+        async with open_stream(method, request, token=token, timeout=time_left()) as steps:
+            async for progress in steps:
+                players += progress.players
+        largest = sorted(players, key=lambda player: -abs(player.after - player.before))[:MAX_SHOWN]
+        return QuizRejudging(
+            version=progress.version,
+            actions=progress.actions,
+            changed=progress.changed,
+            player_count=len(players),
+            points=sum(player.after - player.before for player in players),
+            players=[
+                RejudgedPlayer(user_id=strawberry.ID(player.user_id), before=player.before, after=player.after)
+                for player in largest
+            ],
+        )

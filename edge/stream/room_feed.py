@@ -1,0 +1,90 @@
+"""The feed of one room: its state after each change, the same for everybody in it.
+
+Owns that a connected client sees no earlier state of the room after a later one.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import ClassVar
+
+from topten.room.v1.room_pb2 import ROOM_PHASE_ENDED, RoomFrame
+from topten.room.v1.room_service_pb2 import WatchRoomRequest
+
+from edge.stream.feed import Feed
+from edge.stream.frames import Message, Position
+from edge.stream.room_frames import encode_room
+from edge.stream.subscriber import Subscriber
+from edge.upstreams import Upstreams
+from services.runtime.errors import Reason
+from services.runtime.grpc.client import open_stream
+
+PREFIX = "room:"
+
+
+@dataclass(frozen=True, slots=True)
+class RoomState:
+    """A state of a room and its encoded event."""
+
+    frame: RoomFrame
+    message: Message
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """The order of this state among those of the room."""
+        return self.frame.revision, self.frame.changes
+
+
+class RoomFeed(Feed):
+    """The room with a PIN, called `room:<pin>`; closed once the room has ended."""
+
+    refusals: ClassVar[frozenset[str]] = frozenset({Reason.ROOM_NOT_FOUND, Reason.INVALID_ARGUMENT})
+
+    def __init__(self, pin: str, upstreams: Upstreams, *, max_buffer: int) -> None:
+        super().__init__(f"{PREFIX}{pin}", max_buffer=max_buffer)
+        self._pin = pin
+        self._upstreams = upstreams
+        self._state: RoomState | None = None
+
+    @property
+    def latest(self) -> RoomState | None:
+        """The state of the room that was shown last."""
+        return self._state
+
+    def _greet(self, subscriber: Subscriber, last_seen: Position | None, catch_up: timedelta) -> None:  # noqa: ARG002  # boards need them
+        """Send the state, whatever the client has seen: there is one room, and a state is small."""
+        if self._state is not None:
+            subscriber.write(self._state.message)
+
+    async def _watch(self) -> None:
+        token = await self._upstreams.service_token.get()
+        request = WatchRoomRequest(pin=self._pin)
+        async with open_stream(self._upstreams.room.WatchRoom, request, token=token) as responses:
+            received = False
+            try:
+                async for response in responses:
+                    received = True
+                    await self._show(response.frame)
+            finally:
+                if received:
+                    self._lost_at = time.monotonic()
+
+    async def _show(self, frame: RoomFrame) -> None:
+        """Write a state, unless it is an earlier one than the current one: an upstream of another instance may be behind."""
+        state = RoomState(frame, encode_room(frame))
+        if self._state is None or state.order >= self._state.order:
+            self._state = state
+            self._notify()
+            await self.write(state.message)
+
+    async def _show_stale(self) -> None:
+        if self._state is not None:
+            await self.write(encode_room(self._state.frame, stale=True))
+
+    def _is_over(self) -> bool:
+        return self._state is not None and self._state.frame.phase == ROOM_PHASE_ENDED
+
+    def _end_message(self) -> None:
+        """The last state says that the room has ended."""

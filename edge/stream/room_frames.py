@@ -1,0 +1,42 @@
+"""States of rooms as Server-Sent Events: the `Room` of the GraphQL schema, encoded once for everybody. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from topten.room.v1.room_pb2 import RoomFrame
+
+from edge.graphql.resolvers.room_types import Room
+from edge.stream.frames import Message, encode_event
+from edge.times import format_time
+
+
+def encode_room(frame: RoomFrame, *, stale: bool = False) -> Message:
+    """Encode the `room` event: the fields of `Room` but `joinUrl` and `qrSvg`, and `stale` while the room cannot be read.
+
+    Its id is `<revision>-<changes>`, which orders the states of a room.
+    """
+    data = _plain(Room.from_proto(frame)) | {"stale": stale}
+    return Message.of(encode_event("room", data, id=f"{frame.revision}-{frame.changes}"))
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of the schema as JSON has it."""
+    if is_dataclass(value):
+        # Fields with a resolver depend on the caller, and no initializer takes them.
+        return {_camel_case(each.name): _plain(getattr(value, each.name)) for each in fields(value) if each.init}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, datetime):
+        return format_time(value)
+    return value
+
+
+def _camel_case(name: str) -> str:
+    return re.sub(r"_(\w)", lambda match: match[1].upper(), name)
