@@ -1,0 +1,202 @@
+// @ts-check
+// Live rooms: what everybody in one sees, a player's seat and answers, and the commands of its host. Answers and commands are
+// sent until the server has said what became of them, and count once.
+
+import { answerInput } from "./attempts.js";
+import { untilHeard } from "./connection.js";
+
+const FIRST_PAUSE = 500;
+const OUTCOME = "seatId nickname verdict pointsAwarded points rank extraTime deadline answer { questionId selectedOption selectedOptions text matches { option target } }";
+const READ = "query ($pin: ID!) { room(pin: $pin) { roomId pin revision phase title questionNumber players joiningLocked nicknames } }";
+const INVITATION = "query ($pin: ID!) { room(pin: $pin) { joinUrl qrSvg } }";
+const OWN = `query ($pin: ID!) { myRoomOutcome(pin: $pin) { ${OUTCOME} } }`;
+const OPEN = "mutation ($input: OpenRoomInput!) { openRoom(input: $input) { pin } }";
+const JOIN = `mutation ($pin: ID!, $nickname: String!) { joinRoom(pin: $pin, nickname: $nickname) { rejoined outcome { ${OUTCOME} } } }`;
+const ANSWER = "mutation ($pin: ID!, $answer: AnswerInput!) { answerRoomQuestion(pin: $pin, answer: $answer) { answer { questionId selectedOption selectedOptions text matches { option target } } } }";
+const ADVANCE = "mutation ($input: AdvanceRoomInput!) { advanceRoom(input: $input) { applied room { revision phase questionNumber } } }";
+const LOCK = "mutation ($pin: ID!, $locked: Boolean!) { lockRoom(pin: $pin, locked: $locked) { revision } }";
+const KICK = "mutation ($pin: ID!, $seatId: ID!) { kickFromRoom(pin: $pin, seatId: $seatId) { revision } }";
+const EXTRA_TIME = "mutation ($pin: ID!, $seatId: ID!, $extraTime: ExtraTime!) { setExtraTime(pin: $pin, seatId: $seatId, extraTime: $extraTime) { seatId extraTime } }";
+const RESULTS_FILE = "query ($roomId: ID!, $format: RoomResultsFormat!) { roomResultsFile(roomId: $roomId, format: $format) { name mediaType base64 } }";
+const RESULTS = `query ($roomId: ID!, $after: String) {
+  roomResults(roomId: $roomId, first: 200, after: $after) {
+    questions { questionId answered right discrimination } players { rank nickname points } extraTimes { seatId extraTime } next
+  }
+}`;
+
+/**
+ * @typedef {"LOBBY" | "QUESTION" | "LOCKED" | "REVEAL" | "BOARD" | "PODIUM" | "ENDED"} Phase
+ * @typedef {"NEXT" | "LOCK" | "BACK" | "EXTEND" | "END"} Command
+ * @typedef {"NONE" | "ONE_AND_A_HALF" | "DOUBLE" | "UNLIMITED"} ExtraTime
+ * @typedef {{ seatId: string, nickname: string }} Player
+ * @typedef {Player & { rank: number, points: number }} RoomEntry
+ *
+ * @typedef {object} Room a room as everybody in it sees it
+ * @property {string} roomId
+ * @property {string} pin
+ * @property {number} revision
+ * @property {Phase} phase
+ * @property {string} title
+ * @property {number} questionNumber from 1; 0 in the lobby
+ * @property {number} questionCount
+ * @property {any} question while it is open, locked or revealed; otherwise null
+ * @property {string | null} askedAt
+ * @property {string | null} deadline null at the host's pace
+ * @property {number} players
+ * @property {number} answered how many of them have answered the question
+ * @property {any} rightAnswer at the reveal, otherwise null
+ * @property {string | null} explanation at the reveal
+ * @property {{ optionId: string, count: number }[]} distribution at the reveal
+ * @property {RoomEntry[]} board the best 10, once the board is shown
+ * @property {boolean} frozen whether the board stands still
+ * @property {Player[]} newestPlayers in the lobby the last 50, newest first
+ * @property {boolean} joiningLocked
+ * @property {"CHOSEN" | "GENERATED" | "USERNAME"} nicknames where the names of its players come from
+ * @property {boolean} stale whether the server has only the last known state
+ *
+ * @typedef {object} Outcome a player's own place
+ * @property {string} seatId
+ * @property {string} nickname
+ * @property {any} answer to the current question; null if there is none
+ * @property {string | null} verdict once the question is revealed
+ * @property {number} pointsAwarded
+ * @property {number} points on the board
+ * @property {number | null} rank on the board
+ * @property {ExtraTime} extraTime given by the host
+ * @property {string | null} deadline when the open question locks for this player
+ */
+
+/** The rooms of a session: of a player, a guest or a host. Every method throws an ApiError. */
+export class Rooms {
+  /** @param {import("./session.js").Session} session @param {import("./boards.js").Boards} boards */
+  constructor(session, boards) {
+    this.session = session;
+    this.boards = boards;
+  }
+
+  /**
+   * What changes in a room: `for await (const { frame, state } of rooms.watch(pin))`, where the frame is the whole Room and
+   * never an older one than before. It ends with the loop or with `return()`; any number of watches share one stream.
+   * @param {string} pin
+   * @returns {AsyncIterableIterator<{ frame?: Room, state?: import("./stream.js").State }> & { return(): Promise<any> }}
+   */
+  watch(pin) {
+    return /** @type {any} */ (this.boards.watch(`room:${pin}`));
+  }
+
+  /**
+   * What is known of a room without watching it.
+   * @param {string} pin
+   * @returns {Promise<Pick<Room, "roomId" | "pin" | "revision" | "phase" | "title" | "questionNumber" | "players" | "joiningLocked" | "nicknames">>}
+   */
+  async read(pin) {
+    return (await this.session.request(READ, { pin })).room;
+  }
+
+  /**
+   * How players find a room: its address, and a code of that to scan, as an SVG element.
+   * @param {string} pin
+   * @returns {Promise<{ joinUrl: string, qrSvg: string }>}
+   */
+  async invitation(pin) {
+    return (await this.session.request(INVITATION, { pin })).room;
+  }
+
+  /** Open a room and return its PIN. @param {{ quizId: string } & Record<string, unknown>} input an `OpenRoomInput` @returns {Promise<string>} */
+  async open(input) {
+    return (await this.session.request(OPEN, { input })).openRoom.pin;
+  }
+
+  /**
+   * Take a seat, or one's own again with its name and points.
+   * @param {string} pin
+   * @param {string} nickname ignored where players choose none
+   * @returns {Promise<Outcome>}
+   */
+  async join(pin, nickname) {
+    return (await this.session.request(JOIN, { pin, nickname })).joinRoom.outcome;
+  }
+
+  /** The player's own place. PLAYER_NOT_FOUND without a seat, ROOM_CLOSED after a removal. @param {string} pin @returns {Promise<Outcome>} */
+  async outcome(pin) {
+    return (await this.session.request(OWN, { pin })).myRoomOutcome;
+  }
+
+  /**
+   * Answer a question and return the recorded answer: the player's first one, which stays. QUESTION_LOCKED if it came too late.
+   * @param {string} pin
+   * @param {string} questionId
+   * @param {import("./attempts.js").Answer} answer
+   * @param {() => void} [onWaiting] called while the server is away and this tries again
+   * @returns {Promise<any>}
+   */
+  async answer(pin, questionId, answer, onWaiting) {
+    const variables = { pin, answer: answerInput(questionId, answer) };
+    return (await untilHeard(() => this.session.request(ANSWER, variables), onWaiting, FIRST_PAUSE)).answerRoomQuestion.answer;
+  }
+
+  /**
+   * Carry out a host's command once, in the phase that the host saw; false if the room has gone on to another one since.
+   * @param {Pick<Room, "pin" | "revision" | "phase" | "questionNumber">} room
+   * @param {Command} command
+   * @param {number} [seconds] by how much EXTEND moves the deadline
+   * @returns {Promise<boolean>}
+   */
+  async advance({ pin, revision, phase, questionNumber }, command, seconds = 0) {
+    const commandId = crypto.randomUUID();
+    for (let expectedRevision = revision; ; ) {
+      const input = { pin, command, expectedRevision, commandId, seconds };
+      const { applied, room } = (await untilHeard(() => this.session.request(ADVANCE, { input }), undefined, FIRST_PAUSE)).advanceRoom;
+      if (applied) return true;
+      // A player was removed or given more time, which changes nothing about the command.
+      if (room.phase !== phase || room.questionNumber !== questionNumber || room.revision === expectedRevision) return false;
+      expectedRevision = room.revision;
+    }
+  }
+
+  /** Close a room for new players, or open it again. @param {string} pin @param {boolean} locked */
+  async lock(pin, locked) {
+    await untilHeard(() => this.session.request(LOCK, { pin, locked }), undefined, FIRST_PAUSE);
+  }
+
+  /** Remove a player with their answers. @param {string} pin @param {string} seatId */
+  async kick(pin, seatId) {
+    await untilHeard(() => this.session.request(KICK, { pin, seatId }), undefined, FIRST_PAUSE);
+  }
+
+  /**
+   * Give a player more time for each question, and return all seats that have it.
+   * @param {string} pin
+   * @param {string} seatId
+   * @param {ExtraTime} extraTime
+   * @returns {Promise<{ seatId: string, extraTime: ExtraTime }[]>}
+   */
+  async setExtraTime(pin, seatId, extraTime) {
+    return (await untilHeard(() => this.session.request(EXTRA_TIME, { pin, seatId, extraTime }), undefined, FIRST_PAUSE)).setExtraTime;
+  }
+
+  /**
+   * All results of a room, for its hosts.
+   * @param {string} roomId
+   * @returns {Promise<{ extraTimes: { seatId: string, extraTime: ExtraTime }[], questions: { questionId: string, answered: number, right: number, discrimination: number | null }[], players: { rank: number, nickname: string, points: number }[] }>}
+   */
+  async results(roomId) {
+    const players = [];
+    for (let after = null; ; ) {
+      const page = /** @type {any} */ ((await this.session.request(RESULTS, { roomId, after })).roomResults);
+      players.push(...page.players);
+      if (!page.next) return { questions: page.questions, extraTimes: page.extraTimes, players };
+      after = page.next;
+    }
+  }
+
+  /**
+   * The results as a file, for the hosts of a room: with questions and players, or players alone.
+   * @param {string} roomId
+   * @param {"XLSX" | "JSON" | "PLAYERS_CSV" | "QUESTIONS_CSV"} format
+   * @returns {Promise<{ name: string, mediaType: string, base64: string }>}
+   */
+  async resultsFile(roomId, format) {
+    return (await this.session.request(RESULTS_FILE, { roomId, format })).roomResultsFile;
+  }
+}

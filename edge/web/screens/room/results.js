@@ -1,0 +1,53 @@
+// @ts-check
+// The results of a room for its host: how well each question was known, and every player; as a file too.
+
+import { button, create, link } from "../../parts/dom.js";
+import { bytesOf, download } from "../../parts/download.js";
+import { explain, t } from "../../parts/text.js";
+
+const SHOWN = 20;
+
+/**
+ * @param {import("../../app.js").App} app
+ * @param {import("../../client/rooms.js").Room} room
+ * @param {HTMLElement} container
+ */
+export async function showResults(app, { roomId, title }, container) {
+  const heading = create("h1", {}, t.room.results);
+  container.replaceChildren(heading, create("p", { className: "hint" }, t.loading));
+  try {
+    const { questions, players } = await app.rooms.results(roomId);
+    /** @param {"XLSX" | "PLAYERS_CSV"} format */
+    const save = async (format) => {
+      const { name, mediaType, base64 } = await app.rooms.resultsFile(roomId, format);
+      download(bytesOf(base64), name, mediaType);
+    };
+    container.replaceChildren(
+      heading,
+      create("p", { className: "lead" }, `${title} · ${t.players(players.length)}`),
+      create("div", { className: "row" }, button(t.room.sheet, () => save("XLSX")), button(t.room.csv, () => save("PLAYERS_CSV"), { className: "second" }), link("/", t.toQuizzes, { className: "button second" })),
+      create("h2", {}, t.room.perQuestion),
+      create("ol", { className: "known" }, ...questions.map(known)),
+      create("h2", {}, t.room.board),
+      table(players.slice(0, SHOWN)),
+      players.length > SHOWN && create("p", { className: "hint" }, t.room.others(players.length - SHOWN)),
+    );
+  } catch (error) {
+    container.replaceChildren(heading, create("p", { className: "error", role: "alert" }, explain(error)), button(t.tryAgain, () => showResults(app, /** @type {any} */ ({ roomId, title }), container)));
+  }
+}
+
+/** @param {{ answered: number, right: number }} question @param {number} index */
+function known({ answered, right }, index) {
+  const text = t.room.known(right, answered);
+  return create("li", {}, create("span", {}, t.questionNumber(index + 1)), create("progress", { max: Math.max(1, answered), value: right, "aria-label": `${t.questionNumber(index + 1)}: ${text}` }), create("span", { className: "count" }, text));
+}
+
+/** @param {{ rank: number, nickname: string, points: number }[]} players */
+const table = (players) =>
+  create(
+    "table",
+    { className: "players" },
+    create("thead", {}, create("tr", {}, ...t.room.columns.map((name) => create("th", { scope: "col" }, name)))),
+    create("tbody", {}, ...players.map(({ rank, nickname, points }) => create("tr", {}, create("td", { className: "rank" }, t.number(rank)), create("td", {}, create("bdi", {}, nickname)), create("td", { className: "score" }, t.number(points))))),
+  );
