@@ -1,24 +1,24 @@
-"""The image's health check: is the process of this container alive? It says where on TOPTEN_*_OPS_ADDRESS.
+"""The image's health check: is the process of this container alive, by its TOPTEN_*_OPS_ADDRESS?
 
-Needs nothing but Python itself, since it is started anew every few seconds. Containers of a command have no such address
-and are healthy as long as they run.
+Uses only the standard library, because it starts every few seconds. A container that runs a command has no such address and
+is healthy as long as it runs.
 """
 
 import os
 import sys
 import urllib.request
 
-ANY = {"0.0.0.0", "[::]"}  # noqa: S104  # what listens on every address is asked on the loopback one
+ANY = {"0.0.0.0", "[::]"}  # noqa: S104  # listens on every address; checked on the loopback one
 
 
 def url(address: str) -> str:
-    """Where an address is asked from inside of the container."""
+    """The liveness URL of an address, from inside the container."""
     host, _, port = address.rpartition(":")
     return f"http://{'localhost' if host in ANY else host}:{port}/livez"
 
 
 def main() -> int:
-    """0 if the process answers."""
+    """The exit code: 0 if the process responds."""
     for name, address in os.environ.items():
         if name.startswith("TOPTEN_") and name.endswith("_OPS_ADDRESS"):
             try:

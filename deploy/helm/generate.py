@@ -1,8 +1,8 @@
-"""Makes the chart's README.md and values.schema.json from the comments of its values.yaml.
+"""Generate the chart's README.md and values.schema.json from the comments in its values.yaml (`make chart`).
 
-Every key that ends a path has a comment `# -- what it is` above it; `# @schema {…}` adds to what the type of the default
-says. Objects are strict: a key that is not in values.yaml is refused. `@schema {"component": true}` marks what has the
-shape of `defaults`. Run it by `make chart`; a test holds both files to their source.
+Every leaf key has a comment `# -- description` above it; `# @schema {…}` adds to the schema of its default's type. Objects
+are strict: a key that is not in values.yaml is rejected. `@schema {"component": true}` marks objects with the schema of
+`defaults`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ COMPONENT = "component"
 
 @dataclass(frozen=True)
 class Value:
-    """One documented key: where it is, what it is for, and what its comment adds to its type."""
+    """One documented key: path, description, schema additions and default."""
 
     path: tuple[str, ...]
     text: str
@@ -32,13 +32,13 @@ class Value:
 
 
 class CommentError(ValueError):
-    """values.yaml has a key without a comment, or one that can't be read."""
+    """A key of values.yaml has no comment, or README.md has no marker for the table."""
 
 
 def documented(source: str) -> list[Value]:
-    """The documented keys of a values.yaml, in order. Raises CommentError."""
+    """Parse the documented keys of a values.yaml, in order. Raises CommentError."""
     defaults = yaml.safe_load(source)
-    found: list[Value] = []
+    values: list[Value] = []
     path: list[str] = []
     text: list[str] = []
     schema: dict[str, Any] = {}
@@ -53,10 +53,10 @@ def documented(source: str) -> list[Value]:
         elif match := KEY.match(line):
             path = [*path[: len(match[1]) // 2], match[2]]
             if text:
-                found.append(Value(tuple(path), " ".join(text), schema, _at(defaults, path)))
+                values.append(Value(tuple(path), " ".join(text), schema, _at(defaults, path)))
             text, schema = [], {}
-    _insist_on_comments(defaults, {value.path for value in found}, ())
-    return found
+    _require_comments(defaults, {value.path for value in values}, ())
+    return values
 
 
 def _at(defaults: Any, path: list[str]) -> Any:
@@ -65,19 +65,19 @@ def _at(defaults: Any, path: list[str]) -> Any:
     return defaults
 
 
-def _insist_on_comments(node: Any, known: set[tuple[str, ...]], path: tuple[str, ...]) -> None:
+def _require_comments(node: Any, known: set[tuple[str, ...]], path: tuple[str, ...]) -> None:
     for key, value in node.items():
         here = (*path, key)
         if here not in known:
             if not isinstance(value, dict) or not value:
                 raise CommentError(f"values.yaml: {'.'.join(here)} has no comment")
-            _insist_on_comments(value, known, here)
+            _require_comments(value, known, here)
 
 
 def schema_of(values: list[Value]) -> dict[str, Any]:
     """The JSON schema of all values."""
     root: dict[str, Any] = {"$schema": "http://json-schema.org/draft-07/schema#"} | _strict()
-    # Helm itself hands `global` to every chart, with whatever a parent chart puts there.
+    # Helm passes `global` to every chart, with keys of parent charts.
     for value in values:
         node = root
         for key in value.path[:-1]:
@@ -109,12 +109,12 @@ def table_of(values: list[Value]) -> str:
 
 
 def files(chart: Path = CHART) -> dict[Path, str]:
-    """What is generated: path to content."""
+    """The generated files: path to content."""
     values = documented((chart / "values.yaml").read_text(encoding="utf-8"))
     readme = (chart / "README.md").read_text(encoding="utf-8")
     head, mark, _ = readme.partition("<!-- values: made by `make chart` -->\n")
     if not mark:
-        raise CommentError("README.md has no mark for the table of values")
+        raise CommentError("README.md has no marker for the table of values")
     return {
         chart / "values.schema.json": json.dumps(schema_of(values), indent=2) + "\n",
         chart / "README.md": f"{head}{mark}\n{table_of(values)}\n",

@@ -1,11 +1,12 @@
 {{- /*
 A pod that runs one command of the image; takes (dict "root" $ "name" n "command" […] "stores" […] "keys" […]
-"environment" bool). With the key client-operator it gets the addresses of this system as well.
+"resources" {…} "claim" {"name" "path"}). With the key client-operator it gets the addresses of this system as well; the
+volume of a claim is mounted at its path.
 */}}
 {{- define "topten.commandPod" -}}
 {{- $root := .root }}{{ $fullname := include "topten.fullname" $root }}
-{{- include "topten.podBasics" $root }}
-# It has nothing to finish: a Job that is cut begins again.
+{{- include "topten.podBasics" (list $root $root.Values.defaults) }}
+# The command is idempotent: an interrupted Job starts again.
 terminationGracePeriodSeconds: 5
 restartPolicy: {{ .restartPolicy | default "OnFailure" }}
 containers:
@@ -21,7 +22,7 @@ containers:
       - {name: TOPTEN_{{ upper . }}_URL_FILE, value: /run/topten/{{ . }}-url}
       {{- end }}
       {{- if .stores }}
-      {{- /* By value: before an install there is no ConfigMap to read them from. */}}
+      {{- /* By value: the ConfigMap does not exist before the install. */}}
       {{- range $name, $value := $root.Values.settings }}
       - {name: {{ $name }}, value: {{ $value | quote }}}
       {{- end }}
@@ -31,10 +32,17 @@ containers:
       {{- end }}
     {{- end }}
     resources:
+      {{- if .resources }}
+      {{- toYaml .resources | nindent 6 }}
+      {{- else }}
       requests: {cpu: 50m, memory: 128Mi}
       limits: {cpu: "1", memory: 256Mi}
+      {{- end }}
     volumeMounts:
       - {name: tmp, mountPath: /tmp}
+      {{- with .claim }}
+      - {name: claim, mountPath: {{ .path }}}
+      {{- end }}
       {{- if or .stores .keys }}
       - {name: secrets, mountPath: /run/topten, readOnly: true}
       {{- end }}
@@ -45,6 +53,11 @@ containers:
 volumes:
   - name: tmp
     emptyDir: {sizeLimit: 64Mi}
+  {{- with .claim }}
+  - name: claim
+    persistentVolumeClaim:
+      claimName: {{ .name }}
+  {{- end }}
   {{- if or .stores .keys }}
   - name: secrets
     {{- include "topten.secretFiles" (list $root .stores .keys) | nindent 4 }}

@@ -19,7 +19,18 @@ app.kubernetes.io/part-of: topten
 {{- end }}
 {{- end }}
 
-{{- /* What selects the pods of one component; takes (list $ "name"). Never changes, because selectors can't. */}}
+{{- /*
+The labels of pods beside their selector; takes (list $ own). Neither the chart's version nor the release's labels: a change of
+those alone must not restart a process or a store, nor change a Job.
+*/}}
+{{- define "topten.podLabels" -}}
+app.kubernetes.io/part-of: topten
+{{- with index . 1 }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- /* Selector labels of one component; takes (list $ "name"). Must never change, because selectors are immutable. */}}
 {{- define "topten.selector" -}}
 {{- $root := index . 0 -}}
 app.kubernetes.io/name: topten
@@ -27,7 +38,7 @@ app.kubernetes.io/instance: {{ $root.Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end }}
 
-{{- /* An image reference; takes (list $ image). A digest wins over a tag. */}}
+{{- /* An image reference; takes (list $ image). A digest takes precedence over a tag. */}}
 {{- define "topten.image" -}}
 {{- $root := index . 0 }}{{ $image := index . 1 }}
 {{- $registry := $image.registry | default $root.Values.global.imageRegistry -}}
@@ -35,12 +46,12 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- if $image.digest }}@{{ $image.digest }}{{ else }}:{{ $image.tag | default $root.Chart.AppVersion }}{{ end }}
 {{- end }}
 
-{{- /* The Secret with the signing key and the services' own passwords. */}}
+{{- /* The Secret with the signing key and the services' passwords. */}}
 {{- define "topten.secret" -}}
 {{- .Values.secrets.existingSecret | default (printf "%s-secrets" (include "topten.fullname" .)) }}
 {{- end }}
 
-{{- /* Where the URL of a store is: "secret key"; takes (list $ "mongo"). */}}
+{{- /* The Secret and key with the URL of a store, as "secret key"; takes (list $ "mongo"). */}}
 {{- define "topten.store" -}}
 {{- $root := index . 0 }}{{ $name := index . 1 }}{{ $store := index $root.Values.stores $name }}
 {{- if $store.existingSecret }}
@@ -50,7 +61,7 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- end }}
 {{- end }}
 
-{{- /* "true" if any store is one for trial. */}}
+{{- /* "true" if any store is a trial store. */}}
 {{- define "topten.trial" -}}
 {{- if or .Values.stores.mongo.trial .Values.stores.redis.trial .Values.stores.nats.trial }}true{{ end }}
 {{- end }}

@@ -1,11 +1,10 @@
+{{- /* The security context of a pod; takes its values. */}}
 {{- define "topten.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 10001
-runAsGroup: 10001
-fsGroup: 10001
-fsGroupChangePolicy: OnRootMismatch
-seccompProfile:
-  type: RuntimeDefault
+{{- $own := dict }}
+{{- range $key, $value := .podSecurityContext }}
+{{- if not (kindIs "invalid" $value) }}{{ $_ := set $own $key $value }}{{ end }}
+{{- end }}
+{{- toYaml (mergeOverwrite (dict "runAsNonRoot" true "seccompProfile" (dict "type" "RuntimeDefault")) $own) }}
 {{- end }}
 
 {{- define "topten.containerSecurity" -}}
@@ -16,20 +15,26 @@ capabilities:
   drop: [ALL]
 {{- end }}
 
-{{- /* What every pod of the chart says about itself; takes $. */}}
+{{- /* What every pod has: identity, security, DNS and placement; takes (list $ values). */}}
 {{- define "topten.podBasics" -}}
+{{- $root := index . 0 }}{{ $values := index . 1 -}}
 automountServiceAccountToken: false
-# Kubernetes would inject TOPTEN_EDGE_PORT=tcp://… and the like, which no process knows.
+# Service links would inject variables like TOPTEN_EDGE_PORT=tcp://…, which processes reject as unknown.
 enableServiceLinks: false
 securityContext:
-  {{- include "topten.podSecurity" . | nindent 2 }}
-{{- with .Values.imagePullSecrets }}
+  {{- include "topten.podSecurity" $values | nindent 2 }}
+{{- with $root.Values.imagePullSecrets }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- range $key := list "priorityClassName" "nodeSelector" "tolerations" "affinity" "dnsPolicy" "dnsConfig" }}
+{{- with index $values $key }}
+{{ toYaml (dict $key .) }}
+{{- end }}
+{{- end }}
 {{- end }}
 
-{{- /* The files of mutual TLS, by the names of their settings; nothing where it is off. */}}
+{{- /* The files of mutual TLS by their settings; empty if it is off. */}}
 {{- define "topten.tlsFiles" -}}
 {{- if .Values.mtls.existingSecret -}}
 cert_file: /run/topten-tls/tls.crt
@@ -51,7 +56,7 @@ ca_file: /run/topten-tls/ca.crt
 {{- end }}
 {{- end }}
 
-{{- /* The environment that the chart makes for a process; takes (list $ "name" what-it-is values). */}}
+{{- /* The environment that the chart sets for a process; takes (list $ "name" topology values). */}}
 {{- define "topten.env" -}}
 {{- $root := index . 0 }}{{ $name := index . 1 }}{{ $is := index . 2 }}{{ $values := index . 3 }}
 {{- $fullname := include "topten.fullname" $root }}
@@ -62,6 +67,8 @@ ca_file: /run/topten-tls/ca.crt
 {{- end }}
 - name: TOPTEN_SHUTDOWN_GRACE
   value: "{{ $values.shutdown.graceSeconds }}s"
+- name: TOPTEN_STARTUP_TIMEOUT
+  value: "{{ $values.startupSeconds }}s"
 {{- range $setting, $file := include "topten.tlsFiles" $root | fromYaml }}
 - name: TOPTEN_TLS_{{ upper $setting }}
   value: {{ $file }}
@@ -78,13 +85,13 @@ ca_file: /run/topten-tls/ca.crt
 - name: TOPTEN_UPSTREAM_{{ upper . }}
   value: dns:///{{ $fullname }}-{{ . }}:{{ (index $topology .).ports.grpc }}
 {{- end }}
-{{- /* Identity has the keys itself, and signs its own token. */}}
+{{- /* Identity has the keys and signs its own token. */}}
 {{- if and $is.calls (ne $name "identity") }}
 - name: TOPTEN_AUTH_JWKS_URL
   value: http://{{ $fullname }}-identity:{{ $topology.identity.ports.ops }}/.well-known/jwks.json
 - name: TOPTEN_AUTH_TOKEN_URL
   value: http://{{ $fullname }}-identity:{{ $topology.identity.ports.ops }}/oauth/token
-# A volume of the pod, which a restart of the container leaves as it is.
+# A volume of the pod, which survives a restart of the container.
 - name: TOPTEN_AUTH_KEYS_FOLDER
   value: /tmp
 - name: TOPTEN_AUTH_CLIENT_ID
@@ -100,7 +107,7 @@ ca_file: /run/topten-tls/ca.crt
 {{- end }}
 {{- end }}
 
-{{- /* The files under /run/topten: of each Secret only what this process reads; takes (list $ stores keys). */}}
+{{- /* The files under /run/topten, only those that this process reads; takes (list $ stores keys). */}}
 {{- define "topten.secretFiles" -}}
 {{- $root := index . 0 -}}
 projected:
@@ -129,7 +136,7 @@ projected:
     {{- end }}
 {{- end }}
 
-{{- /* Rolls the pods when what they read at their start changes. Generated secrets never do. */}}
+{{- /* Restart the pods when the configuration that they read changes. Generated secrets never change. */}}
 {{- define "topten.checksums" -}}
 checksum/settings: {{ toYaml .Values.settings | sha256sum }}
 checksum/stores: {{ toYaml .Values.stores | sha256sum }}

@@ -1,6 +1,6 @@
 {{- /*
-What the processes are, where they listen, and whom they talk to. Environment, Services and NetworkPolicies are all made
-from this one map, so that none of them can say anything else.
+The processes, their ports, and the services that they call. Environment, Services and NetworkPolicies are all rendered from
+this map, so that they cannot disagree.
 */}}
 {{- define "topten.topology" -}}
 identity:
@@ -13,13 +13,13 @@ quiz:
   module: services.quiz
   ports: {grpc: 50052, ops: 9102}
   stores: [mongo, redis, nats]
-  calls: [identity]
+  calls: [identity, leaderboard]
   service: topten.quiz.v1.QuizService
 score:
   module: services.score
   ports: {grpc: 50053, ops: 9103}
   stores: [mongo, redis, nats]
-  calls: [identity, quiz]
+  calls: [identity, quiz, leaderboard]
   service: topten.score.v1.ScoreService
 leaderboard:
   module: services.leaderboard
@@ -34,28 +34,29 @@ edge:
   calls: [identity, quiz, score, leaderboard]
 {{- end }}
 
-{{- /* What else of this release talks to the processes: `http` is the edge's public port, `ops` everybody's internal one. */}}
+{{- /* The other callers in this release: `http` is the edge's public port, `ops` the internal port of every process. */}}
 {{- define "topten.visitors" -}}
 setup: {stores: [mongo, nats], calls: []}
 samples: {stores: [], calls: [quiz]}
+backup: {stores: [mongo], calls: []}
 operator: {stores: [], calls: [identity, quiz, score, leaderboard], http: true, ops: true}
 check: {stores: [], calls: [], http: true}
 {{- end }}
 
-{{- /* Ports of the stores for trial. */}}
+{{- /* Ports of the trial stores. */}}
 {{- define "topten.storePorts" -}}
 mongo: 27017
 redis: 6379
 nats: 4222
 {{- end }}
 
-{{- /* The values of a component: what it sets itself over the defaults; takes (list $ "name"). */}}
+{{- /* The values of a component: its own over the defaults; takes (list $ "name"). */}}
 {{- define "topten.component" -}}
 {{- $root := index . 0 }}
 {{- toYaml (mergeOverwrite (deepCopy $root.Values.defaults) (deepCopy (index $root.Values.components (index . 1) | default dict))) }}
 {{- end }}
 
-{{- /* "true" if something else than the chart decides how many pods a component has; takes (list $ "name" values). */}}
+{{- /* "true" if an autoscaler sets the number of pods of a component; takes (list $ "name" values). */}}
 {{- define "topten.scaled" -}}
 {{- if or (index . 2).autoscaling.enabled (and (eq (index . 1) "score") (index . 0).Values.keda.enabled) }}true{{ end }}
 {{- end }}

@@ -1,9 +1,9 @@
 {{- /*
-The stores for trial: one small server each. `files` become a ConfigMap, `keys` of the generated Secret lie beside them.
+The trial stores: one small server each. `files` become a ConfigMap; `keys` of the generated Secret are mounted beside them.
 */}}
 {{- define "topten.trialServers" -}}
 mongo:
-  # It refuses a key file that its group may read, which is what Kubernetes makes of every mounted Secret.
+  # mongod rejects a key file that is readable by its group, as every mounted Secret is.
   command:
     - sh
     - -c
@@ -23,7 +23,7 @@ redis:
   ports: {redis: 6379}
   keys: [redis-password.conf]
   files:
-    # All it holds is made again from MongoDB, so a disk would only slow a start down. Nothing may be evicted: a board
+    # Everything in it is rebuilt from MongoDB, so persistence would only slow the start. Nothing may be evicted: a board
     # that silently loses members is wrong.
     redis.conf: |
       bind 0.0.0.0
@@ -46,14 +46,14 @@ nats:
   ports: {nats: 4222, monitor: 8222}
   keys: [nats-account.conf]
   files:
-    # One node: only what is synced at once survives a power cut.
+    # One node: only synced messages survive a power cut.
     nats.conf: |
       listen: "0.0.0.0:4222"
       http: "0.0.0.0:8222"
       server_name: topten
       jetstream { store_dir: "/data", max_file_store: 4GB, sync_interval: always }
       include "nats-account.conf"
-  # A stream to which one write has failed refuses everything until its server starts again; /healthz tells of it.
+  # A stream whose write failed once refuses everything until its server restarts; /healthz reports it.
   liveness: {httpGet: {path: /healthz, port: monitor}}
   readiness: {httpGet: {path: /healthz, port: monitor}}
 {{- end }}
