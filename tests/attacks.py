@@ -1,7 +1,7 @@
-"""Requests that are made to cost a server more than they cost their sender, each as large as a body may be.
+"""Requests that cost a server more than they cost their sender, each as large as a body may be.
 
-`system/test_attacks.py` holds what is answered to each, `bench/documents.py` what it costs. Those that are executed are
-grown until one more field would be refused.
+`system/test_attacks.py` tests the response to each, `bench/documents.py` measures what it costs. Those that are executed grow
+until one more field would be refused.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from edge.graphql.cost import Limits
-from edge.graphql.documents import DocumentError, Documents
+from edge.graphql.execution.cost import Limits
+from edge.graphql.execution.prepared import DocumentError, prepare
 from edge.graphql.schema import executable_schema
 from services.runtime.errors import ServiceError
 
@@ -25,7 +25,7 @@ ANSWERED = ""
 
 @dataclass(frozen=True)
 class Attack:
-    """A request, and the reason of the first error of its answer; none if it is answered."""
+    """A request, and the reason of the first error in its response; empty if it is executed."""
 
     name: str
     query: str
@@ -34,20 +34,20 @@ class Attack:
 
     @property
     def body(self) -> bytes:
-        """The request's body, which is as long as is allowed at the most."""
+        """The request's body, within the limit."""
         request = {"query": self.query} | ({"variables": self.variables} if self.variables is not None else {})
         body = json.dumps(request, ensure_ascii=False, separators=(",", ":")).encode()
         assert len(body) <= BODY_BYTES, (self.name, len(body))
         return body
 
 
-def fit_documents() -> Documents:
-    """Documents as an edge has them by default in development, where more is allowed."""
-    return Documents(executable_schema(), Limits(), max_tokens=2000, introspection=True)
+def check(text: str) -> None:
+    """Prepare a document as an edge does by default in development, where more is allowed. Raises its refusal."""
+    prepare(text, "", executable_schema(), Limits(), introspection=True)
 
 
 def filled(head: str, unit: str | Callable[[int], str], tail: str = "") -> str:
-    """As many units as fit into a body."""
+    """Return a document with as many units as fit into a body."""
     room = BODY_BYTES - len(json.dumps(head + tail, ensure_ascii=False).encode()) - 60
     parts: list[str] = []
     while True:
@@ -59,17 +59,17 @@ def filled(head: str, unit: str | Callable[[int], str], tail: str = "") -> str:
 
 
 def times(count: int, unit: str | Callable[[int], str]) -> str:
-    """So many units."""
+    """Return `count` units."""
     return "".join(unit if isinstance(unit, str) else unit(number) for number in range(count))
 
 
 def largest(make: Callable[[int], str], most: int = 400) -> str:
-    """The document of the greatest number that is not refused."""
-    documents, low, high = fit_documents(), 1, most
+    """Return the document with the greatest number that is not refused."""
+    low, high = 1, most
     while low < high:
         middle = (low + high + 1) // 2
         try:
-            documents.get(make(middle))
+            check(make(middle))
             low = middle
         except (ServiceError, DocumentError):
             high = middle - 1
@@ -77,7 +77,7 @@ def largest(make: Callable[[int], str], most: int = 400) -> str:
 
 
 def chain(count: int, body: Callable[[int], str], kind: str = "Query") -> str:
-    """Fragments, each of which spreads the next."""
+    """Return fragments, each of which may spread the next."""
     return times(count, lambda n: f"fragment F{n} on {kind}{{{body(n)}}}")
 
 
@@ -91,7 +91,7 @@ PARSED = [
     Attack("a long string", filled('{quiz(id:"', "a", '"){id}}'), "UNAUTHENTICATED"),
     Attack("a string of escapes", filled('{quiz(id:"', "\\u{1F600}", '"){id}}'), "UNAUTHENTICATED"),
     Attack("a block string of quotes", filled('{quiz(id:"""', '\\"""', '"""){id}}'), "UNAUTHENTICATED"),
-    Attack("letters of four bytes", filled('{quiz(id:"', "\U0001f600", '"){id}}'), "UNAUTHENTICATED"),
+    Attack("characters of four bytes", filled('{quiz(id:"', "\U0001f600", '"){id}}'), "UNAUTHENTICATED"),
     Attack("a long number", filled("{quiz(id:", "9", "){id}}"), "UNAUTHENTICATED"),
     Attack("short fields", filled("{me{", "a ", "}}"), TOO_COSTLY),
     Attack("aliases", filled("{", lambda n: f"a{n}:me{{userId}}", "}"), TOO_COSTLY),
@@ -137,7 +137,7 @@ COERCED = [
     Attack("many objects as a variable", SUBMIT, TOO_COSTLY, {"i": {"answers": [{"a": 1}] * 7_000}}),
     Attack("many variables", "{__typename}", TOO_COSTLY, {f"a{n}": 1 for n in range(6_000)}),
     Attack("a deep variable", "query($i:ID!){quiz(id:$i){id}}", TOO_COSTLY, {"i": json.loads("[" * 900 + "]" * 900)}),
-    Attack("as many wrong values as are looked at", SUBMIT, INVALID, {"i": {"answers": [{"a": 1}] * 490}}),
+    Attack("as many wrong values as are read", SUBMIT, INVALID, {"i": {"answers": [{"a": 1}] * 490}}),
     Attack("a long value", "query($i:ID!){quiz(id:$i){id}}", "UNAUTHENTICATED", {"i": "a" * 65_000}),
     Attack("a name of marks in the wrong order", LOGIN, INVALID,
            {"i": {"username": "a" + "\u0301" * 16_000 + "\u0316" * 16_000, "password": "correct horse"}}),
@@ -146,29 +146,29 @@ COERCED = [
 
 
 def executed() -> list[Attack]:
-    """What is as large as may be executed; a player must ask."""
+    """Return the largest requests that are executed; they need a signed-in player."""
 
-    def asked(name: str, make: Callable[[int], str]) -> Attack:
+    def attack(name: str, make: Callable[[int], str]) -> Attack:
         return Attack(name, largest(make), ANSWERED)
 
     def aliases(count: int, field: str) -> str:
         return times(count, lambda n: f"a{n}:{field} ")
 
     return [
-        asked("calls", lambda n: "{" + aliases(n, "percentile") + "}"),
-        asked("calls below who asks", lambda n: "{me{" + aliases(n, "rank") + "}}"),
-        asked("pages", lambda n: "{" + aliases(n, "getLeaderboard(limit:100){userId}") + "}"),
-        asked("a page of many fields", lambda n: "{getLeaderboard(limit:100){" + aliases(n, "userId") + "}}"),
-        asked("a page of many users", lambda n: "{getLeaderboard(limit:100){" + aliases(n, "user{username}") + "}}"),
-        asked(
+        attack("calls", lambda n: "{" + aliases(n, "percentile") + "}"),
+        attack("calls below the caller", lambda n: "{me{" + aliases(n, "rank") + "}}"),
+        attack("pages", lambda n: "{" + aliases(n, "getLeaderboard(limit:100){userId}") + "}"),
+        attack("a page of many fields", lambda n: "{getLeaderboard(limit:100){" + aliases(n, "userId") + "}}"),
+        attack("a page of many users", lambda n: "{getLeaderboard(limit:100){" + aliases(n, "user{username}") + "}}"),
+        attack(
             "a page of many edges", lambda n: "{leaderboard(first:100){edges{node{" + aliases(n, "username") + "}}}}"
         ),
-        asked("neighbours", lambda n: "{" + aliases(n, "aroundPlayer(radius:50){entries{userId}}") + "}"),
-        asked("quizzes", lambda n: "{quizzes(first:50){edges{node{questions{" + aliases(n, "options{id}") + "}}}}}"),
-        asked("boards", lambda n: "{" + aliases(n, "boards{key}") + "}"),
-        asked("histories", lambda n: "{" + aliases(n, "scoreHistory(first:100){edges{node{kind}}}") + "}"),
-        asked("introspection", lambda n: "{__schema{types{" + aliases(n, "fields{name type{name}}") + "}}}"),
-        asked(
+        attack("neighbours", lambda n: "{" + aliases(n, "aroundPlayer(radius:50){entries{userId}}") + "}"),
+        attack("quizzes", lambda n: "{quizzes(first:50){edges{node{questions{" + aliases(n, "options{id}") + "}}}}}"),
+        attack("boards", lambda n: "{" + aliases(n, "boards{key}") + "}"),
+        attack("histories", lambda n: "{" + aliases(n, "scoreHistory(first:100){edges{node{kind}}}") + "}"),
+        attack("introspection", lambda n: "{__schema{types{" + aliases(n, "fields{name type{name}}") + "}}}"),
+        attack(
             "introspection of wrapped types",
             lambda n: "{__schema{types{fields{type{ofType{" + aliases(n, "name") + "}}}}}}",
         ),
@@ -176,7 +176,7 @@ def executed() -> list[Attack]:
 
 
 def generated(seed: int) -> str:
-    """A document of chance near the limits: operations, fragments in any order, fields of few names, values, variables."""
+    """Return a random document near the limits: operations, fragments in any order, fields of few names, variables."""
     chance = random.Random(seed)
     fragments, names = chance.choice([0, 2, 10, 40, 120]), chance.choice([1, 3, 30])
     budget = 1900

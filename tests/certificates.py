@@ -1,4 +1,4 @@
-"""Certificates for tests: an authority of a test's own, and what it signs."""
+"""Certificates for tests: an authority, and the certificates that it signs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from services.runtime.settings import TlsConfig
+from services.runtime.config.settings import TlsConfig
 from tests.servers import HOST
 
 
@@ -28,7 +28,7 @@ class Authority:
         )
 
     def issue(self, folder: Path) -> TlsConfig:
-        """A new key and certificate in the folder's files, over what is there, and this authority as the one believed."""
+        """Write a new key, its certificate and this authority as the trusted one to the folder, over existing files."""
         folder.mkdir(exist_ok=True)
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (

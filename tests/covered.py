@@ -1,6 +1,6 @@
-"""Runs pytest with the coverage of all processes, checks the floor, and ends with pytest's closing line.
+"""Run pytest with the coverage of its processes, check its floor, and print pytest's closing line last.
 
-`make test` is this. The report of what was not run goes to `coverage.txt`.
+This is `make test`. The report of uncovered lines goes to `coverage.txt`.
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ import sys
 from pathlib import Path
 
 REPORT = Path("coverage.txt")
-# Tests wait more than they compute. Those of a module stay together, with what they started; `-n 0` runs all in a row.
-AT_ONCE = ("-n", "2", "--dist", "loadfile")
+# The tests of a module, and of a folder with one system for all, share a worker and its servers; `conftest` schedules and
+# orders them. A third worker would be one system more than two cores can run in time. `-n 0` uses one process.
+WORKERS = ("-n", "2", "--no-loadscope-reorder")
 
 
 def main(arguments: list[str]) -> int:
-    """0 if every test passed and, in a whole run, enough of the code was run."""
+    """Run the tests; the exit code is 0 if all passed and, in a whole run, coverage is above its floor."""
     coverage = [sys.executable, "-m", "coverage"]
     subprocess.run([*coverage, "erase"], check=True)
     tests = subprocess.Popen(
-        [*coverage, "run", "-m", "pytest", *AT_ONCE, *arguments],
+        [*coverage, "run", "-m", "pytest", *WORKERS, *arguments],
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
         text=True,
@@ -29,7 +30,7 @@ def main(arguments: list[str]) -> int:
     assert tests.stdout is not None
     closing = ""
     for line in tests.stdout:
-        # Shown as it comes, but for the closing line, which is to be the last of all.
+        # Print each line at once, except the closing line, which comes last.
         if closing:
             print(closing, end="")
         closing = line
@@ -40,7 +41,7 @@ def main(arguments: list[str]) -> int:
         floor = subprocess.run([*coverage, "report"], stdout=report, check=False).returncode
     print(next(line for line in REPORT.read_text().splitlines() if line.startswith("TOTAL")))
     if not arguments and code == 0 and floor != 0:
-        print(f"too little of the code was run; {REPORT} says what was not")
+        print(f"Coverage is below its floor. {REPORT} lists the lines that no test runs.")
         code = floor
     print(closing, end="")
     return code

@@ -1,4 +1,4 @@
-"""An outside issuer, as a company's own sign-in is one: it signs with RSA and publishes its keys over HTTP."""
+"""What is outside: a partner team's service, and an issuer like a company's own sign-in, which signs with RSA."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from tests.servers import HOST, free_port
 
 ISSUER, AUDIENCE = "https://id.example", "quizzes"
 PORT = free_port()
-# What the session's system is told; the issuer need not be there before somebody comes with a token of it.
+# One key: processes look for an unknown one only now and then.
+KEY, KEY_ID = rsa.generate_private_key(65537, 2048), uuid.uuid4().hex
+# The setting of the session's system; the issuer need not run before one of its tokens is used.
 OUTSIDE_ISSUERS = json.dumps(
     {
         ISSUER: {
@@ -29,18 +31,20 @@ OUTSIDE_ISSUERS = json.dumps(
         }
     }
 )
+# A partner team's service, as the operator declares it to the session's system.
+PARTNER, PARTNER_SECRET = "reports", "a secret of the partner team's service"
+PARTNERS = json.dumps({PARTNER: {"secret": PARTNER_SECRET, "scopes": ["leaderboard:read"]}})
 
 
 class OutsideIssuer:
-    """Signs tokens, and serves its keys between `async with`."""
+    """Signs tokens, and serves its keys within `async with`."""
 
     def __init__(self) -> None:
-        self.key = rsa.generate_private_key(65537, 2048)
-        self.key_id = uuid.uuid4().hex
+        self.key, self.key_id = KEY, KEY_ID
         self._runner: web.AppRunner | None = None
 
     def token(self, *, typ: str = "JWT", algorithm: str = "RS256", key: Any = None, **changes: Any) -> str:
-        """A good token but for what is changed; a claim that is None is left out."""
+        """Return a valid token with these claims changed; a claim that is None is left out."""
         now = int(time.time())
         claims = {
             "iss": ISSUER,

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 
-from services.local.client import Endpoints, GraphqlClient
+from services.cli.client import Endpoints, GraphqlClient
+from tests.deadline import deadline, deadline_seconds
 from tests.servers import RunningStack, unique
 
 PASSWORD = "correct horse battery"
@@ -22,17 +24,20 @@ SUBMIT = """mutation ($input: QuizActionInput!) {
     success message actionId duplicate pointsAwarded correctAnswers totalQuestions
   }
 }"""
+ACT = """mutation ($input: ActionInput!) {
+  submitAction(input: $input) { success message actionId duplicate pointsAwarded }
+}"""
 REGISTER = """mutation ($input: RegisterInput!) {
   register(input: $input) { accessToken refreshToken expiresIn user { userId username roles country } }
 }"""
 TOP = """query ($board: BoardInput, $limit: Int!) {
-  getLeaderboard(board: $board, limit: $limit) { userId username score rank country previousRank }
+  getLeaderboard(board: $board, limit: $limit) { userId username score rank country previousRank gapToNext }
 }"""
 
 
 @dataclass
 class Player:
-    """A registered player with his tokens."""
+    """A registered player with their tokens."""
 
     client: GraphqlClient
     username: str
@@ -43,7 +48,7 @@ class Player:
     async def submit(
         self, quiz_id: str, answers: Sequence[tuple[str, str]], action_id: str | None = None, **changes: Any
     ) -> dict[str, Any]:
-        """Submit answers; the answer of `submitQuizAction`. Raises GraphqlError for a refusal."""
+        """Submit answers and return the result of `submitQuizAction`; raises GraphqlError for a refusal."""
         action = {
             "quizId": quiz_id,
             "actionId": action_id or str(uuid.uuid4()),
@@ -54,15 +59,22 @@ class Player:
         result: dict[str, Any] = data["submitQuizAction"]
         return result
 
+    async def act(self, action_type_id: str, action_id: str, **fields: Any) -> dict[str, Any]:
+        """Submit an action of a type and return the result of `submitAction`; raises GraphqlError for a refusal."""
+        action = {"actionTypeId": action_type_id, "actionId": action_id} | fields
+        data = await self.client.execute(ACT, {"input": action}, self.access_token)
+        result: dict[str, Any] = data["submitAction"]
+        return result
+
     async def top(self, board: dict[str, Any] | None = None, limit: int = 10) -> list[dict[str, Any]]:
-        """The entries of `getLeaderboard`."""
+        """Return the entries of `getLeaderboard`."""
         data = await self.client.execute(TOP, {"board": board, "limit": limit}, self.access_token)
         entries: list[dict[str, Any]] = data["getLeaderboard"]
         return entries
 
 
 async def register(client: GraphqlClient, *, country: str | None = "VN", username: str | None = None) -> Player:
-    """A new player with a name of his own."""
+    """Register a player, with a unique name unless one is given."""
     account = {"username": username or unique("player-"), "password": PASSWORD, "country": country}
     session = (await client.execute(REGISTER, {"input": account}))["register"]
     return Player(
@@ -71,7 +83,7 @@ async def register(client: GraphqlClient, *, country: str | None = "VN", usernam
 
 
 def endpoints(stack: RunningStack) -> Endpoints:
-    """The addresses of a running stack as the command reads them."""
+    """The addresses of a running stack, as the `topten` command reads them."""
     return Endpoints(stack.endpoints)
 
 
@@ -86,11 +98,24 @@ class Event:
 
 @asynccontextmanager
 async def stream(url: str, token: str, board: str = "all", **headers: str) -> AsyncIterator[AsyncIterator[Event]]:
-    """An open leaderboard stream: its events as they come."""
+    """Open a leaderboard stream; yields its events, except for `ping`."""
+    async with _stream(f"{url}/api/v1/leaderboard/stream?board={quote(board)}", token, headers) as events:
+        yield events
+
+
+@asynccontextmanager
+async def room_stream(url: str, token: str, pin: str) -> AsyncIterator[AsyncIterator[Event]]:
+    """Open the stream of a room; yields its events, except for `ping`."""
+    async with _stream(f"{url}/api/v1/rooms/{pin}/stream", token, {}) as events:
+        yield events
+
+
+@asynccontextmanager
+async def _stream(url: str, token: str, headers: dict[str, str]) -> AsyncIterator[AsyncIterator[Event]]:
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
     sent = {"Authorization": f"Bearer {token}", "Accept": "text/event-stream"} | headers
     async with aiohttp.ClientSession(timeout=timeout, read_bufsize=2**20) as session:
-        async with session.get(f"{url}/api/v1/leaderboard/stream", params={"board": board}, headers=sent) as response:
+        async with session.get(url, headers=sent) as response:
             assert response.status == 200, (response.status, await response.text())
             yield _events(response.content)
 
@@ -103,32 +128,33 @@ async def _events(lines: aiohttp.StreamReader) -> AsyncIterator[Event]:
             name, _, value = line.partition(":")
             fields[name] = value.removeprefix(" ")
         elif "data" in fields:
-            yield Event(fields.get("event", "message"), fields.get("id", ""), json.loads(fields["data"]))
+            if fields.get("event") != "ping":
+                yield Event(fields.get("event", "message"), fields.get("id", ""), json.loads(fields["data"]))
             fields = {}
 
 
-async def until(events: AsyncIterator[Event], holds: Any, seconds: float = 20) -> Event:
-    """The first `update` for which `holds(data)` is true; fails after `seconds`."""
+async def until(events: AsyncIterator[Event], holds: Callable[[dict[str, Any]], bool]) -> Event:
+    """Return the first `update` for which `holds(data)` is true; fails at the deadline with the last one."""
     last: Event | None = None
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(deadline_seconds()):
             async for event in events:
                 if event.name == "update":
                     last = event
                     if holds(event.data):
                         return event
     except TimeoutError:
-        raise AssertionError(f"no such update within {seconds} s; the last was {last}") from None
+        raise AssertionError(f"no such update within {deadline_seconds():g} s; the last was {last}") from None
     raise AssertionError(f"the stream ended; the last update was {last}")
 
 
 async def drained(events: AsyncIterator[Event]) -> None:
-    """Returns when the server has ended the stream."""
-    async with asyncio.timeout(15):
+    """Wait until the server ends the stream."""
+    async with deadline("the server ends the stream"):
         async for _ in events:
             pass
 
 
-def shows(username: str, score: int) -> Any:
-    """True of an update in which this player has at least this score."""
+def shows(username: str, score: int) -> Callable[[dict[str, Any]], bool]:
+    """A condition for `until`: the update shows this player with at least this score."""
     return lambda data: any(e["username"] == username and e["score"] >= score for e in data["leaderboard"])

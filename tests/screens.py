@@ -1,4 +1,4 @@
-"""A screen as a client keeps it: it connects again whenever it must, wherever that leads, and shows the latest frame."""
+"""A screen as a client implements it: it reconnects, perhaps to another edge, and shows the latest frame."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 
 import aiohttp
 
+from tests.deadline import deadline
 from tests.players import stream
 
 _LOST = (RuntimeError, AssertionError, aiohttp.ClientError, TimeoutError, OSError)
 
 
 class Screen:
-    """Watches `board` at `http` with the tokens that `sign_in` makes.
+    """Watches `board` at `http` with the tokens that `sign_in` returns.
 
-    It comes back with the id of its last frame; `leaves_after` so many frames it does so of its own accord, and may find
-    another edge. What an edge sent that is lower than the last frame was `dropped`, as a client must; `faults` has each
-    frame that was older than one before it on the same connection.
+    It reconnects with the ID of its last frame, also by itself after `leaves_after` frames. Frames older than the last one
+    are `dropped`, as a client must; `faults` names each frame that was older than one before it on the same connection.
     """
 
     def __init__(
@@ -35,23 +35,23 @@ class Screen:
         self._changed = asyncio.Event()
 
     def moved_to(self, http: str) -> Screen:
-        """A screen at another edge that has seen the last frame of this one."""
+        """Return a screen at another edge that has seen the last frame of this one."""
         _, sign_in, board = self._open
         moved = Screen(http, sign_in, board)
         moved._last = self._last
         return moved
 
     async def watch(self) -> None:
-        """Goes on until it is cancelled."""
+        """Watch until cancelled."""
         while True:
             try:
                 await self._connect()
             except _LOST:
-                await asyncio.sleep(0.1)  # as its `retry:` would have it, but sooner
+                await asyncio.sleep(0.1)  # sooner than the stream's `retry:`, for a short test
 
-    async def until(self, holds: Callable[[dict[str, Any]], bool], seconds: float = 30) -> dict[str, Any]:
-        """What it shows as soon as `holds` is true of it; fails after `seconds`."""
-        async with asyncio.timeout(seconds):
+    async def until(self, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Return the shown data as soon as `holds` is true for it; fails at the deadline."""
+        async with deadline("the screen shows it"):
             while self._data is None or not holds(self._data):
                 self._changed.clear()
                 await self._changed.wait()

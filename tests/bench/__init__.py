@@ -1,1 +1,1 @@
-"""Measurements: each figure beside what the raw stores cost in the same run. `make bench` prints them all."""
+"""Measurements: each figure beside the cost of the raw stores in the same run. `make bench` prints all of them."""

@@ -1,4 +1,4 @@
-"""`make bench`: every measurement, one table each. `ARGS=answers` runs one of them."""
+"""`make bench`: every measurement, one table each. `ARGS=answers` runs only that one."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ import sys
 
 from rich.console import Console
 
-from services.runtime.settings import ProcessConfig
-from services.runtime.telemetry import configure
+from services.runtime.config.settings import ProcessConfig
+from services.runtime.telemetry.logging import configure
 from tests.bench import (
     answers,
+    batches,
     documents,
     overload,
+    price,
+    profile,
     pull_loop,
     ranking,
     reads,
+    resting,
+    restore,
     score_throughput,
     sizes,
     submit,
@@ -28,7 +33,7 @@ EVENTS = 60_000
 
 
 def main(chosen: list[str]) -> None:
-    """Measure and print."""
+    """Run the measurements and print their tables."""
     configure(ProcessConfig(log_level="error"), "bench")
     console = Console()
     if not chosen or "answers" in chosen:
@@ -40,6 +45,15 @@ def main(chosen: list[str]) -> None:
         asyncio.run(workers.main())
     if not chosen or "submit" in chosen:
         submit.main()
+    if not chosen or "batches" in chosen:
+        batches.main(chosen)
+    if not chosen or "price" in chosen:
+        price.main(chosen)
+        resting.main()
+    if "resting" in chosen:
+        resting.main()
+    if "profile" in chosen:
+        profile.main(chosen)
     if not chosen or "overload" in chosen:
         overload.main()
     if not chosen or "reads" in chosen:
@@ -55,6 +69,8 @@ def main(chosen: list[str]) -> None:
     given = [int(size) for size in chosen if size.isdigit()]
     if not chosen or "sizes" in chosen:
         asyncio.run(sizes.main(given))
+    if not chosen or "restore" in chosen:
+        asyncio.run(restore.main(given))
     if not chosen or "ranking" in chosen:
         asyncio.run(ranking.main(given))
 

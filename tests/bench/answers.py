@@ -1,4 +1,4 @@
-"""How long an answer takes to be accepted, and to come to a screen; how soon the system starts, and what it weighs.
+"""The time of an action until it is accepted and until it is on a screen; the start time and memory of the system.
 
 An open loop through GraphQL, whether earlier submissions were answered or not, at half the rate that 40 in flight were
 accepted at just before. The floors are measured in the same run, on the same servers, and taken at the same percentile:
@@ -24,7 +24,7 @@ from pymongo import AsyncMongoClient, WriteConcern
 from rich.table import Table
 from topten.quiz.v1 import quiz_pb2
 
-from services.local.client import GraphqlClient, GraphqlError
+from services.cli.client import GraphqlClient, GraphqlError
 from tests.factories import quiz_definition
 from tests.imports import import_quiz
 from tests.players import Player, endpoints, register, stream
@@ -42,7 +42,7 @@ PROCESSES = ("edge", "identity", "quiz", "score", "leaderboard", "mongo", "nats"
 
 @dataclass
 class Seen:
-    """When each answer was sent and accepted, and when a stream showed which score; seconds of one clock."""
+    """When each action was sent and accepted, and when a stream showed each score; seconds of one clock."""
 
     totals: Counter[str] = field(default_factory=Counter)
     answers: list[tuple[str, int, float, float]] = field(default_factory=list)
@@ -51,12 +51,12 @@ class Seen:
     frames: defaultdict[str, list[tuple[int, float]]] = field(default_factory=lambda: defaultdict(list))
 
     def accepted(self, username: str, points: int, sent: float, at: float) -> None:
-        """A submission was answered; from now on the player's score is expected to have its points."""
+        """Record an accepted submission, whose points the player's score should now include."""
         self.totals[username] += points
         self.answers.append((username, self.totals[username], sent, at))
 
     def shown(self, username: str, score: int, at: float) -> None:
-        """A frame shows this score."""
+        """Record that a frame shows this score."""
         self.frames[username].append((score, at))
 
     def is_all_shown(self) -> bool:
@@ -64,7 +64,7 @@ class Seen:
         return all(self.frames[name] and self.frames[name][-1][0] >= total for name, total in self.totals.items())
 
     def delays(self) -> tuple[list[float], list[float], list[float]]:
-        """From sent to accepted, from accepted to seen, from sent to seen."""
+        """Return the times from sent to accepted, from accepted to seen, and from sent to seen."""
         found: list[tuple[float, float, float]] = []
         for username, total, sent, at in self.answers:
             frames = self.frames[username]
@@ -75,7 +75,7 @@ class Seen:
 
 
 async def measure() -> list[Table]:
-    """The tables."""
+    """Return the tables."""
     with running_stack({"TOPTEN_LEADERBOARD_TICK": f"{TICK_MS}ms"}) as stack:
         seen = await _load(stack)
         floors = await _floors(stack)
@@ -92,7 +92,7 @@ async def _load(stack: RunningStack) -> Seen:
     await import_quiz(endpoints(stack), quiz_definition(quiz_id, counting=quiz_pb2.COUNTING_SUM))
     async with GraphqlClient(endpoints(stack).graphql) as client:
         players = [await register(client) for _ in range(PLAYERS)]
-        for player in players:  # connections, caches and the players' folds are warm from here on
+        for player in players:  # warms connections, caches and folds
             await player.submit(quiz_id, [])
         seen = Seen()
         async with stream(stack.http, players[0].access_token, f"quiz:{quiz_id}") as events:
@@ -142,7 +142,7 @@ async def _load(stack: RunningStack) -> Seen:
 
 
 async def _floors(stack: RunningStack) -> dict[str, list[float]]:
-    """One operation at a time, at the same rate, of each raw store."""
+    """Measure single operations of each raw store at the same rate."""
     urls = stack.endpoints["stores"]
     name = unique("floor")
     mongo: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(urls["mongo"])
@@ -204,11 +204,11 @@ def _latency_table(seen: Seen, floors: dict[str, list[float]]) -> Table:
 
 
 def _floor(name: str, floors: dict[str, list[float]], percent: int) -> float:
-    """What the stores alone need at this percentile, in seconds."""
+    """Return the time that the stores alone need at this percentile, in seconds."""
     insert, publish, round_trip = (_percentile(durations, percent) for durations in floors.values())
     if name == "answer accepted":
         return insert
-    # The submission's and the ledger's, the stream, boards and Pub/Sub; a whole tick, as if each came right after a frame.
+    # Two inserts, the stream, boards and Pub/Sub, and a whole tick, as if each action came right after a frame.
     return 2 * insert + publish + round_trip + TICK_MS / 1000
 
 

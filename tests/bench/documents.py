@@ -1,4 +1,4 @@
-"""What hostile documents cost the edge, in CPU time of its process a request.
+"""The cost of hostile documents to the edge, in CPU time of its process per request.
 
     python -m tests.bench documents
 
@@ -20,10 +20,10 @@ from pathlib import Path
 import aiohttp
 from topten.quiz.v1 import quiz_pb2
 
-from edge.graphql.documents import DocumentError
-from services.local.client import GraphqlClient
+from edge.graphql.execution.prepared import DocumentError
+from services.cli.client import GraphqlClient
 from services.runtime.errors import ServiceError
-from tests.attacks import COERCED, PARSED, VALIDATED, Attack, executed, fit_documents, generated
+from tests.attacks import COERCED, PARSED, VALIDATED, Attack, check, executed, generated
 from tests.factories import quiz_definition
 from tests.imports import import_quiz
 from tests.players import endpoints, register
@@ -37,12 +37,12 @@ LIMIT_MS = 50
 
 
 def cpu_ms(pid: int) -> float:
-    """What all threads of a process have used so far."""
+    """Return the CPU time of all threads of a process."""
     return sum(int(task.read_text().split()[0]) for task in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e6
 
 
 async def cost_ms(session: aiohttp.ClientSession, url: str, pid: int, attack: Attack, headers: dict[str, str]) -> float:
-    """The median over the runs. No answer may be the server's fault."""
+    """Return the median over the runs. No response may be a 5xx."""
     found = []
     for run in range(RUNS):
         body = replace(attack, query=attack.query + " " * run).body
@@ -55,14 +55,14 @@ async def cost_ms(session: aiohttp.ClientSession, url: str, pid: int, attack: At
 
 
 def dearest_of_chance() -> list[Attack]:
-    """Those of the seeds whose preparation takes longest here."""
+    """Return the seeds whose preparation takes longest on this machine."""
     found = []
     gc.disable()
     for seed in range(SEEDS):
-        text, documents = generated(seed), fit_documents()
+        text = generated(seed)
         begun = time.process_time()
         with suppress(ServiceError, DocumentError):
-            documents.get(text)
+            check(text)
         found.append((time.process_time() - begun, seed))
         if seed % 100 == 0:
             gc.collect()
@@ -71,7 +71,7 @@ def dearest_of_chance() -> list[Attack]:
 
 
 async def measure(stack: RunningStack) -> tuple[float, list[tuple[float, str, str, int]]]:
-    """The floor; and of each attack its cost, its name, how it was sent and its length."""
+    """Return the floor, and the cost, name, way of sending and length of each attack."""
     quiz_id = unique("bench-")
     await import_quiz(endpoints(stack), quiz_definition(quiz_id, counting=quiz_pb2.COUNTING_SUM))
     async with GraphqlClient(endpoints(stack).graphql) as client:
@@ -91,7 +91,7 @@ async def measure(stack: RunningStack) -> tuple[float, list[tuple[float, str, st
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, and print the result."""
     with running_stack({"TOPTEN_EDGE_RATE_QUERY": "-,-", "TOPTEN_EDGE_RATE_LOGIN": "-,-"}) as stack:
         floor, found = asyncio.run(measure(stack))
     print(f"The floor, a request for __typename, is {floor:.2f} ms. The dearest thirty of {len(found)}:\n")

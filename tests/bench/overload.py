@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 from topten.quiz.v1 import quiz_pb2
 
-from services.local.client import GraphqlClient
+from services.cli.client import GraphqlClient
 from tests.factories import quiz_definition
 from tests.imports import import_quiz
 from tests.players import SUBMIT, endpoints, register, stream
@@ -43,7 +43,7 @@ PAGE = "{ leaderboard(first: 20) { totalCount me { rank } edges { node { usernam
 
 
 class Load:
-    """Requests over plain connections, so that the generator costs little beside what it measures."""
+    """Requests over plain connections, so that the generator costs little."""
 
     def __init__(self, http: str, tokens: Sequence[str], quiz_id: str) -> None:
         self._target = urlsplit(http)
@@ -54,7 +54,7 @@ class Load:
         self.outcomes: Counter[str] = Counter()
 
     async def send(self, number: int) -> None:
-        """One request, answered or not; its outcome is counted."""
+        """Send one request and count its outcome."""
         due = time.perf_counter()
         if not self._idle and self._open >= CONNECTIONS:
             self.outcomes["no connection"] += 1
@@ -100,7 +100,7 @@ class Load:
         return f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
     async def closed(self) -> float:
-        """Good answers a second with one request of each player in flight."""
+        """Return the accepted requests per second with one request per player in flight."""
         self.outcomes.clear()
         begun = time.perf_counter()
 
@@ -113,7 +113,7 @@ class Load:
         return self.outcomes["good"] / (time.perf_counter() - begun)
 
     async def opened(self, rate: float) -> float:
-        """Good answers a second where `rate` requests a second are sent on time."""
+        """Return the accepted requests per second when `rate` requests per second are sent on time."""
         self.outcomes.clear()
         begun, tasks = time.perf_counter(), set()
         for number in range(round(rate * SECONDS)):
@@ -127,7 +127,7 @@ class Load:
 
 
 class Round(NamedTuple):
-    """One load in one round: how much was sent a second, what came of it, and the goodput as a share of the capacity."""
+    """One load in one round: requests per second, their outcomes, and the goodput as a share of the capacity."""
 
     factor: int
     rate: float
@@ -137,7 +137,7 @@ class Round(NamedTuple):
 
 
 async def measure(stack: RunningStack) -> list[Round]:
-    """Each load in each round."""
+    """Measure each load in each round."""
     quiz_id = unique("bench-")
     await import_quiz(endpoints(stack), quiz_definition(quiz_id, counting=quiz_pb2.COUNTING_SUM))
     async with GraphqlClient(endpoints(stack).graphql) as client:
@@ -146,7 +146,7 @@ async def measure(stack: RunningStack) -> list[Round]:
             await player.submit(quiz_id, [("q1", "a")])
         tokens = [player.access_token for player in players]
         async with stream(stack.http, tokens[0]) as events:
-            await anext(events)  # the board is watched from here on, so that its head is held
+            await anext(events)  # a watched board keeps its head in memory
             load = Load(stack.http, tokens, quiz_id)
             await load.closed()
             found = []
@@ -160,7 +160,7 @@ async def measure(stack: RunningStack) -> list[Round]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, and print the result."""
     rates = {f"TOPTEN_EDGE_RATE_{name}": "-,-" for name in ("QUERY", "SUBMIT")}
     with running_stack(rates) as stack:
         found = asyncio.run(measure(stack))

@@ -1,4 +1,4 @@
-"""Messages a second of our pull loop beside nats-py's stock `fetch(500)`, from the same preloaded stream.
+"""Messages per second of our pull loop beside nats-py's `fetch(500)`, from the same preloaded stream.
 
     python -m tests.bench pull_loop
 
@@ -16,9 +16,9 @@ from statistics import median
 from nats.errors import TimeoutError as NothingCame
 from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy
 
-from services.runtime.jetstream import Nats, open_jetstream
-from services.runtime.settings import NatsConfig
-from services.score.consumer import ACK, Delivery, PullLoop
+from services.runtime.config.settings import NatsConfig
+from services.runtime.stores.jetstream import Nats, open_jetstream
+from services.score.ingest.pull_loop import ACK, Delivery, PullLoop
 from tests.bench.stream_server import stream_server
 
 MESSAGES = 60_000
@@ -28,7 +28,7 @@ STREAM = "BENCH"
 
 
 async def preload(nats: Nats) -> None:
-    """A stream with so many messages, of the size of an event."""
+    """Create a stream with so many messages of the size of an event."""
     await nats.jetstream.add_stream(name=STREAM, subjects=["bench.>"], retention=RetentionPolicy.WORK_QUEUE)
     turns = asyncio.Semaphore(500)
 
@@ -42,7 +42,7 @@ async def preload(nats: Nats) -> None:
 
 
 async def ours(nats: Nats) -> float:
-    """Messages a second of the loop that the score service uses."""
+    """Measure the loop of the score service, in messages per second."""
     done = 0
 
     async def attach() -> None:
@@ -56,7 +56,7 @@ async def ours(nats: Nats) -> float:
             loop.stop()
         return [ACK] * len(batch)
 
-    loop = PullLoop(nats.client, STREAM, "d", attach=attach, handle=handle, batch=BATCH, ack_wait=30)
+    loop = PullLoop(nats.client, STREAM, "d", create=attach, handle=handle, batch=BATCH, ack_wait=30)
     begun = time.perf_counter()
     await loop.run()
     await nats.client.flush()
@@ -64,7 +64,7 @@ async def ours(nats: Nats) -> float:
 
 
 async def stock(nats: Nats) -> float:
-    """Messages a second of `fetch` and `ack` as nats-py has them."""
+    """Measure `fetch` and `ack` of nats-py, in messages per second."""
     subscription = await nats.jetstream.pull_subscribe("bench.>", durable="d", stream=STREAM)
     done = 0
     begun = time.perf_counter()

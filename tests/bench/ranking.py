@@ -1,4 +1,4 @@
-"""Questions to one board at several sizes: the adapter beside the same raw commands, gRPC beside an empty call, and memory.
+"""Reads of one board at several sizes: the adapter beside raw commands, gRPC beside an empty call, and memory.
 
     python -m tests.bench ranking [PLAYERS …]
 
@@ -22,20 +22,23 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from pymongo import AsyncMongoClient
 from redis.asyncio import Redis
 from topten.leaderboard.v1 import leaderboard_service_pb2 as pb
 from topten.leaderboard.v1.leaderboard_service_pb2_grpc import LeaderboardServiceStub
 
-from services.leaderboard.boards import Boards
-from services.runtime.boards import GENERATION_KEY, Board, encode_us
-from services.runtime.catalog import Catalog
+from services.boards.board import GENERATION_KEY, Board
+from services.boards.catalog import Catalog
+from services.boards.encoding import encode_us
+from services.boards.sharding import SHARDING_KEY, Sharding
+from services.leaderboard.reading.archive import Archive
+from services.leaderboard.reading.boards import Boards
 from services.runtime.clock import utc_now
-from services.runtime.grpc_client import call, open_channel
-from services.runtime.redis_client import open_redis
-from services.runtime.settings import RedisConfig
-from services.runtime.split import SPLIT_KEY, Split
-from services.score.board_writer import BoardWriter, by_board
-from services.score.standings import Placing, Standing
+from services.runtime.config.settings import RedisConfig
+from services.runtime.grpc.client import call, open_channel
+from services.runtime.stores.redis import open_redis
+from services.score.projection.board_writer import BoardWriter, by_board
+from services.score.projection.standings import Placement, Standing
 from tests.servers import RunningServer, running
 from tests.system.processes import running_identity, running_service
 
@@ -50,60 +53,60 @@ Question = Callable[[str], Awaitable[Any]]
 
 
 class Cost(NamedTuple):
-    """Microseconds of a question, raw and by the adapter."""
+    """Microseconds of a read, by raw commands and by the adapter."""
 
     raw: float
     ours: float
 
 
 def players(size: int) -> list[tuple[str, float]]:
-    """Ids and values, the same for one size in every run."""
+    """Return IDs and values, which depend on the size only."""
     chance = random.Random(size)
     begun = int(utc_now().timestamp()) * 1_000_000
     return [
-        (str(uuid.UUID(int=chance.getrandbits(128))), encode_us(chance.randrange(1, 100_000), begun + n, BOARD))
+        (str(uuid.UUID(int=chance.getrandbits(128))), encode_us(chance.randrange(1, 100_000), begun + n))
         for n in range(size)
     ]
 
 
 async def used(redis: Redis) -> int:
-    """Bytes of all keys, by a sample of their members."""
+    """Return the bytes of all keys, estimated from a sample of members."""
     return sum([await redis.memory_usage(key, samples=1000) or 0 async for key in redis.scan_iter("*")])
 
 
-async def write(redis: Redis, members: Sequence[tuple[str, float]], split: Split) -> None:
-    """The board as the score service leaves it."""
+async def write(redis: Redis, members: Sequence[tuple[str, float]], sharding: Sharding) -> None:
+    """Write the board as the score service does."""
     writer = BoardWriter(
         redis,
-        Placing(Catalog((), split)),
+        Placement(Catalog((), sharding)),
         fence_ttl=timedelta(hours=1),
         period_retention=timedelta(days=35),
         now=utc_now,
     )
     await redis.set(GENERATION_KEY, 1)
-    await redis.set(SPLIT_KEY, str(split))
+    await redis.set(SHARDING_KEY, str(sharding))
     for start in range(0, len(members), BATCH):
         batch = [
             Standing(BOARD, who, int(value), value, 1, lowered=False) for who, value in members[start : start + BATCH]
         ]
         seconds, _ = await redis.time()
-        await writer.write(by_board(batch), begun_at=int(seconds) * 1000, generation=1)
+        await writer.write(by_board(batch), started_at=int(seconds) * 1000, generation=1)
 
 
 async def memory(redis: Redis, members: Sequence[tuple[str, float]]) -> tuple[float, float]:
-    """Bytes a player, of a plain sorted set and of the board, which is left there."""
+    """Return the bytes per player of a plain sorted set and of the board, which stays."""
     for start in range(0, len(members), BATCH):
         await redis.zadd("plain", dict(members[start : start + BATCH]))
     plain = await used(redis)
     await redis.flushall(asynchronous=True)
-    await write(redis, members, Split())
-    # Who comes into the head has a previous rank from then on.
-    await write(redis, [(user_id, value + 200_000) for user_id, value in members[:RISEN]], Split())
+    await write(redis, members, Sharding())
+    # Players in the head have a previous rank.
+    await write(redis, [(user_id, value + 200_000) for user_id, value in members[:RISEN]], Sharding())
     return plain / len(members), await used(redis) / len(members)
 
 
 def raw_questions(redis: Redis) -> Mapping[str, Question]:
-    """The same answers by plain commands."""
+    """The same reads by plain commands."""
     key = BOARD.key
 
     async def around(user_id: str) -> Any:
@@ -124,12 +127,12 @@ def raw_questions(redis: Redis) -> Mapping[str, Question]:
 
 
 def our_questions(boards: Boards, values: Mapping[str, float]) -> Mapping[str, Question]:
-    """The adapter's."""
+    """The reads of the adapter."""
     return {
-        "rank": lambda user_id: boards.places(BOARD, [user_id]),
-        "around": lambda user_id: boards.around(BOARD, user_id, RADIUS),
-        "page": lambda user_id: boards.page(BOARD, PAGE, (user_id, values[user_id]), ""),
-        "top": lambda _: boards.head(BOARD, TOP),
+        "rank": lambda user_id: boards.read(BOARD, lambda view: view.standings([user_id])),
+        "around": lambda user_id: boards.read(BOARD, lambda view: view.around(user_id, RADIUS)),
+        "page": lambda user_id: boards.read(BOARD, lambda view: view.page(PAGE, (user_id, values[user_id]))),
+        "top": lambda _: boards.read(BOARD, lambda view: view.head(TOP)),
     }
 
 
@@ -140,7 +143,7 @@ async def took(question: Question, user_id: str) -> float:
 
 
 async def compared(raw: Mapping[str, Question], ours: Mapping[str, Question], ids: Sequence[str]) -> dict[str, Cost]:
-    """Medians of questions that take turns, so that whatever else the machine does hits both alike."""
+    """Return medians of reads that alternate, so that other load affects both."""
     found = {}
     for name, question in raw.items():
         pairs = [(await took(question, who), await took(ours[name], who)) for _ in range(ROUNDS) for who in ids]
@@ -149,7 +152,7 @@ async def compared(raw: Mapping[str, Question], ours: Mapping[str, Question], id
 
 
 async def over_grpc(server: RunningServer, mongo_url: str, ids: Sequence[str]) -> dict[str, float]:
-    """Microseconds of a call to the leaderboard service, the empty one among them."""
+    """Return the microseconds of calls to the leaderboard service, including an empty one."""
     async with AsyncExitStack() as stack:
         identity = await stack.enter_async_context(running_identity(mongo_url))
         environ = {"TOPTEN_REDIS_URL": server.url, "TOPTEN_MONGO_URL": mongo_url, "TOPTEN_LEADERBOARD_NAMES_TTL": "1h"}
@@ -166,7 +169,7 @@ async def over_grpc(server: RunningServer, mongo_url: str, ids: Sequence[str]) -
             "page": lambda _: call(stub.ListEntries, pb.ListEntriesRequest(page_size=PAGE), token=token),
             "top": lambda _: call(stub.GetLeaderboard, pb.GetLeaderboardRequest(limit=TOP), token=token),
         }
-        # The first round asks identity for the names.
+        # The first round requests the names from identity.
         for question in questions.values():
             for user_id in ids:
                 await question(user_id)
@@ -186,20 +189,21 @@ async def measure(size: int, mongo_url: str) -> None:
         ids, values = [user_id for user_id, _ in chosen], dict(chosen)
         del members
         gc.collect()
-        one = await compared(
-            raw_questions(redis), our_questions(Boards(redis, timeout=timedelta(seconds=1)), values), ids
-        )
+        second = timedelta(seconds=1)
+        mongo: AsyncMongoClient[dict[str, Any]] = await stack.enter_async_context(AsyncMongoClient(mongo_url))
+        archive = Archive(mongo["boards"], timeout=second)
+        boards = Boards(redis, archive, Catalog(), timeout=second, now=utc_now)
+        one = await compared(raw_questions(redis), our_questions(boards, values), ids)
         calls = await over_grpc(server, mongo_url, ids[:50])
         await redis.flushall(asynchronous=True)
-        await write(redis, players(size), Split(f"all={KEYS}"))
-        boards = Boards(redis, timeout=timedelta(seconds=1))
-        split = {
+        await write(redis, players(size), Sharding(f"all={KEYS}"))
+        sharded = {
             name: median([await took(question, user_id) for user_id in ids])
             for name, question in our_questions(boards, values).items()
         }
     for name, cost in one.items():
         print(
-            f"| {size:,} | {name} | {cost.raw:.0f} | {cost.ours:.0f} | {cost.ours / cost.raw:.2f} | {split[name]:.0f} "
+            f"| {size:,} | {name} | {cost.raw:.0f} | {cost.ours:.0f} | {cost.ours / cost.raw:.2f} | {sharded[name]:.0f} "
             f"| {calls[name]:.0f} | {calls['empty']:.0f} |",
             flush=True,
         )
@@ -207,7 +211,7 @@ async def measure(size: int, mongo_url: str) -> None:
 
 
 async def main(sizes: Sequence[int]) -> None:
-    """Measure and print."""
+    """Measure, and print the result."""
     print(f"| players | question | raw, µs | adapter, µs | × | over {KEYS} keys, µs | gRPC, µs | empty call, µs |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     async with running("mongo") as mongo:

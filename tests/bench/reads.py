@@ -1,10 +1,10 @@
-"""Reads of a board over GraphQL, requests a CPU second of the server, beside Apollo Server and mercurius in Node.
+"""Reads of a board over GraphQL, in requests per CPU second, beside Apollo Server and mercurius in Node.
 
     python -m tests.bench reads
 
-Eight connections, one request in flight on each, the same bytes every time, rate limits on; the edge on one core and the
-generator on the other. *Held* is the top 10 of a board that somebody watches; *called* is the top 11, which is a call of the
-leaderboard service and executed each time. The peers answer the same top 10 from memory, to anybody, as often as he likes;
+Eight connections, one request in flight on each, each request with an ID of its own, rate limits on; the edge on one core and
+the generator on the other. *Held* is the top 10 of a board that somebody watches; *called* is the top 11, which is a call of
+the leaderboard service and executed each time. The peers answer the same top 10 from memory, to anybody and without limits;
 the floor is a bare aiohttp server that answers with the same bytes.
 """
 
@@ -16,6 +16,7 @@ import os
 import subprocess
 import sys
 import time
+import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from topten.quiz.v1 import quiz_pb2
 
-from services.local.client import GraphqlClient
+from services.cli.client import GraphqlClient
 from tests.factories import quiz_definition
 from tests.imports import import_quiz
 from tests.node import NODE, install
@@ -53,13 +54,13 @@ web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), print=None, access_log
 
 
 def cpu_seconds(pid: int) -> float:
-    """What a process has used so far."""
+    """Return the CPU time of a process."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def load(url: str, limit: int, tokens: Sequence[str], pid: int) -> tuple[float, float, bytes]:
-    """Requests a second, requests a CPU second of `pid`, and the body of an answer."""
+    """Return requests per second, requests per CPU second of `pid`, and the body of a response."""
     target = urlsplit(url)
     body = json.dumps({"query": QUERY % limit}).encode()
     done, last = 0, b""
@@ -69,9 +70,9 @@ async def load(url: str, limit: int, tokens: Sequence[str], pid: int) -> tuple[f
         nonlocal done, last
         reader, writer = await asyncio.open_connection(target.hostname, target.port)
         head = f"POST /graphql HTTP/1.1\r\nHost: {target.netloc}\r\nAuthorization: Bearer {token}\r\n"
-        request = f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nX-Request-Id: "
         while time.perf_counter() < ends:
-            writer.write(request)
+            writer.write(f"{head}{uuid.uuid4().hex}\r\n\r\n".encode() + body)
             answer = await reader.readuntil(b"\r\n\r\n")
             assert answer.startswith(b"HTTP/1.1 200"), answer
             length = int(answer.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
@@ -86,7 +87,7 @@ async def load(url: str, limit: int, tokens: Sequence[str], pid: int) -> tuple[f
 
 @contextmanager
 def serving(*command: str | Path, given: bytes) -> Iterator[tuple[str, int]]:
-    """A server that is handed a port as its last argument and `given` on its input: its address and its process id."""
+    """Run a server with a port as its last argument and `given` on its input; yields its address and process ID."""
     port = free_port()
     process = subprocess.Popen([*command, str(port)], stdin=subprocess.PIPE)
     assert process.stdin is not None
@@ -100,7 +101,7 @@ def serving(*command: str | Path, given: bytes) -> Iterator[tuple[str, int]]:
 
 
 async def measure(stack: RunningStack) -> list[tuple[str, float, float]]:
-    """Each way with its requests a second and a CPU second, the best of the runs."""
+    """Return the requests per second and per CPU second of each way, as medians of the runs."""
     quiz_id = unique("bench-")
     await import_quiz(endpoints(stack), quiz_definition(quiz_id, counting=quiz_pb2.COUNTING_SUM))
     async with GraphqlClient(endpoints(stack).graphql) as client:
@@ -139,7 +140,7 @@ async def measure(stack: RunningStack) -> list[tuple[str, float, float]]:
 
 
 async def until_up(url: str) -> None:
-    """Returns when somebody listens."""
+    """Wait until the port is open."""
     async with aiohttp.ClientSession() as session:
         while True:
             try:
@@ -150,9 +151,9 @@ async def until_up(url: str) -> None:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, and print the result."""
     install(PEERS)
-    # Limits are counted, and no player of these few comes to them.
+    # Rate limits are on, but too high for these players.
     os.environ["TOPTEN_EDGE_RATE_QUERY"] = "600000/m,6000000/m"
     with running_stack() as stack:
         found = asyncio.run(measure(stack))

@@ -1,4 +1,4 @@
-"""Events a second from a preloaded stream to ledger, folds and boards, beside the plain insert of the same rows.
+"""Events per second from a preloaded stream to ledger, folds and boards, beside the plain insert of the same rows.
 
     python -m tests.bench.score_throughput [EVENTS]
 
@@ -25,32 +25,37 @@ from typing import Any, NamedTuple
 import uuid_utils
 from topten.quiz.v1 import quiz_events_pb2
 
-from services.quiz.publisher import STREAM, QuizPublisher
-from services.runtime.catalog import Catalog
-from services.runtime.clock import utc_now
-from services.runtime.jetstream import Nats, open_jetstream
-from services.runtime.mongo_client import Document, Mongo, open_mongo
-from services.runtime.redis_client import open_redis
-from services.runtime.settings import MongoConfig, NatsConfig, RedisConfig
+from services.boards.catalog import Catalog
+from services.quiz.publisher import QuizPublisher
+from services.runtime.clock import milliseconds_of, utc_now
+from services.runtime.config.settings import MongoConfig, NatsConfig, RedisConfig
+from services.runtime.stores.incarnation import IncarnationStore, IncarnationWatch
+from services.runtime.stores.jetstream import Nats, open_jetstream
+from services.runtime.stores.mongo import Document, Mongo, open_mongo
+from services.runtime.stores.redis import open_redis
 from services.score.__main__ import OBJECTS_BEFORE_COLLECTION
-from services.score.board_writer import BoardWriter
-from services.score.dead_letters import DeadLetters
-from services.score.fold import Folds
-from services.score.generation import Generation
-from services.score.intake import Intake
-from services.score.meta import Meta
-from services.score.publisher import ScorePublisher
-from services.score.rebuild import Rebuild
-from services.score.reports import Checked, Found
-from services.score.seals import Seals
-from services.score.share import Shares
-from services.score.standings import Placing, milliseconds_of
-from services.score.store import ScoreStore
-from services.score.verify import Verification
-from services.score.worker import Worker
+from services.score.admin.head_audit import HeadAudit
+from services.score.admin.verify import Finding, Verification, VerifySummary
+from services.score.coordination_store import CoordinationStore
+from services.score.definitions.store import DefinitionStore
+from services.score.ingest.consumers import Consumers
+from services.score.ingest.dead_letter_store import DeadLetterStore
+from services.score.ingest.partition_assignment import PartitionAssignment
+from services.score.ingest.record_check import RecordCheck
+from services.score.ingest.worker import Worker
+from services.score.ledger.fold_cache import FoldCache
+from services.score.ledger.personal_data_digests import PersonalDataDigests
+from services.score.ledger.store import ScoreStore
+from services.score.periods.head_store import HeadStore
+from services.score.projection.board_writer import BoardWriter
+from services.score.projection.loss_detection import LossDetector
+from services.score.projection.publisher import ScorePublisher
+from services.score.projection.rebuild import Rebuild
+from services.score.projection.standings import Placement
+from services.streams import QUIZ_STREAM
 from tests.bench.stream_server import stream_server
 from tests.servers import running
-from tests.system.score import referee
+from tests.system.score import announcer, fair_play_monitor
 
 BATCH = 500
 RUNS = 3
@@ -60,7 +65,7 @@ COUNTRIES = ("VN", "DE", "BR", "JP", "US")
 
 
 class Measured(NamedTuple):
-    """Events a second, and the floor's rows a second."""
+    """Events per second, and rows per second of the floor."""
 
     events: float
     floor: float
@@ -73,7 +78,7 @@ def now_ms() -> int:
 
 
 def event(number: int, player: str, attempt: int) -> bytes:
-    """An event that raises a player by ten points."""
+    """Return an event of ten points."""
     message = quiz_events_pb2.QuizCompletedEvent(event_id=str(uuid_utils.uuid7()), event_type="QUIZ_COMPLETED")
     payload = message.payload
     payload.user_id = player
@@ -90,7 +95,7 @@ def event(number: int, player: str, attempt: int) -> bytes:
 
 
 async def preload(nats: Nats, players: list[str], count: int, attempts: dict[str, int]) -> None:
-    """Puts `count` events on the stream, five hundred in flight."""
+    """Publish `count` events, five hundred in flight."""
     turns = asyncio.Semaphore(500)
 
     async def send(number: int, player: str) -> None:
@@ -104,13 +109,13 @@ async def preload(nats: Nats, players: list[str], count: int, attempts: dict[str
 
 
 async def drained(nats: Nats) -> None:
-    """Returns when the stream is empty."""
-    while (await nats.jetstream.stream_info(STREAM)).state.messages:
+    """Wait until the stream is empty."""
+    while (await nats.jetstream.stream_info(QUIZ_STREAM)).state.messages:
         await asyncio.sleep(0.02)
 
 
 async def floor(mongo: Mongo, since: int) -> float:
-    """Rows a second of a plain insert of the newest rows, of all with a place in the ledger after `since`."""
+    """Measure a plain insert of the newest ledger rows after `since`, in rows per second."""
     rows: list[Document] = [row async for row in mongo.database["ledger"].find().sort("recorded_at", 1)]
     rows = rows[since:]
     plain = mongo.database["plain"]
@@ -124,25 +129,40 @@ async def floor(mongo: Mongo, since: int) -> float:
 
 
 async def measure(count: int, *, new_players: bool, always: bool) -> Measured:
-    """One run on servers of its own."""
+    """Measure one run on its own servers."""
     async with AsyncExitStack() as stack:
         urls = {name: (await stack.enter_async_context(running(name))).url for name in ("mongo", "redis")}
         urls["nats"] = await stack.enter_async_context(stream_server(always=always))
         mongo = await stack.enter_async_context(open_mongo(MongoConfig(url=urls["mongo"]), "score"))
         redis = await stack.enter_async_context(open_redis(RedisConfig(url=urls["redis"]), "score"))
         nats = await stack.enter_async_context(open_jetstream(NatsConfig(url=urls["nats"]), "score"))
-        await QuizPublisher(nats.jetstream).prepare(partitions=PARTITIONS, replicas=1, max_bytes=1 << 30)
-        meta, letters = Meta(mongo.database), DeadLetters(mongo.database)
-        seals = Seals(await meta.salt())
-        store = ScoreStore(mongo.database, seals)
+        await QuizPublisher(nats.jetstream, partitions=PARTITIONS, replicas=1, max_bytes=1 << 30).prepare()
+        meta, letters = CoordinationStore(mongo.database), DeadLetterStore(mongo.database)
+        digests = PersonalDataDigests(await meta.salt())
+        store = ScoreStore(mongo.database, digests)
         await store.prepare(timedelta(days=90))
-        folds = Folds(store, meta, "bench", limit=50_000, now=now_ms)
-        placing = Placing(Catalog())
-        writer = BoardWriter(redis, placing, fence_ttl=timedelta(hours=1), period_retention=RETENTION, now=utc_now)
-        rebuild = Rebuild(redis, store, folds, meta, writer, placing, period_retention=RETENTION, now=utc_now)
-        generation = Generation(redis, meta, rebuild, placing, "bench", timedelta(seconds=2))
+        incarnation = IncarnationWatch(IncarnationStore(mongo.client, MongoConfig().database))
+        await incarnation.start()
+        stack.push_async_callback(incarnation.stop)
+        folds = FoldCache(store, meta, incarnation, "bench", limit=50_000, now=now_ms)
+        placement = Placement(Catalog())
+        writer = BoardWriter(redis, placement, fence_ttl=timedelta(hours=1), period_retention=RETENTION, now=utc_now)
+        rebuild = Rebuild(redis, store, folds, meta, writer, placement, period_retention=RETENTION, now=utc_now)
+        definitions = DefinitionStore(mongo.client["boards"])
+        generation = LossDetector(
+            redis, meta, incarnation, rebuild, placement, definitions, "bench", timedelta(seconds=2)
+        )
         worker = Worker(
-            store, folds, writer, ScorePublisher(redis), generation, referee(mongo.database), placing, now_ms
+            store,
+            folds,
+            writer,
+            ScorePublisher(redis),
+            generation,
+            fair_play_monitor(mongo.database),
+            placement,
+            RecordCheck(incarnation, store, ()),
+            announcer(mongo.database),
+            now_ms,
         )
         known = [str(uuid_utils.uuid7()) for _ in range(3000)]
         attempts: dict[str, int] = {}
@@ -150,17 +170,17 @@ async def measure(count: int, *, new_players: bool, always: bool) -> Measured:
         await generation.start()
 
         async def drain() -> tuple[float, float]:
-            intake = Intake(
-                nats, worker, letters, Shares(redis, "bench"),
-                stream=STREAM, seals=seals, batch=BATCH,
+            consumers = Consumers(
+                nats, worker, letters, PartitionAssignment(redis, "bench"),
+                stream=QUIZ_STREAM, digests=digests, batch=BATCH,
                 ack_wait=timedelta(seconds=60), max_ack_pending=10_000, now=now_ms,
             )  # fmt: skip
             begun, cpu = time.perf_counter(), time.process_time()
-            await intake.start()
+            await consumers.start()
             await drained(nats)
             await folds.flush()
             took, cpu = time.perf_counter() - begun, time.process_time() - cpu
-            await intake.stop()
+            await consumers.stop()
             return took, cpu
 
         await preload(nats, known, warm, attempts)
@@ -175,16 +195,23 @@ async def measure(count: int, *, new_players: bool, always: bool) -> Measured:
         took, cpu = await drain()
         await generation.stop()
         check = Verification(
-            store, redis, meta, placing, period_retention=RETENTION, now=utc_now, in_flight=timedelta(seconds=1)
+            store,
+            redis,
+            meta,
+            placement,
+            HeadAudit(HeadStore(mongo.database)),
+            period_retention=RETENTION,
+            now=utc_now,
+            in_flight=timedelta(seconds=1),
         )
-        steps: list[Any] = [step async for step in check.run() if isinstance(step, Found | Checked)]
-        if not isinstance(steps[0], Checked) or steps[0].rows != count + warm:
+        steps: list[Any] = [step async for step in check.run() if isinstance(step, Finding | VerifySummary)]
+        if not isinstance(steps[0], VerifySummary) or steps[0].rows != count + warm:
             raise SystemExit(f"not what the ledger says: {steps[:3]}")
         return Measured(count / took, await floor(mongo, warm), steps[0].players, cpu / count * 1e6)
 
 
 async def main(count: int) -> None:
-    gc.set_threshold(OBJECTS_BEFORE_COLLECTION, 10, 10)  # as the process does
+    gc.set_threshold(OBJECTS_BEFORE_COLLECTION, 10, 10)  # as the service does
     print(
         "| events | players | stream on disk | events/s | plain insert_many, rows/s | share | CPU of the worker an event |"
     )

@@ -1,4 +1,4 @@
-"""Cost against size: boards of 10 000, 100 000 and 1 000 000 players, made anew, written to and read.
+"""Cost against size: boards of 10 000, 100 000 and 1 000 000 players, rebuilt, written and read.
 
     python -m tests.bench sizes [PLAYERS …]
 
@@ -21,27 +21,31 @@ from typing import NamedTuple
 import uuid_utils
 from redis.asyncio import Redis
 
-from services.runtime.boards import Board
-from services.runtime.catalog import Catalog
-from services.runtime.clock import utc_now
-from services.runtime.mongo_client import Mongo, open_mongo
-from services.runtime.redis_client import open_redis
-from services.runtime.settings import MongoConfig, RedisConfig
+from services.boards.board import Board
+from services.boards.catalog import Catalog
+from services.runtime.clock import milliseconds_of, utc_now
+from services.runtime.config.settings import MongoConfig, RedisConfig
+from services.runtime.stores.incarnation import IncarnationStore, IncarnationWatch
+from services.runtime.stores.mongo import Mongo, open_mongo
+from services.runtime.stores.redis import open_redis
 from services.score.__main__ import OBJECTS_BEFORE_COLLECTION
-from services.score.board_writer import BoardWriter
-from services.score.documents import fold_document, row_document
-from services.score.fold import Folds
-from services.score.generation import Generation
-from services.score.ledger import Event, apply, next_row
-from services.score.meta import Meta
-from services.score.publisher import ScorePublisher
-from services.score.rebuild import Rebuild
-from services.score.seals import Seals
-from services.score.standings import Placing, milliseconds_of
-from services.score.store import ScoreStore
-from services.score.worker import Worker
+from services.score.coordination_store import CoordinationStore
+from services.score.definitions.store import DefinitionStore
+from services.score.ingest.record_check import RecordCheck
+from services.score.ingest.worker import Worker
+from services.score.ledger.documents import fold_document, row_document
+from services.score.ledger.events import Event
+from services.score.ledger.fold_cache import FoldCache
+from services.score.ledger.folds import apply, next_row
+from services.score.ledger.personal_data_digests import PersonalDataDigests
+from services.score.ledger.store import ScoreStore
+from services.score.projection.board_writer import BoardWriter
+from services.score.projection.loss_detection import LossDetector
+from services.score.projection.publisher import ScorePublisher
+from services.score.projection.rebuild import Rebuild
+from services.score.projection.standings import Placement
 from tests.servers import running
-from tests.system.score import referee
+from tests.system.score import announcer, fair_play_monitor
 
 SIZES = (10_000, 100_000, 1_000_000)
 COUNTRIES = ("VN", "DE", "BR", "JP", "US")
@@ -52,7 +56,7 @@ READS = 500
 
 
 class Cost(NamedTuple):
-    """What was measured for one size; seconds, mebibytes, events a second, microseconds."""
+    """The measurements for one size: seconds, MiB, events per second, microseconds."""
 
     rebuild: float
     floor: float
@@ -67,7 +71,7 @@ def now_ms() -> int:
 
 
 def event(number: int, attempt: int) -> Event:
-    """The n-th player's answer; players are spread over five countries and twenty quizzes."""
+    """Return the event of the n-th player; players are spread over five countries and twenty quizzes."""
     user_id = f"{number:08}-player"
     quiz, country = f"quiz-{number % 20}", COUNTRIES[number % len(COUNTRIES)]
     points = 10 + number * 7919 % 5000
@@ -75,12 +79,12 @@ def event(number: int, attempt: int) -> Event:
 
 
 async def fill(mongo: Mongo, store: ScoreStore, players: int) -> None:
-    """One row and one fold a player, written straight into the database; an hour ago, so that none seems to be on its way."""
+    """Write one row and one fold per player into the database, an hour old, so that none seems to be in progress."""
     now = now_ms() - 3_600_000
     for start in range(0, players, PAGE):
         rows, folds = [], []
         for number in range(start, min(start + PAGE, players)):
-            empty = store.unscored(f"{number:08}-player")
+            empty = store.empty_fold(f"{number:08}-player")
             row = next_row(empty, event(number, 1), now)
             rows.append(row_document(row))
             folds.append(fold_document(apply(empty, row)))
@@ -89,7 +93,7 @@ async def fill(mongo: Mongo, store: ScoreStore, players: int) -> None:
 
 
 async def floor(redis: Redis, store: ScoreStore) -> float:
-    """Seconds of a pipelined ZADD of all pairs; making the pairs is not counted."""
+    """Measure a pipelined ZADD of all pairs in seconds, without creating the pairs."""
     took = 0.0
     pairs: dict[Board, list[float | str]] = {}
 
@@ -103,10 +107,10 @@ async def floor(redis: Redis, store: ScoreStore) -> float:
         took += time.perf_counter() - begun
         pairs.clear()
 
-    placing = Placing(Catalog())
+    placement = Placement(Catalog())
     done = count(1)
     async for fold in store.all_folds():
-        for found in placing.standings(fold, placing.boards_of(fold)):
+        for found in placement.standings(fold, placement.boards_of(fold)):
             pairs.setdefault(found.board, []).extend((found.value, found.user_id))
         if next(done) % 1000 == 0:
             await write()
@@ -121,16 +125,31 @@ async def measure(players: int) -> Cost:
             open_mongo(MongoConfig(url=urls["mongo"], timeout=timedelta(minutes=1)), "score")
         )
         redis = await stack.enter_async_context(open_redis(RedisConfig(url=urls["redis"]), "score"))
-        meta = Meta(mongo.database)
-        store = ScoreStore(mongo.database, Seals(await meta.salt()))
+        meta = CoordinationStore(mongo.database)
+        store = ScoreStore(mongo.database, PersonalDataDigests(await meta.salt()))
         await store.prepare(timedelta(days=90))
-        folds = Folds(store, meta, "bench", limit=50_000, now=now_ms)
-        placing = Placing(Catalog())
-        writer = BoardWriter(redis, placing, fence_ttl=timedelta(hours=1), period_retention=RETENTION, now=utc_now)
-        rebuild = Rebuild(redis, store, folds, meta, writer, placing, period_retention=RETENTION, now=utc_now)
-        generation = Generation(redis, meta, rebuild, placing, "bench", timedelta(seconds=2))
+        incarnation = IncarnationWatch(IncarnationStore(mongo.client, MongoConfig().database))
+        await incarnation.start()
+        stack.push_async_callback(incarnation.stop)
+        folds = FoldCache(store, meta, incarnation, "bench", limit=50_000, now=now_ms)
+        placement = Placement(Catalog())
+        writer = BoardWriter(redis, placement, fence_ttl=timedelta(hours=1), period_retention=RETENTION, now=utc_now)
+        rebuild = Rebuild(redis, store, folds, meta, writer, placement, period_retention=RETENTION, now=utc_now)
+        definitions = DefinitionStore(mongo.client["boards"])
+        generation = LossDetector(
+            redis, meta, incarnation, rebuild, placement, definitions, "bench", timedelta(seconds=2)
+        )
         worker = Worker(
-            store, folds, writer, ScorePublisher(redis), generation, referee(mongo.database), placing, now_ms
+            store,
+            folds,
+            writer,
+            ScorePublisher(redis),
+            generation,
+            fair_play_monitor(mongo.database),
+            placement,
+            RecordCheck(incarnation, store, ()),
+            announcer(mongo.database),
+            now_ms,
         )
         await fill(mongo, store, players)
         gc.collect()

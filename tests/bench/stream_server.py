@@ -1,4 +1,4 @@
-"""A NATS server for measurements, synced as one likes."""
+"""A NATS server for measurements, with a choice of when it syncs."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from services.local.programs import nats_server
+from services.embedded.programs import nats_server
 from services.runtime.lifecycle import wait_for
 from tests.servers import free_port
 
 
 @asynccontextmanager
 async def stream_server(*, always: bool) -> AsyncIterator[str]:
-    """A NATS server whose writes reach the disk before they are acknowledged, or every two minutes."""
+    """Run a NATS server that syncs each write before it acknowledges it, or every two minutes."""
     with tempfile.TemporaryDirectory(prefix="topten-nats-") as folder:
         program = nats_server(Path(folder), free_port(), "bench")
         config = Path(program.argv[-1])

@@ -1,4 +1,4 @@
-"""Accepted submissions a second through gRPC and through GraphQL, beside the plain durable insert.
+"""Accepted submissions per second through gRPC and through GraphQL, beside a plain durable insert.
 
     python -m tests.bench submit
 
@@ -20,8 +20,8 @@ from pymongo import AsyncMongoClient, WriteConcern
 from topten.quiz.v1 import quiz_pb2, quiz_service_pb2
 from topten.quiz.v1.quiz_service_pb2_grpc import QuizServiceStub
 
-from services.local.client import GraphqlClient
-from services.runtime.grpc_client import call, open_channel
+from services.cli.client import GraphqlClient
+from services.runtime.grpc.client import call, open_channel
 from tests.factories import quiz_definition
 from tests.imports import import_quiz
 from tests.players import Player, endpoints, register
@@ -35,7 +35,7 @@ SECONDS = 10.0
 
 
 async def rate(act: Callable[[int], Awaitable[object]]) -> float:
-    """How often a second `act` is done by 64 who each do it again and again."""
+    """Measure how often per second 64 concurrent loops run `act`."""
     done = 0
     ends = time.perf_counter() + SECONDS
 
@@ -51,7 +51,7 @@ async def rate(act: Callable[[int], Awaitable[object]]) -> float:
 
 
 async def measure(stack: RunningStack) -> tuple[float, float, float]:
-    """Through gRPC, through GraphQL, and the floor."""
+    """Measure gRPC, GraphQL and the floor."""
     quiz_id = unique("bench-")
     await import_quiz(endpoints(stack), quiz_definition(quiz_id, counting=quiz_pb2.COUNTING_SUM))
     async with GraphqlClient(endpoints(stack).graphql) as client:

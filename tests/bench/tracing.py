@@ -1,4 +1,4 @@
-"""What tracing costs where it is off, beside a `with` statement that does nothing: `make bench ARGS=tracing`."""
+"""The cost of disabled tracing beside an empty `with` statement: `make bench ARGS=tracing`."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from timeit import repeat
 
-from services.runtime import tracing
+from services.runtime.telemetry import tracing
 
 TIMES = 200_000
 NOTHING = nullcontext()
 
 
 def a_step() -> None:
-    """A span within another, as each call of gRPC makes one."""
+    """Open a span within another, as each gRPC call does."""
     with tracing.step("call", "client"):
         pass
 
 
 def a_batch() -> None:
-    """A span for many traces, as each batch makes one."""
+    """Open a span for many traces, as each batch does."""
     with tracing.joined("count", "consumer", (), {}):
         pass
 
 
 def nothing() -> None:
-    """The floor."""
+    """Measure the floor."""
     with NOTHING:
         pass
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, and print the result."""
     assert not tracing.is_on()
     floor = _nanoseconds(nothing)
     for name, work in (("a step", a_step), ("a batch", a_batch), ("what goes on in a message", tracing.cause)):

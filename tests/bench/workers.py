@@ -1,4 +1,4 @@
-"""Two score processes beside one, on partitions of the same preloaded stream: wall time, and CPU an event.
+"""Two score processes beside one, on partitions of the same preloaded stream: wall time, and CPU per event.
 
     python -m tests.bench workers
 
@@ -17,17 +17,17 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from services.quiz.publisher import STREAM
-from services.runtime.jetstream import open_jetstream
-from services.runtime.mongo_client import open_mongo
-from services.runtime.redis_client import open_redis
-from services.runtime.settings import MongoConfig, NatsConfig, RedisConfig
-from services.score.meta import Meta
+from services.runtime.config.settings import MongoConfig, NatsConfig, RedisConfig
+from services.runtime.stores.jetstream import open_jetstream
+from services.runtime.stores.mongo import open_mongo
+from services.runtime.stores.redis import open_redis
+from services.score.coordination_store import CoordinationStore
+from services.streams import QUIZ_STREAM
 from tests.bench.score_throughput import preload
 from tests.bench.stream_server import stream_server
 from tests.servers import running, unique
 from tests.system.processes import running_service
-from tests.system.score import ScoreSystem, fresh_stream
+from tests.system.score import ScoreSystem, create_stream
 
 EVENTS = 40_000
 PLAYERS = 3000
@@ -36,14 +36,14 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Measured(NamedTuple):
-    """Events a second, and microseconds of CPU an event."""
+    """Events per second, and microseconds of CPU per event."""
 
     events: float
     cpu: float
 
 
 def cpu_of(pids: list[int]) -> float:
-    """Seconds of user and system time."""
+    """Return user and system time in seconds."""
     total = 0.0
     for pid in pids:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -59,8 +59,10 @@ async def measure(workers: int) -> Measured:
         mongo = await stack.enter_async_context(open_mongo(mongo_config, "score"))
         redis = await stack.enter_async_context(open_redis(RedisConfig(url=servers["redis"].url), "bench"))
         nats = await stack.enter_async_context(open_jetstream(NatsConfig(url=nats_url), "bench"))
-        await fresh_stream(nats)
-        system = ScoreSystem(servers, mongo, redis, nats, await Meta(mongo.database).salt(), nats_url=nats_url)
+        await create_stream(nats)
+        system = ScoreSystem(
+            servers, mongo, redis, nats, await CoordinationStore(mongo.database).salt(), nats_url=nats_url
+        )
         players = [unique("player-") for _ in range(PLAYERS)]
         random.Random(7).shuffle(players)
         await preload(nats, players, EVENTS, {})
@@ -72,10 +74,10 @@ async def measure(workers: int) -> Measured:
         await system.until_counted(EVENTS // 10)
         counted = await mongo.database["ledger"].estimated_document_count()
         begun, cpu = time.perf_counter(), cpu_of(pids)
-        while (await nats.jetstream.stream_info(STREAM)).state.messages:
+        while (await nats.jetstream.stream_info(QUIZ_STREAM)).state.messages:
             await asyncio.sleep(0.02)
         took, cpu = time.perf_counter() - begun, cpu_of(pids) - cpu
-        if wrong := await system.verified():
+        if wrong := await system.verify():
             raise SystemExit(f"not what the ledger says: {wrong[:3]}")
         return Measured((EVENTS - counted) / took, cpu / (EVENTS - counted) * 1e6)
 

@@ -1,4 +1,4 @@
-"""The page of metrics, from what the five processes register: `python -m tests.contract.metrics > docs/metrics.md`."""
+"""The page of metrics, as the five processes register them: `python -m tests.contract.metrics > …/metrics.md`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ INTRODUCTION = """# Metrics
 
 Every process serves `/metrics` on its `TOPTEN_*_OPS_ADDRESS`, in the text format of Prometheus. This page is what they
 register; a test holds it so, another that each of them moves on a running system. No label's values grow with players,
-quizzes or boards. What to do when one of them is wrong stands in [operations.md](operations.md).
+quizzes or boards. What to do when one of them is wrong stands in [operations.md](../operator/operations.md).
 
 | metric | type | labels | of | meaning |
 | --- | --- | --- | --- | --- |

@@ -37,7 +37,7 @@ class Pin:
 
 @dataclass(frozen=True)
 class Advisory:
-    """A vulnerability, and the first versions without it, one for each branch that was mended."""
+    """A vulnerability, and the first versions without it, one for each repaired branch."""
 
     id: str
     package: str

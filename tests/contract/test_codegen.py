@@ -1,4 +1,4 @@
-"""The stubs: what the contracts generate, of one version, and loadable from protobuf 5.27 to the newest."""
+"""The stubs: up to date with the contracts, of one version, and loadable on protobuf 5.27 to the newest."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import json
 import re
 import subprocess
 import sys
-import venv
+import zipfile
 from pathlib import Path
 
 import pytest
 
+from codegen import build
 from codegen.build import VERSION
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +40,7 @@ def generated(folder: Path) -> list[str]:
     )
 
 
-def test_generating_again_changes_nothing(tmp_path: Path) -> None:
+def test_generating_python_again_changes_nothing(tmp_path: Path) -> None:
     if not GENERATOR.exists():
         subprocess.run(["make", ".venv-codegen/done"], cwd=ROOT, check=True)
     subprocess.run([GENERATOR, ROOT / "codegen" / "generate.py", tmp_path], check=True)
@@ -52,11 +53,22 @@ def test_generating_go_again_changes_nothing(tmp_path: Path) -> None:
     buf = Path(sys.executable).parent / "buf"
     template = ROOT / "codegen" / "go" / "buf.gen.yaml"
     subprocess.run([buf, "generate", "--template", template, "-o", tmp_path], cwd=ROOT, check=True)
-    anew, committed = tmp_path / "codegen" / "go", ROOT / "codegen" / "go"
-    names = sorted(path.relative_to(anew).as_posix() for path in anew.rglob("*.go"))
+    generated_again, committed = tmp_path / "codegen" / "go", ROOT / "codegen" / "go"
+    names = sorted(path.relative_to(generated_again).as_posix() for path in generated_again.rglob("*.go"))
     assert names == sorted(path.relative_to(committed).as_posix() for path in committed.rglob("*.pb.go"))
-    _, differ, missing = filecmp.cmpfiles(anew, committed, names, shallow=False)
+    _, differ, missing = filecmp.cmpfiles(generated_again, committed, names, shallow=False)
     assert (differ, missing) == ([], []), "make gen"
+
+
+def test_the_wheel_carries_the_contracts_beside_the_modules(tmp_path: Path) -> None:
+    build.python(tmp_path)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {name: archive.read(name) for name in archive.namelist()}
+    for path in (ROOT / "proto").rglob("*.proto"):
+        name = path.relative_to(ROOT / "proto").as_posix()
+        assert packed[name] == path.read_bytes()
+        assert name.replace(".proto", "_pb2.py") in packed
 
 
 def test_every_language_has_the_version_of_the_python_distribution() -> None:
@@ -67,7 +79,7 @@ def test_every_language_has_the_version_of_the_python_distribution() -> None:
     assert re.findall(r"^  <version>(.*)</version>", pom, re.MULTILINE) == [VERSION]
 
 
-def test_the_java_generator_is_of_the_version_that_its_users_get() -> None:
+def test_the_java_generator_has_the_version_of_its_runtime() -> None:
     pinned = (ROOT / "codegen" / "java" / "plugin.sha256").read_text()
     (runtime,) = re.findall(r"<grpc.version>(.*)</grpc.version>", (ROOT / "codegen" / "java" / "pom.xml").read_text())
     assert f"protoc-gen-grpc-java-{runtime}-" in pinned
@@ -82,12 +94,12 @@ def test_stubs_load_on_the_newest_protobuf() -> None:
 
 
 @pytest.mark.slow
-def test_stubs_load_on_the_oldest_protobuf_that_is_promised(tmp_path: Path) -> None:
-    """Takes a while where the two wheels have to be fetched; nothing else can show it."""
-    venv.create(tmp_path, with_pip=True)
-    python = tmp_path / "bin" / "python"
-    install: list[str | Path] = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    subprocess.run([*install, "protobuf==5.27.2", "grpcio==1.66.2"], check=True)
+def test_stubs_load_on_the_oldest_supported_protobuf(tmp_path: Path) -> None:
+    """Slow if the two wheels must be downloaded."""
+    uv, python = Path(sys.executable).parent / "uv", tmp_path / "bin" / "python"
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, "--clear", tmp_path], check=True)
+    packages = ("protobuf==5.27.2", "grpcio==1.66.2")
+    subprocess.run([uv, "pip", "install", "--quiet", "--python", python, *packages], check=True)
     done = subprocess.run(
         [python, "-W", "error", "-c", LOAD, STUBS],
         capture_output=True,

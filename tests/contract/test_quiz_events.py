@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from google.protobuf.json_format import MessageToDict
 from topten.quiz.v1 import quiz_events_pb2, quiz_pb2
 
+from services.quiz.questions.answers import selected
 from services.quiz.scoring import Marks, Tally
 from services.quiz.submission import Submission, completed_event
 
@@ -15,11 +16,11 @@ SUBMISSION = Submission(
     user_id="user123",
     action_id="9f1d6f0e-7f3a-4a7e-9a43-1d1c5f0c1a2b",
     quiz_id="quiz456",
-    quiz_version=1,
+    version=1,
     payload_digest="",
-    answers=(("q1", "a"),),
+    answers=(selected("q1", "a"),),
     marks=Marks(points=10, correct=1, questions=2),
-    tally=Tally(place=1, used=1, valid=1, points_sum=10, counted=10),
+    tally=Tally(sequence=1, used=1, valid=1, points_sum=10, counted=10),
     delta=10,
     client_time=datetime(2023, 10, 27, 9, 59, tzinfo=UTC),
     received_at=datetime(2023, 10, 27, 10, 0, tzinfo=UTC),

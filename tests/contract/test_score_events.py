@@ -7,14 +7,15 @@ from datetime import UTC, datetime
 from google.protobuf.json_format import MessageToDict
 from topten.score.v1 import score_events_pb2
 
-from services.runtime.boards import Board
-from services.score.events import Counted, batch, updated
-from services.score.ledger import Event
-from services.score.standings import Standing, milliseconds_of
+from services.boards.board import Board
+from services.runtime.clock import milliseconds_of
+from services.score.ledger.events import Event
+from services.score.projection.publisher import ScoreUpdate, encode_batch, score_updated_event
+from services.score.projection.standings import Standing
 
 EVENT_ID = "01890000-0000-7000-8000-000000000001"
 AT = milliseconds_of(datetime(2023, 10, 27, 10, 0, tzinfo=UTC))
-COUNTED = Counted(
+COUNTED = ScoreUpdate(
     Event(EVENT_ID, "user123", "capitals", 10, AT, "", 1, 10),
     revision=3,
     total=110,
@@ -48,12 +49,12 @@ GOLDEN_JSON = {
 
 
 def test_the_bytes_on_the_channel_are_the_published_ones() -> None:
-    assert batch([COUNTED]).hex() == GOLDEN_BYTES.hex()
-    assert list(score_events_pb2.ScoreUpdatedBatch.FromString(GOLDEN_BYTES).events) == [updated(COUNTED)]
+    assert encode_batch([COUNTED]).hex() == GOLDEN_BYTES.hex()
+    assert list(score_events_pb2.ScoreUpdatedBatch.FromString(GOLDEN_BYTES).events) == [score_updated_event(COUNTED)]
 
 
 def test_the_json_form_is_the_published_one_with_numbers_and_defaults() -> None:
-    assert MessageToDict(updated(COUNTED), always_print_fields_with_no_presence=True) == GOLDEN_JSON
+    assert MessageToDict(score_updated_event(COUNTED), always_print_fields_with_no_presence=True) == GOLDEN_JSON
 
 
 def test_the_published_fields_keep_their_numbers() -> None:

@@ -1,7 +1,7 @@
-"""Named moments at which a process can be made to die, and how they are found in its code.
+"""Crash points: named moments at which a process can be made to kill itself.
 
-A point wraps one method of a class of ours; the program itself knows nothing of it. A name that does not resolve any more
-is an error, so that a renamed method cannot turn a test into one that proves nothing.
+A crash point wraps one method; the program itself does not know it. A name that does not resolve is an error, so that a
+renamed method cannot turn a test into one that proves nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Method = Callable[..., Coroutine[Any, Any, Any]]
 
 
 class Point(NamedTuple):
-    """`how` makes of a method one that dies on its way."""
+    """`how` wraps the method at `path` so that it calls `die` on its way."""
 
     path: str
     how: Callable[[Method, Callable[[], None]], Method]
@@ -26,7 +26,7 @@ class Point(NamedTuple):
 def _before(method: Method, die: Callable[[], None]) -> Method:
     @functools.wraps(method)
     async def wrapped(self: Any, *args: Any, **named: Any) -> Any:
-        if _has_something(args):
+        if _has_work(args):
             die()
         return await method(self, *args, **named)
 
@@ -37,7 +37,7 @@ def _after(method: Method, die: Callable[[], None]) -> Method:
     @functools.wraps(method)
     async def wrapped(self: Any, *args: Any, **named: Any) -> Any:
         result = await method(self, *args, **named)
-        if _has_something(args):
+        if _has_work(args):
             die()
         return result
 
@@ -67,27 +67,29 @@ def _sent_but_not_acknowledged(_method: Method, die: Callable[[], None]) -> Meth
     return wrapped
 
 
-def _has_something(args: tuple[Any, ...]) -> bool:
-    """A flush of nothing is no moment."""
+def _has_work(args: tuple[Any, ...]) -> bool:
+    """Ignore calls with nothing to do, such as an empty flush."""
     return not args or not hasattr(args[0], "__len__") or len(args[0]) > 0
 
 
 POINTS = {
-    "score.after-receive": Point("services.score.intake:Intake._handle", _before),
-    "score.after-insert-before-boards": Point("services.score.store:ScoreStore.insert", _after),
-    "score.between-two-boards": Point("services.score.board_writer:Script.run", _first_of_several),
-    "score.after-boards-before-pubsub": Point("services.score.publisher:ScorePublisher.publish", _before),
-    "score.before-ack": Point("services.score.consumer:PullLoop._answer", _before),
-    "score.before-a-folds-flush": Point("services.score.store:ScoreStore.write_folds", _before),
-    "score.after-a-folds-flush": Point("services.score.store:ScoreStore.write_folds", _after),
-    "score.rebuild-before-the-rename": Point("services.score.rebuild:Rebuild._put_in_place", _before),
-    "score.rebuild-after-the-rename": Point("services.score.rebuild:Rebuild._put_in_place", _after),
-    "quiz.after-outbox-write": Point("services.quiz.store:QuizStore.add", _after),
+    "score.after-receive": Point("services.score.ingest.consumers:Consumers._handle", _before),
+    "score.after-insert-before-boards": Point("services.score.ledger.store:ScoreStore.insert", _after),
+    "score.between-two-boards": Point("services.score.projection.board_writer:Script.run", _first_of_several),
+    "score.after-boards-before-pubsub": Point("services.score.projection.publisher:ScorePublisher.publish", _before),
+    "score.before-ack": Point("services.score.ingest.pull_loop:PullLoop._send", _before),
+    "score.before-fold-flush": Point("services.score.ledger.store:ScoreStore.write_folds", _before),
+    "score.after-fold-flush": Point("services.score.ledger.store:ScoreStore.write_folds", _after),
+    "score.rebuild-before-swap": Point("services.score.projection.rebuild:Rebuild._swap_in", _before),
+    "score.rebuild-after-swap": Point("services.score.projection.rebuild:Rebuild._swap_in", _after),
+    "score.sealing-within-a-tree": Point("services.score.periods.head_store:HeadStore.add_tiles", _after),
+    "score.sealing-before-the-head": Point("services.score.periods.head_store:HeadStore.add", _before),
+    "quiz.after-outbox-write": Point("services.quiz.submission_store:SubmissionStore.add_all", _after),
     "quiz.after-publish-before-puback": Point(
         "services.runtime.outbox:EventPublisher.publish", _sent_but_not_acknowledged
     ),
-    "score.erasing-before-the-names-go": Point("services.score.store:ScoreStore.rename", _before),
-    "quiz.erasing-before-it-answers": Point("services.quiz.personal:PersonalRecords.erase", _after),
+    "score.erasing-before-names-are-erased": Point("services.score.ledger.store:ScoreStore.erase_names", _before),
+    "quiz.erasing-before-it-answers": Point("services.quiz.personal_data_store:PersonalDataStore.erase", _after),
     "identity.erasing-before-it-answers": Point("services.identity.erasure_store:ErasureStore.erase", _after),
     "identity.erasing-before-it-ends": Point("services.identity.erasure_store:ErasureStore.finish", _before),
     "identity.after-a-change": Point("services.identity.change_store:ChangeStore.apply", _after),
@@ -95,23 +97,23 @@ POINTS = {
 
 
 def arm(name: str, nth: int = 1) -> None:
-    """From now on this process dies, as by SIGKILL, when it comes to the point for the `nth` time."""
-    point, left = POINTS[name], nth
+    """Make this process kill itself with SIGKILL at the `nth` pass of a crash point."""
+    point, remaining = POINTS[name], nth
     owner, attribute = resolve(point.path)
 
     def die() -> None:
-        nonlocal left
-        left -= 1
-        if left <= 0:
+        nonlocal remaining
+        remaining -= 1
+        if remaining <= 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
     setattr(owner, attribute, point.how(getattr(owner, attribute), die))
 
 
 def resolve(path: str) -> tuple[type, str]:
-    """The class and the method's name. Raises AttributeError or ImportError if there is none."""
+    """Return the class and the method's name. Raises AttributeError or ImportError if it does not exist."""
     module, _, names = path.partition(":")
     owner, _, attribute = names.partition(".")
-    found: type = getattr(importlib.import_module(module), owner)
-    getattr(found, attribute)
-    return found, attribute
+    resolved: type = getattr(importlib.import_module(module), owner)
+    getattr(resolved, attribute)
+    return resolved, attribute

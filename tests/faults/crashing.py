@@ -1,4 +1,4 @@
-"""A service that dies at a named moment: `python -m tests.faults.crashing <point> [n-th time]`."""
+"""Runs a service that kills itself at a crash point: `python -m tests.faults.crashing <point> [n-th time]`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A way to a server that a test can spoil: slow, cut, or silent though the connection stands."""
+"""A proxy before a server, with faults on request: latency, cut connections, and silent ones that stay open."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Proxy:
         self._connections: set[asyncio.StreamWriter] = set()
 
     def url(self, url: str) -> str:
-        """The address of the server, by way of this proxy."""
+        """The URL of the server through this proxy."""
         parts = urlsplit(url)
         return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{self._target}", f":{self.port}")))
 
     def cut(self) -> int:
-        """Resets every connection at once; how many there were."""
+        """Reset every connection; returns how many there were."""
         connections, self._connections = self._connections, set()
         for writer in connections:
             with suppress(OSError):  # it may have ended by itself
@@ -41,17 +41,17 @@ class Proxy:
         return len(connections)
 
     def silence(self) -> None:
-        """From now on the connections are half open: whatever is sent arrives nowhere, and nobody is told."""
+        """Leave the connections half open: bytes are accepted and go nowhere."""
         self._open.clear()
 
     def strand(self) -> None:
-        """The connections that there are stay half open for ever; new ones are passed on."""
+        """Leave the existing connections half open permanently; new ones work."""
         self._open.clear()
         self._open = asyncio.Event()
         self._open.set()
 
     def resume(self) -> None:
-        """What was held back is passed on."""
+        """Pass on what was held back."""
         self._open.set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -59,14 +59,16 @@ class Proxy:
             back, forth = await asyncio.open_connection(HOST, self._target)
             ends = {writer, forth}
             self._connections |= ends
-            way = self._open
-            await asyncio.gather(self._pass(reader, forth, way), self._pass(back, writer, way), return_exceptions=True)
+            gate = self._open
+            await asyncio.gather(
+                self._pass(reader, forth, gate), self._pass(back, writer, gate), return_exceptions=True
+            )
             self._connections -= ends
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: asyncio.Event) -> None:
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gate: asyncio.Event) -> None:
         try:
             while data := await reader.read(_READ):
-                await way.wait()
+                await gate.wait()
                 if self.delay:
                     await asyncio.sleep(self.delay)
                 writer.write(data)

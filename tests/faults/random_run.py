@@ -1,26 +1,27 @@
-"""A whole system under a random sequence of faults, the same for the same seed, and everything checked after it."""
+"""A whole system under a random sequence of faults, which the seed determines, and every check after it."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AsyncExitStack
+from typing import Any
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from topten.action.v1.action_pb2 import ActionType
 from topten.quiz.v1 import quiz_pb2
 
-from services.local.client import GraphqlClient
+from services.cli.client import GraphqlClient
+from tests.deadline import deadline
 from tests.factories import quiz_definition
-from tests.faults.history import History
-from tests.imports import import_quiz
+from tests.faults.history import PLAYED, History, NetworkClient, token_of
+from tests.faults.injection import Injection
+from tests.faults.plan import plan
+from tests.imports import import_quiz, put_action_type
 from tests.players import PASSWORD, Player, endpoints, register
 from tests.screens import Screen
-from tests.servers import RunningStack, topten, unique
+from tests.servers import HOST, RunningStack, run_topten, unique
 
 WORKERS = ("--workers", "2")
 SETTINGS = {
@@ -28,120 +29,81 @@ SETTINGS = {
     "TOPTEN_SCORE_ACK_WAIT": "3s",
     "TOPTEN_QUIZ_OUTBOX_LEASE": "1s",
     "TOPTEN_MONGO_TIMEOUT": "3s",
+    "TOPTEN_EDGE_TRUSTED_PROXIES": HOST,
 }
 PLAYERS = 6
-PROCESSES = ("edge", "edge-2", "quiz", "score", "leaderboard", "identity", "redis", "nats", "mongo")
-_HEAL_SECONDS = 60
-
-
-class Fault(NamedTuple):
-    """What happens, to whom, for how long, and how long it is quiet afterwards."""
-
-    kind: str
-    name: str
-    seconds: float
-    pause: float
-
-    def __str__(self) -> str:
-        """As it is printed."""
-        return f"{self.kind} {self.name}" + (f" for {self.seconds:.1f} s" if self.seconds else "")
-
-
-def plan(seed: int, longest_stop: float) -> Iterator[Fault]:
-    """Faults without end."""
-    chance = random.Random(seed)
-    while True:
-        kind = chance.choices(("kill", "stop", "flush", "unsubscribe", "kill again and again"), (8, 4, 2, 2, 1))[0]
-        name = {"flush": "redis", "unsubscribe": "redis"}.get(kind) or chance.choice(PROCESSES)
-        seconds = chance.uniform(1, longest_stop) if kind == "stop" else 0.0
-        yield Fault(kind, name, seconds, chance.uniform(0.2, 3.0))
 
 
 class RandomRun:
-    """One run on a stack of its own with two edges; `say` is told each fault as it happens."""
+    """One run on its own stack with two edges; `say` is called with each fault."""
 
     def __init__(self, stack: RunningStack, seed: int, say: Callable[[str], None]) -> None:
         self._stack = stack
         self._seed = seed
         self._say = say
         self._over = asyncio.Event()
+        self._injection = Injection(stack, say)
 
-    async def run(self, seconds: float, *, longest_stop: float = 10.0) -> list[str]:
-        """What is wrong after `seconds` of faults; nothing, as it should be."""
-        quiz_id = unique("faults-")
+    async def run(self, seconds: float, *, kinds: Collection[str] = (), longest: float = 10.0) -> list[str]:
+        """Cause faults of these kinds for `seconds` and return everything that is wrong afterwards."""
+        quiz_id, walk = unique("faults-"), unique("walk-")
+        await put_action_type(endpoints(self._stack), walk, submitters=ActionType.PLAYERS)
         await import_quiz(endpoints(self._stack), quiz_definition(quiz_id, counting=quiz_pb2.COUNTING_SUM))
-        history, chance = History(quiz_id), random.Random(self._seed + 1)
-        async with GraphqlClient(endpoints(self._stack).graphql) as client:
-            players = [await register(client) for _ in range(PLAYERS)]
-            account = self._stack.endpoints["moderator"]
-            token = await client.login(account["username"], account["password"])
-            playing = [history.play(player, random.Random(chance.random()), self._over) for player in players]
+        history, chance = History(quiz_id, walk, self._over), random.Random(self._seed + 1)
+        url, account = endpoints(self._stack).graphql, self._stack.endpoints["moderator"]
+        moderator_account = account["username"], account["password"]
+        async with AsyncExitStack() as clients:
+            networks = [NetworkClient(url, random.Random(chance.random())) for _ in range(PLAYERS)]
+            players = [await register(await clients.enter_async_context(network)) for network in networks]
+            moderator = await clients.enter_async_context(GraphqlClient(url))
             boards = {"all": {"kind": "ALL"}, f"quiz:{quiz_id}": {"kind": "QUIZ", "quizId": quiz_id}}
             screens = {board: self._screens(players[0], board) for board in boards}
             watching = [asyncio.create_task(screen.watch()) for each in screens.values() for screen in each]
-            tasks = [asyncio.create_task(work) for work in playing]
-            ends = time.monotonic() + seconds
-            for fault in plan(self._seed, longest_stop):
-                if time.monotonic() >= ends:
-                    break
-                self._say(str(fault))
-                await self._commit(fault)
-                if history.answered and chance.random() < 0.3:
-                    await history.void(client, token, chance.choice(list(history.answered)))
-                await asyncio.sleep(fault.pause)
+            tasks = [asyncio.create_task(history.play(player, random.Random(chance.random()))) for player in players]
+            moderating = history.moderate(
+                moderator, moderator_account, [player.user_id for player in players[1:]], random.Random(chance.random())
+            )
+            tasks.append(asyncio.create_task(moderating))
+            await self._cause_faults(seconds, kinds, longest)
             self._over.set()
-            async with asyncio.timeout(2 * _HEAL_SECONDS):
+            async with deadline("every player's last action has a result"):
                 await asyncio.gather(*tasks)
+            token = await _logged_in(moderator, moderator_account)
+            await history.unblock_all(moderator, token)
+            await history.check_strongest_sanction(moderator, token, players[-1])
             verified = await self._verified()
-            players[0].access_token = await client.login(players[0].username, PASSWORD)
+            players[0].access_token = await _logged_in(players[0].client, (players[0].username, PASSWORD))
             for board, each in screens.items():
                 history.faults += await _shown(each, await players[0].top(boards[board]))
             for task in watching:
                 task.cancel()
-        seen = [screen for each in screens.values() for screen in each]
-        frames = sum(screen.frames for screen in seen)
+        self._summarize(history, [screen for each in screens.values() for screen in each])
+        wrong = await history.check(self._stack.endpoints["stores"]["mongo"], self._injection.replaced)
+        return [*verified, *wrong]
+
+    async def _cause_faults(self, seconds: float, kinds: Collection[str], longest: float) -> None:
+        ends = time.monotonic() + seconds
+        for fault in plan(self._seed, longest, kinds):
+            if time.monotonic() >= ends:
+                break
+            self._say(str(fault))
+            await self._injection.cause(fault)
+            await asyncio.sleep(fault.pause)
+
+    def _summarize(self, history: History, screens: Sequence[Screen]) -> None:
+        accepted = {kind: len(history.accepted(kind)) for kind in (*PLAYED, "ACTION_VOIDED", "SCORE_ADJUSTED")}
+        frames = sum(screen.frames for screen in screens)
         self._say(
-            f"{len(history.answered)} actions answered, {len(history.given_up)} given up, {len(history.voided)} voided, "
-            f"{frames} frames seen, {sum(screen.dropped for screen in seen)} of them old"
+            f"{accepted['QUIZ_COMPLETED']} quizzes, {accepted['ACTION_COMPLETED']} actions of a type, "
+            f"{accepted['ACTION_VOIDED']} voids, {accepted['SCORE_ADJUSTED']} adjustments and {history.sanctions} sanctions "
+            f"accepted, {history.lost(self._injection.replaced)} may be lost; "
+            f"{frames} frames, {sum(screen.dropped for screen in screens)} of them old"
         )
-        if not history.answered or not frames:
+        if not all(accepted[kind] for kind in PLAYED) or not frames:
             history.faults.append("nothing happened")
-        return [*verified, *await history.check(self._stack.endpoints["stores"]["mongo"])]
-
-    async def _commit(self, fault: Fault) -> None:
-        if fault.kind == "kill":
-            await self._kill(fault.name)
-        elif fault.kind == "kill again and again":
-            for _ in range(3):
-                await self._kill(fault.name)
-                await asyncio.sleep(0.5)
-        elif fault.kind == "stop":
-            pid = self._stack.pid_of(fault.name)
-            os.kill(pid, signal.SIGSTOP)
-            try:
-                await asyncio.sleep(fault.seconds)
-            finally:
-                os.kill(pid, signal.SIGCONT)
-        else:
-            await self._redis(Redis.flushall if fault.kind == "flush" else _unsubscribe)
-
-    async def _kill(self, name: str) -> None:
-        pid = self._stack.pid_of(name)
-        os.kill(pid, signal.SIGKILL)
-        async with asyncio.timeout(_HEAL_SECONDS):
-            while self._stack.pid_of(name) == pid:
-                await asyncio.sleep(0.02)
-
-    async def _redis(self, do: Callable[[Redis], Awaitable[object]]) -> None:
-        redis: Redis = Redis.from_url(self._stack.endpoints["stores"]["redis"], socket_timeout=2)
-        async with redis:
-            try:
-                await do(redis)
-            except (RedisError, OSError):
-                self._say("redis did not answer")
 
     def _screens(self, player: Player, board: str) -> list[Screen]:
-        """One that stays as long as it can, and one that moves to whichever edge it finds."""
+        """One screen that stays connected, and one that reconnects to any edge after every third frame."""
 
         async def sign_in() -> str:
             return await player.client.login(player.username, PASSWORD)
@@ -149,33 +111,29 @@ class RandomRun:
         return [Screen(self._stack.http, sign_in, board, leaves_after=after) for after in (None, 3)]
 
     async def _verified(self) -> list[str]:
-        """What `topten verify` finds when everything has had its time."""
-        async with asyncio.timeout(_HEAL_SECONDS * 3):
+        """The findings of `topten verify` once it can read everything."""
+        async with deadline("`topten verify` reads everything"):
             while True:
-                process = await asyncio.create_subprocess_exec(
-                    *topten("verify", "--patience", "30", "--data", str(self._stack.data)),
-                    stdout=asyncio.subprocess.PIPE,
-                    stderr=asyncio.subprocess.PIPE,
-                )
-                output, errors = await process.communicate()
-                if process.returncode == 0:
-                    return []
-                if process.returncode == 1:
-                    return output.decode().splitlines()
-                self._say(f"not verified yet: {errors.decode().strip()[-200:]}")
-                await asyncio.sleep(1)
+                done = await run_topten("verify", "--patience", "15", data=self._stack.data)
+                if done.returncode in (0, 1):
+                    return done.stdout.splitlines() if done.returncode else []
+                self._say(f"not verified yet: {done.stderr.strip()[-200:]}")
+
+
+async def _logged_in(client: GraphqlClient, account: tuple[str, str]) -> str:
+    """Log in as soon as the system has recovered."""
+    async with deadline("an account can log in"):
+        while (token := await token_of(client, account)) is None:
+            pass
+    return token
 
 
 async def _shown(screens: Sequence[Screen], expected: list[dict[str, Any]]) -> list[str]:
-    """What is wrong with what screens of one board have shown, now that it should be this."""
+    """Return what is wrong with the frames of these screens, which should now show `expected`."""
     wrong = [fault for screen in screens for fault in screen.faults]
     for screen in screens:
         try:
-            await screen.until(lambda data: bool(data["leaderboard"] == expected), _HEAL_SECONDS)
-        except TimeoutError:
-            wrong.append("a screen does not come to show its board")
+            await screen.until(lambda data: bool(data["leaderboard"] == expected))
+        except AssertionError:
+            wrong.append("a screen does not show its board")
     return wrong
-
-
-async def _unsubscribe(redis: Redis) -> object:
-    return await redis.client_kill_filter(_type="pubsub")

@@ -16,8 +16,9 @@ from typing import Any
 from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 
-from services.local.programs import mongo_server
-from tests.servers import HOST, START_SECONDS, free_port
+from services.embedded.programs import mongo_server
+from tests.deadline import deadline
+from tests.servers import HOST, free_port
 
 NODES = 3
 
@@ -40,21 +41,21 @@ class Node:
         )
 
     def signal(self, number: signal.Signals) -> None:
-        """SIGSTOP, after which it stands still when this returns, or SIGCONT."""
+        """Send SIGSTOP, and return once it has stopped, or SIGCONT."""
         assert self._process is not None
         self._process.send_signal(number)
         if number is signal.SIGSTOP:
             os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WNOWAIT)
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill it."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def client(self) -> AsyncMongoClient[dict[str, Any]]:
-        """A client of this node alone."""
+        """A client of this node only."""
         return AsyncMongoClient(
             f"mongodb://{self.address}/?directConnection=true", serverSelectionTimeoutMS=1000, timeoutMS=5000
         )
@@ -68,13 +69,13 @@ class ReplicaSet:
         self.url = f"mongodb://{','.join(node.address for node in nodes)}/?replicaSet=topten"
 
     async def initiate(self) -> None:
-        """Make them a set, and wait for a primary."""
+        """Initiate the set and wait for a primary."""
         config = {
             "_id": "topten",
             "members": [{"_id": number, "host": node.address} for number, node in enumerate(self.nodes)],
             "settings": {"electionTimeoutMillis": 1000, "heartbeatIntervalMillis": 200},
         }
-        async with asyncio.timeout(START_SECONDS):
+        async with deadline("the set is initiated"):
             while True:
                 try:
                     async with self.nodes[0].client() as client:
@@ -85,8 +86,8 @@ class ReplicaSet:
             await self.primary()
 
     async def primary(self) -> Node:
-        """The node that takes writes, when there is one."""
-        async with asyncio.timeout(START_SECONDS):
+        """Wait for a primary and return it."""
+        async with deadline("the set has a primary"):
             while True:
                 for node in self.nodes:
                     try:
@@ -97,24 +98,46 @@ class ReplicaSet:
                         continue
                 await asyncio.sleep(0.05)
 
+    async def force(self, node: Node) -> None:
+        """Make a node the only member and primary, as an operator does when the others are lost, with the data it has."""
+        async with deadline("the node accepts the configuration"):
+            while True:
+                try:
+                    async with node.client() as client:
+                        config = (await client.admin.command("replSetGetConfig"))["config"]
+                        config["members"] = [one for one in config["members"] if one["host"] == node.address]
+                        config["version"] += 1
+                        await client.admin.command({"replSetReconfig": config, "force": True})
+                    break
+                except PyMongoError:
+                    await asyncio.sleep(0.1)
+        while await self.primary() is not node:
+            await asyncio.sleep(0.1)
+
     async def step_down(self) -> None:
-        """The primary makes room for another."""
-        node = await self.primary()
-        async with node.client() as client:
-            await client.admin.command("replSetStepDown", 5, secondaryCatchUpPeriodSecs=2, force=True)
+        """Make the primary step down."""
+        async with deadline("a primary steps down"):
+            while True:
+                node = await self.primary()
+                try:
+                    async with node.client() as client:
+                        await client.admin.command("replSetStepDown", 5, secondaryCatchUpPeriodSecs=2, force=True)
+                except PyMongoError:  # on a busy machine another node may have been elected meanwhile
+                    continue
+                return
 
 
 @asynccontextmanager
 async def replica_set() -> AsyncIterator[ReplicaSet]:
-    """A set of its own."""
+    """A set for one test or module."""
     folder = Path(tempfile.mkdtemp(prefix="topten-set-"))
     nodes = [Node(folder / str(number)) for number in range(NODES)]
     try:
         for node in nodes:
             node.start()
-        found = ReplicaSet(nodes)
-        await found.initiate()
-        yield found
+        initiated = ReplicaSet(nodes)
+        await initiated.initiate()
+        yield initiated
     finally:
         for node in nodes:
             node.kill()

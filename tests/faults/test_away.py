@@ -1,4 +1,4 @@
-"""Parts of the system that are away, killed or standing still: what goes on, what is refused, and that it comes back."""
+"""Services and stores that are killed or hang: what still works, what is refused, and that everything recovers."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import asyncio
 import os
 import signal
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -19,22 +18,24 @@ import pytest_asyncio
 from prometheus_client.parser import text_string_to_metric_families
 from topten.quiz.v1 import quiz_pb2
 
-from services.local.client import GraphqlClient
-from services.runtime.breaker import FAILURES
+from services.cli.client import GraphqlClient
+from services.runtime.grpc.breaker import FAILURES
+from tests.deadline import POLL_SECONDS, deadline_seconds
 from tests.factories import quiz_definition
 from tests.imports import import_quiz
 from tests.players import PASSWORD, SUBMIT, Player, endpoints, register, shows, stream, until
-from tests.servers import RunningStack, running_stack, second, unique
+from tests.replicas import second_instance
+from tests.servers import RunningStack, running_stack, unique
 from tests.system.graphql import LOGIN, Answer, Web, browsing
-from tests.system.processes import Service, made
+from tests.system.processes import Service, service_process
 
 HEAD = "{ getLeaderboard(limit: 5) { userId username score rank } }"
 PAGE = "{ leaderboard(first: 5) { stale totalCount me { rank score } edges { node { username } } } }"
-UNASKED = "{ getLeaderboard(limit: 7) { userId } }"
+UNCACHED = "{ getLeaderboard(limit: 7) { userId } }"
 RANK = "{ rankIfScore(points: 5) }"
+ONE_QUIZ = "query ($id: ID!) { quiz(id: $id) { id } }"
 QUIZ = "query ($id: ID!) { quiz(id: $id) { id title } quizzes(first: 3) { totalCount edges { node { id } } } }"
 BLOCK = "mutation ($input: BlockUserInput!) { blockUser(input: $input) { success } }"
-PATIENCE_SECONDS = 40
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +64,8 @@ async def web(system: RunningStack) -> AsyncIterator[Web]:
 
 
 @contextmanager
-def standing_still(system: RunningStack, name: str) -> Iterator[None]:
-    """A process of the system that is there and does nothing."""
+def stopped(system: RunningStack, name: str) -> Iterator[None]:
+    """Stop a process of the system with SIGSTOP."""
     pid = system.pid_of(name)
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -73,20 +74,20 @@ def standing_still(system: RunningStack, name: str) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-async def eventually(ask: Callable[[], Any], holds: Callable[[Any], bool]) -> Any:
-    """The first answer for which this holds."""
-    found = None
+async def eventually(request: Callable[[], Awaitable[Any]], holds: Callable[[Any], bool]) -> Any:
+    """Repeat the request until its result satisfies `holds`, and return that."""
+    result = None
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not holds(found := await ask()):
-                await asyncio.sleep(0.05)
+        async with asyncio.timeout(deadline_seconds()):
+            while not holds(result := await request()):
+                await asyncio.sleep(POLL_SECONDS)
     except TimeoutError:
-        raise AssertionError(f"the last answer was {found}") from None
-    return found
+        raise AssertionError(f"the last result was {result}") from None
+    return result
 
 
 async def metric(url: str, name: str, **labels: str) -> float:
-    """A sample of a process's metrics."""
+    """The value of one sample."""
     async with aiohttp.ClientSession() as session, session.get(url) as response:
         families = text_string_to_metric_families(await response.text())
     samples = (sample for family in families for sample in family.samples)
@@ -94,12 +95,12 @@ async def metric(url: str, name: str, **labels: str) -> float:
 
 
 async def breaker_state(metrics: str, upstream: str) -> float:
-    """Whether calls of an edge pass: 0 closed, 1 half open, 2 open."""
+    """The state of the edge's circuit breaker: 0 closed, 1 half open, 2 open."""
     return await metric(metrics, "topten_breaker_state", upstream=upstream)
 
 
 async def submit(web: Web, player: Player, quiz_id: str, action_id: str = "") -> Answer:
-    """One submission, whatever comes of it."""
+    """Submit once and return the response, whatever it is."""
     action = {
         "quizId": quiz_id,
         "actionId": action_id or str(uuid.uuid4()),
@@ -113,22 +114,22 @@ def assert_unavailable(answer: Answer) -> None:
     assert answer.reason == "UNAVAILABLE", answer.body
 
 
-async def test_without_the_leaderboard_the_last_boards_are_served_and_say_so(
+async def test_without_the_leaderboard_the_last_boards_are_served_as_stale(
     system: RunningStack, quiz_id: str, client: GraphqlClient
 ) -> None:
-    copied = Path(f"/proc/{system.pid_of('leaderboard')}/environ").read_bytes().decode().split("\0")
-    environ = dict(entry.split("=", 1) for entry in copied if "TOPTEN_" in entry and "_ADDRESS" not in entry)
-    with made("leaderboard", environ) as leaderboard:
+    inherited = system.environ_of("leaderboard").items()
+    environ = {name: value for name, value in inherited if "TOPTEN_" in name and "_ADDRESS" not in name}
+    with service_process("leaderboard", environ) as leaderboard:
         await leaderboard.start()
-        with second(system, "edge", UPSTREAM_LEADERBOARD=leaderboard.grpc) as edge:
+        with second_instance(system, "edge", UPSTREAM_LEADERBOARD=leaderboard.grpc) as edge:
             http, ops = (f"http://{edge[f'TOPTEN_EDGE_{kind}_ADDRESS']}" for kind in ("HTTP", "OPS"))
             async with browsing(http) as web:
                 player = await register(client)
                 await player.submit(quiz_id, [("q1", "a")])
-                await _goes_and_comes_back(web, f"{ops}/metrics", player, quiz_id, leaderboard)
+                await _stops_and_recovers(web, f"{ops}/metrics", player, quiz_id, leaderboard)
 
 
-async def _goes_and_comes_back(web: Web, metrics: str, player: Player, quiz_id: str, leaderboard: Service) -> None:
+async def _stops_and_recovers(web: Web, metrics: str, player: Player, quiz_id: str, leaderboard: Service) -> None:
     token = player.access_token
     asked = await eventually(lambda: web.graphql(HEAD, token=token), lambda a: bool(a.body["data"]["getLeaderboard"]))
     page = await web.graphql(PAGE, token=token)
@@ -151,7 +152,7 @@ async def _goes_and_comes_back(web: Web, metrics: str, player: Player, quiz_id: 
         )
         assert held.body["data"]["getLeaderboard"] == [{"username": player.username}]
         assert held.body["extensions"]["stale"] is True
-        for document in (UNASKED, RANK):
+        for document in (UNCACHED, RANK):
             refused = await web.graphql(document, token=token)
             assert_unavailable(refused)
             assert refused.body["errors"][0]["extensions"]["retryAfter"] >= 1
@@ -170,7 +171,7 @@ async def test_without_mongodb_quizzes_are_read_and_submissions_refused(
     asked = await web.graphql(QUIZ, {"id": quiz_id}, player.access_token)
     assert asked.body["data"]["quizzes"]["totalCount"] > 0
     action_id = str(uuid.uuid4())
-    with standing_still(system, "mongo"):
+    with stopped(system, "mongo"):
         refused = await submit(web, player, quiz_id, action_id)
         assert_unavailable(refused)
         assert refused.body["errors"][0]["extensions"]["retryAfter"] >= 1
@@ -183,7 +184,7 @@ async def test_without_mongodb_quizzes_are_read_and_submissions_refused(
     assert again.body["data"]["submitQuizAction"]["pointsAwarded"] == 10
 
 
-async def test_without_identity_who_is_signed_in_plays_on_and_who_was_blocked_does_not(
+async def test_without_identity_signed_in_players_play_on_and_blocked_ones_do_not(
     system: RunningStack, quiz_id: str, client: GraphqlClient, web: Web
 ) -> None:
     player, blocked = await register(client), await register(client)
@@ -195,7 +196,7 @@ async def test_without_identity_who_is_signed_in_plays_on_and_who_was_blocked_do
     board = f"quiz:{quiz_id}"
     async with stream(system.http, player.access_token, board) as events:
         await until(events, shows(player.username, 10))
-    with standing_still(system, "identity"):
+    with stopped(system, "identity"):
         assert (await player.submit(quiz_id, [("q1", "a")]))["pointsAwarded"] == 10
         assert (await submit(web, blocked, quiz_id)).reason == "PLAYER_BLOCKED"
         async with stream(system.http, player.access_token, board) as events:
@@ -205,12 +206,12 @@ async def test_without_identity_who_is_signed_in_plays_on_and_who_was_blocked_do
     await eventually(lambda: web.graphql(LOGIN, login), lambda answer: "errors" not in answer.body)
 
 
-async def test_who_is_restarted_while_identity_does_not_answer_verifies_by_the_keys_it_had(
+async def test_process_restarted_without_identity_verifies_tokens_by_its_stored_keys(
     system: RunningStack, quiz_id: str, client: GraphqlClient, web: Web
 ) -> None:
     player = await register(client)
     await player.submit(quiz_id, [("q1", "a")])
-    with standing_still(system, "identity"):
+    with stopped(system, "identity"):
         for name in ("quiz", "leaderboard", "edge"):
             before = system.pid_of(name)
             os.kill(before, signal.SIGKILL)
@@ -228,7 +229,7 @@ async def test_who_is_restarted_while_identity_does_not_answer_verifies_by_the_k
 
 
 async def attempt(web: Web, player: Player, quiz_id: str) -> Answer | None:
-    """A submission's answer, if it was accepted; what was refused or lost for want of a process may come again."""
+    """Submit; None unless it was accepted, since the processes may not be back yet."""
     try:
         answer = await submit(web, player, quiz_id)
     except aiohttp.ClientError:
@@ -236,16 +237,16 @@ async def attempt(web: Web, player: Player, quiz_id: str) -> Answer | None:
     return None if "errors" in answer.body else answer
 
 
-async def test_what_is_too_much_at_once_is_refused_at_once(
+async def test_requests_over_the_limit_are_refused_at_once(
     system: RunningStack, quiz_id: str, client: GraphqlClient
 ) -> None:
-    """Two submissions hang, which is all that this edge does at a time: the next request is told so, and when to come."""
+    """Two submissions hang, which is the limit of this edge: the next request gets 503 with Retry-After."""
     player = await register(client)
-    with second(system, "edge", MAX_RUNNING="2") as edge:
+    with second_instance(system, "edge", MAX_RUNNING="2") as edge:
         http, ops = (f"http://{edge[f'TOPTEN_EDGE_{kind}_ADDRESS']}" for kind in ("HTTP", "OPS"))
         metrics, running = f"{ops}/metrics", "topten_requests_running"
         async with browsing(http) as web, stream(http, player.access_token) as events:
-            with standing_still(system, "quiz"):
+            with stopped(system, "quiz"):
                 hanging = [asyncio.create_task(submit(web, player, quiz_id)) for _ in range(2)]
                 await eventually(lambda: metric(metrics, running, at="graphql"), lambda count: count == 2)
                 refused = await web.graphql("{ me { userId } }")
@@ -255,19 +256,21 @@ async def test_what_is_too_much_at_once_is_refused_at_once(
                 assert refused.body["errors"][0]["extensions"]["retryAfter"] == 1
             await asyncio.gather(*hanging)
             await player.submit(quiz_id, [("q1", "a")])
-            await until(events, lambda data: True)  # streams are bounded by themselves
+            await until(events, lambda data: True)  # streams have their own limit
             assert (await web.graphql("{ me { userId } }", token=player.access_token)).body["data"]["me"]
         assert await metric(metrics, "topten_requests_shed_total", at="graphql") == 1
         await eventually(lambda: metric(metrics, running, at="graphql"), lambda count: count == 0)
 
 
-async def test_an_upstream_that_hangs_is_given_up_until_a_probe_is_answered(
+async def test_breaker_opens_for_an_upstream_that_hangs_and_closes_after_a_probe(
     system: RunningStack, quiz_id: str, client: GraphqlClient, web: Web
 ) -> None:
     player = await register(client)
     metrics = system.endpoints["metrics"]["edge"]
-    with standing_still(system, "quiz"):
-        for answer in await asyncio.gather(*(submit(web, player, quiz_id) for _ in range(FAILURES))):
+    with stopped(system, "quiz"):
+        # Each of these is a call, while submissions that arrive together share one.
+        reads = (web.graphql(ONE_QUIZ, {"id": quiz_id}, player.access_token) for _ in range(FAILURES))
+        for answer in await asyncio.gather(*reads):
             assert_unavailable(answer)
         assert await breaker_state(metrics, "quiz") == 2
         refused = await submit(web, player, quiz_id)

@@ -1,4 +1,4 @@
-"""A process that dies in the midst of an erasure: the player is forgotten all the same, and nothing else is."""
+"""An erasure completes although a process dies during it, and nothing else is erased."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from topten.identity.v1.identity_service_pb2 import DeleteAccountRequest
 from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 
 from services.runtime.errors import ServiceError
-from services.runtime.grpc_client import call, open_channel
+from services.runtime.grpc.client import call, open_channel
+from tests.deadline import eventually
 from tests.faults.crash_points import POINTS
-from tests.faults.test_crash_points import SOON, imported, submit, until_scored
-from tests.system.processes import PASSWORD, Identity, Service, made, running_identity
-from tests.system.residue import found_in_mongo, found_in_nats, found_in_redis
+from tests.faults.test_crash_points import SHORT_ACK_WAIT, imported, submit, until_scored
+from tests.system.processes import PASSWORD, Identity, Service, running_identity, service_process
+from tests.system.residue import residue_in_mongo, residue_in_nats, residue_in_redis
 from tests.system.score import ScoreSystem, score_servers, score_system
 
 if TYPE_CHECKING:
     from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceAsyncStub
 
 ERASING = [*(name for name in POINTS if "erasing" in name), "score.after-insert-before-boards"]
-SETTINGS = {**SOON, "TOPTEN_SCORE_FENCE_TTL": "2s"}
+SETTINGS = {**SHORT_ACK_WAIT, "TOPTEN_SCORE_FENCE_TTL": "2s"}
 
 
 @dataclass
 class Processes:
-    """Identity, quiz and score, which know one another, on stores of the test's own."""
+    """Identity, quiz and score, connected, on stores of their own."""
 
     system: ScoreSystem
     identity: Identity
@@ -42,11 +43,13 @@ class Processes:
             stub = cast("IdentityServiceAsyncStub", IdentityServiceStub(channel))
             await call(stub.DeleteAccount, DeleteAccountRequest(password=PASSWORD), token=player.access_token)
 
-    async def forgotten(self) -> None:
+    async def until_erased(self) -> None:
         erasures = self.system.mongo.client[self.identity.database]["erasures"]
-        async with asyncio.timeout(60):
-            while await erasures.count_documents({}):
-                await asyncio.sleep(0.1)
+
+        async def is_erased() -> bool:
+            return await erasures.count_documents({}) == 0
+
+        await eventually(is_erased, "no erasures left")
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -54,16 +57,16 @@ async def processes() -> AsyncIterator[Processes]:
     async with (
         score_servers() as servers,
         score_system(servers) as system,
-        running_identity(servers["mongo"].url) as identity,
+        running_identity(servers["mongo"].url, system.prefix) as identity,
     ):
         environ = {**system.environ, **identity.environ}
-        with made("quiz", environ) as quiz, made("score", {**environ, **SETTINGS}) as score:
+        with service_process("quiz", environ) as quiz, service_process("score", {**environ, **SETTINGS}) as score:
             addresses = {"TOPTEN_UPSTREAM_QUIZ": quiz.grpc, "TOPTEN_UPSTREAM_SCORE": score.grpc}
             own = {"TOPTEN_NATS_URL": system.environ["TOPTEN_NATS_URL"], "TOPTEN_IDENTITY_ERASURE_REPEAT": "1s"}
             identity.service.environ |= {**addresses, **own}
             for service in (quiz, score):
                 service.environ = {**service.environ, **addresses}
-            # Only its own settings: a process refuses those of another.
+            # A process refuses the settings of another.
             quiz.environ = {name: value for name, value in quiz.environ.items() if "TOPTEN_SCORE" not in name}
             await identity.service.stop()
             await asyncio.gather(*(service.start() for service in (identity.service, quiz, score)))
@@ -73,35 +76,35 @@ async def processes() -> AsyncIterator[Processes]:
 
 
 @pytest.mark.parametrize("point", ERASING)
-async def test_an_erasure_outlives_whoever_dies_of_it(processes: Processes, point: str) -> None:
+async def test_erasure_completes_although_a_process_dies_during_it(processes: Processes, point: str) -> None:
     system, stores = processes.system, processes.system.servers
     name = point.partition(".")[0]
     victim = processes.services[name]
-    gone, stays = await processes.identity.register(), await processes.identity.register()
-    for number, player in enumerate((gone, stays)):
+    erased, other = await processes.identity.register(), await processes.identity.register()
+    for number, player in enumerate((erased, other)):
         await submit(
             processes.services["quiz"].grpc, player.access_token, f"00000000-0000-4000-8000-00000000000{number}"
         )
         await until_scored(system, player.user.user_id, 10)
-    await system.settled()
-    before = [entry for entry in await system.board("all") if entry[0] != gone.user.user_id]
+    await system.until_drained()
+    before = [entry for entry in await system.board("all") if entry[0] != erased.user.user_id]
 
     await victim.stop()
-    with made(name, victim.environ, ("tests.faults.crashing", point)) as dying:
+    with service_process(name, victim.environ, ("tests.faults.crashing", point)) as dying:
         dying.grpc, dying.ops = victim.grpc, victim.ops
         await dying.start()
-        with suppress(ServiceError):  # the account may be gone already
-            await processes.delete(gone)
+        with suppress(ServiceError):  # the process may die before it responds
+            await processes.delete(erased)
         await dying.died()
     await victim.start()
-    await processes.delete(gone)
-    await processes.forgotten()
-    await system.settled()
+    await processes.delete(erased)
+    await processes.until_erased()
+    await system.until_drained()
 
-    needles = [gone.user.user_id, gone.user.username]
-    assert await found_in_mongo(stores["mongo"].url, needles) == set()
-    assert await found_in_redis(stores["redis"].url, needles) == set()
-    assert await found_in_nats(stores["nats"].url, needles) == set()
+    needles = [erased.user.user_id, erased.user.username]
+    assert await residue_in_mongo(stores["mongo"].url, needles) == set()
+    assert await residue_in_redis(stores["redis"].url, needles) == set()
+    assert await residue_in_nats(stores["nats"].url, needles) == set()
     assert await system.board("all") == before
-    assert await system.verified() == []
-    assert await system.chain(gone.user.user_id) == [1, 2]
+    assert await system.verify() == []
+    assert await system.chain(erased.user.user_id) == [1, 2]

@@ -1,4 +1,4 @@
-"""A disk without room for the stream: players play on, and everything is counted when there is room again."""
+"""A full disk under the stream: players play on, and everything counts once there is room again."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from services.local.client import GraphqlClient
+from services.cli.client import GraphqlClient
+from tests.deadline import deadline
 from tests.players import endpoints, register, shows, stream, until
-from tests.servers import RunningStack, running_stack
-from tests.system.test_restarts import verified
+from tests.servers import RunningStack, assert_verified, running_stack
 
 SIZE = 40 * 1024 * 1024
 SETTINGS = {
@@ -25,7 +25,7 @@ SETTINGS = {
 
 @pytest.fixture
 def stack() -> Iterator[RunningStack]:
-    """A system whose stream lies on a small file system of its own."""
+    """A system whose stream is on its own small file system."""
     mounted: list[Path] = []
 
     def mount(data: Path) -> None:
@@ -44,7 +44,7 @@ def stack() -> Iterator[RunningStack]:
 
 
 def fill(disk: Path) -> Path:
-    """Takes every byte that is left."""
+    """Use up every free byte; returns the file that does."""
     filler = disk / "filler"
     with filler.open("wb", buffering=0) as file:
         try:
@@ -62,7 +62,7 @@ async def lag(stack: RunningStack) -> float:
     raise AssertionError("no such metric")
 
 
-async def test_players_play_on_and_everything_follows_when_there_is_room(stack: RunningStack) -> None:
+async def test_actions_on_a_full_disk_count_once_there_is_room(stack: RunningStack) -> None:
     disk = stack.data / "nats"
     async with GraphqlClient(endpoints(stack).graphql) as client:
         player = await register(client)
@@ -72,12 +72,12 @@ async def test_players_play_on_and_everything_follows_when_there_is_room(stack: 
             filler = fill(disk)
             for _ in range(20):
                 await player.submit("arithmetic-sprint", [("q5", "true")])
-            async with asyncio.timeout(30):
+            async with deadline("the outbox lags, and the supervisor reports the full disk"):
                 while await lag(stack) < 1:
                     await asyncio.sleep(0.1)
-                while "nats has no room on the disk" not in stack.said():
+                while "nats: the disk is full" not in stack.printed():
                     await asyncio.sleep(0.1)
             filler.unlink()
-            await until(events, shows(player.username, 105), seconds=40)
-        assert "nats can't do its work and is ended" in stack.said()
-    await verified(stack)
+            await until(events, shows(player.username, 105))
+        assert "nats is unhealthy and is killed" in stack.printed()
+    await assert_verified(stack)

@@ -1,4 +1,4 @@
-"""The way of a leaderboard instance to Redis is spoiled: every screen behind it is right again by itself."""
+"""The connection of a leaderboard instance to Redis fails: every screen behind it becomes right again by itself."""
 
 from __future__ import annotations
 
@@ -10,42 +10,48 @@ from urllib.parse import urlsplit
 import pytest
 from topten.quiz.v1 import quiz_pb2
 
-from services.local.client import GraphqlClient
+from services.cli.client import GraphqlClient
+from tests.deadline import deadline
 from tests.factories import quiz_definition
 from tests.faults.proxy import Proxy, proxied
 from tests.imports import import_quiz
 from tests.players import endpoints, register, shows
+from tests.replicas import second_instance
 from tests.screens import Screen
-from tests.servers import RunningStack, second, unique
+from tests.servers import RunningStack, unique
 
 RIGHT = [("q1", "a"), ("q2", "a")]
 
 
 @pytest.fixture(scope="module")
-async def way(stack: RunningStack) -> AsyncIterator[Proxy]:
-    """Between the second leaderboard and Redis."""
-    async with proxied(urlsplit(stack.endpoints["stores"]["redis"]).port or 0) as proxy:
-        yield proxy
+async def proxy(stack: RunningStack) -> AsyncIterator[Proxy]:
+    """A proxy between the second leaderboard and Redis."""
+    async with proxied(urlsplit(stack.endpoints["stores"]["redis"]).port or 0) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")
-async def http(stack: RunningStack, way: Proxy) -> AsyncIterator[str]:
+async def http(stack: RunningStack, proxy: Proxy) -> AsyncIterator[str]:
     """An edge that reads the second leaderboard."""
-    redis = way.url(stack.endpoints["stores"]["redis"])
-    with ExitStack() as processes:  # waited for in threads, for this one's loop serves the way
-        leaderboard = await asyncio.to_thread(processes.enter_context, second(stack, "leaderboard", REDIS_URL=redis))
+    redis = proxy.url(stack.endpoints["stores"]["redis"])
+    with ExitStack() as processes:  # waited for in threads, because this loop serves the proxy
+        leaderboard = await asyncio.to_thread(
+            processes.enter_context, second_instance(stack, "leaderboard", REDIS_URL=redis)
+        )
         address = leaderboard["TOPTEN_LEADERBOARD_GRPC_ADDRESS"]
-        edge = await asyncio.to_thread(processes.enter_context, second(stack, "edge", UPSTREAM_LEADERBOARD=address))
+        edge = await asyncio.to_thread(
+            processes.enter_context, second_instance(stack, "edge", UPSTREAM_LEADERBOARD=address)
+        )
         yield f"http://{edge['TOPTEN_EDGE_HTTP_ADDRESS']}"
         await asyncio.to_thread(processes.close)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("spoil", [Proxy.cut, Proxy.strand, Proxy.silence], ids=["cut", "half-open", "silent"])
-async def test_a_screen_is_right_again_after_its_messages_were_lost(
-    stack: RunningStack, way: Proxy, http: str, spoil: Callable[[Proxy], object]
+@pytest.mark.parametrize("fail", [Proxy.cut, Proxy.strand, Proxy.silence], ids=["cut", "half-open", "silent"])
+async def test_screen_becomes_right_after_its_messages_were_lost(
+    stack: RunningStack, proxy: Proxy, http: str, fail: Callable[[Proxy], object]
 ) -> None:
-    """Takes up to 7 s each: a connection that says nothing is asked after three, and given up after as many more."""
+    """Takes up to 7 s each: a silent connection is pinged after 3 s and given up after 3 more."""
     quiz_id = unique("lost-")
     await import_quiz(endpoints(stack), quiz_definition(quiz_id, counting=quiz_pb2.COUNTING_SUM))
     async with GraphqlClient(endpoints(stack).graphql) as client:
@@ -60,20 +66,20 @@ async def test_a_screen_is_right_again_after_its_messages_were_lost(
             await player.submit(quiz_id, RIGHT)
             for screen in (here, there):
                 await screen.until(shows(player.username, 20))
-            spoil(way)
+            fail(proxy)
             await player.submit(quiz_id, RIGHT)
             await here.until(shows(player.username, 40))
-            if spoil is Proxy.silence:
+            if fail is Proxy.silence:
                 stale = await there.until(lambda data: bool(data["stale"]))
-                assert shows(player.username, 20)(stale), "the last that is known"
+                assert shows(player.username, 20)(stale), "the last known frame"
                 moved = here.moved_to(http)
                 watching.append(asyncio.create_task(moved.watch()))
-                async with asyncio.timeout(30):
+                async with deadline("the screen reaches the other edge"):
                     while not moved.connections:
                         await asyncio.sleep(0.02)
-                way.resume()
+                proxy.resume()
                 await moved.until(shows(player.username, 40))
-                assert (moved.faults, moved.dropped) == ([], 0), "an edge that is behind sends him nothing lower"
+                assert (moved.faults, moved.dropped) == ([], 0), "an edge that is behind sends nothing older"
             right = await there.until(lambda data: shows(player.username, 40)(data) and not data["stale"])
             assert right["leaderboard"] == (await here.until(lambda data: True))["leaderboard"]
             assert here.faults == there.faults == []

@@ -1,1 +1,1 @@
-"""The chart and the images, offline: rendered by Helm's own library, run as processes of this machine."""
+"""The chart and the image, offline: rendered by Helm's own library and run as local processes."""

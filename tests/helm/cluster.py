@@ -1,9 +1,8 @@
-"""The rendered trial as processes of this machine: what a cluster would run, without one.
+"""The rendered trial install as local processes, without a cluster.
 
-Every Service gets a loopback address of its own, so ports stay as they are; mounted files lie in a folder. Only addresses
-and paths are replaced in what the chart rendered. Stores come from the wheels in the place of their images, and the
-processes from a Python that has the distribution installed. What a kubelet does and this does not: pull images, restrict
-pods, ask probes again after the start.
+Every Service has its own loopback address, so that ports stay as rendered; mounted files are in a folder. Only addresses and
+paths are replaced in the rendered objects. Stores run from wheels instead of their images, processes from a Python with the
+distribution installed. Unlike a kubelet, this pulls no images, restricts no pods, and probes only at the start.
 """
 
 from __future__ import annotations
@@ -20,17 +19,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from services.local.programs import mongo_server, nats_server, redis_server
+from services.embedded.programs import mongo_server, nats_server, redis_server
 from tests.helm.rendering import RELEASE, Manifest, component, containers, of_kind, pods
 
 START_SECONDS = 90
-# What the official images have on their PATH.
+# The programs on PATH in the official images.
 MAKERS = {"mongod": mongo_server, "redis-server": redis_server, "nats-server": nats_server}
 
 
 @dataclass
 class Container:
-    """One container as a process: its command line, its environment, and where it logs."""
+    """One container as a process: command line, environment and log."""
 
     name: str
     argv: list[str]
@@ -43,7 +42,7 @@ class Container:
         """Start it."""
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                ["/usr/bin/env", *self.argv],  # which looks into the PATH given
+                ["/usr/bin/env", *self.argv],  # looks the program up in the PATH of its environment
                 env=self.environ,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -53,14 +52,14 @@ class Container:
         return self.process
 
     def run(self) -> str:
-        """Run it to its end and return what it said. Raises AssertionError if it failed."""
+        """Run it to its end and return its output. Raises AssertionError if it failed."""
         code = self.start().wait(START_SECONDS)
-        said = self.log.read_text()
-        assert code == 0, f"{self.name} ended with {code}:\n{said}"
-        return said
+        output = self.log.read_text()
+        assert code == 0, f"{self.name} ended with {code}:\n{output}"
+        return output
 
     def wait_until_started(self) -> None:
-        """Ask as the startup probe asks, until it is answered."""
+        """Wait until the startup probe succeeds."""
         deadline = time.monotonic() + START_SECONDS
         while not _answers(self.probe):
             assert self.process is not None
@@ -69,7 +68,7 @@ class Container:
             time.sleep(0.05)
 
     def stop(self) -> int:
-        """SIGTERM, and SIGKILL if that does not end it; the exit code."""
+        """Send SIGTERM, then SIGKILL if it does not exit; return the exit code."""
         assert self.process is not None
         self.process.terminate()
         try:
@@ -80,14 +79,14 @@ class Container:
 
 
 class Cluster:
-    """The objects of a render, made runnable below `folder`, with programs of the image found in `bin`."""
+    """The rendered objects, made runnable below `folder`, with the image's programs in `bin`."""
 
     def __init__(self, manifests: list[Manifest], folder: Path, programs: Path) -> None:
         self._folder = folder
         self._path = f"{_stores(folder)}:{programs}:/usr/bin:/bin"
         self._secrets = {one["metadata"]["name"]: _data(one) for one in of_kind(manifests, "Secret")}
         self._configs = {one["metadata"]["name"]: one["data"] for one in of_kind(manifests, "ConfigMap")}
-        # A network of its own in 127/8, since others on this machine may run the same.
+        # A random network in 127/8: the same test may run twice on this machine.
         net = f"127.{random.randint(64, 250)}.{random.randint(1, 250)}"
         services = [one["metadata"]["name"] for one in of_kind(manifests, "Service")]
         self.addresses = {name: f"{net}.{number}" for number, name in enumerate(sorted(services), start=1)}
@@ -122,28 +121,28 @@ class Cluster:
         return Container(container["name"], argv, environ, root / "log", url)
 
     def _content(self, volume: Manifest) -> dict[str, str]:
-        """File name to text of a volume."""
-        found: dict[str, str] = {}
+        """The files of a volume: name to text."""
+        files: dict[str, str] = {}
         for source in volume.get("projected", {}).get("sources", [volume]):
             if "secret" in source:
                 secret = source["secret"]
                 data = self._secrets[secret.get("name") or secret["secretName"]]
-                found |= {item["path"]: data[item["key"]] for item in secret["items"]}
+                files |= {item["path"]: data[item["key"]] for item in secret["items"]}
             if "configMap" in source:
-                found |= self._configs[source["configMap"]["name"]]
-        return found
+                files |= self._configs[source["configMap"]["name"]]
+        return files
 
     def _here(self, text: str, address: str, paths: Mapping[str, str]) -> str:
-        """`text` with names of Services as addresses, and paths of mounts as the folders that stand for them."""
+        """`text` with Service names replaced by addresses and mount paths by local folders."""
         text = re.sub(rf"\b{RELEASE}-[a-z]+(?=:\d)", lambda match: self.addresses[match[0]], text)
         text = re.sub(r"\b0\.0\.0\.0\b|\b127\.0\.0\.1\b", address, text)
-        # In one go, since the folders contain the paths that they stand for.
+        # In one pass, because the folders contain the paths that they replace.
         longest_first = "|".join(re.escape(path) for path in sorted(paths, key=len, reverse=True))
         return re.sub(rf"(?<![\w/.])({longest_first})(?![\w-])", lambda match: paths[match[1]], text)
 
     @contextmanager
     def running(self, *names: str) -> Iterator[None]:
-        """Start containers; all are stopped at the end, last first."""
+        """Start containers; stop all at the end, last first."""
         with ExitStack() as stack:
             for name in names:
                 self.containers[name].start()
@@ -152,7 +151,7 @@ class Cluster:
 
 
 def _stores(folder: Path) -> Path:
-    """A folder with the stores' programs under the names that they have in their images."""
+    """A folder with the stores' programs under their names in the images."""
     programs = folder / "bin"
     programs.mkdir()
     for name, make in MAKERS.items():

@@ -1,4 +1,4 @@
-"""The image, built once for all tests of this folder that need it."""
+"""The image, built once for all tests in this folder."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""deploy/Dockerfile, followed without a container engine: the same steps in empty folders.
+"""deploy/Dockerfile, executed without a container engine: the same steps in empty folders.
 
-A stage is a folder that stands for its root, so absolute paths of the steps are paths below it. The base image's Python is
-a fresh environment of the one that runs the tests. What this can't show: that the base image can be had, and its size.
+A stage is a folder that acts as its root: absolute paths of the steps are below it. The base image's Python is a new
+environment of the Python that runs the tests. This cannot test the base image itself, nor the size of the image.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ABSOLUTE = re.compile(r"(?<![\w.:/-])/(?:opt|src|tmp)\b")
 
 @dataclass
 class Stage:
-    """One FROM and what follows it."""
+    """One build stage: FROM and its instructions."""
 
     root: Path
     base: str
@@ -38,16 +38,16 @@ class Stage:
     healthcheck: list[str] = field(default_factory=list)
 
     def path(self, text: str) -> Path:
-        """Where a path of the image is here, relative ones below the working directory."""
+        """The local path of an image path; relative ones are below the working directory."""
         return self.root / (text if text.startswith("/") else f"{self.workdir}/{text}").lstrip("/")
 
     def here(self, text: str) -> str:
-        """`text` with absolute paths of the image as paths below its root."""
+        """`text` with absolute image paths moved below the stage's root."""
         return ABSOLUTE.sub(lambda match: f"{self.root}{match[0]}", text)
 
 
 def instructions(text: str) -> list[tuple[str, str]]:
-    """The instructions of a Dockerfile with their arguments; comments gone, continued lines joined."""
+    """Parse the instructions of a Dockerfile, without comments and with continued lines joined."""
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
     joined = "\n".join(lines).replace("\\\n", " ")
     return [
@@ -56,7 +56,7 @@ def instructions(text: str) -> list[tuple[str, str]]:
 
 
 def build(dockerfile: Path, folder: Path) -> Stage:
-    """The last stage, built. Raises AssertionError for a step that fails, or that this does not know."""
+    """Build and return the last stage. Raises AssertionError for a failing or unknown step."""
     stages: dict[str, Stage] = {}
     stage: Stage | None = None
     for word, rest in instructions(dockerfile.read_text()):
@@ -101,21 +101,21 @@ def _copy(stage: Stage, words: list[str], stages: dict[str, Stage]) -> None:
     ignored = (CONTEXT / DEPLOY / "Dockerfile.dockerignore").read_text().split() if source == CONTEXT else []
     for name in names:
         allowed = not ignored or any(fnmatch(name, f"{rule[1:]}*") for rule in ignored if rule.startswith("!"))
-        assert allowed, f"{name} is kept out of the build by .dockerignore"
-        found = source / name.lstrip("/")
+        assert allowed, f"{name} is excluded by .dockerignore"
+        original = source / name.lstrip("/")
         into = stage.path(target)
-        if found.is_dir():
-            shutil.copytree(found, into, symlinks=True, ignore=unwanted, dirs_exist_ok=True)
+        if original.is_dir():
+            shutil.copytree(original, into, symlinks=True, ignore=unwanted, dirs_exist_ok=True)
         else:
-            into = into / found.name if target.endswith("/") else into
+            into = into / original.name if target.endswith("/") else into
             into.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(found, into)
+            shutil.copy2(original, into)
         if source != CONTEXT:
             _move(into, source, stage.root)
 
 
 def _move(folder: Path, source: Path, root: Path) -> None:
-    """In an image both roots are `/`; here programs have to be told that theirs is another."""
+    """Adapt programs to a root other than `/`."""
     for script in folder.glob("bin/*"):
         if script.is_file() and not script.is_symlink() and script.read_bytes().startswith(b"#!" + bytes(source)):
             script.write_bytes(script.read_bytes().replace(bytes(source), bytes(root), 1))
@@ -125,7 +125,7 @@ def _run(stage: Stage, command: str, folder: Path) -> None:
     base = folder / "base"
     if not base.exists():
         subprocess.run([sys.executable, "-m", "venv", str(base)], check=True)
-    # How packages are fetched here is this machine's own affair.
+    # The package index is configured by the machine.
     fetching = {name: text for name, text in os.environ.items() if FETCHING.match(name)}
     environ = {"PATH": f"{base}/bin:/usr/bin:/bin", "HOME": str(Path.home()), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     done = subprocess.run(

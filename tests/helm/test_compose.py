@@ -1,4 +1,4 @@
-"""deploy/compose.yaml says what the chart says: the same commands, settings, images and configuration of the stores."""
+"""deploy/compose.yaml equals the chart: the same commands, settings, images and store configuration."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from services.local.cli import app
-from services.local.client import Endpoints
-from services.local.settings import PROCESSES
-from services.runtime.config import load
+from services.cli.app import app
+from services.cli.client import Endpoints
+from services.embedded.settings import PROCESSES
+from services.runtime.config.loading import load
 from tests.helm.rendering import RELEASE, ROOT, containers, environment, named, render, rendered
 
 COMPOSE = ROOT / "deploy" / "compose.yaml"
@@ -23,7 +23,7 @@ VARIABLE = re.compile(r"\$(?:(\$)|\{(\w+)(?::\?[^}]*)?\})")
 
 @pytest.fixture(scope="module")
 def compose(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The file as Compose reads it with what `topten secrets` wrote; a variable that is not there is an error."""
+    """The file as Compose reads it with the output of `topten secrets`; a missing variable is an error."""
     file = tmp_path_factory.mktemp("compose") / "topten.env"
     assert CliRunner().invoke(app, ["secrets", str(file)]).exit_code == 0
     values = dict(re.findall(r"^(\w+)='(.*?)'$", file.read_text(), re.MULTILINE | re.DOTALL))
@@ -42,7 +42,7 @@ def compose(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def _of_chart(name: str) -> dict[str, str]:
-    """The chart's environment of a process, its Services named as in Compose, its secrets given by value."""
+    """The chart's environment of a process, with the Service names of Compose and secrets by value."""
     manifests = rendered("trial")
     container = containers(named(manifests, "Deployment", name)["spec"]["template"])[0]
     given = {**named(manifests, "ConfigMap", "settings")["data"], **environment(container)}
@@ -53,7 +53,7 @@ def _of_chart(name: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", PROCESSES)
-def test_a_process_gets_the_same_from_compose_as_from_the_chart(compose: dict[str, Any], name: str) -> None:
+def test_each_process_has_the_command_and_environment_of_the_chart(compose: dict[str, Any], name: str) -> None:
     service = compose["services"][name]
     chart = _of_chart(name)
     same = {key: "secret" if chart.get(key) == "secret" else value for key, value in service["environment"].items()}
@@ -65,7 +65,7 @@ def test_a_process_gets_the_same_from_compose_as_from_the_chart(compose: dict[st
 
 
 @pytest.mark.parametrize("name", ["mongo", "redis", "nats"])
-def test_a_store_is_the_same_in_compose_as_in_the_chart(compose: dict[str, Any], name: str) -> None:
+def test_each_store_has_the_image_and_configuration_of_the_chart(compose: dict[str, Any], name: str) -> None:
     service, container = (
         compose["services"][name],
         containers(named(render({}), "StatefulSet", name)["spec"]["template"])[0],
@@ -79,7 +79,7 @@ def test_a_store_is_the_same_in_compose_as_in_the_chart(compose: dict[str, Any],
         assert ("requirepass " if name == "redis" else "authorization ") in theirs.splitlines()[-1]
 
 
-def test_nothing_but_the_page_is_published_and_that_on_this_machine(compose: dict[str, Any]) -> None:
+def test_only_the_edge_is_published_and_only_on_loopback(compose: dict[str, Any]) -> None:
     published = {name: service["ports"] for name, service in compose["services"].items() if "ports" in service}
     assert published == {"edge": ["127.0.0.1:8080:8080"]}
     for name, service in compose["services"].items():
@@ -88,7 +88,7 @@ def test_nothing_but_the_page_is_published_and_that_on_this_machine(compose: dic
         assert service["security_opt"] == ["no-new-privileges:true"], name
 
 
-def test_the_command_finds_the_system(compose: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_topten_has_the_addresses(compose: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "endpoints.json"
     file.write_text(compose["configs"]["endpoints"]["content"])
     monkeypatch.setenv("TOPTEN_LOCAL_ENDPOINTS", str(file))
@@ -99,7 +99,7 @@ def test_the_command_finds_the_system(compose: dict[str, Any], tmp_path: Path, m
     assert {**ours, "operator": None} == {**theirs, "operator": None}
 
 
-def test_no_secret_stands_in_the_file() -> None:
+def test_the_file_has_no_secret() -> None:
     for name, service in yaml.safe_load(COMPOSE.read_text())["services"].items():
         for variable, value in service.get("environment", {}).items():
             if re.search("PASSWORD|SECRET|KEY|URL$", variable) and "@" in value:

@@ -1,7 +1,6 @@
-"""Who may talk to whom: what the policies allow, what the environment names, what the code opens, and the list below.
+"""Network access: the policies, the environment and the code agree with the list below.
 
-The list is the design. That all four are equal means that nothing is reachable without a need, and that nothing that is
-needed is cut off.
+The list is the design. Equality means that nothing is reachable without a need and nothing that is needed is blocked.
 """
 
 from __future__ import annotations
@@ -33,8 +32,10 @@ CALLS: set[Edge] = {
     ("identity", "quiz", 50052),
     ("identity", "score", 50053),
     ("quiz", "identity", 50051),
+    ("quiz", "leaderboard", 50054),
     ("score", "identity", 50051),
     ("score", "quiz", 50052),
+    ("score", "leaderboard", 50054),
     ("leaderboard", "identity", 50051),
     ("edge", "identity", 50051),
     ("edge", "quiz", 50052),
@@ -49,6 +50,7 @@ STORES: set[Edge] = {
     *((who, "nats", 4222) for who in ("identity", "quiz", "score", "setup")),
     *((who, "redis", 6379) for who in ("quiz", "score", "leaderboard", "edge")),
 }
+BACKUP: set[Edge] = {("backup", "mongo", 27017)}
 CHECK: set[Edge] = {("check", "edge", 8080)}
 OPERATOR: set[Edge] = {
     ("operator", "identity", 50051),
@@ -61,7 +63,7 @@ OPERATOR: set[Edge] = {
 
 
 def _matches(peers: list[Manifest] | None, labels: dict[str, str]) -> bool:
-    """Whether a pod of the same namespace is one of the peers; namespaces and addresses elsewhere are none of ours."""
+    """Whether a pod of this namespace is among the peers; other namespaces and addresses do not match."""
     if peers is None:
         return True
     selectors = [peer["podSelector"].get("matchLabels", {}) for peer in peers if peer.keys() == {"podSelector"}]
@@ -69,14 +71,16 @@ def _matches(peers: list[Manifest] | None, labels: dict[str, str]) -> bool:
 
 
 def _allowed(manifests: list[Manifest]) -> set[Edge]:
-    """What NetworkPolicies let through between the release's pods, as Kubernetes reads them: both ends must allow it."""
+    """The connections between pods that the NetworkPolicies allow: egress and ingress must both match."""
     policies = of_kind(manifests, "NetworkPolicy")
     made = {component(owner): pod["metadata"]["labels"] for owner, pod in pods(manifests)}
     ports = sorted({port["port"] for one in policies for rule in _rules(one) for port in rule.get("ports", [])})
 
     def passes(direction: str, pod: dict[str, str], other: dict[str, str], port: int) -> bool:
-        mine = [one["spec"] for one in policies if one["spec"]["podSelector"]["matchLabels"].items() <= pod.items()]
-        applied = [spec for spec in mine if direction in spec["policyTypes"]]
+        selecting = [
+            one["spec"] for one in policies if one["spec"]["podSelector"]["matchLabels"].items() <= pod.items()
+        ]
+        applied = [spec for spec in selecting if direction in spec["policyTypes"]]
         if not applied:
             return True
         ends = "from" if direction == "Ingress" else "to"
@@ -99,10 +103,10 @@ def _rules(policy: Manifest) -> list[dict[str, Any]]:
 
 
 def _addresses(manifests: list[Manifest]) -> set[Edge]:
-    """What the pods are told to talk to: every name:port of a Service of ours in what they are given."""
+    """Every name:port of this release's Services in the environment and files of the pods."""
     secrets = {one["metadata"]["name"]: one["stringData"] for one in of_kind(manifests, "Secret")}
     configs = {one["metadata"]["name"]: one["data"] for one in of_kind(manifests, "ConfigMap")}
-    found: set[Edge] = set()
+    edges: set[Edge] = set()
     for owner, pod in pods(manifests):
         texts: list[str] = []
         for container in containers(pod):
@@ -115,27 +119,27 @@ def _addresses(manifests: list[Manifest]) -> set[Edge]:
                 texts += configs[volume["configMap"]["name"]].values()
         for name, port in re.findall(rf"\b{RELEASE}-([a-z]+):(\d+)", "\n".join(texts)):
             if name != component(owner):
-                found.add((component(owner), name, int(port)))
-    return found
+                edges.add((component(owner), name, int(port)))
+    return edges
 
 
 def _of_components(edges: Iterable[Edge]) -> set[Edge]:
     return {edge for edge in edges if edge[1] != "edge" or edge[0] in ("check", "operator")}
 
 
-@pytest.mark.parametrize("operator", [False, True])
-def test_policies_allow_exactly_the_design(operator: bool) -> None:
-    declared = CALLS | KEYS | STORES | CHECK | (OPERATOR if operator else set())
-    assert _allowed(render({"operator": {"enabled": operator}})) == declared
+@pytest.mark.parametrize("optional", [False, True])
+def test_policies_allow_exactly_the_listed_connections(optional: bool) -> None:
+    declared = CALLS | KEYS | STORES | CHECK | (OPERATOR | BACKUP if optional else set())
+    assert _allowed(render({"operator": {"enabled": optional}, "backup": {"enabled": optional}})) == declared
 
 
-def test_pods_are_told_of_exactly_what_they_may_reach() -> None:
-    # The addresses file of the command names all services to whoever runs it, such as the job that loads the quizzes.
-    told = {edge for edge in _addresses(render({})) if edge[0] != "samples"}
-    assert told == {edge for edge in CALLS | KEYS | STORES | CHECK if edge[0] != "samples"}
+def test_pods_have_exactly_the_addresses_that_they_may_reach() -> None:
+    # The addresses file of the `topten` command names all services, also in the Job that imports the quizzes.
+    addresses = {edge for edge in _addresses(render({})) if edge[0] != "samples"}
+    assert addresses == {edge for edge in CALLS | KEYS | STORES | CHECK if edge[0] != "samples"}
 
 
-def test_each_process_opens_exactly_what_it_may_call() -> None:
+def test_each_process_opens_exactly_the_channels_that_it_may_use() -> None:
     for name in ("identity", "quiz", "score", "leaderboard", "edge"):
         folder = ROOT / ("edge" if name == "edge" else f"services/{name}")
         code = "\n".join(path.read_text() for path in sorted(folder.rglob("*.py")))
@@ -149,8 +153,8 @@ def test_each_process_opens_exactly_what_it_may_call() -> None:
             )
 
 
-def test_nothing_is_open_by_mistake() -> None:
-    """Every pod is selected, and what has no policy of its own may do nothing."""
+def test_every_pod_is_denied_by_default() -> None:
+    """Every pod is selected, and a pod without a policy of its own may not connect."""
     for name in ("trial", "production", "external", "high-availability"):
         manifests = rendered(name)
         policies = of_kind(manifests, "NetworkPolicy")
@@ -161,7 +165,7 @@ def test_nothing_is_open_by_mistake() -> None:
     assert named(rendered("trial"), "NetworkPolicy", "deny")["spec"].keys() == {"podSelector", "policyTypes"}
 
 
-def test_metrics_are_for_who_scrapes_and_the_public_port_for_clients() -> None:
+def test_monitoring_reaches_metrics_and_clients_reach_the_public_port() -> None:
     manifests = rendered("production")
     for name in ("identity", "quiz", "score", "leaderboard", "edge"):
         rules = named(manifests, "NetworkPolicy", name)["spec"]["ingress"]
@@ -174,7 +178,7 @@ def test_metrics_are_for_who_scrapes_and_the_public_port_for_clients() -> None:
 
 
 @pytest.mark.parametrize("name", ["production", "external"])
-def test_stores_elsewhere_are_reached_on_their_ports_alone(name: str) -> None:
+def test_external_stores_are_reachable_on_their_ports_only(name: str) -> None:
     given = values(name)["stores"]
     for who, store in ((edge[0], edge[1]) for edge in STORES):
         if who == "setup":

@@ -1,4 +1,4 @@
-"""What the chart sets is what the processes read: no name that none knows, no secret in clear, no secret forgotten."""
+"""The chart's settings fit the processes: no unknown name, no plain secret, no missing secret."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from services.local.settings import PROCESSES
-from services.runtime.config import load, table
-from services.runtime.values import parse_value
+from services.embedded.settings import PROCESSES
+from services.runtime.config.loading import load, table
+from services.runtime.config.values import parse_value
 from tests.helm.rendering import (
     CHART,
     VALUES,
@@ -20,14 +20,15 @@ from tests.helm.rendering import (
     of_kind,
     pods,
     rendered,
+    secret_texts,
 )
 
 ROWS = {process: {row.name: row for row in table(settings)} for process, settings in PROCESSES.items()}
 ALL = {name: row for rows in ROWS.values() for name, row in rows.items()}
-# What a process is told by the chart alone: where it listens, whom it calls, and what is secret. The rest has a default
-# and is set by `settings`, by its name.
+# Settings that only the chart can set: listen addresses, upstreams and secrets. The others have defaults and can be set by
+# `settings`.
 WIRED = re.compile(
-    r"TOPTEN_[A-Z]+_(GRPC|HTTP|OPS)_ADDRESS|TOPTEN_UPSTREAM_\w+|TOPTEN_AUTH_\w+_URL|TOPTEN_SHUTDOWN_GRACE"
+    r"TOPTEN_[A-Z]+_(GRPC|HTTP|OPS)_ADDRESS|TOPTEN_UPSTREAM_\w+|TOPTEN_AUTH_\w+_URL|TOPTEN_(SHUTDOWN_GRACE|STARTUP_TIMEOUT)"
 )
 
 
@@ -37,8 +38,8 @@ def _process(manifests: list[Manifest], name: str) -> tuple[Manifest, Manifest]:
 
 
 def _files(manifests: list[Manifest], pod: Manifest) -> dict[str, str]:
-    """Path to content of every secret file of a pod."""
-    secrets = {one["metadata"]["name"]: one["stringData"] for one in of_kind(manifests, "Secret")}
+    """The secret files of a pod: path to content."""
+    secrets = {one["metadata"]["name"]: secret_texts(one) for one in of_kind(manifests, "Secret")}
     sources = next(volume for volume in pod["spec"]["volumes"] if volume["name"] == "secrets")["projected"]["sources"]
     return {
         f"/run/topten/{item['path']}": secrets[source["secret"]["name"]][item["key"]]
@@ -49,8 +50,8 @@ def _files(manifests: list[Manifest], pod: Manifest) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", PROCESSES)
 @pytest.mark.parametrize("given", ["trial", "minimal", "external"])
-def test_each_process_starts_with_what_it_is_given(given: str, name: str) -> None:
-    """The rendered environment is loaded as the process loads it, so that one wrong name or value fails here."""
+def test_each_process_accepts_its_rendered_environment(given: str, name: str) -> None:
+    """Loads the environment as the process does, so that a wrong name or value fails here."""
     manifests = rendered(given)
     pod, container = _process(manifests, name)
     settings = named(manifests, "ConfigMap", "settings")["data"]
@@ -63,7 +64,7 @@ def test_each_process_starts_with_what_it_is_given(given: str, name: str) -> Non
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_every_variable_exists_and_secrets_are_files_of_secrets(name: str) -> None:
+def test_every_variable_exists_and_every_secret_is_a_file(name: str) -> None:
     for owner, pod in pods(rendered(name)):
         for container in containers(pod):
             for variable in environment(container):
@@ -78,42 +79,42 @@ def test_every_variable_exists_and_secrets_are_files_of_secrets(name: str) -> No
 
 
 @pytest.mark.parametrize("name", PROCESSES)
-def test_no_address_and_no_secret_of_a_process_is_forgotten(name: str) -> None:
-    """A setting that comes later and that only the chart can give fails this test until the chart gives it."""
+def test_every_address_and_secret_of_a_process_is_set(name: str) -> None:
+    """A new setting that only the chart can set fails this test until the chart sets it."""
     _, container = _process(rendered("production"), name)
     given = {one if one in ALL else one.removesuffix("_FILE") for one in environment(container)}
     topology_calls = {variable for variable in given if variable.startswith("TOPTEN_UPSTREAM_")}
     for variable, row in ROWS[name].items():
         if variable.startswith("TOPTEN_UPSTREAM_") and variable not in topology_calls:
-            continue  # test_network holds it to what the process opens
+            continue  # test_network compares it with the channels of the process
         if variable.startswith("TOPTEN_AUTH_") and name == "identity":
-            continue  # it has its own keys and buys no tokens
+            continue  # it has the keys and needs no token
         if row.required or row.secret or WIRED.fullmatch(variable):
             assert variable in given, f"the chart does not set {variable} for {name}"
 
 
-def test_no_secret_of_the_values_stands_outside_of_a_secret() -> None:
+def test_secret_values_are_rendered_in_secrets_only() -> None:
     for manifest in rendered("external"):
         if manifest["kind"] != "Secret":
             assert "secret@" not in str(manifest)
             assert ":secret" not in str(manifest)
 
 
-def test_settings_of_the_chart_differ_from_defaults_for_a_reason() -> None:
-    """A value that repeats the default would hide a better default that comes later; partitions are read by KEDA, too."""
+def test_the_chart_repeats_no_default() -> None:
+    """A repeated default would hide a later change of it; KEDA needs the number of partitions."""
     for variable, text in named(rendered("trial"), "ConfigMap", "settings")["data"].items():
         assert text != ALL[variable].default or variable == "TOPTEN_QUIZ_PARTITIONS", variable
     assert parse_value(ALL["TOPTEN_QUIZ_PARTITIONS"].default, int) == 4
     assert "\n  TOPTEN_QUIZ_PARTITIONS" in (CHART / "values.yaml").read_text()
 
 
-def test_a_store_that_is_away_restarts_no_pod_and_takes_none_out_of_service() -> None:
-    """Readiness is the process's own, see `services/runtime/store_watch.py`; liveness even less."""
+def test_a_store_outage_restarts_no_pod_and_removes_none_from_service() -> None:
+    """Readiness and liveness do not depend on stores after the start (`services/runtime/stores/watch.py`)."""
     for name in PROCESSES:
         _, container = _process(rendered("trial"), name)
         probes = {probe: container[f"{probe}Probe"]["httpGet"] for probe in ("startup", "readiness", "liveness")}
         assert probes == {
-            "startup": {"path": "/readyz", "port": "ops"},
+            "startup": {"path": "/startedz", "port": "ops"},
             "readiness": {"path": "/readyz", "port": "ops"},
             "liveness": {"path": "/livez", "port": "ops"},
         }

@@ -1,6 +1,6 @@
-"""What `helm install` starts is a system that works: its commands, its environment, its files, and its own `helm test`.
+"""The default install is a working system: commands, environment, files and its own `helm test`.
 
-Slow, since three stores and five processes start one after another, as a cluster starts them.
+Slow: three stores and five processes start one after another, as in a cluster.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.helm.image import Stage
 from tests.helm.rendering import render
 
 pytestmark = pytest.mark.slow
-STORES = ("mongo", "found", "redis", "nats")
+STORES = ("mongo", "bootstrap-mongo", "redis", "nats")
 PROCESSES = ("identity", "quiz", "score", "leaderboard", "edge")
 
 
@@ -28,7 +28,7 @@ def cluster(image: Stage) -> Iterator[Cluster]:
     made = Cluster(render({"operator": {"enabled": True}}), folder, image.root / "opt" / "topten" / "bin")
     try:
         with made.running(*STORES, *PROCESSES):
-            # The Jobs are started with everything else, and wait as everything else does.
+            # The Jobs start together with everything else and wait for it.
             made.containers["setup"].run()
             for name in PROCESSES:
                 made.containers[name].wait_until_started()
@@ -39,24 +39,24 @@ def cluster(image: Stage) -> Iterator[Cluster]:
 
 
 def test_helm_test_passes(cluster: Cluster) -> None:
-    said = cluster.containers["check"].run()
-    assert "on the live board after" in said
+    output = cluster.containers["check"].run()
+    assert "on the live board after" in output
 
 
-def test_the_setup_may_run_again(cluster: Cluster) -> None:
-    assert "are there" in cluster.containers["setup"].run()
+def test_setup_jobs_are_idempotent(cluster: Cluster) -> None:
+    assert "are ready" in cluster.containers["setup"].run()
     assert "unchanged" in cluster.containers["samples"].run()
 
 
-def test_the_operators_pod_can_look_after_it(cluster: Cluster) -> None:
+def test_the_operator_pod_runs_doctor_and_verify(cluster: Cluster) -> None:
     operator = cluster.containers["operator"]
     operator.argv = ["topten", "doctor"]
     assert "processes" in operator.run()
     operator.argv = ["topten", "verify", "--patience", "0"]
-    assert "all as the ledger says" in operator.run()
+    assert "no differences" in operator.run()
 
 
-def test_a_process_told_to_stop_leaves_within_its_grace_and_in_order(cluster: Cluster) -> None:
+def test_a_process_stops_in_order_within_its_grace(cluster: Cluster) -> None:
     edge = cluster.containers["edge"]
     assert edge.stop() == 0
     edge.start()

@@ -1,1 +1,1 @@
-"""The load plan: five profiles of traffic against a whole system, and one report of what it did to players and processes."""
+"""The load plan: five profiles of traffic against a whole system, and one report of what players and processes measured."""

@@ -1,4 +1,4 @@
-"""`make load PROFILE=spike SCALE=0.05`: one profile of traffic against a system of its own, and its report.
+"""`make load PROFILE=spike SCALE=0.05`: one profile of traffic against its own system, and its report.
 
 SCALE=1 is the duration that the specification asks for; RATE is the normal number of actions a second, SCREENS that of open
 streams. Exits with 1 if an action was lost, a screen went backwards, or a threshold that judges did not hold.
@@ -15,19 +15,19 @@ from pathlib import Path
 
 from rich.console import Console
 
-from services.runtime.settings import ProcessConfig
-from services.runtime.telemetry import configure
+from services.runtime.config.settings import ProcessConfig
+from services.runtime.telemetry.logging import configure
 from tests.load import report
 from tests.load.profiles import PROFILES
 from tests.load.run import Plan, play
 from tests.servers import running_stack
 
-# Each player has an address of his own; so the limits of an address are those of a player, as they are in the world.
+# Each player has their own address, so that the limits per address apply to one player, as in production.
 SETTINGS = {"TOPTEN_EDGE_TRUSTED_PROXIES": "127.0.0.1"}
 
 
 def main(arguments: list[str]) -> int:
-    """Play and report."""
+    """Play one profile and write its report."""
     parser = argparse.ArgumentParser(prog="make load", description=__doc__)
     parser.add_argument("profile", choices=PROFILES)
     parser.add_argument("--scale", type=float, default=1.0, help="times the duration that is asked for")

@@ -12,7 +12,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 24, 10, 26
 
 
 def chart(title: str, unit: str, lines: Mapping[str, Sequence[tuple[float, float]]]) -> str:
-    """A figure with one line a name: points of (seconds, value), values from 0 up."""
+    """Draw one line per name from points of (seconds, value); values start at 0."""
     points = [point for line in lines.values() for point in line]
     longest = max((at for at, _ in points), default=0) or 1
     highest = nice(max((value for _, value in points), default=0))
@@ -39,7 +39,7 @@ def chart(title: str, unit: str, lines: Mapping[str, Sequence[tuple[float, float
 
 
 def nice(value: float) -> float:
-    """The least of 1, 2, 4, 5, 8, 10 times a power of ten that is not below; 1 for nothing."""
+    """Round up to 1, 2, 4, 5, 8 or 10 times a power of ten; 1 for 0."""
     if value <= 0:
         return 1.0
     power = 10.0 ** (len(str(int(value))) - 1) if value >= 1 else 0.001
@@ -49,7 +49,7 @@ def nice(value: float) -> float:
 
 
 def clock(seconds: float) -> str:
-    """`1:05:00`, or `0:07.5` where seconds are what matters."""
+    """Format seconds as `1:05:00`, or as `0:07.5` for a short run."""
     minutes, rest = divmod(seconds, 60)
     hours, minutes = divmod(int(minutes), 60)
     return f"{hours}:{minutes:02}:{rest:02.0f}" if hours else f"{minutes}:{rest:04.1f}"

@@ -1,4 +1,4 @@
-// What simulated players do, for k6: they answer a quiz and look at boards, over GraphQL and over gRPC.
+// The simulated players for k6: they answer a quiz and read boards, over GraphQL and gRPC.
 // PLAN names a JSON file with addresses, players, scenarios and thresholds; see tests/load/traffic.py, which writes it.
 import exec from 'k6/execution';
 import http from 'k6/http';
@@ -31,7 +31,7 @@ const READS = [
   '{ me { score rank } }',
 ];
 
-// Each virtual user is one player of his own, with his own session and, as far as the edge knows, his own address.
+// Each virtual user is one player with their own session and, for the edge, their own address.
 let player;
 let renewAt;
 const clients = {};

@@ -1,4 +1,4 @@
-"""The five profiles, and what one normal action brings with it. Pure.
+"""The five profiles, and the requests that come with one action. Pure.
 
 Durations are in minutes at scale 1, as the specification asks for them; a stage goes in a straight line from where the
 one before it ended.
@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 
 class Stage(NamedTuple):
-    """`minutes` in which the traffic goes to `times` the normal one."""
+    """Minutes in which the traffic changes to `times` the normal rate."""
 
     times: float
     minutes: float
@@ -19,7 +19,7 @@ class Stage(NamedTuple):
 
 @dataclass(frozen=True)
 class Profile:
-    """A shape of traffic. `is_judged`: the thresholds decide whether it passed; beyond capacity they only tell."""
+    """A shape of traffic. `is_judged`: the thresholds decide whether it passed; beyond capacity they only inform."""
 
     title: str
     stages: tuple[Stage, ...]
@@ -28,17 +28,17 @@ class Profile:
 
     @property
     def minutes(self) -> float:
-        """How long it lasts at scale 1."""
+        """Its duration at scale 1, in minutes."""
         return sum(stage.minutes for stage in self.stages)
 
     @property
     def peak(self) -> float:
-        """The most traffic in it, in times the normal one."""
+        """Its highest traffic, in multiples of the normal rate."""
         return max(self.begins_at, *(stage.times for stage in self.stages))
 
 
 def _steps(upto: int, minutes: float) -> tuple[Stage, ...]:
-    """Up by one each step: a tenth of it to get there, the rest to see what it does."""
+    """Return stages that rise by one normal rate each: a tenth of a step to rise, the rest to observe."""
     return tuple(stage for n in range(1, upto + 1) for stage in (Stage(n, minutes * 0.1), Stage(n, minutes * 0.9)))
 
 
@@ -56,14 +56,14 @@ PROFILES: Final = {
 
 
 class Kind(NamedTuple):
-    """One kind of request: how many there are for each action, and what is asked of its answers, in milliseconds."""
+    """One kind of request: how many come with each action, and the limits of its latency, in milliseconds."""
 
     per_action: float
     p95: int
     p99: int
 
 
-# Four of five actions come through GraphQL, the others from teams that call gRPC; a player looks more often than he acts.
+# Four of five actions come through GraphQL, the others through gRPC; players read more often than they act.
 KINDS: Final = {
     "submit_graphql": Kind(0.8, 500, 1000),
     "submit_grpc": Kind(0.2, 500, 1000),
@@ -74,7 +74,7 @@ MAX_ERRORS: Final = 0.01
 
 
 def scenarios(profile: Profile, rate: float, scale: float, most_players: int) -> dict[str, dict[str, Any]]:
-    """The profile as k6 has it: an open loop, in which a request is due whether or not earlier ones were answered.
+    """The profile for k6: an open loop, in which a request is due whether or not earlier ones have a response.
 
     `rate` is the normal number of actions a second, `scale` shortens or lengthens every stage. `most_players` share the
     requests in flight; what is due when all of them wait is counted as dropped.
@@ -102,7 +102,7 @@ def scenarios(profile: Profile, rate: float, scale: float, most_players: int) ->
 
 
 def thresholds() -> dict[str, list[str]]:
-    """What k6 holds the answers to."""
+    """The thresholds for k6."""
     held = {"errors": [f"rate<{MAX_ERRORS}"]}
     for name, kind in KINDS.items():
         metric = "grpc_req_duration" if name.endswith("grpc") else "http_req_duration"

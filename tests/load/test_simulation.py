@@ -1,4 +1,4 @@
-"""The simulation of a spike holds to its own bookkeeping, and gets better where more is there."""
+"""The simulation of a spike is consistent, and more pods improve it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_normal_traffic_is_all_accepted_and_nothing_waits() -> None:
 
 
 def test_what_is_accepted_is_counted_or_waits() -> None:
-    # A score that keeps its few pods, so that much has to wait.
+    # The score component does not scale, so that events wait.
     slow = replace(SCORE, cpu_ms=0.5, pods=2, most=2)
     moments = run(score=slow)
     assert max(moment.waiting for moment in moments) > 0

@@ -1,4 +1,4 @@
-"""k6 as the generator: what it is told, and what it tells while it runs.
+"""k6 as the load generator: its plan, and its measurements while it runs.
 
 Its samples come line by line through a pipe and are kept as one summary a moment, so that hours of them take no more room
 than minutes.
@@ -25,33 +25,33 @@ PROTO_FILES: Final = {
     "quiz": "topten/quiz/v1/quiz_service.proto",
     "leaderboard": "topten/leaderboard/v1/leaderboard_service.proto",
 }
-# What k6 exits with when a threshold is crossed: it ran to its end all the same.
+# The exit code of k6 for a crossed threshold; it ran to its end.
 CROSSED: Final = 99
 _DURATIONS: Final = ("http_req_duration", "grpc_req_duration")
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The value that `percent` of them do not exceed; 0 of none."""
+    """Return the percentile of the values; 0 for none."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))] if ordered else 0.0
 
 
 @dataclass
 class Moment:
-    """What was answered within one interval: milliseconds by scenario, and how many requests failed or were dropped."""
+    """One interval: latencies in milliseconds by scenario, and the number of failed and dropped requests."""
 
     durations: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     failed: int = 0
     dropped: int = 0
 
     def of(self, kind: str) -> list[float]:
-        """The durations of all scenarios whose name begins with `kind`."""
+        """Return the latencies of all scenarios whose name starts with `kind`."""
         return [value for name, values in self.durations.items() if name.startswith(kind) for value in values]
 
 
 @dataclass(frozen=True)
 class Point:
-    """A moment that is over: when, in seconds since the start, requests a second by outcome, and p50, p95, p99 in ms."""
+    """A finished interval: seconds since the start, requests per second by outcome, and p50, p95, p99 in ms."""
 
     at: float
     counts: Mapping[str, int]
@@ -63,7 +63,7 @@ class Point:
 
 
 class Series:
-    """The samples of k6's CSV output, summed up every `interval` seconds as they come."""
+    """The samples of k6's CSV output, aggregated every `interval` seconds."""
 
     def __init__(self, interval: float) -> None:
         self._interval = interval
@@ -72,7 +72,7 @@ class Series:
         self.points: list[Point] = []
 
     def read(self, path: Path) -> None:
-        """Everything that is written to `path`, until its writer closes it."""
+        """Read everything that is written to `path` until its writer closes it."""
         with path.open(newline="") as lines:
             for row in csv.DictReader(lines):
                 self.add(
@@ -81,12 +81,12 @@ class Series:
         self.close()
 
     def add(self, metric: str, at: float, value: float, scenario: str) -> None:
-        """One sample; `at` in seconds since 1970."""
+        """Add one sample; `at` is a Unix time."""
         if metric not in (*_DURATIONS, "errors", "dropped_iterations"):
             return
         if self.begun is None:
             self.begun = at
-        # What comes later than it should counts in the earliest moment that is not summed up.
+        # A late sample counts in the earliest interval that is still open.
         index = max(len(self.points), int((at - self.begun) / self._interval))
         moment = self._open.setdefault(index, Moment())
         if metric in _DURATIONS:
@@ -95,11 +95,11 @@ class Series:
             moment.failed += value != 0
         else:
             moment.dropped += int(value)
-        # Samples come a little out of order, by k6's flush of a second.
+        # k6 flushes every second, so samples are slightly out of order.
         self._sum_up(index - max(1, round(2 / self._interval)))
 
     def close(self) -> None:
-        """No more will come."""
+        """Close all intervals."""
         self._sum_up(None)
 
     def _sum_up(self, upto: int | None) -> None:
@@ -125,24 +125,24 @@ class Series:
 
 @dataclass(frozen=True)
 class Traffic:
-    """What k6 says at its end, and what was seen meanwhile; `begun` in seconds since 1970."""
+    """The summary of k6 and the intervals of the run; `begun` is a Unix time."""
 
     summary: Mapping[str, Any]
     begun: float
     points: Sequence[Point]
 
     def counted(self, metric: str) -> int:
-        """The sum of a counter; 0 of one that never counted."""
+        """Return the value of a counter; 0 if it never counted."""
         return int(self.summary["metrics"].get(metric, {}).get("values", {}).get("count", 0))
 
     @property
     def refused(self) -> Counter[str]:
-        """How often each reason was given."""
+        """Return the number of refusals by reason."""
         return Counter({p: int(n) for p, n in self._tagged("refused", "reason").items()})
 
     @property
     def crossed(self) -> list[str]:
-        """The thresholds that did not hold, in k6's words."""
+        """Return the crossed thresholds, as k6 writes them."""
         return [
             f"{name}: {threshold}"
             for name, metric in self.summary["metrics"].items()
@@ -159,7 +159,7 @@ class Traffic:
 
 
 def run(folder: Path, plan: Mapping[str, Any], players: Sequence[Mapping[str, Any]], interval: float) -> Traffic:
-    """k6 with this plan, from its start to its end. Raises RuntimeError if it could not run."""
+    """Run k6 with this plan. Raises RuntimeError if it cannot run."""
     files = {name: folder / f"{name}.json" for name in ("plan", "players", "summary")}
     samples = folder / "samples.csv"
     os.mkfifo(samples)

@@ -1,45 +1,50 @@
-"""Boards written as the score service writes them, by its own writer and publisher, without a ledger behind them."""
+"""Boards without a ledger: seeded by the writer and publisher of score, read by the reader of leaderboard."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from pymongo.asynchronous.database import AsyncDatabase
 from redis.asyncio import Redis
 
-from services.runtime.boards import GENERATION_KEY, Board, encode
-from services.runtime.catalog import Catalog
-from services.runtime.clock import utc_now
-from services.runtime.redis_client import is_cluster
-from services.score.board_writer import BoardWriter, by_board
-from services.score.events import Counted
-from services.score.ledger import Event
-from services.score.publisher import ScorePublisher
-from services.score.standings import Placing, Standing, milliseconds_of
+from services.boards.board import GENERATION_KEY, Board
+from services.boards.catalog import Catalog
+from services.boards.encoding import encode
+from services.leaderboard.reading.archive import Archive
+from services.leaderboard.reading.boards import Boards
+from services.runtime.clock import milliseconds_of, utc_now
+from services.runtime.stores.redis import is_cluster
+from services.score.ledger.events import Event
+from services.score.projection.board_writer import BoardWriter, by_board
+from services.score.projection.publisher import ScorePublisher, ScoreUpdate
+from services.score.projection.rebuild import server_time
+from services.score.projection.standings import Placement, Standing
+from tests.deadline import deadline_seconds
 
 EVENT = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
-class Pen:
-    """Writes standings to boards and tells of them. `generation` is what the boards are complete of."""
+class BoardSeeder:
+    """Writes standings to boards and publishes the updates. `generation` is the one in force."""
 
     def __init__(self, redis: Redis) -> None:
         self.generation = 0
         self._redis = redis
         self._writer = BoardWriter(
-            redis, Placing(Catalog()), fence_ttl=timedelta(hours=1), period_retention=timedelta(days=35), now=utc_now
+            redis, Placement(Catalog()), fence_ttl=timedelta(hours=1), period_retention=timedelta(days=35), now=utc_now
         )
         self._publisher = ScorePublisher(redis)
         self._revision = 0
 
     async def complete(self, generation: int) -> None:
-        """The boards are those of `generation`, and whole."""
+        """Declare the boards of `generation` complete."""
         self.generation = generation
         await self._redis.set(GENERATION_KEY, generation)
 
     async def withdraw(self) -> None:
-        """The boards can't be trusted any more."""
+        """Withdraw the boards, as loss detection does."""
         await self._redis.delete(GENERATION_KEY)
 
     async def score(
@@ -49,30 +54,42 @@ class Pen:
         *,
         at: datetime = EVENT,
         lowered: bool = False,
-        told: bool = True,
+        publish: bool = True,
     ) -> None:
-        """Each player has these points on each of the boards from now on; 0 takes him off, if `lowered`."""
-        counted = []
+        """Give each player these points on each of the boards; 0 with `lowered` removes them."""
+        updates = []
         for user_id, points in players.items():
             self._revision += 1
             standings = [
-                Standing(board, user_id, points, encode(points, at, board) if points else 0.0, self._revision, lowered)
-                for board in (Board.parse(text, at) for text in boards)
+                Standing(board, user_id, points, encode(points, at) if points else 0.0, self._revision, lowered)
+                for board in (Board.parse(name, at) for name in boards)
             ]
             event = Event(f"event-{self._revision}", user_id, "", points, milliseconds_of(at), "", 0, 0)
-            counted.append(Counted(event, self._revision, points, "VN", standings))
-        seconds, microseconds = await self._redis.time()
+            updates.append(ScoreUpdate(event, self._revision, points, "VN", standings))
         await self._writer.write(
-            by_board(standing for event in counted for standing in event.standings),
-            begun_at=int(seconds) * 1000 + int(microseconds) // 1000,
+            by_board(standing for update in updates for standing in update.standings),
+            started_at=await server_time(self._redis),
             generation=self.generation,
         )
-        if told:
-            await self._publisher.publish(counted)
+        if publish:
+            await self._publisher.publish(updates)
+
+
+def reader(
+    redis: Redis,
+    database: AsyncDatabase[dict[str, Any]],
+    *,
+    timeout: timedelta | None = None,
+    catalog: Catalog | None = None,
+    now: Callable[[], datetime] = utc_now,
+) -> Boards:
+    """Return a reader of boards that is configured for one key a board; `timeout` is the suite's deadline by default."""
+    timeout = timeout or timedelta(seconds=deadline_seconds())
+    return Boards(redis, Archive(database, timeout=timeout), catalog or Catalog(), timeout=timeout, now=now)
 
 
 async def drop_subscriptions(redis: Redis) -> None:
-    """Ends the connection of everybody who listens, on whatever server."""
+    """Close the connection of every subscriber, on every server."""
     client: Any = redis
-    everywhere = {"target_nodes": "primaries"} if is_cluster(redis) else {}
-    await client.client_kill_filter(_type="pubsub", **everywhere)
+    nodes = {"target_nodes": "primaries"} if is_cluster(redis) else {}
+    await client.client_kill_filter(_type="pubsub", **nodes)

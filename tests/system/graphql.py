@@ -1,4 +1,4 @@
-"""GraphQL as a browser or a tool sends it, with everything of the answer that HTTP carries."""
+"""A GraphQL client with cookies, which returns the whole HTTP response."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COOKIE_MODE = {"Topten-Session": "cookie"}
 
 @dataclass
 class Answer:
-    """One answer: status, headers, the JSON of its body (None if it has none)."""
+    """A response: status, headers, and the JSON of its body (None if it has none)."""
 
     status: int
     headers: Mapping[str, str]
@@ -31,20 +31,20 @@ class Answer:
 
 
 class Web:
-    """A client with a cookie jar of its own."""
+    """A client with its own cookie jar."""
 
     def __init__(self, http: str) -> None:
         self.http = http
         self.session = aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
 
     async def graphql(self, document: str, variables: Any = None, token: str = "", **options: Any) -> Answer:
-        """POST /graphql; `options` as aiohttp has them."""
+        """POST a document to /graphql; `options` are aiohttp's."""
         headers = dict(options.pop("headers", {})) | ({"Authorization": f"Bearer {token}"} if token else {})
         body = {"query": document, "variables": variables}
         return await self.request("POST", "/graphql", **{"json": body, **options}, headers=headers)
 
     async def request(self, method: str, path: str, **options: Any) -> Answer:
-        """Any request."""
+        """Send any request."""
         async with self.session.request(method, f"{self.http}{path}", **options) as response:
             body = (
                 await response.json(content_type=None) if "json" in response.headers.get("Content-Type", "") else None
@@ -52,14 +52,14 @@ class Web:
             return Answer(response.status, response.headers, body, dict(response.cookies))
 
     def cookies(self, path: str) -> dict[str, str]:
-        """The cookies that would be sent to a path, as a browser sends them."""
+        """Return the cookies that a browser would send to a path."""
         found = self.session.cookie_jar.filter_cookies(URL(f"{self.http}{path}"))
         return {name: morsel.value for name, morsel in found.items()}
 
 
 @asynccontextmanager
 async def browsing(http: str) -> AsyncIterator[Web]:
-    """A client of one's own."""
+    """Open a client."""
     web = Web(http)
     try:
         yield web

@@ -1,8 +1,7 @@
-"""Leaderboard processes as a client sees them, on a Redis and an identity of their own."""
+"""Leaderboard processes from a client's view, on a Redis and an identity service of their own."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -14,10 +13,11 @@ from topten.leaderboard.v1 import leaderboard_service_pb2 as pb
 from topten.leaderboard.v1.leaderboard_pb2 import Frame
 from topten.leaderboard.v1.leaderboard_service_pb2_grpc import LeaderboardServiceStub
 
-from services.leaderboard.frames import position
-from services.runtime.grpc_client import call, open_channel, open_stream
+from services.leaderboard.reading.frames import position
+from services.runtime.grpc.client import call, open_channel, open_stream
+from tests.deadline import deadline
 from tests.servers import RunningServer
-from tests.system.boards import Pen
+from tests.system.boards import BoardSeeder
 from tests.system.processes import Identity, Service, running_service
 
 if TYPE_CHECKING:
@@ -30,38 +30,33 @@ SETTINGS = {
     "TOPTEN_LEADERBOARD_READ_TIMEOUT": "500ms",
     "TOPTEN_LEADERBOARD_NAMES_TTL": "1s",
 }
-# How long a thing that must happen may take before the test fails; nothing is asserted to be this fast.
-PATIENCE = 20
 
 
 class Screen:
-    """One stream of frames, read as they come; `frames` has them all."""
+    """One stream of frames; `frames` has all that were read."""
 
     def __init__(self, messages: AsyncIterator[pb.WatchLeaderboardResponse]) -> None:
         self.frames: list[Frame] = []
         self._messages = messages
 
     async def until(self, holds: Callable[[Frame], bool]) -> Frame:
-        """The first frame from now on, the last one included, for which this is true."""
+        """Return the first frame, the latest one included, for which `holds` is true."""
         if self.frames and holds(self.frames[-1]):
             return self.frames[-1]
-        try:
-            async with asyncio.timeout(PATIENCE):
-                async for message in self._messages:
-                    self.frames.append(message.frame)
-                    if holds(message.frame):
-                        return message.frame
-        except TimeoutError:
-            raise AssertionError(f"no such frame; the last of {len(self.frames)} was {self.frames[-1:]}") from None
+        async with deadline("a frame that the test waits for"):
+            async for message in self._messages:
+                self.frames.append(message.frame)
+                if holds(message.frame):
+                    return message.frame
         raise AssertionError(f"the stream ended; the last frame was {self.frames[-1:]}")
 
-    def never_went_back(self) -> bool:
+    def never_goes_back(self) -> bool:
         positions = [(frame.board, *position(frame)) for frame in self.frames]
         return positions == sorted(positions)
 
 
 class Instance:
-    """One leaderboard process as a client sees it."""
+    """One leaderboard process from a client's view."""
 
     def __init__(self, service: Service, stub: LeaderboardServiceAsyncStub, token: str) -> None:
         self.service = service
@@ -82,20 +77,20 @@ class Instance:
             yield Screen(messages)
 
     async def metric(self, name: str) -> float:
-        async with aiohttp.ClientSession() as session, session.get(f"{self.service.ops}/metrics") as answer:
-            lines = (await answer.text()).splitlines()
+        async with aiohttp.ClientSession() as session, session.get(f"{self.service.ops}/metrics") as response:
+            lines = (await response.text()).splitlines()
         return float(next(line for line in lines if line.startswith(f"{name} ")).split()[-1])
 
 
-class World:
-    """A Redis and an identity of these tests' own, and what uses them."""
+class LeaderboardSystem:
+    """A Redis and an identity service, and the leaderboard processes that use them."""
 
     def __init__(self, server: RunningServer, redis: Redis, mongo_url: str, identity: Identity, token: str) -> None:
         self.server = server
         self._mongo_url = mongo_url
         self.redis = redis
         self.identity = identity
-        self.pen = Pen(redis)
+        self.seeder = BoardSeeder(redis)
         self._token = token
 
     @asynccontextmanager

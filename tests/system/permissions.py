@@ -1,144 +1,113 @@
-"""Who may do what: every method of the contracts, every field of the schema, every address.
+"""Who may do what: every method of the contracts and every root field as it declares, every address as listed here.
 
-A row names roles and scopes, each of which is enough. `player` is every account; `own` is the player about himself and
-nobody else; `outside` is a player of an outside issuer, whom test_outside_issuer.py sends; `*` is whoever has a good token
-or none.
+A row names roles and scopes, each of which is enough. `player` is every account but a guest; `own` is the player about
+themselves and nobody else; `outside` is a player of an outside issuer, as test_outside_issuer.py tests; `*` is every caller,
+also without a token.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
-RPCS: Mapping[str, str] = {
-    "identity.Register": "session:open",
-    "identity.Login": "session:open",
-    "identity.RefreshSession": "session:open",
-    "identity.Logout": "session:open",
+from google.protobuf.descriptor import MethodDescriptor
+from graphql import GraphQLField, GraphQLObjectType
+from topten.action.v1 import action_service_pb2
+from topten.attempt.v1 import attempt_service_pb2
+from topten.authoring.v1 import authoring_service_pb2
+from topten.board.v1 import board_service_pb2
+from topten.group.v1 import group_service_pb2
+from topten.identity.v1 import identity_service_pb2
+from topten.leaderboard.v1 import leaderboard_service_pb2
+from topten.quiz.v1 import quiz_service_pb2
+from topten.room.v1 import room_service_pb2
+from topten.score.v1 import score_service_pb2
+from topten.status.v1 import status_service_pb2
+from topten.webhook.v1 import webhook_service_pb2
+
+from edge.graphql.fields import declaration
+from edge.graphql.schema import executable_schema
+from services.runtime.auth.access import ACCOUNTS, EVERYBODY
+from services.runtime.grpc.methods import methods
+
+SCHEMA = executable_schema()
+_SERVICES = {
+    "action": action_service_pb2,
+    "attempt": attempt_service_pb2,
+    "authoring": authoring_service_pb2,
+    "board": board_service_pb2,
+    "group": group_service_pb2,
+    "identity": identity_service_pb2,
+    "quiz": quiz_service_pb2,
+    "room": room_service_pb2,
+    "score": score_service_pb2,
+    "leaderboard": leaderboard_service_pb2,
+    "status": status_service_pb2,
+    "webhook": webhook_service_pb2,
+}
+METHODS: Final[Mapping[str, MethodDescriptor]] = {
+    f"{name}.{method.name}": method
+    for name, file in _SERVICES.items()
+    for service in file.DESCRIPTOR.services_by_name.values()
+    for method in service.methods
+}
+FIELDS: Final[Mapping[str, GraphQLField]] = {
+    f"{root.name}.{name}": definition
+    for root in (SCHEMA.query_type, SCHEMA.mutation_type)
+    if isinstance(root, GraphQLObjectType)
+    for name, definition in root.fields.items()
+}
+# Where the service admits fewer than the contract can say: a player only about themselves, an outside player alone.
+_NARROWER: Final = {
     "identity.AdmitPlayer": "outside",
-    "identity.ChangePassword": "player",
-    "identity.IssueStreamToken": "player",
-    "identity.CheckSessions": "session:check",
-    "identity.GetUsers": "player account:read",
-    "identity.GrantRole": "admin",
-    "identity.RevokeRole": "admin",
-    "identity.UpdateProfile": "player",
-    "identity.BlockUser": "moderator admin account:block",
-    "identity.UnblockUser": "moderator admin account:block",
-    "identity.ExportAccount": "player",
-    "identity.DeleteAccount": "player",
-    "identity.EraseUser": "admin",
-    "identity.ListAccountEvents": "moderator admin event:read",
-    "identity.RepublishAccountEvents": "admin event:replay",
-    "quiz.ListQuizzes": "player quiz:read",
-    "quiz.GetQuiz": "player quiz:read",
-    "quiz.SubmitAction": "player",
-    "quiz.ListSubmittedEvents": "moderator admin event:read",
-    "quiz.RepublishEvents": "admin event:replay",
-    "quiz.GetOutbox": "outbox:read",
-    "quiz.VoidAction": "moderator admin score:adjust",
-    "quiz.AdjustScore": "moderator admin score:adjust",
-    "quiz.ExportPlayer": "player",
-    "quiz.ErasePlayer": "player:erase",
-    "quiz.ImportQuiz": "author admin quiz:write",
     "score.GetScore": "own moderator admin score:read",
     "score.ListScoreHistory": "own moderator admin score:read",
-    "score.LocateEvents": "moderator admin event:read",
-    "score.ListDeadLetters": "moderator admin event:read",
-    "score.GetDeadLetter": "admin event:read",
-    "score.ReplayDeadLetters": "admin event:replay",
-    "score.ListFlags": "moderator admin score:read",
-    "score.CloseFlag": "moderator admin",
-    "score.ListCountedEvents": "moderator admin event:read",
-    "score.ExportPlayer": "player",
-    "score.ErasePlayer": "player:erase",
-    "score.VerifyScores": "moderator admin event:read",
-    "score.RebuildBoards": "admin score:repair",
-    "leaderboard.GetLeaderboard": "player leaderboard:read",
-    "leaderboard.WatchLeaderboard": "player leaderboard:read",
-    "leaderboard.GetRanks": "player leaderboard:read",
-    "leaderboard.WatchRanks": "player leaderboard:read",
-    "leaderboard.ListEntries": "player leaderboard:read",
-    "leaderboard.GetAround": "player leaderboard:read",
-    "leaderboard.GetPercentile": "player leaderboard:read",
-    "leaderboard.GetScoreForPercentile": "player leaderboard:read",
-    "leaderboard.GetRankIfScore": "player leaderboard:read",
-    "leaderboard.ListBoards": "player leaderboard:read",
-    "leaderboard.ListClosedPeriods": "player leaderboard:read",
-    "leaderboard.ExportPlayer": "player",
-}
-ROOTS: Mapping[str, str] = {
-    "Query.aroundPlayer": "player leaderboard:read",
-    "Query.boards": "player leaderboard:read",
-    "Query.closedPeriods": "player leaderboard:read",
-    "Query.exportMyData": "player",
-    "Query.flags": "moderator admin score:read",
-    "Query.getLeaderboard": "player leaderboard:read",
-    "Query.leaderboard": "player leaderboard:read",
-    "Query.me": "player",
-    "Query.percentile": "player leaderboard:read",
-    "Query.quiz": "player quiz:read",
-    "Query.quizzes": "player quiz:read",
-    "Query.rankIfScore": "player leaderboard:read",
-    "Query.ranks": "player leaderboard:read",
-    "Query.scoreForPercentile": "player leaderboard:read",
     "Query.scoreHistory": "own moderator admin score:read",
-    "Query.streamToken": "player",
-    "Mutation.adjustScore": "moderator admin score:adjust",
-    "Mutation.blockUser": "moderator admin account:block",
-    "Mutation.changePassword": "player",
-    "Mutation.closeFlag": "moderator admin",
-    "Mutation.deleteMyAccount": "player",
-    "Mutation.login": "*",
-    "Mutation.logout": "*",
-    "Mutation.refreshToken": "*",
-    "Mutation.register": "*",
-    "Mutation.submitQuizAction": "player",
-    "Mutation.unblockUser": "moderator admin account:block",
-    "Mutation.updateProfile": "player",
-    "Mutation.voidAction": "moderator admin score:adjust",
+    "Mutation.openRoom": "author moderator admin",
 }
-# What lies below: for whoever may ask for what it lies below, but for what has a row of its own in GUARDED.
-FIELDS: Mapping[str, str] = {
-    "Block": "reason blockedAt expiresAt",
-    "Board": "key kind period startsAt endsAt timeZone nextResetAt totalCount",
-    "ClosedPeriod": "board closedAt",
-    "ClosedPeriodConnection": "edges pageInfo",
-    "ClosedPeriodEdge": "cursor node",
-    "DataExport": "data next",
-    "Evidence": "name value",
-    "Flag": "flagId userId rule reason evidence eventId timestamp state closedBy note user",
-    "FlagConnection": "edges pageInfo",
-    "FlagEdge": "cursor node",
-    "LeaderboardConnection": "board totalCount stale me edges pageInfo",
-    "LeaderboardEdge": "cursor node",
-    "LeaderboardEntry": "userId username score rank country previousRank user",
-    "Me": "userId username country roles score rank",
-    "ModerationResult": "success message eventId scoreDelta duplicate",
-    "Option": "id text",
-    "PageInfo": "hasNextPage hasPreviousPage startCursor endCursor",
-    "Question": "id text kind points options",
-    "Quiz": "id title description tags questions maxAttempts opensAt closesAt",
-    "QuizConnection": "edges pageInfo totalCount",
-    "QuizEdge": "cursor node",
-    "QuizSubmissionResult": "success message actionId duplicate pointsAwarded correctAnswers totalQuestions",
-    "RankedEntries": "entries notFound",
-    "ScoreChange": "eventId userId revision kind oldScore newScore delta quizId actionId timestamp recordedAt ip userAgent "
-    "actor reason",
-    "ScoreChangeEdge": "cursor node",
-    "ScoreHistory": "edges pageInfo",
-    "Session": "accessToken refreshToken expiresIn user",
-    "StreamToken": "token expiresIn",
-    "User": "userId username country roles block",
+
+
+def process_of(path: str) -> str:
+    """The process that serves a method."""
+    noun = path.partition(".")[0]
+    served = {
+        "action": "quiz",
+        "attempt": "quiz",
+        "authoring": "quiz",
+        "board": "score",
+        "group": "identity",
+        "room": "quiz",
+        "status": "score",
+        "webhook": "score",
+    }
+    return served.get(noun, noun)
+
+
+def _row(name: str, access: frozenset[str]) -> str:
+    """The row of a declared access. A method that admits every account admits the roles of all but guests."""
+    if access == EVERYBODY:
+        return "*"
+    words = access - ACCOUNTS | {"player"} if access >= ACCOUNTS else access
+    return _NARROWER.get(name, " ".join(sorted(words)))
+
+
+RPCS: Final[Mapping[str, str]] = {
+    name: _row(name, methods(method.containing_service.full_name)[method.name].access)
+    for name, method in METHODS.items()
 }
+ROOTS: Final[Mapping[str, str]] = {name: _row(name, declaration(field).access) for name, field in FIELDS.items()}
+# What lies below a root field is for all who may read the field, except what services leave empty for some.
 GUARDED: Mapping[str, str] = {
     "User.roles": "own moderator admin account:read",
     "User.block": "own moderator admin account:read",
+    "User.sanctions": "moderator admin account:read",
     "ScoreChange.ip": "moderator admin score:read",
     "ScoreChange.userAgent": "moderator admin score:read",
     "ScoreChange.actor": "moderator admin score:read",
 }
 ADDRESSES: Mapping[str, str] = {
-    "/api/v1/leaderboard/stream": "player leaderboard:read",
+    "/api/v1/leaderboard/stream": "player guest leaderboard:read",
+    "/api/v1/rooms/0000000/stream": "player guest leaderboard:read",
     "/": "*",
     "/livez": "*",
     "/readyz": "*",

@@ -1,4 +1,4 @@
-"""Single services as processes, for tests that need no more than that of the system."""
+"""Single services as processes, for tests that do not need the whole system."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import json
 import os
 import secrets
 import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -22,22 +20,24 @@ from topten.identity.v1 import identity_pb2
 from topten.identity.v1 import identity_service_pb2 as messages
 from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 
-from services.runtime.access import SCOPES
-from services.runtime.grpc_client import call, open_channel
-from services.runtime.service_token import ServiceToken
+from services.embedded.fork_server import ForkedProcess
+from services.runtime.auth.access import SCOPES
+from services.runtime.auth.service_token import ServiceToken
+from services.runtime.grpc.client import call, open_channel
+from tests.deadline import deadline
+from tests.fork_server import FORK_SERVER
 from tests.servers import HOST, free_port, unique
 
 if TYPE_CHECKING:
     from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceAsyncStub
 
-START_SECONDS = 60
 PASSWORD = "correct horse battery"
 
 
 class Service:
-    """`python -m services.<name>` with the settings `environ`; its log is kept for a failure's message.
+    """`python -m services.<name>` with the settings `environ`; its log is kept for the message of a failure.
 
-    `program` is what is run instead, if something is.
+    `program` replaces the module and its arguments.
     """
 
     def __init__(self, name: str, environ: Mapping[str, str], log: Path, program: Sequence[str] = ()) -> None:
@@ -47,18 +47,18 @@ class Service:
         self.ops = f"http://{HOST}:{free_port()}"
         self._log = log
         self.environ = {
-            # How coverage finds the processes of a measured run.
-            **{key: value for key, value in os.environ.items() if key.startswith("COVERAGE_")},
+            # How the run finds processes that are left over.
+            **{key: value for key, value in os.environ.items() if key.startswith("PYTEST_")},
             f"TOPTEN_{name.upper()}_GRPC_ADDRESS": self.grpc,
             f"TOPTEN_{name.upper()}_OPS_ADDRESS": self.ops.removeprefix("http://"),
             **environ,
         }
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ForkedProcess | None = None
 
     async def start(self) -> None:
         """Start it, on the same ports as before, and wait until it is ready."""
         self.launch()
-        async with asyncio.timeout(START_SECONDS), aiohttp.ClientSession() as session:
+        async with deadline(f"{self.name} is ready"), aiohttp.ClientSession() as session:
             while True:
                 try:
                     async with session.get(f"{self.ops}/readyz") as answer:
@@ -70,54 +70,50 @@ class Service:
                 await asyncio.sleep(0.02)
 
     async def died(self) -> None:
-        """Returns when it was killed; fails if it ends otherwise, or not at all."""
+        """Wait until it is killed; fails if it exits or goes on."""
         assert self._process is not None
-        code = await asyncio.to_thread(self._process.wait, START_SECONDS)
+        async with deadline(f"{self.name} dies"):
+            code = await self._process.wait()
         assert code == -signal.SIGKILL, self._log.read_text()
 
     def launch(self) -> None:
-        """Start it; it need not become ready."""
-        with self._log.open("a") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", *self._program],
-                env=self.environ,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-            )
+        """Start it without waiting until it is ready."""
+        with self._log.open("ab") as output:
+            self._process = FORK_SERVER.spawn(self._program, self.environ, output)
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """Its process ID."""
         assert self._process is not None
         return self._process.pid
 
     @property
     def exit_code(self) -> int | None:
-        """How it ended; None while it runs."""
+        """Its exit code; None while it runs."""
         return None if self._process is None else self._process.poll()
 
     @property
     def log(self) -> str:
-        """What it has logged."""
+        """Its log so far."""
         return self._log.read_text()
 
     async def stop(self) -> int:
-        """SIGTERM; the exit code."""
+        """Send SIGTERM and return the exit code."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
-        return await asyncio.to_thread(self._process.wait, START_SECONDS)
+        async with deadline(f"{self.name} stops"):
+            return await self._process.wait()
 
     def kill(self) -> None:
-        """End it at once, as a crash does."""
+        """Kill it, as a crash does."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
-            self._process.wait()
+            self._process.join()
 
 
 @contextmanager
-def made(name: str, environ: Mapping[str, str], program: Sequence[str] = ()) -> Iterator[Service]:
-    """A service that the test starts itself; it is killed at the end."""
+def service_process(name: str, environ: Mapping[str, str], program: Sequence[str] = ()) -> Iterator[Service]:
+    """A service that the test starts itself; killed at the end."""
     with tempfile.TemporaryDirectory(prefix=f"topten-{name}-") as folder:
         service = Service(name, environ, Path(folder) / "log", program)
         try:
@@ -128,8 +124,8 @@ def made(name: str, environ: Mapping[str, str], program: Sequence[str] = ()) -> 
 
 @asynccontextmanager
 async def running_service(name: str, environ: Mapping[str, str]) -> AsyncIterator[Service]:
-    """A service, stopped in order at the end, so that it can report its coverage."""
-    with made(name, environ) as service:
+    """A running service, stopped in order at the end."""
+    with service_process(name, environ) as service:
         await service.start()
         yield service
         if service._process is not None and service._process.poll() is None:
@@ -137,7 +133,7 @@ async def running_service(name: str, environ: Mapping[str, str]) -> AsyncIterato
 
 
 class Identity:
-    """A running identity: whom others ask for keys, tokens and names."""
+    """A running identity service, which other services need for keys, tokens and names."""
 
     def __init__(self, service: Service, secret: str, database: str) -> None:
         self.service = service
@@ -146,7 +142,7 @@ class Identity:
 
     @property
     def environ(self) -> dict[str, str]:
-        """The settings of a service that asks this one."""
+        """The settings of a service that calls this one."""
         return {
             "TOPTEN_AUTH_JWKS_URL": f"{self.service.ops}/.well-known/jwks.json",
             "TOPTEN_AUTH_TOKEN_URL": f"{self.service.ops}/oauth/token",
@@ -156,11 +152,11 @@ class Identity:
         }
 
     def token(self) -> ServiceToken:
-        """A service's token, for `async with`."""
+        """A service token, for `async with`."""
         return ServiceToken(f"{self.service.ops}/oauth/token", "test", self._secret)
 
     async def register(self, country: str = "VN") -> identity_pb2.Session:
-        """A new player's session."""
+        """Register a player and return their session."""
         request = messages.RegisterRequest(
             credentials=identity_pb2.Credentials(username=unique("player-"), password=PASSWORD), country=country
         )
@@ -170,12 +166,12 @@ class Identity:
 
 
 @asynccontextmanager
-async def running_identity(mongo_url: str) -> AsyncIterator[Identity]:
-    """An identity of a test's own, with a database of its own."""
+async def running_identity(mongo_url: str, database: str = "") -> AsyncIterator[Identity]:
+    """An identity service of a deployment whose databases begin with `database`; of one of its own by default."""
     key = Ed25519PrivateKey.generate().private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    secret, database = secrets.token_hex(16), unique("test")
+    secret, database = secrets.token_hex(16), database or unique("test")
     environ = {
         "TOPTEN_MONGO_URL": mongo_url,
         "TOPTEN_MONGO_DATABASE": database,

@@ -1,4 +1,4 @@
-"""Whatever is stored anywhere, read as bytes, and searched for what must not be there any more."""
+"""Search everything that is stored, as bytes, for texts that must not be left."""
 
 from __future__ import annotations
 
@@ -12,39 +12,41 @@ from nats.js.errors import NotFoundError
 from pymongo import AsyncMongoClient
 from redis.asyncio import Redis
 
-from services.runtime.redis_client import open_redis
-from services.runtime.settings import RedisConfig
+from services.runtime.config.settings import RedisConfig
+from services.runtime.stores.redis import open_redis
 from tests.servers import RunningStack
 
 
-async def found_in_mongo(url: str, needles: Sequence[str]) -> set[str]:
-    """`database.collection: needle` of every document in any database but MongoDB's own."""
+async def residue_in_mongo(url: str, needles: Sequence[str]) -> set[str]:
+    """Return `database.collection: needle` for every document in any database but MongoDB's own."""
     client: AsyncMongoClient[RawBSONDocument] = AsyncMongoClient(url, document_class=RawBSONDocument)
-    found: set[str] = set()
+    residue: set[str] = set()
     async with client:
         for name in await client.list_database_names():
             if name in ("admin", "config", "local"):
                 continue
             for collection in await client[name].list_collection_names():
                 async for document in client[name][collection].find():
-                    found |= {f"{name}.{collection}: {needle}" for needle in needles if needle.encode() in document.raw}
-    return found
+                    residue |= {
+                        f"{name}.{collection}: {needle}" for needle in needles if needle.encode() in document.raw
+                    }
+    return residue
 
 
-async def found_in_redis(url: str, needles: Sequence[str]) -> set[str]:
-    """`key: needle` of every key that has one in its name or its value, whatever it holds."""
-    found: set[str] = set()
+async def residue_in_redis(url: str, needles: Sequence[str]) -> set[str]:
+    """Return `key: needle` for every key with a needle in its name or value, whatever its type."""
+    residue: set[str] = set()
     async with open_redis(RedisConfig(url=url), "test") as redis:
         async for key in redis.scan_iter(count=1000):
             content = key + repr(await _value(redis, key)).encode()
-            found |= {f"{key.decode()}: {needle}" for needle in needles if needle.encode() in content}
-    return found
+            residue |= {f"{key.decode()}: {needle}" for needle in needles if needle.encode() in content}
+    return residue
 
 
-async def found_in_nats(url: str, needles: Sequence[str]) -> set[str]:
-    """`stream/sequence: needle` of every message that any stream holds."""
+async def residue_in_nats(url: str, needles: Sequence[str]) -> set[str]:
+    """Return `stream/sequence: needle` for every message in any stream."""
     client = await nats.connect(url)
-    found: set[str] = set()
+    residue: set[str] = set()
     try:
         jetstream = client.jetstream()
         async for stream, sequence in _messages(jetstream):
@@ -53,14 +55,14 @@ async def found_in_nats(url: str, needles: Sequence[str]) -> set[str]:
             except NotFoundError:
                 continue
             content = f"{message.subject} {message.headers}".encode() + (message.data or b"")
-            found |= {f"{stream}/{sequence}: {needle}" for needle in needles if needle.encode() in content}
+            residue |= {f"{stream}/{sequence}: {needle}" for needle in needles if needle.encode() in content}
     finally:
         await client.close()
-    return found
+    return residue
 
 
-def found_in_logs(stack: RunningStack, needles: Sequence[str]) -> set[str]:
-    """`file: needle` of every log of a process of the stack."""
+def residue_in_logs(stack: RunningStack, needles: Sequence[str]) -> set[str]:
+    """Return `file: needle` for every log of a process of the stack."""
     logs: list[Path] = sorted((stack.data / "logs").glob("*.log"))
     assert logs
     return {f"{log.name}: {needle}" for log in logs for needle in needles if needle.encode() in log.read_bytes()}

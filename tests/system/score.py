@@ -1,4 +1,4 @@
-"""A score service on servers of its own, and what it should have counted."""
+"""Score workers on servers of their own, and what they should have counted."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import random
 import signal
 import uuid
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -17,33 +17,39 @@ from pymongo.asynchronous.database import AsyncDatabase
 from redis.asyncio import Redis
 from topten.quiz.v1 import quiz_events_pb2
 
-from services.quiz.publisher import STREAM, QuizPublisher
-from services.runtime.boards import GENERATION_KEY, Board, points_of
-from services.runtime.catalog import Catalog
+from services.boards.board import GENERATION_KEY, Board
+from services.boards.catalog import Catalog
+from services.boards.closed_periods import DATABASE
+from services.boards.encoding import points_of
+from services.quiz.publisher import QuizPublisher, partition_of
 from services.runtime.clock import utc_now
-from services.runtime.jetstream import Nats, open_jetstream
-from services.runtime.mongo_client import Mongo, open_mongo
-from services.runtime.redis_client import open_redis
-from services.runtime.settings import MongoConfig, NatsConfig, RedisConfig
-from services.score.documents import Document
-from services.score.flags import Flags
-from services.score.meta import Meta
-from services.score.referee import Referee
-from services.score.reports import Checked, Found
-from services.score.rules import Limits
-from services.score.seals import Seals
-from services.score.standings import Placing
-from services.score.store import ScoreStore
-from services.score.verify import Verification
+from services.runtime.config.settings import MongoConfig, NatsConfig, RedisConfig
+from services.runtime.stores.jetstream import Nats, open_jetstream
+from services.runtime.stores.mongo import Mongo, open_mongo
+from services.runtime.stores.redis import open_redis
+from services.score.admin.head_audit import HeadAudit
+from services.score.admin.verify import Finding, Verification, VerifySummary
+from services.score.coordination_store import CoordinationStore
+from services.score.fairplay.flag_store import FlagStore
+from services.score.fairplay.monitor import FairPlayMonitor
+from services.score.fairplay.rules import Limits
+from services.score.ledger.documents import Document
+from services.score.ledger.personal_data_digests import PersonalDataDigests
+from services.score.ledger.store import ScoreStore
+from services.score.periods.head_store import HeadStore
+from services.score.projection.standings import Placement
+from services.score.webhooks.announcer import Announcer
+from services.score.webhooks.delivery_store import DeliveryStore
+from services.score.webhooks.webhook_store import WebhookStore
+from services.streams import EVENT_GROUP, GROUP_SUFFIX, QUIZ_STREAM
+from tests.deadline import deadline_seconds, eventually
 from tests.servers import RunningServer, running, unique
-from tests.system.processes import Service, made, running_service
+from tests.system.processes import Service, running_service, service_process
 
 RETENTION = timedelta(days=35)
 PARTITIONS = 4
-# Less than a test may take, so that what is waited for in vain ends the test's processes in order.
-PATIENCE_SECONDS = 60
-# So often that a test need not wait for it.
-OFTEN = {"TOPTEN_SCORE_FOLD_INTERVAL": "100ms", "TOPTEN_SCORE_HEARTBEAT": "100ms", "TOPTEN_MONGO_TIMEOUT": "1s"}
+# Background loops run so often that no test waits for one.
+FAST = {"TOPTEN_SCORE_FOLD_INTERVAL": "100ms", "TOPTEN_SCORE_HEARTBEAT": "100ms", "TOPTEN_MONGO_TIMEOUT": "1s"}
 QuizCompleted = quiz_events_pb2.QuizCompletedEvent
 
 
@@ -57,7 +63,7 @@ def completed(
     country: str = "VN",
     at: datetime | None = None,
 ) -> QuizCompleted:
-    """An event of a new action."""
+    """Return the event of a new action."""
     event = QuizCompleted(event_id=str(uuid.uuid4()), event_type="QUIZ_COMPLETED")
     payload = event.payload
     payload.user_id, payload.quiz_id, payload.score_delta = user_id, quiz_id, delta
@@ -69,15 +75,15 @@ def completed(
     return event
 
 
-def many(count: int, *, players: int, seed: int, lowest: int = 0) -> list[QuizCompleted]:
-    """Events of `players` who repeat quizzes; with `lowest` below 0 some totals fall."""
-    chance = random.Random(seed)
+def random_events(count: int, *, players: int, seed: int, lowest: int = 0) -> list[QuizCompleted]:
+    """Return events of players who repeat quizzes; with `lowest` below 0 some totals fall."""
+    random_source = random.Random(seed)
     attempts: Counter[tuple[str, str]] = Counter()
     totals: Counter[tuple[str, str]] = Counter()
     events = []
     for _ in range(count):
-        player, quiz = f"player-{chance.randrange(players)}", f"quiz-{chance.randrange(5)}"
-        delta = chance.randrange(max(lowest, -totals[player, quiz]), 50)
+        player, quiz = f"player-{random_source.randrange(players)}", f"quiz-{random_source.randrange(5)}"
+        delta = random_source.randrange(max(lowest, -totals[player, quiz]), 50)
         attempts[player, quiz] += 1
         totals[player, quiz] += delta
         country = ("VN", "DE", "")[hash(player) % 3]
@@ -95,7 +101,7 @@ def many(count: int, *, players: int, seed: int, lowest: int = 0) -> list[QuizCo
 
 
 def totals_of(events: Iterable[QuizCompleted]) -> dict[str, int]:
-    """What each player's points add up to, each event once."""
+    """Return each player's sum of points, each event counted once."""
     unique_events = {event.event_id: event for event in events}
     totals: Counter[str] = Counter()
     for event in unique_events.values():
@@ -103,14 +109,21 @@ def totals_of(events: Iterable[QuizCompleted]) -> dict[str, int]:
     return dict(totals)
 
 
-def referee(database: AsyncDatabase[Document]) -> Referee:
-    """Rules that flag and never block, so that identity is not asked."""
+def fair_play_monitor(database: AsyncDatabase[Document]) -> FairPlayMonitor:
+    """Return a monitor that flags and never blocks, so that it needs no identity service."""
     blocker: Any = None
-    return Referee(Flags(database), blocker, limits=Limits(points=20_000, actions=120, question_ms=150), blocking=())
+    return FairPlayMonitor(
+        FlagStore(database), blocker, limits=Limits(points=20_000, actions=120, question_ms=150), blocking=()
+    )
+
+
+def announcer(database: AsyncDatabase[Document]) -> Announcer:
+    """Return what stores deliveries to webhooks, of which there are none."""
+    return Announcer(WebhookStore(database), DeliveryStore(database), now=utc_now)
 
 
 class ScoreSystem:
-    """Servers, a database and a stream; workers are started by the test."""
+    """Servers, a database and a stream; the test starts the workers."""
 
     def __init__(
         self,
@@ -127,20 +140,21 @@ class ScoreSystem:
         self.mongo = mongo
         self.redis = redis
         self.nats = nats
+        self.prefix = mongo.database.name.removesuffix("_score")
         self.environ = {
-            **OFTEN,
+            **FAST,
             "TOPTEN_MONGO_URL": mongo_url or servers["mongo"].url,
-            "TOPTEN_MONGO_DATABASE": mongo.database.name.removesuffix("_score"),
+            "TOPTEN_MONGO_DATABASE": self.prefix,
             "TOPTEN_REDIS_URL": servers["redis"].url,
             "TOPTEN_NATS_URL": nats_url or servers["nats"].url,
         }
         self.database = mongo.database
-        self.store = ScoreStore(mongo.database, Seals(salt))
-        self.placing = Placing(Catalog())
+        self.store = ScoreStore(mongo.database, PersonalDataDigests(salt))
+        self.placement = Placement(Catalog())
 
     @asynccontextmanager
     async def worker(self, **settings: str) -> AsyncIterator[Service]:
-        """A score process, which ends as it is told to and never by itself."""
+        """Run a score process. It must not end by itself."""
         async with running_service("score", {**self.environ, **settings}) as service:
             yield service
             if (code := service.exit_code) is None:
@@ -149,19 +163,35 @@ class ScoreSystem:
 
     @contextmanager
     def crashing(self, point: str, settings: Mapping[str, str], *, nth: int = 1) -> Iterator[Service]:
-        """A score process that dies when it comes to the point; the test launches it."""
-        with made("score", {**self.environ, **settings}, ("tests.faults.crashing", point, str(nth))) as service:
+        """Prepare a score process that kills itself at the `nth` pass of a crash point. The test launches it."""
+        with service_process(
+            "score", {**self.environ, **settings}, ("tests.faults.crashing", point, str(nth))
+        ) as service:
             yield service
 
     async def publish(self, *events: QuizCompleted, copies: int = 1) -> None:
-        """Puts events on the stream; copies are not recognised as such by the stream."""
+        """Put events on the stream; the stream does not recognise copies as duplicates."""
         async with asyncio.TaskGroup() as sending:
             for event in events:
                 for _ in range(copies):
                     sending.create_task(self.publish_bytes(event.payload.user_id, event.SerializeToString()))
 
+    async def publish_groups(self, *events: QuizCompleted, size: int = 7) -> None:
+        """Put events on the stream as the quiz service does if they were recorded together."""
+        by_partition: defaultdict[int, list[quiz_events_pb2.GroupedEvent]] = defaultdict(list)
+        for event in events:
+            user_id = event.payload.user_id
+            grouped = quiz_events_pb2.GroupedEvent(user_id=user_id, event=event.SerializeToString())
+            by_partition[partition_of(user_id, PARTITIONS)].append(grouped)
+        for partition, each in by_partition.items():
+            for start in range(0, len(each), size):
+                group = quiz_events_pb2.EventGroup(
+                    event_id=str(uuid.uuid4()), event_type=EVENT_GROUP, events=each[start : start + size]
+                )
+                await self.publish_bytes(f"{partition}.{GROUP_SUFFIX}", group.SerializeToString())
+
     async def publish_bytes(self, user_id: str, data: bytes) -> None:
-        """Puts anything on the stream, until the stream has it."""
+        """Put bytes on the stream, retrying until it has acknowledged them."""
         while True:
             try:
                 await self.nats.jetstream.publish(f"quiz.events.{user_id}", data, timeout=5)
@@ -170,62 +200,85 @@ class ScoreSystem:
             else:
                 return
 
-    async def settled(self) -> None:
-        """Returns when the stream is empty, so every event was acknowledged, and the boards are whole."""
-        empty = False
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not empty:
-                with suppress(NatsError, OSError):
-                    empty = not (await self.nats.jetstream.stream_info(STREAM)).state.messages
-                await asyncio.sleep(0 if empty else 0.02)
-        await self.whole()
+    async def add_former_worker(self) -> None:
+        """Report a running worker of the version before, which knows the former encoding alone."""
+        far = datetime(2100, 1, 1, tzinfo=UTC)
+        worker = {"_id": "worker:former", "flushed_to": far, "beat_at": far, "boards": "", "closed_through": far}
+        await self.database["meta"].insert_one(worker)
+
+    async def remove_former_worker(self) -> None:
+        """Report that the worker of the version before has ended."""
+        await self.database["meta"].delete_one({"_id": "worker:former"})
+
+    async def is_built_in(self, encoding: int) -> bool:
+        """Whether the boards in force are in this encoding."""
+        boards = await CoordinationStore(self.database).boards()
+        in_force = int(await self.redis.get(GENERATION_KEY) or 0)
+        return (in_force, encoding) == (boards.completed, boards.built_encoding)
+
+    async def until_drained(self) -> None:
+        """Wait until every event on the stream is acknowledged and the boards are complete."""
+
+        async def is_empty() -> bool:
+            with suppress(NatsError, OSError):
+                return not (await self.nats.jetstream.stream_info(QUIZ_STREAM)).state.messages
+            return False
+
+        await eventually(is_empty, "an empty stream")
+        await self.until_complete()
 
     async def until_counted(self, rows: int) -> None:
-        """Returns when the ledger has so many rows."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while await self.database["ledger"].estimated_document_count() < rows:
-                await asyncio.sleep(0.005)
+        """Wait until the ledger has this many rows."""
 
-    async def whole(self, than: int = 0) -> int:
-        """The generation of the boards, when there is one newer than `than`."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while (generation := int(await self.redis.get(GENERATION_KEY) or 0)) <= than:
-                await asyncio.sleep(0.02)
-        return generation
+        async def has_rows() -> bool:
+            return await self.database["ledger"].estimated_document_count() >= rows
 
-    async def board(self, text: str) -> list[tuple[str, int]]:
-        """Players and points, in order."""
-        key = Board.parse(text, utc_now()).key
+        await eventually(has_rows, f"{rows} rows in the ledger")
+
+    async def until_complete(self, after: int = 0) -> int:
+        """Wait for complete boards of a generation later than `after`, and return it."""
+
+        async def generation() -> int:
+            current = int(await self.redis.get(GENERATION_KEY) or 0)
+            return current if current > after else 0
+
+        return await eventually(generation, f"boards of a generation after {after}")
+
+    async def board(self, name: str) -> list[tuple[str, int]]:
+        """Return players and points, in order."""
+        key = Board.parse(name, utc_now()).key
         members: Any = await self.redis.zrevrange(key, 0, -1, withscores=True)
         return [(member.decode(), points_of(value)) for member, value in members]
 
-    async def verified(self) -> list[Found]:
-        """What a check of everything finds."""
-        check = Verification(
+    async def verify(self) -> list[Finding]:
+        """Return the findings of a verification of everything."""
+        verification = Verification(
             self.store,
             self.redis,
-            Meta(self.database),
-            self.placing,
+            CoordinationStore(self.database),
+            self.placement,
+            HeadAudit(HeadStore(self.mongo.client[f"{self.prefix}_{DATABASE}"])),
             period_retention=RETENTION,
             now=utc_now,
             in_flight=timedelta(milliseconds=500),
         )
-        steps: list[Any] = [step async for step in check.run() if isinstance(step, Found | Checked)]
-        assert isinstance(steps[-1], Checked)
+        steps: list[Any] = [step async for step in verification.run() if isinstance(step, Finding | VerifySummary)]
+        assert isinstance(steps[-1], VerifySummary)
         assert steps[-1].findings == len(steps) - 1
         return steps[:-1]
 
     async def chain(self, user_id: str) -> list[int]:
-        """The revisions that a player has."""
+        """Return the revisions of a player's rows."""
         return [row.revision async for row in self.store.rows_after({user_id: 0})]
 
 
 async def assert_counted_once(system: ScoreSystem, events: list[QuizCompleted]) -> None:
-    """Each event is one row, each total the sum, each chain whole, and everything derived says the same."""
+    """Assert one row per event, totals that are sums, chains without gaps, and boards that agree."""
     ids = {event.event_id for event in events}
     rows = [row async for row in system.store.chains()]
     assert {row.event_id for row in rows} == ids
-    assert len(rows) == len(ids)
+    doubled = {event_id for event_id, count in Counter(row.event_id for row in rows).items() if count > 1}
+    assert [row for row in rows if row.event_id in doubled] == []
     totals = totals_of(events)
     last = {row.user_id: row for row in rows}
     assert {user_id: row.total.points for user_id, row in last.items()} == totals
@@ -233,32 +286,34 @@ async def assert_counted_once(system: ScoreSystem, events: list[QuizCompleted]) 
         user_id: sum(row.user_id == user_id for row in rows) for user_id in totals
     }
     assert dict(await system.board("all")) == {user_id: total for user_id, total in totals.items() if total > 0}
-    findings = await system.verified()
+    findings = await system.verify()
     assert findings == [], findings
 
 
-async def fresh_stream(nats: Nats) -> None:
-    """Makes the stream as the quiz service does."""
-    await QuizPublisher(nats.jetstream).prepare(partitions=PARTITIONS, replicas=1, max_bytes=1 << 28)
+async def create_stream(nats: Nats) -> None:
+    """Create the stream as the quiz service does."""
+    await QuizPublisher(nats.jetstream, partitions=PARTITIONS, replicas=1, max_bytes=1 << 28).prepare()
 
 
 @asynccontextmanager
 async def score_servers() -> AsyncIterator[dict[str, RunningServer]]:
-    """One server of each kind that a test may stop and start."""
+    """Run one server of each kind, which a test may stop and start."""
     async with AsyncExitStack() as stack:
         yield {name: await stack.enter_async_context(running(name)) for name in ("mongo", "redis", "nats")}
 
 
 @asynccontextmanager
 async def score_system(servers: dict[str, RunningServer]) -> AsyncIterator[ScoreSystem]:
-    """An empty Redis, an empty stream and a new database on these servers."""
+    """Provide an empty Redis, an empty stream and a new database on these servers."""
     async with AsyncExitStack() as stack:
-        mongo_config = MongoConfig(url=servers["mongo"].url, database=unique("test"))
+        mongo_config = MongoConfig(
+            url=servers["mongo"].url, database=unique("test"), timeout=timedelta(seconds=deadline_seconds())
+        )
         mongo = await stack.enter_async_context(open_mongo(mongo_config, "score"))
         redis = await stack.enter_async_context(open_redis(RedisConfig(url=servers["redis"].url), "test"))
         nats = await stack.enter_async_context(open_jetstream(NatsConfig(url=servers["nats"].url), "test"))
         await redis.flushall()
-        await fresh_stream(nats)
-        yield ScoreSystem(servers, mongo, redis, nats, await Meta(mongo.database).salt())
-        await nats.jetstream.delete_stream(STREAM)
+        await create_stream(nats)
+        yield ScoreSystem(servers, mongo, redis, nats, await CoordinationStore(mongo.database).salt())
+        await nats.jetstream.delete_stream(QUIZ_STREAM)
         await mongo.client.drop_database(mongo.database)

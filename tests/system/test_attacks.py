@@ -1,6 +1,6 @@
-"""Requests that are made to be dear: each is refused for the reason that fits, or executed, and none is our fault.
+"""Requests made to be costly: each is refused for the right reason or executed, and none is an internal error.
 
-What they cost in time is measured (`make bench ARGS=documents`), not asserted here: what bounds it is counted.
+Their cost in time is measured by `make bench ARGS=documents`, not asserted here.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from services.local.client import GraphqlClient
+from services.cli.client import GraphqlClient
 from tests.attacks import COERCED, PARSED, VALIDATED, Attack, executed, generated
 from tests.players import endpoints
 from tests.servers import RunningStack
@@ -20,7 +20,7 @@ SEEDS = 150
 
 @pytest.fixture
 async def web(stack: RunningStack) -> AsyncIterator[Web]:
-    """A client; whatever it was answered, the edge's log tells of no fault."""
+    """A client. Whatever it sends, the edge logs no error."""
     log = stack.data / "logs" / "edge.log"
     before = log.stat().st_size
     async with browsing(stack.http) as opened:
@@ -43,13 +43,13 @@ def reason(answer: Answer) -> str:
 
 
 @pytest.mark.parametrize("attack", [*PARSED, *VALIDATED, *COERCED], ids=lambda attack: attack.name)
-async def test_an_attack_is_refused_for_what_it_is(web: Web, attack: Attack) -> None:
+async def test_an_attack_is_refused_for_the_right_reason(web: Web, attack: Attack) -> None:
     answer = await sent(web, attack)
     assert answer.status < 500
     assert reason(answer) == attack.reason
 
 
-async def test_what_is_as_large_as_may_be_executed_is_answered(stack: RunningStack, web: Web) -> None:
+async def test_the_largest_permitted_documents_are_executed(stack: RunningStack, web: Web) -> None:
     player = stack.endpoints["players"][0]
     async with GraphqlClient(endpoints(stack).graphql) as client:
         token = await client.login(player["username"], player["password"])
@@ -58,7 +58,7 @@ async def test_what_is_as_large_as_may_be_executed_is_answered(stack: RunningSta
         assert (answer.status, reason(answer)) == (200, ""), attack.name
 
 
-async def test_documents_of_chance_are_never_the_server_s_fault(web: Web) -> None:
+async def test_random_documents_are_never_internal_errors(web: Web) -> None:
     reasons = set()
     for seed in range(SEEDS):
         answer = await sent(web, Attack(f"seed {seed}", generated(seed)))

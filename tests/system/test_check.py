@@ -2,56 +2,74 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
+from services.quiz.formats import topten_json
+from tests.deadline import deadline_seconds
+from tests.factories import quiz_definition
 from tests.servers import RunningStack, topten, unique
 
 
 def run(*arguments: str, **environ: str) -> tuple[int, str]:
     done = subprocess.run(
-        topten(*arguments), env={**os.environ, **environ}, capture_output=True, text=True, timeout=90, check=False
+        topten(*arguments),
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        timeout=deadline_seconds(),
+        check=False,
     )
     return done.returncode, done.stdout + done.stderr
 
 
-def _deleted(said: str) -> bool:
-    """Whether the player whom it registered is gone at the end."""
-    return bool(re.search(r"registered (check-\w+)\n(?s:.*)deleted \1\n", said))
+def _deleted(output: str) -> bool:
+    """Whether the registered player was deleted."""
+    return bool(re.search(r"registered (check-\w+)\n(?s:.*)deleted \1\n", output))
 
 
-def test_a_check_sees_its_player_on_the_live_board(stack: RunningStack) -> None:
-    code, said = run("check", "--url", stack.http)
-    assert code == 0, said
-    assert "on the live board after" in said
-    assert _deleted(said)
+def test_check_sees_its_player_on_the_live_board(stack: RunningStack) -> None:
+    code, output = run("check", "--url", stack.http)
+    assert code == 0, output
+    assert "on the live board after" in output
+    assert _deleted(output)
 
 
-def test_a_check_that_fails_leaves_no_player_behind_either(stack: RunningStack, tmp_path: Path) -> None:
+def test_failed_check_deletes_its_player(stack: RunningStack, tmp_path: Path) -> None:
     unknown = tmp_path / "quiz.json"
-    unknown.write_text(json.dumps({"id": unique("no-such-quiz-")}))
-    code, said = run("check", "--url", stack.http, "--quiz", str(unknown))
-    assert (code, "none of the quizzes is there" in said) == (1, True), said
-    assert _deleted(said)
+    unknown.write_bytes(topten_json.write(quiz_definition(unique("no-such-quiz-"))))
+    code, output = run("check", "--url", stack.http, "--quiz", str(unknown))
+    assert (code, "has none of these quizzes" in output) == (1, True), output
+    assert _deleted(output)
 
 
-def test_a_check_says_where_nothing_answers() -> None:
-    code, said = run("check", "--url", "http://127.0.0.1:9")
+def test_check_names_the_faults_of_a_quiz_file(tmp_path: Path) -> None:
+    broken = tmp_path / "quiz.json"
+    broken.write_text('{"id": "quiz", "title": "Quiz"}')
+    code, output = run("check", "--url", "http://127.0.0.1:9", "--quiz", str(broken))
+    assert (code, "questions: is missing" in output) == (2, True), output
+
+
+def test_check_of_an_unreachable_system_fails_with_a_reason() -> None:
+    code, output = run("check", "--url", "http://127.0.0.1:9")
     assert code == 1
-    assert "does not answer" in said
+    assert "does not respond" in output
 
 
-def test_a_setup_changes_nothing_of_a_system_that_runs(stack: RunningStack) -> None:
+def test_setup_of_a_running_system_changes_nothing(stack: RunningStack) -> None:
     stores = stack.endpoints["stores"]
-    code, said = run("setup", TOPTEN_MONGO_URL=stores["mongo"], TOPTEN_NATS_URL=stores["nats"])
-    assert code == 0, said
+    code, output = run("setup", TOPTEN_MONGO_URL=stores["mongo"], TOPTEN_NATS_URL=stores["nats"])
+    assert code == 0, output
     assert run("check", "--url", stack.http)[0] == 0
 
 
-def test_what_is_there_already_is_not_founded_again(stack: RunningStack) -> None:
-    code, said = run("found", TOPTEN_MONGO_URL=stack.endpoints["stores"]["mongo"])
-    assert code == 0, said
-    assert "takes writes" in said
+@pytest.mark.parametrize("name", ["bootstrap-mongo", "found"])
+def test_bootstrap_leaves_an_initiated_mongodb_as_it_is(stack: RunningStack, name: str) -> None:
+    code, output = run(name, TOPTEN_MONGO_URL=stack.endpoints["stores"]["mongo"])
+    assert code == 0, output
+    assert "takes writes" in output
+    assert ("is now `topten bootstrap-mongo`" in output) == (name == "found")

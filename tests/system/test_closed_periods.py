@@ -1,198 +1,250 @@
-"""A period that is over: closed when nothing of it can come any more, kept once, and the same for ever."""
+"""Closed periods: closed once no more events can arrive, archived once, and unchanged from then on."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+import uuid
+from functools import partial
 from typing import Any
 
-import grpc
-import pytest_asyncio
-from topten.quiz.v1 import quiz_service_pb2 as messages
-from topten.quiz.v1.quiz_service_pb2_grpc import QuizServiceServicer, add_QuizServiceServicer_to_server
+import pytest
+from topten.identity.v1 import identity_events_pb2
 
-from services.leaderboard.boards import Boards
-from services.leaderboard.closed import ClosedBoards
-from services.leaderboard.shelf import Shelf
-from services.runtime.boards import Board, period, points_of
-from services.runtime.clock import utc_now
-from services.runtime.closed import DATABASE
-from services.score.meta import Meta
-from tests.servers import HOST, RunningServer
-from tests.system.score import PATIENCE_SECONDS, QuizCompleted, ScoreSystem, completed, many, score_system, totals_of
-from tests.unit.partly import partly
-from tests.unit.runtime.issuer import Issuer
+from services.boards.board import period_of
+from services.boards.closed_periods import DATABASE, ClosedBoard
+from services.boards.definition import Definition
+from services.boards.encoding import ENCODING
+from services.boards.former_encoding import FORMER_ENCODING
+from services.boards.pseudonyms import pseudonym_of
+from services.runtime.clock import milliseconds_of, utc_now
+from services.runtime.errors import Reason, ServiceError
+from services.score.coordination_store import CoordinationStore
+from services.score.definitions.service import BoardDefinitions
+from services.score.definitions.store import DefinitionStore
+from services.score.periods.archive_store import ArchiveStore
+from services.score.periods.resealing import PeriodResealer
+from services.score.projection.standings import Agreement
+from services.streams import PLAYER_BLOCKED, PLAYER_ERASED, PLAYER_UNBLOCKED
+from tests.deadline import eventually
+from tests.system.closing import (
+    LAST_WEEK,
+    Quiz,
+    archived,
+    in_last_week,
+    last_week,
+    quiz,
+    system,
+)
+from tests.system.score import (
+    ScoreSystem,
+    completed,
+    random_events,
+    totals_of,
+)
 
-OFTEN = {"TOPTEN_SCORE_CLOSE_AFTER": "0", "TOPTEN_SCORE_CLOSE_INTERVAL": "100ms"}
-THIS_WEEK = Board.parse("weekly", utc_now())
-
-
-def last_week() -> datetime:
-    """A time in the week that ended last."""
-    counted = period(THIS_WEEK)
-    assert counted is not None
-    return counted.starts_at - timedelta(days=2)
-
-
-LAST_WEEK = Board.parse("weekly", last_week())
-
-
-@partly
-class Quiz(QuizServiceServicer):
-    """A quiz service of which only the outbox is asked."""
-
-    address = ""
-    oldest: datetime | None = None
-
-    async def GetOutbox(self, request: messages.GetOutboxRequest, context: Any) -> messages.GetOutboxResponse:
-        answer = messages.GetOutboxResponse()
-        if self.oldest is not None:
-            answer.oldest_waiting_at.FromDatetime(self.oldest)
-        return answer
-
-    async def ListSubmittedEvents(self, request: Any, context: Any) -> AsyncIterator[Any]:
-        await context.abort(grpc.StatusCode.UNIMPLEMENTED)
-        yield
+__all__ = ["quiz", "system"]
 
 
-@pytest_asyncio.fixture
-async def quiz() -> AsyncIterator[Quiz]:
-    servicer = Quiz()  # type: ignore[abstract]  # only one method is called
-    server = grpc.aio.server()
-    add_QuizServiceServicer_to_server(servicer, server)
-    servicer.address = f"{HOST}:{server.add_insecure_port(f'{HOST}:0')}"
-    await server.start()
-    yield servicer
-    await server.stop(None)
-
-
-@pytest_asyncio.fixture
-async def system(servers: dict[str, RunningServer], quiz: Quiz) -> AsyncIterator[ScoreSystem]:
-    async with Issuer() as issuer, score_system(servers) as fresh:
-        fresh.environ |= {
-            **OFTEN,
-            "TOPTEN_UPSTREAM_QUIZ": quiz.address,
-            "TOPTEN_AUTH_TOKEN_URL": issuer.token_url,
-            "TOPTEN_AUTH_CLIENT_ID": "score",
-            "TOPTEN_AUTH_CLIENT_SECRET": "a secret of the test",
-        }
-        yield fresh
-
-
-def closed_of(system: ScoreSystem) -> ClosedBoards:
-    """A reader that remembers nothing yet."""
-    database = system.mongo.client[f"{system.environ['TOPTEN_MONGO_DATABASE']}_{DATABASE}"]
-    return ClosedBoards(database, timeout=timedelta(seconds=5))
-
-
-async def kept(system: ScoreSystem, board: Board = LAST_WEEK) -> list[tuple[str, int]]:
-    """Players and points of a closed board in order, as soon as it is kept."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while (reader := await closed_of(system).reader(board)) is None:
-            await asyncio.sleep(0.05)
-    head = await reader.head(board, 10_000)
-    return [(user_id, points_of(value)) for user_id, value in head.members]
-
-
-def in_last_week(events: list[QuizCompleted]) -> list[QuizCompleted]:
-    for number, event in enumerate(events):
-        event.payload.timestamp.FromDatetime(last_week() + timedelta(seconds=number))
-    return events
-
-
-async def test_a_period_is_kept_once_with_what_was_recorded_by_its_end(system: ScoreSystem, quiz: Quiz) -> None:
+async def test_period_is_archived_once_with_everything_recorded_by_its_end(system: ScoreSystem, quiz: Quiz) -> None:
     quiz.oldest = last_week()
-    events = in_last_week(many(300, players=40, seed=5))
+    events = in_last_week(random_events(300, players=40, seed=5))
     totals = {user: total for user, total in totals_of(events).items() if total > 0}
     async with system.worker():
         await system.publish(*events[:200])
-        await system.settled()
-        assert (await Meta(system.database).boards()).closed_through == 0, "something of it is not even published"
+        await system.until_drained()
+        assert (await CoordinationStore(system.database).boards()).closed_through == 0, (
+            "something of it is not even published"
+        )
         await system.publish(*events[200:])
-        await system.settled()
-        expected = await system.board(LAST_WEEK.text)
+        await system.until_drained()
+        expected = await system.board(LAST_WEEK.name)
         assert dict(expected) == totals
         quiz.oldest = utc_now()
-        assert await kept(system) == expected
+        assert await archived(system) == expected
 
         late = in_last_week([completed("player-0", 7, quiz_id="late"), completed("newcomer", 9)])
         await system.publish(*late, completed("newcomer", 1, quiz_id="now"))
-        await system.settled()
-        assert await system.board(LAST_WEEK.text) == expected
+        await system.until_drained()
+        assert await system.board(LAST_WEEK.name) == expected
         assert dict(await system.board("all"))["newcomer"] == 10
         assert dict(await system.board("all"))["player-0"] == totals.get("player-0", 0) + 7
         assert await system.board("weekly") == [("newcomer", 1)]
-        assert await system.verified() == []
+        assert await system.verify() == []
 
-        before = await system.whole()
+        before = await system.until_complete()
         await system.redis.flushall()
-        await system.whole(than=before)
-        assert await system.board(LAST_WEEK.text) == expected
-    assert await kept(system) == expected
+        await system.until_complete(after=before)
+        assert await system.board(LAST_WEEK.name) == expected
+    assert await archived(system) == expected
 
 
-async def test_a_worker_that_stands_still_is_waited_for(system: ScoreSystem, quiz: Quiz) -> None:
-    """It holds rows of the period that it will still insert; what is kept must have them, or they must be late."""
+def account_change(user_id: str, version: int, kind: str) -> bytes:
+    event = identity_events_pb2.PlayerChangedEvent(event_id=str(uuid.uuid4()), event_type=kind)
+    event.payload.user_id, event.payload.version = user_id, version
+    event.payload.blocked, event.payload.country = kind in (PLAYER_BLOCKED, PLAYER_ERASED), "VN"
+    event.payload.timestamp.FromDatetime(utc_now())
+    return event.SerializeToString()
+
+
+def resealer_of(system: ScoreSystem, archive: ArchiveStore) -> PeriodResealer:
+    return PeriodResealer(system.store, CoordinationStore(system.database), archive, system.placement, now=utc_now)
+
+
+class _FailingArchive(ArchiveStore):
+    """Dies after the new entries are written and before the board is replaced."""
+
+    async def _commit(self, former: ClosedBoard | None, closed: ClosedBoard, record: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("encoding", [FORMER_ENCODING, ENCODING])
+async def test_reseal_applies_what_became_known_after_the_closing(
+    system: ScoreSystem, quiz: Quiz, encoding: int
+) -> None:
+    """Also to a period that was closed beside a worker of the version before: it stays in its encoding."""
+    if encoding == FORMER_ENCODING:
+        await system.add_former_worker()
+        system.placement.adopt(system.placement.agreement._replace(encoding=encoding))
     quiz.oldest = last_week()
-    events = in_last_week(many(3000, players=40, seed=6))
-    async with system.worker(TOPTEN_SCORE_BATCH="20") as standing, system.worker(TOPTEN_SCORE_BATCH="20"):
+    names = ("ada", "ben", "cleo", "dora")
+    events = in_last_week([completed(name, 40 - 10 * n, total=40 - 10 * n) for n, name in enumerate(names)])
+    database = system.mongo.client[f"{system.environ['TOPTEN_MONGO_DATABASE']}_{DATABASE}"]
+    async with system.worker():
+        await system.publish(*events)
+        await system.publish_bytes("ada", account_change("ada", 1, PLAYER_BLOCKED))
+        await system.until_drained()
+        archive = ArchiveStore(database, system.redis)
+        resealer = resealer_of(system, archive)
+        with pytest.raises(ServiceError) as refused:
+            await resealer.reseal(LAST_WEEK.name, "", "too early", actor="m")
+        assert refused.value.reason is Reason.INVALID_ARGUMENT
+        quiz.oldest = utc_now()
+        former = await archived(system)
+        assert former == [("ben", 30), ("cleo", 20), ("dora", 10)]
+        closed = (await archive.members(LAST_WEEK)).closed
+        assert closed is not None
+        assert closed.encoding == encoding
+        if encoding == FORMER_ENCODING:  # the worker of the former version ends; that changes no closed period
+            await system.remove_former_worker()
+            system.placement.adopt(Agreement(system.placement.catalog, 0))
+            await eventually(partial(system.is_built_in, ENCODING), "boards in this version's encoding")
+        assert await resealer.reseal(LAST_WEEK.name, "", "nothing happened", actor="m") == []
+
+        # An acquittal, a sanction, points taken back, an erasure, and an event that came late.
+        await system.publish_bytes("ada", account_change("ada", 2, PLAYER_UNBLOCKED))
+        await system.publish_bytes("ben", account_change("ben", 1, PLAYER_BLOCKED))
+        await system.publish_bytes("dora", account_change("dora", 1, PLAYER_ERASED))
+        void, late = completed("cleo", -5, attempt=2, total=15), completed("eve", 18)
+        await system.publish(*in_last_week([void, late]))
+        await system.until_drained()
+        pseudonym = pseudonym_of(system.store.digests.chain("dora"))
+        await archive.rename("dora", pseudonym)
+        assert await archived(system) == [*former[:2], (pseudonym, 10)]
+
+        with pytest.raises(NotImplementedError):
+            await resealer_of(system, _FailingArchive(database, system.redis)).reseal(
+                LAST_WEEK.name, "", "interrupted", actor="m"
+            )
+        assert await archived(system) == [*former[:2], (pseudonym, 10)]
+
+        (for_ada,) = await resealer.reseal(LAST_WEEK.name, "ada", "acquitted", actor="m")
+        assert await archived(system) == [("ada", 40), *former[:2], (pseudonym, 10)]
+        assert for_ada.changes[0] == ("ada", 0, 1, 0, 40)
+        assert for_ada.changed == 4
+        (for_all,) = await resealer.reseal(LAST_WEEK.name, "", "the whole week", actor="m")
+        assert await archived(system) == [("ada", 40), ("eve", 18), ("cleo", 15), (pseudonym, 10)]
+        assert for_all.version == for_ada.version + 1
+        assert await resealer.reseal(LAST_WEEK.name, "", "again", actor="m") == []
+
+        record = await database["reseals"].find_one({"reason": "the whole week"})
+        assert record is not None
+        assert (record["by"], record["board"], record["changed"]) == ("m", LAST_WEEK.name, 3)
+        assert await database["closed_entries"].count_documents({"made": record["former"]}) == 4
+        # An erasure reaches former versions and the record, too.
+        await archive.rename("ben", "erased-00")
+        assert await database["closed_entries"].count_documents({"user_id": "ben"}) == 0
+        assert await database["reseals"].count_documents({"changes.user_id": "ben"}) == 0
+        assert await system.verify() == []
+
+
+async def test_defined_boards_are_closed_in_their_own_calendar_and_resealed(system: ScoreSystem, quiz: Quiz) -> None:
+    quiz.oldest = last_week()
+    database = system.mongo.client[f"{system.environ['TOPTEN_MONGO_DATABASE']}_{DATABASE}"]
+    store = DefinitionStore(database)
+    definitions = BoardDefinitions(store, lambda: system.placement.catalog, now=utc_now)
+    weekly = Definition("attempts", sources=("quiz:capitals",), aggregate="count", period="weekly")
+    daily = Definition("fewest", sources=("quiz:capitals",), order="asc", period="daily", time_zone="Asia/Tokyo")
+    scores = {"ada": 40, "ben": 30, "cleo": 20}
+    async with system.worker():
+        await system.publish(*in_last_week([completed(name, points, total=points) for name, points in scores.items()]))
+        await system.until_drained()
+        for definition in (weekly, daily):
+            await definitions.put(definition, actor="m")
+
+        async def is_ready() -> bool:
+            return all(each.state == "ready" for each in (await store.read()).boards.values())
+
+        await eventually(is_ready, "boards that are ready")
+        system.placement.adopt(Agreement(await store.catalog(""), 0))
+        week = weekly.board("", weekly.calendar.name_of(milliseconds_of(last_week())))
+        day = daily.board("", daily.calendar.name_of(milliseconds_of(last_week())))
+        quiz.oldest = utc_now()
+        assert dict(await archived(system)) == scores
+        assert dict(await archived(system, week)) == dict.fromkeys(scores, 1)
+        assert [(name, 2**31 - points) for name, points in await archived(system, day)] == [
+            ("cleo", 20),
+            ("ben", 30),
+            ("ada", 40),
+        ]
+        archive = ArchiveStore(database, system.redis)
+        closed = (await archive.members(day)).closed
+        assert closed is not None
+        period = daily.calendar.period(day.name.rpartition(":")[2])
+        assert period is not None
+        assert (closed.ascending, closed.starts_at) == (True, period.starts_at)
+        resealer = resealer_of(system, archive)
+        assert await resealer.reseal(LAST_WEEK.name, "", "nothing happened", actor="m") == []
+        assert await resealer.reseal(day.name, "", "nothing happened", actor="m") == []
+
+        void = completed("cleo", -20, attempt=2, total=0)
+        await system.publish(*in_last_week([void, completed("ben", 5, attempt=2, total=35)]))
+        await system.until_drained()
+        assert dict(await archived(system, week)) == dict.fromkeys(scores, 1)
+        resealed = {each.board for each in await resealer.reseal(LAST_WEEK.name, "", "late attempts", actor="m")}
+        assert resealed == {LAST_WEEK.name, week.name}, "the board of the day is of another period"
+        assert dict(await archived(system, week)) == {"ada": 1, "ben": 2, "cleo": 2}
+        (of_day,) = await resealer.reseal(day.name, "", "late attempts", actor="m")
+        assert [change[:3] for change in of_day.changes] == [("ben", 2, 1), ("ada", 3, 2), ("cleo", 1, 0)]
+        with pytest.raises(ServiceError) as refused:
+            await resealer.reseal("custom:fewest", "", "which day", actor="m")
+        assert refused.value.reason is Reason.INVALID_ARGUMENT
+        assert await system.verify() == []
+
+
+async def test_period_stays_open_while_a_suspended_worker_may_write_to_it(system: ScoreSystem, quiz: Quiz) -> None:
+    """It still has rows of the period to insert. They must be in the archive, or be late."""
+    quiz.oldest = last_week()
+    events = in_last_week(random_events(1200, players=40, seed=6))
+    async with system.worker(TOPTEN_SCORE_BATCH="20") as suspended, system.worker(TOPTEN_SCORE_BATCH="20"):
         publishing = asyncio.create_task(system.publish(*events))
         await system.until_counted(200)
-        os.kill(standing.pid, signal.SIGSTOP)
+        os.kill(suspended.pid, signal.SIGSTOP)
         rows = await system.database["ledger"].estimated_document_count()
         await system.until_counted(min(rows + 300, len(events)))
         await publishing
-        # As if all of it had been recorded later: the rest of the stream may count or be late, but only one of both.
-        counted = period(LAST_WEEK)
-        assert counted is not None
-        await Meta(system.database).close(int(counted.ends_at.timestamp() * 1000))
-        os.kill(standing.pid, signal.SIGCONT)
+        # As if all of it had been recorded later: each remaining event must either count in the period or be late.
+        period = period_of(LAST_WEEK)
+        assert period is not None
+        await CoordinationStore(system.database).close_periods(milliseconds_of(period.ends_at))
+        os.kill(suspended.pid, signal.SIGCONT)
         quiz.oldest = None
-        found = await kept(system)
-        await system.settled()
-        assert found == await system.board(LAST_WEEK.text)
-        assert await system.verified() == []
+        entries = await archived(system)
+        await system.until_drained()
+        assert entries == await system.board(LAST_WEEK.name)
+        assert await system.verify() == []
         documents = system.mongo.client[f"{system.environ['TOPTEN_MONGO_DATABASE']}_{DATABASE}"]
-        assert await documents["closed"].count_documents({"_id": LAST_WEEK.text}) == 1
+        assert await documents["closed"].count_documents({"_id": LAST_WEEK.name}) == 1
         assert await documents["closing"].count_documents({}) == 0
-        assert await documents["closed_entries"].count_documents({}) >= len(found)
-
-
-async def test_every_question_has_the_answer_that_the_open_board_had(system: ScoreSystem, quiz: Quiz) -> None:
-    quiz.oldest = last_week()
-    async with system.worker():
-        await system.publish(*in_last_week(many(400, players=60, seed=7)))
-        await system.settled()
-        live = Boards(system.redis, timeout=timedelta(seconds=5))
-        board, players = LAST_WEEK, [user for user, _ in await system.board(LAST_WEEK.text)]
-        total = len(players)
-
-        async def answers(reader: Any) -> list[Any]:
-            found: list[Any] = [(await reader.head(board, 10)).members]
-            places = await reader.places(board, [*players[::7], "nobody"])
-            found.append({user: (place.rank, place.value) for user, place in places.items()})
-            after = None
-            for _ in range(4):
-                page = await reader.page(board, 17, after, players[5])
-                found.append((page.total, page.first, page.members, page.own and page.own.rank))
-                after = page.members[-1] if page.members else after
-            for user in (players[0], players[1], players[total // 2], players[-1], "nobody"):
-                window = await reader.around(board, user, 3)
-                found.append((window.total, window.members, window.members and window.first))
-            found += [await reader.ahead(board, value, players[3]) for value in (0.5, 40.0, 10_000.0)]
-            found += [await reader.quantile(board, share) for share in (0.1, 25, 50, 90, 100)]
-            return found
-
-        before = await answers(live)
-        quiz.oldest = None
-        await kept(system)
-        shelf = Shelf(live, closed_of(system), now=utc_now)
-        await system.redis.delete(board.key)
-        assert await answers(shelf) == before
-        listed = await closed_of(system).listed("weekly", None, 5)
-        assert [(each.text, each.players) for each in listed] == [(LAST_WEEK.text, total)]
-        assert await closed_of(system).listed("weekly", listed[0].ends_at, 5) == []
-        assert listed[0].ends_at.tzinfo is UTC or listed[0].ends_at.utcoffset() == timedelta(0)
+        assert await documents["closed_entries"].count_documents({}) >= len(entries)

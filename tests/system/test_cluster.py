@@ -1,12 +1,10 @@
-"""On a real Redis Cluster: a whole system through a failover, a node that comes back empty, and boards that are split anew."""
+"""A real Redis Cluster: failover, a node that returns empty, and resharded boards."""
 
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -16,19 +14,29 @@ import pytest_asyncio
 from redis.asyncio import RedisCluster
 from redis.exceptions import ResponseError
 
-from services.leaderboard.boards import Boards
-from services.local.client import GraphqlClient
-from services.runtime.boards import GENERATION_KEY, Board
-from services.runtime.catalog import Catalog
-from services.runtime.redis_client import REDIS_ERRORS, key_on_each, open_redis, subscription
-from services.runtime.settings import RedisConfig
-from services.runtime.split import Split
-from services.score.standings import Terms
+from services.boards.board import GENERATION_KEY, Board
+from services.boards.catalog import Catalog
+from services.boards.sharding import Sharding
+from services.cli.client import GraphqlClient
+from services.runtime.config.settings import RedisConfig
+from services.runtime.stores.redis import REDIS_ERRORS, key_on_each, open_redis, subscription
+from services.score.projection.standings import Agreement
+from tests.deadline import deadline
 from tests.factories import quiz_definition
 from tests.imports import import_quiz
 from tests.players import endpoints, register, shows, stream, until
-from tests.servers import HOST, RunningCluster, RunningServer, running, running_cluster, running_stack, topten, unique
-from tests.system.score import PATIENCE_SECONDS, ScoreSystem, many, score_system, totals_of
+from tests.servers import (
+    HOST,
+    RunningCluster,
+    RunningServer,
+    assert_verified,
+    running,
+    running_cluster,
+    running_stack,
+    unique,
+)
+from tests.system.boards import reader
+from tests.system.score import ScoreSystem, random_events, score_system, totals_of
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -37,17 +45,20 @@ async def cluster() -> AsyncIterator[RunningCluster]:
         yield started
 
 
+@pytest_asyncio.fixture(scope="module")
+async def servers(cluster: RunningCluster) -> AsyncIterator[dict[str, RunningServer]]:
+    async with running("mongo") as mongo, running("nats") as nats:
+        yield {"redis": cluster, "mongo": mongo, "nats": nats}
+
+
 @pytest_asyncio.fixture
-async def system(cluster: RunningCluster) -> AsyncIterator[ScoreSystem]:
-    async with AsyncExitStack() as stack:
-        servers: dict[str, RunningServer] = {"redis": cluster}
-        for name in ("mongo", "nats"):
-            servers[name] = await stack.enter_async_context(running(name))
-        yield await stack.enter_async_context(score_system(servers))
+async def system(servers: dict[str, RunningServer]) -> AsyncIterator[ScoreSystem]:
+    async with score_system(servers) as fresh:
+        yield fresh
 
 
 @pytest.mark.slow
-async def test_a_whole_system_plays_on_through_a_failover() -> None:
+async def test_whole_system_survives_a_failover() -> None:
     """With replicas, and the board of all time over four keys. A failover takes as long as the nodes agree on it (about 3 s)
     and founding six nodes and a whole system as long again.
     """
@@ -62,84 +73,80 @@ async def test_a_whole_system_plays_on_through_a_failover() -> None:
                     for player in players:
                         await player.submit(quiz_id, [("q1", "a")])
                     before = await until(events, shows(ada.username, 10))
-                    # The masters were started first; one of them goes for good, and its replica takes its place.
+                    # The masters were started first. One is killed permanently, and its replica is promoted.
                     cluster.nodes[0].kill()
                     await ada.submit(quiz_id, [("q1", "a"), ("q2", "a")])
                     after = await until(events, shows(ada.username, 20))
                 first, then = (tuple(map(int, (event.id or "").split("-"))) for event in (before, after))
                 assert then > first, "no frame goes back"
-            command = [*topten("verify"), "--data", str(stack.data)]
-            checked = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
-            assert checked.returncode == 0, checked.stdout + checked.stderr
+            await assert_verified(stack)
 
 
-async def test_a_node_that_comes_back_empty_is_noticed_and_its_boards_are_made_anew(
-    cluster: RunningCluster, system: ScoreSystem
-) -> None:
-    events = many(300, players=30, seed=5)
+async def test_boards_are_rebuilt_when_a_node_returns_empty(cluster: RunningCluster, system: ScoreSystem) -> None:
+    events = random_events(300, players=30, seed=5)
     async with system.worker(TOPTEN_BOARDS_KEYS="all=4"):
         await system.publish(*events[:150])
-        await system.settled()
-        before = await system.whole()
-        # One that does not have the generation, which would be missed at once.
+        await system.until_drained()
+        before = await system.until_complete()
+        # A node without the generation, which would be missed at once.
         node = await without(cluster, GENERATION_KEY)
         node.kill()
         await node.start()
         await system.publish(*events[150:])
-        await system.whole(than=before)
-        await system.settled()
+        await system.until_complete(after=before)
+        await system.until_drained()
         assert await board_of(system) == {user: total for user, total in totals_of(events).items() if total > 0}
 
 
-async def test_a_flush_of_one_node_is_noticed(cluster: RunningCluster, system: ScoreSystem) -> None:
-    events = many(100, players=10, seed=6)
+async def test_flush_of_one_node_is_detected(cluster: RunningCluster, system: ScoreSystem) -> None:
+    events = random_events(100, players=10, seed=6)
     async with system.worker():
         await system.publish(*events)
-        await system.settled()
-        before = await system.whole()
+        await system.until_drained()
+        before = await system.until_complete()
         node = await without(cluster, GENERATION_KEY)
         async with open_redis(RedisConfig(url=node.url), "test") as redis:
             await redis.flushall()
-        await system.whole(than=before)
+        await system.until_complete(after=before)
         assert await board_of(system) == {user: total for user, total in totals_of(events).items() if total > 0}
 
 
-async def test_a_flush_of_one_node_that_nobody_was_there_to_see_is_noticed(
+async def test_flush_of_one_node_is_detected_by_workers_that_start_later(
     cluster: RunningCluster, system: ScoreSystem
 ) -> None:
-    events = many(100, players=10, seed=8)
+    events = random_events(100, players=10, seed=8)
     async with system.worker():
         await system.publish(*events)
-        await system.settled()
-        before = await system.whole()
+        await system.until_drained()
+        before = await system.until_complete()
     node = await without(cluster, GENERATION_KEY)
     async with open_redis(RedisConfig(url=node.url), "test") as redis:
         await redis.flushall()
     async with system.worker():
-        await system.whole(than=before)
+        await system.until_complete(after=before)
         assert await board_of(system) == {user: total for user, total in totals_of(events).items() if total > 0}
 
 
-async def test_a_board_is_split_and_joined_again_without_loss(system: ScoreSystem) -> None:
-    """The worker that starts last says how; the other takes it over, and so does a reader that was told otherwise."""
-    events = many(300, players=30, seed=7)
+async def test_resharding_a_board_loses_nothing(system: ScoreSystem) -> None:
+    """The worker that starts last declares it; the other adopts it, and so does a reader configured differently."""
+    events = random_events(300, players=30, seed=7)
     expected = {user: total for user, total in totals_of(events).items() if total > 0}
     async with system.worker(TOPTEN_BOARDS_KEYS="all=3"):
         await system.publish(*events[:100])
-        await system.settled()
+        await system.until_drained()
         async with system.worker(TOPTEN_BOARDS_KEYS="all=5; weekly=2"):
             await system.publish(*events[100:200])
             await until_keys(system, 5)
             async with system.worker():
                 await system.publish(*events[200:])
                 await until_keys(system, 1)
-                await system.settled()
+                await system.until_drained()
                 assert await board_of(system) == expected
-                assert await system.verified() == []
+                assert await system.verify() == []
 
 
-async def test_a_slot_may_move_to_a_node_that_has_just_joined(tmp_path: Path) -> None:
-    """As an operator's resharding does it: until the slot is there, only redirections tell of the node."""
+async def test_slot_may_move_to_a_node_that_has_just_joined(tmp_path: Path) -> None:
+    """As in an operator's resharding: until the slot has moved, only redirections reveal the node."""
     async with running_cluster() as cluster:
         joined = RunningServer("node", tmp_path, urlsplit(cluster.nodes[0].url).password or "")
         await joined.start()
@@ -157,7 +164,7 @@ async def test_a_slot_may_move_to_a_node_that_has_just_joined(tmp_path: Path) ->
                 bus = (await new.config_get("cluster-port"))["cluster-port"]
                 await old.execute_command("CLUSTER MEET", HOST, joined.port, bus)
                 ids = {node: (await node.execute_command("CLUSTER MYID")).decode() for node in (old, new)}
-                async with asyncio.timeout(PATIENCE_SECONDS):
+                async with deadline():
                     while ids[new] not in str(await old.execute_command("CLUSTER NODES")):
                         await asyncio.sleep(0.02)
                     while (await new.execute_command("CLUSTER INFO"))["cluster_state"] != "ok":
@@ -173,32 +180,33 @@ async def test_a_slot_may_move_to_a_node_that_has_just_joined(tmp_path: Path) ->
 
 
 async def holds(node: Any, key: str) -> bool:
-    """Whether a node has the key itself."""
+    """Return whether a node has the key itself."""
     try:
         return bool(await node.exists(key))
-    except ResponseError:  # it is elsewhere
+    except ResponseError:  # another node has it
         return False
 
 
 async def until_keys(system: ScoreSystem, keys: int) -> None:
-    """Returns when the board of all time has so many keys, none of another split, and is whole."""
-    split = Split(f"all={keys}; weekly=2" if keys > 1 else "")
-    wanted = {part.key.encode() for part in split.parts(Board("all"))}
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    """Wait until the all-time board has this many keys, none of another sharding, and is complete."""
+    sharding = Sharding(f"all={keys}; weekly=2" if keys > 1 else "")
+    wanted = {shard.key.encode() for shard in sharding.shards(Board("all"))}
+    async with deadline():
         while {key async for key in system.redis.scan_iter(match="leaderboard:all*")} != wanted:
             await asyncio.sleep(0.02)
-    await system.whole()
-    system.placing.adopt(Terms(Catalog((), split), 0))
+    await system.until_complete()
+    system.placement.adopt(Agreement(Catalog((), sharding), 0))
 
 
 async def board_of(system: ScoreSystem) -> dict[str, int]:
-    """The board of all time, as a reader has it who knows nothing of its keys."""
-    window = await Boards(system.redis, timeout=timedelta(seconds=5)).page(Board("all"), 1000, None, "")
+    """Return the all-time board as a reader returns it that does not know its keys."""
+    boards = reader(system.redis, system.database)
+    window = await boards.read(Board("all"), lambda view: view.page(1000, None))
     return {user_id: int(value) for user_id, value in window.members}
 
 
 async def without(cluster: RunningCluster, key: str) -> RunningServer:
-    """A node that does not have the key."""
+    """Return a node that does not have the key."""
     for node in cluster.nodes:
         async with AsyncExitStack() as stack:
             redis: Any = await stack.enter_async_context(open_redis(RedisConfig(url=node.url), "test"))
@@ -208,15 +216,15 @@ async def without(cluster: RunningCluster, key: str) -> RunningServer:
     raise AssertionError("every node has the key")
 
 
-async def test_there_is_a_key_for_each_master(cluster: RunningCluster) -> None:
+async def test_each_master_has_a_key(cluster: RunningCluster) -> None:
     async with open_redis(RedisConfig(url=cluster.url), "test") as redis:
         keys = key_on_each(redis, "counter")
         nodes = {cast("RedisCluster", redis).get_node_from_key(key) for key in keys}
         assert (len(keys), len(nodes)) == (3, 3)
 
 
-async def test_connections_that_are_closed_in_use_are_lost_and_nothing_else(cluster: RunningCluster) -> None:
-    """The driver closes those to all nodes before it asks for the layout anew, whoever uses them and waits for their end."""
+async def test_connections_closed_while_in_use_raise_only_store_errors(cluster: RunningCluster) -> None:
+    """Before it reloads the layout, the driver closes the connections to all nodes, even while they are used."""
     others: list[BaseException] = []
     answered = 0
 
@@ -242,7 +250,7 @@ async def test_connections_that_are_closed_in_use_are_lost_and_nothing_else(clus
             closing = asyncio.create_task(redis.aclose())
             for _ in range(3):
                 await asyncio.sleep(0)
-            closing.cancel()  # as whoever made it do so may be
+            closing.cancel()  # as the task that triggered the reload may be
             await asyncio.wait([closing])
 
     async with open_redis(RedisConfig(url=cluster.url), "test") as redis:

@@ -1,50 +1,45 @@
-"""Simulated players play by the rules of everybody else, and the board moves."""
+"""Simulated players play through the public interface and move the board."""
 
 from __future__ import annotations
 
-import asyncio
-import json
 import os
-import random
+import shlex
 import signal
+import subprocess
 
-from services.local.client import GraphqlClient
-from services.local.commands.quiz import SAMPLES
-from services.local.demo import NAMES, attempt
-from services.local.stack import wait_for_edge
+from services.cli.client import GraphqlClient
+from services.cli.demo_players import NAMES
+from services.embedded.stack import wait_for_edge
+from tests.deadline import eventually, poll
 from tests.players import Player, endpoints, register
 from tests.servers import running_stack
 
 
-async def test_simulated_players_move_the_board_and_go_on_after_a_restart() -> None:
+async def test_simulated_players_keep_scoring_after_a_restart_of_the_edge() -> None:
     with running_stack(None, "--demo", "20") as stack:
         async with GraphqlClient(endpoints(stack).graphql) as client:
             watcher = await register(client)
-            while not await scores_of_players(watcher):
-                await asyncio.sleep(0.05)
+            await eventually(lambda: demo_scores(watcher), "a demo player on the board")
+        assert "20 simulated players: Akira, Amara, " in stack.output
+        log = stack.data / "logs" / "demo.log"
+        poll(lambda: "is the first simulated player with a result" in log.read_text(), "the first result is logged")
+        assert stack.printed().endswith("  Ctrl-C stops everything; the data stays.\n"), "no log line follows"
+        command = next(line for line in stack.printed().splitlines() if line.endswith("  the live board"))
+        words = shlex.split(command)[:-3]
+        poll(lambda: b" All time " in subprocess.run(words, capture_output=True, check=False).stdout, "as printed")
         pid = stack.pid_of("edge")
         os.kill(pid, signal.SIGKILL)
-        while stack.pid_of("edge") == pid:
-            await asyncio.sleep(0.02)
+        poll(lambda: stack.pid_of("edge") != pid, "the edge was restarted")
         await wait_for_edge(stack.http)
         async with GraphqlClient(endpoints(stack).graphql) as client:
             watcher = await register(client)
-            before = await scores_of_players(watcher)
-            while await scores_of_players(watcher) == before:
-                await asyncio.sleep(0.05)
+            before = await demo_scores(watcher)
+
+            async def changed() -> bool:
+                return await demo_scores(watcher) != before
+
+            await eventually(changed, "a demo player scored after the restart")
 
 
-async def scores_of_players(watcher: Player) -> dict[str, int]:
+async def demo_scores(watcher: Player) -> dict[str, int]:
     return {entry["username"]: entry["score"] for entry in await watcher.top() if entry["username"] in NAMES}
-
-
-def test_an_attempt_answers_every_question_with_one_of_its_options() -> None:
-    dice = random.Random(7)
-    for path in SAMPLES.glob("*.json"):
-        quiz = json.loads(path.read_bytes())
-        action = attempt(quiz, 0.5, dice)
-        assert action["quizId"] == quiz["id"]
-        assert [answer["questionId"] for answer in action["answers"]] == [q["id"] for q in quiz["questions"]]
-        for answer, question in zip(action["answers"], quiz["questions"], strict=True):
-            options = [option["id"] for option in question.get("options", [])] or ["true", "false"]
-            assert answer["selectedOption"] in options

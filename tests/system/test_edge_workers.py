@@ -1,4 +1,4 @@
-"""Several edges on one port: the kernel spreads connections over them, and a client need not know which it has."""
+"""Several edges on one port: the kernel spreads connections over them, and clients cannot tell them apart."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from topten.quiz.v1 import quiz_pb2
 
-from services.local.client import GraphqlClient
+from services.cli.client import GraphqlClient
+from tests.deadline import deadline, deadline_seconds, eventually
 from tests.factories import quiz_definition
 from tests.imports import import_quiz
 from tests.players import Player, endpoints, register, shows
 from tests.screens import Screen
 from tests.servers import RunningStack, running_stack, unique
+from tests.unit.edge.edge_process import while_redis_responds
 
 WORKERS = ("edge", "edge-2")
 SCREENS = 18
@@ -34,8 +36,8 @@ def crowd() -> Iterator[RunningStack]:
     settings = {
         "TOPTEN_LEADERBOARD_TICK": "50ms",
         "TOPTEN_EDGE_RATE_WRITE": f"{WRITES}/h,-",
-        # An edge that is behind a reader waits for what he has, however busy this machine is.
-        "TOPTEN_EDGE_STREAM_CATCH_UP": "30s",
+        # An edge that is behind a client catches up with it, however busy the machine is.
+        "TOPTEN_EDGE_STREAM_CATCH_UP": f"{deadline_seconds():g}s",
     }
     with running_stack(settings, "--workers", str(len(WORKERS))) as system:
         yield system
@@ -48,30 +50,30 @@ async def player(crowd: RunningStack) -> AsyncIterator[Player]:
 
 
 async def streams(stack: RunningStack, worker: str) -> int:
-    """How many streams a worker holds; none while it is away."""
+    """Return how many streams a worker has open; 0 while it is down."""
     try:
-        async with aiohttp.ClientSession() as session, session.get(stack.endpoints["metrics"][worker]) as answer:
-            families = text_string_to_metric_families(await answer.text())
+        async with aiohttp.ClientSession() as session, session.get(stack.endpoints["metrics"][worker]) as response:
+            families = text_string_to_metric_families(await response.text())
     except aiohttp.ClientError:
         return 0
     return int(sum(s.value for f in families for s in f.samples if s.name == "topten_sse_connections"))
 
 
 async def status(stack: RunningStack, worker: str) -> int:
-    """What the worker's own port answers to a probe; 0 while it is away."""
+    """Return the status of a worker's readiness probe; 0 while it is down."""
     try:
         address = stack.endpoints["metrics"][worker].replace("/metrics", "/readyz")
-        async with aiohttp.ClientSession() as session, session.get(address) as answer:
-            return answer.status
+        async with aiohttp.ClientSession() as session, session.get(address) as response:
+            return response.status
     except aiohttp.ClientError:
         return 0
 
 
 @pytest.mark.slow
-async def test_screens_are_spread_over_workers_and_see_the_same_while_one_is_killed(
+async def test_clients_of_a_killed_worker_move_to_another_and_all_see_the_same(
     crowd: RunningStack, player: Player
 ) -> None:
-    """Takes about 15 s with the start of its system, which has two edges."""
+    """Takes about 15 s, most of it the start of a system with two edges."""
     quiz_id = unique("crowd-")
     await import_quiz(endpoints(crowd), quiz_definition(quiz_id, counting=quiz_pb2.COUNTING_SUM))
     await player.submit(quiz_id, RIGHT)
@@ -87,27 +89,25 @@ async def test_screens_are_spread_over_workers_and_see_the_same_while_one_is_kil
         victim = max(held, key=lambda worker: held[worker])
         pid = crowd.pid_of(victim)
         os.kill(pid, signal.SIGKILL)
-        async with asyncio.timeout(30):
-            while sum([await streams(crowd, worker) for worker in WORKERS]) < SCREENS:
-                await asyncio.sleep(0.02)
-        await again(crowd, player, quiz_id)
+
+        async def all_reconnected() -> bool:
+            return sum([await streams(crowd, worker) for worker in WORKERS]) == SCREENS
+
+        await eventually(all_reconnected, "every screen has reconnected")
+        await submit_again(crowd, player, quiz_id)
         shown = [await screen.until(shows(player.username, 40)) for screen in screens]
         assert len({(data["version"], str(data["leaderboard"])) for data in shown}) == 1
         assert sum(screen.connections for screen in screens) == SCREENS + held[victim]
-        async with asyncio.timeout(30):
-            while crowd.pid_of(victim) == pid or await status(crowd, victim) != 200:
-                await asyncio.sleep(0.02)
+        await eventually(lambda: is_restarted(crowd, victim, pid), "the killed worker is ready again")
         assert [fault for screen in screens for fault in screen.faults] == []
         assert sum(screen.dropped for screen in screens) == 0
 
 
 @pytest.mark.slow
-async def test_who_moves_between_edges_and_through_a_rolling_restart_never_sees_time_run_backwards(
-    crowd: RunningStack, player: Player
-) -> None:
-    """Some leave after every frame and find any of the edges, which stop and start one after the other.
+async def test_no_client_goes_back_in_time_during_a_rolling_restart(crowd: RunningStack, player: Player) -> None:
+    """Some clients reconnect after every frame, to any of the edges, which restart one after the other.
 
-    Takes about 10 s: each edge starts anew.
+    Takes about 10 s: each edge starts again.
     """
     quiz_id = unique("rolling-")
     await import_quiz(endpoints(crowd), quiz_definition(quiz_id, counting=quiz_pb2.COUNTING_SUM))
@@ -118,9 +118,9 @@ async def test_who_moves_between_edges_and_through_a_rolling_restart_never_sees_
         for worker in WORKERS:
             pid = crowd.pid_of(worker)
             os.kill(pid, signal.SIGTERM)
-            async with asyncio.timeout(30):
-                while crowd.pid_of(worker) == pid or await status(crowd, worker) != 200:
-                    await again(crowd, player, quiz_id)
+            async with deadline("the worker is ready again"):
+                while not await is_restarted(crowd, worker, pid):
+                    await submit_again(crowd, player, quiz_id)
                     score += 20
                     await asyncio.gather(*(screen.until(shows(player.username, score)) for screen in moving))
         for screen in staying:
@@ -133,7 +133,7 @@ async def test_who_moves_between_edges_and_through_a_rolling_restart_never_sees_
 
 @asynccontextmanager
 async def watched(screens: list[Screen]) -> AsyncIterator[None]:
-    """The screens are on."""
+    """Keep the screens connected."""
     watching = [asyncio.create_task(screen.watch()) for screen in screens]
     try:
         yield
@@ -149,10 +149,14 @@ def token_of(player: Player) -> Callable[[], Awaitable[str]]:
     return token
 
 
-async def again(stack: RunningStack, player: Player, quiz_id: str) -> None:
-    """One more answer, sent until it is answered, from a connection of its own: any worker may be away."""
+async def is_restarted(stack: RunningStack, worker: str, old_pid: int) -> bool:
+    return stack.pid_of(worker) != old_pid and await status(stack, worker) == 200
+
+
+async def submit_again(stack: RunningStack, player: Player, quiz_id: str) -> None:
+    """Submit one more action, over a new connection per attempt, until a worker responds."""
     action_id = str(uuid.uuid4())
-    async with asyncio.timeout(30):
+    async with deadline("a worker accepts the action"):
         while True:
             try:
                 async with GraphqlClient(endpoints(stack).graphql) as client:
@@ -164,27 +168,23 @@ async def again(stack: RunningStack, player: Player, quiz_id: str) -> None:
 
 
 async def test_a_rate_is_one_rate_over_all_workers(crowd: RunningStack) -> None:
-    """A worker that Redis did not answer in time counts for itself, and says so: then it is tried once more."""
-    for _ in range(5):
-        alone = counted_alone(crowd)
+    """Repeats while a worker logs that Redis was too slow, for such a worker counts by itself."""
+
+    async def count() -> None:
         async with GraphqlClient(endpoints(crowd).graphql) as client:
             player = await register(client)
         statuses = [await write(crowd, player, number) for number in range(3 * WRITES)]
-        if counted_alone(crowd) == alone:
-            break
-    assert Counter(statuses) == {200: WRITES, 429: 2 * WRITES}, crowd.logs()
+        assert Counter(statuses) == {200: WRITES, 429: 2 * WRITES}, crowd.logs()
+
+    await while_redis_responds(
+        count, lambda: [(crowd.data / "logs" / f"{worker}.log").read_text() for worker in WORKERS]
+    )
 
 
 async def write(stack: RunningStack, player: Player, number: int) -> int:
-    """The status of a write over a connection of its own, which may lead to any worker."""
+    """Return the status of a write over a new connection, to whichever worker accepts it."""
     headers = {"Authorization": f"Bearer {player.access_token}"}
     document = UPDATE % ("VN" if number % 2 else "DE")
     async with aiohttp.ClientSession(headers=headers) as session:
-        async with session.post(endpoints(stack).graphql, json={"query": document}) as answer:
-            return answer.status
-
-
-def counted_alone(stack: RunningStack) -> int:
-    """How often a worker has begun to count for itself."""
-    logs = [(stack.data / "logs" / f"{worker}.log").read_text() for worker in WORKERS]
-    return sum(log.count("rates are counted by this process alone") for log in logs)
+        async with session.post(endpoints(stack).graphql, json={"query": document}) as response:
+            return response.status

@@ -1,4 +1,4 @@
-"""GraphQL over HTTP as the authors of its specification check it: every audit of the package graphql-http."""
+"""GraphQL over HTTP by its authors' own audits, from the npm package graphql-http."""
 
 from __future__ import annotations
 

@@ -1,10 +1,9 @@
-"""Playing: the way of one answer, from a new account to the board, over GraphQL alone."""
+"""Playing over GraphQL, from a new account to the board."""
 
 from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +11,7 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from services.local.client import GraphqlClient, GraphqlError
+from services.cli.client import GraphqlClient, GraphqlError
 from services.runtime.clock import utc_now
 from tests.factories import quiz_definition
 from tests.imports import import_quiz
@@ -20,17 +19,6 @@ from tests.players import PASSWORD, SUBMIT, Player, endpoints, register, shows, 
 from tests.servers import RunningStack, unique
 
 RIGHT = [("q1", "a"), ("q2", "a")]
-
-
-@pytest.fixture
-async def client(stack: RunningStack) -> AsyncIterator[GraphqlClient]:
-    async with GraphqlClient(endpoints(stack).graphql) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def player(client: GraphqlClient) -> Player:
-    return await register(client)
 
 
 @pytest.fixture
@@ -46,7 +34,7 @@ async def refused(player: Player, document: str, **variables: object) -> str:
     return error.value.reason
 
 
-async def test_a_new_player_answers_a_quiz_and_stands_on_every_board(
+async def test_a_new_player_submits_a_quiz_and_is_on_every_board(
     stack: RunningStack, client: GraphqlClient, player: Player, quiz_id: str
 ) -> None:
     async with stream(stack.http, player.access_token, f"quiz:{quiz_id}") as events:
@@ -88,21 +76,22 @@ async def test_a_new_player_answers_a_quiz_and_stands_on_every_board(
             "rank": 1,
             "country": "VN",
             "previousRank": None,
+            "gapToNext": None,
         }
     ]
 
 
-async def test_the_leaderboard_needs_no_argument(client: GraphqlClient, player: Player) -> None:
+async def test_the_leaderboard_requires_no_argument(client: GraphqlClient, player: Player) -> None:
     data = await client.execute("{ getLeaderboard { userId username score rank } }", {}, player.access_token)
     entries = data["getLeaderboard"]
     assert len(entries) <= 10
     assert [entry["rank"] for entry in entries] == list(range(1, len(entries) + 1))
 
 
-async def test_the_same_action_again_gives_its_first_answer_and_counts_once(player: Player, quiz_id: str) -> None:
+async def test_a_repeated_action_has_its_first_response_and_counts_once(player: Player, quiz_id: str) -> None:
     action_id = str(uuid.uuid4())
     first = await player.submit(quiz_id, RIGHT, action_id)
-    # The payload is the quiz and the answers; the clock of the client is none of it, nor is its window.
+    # The payload is the quiz and the answers; the client's clock is not part of it.
     long_ago = (datetime.now(UTC) - timedelta(days=3)).isoformat()
     again = await player.submit(quiz_id, RIGHT, action_id, timestamp=long_ago)
     assert again == first | {"duplicate": True}
@@ -116,11 +105,11 @@ async def test_an_action_with_other_answers_is_refused(player: Player, quiz_id: 
     assert error.value.reason == "ACTION_ID_CONFLICT"
 
 
-async def test_wrong_and_missing_answers_earn_nothing_and_the_message_says_so(player: Player, quiz_id: str) -> None:
+async def test_wrong_and_missing_answers_earn_no_points(player: Player, quiz_id: str) -> None:
     result = await player.submit(quiz_id, [("q1", "b")])
     assert result["success"] is True
     assert (result["pointsAwarded"], result["correctAnswers"], result["totalQuestions"]) == (0, 0, 2)
-    assert result["message"] == "0 of 2 right, 0 points."
+    assert result["message"] == "0 of 2 correct, 0 points."
 
 
 @pytest.mark.parametrize(
@@ -136,9 +125,7 @@ async def test_wrong_and_missing_answers_earn_nothing_and_the_message_says_so(pl
         ({"answers": None}, "INVALID_ARGUMENT"),
     ],
 )
-async def test_what_cannot_be_counted_is_refused(
-    player: Player, quiz_id: str, changes: dict[str, Any], reason: str
-) -> None:
+async def test_an_invalid_action_is_refused(player: Player, quiz_id: str, changes: dict[str, Any], reason: str) -> None:
     action = {
         "quizId": quiz_id,
         "actionId": str(uuid.uuid4()),
@@ -148,7 +135,9 @@ async def test_what_cannot_be_counted_is_refused(
     assert await refused(player, SUBMIT, input=action | changes) == reason
 
 
-async def test_no_quiz_tells_its_key(stack: RunningStack, client: GraphqlClient, player: Player, quiz_id: str) -> None:
+async def test_no_quiz_reveals_its_answer_key(
+    stack: RunningStack, client: GraphqlClient, player: Player, quiz_id: str
+) -> None:
     document = """query ($id: ID!) { quiz(id: $id) {
       id title description tags maxAttempts opensAt closesAt questions { id text kind points options { id text } }
     } }"""
@@ -174,11 +163,13 @@ async def test_no_quiz_tells_its_key(stack: RunningStack, client: GraphqlClient,
     }
     schema = (await client.execute("{ __schema { types { name fields { name } } } }", {}))["__schema"]
     names = {f"{kind['name']}.{field['name']}" for kind in schema["types"] for field in kind["fields"] or []}
-    telling = {name for name in names if re.search("correct(?!Answers)|key|solution", name, re.IGNORECASE)}
-    assert telling == {"Board.key"}, "a board's key is its name"
+    telling = {name for name in names if re.search("correct(?!Answers)|right|key|solution", name, re.IGNORECASE)}
+    # A board's key is its name. A question's is told by the feedback of its quiz and at the reveal in a room.
+    told = {"QuestionOutcome.correct", "Room.rightAnswer", "RoomQuestionResult.right"}
+    assert telling == {"Board.key", *told}
 
 
-async def test_quizzes_are_paged_in_order_and_none_is_left_out(client: GraphqlClient, player: Player) -> None:
+async def test_quizzes_are_paged_in_order_and_completely(client: GraphqlClient, player: Player) -> None:
     document = """query ($first: Int!, $after: String) { quizzes(first: $first, after: $after) {
       totalCount pageInfo { hasNextPage hasPreviousPage startCursor endCursor } edges { cursor node { id } }
     } }"""
@@ -200,7 +191,7 @@ async def test_quizzes_are_paged_in_order_and_none_is_left_out(client: GraphqlCl
             break
     assert len(whole) == part["totalCount"]
     assert whole == sorted(set(whole))
-    # Every edge's own cursor is a place to go on from, not only a page's last.
+    # A page may start after any edge, not only after the last of a page.
     middle: dict[str, Any] = await page(2, None)
     rest: dict[str, Any] = await page(1, middle["edges"][0]["cursor"])
     assert rest["edges"][0]["node"]["id"] == whole[1]
@@ -231,11 +222,11 @@ async def test_quizzes_are_found_by_tag(client: GraphqlClient, player: Player) -
         ("{ me {", "INVALID_ARGUMENT"),
     ],
 )
-async def test_every_refusal_has_its_reason(player: Player, document: str, reason: str) -> None:
+async def test_each_refusal_has_its_reason(player: Player, document: str, reason: str) -> None:
     assert await refused(player, document) == reason
 
 
-async def test_a_name_is_taken_once_and_a_wrong_password_says_no_more_than_that(
+async def test_a_username_is_unique_and_a_failed_login_reveals_no_username(
     client: GraphqlClient, player: Player
 ) -> None:
     with pytest.raises(GraphqlError) as taken:
@@ -279,7 +270,7 @@ async def test_a_hundred_entries_with_their_users_are_one_call(
             before = await get_users_calls(stack)
             data = await client.execute(document, {"board": board}, players[0].access_token)
             entries = data["getLeaderboard"]
-    # The board has been read whole by now, with every name in it known; what is asked again is the nested users alone.
+    # The board's names are cached by now, so that only the nested users are read again.
     before = await get_users_calls(stack)
     entries = (await client.execute(document, {"board": board}, players[0].access_token))["getLeaderboard"]
     assert await get_users_calls(stack) - before == 1

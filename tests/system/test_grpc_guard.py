@@ -1,4 +1,4 @@
-"""gRPC for other teams: no call without a token, and none with a wrong one. Who may do what is in test_access.py."""
+"""gRPC for other teams: no call without a valid token. test_access.py tests who may call what."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ from topten.leaderboard.v1 import leaderboard_service_pb2
 from topten.quiz.v1 import quiz_service_pb2
 from topten.score.v1 import score_service_pb2
 
-from services.local.client import GraphqlClient
+from services.cli.client import GraphqlClient
+from services.runtime.auth.service_token import ServiceToken
 from services.runtime.errors import ServiceError, from_rpc_error
-from services.runtime.service_token import ServiceToken
+from tests.deadline import deadline_seconds
 from tests.players import endpoints, register
-from tests.servers import RunningStack, second, unique
+from tests.replicas import second_instance
+from tests.servers import RunningStack, unique
 
 FILES = {
     "identity": identity_service_pb2,
@@ -43,7 +45,7 @@ IDS = [method.full_name.removeprefix("topten.") for _, method in METHODS]
 
 
 async def call(stack: RunningStack, name: str, method: MethodDescriptor, token: str | None) -> str:
-    """The reason with which an empty request is refused, or OK."""
+    """Call with an empty request and return the reason of its refusal, or OK."""
     metadata = [] if token is None else [("authorization", f"Bearer {token}")]
     request = message_factory.GetMessageClass(method.input_type)()
     response: Any = message_factory.GetMessageClass(method.output_type)
@@ -55,11 +57,11 @@ async def call(stack: RunningStack, name: str, method: MethodDescriptor, token: 
     async with grpc.aio.insecure_channel(stack.endpoints["grpc"][name]) as channel:
         try:
             if method.server_streaming:
-                stream = channel.unary_stream(path, **codec)(request, metadata=metadata, timeout=10)
+                stream = channel.unary_stream(path, **codec)(request, metadata=metadata, timeout=deadline_seconds())
                 await stream.read()
                 stream.cancel()
             else:
-                await channel.unary_unary(path, **codec)(request, metadata=metadata, timeout=10)
+                await channel.unary_unary(path, **codec)(request, metadata=metadata, timeout=deadline_seconds())
         except grpc.aio.AioRpcError as error:
             return str(from_rpc_error(error).reason)
     return "OK"
@@ -72,21 +74,21 @@ async def player_token(stack: RunningStack) -> str:
 
 
 def forged(token: str, **changes: Any) -> str:
-    """The same claims and header, changed, and signed by a key of one's own."""
+    """The token with changed claims, signed by a key of the attacker."""
     claims = jwt.decode(token, options={"verify_signature": False}) | changes
     header = jwt.get_unverified_header(token)
     return jwt.encode(claims, Ed25519PrivateKey.generate(), algorithm="EdDSA", headers=header)
 
 
 def unsigned(token: str) -> str:
-    """The same claims under the algorithm `none`."""
+    """The token with the algorithm `none`."""
     header = jwt.get_unverified_header(token) | {"alg": "none"}
     encoded = base64.urlsafe_b64encode(json.dumps(header).encode()).rstrip(b"=").decode()
     return f"{encoded}.{token.split('.')[1]}."
 
 
 @pytest.mark.parametrize(("name", "method"), METHODS, ids=IDS)
-async def test_no_method_answers_without_a_good_token(
+async def test_no_method_responds_without_a_valid_token(
     stack: RunningStack, player_token: str, name: str, method: MethodDescriptor
 ) -> None:
     bad = [
@@ -100,18 +102,20 @@ async def test_no_method_answers_without_a_good_token(
     assert {await call(stack, name, method, token) for token in bad} == {"UNAUTHENTICATED"}
 
 
-async def test_the_health_service_alone_asks_for_no_token(stack: RunningStack) -> None:
+async def test_only_the_health_service_needs_no_token(stack: RunningStack) -> None:
     for address in stack.endpoints["grpc"].values():
         async with grpc.aio.insecure_channel(address) as channel:
-            answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10)
+            answer = await health_pb2_grpc.HealthStub(channel).Check(
+                health_pb2.HealthCheckRequest(), timeout=deadline_seconds()
+            )
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
-async def test_another_team_is_given_the_scopes_it_was_declared_with_and_no_more(stack: RunningStack) -> None:
+async def test_another_team_gets_only_its_declared_scopes(stack: RunningStack) -> None:
     secret = unique("a secret of another team ")
     digest = hashlib.sha256(secret.encode()).hexdigest()
     team = {"secret_sha256": digest, "scopes": ["leaderboard:read"]}
-    with second(stack, "identity", IDENTITY_SERVICE_CLIENTS=json.dumps({"team": team})) as identity:
+    with second_instance(stack, "identity", IDENTITY_SERVICE_CLIENTS=json.dumps({"team": team})) as identity:
         url = f"http://{identity['TOPTEN_IDENTITY_OPS_ADDRESS']}/oauth/token"
         async with ServiceToken(url, "team", secret) as bought:
             token = await bought.get()
@@ -128,7 +132,7 @@ async def test_another_team_is_given_the_scopes_it_was_declared_with_and_no_more
     assert set(answers.values()) == {"PERMISSION_DENIED"}
 
 
-async def test_credentials_of_nobody_buy_no_service_token(stack: RunningStack) -> None:
+async def test_wrong_credentials_get_no_service_token(stack: RunningStack) -> None:
     url = f"{stack.endpoints['identity_http']}/oauth/token"
     operator = stack.endpoints["operator"]
     async with aiohttp.ClientSession() as session:

@@ -1,10 +1,9 @@
-"""What changed a score can be traced, and what could not be counted can be found and counted after all."""
+"""Histories of scores, and dead letters that can be inspected and replayed."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 import uuid
 from datetime import UTC, datetime
 from typing import Any
@@ -15,9 +14,10 @@ from bson import Binary
 from pymongo import AsyncMongoClient
 from topten.quiz.v1 import quiz_events_pb2
 
-from services.local.client import GraphqlClient, GraphqlError
+from services.cli.client import GraphqlClient, GraphqlError
+from tests.deadline import deadline, eventually
 from tests.players import Player, endpoints, register, shows, stream, until
-from tests.servers import RunningStack, running_stack, topten, unique
+from tests.servers import RunningStack, run_topten, running_stack, unique
 
 HISTORY = """query ($user: ID, $first: Int!, $after: String) {
   scoreHistory(userId: $user, first: $first, after: $after) {
@@ -32,8 +32,8 @@ HISTORY = """query ($user: ID, $first: Int!, $after: String) {
 async def history(player: Player, **variables: Any) -> dict[str, Any]:
     variables = {"first": 20} | variables
     data = await player.client.execute(HISTORY, variables, player.access_token)
-    found: dict[str, Any] = data["scoreHistory"]
-    return found
+    connection: dict[str, Any] = data["scoreHistory"]
+    return connection
 
 
 async def scored(stack: RunningStack, player: Player, score: int) -> None:
@@ -41,15 +41,19 @@ async def scored(stack: RunningStack, player: Player, score: int) -> None:
         await until(events, shows(player.username, score))
 
 
-async def test_every_change_of_a_score_can_be_traced_by_its_player(stack: RunningStack) -> None:
+async def test_player_reads_every_change_of_their_score(stack: RunningStack) -> None:
     async with GraphqlClient(endpoints(stack).graphql) as client:
         player = await register(client)
         actions: list[str] = []
         for _ in range(3):
             result = await player.submit("arithmetic-sprint", [("q5", "true")])
             actions.insert(0, result["actionId"])
-        while len((page := await history(player))["edges"]) < 3:
-            await asyncio.sleep(0.02)
+
+        async def three_rows() -> dict[str, Any]:
+            page = await history(player)
+            return page if len(page["edges"]) >= 3 else {}
+
+        page = await eventually(three_rows, "three rows")
         rows = [edge["node"] for edge in page["edges"]]
         assert [row["actionId"] for row in rows] == actions, "the newest first"
         assert [(row["revision"], row["oldScore"], row["delta"], row["newScore"]) for row in rows] == [
@@ -70,7 +74,7 @@ async def test_every_change_of_a_score_can_be_traced_by_its_player(stack: Runnin
         assert refused.value.reason == "INVALID_ARGUMENT"
 
 
-async def test_a_moderator_sees_anybodys_history_and_where_it_came_from_and_a_player_does_not(
+async def test_only_moderators_see_other_players_history_and_origins(
     stack: RunningStack,
 ) -> None:
     async with GraphqlClient(endpoints(stack).graphql) as client:
@@ -81,45 +85,49 @@ async def test_a_moderator_sees_anybodys_history_and_where_it_came_from_and_a_pl
         assert refused.value.reason == "PERMISSION_DENIED"
         account = stack.endpoints["moderator"]
         other.access_token = await client.login(account["username"], account["password"])
-        while not (edges := (await history(other, user=player.user_id))["edges"]):
-            await asyncio.sleep(0.02)
+
+        async def rows() -> list[dict[str, Any]]:
+            edges: list[dict[str, Any]] = (await history(other, user=player.user_id))["edges"]
+            return edges
+
+        edges = await eventually(rows, "a row of the player")
         assert edges[0]["node"]["ip"] == "127.0.0.1"
         assert "Python" in edges[0]["node"]["userAgent"]
 
 
-async def test_an_unreadable_event_is_set_aside_shown_and_never_lost(stack: RunningStack) -> None:
+async def test_unreadable_event_becomes_a_dead_letter(stack: RunningStack) -> None:
     broker = await nats.connect(stack.endpoints["stores"]["nats"])
     try:
         stored = await broker.jetstream().publish(f"quiz.events.{unique('poison')}", b"\xff\xff no event")
     finally:
         await broker.close()
     letter = f"QUIZ_EVENTS:{stored.seq}"
-    async with asyncio.timeout(20):
-        while letter not in (listed := await run("dlq", "list", "--data", str(stack.data))).stdout:
+    async with deadline("the dead letter"):
+        while letter not in (listed := await run_topten("dlq", "list", data=stack.data)).stdout:
             await asyncio.sleep(0.05)
     assert listed.returncode == 1
-    shown = await run("dlq", "show", letter, "--data", str(stack.data))
+    shown = await run_topten("dlq", "show", letter, data=stack.data)
     document = json.loads(shown.stdout)
     assert (shown.returncode, document["state"], document["event"]) == (0, "dead", None)
-    replayed = await run("dlq", "replay", letter, "--data", str(stack.data))
+    replayed = await run_topten("dlq", "replay", letter, data=stack.data)
     assert (replayed.returncode, "still dead" in replayed.stdout) == (1, True)
-    nothing = await run("dlq", "show", unique("nothing"), "--data", str(stack.data))
+    nothing = await run_topten("dlq", "show", unique("nothing"), data=stack.data)
     assert nothing.returncode == 1
 
 
-async def test_an_event_that_was_set_aside_is_counted_once_by_a_replay() -> None:
-    """On a system of its own, since nobody recorded the action of this event: a check would say so ever after."""
+async def test_replayed_dead_letter_counts_once() -> None:
+    """On a separate system: the event has no recorded action, which every later verification would report."""
     with running_stack() as own:
         async with GraphqlClient(endpoints(own).graphql) as client:
             player = await register(client)
             event_id = str(uuid.uuid4())
-            await set_aside(own, event(event_id, player.user_id, 30))
+            await add_dead_letter(own, event(event_id, player.user_id, 30))
             for _ in range(2):
-                replayed = await run("dlq", "replay", event_id, "--data", str(own.data))
+                replayed = await run_topten("dlq", "replay", event_id, data=own.data)
                 assert (replayed.returncode, replayed.stdout) == (0, f"{event_id}: counted\n")
             await scored(own, player, 30)
             assert [edge["node"]["eventId"] for edge in (await history(player))["edges"]] == [event_id]
-            shown = json.loads((await run("dlq", "show", event_id, "--data", str(own.data))).stdout)
+            shown = json.loads((await run_topten("dlq", "show", event_id, data=own.data)).stdout)
             assert (shown["state"], shown["event"]["payload"]["scoreDelta"]) == ("replayed", 30)
 
 
@@ -135,8 +143,8 @@ def event(event_id: str, user_id: str, delta: int) -> bytes:
     return message.SerializeToString()
 
 
-async def set_aside(stack: RunningStack, payload: bytes) -> None:
-    """Put a good event among the dead letters, as a version that could not read it would have."""
+async def add_dead_letter(stack: RunningStack, payload: bytes) -> None:
+    """Store a valid event as a dead letter, as a version that could not decode it would have."""
     mongo: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(stack.endpoints["stores"]["mongo"])
     async with mongo:
         await mongo["topten_score"]["dead_letters"].insert_one(
@@ -150,9 +158,3 @@ async def set_aside(stack: RunningStack, payload: bytes) -> None:
                 "at": datetime.now(UTC),
             }
         )
-
-
-async def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return await asyncio.to_thread(
-        subprocess.run, topten(*arguments), capture_output=True, text=True, timeout=60, check=False
-    )

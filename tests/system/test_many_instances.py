@@ -1,20 +1,21 @@
-"""Two edges and two leaderboard instances: the same frames under the same ids, whichever a client is connected to."""
+"""Two edges and two leaderboard instances send the same frames under the same ids."""
 
 from __future__ import annotations
 
-from services.local.client import GraphqlClient
+from services.cli.client import GraphqlClient
 from tests.factories import quiz_definition
 from tests.imports import import_quiz
 from tests.players import endpoints, register, shows, stream, until
-from tests.servers import RunningStack, second, unique
+from tests.replicas import second_instance
+from tests.servers import RunningStack, unique
 
 
 async def test_every_instance_shows_the_same_update_under_the_same_id(stack: RunningStack) -> None:
     quiz_id = unique("two-")
     await import_quiz(endpoints(stack), quiz_definition(quiz_id))
     with (
-        second(stack, "leaderboard") as leaderboard,
-        second(stack, "edge", UPSTREAM_LEADERBOARD=leaderboard["TOPTEN_LEADERBOARD_GRPC_ADDRESS"]) as edge,
+        second_instance(stack, "leaderboard") as leaderboard,
+        second_instance(stack, "edge", UPSTREAM_LEADERBOARD=leaderboard["TOPTEN_LEADERBOARD_GRPC_ADDRESS"]) as edge,
     ):
         other = f"http://{edge['TOPTEN_EDGE_HTTP_ADDRESS']}"
         async with GraphqlClient(endpoints(stack).graphql) as client:

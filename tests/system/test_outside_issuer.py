@@ -1,25 +1,28 @@
-"""Players whom another issuer signs in: they play, are on the board with a name, and may no more than they were granted."""
+"""Players of an outside issuer: they play, appear on boards by name, and have only the roles that were granted."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from typing import Any
 
+import jwt
 import pytest
 
-from services.local.client import GraphqlClient, GraphqlError
+from services.cli.client import GraphqlClient, GraphqlError
+from tests.deadline import deadline
 from tests.factories import quiz_definition
 from tests.imports import import_quiz
 from tests.outside import OutsideIssuer
 from tests.players import Player, drained, endpoints, register, shows, stream, until
 from tests.servers import RunningStack, unique
-from tests.system.graphql import LOGIN, Web, browsing
-from tests.system.permissions import RPCS
-from tests.system.test_access import METHODS, called
+from tests.system.calls import called
+from tests.system.graphql import LOGIN, Web
+from tests.system.permissions import METHODS, RPCS
 
 ME = "{ me { userId username country roles } }"
 FLAGS = "{ flags { edges { cursor } } }"
-STREAM_TOKEN = "{ streamToken { token } }"
+STREAM_TOKEN = "{ streamToken { token expiresIn } }"
+STREAM = "/api/v1/leaderboard/stream"
 PROFILE = "mutation ($input: UpdateProfileInput!) { updateProfile(input: $input) { country } }"
 ERASE = 'mutation { deleteMyAccount(password: "none") }'
 BLOCK = "mutation ($input: BlockUserInput!) { blockUser(input: $input) { eventId } }"
@@ -27,24 +30,18 @@ BLOCK = "mutation ($input: BlockUserInput!) { blockUser(input: $input) { eventId
 
 @pytest.fixture(scope="module")
 async def issuer() -> AsyncIterator[OutsideIssuer]:
-    async with OutsideIssuer() as serving:
-        yield serving
-
-
-@pytest.fixture
-async def web(stack: RunningStack) -> AsyncIterator[Web]:
-    async with browsing(stack.http) as opened:
-        yield opened
+    async with OutsideIssuer() as issuer:
+        yield issuer
 
 
 async def me(web: Web, token: str) -> dict[str, Any]:
-    answer = await web.graphql(ME, token=token)
-    assert "errors" not in answer.body, answer.body
-    found: dict[str, Any] = answer.body["data"]["me"]
-    return found
+    response = await web.graphql(ME, token=token)
+    assert "errors" not in response.body, response.body
+    account: dict[str, Any] = response.body["data"]["me"]
+    return account
 
 
-async def test_an_outside_player_plays_and_is_on_the_board_with_a_name(
+async def test_an_outside_player_plays_and_is_on_the_board_by_name(
     stack: RunningStack, web: Web, issuer: OutsideIssuer
 ) -> None:
     subject, name = unique("auth0|"), unique("Ada-")
@@ -58,25 +55,23 @@ async def test_an_outside_player_plays_and_is_on_the_board_with_a_name(
         async with stream(stack.http, token, f"quiz:{quiz_id}") as events:
             await player.submit(quiz_id, [("q1", "a")])
             await until(events, shows(name, 1))
-    # Tomorrow's token is another one of the same player.
+    # A later token with another name is of the same player.
     assert (await me(web, issuer.token(sub=subject, nickname="another", iat=1)))["userId"] == first["userId"]
     assert (await web.graphql(PROFILE, {"input": {"country": "VN"}}, token=token)).body == {
         "data": {"updateProfile": {"country": "VN"}}
     }
 
 
-async def test_a_name_that_is_taken_or_can_t_be_is_made_another(
-    stack: RunningStack, web: Web, issuer: OutsideIssuer
-) -> None:
+async def test_a_taken_or_invalid_name_is_replaced(stack: RunningStack, web: Web, issuer: OutsideIssuer) -> None:
     async with GraphqlClient(endpoints(stack).graphql) as client:
         taken = (await register(client)).username
     for wanted in (taken, "<script>", "", None, "a" * 200):
-        found = await me(web, issuer.token(sub=unique("s"), nickname=wanted))
-        assert found["username"] not in (wanted, taken, "")
-        assert len(found["username"]) <= 32
+        account = await me(web, issuer.token(sub=unique("s"), nickname=wanted))
+        assert account["username"] not in (wanted, taken, "")
+        assert len(account["username"]) <= 32
 
 
-async def test_groups_give_the_roles_that_they_are_mapped_to_and_no_others(web: Web, issuer: OutsideIssuer) -> None:
+async def test_groups_grant_only_the_roles_that_they_are_mapped_to(web: Web, issuer: OutsideIssuer) -> None:
     claimed = issuer.token(
         sub=unique("s"), groups=["admin", "moderator", "service"], roles=["admin"], scope="score:read"
     )
@@ -87,7 +82,7 @@ async def test_groups_give_the_roles_that_they_are_mapped_to_and_no_others(web: 
     assert "errors" not in (await web.graphql(FLAGS, token=granted)).body
 
 
-async def test_a_block_ends_an_outside_players_streams_and_keeps_him_out(
+async def test_a_block_ends_an_outside_players_streams_and_refuses_their_actions(
     stack: RunningStack, web: Web, issuer: OutsideIssuer
 ) -> None:
     token = issuer.token(sub=unique("s"), nickname=unique("eve-"))
@@ -106,7 +101,28 @@ async def test_a_block_ends_an_outside_players_streams_and_keeps_him_out(
     assert refused.value.reason == "PLAYER_BLOCKED"
 
 
-async def test_an_outside_player_erases_his_account_and_does_not_come_back(
+async def test_a_stream_token_of_an_outside_player_lasts_as_long_as_their_own_token_and_ends_with_a_block(
+    stack: RunningStack, web: Web, issuer: OutsideIssuer
+) -> None:
+    token = issuer.token(sub=unique("s"), nickname=unique("iris-"))
+    issued = (await web.graphql(STREAM_TOKEN, token=token)).body["data"]["streamToken"]
+    ours, theirs = (jwt.decode(each, options={"verify_signature": False}) for each in (issued["token"], token))
+    assert ours["exp"] == theirs["exp"]
+    assert 0 < issued["expiresIn"] <= 300
+    account = stack.endpoints["moderator"]
+    login = {"input": {"username": account["username"], "password": account["password"]}}
+    moderator = (await web.graphql(LOGIN, login)).body["data"]["login"]["accessToken"]
+    async with web.session.get(f"{web.http}{STREAM}", params={"token": issued["token"]}) as response:
+        assert response.status == 200
+        blocking = {"input": {"userId": ours["userId"], "reason": "a test of stream tokens"}}
+        assert "errors" not in (await web.graphql(BLOCK, blocking, token=moderator)).body
+        async with deadline():
+            await response.read()  # to the end of the stream
+    assert (await web.request("GET", STREAM, params={"token": issued["token"]})).status == 401
+    assert (await web.graphql(STREAM_TOKEN, token=token)).reason == "PLAYER_BLOCKED"
+
+
+async def test_an_erased_outside_player_is_not_admitted_again(
     stack: RunningStack, web: Web, issuer: OutsideIssuer
 ) -> None:
     token = issuer.token(sub=unique("s"), nickname=unique("gone-"))
@@ -115,14 +131,12 @@ async def test_an_outside_player_erases_his_account_and_does_not_come_back(
     assert await called(stack, "identity", METHODS["identity.AdmitPlayer"], {}, token) == "PLAYER_NOT_FOUND"
 
 
-async def test_an_outside_player_is_admitted_by_his_own_token_alone(
+async def test_an_outside_player_is_admitted_without_a_session(
     stack: RunningStack, web: Web, issuer: OutsideIssuer
 ) -> None:
     assert RPCS["identity.AdmitPlayer"] == "outside"
     admit = METHODS["identity.AdmitPlayer"]
     assert await called(stack, "identity", admit, {}, issuer.token(sub=unique("s"))) == "OK"
-    # He has no session and no password here.
-    assert (await web.graphql(STREAM_TOKEN, token=issuer.token(sub=unique("s")))).reason == "UNAUTHENTICATED"
 
 
 @pytest.mark.parametrize(
@@ -145,10 +159,10 @@ async def test_an_outside_player_is_admitted_by_his_own_token_alone(
     ],
     ids=str,
 )
-async def test_what_the_issuer_would_not_say_is_refused(
+async def test_a_token_that_the_issuer_would_not_sign_is_refused(
     stack: RunningStack, web: Web, issuer: OutsideIssuer, changes: dict[str, Any]
 ) -> None:
     token = issuer.token(**changes)
-    answer = await web.graphql(ME, token=token)
-    assert (answer.status, answer.reason) == (401, "UNAUTHENTICATED")
+    response = await web.graphql(ME, token=token)
+    assert (response.status, response.reason) == (401, "UNAUTHENTICATED")
     assert await called(stack, "leaderboard", METHODS["leaderboard.ListBoards"], {}, token) == "UNAUTHENTICATED"

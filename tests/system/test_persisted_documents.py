@@ -1,4 +1,4 @@
-"""Documents by digest over HTTP: as Apollo's clients ask for them, and as an operator trusts them."""
+"""Documents by digest over HTTP: Apollo's persisted queries, and an operator's trusted documents."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from edge.graphql.persisted import digest_of
-from tests.servers import HOST, RunningStack, free_port, second, unique
+from edge.graphql.execution.shared_texts import digest_of
+from tests.replicas import second_instance
+from tests.servers import HOST, RunningStack, free_port, unique
 from tests.system.graphql import LOGIN, Answer, Web, browsing
 
 GRAPHQL_JSON = "application/graphql-response+json"
@@ -22,7 +23,7 @@ GRAPHQL_JSON = "application/graphql-response+json"
 
 @asynccontextmanager
 async def edge(stack: RunningStack, **settings: str) -> AsyncIterator[Web]:
-    with second(stack, "edge", **settings) as environ:
+    with second_instance(stack, "edge", **settings) as environ:
         async with browsing(f"http://{environ['TOPTEN_EDGE_HTTP_ADDRESS']}") as web:
             yield web
 
@@ -38,7 +39,7 @@ def code(answer: Answer) -> tuple[int, str, str]:
     return answer.status, error["message"], error["extensions"]["code"]
 
 
-async def test_a_client_that_names_a_document_sends_it_once_and_never_again(stack: RunningStack) -> None:
+async def test_a_persisted_document_is_sent_once_and_then_named(stack: RunningStack) -> None:
     text = f"query ($skip: Boolean!) {{ {unique('a')}: __typename @skip(if: $skip) }}"
     extensions = {"persistedQuery": {"version": 1, "sha256Hash": digest_of(text)}}
     named = {"extensions": extensions, "variables": {"skip": True}}
@@ -56,7 +57,7 @@ async def test_a_client_that_names_a_document_sends_it_once_and_never_again(stac
         wrong = {"persistedQuery": {"version": 1, "sha256Hash": digest_of(invalid)}}
         assert (await send(one, {"query": invalid, "extensions": wrong})).reason == "INVALID_ARGUMENT"
         assert code(await send(one, {"extensions": wrong}))[2] == "PERSISTED_QUERY_NOT_FOUND", (
-            "only what is fit is learnt"
+            "an invalid document is not learned"
         )
         assert (await send(one, named | {"query": text})).body == {"data": {}}
         for web in (one, two):
@@ -78,43 +79,41 @@ async def test_a_client_that_names_a_document_sends_it_once_and_never_again(stac
         {"extensions": {"persistedQuery": {"version": 1, "sha256Hash": ["0" * 64]}}},
     ],
 )
-async def test_what_is_no_digest_is_400(stack: RunningStack, names: dict[str, object]) -> None:
+async def test_an_invalid_digest_is_400(stack: RunningStack, names: dict[str, object]) -> None:
     async with browsing(stack.http) as web:
         answer = await send(web, names)
         assert (answer.status, answer.reason) == (400, "INVALID_ARGUMENT")
 
 
-async def test_who_guesses_digests_is_counted_before_anybody_is_asked(stack: RunningStack) -> None:
+async def test_guessed_digests_are_rate_limited_before_redis_is_asked(stack: RunningStack) -> None:
     async with edge(stack, EDGE_DOCUMENTS="apq", EDGE_RATE_QUERY="-,3/h", EDGE_TRUSTED_PROXIES="127.0.0.1") as web:
-        address = {"X-Forwarded-For": f"2001:db8::{secrets.token_hex(2)}"}
+        address = {"X-Forwarded-For": f"2001:db8:{secrets.token_hex(2)}::1"}
         answers = [
             await web.request(
                 "POST", "/graphql", json={"documentId": f"sha256:{secrets.token_hex(32)}"}, headers=address
             )
             for _ in range(3)
         ]
-    # The first costs two, a question to the store and the answer; then one is left, and no answer.
+    # The first counts twice, for the lookup and for the invalid document; then one is left, which the next lookup takes.
     assert [answer.status for answer in answers] == [200, 429, 429]
 
 
-def test_a_manifest_that_can_t_be_read_is_a_wrong_setting() -> None:
+def test_an_unreadable_manifest_is_an_invalid_setting() -> None:
     environ = {**os.environ, "TOPTEN_EDGE_DOCUMENTS": "trusted", "TOPTEN_EDGE_TRUSTED_DOCUMENTS": "/nowhere/manifest"}
     environ["TOPTEN_EDGE_OPS_ADDRESS"] = f"{HOST}:{free_port()}"
     run = subprocess.run([sys.executable, "-m", "edge"], env=environ, capture_output=True, text=True, check=False)
     assert run.returncode == 2
-    assert "TOPTEN_EDGE_TRUSTED_DOCUMENTS='/nowhere/manifest': /nowhere/manifest is no manifest" in run.stderr
+    assert "TOPTEN_EDGE_TRUSTED_DOCUMENTS='/nowhere/manifest': /nowhere/manifest is not a manifest" in run.stderr
     assert "Traceback" not in run.stderr
 
 
-async def test_where_any_document_runs_a_client_is_told_to_send_the_text(stack: RunningStack) -> None:
+async def test_where_any_document_is_executed_a_digest_alone_is_not_supported(stack: RunningStack) -> None:
     async with browsing(stack.http) as web:
         answer = await send(web, {"documentId": "sha256:" + "0" * 64})
         assert code(answer) == (200, "PersistedQueryNotSupported", "PERSISTED_QUERY_NOT_SUPPORTED")
 
 
-async def test_only_the_operator_s_documents_and_the_page_s_run_where_they_alone_are_trusted(
-    stack: RunningStack, tmp_path: Path
-) -> None:
+async def test_only_trusted_documents_and_those_of_the_page_are_executed(stack: RunningStack, tmp_path: Path) -> None:
     manifest = tmp_path / "manifest.json"
     manifest.write_text(json.dumps({digest_of(LOGIN): LOGIN}))
     player = stack.endpoints["players"][0]
@@ -123,7 +122,7 @@ async def test_only_the_operator_s_documents_and_the_page_s_run_where_they_alone
     async with edge(stack, **settings) as web:
         named = await send(web, {"documentId": f"sha256:{digest_of(LOGIN)}", "variables": account})
         token = named.body["data"]["login"]["accessToken"]
-        page = await web.graphql("{ me { userId username country score rank } }", token=token)
+        page = await web.graphql("{ me { userId username country roles } }", token=token)
         assert page.body["data"]["me"]["username"] == player["username"]
         foreign = "{ me { username } }"
         teaching = {"persistedQuery": {"version": 1, "sha256Hash": digest_of(foreign)}}

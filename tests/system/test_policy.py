@@ -1,4 +1,4 @@
-"""Moderation when things go wrong: a policy that blocks, servers that are away, and what a repair mends."""
+"""Moderation under faults: a policy that blocks, unavailable servers, and repairs."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ import pytest
 from pymongo import AsyncMongoClient
 from redis.asyncio import Redis
 
-from services.local.client import GraphqlClient, GraphqlError
+from services.cli.client import GraphqlClient, GraphqlError
+from tests.deadline import deadline
 from tests.players import PASSWORD, Player, endpoints, register, shows, stream, until
-from tests.servers import RunningStack, running_stack, topten
-from tests.system.test_moderation import BLOCK, UNBLOCK, Moderator, flags, on_board
+from tests.servers import RunningStack, run_topten, running_stack
+from tests.system.test_moderation import BLOCK, UNBLOCK, Moderator, flags, until_on_board
 
 ALL = {"kind": "ALL"}
 
 
 @pytest.fixture(scope="module")
 def strict() -> Iterator[RunningStack]:
-    """A system whose policy blocks who scores more than 60 points in a minute."""
+    """A system whose policy blocks players who score more than 60 points in a minute."""
     settings = {
         "TOPTEN_LEADERBOARD_TICK": "100ms",
         "TOPTEN_SCORE_RULE_POINTS": "60",
@@ -43,38 +44,31 @@ async def moderate(stack: RunningStack, client: GraphqlClient) -> Moderator:
 
 
 async def verify(stack: RunningStack, *options: str) -> subprocess.CompletedProcess[str]:
-    return await asyncio.to_thread(
-        subprocess.run,
-        topten("verify", "--patience", "8", *options, "--data", str(stack.data)),
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
+    return await run_topten("verify", "--patience", "8", *options, data=stack.data)
 
 
-async def test_the_policy_blocks_for_a_time_and_a_moderator_takes_it_back(strict: RunningStack) -> None:
+async def test_policy_block_can_be_lifted_by_a_moderator(strict: RunningStack) -> None:
     async with GraphqlClient(endpoints(strict).graphql) as client:
         player, moderator = await register(client), await moderate(strict, client)
         with pytest.raises(GraphqlError) as refused:
             await play_on(player)
         assert refused.value.reason == "PLAYER_BLOCKED"
-        await on_board(player, None, ALL)
-        async with asyncio.timeout(20):
+        await until_on_board(player, None, ALL)
+        async with deadline():
             while not [f for f in await flags(moderator, "BLOCKED") if f["userId"] == player.user_id]:
                 await asyncio.sleep(0.02)
-        await moderator.do(UNBLOCK, userId=player.user_id, reason="it was a test")
+        await moderator.do(UNBLOCK, userId=player.user_id, reason="a test")
         async with stream(strict.http, (await register(client)).access_token) as events:
             await until(events, shows(player.username, 61))
-        assert await client.login(player.username, PASSWORD), "and it stays taken back"
+        assert await client.login(player.username, PASSWORD), "the block stays lifted"
 
 
-async def test_a_block_survives_that_everything_dies_before_it_is_told(strict: RunningStack) -> None:
-    """It is on record with the answer; the stream is away, and identity dies before it could tell."""
+async def test_block_survives_crashes_before_it_is_published(strict: RunningStack) -> None:
+    """The response means it is recorded. The stream is away, and identity is killed before it can publish."""
     async with GraphqlClient(endpoints(strict).graphql) as client:
         player, moderator = await register(client), await moderate(strict, client)
         await player.submit("arithmetic-sprint", [("q5", "true")])
-        await on_board(player, 5, ALL)
+        await until_on_board(player, 5, ALL)
         nats, identity = strict.pid_of("nats"), strict.pid_of("identity")
         os.kill(nats, signal.SIGSTOP)
         try:
@@ -82,16 +76,16 @@ async def test_a_block_survives_that_everything_dies_before_it_is_told(strict: R
             os.kill(identity, signal.SIGKILL)
         finally:
             os.kill(nats, signal.SIGCONT)
-        await on_board(player, None, ALL)
+        await until_on_board(player, None, ALL)
         with pytest.raises(GraphqlError) as refused:
-            await play_on(player)  # as long as identity does not answer, nobody is kept from playing
+            await play_on(player)  # while identity is away, players can go on
         assert refused.value.reason == "PLAYER_BLOCKED"
         assert await login_refused(client, player) == "PLAYER_BLOCKED"
 
 
 async def login_refused(client: GraphqlClient, player: Player) -> str:
-    """Why a login is refused, once identity is there again."""
-    async with asyncio.timeout(30):
+    """Return why a login is refused, once identity is back."""
+    async with deadline():
         while True:
             with pytest.raises(GraphqlError) as refused:
                 await client.login(player.username, PASSWORD)
@@ -101,24 +95,24 @@ async def login_refused(client: GraphqlClient, player: Player) -> str:
 
 
 async def play_on(player: Player) -> None:
-    """Answer until that is refused."""
-    async with asyncio.timeout(30):
+    """Submit actions until one is refused."""
+    async with deadline():
         while True:
             await player.submit("arithmetic-sprint", [("q5", "true")])
             await asyncio.sleep(0)
 
 
-async def test_a_repair_mends_what_is_derived_and_names_what_it_can_not(strict: RunningStack) -> None:
-    """A board and a total that were altered, an event that was lost, and a row that nobody recorded."""
+async def test_repair_rebuilds_derived_data_and_reports_the_rest(strict: RunningStack) -> None:
+    """An altered board and total, a lost event, and a row without a recorded action."""
     async with GraphqlClient(endpoints(strict).graphql) as client:
         ada, ben, eve = [await register(client) for _ in range(3)]
         for player in (ada, ben, eve):
             await player.submit("arithmetic-sprint", [("q5", "true")])
             await player.submit("arithmetic-sprint", [("q5", "true")])
         for player in (ada, ben, eve):
-            await on_board(player, 10, ALL)
-    sound = await verify(strict)
-    assert sound.returncode == 0, sound.stdout
+            await until_on_board(player, 10, ALL)
+    before = await verify(strict)
+    assert before.returncode == 0, before.stdout
     mongo: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(strict.endpoints["stores"]["mongo"])
     redis: Redis = Redis.from_url(strict.endpoints["stores"]["redis"])
     async with mongo, redis:
@@ -129,13 +123,13 @@ async def test_a_repair_mends_what_is_derived_and_names_what_it_can_not(strict: 
         assert lost is not None
         stray = await mongo["topten_quiz"]["submissions"].find_one_and_delete({"user_id": ada.user_id})
         assert stray is not None
-        found = await verify(strict, "--repair")
-        assert found.returncode == 1
-        assert f"player {ada.user_id} stands at 500" in found.stdout
-        assert f"total {ben.user_id}" in found.stdout
-        assert f"event {stray['_id']}: counted for player {ada.user_id}" in found.stdout
-        assert "published 1 events once more" in found.stdout
+        repair = await verify(strict, "--repair")
+        assert repair.returncode == 1
+        assert f"player {ada.user_id} stands at 500" in repair.stdout
+        assert f"total {ben.user_id}" in repair.stdout
+        assert f"event {stray['_id']}: counted for player {ada.user_id}" in repair.stdout
+        assert "republished 1 events" in repair.stdout
         assert await ledger.find_one({"_id": lost["_id"]}) is not None, "counted after all"
-        again = await verify(strict)
-        assert again.stdout.count("\n") == 3, again.stdout
-        assert f"event {stray['_id']}: counted for player {ada.user_id}" in again.stdout
+        after = await verify(strict)
+        assert after.stdout.count("\n") == 3, after.stdout
+        assert f"event {stray['_id']}: counted for player {ada.user_id}" in after.stdout

@@ -1,35 +1,21 @@
-"""Refresh tokens: rotated at each use, forgiving a lost answer, unforgiving a stolen one."""
+"""Refresh tokens: rotated at each use, tolerant of a lost response, intolerant of a stolen token."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import jwt
-import pytest_asyncio
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from services.local.client import GraphqlClient, GraphqlError
-from tests.players import Player, endpoints, register
-from tests.servers import RunningStack, second
+from services.cli.client import GraphqlClient, GraphqlError
+from tests.factories import signing_key
+from tests.players import Player, register
+from tests.replicas import second_instance
+from tests.servers import RunningStack
 
 REFRESH = "mutation ($token: String) { refreshToken(refreshToken: $token) { accessToken refreshToken expiresIn } }"
 
 STREAM_TOKEN = "{ streamToken { token } }"
-
-
-def new_key() -> str:
-    """An Ed25519 private key (PKCS#8 PEM)."""
-    encoding = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return Ed25519PrivateKey.generate().private_bytes(*encoding).decode()
-
-
-@pytest_asyncio.fixture
-async def player(stack: RunningStack) -> AsyncIterator[Player]:
-    async with GraphqlClient(endpoints(stack).graphql) as client:
-        yield await register(client)
 
 
 async def refresh(client: GraphqlClient, token: str) -> dict[str, Any]:
@@ -47,39 +33,38 @@ async def is_refused(client: GraphqlClient, token: str) -> bool:
     return False
 
 
-async def test_a_lost_answer_can_be_asked_for_again(player: Player) -> None:
+async def test_refresh_after_a_lost_response_returns_the_same_token(player: Player) -> None:
     lost = await refresh(player.client, player.refresh_token)
     again = await refresh(player.client, player.refresh_token)
     assert again["refreshToken"] == lost["refreshToken"]
     assert (await refresh(player.client, again["refreshToken"]))["refreshToken"] != again["refreshToken"]
 
 
-async def test_fifty_tabs_that_wake_at_once_stay_signed_in(player: Player) -> None:
+async def test_fifty_tabs_that_refresh_at_once_stay_signed_in(player: Player) -> None:
     sessions = await asyncio.gather(*(refresh(player.client, player.refresh_token) for _ in range(50)))
     assert len({session["refreshToken"] for session in sessions}) == 1
     assert not await is_refused(player.client, sessions[0]["refreshToken"])
 
 
-async def test_a_token_whose_successor_was_used_ends_the_session(player: Player) -> None:
+async def test_reused_token_ends_the_session(player: Player) -> None:
     second = await refresh(player.client, player.refresh_token)
     third = await refresh(player.client, second["refreshToken"])
     assert await is_refused(player.client, player.refresh_token)
-    assert await is_refused(player.client, third["refreshToken"]), "the whole family is ended"
+    assert await is_refused(player.client, third["refreshToken"]), "the newest token of the session as well"
 
 
-async def test_a_made_up_token_is_refused_and_harms_nobody_else(player: Player) -> None:
+async def test_invented_token_is_refused_and_harms_no_session(player: Player) -> None:
     for token in ("x", "x.y", "." * 500):
         assert await is_refused(player.client, token)
     assert not await is_refused(player.client, player.refresh_token)
 
 
-async def test_a_new_signing_key_interrupts_nobody(stack: RunningStack, player: Player) -> None:
-    """The second half of a rotation: the new key signs, what the old one signed is good, and an answer that was lost in
-    between is given again."""
+async def test_new_signing_key_keeps_sessions_and_tokens_valid(stack: RunningStack, player: Player) -> None:
+    """Half-way through a rollout, instances with the old and the new key serve the same sessions."""
     old = (stack.data / "secrets" / "signing_key.pem").read_text()
     with (
-        second(stack, "identity", IDENTITY_SIGNING_KEY=new_key() + old) as identity,
-        second(
+        second_instance(stack, "identity", IDENTITY_SIGNING_KEY=signing_key() + old) as identity,
+        second_instance(
             stack,
             "edge",
             UPSTREAM_IDENTITY=identity["TOPTEN_IDENTITY_GRPC_ADDRESS"],
@@ -99,10 +84,10 @@ async def test_a_new_signing_key_interrupts_nobody(stack: RunningStack, player: 
         assert not await is_refused(player.client, onward["refreshToken"])
 
 
-async def test_the_grace_ends(stack: RunningStack) -> None:
+async def test_previous_token_is_refused_after_the_grace_period(stack: RunningStack) -> None:
     with (
-        second(stack, "identity", IDENTITY_ROTATION_GRACE="0") as identity,
-        second(stack, "edge", UPSTREAM_IDENTITY=identity["TOPTEN_IDENTITY_GRPC_ADDRESS"]) as edge,
+        second_instance(stack, "identity", IDENTITY_ROTATION_GRACE="0") as identity,
+        second_instance(stack, "edge", UPSTREAM_IDENTITY=identity["TOPTEN_IDENTITY_GRPC_ADDRESS"]) as edge,
     ):
         async with GraphqlClient(f"http://{edge['TOPTEN_EDGE_HTTP_ADDRESS']}/graphql") as client:
             player = await register(client)

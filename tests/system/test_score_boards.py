@@ -1,4 +1,4 @@
-"""What a write to a board does, against a real Redis: absolute, idempotent, fenced, with previous ranks for the head."""
+"""Writes to boards on real Redis servers: absolute, idempotent, fenced, with previous ranks for the head."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from services.runtime.boards import Board
-from services.runtime.catalog import Catalog
+from services.boards.board import Board
+from services.boards.catalog import Catalog
+from services.boards.sharding import Sharding
 from services.runtime.clock import utc_now
-from services.runtime.redis_client import open_redis
-from services.runtime.settings import RedisConfig
-from services.runtime.split import Split
-from services.score.board_writer import HEAD, MOST_PREVIOUS, BoardWriter, TooOldError, by_board
-from services.score.rebuild import server_time
-from services.score.standings import Placing, Standing
+from services.runtime.config.settings import RedisConfig
+from services.runtime.stores.redis import open_redis
+from services.score.projection.board_writer import HEAD, MAX_PREVIOUS, BoardWriter, TooOldError, by_board
+from services.score.projection.rebuild import server_time
+from services.score.projection.standings import Placement, Standing
 from tests.servers import RunningServer, running, unique
 
 FENCE_TTL = timedelta(minutes=10)
 
 
-class Writes:
-    """One board of a test's own."""
+class BoardUnderTest:
+    """One board that belongs to the test."""
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
         self.board = Board("quiz", unique("b"))
-        self.part = Split().parts(self.board)[0]
+        self.shard = Sharding().shards(self.board)[0]
         self.writer = BoardWriter(
-            redis, Placing(Catalog()), fence_ttl=FENCE_TTL, period_retention=timedelta(days=35), now=utc_now
+            redis, Placement(Catalog()), fence_ttl=FENCE_TTL, period_retention=timedelta(days=35), now=utc_now
         )
 
     def standing(self, user_id: str, points: int, order: int = 1, *, lowered: bool = False) -> Standing:
@@ -41,7 +41,7 @@ class Writes:
 
     async def write(self, *standings: Standing, generation: int = 1) -> int:
         return await self.writer.write(
-            by_board(standings), begun_at=await server_time(self.redis), generation=generation
+            by_board(standings), started_at=await server_time(self.redis), generation=generation
         )
 
     async def points(self) -> dict[str, int]:
@@ -49,11 +49,11 @@ class Writes:
         return {member.decode(): int(value) for member, value in members}
 
     async def previous(self) -> dict[str, int]:
-        ranks: Any = await self.redis.hgetall(self.part.previous_key)
+        ranks: Any = await self.redis.hgetall(self.shard.previous_key)
         return {member.decode(): int(rank) for member, rank in ranks.items()}
 
     async def meta(self) -> dict[str, int]:
-        fields: Any = await self.redis.hgetall(self.part.meta_key)
+        fields: Any = await self.redis.hgetall(self.shard.meta_key)
         return {name.decode(): int(value) for name, value in fields.items()}
 
 
@@ -64,34 +64,34 @@ async def server(request: pytest.FixtureRequest) -> AsyncIterator[RunningServer]
 
 
 @pytest_asyncio.fixture
-async def writes(server: RunningServer) -> AsyncIterator[Writes]:
+async def writes(server: RunningServer) -> AsyncIterator[BoardUnderTest]:
     async with open_redis(RedisConfig(url=server.url), "test") as redis:
-        found = Writes(redis)
-        yield found
-        part = found.part
-        await redis.delete(part.key, part.fence_key, part.meta_key, part.previous_key)
+        board = BoardUnderTest(redis)
+        yield board
+        shard = board.shard
+        await redis.delete(shard.key, shard.fence_key, shard.meta_key, shard.previous_key)
 
 
-async def test_a_lower_value_is_not_written_and_changes_no_version(writes: Writes) -> None:
+async def test_lower_value_changes_neither_board_nor_version(writes: BoardUnderTest) -> None:
     assert await writes.write(writes.standing("ada", 20, 2)) == 1
     assert await writes.write(writes.standing("ada", 10, 1)) == 0
     assert await writes.points() == {"ada": 20}
     assert await writes.meta() == {"generation": 1, "version": 1}
 
 
-async def test_the_same_write_again_changes_nothing(writes: Writes) -> None:
+async def test_repeated_write_changes_nothing(writes: BoardUnderTest) -> None:
     batch = [writes.standing("ada", 20), writes.standing("ben", 30)]
     assert await writes.write(*batch) == 2
     assert await writes.write(*batch) == 0
     assert (await writes.meta())["version"] == 1
 
 
-async def test_who_has_no_points_is_not_on_the_board(writes: Writes) -> None:
+async def test_player_without_points_is_not_on_the_board(writes: BoardUnderTest) -> None:
     assert await writes.write(writes.standing("ada", 0), writes.standing("ben", -3)) == 0
     assert await writes.points() == {}
 
 
-async def test_who_was_lowered_is_not_raised_by_an_older_write(writes: Writes) -> None:
+async def test_older_write_does_not_raise_a_lowered_player(writes: BoardUnderTest) -> None:
     await writes.write(writes.standing("ada", 100, 1), writes.standing("ben", 50, 1))
     await writes.write(writes.standing("ada", 70, 3, lowered=True))
     await writes.write(writes.standing("ada", 100, 2), writes.standing("ben", 60, 2))
@@ -100,13 +100,13 @@ async def test_who_was_lowered_is_not_raised_by_an_older_write(writes: Writes) -
     assert await writes.points() == {"ada": 80, "ben": 60}
 
 
-async def test_an_older_lowering_does_not_undo_a_later_one(writes: Writes) -> None:
+async def test_older_lowering_does_not_undo_a_later_one(writes: BoardUnderTest) -> None:
     await writes.write(writes.standing("ada", 40, 5, lowered=True))
     await writes.write(writes.standing("ada", 70, 3, lowered=True))
     assert await writes.points() == {"ada": 40}
 
 
-async def test_who_is_lowered_to_nothing_leaves_and_may_come_back(writes: Writes) -> None:
+async def test_player_lowered_to_zero_leaves_and_may_return(writes: BoardUnderTest) -> None:
     await writes.write(writes.standing("ada", 100, 1))
     await writes.write(writes.standing("ada", 0, 2, lowered=True))
     await writes.write(writes.standing("ada", 100, 1))
@@ -115,20 +115,20 @@ async def test_who_is_lowered_to_nothing_leaves_and_may_come_back(writes: Writes
     assert await writes.points() == {"ada": 30}
 
 
-async def test_a_fence_lives_for_its_time_after_the_last_lowering(writes: Writes) -> None:
+async def test_fence_expires_after_the_last_lowering(writes: BoardUnderTest) -> None:
     await writes.write(writes.standing("ada", 10, 2, lowered=True))
-    left = await writes.redis.pttl(writes.part.fence_key)
+    left = await writes.redis.pttl(writes.shard.fence_key)
     assert 0 < left <= FENCE_TTL.total_seconds() * 1000
 
 
-async def test_a_batch_that_began_before_half_the_life_of_a_fence_is_refused(writes: Writes) -> None:
+async def test_batch_older_than_half_the_fence_life_is_refused(writes: BoardUnderTest) -> None:
     begun = await server_time(writes.redis) - int(FENCE_TTL.total_seconds() * 500) - 1
     with pytest.raises(TooOldError):
-        await writes.writer.write(by_board([writes.standing("ada", 10)]), begun_at=begun, generation=1)
+        await writes.writer.write(by_board([writes.standing("ada", 10)]), started_at=begun, generation=1)
     assert await writes.points() == {}
 
 
-async def test_the_previous_rank_is_the_one_before_the_last_change(writes: Writes) -> None:
+async def test_previous_rank_is_the_one_before_the_last_change(writes: BoardUnderTest) -> None:
     await writes.write(writes.standing("ada", 30), writes.standing("ben", 20), writes.standing("cat", 10))
     assert await writes.previous() == {}
     await writes.write(writes.standing("cat", 40, 2))
@@ -141,7 +141,7 @@ async def test_the_previous_rank_is_the_one_before_the_last_change(writes: Write
     assert await writes.previous() == {"cat": 1, "ben": 3}
 
 
-async def test_who_left_and_came_back_has_no_previous_rank(writes: Writes) -> None:
+async def test_returning_player_has_no_previous_rank(writes: BoardUnderTest) -> None:
     await writes.write(writes.standing("ada", 30), writes.standing("ben", 20))
     await writes.write(writes.standing("ben", 40, 2))
     await writes.write(writes.standing("ben", 0, 3, lowered=True))
@@ -149,23 +149,23 @@ async def test_who_left_and_came_back_has_no_previous_rank(writes: Writes) -> No
     assert await writes.previous() == {}
 
 
-async def test_previous_ranks_are_kept_for_the_head_and_stay_bounded(writes: Writes) -> None:
+async def test_previous_ranks_are_kept_for_the_head_and_stay_bounded(writes: BoardUnderTest) -> None:
     players = [f"p{n}" for n in range(3 * HEAD)]
     await writes.write(*(writes.standing(player, n + 1) for n, player in enumerate(players)))
     await writes.write(writes.standing("p0", 2, 2))
     assert await writes.previous() == {}
     points = 10_000
-    for turn in range(2, 6 + MOST_PREVIOUS // len(players)):
+    for turn in range(2, 6 + MAX_PREVIOUS // len(players)):
         for player in players:
             points += 1
             await writes.write(writes.standing(player, points, turn))
     previous = await writes.previous()
     head: Any = await writes.redis.zrevrange(writes.board.key, 0, HEAD - 1)
     assert {member.decode() for member in head} <= set(previous)
-    assert len(previous) <= MOST_PREVIOUS
+    assert len(previous) <= MAX_PREVIOUS
 
 
-async def test_writes_in_any_order_give_the_same_board(writes: Writes) -> None:
+async def test_writes_in_any_order_produce_the_same_board(writes: BoardUnderTest) -> None:
     chance = random.Random(1)
     standings = []
     expected = {}
@@ -175,32 +175,32 @@ async def test_writes_in_any_order_give_the_same_board(writes: Writes) -> None:
             delta = chance.randrange(-20, 40)
             total += delta
             standings.append(writes.standing(player, total, order, lowered=delta < 0))
-        # The last write of all is always a fall, so that its fence decides whatever came before.
+        # The last write always lowers, so that its fence decides over every earlier write.
         total -= 1
         standings.append(writes.standing(player, total, 9, lowered=True))
         if total > 0:
             expected[player] = total
     chance.shuffle(standings)
     for start in range(0, len(standings), 7):
-        # One standing a player and write, as a batch has.
+        # One standing per player and write, as in a batch.
         for standing in standings[start : start + 7]:
             await writes.write(standing)
     assert await writes.points() == expected
 
 
-async def test_a_board_of_more_members_than_one_command_takes_is_written_whole(writes: Writes) -> None:
+async def test_board_larger_than_one_command_is_written_completely(writes: BoardUnderTest) -> None:
     assert await writes.write(*(writes.standing(f"p{n}", n + 1) for n in range(5000))) == 5000
     assert await writes.redis.zcard(writes.board.key) == 5000
 
 
-async def test_a_script_that_redis_forgot_is_loaded_again(writes: Writes) -> None:
+async def test_script_is_loaded_again_after_redis_lost_it(writes: BoardUnderTest) -> None:
     await writes.write(writes.standing("ada", 10))
     await writes.redis.script_flush()
     await writes.write(writes.standing("ada", 20, 2))
     assert await writes.points() == {"ada": 20}
 
 
-async def test_the_generation_of_a_board_only_rises(writes: Writes) -> None:
+async def test_generation_of_a_board_never_decreases(writes: BoardUnderTest) -> None:
     for generation in (3, 2, 0):
         await writes.write(writes.standing("ada", 10 - generation), generation=generation)
     assert (await writes.meta())["generation"] == 3

@@ -1,4 +1,4 @@
-"""The stream and its consumers: gone and back, deleted, late, and as many as wanted."""
+"""The stream and its consumers: restarted, deleted, missing at the start, and with changing partitions."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ import asyncio
 
 from nats.js.api import RetentionPolicy
 
-from services.quiz.publisher import STREAM, QuizPublisher
-from services.runtime.boards import GENERATION_KEY
-from services.score.layout import durables
-from tests.system.score import PARTITIONS, ScoreSystem, assert_counted_once, many
+from services.boards.board import GENERATION_KEY
+from services.quiz.publisher import QuizPublisher
+from services.score.ingest.durables import durables_of
+from services.streams import QUIZ_STREAM
+from tests.deadline import deadline
+from tests.system.score import PARTITIONS, ScoreSystem, assert_counted_once, random_events
 
 
-async def test_the_stream_may_go_away_and_come_back_many_times(system: ScoreSystem) -> None:
-    """Fifty times; of ten, nine come so soon that hardly anybody has connected again."""
-    events = many(500, players=10, seed=13)
+async def test_fifty_restarts_of_the_stream_lose_and_double_nothing(system: ScoreSystem) -> None:
+    """Nine of ten restarts come before the clients have reconnected."""
+    events = random_events(500, players=10, seed=13)
     nats = system.servers["nats"]
-    # What was on its way when the server died comes again when the wait for its acknowledgement is over.
+    # Messages in flight when the server died are delivered again after the ack wait.
     async with system.worker(TOPTEN_SCORE_BATCH="20", TOPTEN_SCORE_ACK_WAIT="3s") as worker:
-        await system.whole()
+        await system.until_complete()
         publishing = [asyncio.create_task(system.publish(*events[start : start + 100])) for start in range(0, 500, 100)]
         for restarts in range(50):
             if restarts % 10 == 0:
@@ -26,57 +28,57 @@ async def test_the_stream_may_go_away_and_come_back_many_times(system: ScoreSyst
             nats.kill()
             await nats.start()
         await asyncio.gather(*publishing)
-        await system.settled()
+        await system.until_drained()
         await assert_counted_once(system, events)
         assert worker.exit_code is None
 
 
-async def test_a_durable_that_was_deleted_is_made_again(system: ScoreSystem) -> None:
-    events = many(80, players=10, seed=14)
+async def test_deleted_durable_is_created_again(system: ScoreSystem) -> None:
+    events = random_events(80, players=10, seed=14)
     async with system.worker():
         await system.publish(*events[:40])
-        await system.settled()
+        await system.until_drained()
         for partition in range(PARTITIONS):
-            await system.nats.jetstream.delete_consumer(STREAM, f"score-{partition}")
+            await system.nats.jetstream.delete_consumer(QUIZ_STREAM, f"score-{partition}")
         await system.publish(*events[40:])
-        await system.settled()
+        await system.until_drained()
         await assert_counted_once(system, events)
 
 
-async def test_a_worker_waits_for_the_stream_and_has_one_durable_without_partitions(system: ScoreSystem) -> None:
+async def test_worker_waits_for_an_unpartitioned_stream_and_uses_one_durable(system: ScoreSystem) -> None:
     jetstream = system.nats.jetstream
-    await jetstream.delete_stream(STREAM)
-    events = many(40, players=5, seed=15)
+    await jetstream.delete_stream(QUIZ_STREAM)
+    events = random_events(40, players=5, seed=15)
 
     async def make_stream() -> None:
         while not await system.redis.exists(GENERATION_KEY):
             await asyncio.sleep(0.02)
-        await jetstream.add_stream(name=STREAM, subjects=["quiz.events.>"], retention=RetentionPolicy.WORK_QUEUE)
+        await jetstream.add_stream(name=QUIZ_STREAM, subjects=["quiz.events.>"], retention=RetentionPolicy.WORK_QUEUE)
 
-    # The worker is not ready before there is a stream, and it runs before that: it has made the boards.
+    # The worker is not ready before the stream exists, but it already runs: it has rebuilt the boards.
     making = asyncio.create_task(make_stream())
     async with system.worker():
         await making
         await system.publish(*events)
-        await system.settled()
-        assert [consumer.name for consumer in await jetstream.consumers_info(STREAM)] == ["score"]
-        await system.whole()
+        await system.until_drained()
+        assert [consumer.name for consumer in await jetstream.consumers_info(QUIZ_STREAM)] == ["score"]
+        await system.until_complete()
         await assert_counted_once(system, events)
 
 
-async def test_the_number_of_partitions_may_change_while_events_flow_and_each_counts_once(system: ScoreSystem) -> None:
-    """Fewer, none and more again; two workers share what there is, and no durable is left over."""
-    events = many(1600, players=60, seed=33, lowest=-20)
-    publisher = QuizPublisher(system.nats.jetstream)
+async def test_changing_the_number_of_partitions_counts_each_event_once(system: ScoreSystem) -> None:
+    """Fewer, none, then more; two workers divide the partitions, and no outdated durable remains."""
+    events = random_events(1600, players=60, seed=33, lowest=-20)
     async with system.worker(TOPTEN_SCORE_ACK_WAIT="3s"), system.worker(TOPTEN_SCORE_ACK_WAIT="3s"):
         for number, partitions in enumerate((2, 0, 3, 4)):
             part = events[400 * number : 400 * number + 400]
             publishing = asyncio.create_task(system.publish(*part))
-            await publisher.prepare(partitions=partitions, replicas=1, max_bytes=1 << 28)
+            publisher = QuizPublisher(system.nats.jetstream, partitions=partitions, replicas=1, max_bytes=1 << 28)
+            await publisher.prepare()
             await publishing
-            wanted = set(durables(partitions))
-            async with asyncio.timeout(30):
-                while {info.name for info in await system.nats.jetstream.consumers_info(STREAM)} != wanted:
+            wanted = set(durables_of(partitions))
+            async with deadline():
+                while {info.name for info in await system.nats.jetstream.consumers_info(QUIZ_STREAM)} != wanted:
                     await asyncio.sleep(0.05)
-        await system.settled()
+        await system.until_drained()
         await assert_counted_once(system, events)

@@ -1,4 +1,4 @@
-"""What is secret stands nowhere that people read, and nobody's words make a line of a log that is not theirs."""
+"""No secret appears in an output of the system, and no input forges a log line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from services.local.client import GraphqlClient
+from services.cli.client import GraphqlClient
+from tests.deadline import POLL_SECONDS, deadline
 from tests.players import endpoints, register
 from tests.servers import HOST, RunningStack, running_stack
 from tests.system.graphql import LOGIN, Web, browsing
@@ -33,7 +34,6 @@ SUBMIT = "mutation ($i: QuizActionInput!) { submitQuizAction(input: $i) { succes
 FORGED = "2030-01-01T00:00:00Z error   edge forged line"
 TEXT_LINE = re.compile(r"\d{4}-\d\d-\d\dT\S+Z (debug|info|warning|error|critical) +\w+ |  \| ")
 UNAUTHORIZED = r'\bstatus"?[:=]401\b'
-PATIENCE_SECONDS = 60
 
 
 def canary(kind: str) -> str:
@@ -42,20 +42,20 @@ def canary(kind: str) -> str:
 
 @dataclass
 class Planted:
-    """What was handed to the system and must not come out of it, and everything that it said."""
+    """The secrets given to a system, and everything that it put out."""
 
     log_format: str
     stack: RunningStack
     secrets: dict[str, str] = field(default_factory=dict)
-    said: dict[str, str] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
 
     def plant(self, kind: str) -> str:
-        """A secret that nobody else has."""
+        """Return a new secret."""
         self.secrets[kind] = canary(kind)
         return self.secrets[kind]
 
     def logs(self, *names: str) -> Iterator[tuple[str, str]]:
-        """The lines of the processes' logs, with whose they are."""
+        """Yield the lines of the processes' logs, with the name of the process."""
         for name in names:
             for line in (self.stack.data / "logs" / f"{name}.log").read_text(errors="replace").split("\n"):
                 if line:
@@ -64,38 +64,38 @@ class Planted:
 
 @pytest_asyncio.fixture(scope="module", params=["text", "json"])
 async def planted(request: pytest.FixtureRequest) -> AsyncIterator[Planted]:
-    """A system at its most talkative, to which everything was said that could go wrong."""
+    """A system that logs at debug level, after every kind of failed and malformed request."""
     settings = {"TOPTEN_LOG_FORMAT": request.param, "TOPTEN_LOG_LEVEL": "debug"}
     with running_stack(settings) as stack:
         planted = Planted(request.param, stack)
         for path in sorted((stack.data / "secrets").iterdir()):
             text = path.read_text().strip()
-            # Of a key in PEM the middle says enough.
+            # One line of a PEM key is enough.
             planted.secrets[f"secret {path.name}"] = text.splitlines()[1] if "-----" in text else text
         for name, url in stack.endpoints["stores"].items():
             planted.secrets[f"password of {name}"] = urlsplit(url).password or ""
         async with browsing(stack.http) as web:
-            await _sign_in_and_fail(planted, web)
-            await _send_what_is_malformed(planted, web)
-        await _ask_the_inside(planted)
-        # Before the stores are taken away: who gives up then is another process a moment later.
+            await _sign_in_wrongly(planted, web)
+            await _send_malformed_requests(planted, web)
+        await _call_internal_ports(planted)
+        # Before the stores are stopped: a process that gives up then is replaced by another.
         for name in (*PROCESSES, *STORES):
             arguments = Path(f"/proc/{stack.pid_of(name)}/cmdline").read_bytes().replace(b"\0", b" ")
-            planted.said[f"arguments of {name}"] = arguments.decode()
+            planted.outputs[f"arguments of {name}"] = arguments.decode()
         for name in PROCESSES:
-            planted.said[f"--config of {name}"] = _config_of(stack, name)
-        await _take_the_stores_away(planted)
+            planted.outputs[f"--config of {name}"] = _config_of(stack, name)
+        await _stop_the_stores(planted)
         for name in PROCESSES:
-            planted.said[f"metrics of {name}"] = await _metrics_of(stack, name)
+            planted.outputs[f"metrics of {name}"] = await _metrics_of(stack, name)
         yield planted
 
 
-async def _sign_in_and_fail(planted: Planted, web: Web) -> None:
+async def _sign_in_wrongly(planted: Planted, web: Web) -> None:
     async with GraphqlClient(endpoints(planted.stack).graphql) as client:
         player = await register(client)
     planted.secrets |= {"access token": player.access_token, "refresh token": player.refresh_token}
     wrong = {"input": {"username": player.username, "password": planted.plant("password")}}
-    answers = [
+    responses = [
         await web.graphql(LOGIN, wrong),
         await web.graphql(
             LOGIN, {"input": {"username": f"x\r\n{FORGED}", "password": planted.plant("other-password")}}
@@ -113,17 +113,17 @@ async def _sign_in_and_fail(planted: Planted, web: Web) -> None:
         ),
     ]
     action = {"quizId": f"q\n{FORGED}", "actionId": f"a\r{FORGED}", "answers": [], "timestamp": FORGED}
-    answers.append(await web.graphql(SUBMIT, {"i": action}, player.access_token))
+    responses.append(await web.graphql(SUBMIT, {"i": action}, player.access_token))
     headers = {"X-Request-Id": f"a {FORGED}", "User-Agent": f"x\u2028{FORGED}\x85", "X-Forwarded-For": FORGED}
-    answers.append(await web.graphql("{ me { userId } }", token="x", headers=headers))
-    answers.append(await web.request("GET", f"/%0d%0a{FORGED.replace(' ', '%20')}"))
-    planted.said["answers"] = json.dumps([[answer.body, dict(answer.headers)] for answer in answers])
+    responses.append(await web.graphql("{ me { userId } }", token="x", headers=headers))
+    responses.append(await web.request("GET", f"/%0d%0a{FORGED.replace(' ', '%20')}"))
+    planted.outputs["responses"] = json.dumps([[each.body, dict(each.headers)] for each in responses])
 
 
-async def _send_what_is_malformed(planted: Planted, web: Web) -> None:
-    """Requests that no client library would send."""
+async def _send_malformed_requests(planted: Planted, web: Web) -> None:
+    """Send requests that no client library would send."""
     body = f'{{"query": "{{ me }}", "password": "{planted.plant("broken-json")}'
-    planted.said["an answer to no JSON"] = json.dumps(
+    planted.outputs["response to malformed JSON"] = json.dumps(
         (await web.request("POST", "/graphql", data=body, headers={"Content-Type": "application/json"})).body
     )
     for kind, line in (("header", "X-Broken\x00: "), ("folded", "X-A: b\r\n "), ("target", "")):
@@ -131,38 +131,38 @@ async def _send_what_is_malformed(planted: Planted, web: Web) -> None:
         secret = planted.plant(f"raw-{kind}")
         target = f"/\x01{secret}" if kind == "target" else "/"
         writer.write(f"GET {target} HTTP/1.1\r\nHost: x\r\n{line}{secret}\r\n\n{FORGED}\r\n\r\n".encode())
-        with suppress(ConnectionError, TimeoutError):
-            async with asyncio.timeout(2):
-                planted.said[f"an answer to a bad {kind}"] = (await reader.read(4096)).decode(errors="replace")
+        with suppress(ConnectionError):
+            async with deadline(f"a response to a malformed {kind}"):
+                planted.outputs[f"response to a malformed {kind}"] = (await reader.read(4096)).decode(errors="replace")
         writer.close()
 
 
-async def _ask_the_inside(planted: Planted) -> None:
+async def _call_internal_ports(planted: Planted) -> None:
     identity = planted.stack.endpoints["identity_http"]
     async with aiohttp.ClientSession() as session:
         form = {"grant_type": "client_credentials"}
         client = f"edge\n{FORGED.replace(':', ';')}:{planted.plant('client-secret')}"
         headers = {"Authorization": f"Basic {base64.b64encode(client.encode()).decode()}"}
         async with session.post(f"{identity}/oauth/token", data=form, headers=headers) as response:
-            planted.said["an answer to a wrong client"] = await response.text()
+            planted.outputs["response to a wrong client"] = await response.text()
         for metrics in planted.stack.endpoints["metrics"].values():
             for path in ("/readyz", "/livez", f"/{planted.plant('path')}"):
                 async with session.get(metrics.replace("/metrics", path)) as response:
-                    planted.said[f"{metrics} {path[:8]}"] = await response.text()
+                    planted.outputs[f"{metrics} {path[:8]}"] = await response.text()
 
 
-async def _take_the_stores_away(planted: Planted) -> None:
-    """Drivers say what they could not reach; it must not be with what password."""
+async def _stop_the_stores(planted: Planted) -> None:
+    """Make drivers log their addresses, which must not include the password."""
     processes = [planted.stack.pid_of(name) for name in STORES]
     for pid in processes:
         os.kill(pid, signal.SIGSTOP)
-    async with asyncio.timeout(PATIENCE_SECONDS), aiohttp.ClientSession() as session:
+    async with deadline(), aiohttp.ClientSession() as session:
         for name in ("identity", "quiz", "score"):
-            # Killed, they would be back before anybody has asked them.
-            while not any("a store does not answer" in line for _, line in planted.logs(name)):
+            # Killed, they would be restarted before the first request.
+            while not any("store unreachable" in line for _, line in planted.logs(name)):
                 ready = planted.stack.endpoints["metrics"][name].replace("/metrics", "/readyz")
                 async with session.get(ready):
-                    pass
+                    await asyncio.sleep(POLL_SECONDS)
         for pid in processes:
             os.kill(pid, signal.SIGKILL)
         async with browsing(planted.stack.http) as web:
@@ -171,8 +171,8 @@ async def _take_the_stores_away(planted: Planted) -> None:
 
 
 async def _metrics_of(stack: RunningStack, name: str) -> str:
-    async with asyncio.timeout(PATIENCE_SECONDS), aiohttp.ClientSession() as session:
-        while True:  # one that gave up without a store is just being started again
+    async with deadline(), aiohttp.ClientSession() as session:
+        while True:  # a process that gave up without a store is being restarted
             with suppress(aiohttp.ClientError):
                 async with session.get(stack.endpoints["metrics"][name]) as response:
                     return await response.text()
@@ -180,11 +180,7 @@ async def _metrics_of(stack: RunningStack, name: str) -> str:
 
 
 def _config_of(stack: RunningStack, name: str) -> str:
-    environ = dict(
-        entry.split("=", 1)
-        for entry in Path(f"/proc/{stack.pid_of(name)}/environ").read_bytes().decode().split("\0")
-        if "=" in entry
-    )
+    environ = stack.environ_of(name)
     module = "edge" if name == "edge" else f"services.{name}"
     printed = subprocess.run([sys.executable, "-m", module, "--config"], env=environ, capture_output=True, check=True)
     return (printed.stdout + printed.stderr).decode()
@@ -192,7 +188,7 @@ def _config_of(stack: RunningStack, name: str) -> str:
 
 def test_no_secret_is_in_any_log(planted: Planted) -> None:
     logs = {path.name: path.read_text(errors="replace") for path in (planted.stack.data / "logs").glob("*.log*")}
-    logs["what topten up printed"] = planted.stack.said().replace(
+    logs["what topten up printed"] = planted.stack.printed().replace(
         planted.secrets["secret password-ada"], "(on purpose)"
     )
     assert {
@@ -200,18 +196,18 @@ def test_no_secret_is_in_any_log(planted: Planted) -> None:
     } == set()
 
 
-def test_no_secret_is_in_an_answer_a_metric_a_setting_that_is_shown_or_an_argument(planted: Planted) -> None:
-    assert "--config of identity" in planted.said
-    found = {
+def test_no_secret_is_in_a_response_metric_printed_setting_or_argument(planted: Planted) -> None:
+    assert "--config of identity" in planted.outputs
+    leaks = {
         (name, kind)
-        for name, text in planted.said.items()
+        for name, text in planted.outputs.items()
         for kind, secret in planted.secrets.items()
         if secret in text
     }
-    assert found == set()
+    assert leaks == set()
 
 
-def test_nobodys_words_make_a_line(planted: Planted) -> None:
+def test_no_input_forges_a_log_line(planted: Planted) -> None:
     lines = list(planted.logs(*PROCESSES))
     assert len(lines) > 20
     for name, line in lines:
@@ -232,6 +228,6 @@ def test_nobodys_words_make_a_line(planted: Planted) -> None:
     ],
 )
 def test_failed_attempts_are_warnings(planted: Planted, process: str, words: tuple[str, ...]) -> None:
-    found = [line for _, line in planted.logs(process) if all(re.search(word, line) for word in words)]
-    assert found
-    assert all('"level":"warning"' in line or " warning " in line for line in found)
+    lines = [line for _, line in planted.logs(process) if all(re.search(word, line) for word in words)]
+    assert lines
+    assert all('"level":"warning"' in line or " warning " in line for line in lines)

@@ -1,4 +1,4 @@
-"""The same stream through four parsers: every client reads what was sent, whatever stands in a name."""
+"""One stream through four parsers: every client reads the same events, whatever a name contains."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 from httpx_sse import aconnect_sse
-from playwright.async_api import async_playwright
 
-from tests.browser.test_page import ARGUMENTS
+from tests.chromium import running_chromium
+from tests.deadline import deadline
 from tests.node import run_script
 from tests.players import stream
 from tests.servers import unique
-from tests.unit.edge.announcer import Announcer, EdgeProcess, announcing, edge_process, frame
+from tests.unit.edge.edge_process import EdgeProcess, edge_process
+from tests.unit.edge.scripted_leaderboard import ScriptedLeaderboard, frame, scripted_leaderboard
 from tests.unit.runtime.issuer import Issuer
 
 PATH = "/api/v1/leaderboard/stream"
-# Whatever ends a line somewhere, ends a field, or means something to a page.
+# Characters that end a line or a field for some parser, or that mean something to a page.
 NAMES = [
     "a\nb", "a\rb", "a\r\nb", "a\0b", "a\u0085b", "a\u2028b", "a\u2029b", "a\x0bb\x0cb\x1cb", "data: x", "\ufeff",
     "<script>alert(1)</script>", "\\u2028", "Zoë 漢字 😀", ":", " leading", "event: end\n\n",
@@ -36,7 +37,7 @@ COLLECT = """([url, count]) => new Promise(resolve => {
 
 
 class Seen(NamedTuple):
-    """One event as a parser has it."""
+    """An event as a parser returns it."""
 
     name: str
     id: str
@@ -45,19 +46,19 @@ class Seen(NamedTuple):
 
 @pytest.fixture(scope="module")
 async def issuer() -> AsyncIterator[Issuer]:
-    async with Issuer() as opened:
-        yield opened
+    async with Issuer() as issuer:
+        yield issuer
 
 
 @pytest.fixture(scope="module")
-async def announcer() -> AsyncIterator[Announcer]:
-    async with announcing() as serving:
-        yield serving
+async def leaderboard() -> AsyncIterator[ScriptedLeaderboard]:
+    async with scripted_leaderboard() as leaderboard:
+        yield leaderboard
 
 
 @pytest.fixture
-async def edge(issuer: Issuer, announcer: Announcer, tmp_path: Path) -> AsyncIterator[EdgeProcess]:
-    async with edge_process(issuer, announcer, tmp_path / "edge.log", STREAM_HEARTBEAT="100ms") as process:
+async def edge(issuer: Issuer, leaderboard: ScriptedLeaderboard, tmp_path: Path) -> AsyncIterator[EdgeProcess]:
+    async with edge_process(issuer, leaderboard, tmp_path / "edge.log", STREAM_HEARTBEAT="100ms") as process:
         yield process
 
 
@@ -72,25 +73,22 @@ async def by_httpx_sse(edge: EdgeProcess, token: str, board: str, count: int) ->
         httpx.AsyncClient(timeout=None, trust_env=False) as client,  # a stream lasts
         aconnect_sse(client, "GET", f"{edge.http}{PATH}", params={"board": board}, headers=headers) as source,
     ):
-        # It shows an event without data for a lone `retry`, too, which the standard drops.
-        events = (each async for each in source.aiter_sse() if each.data)
+        events = (each async for each in source.aiter_sse() if each.event == "update")
         return [Seen(each.event, each.id, json.loads(each.data)) async for each in first(events, count)]
 
 
 async def by_chromium(edge: EdgeProcess, token: str, board: str, count: int) -> list[Seen]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
+    async with running_chromium() as browser:
         page = await browser.new_page()
         await page.goto(f"{edge.http}/")
-        found = await page.evaluate(COLLECT, [f"{PATH}?board={board}&token={token}", count])
-        await browser.close()
-    return [Seen(name, id_, json.loads(data)) for name, id_, data in found]
+        collected = await page.evaluate(COLLECT, [f"{PATH}?board={board}&token={token}", count])
+    return [Seen(name, id_, json.loads(data)) for name, id_, data in collected]
 
 
 async def by_eventsource(edge: EdgeProcess, token: str, board: str, count: int) -> list[Seen]:
-    """The package of npm, which clients in Node use."""
-    found = await asyncio.to_thread(run_script, "events.mjs", f"{edge.http}{PATH}?board={board}", str(count), token)
-    return [Seen(**each) for each in found]
+    """The npm package that clients in Node.js use."""
+    collected = await asyncio.to_thread(run_script, "events.mjs", f"{edge.http}{PATH}?board={board}", str(count), token)
+    return [Seen(**each) for each in collected]
 
 
 async def first(events: AsyncIterator[Any], count: int) -> AsyncIterator[Any]:
@@ -98,9 +96,11 @@ async def first(events: AsyncIterator[Any], count: int) -> AsyncIterator[Any]:
         yield await anext(events)
 
 
-async def test_every_parser_has_the_same_events(edge: EdgeProcess, issuer: Issuer, announcer: Announcer) -> None:
+async def test_every_parser_reads_the_same_events(
+    edge: EdgeProcess, issuer: Issuer, leaderboard: ScriptedLeaderboard
+) -> None:
     board = f"quiz:{unique('parsed-')}"
-    announcer.announce(frame(1, board=board))
+    leaderboard.publish(frame(1, board=board))
     count = 1 + len(NAMES)
     of_stream = issuer.token(headers={"typ": "stream+jwt"}, sid=None)
     readers = [
@@ -111,8 +111,8 @@ async def test_every_parser_has_the_same_events(edge: EdgeProcess, issuer: Issue
     ]
     await edge.until_metric("topten_sse_connections", len(readers))
     for version, name in enumerate(NAMES, start=2):
-        announcer.announce(frame(version, board=board, name=name))
-    async with asyncio.timeout(30):
+        leaderboard.publish(frame(version, board=board, name=name))
+    async with deadline("every parser has read all events"):
         ours, theirs, nodes, browsers = await asyncio.gather(*readers)
     assert ours == theirs == nodes == browsers
     assert [seen.id for seen in ours] == [f"1-{version}" for version in range(1, count + 1)]

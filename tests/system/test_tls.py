@@ -8,15 +8,17 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from services.local.client import GraphqlClient
+from services.cli.client import GraphqlClient
 from tests.certificates import Authority
+from tests.deadline import deadline_seconds
 from tests.players import endpoints, register, shows, stream, until
-from tests.servers import running_stack, second
+from tests.replicas import second_instance
+from tests.servers import running_stack
 
 
 @pytest.mark.slow
-async def test_a_system_with_mutual_tls_plays_and_admits_no_stranger(tmp_path: Path) -> None:
-    """Takes a whole system of its own, whose processes gRPC keeps for two seconds each when they leave with TLS."""
+async def test_a_system_with_mutual_tls_works_and_refuses_strangers(tmp_path: Path) -> None:
+    """Slow: it starts its own system, whose processes take two seconds each to stop gRPC with TLS."""
     authority = Authority("ours")
     ours = authority.issue(tmp_path / "ours")
     settings = {"CERT_FILE": ours.cert_file, "KEY_FILE": ours.key_file, "CA_FILE": ours.ca_file}
@@ -29,10 +31,12 @@ async def test_a_system_with_mutual_tls_plays_and_admits_no_stranger(tmp_path: P
         for address in system.endpoints["grpc"].values():
             async with grpc.aio.insecure_channel(address) as channel:
                 with pytest.raises(grpc.aio.AioRpcError) as refused:
-                    await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10)
+                    await health_pb2_grpc.HealthStub(channel).Check(
+                        health_pb2.HealthCheckRequest(), timeout=deadline_seconds()
+                    )
             assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
-        # Renewed while all run: an edge that connects now proves itself by the new certificate, to servers that have it.
+        # Certificates change while all run: a new edge connects with the new one to servers that reloaded theirs.
         Authority("another").issue(tmp_path / "ours")
-        with second(system, "edge") as edge:
+        with second_instance(system, "edge") as edge:
             async with GraphqlClient(f"http://{edge['TOPTEN_EDGE_HTTP_ADDRESS']}/graphql") as client:
                 assert (await register(client)).user_id

@@ -1,7 +1,7 @@
-"""Tokens that attack (RFC 8725 and what was found since): each is refused at the edge, and again in a service.
+"""Attacks with tokens (RFC 8725 and later findings): each is refused at the edge, and again in a service.
 
-All but a few are made of a good token of a real player by changing one thing, and by whoever holds the signing key where
-that makes the attack stronger than an attacker could.
+Most change one part of a real player's valid token. Some are signed with the real key, which makes them stronger than an
+attacker could.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from topten.leaderboard.v1.leaderboard_service_pb2 import GetLeaderboardRequest
 from topten.leaderboard.v1.leaderboard_service_pb2_grpc import LeaderboardServiceStub
 
-from services.local.client import GraphqlClient
+from services.cli.client import GraphqlClient
+from services.runtime.auth.jwks import public_jwk
 from services.runtime.errors import ServiceError
-from services.runtime.grpc_client import call
-from services.runtime.jwks import public_jwk
+from services.runtime.grpc.client import call
 from tests.players import endpoints, register
 from tests.servers import RunningStack
 from tests.system.graphql import browsing
@@ -41,7 +41,7 @@ ME = "{ me { username } }"
 
 @dataclass(frozen=True)
 class Good:
-    """A good token in its parts, and the key that signed it."""
+    """A valid token in its parts, and the key that signed it."""
 
     token: str
     key: Ed25519PrivateKey
@@ -54,22 +54,22 @@ class Good:
         object.__setattr__(self, "claims", json.loads(decoded(claims)))
 
     def signed(self, *, header: Any = None, claims: Any = None, sign: Callable[[bytes], bytes] | None = None) -> str:
-        """A token of other parts; those that are not named are the good ones."""
+        """A signed token with some parts replaced."""
         body = (
             f"{encoded(self.header if header is None else header)}.{encoded(self.claims if claims is None else claims)}"
         )
         return f"{body}.{encoded((sign or self.key.sign)(body.encode()))}"
 
     def headed(self, **changes: Any) -> str:
-        """A header that is changed; None takes a member away."""
+        """Change members of the header; None removes one."""
         return self.signed(header=without_nones(self.header | changes))
 
     def claiming(self, **changes: Any) -> str:
-        """Claims that are changed; None takes one away."""
+        """Change claims; None removes one."""
         return self.signed(claims=without_nones(self.claims | changes))
 
     def algorithm(self, name: str, sign: Callable[[bytes], bytes]) -> str:
-        """Signed in another way, and saying so."""
+        """Sign with another algorithm, and name it."""
         return self.signed(header=self.header | {"alg": name}, sign=sign)
 
     @property
@@ -99,7 +99,7 @@ def es256(body: bytes) -> bytes:
 
 
 def with_own_key(good: Good, **header: Any) -> str:
-    """Signed by a key of the attacker's, which the header names or carries."""
+    """Sign with the attacker's key, which the header names or contains."""
     own = Ed25519PrivateKey.generate()
     jwk = public_jwk(own.public_key())
     changes = {
@@ -109,7 +109,7 @@ def with_own_key(good: Good, **header: Any) -> str:
 
 
 def doubled(members: Mapping[str, Any], **again: Any) -> bytes:
-    """A JSON object in which some members stand twice."""
+    """A JSON object with duplicate members."""
     return (json.dumps(members)[:-1] + "," + json.dumps(again)[1:]).encode()
 
 
@@ -218,7 +218,7 @@ async def in_a_service(stack: RunningStack, token: str) -> str:
     return "OK"
 
 
-async def test_the_token_that_all_are_made_of_is_good(stack: RunningStack, good: Good) -> None:
+async def test_the_token_that_attacks_are_derived_from_is_valid(stack: RunningStack, good: Good) -> None:
     for token in (good.token, good.signed(), good.claiming(filler="a" * 100)):
         assert await at_the_edge(stack, token) == (200, "OK")
         assert await in_a_service(stack, token) == "OK"

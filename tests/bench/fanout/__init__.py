@@ -1,1 +1,1 @@
-"""Fan-out: one frame to many streams, at what cost; this edge, nchan in nginx, and a bare loop of send() in C."""
+"""The cost of a frame to many streams: this edge, nchan in nginx, and a loop of send() in C."""

@@ -1,4 +1,4 @@
-"""Deliveries a server CPU second at several numbers of streams, the memory of a stream, and what one bad reader costs."""
+"""Deliveries per CPU second of the server at several numbers of streams, memory per stream, and the cost of a slow reader."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from services.local.supervisor import allow_many_connections
+from services.embedded.supervisor import allow_many_connections
 from tests.bench.fanout.servers import MARK, MissingError, Server, compiled, nchan, ours, send_loop
 from tests.servers import HOST
 
 SIZES: Final = (1_000, 5_000, 10_000)
-# So many deliveries at the least, and so many frames, stand behind each figure.
+# Each figure comes from at least so many deliveries and frames.
 DELIVERIES: Final = 300_000
 FRAMES: Final = 30
 CHURN: Final = (10, 2_000)
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
-# A frame that is not newer than the last is not sent.
+# Only a newer frame is sent.
 _versions = count(2)
 
 
 @dataclass(frozen=True)
 class Run:
-    """Deliveries a CPU second, and from a frame's publication to its arrival, in ms: medians over the frames."""
+    """Deliveries per CPU second, and ms from the publication of a frame to its arrival: medians over the frames."""
 
     rate: float
     p99: float
@@ -39,13 +39,13 @@ class Run:
 
 
 class Readers:
-    """A process of readers on the other core: open when made, told of each frame's arrival."""
+    """A process of readers on the other core, which reports the arrival of each frame."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 
     async def line(self) -> list[str]:
-        """The next line, in words. Raises RuntimeError when a stream was lost."""
+        """Read the next line as words. Raises RuntimeError if a stream was lost."""
         assert self._process.stdout is not None
         line = await self._process.stdout.readline()
         if not line:
@@ -55,7 +55,7 @@ class Readers:
 
 @asynccontextmanager
 async def reading(server: Server, size: int, frames: int, program: Path) -> AsyncIterator[Readers]:
-    """`size` readers of the server, each with its first frame."""
+    """Start `size` readers of the server; returns when each has its first frame."""
     process = await asyncio.create_subprocess_exec(
         program,
         HOST,
@@ -84,12 +84,12 @@ async def reading(server: Server, size: int, frames: int, program: Path) -> Asyn
 
 
 def frames_for(size: int) -> int:
-    """How many frames a run sends."""
+    """Return the number of frames of a run."""
     return max(FRAMES, DELIVERIES // size)
 
 
 async def deliver(server: Server, readers: Readers, size: int) -> Run:
-    """Frames one after the other, each when the last has come everywhere."""
+    """Send frames, each after the last one has arrived everywhere."""
     p99s, lasts = [], []
     frames = frames_for(size)
     used = cpu_seconds(server.pid)
@@ -104,20 +104,20 @@ async def deliver(server: Server, readers: Readers, size: int) -> Run:
 
 
 def cpu_seconds(pid: int) -> float:
-    """What a process has used so far."""
+    """Return the CPU time of a process."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def resident(pid: int) -> int:
-    """Bytes of memory that a process holds."""
+    """Return the memory of a process in bytes."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 async def fan_out(
     make: Callable[[Path], AbstractAsyncContextManager[Server]], program: Path
 ) -> tuple[str, list[Run], float, float]:
-    """Name, a run for each size, KB a stream at the last of them, and by how much a reader who never reads moves the p99."""
+    """Return the name, a run per size, KB per stream at the last one, and the effect of a stalled reader on the p99."""
     runs: list[Run] = []
     with tempfile.TemporaryDirectory() as folder:
         async with make(Path(folder)) as server:
@@ -137,7 +137,7 @@ async def fan_out(
 
 @contextmanager
 def deaf(server: Server) -> Iterator[None]:
-    """A reader who never reads."""
+    """Open a stream that is never read."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
     connection.connect((HOST, server.port))
@@ -149,7 +149,7 @@ def deaf(server: Server) -> Iterator[None]:
 
 
 async def churn(program: Path) -> float:
-    """How much the edge grows from the first to the last of ten times the same 2 000 readers coming and going, as a share."""
+    """Return the relative growth of the edge while the same 2 000 readers connect and disconnect ten times."""
     times, size = CHURN
     sizes = []
     with tempfile.TemporaryDirectory() as folder:
@@ -162,7 +162,7 @@ async def churn(program: Path) -> float:
 
 
 async def main() -> None:
-    """Measure and print."""
+    """Measure, and print the result."""
     allow_many_connections()
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {1})

@@ -1,4 +1,4 @@
-"""The three servers that fan out: each publishes a frame when it is told, and says which process to account."""
+"""The three servers: each publishes a frame on request, and names the process to measure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from topten.leaderboard.v1.leaderboard_pb2 import Frame
 
 from edge.stream.frames import encode_update
 from tests.servers import HOST, free_port
-from tests.unit.edge.announcer import Announcer, announcing, edge_process, frame
+from tests.unit.edge.edge_process import edge_process
+from tests.unit.edge.scripted_leaderboard import ScriptedLeaderboard, frame, scripted_leaderboard
 from tests.unit.runtime.issuer import Issuer
 
 HERE: Final = Path(__file__).parent
@@ -43,11 +44,11 @@ http {{
 
 
 class MissingError(RuntimeError):
-    """A peer that is not installed; the message says which package brings it."""
+    """A server that is not installed; the message names its package."""
 
 
 class Server(Protocol):
-    """One of the three. Who `greets` sends each new reader the latest frame."""
+    """One of the three servers. One that `greets` sends each new reader the latest frame."""
 
     name: str
     port: int
@@ -55,20 +56,20 @@ class Server(Protocol):
 
     @property
     def pid(self) -> int:
-        """Of the process that is accounted."""
+        """The ID of the measured process."""
         ...
 
     def requests(self, count: int) -> bytes:
-        """What so many readers send, each ended by a NUL."""
+        """Return the requests of so many readers, each ended by a NUL."""
         ...
 
     async def publish(self, version: int) -> None:
-        """Sends a frame to every reader."""
+        """Send a frame to every reader."""
         ...
 
 
 def frame_of(version: int) -> Frame:
-    """A frame whose event is about 500 bytes."""
+    """Return a frame whose event has about 500 bytes."""
     return frame(version, entries=ENTRIES, name="Ada Lovelace")
 
 
@@ -80,7 +81,7 @@ def _get(path: str, port: int, header: str = "") -> bytes:
 class Ours:
     """`python -m edge`."""
 
-    announcer: Announcer
+    leaderboard: ScriptedLeaderboard
     issuer: Issuer
     port: int
     pid: int
@@ -89,25 +90,25 @@ class Ours:
     tokens: list[str] = field(default_factory=list)
 
     def requests(self, count: int) -> bytes:
-        """Readers who are all players of their own, with tokens of their own."""
+        """Requests with a player and token each."""
         path = "/api/v1/leaderboard/stream?board=all"
         for n in range(len(self.tokens), count):
             self.tokens.append(self.issuer.token(sub=f"u{n}", userId=f"u{n}", sid=f"s{n}"))
         return b"".join(_get(path, self.port, f"Authorization: Bearer {each}\r\n") for each in self.tokens[:count])
 
     async def publish(self, version: int) -> None:
-        """By the upstream of the edge."""
-        self.announcer.announce(frame_of(version))
+        """Publish through the upstream of the edge."""
+        self.leaderboard.publish(frame_of(version))
 
 
 @asynccontextmanager
 async def ours(folder: Path) -> AsyncIterator[Server]:
-    """An edge before a leaderboard service that says what it is told."""
+    """Run an edge before a leaderboard service that announces given frames."""
     settings = {"STREAM_MAX_PER_ADDRESS": "50000", "STREAM_MAX_CONNECTIONS": "50000", "RATE_STREAM": "-,-"}
-    async with Issuer() as issuer, announcing() as announcer:
-        announcer.announce(frame_of(1))
-        async with edge_process(issuer, announcer, folder / "edge.log", **settings) as edge:
-            yield Ours(announcer, issuer, int(edge.http.rpartition(":")[2]), edge.process.pid)
+    async with Issuer() as issuer, scripted_leaderboard() as leaderboard:
+        leaderboard.publish(frame_of(1))
+        async with edge_process(issuer, leaderboard, folder / "edge.log", **settings) as edge:
+            yield Ours(leaderboard, issuer, int(edge.http.rpartition(":")[2]), edge.process.pid)
 
 
 @dataclass
@@ -121,11 +122,11 @@ class Nchan:
     greets: bool = False
 
     def requests(self, count: int) -> bytes:
-        """One request for all."""
+        """The same request for all."""
         return _get("/sub", self.port)
 
     async def publish(self, version: int) -> None:
-        """By its publisher location; nchan adds the `data:` of an event itself."""
+        """Publish through its publisher location; nchan adds `data:` itself."""
         data = encode_update(frame_of(version)).message.plain.decode()
         body = data.partition("data: ")[2].rstrip("\n")
         headers = {"X-EventSource-Event": MARK.removeprefix("event: ")}
@@ -135,7 +136,7 @@ class Nchan:
 
 @asynccontextmanager
 async def nchan(folder: Path) -> AsyncIterator[Server]:
-    """One worker. Raises MissingError."""
+    """Run nginx with one worker. Raises MissingError."""
     program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if program is None or not _NCHAN.exists():
         raise MissingError("nchan is not here: install Debian's nginx and libnginx-mod-nchan")
@@ -165,15 +166,15 @@ class SendLoop:
 
     @property
     def pid(self) -> int:
-        """Of the loop."""
+        """The ID of the loop's process."""
         return self.process.pid
 
     def requests(self, count: int) -> bytes:
-        """One request for all."""
+        """The same request for all."""
         return _get("/", self.port)
 
     async def publish(self, version: int) -> None:
-        """A byte on its standard input."""
+        """Write a byte to its standard input."""
         assert self.process.stdin is not None
         self.process.stdin.write(b"x")
         self.process.stdin.flush()
@@ -181,7 +182,7 @@ class SendLoop:
 
 @asynccontextmanager
 async def send_loop(folder: Path) -> AsyncIterator[Server]:
-    """A loop that sends the frame's bytes. Raises MissingError."""
+    """Run the loop that sends the frame. Raises MissingError."""
     program = compiled("send_loop", folder)
     port = free_port()
     (folder / "frame").write_bytes(encode_update(frame_of(1)).message.plain)
@@ -196,7 +197,7 @@ async def send_loop(folder: Path) -> AsyncIterator[Server]:
 
 
 def compiled(name: str, folder: Path) -> Path:
-    """The program of a C file beside this one. Raises MissingError."""
+    """Compile a C file of this folder. Raises MissingError."""
     compiler = shutil.which("cc")
     if compiler is None:
         raise MissingError("there is no C compiler: install gcc")

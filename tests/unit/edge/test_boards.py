@@ -1,4 +1,4 @@
-"""Naming a board in GraphQL."""
+"""Boards as GraphQL names them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import pytest
 from graphql import GraphQLEnumType
 from strawberry import ID
 
-from edge.graphql.boards import BoardInput, BoardKind, board_text
+from edge.graphql.resolvers.boards import BoardInput, BoardKind, board_text
+from edge.graphql.resolvers.quizzes import QuestionKind
 from edge.graphql.schema import executable_schema
-from edge.graphql.types import QuestionKind
 from services.runtime.errors import Reason, ServiceError
 
 
@@ -28,7 +28,7 @@ def test_a_board_is_named_as_text(board: BoardInput | None, text: str) -> None:
     assert board_text(board) == text
 
 
-def test_the_names_of_enums_are_their_python_values_in_the_schema() -> None:
+def test_enums_of_the_schema_keep_their_python_values() -> None:
     kinds, questions = (executable_schema().get_type(name) for name in ("BoardKind", "QuestionKind"))
     assert isinstance(kinds, GraphQLEnumType)
     assert isinstance(questions, GraphQLEnumType)
@@ -48,7 +48,7 @@ def test_the_names_of_enums_are_their_python_values_in_the_schema() -> None:
         BoardInput(kind=BoardKind.COUNTRY, country="VN", quiz_id=ID("x")),
     ],
 )
-def test_a_board_without_what_it_needs_or_with_what_is_not_its_own_is_refused(board: BoardInput) -> None:
+def test_a_board_with_a_missing_or_foreign_field_is_refused(board: BoardInput) -> None:
     with pytest.raises(ServiceError) as refused:
         board_text(board)
     assert refused.value.reason is Reason.INVALID_ARGUMENT

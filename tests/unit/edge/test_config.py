@@ -7,10 +7,10 @@ from ipaddress import ip_network
 import pytest
 
 from edge.config import EdgeConfig
-from services.runtime.config import ConfigError, load
+from services.runtime.config.loading import ConfigError, load
 
 
-def test_proxies_and_origins_are_read() -> None:
+def test_proxies_and_origins_are_parsed() -> None:
     environ = {
         "TOPTEN_EDGE_TRUSTED_PROXIES": "10.0.0.0/8, ::1",
         "TOPTEN_EDGE_ALLOWED_ORIGINS": "https://a.example,http://localhost:3000",
@@ -26,6 +26,10 @@ def test_proxies_and_origins_are_read() -> None:
         ("TRUSTED_PROXIES", "everybody"),
         ("TRUSTED_PROXIES", "10.0.0.1/8"),
         ("ALLOWED_ORIGINS", "*"),
+        ("EMBED_ORIGINS", "*"),
+        ("EMBED_ORIGINS", "'self'"),
+        ("EMBED_ORIGINS", "https://a.example https://b.example"),
+        ("EMBED_ORIGINS", "https://a.example;script-src"),
         ("ALLOWED_ORIGINS", "https://*.example"),
         ("ALLOWED_ORIGINS", "https://a.example/page"),
         ("ALLOWED_ORIGINS", "a.example"),
@@ -33,7 +37,7 @@ def test_proxies_and_origins_are_read() -> None:
         ("MAX_BODY_BYTES", "100000000"),
     ],
 )
-def test_what_makes_no_sense_fails_the_start(name: str, text: str) -> None:
+def test_an_invalid_setting_fails_the_start(name: str, text: str) -> None:
     with pytest.raises(ConfigError):
         load(EdgeConfig, {f"TOPTEN_EDGE_{name}": text})
 
@@ -47,5 +51,5 @@ def test_what_makes_no_sense_fails_the_start(name: str, text: str) -> None:
         ({"TOPTEN_ENVIRONMENT": "production", "TOPTEN_EDGE_COOKIE_SECURE": "false"}, False),
     ],
 )
-def test_cookies_are_secure_in_production_unless_it_is_said(environ: dict[str, str], secure: bool) -> None:
+def test_cookies_are_secure_in_production_unless_configured(environ: dict[str, str], secure: bool) -> None:
     assert load(EdgeConfig, environ).secure_cookies is secure

@@ -1,13 +1,12 @@
-"""What a document may cost: found out in one walk, whatever it expands to."""
+"""The cost of a document: found in one walk, whatever it expands to."""
 
 from __future__ import annotations
 
 import pytest
-from graphql import GraphQLList, GraphQLObjectType, get_introspection_query, get_nullable_type, parse
-from graphql.type import GraphQLNonNull, is_leaf_type
+from graphql import get_introspection_query, parse
 
-from edge.graphql.cost import PRICES, SIZES, Cost, Limits, cost_of
-from edge.graphql.documents import DocumentError, Documents
+from edge.graphql.execution.cost import Cost, Limits, cost_of
+from edge.graphql.execution.prepared import DocumentError, Prepared, prepare
 from edge.graphql.schema import executable_schema
 from services.runtime.errors import Reason, ServiceError
 
@@ -19,8 +18,8 @@ def cost(text: str) -> Cost:
     return cost_of(parse(text), SCHEMA)
 
 
-def documents(**limits: int) -> Documents:
-    return Documents(SCHEMA, Limits(**limits), max_tokens=2000, introspection=True)
+def prepared(text: str, limits: Limits | None = None, *, introspection: bool = True) -> Prepared:
+    return prepare(text, "", SCHEMA, limits or Limits(), introspection=introspection)
 
 
 def nested_spreads(inner: str) -> str:
@@ -37,14 +36,14 @@ def test_doubled_fragment_spreads_are_walked_once_and_refused(inner: str) -> Non
     found = cost(text)
 
     assert found.total >= 2**DEPTH
-    # Two spreads a level, the field and its field, and what stands between: linear, not doubled.
+    # Two spreads a level, the field and its field, and what is between: linear, not doubled.
     assert found.visited <= 2 * DEPTH + 3 + (2 * DEPTH if inner else 0)
     with pytest.raises(ServiceError) as refused:
-        documents().get(text)
+        prepared(text)
     assert refused.value.reason is Reason.DOCUMENT_TOO_COSTLY
 
 
-def test_a_list_multiplies_what_is_asked_of_its_entries() -> None:
+def test_a_list_multiplies_the_cost_of_its_entries() -> None:
     one = cost("{getLeaderboard(limit: 1) {userId}}").total
     hundred = cost("{getLeaderboard(limit: 100) {userId}}").total
     assert hundred - one == 99
@@ -56,7 +55,7 @@ def test_a_length_that_is_unknown_or_out_of_bounds_costs_the_maximum(argument: s
     assert cost(f"query($n: Int!) {{getLeaderboard(limit: {argument}) {{userId}}}}").total == most
 
 
-def test_an_inline_fragment_costs_what_is_in_it() -> None:
+def test_an_inline_fragment_costs_as_much_as_its_fields() -> None:
     plain = cost("{getLeaderboard(limit: 50) {userId user {username}}}")
     inlined = cost(
         "{... on Query {getLeaderboard(limit: 50) {... on LeaderboardEntry {userId ... {user {username}}}}}}"
@@ -65,20 +64,18 @@ def test_an_inline_fragment_costs_what_is_in_it() -> None:
 
 
 def test_a_page_of_a_hundred_with_its_users_is_affordable() -> None:
-    documents().get("{getLeaderboard(limit:100){userId username score rank country user{userId username country}}}")
+    prepared("{getLeaderboard(limit:100){userId username score rank country user{userId username country}}}")
 
 
 def test_a_page_of_quizzes_with_all_their_questions_is_affordable() -> None:
-    documents().get(
+    prepared(
         "{quizzes{totalCount pageInfo{hasNextPage endCursor} edges{cursor node{id title description tags "
         "questions{id text kind points options{id text}}}}}}"
     )
 
 
 def test_the_introspection_of_common_clients_is_affordable() -> None:
-    documents().get(
-        get_introspection_query(specified_by_url=True, directive_is_repeatable=True, input_value_deprecation=True)
-    )
+    prepared(get_introspection_query(specified_by_url=True, directive_is_repeatable=True, input_value_deprecation=True))
 
 
 @pytest.mark.parametrize(
@@ -90,18 +87,18 @@ def test_the_introspection_of_common_clients_is_affordable() -> None:
         ("query a{me{userId}} query b{me{userId}}", {"operations": 1}),
     ],
 )
-def test_every_limit_refuses_by_itself(text: str, limit: dict[str, int]) -> None:
-    documents().get(text)
+def test_each_limit_is_enforced_alone(text: str, limit: dict[str, int]) -> None:
+    prepared(text)
     with pytest.raises(ServiceError) as refused:
-        documents(**limit).get(text)
+        prepared(text, Limits(**limit))
     assert refused.value.reason is Reason.DOCUMENT_TOO_COSTLY
 
 
 def test_a_document_of_many_lines_is_refused_before_it_is_read() -> None:
-    documents().get("{" + "\n" * 999 + "me{userId}}")
+    prepared("{" + "\n" * 999 + "me{userId}}")
     for line_end in ("\n", "\r"):
         with pytest.raises(ServiceError) as refused:
-            documents().get("{" + line_end * 1000 + "me{userId}}")
+            prepared("{" + line_end * 1000 + "me{userId}}")
         assert "lines" in refused.value.message
 
 
@@ -117,9 +114,9 @@ def test_a_document_of_many_lines_is_refused_before_it_is_read() -> None:
     ],
     ids=["fields of one name", "fragments beside one another", "fields of one name with fragments"],
 )  # fmt: skip
-def test_what_would_be_compared_with_one_another_too_often_is_refused(text: str) -> None:
+def test_a_document_with_too_many_comparisons_is_refused(text: str) -> None:
     with pytest.raises(ServiceError) as refused:
-        documents(fields=10_000, cost=1_000_000, depth=100).get(text)
+        prepared(text, Limits(fields=10_000, cost=1_000_000, depth=100))
     assert refused.value.reason is Reason.DOCUMENT_TOO_COSTLY
     assert "compare" in refused.value.message
 
@@ -127,12 +124,12 @@ def test_what_would_be_compared_with_one_another_too_often_is_refused(text: str)
 def test_eleven_logins_in_one_document_are_refused() -> None:
     logins = " ".join(f'a{n}: login(input:{{username:"n", password:"p"}}) {{expiresIn}}' for n in range(11))
     with pytest.raises(ServiceError):
-        documents().get(f"mutation {{{logins}}}")
+        prepared(f"mutation {{{logins}}}")
 
 
 def test_too_many_tokens_are_refused_before_the_document_is_read() -> None:
     with pytest.raises(ServiceError) as refused:
-        documents().get("{me{" + "userId " * 2000 + "}}")
+        prepared("{me{" + "userId " * 2000 + "}}")
     assert refused.value.reason is Reason.DOCUMENT_TOO_COSTLY
 
 
@@ -140,65 +137,28 @@ def test_too_many_tokens_are_refused_before_the_document_is_read() -> None:
     "text",
     ["{a" * 20_000, "{me(a:" + "[" * 30_000, '{quiz(id:{a:"' + "x" * 60_000, "{...A}" + "fragment A on Query{...A}"],
 )
-def test_what_is_broken_at_length_is_an_error_of_the_document(text: str) -> None:
+def test_a_long_malformed_document_is_an_error_of_the_document(text: str) -> None:
     with pytest.raises((DocumentError, ServiceError)):
-        documents().get(text)
+        prepared(text)
 
 
 def test_fragments_that_spread_a_long_chain_are_refused() -> None:
     chain = "".join(f"fragment F{n} on Query{{...F{n + 1}}}" for n in range(200))
     with pytest.raises(ServiceError):
-        documents().get("{...F0}" + chain + "fragment F200 on Query{me{userId}}")
+        prepared("{...F0}" + chain + "fragment F200 on Query{me{userId}}")
 
 
 def test_introspection_is_refused_where_it_is_off() -> None:
-    closed = Documents(SCHEMA, Limits(), max_tokens=2000, introspection=False)
     with pytest.raises(DocumentError):
-        closed.get("{__schema{types{name}}}")
+        prepared("{__schema{types{name}}}", introspection=False)
 
 
-def test_suggestions_are_kept_back_where_introspection_is_off() -> None:
+def test_suggestions_are_hidden_where_introspection_is_off() -> None:
     text = "{me{userIdd}}"
     messages = {}
     for introspection in (True, False):
         with pytest.raises(DocumentError) as refused:
-            Documents(SCHEMA, Limits(), max_tokens=2000, introspection=introspection).get(text)
+            prepared(text, introspection=introspection)
         messages[introspection] = refused.value.errors[0].message
     assert "Did you mean" in messages[True]
     assert "Did you mean" not in messages[False]
-
-
-def test_a_document_is_prepared_once() -> None:
-    kept = documents()
-    assert kept.get("{me{userId}}") is kept.get("{me{userId}}")
-
-
-def test_documents_that_are_remembered_take_bounded_memory() -> None:
-    kept = documents()
-    first = kept.get("{me{userId}}")
-    for number in range(40):
-        kept.get(f"{{me{{userId}}}}#{number}" + "x" * 8000)
-    assert kept.get("{me{userId}}") is not first
-
-
-def test_every_priced_field_exists() -> None:
-    for coordinate in [*PRICES, *SIZES]:
-        parent, field = coordinate.split(".")
-        definition = SCHEMA.get_type(parent)
-        assert isinstance(definition, GraphQLObjectType), coordinate
-        assert field in definition.fields, coordinate
-
-
-def test_every_list_of_objects_has_a_size_and_every_root_field_a_price() -> None:
-    free = {"Query.me"}  # it is answered from the token
-    for name, definition in SCHEMA.type_map.items():
-        if not isinstance(definition, GraphQLObjectType) or name.startswith("__"):
-            continue
-        for field_name, field in definition.fields.items():
-            coordinate = f"{name}.{field_name}"
-            inner = get_nullable_type(field.type)
-            if isinstance(inner, GraphQLList):
-                item = inner.of_type.of_type if isinstance(inner.of_type, GraphQLNonNull) else inner.of_type
-                assert is_leaf_type(item) or coordinate in SIZES, coordinate
-            if name in ("Query", "Mutation"):
-                assert coordinate in PRICES or coordinate in free, coordinate

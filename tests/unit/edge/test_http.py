@@ -1,59 +1,62 @@
-"""An edge process whose issuer is away, and clients that send slowly."""
+"""An edge process while its issuer is unavailable, and with clients that send slowly or leave early."""
 
 from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
-from tests.unit.edge.announcer import announcing, edge_process
+from tests.deadline import deadline, eventually
+from tests.unit.edge.edge_process import edge_process
+from tests.unit.edge.scripted_leaderboard import scripted_leaderboard
 from tests.unit.runtime.issuer import Issuer
 
 QUERY = {"query": "{ __typename }"}
 
 
-async def test_keys_that_were_had_once_are_published_while_the_issuer_is_away(tmp_path: Path) -> None:
-    async with Issuer() as issuer, announcing() as announcer:
+async def test_public_keys_are_served_while_the_issuer_is_unavailable(tmp_path: Path) -> None:
+    async with Issuer() as issuer, scripted_leaderboard() as leaderboard:
         issuer.status = 500
-        async with edge_process(issuer, announcer, tmp_path / "log") as edge, aiohttp.ClientSession() as session:
+        async with edge_process(issuer, leaderboard, tmp_path / "log") as edge, aiohttp.ClientSession() as session:
             keys = f"{edge.http}/.well-known/jwks.json"
-            async with session.get(keys) as answer:
-                assert answer.status == 503
-                assert (await answer.json(content_type=None))["code"] == "UNAVAILABLE"
+            async with session.get(keys) as response:
+                assert response.status == 503
+                assert (await response.json(content_type=None))["code"] == "UNAVAILABLE"
             async with session.post(
                 f"{edge.http}/graphql", json=QUERY, headers={"Authorization": f"Bearer {issuer.token()}"}
-            ) as answer:
-                # Nobody can tell whether the token is good: that is no reason to call it bad.
-                assert answer.status == 503
+            ) as response:
+                # The token cannot be verified, which does not make it invalid.
+                assert response.status == 503
             issuer.status = 200
-            async with asyncio.timeout(20):
-                while True:
-                    async with session.get(keys) as answer:
-                        if answer.status == 200:
-                            assert (await answer.json())["keys"] == issuer.published
-                            break
+
+            async def keys_served() -> Any:
+                async with session.get(keys) as response:
+                    return (await response.json())["keys"] if response.status == 200 else None
+
+            assert await eventually(keys_served, "the edge serves the keys") == issuer.published
             issuer.status = 500
-            async with session.get(keys) as answer:
-                assert answer.status == 200
+            async with session.get(keys) as response:
+                assert response.status == 200
 
 
-async def test_a_body_that_does_not_come_is_not_waited_for(tmp_path: Path) -> None:
-    async with Issuer() as issuer, announcing() as announcer:
-        async with edge_process(issuer, announcer, tmp_path / "log", BODY_TIMEOUT="100ms") as edge:
+async def test_a_body_that_does_not_arrive_times_out(tmp_path: Path) -> None:
+    async with Issuer() as issuer, scripted_leaderboard() as leaderboard:
+        async with edge_process(issuer, leaderboard, tmp_path / "log", BODY_TIMEOUT="100ms") as edge:
             host, _, port = edge.http.removeprefix("http://").partition(":")
             reader, writer = await asyncio.open_connection(host, int(port))
             writer.write(
                 b"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
             )
-            async with asyncio.timeout(20):
+            async with deadline("the request times out"):
                 assert (await reader.readline()).startswith(b"HTTP/1.1 408")
             writer.close()
 
 
-async def test_an_answer_that_nobody_waits_for_leaves_no_error(tmp_path: Path) -> None:
-    async with Issuer() as issuer, announcing() as announcer:
-        async with edge_process(issuer, announcer, tmp_path / "log") as edge:
+async def test_clients_that_leave_before_the_response_cause_no_error(tmp_path: Path) -> None:
+    async with Issuer() as issuer, scripted_leaderboard() as leaderboard:
+        async with edge_process(issuer, leaderboard, tmp_path / "log") as edge:
             host, _, port = edge.http.removeprefix("http://").partition(":")
             body = b'{"query": "{ me { score } }"}'
             head = f"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
@@ -63,7 +66,27 @@ async def test_an_answer_that_nobody_waits_for_leaves_no_error(tmp_path: Path) -
                 writer.write((head + token).encode() + body)
                 await writer.drain()
                 writer.transport.abort()
-            async with aiohttp.ClientSession() as session, session.post(f"{edge.http}/graphql", json=QUERY) as answer:
-                assert await answer.json() == {"data": {"__typename": "Query"}}
+            async with aiohttp.ClientSession() as session, session.post(f"{edge.http}/graphql", json=QUERY) as response:
+                assert await response.json() == {"data": {"__typename": "Query"}}
             assert await edge.stop() == 0
             assert " error " not in edge.log
+
+
+async def test_requests_that_http_refuses_get_a_problem_that_says_what_to_do(tmp_path: Path) -> None:
+    async with Issuer() as issuer, scripted_leaderboard() as leaderboard:
+        async with edge_process(issuer, leaderboard, tmp_path / "log", MAX_BODY_BYTES="1024") as edge:
+            async with aiohttp.ClientSession(edge.http) as session:
+                requests = {
+                    404: session.get("/nowhere"),
+                    405: session.delete("/graphql"),
+                    406: session.get("/graphql", params={"query": "{__typename}"}, headers={"Accept": "text/plain"}),
+                    413: session.post("/graphql", json={"query": " " * 2000}),
+                    415: session.post("/graphql", data=b"x"),
+                }
+                details = {}
+                for status, request in requests.items():
+                    async with request as response:
+                        assert response.status == status
+                        details[status] = (await response.json(content_type="application/problem+json"))["detail"]
+    assert len(set(details.values())) == len(details)
+    assert "1024 bytes" in details[413]

@@ -1,23 +1,24 @@
-"""The end of a period, which no test can wait for: the hub over real connections, by a clock that the test moves."""
+"""The hub over real connections: the end of a period, by a clock that the test moves, and the stop of the process."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 from edge.config import EdgeConfig
+from edge.http.sessions import Sessions
 from edge.stream.hub import Hub
-from edge.stream.latency import ScreenClock
-from edge.stream.sessions import Sessions
+from edge.stream.latency import ScreenLatency
 from edge.stream.subscriber import Subscriber
 from edge.upstreams import open_upstreams
-from services.runtime.claims import Claims
-from services.runtime.service_token import ServiceToken
-from services.runtime.settings import TlsConfig, UpstreamConfig
-from tests.unit.edge.announcer import announcing, frame
+from services.runtime.auth.claims import Claims
+from services.runtime.auth.service_token import ServiceToken
+from services.runtime.config.settings import TlsConfig, UpstreamConfig
+from tests.deadline import deadline, deadline_seconds
+from tests.unit.edge.scripted_leaderboard import ScriptedLeaderboard, frame, scripted_leaderboard
 from tests.unit.runtime.issuer import Issuer
 
 BOARD = "weekly:2026-47"
@@ -25,43 +26,88 @@ ENDS_AT = datetime(2026, 11, 23, tzinfo=UTC)
 
 
 @asynccontextmanager
+async def opened_hub(
+    now: Callable[[], datetime], heartbeat: timedelta = timedelta(hours=1)
+) -> AsyncIterator[tuple[Hub, ScriptedLeaderboard]]:
+    """A hub and the leaderboard service behind it."""
+    async with (
+        Issuer() as issuer,
+        scripted_leaderboard() as leaderboard,
+        ServiceToken(issuer.token_url, "edge", "s") as token,
+    ):
+        async with open_upstreams(UpstreamConfig(leaderboard=leaderboard.address), TlsConfig(), token) as upstreams:
+            config = EdgeConfig(stream_heartbeat=heartbeat)
+            hub = Hub(upstreams, config, Sessions(upstreams), ScreenLatency(), now=now)
+            await hub.start()
+            yield hub, leaderboard
+            await hub.stop()
+
+
+@asynccontextmanager
 async def connection(*, expires_at: float) -> AsyncIterator[tuple[Subscriber, asyncio.StreamReader]]:
-    ours, theirs = socket.socketpair()
-    reader, writer = await asyncio.open_connection(sock=theirs)
-    _, sending = await asyncio.open_connection(sock=ours)
+    """A subscriber and the client's end of its connection."""
+    server_end, client_end = socket.socketpair()
+    reader, writer = await asyncio.open_connection(sock=client_end)
+    _, sending = await asyncio.open_connection(sock=server_end)
     try:
         claims = Claims("ada", "Ada", frozenset({"player"}), "", "", "t-1", "access", expires_at)
-        subscriber = Subscriber(sending.transport, claims, chunked=False, retry=timedelta(seconds=2))
+        subscriber = Subscriber(claims, chunked=False, retry=timedelta(seconds=2))
         sending.transport.set_protocol(subscriber)
+        subscriber.connection_made(sending.transport)
         yield subscriber, reader
     finally:
         sending.transport.abort()
         writer.transport.abort()
 
 
-async def test_the_end_of_a_period_is_told_to_its_readers_and_final() -> None:
+async def test_a_period_that_ends_shows_its_last_frame_then_its_end_and_is_not_watched_again() -> None:
     now = ENDS_AT - timedelta(minutes=1)
-    async with Issuer() as issuer, announcing() as announcer, ServiceToken(issuer.token_url, "edge", "s") as token:
-        async with open_upstreams(UpstreamConfig(leaderboard=announcer.address), TlsConfig(), token) as upstreams:
-            hub = Hub(upstreams, EdgeConfig(), Sessions(upstreams), ScreenClock(), now=lambda: now)
-            await hub.start()
-            announcer.announce(frame(5, board=BOARD))
-            async with connection(expires_at=now.timestamp() + 3600) as (subscriber, reader), asyncio.timeout(10):
-                with hub.reading(BOARD) as feed:
-                    await feed.settle(timedelta(seconds=5))
-                    left = asyncio.Event()
-                    hub.join(feed, subscriber, None, left.set)
-                    assert b"id: 1-5\n" in await reader.readuntil(b"\n\n")
+    async with opened_hub(lambda: now) as (hub, leaderboard):
+        leaderboard.publish(frame(5, board=BOARD))
+        async with connection(expires_at=now.timestamp() + 3600) as (subscriber, reader), deadline("the stream ends"):
+            with hub.feed(BOARD) as feed:
+                await feed.wait_ready(timedelta(seconds=deadline_seconds()))
+                disconnected = asyncio.Event()
+                feed.subscribe(subscriber, disconnected.set)
+                assert b"id: 1-5\n" in await reader.readuntil(b"\n\n")
 
-                    now = ENDS_AT
-                    announcer.announce(frame(6, board=BOARD))
-                    announcer.end(BOARD)
-                    await left.wait()
+                now = ENDS_AT
+                leaderboard.publish(frame(6, board=BOARD))
+                leaderboard.end(BOARD)
+                await disconnected.wait()
 
-                    assert b"id: 1-6\n" in await reader.readuntil(b"\n\n")
-                    assert await reader.readuntil(b"\n\n") == b'event: end\ndata: {"board":"weekly:2026-47"}\n\n'
-                    assert feed.closed
-                    with hub.reading(BOARD) as again:
-                        assert again.closed
-                assert announcer.opened[BOARD] == 1
-            await hub.stop()
+                assert b"id: 1-6\n" in await reader.readuntil(b"\n\n")
+                assert await reader.readuntil(b"\n\n") == b'event: end\ndata: {"board":"weekly:2026-47"}\n\n'
+                with hub.feed(BOARD) as same:
+                    assert same.closed
+            assert leaderboard.opened[BOARD] == 1
+
+
+async def test_a_stream_ends_when_its_token_expires() -> None:
+    now = ENDS_AT - timedelta(minutes=1)
+    expires_at = now + timedelta(seconds=30)
+    async with opened_hub(lambda: now, timedelta(milliseconds=100)) as (hub, leaderboard):
+        leaderboard.publish(frame(5, board=BOARD))
+        async with connection(expires_at=expires_at.timestamp()) as (subscriber, reader), deadline("the stream ends"):
+            with hub.feed(BOARD) as feed:
+                await feed.wait_ready(timedelta(seconds=deadline_seconds()))
+                feed.subscribe(subscriber, lambda: None)
+                while await reader.readuntil(b"\n\n") != b":\n\n":
+                    pass  # until a heartbeat has found the token valid
+                now = expires_at
+                assert b"retry: " in await reader.read()
+
+
+async def test_a_stream_that_opens_while_the_process_stops_is_ended() -> None:
+    now = ENDS_AT - timedelta(minutes=1)
+    async with opened_hub(lambda: now) as (hub, leaderboard):
+        leaderboard.publish(frame(5, board=BOARD))
+        async with connection(expires_at=now.timestamp() + 3600) as (subscriber, reader), deadline("the hub stops"):
+            with ExitStack() as stack:
+                feed = stack.enter_context(hub.feed(BOARD))
+                await feed.wait_ready(timedelta(seconds=deadline_seconds()))
+                stopping = asyncio.ensure_future(hub.stop())
+                await asyncio.sleep(0)  # it has ended the streams that are open, and waits for this one
+                feed.subscribe(subscriber, stack.pop_all().close)
+            assert (await reader.read()).startswith(b"retry: "), "the client is told when to reconnect"
+            await stopping

@@ -1,56 +1,67 @@
-"""From an accepted action to the screen."""
+"""Action-to-screen latency, by a clock that the test moves."""
 
 from __future__ import annotations
 
 from topten.leaderboard.v1.leaderboard_pb2 import Entry, Frame
 
-from edge.stream.latency import MAX_WAITING, ScreenClock
+from edge.stream.latency import MAX_PLAYERS, ScreenLatency
 
 
 def frame(**scores: int) -> Frame:
     return Frame(entries=[Entry(user_id=user_id, score=score) for user_id, score in scores.items()])
 
 
-class Watch:
+class Measurement:
+    """A latency with its clock and its observations."""
+
     def __init__(self) -> None:
         self.time = 100.0
-        self.seen: list[float] = []
-        self.clock = ScreenClock(now=lambda: self.time, observe=self.seen.append)
+        self.observed: list[float] = []
+        self.latency = ScreenLatency(now=lambda: self.time, observe=self.observed.append)
 
 
-def test_the_time_runs_until_the_first_frame_in_which_the_score_differs() -> None:
-    watch = Watch()
-    watch.clock.accepted("ada", 10)
-    watch.time += 0.2
-    watch.clock.shown(frame(ada=5), frame(ada=5, bo=3))
-    watch.time += 0.1
-    watch.clock.shown(frame(ada=5), frame(ada=15))
-    watch.clock.shown(frame(ada=15), frame(ada=25))
-    assert [round(seconds, 3) for seconds in watch.seen] == [0.3]
+def test_latency_ends_with_the_first_frame_that_shows_the_new_score() -> None:
+    measured = Measurement()
+    measured.latency.action_accepted("ada", 10)
+    measured.time += 0.2
+    measured.latency.frame_written(frame(ada=5), frame(ada=5, bo=3))
+    measured.time += 0.1
+    measured.latency.frame_written(frame(ada=5), frame(ada=15))
+    measured.latency.frame_written(frame(ada=15), frame(ada=25))
+    assert [round(seconds, 3) for seconds in measured.observed] == [0.3]
 
 
-def test_what_changes_no_score_or_is_never_shown_is_not_measured() -> None:
-    watch = Watch()
-    watch.clock.accepted("ada", 0)
-    watch.clock.accepted("bo", 10)
-    watch.time += 60
-    watch.clock.shown(None, frame(ada=5, bo=10))
-    assert watch.seen == []
+def test_actions_without_points_or_shown_too_late_are_not_measured() -> None:
+    measured = Measurement()
+    measured.latency.action_accepted("ada", 0)
+    measured.latency.action_accepted("bo", 10)
+    measured.time += 60
+    measured.latency.frame_written(None, frame(ada=5, bo=10))
+    assert measured.observed == []
 
 
-def test_what_waits_is_bounded() -> None:
-    watch = Watch()
-    for number in range(MAX_WAITING + 1):
-        watch.clock.accepted(f"u{number}", 1)
-    watch.clock.shown(None, frame(u0=1, u1=1))
-    assert len(watch.seen) == 1
+def test_a_player_who_keeps_playing_below_the_head_does_not_prolong_the_measurement() -> None:
+    measured = Measurement()
+    for _ in range(3):
+        measured.latency.action_accepted("ada", 10)
+        measured.time += 6
+    measured.latency.frame_written(frame(ada=5), frame(ada=35))
+    assert measured.observed == [6]
 
 
-def test_who_comes_into_the_head_came_by_his_last_action() -> None:
-    watch = Watch()
-    watch.clock.accepted("ada", 10)
-    watch.time += 3
-    watch.clock.accepted("ada", 10)
-    watch.time += 0.25
-    watch.clock.shown(frame(bo=5), frame(ada=20, bo=5))
-    assert watch.seen == [0.25]
+def test_pending_actions_are_bounded() -> None:
+    measured = Measurement()
+    for number in range(MAX_PLAYERS + 1):
+        measured.latency.action_accepted(f"u{number}", 1)
+    measured.latency.frame_written(None, frame(u0=1, u1=1))
+    assert len(measured.observed) == 1
+
+
+def test_a_player_who_enters_the_head_is_measured_from_their_last_action() -> None:
+    measured = Measurement()
+    measured.latency.action_accepted("ada", 10)
+    measured.time += 3
+    measured.latency.action_accepted("ada", 10)
+    measured.time += 0.25
+    measured.latency.frame_written(frame(bo=5), frame(ada=20, bo=5))
+    assert measured.observed == [0.25]

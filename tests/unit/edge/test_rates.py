@@ -1,13 +1,20 @@
-"""Rates as text, and what a document does."""
+"""Rates as text, and the counters that hold them."""
 
 from __future__ import annotations
 
 import pytest
-from graphql import get_operation_ast, parse
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge.config import EdgeConfig
-from edge.rates.rates import Rate, Rates, operations_of, parse_rates
-from services.runtime.settings import ProcessConfig
+from edge.rates import gcra
+from edge.rates.rates import Rate, Rates, parse_optional_rates, parse_rates
+from services.runtime.config.settings import ProcessConfig
+
+
+def test_a_dash_alone_is_no_limit_at_all() -> None:
+    assert parse_optional_rates("-") == parse_rates("-,-") == Rates(None, None)
+    assert EdgeConfig(rate_write=parse_optional_rates("-")).rates["write"] == Rates(None, None)
 
 
 @pytest.mark.parametrize(
@@ -19,40 +26,36 @@ from services.runtime.settings import ProcessConfig
         ("", None),
     ],
 )
-def test_rates_are_text_and_back(text: str, rates: Rates | None) -> None:
-    assert parse_rates(text) == rates
+def test_rates_survive_the_way_to_text_and_back(text: str, rates: Rates | None) -> None:
+    assert parse_optional_rates(text) == rates
     assert str(rates or "") == text
 
 
 @pytest.mark.parametrize("text", ["60/m", "60,60", "0/m,-", "60/d,-", "-1/m,-", "60/m,600/m,6/m", "many,-", "1/m;1/m"])
-def test_what_is_no_rate_is_refused(text: str) -> None:
+def test_an_invalid_rate_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="two rates such as"):
         parse_rates(text)
 
 
-def test_what_is_not_set_follows_the_environment() -> None:
+def test_the_default_rate_follows_the_environment() -> None:
     assert EdgeConfig().rates["submit"] == parse_rates("6000/m,60000/m")
     production = EdgeConfig(process=ProcessConfig(environment="production"), rate_write=parse_rates("-,-"))
     assert production.rates["submit"] == parse_rates("60/m,1200/m")
     assert production.rates["write"] == Rates(None, None)
 
 
-@pytest.mark.parametrize(
-    ("document", "operations"),
-    [
-        ("{ me { rank } }", {"query": 1}),
-        ("{ a: me { rank } b: me { rank } ...F } fragment F on Query { boards { key } }", {"query": 3}),
-        ("mutation { a: login(input: 1) { x } b: login(input: 2) { x } }", {"login": 2}),
-        ("mutation { ... on Mutation { register(input: 1) { x } } logout submitQuizAction(input: 1) { x } }",
-         {"register": 1, "refresh": 1, "submit": 1}),
-        ("mutation { blockUser(input: 1) { x } voidAction(input: 1) { x } }", {"write": 2}),
-        ("mutation { deleteMyAccount(password: 1) }", {"login": 1}),
-        ("{ me { rank } exportMyData { data } }", {"query": 1, "export": 1}),
-        ("{ __typename }", {"query": 1}),
-    ],
-)  # fmt: skip
-def test_every_field_at_the_top_counts(document: str, operations: dict[str, int]) -> None:
-    parsed = parse(document)
-    node = get_operation_ast(parsed)
-    assert node is not None
-    assert operations_of(parsed, node) == operations
+@given(st.lists(st.tuples(st.floats(0, 3), st.integers(1, 8)), max_size=50), st.integers(1, 6))
+def test_a_counter_never_lets_more_through_than_its_rate(steps: list[tuple[float, int]], burst: int) -> None:
+    """A second for one, and `burst` at once; steps are pauses and counts."""
+    now = free_at = 0.0
+    passed = 0
+    for pause, count in steps:
+        now += pause
+        free_at, result = gcra.count(free_at, now, interval=1.0, burst=burst, count=count)
+        if result.is_refused:
+            assert count > result.remaining
+            retried = gcra.count(free_at, now + result.retry_after + 1e-6, interval=1.0, burst=burst, count=count)[1]
+            assert retried.is_refused == (count > burst)
+        else:
+            passed += count
+        assert passed <= burst + now + 1e-6

@@ -1,4 +1,4 @@
-"""What is read of a request before anything is executed: how many values, and how deep."""
+"""Limits of the variables of a request: how many values, and how deep."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from edge.graphql.requests import MAX_VALUE_DEPTH, MAX_VALUES, check_variables
+from edge.graphql.execution.requests import MAX_VALUE_DEPTH, MAX_VALUES, check_variables
 from services.runtime.errors import Reason, ServiceError
 
 
@@ -22,7 +22,7 @@ def nested(depth: int) -> Any:
     [None, {}, {"a": [1] * (MAX_VALUES - 1)}, {"a": nested(MAX_VALUE_DEPTH - 1)}],
     ids=["none", "empty", "a long list", "deep"],
 )
-def test_as_many_and_as_deep_values_as_are_allowed_pass(variables: Any) -> None:
+def test_variables_within_the_limits_pass(variables: Any) -> None:
     check_variables(variables)
 
 
@@ -37,7 +37,7 @@ def test_as_many_and_as_deep_values_as_are_allowed_pass(variables: Any) -> None:
     ],
     ids=["a long list", "many objects", "many variables", "deep", "deep in a list"],
 )
-def test_more_or_deeper_values_are_refused(variables: Any) -> None:
+def test_more_or_deeper_variables_are_refused(variables: Any) -> None:
     with pytest.raises(ServiceError) as refused:
         check_variables(variables)
     assert refused.value.reason is Reason.DOCUMENT_TOO_COSTLY

@@ -1,11 +1,12 @@
-"""Accounts: which countries they may be of."""
+"""Accounts: valid countries."""
 
 import pytest
 
-from services.identity.accounts import COUNTRIES, InvalidAccountError, check_country
+from services.countries import COUNTRIES
+from services.identity.accounts import InvalidAccountError, check_country
 
 
-def test_countries_are_assigned_codes() -> None:
+def test_country_is_an_assigned_code_or_empty() -> None:
     assert len(COUNTRIES) == 249
     assert check_country("VN") == "VN"
     assert check_country("") == ""

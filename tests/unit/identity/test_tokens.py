@@ -1,4 +1,4 @@
-"""Tokens: one kind never passes for another, and a refresh token has one successor."""
+"""Tokens: one kind is never accepted as another, and a refresh token has one successor."""
 
 import hashlib
 from datetime import UTC, datetime, timedelta
@@ -11,19 +11,18 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from services.identity.accounts import Account
-from services.identity.passwords import Passwords
 from services.identity.tokens import RefreshToken, TokenIssuer
-from services.runtime.jwks import public_jwk
+from services.runtime.auth.jwks import public_jwk
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
 def pem(key: Any) -> str:
-    """A private key as PKCS#8."""
-    made: bytes = key.private_bytes(
+    """Return a private key as PKCS#8."""
+    encoded: bytes = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    return made.decode()
+    return encoded.decode()
 
 
 NEXT = Ed25519PrivateKey.generate()
@@ -39,7 +38,7 @@ def issuer() -> TokenIssuer:
     return TokenIssuer(PEM, issuer="topten", audience="topten", access_ttl=timedelta(minutes=10))
 
 
-def test_access_token_states_who_and_until_when(issuer: TokenIssuer) -> None:
+def test_access_token_names_its_player_and_expiry(issuer: TokenIssuer) -> None:
     token = issuer.access_token(ADA, "s-1", NOW)
     header = jwt.get_unverified_header(token)
     claims = jwt.decode(token, options={"verify_signature": False})
@@ -50,18 +49,18 @@ def test_access_token_states_who_and_until_when(issuer: TokenIssuer) -> None:
     assert {"iss", "aud", "jti"} <= claims.keys()
 
 
-def test_stream_token_says_so_in_its_type_and_lasts_as_long_as_the_session(issuer: TokenIssuer) -> None:
+def test_stream_token_has_its_own_type_and_lasts_as_long_as_the_session(issuer: TokenIssuer) -> None:
     token = issuer.stream_token(ADA, "s-1", NOW, NOW + timedelta(days=30))
     assert jwt.get_unverified_header(token)["typ"] == "stream+jwt"
     assert jwt.decode(token, options={"verify_signature": False})["exp"] == (NOW + timedelta(days=30)).timestamp()
 
 
-def test_published_key_verifies_what_was_signed(issuer: TokenIssuer) -> None:
+def test_published_key_verifies_tokens(issuer: TokenIssuer) -> None:
     key = jwt.PyJWK(issuer.jwks["keys"][0])
     token = issuer.service_token("edge", frozenset({"service"}), frozenset({"b:c", "a:b"}), datetime.now(UTC))
     claims = jwt.decode(token, key, algorithms=["EdDSA"], audience="topten", issuer="topten")
     assert (claims["userId"], claims["roles"], claims["scope"]) == ("service:edge", ["service"], "a:b b:c")
-    assert "d" not in issuer.jwks["keys"][0], "the private half stays inside"
+    assert "d" not in issuer.jwks["keys"][0], "the private key is not published"
 
 
 @pytest.mark.parametrize("others", [NEXT_PEM, PUBLIC_PEM, NEXT_PEM + PUBLIC_PEM], ids=["private", "public", "both"])
@@ -74,12 +73,12 @@ def test_the_first_key_signs_and_all_are_published(issuer: TokenIssuer, others: 
 
 
 @pytest.mark.parametrize("keys", ["", "nonsense", PUBLIC_PEM + PEM, PEM * 9, PEM + EC_PEM])
-def test_what_can_t_sign_is_refused_at_start(keys: str) -> None:
+def test_invalid_keys_are_refused_at_start(keys: str) -> None:
     with pytest.raises(ValueError, match="Ed25519"):
         TokenIssuer(keys, issuer="i", audience="a", access_ttl=timedelta(minutes=1))
 
 
-def test_refresh_token_has_one_successor_a_salt() -> None:
+def test_refresh_token_has_one_successor_per_salt() -> None:
     first = RefreshToken.new("s-1")
     assert first.successor(b"salt") == first.successor(b"salt")
     assert first.successor(b"another salt") != first.successor(b"salt")
@@ -90,18 +89,5 @@ def test_refresh_token_has_one_successor_a_salt() -> None:
 
 
 @pytest.mark.parametrize("text", ["", ".", "a", "a.", ".b"])
-def test_text_without_the_form_of_a_token_is_none(text: str) -> None:
+def test_malformed_refresh_token_is_refused(text: str) -> None:
     assert RefreshToken.parse(text) is None
-
-
-async def test_password_digests() -> None:
-    passwords = Passwords(memory_kib=1024, rounds=1)
-    digest = await passwords.digest("correct horse")
-    assert digest.startswith("$argon2id$")
-    assert await passwords.matches(digest, "correct horse")
-    assert not await passwords.matches(digest, "wrong horse")
-    assert not await passwords.matches(None, "correct horse")
-    assert not await passwords.matches("garbage", "correct horse")
-    # What an unknown name is held against costs as much as anybody's.
-    assert not passwords.is_outdated(passwords._nobody)
-    assert Passwords(memory_kib=2048, rounds=1).is_outdated(digest)

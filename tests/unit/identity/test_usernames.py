@@ -1,19 +1,21 @@
-"""Names: what an account may be called, and when two names are the same or look so."""
+"""Usernames: which are allowed, and which are the same or look alike."""
 
 import unicodedata
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.identity.accounts import InvalidAccountError
-from services.identity.usernames import normalise_username, username_key, username_skeleton
+from services.identity.usernames import RESERVED, UsernameRules, normalise_username, username_key
+from services.runtime.confusables import skeleton
 
 
 @pytest.mark.parametrize(
     "name", ["ada", "Nguyễn", "李小龍", "x-1", "a.b_c", "Ωμέγα", "Ольга2", "٣٤", "a" * 32, "カタカナ漢字x", "김치1"]
 )
-def test_ordinary_names_are_kept(name: str) -> None:
+def test_ordinary_names_are_accepted(name: str) -> None:
     assert normalise_username(name) == unicodedata.normalize("NFKC", name)
 
 
@@ -49,13 +51,13 @@ def test_ordinary_names_are_kept(name: str) -> None:
         "ⲁdmin",
     ],
 )
-def test_names_that_could_deceive_are_refused(name: str) -> None:
+def test_deceptive_names_are_refused(name: str) -> None:
     with pytest.raises(InvalidAccountError) as caught:
         normalise_username(name)
     assert caught.value.field == "username"
 
 
-def test_compatibility_forms_and_case_are_one_name() -> None:
+def test_case_and_compatibility_forms_are_the_same_name() -> None:
     assert username_key("Ｔｅｓｔ") == username_key("test") == username_key("TEST")
     assert username_key("Straße") == username_key("STRASSE")
 
@@ -73,7 +75,7 @@ def test_every_text_has_a_key_and_accepted_names_keep_theirs(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "alike"),
+    ("name", "lookalike"),
     [
         ("ada", "аԁа"),
         ("scope", "ѕсоре"),
@@ -86,12 +88,37 @@ def test_every_text_has_a_key_and_accepted_names_keep_theirs(text: str) -> None:
         ("é-a", "e\u0301-a"),
     ],
 )
-def test_names_that_look_alike_have_one_skeleton(name: str, alike: str) -> None:
-    assert username_skeleton(name) == username_skeleton(alike)
+def test_lookalike_names_have_the_same_skeleton(name: str, lookalike: str) -> None:
+    assert skeleton(name) == skeleton(lookalike)
 
 
 @pytest.mark.parametrize(
     ("name", "other"), [("ada", "adb"), ("player-1", "player-2"), ("李小龍", "李小龙"), ("e", "é")]
 )
-def test_names_that_can_be_told_apart_have_two(name: str, other: str) -> None:
-    assert username_skeleton(name) != username_skeleton(other)
+def test_distinguishable_names_have_different_skeletons(name: str, other: str) -> None:
+    assert skeleton(name) != skeleton(other)
+
+
+@given(
+    st.sampled_from([*RESERVED, "Nguyễn", "İstanbul"]),
+    st.sampled_from([str.lower, str.upper, str.title, str.swapcase]),
+    st.sampled_from(["NFC", "NFD", "NFKC", "NFKD"]),
+    st.sampled_from(["", ".", "_", "-"]),
+)
+def test_reserved_names_are_refused_in_every_form(name: str, case: Any, form: Any, joiner: str) -> None:
+    rules = UsernameRules(["Nguyễn", "İstanbul"])
+    with pytest.raises(InvalidAccountError):
+        rules.accept(joiner.join(unicodedata.normalize("NFC", unicodedata.normalize(form, case(name)))))
+    with pytest.raises(InvalidAccountError, match="reserved"):
+        rules.accept(unicodedata.normalize(form, case(name)))
+
+
+@pytest.mark.parametrize("name", ["ａｄｍｉｎ", "adrnin", "Adm1n", "admın", "t0pten", "a-d_m.i-n", "M0DERAT0R"])
+def test_what_looks_like_a_reserved_name_is_refused(name: str) -> None:
+    with pytest.raises(InvalidAccountError):
+        UsernameRules().accept(name)
+
+
+@pytest.mark.parametrize("name", ["admina", "administrator", "solar-system", "topten2", "mod"])
+def test_a_name_that_only_contains_a_reserved_one_is_accepted(name: str) -> None:
+    assert UsernameRules().accept(name) == name

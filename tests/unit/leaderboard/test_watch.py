@@ -1,270 +1,180 @@
-"""Watches with a clock that is turned by hand: bursts, ticks, periods, and time that never runs backwards."""
+"""The state of a watched board: what must be read, what is sent, and when it ends."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from prometheus_client import REGISTRY
 
-from services.runtime.errors import Reason
-from tests.unit.leaderboard.world import ALL, CLOSING, LINGER, REREAD, TICK, Screen, World, opened, settle
+from services.boards.board import Board, period_of
+from services.leaderboard.ranking import order
+from services.leaderboard.reading.frames import Reading, frame_of
+from services.leaderboard.reading.names import Name
+from services.leaderboard.reading.results import Head
+from services.leaderboard.watching.throttle import RETRY_SECONDS
+from services.leaderboard.watching.watch import Watch, WatchLimits
+
+TICK, REREAD, LINGER, CLOSING = 0.5, 5.0, 10.0, 10.0
+LIMITS = WatchLimits(
+    frame_size=3,
+    tick=timedelta(seconds=TICK),
+    reread=timedelta(seconds=REREAD),
+    linger=timedelta(seconds=LINGER),
+    closing=timedelta(seconds=CLOSING),
+    max_watched=3,
+)
+ALL, WEEK = Board("all"), Board("weekly", "2026-47")
+WEEK_ENDS = datetime(2026, 11, 23, tzinfo=UTC)
+NOW = WEEK_ENDS - timedelta(hours=1)
 
 
-@pytest.fixture
-async def world() -> AsyncIterator[World]:
-    async with opened() as made:
-        yield made
+def reading(version: int, values: dict[str, float], *, generation: int = 1, board: Board = ALL) -> Reading:
+    members = order(values.items())[:3]
+    names = {user_id: Name(user_id.upper(), "VN") for user_id in values}
+    return Reading(frame_of(board, Head(generation, version, members, {}), NOW, names), members, has_all_names=True)
+
+
+def shown(values: dict[str, float], *, board: Board = ALL, clock: float = 0.0) -> Watch:
+    """A watch with one stream, which has just read these values as version 1."""
+    watch = Watch(board, period_of(board), LIMITS, clock)
+    watch.enter()
+    watch.begin()
+    watch.show(reading(1, values, board=board), [], clock)
+    return watch
+
+
+def scores(watch: Watch) -> dict[str, int]:
+    assert watch.frame is not None
+    return {entry.user_id: entry.score for entry in watch.frame.entries}
 
 
 def stale_boards() -> float:
     return REGISTRY.get_sample_value("topten_board_stale") or 0.0
 
 
-async def test_a_new_reader_gets_the_board_as_it_is_even_if_nobody_is_on_it(world: World) -> None:
-    screen = await world.look()
-    assert screen.scores == [{}]
-    assert (screen.frames[0].generation, screen.frames[0].version, screen.frames[0].stale) == (1, 0, False)
+def test_new_watch_is_read_at_once() -> None:
+    assert Watch(ALL, None, LIMITS, 0.0).pause(NOW, 0.0) == 0
 
 
-async def test_the_first_change_leaves_at_once_and_a_burst_becomes_one_frame_with_its_last_state(world: World) -> None:
-    screen = await world.look()
-    await world.clock.turn(TICK)
-    world.score(ada=1)
-    await settle()
-    assert screen.scores == [{}, {"ada": 1}], "the leading edge"
-    for points in range(2, 1001):
-        world.score(ada=points)
-        await settle() if points % 100 == 0 else None
-    assert len(screen.frames) == 2, "the tick is not over"
-    await world.clock.turn(TICK)
-    assert screen.scores == [{}, {"ada": 1}, {"ada": 1000}]
-    await world.clock.turn(10 * TICK)
-    assert len(screen.frames) == 3, "nothing new, no frame"
+def test_visible_change_is_read_and_one_below_the_head_is_not() -> None:
+    watch = shown({"a": 30, "b": 20, "c": 10})
+    watch.notice("d", 9, lowered=False)
+    assert watch.pause(NOW, TICK) == REREAD - TICK
+    assert watch.is_current
+    watch.notice("d", 10, lowered=False)
+    assert watch.due.is_set()
+    assert watch.pause(NOW, TICK) == 0
+    assert not watch.is_current
 
 
-async def test_a_thousand_changes_over_ten_ticks_are_at_most_eleven_frames(world: World) -> None:
-    screen = await world.look()
-    await world.clock.turn(TICK)
-    for points in range(1, 1001):
-        world.score(ada=points)
-        await world.clock.turn(10 * TICK / 1000)
-    await world.clock.turn(TICK)
-    assert 10 <= len(screen.frames) - 1 <= 11
-    assert screen.scores[-1] == {"ada": 1000}
+def test_change_announced_during_a_read_is_read_afterwards() -> None:
+    """The read came before the change, and the head before the read suggests that the change cannot be seen."""
+    watch = shown({"a": 30, "b": 20, "c": 10})
+    watch.begin()
+    watch.notice("d", 5, lowered=False)
+    watch.show(reading(2, {"a": 30, "b": 20}), [], 1.0)
+    assert not watch.is_current
+    assert watch.pause(NOW, 1.0) == TICK
 
 
-async def test_what_happens_below_the_head_is_not_read(world: World) -> None:
-    world.table.put(a=30, b=20, c=10)
-    await world.look()
-    await world.clock.turn(TICK)
-    reads = world.table.reads
-    for points in range(1, 10):
-        world.score(d=points)
-        await settle()
-    assert world.table.reads == reads
-    world.score(d=10)
-    await settle()
-    assert world.table.reads == reads + 1
+def test_board_is_read_again_periodically() -> None:
+    watch = shown({"a": 30})
+    assert watch.pause(NOW, 0.0) == REREAD
+    assert watch.pause(NOW, REREAD) == 0
 
 
-async def test_a_change_that_is_told_while_the_board_is_being_read_is_not_missed(world: World) -> None:
-    """It was read before the change, and judged by the head before that the change could not be seen."""
-    world.table.put(a=30, b=20, c=10)
-    screen = await world.look()
-    await world.clock.turn(TICK)
-    world.table.hold = asyncio.Event()
-    world.table.values["all"].pop("c")
-    world.score(a=30, lowered=True)
-    await settle()
-    world.score(d=5)
-    world.table.hold.set()
-    await world.clock.turn(2 * TICK)
-    assert screen.scores[-1] == {"a": 30, "b": 20, "d": 5}
+def test_only_a_difference_is_sent_but_the_newest_version_is_kept() -> None:
+    watch = shown({"a": 30})
+    changed = watch.changed
+    watch.begin()
+    watch.show(reading(2, {"a": 30}), [], 1.0)
+    assert (watch.frames_sent, changed.is_set()) == (1, False)
+    assert watch.frame is not None
+    assert watch.frame.version == 2
+    watch.begin()
+    watch.show(reading(3, {"a": 31}), [], 2.0)
+    assert (watch.frames_sent, changed.is_set(), scores(watch)) == (2, True, {"a": 31})
 
 
-async def test_a_lost_message_is_made_good_by_the_next_reread(world: World) -> None:
-    screen = await world.look()
-    await world.clock.turn(TICK)
-    world.table.put(ada=7)
-    await world.clock.turn(REREAD)
-    assert screen.scores[-1] == {"ada": 7}
-
-
-async def test_a_new_subscription_reads_every_board(world: World) -> None:
-    screens = [await world.look(), await world.look("country:VN")]
-    await world.clock.turn(TICK)
-    world.table.put(ada=7)
-    world.table.put("country:VN", ada=7)
-    world.watches.mark_all()
-    await settle()
-    assert [screen.scores[-1] for screen in screens] == [{"ada": 7}, {"ada": 7}]
-
-
-async def test_readers_of_one_board_share_its_reads_and_its_frames(world: World) -> None:
-    screens = [await world.look() for _ in range(20)]
-    await world.clock.turn(TICK)
-    reads = world.table.reads
-    world.score(ada=1)
-    await settle()
-    assert world.table.reads == reads + 1
-    assert all(screen.frames[-1] is screens[0].frames[-1] for screen in screens)
-    assert screens[0].scores[-1] == {"ada": 1}
-
-
-async def test_a_reader_who_sleeps_is_sent_the_newest_frame_alone(world: World) -> None:
-    frames = world.watches.frames("all")
-    try:
-        assert not (await anext(frames)).entries
-        for points in range(1, 100):
-            world.score(ada=points)
-            await world.clock.turn(TICK)
-        assert [entry.score for entry in (await anext(frames)).entries] == [99]
-    finally:
-        await frames.aclose()
-
-
-async def test_while_the_board_cannot_be_read_its_last_frame_is_stale_once_and_then_fresh_again(world: World) -> None:
-    world.table.put(ada=7)
-    screen = await world.look()
+def test_unreadable_board_is_sent_stale_once_and_then_fresh() -> None:
     before = stale_boards()
-    world.table.readable = False
-    await world.clock.turn(10 * REREAD)
-    assert [(frame.stale, frame.version) for frame in screen.frames] == [(False, 1), (True, 1)]
-    assert stale_boards() == before + 1
-    world.table.readable = True
-    await world.clock.turn(1)
-    assert [frame.stale for frame in screen.frames] == [False, True, False]
-    assert screen.scores == [{"ada": 7}] * 3
-    assert stale_boards() == before
+    watch = shown({"a": 30})
+    for _ in range(3):
+        watch.begin()
+        watch.fail("Redis did not answer in time", 1.0)
+    assert watch.frame is not None
+    assert (watch.frame.stale, watch.frame.version, watch.frames_sent) == (True, 1, 2)
+    assert (stale_boards(), watch.is_current) == (before + 1, False)
+    assert watch.pause(NOW, 1.0) == RETRY_SECONDS
+    watch.begin()
+    watch.show(reading(1, {"a": 30}), [], 2.0)
+    assert (watch.frame.stale, watch.frames_sent, stale_boards()) == (False, 3, before)
 
 
-async def test_before_the_boards_can_be_read_nothing_is_sent(world: World) -> None:
-    world.table.readable = False
-    screen = await world.look()
-    await world.clock.turn(REREAD)
-    assert screen.frames == []
-    world.table.readable = True
-    await world.clock.turn(1)
-    assert screen.scores == [{}]
+def test_nothing_is_sent_before_the_first_read_succeeds() -> None:
+    watch = Watch(ALL, None, LIMITS, 0.0)
+    watch.begin()
+    watch.fail("the boards are being rebuilt", 0.0)
+    assert (watch.frame, watch.frames_sent) == (None, 0)
+    watch.end()
 
 
-async def test_a_state_that_is_older_than_what_was_shown_is_not_shown(world: World) -> None:
-    world.table.put(ada=7)
-    world.table.put(ada=9)
-    screen = await world.look()
-    world.table.version, world.table.values = 1, {"all": {"ada": 7}}
-    await world.clock.turn(REREAD)
-    assert [(frame.version, frame.stale) for frame in screen.frames] == [(2, False), (2, True)]
-    world.table.generation, world.table.version, world.table.values = 2, 1, {"all": {"ada": 8}}
-    await world.clock.turn(1)
-    assert [(frame.generation, frame.version, frame.stale) for frame in screen.frames[2:]] == [(2, 1, False)]
-    assert screen.scores[-1] == {"ada": 8}
+def test_older_state_is_not_shown_until_a_new_generation() -> None:
+    watch = shown({"a": 7})
+    watch.begin()
+    watch.show(reading(2, {"a": 9}), [], 1.0)
+    watch.begin()
+    watch.show(reading(1, {"a": 7}), [], 2.0)
+    assert watch.frame is not None
+    assert (watch.frame.version, watch.frame.stale, scores(watch)) == (2, True, {"a": 9})
+    watch.begin()
+    watch.show(reading(1, {"a": 8}, generation=2), [], 3.0)
+    assert (watch.frame.generation, watch.frame.stale, scores(watch)) == (2, False, {"a": 8})
 
 
-async def test_a_bare_week_goes_on_with_the_next_one_at_its_boundary(world: World) -> None:
-    world.table.put("weekly:2026-47", ada=7)
-    screen = await world.look("weekly")
-    await world.clock.turn(3599.9)
-    assert [frame.board for frame in screen.frames] == ["weekly:2026-47"]
-    await world.clock.turn(0.1)
-    assert [(frame.board, len(frame.entries)) for frame in screen.frames] == [
-        ("weekly:2026-47", 1),
-        ("weekly:2026-48", 0),
-    ]
-    world.score("weekly:2026-48", bob=1)
-    await world.clock.turn(TICK)
-    assert screen.scores[-1] == {"bob": 1}
-    assert not screen.task.done()
+def test_end_of_the_period_wakes_streams_that_follow_the_calendar() -> None:
+    watch = shown({"a": 7}, board=WEEK)
+    assert not watch.is_over
+    assert watch.pause(WEEK_ENDS - timedelta(seconds=1), 0.0) == 1
+    changed = watch.changed
+    watch.pause(WEEK_ENDS, 1.0)
+    assert (watch.is_over, changed.is_set(), watch.is_closed) == (True, True, False)
 
 
-async def test_a_named_week_ends_after_it_took_in_what_was_under_way(world: World) -> None:
-    await world.clock.turn(1.3)  # so that no reread falls on the moment
-    world.table.put("weekly:2026-47", ada=7)
-    screen = await world.look("weekly:2026-47")
-    await world.clock.turn(3600 - 1.3)
-    assert not screen.task.done()
-    world.table.put("weekly:2026-47", ada=9)
-    await world.clock.turn(CLOSING)
-    assert screen.task.done()
-    assert screen.error is None
-    assert screen.scores == [{"ada": 7}, {"ada": 9}]
+def test_board_closes_with_the_frame_that_is_read_after_its_closing_time() -> None:
+    watch = shown({"a": 7}, board=WEEK)
+    closing = WEEK_ENDS + timedelta(seconds=CLOSING)
+    watch.begin()
+    assert watch.pause(closing, 20.0) == 0
+    watch.show(reading(2, {"a": 8}, board=WEEK), [], 20.0)
+    assert not watch.is_closed, "that read began before the closing time"
+    watch.begin()
+    watch.fail("Redis did not answer in time", 21.0)
+    assert not watch.is_closed, "the last frame is not read yet"
+    watch.begin()
+    watch.show(reading(3, {"a": 9}, board=WEEK), [], 22.0)
+    assert (watch.is_closed, scores(watch)) == (True, {"a": 9})
+    assert watch.is_done(22.0)
 
 
-async def test_a_week_that_has_long_closed_is_shown_once(world: World) -> None:
-    world.table.put("weekly:2026-40", ada=7)
-    screen = await world.look("weekly:2026-40")
-    assert (screen.scores, screen.task.done(), screen.error) == ([{"ada": 7}], True, None)
+@pytest.mark.parametrize("streams", [0, 1])
+def test_watch_ends_some_time_after_its_last_stream(streams: int) -> None:
+    watch = shown({"a": 7})
+    watch.enter()
+    watch.leave(clock=20.0)
+    for _ in range(1 - streams):
+        watch.leave(clock=20.0)
+    assert not watch.is_done(20.0 + LINGER - 0.1)
+    assert watch.is_done(20.0 + LINGER) == (not streams)
 
 
-async def test_a_named_week_does_not_end_before_its_last_frame_could_be_read(world: World) -> None:
-    world.table.readable = False
-    screen = await world.look("weekly:2026-40")
-    await world.clock.turn(60)
-    assert not screen.task.done()
-    world.table.readable = True
-    await world.clock.turn(1)
-    assert (screen.scores, screen.task.done()) == ([{}], True)
-
-
-async def test_a_board_is_read_no_more_some_seconds_after_its_last_reader_left(world: World) -> None:
-    screen = await world.look()
-    await screen.close()
-    await world.clock.turn(LINGER - 0.1)
-    again = await world.look()
-    await world.clock.turn(2 * LINGER)
-    assert not again.task.done()
-    await again.close()
-    await world.clock.turn(LINGER)
-    reads = world.table.reads
-    world.score(ada=1)
-    await world.clock.turn(10 * REREAD)
-    assert world.table.reads == reads
-
-
-async def test_no_more_boards_are_watched_than_allowed(world: World) -> None:
-    for board in ("all", "country:VN", "country:DE"):
-        await world.look(board)
-    refused = await world.look("country:FR")
-    assert refused.error is not None
-    assert refused.error.reason is Reason.UNAVAILABLE
-    assert not (await world.look("country:VN")).task.done()
-
-
-@pytest.mark.parametrize("text", ["", "daily", "weekly:2026-54", "country:vn", "quiz:"])
-async def test_a_name_that_no_board_can_have_is_refused(world: World, text: str) -> None:
-    refused = await world.look(text)
-    assert refused.error is not None
-    assert refused.error.reason is Reason.BOARD_NOT_FOUND
-
-
-async def test_stopping_sends_readers_to_another_instance(world: World) -> None:
-    screens = [await world.look(), await world.look("weekly:2026-47")]
-    fresh = Screen(world.watches.frames("monthly"))
-    await asyncio.sleep(0)
-    await world.watches.stop()
-    await settle()
-    for screen in [*screens, fresh]:
-        assert screen.task.done()
-        assert screen.error is not None, "an end without an error says that a period has closed"
-        assert screen.error.reason is Reason.UNAVAILABLE
-    late = await world.look()
-    assert late.error is not None
-
-
-async def test_a_frame_at_hand_is_current_only_while_nothing_newer_is_known(world: World) -> None:
-    world.table.put(a=30, b=20, c=10)
-    assert world.watches.current(ALL, 3) is None, "nobody watches it"
-    await world.look()
-    frame = world.watches.current(ALL, 3)
-    assert frame is not None
-    assert world.watches.current(ALL, 4) is None, "it has not as many places"
-    await world.clock.turn(0.1)
-    world.score(a=31)
-    assert world.watches.current(ALL, 3) is None, "a change is known that it does not show"
-    await world.clock.turn(TICK)
-    assert world.watches.current(ALL, 3) is not None
-    world.table.readable = False
-    await world.clock.turn(REREAD)
-    assert world.watches.current(ALL, 3) is None, "it is stale"
+def test_traces_of_a_change_are_those_of_the_read_that_shows_it() -> None:
+    watch = shown({"a": 30, "b": 20, "c": 10})
+    watch.notice("d", 5, lowered=False, causes=["below the head"])
+    watch.notice("d", 50, lowered=False, causes=["visible"])
+    assert watch.begin() == ["visible"]
+    watch.show(reading(2, {"d": 50}), ["the read"], 1.0)
+    assert watch.frame is not None
+    assert list(watch.frame.traceparents) == ["the read"]
+    assert watch.begin() == []

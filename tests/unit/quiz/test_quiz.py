@@ -1,4 +1,4 @@
-"""What players see of a quiz, what makes one sound, and what tells two payloads apart."""
+"""Quizzes: what players see, which definitions are valid, and how payloads are compared."""
 
 import random
 from datetime import UTC, datetime, timedelta
@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from topten.quiz.v1 import quiz_pb2
 
+from services.quiz.questions.answers import Answer, selected
 from services.quiz.quiz import from_definition, problems
 from services.quiz.submission import payload_digest
 from tests.factories import quiz_definition
@@ -14,7 +15,7 @@ from tests.factories import quiz_definition
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
-def test_the_key_is_no_part_of_what_players_see() -> None:
+def test_players_do_not_see_the_answer_key() -> None:
     definition = quiz_definition()
     view = from_definition(definition, 3).view
     assert [question.id for question in view.questions] == ["q1", "q2"]
@@ -24,7 +25,7 @@ def test_the_key_is_no_part_of_what_players_see() -> None:
     )
 
 
-def test_a_quiz_is_open_from_its_start_until_just_before_its_end() -> None:
+def test_quiz_is_open_from_its_start_until_just_before_its_end() -> None:
     definition = quiz_definition()
     definition.opens_at.FromDatetime(NOON)
     definition.closes_at.FromDatetime(NOON + timedelta(hours=1))
@@ -36,7 +37,7 @@ def test_a_quiz_is_open_from_its_start_until_just_before_its_end() -> None:
     assert not quiz.is_open(NOON + timedelta(hours=1))
 
 
-def test_every_fault_of_a_definition_is_named_with_its_place() -> None:
+def test_every_fault_of_a_definition_is_reported_with_its_field() -> None:
     definition = quiz_definition(questions=3)
     definition.questions[1].question.id = "q1"
     definition.questions[2].correct_option = "z"
@@ -52,10 +53,18 @@ def test_every_fault_of_a_definition_is_named_with_its_place() -> None:
     assert problems(quiz_definition()) == []
 
 
-@given(st.lists(st.tuples(st.text(max_size=5), st.text(max_size=5)), max_size=6), st.randoms())
-def test_the_order_of_answers_is_no_part_of_the_payload(answers: list[tuple[str, str]], dice: random.Random) -> None:
+_answers = st.builds(
+    Answer,
+    st.text(max_size=5),
+    st.sampled_from(["selected_options", "text", "matches"]),
+    st.lists(st.text(max_size=5), max_size=4).map(tuple),
+) | st.builds(selected, st.text(max_size=5), st.text(max_size=5))
+
+
+@given(st.lists(_answers, max_size=6), st.randoms())
+def test_payload_digest_ignores_the_order_of_answers(answers: list[Answer], dice: random.Random) -> None:
     shuffled = list(answers)
     dice.shuffle(shuffled)
     assert payload_digest("quiz", answers) == payload_digest("quiz", shuffled)
     assert payload_digest("quiz", answers) != payload_digest("other", answers)
-    assert payload_digest("quiz", answers) != payload_digest("quiz", [*answers, ("one", "more")])
+    assert payload_digest("quiz", answers) != payload_digest("quiz", [*answers, selected("one", "more")])

@@ -1,12 +1,13 @@
-"""Points come from the rules alone, and the deltas of all attempts add up to what counts."""
+"""Points follow from the rules alone, and the deltas of all attempts add up to the counted total."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from topten.quiz.v1 import quiz_pb2
 
+from services.quiz.questions.answers import Answer, AnswerError, selected
 from services.quiz.quiz import Quiz, from_definition
-from services.quiz.scoring import MAX_TOTAL, NOTHING, AnswerError, Marks, mark, tally, tally_of
+from services.quiz.scoring import NOTHING, Marks, mark, tally, tally_of
 from tests.factories import quiz_definition
 
 COUNTINGS = [value for value in quiz_pb2.Counting.values() if value]
@@ -17,8 +18,10 @@ def quiz() -> Quiz:
     return from_definition(quiz_definition(questions=3, points=10), 1)
 
 
-def test_right_answers_earn_their_points(quiz: Quiz) -> None:
-    assert mark(quiz, [("q1", "a"), ("q2", "b"), ("q3", "a")]) == Marks(points=20, correct=2, questions=3)
+def test_correct_answers_earn_their_points(quiz: Quiz) -> None:
+    assert mark(quiz, [selected("q1", "a"), selected("q2", "b"), selected("q3", "a")]) == Marks(
+        points=20, correct=2, questions=3
+    )
 
 
 def test_unanswered_questions_score_nothing(quiz: Quiz) -> None:
@@ -27,17 +30,17 @@ def test_unanswered_questions_score_nothing(quiz: Quiz) -> None:
 
 @pytest.mark.parametrize(
     ("answers", "index"),
-    [([("q9", "a")], 0), ([("q1", "a"), ("q1", "a")], 1), ([("q1", "z")], 0)],
+    [([selected("q9", "a")], 0), ([selected("q1", "a"), selected("q1", "a")], 1), ([selected("q1", "z")], 0)],
     ids=["unknown question", "question twice", "unknown option"],
 )
-def test_answers_without_a_place_are_refused(quiz: Quiz, answers: list[tuple[str, str]], index: int) -> None:
+def test_answers_that_do_not_match_the_quiz_are_refused(quiz: Quiz, answers: list[Answer], index: int) -> None:
     with pytest.raises(AnswerError) as caught:
         mark(quiz, answers)
     assert caught.value.index == index
 
 
 @given(st.sampled_from(COUNTINGS), st.lists(st.integers(0, 100_000), min_size=1, max_size=30))
-def test_deltas_add_up_to_what_counts(counting: quiz_pb2.Counting.ValueType, attempts: list[int]) -> None:
+def test_deltas_add_up_to_the_counted_total(counting: quiz_pb2.Counting.ValueType, attempts: list[int]) -> None:
     expected = {
         quiz_pb2.COUNTING_BEST: max(attempts),
         quiz_pb2.COUNTING_FIRST: attempts[0],
@@ -59,7 +62,7 @@ def test_deltas_add_up_to_what_counts(counting: quiz_pb2.Counting.ValueType, att
     st.lists(st.integers(0, 11), unique=True, max_size=6),
     st.lists(st.integers(0, 100_000), max_size=4),
 )
-def test_with_voided_attempts_counts_what_the_others_alone_would(
+def test_voided_attempts_count_as_if_they_had_not_happened(
     counting: quiz_pb2.Counting.ValueType, attempts: list[int], voided: list[int], later: list[int]
 ) -> None:
     voided = [number for number in voided if number < len(attempts)]
@@ -79,12 +82,13 @@ def test_with_voided_attempts_counts_what_the_others_alone_would(
     for points in valid:
         alone = tally(counting, alone, points)
     assert state.counted == alone.counted == total
-    assert state.place == len(attempts) + len(voided) + len(later)
+    assert state.sequence == len(attempts) + len(voided) + len(later)
     assert (state.used, state.valid) == (len(attempts) + len(later), len(valid))
 
 
-def test_totals_stay_within_32_bits() -> None:
+def test_totals_are_exact_beyond_32_bits() -> None:
     state = NOTHING
     for _ in range(3):
         state = tally(quiz_pb2.COUNTING_SUM, state, 2**30)
-    assert state.counted == MAX_TOTAL
+    assert state.counted == 3 * 2**30
+    assert tally_of(quiz_pb2.COUNTING_SUM, state, [1]).counted == 1

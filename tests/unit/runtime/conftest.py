@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import structlog
 
-from services.runtime.auth import TokenVerifier, open_verifier
-from services.runtime.settings import AuthConfig
+from services.runtime.auth.verification import TokenVerifier, open_verifier
+from services.runtime.config.settings import AuthConfig
 from tests.unit.runtime.issuer import Issuer
 
 

@@ -14,27 +14,17 @@ import pytest
 from topten.leaderboard.v1 import leaderboard_service_pb2 as pb
 from topten.leaderboard.v1 import leaderboard_service_pb2_grpc as rpc
 
-from services.runtime.access import EVERYBODY
-from services.runtime.auth import TokenVerifier
-from services.runtime.call_context import request_id, time_left
+from services.runtime.auth.jwks import StaticKeys
+from services.runtime.auth.verification import TokenVerifier
 from services.runtime.errors import Reason, ServiceError
-from services.runtime.grpc_client import call, open_channel, open_stream
-from services.runtime.grpc_server import MAX_MESSAGE_BYTES, GrpcServer, caller
-from services.runtime.jwks import StaticKeys
+from services.runtime.grpc.call_context import request_id, time_left
+from services.runtime.grpc.client import call, open_channel, open_stream
+from services.runtime.grpc.server import MAX_MESSAGE_BYTES, GrpcServer, caller
+from tests.deadline import deadline_seconds
 from tests.unit.partly import partly
 from tests.unit.runtime.issuer import Issuer
 
 SERVICE = "topten.leaderboard.v1.LeaderboardService"
-ACCESS: dict[str, frozenset[str]] = {
-    f"/{SERVICE}/GetLeaderboard": EVERYBODY,
-    f"/{SERVICE}/WatchLeaderboard": frozenset({"player", "leaderboard:read"}),
-    f"/{SERVICE}/GetRanks": frozenset({"moderator"}),
-}
-ACCESS |= {
-    path: frozenset({"moderator"})
-    for method in pb.DESCRIPTOR.services_by_name["LeaderboardService"].methods
-    if (path := f"/{SERVICE}/{method.name}") not in ACCESS
-}
 
 
 @partly
@@ -98,6 +88,9 @@ class Boards(rpc.LeaderboardServiceServicer):
     async def GetRanks(self, request: pb.GetRanksRequest, context: Any) -> pb.GetRanksResponse:
         return pb.GetRanksResponse(not_found=request.user_ids)
 
+    async def ExportPlayer(self, request: pb.ExportPlayerRequest, context: Any) -> pb.ExportPlayerResponse:
+        return pb.ExportPlayerResponse()
+
     async def WatchRanks(self, request: pb.WatchRanksRequest, context: Any) -> AsyncIterator[pb.WatchRanksResponse]:
         yield pb.WatchRanksResponse(board=request.board)
 
@@ -140,24 +133,24 @@ class Client:
     async def raw_error(self, board: str, *metadata: tuple[str, str]) -> grpc.aio.AioRpcError:
         sent = grpc.aio.Metadata(("authorization", f"Bearer {self.token}"), *metadata)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await self.stub.GetLeaderboard(pb.GetLeaderboardRequest(board=board), metadata=sent, timeout=10)
+            await self.stub.GetLeaderboard(
+                pb.GetLeaderboardRequest(board=board), metadata=sent, timeout=deadline_seconds()
+            )
         return caught.value
 
 
 @asynccontextmanager
-async def serving(issuer: Issuer, *, idempotent: bool = False, **arguments: Any) -> AsyncIterator[Client]:
+async def serving(issuer: Issuer, *, upstream: str = "", **arguments: Any) -> AsyncIterator[Client]:
     servicer = Boards()  # type: ignore[abstract]  # only three methods are called
     server = GrpcServer(
         "127.0.0.1:0",
         [partial(rpc.add_LeaderboardServiceServicer_to_server, servicer)],
         verifier=TokenVerifier(StaticKeys(issuer.key.public_key()), "topten", "topten"),
-        access=ACCESS,
         **({"grace": timedelta(seconds=5)} | arguments),
     )
     async with AsyncExitStack() as stack:
         await server.start()
         stack.push_async_callback(server.stop)
         await server.announce()
-        again = [f"/{SERVICE}/GetLeaderboard"] if idempotent else []
-        channel = await stack.enter_async_context(open_channel(f"127.0.0.1:{server.port}", idempotent=again))
+        channel = await stack.enter_async_context(open_channel(f"127.0.0.1:{server.port}", upstream=upstream))
         yield Client(channel, server, servicer, issuer)

@@ -11,7 +11,7 @@ from typing import Any, Self
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from services.runtime.jwks import public_jwk
+from services.runtime.auth.jwks import public_jwk
 
 
 def encoded(part: Any) -> str:

@@ -13,9 +13,9 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
+from services.runtime.config.settings import ProcessConfig
 from services.runtime.lifecycle import Stage, execute, run, spawn, wait_for
-from services.runtime.settings import ProcessConfig
-from services.runtime.telemetry import configure
+from services.runtime.telemetry.logging import configure
 
 
 def say(text: str) -> None:
@@ -25,7 +25,7 @@ def say(text: str) -> None:
 class Part:
     """A server that says what is asked of it."""
 
-    def __init__(self, name: str, stage: Stage = Stage.INTAKE, *, hangs: bool = False, blocks: bool = False) -> None:
+    def __init__(self, name: str, stage: Stage = Stage.INBOUND, *, hangs: bool = False, blocks: bool = False) -> None:
         self.name = name
         self.stage = stage
         self.hangs = hangs
@@ -80,11 +80,11 @@ async def refuse() -> None:
 async def main(mode: str) -> None:
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(store())
-        if mode == "waits":
+        if mode.startswith("waits"):
             await wait_for("store", refuse, retry_on=ConnectionError)
         publisher = Part("publisher", Stage.PUBLISHER)
-        intake = Part("intake", hangs=mode == "hangs", blocks=mode == "blocks")
-        servers: list[Part] = [publisher, intake]
+        inbound = Part("inbound", hangs=mode == "hangs", blocks=mode == "blocks")
+        servers: list[Part] = [publisher, inbound]
         if mode == "broken":
             servers.append(Broken("broken"))
         if mode == "dies":
@@ -95,4 +95,5 @@ async def main(mode: str) -> None:
 if __name__ == "__main__":
     atexit.register(say, "atexit")
     configure(ProcessConfig(), "sample")
-    execute(main, sys.argv[1])
+    limit = timedelta(milliseconds=50) if sys.argv[1] == "waits briefly" else timedelta(seconds=60)
+    execute(main, sys.argv[1], startup=limit)

@@ -10,27 +10,27 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from services.runtime.auth import MAX_TOKEN_LENGTH, TokenVerifier, bearer_token
-from services.runtime.claims import Claims
-from services.runtime.jwks import StaticKeys, VerifyingKey, public_jwk
+from services.runtime.auth.claims import Claims
+from services.runtime.auth.jwks import StaticKeys, VerifyingKey, public_jwk
+from services.runtime.auth.verification import MAX_TOKEN_LENGTH, TokenVerifier, bearer_token
 from tests.unit.runtime.conftest import Clock
 from tests.unit.runtime.issuer import Issuer, encoded, signed
 from tests.unit.runtime.tokens import refused
 
 
-class CountingKeys:
-    """The issuer's keys, with a count of how often they were asked for."""
+class CountingKeys(StaticKeys):
+    """The issuer's keys, with a count of the lookups."""
 
     def __init__(self, issuer: Issuer) -> None:
-        self.asked = 0
-        self._keys = StaticKeys(issuer.key.public_key())
+        super().__init__(issuer.key.public_key())
+        self.lookups = 0
 
     async def key(self, key_id: str) -> VerifyingKey | None:
-        self.asked += 1
-        return await self._keys.key(key_id)
+        self.lookups += 1
+        return await super().key(key_id)
 
 
-async def test_a_good_token_yields_its_claims(issuer: Issuer, verifier: TokenVerifier) -> None:
+async def test_a_valid_token_yields_its_claims(issuer: Issuer, verifier: TokenVerifier) -> None:
     claims = await verifier.verify(issuer.token(jti="t-1", exp=int(time.time()) + 60, roles=["player", "author"]))
     assert claims == Claims(
         user_id="u-1",
@@ -51,7 +51,7 @@ async def test_a_service_needs_no_more_than_a_subject_and_roles(issuer: Issuer, 
     assert (claims.user_id, claims.username, claims.country, claims.roles) == ("edge", "", "", frozenset({"service"}))
 
 
-async def test_a_stream_token_is_good_for_the_stream_alone(issuer: Issuer, verifier: TokenVerifier) -> None:
+async def test_a_stream_token_is_valid_only_for_the_stream(issuer: Issuer, verifier: TokenVerifier) -> None:
     stream = issuer.token(headers={"typ": "stream+jwt"})
     assert (await verifier.verify(stream, "stream")).kind == "stream"
     await refused(verifier, stream, "access")
@@ -108,7 +108,7 @@ async def test_wrong_headers_are_refused(issuer: Issuer, verifier: TokenVerifier
     await refused(verifier, issuer.token(headers=headers))
 
 
-async def test_a_key_inside_the_token_is_not_believed(issuer: Issuer, verifier: TokenVerifier) -> None:
+async def test_a_key_inside_the_token_is_not_trusted(issuer: Issuer, verifier: TokenVerifier) -> None:
     own = Ed25519PrivateKey.generate()
     jwk = public_jwk(own.public_key())
     await refused(verifier, issuer.token(key=own, headers={"jwk": jwk, "kid": jwk["kid"]}))
@@ -144,11 +144,11 @@ async def test_an_unsigned_token_with_a_promised_algorithm_is_refused(issuer: Is
     "token",
     ["", "x", "a.b", "a.b.c", "....", "é" * 10, "\ud800", "a" * (MAX_TOKEN_LENGTH + 1), encoded([1]) + ".e30.e30"],
 )
-async def test_what_is_no_token_is_refused(verifier: TokenVerifier, token: str) -> None:
+async def test_malformed_tokens_of_any_form_are_refused(verifier: TokenVerifier, token: str) -> None:
     await refused(verifier, token)
 
 
-async def test_a_verified_token_is_remembered_until_it_expires(issuer: Issuer) -> None:
+async def test_a_verified_token_is_cached_until_it_expires(issuer: Issuer) -> None:
     now = int(time.time())
     clock, keys = Clock(now), CountingKeys(issuer)
     verifier = TokenVerifier(keys, "topten", "topten", now=clock)
@@ -156,42 +156,42 @@ async def test_a_verified_token_is_remembered_until_it_expires(issuer: Issuer) -
     first = await verifier.verify(token)
     clock.advance(9.9)
     assert await verifier.verify(token) is first
-    assert keys.asked == 1
+    assert keys.lookups == 1
     clock.advance(0.1)
     await refused(verifier, token)
     await refused(verifier, token)
 
 
-async def test_a_remembered_token_is_remembered_for_its_kind_alone(issuer: Issuer, verifier: TokenVerifier) -> None:
+async def test_a_token_is_cached_for_its_kind_only(issuer: Issuer, verifier: TokenVerifier) -> None:
     token = issuer.token()
     await verifier.verify(token)
     await refused(verifier, token, "stream")
 
 
-async def test_a_refusal_is_not_remembered(issuer: Issuer) -> None:
+async def test_a_refusal_is_not_cached(issuer: Issuer) -> None:
     clock, keys = Clock(time.time()), CountingKeys(issuer)
     verifier = TokenVerifier(keys, "topten", "topten", now=clock)
     token = issuer.token(iat=int(clock.at) + 60, exp=int(clock.at) + 120)
     await refused(verifier, token)
     clock.advance(60)
     assert (await verifier.verify(token)).user_id == "u-1"
-    assert keys.asked == 2
+    assert keys.lookups == 2
 
 
-async def test_only_so_many_tokens_are_remembered(issuer: Issuer) -> None:
+async def test_the_token_cache_is_bounded(issuer: Issuer) -> None:
     keys = CountingKeys(issuer)
     verifier = TokenVerifier(keys, "topten", "topten", max_cached=2)
     one, two, three = (issuer.token() for _ in range(3))
     for token in (one, two, one, three):  # `two` is the one used longest ago
         await verifier.verify(token)
-    assert keys.asked == 3
+    assert keys.lookups == 3
     await verifier.verify(one)
-    assert keys.asked == 3
+    assert keys.lookups == 3
     await verifier.verify(two)
-    assert keys.asked == 4
+    assert keys.lookups == 4
 
 
-async def test_clocks_may_differ_a_little_but_never_at_the_end(issuer: Issuer) -> None:
+async def test_clock_skew_is_tolerated_except_at_expiry(issuer: Issuer) -> None:
     now = int(time.time())
     verifier = TokenVerifier(StaticKeys(issuer.key.public_key()), "topten", "topten", now=lambda: float(now))
     assert await verifier.verify(issuer.token(iat=now + 5))

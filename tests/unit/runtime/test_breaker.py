@@ -7,8 +7,8 @@ import asyncio
 import pytest
 from prometheus_client import REGISTRY
 
-from services.runtime.breaker import FAILURES, PAUSE, Breaker, State
 from services.runtime.errors import Reason, ServiceError
+from services.runtime.grpc.breaker import FAILURES, PAUSE, Breaker, State
 from tests.servers import unique
 
 
@@ -53,7 +53,7 @@ def upstream() -> Upstream:
     return Upstream()
 
 
-def test_it_opens_after_failures_in_a_row_and_says_when_to_come_back(upstream: Upstream) -> None:
+def test_it_opens_after_consecutive_failures_and_tells_when_to_retry(upstream: Upstream) -> None:
     upstream.fail(FAILURES - 1)
     upstream.call()
     upstream.fail(FAILURES - 1)
@@ -65,7 +65,7 @@ def test_it_opens_after_failures_in_a_row_and_says_when_to_come_back(upstream: U
     assert upstream.metric == State.OPEN
 
 
-def test_what_the_upstream_itself_refuses_never_opens_it(upstream: Upstream) -> None:
+def test_refusals_of_the_upstream_do_not_open_it(upstream: Upstream) -> None:
     for _ in range(10 * FAILURES):
         with pytest.raises(ServiceError):
             upstream.call(ServiceError(Reason.INVALID_ARGUMENT, "no"))
@@ -83,7 +83,7 @@ def test_after_a_pause_one_probe_at_a_time_decides(upstream: Upstream) -> None:
     upstream.call()
 
 
-def test_a_probe_that_fails_begins_another_pause(upstream: Upstream) -> None:
+def test_a_failed_probe_starts_another_pause(upstream: Upstream) -> None:
     upstream.fail(FAILURES)
     upstream.now = PAUSE.total_seconds()
     upstream.fail(1)
@@ -95,7 +95,7 @@ def test_a_probe_that_fails_begins_another_pause(upstream: Upstream) -> None:
     assert upstream.metric == State.CLOSED
 
 
-def test_a_cancelled_probe_decides_nothing_and_leaves_its_turn(upstream: Upstream) -> None:
+def test_a_cancelled_probe_is_not_counted(upstream: Upstream) -> None:
     upstream.fail(FAILURES)
     upstream.now = PAUSE.total_seconds()
     with pytest.raises(asyncio.CancelledError), upstream.breaker.passing():

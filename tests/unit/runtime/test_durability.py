@@ -14,8 +14,8 @@ from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 from redis.asyncio import Redis
 
-from services.local.programs import mongo_server
-from services.runtime.durability import NotDurableError, insist, mongo_faults, redis_faults, stream_faults
+from services.embedded.programs import mongo_server
+from services.runtime.stores.durability import NotDurableError, insist, mongo_faults, redis_faults, stream_faults
 from tests.servers import HOST, free_port, running
 
 
@@ -41,18 +41,18 @@ async def standalone(tmp_path: Path) -> AsyncIterator[AsyncMongoClient[dict[str,
         process.wait()
 
 
-async def test_a_mongodb_that_is_no_replica_set_is_named(standalone: AsyncMongoClient[dict[str, Any]]) -> None:
+async def test_a_standalone_mongodb_is_a_fault(standalone: AsyncMongoClient[dict[str, Any]]) -> None:
     (fault,) = await mongo_faults(standalone)
-    assert "no replica set" in fault
+    assert "replica set" in fault
 
 
-async def test_the_embedded_mongodb_is_sound(mongo_url: str) -> None:
+async def test_the_embedded_mongodb_has_no_fault(mongo_url: str) -> None:
     client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(mongo_url)
     async with client:
         assert await mongo_faults(client) == []
 
 
-async def test_a_redis_that_evicts_is_named() -> None:
+async def test_an_evicting_redis_is_a_fault() -> None:
     async with running("redis") as server, Redis.from_url(server.url) as redis:
         assert await redis_faults(redis) == []
         await redis.config_set("maxmemory-policy", "allkeys-lru")
@@ -67,7 +67,7 @@ def stream(**changes: Any) -> StreamInfo:
     return StreamInfo(config=sound.evolve(**changes), state=state, cluster=cluster)
 
 
-def test_a_stream_that_drops_is_named() -> None:
+def test_a_stream_that_can_lose_messages_is_a_fault() -> None:
     peers = ClusterInfo(replicas=[PeerInfo(name="n2"), PeerInfo(name="n3")])
     assert stream_faults(stream()) == []
     assert stream_faults(stream(cluster=peers, num_replicas=3)) == []
@@ -81,7 +81,7 @@ def test_a_stream_that_drops_is_named() -> None:
         assert len(stream_faults(stream(**changes))) == 1, changes
 
 
-def test_a_fault_is_a_warning_in_development_and_a_refusal_in_production() -> None:
+def test_a_fault_warns_in_development_and_fails_the_start_in_production() -> None:
     insist(["it forgets"], production=False)
     insist([], production=True)
     with pytest.raises(NotDurableError, match="it forgets"):

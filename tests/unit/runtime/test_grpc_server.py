@@ -9,16 +9,18 @@ from typing import Any, cast
 
 import grpc
 import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool, empty_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from topten.leaderboard.v1 import leaderboard_service_pb2_grpc as rpc
 
-from services.runtime.auth import TokenVerifier
+from services.runtime.auth.jwks import StaticKeys
+from services.runtime.auth.verification import TokenVerifier
 from services.runtime.errors import Reason, ServiceError
-from services.runtime.grpc_client import call_metadata
-from services.runtime.grpc_server import GrpcServer
-from services.runtime.jwks import StaticKeys
-from tests.unit.runtime.grpc_boards import ACCESS, SERVICE, Boards, Client, serving
+from services.runtime.grpc.client import call_metadata
+from services.runtime.grpc.health import MAX_WATCHES
+from services.runtime.grpc.server import GrpcServer
+from tests.unit.runtime.grpc_boards import SERVICE, Client, serving
 from tests.unit.runtime.issuer import Issuer
 
 
@@ -37,7 +39,7 @@ async def test_health_needs_no_token_and_follows_the_process(issuer: Issuer) -> 
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-async def test_running_calls_end_within_the_grace_and_are_cancelled_after_it(issuer: Issuer) -> None:
+async def test_running_calls_are_cancelled_at_the_end_of_the_grace(issuer: Issuer) -> None:
     async with serving(issuer, grace=timedelta(seconds=0.2)) as client:
         running = asyncio.create_task(client.get("hangs", timeout=60))
         await client.servicer.entered.wait()
@@ -48,7 +50,7 @@ async def test_running_calls_end_within_the_grace_and_are_cancelled_after_it(iss
         assert caught.value.reason is Reason.UNAVAILABLE
 
 
-async def test_a_stop_that_is_cut_short_cancels_what_runs(issuer: Issuer) -> None:
+async def test_an_interrupted_stop_cancels_running_calls(issuer: Issuer) -> None:
     async with serving(issuer, grace=timedelta(seconds=3600)) as client:
         running = asyncio.create_task(client.get("hangs", timeout=60))
         await client.servicer.entered.wait()
@@ -59,7 +61,7 @@ async def test_a_stop_that_is_cut_short_cancels_what_runs(issuer: Issuer) -> Non
         assert client.servicer.cancelled.is_set()
 
 
-async def test_reflection_is_there_when_asked_for_and_needs_a_token(issuer: Issuer) -> None:
+async def test_reflection_is_optional_and_needs_a_token(issuer: Issuer) -> None:
     async def names(client: Client, token: str) -> set[str]:
         stub = reflection_pb2_grpc.ServerReflectionStub(client.channel)
         request = reflection_pb2.ServerReflectionRequest(list_services="")
@@ -80,7 +82,7 @@ async def test_reflection_is_there_when_asked_for_and_needs_a_token(issuer: Issu
 
 async def test_an_old_connection_is_replaced_without_a_call_failing(issuer: Issuer) -> None:
     """Callers look up a name only when they connect: this is how a new instance behind it gets its share."""
-    async with serving(issuer, idempotent=True, max_connection_age=timedelta(milliseconds=50)) as client:
+    async with serving(issuer, upstream="leaderboard", max_connection_age=timedelta(milliseconds=200)) as client:
         while len(client.servicer.peers) < 3:
             await client.get("caller")
 
@@ -91,20 +93,28 @@ async def test_a_taken_port_fails_the_start(issuer: Issuer) -> None:
             f"127.0.0.1:{client.server.port}",
             [],
             verifier=TokenVerifier(StaticKeys(), "topten", "topten"),
-            access={},
         )
         with pytest.raises(OSError, match="can't listen"):
             await second.start()
 
 
-async def test_every_method_must_state_who_may_call_it() -> None:
-    verifier = TokenVerifier(StaticKeys(), "topten", "topten")
-    registrations = [partial(rpc.add_LeaderboardServiceServicer_to_server, Boards())]  # type: ignore[abstract]  # none is called
-    missing = dict(list(ACCESS.items())[:2])
-    with pytest.raises(ValueError, match=f"no access is stated for /{SERVICE}/GetRanks"):
-        GrpcServer("127.0.0.1:0", registrations, verifier=verifier, access=missing)
-    with pytest.raises(ValueError, match=r"don't exist: /no\.Such/Method"):
-        GrpcServer("127.0.0.1:0", registrations, verifier=verifier, access=ACCESS | {"/no.Such/Method": frozenset()})
+async def test_a_method_without_declared_access_fails_the_start() -> None:
+    contract = descriptor_pb2.FileDescriptorProto(
+        name="undeclared.proto", package="undeclared", dependency=["google/protobuf/empty.proto"]
+    )
+    method = contract.service.add(name="Undeclared").method.add(name="Get")
+    method.input_type = method.output_type = empty_pb2.Empty.DESCRIPTOR.full_name
+    descriptor_pool.Default().Add(contract)
+
+    async def get(request: empty_pb2.Empty, context: Any) -> empty_pb2.Empty:
+        return request
+
+    def register(server: Any) -> None:
+        handlers: dict[str, Any] = {"Get": grpc.unary_unary_rpc_method_handler(get)}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("undeclared.Undeclared", handlers),))
+
+    with pytest.raises(ValueError, match=r"/undeclared\.Undeclared/Get does not declare both access"):
+        GrpcServer("127.0.0.1:0", [register], verifier=TokenVerifier(StaticKeys(), "topten", "topten"))
 
 
 async def test_a_method_that_is_not_implemented_fails_the_start() -> None:
@@ -114,12 +124,29 @@ async def test_a_method_that_is_not_implemented_fails_the_start() -> None:
             "127.0.0.1:0",
             [partial(rpc.add_LeaderboardServiceServicer_to_server, half)],
             verifier=TokenVerifier(StaticKeys(), "topten", "topten"),
-            access=ACCESS,
         )
 
 
-async def test_what_is_too_much_at_once_is_refused_and_not_sent_again(issuer: Issuer) -> None:
-    async with serving(issuer, idempotent=True, max_calls=1) as opened:
+async def test_streams_of_health_take_nothing_for_invented_names_and_are_limited(issuer: Issuer) -> None:
+    async with serving(issuer) as client:
+        health = health_pb2_grpc.HealthStub(client.channel)
+        for number in range(MAX_WATCHES + 1):
+            invented = health.Watch(health_pb2.HealthCheckRequest(service=f"invented-{number}"))
+            assert [each.status async for each in invented] == [health_pb2.HealthCheckResponse.SERVICE_UNKNOWN]
+        streams = []
+        for number in range(MAX_WATCHES):
+            stream = health.Watch(health_pb2.HealthCheckRequest(service=("", SERVICE)[number % 2]))
+            assert (await stream.read()).status == health_pb2.HealthCheckResponse.SERVING
+            streams.append(stream)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await health.Watch(health_pb2.HealthCheckRequest()).read()
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        for stream in streams:
+            stream.cancel()
+
+
+async def test_calls_beyond_the_admission_limit_are_refused_and_not_retried(issuer: Issuer) -> None:
+    async with serving(issuer, upstream="leaderboard", max_calls=1) as opened:
         hanging = asyncio.create_task(opened.get("hangs"))
         await opened.servicer.entered.wait()
         attempts = opened.servicer.attempts

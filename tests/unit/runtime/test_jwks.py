@@ -7,17 +7,19 @@ import base64
 import os
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from services.runtime.auth import TokenVerifier, open_verifier
+from services.runtime.auth.jwks import Jwks, public_jwk, read_jwks
+from services.runtime.auth.key_copy import MAX_AGE_SECONDS, KeyCopy
+from services.runtime.auth.verification import TokenVerifier, open_verifier
+from services.runtime.config.settings import AuthConfig
 from services.runtime.errors import Reason, ServiceError
-from services.runtime.jwks import Jwks, public_jwk, read_jwks
-from services.runtime.key_copy import MAX_AGE_SECONDS, KeyCopy
-from services.runtime.settings import AuthConfig
+from tests.deadline import deadline
 from tests.unit.runtime.conftest import Clock
 from tests.unit.runtime.issuer import Issuer
 from tests.unit.runtime.tokens import refused
@@ -25,24 +27,24 @@ from tests.unit.runtime.tokens import refused
 
 async def until(holds: Callable[[], bool]) -> None:
     """Waits for a fact."""
-    async with asyncio.timeout(20):
+    async with deadline():
         while not holds():
             await asyncio.sleep(0.005)
 
 
-async def test_keys_are_fetched_once_for_many_who_wait(issuer: Issuer, verifier: TokenVerifier) -> None:
+async def test_concurrent_callers_share_one_fetch_of_keys(issuer: Issuer, verifier: TokenVerifier) -> None:
     await asyncio.gather(*(verifier.verify(issuer.token()) for _ in range(20)))
     assert issuer.fetches == 1
 
 
-async def test_keys_are_fetched_before_anybody_asks(issuer: Issuer) -> None:
+async def test_keys_are_fetched_before_the_first_call(issuer: Issuer) -> None:
     async with Jwks(issuer.jwks_url) as keys:
         await until(lambda: keys.document is not None)
         assert await keys.key(issuer.key_id)
         assert issuer.fetches == 1
 
 
-async def test_an_unknown_key_is_looked_for_at_most_once_a_minute(issuer: Issuer, clock: Clock) -> None:
+async def test_an_unknown_key_is_fetched_at_most_once_a_minute(issuer: Issuer, clock: Clock) -> None:
     async with Jwks(issuer.jwks_url, now=clock) as keys:
         assert await keys.key(issuer.key_id)
         for minute in range(1, 4):
@@ -60,16 +62,16 @@ async def test_a_new_key_is_found_without_a_restart(issuer: Issuer, clock: Clock
         assert await keys.key(issuer.key_id)
 
 
-async def test_a_withdrawn_key_is_forgotten_without_anybody_asking(issuer: Issuer) -> None:
-    async with Jwks(issuer.jwks_url, refresh_seconds=0.01) as keys:
+async def test_a_withdrawn_key_is_dropped_by_the_background_refresh(issuer: Issuer) -> None:
+    async with Jwks(issuer.jwks_url, refresh_every=timedelta(milliseconds=10)) as keys:
         assert await keys.key(issuer.key_id)
         issuer.published = []
         await until(lambda: keys.document == {"keys": []})
         assert await keys.key(issuer.key_id) is None
 
 
-async def test_known_keys_stay_good_while_the_issuer_is_away(issuer: Issuer) -> None:
-    async with Jwks(issuer.jwks_url, refresh_seconds=0.01) as keys:
+async def test_known_keys_stay_valid_while_the_issuer_is_down(issuer: Issuer) -> None:
+    async with Jwks(issuer.jwks_url, refresh_every=timedelta(milliseconds=10)) as keys:
         assert await keys.key(issuer.key_id)
         issuer.status = 503
         await until(lambda: issuer.fetches >= 3)
@@ -90,7 +92,7 @@ async def test_known_keys_stay_good_while_the_issuer_is_away(issuer: Issuer) -> 
         b"[" * 60_000,
     ],
 )
-async def test_without_any_keys_the_answer_is_to_come_back_later(issuer: Issuer, clock: Clock, body: bytes) -> None:
+async def test_without_any_keys_calls_are_unavailable(issuer: Issuer, clock: Clock, body: bytes) -> None:
     issuer.body = body
     async with Jwks(issuer.jwks_url, now=clock) as keys:
         verifier = TokenVerifier(keys, "topten", "topten")
@@ -105,9 +107,7 @@ async def test_without_any_keys_the_answer_is_to_come_back_later(issuer: Issuer,
         await keys.ping()
 
 
-async def test_what_an_issuer_published_last_counts_for_who_starts_while_it_is_away(
-    issuer: Issuer, tmp_path: Path
-) -> None:
+async def test_a_process_that_starts_while_the_issuer_is_down_uses_the_copy(issuer: Issuer, tmp_path: Path) -> None:
     config = AuthConfig(jwks_url=issuer.jwks_url, keys_folder=str(tmp_path))
     async with open_verifier(config) as verifier:
         assert await verifier.verify(issuer.token())
@@ -120,7 +120,7 @@ async def test_what_an_issuer_published_last_counts_for_who_starts_while_it_is_a
             await without.verify(issuer.token())
 
 
-async def test_an_issuer_that_answers_withdraws_what_is_in_the_copy(issuer: Issuer, tmp_path: Path) -> None:
+async def test_a_response_of_the_issuer_replaces_the_copy(issuer: Issuer, tmp_path: Path) -> None:
     copy = KeyCopy(tmp_path, issuer.jwks_url)
     withdrawn = public_jwk(Ed25519PrivateKey.generate().public_key())
     copy.write({"keys": [withdrawn]})
@@ -132,7 +132,7 @@ async def test_an_issuer_that_answers_withdraws_what_is_in_the_copy(issuer: Issu
 
 
 @pytest.mark.parametrize("spoilt", ["mode", "age", "text", "keys"])
-async def test_a_copy_that_may_not_be_believed_is_not(issuer: Issuer, tmp_path: Path, spoilt: str) -> None:
+async def test_an_untrustworthy_copy_is_ignored(issuer: Issuer, tmp_path: Path, spoilt: str) -> None:
     copy = KeyCopy(tmp_path, issuer.jwks_url)
     copy.write({"keys": issuer.published})
     [path] = tmp_path.iterdir()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,10 +17,22 @@ from pathlib import Path
 import pytest
 
 from services.runtime.lifecycle import Stage, TaskDiedError, cancel, request_stop, run, spawn, wait_for
+from tests.deadline import deadline, deadline_seconds
 
 PROGRAM = Path(__file__).with_name("sample_process.py")
-STARTED = ["store opens", "publisher starts", "intake starts", "publisher announced", "intake announced"]
-STOPPED = ["publisher withdrawn", "intake withdrawn", "intake stops", "publisher stops", "store closes", "atexit"]
+STARTED = ["store opens", "publisher starts", "inbound starts", "publisher announced", "inbound announced"]
+STOPPED = ["publisher withdrawn", "inbound withdrawn", "inbound stops", "publisher stops", "store closes", "atexit"]
+
+# Runs a program as the first process of a container.
+FIRST = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child")
+
+
+def can_be_first() -> bool:
+    """Whether this machine lets a test start the first process of a namespace."""
+    return (
+        shutil.which("unshare") is not None
+        and subprocess.run([*FIRST, "true"], capture_output=True, check=False).returncode == 0
+    )
 
 
 class Sample:
@@ -31,7 +45,7 @@ class Sample:
     async def until(self, line: str) -> None:
         assert self.process.stdout is not None
         while True:
-            raw = await asyncio.wait_for(self.process.stdout.readline(), 30)
+            raw = await asyncio.wait_for(self.process.stdout.readline(), deadline_seconds())
             assert raw, f"it ended before it said {line!r}: {self.said}"
             self.said.append(raw.decode().strip())
             if self.said[-1] == line:
@@ -42,7 +56,7 @@ class Sample:
 
     async def end(self) -> str:
         """What it wrote to stderr; everything it said is in `said` and its code is known afterwards."""
-        out, err = await asyncio.wait_for(self.process.communicate(), 30)
+        out, err = await asyncio.wait_for(self.process.communicate(), deadline_seconds())
         self.said += out.decode().split("\n")[:-1]
         return err.decode()
 
@@ -68,7 +82,7 @@ async def sample(mode: str) -> AsyncIterator[Sample]:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_stops_in_the_documented_order(number: signal.Signals) -> None:
     async with sample("serves") as process:
-        await process.until("intake announced")
+        await process.until("inbound announced")
         process.signal(number)
         await process.end()
         assert process.said == STARTED + STOPPED
@@ -86,11 +100,34 @@ async def test_a_signal_ends_the_wait_for_a_store() -> None:
         assert "waiting store=store" in err
 
 
+async def test_a_process_gives_up_when_its_startup_is_over() -> None:
+    async with sample("waits briefly") as process:
+        err = await process.end()
+        assert process.process.returncode == 1
+        assert "gave up waiting" in err
+        assert process.said[-2:] == ["store closes", "atexit"]
+
+
+@pytest.mark.skipif(not can_be_first(), reason="needs util-linux and user namespaces")
+async def test_the_first_process_of_a_container_obeys_a_signal_while_it_is_imported() -> None:
+    """The kernel ignores a signal to process 1 that has no handler."""
+    young = "import os, services; print(os.getpid(), flush=True); open(0).read()"
+    process = await asyncio.create_subprocess_exec(
+        *FIRST, sys.executable, "-c", young, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    async with deadline("the process ends"):
+        assert await process.stdout.readline() == b"1\n"
+        (first,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(first), signal.SIGTERM)
+        assert await process.wait() == 128 + signal.SIGTERM
+
+
 async def test_a_second_signal_ends_at_once() -> None:
     async with sample("hangs") as process:
-        await process.until("intake announced")
+        await process.until("inbound announced")
         process.signal(signal.SIGTERM)
-        await process.until("intake stops")
+        await process.until("inbound stops")
         process.signal(signal.SIGTERM)
         assert "second signal" in await process.end()
         assert process.process.returncode == 128 + signal.SIGTERM
@@ -99,7 +136,7 @@ async def test_a_second_signal_ends_at_once() -> None:
 
 async def test_a_server_that_hangs_does_not_keep_the_others_from_stopping() -> None:
     async with sample("hangs") as process:
-        await process.until("intake announced")
+        await process.until("inbound announced")
         process.signal(signal.SIGTERM)
         err = await process.end()
         assert process.said == STARTED + STOPPED
@@ -109,7 +146,7 @@ async def test_a_server_that_hangs_does_not_keep_the_others_from_stopping() -> N
 
 async def test_a_loop_that_hangs_is_left_when_the_grace_is_over() -> None:
     async with sample("blocks") as process:
-        await process.until("intake announced")
+        await process.until("inbound announced")
         process.signal(signal.SIGTERM)
         assert "the shutdown grace is over" in await process.end()
         assert process.process.returncode == 70
@@ -119,7 +156,7 @@ async def test_a_background_task_that_dies_ends_the_process_with_its_reason() ->
     async with sample("dies") as process:
         err = await process.end()
         assert process.said[-len(STOPPED) :][-2:] == ["store closes", "atexit"]
-        assert "intake stops" in process.said
+        assert "inbound stops" in process.said
         assert 'background task died task="the worker"' in err
         assert "RuntimeError: it can't work" in err
         assert process.process.returncode == 1
@@ -139,7 +176,7 @@ class Recorder:
 
     name: str
     log: list[str]
-    stage: Stage = Stage.INTAKE
+    stage: Stage = Stage.INBOUND
     fails: bool = False
     started: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -153,7 +190,7 @@ class Recorder:
             raise RuntimeError("stopping failed")
 
 
-async def test_publishers_stop_after_intake_even_if_intake_fails() -> None:
+async def test_publishers_stop_after_inbound_servers_even_if_those_fail() -> None:
     log: list[str] = []
     last = Recorder("c", log)
     running = asyncio.create_task(run(Recorder("a", log, Stage.PUBLISHER), Recorder("b", log, fails=True), last))

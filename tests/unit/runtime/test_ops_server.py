@@ -42,6 +42,23 @@ async def test_readiness_follows_the_life_of_the_process(http: Http) -> None:
     assert (await http.get("/livez"))[0] == 200
 
 
+async def test_a_process_that_has_started_is_ready_while_its_condition_holds(http: Http) -> None:
+    holds = False
+
+    async def condition() -> bool:
+        return holds
+
+    http.server.require(condition)
+    assert (await http.get("/startedz"))[0] == 503
+    await http.server.announce()
+    assert (await http.get("/startedz"))[0] == 200
+    assert await http.get("/readyz") == (503, '{"ready": false}')
+    holds = True
+    assert await http.get("/readyz") == (200, '{"ready": true}')
+    await http.server.withdraw()
+    assert (await http.get("/readyz"))[0] == (await http.get("/startedz"))[0] == 503
+
+
 async def test_metrics_are_in_the_format_of_prometheus(http: Http) -> None:
     status, text = await http.get("/metrics")
     assert status == 200

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.runtime.redis_url import RedisAddress, parse_redis_url, redis_url
+from services.runtime.stores.redis_url import RedisAddress, parse_redis_url, redis_url
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ from services.runtime.redis_url import RedisAddress, parse_redis_url, redis_url
         ),
     ],
 )
-def test_a_url_says_where_redis_is(text: str, expected: RedisAddress) -> None:
+def test_redis_urls_are_parsed(text: str, expected: RedisAddress) -> None:
     assert parse_redis_url(text) == expected
     assert redis_url(text) == text
 
@@ -50,6 +50,6 @@ def test_a_url_says_where_redis_is(text: str, expected: RedisAddress) -> None:
         "redis://h:1?nothing",
     ],
 )
-def test_what_is_no_url_of_redis_is_refused_without_being_shown(text: str) -> None:
+def test_malformed_redis_urls_are_refused_without_being_shown(text: str) -> None:
     with pytest.raises(ValueError, match=r"^(?!.*h:1).*$"):
         parse_redis_url(text)

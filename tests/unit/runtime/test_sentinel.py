@@ -10,9 +10,10 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from services.local.programs import redis_server
-from services.runtime.redis_client import REDIS_ERRORS, information, open_redis, subscription
-from services.runtime.settings import RedisConfig
+from services.embedded.programs import redis_server
+from services.runtime.config.settings import RedisConfig
+from services.runtime.stores.redis import REDIS_ERRORS, information, open_redis, subscription
+from tests.deadline import deadline, deadline_seconds
 from tests.servers import HOST, RunningServer, free_port
 
 PASSWORD = "pwsentinel"
@@ -51,14 +52,14 @@ async def test_the_master_is_found_and_its_successor_too(tmp_path: Path) -> None
             while not await asked.execute_command("SENTINEL REPLICAS", "main"):
                 await asyncio.sleep(0.05)
         master.kill()
-        async with asyncio.timeout(60):
+        async with deadline("the replica is promoted"):
             while await redis_or_none(redis) != b"after":
                 await asyncio.sleep(0.05)
         (after,) = await information(redis, "server")
         assert (after["tcp_port"], after["run_id"] != before["run_id"]) == (replica.port, True)
         async with subscription(redis) as events:
             await events.subscribe("channel")
-            assert (await events.get_message(timeout=5) or {})["type"] == "subscribe"
+            assert (await events.get_message(timeout=deadline_seconds()) or {})["type"] == "subscribe"
 
 
 async def redis_or_none(redis: Redis) -> bytes | str | None:

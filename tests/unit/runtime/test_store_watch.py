@@ -14,9 +14,10 @@ from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from services.runtime.redis_client import redis_client
-from services.runtime.settings import RedisConfig
-from services.runtime.store_watch import StoreWatch
+from services.runtime.config.settings import RedisConfig
+from services.runtime.stores.redis import redis_client
+from services.runtime.stores.watch import StoreWatch
+from tests.deadline import deadline
 from tests.servers import RunningServer, running
 
 SOON = timedelta(milliseconds=20)
@@ -43,14 +44,12 @@ async def watched(**urls: str) -> AsyncIterator[None]:
 
 
 async def says(store: str, *, up: bool) -> None:
-    async with asyncio.timeout(20):
+    async with deadline():
         while REGISTRY.get_sample_value("topten_store_up", {"store": store}) != up:
             await asyncio.sleep(0.005)
 
 
-async def test_a_store_that_is_gone_or_hangs_is_away_until_it_answers_and_others_are_not(
-    server: RunningServer, redis_url: str
-) -> None:
+async def test_a_dead_or_hanging_store_is_down_until_it_responds(server: RunningServer, redis_url: str) -> None:
     async with watched(first=server.url, second=redis_url):
         await says("first", up=True)
         server.kill()
@@ -65,7 +64,7 @@ async def test_a_store_that_is_gone_or_hangs_is_away_until_it_answers_and_others
         await says("first", up=True)
 
 
-async def test_going_and_coming_back_are_a_line_each_without_what_a_driver_says(server: RunningServer) -> None:
+async def test_each_change_of_a_store_is_one_log_line_without_driver_text(server: RunningServer) -> None:
     password = urlsplit(server.url).password
     assert password
     with capture_logs() as lines:
@@ -76,7 +75,7 @@ async def test_going_and_coming_back_are_a_line_each_without_what_a_driver_says(
             await says("third", up=True)
     told = [line for line in lines if line.get("store") == "third"]
     assert [(line["log_level"], line["event"]) for line in told] == [
-        ("warning", "a store does not answer"),
-        ("info", "a store answers again"),
+        ("warning", "store unreachable"),
+        ("info", "store reachable again"),
     ]
     assert not any(secret in str(told) for secret in (password, str(urlsplit(server.url).port)))

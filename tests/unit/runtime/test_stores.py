@@ -18,19 +18,20 @@ from pymongo.errors import OperationFailure, PyMongoError
 from redis import exceptions
 from structlog.testing import capture_logs
 
+from services.runtime.config.settings import MongoConfig, NatsConfig, RedisConfig
 from services.runtime.errors import Reason, ServiceError
-from services.runtime.jetstream import open_jetstream
-from services.runtime.mongo_client import open_mongo, unavailable_on_failure
-from services.runtime.redis_client import open_redis
-from services.runtime.settings import MongoConfig, NatsConfig, RedisConfig
+from services.runtime.stores.jetstream import open_jetstream
+from services.runtime.stores.mongo import open_mongo, unavailable_on_failure
+from services.runtime.stores.redis import open_redis
+from tests.deadline import deadline, deadline_seconds
 from tests.servers import RunningServer, unique
 
 T = TypeVar("T")
 
 
 async def until(attempt: Callable[[], Awaitable[T]], *failures: type[Exception]) -> T:
-    """The first success of `attempt`, within half a minute."""
-    async with asyncio.timeout(30):
+    """The first success of `attempt`, within the deadline."""
+    async with deadline():
         while True:
             try:
                 return await attempt()
@@ -67,7 +68,7 @@ async def opened_before_its_server(
             yield await opening
 
 
-async def test_mongo_is_waited_for_and_found_again() -> None:
+async def test_mongo_is_awaited_and_reconnected() -> None:
     async with own("mongo") as server:
         config = MongoConfig(url=server.url, timeout=timedelta(seconds=1))
         async with opened_before_its_server(server, open_mongo(config, "sample"), "waiting") as mongo:
@@ -102,14 +103,20 @@ async def test_what_mongo_acknowledges_is_safe_and_times_are_aware(mongo_url: st
         await mongo.client.drop_database(mongo.database)
 
 
-async def test_a_fault_of_the_callers_passes_unchanged(mongo_url: str) -> None:
+async def test_other_driver_errors_pass_unchanged(mongo_url: str) -> None:
     async with open_mongo(MongoConfig(url=mongo_url, database=unique("t")), "sample") as mongo:
         with pytest.raises(OperationFailure):
             async with unavailable_on_failure():
                 await mongo.database.command("noSuchCommand")
 
 
-async def test_redis_is_waited_for_and_found_again() -> None:
+async def test_server_with_older_data_that_lacks_the_key_of_the_clock_is_unavailable() -> None:
+    with pytest.raises(ServiceError, match="Retry"):
+        async with unavailable_on_failure():
+            raise OperationFailure("No keys found for HMAC that is valid for time", 211)
+
+
+async def test_redis_is_awaited_and_reconnected() -> None:
     async with own("redis") as server:
         config = RedisConfig(url=server.url)
         async with opened_before_its_server(server, open_redis(config, "sample"), "waiting") as redis:
@@ -122,7 +129,7 @@ async def test_redis_is_waited_for_and_found_again() -> None:
             assert await redis.ping()
 
 
-async def test_a_wrong_password_is_not_waited_out(redis_url: str) -> None:
+async def test_a_wrong_password_fails_at_once(redis_url: str) -> None:
     wrong = urlsplit(redis_url)._replace(netloc=f":wrong@{urlsplit(redis_url).hostname}:{urlsplit(redis_url).port}")
     with capture_logs() as logs, pytest.raises(exceptions.RedisError):
         async with open_redis(RedisConfig(url=wrong.geturl()), "sample"):
@@ -139,7 +146,7 @@ async def test_a_redis_connection_is_known_by_its_name(redis_url: str) -> None:
 async def test_a_subscription_to_redis_outlives_the_socket_timeout(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.runtime.redis_client.SOCKET_SECONDS", 0.1)
+    monkeypatch.setattr("services.runtime.stores.redis.SOCKET_SECONDS", 0.1)
     channel = unique("channel")
     async with open_redis(RedisConfig(url=redis_url), "sample") as redis, redis.pubsub() as pubsub:
         await pubsub.subscribe(channel)
@@ -151,7 +158,7 @@ async def test_a_subscription_to_redis_outlives_the_socket_timeout(
         assert (await listening)["data"] == b"late"
 
 
-async def test_nats_is_waited_for_and_found_again() -> None:
+async def test_nats_is_awaited_and_reconnected() -> None:
     async with own("nats") as server:
         config = NatsConfig(url=server.url)
         async with opened_before_its_server(server, open_jetstream(config, "sample"), "connection error") as nats:
@@ -165,6 +172,12 @@ async def test_nats_is_waited_for_and_found_again() -> None:
             await until(nats.ping, NatsError, TimeoutError)
 
 
+async def test_a_first_ping_waits_for_the_connection_that_is_being_made(nats_url: str) -> None:
+    async with open_jetstream(NatsConfig(url=nats_url), "sample", wait=False) as nats:
+        assert not nats.client.is_connected
+        await nats.ping()
+
+
 async def test_what_was_published_is_delivered_before_the_connection_closes(nats_url: str) -> None:
     subject = unique("s")
     async with open_jetstream(NatsConfig(url=nats_url), "reader") as reader:
@@ -173,12 +186,12 @@ async def test_what_was_published_is_delivered_before_the_connection_closes(nats
         async with open_jetstream(NatsConfig(url=nats_url), "writer") as writer:
             for number in range(1000):
                 await writer.client.publish(subject, str(number).encode())
-        received = [await subscription.next_msg(timeout=10) for _ in range(1000)]
+        received = [await subscription.next_msg(timeout=deadline_seconds()) for _ in range(1000)]
         assert [int(message.data) for message in received] == list(range(1000))
         assert writer.client.is_closed
 
 
-async def test_a_nats_server_that_is_gone_does_not_keep_the_process() -> None:
+async def test_a_missing_nats_server_does_not_delay_the_stop() -> None:
     async with own("nats") as server:
         await server.start()
         async with open_jetstream(NatsConfig(url=server.url), "sample") as nats:

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
-from services.runtime import telemetry
 from services.runtime.clock import utc_now
-from services.runtime.settings import ProcessConfig
+from services.runtime.config.settings import ProcessConfig
+from services.runtime.telemetry import logging as telemetry
 
 Lines = Callable[[], list[str]]
 SECRET = "hunter2-hunter2"
@@ -40,13 +40,13 @@ def log_as(log_format: Any, **changes: Any) -> Any:
     return structlog.get_logger()
 
 
-def test_a_line_of_text_is_for_people(lines: Lines) -> None:
+def test_text_lines_are_readable(lines: Lines) -> None:
     log_as("text").info("opened", store="mongo", count=3, name="a b", empty="")
     (line,) = lines()
     assert re.fullmatch(r'\S+Z info    sample opened store=mongo count=3 name="a b" empty=""', line)
 
 
-def test_a_line_of_json_is_for_programs(lines: Lines) -> None:
+def test_json_lines_have_the_expected_fields(lines: Lines) -> None:
     structlog.contextvars.bind_contextvars(request_id="r-1")
     log_as("json").warning("opened", store="mongo", counts={1: 2}, kind=object)
     (line,) = lines()
@@ -82,7 +82,7 @@ def test_a_secret_is_never_written(lines: Lines, log_format: str, fields: dict[s
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
-def test_a_token_is_never_written_wherever_it_stands(lines: Lines, log_format: str) -> None:
+def test_a_token_is_redacted_anywhere_in_a_line(lines: Lines, log_format: str) -> None:
     log = log_as(log_format)
     got = "got " + JWT
     log.info(got, detail=JWT)
@@ -95,7 +95,7 @@ def test_a_token_is_never_written_wherever_it_stands(lines: Lines, log_format: s
     assert "ValueError: bad token [redacted]" in written
 
 
-def test_plain_facts_are_not_taken_for_secrets(lines: Lines) -> None:
+def test_harmless_fields_are_not_redacted(lines: Lines) -> None:
     log_as("json").info("spent", tokens_left=3, user_id="u-1", url="http://127.0.0.1:8080/x")
     record = json.loads(lines()[0])
     assert (record["tokens_left"], record["user_id"], record["url"]) == (3, "u-1", "http://127.0.0.1:8080/x")
@@ -110,7 +110,7 @@ anything = (
 @given(st.text(), anything)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @pytest.mark.parametrize("log_format", ["text", "json"])
-def test_no_value_makes_a_second_line(lines: Lines, log_format: str, event: str, value: Any) -> None:
+def test_no_value_can_add_a_line(lines: Lines, log_format: str, event: str, value: Any) -> None:
     log_as(log_format).info(event, value=value, inner=[value], pairs={value: value}, **{"k\nk": value})
     (line,) = lines()
     if log_format == "json":
@@ -133,7 +133,7 @@ def test_a_line_cannot_be_forged_by_a_message_of_an_exception(lines: Lines) -> N
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
-def test_what_libraries_log_has_the_same_shape(lines: Lines, log_format: str) -> None:
+def test_lines_of_libraries_have_the_same_format(lines: Lines, log_format: str) -> None:
     log_as(log_format)
     logging.getLogger("some.library").warning("lost %s", f"redis://:{SECRET}@db\nforged")
     (line,) = lines()
@@ -142,7 +142,7 @@ def test_what_libraries_log_has_the_same_shape(lines: Lines, log_format: str) ->
     assert SECRET not in line
 
 
-def test_a_trace_of_a_library_is_kept(lines: Lines) -> None:
+def test_a_traceback_of_a_library_is_kept(lines: Lines) -> None:
     log_as("json")
     try:
         raise ValueError("reason")
@@ -151,13 +151,13 @@ def test_a_trace_of_a_library_is_kept(lines: Lines) -> None:
     assert "ValueError: reason" in json.loads(lines()[0])["exception"]
 
 
-def test_a_level_of_a_librarys_own_is_taken_for_the_next_lower(lines: Lines) -> None:
+def test_a_custom_level_is_mapped_to_the_next_lower(lines: Lines) -> None:
     log_as("json")
     logging.getLogger("some.library").log(25, "notice")
     assert json.loads(lines()[0])["level"] == "info"
 
 
-def test_the_least_severe_record_is_set(lines: Lines) -> None:
+def test_records_below_the_level_are_dropped(lines: Lines) -> None:
     log = log_as("text", log_level="error")
     log.warning("not this")
     logging.getLogger("some.library").warning("nor this")

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from services.runtime import tracing
-from services.runtime.values import header_pairs, http_url
-from tests.observe.collector import Collector, collecting
+from services.runtime.config.values import header_pairs, http_url
+from services.runtime.telemetry import tracing
+from tests.observability.collector import Collector, collecting
 
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 OTHER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -32,7 +32,7 @@ def trace_of(traceparent: str) -> str:
     return traceparent.split("-")[1]
 
 
-def test_off_there_is_nothing_to_carry() -> None:
+def test_without_tracing_nothing_is_propagated() -> None:
     assert not tracing.is_on()
     with tracing.request("in", CALLER, {}), tracing.step("within"), tracing.joined("batch", "consumer", [CALLER], {}):
         tracing.annotate({"a": 1}, failed=True)
@@ -40,7 +40,7 @@ def test_off_there_is_nothing_to_carry() -> None:
     assert tracing.of_message(f"NATS/1.0\r\ntraceparent: {CALLER}\r\n\r\n".encode()) == ""
 
 
-def test_a_callers_trace_goes_on_and_an_unsound_one_begins_anew(configure: Configure) -> None:
+def test_a_valid_traceparent_is_continued_and_a_malformed_one_starts_a_trace(configure: Configure) -> None:
     configure(1.0)
     with tracing.request("in", CALLER, {}):
         assert trace_of(tracing.header()) == trace_of(CALLER)
@@ -58,7 +58,7 @@ def is_sampled(traceparent: str) -> bool:
     return bool(int(traceparent.split("-")[3], 16) & 1)
 
 
-def test_what_is_not_sampled_is_said_to_the_next_and_carried_nowhere(
+def test_an_unsampled_trace_is_propagated_to_upstreams_but_not_stored(
     configure: Configure, collector: Collector
 ) -> None:
     configure(0.0)
@@ -73,7 +73,7 @@ def test_what_is_not_sampled_is_said_to_the_next_and_carried_nowhere(
     assert [span.name for span in collector.spans] == ["the caller has decided"]
 
 
-def test_work_for_several_is_in_the_trace_of_each_once(configure: Configure) -> None:
+def test_shared_work_is_in_each_trace_once(configure: Configure) -> None:
     configure(1.0)
     with tracing.joined("batch", "consumer", [CALLER, OTHER, CALLER], {}):
         assert [trace_of(each) for each in tracing.carried()] == [trace_of(CALLER), trace_of(OTHER)]
@@ -100,7 +100,7 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["key", "=value", "a=b,c", "a b=c", "a=b\nc=d"])
-def test_what_are_no_headers_is_refused(text: str) -> None:
+def test_malformed_headers_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="name=value"):
         header_pairs(text)
     assert header_pairs("dd-api-key=1234,x-a=b c") == "dd-api-key=1234,x-a=b c"

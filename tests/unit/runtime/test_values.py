@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.runtime.values import (
+from services.runtime.config.values import (
     format_duration,
     format_value,
     grpc_target,
@@ -39,7 +39,7 @@ def test_durations_are_read(text: str, value: timedelta) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "10", "s", "-1s", "1.5s", "1 s", "10S", "1h 30m", "10s\n", "٣s", "9" * 30 + "s"])
-def test_what_is_no_duration_is_refused(text: str) -> None:
+def test_malformed_durations_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="duration"):
         parse_duration(text)
 
@@ -70,7 +70,7 @@ def test_a_duration_is_read_back_from_its_text(value: timedelta) -> None:
         ("", str, ""),
     ],
 )
-def test_a_value_is_read_by_its_type(text: str, hint: object, value: object) -> None:
+def test_a_value_is_parsed_by_its_type(text: str, hint: object, value: object) -> None:
     assert parse_value(text, hint) == value
     assert parse_value(format_value(value), hint) == value
 
@@ -93,7 +93,7 @@ def test_a_wrong_value_is_refused(text: str, hint: object) -> None:
         parse_value(text, hint)
 
 
-def test_a_type_without_a_grammar_is_the_programmers_fault() -> None:
+def test_an_unsupported_type_is_a_type_error() -> None:
     with pytest.raises(TypeError, match="parse="):
         parse_value("x", dict)
 
@@ -114,12 +114,12 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["quiz:50052", "dns:///topten-quiz:50052", "dns:///10.0.0.7:1"])
-def test_a_target_of_grpc_may_stand_for_many_addresses(text: str) -> None:
+def test_a_grpc_target_may_be_a_dns_name(text: str) -> None:
     assert grpc_target(text) == text
 
 
 @pytest.mark.parametrize("text", ["dns:///", "dns:///quiz", "unix:///tmp/x", "dns://quiz:1"])
-def test_what_is_no_target_is_refused(text: str) -> None:
+def test_malformed_grpc_targets_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="host:port"):
         grpc_target(text)
 

@@ -1,4 +1,4 @@
-"""What moderators and identity do to a chain: voids, adjustments, blocks, changes of country."""
+"""Moderators' and account events in a chain: voids, adjustments, blocks, country changes, erasures."""
 
 from __future__ import annotations
 
@@ -12,31 +12,27 @@ from hypothesis import strategies as st
 from topten.identity.v1 import identity_events_pb2
 from topten.quiz.v1 import quiz_events_pb2
 
-from services.runtime.erased import pseudonym_of
-from services.score.answers import NeverError
-from services.score.events import decode
-from services.score.ledger import (
+from services.boards.pseudonyms import pseudonym_of
+from services.runtime.clock import milliseconds_of
+from services.score.errors import UnprocessableError
+from services.score.ingest.decoding import decode
+from services.score.ledger.events import Change, Event
+from services.score.ledger.folds import Fold, apply, empty_fold, next_row
+from services.score.ledger.history import History
+from services.score.ledger.personal_data_digests import PersonalDataDigests
+from services.score.ledger.rows import Row, row_hash
+from services.score.ledger.totals import Total
+from services.streams import (
     ACTION_VOIDED,
     COUNTRY_CHANGED,
     PLAYER_BLOCKED,
     PLAYER_ERASED,
     PLAYER_UNBLOCKED,
     SCORE_ADJUSTED,
-    Change,
-    Event,
-    Fold,
-    Row,
-    Total,
-    apply,
-    next_row,
-    row_hash,
-    unscored,
 )
-from services.score.seals import Seals
-from services.score.standings import milliseconds_of
 
 AT = datetime(2026, 11, 18, 12, tzinfo=UTC)
-SEALS = Seals(b"s" * 32)
+DIGESTS = PersonalDataDigests(b"s" * 32)
 
 
 def answered(number: int, delta: int, *, at: datetime = AT, attempt: int = 1, country: str = "VN") -> Event:
@@ -49,15 +45,15 @@ def changed(version: int, kind: str, *, country: str = "VN") -> Event:
 
 
 def counted(events: Sequence[Event]) -> tuple[Fold, list[Row]]:
-    fold, rows = unscored("ada"), []
+    fold, rows = empty_fold("ada"), list[Row]()
     for event in events:
-        rows.append(next_row(fold, event, event.at))
+        rows.append(next_row(fold, event, event.at, history=History(rows, is_all=True)))
         fold = apply(fold, rows[-1])
         assert rows[-1].hash == row_hash(rows[-1])
     return fold, rows
 
 
-def test_a_void_acts_on_the_period_of_what_it_voids_and_on_the_quiz() -> None:
+def test_void_acts_on_the_period_and_quiz_of_its_action() -> None:
     last_week = AT - timedelta(days=7)
     void = Event(
         "v", "ada", "q", -40, milliseconds_of(last_week), "a1", 3, 5, kind=ACTION_VOIDED, change=Change("m", "cheat")
@@ -69,7 +65,7 @@ def test_a_void_acts_on_the_period_of_what_it_voids_and_on_the_quiz() -> None:
     assert rows[-1].change == Change("m", "cheat")
 
 
-def test_an_adjustment_has_no_quiz_and_leaves_the_country_to_be_told() -> None:
+def test_adjustment_has_no_quiz_and_sets_no_country() -> None:
     given_points = Event(
         "j", "ada", "", 25, milliseconds_of(AT), "a", 0, 0, kind=SCORE_ADJUSTED, change=Change("m", "prize")
     )
@@ -79,7 +75,7 @@ def test_an_adjustment_has_no_quiz_and_leaves_the_country_to_be_told() -> None:
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))
-def test_of_the_changes_of_an_account_the_latest_holds_in_whatever_order_they_come(order: tuple[int, ...]) -> None:
+def test_latest_account_change_wins_in_any_order(order: tuple[int, ...]) -> None:
     changes = [
         changed(1, PLAYER_BLOCKED),
         changed(2, PLAYER_UNBLOCKED),
@@ -90,7 +86,7 @@ def test_of_the_changes_of_an_account_the_latest_holds_in_whatever_order_they_co
     assert fold.total == Total(10, milliseconds_of(AT))
 
 
-def test_a_block_leaves_every_total_as_it_is() -> None:
+def test_block_changes_no_total() -> None:
     before, _ = counted([answered(1, 10)])
     after, _ = counted([answered(1, 10), changed(1, PLAYER_BLOCKED)])
     assert after.hidden
@@ -102,19 +98,19 @@ def test_a_block_leaves_every_total_as_it_is() -> None:
     )
 
 
-def test_the_row_that_moves_a_player_says_from_where() -> None:
+def test_country_change_row_names_the_former_country() -> None:
     fold, rows = counted([answered(1, 10), changed(1, COUNTRY_CHANGED, country="DE"), answered(2, 5, attempt=2)])
     assert [row.moved_from for row in rows] == ["", "VN", ""]
     assert fold.country == "DE"
 
 
-def test_a_country_that_was_given_up_does_not_come_back_with_an_old_token() -> None:
+def test_removed_country_does_not_return_with_a_later_event() -> None:
     fold, _ = counted([changed(1, COUNTRY_CHANGED, country=""), answered(1, 10)])
     assert fold.country == ""
 
 
 @given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 50)), max_size=40))
-def test_what_a_player_did_lately_is_what_happened_in_the_latest_two_minutes(acts: list[tuple[int, int]]) -> None:
+def test_recent_activity_covers_the_latest_two_minutes(acts: list[tuple[int, int]]) -> None:
     acts = sorted(acts)
     events = [answered(n, delta, at=AT + timedelta(seconds=second)) for n, (second, delta) in enumerate(acts)]
     recent = counted(events)[0].recent
@@ -127,39 +123,39 @@ def test_what_a_player_did_lately_is_what_happened_in_the_latest_two_minutes(act
         assert (actions, points) == (len(deltas), sum(deltas))
 
 
-def test_each_event_of_moderators_and_accounts_is_read_as_it_was_written() -> None:
+def test_moderator_and_account_events_are_decoded() -> None:
     void = quiz_events_pb2.ActionVoidedEvent(event_id="v", event_type=ACTION_VOIDED)
     void.payload.user_id, void.payload.quiz_id, void.payload.score_delta = "ada", "q", -5
     void.payload.attempt, void.payload.quiz_total, void.payload.voided_event_id = 3, 7, "e1"
     void.payload.timestamp.FromDatetime(AT)
     void.payload.actor, void.payload.reason = "m", "cheat"
-    event = decode(void.SerializeToString(), sequence=4, partition=1, seals=SEALS)
+    event = decode(void.SerializeToString(), sequence=4, partition=1, digests=DIGESTS)
     assert (event.kind, event.delta, event.attempt, event.quiz_total) == (ACTION_VOIDED, -5, 3, 7)
-    assert event.change == Change("m", "cheat", voids="e1", seal=SEALS.words("ada", "m", "cheat"))
+    assert event.change == Change("m", "cheat", voids="e1", digest=DIGESTS.change("ada", "m", "cheat"))
 
     player = identity_events_pb2.PlayerChangedEvent(event_id="b", event_type=PLAYER_BLOCKED)
     player.payload.user_id, player.payload.version, player.payload.blocked = "ada", 4, True
     player.payload.timestamp.FromDatetime(AT)
     player.payload.country = "DE"
-    event = decode(player.SerializeToString(), sequence=4, partition=1, seals=SEALS)
+    event = decode(player.SerializeToString(), sequence=4, partition=1, digests=DIGESTS)
     assert (event.kind, event.country, event.change) == (
         PLAYER_BLOCKED,
         "DE",
-        Change("", "", 4, blocked=True, seal=SEALS.words("ada", "", "")),
+        Change("", "", 4, blocked=True, digest=DIGESTS.change("ada", "", "")),
     )
 
     player.payload.version = 0
-    with pytest.raises(NeverError):
-        decode(player.SerializeToString(), sequence=4, partition=1, seals=SEALS)
+    with pytest.raises(UnprocessableError):
+        decode(player.SerializeToString(), sequence=4, partition=1, digests=DIGESTS)
 
 
-def test_an_erasure_hides_for_good_and_leaves_a_chain_that_holds_without_any_name() -> None:
-    chain = SEALS.chain("ada")
+def test_erasure_hides_permanently_and_the_chain_stays_valid_without_names() -> None:
+    chain = DIGESTS.chain("ada")
     erasure = changed(2, PLAYER_ERASED, country="")
     erasure = erasure._replace(
-        change=Change("ada", "asked for", 2, blocked=True, seal=SEALS.words("ada", "ada", "asked for"))
+        change=Change("ada", "request", 2, blocked=True, digest=DIGESTS.change("ada", "ada", "request"))
     )
-    fold, rows = unscored("ada", chain), []
+    fold, rows = empty_fold("ada", chain), []
     for event in (answered(1, 40), erasure, changed(9, PLAYER_UNBLOCKED), answered(2, 5, attempt=2)):
         rows.append(next_row(fold, event, event.at))
         fold = apply(fold, rows[-1])
@@ -169,4 +165,4 @@ def test_an_erasure_hides_for_good_and_leaves_a_chain_that_holds_without_any_nam
         row._replace(user_id="", change=row.change and row.change._replace(actor="", reason="")) for row in rows
     ]
     assert all(row.hash == row_hash(row) for row in nameless)
-    assert SEALS.chain(pseudonym_of(chain)) == chain != Seals(b"t" * 32).chain("ada")
+    assert DIGESTS.chain(pseudonym_of(chain)) == chain != PersonalDataDigests(b"t" * 32).chain("ada")

@@ -1,4 +1,4 @@
-"""What is suspicious, and that judging never stands in the way of a score."""
+"""The rules of fair play, and that a failing rule never affects a score."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import pytest
 from prometheus_client import REGISTRY
 
 from services.score.config import parse_rules
-from services.score.ledger import SCORE_ADJUSTED, Change, Event, Fold, apply, next_row, unscored
-from services.score.referee import Referee
-from services.score.rules import IMPOSSIBLE_TIME, SCORE_JUMP, TOO_MANY_ACTIONS, Limits, Suspicion, suspicions
+from services.score.fairplay.monitor import FairPlayMonitor
+from services.score.fairplay.rules import IMPOSSIBLE_TIME, SCORE_JUMP, TOO_MANY_ACTIONS, Limits, Suspicion, suspicions
+from services.score.ledger.events import Change, Event
+from services.score.ledger.folds import Fold, apply, empty_fold, next_row
+from services.streams import SCORE_ADJUSTED
 
 LIMITS = Limits(points=1000, actions=10, question_ms=150)
 MINUTE = 29_400_000
@@ -24,7 +26,7 @@ def event(number: int, at: int, *, delta: int = 10, questions: int = 4, elapsed:
 
 
 def judged(*events: Event) -> list[Suspicion]:
-    fold: Fold = unscored("ada")
+    fold: Fold = empty_fold("ada")
     found: list[Suspicion] = []
     for each in events:
         fold = apply(fold, next_row(fold, each, each.at))
@@ -32,24 +34,24 @@ def judged(*events: Event) -> list[Suspicion]:
     return found
 
 
-def test_who_plays_as_people_do_is_not_suspicious() -> None:
+def test_normal_play_is_not_suspicious() -> None:
     slow = [event(n, START + 20_000 * n, delta=200, elapsed=5000) for n in range(50)]
     assert judged(*slow) == []
 
 
-def test_points_of_many_actions_within_a_minute_are_a_jump() -> None:
+def test_many_points_within_a_minute_are_a_jump() -> None:
     found = judged(*(event(n, START + 1000 * n, delta=300) for n in range(4)))
     assert [(seen.rule, seen.evidence["points"]) for seen in found] == [(SCORE_JUMP, 1200)]
 
 
-def test_actions_of_the_minute_before_count_as_far_as_they_are_within_sixty_seconds() -> None:
+def test_actions_count_only_within_the_last_sixty_seconds() -> None:
     burst = [event(n, START + 59_000 + n) for n in range(8)]
     soon, late = START + 61_000, START + 110_000
     assert [seen.rule for seen in judged(*burst, *(event(8 + n, soon + n) for n in range(4)))] == [TOO_MANY_ACTIONS]
     assert judged(*burst, *(event(8 + n, late + n) for n in range(4))) == []
 
 
-def test_points_in_less_time_than_reading_takes_are_impossible_and_an_unknown_time_is_not() -> None:
+def test_points_earned_faster_than_reading_are_impossible() -> None:
     quick = event(0, START, elapsed=599)
     (found,) = judged(quick)
     assert (found.rule, found.evidence) == (IMPOSSIBLE_TIME, {"elapsed_ms": 599, "limit_ms": 600, "questions": 4})
@@ -57,23 +59,23 @@ def test_points_in_less_time_than_reading_takes_are_impossible_and_an_unknown_ti
         assert judged(fair) == []
 
 
-def test_what_a_moderator_does_is_not_the_players_doing() -> None:
+def test_moderator_adjustment_is_not_suspicious() -> None:
     prize = Event(
         "e", "ada", "", 9_000_000, START, "a", 0, 0, kind=SCORE_ADJUSTED, change=Change("moderator", "a prize")
     )
     assert judged(prize) == []
 
 
-async def test_a_rule_that_fails_is_counted_and_nothing_else() -> None:
+async def test_failing_rule_is_counted_and_raises_nothing() -> None:
     nowhere: Any = None
-    referee = Referee(nowhere, nowhere, limits=LIMITS, blocking=())
+    monitor = FairPlayMonitor(nowhere, nowhere, limits=LIMITS, blocking=())
     before = REGISTRY.get_sample_value("topten_rule_failures_total") or 0
-    await referee.review([event(0, START)], {})
+    await monitor.review([event(0, START)], {})
     assert REGISTRY.get_sample_value("topten_rule_failures_total") == before + 1
 
 
-def test_only_rules_that_there_are_can_block() -> None:
+def test_only_existing_rules_can_block() -> None:
     assert parse_rules("score_jump, impossible_time") == (SCORE_JUMP, IMPOSSIBLE_TIME)
     assert parse_rules("") == ()
-    with pytest.raises(ValueError, match="must be some of"):
+    with pytest.raises(ValueError, match="must be a comma list of"):
         parse_rules("bad_luck")

@@ -1,0 +1,168 @@
+"""Every screen in a real Chromium: accessible, at any width, in another language, light, and without a jump."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Literal
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, BrowserContext, Page, Response, Route, expect
+
+from tests.browser.visitor import QUIZ, answer, findings, new_context, play, short_quiz, sign_up
+from tests.servers import RunningStack, unique
+
+MAX_SHIFT = 0.05
+MAX_BYTES = 60 * 1024
+OBSERVE_SHIFTS = """
+  window.shift = 0;
+  new PerformanceObserver(list => {
+    for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shift += entry.value;
+  }).observe({ type: 'layout-shift', buffered: true });
+"""
+PSEUDO_LOCALE = """
+import strings from '/assets/0000000000000000/strings/en.js';
+const wrap = value => typeof value === 'string' ? `[${value} \\u05d0\\u05d1\\u05d2]`
+  : typeof value === 'function' ? (...values) => wrap(value(...values))
+  : Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, wrap(inner)]));
+export default { ...wrap(strings), lang: 'he', dir: 'rtl', number: strings.number };
+"""
+
+
+@pytest_asyncio.fixture(scope="module")
+async def finished(browser: Browser, stack: RunningStack) -> AsyncIterator[tuple[BrowserContext, list[str]]]:
+    """A player who has a result, and the addresses of every screen."""
+    # The page's Content-Security-Policy would refuse axe-core.
+    context = await new_context(browser, stack, bypass_csp=True)
+    page = await context.new_page()
+    await page.goto("/")
+    await sign_up(page, unique("axe"))
+    quiz_id = await short_quiz(stack)
+    await play(page, quiz_id)
+    result = page.url.removeprefix(stack.http)
+    await answer(page, quiz_id)
+    paths = ["/", f"/q/{quiz_id}", f"/q/{quiz_id}/1", f"/q/{quiz_id}/review", result]
+    yield context, [*paths, "/b/weekly", "/b/all?view=kiosk", "/q/nowhere"]
+    await context.close()
+
+
+async def settle(page: Page, path: str) -> None:
+    await page.goto(path)
+    await expect(page.locator("main")).not_to_be_empty()
+    await expect(page.locator(".placeholder")).to_have_count(0)
+    for state in await page.locator(".state").all():
+        await expect(state).to_have_text("Live")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "forced"), [("light", "none"), ("dark", "none"), ("dark", "active")], ids=["light", "dark", "forced"]
+)
+async def test_no_screen_has_an_accessibility_finding(
+    browser: Browser,
+    stack: RunningStack,
+    finished: tuple[BrowserContext, list[str]],
+    scheme: Literal["light", "dark"],
+    forced: Literal["active", "none"],
+) -> None:
+    context, paths = finished
+    page = await context.new_page()
+    await page.emulate_media(color_scheme=scheme, forced_colors=forced, reduced_motion="reduce")
+    found = {}
+    for path in paths:
+        await settle(page, path)
+        found[path] = await findings(page)
+    await page.close()
+    visitor = await new_context(browser, stack, color_scheme=scheme, forced_colors=forced, bypass_csp=True)
+    page = await visitor.new_page()
+    await settle(page, "/")
+    found["signed out"] = await findings(page)
+    await visitor.close()
+    assert {path: each for path, each in found.items() if each} == {}
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1440, 1920])
+async def test_every_screen_fits_its_window(finished: tuple[BrowserContext, list[str]], width: int) -> None:
+    context, paths = finished
+    page = await context.new_page()
+    await page.set_viewport_size({"width": width, "height": 800})
+    wide = {}
+    for path in paths:
+        await settle(page, path)
+        wide[path] = await page.evaluate("document.documentElement.scrollWidth")
+    await page.close()
+    assert {path: each for path, each in wide.items() if each > width} == {}
+
+
+async def test_the_selected_tab_and_option_are_seen_in_forced_colors(
+    finished: tuple[BrowserContext, list[str]],
+) -> None:
+    context, paths = finished
+    page = await context.new_page()
+    await page.emulate_media(forced_colors="active")
+    style = "element => getComputedStyle(element).backgroundColor"
+    await settle(page, "/b/weekly")
+    tabs = page.locator(".tabs a")
+    assert await tabs.nth(0).evaluate(style) != await tabs.nth(1).evaluate(style)
+    await settle(page, next(path for path in paths if path.endswith("/1")))
+    options = page.locator(".option")
+    assert await options.nth(0).evaluate(style) != await options.nth(1).evaluate(style)
+    await page.close()
+
+
+async def test_nothing_jumps_while_a_page_loads(context: BrowserContext, stack: RunningStack) -> None:
+    await context.add_init_script(OBSERVE_SHIFTS)
+    page = await context.new_page()
+    await page.goto("/")
+    await sign_up(page, unique("still"))
+    for size in ({"width": 390, "height": 844}, {"width": 1440, "height": 900}):
+        await page.set_viewport_size(size)  # type: ignore[arg-type]  # a ViewportSize is a dict
+        for path in ("/", f"/q/{QUIZ}", f"/q/{QUIZ}/1", "/b/weekly"):
+            await settle(page, path)
+            assert await page.evaluate("shift") < MAX_SHIFT, (path, size)
+
+
+async def test_files_are_compressed_kept_and_named_at_once(context: BrowserContext, stack: RunningStack) -> None:
+    page = await context.new_page()
+    responses: list[Response] = []
+
+    def record(response: Response) -> None:
+        responses.append(response)
+
+    page.on("response", record)
+    await page.goto("/")
+    await expect(page.get_by_label("Name")).to_be_visible()
+    files = [each for each in responses if "/assets/" in each.url]
+    assert len(files) > 10
+    for response in files:
+        assert response.headers["cache-control"] == "public, max-age=31536000, immutable", response.url
+    sizes = [await response.request.sizes() for response in responses if response.ok]
+    assert sum(size["responseBodySize"] for size in sizes) < MAX_BYTES
+    document = await responses[0].text()
+    unnamed = [each.url for each in files if each.url.removeprefix(stack.http) not in document]
+    assert unnamed == [], "no file is found only when another one has been read"
+
+
+async def test_a_second_language_from_right_to_left_is_one_file(
+    finished: tuple[BrowserContext, list[str]],
+) -> None:
+    context, paths = finished
+    page = await context.new_page()
+
+    async def translated(route: Route) -> None:
+        if "0000000000000000" in route.request.url:
+            await route.continue_()
+        else:
+            await route.fulfill(content_type="text/javascript", body=PSEUDO_LOCALE)
+
+    await page.route("**/strings/en.js", translated)
+    await page.set_viewport_size({"width": 390, "height": 844})
+    for path in paths[:-1]:
+        await page.goto(path)
+        await expect(page.locator("html")).to_have_attribute("dir", "rtl")
+        await expect(page.locator("main")).not_to_be_empty()
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 390, path
+    english = await page.evaluate("""() => [...document.querySelectorAll('a, button, h1, h2')]
+      .filter(each => /[A-Za-z]{4}/.test(each.textContent) && !each.textContent.includes('['))
+      .map(each => each.textContent)""")
+    assert [text for text in english if text != "Topten"] == []
+    await page.close()

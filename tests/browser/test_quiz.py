@@ -1,0 +1,151 @@
+"""A quiz in a real Chromium: every state has an address, and an answer is handed in exactly once."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.async_api import BrowserContext, Page, Route, expect
+
+from tests.browser.test_quality import MAX_SHIFT, OBSERVE_SHIFTS
+from tests.browser.visitor import QUIZ, answer, play, points_of_result, requests_of, short_quiz, sign_up
+from tests.servers import RunningStack, unique
+
+
+async def test_reload_and_back_keep_question_and_answers(page: Page, stack: RunningStack) -> None:
+    quiz_id = await short_quiz(stack)
+    await sign_up(page, unique("back"))
+    await page.goto(f"/q/{quiz_id}/1")
+    await page.locator(".option").nth(1).click()
+    await page.get_by_role("button", name="Next").click()
+    await expect(page.get_by_role("heading", name="Question 2?")).to_be_visible()
+    await expect(page).to_have_title(re.compile(f"About {quiz_id}"))
+    await page.reload()
+    await expect(page.get_by_role("heading", name="Question 2?")).to_be_visible()
+    await page.go_back()
+    await expect(page.get_by_role("heading", name="Question 1?")).to_be_visible()
+    await expect(page.get_by_role("radio", name="That")).to_be_checked()
+    await page.reload()
+    await expect(page.get_by_role("radio", name="That")).to_be_checked()
+
+
+async def test_the_review_names_what_is_not_answered(page: Page, stack: RunningStack) -> None:
+    quiz_id = await short_quiz(stack)
+    await sign_up(page, unique("gaps"))
+    await page.goto(f"/q/{quiz_id}/1")
+    await page.get_by_role("button", name="Next").click()
+    await page.locator(".option").first.click()
+    await page.get_by_role("button", name="Review").click()
+    await expect(page.get_by_text("Not answered yet: question 1.")).to_be_visible()
+    await page.get_by_role("link", name="Change question 1").click()
+    await page.locator(".option").first.click()
+    await page.goto(f"/q/{quiz_id}/review")
+    await expect(page.get_by_text("You have answered every question.")).to_be_visible()
+    await page.get_by_role("button", name="Hand in").click()
+    assert await points_of_result(page) == 20
+    await page.reload()
+    assert await points_of_result(page) == 20, "a result has an address"
+
+
+async def test_the_keyboard_alone_plays_a_whole_quiz(page: Page, stack: RunningStack) -> None:
+    quiz_id = await short_quiz(stack)
+    await sign_up(page, unique("keys"))
+    await page.goto(f"/q/{quiz_id}")
+    await page.get_by_role("link", name="Start").focus()
+    await page.keyboard.press("Enter")
+    for number in (1, 2):
+        await expect(page.get_by_role("heading", name=f"Question {number}?")).to_be_visible()
+        await page.keyboard.press("1")
+        await expect(page.get_by_role("radio", name="This")).to_be_checked()
+        await page.keyboard.press("Enter")
+    await expect(page.get_by_text("You have answered every question.")).to_be_visible()
+    for _ in range(20):
+        await page.keyboard.press("Tab")
+        if await page.evaluate("document.activeElement.textContent") == "Hand in":
+            break
+    await page.keyboard.press("Enter")
+    assert await points_of_result(page) == 20
+
+
+async def test_attempts_are_shown_before_the_start(page: Page, stack: RunningStack) -> None:
+    quiz_id = await short_quiz(stack, max_attempts=2)
+    await sign_up(page, unique("limit"))
+    await page.goto(f"/q/{quiz_id}")
+    await expect(page.get_by_text("2 of 2 attempts left")).to_be_visible()
+    await play(page, quiz_id)
+    await page.get_by_role("link", name="Play again").click()
+    await expect(page.get_by_text("1 of 2 attempts left")).to_be_visible()
+    await play(page, quiz_id)
+    await page.get_by_role("link", name="Play again").click()
+    await expect(page.get_by_text("All 2 attempts used")).to_be_visible()
+    await expect(page.get_by_role("link", name="Start")).to_have_count(0)
+
+
+async def test_an_answer_waits_for_the_network(page: Page, context: BrowserContext, stack: RunningStack) -> None:
+    quiz_id = await short_quiz(stack)
+    await sign_up(page, unique("offline"))
+    await answer(page, quiz_id)
+    await context.set_offline(True)
+    await page.get_by_role("button", name="Hand in").click()
+    await expect(page.get_by_text("Your answers are safe on this device.")).to_be_visible()
+    await context.set_offline(False)
+    assert await points_of_result(page) == 20
+
+
+async def test_answers_handed_in_before_the_page_was_closed_are_handed_in_from_any_screen(
+    page: Page, context: BrowserContext, stack: RunningStack
+) -> None:
+    quiz_id = await short_quiz(stack)
+    await sign_up(page, name := unique("closed"))
+    await answer(page, quiz_id)
+
+    async def lose(route: Route) -> None:
+        await (route.abort() if "submitQuizAction(" in (route.request.post_data or "") else route.continue_())
+
+    await page.route("**/graphql", lose)
+    await page.get_by_role("button", name="Hand in").click()
+    await expect(page.get_by_text("Your answers are safe on this device.")).to_be_visible()
+    await page.goto("about:blank")
+    another = await context.new_page()
+    await another.goto(f"/b/quiz:{quiz_id}")
+    await expect(another.locator(f'li[data-user="{name}"] .score')).to_have_text("20")
+
+
+async def test_a_slow_network_delays_and_breaks_nothing(context: BrowserContext, stack: RunningStack) -> None:
+    """The "Slow 3G" of browsers' tools: 400 ms of latency, 50 KB/s."""
+    quiz_id = await short_quiz(stack)
+    await context.add_init_script(OBSERVE_SHIFTS)
+    page = await context.new_page()
+    slow = {"offline": False, "latency": 400, "downloadThroughput": 51_200, "uploadThroughput": 51_200}
+    session = await context.new_cdp_session(page)
+    await session.send("Network.enable")
+    await session.send("Network.emulateNetworkConditions", slow)
+    requests = requests_of(page)
+    await page.goto("/")
+    await sign_up(page, unique("slow"))
+    await expect(page.locator(f"[data-quiz={QUIZ}]")).to_be_visible()
+    await answer(page, quiz_id)
+    await page.get_by_role("button", name="Hand in").dblclick()
+    assert await points_of_result(page) == 20
+    await expect(page.locator(".state")).to_have_text("Live")
+    assert len([each for each in requests if "submitQuizAction(" in (each.post_data or "")]) == 1
+    assert len([each for each in requests if "register(" in (each.post_data or "")]) == 1
+    assert await page.evaluate("shift") < MAX_SHIFT
+
+
+async def test_a_clock_that_is_wrong_does_not_keep_a_player_from_playing(
+    context: BrowserContext, stack: RunningStack
+) -> None:
+    await context.add_init_script("const now = Date.now; Date.now = () => now() + 20 * 60 * 1000;")
+    page = await context.new_page()
+    await page.goto("/")
+    await sign_up(page, unique("clock"))
+    assert await play(page, await short_quiz(stack)) == 20
+
+
+async def test_the_first_quiz_is_in_sight_on_a_phone(page: Page) -> None:
+    await page.set_viewport_size({"width": 390, "height": 844})
+    await sign_up(page, unique("phone"))
+    box = await page.locator("[data-quiz]").first.bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] <= 844
+    await expect(page.locator(f"[data-quiz={QUIZ}]")).to_be_attached()

@@ -1,0 +1,366 @@
+"""Plausible defects, each as one change of one file, and the tests that must detect it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Defect(NamedTuple):
+    """One change of one file, and the tests that catch it."""
+
+    name: str
+    path: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+SERVICE = "tests/system/test_score_service.py"
+RECOVERY = "tests/system/test_score_recovery.py"
+WORKER = "tests/system/test_score_worker.py"
+REPLACED = "tests/system/test_replaced_data.py"
+CRASHES = "tests/faults/test_crash_points.py"
+ACTIONS = "tests/system/test_actions.py"
+EDGE_ADMISSION = "tests/unit/edge/test_stream_admission.py"
+LOST_RECORDS = "tests/system/test_lost_records.py"
+RESTORATION = "tests/unit/quiz/test_record_restoration.py"
+DEFECTS = (
+    Defect(
+        "an event is acknowledged before it is in the ledger",
+        "services/score/ingest/pull_loop.py",
+        "                    acks = list(zip(batch, await self._handle(batch), strict=True))\n",
+        "                    await self._send([(delivery, ACK) for delivery in batch])\n"
+        "                    acks = list(zip(batch, await self._handle(batch), strict=True))\n",
+        (SERVICE, "-k", "killed_at_any_moment"),
+    ),
+    Defect(
+        "two rows may have one revision",
+        "services/score/ledger/store.py",
+        '[("chain", ASCENDING), ("revision", ASCENDING)], unique=True',
+        '[("chain", ASCENDING), ("revision", ASCENDING)]',
+        (SERVICE, "-k", "two_workers"),
+    ),
+    Defect(
+        "two submissions may have one action id",
+        "services/quiz/submission_store.py",
+        '[("user_id", ASCENDING), ("action_id", ASCENDING)], unique=True',
+        '[("user_id", ASCENDING), ("action_id", ASCENDING)]',
+        (ACTIONS,),
+    ),
+    Defect(
+        "two attempts may have one number",
+        "services/quiz/submission_store.py",
+        '("attempt", DESCENDING)], unique=True',
+        '("attempt", DESCENDING)]',
+        (ACTIONS,),
+    ),
+    Defect(
+        "a cached player is not read again after a conflict",
+        "services/score/ingest/worker.py",
+        "                folds |= await self._folds.refresh(conflicts)\n",
+        "",
+        (WORKER, "-k", "outdated_fold"),
+    ),
+    Defect(
+        "what was taken back still decides a tie",
+        "services/score/ledger/history.py",
+        "        elif points <= 0 or at > reached_at or (at == reached_at and delta < 0):\n",
+        "        elif False:\n",
+        ("tests/unit/score/test_history.py",),
+    ),
+    Defect(
+        "sums are clamped to 32 bits",
+        "services/score/ledger/history.py",
+        "        after = points + delta\n",
+        "        after = max(-(2**31), min(2**31 - 1, points + delta))\n",
+        ("tests/unit/score/test_history.py", "-k", "beyond_32_bits"),
+    ),
+    Defect(
+        "a sealed gap leaves the lost points in the totals",
+        "services/score/ledger/seals.py",
+        "    for before, seal in uncorrected.values():\n",
+        "    for before, seal in ():\n",
+        ("tests/unit/score/test_seals.py",),
+    ),
+    Defect(
+        "boards add up instead of being set",
+        "services/score/projection/board_write.lua",
+        "if #plain > 0 then changed = redis.call('ZADD', board, 'GT', 'CH', unpack(plain)) end",
+        "for i = 1, #plain, 2 do redis.call('ZINCRBY', board, plain[i], plain[i + 1]); changed = changed + 1 end",
+        (SERVICE, "-k", "ten_times or duplicate"),
+    ),
+    Defect(
+        "a lowered player is not fenced",
+        "services/score/projection/board_write.lua",
+        "if #raised > 0 and redis.call('EXISTS', fence) == 1 then",
+        "if false then",
+        ("tests/system/test_score_boards.py",),
+    ),
+    Defect(
+        "a fold may be written over a newer one",
+        "services/score/ledger/store.py",
+        'queries = [{"_id": fold.chain, "revision": revision} for fold, revision in folds]',
+        'queries = [{"_id": fold.chain} for fold, revision in folds]',
+        (WORKER,),
+    ),
+    Defect(
+        "an event that was already counted does not update boards",
+        "services/score/ingest/worker.py",
+        "            await self._project(events, folds, counted, batch)\n",
+        "            await self._project(uncounted, folds, counted, batch)\n",
+        (CRASHES, "-k", "after-insert-before-boards"),
+    ),
+    Defect(
+        "an unknown outcome is taken for success",
+        "services/score/ingest/worker.py",
+        '                _log.warning("store unavailable, retrying"',
+        '                return None\n                _log.warning("store unavailable, retrying"',
+        (RECOVERY, "-k", "unknown_outcome"),
+    ),
+    Defect(
+        "the outbox is not swept",
+        "services/runtime/outbox.py",
+        "        self.publish(*await self._store.lease_unpublished(now, now + self.lease, self.recorded_on))\n",
+        "",
+        (CRASHES, "-k", "outbox-write"),
+    ),
+    Defect(
+        "a rebuild forgets concurrent events",
+        "services/score/projection/rebuild.py",
+        "        async for page in pages(self._store.rows_since(since), _PAGE):\n",
+        "        async for page in pages(self._store.rows_since(since + 10**9), _PAGE):\n",
+        (RECOVERY, "-k", "redis"),
+    ),
+    Defect(
+        "an event of former data counts without a record",
+        "services/score/ingest/record_check.py",
+        'if event.recorded_on not in ("", current)}',
+        "if event.recorded_on == UNKNOWN_DATA}",
+        (LOST_RECORDS,),
+    ),
+    Defect(
+        "an event counts beside the same action sent again",
+        "services/quiz/record_restoration.py",
+        "        if await self._store.submission(payload.user_id, payload.action_id) is not None:\n",
+        "        if False:\n",
+        (RESTORATION,),
+    ),
+    Defect(
+        "what was counted twice is not taken back",
+        "services/quiz/record_restoration.py",
+        "                await self._correct(event, -delta_of(event.payload))\n",
+        "                pass\n",
+        (RESTORATION,),
+    ),
+    Defect(
+        "a restored attempt keeps the points that were counted for it",
+        "services/quiz/record_restoration.py",
+        "        if due != counted and await self._correct(event, due - counted, after.counted):\n",
+        "        if False:\n",
+        (RESTORATION,),
+    ),
+    Defect(
+        "a player may have any number of streams of ranks",
+        "services/leaderboard/watching/player_ranks.py",
+        "        if self._held[caller] >= MAX_PER_PLAYER:\n",
+        "        if False:\n",
+        ("tests/system/test_player_ranks.py", "-k", "share"),
+    ),
+    Defect(
+        "health keeps a stream for every invented name",
+        "services/runtime/grpc/health.py",
+        "        if request.service not in self._names:\n",
+        "        if False:\n",
+        ("tests/unit/runtime/test_grpc_server.py", "-k", "invented"),
+    ),
+    Defect(
+        "all sizes of one board push out the last responses of others",
+        "edge/graphql/execution/last_responses.py",
+        "MAX_SIZES: Final = 4\n",
+        "MAX_SIZES: Final = 4000\n",
+        ("tests/unit/edge/test_last_responses.py",),
+    ),
+    Defect(
+        "a blocked player stays on boards",
+        "services/score/projection/standings.py",
+        "            points = 0 if hidden else int32(total.points)\n",
+        "            points = int32(total.points)\n",
+        ("tests/unit/score/test_standings.py",),
+    ),
+    Defect(
+        "a row is inserted on a row that is gone",
+        "services/score/ingest/worker.py",
+        "require_last_rows((folds[user_id] for user_id in players), basis)",
+        "require_last_rows((), basis)",
+        (REPLACED, "-k", "rows_that_are_gone"),
+    ),
+    Defect(
+        "a write does not name the collection that was read",
+        "services/runtime/stores/same_data.py",
+        '{"collectionUUID": identity.collections[name]} if name in identity.collections else {}',
+        "{}",
+        (REPLACED, "-k", "swapped"),
+    ),
+    Defect(
+        "rows that an older server took stay",
+        "services/score/ledger/fold_cache.py",
+        "        if self._store.identity.primary == basis.identity.primary:\n",
+        "        if True:\n",
+        (REPLACED, "-k", "row_that_an_older_server"),
+    ),
+    Defect(
+        "an attempt that an older server took stays",
+        "services/quiz/submission_store.py",
+        "            if self._same_data.identity.primary != now.primary:\n",
+        "            if False:\n",
+        (REPLACED, "-k", "attempt_that_is_sent_again"),
+    ),
+    Defect(
+        "an incarnation that comes back is no change",
+        "services/runtime/stores/incarnation.py",
+        "        if now.mark < known.mark:",
+        "        if now.id == known.id and now.mark < known.mark:",
+        ("tests/unit/runtime/test_incarnation.py",),
+    ),
+    Defect(
+        "the stream is created only at the start of quiz",
+        "services/quiz/__main__.py",
+        '            Periodic("stream", publisher.keep, every=KEEP_STREAM, at_rest=5, retry_on=(NatsError, TimeoutError)),\n',
+        "",
+        ("tests/system/test_replaced_stores.py", "-k", "lost_stream_held"),
+    ),
+    Defect(
+        "a dead letter is dropped",
+        "services/score/ingest/consumers.py",
+        "                await self._store_dead_letter(delivery, part, number, str(error)[:500])\n",
+        "                pass\n",
+        (SERVICE, "-k", "poison"),
+    ),
+    Defect(
+        "a stream opens for a board that does not exist",
+        "services/boards/existence.py",
+        "    if country and country not in COUNTRIES:\n        return Existence.NO\n",
+        "",
+        (EDGE_ADMISSION, "-k", "no_board"),
+    ),
+    Defect(
+        "the quiz of a board is not checked",
+        "services/boards/existence.py",
+        'Existence.IF_QUIZ if board.kind == "quiz" else Existence.YES',
+        "Existence.YES",
+        (EDGE_ADMISSION, "-k", "no_board"),
+    ),
+    Defect(
+        "one client takes all boards of a process",
+        "edge/stream/quota.py",
+        "if board not in boards and len(boards) >= self._boards_per_network:",
+        "if False:",
+        (EDGE_ADMISSION, "-k", "one_address"),
+    ),
+    Defect(
+        "a resume id silences the stream",
+        "edge/stream/board_feed.py",
+        "            asyncio.get_running_loop().call_later(catch_up.total_seconds(), self._write_withheld, subscriber)\n",
+        "",
+        ("tests/unit/edge/test_stream.py", "-k", "resume_id"),
+    ),
+    Defect(
+        "a board whose store went back stays as it was",
+        "edge/stream/board_feed.py",
+        "                self._note_older(update)\n",
+        "                pass\n",
+        ("tests/unit/edge/test_stream.py", "-k", "went_back"),
+    ),
+    Defect(
+        "an address is compared as text",
+        "edge/http/peer.py",
+        'return str(IPv6Network((address, NETWORK_BITS), strict=False)) if ":" in address else address',
+        "return address",
+        ("tests/unit/edge/test_peer.py",),
+    ),
+    Defect(
+        "a late refusal removes a newer session",
+        "edge/graphql/resolvers/mutations.py",
+        "        if not request.refresh_token:\n            raise",
+        "        if context.cookies is not None:\n            context.cookies.close()\n"
+        "        if not request.refresh_token:\n            raise",
+        ("tests/system/test_graphql_sessions.py", "-k", "late_refusal"),
+    ),
+    Defect(
+        "a refused media type is sent",
+        "edge/http/accept.py",
+        "return best if _quality(best, ranges) > 0 else None",
+        "return best",
+        ("tests/unit/edge/test_accept.py",),
+    ),
+    Defect(
+        "a service's name of a field reaches the client",
+        "edge/graphql/fields.py",
+        "        named = with_field_names(error, definition)\n",
+        "        named = error\n",
+        ("tests/system/test_field_names.py",),
+    ),
+    Defect(
+        "the last sanction replaces the others",
+        "services/identity/changes.py",
+        "    return _with_sanctions(account, [*in_force, sanction])\n",
+        "    return _with_sanctions(account, [sanction])\n",
+        ("tests/unit/identity/test_sanctions.py",),
+    ),
+    Defect(
+        "a moderator lifts what an admin imposed",
+        "services/identity/accounts.py",
+        "        return ranks.index(self) >= ranks.index(other)\n",
+        "        return True\n",
+        ("tests/unit/identity/test_sanctions.py", "-k", "authority or admins"),
+    ),
+    Defect(
+        "gRPC parses a request before its token is checked",
+        "services/runtime/grpc/chain.py",
+        "        codec = (None, handler.response_serializer)\n",
+        "        codec = (self._parse, handler.response_serializer)\n",
+        ("tests/unit/runtime/test_grpc.py", "-k", "parse"),
+    ),
+    Defect(
+        "a time that does not exist is admitted",
+        "services/runtime/grpc/requests.py",
+        '            yield path, "must be a time in the years 1 to 9999"\n',
+        "            return\n",
+        ("tests/unit/runtime/test_requests.py", "-k", "time"),
+    ),
+    Defect(
+        "a percentile near 0 is behind the last rank",
+        "services/leaderboard/ranking.py",
+        "total - max(1, math.ceil(total * percentile / 100 - 1e-9))",
+        "total - math.ceil(total * percentile / 100 - 1e-9)",
+        ("tests/unit/leaderboard/test_ranking.py", "-k", "quantile"),
+    ),
+    Defect(
+        "texts of requests are not checked",
+        "services/runtime/grpc/requests.py",
+        "            elif isinstance(each, str) and (fault := _fault_of(field, each)):\n",
+        '            elif isinstance(each, str) and (fault := ""):\n',
+        ("tests/unit/runtime/test_texts.py",),
+    ),
+    Defect(
+        "ids in capitals are other ids",
+        "services/runtime/texts.py",
+        "    return text.lower() if _UUID.fullmatch(text) else text\n",
+        "    return text\n",
+        ("tests/unit/runtime/test_requests.py", "-k", "capitals"),
+    ),
+    Defect(
+        "passwords are compared as they are sent",
+        "services/identity/passwords.py",
+        '    return unicodedata.normalize("NFC", spaced)\n',
+        "    return spaced\n",
+        ("tests/unit/identity/test_passwords.py",),
+    ),
+    Defect(
+        "a stranger spends the attempts of an account's owner",
+        "edge/rates/attempts.py",
+        "        if not await self._limiter.is_noted(at_address):\n",
+        "        if True:\n",
+        ("tests/system/test_rates.py", "-k", "owners_attempts"),
+    ),
+)

@@ -1,0 +1,155 @@
+"""Archived boards: they keep their last state, and answer as the live board did."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from services.boards.board import Board
+from services.boards.closed_periods import DATABASE
+from services.boards.definition import Definition
+from services.boards.encoding import points_of
+from services.leaderboard.reading.archive import ArchivedBoard
+from services.leaderboard.reading.live_board import LiveBoard
+from services.runtime.clock import utc_now
+from services.score.coordination_store import CLOSING_LEASE, CoordinationStore
+from services.score.definitions.service import BoardDefinitions
+from services.score.definitions.store import DefinitionStore
+from services.score.projection.standings import Agreement
+from tests.deadline import eventually
+from tests.system.boards import reader
+from tests.system.closing import (
+    LAST_WEEK,
+    Quiz,
+    archive_of,
+    archive_of_database,
+    archived,
+    in_last_week,
+    last_week,
+    quiz,
+    system,
+)
+from tests.system.score import (
+    ScoreSystem,
+    completed,
+    random_events,
+)
+
+__all__ = ["quiz", "system"]
+
+
+async def test_archived_board_of_all_time_stays_readable_after_its_keys(system: ScoreSystem, quiz: Quiz) -> None:
+    store = DefinitionStore(system.mongo.client[f"{system.environ['TOPTEN_MONGO_DATABASE']}_{DATABASE}"])
+    definitions = BoardDefinitions(store, lambda: system.placement.catalog, now=utc_now)
+    async with system.worker():
+        await system.publish(completed("ada", 40), completed("ben", 30))
+        await definitions.put(Definition("ever", sources=("quiz:capitals",)), actor="m")
+
+        async def is_ready() -> bool:
+            return all(each.state == "ready" for each in (await store.read()).boards.values())
+
+        await eventually(is_ready, "a board that is ready")
+        await system.until_drained()
+        await definitions.archive("ever", actor="m")
+        assert await archived(system, Board("custom", "ever")) == [("ada", 40), ("ben", 30)]
+
+        async def expires() -> bool:
+            return await system.redis.ttl("leaderboard:custom:ever") > 0
+
+        await eventually(expires, "keys that expire")
+        system.placement.adopt(Agreement(await store.catalog(""), 0))
+        boards = reader(system.redis, archive_of_database(system), catalog=system.placement.catalog)
+        await system.redis.delete("leaderboard:custom:ever")
+        assert await boards.read(Board("custom", "ever"), lambda view: view.total()) == 2
+
+
+async def test_archived_board_has_its_last_state_whatever_is_rebuilt_before_it_is_kept(
+    system: ScoreSystem, quiz: Quiz
+) -> None:
+    """Its counter is that of a board that goes on, and Redis loses everything again while no worker runs."""
+    store = DefinitionStore(archive_of_database(system))
+    definitions = BoardDefinitions(store, lambda: system.placement.catalog, now=utc_now)
+    ended = Definition("ended", sources=("quiz:capitals",), segment="each-country")
+    board = ended.board("VN", "")
+    expected = [("ada", 40), ("ben", 30), ("cleo", 20)]
+
+    async def are_ready() -> bool:
+        return all(each.state == "ready" for each in (await store.read()).boards.values())
+
+    async def is_adopted() -> bool:
+        """Whether the workers that run count under the last edition."""
+        return await CoordinationStore(system.database).all_defined(await store.edition(), timedelta(hours=1))
+
+    async with system.worker(TOPTEN_SCORE_CLOSE_INTERVAL="1h"):
+        await system.publish(*(completed(name, points) for name, points in expected))
+        await definitions.put(ended, actor="m")
+        await definitions.put(replace(ended, name="goes-on"), actor="m")
+        await eventually(are_ready, "boards that are ready")
+        await system.until_drained()
+        await definitions.archive("ended", actor="m")
+        await eventually(is_adopted, "a worker that no longer counts on it")
+        before = await system.until_complete()
+        await system.redis.flushall()
+        before = await system.until_complete(after=before)
+        assert await system.board(board.name) == expected, "a rebuild fills it"
+    await system.redis.flushall()
+    await system.database["meta"].delete_one({"_id": CLOSING_LEASE})  # of a worker that no longer runs
+    async with system.worker():
+        archive = archive_of(system)
+        system.placement.adopt(Agreement(await store.catalog(""), 0))
+        boards = reader(system.redis, archive_of_database(system), catalog=system.placement.catalog)
+
+        async def is_kept() -> bool:
+            return (await store.read()).boards["ended"].kept
+
+        await eventually(is_kept, "its last state in the archive")
+        await eventually(is_adopted, "a worker that knows it")
+        found = await archive.find(board)
+        assert found is not None
+        await system.publish(completed("ada", 5, attempt=2, total=45))
+        await system.until_drained()
+        await system.redis.flushall()
+        await system.until_complete(after=before)
+        assert await system.board(board.name) == [], "nothing fills it any more"
+        head = await boards.read(board, lambda view: view.head(10))
+        assert [(user_id, points_of(value)) for user_id, value in head.members] == expected
+        assert (await system.board("custom:goes-on:VN"))[0] == ("ada", 45)
+        assert await system.verify() == []
+
+
+async def test_archived_board_answers_every_question_as_the_live_board_did(system: ScoreSystem, quiz: Quiz) -> None:
+    quiz.oldest = last_week()
+    async with system.worker():
+        await system.publish(*in_last_week(random_events(400, players=60, seed=7)))
+        await system.until_drained()
+        archive = archive_of(system)
+        database = system.mongo.client[f"{system.environ['TOPTEN_MONGO_DATABASE']}_{DATABASE}"]
+        boards = reader(system.redis, database)
+        players = [user for user, _ in await system.board(LAST_WEEK.name)]
+
+        async def answers(board: LiveBoard | ArchivedBoard) -> list[Any]:
+            results: list[Any] = [await board.total(), (await board.head(10)).members]
+            standings = await board.standings([*players[::7], "nobody"])
+            results.append({user: (each.rank, each.value, each.above) for user, each in standings.items()})
+            after = None
+            for _ in range(4):
+                page = await board.page(17, after)
+                results.append((page.total, page.first, page.members, page.above))
+                after = page.members[-1] if page.members else after
+            for user in (players[0], players[1], players[len(players) // 2], players[-1], "nobody"):
+                window = await board.around(user, 3)
+                results.append((window.total, window.members, window.members and window.first, window.above))
+            results += [await board.ahead(value, players[3]) for value in (0.5, 40.0, 10_000.0)]
+            results += [await board.quantile(percentile) for percentile in (0.1, 25, 50, 90, 100)]
+            return results
+
+        live = await boards.read(LAST_WEEK, answers)
+        quiz.oldest = None
+        await archived(system)
+        await system.redis.delete(LAST_WEEK.key)
+        assert await boards.read(LAST_WEEK, answers) == live
+        closed = await archive.closed("weekly", None, 5)
+        assert [(each.name, each.players) for each in closed] == [(LAST_WEEK.name, len(players))]
+        assert await archive.closed("weekly", closed[0].ends_at, 5) == []
+        assert closed[0].ends_at.utcoffset() == timedelta(0)

@@ -1,0 +1,111 @@
+"""The commands on the operator's pages, run from top to bottom on an embedded system.
+
+A fenced block marked `sh run` is run by bash, with the data folder of the system in the environment. A block marked `text`
+directly after it is its output; `…` in it stands for anything.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.deadline import deadline_seconds
+from tests.servers import RunningStack, running_stack
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+FENCE = re.compile(r"^```(?P<kind>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+# Pages that promise a task to an operator: each shows at least one command that this test runs.
+TASKS = ("backup", "upgrade", "sizing", "tls", "secrets", "operations")
+
+
+class Block(NamedTuple):
+    """Commands of a page, the line where they begin, and the output that the page shows, if it shows one."""
+
+    line: int
+    commands: str
+    output: str | None
+
+
+def blocks(page: Path) -> list[Block]:
+    text = page.read_text(encoding="utf-8")
+    fences = list(FENCE.finditer(text))
+    found = []
+    for index, fence in enumerate(fences):
+        following = fences[index + 1] if index + 1 < len(fences) else None
+        if fence["kind"] == "sh run":
+            shown = following is not None and following["kind"] == "text"
+            adjacent = following is not None and not text[fence.end() : following.start()].strip()
+            output = following["body"] if following is not None and shown and adjacent else None
+            found.append(Block(text.count("\n", 0, fence.start()) + 2, fence["body"], output))
+    return found
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[RunningStack]:
+    with running_stack({"TOPTEN_LEADERBOARD_TICK": "100ms"}) as stack:
+        yield stack
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem)
+def test_commands_of_a_page_work_as_it_says(own: RunningStack, page: Path, tmp_path: Path) -> None:
+    """As long as its commands take: each is a process that imports what it needs, a second or two."""
+    environ = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "TOPTEN_LOCAL_DATA": str(own.data),
+        "COLUMNS": "150",
+    }
+    for block in blocks(page):
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", block.commands],
+            cwd=tmp_path,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=3 * deadline_seconds(),
+            check=False,
+        )
+        assert done.returncode == 0, f"{page.name}:{block.line}\n{block.commands}\n{done.stdout}"
+        if block.output is not None:
+            expected = ".*?".join(map(re.escape, block.output.strip().split("…")))
+            assert re.fullmatch(expected, done.stdout.strip(), re.DOTALL), f"{page.name}:{block.line}\n{done.stdout}"
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_page_of_tasks_shows_commands_that_are_run(name: str) -> None:
+    assert blocks(DOCS / "operator" / f"{name}.md")
+
+
+def test_every_command_and_option_on_a_page_exists() -> None:
+    """Of all pages, marked or not: `topten` with sub-commands and options that its help lists."""
+    from typer.main import get_command
+
+    from services.cli.app import app
+
+    root: Any = get_command(app)
+    wrong = []
+    for page in [*PAGES, DOCS.parent / "README.md"]:
+        text = re.sub(r"\\\n\s*", " ", page.read_text(encoding="utf-8"))
+        for words in re.findall(
+            r"(?:^|[`$(] ?|exec deploy/\S+ -- )topten ((?:[a-z-]+ ?)+[^`\n|]*)", text, re.MULTILINE
+        ):
+            command, path = root, []
+            rest = words.split("#")[0].split()
+            while rest and isinstance(getattr(command, "commands", None), dict) and rest[0] in command.commands:
+                path.append(rest.pop(0))
+                command = command.commands[path[-1]]
+            known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+            options = {word.partition("=")[0].rstrip(".,;:)]") for word in rest if word.startswith("--")}
+            if not (path or "--help" in rest) or (unknown := options - known - {"--"}):
+                wrong.append(f"{page.name}: topten {words.strip()}: {unknown if path else 'no such command'}")
+    assert not wrong

@@ -1,0 +1,236 @@
+"""A room over GraphQL, as its host, players and guests use it, through a restart of quiz in the middle of a question."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from typer.testing import CliRunner
+
+from services.cli.accounts import grant_role
+from services.cli.app import app
+from services.cli.client import GraphqlClient, GraphqlError
+from tests.deadline import deadline, eventually
+from tests.factories import quiz_definition
+from tests.imports import import_quiz
+from tests.players import PASSWORD, endpoints, register, room_stream
+from tests.servers import RunningStack, unique
+
+ROOM = """pin roomId revision phase players answered question { id } rightAnswer { selectedOption }
+  distribution { optionId count } board { rank nickname points } newestPlayers { nickname }"""
+OPEN = f"mutation ($input: OpenRoomInput!) {{ openRoom(input: $input) {{ {ROOM} joinUrl qrSvg }} }}"
+JOIN = """mutation ($pin: ID!, $nickname: String!) {
+  joinRoom(pin: $pin, nickname: $nickname) { rejoined outcome { seatId nickname } }
+}"""
+ADVANCE = f"mutation ($input: AdvanceRoomInput!) {{ advanceRoom(input: $input) {{ applied room {{ {ROOM} }} }} }}"
+ANSWER = """mutation ($pin: ID!, $answer: AnswerInput!) {
+  answerRoomQuestion(pin: $pin, answer: $answer) { duplicate answer { selectedOption } }
+}"""
+STATE = f"query ($pin: ID!) {{ room(pin: $pin) {{ {ROOM} }} }}"
+OUTCOME = (
+    "query ($pin: ID!) { myRoomOutcome(pin: $pin) { answer { selectedOption } verdict pointsAwarded points rank } }"
+)
+RESULTS = """query ($roomId: ID!) {
+  roomResults(roomId: $roomId) {
+    totalCount next questions { answered right difficulty } players { nickname points } attempts { counted }
+  }
+}"""
+GUEST = "mutation ($nickname: String!) { continueAsGuest(nickname: $nickname) { accessToken } }"
+EXPORT = "query { exportMyData { data } }"
+
+
+@dataclass
+class Room:
+    """A room by its PIN, and the tokens of its host and its players by nickname."""
+
+    client: GraphqlClient
+    pin: str
+    host: str
+    players: dict[str, str]
+
+    async def state(self) -> dict[str, Any]:
+        data = await self.client.execute(STATE, {"pin": self.pin}, self.host)
+        state: dict[str, Any] = data["room"]
+        return state
+
+    async def next(self) -> dict[str, Any]:
+        command = {
+            "pin": self.pin,
+            "command": "NEXT",
+            "expectedRevision": (await self.state())["revision"],
+            "commandId": str(uuid.uuid4()),
+        }
+        advanced = (await self.client.execute(ADVANCE, {"input": command}, self.host))["advanceRoom"]
+        assert advanced["applied"]
+        room: dict[str, Any] = advanced["room"]
+        return room
+
+    async def answer(self, nickname: str, question: str, option: str) -> dict[str, Any]:
+        answer = {"questionId": question, "selectedOption": option}
+        data = await self.client.execute(ANSWER, {"pin": self.pin, "answer": answer}, self.players[nickname])
+        recorded: dict[str, Any] = data["answerRoomQuestion"]
+        return recorded
+
+    async def outcome(self, nickname: str) -> dict[str, Any]:
+        data = await self.client.execute(OUTCOME, {"pin": self.pin}, self.players[nickname])
+        outcome: dict[str, Any] = data["myRoomOutcome"]
+        return outcome
+
+
+async def watch(url: str, token: str, pin: str, states: list[dict[str, Any]]) -> None:
+    """Collect every state of a room that a stream shows until the room ends, opening it again where it breaks off."""
+    while not states or states[-1]["phase"] != "ENDED":
+        async with room_stream(url, token, pin) as events:
+            async for event in events:
+                assert (event.name, event.id.partition("-")[0]) == ("room", str(event.data["revision"]))
+                states.append(event.data)
+
+
+async def shown(states: list[dict[str, Any]], phase: str) -> None:
+    """Wait until the stream has shown a phase: it may leave out one that is soon over."""
+
+    async def is_shown() -> bool:
+        return any(state["phase"] == phase for state in states)
+
+    await eventually(is_shown, f"the stream shows {phase}")
+
+
+async def status_of_stream(url: str, token: str, pin: str) -> int:
+    headers = {"Authorization": f"Bearer {token}"}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{url}/api/v1/rooms/{pin}/stream", headers=headers) as got,
+    ):
+        return got.status
+
+
+async def test_a_room_survives_a_restart_of_quiz_in_the_middle_of_a_question(
+    stack: RunningStack, client: GraphqlClient
+) -> None:
+    quiz_id = unique("room-")
+    await import_quiz(endpoints(stack), quiz_definition(quiz_id))
+    host = await register(client)
+    await grant_role(endpoints(stack), host.username, "author")
+    author = await client.login(host.username, PASSWORD)
+    opened = (await client.execute(OPEN, {"input": {"quizId": quiz_id, "countsOnBoards": True}}, author))["openRoom"]
+    assert opened["joinUrl"] == f"{stack.http}/j/{opened['pin']}"
+    assert opened["qrSvg"].startswith('<svg role="img" viewBox=')
+    assert f"<title>QR code of the room {opened['pin']}</title>" in opened["qrSvg"]
+    ada, ben = await register(client), await register(client)
+    guest = (await client.execute(GUEST, {"nickname": "Gus"}))["continueAsGuest"]["accessToken"]
+    tokens = {"Ada": ada.access_token, "Ben": ben.access_token, "Gus": guest}
+    room = Room(client, opened["pin"], author, tokens)
+    seats = {
+        nickname: (await client.execute(JOIN, {"pin": room.pin, "nickname": nickname}, token))["joinRoom"]
+        for nickname, token in tokens.items()
+    }
+    assert {each["nickname"] for each in (await room.state())["newestPlayers"]} == {*tokens}
+
+    states: list[dict[str, Any]] = []
+    watching = asyncio.create_task(watch(stack.http, guest, room.pin, states))
+    await shown(states, "LOBBY")
+    assert (await room.next())["question"] == {"id": "q1"}
+    await asyncio.gather(room.answer("Ada", "q1", "a"), room.answer("Gus", "q1", "b"))
+    pid = stack.pid_of("quiz")
+    os.kill(pid, signal.SIGKILL)
+
+    async def goes_on() -> bool:
+        try:
+            return bool((await room.state())["answered"] == 2)
+        except (GraphqlError, aiohttp.ClientError):
+            return False
+
+    await eventually(goes_on, "the room goes on")
+    assert stack.pid_of("quiz") != pid
+    assert await room.answer("Ada", "q1", "b") == {"duplicate": True, "answer": {"selectedOption": "a"}}
+    await room.answer("Ben", "q1", "a")
+    again = (await client.execute(JOIN, {"pin": room.pin, "nickname": "Ada"}, ada.access_token))["joinRoom"]
+    assert (again["rejoined"], again["outcome"]) == (True, seats["Ada"]["outcome"])
+
+    asked = await room.state()
+    assert (asked["phase"], asked["rightAnswer"], asked["distribution"]) == ("QUESTION", None, [])
+    assert (await room.outcome("Ada"))["verdict"] is None
+    await room.next()
+    revealed = await room.next()
+    assert revealed["rightAnswer"] == {"selectedOption": "a"}
+    assert revealed["distribution"] == [{"optionId": "a", "count": 2}, {"optionId": "b", "count": 1}]
+    await shown(states, "REVEAL")
+    board = (await room.next())["board"]
+    assert [(each["rank"], each["nickname"], each["points"]) for each in board] == [
+        (1, "Ada", 10),
+        (1, "Ben", 10),
+        (3, "Gus", 0),
+    ]
+    assert await room.outcome("Gus") == {
+        "answer": {"selectedOption": "b"},
+        "verdict": "WRONG",
+        "pointsAwarded": 0,
+        "points": 0,
+        "rank": 3,
+    }
+    while (await room.next())["phase"] != "ENDED":
+        pass
+    async with deadline("the stream ends with the room"):
+        await watching
+    orders = [(state["revision"], state["players"] + state["answered"]) for state in states]
+    assert orders == sorted(orders), "no state comes after a later one"
+    assert all((state["rightAnswer"] is None) == (state["phase"] != "REVEAL") for state in states)
+    reveal = next(state for state in states if state["phase"] == "REVEAL")
+    assert reveal["rightAnswer"]["selectedOption"] == "a"
+    assert reveal["question"]["options"][0] == {"id": "a", "text": "This"}
+    assert await status_of_stream(stack.http, guest, room.pin) == 204
+    assert await status_of_stream(stack.http, guest, "0000000") == 404
+    results = (await client.execute(RESULTS, {"roomId": opened["roomId"]}, author))["roomResults"]
+    assert (results["totalCount"], results["questions"][0]) == (3, {"answered": 3, "right": 2, "difficulty": 2 / 3})
+    (seat,) = (await client.execute(EXPORT, {}, ada.access_token))["exportMyData"]["data"]["seats"]
+    assert (seat["nickname"], seat["answers"][0]["answer"]["selectedOption"]) == ("Ada", "a")
+
+    async def counted() -> bool:
+        entries = await ada.top({"kind": "QUIZ", "quizId": quiz_id})
+        return {(each["username"], each["score"]) for each in entries} == {(ada.username, 10), (ben.username, 10)}
+
+    await eventually(counted, "the answers of the accounts count on the quiz's board")
+
+    async def noted() -> bool:
+        results = (await client.execute(RESULTS, {"roomId": opened["roomId"]}, author))["roomResults"]
+        return bool(results["attempts"] == [{"counted": True}, {"counted": True}])
+
+    await eventually(noted, "the results say so")
+
+
+async def test_commands_open_a_room_and_play_one_to_its_podium(
+    stack: RunningStack, client: GraphqlClient, tmp_path: Path
+) -> None:
+    quiz_id = unique("room-")
+    await import_quiz(endpoints(stack), quiz_definition(quiz_id))
+
+    async def printed(*arguments: str) -> str:
+        done = await asyncio.to_thread(CliRunner().invoke, app, [*arguments, "--data", str(stack.data)])
+        assert done.exit_code == 0, done.stderr
+        return done.stdout
+
+    opened = await printed("room", "open", quiz_id, "--seconds", "20")
+    played = await printed("demo", "room", "--quiz", quiz_id, "--players", "8", "--seconds", "0.2", "--pause", "0")
+    username, password = endpoints(stack).moderator()
+    token = await client.login(username, password)
+
+    async def room(output: str) -> Any:
+        pin = output.partition("/j/")[2].partition("\n")[0]
+        assert f"join at {stack.http}/j/{pin}\n" in output
+        return (await client.execute(STATE, {"pin": pin}, token))["room"]
+
+    lobby, ended = await room(opened), await room(played)
+    assert (lobby["phase"], ended["phase"]) == ("LOBBY", "ENDED")
+    file = tmp_path / f"room-{ended['pin']}-players.csv"
+    results = await printed("room", "results", ended["roomId"], "--format", "players-csv", "--to", str(tmp_path))
+    assert results == f"{file}\n"
+    assert len(file.read_text(encoding="utf-8-sig").splitlines()) == 9
+    assert "8 players have joined" in played
+    assert re.search(r"podium: (\w+ \w+ \d{3} \d+, ){2}", played)

@@ -1,0 +1,75 @@
+"""The stubs as another team uses them: built from the contracts, elsewhere, calling a running system as a service."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from codegen.build import ROOT, VERSION
+from services.cli.client import GraphqlClient
+from tests.deadline import deadline, eventually
+from tests.factories import quiz_definition
+from tests.imports import import_quiz
+from tests.node import NODE
+from tests.outside import PARTNER, PARTNER_SECRET
+from tests.players import endpoints, register
+from tests.servers import RunningStack, unique
+
+TYPESCRIPT = ROOT / "codegen" / "typescript"
+PYTHON = ROOT / "codegen" / "python"
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The npm package, unpacked beside what it needs."""
+    to = tmp_path_factory.mktemp("npm")
+    subprocess.run([sys.executable, "-m", "codegen.build", "--to", to, "typescript"], cwd=ROOT, check=True)
+    modules = to / "node_modules"
+    with tarfile.open(to / f"topten-stubs-{VERSION}.tgz") as archive:
+        archive.extractall(modules, filter="data")
+    (modules / "package").rename(modules / "topten-stubs")
+    for scope in ("@bufbuild", "@connectrpc"):
+        (modules / scope).symlink_to(TYPESCRIPT / "node_modules" / scope)
+    return to
+
+
+async def runs(stack: RunningStack, *program: str | Path, environ: dict[str, str]) -> None:
+    """Run an example as a service, on a board with one player, and compare what it prints."""
+    quiz_id = unique("stubs-")
+    await import_quiz(endpoints(stack), quiz_definition(quiz_id))
+    async with GraphqlClient(endpoints(stack).graphql) as client:
+        player = await register(client)
+        await player.submit(quiz_id, [("q1", "a")])
+        entries = await eventually(lambda: player.top({"kind": "QUIZ", "quizId": quiz_id}), "the board has an entry")
+    address, board = stack.endpoints["grpc"]["leaderboard"], f"quiz:{quiz_id}"
+    credentials = {
+        "TOKEN_URL": f"{stack.endpoints['identity_http']}/oauth/token",
+        "CLIENT_ID": PARTNER,
+        "CLIENT_SECRET": PARTNER_SECRET,
+    }
+    process = await asyncio.create_subprocess_exec(
+        *program, address, board, env=credentials | environ, stdout=asyncio.subprocess.PIPE
+    )
+    async with deadline("the example ends"):
+        output, _ = await process.communicate()
+    assert process.returncode == 0
+    assert output.decode().splitlines() == [
+        *(f"{entry['rank']} {entry['username']} {entry['score']}" for entry in entries),
+        f"frame of {board} with {len(entries)} entries",
+        "refused: BOARD_NOT_FOUND",
+    ]
+
+
+async def test_the_typescript_example_calls_as_a_service(package: Path, stack: RunningStack) -> None:
+    example = package / "example.mjs"
+    example.write_text((TYPESCRIPT / "example.mjs").read_text(encoding="utf-8"), encoding="utf-8")
+    await runs(stack, NODE, example, environ={})
+
+
+async def test_the_python_example_calls_as_a_service(stack: RunningStack) -> None:
+    await runs(stack, sys.executable, PYTHON / "example.py", environ={"PYTHONPATH": str(PYTHON)})

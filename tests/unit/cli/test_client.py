@@ -1,0 +1,46 @@
+"""The addresses of a running system, and the message when they are missing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import pytest
+from topten.identity.v1 import identity_service_pb2 as messages
+from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
+
+from services.cli.client import Endpoints, describe
+from services.cli.locate import NotRunningError
+from services.runtime.errors import Reason, ServiceError
+from services.runtime.grpc.client import call, open_channel
+from tests.servers import HOST, free_port
+
+if TYPE_CHECKING:
+    from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceAsyncStub
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("{", "not valid JSON"), ("[]", "lacks graphql"), (json.dumps({"graphql": "http://h/graphql"}), "lacks stream")],
+)
+def test_an_unusable_endpoints_file_is_one_clear_line(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "endpoints.json").write_text(content)
+    with pytest.raises(NotRunningError, match=message):
+        Endpoints.load(tmp_path)
+
+
+def test_the_environment_names_another_endpoints_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = tmp_path / "elsewhere.json"
+    monkeypatch.setenv("TOPTEN_LOCAL_ENDPOINTS", str(named))
+    with pytest.raises(NotRunningError, match=r"elsewhere\.json"):
+        Endpoints.load(tmp_path)
+
+
+async def test_a_call_without_a_response_is_named() -> None:
+    async with open_channel(f"{HOST}:{free_port()}") as channel:
+        stub = cast("IdentityServiceAsyncStub", IdentityServiceStub(channel))
+        with pytest.raises(ServiceError) as failed:
+            await call(stub.GrantRole, messages.GrantRoleRequest(username="x", role="author"))
+    assert failed.value.reason is Reason.UNAVAILABLE
+    assert describe(failed.value).startswith("identity.GrantRole: A required service did not respond.")

@@ -1,0 +1,155 @@
+"""A leaderboard service, over real gRPC, whose frames a test decides, and a quiz service beside it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+from topten.leaderboard.v1 import leaderboard_service_pb2 as messages
+from topten.leaderboard.v1.leaderboard_pb2 import Entry, Frame
+from topten.leaderboard.v1.leaderboard_service_pb2_grpc import (
+    LeaderboardServiceServicer,
+    add_LeaderboardServiceServicer_to_server,
+)
+from topten.quiz.v1 import quiz_pb2
+from topten.quiz.v1 import quiz_service_pb2 as quiz_messages
+from topten.quiz.v1.quiz_service_pb2_grpc import QuizServiceServicer, add_QuizServiceServicer_to_server
+
+from services.runtime.errors import STATUS_KEY as ERROR_KEY
+from services.runtime.errors import Reason, ServiceError, to_rpc_status
+from tests.deadline import deadline
+from tests.servers import HOST
+from tests.unit.partly import partly
+
+
+def frame(version: int, *, generation: int = 1, board: str = "all", name: str = "Ada", entries: int = 1) -> Frame:
+    """Return a frame whose players all have this name."""
+    made = Frame(board=board, generation=generation, version=version)
+    made.timestamp.FromSeconds(1_795_464_000)
+    for rank in range(1, entries + 1):
+        made.entries.append(Entry(rank=rank, user_id=f"u{rank}", username=name, score=1000 - rank))
+    return made
+
+
+@partly
+class ScriptedLeaderboard(LeaderboardServiceServicer):
+    """Serves only `WatchLeaderboard`, `WatchRanks` and, of the boards in `closed`, `GetLeaderboard`.
+
+    `opened` counts the streams of each board since the start, `rank_requests` lists the players of each `WatchRanks` call,
+    and `standings` holds what it responds.
+    """
+
+    def __init__(self) -> None:
+        self.address = ""
+        self.quizzes = ScriptedQuizzes()  # type: ignore[abstract]  # `partly` adds the methods that are missing
+        self.opened: dict[str, int] = defaultdict(int)
+        self.rank_requests: list[list[str]] = []
+        self.standings: dict[str, messages.Standing] = {}
+        self.closed: dict[str, Frame] = {}
+        self._queues: dict[str, list[asyncio.Queue[Any]]] = defaultdict(list)
+        self._latest: dict[str, Frame] = {}
+        self._failures: dict[str, grpc.StatusCode] = {}
+        self._changed = asyncio.Event()
+
+    def publish(self, frame: Frame) -> None:
+        """Send a frame to every stream of its board, and to each new one."""
+        self._latest[frame.board] = frame
+        self._send(frame.board, frame)
+
+    def end(self, board: str) -> None:
+        """End the open streams of a board in order, as those of a closed period do."""
+        self._send(board, None)
+
+    def fail(self, board: str, code: grpc.StatusCode | None) -> None:
+        """Fail the open and all new streams of a board; with None, serve it again."""
+        if code is None:
+            del self._failures[board]
+        else:
+            self._failures[board] = code
+            self._send(board, code)
+
+    async def wait_open(self, board: str, count: int) -> None:
+        """Wait until a board has this many open streams."""
+        async with deadline(f"{board} has {count} open streams"):
+            while len(self._queues[board]) != count:
+                await self._changed.wait()
+
+    async def GetLeaderboard(
+        self, request: messages.GetLeaderboardRequest, context: Any
+    ) -> messages.GetLeaderboardResponse:
+        if request.board not in self.closed:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "not in the script")
+        return messages.GetLeaderboardResponse(frame=self.closed[request.board])
+
+    async def WatchLeaderboard(
+        self, request: messages.WatchLeaderboardRequest, context: Any
+    ) -> AsyncIterator[messages.WatchLeaderboardResponse]:
+        board = request.board
+        self.opened[board] += 1
+        if board in self._failures:
+            await context.abort(self._failures[board], "failed by the test")
+        queue: asyncio.Queue[Any] = asyncio.Queue()
+        if board in self._latest:
+            queue.put_nowait(self._latest[board])
+        self._queues[board].append(queue)
+        self._notify()
+        try:
+            while (item := await queue.get()) is not None:
+                if isinstance(item, grpc.StatusCode):
+                    await context.abort(item, "failed by the test")
+                yield messages.WatchLeaderboardResponse(frame=item)
+        finally:
+            self._queues[board].remove(queue)
+            self._notify()
+
+    async def WatchRanks(
+        self, request: messages.WatchRanksRequest, context: Any
+    ) -> AsyncIterator[messages.WatchRanksResponse]:
+        self.rank_requests.append(list(request.user_ids))
+        standings = [self.standings[user_id] for user_id in request.user_ids if user_id in self.standings]
+        yield messages.WatchRanksResponse(board=request.board, standings=standings)
+        await asyncio.Event().wait()
+
+    def _send(self, board: str, item: Frame | grpc.StatusCode | None) -> None:
+        for queue in self._queues[board]:
+            queue.put_nowait(item)
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+@partly
+class ScriptedQuizzes(QuizServiceServicer):
+    """Serves only `GetQuiz`: every quiz exists but those whose id starts with `unknown`; `requested` lists the ids."""
+
+    def __init__(self) -> None:
+        self.requested: list[str] = []
+
+    async def GetQuiz(self, request: quiz_messages.GetQuizRequest, context: Any) -> quiz_messages.GetQuizResponse:
+        self.requested.append(request.quiz_id)
+        if request.quiz_id.startswith("unknown"):
+            error = ServiceError(Reason.QUIZ_NOT_FOUND, "There is no such quiz.")
+            trailers = ((ERROR_KEY, to_rpc_status(error).SerializeToString()),)
+            await context.abort(error.code, error.message, trailers)
+        return quiz_messages.GetQuizResponse(quiz=quiz_pb2.Quiz(quiz_id=request.quiz_id))
+
+
+@asynccontextmanager
+async def scripted_leaderboard() -> AsyncIterator[ScriptedLeaderboard]:
+    """Serve a scripted leaderboard on a free port."""
+    leaderboard = ScriptedLeaderboard()  # type: ignore[abstract]  # `partly` adds the methods that are missing
+    server = grpc.aio.server()
+    add_LeaderboardServiceServicer_to_server(leaderboard, server)
+    add_QuizServiceServicer_to_server(leaderboard.quizzes, server)
+    port = server.add_insecure_port(f"{HOST}:0")
+    await server.start()
+    leaderboard.address = f"{HOST}:{port}"
+    try:
+        yield leaderboard
+    finally:
+        await server.stop(None)

@@ -1,0 +1,47 @@
+"""The checks of the operator's screen: a finding links to where operators read runbooks."""
+
+from __future__ import annotations
+
+import pytest
+
+from edge.config import parse_address
+from edge.graphql.resolvers.operations import SystemCheck
+from edge.system_status import Section
+from services.diagnosis.checks import Check, check_reach
+from services.diagnosis.process_status import ProcessStatus
+
+PAGE = "https://docs.example/operations"
+
+
+def reaches(name: str, **stores: float) -> ProcessStatus:
+    samples = {("topten_store_up", frozenset({("store", store)})): up for store, up in stores.items()}
+    return ProcessStatus(name, samples, ready=True)
+
+
+@pytest.mark.parametrize(
+    ("runbooks", "expected"),
+    [("", "docs/operator/operations.md#toptenoutboxlag"), (PAGE, f"{PAGE}#toptenoutboxlag")],
+    ids=["unset", "set"],
+)
+def test_a_finding_links_its_section_where_operators_read_it(runbooks: str, expected: str) -> None:
+    finding = Check("outbox", "lag 2.0 min", "docs/operator/operations.md#toptenoutboxlag")
+    shown = SystemCheck.of(Section("PIPELINE", [finding]), finding, runbooks)
+    assert (shown.is_wrong, shown.runbook) == (True, expected)
+    assert SystemCheck.of(Section("PIPELINE", []), Check("outbox", "lag 0 s"), runbooks).runbook is None
+
+
+@pytest.mark.parametrize("text", ["docs.example", "javascript:alert(1)", f"{PAGE}#here", "https://a b"])
+def test_an_address_of_runbooks_is_a_page(text: str) -> None:
+    with pytest.raises(ValueError, match="address of http"):
+        parse_address(text)
+    assert parse_address(PAGE) == PAGE
+    assert parse_address("") == ""
+
+
+def test_a_store_that_one_process_does_not_reach_is_a_finding() -> None:
+    checks = check_reach([reaches("quiz", mongo=1, redis=0), reaches("score", mongo=1, redis=1)])
+    assert [(each.subject, each.text) for each in checks] == [
+        ("mongo", "reached by quiz, score"),
+        ("redis", "not reached by quiz"),
+    ]
+    assert [bool(each.runbook) for each in checks] == [False, True]

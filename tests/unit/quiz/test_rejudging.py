@@ -1,0 +1,113 @@
+"""Judging again: what counts is what the corrected quiz would have given, once, and nothing changes in a dry run."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from topten.quiz.v1 import quiz_events_pb2, quiz_pb2
+
+from services.quiz.questions.answers import selected
+from services.quiz.quiz import from_definition, judged_again_by
+from services.quiz.rejudging import PlayerChange, Progress
+from services.quiz.scoring import mark
+from services.streams import ACTION_REJUDGED
+from tests.factories import quiz_definition
+from tests.servers import unique
+from tests.unit.quiz.conftest import Open, Replica
+from tests.unit.quiz.test_versions import act, put, submitted, swapped
+
+
+def corrected(definition: quiz_pb2.QuizDefinition) -> quiz_pb2.QuizDefinition:
+    """Return the quiz with the other option right in its first question."""
+    changed = quiz_pb2.QuizDefinition()
+    changed.CopyFrom(definition)
+    changed.questions[0].correct_option = "b"
+    return changed
+
+
+async def rejudged(replica: Replica, quiz_id: str, *, dry_run: bool = False) -> tuple[Progress, list[PlayerChange]]:
+    told = [each async for each in replica.rejudging.rejudge(quiz_id, "a wrong key", actor="ada", dry_run=dry_run)]
+    return told[-1], sorted(player for each in told for player in each.players)
+
+
+async def events(replica: Replica, quiz_id: str) -> list[dict[str, Any]]:
+    query = {"quiz_id": quiz_id, "kind": ACTION_REJUDGED}
+    found: list[dict[str, Any]] = await replica.database["submissions"].find(query).sort("_id").to_list()
+    return found
+
+
+async def test_a_mended_key_changes_what_counted_and_says_so_before(open_replica: Open) -> None:
+    replica = await open_replica()
+    definition = quiz_definition(unique("judged-"))
+    quiz_id = definition.quiz_id
+    await put(replica, definition)
+    await submitted(replica, act(quiz_id, "a"))
+    right = act(quiz_id, "b", user_id="ben")
+    await submitted(replica, right)
+    await put(replica, corrected(definition))
+    expected = [PlayerChange("ada", 20, 10), PlayerChange("ben", 0, 10)]
+    would, players = await rejudged(replica, quiz_id, dry_run=True)
+    assert (would.actions, would.changed, would.version, players) == (2, 2, 2, expected)
+    assert await events(replica, quiz_id) == []
+
+    did, players = await rejudged(replica, quiz_id)
+    assert (did.actions, did.changed, players) == (2, 2, expected)
+    recorded = await events(replica, quiz_id)
+    assert sorted((each["user_id"], each["delta"], each["counted"]) for each in recorded) == [
+        ("ada", -10, 10),
+        ("ben", 10, 10),
+    ]
+    event = quiz_events_pb2.ActionRejudgedEvent.FromString(recorded[1]["unpublished"]["event"])
+    assert (event.event_type, event.payload.quiz_version, event.payload.reason) == (ACTION_REJUDGED, 2, "a wrong key")
+    again, players = await rejudged(replica, quiz_id)
+    assert (again.actions, again.changed, players) == (2, 0, [])
+    assert len(await events(replica, quiz_id)) == 2
+    assert (await replica.reviews.review("ben", right.action_id)).marks.points == 10
+
+
+@pytest.mark.parametrize("counting", [value for value in quiz_pb2.Counting.values() if value])
+async def test_attempts_count_as_if_the_mended_quiz_had_judged_them(
+    open_replica: Open, counting: quiz_pb2.Counting.ValueType
+) -> None:
+    replica, dice = await open_replica(), random.Random(counting)
+    definition, expected = (quiz_definition(unique("judged-"), questions=3, counting=counting) for _ in range(2))
+    fixed, expected = corrected(definition), corrected(expected)
+    await put(replica, definition)
+    await put(replica, expected)
+    for _ in range(6):
+        answers = tuple(selected(f"q{number}", dice.choice("ab")) for number in (1, 2, 3))
+        for quiz_id in (definition.quiz_id, expected.quiz_id):
+            await submitted(replica, replace(act(quiz_id), answers=answers))
+    await put(replica, fixed)
+    await rejudged(replica, definition.quiz_id)
+    counted = []
+    for quiz_id in (definition.quiz_id, expected.quiz_id):
+        last = await replica.database["submissions"].find_one({"quiz_id": quiz_id}, sort=[("attempt", -1)])
+        deltas = [each["delta"] async for each in replica.database["submissions"].find({"quiz_id": quiz_id})]
+        assert sum(deltas) == last["counted"]
+        counted.append((last["counted"], last["used"], last["valid"], last["points_sum"]))
+    assert counted[0] == counted[1]
+
+
+async def test_answers_to_other_options_keep_their_points(open_replica: Open) -> None:
+    replica = await open_replica()
+    definition = quiz_definition(unique("judged-"))
+    await put(replica, definition)
+    await submitted(replica, act(definition.quiz_id, "a"))
+    await put(replica, swapped(definition))
+    result, players = await rejudged(replica, definition.quiz_id)
+    assert (result.actions, result.changed, players) == (1, 0, [])
+
+
+def test_a_question_is_judged_again_only_in_the_form_that_was_seen() -> None:
+    seen = from_definition(quiz_definition(questions=3), 1)
+    definition = quiz_definition(questions=2, points=7)
+    definition.questions[0].correct_option = "b"
+    definition.questions[0].question.text = "The same, better said?"
+    definition.questions[1].question.options[0].text = "Something else"
+    again = judged_again_by(from_definition(definition, 2), seen)
+    answers = [selected("q1", "b"), selected("q2", "a"), selected("q3", "a")]
+    assert (again.version, mark(again, answers).points) == (2, 7 + 10 + 10)

@@ -1,0 +1,45 @@
+"""Loops that look less often at rest: none waits longer than it is told to, and work ends the pause."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from services.runtime.activity import Activity
+from tests.deadline import deadline
+
+AGES = 3600.0
+
+
+async def test_a_working_process_does_not_rest() -> None:
+    assert not await Activity().rest(AGES)
+
+
+@pytest.fixture
+def resting() -> Activity:
+    """What has not worked for long enough."""
+    return Activity(working_seconds=0.0)
+
+
+async def test_work_ends_every_pause(resting: Activity) -> None:
+    pauses = [asyncio.ensure_future(resting.rest(AGES)) for _ in range(3)]
+    await asyncio.sleep(0)
+    resting.note()
+    async with deadline("all pauses have ended"):
+        assert await asyncio.gather(*pauses) == [True] * 3
+
+
+async def test_a_pause_ends_without_work(resting: Activity) -> None:
+    async with deadline("the pause has ended"):
+        assert not await resting.rest(0.001)
+
+
+async def test_a_cancelled_pause_does_not_hinder_others(resting: Activity) -> None:
+    cancelled, other = (asyncio.ensure_future(resting.rest(AGES)) for _ in range(2))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    resting.note()
+    async with deadline("the other pause has ended"):
+        assert await other
+    assert cancelled.cancelled()

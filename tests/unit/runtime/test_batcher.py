@@ -1,0 +1,77 @@
+"""Many callers share calls and not outcomes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from services.runtime.batcher import Batcher
+
+
+class Work:
+    """Doubles numbers when the test lets it; refuses those below 0, and every item of a call that has a 13."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[int]] = []
+        self.may = asyncio.Event()
+
+    async def __call__(self, items: Sequence[int]) -> Sequence[int | Exception]:
+        self.calls.append(list(items))
+        await self.may.wait()
+        if 13 in items:
+            raise LookupError
+        return [2 * item if item >= 0 else ValueError(item) for item in items]
+
+
+async def test_items_that_arrive_during_a_call_share_the_next_one() -> None:
+    work = Work()
+    doubled = Batcher("doubling", work, max_size=3)
+    first = asyncio.gather(*map(doubled, (1, 2)))
+    while not work.calls:
+        await asyncio.sleep(0)
+    rest = asyncio.gather(*(doubled(number) for number in range(3, 8)))
+    await asyncio.sleep(0)
+    work.may.set()
+    assert await first == [2, 4]
+    assert await rest == [6, 8, 10, 12, 14]
+    assert work.calls == [[1, 2], [3, 4, 5], [6, 7]]
+
+
+async def test_concurrent_calls_are_bounded() -> None:
+    work = Work()
+    doubled = Batcher("doubling", work, max_size=1, max_concurrent=2)
+    asked = [asyncio.create_task(doubled(number)) for number in range(5)]
+    while len(work.calls) < 2:
+        await asyncio.sleep(0)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert len(work.calls) == 2
+    work.may.set()
+    assert await asyncio.gather(*asked) == [0, 2, 4, 6, 8]
+
+
+async def test_each_item_has_its_own_outcome() -> None:
+    work = Work()
+    work.may.set()
+    doubled = Batcher("doubling", work, max_size=10)
+    outcomes = await asyncio.gather(doubled(4), doubled(-1), doubled(4), return_exceptions=True)
+    assert outcomes[0] == outcomes[2] == 8
+    assert isinstance(outcomes[1], ValueError)
+    for outcome in await asyncio.gather(doubled(13), doubled(1), return_exceptions=True):
+        assert isinstance(outcome, LookupError)
+    assert await doubled(5) == 10, "a call that failed keeps nobody from the next"
+
+
+async def test_a_cancelled_item_does_not_affect_the_others() -> None:
+    work = Work()
+    doubled = Batcher("doubling", work, max_size=10)
+    given_up, waiting = asyncio.create_task(doubled(1)), asyncio.create_task(doubled(2))
+    while not work.calls:
+        await asyncio.sleep(0)
+    given_up.cancel()
+    work.may.set()
+    assert await waiting == 4
+    with pytest.raises(asyncio.CancelledError):
+        await given_up
