@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -54,9 +54,10 @@ class SteppedWriter(BoardWriter):
 
 
 class SteppedStore(ScoreStore):
-    """Runs a step of the test before its next insert: after the worker has read what the rows follow."""
+    """Runs a step of the test before its next insert, after the worker has read what the rows follow, and before a removal."""
 
     before: Step | None = None
+    before_remove: Step | None = None
 
     async def insert(
         self, rows: Sequence[Row], identity: DataIdentity, *, in_order: bool = False
@@ -65,6 +66,11 @@ class SteppedStore(ScoreStore):
         if before is not None:
             await before()
         return await super().insert(rows, identity, in_order=in_order)
+
+    async def remove(self, rows: Iterable[Row]) -> None:
+        if self.before_remove is not None:
+            await self.before_remove()
+        await super().remove(rows)
 
 
 class LocalWorker:

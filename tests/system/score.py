@@ -275,6 +275,8 @@ class ScoreSystem:
 async def assert_counted_once(system: ScoreSystem, events: list[QuizCompleted]) -> None:
     """Assert one row per event, totals that are sums, chains without gaps, and boards that agree."""
     ids = {event.event_id for event in events}
+    # A primary that was just elected may not show yet all that is committed. After this read it does.
+    await system.database.command("find", "ledger", limit=1, readConcern={"level": "linearizable"})
     rows = [row async for row in system.store.chains()]
     counted = {row.event_id for row in rows}
     assert (ids - counted, counted - ids) == (set(), set()), "events without a row, and rows without an event"

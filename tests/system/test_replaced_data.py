@@ -28,9 +28,10 @@ from services.runtime.stores.data_identity import DataIdentity
 from services.runtime.stores.mongo import open_mongo
 from services.score.coordination_store import CoordinationStore, Reconciled
 from services.score.errors import ReplacedDataError
+from services.score.ledger.folds import next_row
 from tests.deadline import deadline
 from tests.servers import RunningServer, unique
-from tests.system.local_worker import event, local_worker
+from tests.system.local_worker import event, local_worker, now_ms
 from tests.system.score import ScoreSystem, score_system
 
 NOW = utc_now()
@@ -116,6 +117,29 @@ async def test_row_is_never_inserted_into_a_ledger_that_was_swapped_after_its_pr
     assert dict(await system.board("all")) == {"ada": 50, "bob": 12}
     folds = await system.store.folds(["ada", "bob"])
     assert {user: fold.total.points for user, fold in folds.items()} == {"ada": 50, "bob": 12}
+
+
+async def test_rows_that_were_removed_never_count_as_inserted(system: ScoreSystem) -> None:
+    """Not even if the row that they follow is found after all, while they are removed."""
+    one, ledger = await local_worker(system), system.database["ledger"]
+    second = event("ada", 20, 2, 30)
+    await one.count(event("ada", 10, 1, 10))
+    first = await ledger.find_one_and_delete({"user_id": "ada"})
+    assert first is not None
+    basis = one.folds.basis()._replace(identity=DataIdentity({}, "another primary"))
+    before = (await one.folds.load(["ada"]))["ada"]
+    row = next_row(before, second, now_ms())
+    await system.store.insert([row], one.store.identity)
+
+    async def show() -> None:
+        await ledger.insert_one(first)
+
+    one.store.before_remove = show
+    with pytest.raises(ReplacedDataError):
+        await one.folds.confirm_insert([row], [before], basis)
+    assert await system.chain("ada") == [1]
+    await one.count(second)
+    assert await system.chain("ada") == [1, 2]
 
 
 async def test_fold_is_never_stored_in_a_collection_that_was_swapped_after_it_was_read(system: ScoreSystem) -> None:

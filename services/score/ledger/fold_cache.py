@@ -22,7 +22,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import structlog
 
@@ -164,9 +164,7 @@ class FoldCache:
         """
         gone = await self._store.without_last_row(folds)
         if gone:
-            await self._incarnation.report("a ledger row that was acknowledged is missing", basis.incarnation)
-            await self.rebuild_folds(gone, up_to_gap=True)
-            raise ReplacedDataError("the last row of a fold is gone")
+            await self._start_over(gone, basis)
 
     async def insert(self, rows: Sequence[Row], basis: Basis, *, in_order: bool = False) -> list[InsertResult]:
         """Insert rows as `ScoreStore.insert` does. Raises ReplacedDataError if MongoDB's data is no longer that of `basis`."""
@@ -187,7 +185,7 @@ class FoldCache:
         gone = await self._store.without_last_row(folds)
         if gone:
             await self._store.remove([row for row in rows if row.user_id in gone])
-            await self.require_last_rows(folds, basis)
+            await self._start_over(gone, basis)
 
     async def forget(self, incarnation: Incarnation) -> None:
         """Drop everything cached, what is not stored yet included: it describes other data than MongoDB holds now.
@@ -322,6 +320,12 @@ class FoldCache:
             dirty.discard(fold.user_id)
             _log.warning("fold rebuilt", user_id=fold.user_id, revision=fold.revision)
         return len(changed)
+
+    async def _start_over(self, gone: Collection[str], basis: Basis) -> NoReturn:
+        """Report that the data was replaced, correct the stored folds of these players, and raise ReplacedDataError."""
+        await self._incarnation.report("a ledger row that was acknowledged is missing", basis.incarnation)
+        await self.rebuild_folds(gone, up_to_gap=True)
+        raise ReplacedDataError("the last row of a fold is gone")
 
     async def _catch_up_own(self) -> None:
         """Put rows into the folds that this worker stamped before the data was put back, if its folds were not stored."""

@@ -24,6 +24,7 @@ from bson.datetime_ms import DatetimeMS
 from pymongo import ASCENDING, DESCENDING
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import CollectionInvalid, OperationFailure
+from pymongo.read_concern import ReadConcern
 
 from services.runtime.stores.data_identity import DataIdentity
 from services.runtime.stores.same_data import SameData
@@ -153,19 +154,21 @@ class ScoreStore:
     async def without_last_row(self, folds: Iterable[Fold]) -> set[str]:
         """Return the players whose fold ends with a row that the ledger does not have."""
         expected = {fold.event_id: fold for fold in folds if fold.revision}
-        if len(await self._present(expected)) == len(expected):
-            return set()
-        # A primary that was just elected may not know yet that acknowledged rows are committed. It does after this read.
-        await self._database.command(
-            "find", "ledger", filter={"_id": next(iter(expected))}, limit=1, readConcern={"level": "linearizable"}
-        )
-        present = await self._present(expected)
-        return {fold.user_id for event_id, fold in expected.items() if event_id not in present}
+        missing = expected.keys() - await self._present(expected, "majority")
+        if missing:
+            # A primary that was just elected may not know yet that acknowledged rows are committed.
+            missing -= await self._present({event_id: expected[event_id] for event_id in missing}, "linearizable")
+        return {expected[event_id].user_id for event_id in missing}
 
-    async def _present(self, expected: Mapping[str, Fold]) -> set[str]:
+    async def _present(self, expected: Mapping[str, Fold], level: str) -> set[str]:
+        """Return the events whose row is the last one of their fold, by one read at this level of read concern.
+
+        The hash of a row never changes, so a linearizable read is as good for many of them as for one.
+        """
         if not expected:
             return set()
-        documents = self._ledger.find({"_id": {"$in": list(expected)}}, {"hash": 1}, batch_size=len(expected) + 1)
+        ledger = self._ledger.with_options(read_concern=ReadConcern(level))
+        documents = ledger.find({"_id": {"$in": list(expected)}}, {"hash": 1}, batch_size=len(expected) + 1)
         return {document["_id"] async for document in documents if document["hash"] == expected[document["_id"]].hash}
 
     async def chain_ends(self) -> AsyncIterator[tuple[str, int]]:
