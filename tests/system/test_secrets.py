@@ -33,7 +33,7 @@ REFRESH = "mutation ($token: String) { refreshToken(refreshToken: $token) { acce
 SUBMIT = "mutation ($i: QuizActionInput!) { submitQuizAction(input: $i) { success } }"
 FORGED = "2030-01-01T00:00:00Z error   edge forged line"
 TEXT_LINE = re.compile(r"\d{4}-\d\d-\d\dT\S+Z (debug|info|warning|error|critical) +\w+ |  \| ")
-UNAUTHORIZED = r'\bstatus"?[:=]401\b'
+UNAUTHORIZED = r"\bstatus=401\b"
 
 
 def canary(kind: str) -> str:
@@ -44,7 +44,6 @@ def canary(kind: str) -> str:
 class Planted:
     """The secrets given to a system, and everything that it put out."""
 
-    log_format: str
     stack: RunningStack
     secrets: dict[str, str] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
@@ -62,12 +61,14 @@ class Planted:
                     yield name, line
 
 
-@pytest_asyncio.fixture(scope="module", params=["text", "json"])
-async def planted(request: pytest.FixtureRequest) -> AsyncIterator[Planted]:
-    """A system that logs at debug level, after every kind of failed and malformed request."""
-    settings = {"TOPTEN_LOG_FORMAT": request.param, "TOPTEN_LOG_LEVEL": "debug"}
-    with running_stack(settings) as stack:
-        planted = Planted(request.param, stack)
+@pytest_asyncio.fixture(scope="module")
+async def planted() -> AsyncIterator[Planted]:
+    """A system that logs at debug level, after every kind of failed and malformed request.
+
+    As text, in which a line can be forged; `test_telemetry` has the same for lines of JSON.
+    """
+    with running_stack({"TOPTEN_LOG_FORMAT": "text", "TOPTEN_LOG_LEVEL": "debug"}) as stack:
+        planted = Planted(stack)
         for path in sorted((stack.data / "secrets").iterdir()):
             text = path.read_text().strip()
             # One line of a PEM key is enough.
@@ -211,10 +212,7 @@ def test_no_input_forges_a_log_line(planted: Planted) -> None:
     lines = list(planted.logs(*PROCESSES))
     assert len(lines) > 20
     for name, line in lines:
-        if planted.log_format == "json":
-            assert {"timestamp", "level", "service", "message"} <= json.loads(line).keys(), (name, line)
-        else:
-            assert TEXT_LINE.match(line), (name, line)
+        assert TEXT_LINE.match(line), (name, line)
         assert not line.startswith(FORGED), (name, line)
 
 
@@ -230,4 +228,4 @@ def test_no_input_forges_a_log_line(planted: Planted) -> None:
 def test_failed_attempts_are_warnings(planted: Planted, process: str, words: tuple[str, ...]) -> None:
     lines = [line for _, line in planted.logs(process) if all(re.search(word, line) for word in words)]
     assert lines
-    assert all('"level":"warning"' in line or " warning " in line for line in lines)
+    assert all(" warning " in line for line in lines)
