@@ -34,7 +34,8 @@ preflight:
 preflight-test:
 	@$(PREFLIGHT) --port 0 --program git=git --library libsqlite3.so.0=libsqlite3-0
 
-test: preflight-test lint venv  ## lint, then every test on real servers, with coverage of their processes
+test: preflight-test  ## lint, then every test on real servers, with coverage of their processes
+	@$(MAKE) --no-print-directory -j 2 lint venv
 	@$(BIN)/python -m tests.covered $(ARGS)
 
 quick: .venv/dev  ## lint what you changed, run the unit tests that start no process: ARGS="-k ledger"
