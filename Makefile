@@ -17,7 +17,7 @@ PREFLIGHT = $(PYTHON) services/embedded/preflight.py $(if $(wildcard .venv/base)
 GO_INSTALL := CGO_ENABLED=0 GOTOOLCHAIN=local $(CURDIR)/.venv-codegen/bin/go install -gcflags='all=-N -l' -ldflags='-s -w'
 
 .DEFAULT_GOAL := help
-.PHONY: help venv up preflight preflight-test test quick fuzz lint fmt gen stubs chart lock audit sbom policy cluster bench load faults defects clean
+.PHONY: help venv up preflight preflight-test test quick fuzz lint fmt gen stubs chart lock audit sbom policy cluster bench screenshots load faults defects clean
 
 help:  ## show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -92,6 +92,9 @@ cluster: .venv/dev .venv-codegen/done  ## the chart on a real Kubernetes API ser
 
 bench: .venv/dev  ## measure, each figure beside its floor: ARGS=answers, ARGS=score_throughput
 	$(BIN)/python -m tests.bench $(ARGS)
+
+screenshots: venv  ## take pictures of every screen into dist/screenshots, and the sheets in docs/screens: ARGS="--only host"
+	$(BIN)/python -m tests.screenshots $(ARGS)
 
 load: .venv/dev  ## traffic with k6: PROFILE=baseline|peak|stress|spike|endurance SCALE=0.05 ARGS="--rate 20 --screens 200"
 	$(BIN)/python -m tests.load $(PROFILE) --scale $(SCALE) $(ARGS)

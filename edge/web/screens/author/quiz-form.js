@@ -1,5 +1,5 @@
 // @ts-check
-// The form of what is true of the whole quiz: title, tags, attempts, feedback, scoring, schedule.
+// The form of what is true of the whole quiz: title, tags, attempts, time limit, feedback, scoring, schedule.
 
 import { create } from "../../parts/dom.js";
 import { t } from "../../parts/text.js";
@@ -9,6 +9,7 @@ const COUNTS = ["best", "first", "last", "average", "sum"];
 const FEEDBACK = ["none", "outcomes", "answers", "answers_after_last_attempt", "answers_after_close"];
 const PRESETS = ["standard", "negative", "streak", "timed"];
 const OWN = "own";
+const DEFAULT_GRACE = 10;
 
 /**
  * @param {import("./document.js").Quiz} quiz
@@ -25,6 +26,18 @@ export function quizForm(quiz, editing) {
   const names = (/** @type {string[]} */ values, /** @type {Record<string, string>} */ words) => /** @type {[string, string][]} */ (values.map((each) => [each, words[each]]));
   const attempts = quiz.attempts ?? {};
   const setAttempts = (/** @type {Record<string, any>} */ change) => set("attempts", { max: 0, counts: "best", ...quiz.attempts, ...change });
+  const { limitSeconds, graceSeconds } = quiz.timing ?? {};
+  const grace = field(
+    t.author.grace,
+    textInput(String(graceSeconds ?? DEFAULT_GRACE), (value) => set("timing", { ...quiz.timing, graceSeconds: wholeNumber(value) }), { inputMode: "numeric" }),
+    { place: "timing.graceSeconds", rule: t.author.graceRule },
+  );
+  grace.hidden = !quiz.timing;
+  /** Without a limit there is no timing at all. @param {string} value */
+  const setLimit = (value) => {
+    grace.hidden = !value;
+    set("timing", value ? { graceSeconds: DEFAULT_GRACE, ...quiz.timing, limitSeconds: wholeNumber(value) } : undefined);
+  };
   const scoring = typeof quiz.scoring === "object" ? OWN : (quiz.scoring ?? "standard");
   return create(
     "div",
@@ -37,10 +50,21 @@ export function quizForm(quiz, editing) {
       { className: "pair" },
       field(
         t.author.attempts,
-        textInput(String(attempts.max ?? 0), (value) => setAttempts({ max: /^\d{1,7}$/.test(value) ? Number(value) : value }), { inputMode: "numeric" }),
+        textInput(String(attempts.max ?? 0), (value) => setAttempts({ max: wholeNumber(value) }), { inputMode: "numeric" }),
         { place: "attempts.max", rule: t.author.attemptsRule },
       ),
       field(t.author.counts, select(names(COUNTS, t.author.counting), attempts.counts ?? "best", (value) => setAttempts({ counts: value })), { place: "attempts.counts" }),
+      field(
+        t.author.cooldown,
+        textInput(String(attempts.cooldownSeconds ?? 0), (value) => setAttempts({ cooldownSeconds: wholeNumber(value) }), { inputMode: "numeric" }),
+        { place: "attempts.cooldownSeconds", rule: t.author.cooldownRule },
+      ),
+    ),
+    create(
+      "div",
+      { className: "pair", dataset: { place: "timing" } },
+      field(t.author.limit, textInput(String(limitSeconds ?? ""), setLimit, { inputMode: "numeric" }), { place: "timing.limitSeconds", rule: t.author.limitRule }),
+      grace,
     ),
     field(t.author.feedback, select(names(FEEDBACK, t.author.feedbacks), quiz.feedback ?? "none", (value) => set("feedback", value)), { place: "feedback" }),
     field(
@@ -62,6 +86,9 @@ function split(text) {
   const tags = text.split(",").map((each) => each.trim()).filter(Boolean);
   return tags.length ? [...new Set(tags)] : undefined;
 }
+
+/** What a field of a whole number says; as it was typed if it is none, which the server then names as a fault. @param {string} value */
+const wholeNumber = (value) => (/^\d{1,7}$/.test(value) ? Number(value) : value);
 
 /** A time on the author's clock. @param {string | null | undefined} value @param {(value: string | undefined) => void} onInput */
 export const timeInput = (value, onInput = () => {}) =>

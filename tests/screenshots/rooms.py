@@ -1,0 +1,151 @@
+"""The screens of a room: its host, a projector and a player, from the lobby to the podium."""
+
+from __future__ import annotations
+
+import random
+import re
+from typing import Final
+
+from playwright.async_api import Browser, Page, expect
+
+from services.cli.client import GraphqlClient
+from services.cli.demo_room import GUEST
+from tests.browser.visitor import QUIZ, new_context
+from tests.players import endpoints
+from tests.screenshots.camera import Camera
+from tests.servers import RunningStack
+
+JOIN: Final = "mutation ($pin: ID!, $nickname: String!) { joinRoom(pin: $pin, nickname: $nickname) { rejoined } }"
+ANSWER: Final = """mutation ($pin: ID!, $answer: AnswerInput!) {
+  answerRoomQuestion(pin: $pin, answer: $answer) { duplicate }
+}"""
+NICKNAMES: Final = (
+    *("Amélie", "Björn", "Chidi", "Dilan", "Ekaterina", "Fatou", "Giulia", "Hugo", "Ίρις", "Jamal", "Kaia", "Łucja"),
+    *("Maximilian-Alexander", "Nour", "Oskar", "Priya"),
+)
+PROJECTOR: Final = ["projector"]
+PHONE: Final = ["phone"]
+SEED: Final = 5
+
+
+class Guests:
+    """Simulated players in a room."""
+
+    def __init__(self, client: GraphqlClient, pin: str) -> None:
+        self._client = client
+        self._pin = pin
+        self._tokens: list[str] = []
+        self._dice = random.Random(SEED)  # the same answers in every run, not a secret
+
+    async def join(self) -> None:
+        """Take their seats."""
+        for number, nickname in enumerate(NICKNAMES):
+            guest = await self._client.execute(GUEST, {"nickname": f"guest-{number}"})
+            self._tokens.append(guest["continueAsGuest"]["accessToken"])
+            await self._client.execute(JOIN, {"pin": self._pin, "nickname": nickname}, self._tokens[-1])
+
+    async def answer(self, question: str, options: str, count: int) -> None:
+        """Let the first ones answer."""
+        for token in self._tokens[:count]:
+            option = self._dice.choice(options)
+            variables = {"pin": self._pin, "answer": {"questionId": question, "selectedOption": option}}
+            await self._client.execute(ANSWER, variables, token)
+
+
+async def rooms(browser: Browser, stack: RunningStack, camera: Camera) -> None:
+    """Open a room, play two questions of it, and end it."""
+    context = await new_context(browser, stack, bypass_csp=True, reduced_motion="reduce")
+    host = await context.new_page()
+    await host.goto("/")
+    account = stack.endpoints["moderator"]
+    await host.get_by_label("Name").fill(account["username"])
+    await host.get_by_label("Password").fill(account["password"])
+    await host.get_by_role("button", name="Sign in").click()
+    await expect(host.locator("#name")).to_have_text(account["username"])
+    await host.goto(f"/q/{QUIZ}/host")
+    await expect(host.get_by_role("button", name="Open the room")).to_be_visible()
+    await camera.take(host, "open-room")
+    await host.get_by_label("Time for each question").select_option(label="2 minutes")
+    await host.get_by_role("button", name="Open the room").click()
+    await host.wait_for_url(re.compile(r"/host/\d+$"))
+    pin = host.url.rpartition("/")[2]
+    screen = await context.new_page()
+    await screen.goto(f"/screen/{pin}")
+    await shown("LOBBY", host, screen)
+    await camera.take(screen, "projector-empty", sizes=PROJECTOR, schemes=["dark"])
+    await camera.take(host, "host-empty", schemes=["dark"])
+
+    others = await new_context(browser, stack, bypass_csp=True, reduced_motion="reduce")
+    seat = await others.new_page()
+    await seat.goto(f"/j/{pin}")
+    await seat.get_by_label("Your name in this room").fill("Ines")
+    await camera.take(seat, "join", sizes=PHONE)
+    await seat.get_by_role("button", name="Join", exact=True).click()
+    await expect(seat.get_by_role("heading", name="You are in!")).to_be_visible()
+    async with GraphqlClient(endpoints(stack).graphql) as client:
+        guests = Guests(client, pin)
+        await guests.join()
+        await play(host, screen, seat, guests, camera)
+    await others.close()
+    await context.close()
+
+
+async def play(host: Page, screen: Page, seat: Page, guests: Guests, camera: Camera) -> None:
+    """Step from the lobby to the end, and take each phase once."""
+    count = len(NICKNAMES) + 1
+    for page in (host, screen):
+        await expect(page.get_by_role("heading", name=f"{count} players")).to_be_visible()
+
+    async def take(phase: str) -> None:
+        await camera.take(host, f"host-{phase}")
+        await camera.take(screen, f"projector-{phase}", sizes=PROJECTOR)
+        await camera.take(seat, f"seat-{phase}", sizes=PHONE)
+
+    async def step(phase: str) -> None:
+        await host.locator(".go").click()
+        await shown(phase, host, screen, seat)
+
+    await take("lobby")
+    for number, right in enumerate("cb", start=1):
+        await step("QUESTION")
+        await seat.get_by_role("radio").nth(ord(right) - ord("a")).check(force=True)
+        await seat.get_by_role("button", name="Answer").click()
+        await guests.answer(f"q{number}", "abc" + right * number, count - 4)
+        await expect(screen.get_by_text(f"{count - 3} of {count} players answered")).to_be_visible()
+        await (take("question") if number == 1 else step("LOCKED"))
+        if number == 1:
+            await step("LOCKED")
+        await step("REVEAL")
+        await expect(seat.locator(".verdict")).to_contain_text("points")
+        if number == 1:
+            await take("reveal")
+        await step("BOARD")
+        await expect(seat.locator(".rows li")).to_have_count(10)
+        if number == 2:
+            await take("board")
+    await host.get_by_role("button", name=re.compile("Ines|Björn")).first.click()
+    await camera.take(host, "host-dialog", schemes=["dark"])
+    await host.keyboard.press("Escape")
+    await finish(host, screen, seat)
+    await take("podium")
+    await step("ENDED")
+    await expect(host.get_by_role("table")).to_be_visible()
+    await take("end")
+
+
+async def finish(host: Page, screen: Page, seat: Page) -> None:
+    """Pass over the other questions, to the podium."""
+    phase = "BOARD"
+    while phase != "PODIUM":
+        progress = await host.locator(".count").inner_text()
+        await host.locator("[aria-keyshortcuts=s]" if phase == "QUESTION" else ".go").click()
+        following = {"QUESTION": "REVEAL", "REVEAL": "BOARD", "BOARD": "QUESTION"}[phase]
+        is_last = phase == "BOARD" and progress.startswith("Question 10 ")
+        phase = "PODIUM" if is_last else following
+        await shown(phase, host)
+    await shown("PODIUM", host, screen, seat)
+
+
+async def shown(phase: str, *pages: Page) -> None:
+    for page in pages:
+        await expect(page.locator(".stage")).to_have_attribute("data-phase", phase)
