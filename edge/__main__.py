@@ -69,7 +69,13 @@ async def main(config: EdgeConfig) -> None:
             readiness=readiness,
             page=Page(config.embed_origins, config.media.hosts),
         )
-        await run(ops, StoreWatch(redis=limiter.ping), server, grace=config.process.shutdown_grace)
+        await run(
+            ops,
+            StoreWatch(redis=limiter.ping),
+            boards.server(hub.shows_defined_boards),
+            server,
+            grace=config.process.shutdown_grace,
+        )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Whether a board that a client names exists: decided before anything is allocated for it.
 
 Asks quiz about a quiz's board, leaderboard about a past period and score about boards that teams define, each board once.
-Boards that exist are remembered for all clients; names that do not are remembered per client, so that nobody's inventions
-evict anything of another client.
+Who may read a defined board is known to within some seconds; the leaderboard service, which is called in the caller's name,
+decides it again. Boards that exist are remembered for all clients; names that do not are remembered per client, so that
+nobody's inventions evict anything of another client.
 """
 
 from __future__ import annotations
@@ -23,11 +24,14 @@ from services.boards.board import Board
 from services.boards.catalog import Catalog
 from services.boards.existence import Existence, existence_of
 from services.boards.messages import defined_board_of
+from services.boards.visibility import is_public, may_read
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.grpc.client import call
+from services.runtime.periodic import Periodic
 
 if TYPE_CHECKING:
     from edge.upstreams import Upstreams
+    from services.runtime.auth.claims import Claims
 
 MAX_EXISTING: Final = 10_000
 MAX_CLIENTS: Final = 1_000
@@ -35,6 +39,7 @@ MAX_UNKNOWN: Final = 16
 UNKNOWN_SECONDS: Final = 5.0
 CHECK_SECONDS: Final = 2.0
 DEFINITION_PAUSE: Final = timedelta(seconds=1)
+REFRESH_EVERY: Final = timedelta(seconds=2)
 _log = structlog.get_logger("boards")
 
 
@@ -58,6 +63,15 @@ class ExistingBoards:
         self._reading: asyncio.Task[bool] | None = None
         self._read_again_at = now()
 
+    def server(self, needed: Callable[[], bool]) -> Periodic:
+        """Return the server that keeps the definitions up to date while they are `needed`."""
+
+        async def refresh() -> None:
+            if needed():
+                await self._read_definitions()
+
+        return Periodic("definitions", refresh, every=REFRESH_EVERY)
+
     async def find(self, name: str, client: str) -> ExistingBoard:
         """Return the board that a client names; an empty name is `all`. Raises BOARD_NOT_FOUND, UNAVAILABLE.
 
@@ -80,6 +94,39 @@ class ExistingBoards:
             raise _not_found()
         follows_calendar = self._catalog.follows_calendar(name)
         return ExistingBoard(name if follows_calendar else board.name, existence is Existence.IF_RANKED)
+
+    async def require_readable(self, name: str, caller: Claims) -> None:
+        """Raise BOARD_NOT_FOUND for a defined board that the caller may not read.
+
+        A board that is not known here passes: the leaderboard service knows it, or does not.
+        """
+        board = await self._known(name)
+        if board is not None and not may_read(self._catalog, board, caller):
+            raise _not_found()
+
+    async def require_public(self, name: str) -> None:
+        """Raise INVALID_ARGUMENT for a defined board that not everybody may read."""
+        board = await self._known(name)
+        if board is not None and not is_public(self._catalog, board):
+            fault = "names a board that is not public"
+            raise ServiceError(Reason.INVALID_ARGUMENT, f"The field board {fault}.", violations=[("board", fault)])
+
+    async def _known(self, name: str) -> Board | None:
+        """Return a custom board; None for another one, and for one that is not known after the definitions were read.
+
+        The definitions are read again for the next request; this one does not wait for them if it need not.
+        """
+        if not name.startswith("custom:"):
+            return None
+        reading = asyncio.ensure_future(self._read_definitions())
+        try:
+            return self._catalog.parse(name, self._now())
+        except ValueError:
+            await reading
+        try:
+            return self._catalog.parse(name, self._now())
+        except ValueError:
+            return None
 
     def _defined(self, name: str, now: datetime) -> Board:
         try:

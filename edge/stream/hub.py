@@ -23,6 +23,7 @@ from edge.stream.latency import ScreenLatency
 from edge.stream.room_feed import PREFIX, RoomFeed
 from edge.stream.subscriber import Subscriber
 from edge.upstreams import Upstreams
+from services.boards.definition import Visibility
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.lifecycle import spawn
 from services.runtime.periodic import Periodic
@@ -51,6 +52,8 @@ class Hub:
         self._latency = latency
         self._now = now
         self._feeds: dict[str, Feed] = {}
+        self._visibilities: dict[str, Visibility] = {}
+        """Who could read the boards of the feeds when that was last checked."""
         self._streams = 0
         self._stopping = False
         self._empty = asyncio.Event()
@@ -105,16 +108,40 @@ class Hub:
                 asyncio.get_running_loop().call_later(linger, self._close_if_idle, feed)
 
     def held(self, board: str, limit: int, *, stale: bool = False) -> Frame | None:
-        """Return a watched board's latest frame if it has at least `limit` entries; must not be modified.
+        """Return a watched public board's latest frame if it has at least `limit` entries; must not be modified.
 
         It is as fresh as a response of the leaderboard service, which serves watched boards from the same frames. A frame
         from before the service went away is returned only if `stale`.
         """
         feed = self._feeds.get(board)
+        if feed is not None and self._visibility(board) != "public":
+            return None
         current = feed.current if isinstance(feed, BoardFeed) else None
         if current is None or (current.stale and not stale) or len(current.frame.entries) < limit:
             return None
         return current.frame
+
+    def shows_defined_boards(self) -> bool:
+        """Whether there is a feed of a defined board, whose definition may change."""
+        return any(name.startswith("custom:") for name in self._feeds)
+
+    def _visibility(self, name: str) -> Visibility:
+        """Return who may read the board of a feed."""
+        if not name.startswith("custom:"):
+            return "public"
+        try:
+            definition = self.catalog.definition_of(self.catalog.parse(name, self._now()))
+        except ValueError:
+            return "moderators"  # its definition is not known any more
+        return "public" if definition is None else definition.visibility
+
+    def _end_hidden(self) -> None:
+        """End the streams of boards that fewer may read than before; a client that still may connects again."""
+        before, self._visibilities = self._visibilities, {name: self._visibility(name) for name in self._feeds}
+        for name, visibility in self._visibilities.items():
+            if visibility != "public" and before.get(name, visibility) != visibility:
+                for subscriber in list(self._feeds[name].subscribers):
+                    subscriber.drop("hidden")
 
     def _open(self, name: str) -> Feed:
         if len(self._feeds) >= self._config.stream_max_boards:
@@ -151,7 +178,11 @@ class Hub:
             await feed.write(heartbeat)
 
     async def _end_signed_out(self) -> None:
-        """End the streams of sessions that a logout or a block has ended; the client gets the reason when it reconnects."""
+        """End the streams of sessions that a logout or a block has ended, and of boards that are hidden.
+
+        The client gets the reason when it reconnects.
+        """
+        self._end_hidden()
         by_session: defaultdict[str, list[Subscriber]] = defaultdict(list)
         for subscriber in self._subscribers():
             if subscriber.session_id:

@@ -77,6 +77,7 @@ class StreamHandler:
         await self._sessions.require_open(claims.session_id)
         board = await self._boards.find(request.query.get("board", ""), claims.user_id or claims.session_id)
         require_board(claims, board.name)
+        await self._boards.require_readable(board.name, claims)
         if board.is_closed:
             return web.Response(status=204)
         if request.method == "HEAD":

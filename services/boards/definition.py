@@ -21,11 +21,16 @@ from services.countries import COUNTRIES
 Aggregate = Literal["sum", "best", "latest", "count"]
 Order = Literal["desc", "asc"]
 State = Literal["building", "ready", "archived"]
+Visibility = Literal["public", "members", "moderators"]
+Ranks = Literal["unique", "competition", "dense"]
 
 DEFINITIONS: Final = "definitions"
 """The collection of the database `boards`, and the id of the document in it that has all definitions."""
 MAX_SOURCES: Final = 20
 MAX_TITLE: Final = 100
+MAX_SIZE: Final = 1_000_000
+MAX_DENSE_SIZE: Final = 1000
+"""Dense ranks are counted over a whole board, which is read for it."""
 NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
 _SOURCE: Final = re.compile(r"all|quiz:[a-z0-9][a-z0-9-]{0,63}|action:[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 _COUNTRIES: Final = re.compile(r"country:([A-Z]{2}(?:,[A-Z]{2}){0,249})", re.ASCII)
@@ -68,6 +73,9 @@ class Definition:
     period: str = "all"
     time_zone: str = "UTC"
     segment: str = "all"
+    visibility: Visibility = "public"
+    size: int = 0
+    ranks: Ranks = "unique"
     number: int = 0
     state: State = "ready"
     version: int = 1
@@ -107,6 +115,10 @@ class Definition:
         match = _COUNTRIES.fullmatch(self.segment)
         return frozenset() if match is None else frozenset(match[1].split(","))
 
+    def with_presentation_of(self, other: Definition) -> Definition:
+        """Return the definition with what `other` says about how it is shown, and to whom: nothing that is counted."""
+        return replace(self, title=other.title, visibility=other.visibility, size=other.size, ranks=other.ranks)
+
     def in_state(self, state: State, *, archived_at: datetime | None = None) -> Definition:
         """Return the definition in another state."""
         return replace(self, state=state, archived_at=archived_at)
@@ -126,7 +138,8 @@ class Definition:
     def counts_as(self, other: Definition) -> bool:
         """Whether two definitions have the same standings, so that nothing has to be built."""
         mine, theirs = (
-            replace(each, title="", version=0, state="ready", number=0, archived_at=None) for each in (self, other)
+            replace(each, version=0, state="ready", number=0, archived_at=None).with_presentation_of(_UNTITLED)
+            for each in (self, other)
         )
         return mine == theirs
 
@@ -150,6 +163,8 @@ def problems(definition: Definition) -> list[tuple[str, str]]:
     for field, value, values in (
         ("aggregate", definition.aggregate, get_args(Aggregate)),
         ("order", definition.order, get_args(Order)),
+        ("visibility", definition.visibility, get_args(Visibility)),
+        ("ranks", definition.ranks, get_args(Ranks)),
     ):
         if value not in values:
             faults.append((field, f"must be one of {', '.join(values)}"))
@@ -158,6 +173,10 @@ def problems(definition: Definition) -> list[tuple[str, str]]:
     ):
         why = "what attempts at a quiz count for together is the quiz's own rule"
         faults.append(("aggregate", f"must be sum or count with sources other than action types: {why}"))
+    if not 0 <= definition.size <= MAX_SIZE:
+        faults.append(("size", f"must be 1 to {MAX_SIZE}, or 0 for no limit"))
+    if definition.ranks == "dense" and not 1 <= definition.size <= MAX_DENSE_SIZE:
+        faults.append(("ranks", f"may be dense on a board with a size of 1 to {MAX_DENSE_SIZE} alone"))
     try:
         definition.calendar.check()
     except ValueError as error:
@@ -194,6 +213,7 @@ def from_document(name: str, document: Mapping[str, Any]) -> Definition:
 
 
 _STORED: Final = (
-    "title", "sources", "aggregate", "order", "period", "time_zone", "segment", "number", "state", "version",
-    "archived_at", "kept",
+    "title", "sources", "aggregate", "order", "period", "time_zone", "segment", "visibility", "size", "ranks", "number",
+    "state", "version", "archived_at", "kept",
 )  # fmt: skip
+_UNTITLED: Final = Definition("untitled")

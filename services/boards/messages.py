@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC
 from typing import Final
 
 from topten.board.v1.board_pb2 import BoardDefinition, DefinedBoard
 
-from services.boards.definition import Aggregate, Definition, Order, State
+from services.boards.definition import Aggregate, Definition, Order, Ranks, State, Visibility
 
 _AGGREGATES: Final[Mapping[int, Aggregate]] = {
     BoardDefinition.AGGREGATE_UNSPECIFIED: "sum",
@@ -21,6 +22,18 @@ _ORDERS: Final[Mapping[int, Order]] = {
     BoardDefinition.ORDER_UNSPECIFIED: "desc",
     BoardDefinition.DESC: "desc",
     BoardDefinition.ASC: "asc",
+}
+_VISIBILITIES: Final[Mapping[int, Visibility]] = {
+    BoardDefinition.VISIBILITY_UNSPECIFIED: "public",
+    BoardDefinition.PUBLIC: "public",
+    BoardDefinition.MEMBERS: "members",
+    BoardDefinition.MODERATORS: "moderators",
+}
+_RANKS: Final[Mapping[int, Ranks]] = {
+    BoardDefinition.RANKS_UNSPECIFIED: "unique",
+    BoardDefinition.UNIQUE: "unique",
+    BoardDefinition.COMPETITION: "competition",
+    BoardDefinition.DENSE: "dense",
 }
 _STATES: Final[Mapping[int, State]] = {
     DefinedBoard.BUILDING: "building",
@@ -40,22 +53,17 @@ def definition_of(message: BoardDefinition) -> Definition:
         period=message.period or "all",
         time_zone=message.time_zone or "UTC",
         segment=message.segment or "all",
+        visibility=_VISIBILITIES[message.visibility],
+        size=message.size,
+        ranks=_RANKS[message.ranks],
     )
 
 
 def defined_board_of(message: DefinedBoard) -> Definition:
     """Return the definition of a board with its state."""
-    stated = definition_of(message.definition)
     archived_at = message.archived_at.ToDatetime(UTC) if message.HasField("archived_at") else None
-    return Definition(
-        name=stated.name,
-        title=stated.title,
-        sources=stated.sources,
-        aggregate=stated.aggregate,
-        order=stated.order,
-        period=stated.period,
-        time_zone=stated.time_zone,
-        segment=stated.segment,
+    return replace(
+        definition_of(message.definition),
         number=message.counter,
         state=_STATES.get(message.state, "building"),
         version=message.version,
@@ -76,6 +84,9 @@ def message_of(definition: Definition, progress: int = 100) -> DefinedBoard:
             period=definition.period,
             time_zone=definition.time_zone,
             segment=definition.segment,
+            visibility=BoardDefinition.Visibility.Value(definition.visibility.upper()),
+            size=definition.size,
+            ranks=BoardDefinition.Ranks.Value(definition.ranks.upper()),
         ),
         state=DefinedBoard.State.Value(definition.state.upper()),
         progress_percent=progress,

@@ -42,7 +42,8 @@ class Confirmations:
         return self._signals.listening(user_ids)
 
     async def check(self, boards: Sequence[str], user_id: str) -> None:
-        """Raise BOARD_NOT_FOUND if one of the boards does not exist: before an action is recorded that names it.
+        """Raise BOARD_NOT_FOUND if one of the boards does not exist or is not public: before an action is recorded that
+        names it.
 
         While leaderboard does not respond nothing is raised.
         """
@@ -83,7 +84,7 @@ class Confirmations:
 
     async def _ranks(self, boards: Sequence[str], user_ids: Sequence[str]) -> list[GetRanksResponse | ServiceError]:
         async def read(board: str) -> GetRanksResponse | ServiceError:
-            request = GetRanksRequest(board=board, user_ids=user_ids)
+            request = GetRanksRequest(board=board, user_ids=user_ids, public_only=True)
             try:
                 return await call(self._leaderboard.GetRanks, request, token=await self._token.get())
             except ServiceError as error:

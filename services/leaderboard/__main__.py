@@ -14,6 +14,7 @@ from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from topten.leaderboard.v1.leaderboard_service_pb2_grpc import add_LeaderboardServiceServicer_to_server
 
 from services.boards.closed_periods import DATABASE
+from services.boards.visibility import may_read
 from services.leaderboard.config import LeaderboardConfig
 from services.leaderboard.reading.archive import Archive
 from services.leaderboard.reading.boards import Boards
@@ -31,6 +32,7 @@ from services.leaderboard.watching.watches import Watches
 from services.runtime.auth.verification import open_service_token, open_verifier
 from services.runtime.clock import utc_now
 from services.runtime.config.loading import from_command_line
+from services.runtime.grpc.call_context import caller
 from services.runtime.grpc.client import open_channel
 from services.runtime.grpc.server import GrpcServer
 from services.runtime.lifecycle import execute, run
@@ -76,7 +78,16 @@ async def main(config: LeaderboardConfig) -> None:
         watches = Watches(frames, limits, catalog, now=utc_now)
         ranks = PlayerRanks(boards, catalog, tick=config.tick, reread=config.reread, now=utc_now)
         service = LeaderboardService(
-            boards, archive, Proofs(mongo.database, archive), frames, names, groups, watches, catalog, now=utc_now
+            boards,
+            archive,
+            Proofs(mongo.database, archive),
+            frames,
+            names,
+            groups,
+            watches,
+            catalog,
+            may_read=lambda board: may_read(catalog, board, caller()),
+            now=utc_now,
         )
         servicer = LeaderboardServicer(service, watches, ranks, now=utc_now)
         server = GrpcServer(

@@ -1,7 +1,8 @@
 """The order of a board, and what follows from it. Pure; the only place that orders.
 
 Members are ranked by value (points, with the tie-break in the fraction), greater first, then by user id, greater first,
-which is how a Redis sorted set reads backwards. No two members share a rank.
+which is how a Redis sorted set reads backwards. No two members share a place. Where a board's definition says so, members with
+equal points share a rank.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from services.boards.definition import Ranks
 from services.boards.encoding import points_of
 
 Member = tuple[str, float]
@@ -31,14 +33,21 @@ def order(members: Iterable[Member]) -> list[Member]:
 
 
 def ranked(
-    members: Sequence[Member], first: int = 1, above: float | None = None, *, ascending: bool = False
+    members: Sequence[Member],
+    first: int = 1,
+    above: float | None = None,
+    *,
+    ascending: bool = False,
+    shared_ranks: Sequence[int] | None = None,
 ) -> list[Ranked]:
     """Return members that are in order with their ranks; `ascending` where less is better.
 
-    The first of them has the rank `first`, and `above` is the value of the place above it, None for the leader.
+    The first of them has the place `first`, and `above` is the value of the place above it, None for the leader. Ranks are
+    places unless `shared_ranks` has one for each member.
     """
     places = []
-    for rank, (user_id, value) in enumerate(members, first):
+    ranks = range(first, first + len(members)) if shared_ranks is None else shared_ranks
+    for rank, (user_id, value) in zip(ranks, members, strict=True):
         places.append(Ranked(rank, user_id, points_of(value, ascending=ascending), gap(value, above)))
         above = value
     return places
@@ -47,6 +56,21 @@ def ranked(
 def gap(value: float, above: float | None) -> int | None:
     """Return the points from a value to that of the place above, in either order; None if there is none."""
     return None if above is None else points_of(above) - points_of(value)
+
+
+def shared_ranks(values: Sequence[float], rule: Ranks, *, first: int = 1, rank: int = 1) -> list[int]:
+    """Return the ranks, shared by equal points, of values that are in order; 1 1 3 for `competition`, 1 1 2 for `dense`.
+
+    The first value has the place `first` and the rank `rank`.
+    """
+    ranks: list[int] = []
+    above: float | None = None
+    for place, value in enumerate(values, first):
+        if above is not None and points_of(above) != points_of(value):
+            rank = place if rule == "competition" else rank + 1
+        ranks.append(rank)
+        above = value
+    return ranks
 
 
 def may_change(head: Sequence[Member], size: int, user_id: str, value: float, *, lowered: bool) -> bool:

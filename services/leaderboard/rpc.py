@@ -45,21 +45,25 @@ class LeaderboardServicer(leaderboard_service_pb2_grpc.LeaderboardServiceService
         self, request: messages.WatchLeaderboardRequest, context: Context
     ) -> AsyncIterator[messages.WatchLeaderboardResponse]:
         """Stream the frames of a board."""
+        self._service.require_readable(request.board)
         async with aclosing(self._watches.frames(request.board, _player())) as frames:
             async for frame in frames:
+                self._service.require_readable(request.board)
                 yield messages.WatchLeaderboardResponse(frame=frame)
 
     async def GetRanks(self, request: messages.GetRanksRequest, context: Context) -> messages.GetRanksResponse:
         """Return the entries of certain players."""
-        entries, not_found = await self._service.ranks(request.board, request.user_ids)
+        entries, not_found = await self._service.ranks(request.board, request.user_ids, public_only=request.public_only)
         return messages.GetRanksResponse(entries=entries, not_found=not_found)
 
     async def WatchRanks(
         self, request: messages.WatchRanksRequest, context: Context
     ) -> AsyncIterator[messages.WatchRanksResponse]:
         """Stream the changing standings of certain players."""
+        self._service.require_readable(request.board)
         async with aclosing(self._ranks.changes(request.board, request.user_ids, _player())) as changes:
             async for board, standings in changes:
+                self._service.require_readable(request.board)
                 yield messages.WatchRanksResponse(
                     board=board.name,
                     standings=[self._standing(board, user_id, each) for user_id, each in standings.items()],
@@ -106,9 +110,11 @@ class LeaderboardServicer(leaderboard_service_pb2_grpc.LeaderboardServiceService
         self, request: messages.GetPercentileRequest, context: Context
     ) -> messages.GetPercentileResponse:
         """Return a player's percentile and rank."""
-        rank, total = await self._service.rank(request.board, request.user_id)
-        percentile = None if rank is None else percentile_of(rank, total)
-        return messages.GetPercentileResponse(percentile=percentile, rank=rank, total_count=total)
+        standing, total = await self._service.standing(request.board, request.user_id)
+        if standing is None:
+            return messages.GetPercentileResponse(total_count=total)
+        percentile = percentile_of(standing.rank, total)
+        return messages.GetPercentileResponse(percentile=percentile, rank=standing.shown_rank, total_count=total)
 
     async def GetScoreForPercentile(
         self, request: messages.GetScoreForPercentileRequest, context: Context
@@ -167,14 +173,14 @@ class LeaderboardServicer(leaderboard_service_pb2_grpc.LeaderboardServiceService
 
     def _place(self, board: Board, standing: Standing) -> messages.BoardPlace:
         score = self._service.points(board, standing.value)
-        return messages.BoardPlace(board=board.name, rank=standing.rank, score=score)
+        return messages.BoardPlace(board=board.name, rank=standing.shown_rank, score=score)
 
     def _standing(self, board: Board, user_id: str, standing: Standing | None) -> messages.Standing:
         if standing is None:
             return messages.Standing(user_id=user_id)
         return messages.Standing(
             user_id=user_id,
-            rank=standing.rank,
+            rank=standing.shown_rank,
             score=self._service.points(board, standing.value),
             previous_rank=standing.previous_rank,
             gap_to_next=gap(standing.value, standing.above),

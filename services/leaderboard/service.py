@@ -12,9 +12,10 @@ from topten.leaderboard.v1.leaderboard_pb2 import Entry, Frame
 from services.boards.board import Board
 from services.boards.catalog import Catalog
 from services.boards.closed_periods import series_of
-from services.boards.encoding import mirrored, points_of
+from services.boards.encoding import MAX_POINTS, mirrored, points_of
 from services.boards.existence import Existence, existence_of
 from services.boards.periods import Period
+from services.boards.visibility import is_public
 from services.leaderboard.ranking import Ranked, gap, ranked
 from services.leaderboard.reading.boards import no_such_board, requested_board
 from services.leaderboard.reading.frames import cut, entry_of
@@ -25,13 +26,14 @@ from services.runtime.errors import Reason, ServiceError
 from services.runtime.page_tokens import page_token, read_page_token
 
 if TYPE_CHECKING:
-    from services.leaderboard.reading.archive import Archive, ArchivedBoard
+    from services.boards.definition import Ranks
+    from services.leaderboard.reading.archive import Archive
     from services.leaderboard.reading.boards import Boards
     from services.leaderboard.reading.frames import Frames
     from services.leaderboard.reading.groups import GroupMembers
-    from services.leaderboard.reading.live_board import LiveBoard
     from services.leaderboard.reading.names import Name, Names
     from services.leaderboard.reading.proofs import Proof, Proofs
+    from services.leaderboard.reading.shown_board import BoardView
     from services.leaderboard.watching.watches import Watches
 
 DEFAULT_LIMIT: Final = 10
@@ -65,8 +67,9 @@ class ClosedPeriod:
 class LeaderboardService:
     """Reading boards.
 
-    A board is given by name; an empty one is `all`. An impossible name raises BOARD_NOT_FOUND; a board on which nobody is
-    ranked is empty. While a board cannot be read, what its last frame cannot answer raises UNAVAILABLE.
+    A board is given by name; an empty one is `all`. An impossible name raises BOARD_NOT_FOUND, and so does a board that the
+    caller may not read, as `may_read` says; a board on which nobody is ranked is empty. While a board cannot be read, what
+    its last frame cannot answer raises UNAVAILABLE.
     """
 
     def __init__(
@@ -80,8 +83,10 @@ class LeaderboardService:
         watches: Watches,
         catalog: Catalog,
         *,
+        may_read: Callable[[Board], bool],
         now: Callable[[], datetime],
     ) -> None:
+        self._may_read = may_read
         self._boards = boards
         self._archive = archive
         self._proofs = proofs
@@ -108,9 +113,16 @@ class LeaderboardService:
                 frame = self._last_frame(board, error)
         return cut(frame, limit), board
 
-    async def ranks(self, name: str, user_ids: Sequence[str]) -> tuple[list[Entry], list[str]]:
-        """Return the entries of the ranked players, by rank, and the ids of the others."""
+    async def ranks(
+        self, name: str, user_ids: Sequence[str], *, public_only: bool = False
+    ) -> tuple[list[Entry], list[str]]:
+        """Return the entries of the ranked players, by rank, and the ids of the others.
+
+        If `public_only`, a board that not everybody may read raises BOARD_NOT_FOUND.
+        """
         board = self._board(name)
+        if public_only and not is_public(self._catalog, board):
+            raise no_such_board(name)
         standings = await self._read(board, lambda view: view.standings(user_ids))
         names = await self._names.of(standings)
         entries = [
@@ -129,7 +141,7 @@ class LeaderboardService:
         position = read_page_token(token, board.name, float, str)
         after = None if position is None else (position[1], position[0])
 
-        async def read(view: LiveBoard | ArchivedBoard) -> tuple[Window, Standing | None]:
+        async def read(view: BoardView) -> tuple[Window, Standing | None]:
             window = await view.page(size, after)
             return window, (await view.standings([user_id])).get(user_id) if user_id else None
 
@@ -164,7 +176,7 @@ class LeaderboardService:
         after = read_page_token(token, listing, float, str)
         members = await self._groups.of(group_id, viewer_id)
         standings = await self._read(board, lambda view: view.standings(members))
-        places = ranked_members(standings, ascending=self._catalog.is_ascending(board))
+        places = ranked_members(standings, ascending=self._catalog.is_ascending(board), ranks=self._ranks_of(board))
         own = next((place for place in places if place.user_id == user_id), None)
         following = [each for each in places if after is None or (standings[each.user_id].value, each.user_id) < after]
         shown = following[: size or DEFAULT_LIMIT]
@@ -187,14 +199,14 @@ class LeaderboardService:
         names = await self._names.of([member for member, _ in window.members])
         return board, window.total, self._entries(board, window, names)
 
-    async def rank(self, name: str, user_id: str) -> tuple[int | None, int]:
-        """Return the player's rank, None if they have none, and the number of ranked players."""
+    async def standing(self, name: str, user_id: str) -> tuple[Standing | None, int]:
+        """Return the player's standing, None if they have none, and the number of ranked players."""
 
-        async def read(view: LiveBoard | ArchivedBoard) -> tuple[int, Standing | None]:
+        async def read(view: BoardView) -> tuple[int, Standing | None]:
             return await view.total(), (await view.standings([user_id])).get(user_id)
 
         total, standing = await self._read(self._board(name), read)
-        return (None if standing is None else standing.rank), total
+        return standing, total
 
     async def score_for_percentile(self, name: str, percentile: float) -> tuple[int | None, int]:
         """Return the score that a percentile takes, None on an empty board, and the number of ranked players.
@@ -214,10 +226,9 @@ class LeaderboardService:
         return ahead + 1, total
 
     async def boards(self) -> list[tuple[Board, int]]:
-        """Return the current boards and the number of players ranked on each."""
-        return [
-            (board, await self._read(board, lambda view: view.total())) for board in self._catalog.current(self._now())
-        ]
+        """Return the current boards that the caller may read and the number of players ranked on each."""
+        boards = filter(self._may_read, self._catalog.current(self._now()))
+        return [(board, await self._read(board, lambda view: view.total())) for board in boards]
 
     async def closed_periods(self, name: str, size: int, token: str) -> tuple[list[ClosedPeriod], str]:
         """Return the closed periods of a board, the latest first, `size` (1 to 50, 0 means 20) after the page token.
@@ -235,10 +246,12 @@ class LeaderboardService:
         position = read_page_token(token, listing, str)
         before = None if position is None else _end_of_period(position[0])
         closed = await _available(self._archive.closed(series, before, size + 1))
+        definition = self._catalog.definition_of(board)
+        places = definition.size if definition is not None and definition.size else MAX_POINTS
         periods = [
             ClosedPeriod(
                 Board.parse(each.name, self._now()),
-                each.players,
+                min(each.players, places),
                 each.closed_at,
                 page_token(listing, each.ends_at.date().isoformat()),
             )
@@ -256,11 +269,14 @@ class LeaderboardService:
         if self._catalog.period_of(board) is None:
             raise _not_closed(f"{board.name!r} has no periods. Only boards of closed periods have proofs.")
         try:
-            return board, await _available(self._proofs.of(board, user_id))
+            proof = await _available(self._proofs.of(board, user_id))
+            if not self._has_place(board, proof.rank):
+                raise NotRankedError
+            return board, proof
         except NotClosedError:
             if (
                 existence_of(self._catalog, board, self._now()) is Existence.IF_RANKED
-                and not (await self.rank(name, ""))[1]
+                and not (await self.standing(name, ""))[1]
             ):
                 raise no_such_board(name) from None
             raise _not_closed("The period is not closed yet.") from None
@@ -275,13 +291,19 @@ class LeaderboardService:
     ) -> tuple[list[tuple[Board, Standing]], list[tuple[Board, Standing]], str]:
         """Return a player's standings on boards, those in a page of closed periods, and the token of the next page."""
         standings = []
-        for board in map(self._board, names):
-            standing = (await self._read(board, lambda view: view.standings([user_id]))).get(user_id)
+        for board in filter(self._may_read, (requested_board(self._catalog, name, self._now()) for name in names)):
+            standing = await self._standing_on(board, user_id)
             if standing is not None:
                 standings.append((board, standing))
         position = read_page_token(token, "closed", str)
         places, last = await _available(self._archive.standings_of(user_id, "" if position is None else position[0]))
-        closed = [(Board.parse(name, self._now()), standing) for name, standing in places]
+        closed = []
+        for name, place in places:
+            board = Board.parse(name, self._now())
+            if self._may_read(board) and self._has_place(board, place.rank):
+                # Where equal points share a rank, the board knows it.
+                shown = place if self._ranks_of(board) == "unique" else await self._standing_on(board, user_id)
+                closed.append((board, shown or place))
         return standings, closed, page_token("closed", last) if last else ""
 
     def points(self, board: Board, value: float) -> int:
@@ -296,18 +318,38 @@ class LeaderboardService:
         ascending = self._catalog.is_ascending(board)
         return [
             entry_of(place, names[place.user_id], window.previous_ranks.get(place.user_id))
-            for place in ranked(window.members, window.first, window.above, ascending=ascending)
+            for place in ranked(
+                window.members, window.first, window.above, ascending=ascending, shared_ranks=window.shared_ranks
+            )
         ]
 
     def _own_entry(self, board: Board, user_id: str, standing: Standing, name: Name) -> Entry:
         points = self.points(board, standing.value)
-        place = Ranked(standing.rank, user_id, points, gap(standing.value, standing.above))
+        place = Ranked(standing.shown_rank, user_id, points, gap(standing.value, standing.above))
         return entry_of(place, name, standing.previous_rank)
 
-    def _board(self, name: str) -> Board:
-        return requested_board(self._catalog, name, self._now())
+    def require_readable(self, name: str) -> None:
+        """Raise BOARD_NOT_FOUND for a board that the caller may not read, or that does not exist."""
+        self._board(name)
 
-    async def _read(self, board: Board, question: Callable[[LiveBoard | ArchivedBoard], Awaitable[T]]) -> T:
+    def _board(self, name: str) -> Board:
+        board = requested_board(self._catalog, name, self._now())
+        if not self._may_read(board):
+            raise no_such_board(name)
+        return board
+
+    def _ranks_of(self, board: Board) -> Ranks:
+        definition = self._catalog.definition_of(board)
+        return "unique" if definition is None else definition.ranks
+
+    def _has_place(self, board: Board, rank: int) -> bool:
+        definition = self._catalog.definition_of(board)
+        return definition is None or not definition.size or rank <= definition.size
+
+    async def _standing_on(self, board: Board, user_id: str) -> Standing | None:
+        return (await self._read(board, lambda view: view.standings([user_id]))).get(user_id)
+
+    async def _read(self, board: Board, question: Callable[[BoardView], Awaitable[T]]) -> T:
         return await _available(self._boards.read(board, question))
 
     def _last_frame(self, board: Board, error: UnreadableError) -> Frame:

@@ -138,7 +138,7 @@ class ScoreServicer(score_service_pb2_grpc.ScoreServiceServicer):
     async def ExportPlayer(
         self, request: messages.ExportPlayerRequest, context: Context
     ) -> messages.ExportPlayerResponse:
-        page = await self._service.export(caller().user_id, request.page_token)
+        page = await self._service.export(caller(), request.page_token)
         return messages.ExportPlayerResponse(
             changes=[_change(change, sees_actors=False) for change in page.changes],
             flags=[_flag(flag._replace(closed_by="")) for flag in page.flags],

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from services.boards.board import Board
+from services.boards.visibility import may_read
 from services.runtime.clock import milliseconds_of
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.page_tokens import page_token, read_page_token
@@ -28,6 +29,9 @@ from services.score.projection.loss_detection import LossDetector
 from services.score.projection.rebuild import RebuildSummary
 from services.score.projection.standings import Placement
 from services.streams import COUNTERS_ADDED
+
+if TYPE_CHECKING:
+    from services.runtime.auth.claims import Claims
 
 _DEFAULT_PAGE = 20
 _EVENT_PAGE = 500
@@ -134,11 +138,13 @@ class ScoreService:
             raise ServiceError(Reason.PERMISSION_DENIED, "You can read only your own history.")
         return await self._changes(user_id, limit or _DEFAULT_PAGE, token, with_origins=sees_all)
 
-    async def export(self, user_id: str, token: str) -> PlayerExport:
-        """Return a page of everything stored about a player, for themselves. Flags and boards are on the first page.
+    async def export(self, caller: Claims, token: str) -> PlayerExport:
+        """Return a page of everything stored about the calling player. Flags and boards are on the first page.
 
+        Boards that they may not read are left out.
         Raises INVALID_ARGUMENT for an invalid token.
         """
+        user_id = caller.user_id
         changes, next_page_token = await self._changes(user_id, _EXPORT_PAGE, token, with_origins=True)
         flags: list[Flag] = []
         boards: list[Board] = []
@@ -146,7 +152,9 @@ class ScoreService:
             async with store_errors_as_unavailable():
                 flags = await self._flags.of_player(user_id, _EXPORT_PAGE)
                 fold = (await self._store.current_folds([user_id]))[user_id]
-            boards = self._placement.boards_of(fold)[:_MAX_EXPORTED_BOARDS]
+            catalog = self._placement.catalog
+            readable = [board for board in self._placement.boards_of(fold) if may_read(catalog, board, caller)]
+            boards = readable[:_MAX_EXPORTED_BOARDS]
         return PlayerExport(changes, flags, boards, next_page_token)
 
     async def locate(self, event_ids: Sequence[str]) -> list[EventLocation]:

@@ -10,8 +10,7 @@ from services.boards.board import Board
 from services.boards.closed_periods import DATABASE
 from services.boards.definition import Definition
 from services.boards.encoding import points_of
-from services.leaderboard.reading.archive import ArchivedBoard
-from services.leaderboard.reading.live_board import LiveBoard
+from services.leaderboard.reading.shown_board import BoardView
 from services.runtime.clock import utc_now
 from services.score.coordination_store import CLOSING_LEASE, CoordinationStore
 from services.score.definitions.service import BoardDefinitions
@@ -128,7 +127,7 @@ async def test_archived_board_answers_every_question_as_the_live_board_did(syste
         boards = reader(system.redis, database)
         players = [user for user, _ in await system.board(LAST_WEEK.name)]
 
-        async def answers(board: LiveBoard | ArchivedBoard) -> list[Any]:
+        async def answers(board: BoardView) -> list[Any]:
             results: list[Any] = [await board.total(), (await board.head(10)).members]
             standings = await board.standings([*players[::7], "nobody"])
             results.append({user: (each.rank, each.value, each.above) for user, each in standings.items()})

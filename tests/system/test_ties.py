@@ -15,8 +15,7 @@ from services.boards.catalog import Catalog, parse_declarations
 from services.boards.encoding import ENCODING, MAX_POINTS, encode_us
 from services.boards.former_encoding import FORMER_ENCODING
 from services.boards.sharding import Sharding
-from services.leaderboard.reading.archive import ArchivedBoard
-from services.leaderboard.reading.live_board import LiveBoard
+from services.leaderboard.reading.shown_board import BoardView
 from services.runtime.clock import milliseconds_of
 from services.score.ledger.totals import Total
 from services.score.projection.standings import Agreement, shown_value
@@ -95,7 +94,7 @@ async def ids_by_rank(system: ScoreSystem) -> dict[str, list[str]]:
     names = ("all", "weekly", "monthly", "country:VN", "quiz:capitals", "custom:home", "custom:ever")
     for board in (CATALOG.parse(name, NOW) for name in names):
 
-        async def read(view: LiveBoard | ArchivedBoard) -> list[list[str]]:
+        async def read(view: BoardView) -> list[list[str]]:
             head = [user_id for user_id, _ in (await view.head(500)).members]
             standings = await view.standings(head)
             ranked = sorted(standings, key=lambda user_id: standings[user_id].rank)

@@ -72,10 +72,15 @@ class Context:
         return await call(method, request, token=await self.upstreams.service_token.get())
 
     async def board(self, name: str) -> str:
-        """Return the name of a board that the caller may read. Raises PERMISSION_DENIED for a board token of another one."""
+        """Return the name of a board that the caller may read.
+
+        Raises PERMISSION_DENIED for a board token of another one, and BOARD_NOT_FOUND for a board that is not theirs to read.
+        """
         claims = self.caller.claims
         if claims is not None and claims.board:
             require_board(claims, (await self.boards.find(name, claims.session_id)).name)
+        if claims is not None:
+            await self.boards.require_readable(name, claims)
         return name
 
     async def call_leaderboard(self, method: UnaryUnaryMultiCallable[Request, Response], request: Request) -> Response:

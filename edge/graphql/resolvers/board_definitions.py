@@ -48,6 +48,26 @@ class BoardState(Enum):
     ARCHIVED = DefinedBoardMessage.ARCHIVED
 
 
+@strawberry.enum(
+    description="Who reads a board: everybody (PUBLIC), accounts of players whom its segment includes (MEMBERS), or "
+    "MODERATORS. Moderators, admins and services read all. For everybody else it does not exist."
+)
+class BoardVisibility(Enum):
+    PUBLIC = BoardDefinitionMessage.PUBLIC
+    MEMBERS = BoardDefinitionMessage.MEMBERS
+    MODERATORS = BoardDefinitionMessage.MODERATORS
+
+
+@strawberry.enum(
+    description="Which ranks equal points have: their own (UNIQUE, 1 2 3), or the same, with a gap (COMPETITION, 1 1 3) or "
+    "without (DENSE, 1 1 2). The order is always that of UNIQUE."
+)
+class BoardRanks(Enum):
+    UNIQUE = BoardDefinitionMessage.UNIQUE
+    COMPETITION = BoardDefinitionMessage.COMPETITION
+    DENSE = BoardDefinitionMessage.DENSE
+
+
 @strawberry.type(description="A board that a team or the operator defined, read as CUSTOM with its name.")
 class DefinedBoard:
     name: str
@@ -60,6 +80,9 @@ class DefinedBoard:
     period: str = strawberry.field(description="`all`, `daily`, `weekly`, `monthly`, `yearly`, `every:…` or `range:…`.")
     time_zone: str = strawberry.field(description="The IANA time zone in which days begin.")
     segment: str = strawberry.field(description="Who stands on it: `all`, `country:VN,TH` or `each-country`.")
+    visibility: BoardVisibility
+    size: int | None = strawberry.field(description="How many places the board has; null for no limit.")
+    ranks: BoardRanks
     state: BoardState
     progress_percent: int = strawberry.field(description="The share of players who are on it while it is BUILDING.")
     version: int = strawberry.field(description="Counts the changes of the definition, from 1.")
@@ -78,6 +101,9 @@ class DefinedBoard:
             period=definition.period,
             time_zone=definition.time_zone,
             segment=definition.segment,
+            visibility=BoardVisibility(definition.visibility),
+            size=definition.size or None,
+            ranks=BoardRanks(definition.ranks),
             state=BoardState(board.state),
             progress_percent=board.progress_percent,
             version=board.version,
@@ -114,6 +140,15 @@ class BoardDefinitionInput:
         default="all",
         description="Who stands on it: `all`, `country:VN,TH`, or `each-country` for one board a country.",
     )
+    visibility: BoardVisibility | None = strawberry.field(default=None, description="PUBLIC by default.")
+    size: int | None = strawberry.field(
+        default=None,
+        description="How many places the board has, up to 1 000 000: players behind them are not ranked. No limit by "
+        "default.",
+    )
+    ranks: BoardRanks | None = strawberry.field(
+        default=None, description="UNIQUE by default. DENSE needs a size of up to 1000."
+    )
 
     def to_proto(self) -> BoardDefinitionMessage:
         """Return the definition."""
@@ -126,6 +161,9 @@ class BoardDefinitionInput:
             period=self.period,
             time_zone=self.time_zone,
             segment=self.segment,
+            visibility=(self.visibility or BoardVisibility.PUBLIC).value,
+            size=self.size or 0,
+            ranks=(self.ranks or BoardRanks.UNIQUE).value,
         )
 
 
@@ -135,7 +173,8 @@ class BoardDefinitionQuery:
         access=rpc("board.ListBoards"),
         cost=30,
         size=TYPICAL_BOARDS,
-        description="All boards that teams or the operator defined, by name, archived ones included; at most 1032.",
+        description="All boards that teams or the operator defined and the caller may read, by name, archived ones included; "
+        "at most 1032.",
     )
     async def defined_boards(self, info: Info) -> list[DefinedBoard] | None:
         context = info.context
@@ -149,8 +188,8 @@ class BoardDefinitionMutation:
         access=rpc("board.PutBoard"),
         cost=200,
         rate="write",
-        description="Defines a board, or changes title, sources, aggregate or countries of one with the same name. What "
-        "players did before is on it once it is READY. For admins.",
+        description="Defines a board, or changes title, sources, aggregate, countries, visibility, size or ranks of one with "
+        "the same name. What players did before is on it once it is READY. For admins.",
     )
     async def put_board(self, info: Info, input: BoardDefinitionInput) -> BoardChange | None:
         context = info.context

@@ -72,7 +72,7 @@ class BoardTokenMutation:
         cost=200,
         rate="write",
         description="Issues a token that lets anybody read one board, and nothing else, without an account: for a screen "
-        "in a hall, a video or another page. It does not end with the session. For moderators.",
+        "in a hall, a video or another page. It does not end with the session. The board must be public. For moderators.",
     )
     async def board_token(
         self,
@@ -85,6 +85,7 @@ class BoardTokenMutation:
     ) -> IssuedBoardToken | None:
         context = info.context
         name = (await context.boards.find(board_text(board), context.caller.require().user_id)).name
+        await context.boards.require_public(name)
         request = identity.IssueBoardTokenRequest(board=name)
         if expires_at is not None:
             request.expires_at.FromDatetime(expires_at)

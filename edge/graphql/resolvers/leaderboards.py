@@ -267,7 +267,10 @@ class LeaderboardQuery:
     async def boards(self, info: Info) -> list[Board] | None:
         context = info.context
         call = context.call(context.upstreams.leaderboard.ListBoards, messages.ListBoardsRequest())
-        response, _ = await context.call_or_last(("boards",), call)
+        claims = context.caller.require()
+        # What decides which boards are the caller's to read.
+        audience = ("boards", claims.country, *sorted(claims.permissions))
+        response, _ = await context.call_or_last(audience, call)
         return [Board.from_proto(board) for board in response.boards]
 
     @field(
@@ -284,7 +287,8 @@ class LeaderboardQuery:
         first: UpTo50 = 20,
         after: After = None,
     ) -> ClosedPeriodConnection | None:
-        context, name = info.context, board_text(board)
+        context = info.context
+        name = await context.board(board_text(board))
         request = messages.ListClosedPeriodsRequest(board=name, page_size=first, page_token=after or "")
         call = context.call(context.upstreams.leaderboard.ListClosedPeriods, request)
         page, _ = (await call, False) if after else await context.call_or_last(("closed", name, first), call)

@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from redis.asyncio import Redis
 
 from services.boards.board import Board
 from services.boards.catalog import Catalog
 from services.boards.existence import Existence, existence_of
-from services.leaderboard.reading.archive import Archive, ArchivedBoard
+from services.leaderboard.reading.archive import Archive
 from services.leaderboard.reading.live_board import LiveBoard, MovedError
 from services.leaderboard.reading.results import UnreadableError
 from services.leaderboard.reading.scripts import BoardScripts
+from services.leaderboard.reading.shown_board import shown
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.stores.redis import REDIS_ERRORS
+
+if TYPE_CHECKING:
+    from services.leaderboard.reading.shown_board import BoardView
 
 # More concurrent reads make one Redis server no faster; others wait for their turn, within their time limit.
 MAX_CONCURRENT: Final = 32
@@ -38,8 +42,8 @@ class Boards:
         self._now = now
         self._slots = asyncio.Semaphore(MAX_CONCURRENT)
 
-    async def read(self, board: Board, question: Callable[[LiveBoard | ArchivedBoard], Awaitable[T]]) -> T:
-        """Return the answer to `question`, all of whose reads see one state of the board.
+    async def read(self, board: Board, question: Callable[[BoardView], Awaitable[T]]) -> T:
+        """Return the answer to `question`, all of whose reads see one state of the board, as its definition shows it.
 
         `question` runs again if the board changes in between, so it must have no effects. Raises UnreadableError, after
         `timeout` at the latest.
@@ -51,14 +55,14 @@ class Boards:
         if is_archived or (period is not None and period.ends_at <= self._now()):
             archived = await self._archive.find(board)
             if archived is not None:
-                return await self._archive.read(question(archived))
-        answer = await self._read_live(board, question)
+                return await self._archive.read(question(shown(archived, definition)))
+        answer = await self._read_live(board, lambda live: question(shown(live, definition)))
         # The board may have gone into the archive, and its keys away, between the two reads.
         if is_archived and (archived := await self._archive.find(board)) is not None:
-            return await self._archive.read(question(archived))
+            return await self._archive.read(question(shown(archived, definition)))
         return answer
 
-    async def _read_live(self, board: Board, question: Callable[[LiveBoard | ArchivedBoard], Awaitable[T]]) -> T:
+    async def _read_live(self, board: Board, question: Callable[[LiveBoard], Awaitable[T]]) -> T:
         try:
             with _Deadline(self._timeout):
                 async with self._slots:

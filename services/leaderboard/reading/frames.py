@@ -73,7 +73,7 @@ def frame_of(
         version=head.version,
         entries=[
             entry_of(place, names[place.user_id], head.previous_ranks.get(place.user_id))
-            for place in ranked(head.members, ascending=ascending)
+            for place in ranked(head.members, ascending=ascending, shared_ranks=head.shared_ranks)
         ],
     )
     frame.timestamp.FromDatetime(read_at)

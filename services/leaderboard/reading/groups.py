@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Final
 
 from topten.group.v1.group_service_pb2 import ListMembersRequest
 
-from services.leaderboard.ranking import Ranked, order, ranked
+from services.leaderboard.ranking import Ranked, order, ranked, shared_ranks
 from services.runtime.grpc.client import call
 
 if TYPE_CHECKING:
     from topten.group.v1.group_service_pb2_grpc import GroupServiceAsyncStub
 
+    from services.boards.definition import Ranks
     from services.leaderboard.reading.results import Standing
     from services.runtime.auth.service_token import ServiceToken
 
@@ -42,7 +43,10 @@ class GroupMembers:
         return [member.user_id for member in response.members]
 
 
-def ranked_members(standings: Mapping[str, Standing], *, ascending: bool = False) -> list[Ranked]:
+def ranked_members(
+    standings: Mapping[str, Standing], *, ascending: bool = False, ranks: Ranks = "unique"
+) -> list[Ranked]:
     """Return the members who are ranked on a board, in its order, with their ranks among themselves."""
     members = order((user_id, standing.value) for user_id, standing in standings.items())
-    return ranked(members, ascending=ascending)
+    shared = None if ranks == "unique" else shared_ranks([value for _, value in members], ranks)
+    return ranked(members, ascending=ascending, shared_ranks=shared)

@@ -15,31 +15,41 @@ class UnreadableError(Exception):
 class Head(NamedTuple):
     """The first members of a board, in order, and the generation and version of that state.
 
-    `previous_ranks` holds the rank before each member's last counted action, where one is stored.
+    `previous_ranks` holds the rank before each member's last counted action, where one is stored. `shared_ranks` has the ranks
+    of the members where equal points share one; None where ranks are places.
     """
 
     generation: int
     version: int
     members: Sequence[Member]
     previous_ranks: Mapping[str, int]
+    shared_ranks: Sequence[int] | None = None
 
 
 class Standing(NamedTuple):
-    """A player on a board: rank from 1, value, and the rank before their last counted action, if one is stored.
+    """A player on a board: place from 1, value, and the rank before their last counted action, if one is stored.
 
-    `above` is the value of the place above, None for the leader.
+    `above` is the value of the place above, None for the leader. `shared_rank` is the rank where equal points share one, else
+    None.
     """
 
     rank: int
     value: float
     previous_rank: int | None
     above: float | None
+    shared_rank: int | None = None
+
+    @property
+    def shown_rank(self) -> int:
+        """The rank that readers see."""
+        return self.rank if self.shared_rank is None else self.shared_rank
 
 
 class Window(NamedTuple):
-    """Consecutive members of a board, the rank of the first one, and the number of ranked players.
+    """Consecutive members of a board, the place of the first one, and the number of ranked players.
 
-    `previous_ranks` is as in `Head`; `above` is the value of the place above the first member, None if that is the leader.
+    `previous_ranks` and `shared_ranks` are as in `Head`; `above` is the value of the place above the first member, None if
+    that is the leader.
     """
 
     total: int
@@ -47,3 +57,4 @@ class Window(NamedTuple):
     members: Sequence[Member]
     previous_ranks: Mapping[str, int]
     above: float | None
+    shared_ranks: Sequence[int] | None = None

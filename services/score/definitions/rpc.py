@@ -10,6 +10,7 @@ from topten.board.v1 import board_service_pb2 as messages
 from topten.board.v1 import board_service_pb2_grpc
 
 from services.boards.messages import definition_of, message_of
+from services.boards.visibility import may_read_definition
 from services.runtime.grpc.call_context import caller
 from services.score.definitions.service import BoardDefinitions
 
@@ -38,6 +39,7 @@ class BoardServicer(board_service_pb2_grpc.BoardServiceServicer):
     async def ListBoards(self, request: messages.ListBoardsRequest, context: Context) -> messages.ListBoardsResponse:
         """See board_service.proto."""
         edition, boards = await self._definitions.all(request.edition)
+        readable = [each for each in boards if may_read_definition(each.definition, caller())]
         return messages.ListBoardsResponse(
-            edition=edition, boards=[message_of(each.definition, each.progress) for each in boards]
+            edition=edition, boards=[message_of(each.definition, each.progress) for each in readable]
         )

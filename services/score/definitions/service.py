@@ -128,8 +128,8 @@ def _numbered(before: Definitions, former: Definition | None, wanted: Definition
     """Return the definition with the number of its counter, its state and its version; and the highest number."""
     numbers = before.numbers
     if former is not None and former.counts_as(wanted):
-        title_only = replace(former, title=wanted.title)
-        return (former if title_only == former else replace(title_only, version=former.version + 1)), numbers
+        shown = former.with_presentation_of(wanted)
+        return (former if shown == former else replace(shown, version=former.version + 1)), numbers
     number = 0
     if not wanted.counter.is_built_in:
         same = [each for each in before.boards.values() if each.state != "archived" and each.counter == wanted.counter]

@@ -129,7 +129,8 @@ class TopWatcher:
 
 def _entered(top: Top, before: Sequence[str], frame: Frame) -> list[Fact]:
     """Return who has a better rank than before; which of them entered a webhook's top depends on its size."""
-    former_ranks = {user_id: rank for rank, user_id in enumerate(before, 1)}
+    # Places, which differ from ranks where equal points share one.
+    former_places = {user_id: place for place, user_id in enumerate(before, 1)}
     at = frame.timestamp.ToDatetime(UTC)
     return [
         Fact(
@@ -139,9 +140,9 @@ def _entered(top: Top, before: Sequence[str], frame: Frame) -> list[Fact]:
             {"board": top.board, "userId": entry.user_id, "rank": entry.rank, "score": entry.score},
             user_id=entry.user_id,
             series=top.series,
-            rank=entry.rank,
-            former_rank=former_ranks.get(entry.user_id, MAX_TOP + 1),
+            rank=place,
+            former_rank=former_places.get(entry.user_id, MAX_TOP + 1),
         )
-        for entry in frame.entries[:MAX_TOP]
-        if entry.rank < former_ranks.get(entry.user_id, MAX_TOP + 1)
+        for place, entry in enumerate(frame.entries[:MAX_TOP], 1)
+        if place < former_places.get(entry.user_id, MAX_TOP + 1)
     ]

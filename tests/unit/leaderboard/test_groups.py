@@ -29,3 +29,12 @@ def test_group_board_is_the_whole_board_without_all_others(
     assert [place.points for place in places] == [points_of(values[p.user_id], ascending=ascending) for p in places]
     points = [points_of(values[place.user_id]) for place in places]
     assert [place.gap for place in places] == [None, *(a - b for a, b in pairwise(points))][: len(places)]
+
+
+def test_members_share_ranks_where_the_board_says_so() -> None:
+    standings = {
+        name: Standing(place, value, None, None)
+        for place, (name, value) in enumerate([("a", 5.5), ("b", 5.25), ("c", 1.5)], 1)
+    }
+    assert [each.rank for each in ranked_members(standings, ranks="competition")] == [1, 1, 3]
+    assert [each.rank for each in ranked_members(standings, ranks="dense")] == [1, 1, 2]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.boards.encoding import encode
-from services.leaderboard.ranking import may_change, order, percentile_of, quantile_index, ranked
+from services.leaderboard.ranking import may_change, order, percentile_of, quantile_index, ranked, shared_ranks
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 members = st.lists(
@@ -32,6 +32,14 @@ def test_ranks_have_no_gaps_and_points_are_whole(players: list[tuple[str, int, i
     places = ranked(order(values(players)), first)
     assert [place.rank for place in places] == list(range(first, first + len(players)))
     assert sorted((place.user_id, place.points) for place in places) == sorted(p[:2] for p in players)
+
+
+@given(members)
+def test_equal_points_share_a_rank_with_a_gap_or_without(players: list[tuple[str, int, int]]) -> None:
+    in_order = [value for _, value in order(values(players))]
+    points = [int(value) for value in in_order]
+    assert shared_ranks(in_order, "competition") == [1 + sum(p > mine for p in points) for mine in points]
+    assert shared_ranks(in_order, "dense") == [1 + len({p for p in points if p > mine}) for mine in points]
 
 
 @given(members, st.integers(1, 50), st.integers(5, 9))

@@ -140,6 +140,121 @@ func (BoardDefinition_Order) EnumDescriptor() ([]byte, []int) {
 	return file_topten_board_v1_board_proto_rawDescGZIP(), []int{0, 1}
 }
 
+// Who reads the board.
+type BoardDefinition_Visibility int32
+
+const (
+	// Stored as PUBLIC.
+	BoardDefinition_VISIBILITY_UNSPECIFIED BoardDefinition_Visibility = 0
+	// Everybody who may read boards.
+	BoardDefinition_PUBLIC BoardDefinition_Visibility = 1
+	// Accounts of players whom the segment includes, by the country in their token; no guests and no board tokens.
+	// Moderators, admins and services as well.
+	BoardDefinition_MEMBERS BoardDefinition_Visibility = 2
+	// Moderators, admins and services with the scope `leaderboard:read`.
+	BoardDefinition_MODERATORS BoardDefinition_Visibility = 3
+)
+
+// Enum value maps for BoardDefinition_Visibility.
+var (
+	BoardDefinition_Visibility_name = map[int32]string{
+		0: "VISIBILITY_UNSPECIFIED",
+		1: "PUBLIC",
+		2: "MEMBERS",
+		3: "MODERATORS",
+	}
+	BoardDefinition_Visibility_value = map[string]int32{
+		"VISIBILITY_UNSPECIFIED": 0,
+		"PUBLIC":                 1,
+		"MEMBERS":                2,
+		"MODERATORS":             3,
+	}
+)
+
+func (x BoardDefinition_Visibility) Enum() *BoardDefinition_Visibility {
+	p := new(BoardDefinition_Visibility)
+	*p = x
+	return p
+}
+
+func (x BoardDefinition_Visibility) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (BoardDefinition_Visibility) Descriptor() protoreflect.EnumDescriptor {
+	return file_topten_board_v1_board_proto_enumTypes[2].Descriptor()
+}
+
+func (BoardDefinition_Visibility) Type() protoreflect.EnumType {
+	return &file_topten_board_v1_board_proto_enumTypes[2]
+}
+
+func (x BoardDefinition_Visibility) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use BoardDefinition_Visibility.Descriptor instead.
+func (BoardDefinition_Visibility) EnumDescriptor() ([]byte, []int) {
+	return file_topten_board_v1_board_proto_rawDescGZIP(), []int{0, 2}
+}
+
+// Which ranks players with equal points have.
+type BoardDefinition_Ranks int32
+
+const (
+	// Stored as UNIQUE.
+	BoardDefinition_RANKS_UNSPECIFIED BoardDefinition_Ranks = 0
+	// Each their own, 1 2 3: who reached the points first is ahead.
+	BoardDefinition_UNIQUE BoardDefinition_Ranks = 1
+	// The same one, and the next rank counts them: 1 1 3.
+	BoardDefinition_COMPETITION BoardDefinition_Ranks = 2
+	// The same one, and the next rank follows: 1 1 2.
+	BoardDefinition_DENSE BoardDefinition_Ranks = 3
+)
+
+// Enum value maps for BoardDefinition_Ranks.
+var (
+	BoardDefinition_Ranks_name = map[int32]string{
+		0: "RANKS_UNSPECIFIED",
+		1: "UNIQUE",
+		2: "COMPETITION",
+		3: "DENSE",
+	}
+	BoardDefinition_Ranks_value = map[string]int32{
+		"RANKS_UNSPECIFIED": 0,
+		"UNIQUE":            1,
+		"COMPETITION":       2,
+		"DENSE":             3,
+	}
+)
+
+func (x BoardDefinition_Ranks) Enum() *BoardDefinition_Ranks {
+	p := new(BoardDefinition_Ranks)
+	*p = x
+	return p
+}
+
+func (x BoardDefinition_Ranks) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (BoardDefinition_Ranks) Descriptor() protoreflect.EnumDescriptor {
+	return file_topten_board_v1_board_proto_enumTypes[3].Descriptor()
+}
+
+func (BoardDefinition_Ranks) Type() protoreflect.EnumType {
+	return &file_topten_board_v1_board_proto_enumTypes[3]
+}
+
+func (x BoardDefinition_Ranks) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use BoardDefinition_Ranks.Descriptor instead.
+func (BoardDefinition_Ranks) EnumDescriptor() ([]byte, []int) {
+	return file_topten_board_v1_board_proto_rawDescGZIP(), []int{0, 3}
+}
+
 // Whether a board can be read.
 type DefinedBoard_State int32
 
@@ -181,11 +296,11 @@ func (x DefinedBoard_State) String() string {
 }
 
 func (DefinedBoard_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_topten_board_v1_board_proto_enumTypes[2].Descriptor()
+	return file_topten_board_v1_board_proto_enumTypes[4].Descriptor()
 }
 
 func (DefinedBoard_State) Type() protoreflect.EnumType {
-	return &file_topten_board_v1_board_proto_enumTypes[2]
+	return &file_topten_board_v1_board_proto_enumTypes[4]
 }
 
 func (x DefinedBoard_State) Number() protoreflect.EnumNumber {
@@ -217,7 +332,15 @@ type BoardDefinition struct {
 	// The IANA time zone in which days begin; empty is `UTC`.
 	TimeZone string `protobuf:"bytes,7,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
 	// Who stands on it: `all`, `country:VN,TH`, or `each-country` (one board a country). Empty is `all`.
-	Segment       string `protobuf:"bytes,8,opt,name=segment,proto3" json:"segment,omitempty"`
+	Segment string `protobuf:"bytes,8,opt,name=segment,proto3" json:"segment,omitempty"`
+	// Who reads the board. For everybody else it does not exist.
+	Visibility BoardDefinition_Visibility `protobuf:"varint,9,opt,name=visibility,proto3,enum=topten.board.v1.BoardDefinition_Visibility" json:"visibility,omitempty"`
+	// How many places the board has, 1 to 1 000 000: players behind them are not ranked. 0 is no limit. All players are
+	// counted, so a place that becomes free goes to the next one.
+	Size int32 `protobuf:"varint,10,opt,name=size,proto3" json:"size,omitempty"`
+	// Which ranks players with equal points have. The order of the entries is always that of UNIQUE. DENSE needs a size of up to
+	// 1000.
+	Ranks         BoardDefinition_Ranks `protobuf:"varint,11,opt,name=ranks,proto3,enum=topten.board.v1.BoardDefinition_Ranks" json:"ranks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -306,6 +429,27 @@ func (x *BoardDefinition) GetSegment() string {
 		return x.Segment
 	}
 	return ""
+}
+
+func (x *BoardDefinition) GetVisibility() BoardDefinition_Visibility {
+	if x != nil {
+		return x.Visibility
+	}
+	return BoardDefinition_VISIBILITY_UNSPECIFIED
+}
+
+func (x *BoardDefinition) GetSize() int32 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *BoardDefinition) GetRanks() BoardDefinition_Ranks {
+	if x != nil {
+		return x.Ranks
+	}
+	return BoardDefinition_RANKS_UNSPECIFIED
 }
 
 // A defined board and its state.
@@ -412,7 +556,7 @@ var File_topten_board_v1_board_proto protoreflect.FileDescriptor
 
 const file_topten_board_v1_board_proto_rawDesc = "" +
 	"\n" +
-	"\x1btopten/board/v1/board.proto\x12\x0ftopten.board.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x83\x04\n" +
+	"\x1btopten/board/v1/board.proto\x12\x0ftopten.board.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xde\x06\n" +
 	"\x0fBoardDefinition\x12\x1b\n" +
 	"\x04name\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18dR\x04name\x12\x1d\n" +
 	"\x05title\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18dR\x05title\x12(\n" +
@@ -421,7 +565,13 @@ const file_topten_board_v1_board_proto_rawDesc = "" +
 	"\x05order\x18\x05 \x01(\x0e2&.topten.board.v1.BoardDefinition.OrderB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05order\x12\x1f\n" +
 	"\x06period\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x18dR\x06period\x12$\n" +
 	"\ttime_zone\x18\a \x01(\tB\a\xbaH\x04r\x02\x18@R\btimeZone\x12\"\n" +
-	"\asegment\x18\b \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\asegment\"P\n" +
+	"\asegment\x18\b \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\asegment\x12U\n" +
+	"\n" +
+	"visibility\x18\t \x01(\x0e2+.topten.board.v1.BoardDefinition.VisibilityB\b\xbaH\x05\x82\x01\x02\x10\x01R\n" +
+	"visibility\x12\x1f\n" +
+	"\x04size\x18\n" +
+	" \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x00R\x04size\x12F\n" +
+	"\x05ranks\x18\v \x01(\x0e2&.topten.board.v1.BoardDefinition.RanksB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05ranks\"P\n" +
 	"\tAggregate\x12\x19\n" +
 	"\x15AGGREGATE_UNSPECIFIED\x10\x00\x12\a\n" +
 	"\x03SUM\x10\x01\x12\b\n" +
@@ -432,7 +582,21 @@ const file_topten_board_v1_board_proto_rawDesc = "" +
 	"\x05Order\x12\x15\n" +
 	"\x11ORDER_UNSPECIFIED\x10\x00\x12\b\n" +
 	"\x04DESC\x10\x01\x12\a\n" +
-	"\x03ASC\x10\x02\"\x8a\x03\n" +
+	"\x03ASC\x10\x02\"Q\n" +
+	"\n" +
+	"Visibility\x12\x1a\n" +
+	"\x16VISIBILITY_UNSPECIFIED\x10\x00\x12\n" +
+	"\n" +
+	"\x06PUBLIC\x10\x01\x12\v\n" +
+	"\aMEMBERS\x10\x02\x12\x0e\n" +
+	"\n" +
+	"MODERATORS\x10\x03\"F\n" +
+	"\x05Ranks\x12\x15\n" +
+	"\x11RANKS_UNSPECIFIED\x10\x00\x12\n" +
+	"\n" +
+	"\x06UNIQUE\x10\x01\x12\x0f\n" +
+	"\vCOMPETITION\x10\x02\x12\t\n" +
+	"\x05DENSE\x10\x03\"\x8a\x03\n" +
 	"\fDefinedBoard\x12@\n" +
 	"\n" +
 	"definition\x18\x01 \x01(\v2 .topten.board.v1.BoardDefinitionR\n" +
@@ -464,27 +628,31 @@ func file_topten_board_v1_board_proto_rawDescGZIP() []byte {
 	return file_topten_board_v1_board_proto_rawDescData
 }
 
-var file_topten_board_v1_board_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_topten_board_v1_board_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
 var file_topten_board_v1_board_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_topten_board_v1_board_proto_goTypes = []any{
-	(BoardDefinition_Aggregate)(0), // 0: topten.board.v1.BoardDefinition.Aggregate
-	(BoardDefinition_Order)(0),     // 1: topten.board.v1.BoardDefinition.Order
-	(DefinedBoard_State)(0),        // 2: topten.board.v1.DefinedBoard.State
-	(*BoardDefinition)(nil),        // 3: topten.board.v1.BoardDefinition
-	(*DefinedBoard)(nil),           // 4: topten.board.v1.DefinedBoard
-	(*timestamppb.Timestamp)(nil),  // 5: google.protobuf.Timestamp
+	(BoardDefinition_Aggregate)(0),  // 0: topten.board.v1.BoardDefinition.Aggregate
+	(BoardDefinition_Order)(0),      // 1: topten.board.v1.BoardDefinition.Order
+	(BoardDefinition_Visibility)(0), // 2: topten.board.v1.BoardDefinition.Visibility
+	(BoardDefinition_Ranks)(0),      // 3: topten.board.v1.BoardDefinition.Ranks
+	(DefinedBoard_State)(0),         // 4: topten.board.v1.DefinedBoard.State
+	(*BoardDefinition)(nil),         // 5: topten.board.v1.BoardDefinition
+	(*DefinedBoard)(nil),            // 6: topten.board.v1.DefinedBoard
+	(*timestamppb.Timestamp)(nil),   // 7: google.protobuf.Timestamp
 }
 var file_topten_board_v1_board_proto_depIdxs = []int32{
 	0, // 0: topten.board.v1.BoardDefinition.aggregate:type_name -> topten.board.v1.BoardDefinition.Aggregate
 	1, // 1: topten.board.v1.BoardDefinition.order:type_name -> topten.board.v1.BoardDefinition.Order
-	3, // 2: topten.board.v1.DefinedBoard.definition:type_name -> topten.board.v1.BoardDefinition
-	2, // 3: topten.board.v1.DefinedBoard.state:type_name -> topten.board.v1.DefinedBoard.State
-	5, // 4: topten.board.v1.DefinedBoard.archived_at:type_name -> google.protobuf.Timestamp
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	2, // 2: topten.board.v1.BoardDefinition.visibility:type_name -> topten.board.v1.BoardDefinition.Visibility
+	3, // 3: topten.board.v1.BoardDefinition.ranks:type_name -> topten.board.v1.BoardDefinition.Ranks
+	5, // 4: topten.board.v1.DefinedBoard.definition:type_name -> topten.board.v1.BoardDefinition
+	4, // 5: topten.board.v1.DefinedBoard.state:type_name -> topten.board.v1.DefinedBoard.State
+	7, // 6: topten.board.v1.DefinedBoard.archived_at:type_name -> google.protobuf.Timestamp
+	7, // [7:7] is the sub-list for method output_type
+	7, // [7:7] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_topten_board_v1_board_proto_init() }
@@ -497,7 +665,7 @@ func file_topten_board_v1_board_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_topten_board_v1_board_proto_rawDesc), len(file_topten_board_v1_board_proto_rawDesc)),
-			NumEnums:      3,
+			NumEnums:      5,
 			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,

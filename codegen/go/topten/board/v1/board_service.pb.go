@@ -278,7 +278,7 @@ type ListBoardsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The edition of the definitions: it rises with every change.
 	Edition int64 `protobuf:"varint,1,opt,name=edition,proto3" json:"edition,omitempty"`
-	// All boards by name; empty if the caller has this edition.
+	// All boards that the caller may read, by name; empty if the caller has this edition.
 	Boards        []*DefinedBoard `protobuf:"bytes,2,rep,name=boards,proto3" json:"boards,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

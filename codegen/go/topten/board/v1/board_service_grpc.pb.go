@@ -33,9 +33,9 @@ const (
 // BoardService owns the definitions of boards; the score process serves it. Boards are read from
 // `topten.leaderboard.v1.LeaderboardService`.
 type BoardServiceClient interface {
-	// PutBoard defines a board, or changes title, sources, aggregate or countries of one with the same name. A board that
-	// counts something else than before is filled from the ledger, and is stale until then; a change of its title never
-	// touches it. The same definition again changes nothing.
+	// PutBoard defines a board, or changes title, sources, aggregate, countries, visibility, size or ranks of one with the same
+	// name. A board that counts something else than before is filled from the ledger, and is stale until then; a change of
+	// title, visibility, size or ranks never touches it, and readers see it within seconds. The same definition again changes nothing.
 	// Fails with BOARD_DEFINITION_INVALID (also for an archived board, and for another order, period, time zone or division
 	// into countries, which past periods depend on), LIMIT_REACHED (1000 boards), PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	PutBoard(ctx context.Context, in *PutBoardRequest, opts ...grpc.CallOption) (*PutBoardResponse, error)
@@ -43,7 +43,7 @@ type BoardServiceClient interface {
 	// Fails with BOARD_NOT_FOUND, BOARD_DEFINITION_INVALID (the settings declare it), PERMISSION_DENIED, INVALID_ARGUMENT,
 	// UNAVAILABLE (also while it is being filled).
 	ArchiveBoard(ctx context.Context, in *ArchiveBoardRequest, opts ...grpc.CallOption) (*ArchiveBoardResponse, error)
-	// ListBoards lists all defined boards by name, archived ones included.
+	// ListBoards lists all defined boards that the caller may read, by name, archived ones included.
 	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	ListBoards(ctx context.Context, in *ListBoardsRequest, opts ...grpc.CallOption) (*ListBoardsResponse, error)
 }
@@ -93,9 +93,9 @@ func (c *boardServiceClient) ListBoards(ctx context.Context, in *ListBoardsReque
 // BoardService owns the definitions of boards; the score process serves it. Boards are read from
 // `topten.leaderboard.v1.LeaderboardService`.
 type BoardServiceServer interface {
-	// PutBoard defines a board, or changes title, sources, aggregate or countries of one with the same name. A board that
-	// counts something else than before is filled from the ledger, and is stale until then; a change of its title never
-	// touches it. The same definition again changes nothing.
+	// PutBoard defines a board, or changes title, sources, aggregate, countries, visibility, size or ranks of one with the same
+	// name. A board that counts something else than before is filled from the ledger, and is stale until then; a change of
+	// title, visibility, size or ranks never touches it, and readers see it within seconds. The same definition again changes nothing.
 	// Fails with BOARD_DEFINITION_INVALID (also for an archived board, and for another order, period, time zone or division
 	// into countries, which past periods depend on), LIMIT_REACHED (1000 boards), PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	PutBoard(context.Context, *PutBoardRequest) (*PutBoardResponse, error)
@@ -103,7 +103,7 @@ type BoardServiceServer interface {
 	// Fails with BOARD_NOT_FOUND, BOARD_DEFINITION_INVALID (the settings declare it), PERMISSION_DENIED, INVALID_ARGUMENT,
 	// UNAVAILABLE (also while it is being filled).
 	ArchiveBoard(context.Context, *ArchiveBoardRequest) (*ArchiveBoardResponse, error)
-	// ListBoards lists all defined boards by name, archived ones included.
+	// ListBoards lists all defined boards that the caller may read, by name, archived ones included.
 	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	ListBoards(context.Context, *ListBoardsRequest) (*ListBoardsResponse, error)
 	mustEmbedUnimplementedBoardServiceServer()

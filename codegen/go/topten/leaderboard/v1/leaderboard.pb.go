@@ -97,7 +97,7 @@ func (BoardKind) EnumDescriptor() ([]byte, []int) {
 type Entry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The rank, from 1. Of equal points, those reached first rank first, on every board alike, and at the same moment the
-	// greater user id, so no two players share a rank. Moments are told apart to 16 ms below 65 536 points, 1 s below 4 million.
+	// greater user id, so no two players share a rank, except on a defined board with other `ranks`. Moments are told apart to 16 ms below 65 536 points, 1 s below 4 million.
 	Rank int32 `protobuf:"varint,1,opt,name=rank,proto3" json:"rank,omitempty"`
 	// The player's id. In a closed period, a pseudonym `erased-…` if the account was erased since.
 	UserId string `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
@@ -108,8 +108,8 @@ type Entry struct {
 	Score int32 `protobuf:"varint,4,opt,name=score,proto3" json:"score,omitempty"`
 	// ISO 3166-1 alpha-2 code of the player's country; empty if none.
 	Country string `protobuf:"bytes,5,opt,name=country,proto3" json:"country,omitempty"`
-	// The rank before the player's last counted action; absent after the first action, and for ranks that are not
-	// stored.
+	// The rank before the player's last counted action; absent after the first action, for ranks that are not stored, and
+	// where players with equal points share a rank.
 	PreviousRank *int32 `protobuf:"varint,6,opt,name=previous_rank,json=previousRank,proto3,oneof" json:"previous_rank,omitempty"`
 	// The points to the place above; 0 on a tie, absent for the leader.
 	GapToNext     *int32 `protobuf:"varint,7,opt,name=gap_to_next,json=gapToNext,proto3,oneof" json:"gap_to_next,omitempty"`
@@ -451,7 +451,7 @@ type Proof struct {
 	Board string `protobuf:"bytes,1,opt,name=board,proto3" json:"board,omitempty"`
 	// The player's id, or the pseudonym of an erased one.
 	UserId string `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
-	// The rank, from 1. The leaf's place in the tree is one less.
+	// The place, from 1, which no two players share whatever `ranks` the board has. The leaf's place in the tree is one less.
 	Rank int32 `protobuf:"varint,3,opt,name=rank,proto3" json:"rank,omitempty"`
 	// Points on this board.
 	Score int32 `protobuf:"varint,4,opt,name=score,proto3" json:"score,omitempty"`

@@ -234,7 +234,9 @@ type GetRanksRequest struct {
 	// The board as text; empty means `all`.
 	Board string `protobuf:"bytes,1,opt,name=board,proto3" json:"board,omitempty"`
 	// 1 to 100 distinct user ids.
-	UserIds       []string `protobuf:"bytes,2,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
+	UserIds []string `protobuf:"bytes,2,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
+	// Whether only a board that everybody may read exists: for services that pass the entries on to their own callers.
+	PublicOnly    bool `protobuf:"varint,3,opt,name=public_only,json=publicOnly,proto3" json:"public_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -281,6 +283,13 @@ func (x *GetRanksRequest) GetUserIds() []string {
 		return x.UserIds
 	}
 	return nil
+}
+
+func (x *GetRanksRequest) GetPublicOnly() bool {
+	if x != nil {
+		return x.PublicOnly
+	}
+	return false
 }
 
 // GetRanksResponse carries the entries of the ranked players.
@@ -1326,7 +1335,8 @@ func (x *GetRankIfScoreRequest) GetUserId() string {
 // GetRankIfScoreResponse carries the rank.
 type GetRankIfScoreResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The rank, after all players who already have as many points.
+	// The rank, after all players who already have as many points, or with them where these share a rank. It may be behind
+	// the last place of a board with a `size`.
 	Rank int32 `protobuf:"varint,1,opt,name=rank,proto3" json:"rank,omitempty"`
 	// The number of ranked players.
 	TotalCount    int32 `protobuf:"varint,2,opt,name=total_count,json=totalCount,proto3" json:"total_count,omitempty"`
@@ -1942,10 +1952,12 @@ const file_topten_leaderboard_v1_leaderboard_service_proto_rawDesc = "" +
 	"\x17WatchLeaderboardRequest\x12\x1d\n" +
 	"\x05board\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18dR\x05board\"N\n" +
 	"\x18WatchLeaderboardResponse\x122\n" +
-	"\x05frame\x18\x01 \x01(\v2\x1c.topten.leaderboard.v1.FrameR\x05frame\"a\n" +
+	"\x05frame\x18\x01 \x01(\v2\x1c.topten.leaderboard.v1.FrameR\x05frame\"\x82\x01\n" +
 	"\x0fGetRanksRequest\x12\x1d\n" +
 	"\x05board\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18dR\x05board\x12/\n" +
-	"\buser_ids\x18\x02 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\b\x01\x10d\x18\x01\"\x06r\x04\x10\x01\x18@R\auserIds\"g\n" +
+	"\buser_ids\x18\x02 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\b\x01\x10d\x18\x01\"\x06r\x04\x10\x01\x18@R\auserIds\x12\x1f\n" +
+	"\vpublic_only\x18\x03 \x01(\bR\n" +
+	"publicOnly\"g\n" +
 	"\x10GetRanksResponse\x126\n" +
 	"\aentries\x18\x01 \x03(\v2\x1c.topten.leaderboard.v1.EntryR\aentries\x12\x1b\n" +
 	"\tnot_found\x18\x02 \x03(\tR\bnotFound\"d\n" +

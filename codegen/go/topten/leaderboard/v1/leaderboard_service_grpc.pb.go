@@ -41,7 +41,8 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// LeaderboardService reads the boards that the score service writes. A board is named as text: `all`, `weekly` (the
+// LeaderboardService reads the boards that the score service writes. A defined board that the caller may not read does not
+// exist for them. A board is named as text: `all`, `weekly` (the
 // current week), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and, if
 // declared by the operator, for example `custom:asean`, `custom:asean-week:2026-47` or `custom:week-by-country:VN`.
 type LeaderboardServiceClient interface {
@@ -270,7 +271,8 @@ func (c *leaderboardServiceClient) ExportPlayer(ctx context.Context, in *ExportP
 // All implementations must embed UnimplementedLeaderboardServiceServer
 // for forward compatibility.
 //
-// LeaderboardService reads the boards that the score service writes. A board is named as text: `all`, `weekly` (the
+// LeaderboardService reads the boards that the score service writes. A defined board that the caller may not read does not
+// exist for them. A board is named as text: `all`, `weekly` (the
 // current week), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and, if
 // declared by the operator, for example `custom:asean`, `custom:asean-week:2026-47` or `custom:week-by-country:VN`.
 type LeaderboardServiceServer interface {

@@ -84,6 +84,64 @@ class BoardDefinition(google.protobuf.message.Message):
     ASC: BoardDefinition.Order.ValueType  # 2
     """Less is better: times, strokes."""
 
+    class _Visibility:
+        ValueType = typing.NewType("ValueType", builtins.int)
+        V: typing_extensions.TypeAlias = ValueType
+
+    class _VisibilityEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[BoardDefinition._Visibility.ValueType], builtins.type):
+        DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+        VISIBILITY_UNSPECIFIED: BoardDefinition._Visibility.ValueType  # 0
+        """Stored as PUBLIC."""
+        PUBLIC: BoardDefinition._Visibility.ValueType  # 1
+        """Everybody who may read boards."""
+        MEMBERS: BoardDefinition._Visibility.ValueType  # 2
+        """Accounts of players whom the segment includes, by the country in their token; no guests and no board tokens.
+        Moderators, admins and services as well.
+        """
+        MODERATORS: BoardDefinition._Visibility.ValueType  # 3
+        """Moderators, admins and services with the scope `leaderboard:read`."""
+
+    class Visibility(_Visibility, metaclass=_VisibilityEnumTypeWrapper):
+        """Who reads the board."""
+
+    VISIBILITY_UNSPECIFIED: BoardDefinition.Visibility.ValueType  # 0
+    """Stored as PUBLIC."""
+    PUBLIC: BoardDefinition.Visibility.ValueType  # 1
+    """Everybody who may read boards."""
+    MEMBERS: BoardDefinition.Visibility.ValueType  # 2
+    """Accounts of players whom the segment includes, by the country in their token; no guests and no board tokens.
+    Moderators, admins and services as well.
+    """
+    MODERATORS: BoardDefinition.Visibility.ValueType  # 3
+    """Moderators, admins and services with the scope `leaderboard:read`."""
+
+    class _Ranks:
+        ValueType = typing.NewType("ValueType", builtins.int)
+        V: typing_extensions.TypeAlias = ValueType
+
+    class _RanksEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[BoardDefinition._Ranks.ValueType], builtins.type):
+        DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+        RANKS_UNSPECIFIED: BoardDefinition._Ranks.ValueType  # 0
+        """Stored as UNIQUE."""
+        UNIQUE: BoardDefinition._Ranks.ValueType  # 1
+        """Each their own, 1 2 3: who reached the points first is ahead."""
+        COMPETITION: BoardDefinition._Ranks.ValueType  # 2
+        """The same one, and the next rank counts them: 1 1 3."""
+        DENSE: BoardDefinition._Ranks.ValueType  # 3
+        """The same one, and the next rank follows: 1 1 2."""
+
+    class Ranks(_Ranks, metaclass=_RanksEnumTypeWrapper):
+        """Which ranks players with equal points have."""
+
+    RANKS_UNSPECIFIED: BoardDefinition.Ranks.ValueType  # 0
+    """Stored as UNIQUE."""
+    UNIQUE: BoardDefinition.Ranks.ValueType  # 1
+    """Each their own, 1 2 3: who reached the points first is ahead."""
+    COMPETITION: BoardDefinition.Ranks.ValueType  # 2
+    """The same one, and the next rank counts them: 1 1 3."""
+    DENSE: BoardDefinition.Ranks.ValueType  # 3
+    """The same one, and the next rank follows: 1 1 2."""
+
     NAME_FIELD_NUMBER: builtins.int
     TITLE_FIELD_NUMBER: builtins.int
     SOURCES_FIELD_NUMBER: builtins.int
@@ -92,6 +150,9 @@ class BoardDefinition(google.protobuf.message.Message):
     PERIOD_FIELD_NUMBER: builtins.int
     TIME_ZONE_FIELD_NUMBER: builtins.int
     SEGMENT_FIELD_NUMBER: builtins.int
+    VISIBILITY_FIELD_NUMBER: builtins.int
+    SIZE_FIELD_NUMBER: builtins.int
+    RANKS_FIELD_NUMBER: builtins.int
     name: builtins.str
     """The name: a lower-case letter, then up to 31 lower-case letters, digits and hyphens."""
     title: builtins.str
@@ -109,6 +170,16 @@ class BoardDefinition(google.protobuf.message.Message):
     """The IANA time zone in which days begin; empty is `UTC`."""
     segment: builtins.str
     """Who stands on it: `all`, `country:VN,TH`, or `each-country` (one board a country). Empty is `all`."""
+    visibility: global___BoardDefinition.Visibility.ValueType
+    """Who reads the board. For everybody else it does not exist."""
+    size: builtins.int
+    """How many places the board has, 1 to 1 000 000: players behind them are not ranked. 0 is no limit. All players are
+    counted, so a place that becomes free goes to the next one.
+    """
+    ranks: global___BoardDefinition.Ranks.ValueType
+    """Which ranks players with equal points have. The order of the entries is always that of UNIQUE. DENSE needs a size of up to
+    1000.
+    """
     @property
     def sources(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """What is counted, 1 to 20 of: `quiz:<id>`, `action:<type>`, or `all` alone (every action and adjustment)."""
@@ -124,8 +195,11 @@ class BoardDefinition(google.protobuf.message.Message):
         period: builtins.str = ...,
         time_zone: builtins.str = ...,
         segment: builtins.str = ...,
+        visibility: global___BoardDefinition.Visibility.ValueType = ...,
+        size: builtins.int = ...,
+        ranks: global___BoardDefinition.Ranks.ValueType = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["aggregate", b"aggregate", "name", b"name", "order", b"order", "period", b"period", "segment", b"segment", "sources", b"sources", "time_zone", b"time_zone", "title", b"title"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["aggregate", b"aggregate", "name", b"name", "order", b"order", "period", b"period", "ranks", b"ranks", "segment", b"segment", "size", b"size", "sources", b"sources", "time_zone", b"time_zone", "title", b"title", "visibility", b"visibility"]) -> None: ...
 
 global___BoardDefinition = BoardDefinition
 

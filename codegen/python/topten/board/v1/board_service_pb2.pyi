@@ -132,7 +132,7 @@ class ListBoardsResponse(google.protobuf.message.Message):
     """The edition of the definitions: it rises with every change."""
     @property
     def boards(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[topten.board.v1.board_pb2.DefinedBoard]:
-        """All boards by name; empty if the caller has this edition."""
+        """All boards that the caller may read, by name; empty if the caller has this edition."""
 
     def __init__(
         self,

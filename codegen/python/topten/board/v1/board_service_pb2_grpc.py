@@ -59,9 +59,9 @@ class BoardServiceServicer(object):
     """
 
     def PutBoard(self, request, context):
-        """PutBoard defines a board, or changes title, sources, aggregate or countries of one with the same name. A board that
-        counts something else than before is filled from the ledger, and is stale until then; a change of its title never
-        touches it. The same definition again changes nothing.
+        """PutBoard defines a board, or changes title, sources, aggregate, countries, visibility, size or ranks of one with the same
+        name. A board that counts something else than before is filled from the ledger, and is stale until then; a change of
+        title, visibility, size or ranks never touches it, and readers see it within seconds. The same definition again changes nothing.
         Fails with BOARD_DEFINITION_INVALID (also for an archived board, and for another order, period, time zone or division
         into countries, which past periods depend on), LIMIT_REACHED (1000 boards), PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
@@ -79,7 +79,7 @@ class BoardServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListBoards(self, request, context):
-        """ListBoards lists all defined boards by name, archived ones included.
+        """ListBoards lists all defined boards that the caller may read, by name, archived ones included.
         Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -27,9 +27,9 @@ class BoardServiceStub:
         topten.board.v1.board_service_pb2.PutBoardRequest,
         topten.board.v1.board_service_pb2.PutBoardResponse,
     ]
-    """PutBoard defines a board, or changes title, sources, aggregate or countries of one with the same name. A board that
-    counts something else than before is filled from the ledger, and is stale until then; a change of its title never
-    touches it. The same definition again changes nothing.
+    """PutBoard defines a board, or changes title, sources, aggregate, countries, visibility, size or ranks of one with the same
+    name. A board that counts something else than before is filled from the ledger, and is stale until then; a change of
+    title, visibility, size or ranks never touches it, and readers see it within seconds. The same definition again changes nothing.
     Fails with BOARD_DEFINITION_INVALID (also for an archived board, and for another order, period, time zone or division
     into countries, which past periods depend on), LIMIT_REACHED (1000 boards), PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
@@ -47,7 +47,7 @@ class BoardServiceStub:
         topten.board.v1.board_service_pb2.ListBoardsRequest,
         topten.board.v1.board_service_pb2.ListBoardsResponse,
     ]
-    """ListBoards lists all defined boards by name, archived ones included.
+    """ListBoards lists all defined boards that the caller may read, by name, archived ones included.
     Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
@@ -60,9 +60,9 @@ class BoardServiceAsyncStub:
         topten.board.v1.board_service_pb2.PutBoardRequest,
         topten.board.v1.board_service_pb2.PutBoardResponse,
     ]
-    """PutBoard defines a board, or changes title, sources, aggregate or countries of one with the same name. A board that
-    counts something else than before is filled from the ledger, and is stale until then; a change of its title never
-    touches it. The same definition again changes nothing.
+    """PutBoard defines a board, or changes title, sources, aggregate, countries, visibility, size or ranks of one with the same
+    name. A board that counts something else than before is filled from the ledger, and is stale until then; a change of
+    title, visibility, size or ranks never touches it, and readers see it within seconds. The same definition again changes nothing.
     Fails with BOARD_DEFINITION_INVALID (also for an archived board, and for another order, period, time zone or division
     into countries, which past periods depend on), LIMIT_REACHED (1000 boards), PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
@@ -80,7 +80,7 @@ class BoardServiceAsyncStub:
         topten.board.v1.board_service_pb2.ListBoardsRequest,
         topten.board.v1.board_service_pb2.ListBoardsResponse,
     ]
-    """ListBoards lists all defined boards by name, archived ones included.
+    """ListBoards lists all defined boards that the caller may read, by name, archived ones included.
     Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
@@ -95,9 +95,9 @@ class BoardServiceServicer(metaclass=abc.ABCMeta):
         request: topten.board.v1.board_service_pb2.PutBoardRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.board.v1.board_service_pb2.PutBoardResponse, collections.abc.Awaitable[topten.board.v1.board_service_pb2.PutBoardResponse]]:
-        """PutBoard defines a board, or changes title, sources, aggregate or countries of one with the same name. A board that
-        counts something else than before is filled from the ledger, and is stale until then; a change of its title never
-        touches it. The same definition again changes nothing.
+        """PutBoard defines a board, or changes title, sources, aggregate, countries, visibility, size or ranks of one with the same
+        name. A board that counts something else than before is filled from the ledger, and is stale until then; a change of
+        title, visibility, size or ranks never touches it, and readers see it within seconds. The same definition again changes nothing.
         Fails with BOARD_DEFINITION_INVALID (also for an archived board, and for another order, period, time zone or division
         into countries, which past periods depend on), LIMIT_REACHED (1000 boards), PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
@@ -119,7 +119,7 @@ class BoardServiceServicer(metaclass=abc.ABCMeta):
         request: topten.board.v1.board_service_pb2.ListBoardsRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.board.v1.board_service_pb2.ListBoardsResponse, collections.abc.Awaitable[topten.board.v1.board_service_pb2.ListBoardsResponse]]:
-        """ListBoards lists all defined boards by name, archived ones included.
+        """ListBoards lists all defined boards that the caller may read, by name, archived ones included.
         Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 

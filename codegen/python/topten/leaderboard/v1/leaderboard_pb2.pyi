@@ -75,7 +75,7 @@ class Entry(google.protobuf.message.Message):
     GAP_TO_NEXT_FIELD_NUMBER: builtins.int
     rank: builtins.int
     """The rank, from 1. Of equal points, those reached first rank first, on every board alike, and at the same moment the
-    greater user id, so no two players share a rank. Moments are told apart to 16 ms below 65 536 points, 1 s below 4 million.
+    greater user id, so no two players share a rank, except on a defined board with other `ranks`. Moments are told apart to 16 ms below 65 536 points, 1 s below 4 million.
     """
     user_id: builtins.str
     """The player's id. In a closed period, a pseudonym `erased-…` if the account was erased since."""
@@ -88,8 +88,8 @@ class Entry(google.protobuf.message.Message):
     country: builtins.str
     """ISO 3166-1 alpha-2 code of the player's country; empty if none."""
     previous_rank: builtins.int
-    """The rank before the player's last counted action; absent after the first action, and for ranks that are not
-    stored.
+    """The rank before the player's last counted action; absent after the first action, for ranks that are not stored, and
+    where players with equal points share a rank.
     """
     gap_to_next: builtins.int
     """The points to the place above; 0 on a tie, absent for the leader."""
@@ -255,7 +255,7 @@ class Proof(google.protobuf.message.Message):
     user_id: builtins.str
     """The player's id, or the pseudonym of an erased one."""
     rank: builtins.int
-    """The rank, from 1. The leaf's place in the tree is one less."""
+    """The place, from 1, which no two players share whatever `ranks` the board has. The leaf's place in the tree is one less."""
     score: builtins.int
     """Points on this board."""
     salt: builtins.bytes

@@ -110,8 +110,11 @@ class GetRanksRequest(google.protobuf.message.Message):
 
     BOARD_FIELD_NUMBER: builtins.int
     USER_IDS_FIELD_NUMBER: builtins.int
+    PUBLIC_ONLY_FIELD_NUMBER: builtins.int
     board: builtins.str
     """The board as text; empty means `all`."""
+    public_only: builtins.bool
+    """Whether only a board that everybody may read exists: for services that pass the entries on to their own callers."""
     @property
     def user_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """1 to 100 distinct user ids."""
@@ -121,8 +124,9 @@ class GetRanksRequest(google.protobuf.message.Message):
         *,
         board: builtins.str = ...,
         user_ids: collections.abc.Iterable[builtins.str] | None = ...,
+        public_only: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["board", b"board", "user_ids", b"user_ids"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["board", b"board", "public_only", b"public_only", "user_ids", b"user_ids"]) -> None: ...
 
 global___GetRanksRequest = GetRanksRequest
 
@@ -613,7 +617,9 @@ class GetRankIfScoreResponse(google.protobuf.message.Message):
     RANK_FIELD_NUMBER: builtins.int
     TOTAL_COUNT_FIELD_NUMBER: builtins.int
     rank: builtins.int
-    """The rank, after all players who already have as many points."""
+    """The rank, after all players who already have as many points, or with them where these share a rank. It may be behind
+    the last place of a board with a `size`.
+    """
     total_count: builtins.int
     """The number of ranked players."""
     def __init__(

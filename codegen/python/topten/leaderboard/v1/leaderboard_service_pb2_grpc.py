@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class LeaderboardServiceStub(object):
-    """LeaderboardService reads the boards that the score service writes. A board is named as text: `all`, `weekly` (the
+    """LeaderboardService reads the boards that the score service writes. A defined board that the caller may not read does not
+    exist for them. A board is named as text: `all`, `weekly` (the
     current week), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and, if
     declared by the operator, for example `custom:asean`, `custom:asean-week:2026-47` or `custom:week-by-country:VN`.
     """
@@ -110,7 +111,8 @@ class LeaderboardServiceStub(object):
 
 
 class LeaderboardServiceServicer(object):
-    """LeaderboardService reads the boards that the score service writes. A board is named as text: `all`, `weekly` (the
+    """LeaderboardService reads the boards that the score service writes. A defined board that the caller may not read does not
+    exist for them. A board is named as text: `all`, `weekly` (the
     current week), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and, if
     declared by the operator, for example `custom:asean`, `custom:asean-week:2026-47` or `custom:week-by-country:VN`.
     """
@@ -320,7 +322,8 @@ def add_LeaderboardServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class LeaderboardService(object):
-    """LeaderboardService reads the boards that the score service writes. A board is named as text: `all`, `weekly` (the
+    """LeaderboardService reads the boards that the score service writes. A defined board that the caller may not read does not
+    exist for them. A board is named as text: `all`, `weekly` (the
     current week), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and, if
     declared by the operator, for example `custom:asean`, `custom:asean-week:2026-47` or `custom:week-by-country:VN`.
     """

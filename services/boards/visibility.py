@@ -1,0 +1,44 @@
+"""Who may read which board. Pure.
+
+Decided here for everything that reads, watches or lists a board. For everybody else it does not exist.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from services.boards.board import Board, parse_custom_name
+from services.boards.catalog import Catalog
+from services.boards.definition import Definition
+from services.runtime.auth.access import ACCOUNTS, STAFF
+from services.runtime.auth.claims import Claims
+
+_READS_ALL: Final = STAFF | {"leaderboard:read", "board:define"}
+
+
+def may_read(catalog: Catalog, board: Board, caller: Claims) -> bool:
+    """Whether the caller may read a board that `Catalog.parse` returned.
+
+    A token without roles, such as one for streams or for one board, reads public boards alone.
+    """
+    definition = catalog.definition_of(board)
+    if definition is None or not may_read_definition(definition, caller):
+        return definition is None
+    custom = parse_custom_name(board.qualifier)
+    is_of_country = custom is not None and custom.country == caller.country
+    is_restricted = definition.visibility == "members" and definition.is_per_country
+    return is_of_country or not is_restricted or caller.may(_READS_ALL)
+
+
+def may_read_definition(definition: Definition, caller: Claims) -> bool:
+    """Whether the caller may read a board of this definition."""
+    if definition.visibility == "public" or caller.may(_READS_ALL):
+        return True
+    is_player = caller.may(ACCOUNTS) and not caller.board
+    return definition.visibility == "members" and is_player and definition.includes(caller.country)
+
+
+def is_public(catalog: Catalog, board: Board) -> bool:
+    """Whether everybody who may read boards may read this one."""
+    definition = catalog.definition_of(board)
+    return definition is None or definition.visibility == "public"
