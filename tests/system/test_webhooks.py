@@ -29,6 +29,7 @@ from services.score.webhooks.top_store import TopStore
 from services.score.webhooks.tops import TopWatcher
 from services.score.webhooks.webhook import (
     ENTERED_TOP,
+    PASSED,
     PLAYER_BLOCKED,
     PLAYER_FLAGGED,
     Fact,
@@ -75,7 +76,7 @@ class Scene:
             name=name,
             url=url,
             kinds=frozenset(kinds or {PLAYER_BLOCKED}),
-            boards=frozenset({"weekly"} if ENTERED_TOP in kinds else ()),
+            boards=frozenset({"weekly"} if {ENTERED_TOP, PASSED} & set(kinds) else ()),
             top=top,
             created_at=self.clock.now - timedelta(minutes=1),
             secret=new_secret(),
@@ -276,3 +277,27 @@ async def test_whoever_enters_a_top_is_announced_once(scene: Scene) -> None:
     assert await compare(frame(7, "dan", stale=True)) == []
     following = "weekly:2026-49"
     assert await compare(frame(1, board=following), frame(2, "bob", board=following)) == [(following, "bob", 1)]
+
+
+async def test_a_player_of_the_top_who_is_passed_is_announced_with_those_who_did_it(scene: Scene) -> None:
+    webhook = await scene.webhook("https://hooks.example.com/", PASSED, top=2)
+    nothing: Any = None
+    watcher = TopWatcher(
+        scene.webhooks, TopStore(scene.database), scene.announcer, nothing, nothing, nothing, "w"
+    )  # fmt: skip
+    known: set[str] = set()
+
+    async def compare(*players: str, board: str = "weekly:2026-48") -> list[tuple[str, int, list[str]]]:
+        await watcher.compare("weekly", frame(len(known) + 1, *players, board=board))
+        found = await scene.deliveries.page(webhook.webhook_id, 100, None, None)
+        data = [json.loads(each.body)["data"] for each in found if each.delivery_id not in known]
+        known.update([each.delivery_id for each in found] + [f"frame {len(known)}"])
+        return sorted((each["userId"], each["rank"], each["passedBy"]) for each in data)
+
+    assert await compare("ada", "bob", "cy") == [], "the first comparison"
+    assert await compare("dan", "ada", "bob", "cy") == [("ada", 2, ["dan"]), ("bob", 3, ["dan"])], (
+        "cy was below the top"
+    )
+    assert await compare("ada", "bob", "cy") == [], "one who leaves passes nobody, nor do those who move up"
+    assert await compare("cy", "dan", "bob", "ada") == [("ada", 4, ["cy", "dan", "bob"]), ("bob", 3, ["cy", "dan"])]
+    assert await compare("ada", "bob", board="weekly:2026-49") == [], "a new period"

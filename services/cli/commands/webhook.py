@@ -21,7 +21,7 @@ def put(
         list[str] | None,
         typer.Option(help="Only events of this board, such as weekly or custom:sprint; repeat for more, at most 10."),
     ] = None,
-    top: Annotated[int, typer.Option(help="For rank.entered_top: how many ranks are the top.", min=1, max=10)] = 10,
+    top: Annotated[int, typer.Option(help="For rank.*: how many ranks are the top of a board.", min=1, max=10)] = 10,
     data: Data = DATA,
 ) -> None:
     """Register a webhook and print its secret on stdout, this once; or change the one with this name."""

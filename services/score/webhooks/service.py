@@ -21,7 +21,7 @@ from services.score.errors import store_errors_as_unavailable
 from services.score.webhooks.addresses import url_fault
 from services.score.webhooks.delivery_store import Delivery, DeliveryStore
 from services.score.webhooks.signing import new_secret
-from services.score.webhooks.webhook import ENTERED_TOP, MAX_TOP, READERS, Webhook, watched_series, webhook_id_of
+from services.score.webhooks.webhook import MAX_TOP, OF_TOPS, READERS, Webhook, watched_series, webhook_id_of
 from services.score.webhooks.webhook_store import MAX_WEBHOOKS, WebhookStore
 
 if TYPE_CHECKING:
@@ -163,8 +163,8 @@ class Webhooks:
             if not self._is_series(name):
                 fault = f"has {name!r}: name boards without a period, such as `weekly` or `custom:sprint`"
                 raise _invalid("boards", fault)
-        if ENTERED_TOP in wanted.kinds and not wanted.boards:
-            raise _invalid("boards", f"must name the boards of `{ENTERED_TOP}`")
+        if not wanted.boards and (kinds := sorted(OF_TOPS & wanted.kinds)):
+            raise _invalid("boards", f"must name the boards of `{kinds[0]}`")
         for kind in sorted(wanted.kinds):
             if not caller.may(READERS[kind]):
                 scopes = " or ".join(sorted(READERS[kind] - ADMIN))
@@ -187,8 +187,8 @@ class Webhooks:
             raise ServiceError(Reason.LIMIT_REACHED, f"There are {MAX_WEBHOOKS} webhooks: no more can be registered.")
 
     async def _refuse_too_many_tops(self, wanted: Webhook) -> None:
-        others = [each for each in await self._webhooks.of_kinds([ENTERED_TOP]) if each.webhook_id != wanted.webhook_id]
-        if len(watched_series([*others, wanted])) > MAX_WATCHED and ENTERED_TOP in wanted.kinds:
+        others = [each for each in await self._webhooks.of_kinds(OF_TOPS) if each.webhook_id != wanted.webhook_id]
+        if len(watched_series([*others, wanted])) > MAX_WATCHED and OF_TOPS & wanted.kinds:
             message = f"Webhooks may watch the tops of {MAX_WATCHED} boards in all: name fewer boards."
             raise ServiceError(Reason.LIMIT_REACHED, message)
 

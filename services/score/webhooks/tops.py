@@ -1,4 +1,4 @@
-"""Watches the boards that webhooks name, and announces players who enter their top.
+"""Watches the boards that webhooks name, and announces players who enter their top or are passed there.
 
 Facts follow from frames of the leaderboard, compared every two seconds: who enters and leaves in between is not noticed. The
 first frame of a series announces nobody. The deliveries of a comparison are stored before its frame, and their ids follow from
@@ -24,7 +24,7 @@ from services.score.coordination_store import CoordinationStore
 from services.score.errors import STORE_ERRORS
 from services.score.webhooks.announcer import Announcer
 from services.score.webhooks.top_store import Top, TopStore
-from services.score.webhooks.webhook import ENTERED_TOP, MAX_TOP, Fact, watched_series
+from services.score.webhooks.webhook import ENTERED_TOP, MAX_TOP, OF_TOPS, PASSED, Fact, watched_series
 from services.score.webhooks.webhook_store import WebhookStore
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class TopWatcher:
 
     async def step(self) -> None:
         """Watch what webhooks name, and compare the latest frames. Raises store errors."""
-        wanted = watched_series(await self._webhooks.of_kinds([ENTERED_TOP]))
+        wanted = watched_series(await self._webhooks.of_kinds(OF_TOPS))
         if not wanted and self._keeps_none:
             return
         if not await self._coordination.take_lease(self._worker_id, _LEASE, _LEASE_NAME):
@@ -106,7 +106,7 @@ class TopWatcher:
             if frame.board == former.board and top.position <= former.position:
                 return True
             before = former.players if frame.board == former.board else ()
-            await self._announcer.announce(_entered(top, before, frame))
+            await self._announcer.announce([*_entered(top, before, frame), *_passed(top, before, frame)])
         return await self._tops.replace(top)
 
     async def _end_watches(self) -> None:
@@ -146,3 +146,30 @@ def _entered(top: Top, before: Sequence[str], frame: Frame) -> list[Fact]:
         for place, entry in enumerate(frame.entries[:MAX_TOP], 1)
         if place < former_places.get(entry.user_id, MAX_TOP + 1)
     ]
+
+
+def _passed(top: Top, before: Sequence[str], frame: Frame) -> list[Fact]:
+    """Return who of the players that are still in the frame has somebody ahead who was behind them before."""
+    former_places = {user_id: place for place, user_id in enumerate(before, 1) if user_id}
+    at = frame.timestamp.ToDatetime(UTC)
+    facts = []
+    for index, entry in enumerate(frame.entries[:MAX_TOP]):
+        former = former_places.get(entry.user_id)
+        ahead = [each.user_id for each in frame.entries[:index]]
+        passers = [each for each in ahead if former is not None and former_places.get(each, MAX_TOP + 1) > former]
+        if former is None or not passers:
+            continue
+        data = {
+            "board": top.board,
+            "userId": entry.user_id,
+            "rank": entry.rank,
+            "score": entry.score,
+            "passedBy": passers,
+        }
+        fact_id = f"{top.series}:{top.number}:{entry.user_id}"
+        facts.append(
+            Fact(
+                fact_id, PASSED, at, data, user_id=entry.user_id, series=top.series, rank=index + 1, former_rank=former
+            )
+        )
+    return facts

@@ -14,15 +14,19 @@ from services.runtime.auth.access import ADMIN, MODERATOR
 
 BOARD_CLOSED: Final = "board.closed"
 ENTERED_TOP: Final = "rank.entered_top"
+PASSED: Final = "rank.passed"
 PLAYER_FLAGGED: Final = "player.flagged"
 PLAYER_BLOCKED: Final = "player.blocked"
 # Who may read elsewhere what an event of this kind says.
 READERS: Final[Mapping[str, frozenset[str]]] = {
     BOARD_CLOSED: frozenset({"leaderboard:read"}) | ADMIN,
     ENTERED_TOP: frozenset({"leaderboard:read"}) | ADMIN,
+    PASSED: frozenset({"leaderboard:read"}) | ADMIN,
     PLAYER_FLAGGED: frozenset({"score:read"}) | MODERATOR | ADMIN,
     PLAYER_BLOCKED: frozenset({"account:read"}) | MODERATOR | ADMIN,
 }
+# Those that follow from the tops of boards.
+OF_TOPS: Final = frozenset({ENTERED_TOP, PASSED})
 MAX_TOP: Final = 10
 # A fact is announced while its deliveries are sure to be kept, so that none is made twice.
 MAX_AGE: Final = timedelta(days=7)
@@ -92,12 +96,14 @@ def wants(webhook: Webhook, fact: Fact, now: datetime) -> bool:
         return False
     if fact.series and webhook.boards and fact.series not in webhook.boards:
         return False
+    if fact.kind == PASSED:
+        return fact.former_rank <= webhook.top
     return fact.kind != ENTERED_TOP or fact.rank <= webhook.top < fact.former_rank
 
 
 def watched_series(webhooks: Iterable[Webhook]) -> frozenset[str]:
     """Return the boards whose top webhooks want to know of."""
-    return frozenset().union(*(each.boards for each in webhooks if ENTERED_TOP in each.kinds))
+    return frozenset().union(*(each.boards for each in webhooks if not OF_TOPS.isdisjoint(each.kinds)))
 
 
 def body_of(webhook: Webhook, fact: Fact) -> str:

@@ -20,7 +20,16 @@ from hypothesis import strategies as st
 from services.score.webhooks.addresses import CheckedResolver, ForbiddenAddressError, is_public, url_fault
 from services.score.webhooks.backoff import GIVE_UP_AFTER, MAX_PAUSE, pause_after
 from services.score.webhooks.signing import new_secret, signature, signed_headers
-from services.score.webhooks.webhook import BOARD_CLOSED, ENTERED_TOP, PLAYER_BLOCKED, Fact, Webhook, body_of, wants
+from services.score.webhooks.webhook import (
+    BOARD_CLOSED,
+    ENTERED_TOP,
+    PASSED,
+    PLAYER_BLOCKED,
+    Fact,
+    Webhook,
+    body_of,
+    wants,
+)
 
 NOW = datetime(2026, 11, 29, 9, tzinfo=UTC)
 WEBHOOK = Webhook(
@@ -200,3 +209,10 @@ def test_a_player_enters_a_top_if_they_were_below_it(rank: int, former_rank: int
     webhook = replace(WEBHOOK, top=top)
     assert wants(webhook, entered, NOW) == (former_rank > top >= rank)
     assert f'"top":{top}' in body_of(webhook, entered)
+
+
+@given(st.integers(1, 10), st.integers(1, 10))
+def test_a_passed_player_is_of_the_top_if_they_were_there(former_rank: int, top: int) -> None:
+    passed = Fact("n", PASSED, NOW, {}, series="weekly", rank=former_rank + 1, former_rank=former_rank)
+    webhook = replace(WEBHOOK, kinds=frozenset({PASSED}), top=top)
+    assert wants(webhook, passed, NOW) == (former_rank <= top)

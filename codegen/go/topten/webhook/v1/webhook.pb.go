@@ -94,10 +94,10 @@ type Webhook struct {
 	Url string `protobuf:"bytes,4,opt,name=url,proto3" json:"url,omitempty"`
 	// The kinds of events that it gets.
 	Kinds []string `protobuf:"bytes,5,rep,name=kinds,proto3" json:"kinds,omitempty"`
-	// The boards of its `board.closed` and `rank.entered_top` events, without periods: `weekly`, `custom:sprint`. Empty is
-	// every board.
+	// The boards of its `board.closed`, `rank.entered_top` and `rank.passed` events, without periods: `weekly`,
+	// `custom:sprint`. Empty is every board.
 	Boards []string `protobuf:"bytes,6,rep,name=boards,proto3" json:"boards,omitempty"`
-	// How many ranks from the first are the top of a board, for `rank.entered_top`; 1 to 10.
+	// How many ranks from the first are the top of a board, for `rank.entered_top` and `rank.passed`; 1 to 10.
 	Top int32 `protobuf:"varint,7,opt,name=top,proto3" json:"top,omitempty"`
 	// When it was registered. It gets no events from before.
 	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`

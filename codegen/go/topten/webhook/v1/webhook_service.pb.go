@@ -33,12 +33,12 @@ type PutWebhookRequest struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The address: https, without user name and fragment, up to 512 characters.
 	Url string `protobuf:"bytes,2,opt,name=url,proto3" json:"url,omitempty"`
-	// 1 to 4 of: `board.closed`, `rank.entered_top`, `player.flagged`, `player.blocked`.
+	// 1 to 5 of: `board.closed`, `rank.entered_top`, `rank.passed`, `player.flagged`, `player.blocked`.
 	Kinds []string `protobuf:"bytes,3,rep,name=kinds,proto3" json:"kinds,omitempty"`
-	// The boards of `board.closed` and `rank.entered_top`, without periods: `weekly`, `country:VN`, `custom:sprint`, up to
-	// 10. Empty is every board, which `rank.entered_top` does not admit.
+	// The boards of `board.closed`, `rank.entered_top` and `rank.passed`, without periods: `weekly`, `country:VN`,
+	// `custom:sprint`, up to 10. Empty is every board, which `rank.entered_top` and `rank.passed` do not admit.
 	Boards []string `protobuf:"bytes,4,rep,name=boards,proto3" json:"boards,omitempty"`
-	// How many ranks from the first are the top of a board, for `rank.entered_top`; 1 to 10, and 0 is 10.
+	// How many ranks from the first are the top of a board, for `rank.entered_top` and `rank.passed`; 1 to 10, and 0 is 10.
 	Top           int32 `protobuf:"varint,5,opt,name=top,proto3" json:"top,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -674,12 +674,12 @@ var File_topten_webhook_v1_webhook_service_proto protoreflect.FileDescriptor
 
 const file_topten_webhook_v1_webhook_service_proto_rawDesc = "" +
 	"\n" +
-	"'topten/webhook/v1/webhook_service.proto\x12\x11topten.webhook.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1dtopten/access/v1/access.proto\x1a\x1ftopten/webhook/v1/webhook.proto\"\x95\x02\n" +
+	"'topten/webhook/v1/webhook_service.proto\x12\x11topten.webhook.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1dtopten/access/v1/access.proto\x1a\x1ftopten/webhook/v1/webhook.proto\"\xa2\x02\n" +
 	"\x11PutWebhookRequest\x121\n" +
 	"\x04name\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9-]{0,62}$R\x04name\x12\x1c\n" +
 	"\x03url\x18\x02 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80\x04R\x03url\x12f\n" +
-	"\x05kinds\x18\x03 \x03(\tBP\xbaHM\x92\x01J\b\x01\x10\x04\x18\x01\"Br@R\fboard.closedR\x10rank.entered_topR\x0eplayer.flaggedR\x0eplayer.blockedR\x05kinds\x12*\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x04R\x03url\x12s\n" +
+	"\x05kinds\x18\x03 \x03(\tB]\xbaHZ\x92\x01W\b\x01\x10\x05\x18\x01\"OrMR\fboard.closedR\x10rank.entered_topR\vrank.passedR\x0eplayer.flaggedR\x0eplayer.blockedR\x05kinds\x12*\n" +
 	"\x06boards\x18\x04 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10\n" +
 	"\x18\x01\"\x06r\x04\x10\x01\x18dR\x06boards\x12\x1b\n" +
 	"\x03top\x18\x05 \x01(\x05B\t\xbaH\x06\x1a\x04\x18\n" +

@@ -45,15 +45,15 @@ class Webhook(google.protobuf.message.Message):
     url: builtins.str
     """The address to which deliveries are posted."""
     top: builtins.int
-    """How many ranks from the first are the top of a board, for `rank.entered_top`; 1 to 10."""
+    """How many ranks from the first are the top of a board, for `rank.entered_top` and `rank.passed`; 1 to 10."""
     @property
     def kinds(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """The kinds of events that it gets."""
 
     @property
     def boards(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """The boards of its `board.closed` and `rank.entered_top` events, without periods: `weekly`, `custom:sprint`. Empty is
-        every board.
+        """The boards of its `board.closed`, `rank.entered_top` and `rank.passed` events, without periods: `weekly`,
+        `custom:sprint`. Empty is every board.
         """
 
     @property

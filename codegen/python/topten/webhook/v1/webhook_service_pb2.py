@@ -28,7 +28,7 @@ from topten.access.v1 import access_pb2 as topten_dot_access_dot_v1_dot_access__
 from topten.webhook.v1 import webhook_pb2 as topten_dot_webhook_dot_v1_dot_webhook__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'topten/webhook/v1/webhook_service.proto\x12\x11topten.webhook.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1dtopten/access/v1/access.proto\x1a\x1ftopten/webhook/v1/webhook.proto\"\xf6\x01\n\x11PutWebhookRequest\x12+\n\x04name\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9-]{0,62}$\x12\x17\n\x03url\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x04\x12_\n\x05kinds\x18\x03 \x03(\tBP\xbaHM\x92\x01J\x08\x01\x10\x04\x18\x01\"Br@R\x0c\x62oard.closedR\x10rank.entered_topR\x0eplayer.flaggedR\x0eplayer.blocked\x12\"\n\x06\x62oards\x18\x04 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\n\x18\x01\"\x06r\x04\x10\x01\x18\x64\x12\x16\n\x03top\x18\x05 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\n(\x00\"Q\n\x12PutWebhookResponse\x12+\n\x07webhook\x18\x01 \x01(\x0b\x32\x1a.topten.webhook.v1.Webhook\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\x15\n\x13ListWebhooksRequest\"D\n\x14ListWebhooksResponse\x12,\n\x08webhooks\x18\x01 \x03(\x0b\x32\x1a.topten.webhook.v1.Webhook\"4\n\x14\x44\x65leteWebhookRequest\x12\x1c\n\nwebhook_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"\x17\n\x15\x44\x65leteWebhookResponse\"y\n\x13RotateSecretRequest\x12\x1c\n\nwebhook_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x44\n\x11keep_previous_for\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0e\xbaH\x0b\xaa\x01\x08\"\x04\x08\x80\xf5$2\x00\"S\n\x14RotateSecretResponse\x12+\n\x07webhook\x18\x01 \x01(\x0b\x32\x1a.topten.webhook.v1.Webhook\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\xad\x01\n\x15ListDeliveriesRequest\x12\x1c\n\nwebhook_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12:\n\x05state\x18\x02 \x01(\x0e\x32!.topten.webhook.v1.Delivery.StateB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1c\n\tpage_size\x18\x03 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"b\n\x16ListDeliveriesResponse\x12/\n\ndeliveries\x18\x01 \x03(\x0b\x32\x1b.topten.webhook.v1.Delivery\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"W\n\x15ReplayDeliveryRequest\x12\x1c\n\nwebhook_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12 \n\x0b\x64\x65livery_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"*\n\x16ReplayDeliveryResponse\x12\x10\n\x08replayed\x18\x01 \x01(\x03\x32\x9c\x06\n\x0eWebhookService\x12x\n\nPutWebhook\x12$.topten.webhook.v1.PutWebhookRequest\x1a%.topten.webhook.v1.PutWebhookResponse\"\x1d\x90\x02\x00\xba\xd7\x18\x16\x12\x05\x61\x64min\x1a\rwebhook:write\x12~\n\x0cListWebhooks\x12&.topten.webhook.v1.ListWebhooksRequest\x1a\'.topten.webhook.v1.ListWebhooksResponse\"\x1d\x90\x02\x01\xba\xd7\x18\x16\x12\x05\x61\x64min\x1a\rwebhook:write\x12\x81\x01\n\rDeleteWebhook\x12\'.topten.webhook.v1.DeleteWebhookRequest\x1a(.topten.webhook.v1.DeleteWebhookResponse\"\x1d\x90\x02\x00\xba\xd7\x18\x16\x12\x05\x61\x64min\x1a\rwebhook:write\x12~\n\x0cRotateSecret\x12&.topten.webhook.v1.RotateSecretRequest\x1a\'.topten.webhook.v1.RotateSecretResponse\"\x1d\x90\x02\x00\xba\xd7\x18\x16\x12\x05\x61\x64min\x1a\rwebhook:write\x12\x84\x01\n\x0eListDeliveries\x12(.topten.webhook.v1.ListDeliveriesRequest\x1a).topten.webhook.v1.ListDeliveriesResponse\"\x1d\x90\x02\x01\xba\xd7\x18\x16\x12\x05\x61\x64min\x1a\rwebhook:write\x12\x84\x01\n\x0eReplayDelivery\x12(.topten.webhook.v1.ReplayDeliveryRequest\x1a).topten.webhook.v1.ReplayDeliveryResponse\"\x1d\x90\x02\x00\xba\xd7\x18\x16\x12\x05\x61\x64min\x1a\rwebhook:writeb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'topten/webhook/v1/webhook_service.proto\x12\x11topten.webhook.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1dtopten/access/v1/access.proto\x1a\x1ftopten/webhook/v1/webhook.proto\"\x83\x02\n\x11PutWebhookRequest\x12+\n\x04name\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9-]{0,62}$\x12\x17\n\x03url\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x04\x12l\n\x05kinds\x18\x03 \x03(\tB]\xbaHZ\x92\x01W\x08\x01\x10\x05\x18\x01\"OrMR\x0c\x62oard.closedR\x10rank.entered_topR\x0brank.passedR\x0eplayer.flaggedR\x0eplayer.blocked\x12\"\n\x06\x62oards\x18\x04 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\n\x18\x01\"\x06r\x04\x10\x01\x18\x64\x12\x16\n\x03top\x18\x05 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\n(\x00\"Q\n\x12PutWebhookResponse\x12+\n\x07webhook\x18\x01 \x01(\x0b\x32\x1a.topten.webhook.v1.Webhook\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\x15\n\x13ListWebhooksRequest\"D\n\x14ListWebhooksResponse\x12,\n\x08webhooks\x18\x01 \x03(\x0b\x32\x1a.topten.webhook.v1.Webhook\"4\n\x14\x44\x65leteWebhookRequest\x12\x1c\n\nwebhook_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"\x17\n\x15\x44\x65leteWebhookResponse\"y\n\x13RotateSecretRequest\x12\x1c\n\nwebhook_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x44\n\x11keep_previous_for\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0e\xbaH\x0b\xaa\x01\x08\"\x04\x08\x80\xf5$2\x00\"S\n\x14RotateSecretResponse\x12+\n\x07webhook\x18\x01 \x01(\x0b\x32\x1a.topten.webhook.v1.Webhook\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\xad\x01\n\x15ListDeliveriesRequest\x12\x1c\n\nwebhook_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12:\n\x05state\x18\x02 \x01(\x0e\x32!.topten.webhook.v1.Delivery.StateB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1c\n\tpage_size\x18\x03 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"b\n\x16ListDeliveriesResponse\x12/\n\ndeliveries\x18\x01 \x03(\x0b\x32\x1b.topten.webhook.v1.Delivery\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"W\n\x15ReplayDeliveryRequest\x12\x1c\n\nwebhook_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12 \n\x0b\x64\x65livery_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"*\n\x16ReplayDeliveryResponse\x12\x10\n\x08replayed\x18\x01 \x01(\x03\x32\x9c\x06\n\x0eWebhookService\x12x\n\nPutWebhook\x12$.topten.webhook.v1.PutWebhookRequest\x1a%.topten.webhook.v1.PutWebhookResponse\"\x1d\x90\x02\x00\xba\xd7\x18\x16\x12\x05\x61\x64min\x1a\rwebhook:write\x12~\n\x0cListWebhooks\x12&.topten.webhook.v1.ListWebhooksRequest\x1a\'.topten.webhook.v1.ListWebhooksResponse\"\x1d\x90\x02\x01\xba\xd7\x18\x16\x12\x05\x61\x64min\x1a\rwebhook:write\x12\x81\x01\n\rDeleteWebhook\x12\'.topten.webhook.v1.DeleteWebhookRequest\x1a(.topten.webhook.v1.DeleteWebhookResponse\"\x1d\x90\x02\x00\xba\xd7\x18\x16\x12\x05\x61\x64min\x1a\rwebhook:write\x12~\n\x0cRotateSecret\x12&.topten.webhook.v1.RotateSecretRequest\x1a\'.topten.webhook.v1.RotateSecretResponse\"\x1d\x90\x02\x00\xba\xd7\x18\x16\x12\x05\x61\x64min\x1a\rwebhook:write\x12\x84\x01\n\x0eListDeliveries\x12(.topten.webhook.v1.ListDeliveriesRequest\x1a).topten.webhook.v1.ListDeliveriesResponse\"\x1d\x90\x02\x01\xba\xd7\x18\x16\x12\x05\x61\x64min\x1a\rwebhook:write\x12\x84\x01\n\x0eReplayDelivery\x12(.topten.webhook.v1.ReplayDeliveryRequest\x1a).topten.webhook.v1.ReplayDeliveryResponse\"\x1d\x90\x02\x00\xba\xd7\x18\x16\x12\x05\x61\x64min\x1a\rwebhook:writeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,7 +40,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PUTWEBHOOKREQUEST'].fields_by_name['url']._loaded_options = None
   _globals['_PUTWEBHOOKREQUEST'].fields_by_name['url']._serialized_options = b'\272H\007r\005\020\001\030\200\004'
   _globals['_PUTWEBHOOKREQUEST'].fields_by_name['kinds']._loaded_options = None
-  _globals['_PUTWEBHOOKREQUEST'].fields_by_name['kinds']._serialized_options = b'\272HM\222\001J\010\001\020\004\030\001\"Br@R\014board.closedR\020rank.entered_topR\016player.flaggedR\016player.blocked'
+  _globals['_PUTWEBHOOKREQUEST'].fields_by_name['kinds']._serialized_options = b'\272HZ\222\001W\010\001\020\005\030\001\"OrMR\014board.closedR\020rank.entered_topR\013rank.passedR\016player.flaggedR\016player.blocked'
   _globals['_PUTWEBHOOKREQUEST'].fields_by_name['boards']._loaded_options = None
   _globals['_PUTWEBHOOKREQUEST'].fields_by_name['boards']._serialized_options = b'\272H\017\222\001\014\020\n\030\001\"\006r\004\020\001\030d'
   _globals['_PUTWEBHOOKREQUEST'].fields_by_name['top']._loaded_options = None
@@ -76,29 +76,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WEBHOOKSERVICE'].methods_by_name['ReplayDelivery']._loaded_options = None
   _globals['_WEBHOOKSERVICE'].methods_by_name['ReplayDelivery']._serialized_options = b'\220\002\000\272\327\030\026\022\005admin\032\rwebhook:write'
   _globals['_PUTWEBHOOKREQUEST']._serialized_start=188
-  _globals['_PUTWEBHOOKREQUEST']._serialized_end=434
-  _globals['_PUTWEBHOOKRESPONSE']._serialized_start=436
-  _globals['_PUTWEBHOOKRESPONSE']._serialized_end=517
-  _globals['_LISTWEBHOOKSREQUEST']._serialized_start=519
-  _globals['_LISTWEBHOOKSREQUEST']._serialized_end=540
-  _globals['_LISTWEBHOOKSRESPONSE']._serialized_start=542
-  _globals['_LISTWEBHOOKSRESPONSE']._serialized_end=610
-  _globals['_DELETEWEBHOOKREQUEST']._serialized_start=612
-  _globals['_DELETEWEBHOOKREQUEST']._serialized_end=664
-  _globals['_DELETEWEBHOOKRESPONSE']._serialized_start=666
-  _globals['_DELETEWEBHOOKRESPONSE']._serialized_end=689
-  _globals['_ROTATESECRETREQUEST']._serialized_start=691
-  _globals['_ROTATESECRETREQUEST']._serialized_end=812
-  _globals['_ROTATESECRETRESPONSE']._serialized_start=814
-  _globals['_ROTATESECRETRESPONSE']._serialized_end=897
-  _globals['_LISTDELIVERIESREQUEST']._serialized_start=900
-  _globals['_LISTDELIVERIESREQUEST']._serialized_end=1073
-  _globals['_LISTDELIVERIESRESPONSE']._serialized_start=1075
-  _globals['_LISTDELIVERIESRESPONSE']._serialized_end=1173
-  _globals['_REPLAYDELIVERYREQUEST']._serialized_start=1175
-  _globals['_REPLAYDELIVERYREQUEST']._serialized_end=1262
-  _globals['_REPLAYDELIVERYRESPONSE']._serialized_start=1264
-  _globals['_REPLAYDELIVERYRESPONSE']._serialized_end=1306
-  _globals['_WEBHOOKSERVICE']._serialized_start=1309
-  _globals['_WEBHOOKSERVICE']._serialized_end=2105
+  _globals['_PUTWEBHOOKREQUEST']._serialized_end=447
+  _globals['_PUTWEBHOOKRESPONSE']._serialized_start=449
+  _globals['_PUTWEBHOOKRESPONSE']._serialized_end=530
+  _globals['_LISTWEBHOOKSREQUEST']._serialized_start=532
+  _globals['_LISTWEBHOOKSREQUEST']._serialized_end=553
+  _globals['_LISTWEBHOOKSRESPONSE']._serialized_start=555
+  _globals['_LISTWEBHOOKSRESPONSE']._serialized_end=623
+  _globals['_DELETEWEBHOOKREQUEST']._serialized_start=625
+  _globals['_DELETEWEBHOOKREQUEST']._serialized_end=677
+  _globals['_DELETEWEBHOOKRESPONSE']._serialized_start=679
+  _globals['_DELETEWEBHOOKRESPONSE']._serialized_end=702
+  _globals['_ROTATESECRETREQUEST']._serialized_start=704
+  _globals['_ROTATESECRETREQUEST']._serialized_end=825
+  _globals['_ROTATESECRETRESPONSE']._serialized_start=827
+  _globals['_ROTATESECRETRESPONSE']._serialized_end=910
+  _globals['_LISTDELIVERIESREQUEST']._serialized_start=913
+  _globals['_LISTDELIVERIESREQUEST']._serialized_end=1086
+  _globals['_LISTDELIVERIESRESPONSE']._serialized_start=1088
+  _globals['_LISTDELIVERIESRESPONSE']._serialized_end=1186
+  _globals['_REPLAYDELIVERYREQUEST']._serialized_start=1188
+  _globals['_REPLAYDELIVERYREQUEST']._serialized_end=1275
+  _globals['_REPLAYDELIVERYRESPONSE']._serialized_start=1277
+  _globals['_REPLAYDELIVERYRESPONSE']._serialized_end=1319
+  _globals['_WEBHOOKSERVICE']._serialized_start=1322
+  _globals['_WEBHOOKSERVICE']._serialized_end=2118
 # @@protoc_insertion_point(module_scope)

@@ -30,15 +30,15 @@ class PutWebhookRequest(google.protobuf.message.Message):
     url: builtins.str
     """The address: https, without user name and fragment, up to 512 characters."""
     top: builtins.int
-    """How many ranks from the first are the top of a board, for `rank.entered_top`; 1 to 10, and 0 is 10."""
+    """How many ranks from the first are the top of a board, for `rank.entered_top` and `rank.passed`; 1 to 10, and 0 is 10."""
     @property
     def kinds(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """1 to 4 of: `board.closed`, `rank.entered_top`, `player.flagged`, `player.blocked`."""
+        """1 to 5 of: `board.closed`, `rank.entered_top`, `rank.passed`, `player.flagged`, `player.blocked`."""
 
     @property
     def boards(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """The boards of `board.closed` and `rank.entered_top`, without periods: `weekly`, `country:VN`, `custom:sprint`, up to
-        10. Empty is every board, which `rank.entered_top` does not admit.
+        """The boards of `board.closed`, `rank.entered_top` and `rank.passed`, without periods: `weekly`, `country:VN`,
+        `custom:sprint`, up to 10. Empty is every board, which `rank.entered_top` and `rank.passed` do not admit.
         """
 
     def __init__(

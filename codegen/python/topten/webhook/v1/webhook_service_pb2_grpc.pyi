@@ -30,7 +30,7 @@ class WebhookServiceStub:
     ]
     """PutWebhook registers a webhook, or changes address, kinds, boards or top of the caller's one with the same name.
     It returns the secret of a new one, once. A caller needs the scope of what a kind tells: `leaderboard:read` for
-    `board.closed` and `rank.entered_top`, `score:read` for `player.flagged`, `account:read` for `player.blocked`.
+    `board.closed`, `rank.entered_top` and `rank.passed`, `score:read` for `player.flagged`, `account:read` for `player.blocked`.
     Fails with LIMIT_REACHED (20 webhooks of one owner, 1000 in all), PERMISSION_DENIED, INVALID_ARGUMENT (also for an
     address that is neither https nor allowed by the operator), UNAVAILABLE.
     """
@@ -89,7 +89,7 @@ class WebhookServiceAsyncStub:
     ]
     """PutWebhook registers a webhook, or changes address, kinds, boards or top of the caller's one with the same name.
     It returns the secret of a new one, once. A caller needs the scope of what a kind tells: `leaderboard:read` for
-    `board.closed` and `rank.entered_top`, `score:read` for `player.flagged`, `account:read` for `player.blocked`.
+    `board.closed`, `rank.entered_top` and `rank.passed`, `score:read` for `player.flagged`, `account:read` for `player.blocked`.
     Fails with LIMIT_REACHED (20 webhooks of one owner, 1000 in all), PERMISSION_DENIED, INVALID_ARGUMENT (also for an
     address that is neither https nor allowed by the operator), UNAVAILABLE.
     """
@@ -150,7 +150,7 @@ class WebhookServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[topten.webhook.v1.webhook_service_pb2.PutWebhookResponse, collections.abc.Awaitable[topten.webhook.v1.webhook_service_pb2.PutWebhookResponse]]:
         """PutWebhook registers a webhook, or changes address, kinds, boards or top of the caller's one with the same name.
         It returns the secret of a new one, once. A caller needs the scope of what a kind tells: `leaderboard:read` for
-        `board.closed` and `rank.entered_top`, `score:read` for `player.flagged`, `account:read` for `player.blocked`.
+        `board.closed`, `rank.entered_top` and `rank.passed`, `score:read` for `player.flagged`, `account:read` for `player.blocked`.
         Fails with LIMIT_REACHED (20 webhooks of one owner, 1000 in all), PERMISSION_DENIED, INVALID_ARGUMENT (also for an
         address that is neither https nor allowed by the operator), UNAVAILABLE.
         """
