@@ -1,7 +1,8 @@
 """Telling every instance that a room has changed, over a Redis channel.
 
 Messages are hints: followers of a room read it again, and do so now and then without one, so a lost message delays a frame and
-never hides a change. Many changes of a room within a short time are one message.
+never hides a change. Many changes of a room within a short time are one message. A transition has a second message, so that
+frames of joins and answers can wait while that of a transition does not.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
@@ -22,8 +24,31 @@ from services.runtime.stores.channel import Channel
 from services.runtime.stores.redis import REDIS_ERRORS
 
 CHANNEL: Final = "room.changed"
+# Follows the room's ID in the message of a transition.
+TRANSITION: Final = "!"
 TELL_EVERY: Final = timedelta(milliseconds=50)
 _log = structlog.get_logger("room.changes")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Follower:
+    """Two events: `changed` is set whenever a room may have changed, `moved_on` if that was a transition."""
+
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    moved_on: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def clear(self) -> None:
+        """Wait for later changes."""
+        self.changed.clear()
+        self.moved_on.clear()
+
+    async def pause(self, seconds: float) -> None:
+        """Wait for some time, or for a transition."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.moved_on.wait()
+        except TimeoutError:
+            return
 
 
 class RoomChanges:
@@ -32,7 +57,7 @@ class RoomChanges:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._channel = Channel(redis, CHANNEL, opened=self._wake_all, received=self._wake)
-        self._followers: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._followers: defaultdict[str, set[Follower]] = defaultdict(set)
         self._untold: set[str] = set()
         self._any_untold = asyncio.Event()
 
@@ -41,21 +66,22 @@ class RoomChanges:
         telling = Periodic("room changes", self._tell, every=TELL_EVERY, stage=Stage.PUBLISHER)
         return self._channel.server(), telling
 
-    def announce(self, room_id: str) -> None:
-        """Tell every instance that a room has changed, this one at once."""
-        self._wake(room_id.encode())
-        self._untold.add(room_id)
+    def announce(self, room_id: str, *, transition: bool = False) -> None:
+        """Tell every instance that a room has changed, this one at once; and whether that was a transition."""
+        for message in (room_id, room_id + TRANSITION) if transition else (room_id,):
+            self._wake(message.encode())
+            self._untold.add(message)
         self._any_untold.set()
 
     @contextmanager
-    def following(self, room_id: str) -> Iterator[asyncio.Event]:
-        """Yield an event that is set whenever the room may have changed."""
-        changed = asyncio.Event()
-        self._followers[room_id].add(changed)
+    def following(self, room_id: str) -> Iterator[Follower]:
+        """Yield a follower of a room."""
+        follower = Follower()
+        self._followers[room_id].add(follower)
         try:
-            yield changed
+            yield follower
         finally:
-            self._followers[room_id].discard(changed)
+            self._followers[room_id].discard(follower)
             if not self._followers[room_id]:
                 del self._followers[room_id]
 
@@ -64,16 +90,19 @@ class RoomChanges:
         self._any_untold.clear()
         untold, self._untold = self._untold, set()
         try:
-            for room_id in untold:
-                await self._redis.publish(CHANNEL, room_id)
+            for message in untold:
+                await self._redis.publish(CHANNEL, message)
         except REDIS_ERRORS as error:
-            _log.warning("room changes not announced", rooms=len(untold), error=type(error).__name__)
+            _log.warning("room changes not announced", messages=len(untold), error=type(error).__name__)
 
-    def _wake(self, room_id: bytes) -> None:
-        for changed in self._followers.get(room_id.decode("utf-8", "replace"), ()):
-            changed.set()
+    def _wake(self, message: bytes) -> None:
+        text = message.decode("utf-8", "replace")
+        for follower in self._followers.get(text.removesuffix(TRANSITION), ()):
+            follower.changed.set()
+            if text.endswith(TRANSITION):
+                follower.moved_on.set()
 
     def _wake_all(self) -> None:
         for followers in self._followers.values():
-            for changed in followers:
-                changed.set()
+            for follower in followers:
+                follower.changed.set()

@@ -14,10 +14,11 @@ from cachetools import LRUCache
 
 from services.quiz.rooms.changes import RoomChanges
 from services.quiz.rooms.documents import answer_id
-from services.quiz.rooms.room import Phase, Room, Snapshot, settled
+from services.quiz.rooms.room import Phase, Room, Snapshot
 from services.quiz.rooms.room_store import RoomStore, Transition
 from services.quiz.rooms.seat_store import SeatStore
 from services.quiz.rooms.standings import Fold, ranked
+from services.quiz.rooms.transitions import settled
 from services.runtime.batcher import Batcher
 
 BY_ITSELF: Final = "by_itself"
@@ -72,7 +73,7 @@ class RoomReader:
             if after is room:
                 return Snapshot(room, players, answered, waiting_for)
             if await self._rooms.replace(room, after, Transition(BY_ITSELF, now)):
-                self._changes.announce(room_id)
+                self._changes.announce(room_id, transition=True)
                 return Snapshot(after, players, answered)
 
     async def _waiting_for(self, room: Room) -> Collection[str]:

@@ -1,9 +1,9 @@
-"""What a room is, and what every command makes of it. Pure: no driver, no clock; times are passed in."""
+"""What a room is at one revision. Pure: no driver, no clock; times are passed in. `transitions.py` makes the next one."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -32,30 +32,12 @@ class Phase(StrEnum):
     ENDED = "ended"
 
 
-class Command(StrEnum):
-    """What a host can do to the state of a room."""
-
-    NEXT = "next"
-    LOCK = "lock"
-    BACK = "back"
-    EXTEND = "extend"
-    END = "end"
-    CLOSE_TO_NEW_PLAYERS = "close_to_new_players"
-    OPEN_TO_NEW_PLAYERS = "open_to_new_players"
-    KICK = "kick"
-    SET_EXTRA_TIME = "set_extra_time"
-
-
 class Nicknames(StrEnum):
     """Where nicknames come from."""
 
     CHOSEN = "chosen"
     GENERATED = "generated"
     USERNAME = "username"
-
-
-class CommandError(ValueError):
-    """A command that the phase does not allow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,107 +182,3 @@ class Snapshot:
     players: int
     answered: int
     waiting_for: Collection[str] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class About:
-    """What a command is about: by how much EXTEND moves the deadline, the seat of KICK and SET_EXTRA_TIME, its extra time."""
-
-    extension: timedelta = timedelta()
-    seat_id: str = ""
-    extra_time: ExtraTime = ExtraTime.NONE
-
-
-def advanced(room: Room, command: Command, now: datetime, about: About | None = None) -> Room:
-    """Return the next revision of a room after a command at `now`. Raises CommandError if the phase does not allow it.
-
-    `room` must be `settled` at `now`.
-    """
-    after = _after(room, command, now, about or About())
-    if after is None:
-        raise CommandError(f"a room in the phase {room.phase.upper()} does not take {command.upper()}")
-    return replace(after, revision=room.revision + 1, changed_at=now)
-
-
-def settled(room: Room, now: datetime, *, waiting_for: Collection[str] = (), all_answered: bool = False) -> Room:
-    """Return the room after what is due without a command: the lock of a question, the end of the room. Else itself.
-
-    A question locks when the deadline of everybody and the grace are over, so that its last answers are in what is shown;
-    `waiting_for` is as in `Room.closes_at`. If the options say so, it also locks once all players have answered.
-    """
-    if room.phase is Phase.ENDED:
-        return room
-    after = room
-    if now >= room.ends_at:
-        after = _ended(room, room.ends_at)
-    elif room.phase is Phase.QUESTION:
-        closes_at = room.closes_at(waiting_for)
-        if closes_at is not None and now > closes_at + GRACE:
-            after = _locked(room, closes_at)
-        elif all_answered and room.options.locks_when_all_answered:
-            after = _locked(room, now)
-    return room if after is room else replace(after, revision=room.revision + 1, changed_at=now)
-
-
-def _after(room: Room, command: Command, now: datetime, about: About) -> Room | None:
-    phase = room.phase
-    if phase is Phase.ENDED:
-        return None
-    match command:
-        case Command.END:
-            return _ended(room, now)
-        case Command.KICK:
-            return _with_extra_time(room, about.seat_id, ExtraTime.NONE)
-        case Command.SET_EXTRA_TIME:
-            return _with_extra_time(room, about.seat_id, about.extra_time)
-        case Command.CLOSE_TO_NEW_PLAYERS | Command.OPEN_TO_NEW_PLAYERS:
-            return replace(room, is_closed_to_new_players=command is Command.CLOSE_TO_NEW_PLAYERS)
-        case Command.LOCK if phase is Phase.QUESTION:
-            return _locked(room, now)
-        case Command.EXTEND if phase is Phase.QUESTION and room.deadline is not None and about.extension:
-            return replace(room, deadline=max(room.deadline, now) + about.extension)
-        case Command.BACK if phase is Phase.BOARD:
-            return replace(room, phase=Phase.REVEAL)
-        case Command.BACK if phase is Phase.PODIUM:
-            return replace(room, phase=Phase.BOARD)
-        case Command.NEXT:
-            return _next(room, now)
-    return None
-
-
-def _next(room: Room, now: datetime) -> Room:
-    match room.phase:
-        case Phase.QUESTION:
-            return _locked(room, now)
-        case Phase.LOCKED:
-            return replace(room, phase=Phase.REVEAL)
-        case Phase.REVEAL:
-            return replace(room, phase=Phase.BOARD)
-        case Phase.PODIUM:
-            return _ended(room, now)
-        case Phase.BOARD if room.question + 1 == len(room.question_ids):
-            return replace(room, phase=Phase.PODIUM)
-        case _:
-            seconds = room.options.seconds
-            deadline = now + timedelta(seconds=seconds) if seconds else None
-            return replace(
-                room,
-                phase=Phase.QUESTION,
-                question=room.question + 1,
-                asked_at=now,
-                deadline=deadline,
-                locked_at=None,
-            )
-
-
-def _locked(room: Room, now: datetime) -> Room:
-    return replace(room, phase=Phase.LOCKED, locked_at=now)
-
-
-def _with_extra_time(room: Room, seat_id: str, extra_time: ExtraTime) -> Room:
-    others = {seat: each for seat, each in room.extra_times.items() if seat != seat_id}
-    return replace(room, extra_times=others if extra_time is ExtraTime.NONE else others | {seat_id: extra_time})
-
-
-def _ended(room: Room, now: datetime) -> Room:
-    return replace(room, phase=Phase.ENDED, ended_at=now)

@@ -22,8 +22,9 @@ from services.quiz.rooms.personal_data import RoomPersonalData, SeatRecord
 from services.quiz.rooms.playing import RoomPlay
 from services.quiz.rooms.result_files import Format
 from services.quiz.rooms.results import QuestionResult, RoomResults
-from services.quiz.rooms.room import DEFAULT_PLAYERS, Command, Nicknames, Options, Room
+from services.quiz.rooms.room import DEFAULT_PLAYERS, Nicknames, Options, Room
 from services.quiz.rooms.service import RoomService
+from services.quiz.rooms.transitions import Command
 from services.quiz.rooms.watching import RoomWatching
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.grpc.call_context import caller

@@ -12,8 +12,9 @@ import structlog
 
 from services.quiz.quiz import from_definition
 from services.quiz.quiz_cache import quiz_not_found
-from services.quiz.rooms.room import About, Command, CommandError, Options, Phase, Room, Snapshot, advanced
+from services.quiz.rooms.room import Options, Phase, Room, Snapshot
 from services.quiz.rooms.room_store import Transition
+from services.quiz.rooms.transitions import About, Command, CommandError, advanced
 from services.runtime.auth.access import AUTHOR, STAFF
 from services.runtime.errors import Reason, ServiceError
 
@@ -177,7 +178,7 @@ class RoomService:
     async def _replace(self, room: Room, after: Room, transition: Transition) -> bool:
         is_replaced = await self._rooms.replace(room, after, transition)
         if is_replaced:
-            self._changes.announce(room.room_id)
+            self._changes.announce(room.room_id, transition=True)
             _log.info(
                 "room command carried out",
                 room_id=room.room_id,

@@ -23,7 +23,7 @@ from services.runtime.errors import ServiceError
 from services.runtime.periodic import Periodic
 
 READ_AGAIN: Final = timedelta(seconds=2)
-# A frame goes to every player: the more there are, the longer the least time between two.
+# A frame goes to every player: the more there are, the longer the least time between two. A transition does not wait for it.
 MIN_PAUSE_SECONDS: Final = 0.1
 PAUSE_SECONDS_PER_PLAYER: Final = 0.0002
 COUNT_EVERY: Final = timedelta(seconds=5)
@@ -78,9 +78,9 @@ class RoomWatching:
         """
         room_id = await self._rooms.room_id(pin)
         shown: RoomFrame | None = None
-        with self._changes.following(room_id) as changed:
+        with self._changes.following(room_id) as follower:
             while True:
-                changed.clear()
+                follower.clear()
                 snapshot = await self._reader.current(room_id)
                 frame = await self.frame(snapshot)
                 if frame != shown:
@@ -89,8 +89,8 @@ class RoomWatching:
                     yield frame
                 if snapshot.room.phase is Phase.ENDED:
                     return
-                await asyncio.sleep(MIN_PAUSE_SECONDS + PAUSE_SECONDS_PER_PLAYER * snapshot.players)
-                await self._wait(changed, snapshot)
+                await follower.pause(MIN_PAUSE_SECONDS + PAUSE_SECONDS_PER_PLAYER * snapshot.players)
+                await self._wait(follower.changed, snapshot)
 
     async def _wait(self, changed: asyncio.Event, snapshot: Snapshot) -> None:
         """Wait for a change, at most until the room changes by itself or is read again."""

@@ -16,7 +16,8 @@ from topten.room.v1 import room_pb2
 
 from services.quiz.player_lookup import PlayerLookup
 from services.quiz.questions.answers import selected
-from services.quiz.rooms.room import Command, Options, Phase, Room
+from services.quiz.rooms.room import Options, Phase, Room
+from services.quiz.rooms.transitions import Command
 from services.quiz.rooms.wiring import Rooms, rooms_of
 from services.runtime.auth.claims import Claims
 from services.runtime.clock import utc_now

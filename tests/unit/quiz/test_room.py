@@ -24,19 +24,9 @@ from services.quiz.rooms.judging import judged
 from services.quiz.rooms.nickname import NicknameError, generated_nickname, nickname_key, normalise_nickname
 from services.quiz.rooms.result_files import Format, file_of
 from services.quiz.rooms.results import QuestionResult, Results
-from services.quiz.rooms.room import (
-    GRACE,
-    LIFE,
-    About,
-    Command,
-    CommandError,
-    Options,
-    Phase,
-    Room,
-    advanced,
-    settled,
-)
+from services.quiz.rooms.room import GRACE, LIFE, Options, Phase, Room
 from services.quiz.rooms.standings import Mark, discrimination, ranked
+from services.quiz.rooms.transitions import About, Command, CommandError, advanced, settled
 from tests.factories import quiz_definition
 
 OPENED = datetime(2026, 11, 29, 9, tzinfo=UTC)

@@ -15,7 +15,8 @@ from services.quiz.extra_time import ExtraTime
 from services.quiz.questions.answers import selected
 from services.quiz.rooms.frames import outcome_of
 from services.quiz.rooms.result_files import Format
-from services.quiz.rooms.room import GRACE, LIFE, Command, Nicknames, Options, Phase
+from services.quiz.rooms.room import GRACE, LIFE, Nicknames, Options, Phase
+from services.quiz.rooms.transitions import Command
 from services.runtime.clock import utc_now
 from tests.deadline import deadline, eventually
 from tests.factories import quiz_definition
