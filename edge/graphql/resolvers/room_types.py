@@ -72,7 +72,8 @@ class OpenRoomInput:
     )
     speed_points: bool = strawberry.field(
         default=False,
-        description="Whether answers earn less the later the server receives them, down to half at the deadline.",
+        description="Whether answers earn less the later the server receives them: nothing less for a second, then 2.5 % a "
+        "second, down to half; more slowly where the time is longer than 21 s.",
     )
     frozen_questions: int = strawberry.field(
         default=0, description="For how many last questions the board stands still until the podium; up to 100."

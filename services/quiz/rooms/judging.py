@@ -16,6 +16,11 @@ from services.quiz.rooms.documents import Seat, SeatAnswer
 from services.quiz.rooms.room import Room
 from services.quiz.scoring import judge
 
+FULL_POINTS: Final = timedelta(seconds=1)
+"""For how long after a question is asked an answer earns all speed points: longer than frames and answers travel."""
+HALF_AFTER: Final = timedelta(seconds=20)
+"""In how much time after that speed points fall to half at the fastest, so that a second of delay costs 2.5 % of them."""
+MILLISECOND: Final = timedelta(milliseconds=1)
 CHOICES: Final = frozenset(
     {quiz_pb2.QUESTION_KIND_SINGLE_CHOICE, quiz_pb2.QUESTION_KIND_TRUE_FALSE, quiz_pb2.QUESTION_KIND_MULTIPLE_CHOICE}
 )
@@ -24,15 +29,15 @@ CHOICES: Final = frozenset(
 def judged(quiz: Quiz, room: Room, seat: Seat, answer: Answer, received_at: datetime) -> SeatAnswer:
     """Judge an answer to a question of a room by the room's quiz.
 
-    Penalties hold as in the quiz; bonuses for time and rows of right answers do not. Speed
-    points are by the player's own time, and all of them where it has no limit. Raises AnswerError if the answer does
-    not match the quiz.
+    Penalties hold as in the quiz; bonuses for time and rows of right answers do not. Speed points are by the player's own
+    time, and all of them where it has no limit. Raises AnswerError if the answer does not match the quiz.
     """
     outcome = next(each for each in judge(quiz, [answer]) if each.question_id == answer.question_id)
     points = outcome.points
     if room.options.speed_points and points > 0 and room.asked_at is not None:
-        limit = room.extra_time_of(seat.seat_id).applied_to(timedelta(seconds=room.options.seconds))
-        points = points if limit is None else _at_speed(points, received_at - room.asked_at, limit)
+        time = timedelta(seconds=room.options.seconds)
+        limit = room.extra_time_of(seat.seat_id).applied_to(time)
+        points = points if limit is None else _at_speed(points, received_at - room.asked_at, time, limit)
     is_choice = question_of(quiz, answer.question_id).kind in CHOICES
     return SeatAnswer(
         seat_id=seat.seat_id,
@@ -51,7 +56,12 @@ def question_of(quiz: Quiz, question_id: str) -> quiz_pb2.Question:
     return next(question for question in quiz.view.questions if question.id == question_id)
 
 
-def _at_speed(points: int, elapsed: timedelta, limit: timedelta) -> int:
-    """Return all of the points at once, half of them at the limit and after it, and linearly between, rounded up."""
-    used = min(max(elapsed, timedelta()), limit)
-    return points - points * (used // timedelta(milliseconds=1)) // (2 * (limit // timedelta(milliseconds=1)))
+def _at_speed(points: int, elapsed: timedelta, time: timedelta, limit: timedelta) -> int:
+    """Return what points are worth after some time, rounded up. `limit` is the player's own time, `time` that of the others.
+
+    All of them up to FULL_POINTS; then they fall linearly, to half at the end of `time`, but not faster than HALF_AFTER
+    says: a short question keeps more than half. Who has more time than the others loses less in it, in proportion.
+    """
+    used = min(max(elapsed, timedelta()), limit) * (time // MILLISECOND) // (limit // MILLISECOND)
+    late = max(used - FULL_POINTS, timedelta())
+    return points - points * (late // MILLISECOND) // (2 * (max(time - FULL_POINTS, HALF_AFTER) // MILLISECOND))

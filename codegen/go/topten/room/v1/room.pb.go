@@ -350,8 +350,9 @@ type RoomOptions struct {
 	SecondsPerQuestion int32 `protobuf:"varint,1,opt,name=seconds_per_question,json=secondsPerQuestion,proto3" json:"seconds_per_question,omitempty"`
 	// Whether a question locks as soon as every player in the room has answered it.
 	LockWhenAllAnswered bool `protobuf:"varint,2,opt,name=lock_when_all_answered,json=lockWhenAllAnswered,proto3" json:"lock_when_all_answered,omitempty"`
-	// Whether an answer earns less the later the server receives it: from all of its points at once to half of them at
-	// the deadline, linearly. Needs a time for each question.
+	// Whether an answer earns less the later the server receives it: all of its points for the first second, then 2.5 % less
+	// each second, at the least half of them. Where the time is longer than 21 s, they fall to half at the deadline. Needs a
+	// time for each question.
 	SpeedPoints bool `protobuf:"varint,3,opt,name=speed_points,json=speedPoints,proto3" json:"speed_points,omitempty"`
 	// For how many last questions the board stands still until the podium; 0 to 100.
 	FrozenQuestions int32 `protobuf:"varint,4,opt,name=frozen_questions,json=frozenQuestions,proto3" json:"frozen_questions,omitempty"`

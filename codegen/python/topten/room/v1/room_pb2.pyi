@@ -212,8 +212,9 @@ class RoomOptions(google.protobuf.message.Message):
     lock_when_all_answered: builtins.bool
     """Whether a question locks as soon as every player in the room has answered it."""
     speed_points: builtins.bool
-    """Whether an answer earns less the later the server receives it: from all of its points at once to half of them at
-    the deadline, linearly. Needs a time for each question.
+    """Whether an answer earns less the later the server receives it: all of its points for the first second, then 2.5 % less
+    each second, at the least half of them. Where the time is longer than 21 s, they fall to half at the deadline. Needs a
+    time for each question.
     """
     frozen_questions: builtins.int
     """For how many last questions the board stands still until the podium; 0 to 100."""
