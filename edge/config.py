@@ -203,6 +203,9 @@ class EdgeConfig:
     rate_refresh: Rates | None = _rates("refresh", "refreshed and ended sessions")
     rate_export: Rates | None = _rates("export", "pages of data exports")
     rate_room: Rates | None = _rates("room", "joins of rooms and look-ups by PIN")
+    rate_room_join: Rates | None = _rates(
+        "room_join", "joins of rooms and seats moved by a code, where the caller is the room"
+    )
     rate_stream: Rates | None = _rates("stream", "opened streams")
 
     process: ProcessConfig = section(ProcessConfig)

@@ -56,10 +56,12 @@ def test_guests_are_admitted_to_boards_rooms_and_their_own_data_alone() -> None:
         "identity.IssueStreamToken",
         "quiz.ExportPlayer",
         "room.AnswerRoomQuestion",
+        "room.CreateSeatCode",
         "room.ExportSeats",
         "room.GetRoom",
         "room.GetRoomOutcome",
         "room.JoinRoom",
+        "room.MoveSeat",
         "score.ExportPlayer",
         *(name for name in RPCS if name.startswith("leaderboard.") and name != "leaderboard.GetGroupLeaderboard"),
     }

@@ -243,6 +243,12 @@ class JoinedRoom:
     rejoined: bool = strawberry.field(description="True if the caller had the seat before.")
 
 
+@strawberry.type(description="A code that moves a seat to another device, once.")
+class SeatCode:
+    code: str = strawberry.field(description="8 letters and digits. Show it to its player alone.")
+    expires_at: datetime
+
+
 @strawberry.type(description="The effect of a host's command.")
 class AdvancedRoom:
     room: Room

@@ -9,7 +9,7 @@ import strawberry
 from topten.room.v1 import room_pb2
 from topten.room.v1 import room_service_pb2 as messages
 
-from edge.graphql.execution.context import Info
+from edge.graphql.execution.context import Context, Info
 from edge.graphql.fields import field, rpc
 from edge.graphql.resolvers.answers import Answer, AnswerInput
 from edge.graphql.resolvers.extra_time import ExtraTime
@@ -30,10 +30,12 @@ from edge.graphql.resolvers.room_types import (
     RoomResultsFile,
     RoomResultsFormat,
     SeatAttempt,
+    SeatCode,
     SeatExtraTime,
 )
 from edge.times import time_of
 
+MAX_PIN = 7
 Pin = Annotated[strawberry.ID, strawberry.argument(description="The room's PIN: 6 or 7 digits.")]
 
 
@@ -120,6 +122,7 @@ class RoomMutation:
         ] = "",
     ) -> JoinedRoom | None:
         context = info.context
+        await _count_join(context, pin)
         request = messages.JoinRoomRequest(pin=pin, nickname=nickname)
         response = await context.call(context.upstreams.room.JoinRoom, request)
         return JoinedRoom(
@@ -127,6 +130,55 @@ class RoomMutation:
             outcome=RoomOutcome.from_proto(response.outcome),
             rejoined=response.rejoined,
         )
+
+    @field(
+        access=rpc("room.CreateSeatCode"),
+        cost=200,
+        rate="room",
+        description="A code by which a guest comes back to their seat on another device, with `moveSeat`. It works once, "
+        "within 10 minutes, and replaces an earlier one. Players with an account sign in there and join.",
+    )
+    async def create_seat_code(self, info: Info, pin: Pin) -> SeatCode | None:
+        context = info.context
+        request = messages.CreateSeatCodeRequest(pin=pin)
+        response = await context.call(context.upstreams.room.CreateSeatCode, request)
+        return SeatCode(code=response.code, expires_at=time_of(response.expires_at))
+
+    @field(
+        access=rpc("room.MoveSeat"),
+        cost=200,
+        rate="room",
+        description="Takes the seat to which a code belongs, with its name, points and answers. The other device has "
+        "none then.",
+    )
+    async def move_seat(
+        self,
+        info: Info,
+        pin: Pin,
+        code: Annotated[str, strawberry.argument(description="Spaces, hyphens and case do not matter.")],
+    ) -> JoinedRoom | None:
+        context = info.context
+        await _count_join(context, pin)
+        response = await context.call(context.upstreams.room.MoveSeat, messages.MoveSeatRequest(pin=pin, code=code))
+        return JoinedRoom(
+            room=Room.from_proto(response.frame), outcome=RoomOutcome.from_proto(response.outcome), rejoined=True
+        )
+
+    @field(
+        access=rpc("room.AddRoomHost"),
+        cost=200,
+        rate="write",
+        description="Lets another account host the room too, with all that the first host can do. For the room's hosts.",
+    )
+    async def add_room_host(
+        self,
+        info: Info,
+        pin: Pin,
+        user_id: Annotated[strawberry.ID, strawberry.argument(description="The account's ID.")],
+    ) -> Room | None:
+        context = info.context
+        request = messages.AddRoomHostRequest(pin=pin, user_id=user_id)
+        return Room.from_proto((await context.call(context.upstreams.room.AddRoomHost, request)).frame)
 
     @field(
         access=rpc("room.AnswerRoomQuestion"),
@@ -201,3 +253,9 @@ class RoomMutation:
         request = messages.SetExtraTimeRequest(pin=pin, seat_id=seat_id, extra_time=given)
         response = await context.call(context.upstreams.room.SetExtraTime, request)
         return [SeatExtraTime.from_proto(each) for each in response.extra_times]
+
+
+async def _count_join(context: Context, pin: str) -> None:
+    """Count a player who enters a room. Raises RATE_LIMITED."""
+    if len(pin) <= MAX_PIN:
+        await context.limiter.take("room_join", caller=pin)

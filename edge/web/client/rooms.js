@@ -12,6 +12,8 @@ const INVITATION = "query ($pin: ID!) { room(pin: $pin) { joinUrl qrSvg } }";
 const OWN = `query ($pin: ID!) { myRoomOutcome(pin: $pin) { ${OUTCOME} } }`;
 const OPEN = "mutation ($input: OpenRoomInput!) { openRoom(input: $input) { pin } }";
 const JOIN = `mutation ($pin: ID!, $nickname: String!) { joinRoom(pin: $pin, nickname: $nickname) { rejoined outcome { ${OUTCOME} } } }`;
+const CODE = "mutation ($pin: ID!) { createSeatCode(pin: $pin) { code expiresAt } }";
+const MOVE = `mutation ($pin: ID!, $code: String!) { moveSeat(pin: $pin, code: $code) { outcome { ${OUTCOME} } } }`;
 const ANSWER = "mutation ($pin: ID!, $answer: AnswerInput!) { answerRoomQuestion(pin: $pin, answer: $answer) { answer { questionId selectedOption selectedOptions text matches { option target } } } }";
 const ADVANCE = "mutation ($input: AdvanceRoomInput!) { advanceRoom(input: $input) { applied room { revision phase questionNumber } } }";
 const LOCK = "mutation ($pin: ID!, $locked: Boolean!) { lockRoom(pin: $pin, locked: $locked) { revision } }";
@@ -115,6 +117,20 @@ export class Rooms {
    */
   async join(pin, nickname) {
     return (await this.session.request(JOIN, { pin, nickname })).joinRoom.outcome;
+  }
+
+  /**
+   * A code by which a guest takes their seat along to another device, once. A new one replaces it.
+   * @param {string} pin
+   * @returns {Promise<{ code: string, expiresAt: string }>}
+   */
+  async seatCode(pin) {
+    return (await this.session.request(CODE, { pin })).createSeatCode;
+  }
+
+  /** Take the seat to which a code of another device belongs. PLAYER_NOT_FOUND if there is none. @param {string} pin @param {string} code @returns {Promise<Outcome>} */
+  async moveSeat(pin, code) {
+    return (await this.session.request(MOVE, { pin, code })).moveSeat.outcome;
   }
 
   /** The player's own place. PLAYER_NOT_FOUND without a seat, ROOM_CLOSED after a removal. @param {string} pin @returns {Promise<Outcome>} */

@@ -10,6 +10,7 @@ from topten.quiz.v1 import quiz_pb2
 
 from services.quiz.extra_time import ExtraTime
 from services.quiz.questions.answers import Answer, answer_in, answer_list
+from services.quiz.rooms.nickname import nickname_key
 from services.quiz.rooms.room import Nicknames, Options, Phase, Room
 
 Document = dict[str, Any]
@@ -105,6 +106,21 @@ def room_of(document: Document) -> Room:
         extra_times={seat: ExtraTime(each) for seat, each in document.get("extra_times", {}).items()},
         ended_at=document["ended_at"],
     )
+
+
+def seat_fields(seat: Seat) -> Document:
+    """Return the document of a new seat, without when it is deleted. A room has each `nickname_key` once."""
+    return {
+        "_id": seat.seat_id,
+        "room_id": seat.room_id,
+        "user_id": seat.user_id,
+        "nickname": seat.nickname,
+        "nickname_key": nickname_key(seat.nickname),
+        "country": seat.country,
+        "is_guest": seat.is_guest,
+        "joined_at": seat.joined_at,
+        "is_removed": seat.is_removed,
+    }
 
 
 def seat_of(document: Document) -> Seat:

@@ -6,9 +6,9 @@ Callers at the same moment share one read, which starts after all of them asked:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from cachetools import LRUCache
 
@@ -25,6 +25,7 @@ BY_ITSELF: Final = "by_itself"
 MAX_SHARED: Final = 500
 MAX_READS: Final = 4
 MAX_FOLDS: Final = 200
+T = TypeVar("T")
 
 
 class RoomReader:
@@ -60,7 +61,7 @@ class RoomReader:
         distinct = list(dict.fromkeys(room_ids))
         snapshots = await asyncio.gather(*map(self._read, distinct), return_exceptions=True)
         found = dict(zip(distinct, snapshots, strict=True))
-        return [_outcome(found[room_id]) for room_id in room_ids]
+        return [outcome(found[room_id]) for room_id in room_ids]
 
     async def _read(self, room_id: str) -> Snapshot:
         while True:
@@ -97,7 +98,20 @@ class RoomReader:
         return Fold.of(ranked(seats, points), choices)
 
 
-def _outcome(snapshot: Snapshot | BaseException) -> Snapshot | Exception:
-    if isinstance(snapshot, BaseException) and not isinstance(snapshot, Exception):
-        raise snapshot
-    return snapshot
+async def each_of(read: Callable[[str], Awaitable[T]], keys: Collection[str]) -> Mapping[str, T | BaseException]:
+    """Read several keys at once; return for each what was read, or why it was not."""
+    return dict(zip(keys, await asyncio.gather(*map(read, keys), return_exceptions=True), strict=True))
+
+
+def ok(found: T | BaseException) -> T:
+    """Return what was read. Raises what `each_of` has instead."""
+    if isinstance(found, BaseException):
+        raise found
+    return found
+
+
+def outcome(found: T | BaseException) -> T | Exception:
+    """Return what was read, or the error in its place. Raises what is no error, such as a cancellation."""
+    if isinstance(found, BaseException) and not isinstance(found, Exception):
+        raise found
+    return found

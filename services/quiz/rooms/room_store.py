@@ -134,10 +134,12 @@ class RoomStore:
         fields = state_fields(after)
         if after.phase is Phase.ENDED:
             fields[UNCOUNTED] = after.ended_at
+        update: Document = {"$set": fields, "$push": {"record": {"$each": [entry], "$slice": -MAX_RECORD}}}
+        if after.hosts != before.hosts:
+            # Added, not set: a host may be erased meanwhile, which is no transition.
+            update["$addToSet"] = {"hosts": {"$each": list(after.hosts[len(before.hosts) :])}}
         async with unavailable_on_failure():
-            written = await self._rooms.update_one(
-                query, {"$set": fields, "$push": {"record": {"$each": [entry], "$slice": -MAX_RECORD}}}
-            )
+            written = await self._rooms.update_one(query, update)
         return written.matched_count == 1
 
     async def has_carried_out(self, room_id: str, command_id: str) -> bool:

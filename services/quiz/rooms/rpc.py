@@ -18,11 +18,13 @@ from services.quiz.questions.answers import Answer, AnswerError, answer_message,
 from services.quiz.rooms.counting import COUNTED
 from services.quiz.rooms.documents import SeatAnswer
 from services.quiz.rooms.frames import EXTRA_TIMES, distribution, entry_of, outcome_of
+from services.quiz.rooms.moving import RoomMoving
 from services.quiz.rooms.personal_data import RoomPersonalData, SeatRecord
 from services.quiz.rooms.playing import RoomPlay
 from services.quiz.rooms.result_files import Format
 from services.quiz.rooms.results import QuestionResult, RoomResults
 from services.quiz.rooms.room import DEFAULT_PLAYERS, Nicknames, Options, Room
+from services.quiz.rooms.seating import RoomSeating
 from services.quiz.rooms.service import RoomService
 from services.quiz.rooms.transitions import Command
 from services.quiz.rooms.watching import RoomWatching
@@ -38,12 +40,16 @@ class RoomServicer(room_service_pb2_grpc.RoomServiceServicer):
     def __init__(
         self,
         rooms: RoomService,
+        seating: RoomSeating,
+        moving: RoomMoving,
         play: RoomPlay,
         watching: RoomWatching,
         results: RoomResults,
         personal_data: RoomPersonalData,
     ) -> None:
         self._rooms = rooms
+        self._seating = seating
+        self._moving = moving
         self._results = results
         self._play = play
         self._watching = watching
@@ -56,13 +62,35 @@ class RoomServicer(room_service_pb2_grpc.RoomServiceServicer):
 
     async def JoinRoom(self, request: messages.JoinRoomRequest, context: Context) -> messages.JoinRoomResponse:
         """See room_service.proto."""
-        joining = self._play.join(caller(), request.pin, request.nickname)
+        joining = self._seating.join(caller(), request.pin, request.nickname)
         snapshot, seat, rejoined = await asyncio.shield(joining)
         return messages.JoinRoomResponse(
             outcome=outcome_of(await self._play.place_of(snapshot.room, seat)),
             rejoined=rejoined,
             frame=await self._watching.frame(snapshot),
         )
+
+    async def CreateSeatCode(
+        self, request: messages.CreateSeatCodeRequest, context: Context
+    ) -> messages.CreateSeatCodeResponse:
+        """See room_service.proto."""
+        code, expires_at = await asyncio.shield(self._moving.create_code(caller(), request.pin))
+        response = messages.CreateSeatCodeResponse(code=code)
+        response.expires_at.FromDatetime(expires_at)
+        return response
+
+    async def MoveSeat(self, request: messages.MoveSeatRequest, context: Context) -> messages.MoveSeatResponse:
+        """See room_service.proto."""
+        snapshot, seat = await asyncio.shield(self._moving.move(caller(), request.pin, request.code))
+        return messages.MoveSeatResponse(
+            outcome=outcome_of(await self._play.place_of(snapshot.room, seat)),
+            frame=await self._watching.frame(snapshot),
+        )
+
+    async def AddRoomHost(self, request: messages.AddRoomHostRequest, context: Context) -> messages.AddRoomHostResponse:
+        """See room_service.proto."""
+        adding = self._rooms.add_host(caller(), request.pin, request.user_id)
+        return messages.AddRoomHostResponse(frame=await self._watching.frame(await asyncio.shield(adding)))
 
     async def AdvanceRoom(self, request: messages.AdvanceRoomRequest, context: Context) -> messages.AdvanceRoomResponse:
         """See room_service.proto."""

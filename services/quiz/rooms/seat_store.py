@@ -10,13 +10,22 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from pymongo import ASCENDING, DESCENDING
+from pymongo import ASCENDING, DESCENDING, ReturnDocument
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 from topten.quiz.v1 import quiz_pb2
 
-from services.quiz.rooms.documents import Document, Seat, SeatAnswer, answer_fields, answer_id, answer_of, seat_of
-from services.quiz.rooms.nickname import nickname_key
+from services.quiz.rooms.documents import (
+    Document,
+    Seat,
+    SeatAnswer,
+    answer_fields,
+    answer_id,
+    answer_of,
+    seat_fields,
+    seat_of,
+)
 from services.quiz.rooms.standings import Choice, Mark
 from services.runtime.stores.mongo import unavailable_on_failure
 
@@ -27,8 +36,8 @@ SeatKey = tuple[str, str]
 """Room and player."""
 
 
-class NicknameTakenError(Exception):
-    """Another seat of the room has the nickname, or one that looks like it."""
+class SeatedError(Exception):
+    """The player has another seat in the room."""
 
 
 class SeatStore:
@@ -44,6 +53,7 @@ class SeatStore:
             await self._seats.create_index([("room_id", ASCENDING), ("user_id", ASCENDING)], unique=True)
             await self._seats.create_index([("room_id", ASCENDING), ("nickname_key", ASCENDING)], unique=True)
             await self._seats.create_index([("user_id", ASCENDING), ("_id", ASCENDING)])
+            await self._seats.create_index([("code.digest", ASCENDING)], sparse=True)
             await self._seats.create_index("purge_at", expireAfterSeconds=0)
             await self._answers.create_index(
                 [("room_id", ASCENDING), ("question", ASCENDING), ("seat_id", ASCENDING), ("points", ASCENDING)]
@@ -78,29 +88,42 @@ class SeatStore:
         async with unavailable_on_failure():
             return await self._seats.count_documents({"room_id": {"$in": room_ids}, "is_removed": False})
 
-    async def take(self, seat: Seat, purge_at: datetime) -> Seat:
-        """Store a seat and return it, or the one that the player has already. Raises NicknameTakenError."""
-        document = {
-            "_id": seat.seat_id,
-            "room_id": seat.room_id,
-            "user_id": seat.user_id,
-            "nickname": seat.nickname,
-            "nickname_key": nickname_key(seat.nickname),
-            "country": seat.country,
-            "is_guest": seat.is_guest,
-            "joined_at": seat.joined_at,
-            "is_removed": False,
-            "purge_at": purge_at,
-        }
+    async def take(self, seats: Sequence[tuple[Seat, datetime]]) -> list[Seat | None]:
+        """Store seats, each until it is deleted; return for each the one that its player has now.
+
+        That is another one if the player had a seat before, and None if another player of the room has the nickname, or one
+        that looks like it.
+        """
+        documents = [{**seat_fields(seat), "purge_at": purge_at} for seat, purge_at in seats]
+        existed = await _insert(self._seats, documents)
+        found = await self.seats([_key(seats[index][0]) for index in existed]) if existed else {}
+        return [found.get(_key(seat)) if index in existed else seat for index, (seat, _) in enumerate(seats)]
+
+    async def keep_code(self, seat_id: str, digest: str, expires_at: datetime) -> None:
+        """Keep the digest of a seat's code in place of an earlier one."""
+        code = {"digest": digest, "expires_at": expires_at}
+        async with unavailable_on_failure():
+            await self._seats.update_one({"_id": seat_id}, {"$set": {"code": code}})
+
+    async def move(self, room_id: str, digest: str, user_id: str, now: datetime) -> Seat | None:
+        """Give a player the seat to whose code a digest belongs, and use the code up; None if there is none at `now`.
+
+        The player who got the seat by it gets it again. Raises SeatedError if the player has another seat in the room.
+        """
+        query: Document = {"room_id": room_id, "is_removed": False}
+        unused = query | {"code.digest": digest, "code.expires_at": {"$gt": now}}
         async with unavailable_on_failure():
             try:
-                await self._seats.insert_one(document)
+                moved = await self._seats.find_one_and_update(
+                    unused,
+                    {"$set": {"user_id": user_id, "moved_by": digest}, "$unset": {"code": ""}},
+                    return_document=ReturnDocument.AFTER,
+                )
             except DuplicateKeyError:
-                taken = await self.seat(seat.room_id, seat.user_id)
-                if taken is None:
-                    raise NicknameTakenError from None
-                return taken
-        return seat
+                raise SeatedError from None
+            if moved is None:
+                moved = await self._seats.find_one(query | {"user_id": user_id, "moved_by": digest})
+        return None if moved is None else seat_of(moved)
 
     async def find(self, room_id: str, seat_id: str) -> Seat | None:
         """Return a seat of a room by its id."""
@@ -129,15 +152,7 @@ class SeatStore:
     async def record(self, answers: Sequence[tuple[SeatAnswer, datetime]]) -> list[tuple[SeatAnswer, bool]]:
         """Record answers, each until it is deleted; return for each what is recorded, and whether that was so before."""
         documents = [{**answer_fields(answer), "purge_at": purge_at} for answer, purge_at in answers]
-        existed: set[int] = set()
-        async with unavailable_on_failure():
-            try:
-                await self._answers.insert_many(documents, ordered=False)
-            except BulkWriteError as error:
-                failures = error.details["writeErrors"]
-                if error.details["writeConcernErrors"] or any(each["code"] != _DUPLICATE for each in failures):
-                    raise
-                existed = {each["index"] for each in failures}
+        existed = await _insert(self._answers, documents)
         found = await self.recorded([documents[index]["_id"] for index in existed]) if existed else {}
         return [
             (found.get(document["_id"], answer), index in existed)
@@ -223,8 +238,27 @@ class SeatStore:
                             "nickname_key": f"erased {seat_id}",
                             "country": "",
                             "is_guest": True,
-                        }
+                        },
+                        "$unset": {"code": "", "moved_by": ""},
                     },
                 )
                 erased += 1
         return erased
+
+
+async def _insert(collection: AsyncCollection[Document], documents: Sequence[Document]) -> set[int]:
+    """Insert documents, each on its own; return the indexes of those that a unique index refused."""
+    async with unavailable_on_failure():
+        try:
+            if documents:
+                await collection.insert_many(documents, ordered=False)
+        except BulkWriteError as error:
+            failures = error.details["writeErrors"]
+            if error.details["writeConcernErrors"] or any(each["code"] != _DUPLICATE for each in failures):
+                raise
+            return {each["index"] for each in failures}
+    return set()
+
+
+def _key(seat: Seat) -> SeatKey:
+    return seat.room_id, seat.user_id

@@ -20,6 +20,7 @@ from services.runtime.errors import Reason, ServiceError
 
 if TYPE_CHECKING:
     from services.quiz.extra_time import ExtraTime
+    from services.quiz.player_lookup import PlayerLookup
     from services.quiz.quiz_store import QuizStore
     from services.quiz.rooms.changes import RoomChanges
     from services.quiz.rooms.reading import RoomReader
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 HOSTS: Final = AUTHOR | STAFF
 MAX_EXTRA_TIMES: Final = 500
+MAX_HOSTS: Final = 11
 _log = structlog.get_logger("rooms")
 
 
@@ -42,6 +44,7 @@ class RoomService:
         seats: SeatStore,
         reader: RoomReader,
         changes: RoomChanges,
+        players: PlayerLookup,
         *,
         players_host: bool,
         now: Callable[[], datetime],
@@ -51,6 +54,7 @@ class RoomService:
         self._seats = seats
         self._reader = reader
         self._changes = changes
+        self._players = players
         self._players_host = players_host
         self._now = now
 
@@ -157,19 +161,36 @@ class RoomService:
         about = About(seat_id=seat_id, extra_time=extra_time)
         return (await self._apply(snapshot, host, Command.SET_EXTRA_TIME, about)).room
 
+    async def add_host(self, host: Claims, pin: str, user_id: str) -> Snapshot:
+        """Let another account host the room too. Idempotent.
+
+        Raises ROOM_NOT_FOUND, ROOM_CLOSED, PLAYER_NOT_FOUND, LIMIT_REACHED, PERMISSION_DENIED, UNAVAILABLE.
+        """
+        snapshot = await self._hosted(host, pin)
+        if user_id in snapshot.room.hosts:
+            return snapshot
+        if len(snapshot.room.hosts) >= MAX_HOSTS:
+            raise ServiceError(Reason.LIMIT_REACHED, f"A room has at most {MAX_HOSTS} hosts.")
+        if await self._players.find(user_id) is None:
+            raise ServiceError(Reason.PLAYER_NOT_FOUND, "No player has this ID.")
+        return await self._apply(snapshot, host, Command.ADD_HOST, About(host=user_id))
+
     async def _hosted(self, host: Claims, pin: str) -> Snapshot:
         snapshot = await self._reader.current(await self._rooms.room_id(pin))
         require_host(host, snapshot.room)
         return snapshot
 
     async def _apply(self, snapshot: Snapshot, host: Claims, command: Command, about: About | None = None) -> Snapshot:
-        """Carry out a command at whatever revision the room is."""
+        """Carry out a command at whatever revision the room is, unless it has been; a removal is recorded in any case."""
         while True:
             room, now = snapshot.room, self._now()
             try:
                 after = advanced(room, command, now, about)
             except CommandError:
                 raise _ended() from None
+            is_done = replace(after, revision=room.revision, changed_at=room.changed_at) == room
+            if is_done and command is not Command.KICK:
+                return snapshot
             seat_id = about.seat_id if about else ""
             if await self._replace(room, after, Transition(command, now, host.user_id, about=seat_id)):
                 return replace(snapshot, room=after)

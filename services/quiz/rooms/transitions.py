@@ -23,6 +23,7 @@ class Command(StrEnum):
     OPEN_TO_NEW_PLAYERS = "open_to_new_players"
     KICK = "kick"
     SET_EXTRA_TIME = "set_extra_time"
+    ADD_HOST = "add_host"
 
 
 class CommandError(ValueError):
@@ -31,11 +32,15 @@ class CommandError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What a command is about: by how much EXTEND moves the deadline, the seat of KICK and SET_EXTRA_TIME, its extra time."""
+    """What a command is about.
+
+    By how much EXTEND moves the deadline, the seat of KICK and SET_EXTRA_TIME, its extra time, the host of ADD_HOST.
+    """
 
     extension: timedelta = timedelta()
     seat_id: str = ""
     extra_time: ExtraTime = ExtraTime.NONE
+    host: str = ""
 
 
 def advanced(room: Room, command: Command, now: datetime, about: About | None = None) -> Room:
@@ -82,6 +87,8 @@ def _after(room: Room, command: Command, now: datetime, about: About) -> Room | 
             return _with_extra_time(room, about.seat_id, about.extra_time)
         case Command.CLOSE_TO_NEW_PLAYERS | Command.OPEN_TO_NEW_PLAYERS:
             return replace(room, is_closed_to_new_players=command is Command.CLOSE_TO_NEW_PLAYERS)
+        case Command.ADD_HOST:
+            return replace(room, hosts=tuple(dict.fromkeys((*room.hosts, about.host))))
         case Command.LOCK if phase is Phase.QUESTION:
             return _locked(room, now)
         case Command.EXTEND if phase is Phase.QUESTION and room.deadline is not None and about.extension:

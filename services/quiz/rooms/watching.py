@@ -6,7 +6,7 @@ Must never depend on a message: a room is read again at the moment when it chang
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -15,10 +15,11 @@ from topten.room.v1.room_pb2 import RoomFrame
 
 from services.quiz.rooms.changes import RoomChanges
 from services.quiz.rooms.frames import frame_of
-from services.quiz.rooms.reading import RoomReader
+from services.quiz.rooms.reading import MAX_READS, MAX_SHARED, RoomReader, outcome
 from services.quiz.rooms.room import Phase, Snapshot
 from services.quiz.rooms.room_store import RoomStore
 from services.quiz.rooms.seat_store import SeatStore
+from services.runtime.batcher import Batcher
 from services.runtime.errors import ServiceError
 from services.runtime.periodic import Periodic
 
@@ -34,6 +35,11 @@ reveal_seconds = Histogram(
     "topten_room_reveal_seconds",
     "Time from the reveal of a question to the frame that shows it",
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)
+lock_to_reveal_seconds = Histogram(
+    "topten_room_lock_to_reveal_seconds",
+    "Time from the lock of a question to the frame that shows its reveal; the host decides how long",
+    buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
 )
 
 
@@ -54,13 +60,25 @@ class RoomWatching:
         self._reader = reader
         self._changes = changes
         self._now = now
+        self._share_frame: Batcher[Snapshot, RoomFrame] = Batcher(
+            "room frames", self._frame_all, max_size=MAX_SHARED, max_concurrent=MAX_READS
+        )
 
     def server(self) -> Periodic:
         """Return what counts open rooms."""
         return Periodic("room count", self._count, every=COUNT_EVERY, at_rest=6, retry_on=(ServiceError,))
 
     async def frame(self, snapshot: Snapshot) -> RoomFrame:
-        """Return the frame of a room. Raises ROOM_NOT_FOUND, UNAVAILABLE."""
+        """Return the frame of a room. Callers at the same moment share it. Raises ROOM_NOT_FOUND, UNAVAILABLE."""
+        return await self._share_frame(snapshot)
+
+    async def _frame_all(self, snapshots: Sequence[Snapshot]) -> list[RoomFrame | Exception]:
+        distinct = {_key(snapshot): snapshot for snapshot in snapshots}
+        frames = await asyncio.gather(*map(self._frame, distinct.values()), return_exceptions=True)
+        found = dict(zip(distinct, map(outcome, frames), strict=True))
+        return [found[_key(snapshot)] for snapshot in snapshots]
+
+    async def _frame(self, snapshot: Snapshot) -> RoomFrame:
         room = snapshot.room
         quiz = await self._rooms.quiz(room.room_id)
         fold = await self._reader.fold(room) if room.shows_key or room.shows_board else None
@@ -105,9 +123,17 @@ class RoomWatching:
     def _observe(self, snapshot: Snapshot, shown: RoomFrame | None) -> None:
         room = snapshot.room
         if room.phase is Phase.REVEAL and shown is not None and shown.revision < room.revision:
-            reveal_seconds.observe((self._now() - room.changed_at).total_seconds())
+            now = self._now()
+            reveal_seconds.observe((now - room.changed_at).total_seconds())
+            if room.locked_at is not None:
+                lock_to_reveal_seconds.observe((now - room.locked_at).total_seconds())
 
     async def _count(self) -> None:
         living = await self._rooms.living(self._now())
         rooms_open.set(len(living))
         players_seated.set(await self._seats.count(*living) if living else 0)
+
+
+def _key(snapshot: Snapshot) -> tuple[str, int, int, int]:
+    """What tells frames apart."""
+    return snapshot.room.room_id, snapshot.room.revision, snapshot.players, snapshot.answered

@@ -14,6 +14,7 @@ from services.quiz.quiz_store import QuizStore
 from services.quiz.rooms.changes import RoomChanges
 from services.quiz.rooms.counting import RoomCounting
 from services.quiz.rooms.documents import Document
+from services.quiz.rooms.moving import RoomMoving
 from services.quiz.rooms.personal_data import RoomPersonalData
 from services.quiz.rooms.playing import RoomPlay
 from services.quiz.rooms.reading import RoomReader
@@ -21,6 +22,7 @@ from services.quiz.rooms.results import RoomResults
 from services.quiz.rooms.room_store import RoomStore
 from services.quiz.rooms.rpc import RoomServicer
 from services.quiz.rooms.seat_store import SeatStore
+from services.quiz.rooms.seating import RoomSeating
 from services.quiz.rooms.service import RoomService
 from services.quiz.rooms.watching import RoomWatching
 from services.quiz.submission_service import SubmissionService
@@ -34,6 +36,8 @@ class Rooms(NamedTuple):
     seats: SeatStore
     reader: RoomReader
     service: RoomService
+    seating: RoomSeating
+    moving: RoomMoving
     play: RoomPlay
     watching: RoomWatching
     results: RoomResults
@@ -66,8 +70,10 @@ def rooms_of(
     """Return the parts of rooms. `players_host` lets players open rooms."""
     rooms, seats, changes = RoomStore(database), SeatStore(database), RoomChanges(redis)
     reader = RoomReader(rooms, seats, changes, now=now)
-    service = RoomService(quizzes, rooms, seats, reader, changes, players_host=players_host, now=now)
-    play = RoomPlay(rooms, seats, reader, changes, players, now=now)
+    service = RoomService(quizzes, rooms, seats, reader, changes, players, players_host=players_host, now=now)
+    seating = RoomSeating(rooms, seats, reader, changes, players, now=now)
+    moving = RoomMoving(rooms, seats, reader, players, now=now)
+    play = RoomPlay(rooms, seats, reader, changes, now=now)
     watching = RoomWatching(rooms, seats, reader, changes, now=now)
     counting = RoomCounting(rooms, seats, reader, submissions, now=now)
     results = RoomResults(rooms, seats, reader)
@@ -77,11 +83,13 @@ def rooms_of(
         seats=seats,
         reader=reader,
         service=service,
+        seating=seating,
+        moving=moving,
         play=play,
         watching=watching,
         results=results,
         counting=counting,
         personal_data=personal_data,
-        servicer=RoomServicer(service, play, watching, results, personal_data),
+        servicer=RoomServicer(service, seating, moving, play, watching, results, personal_data),
         servers=(*changes.servers(), watching.server(), counting.server()),
     )

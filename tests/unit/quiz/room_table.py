@@ -63,7 +63,9 @@ class Game:
 
     async def join(self, *names: str) -> list[str]:
         """Join players under names that are theirs alone, and return the ids of their seats."""
-        joined = await asyncio.gather(*(self.rooms.play.join(claims(name), self.pin, f"The {name}") for name in names))
+        joined = await asyncio.gather(
+            *(self.rooms.seating.join(claims(name), self.pin, f"The {name}") for name in names)
+        )
         return [seat.seat_id for _, seat, _ in joined]
 
     async def command(self, command: Command, expected: int = 0, command_id: str = "", host: Claims = HOST) -> bool:

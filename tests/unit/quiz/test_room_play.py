@@ -18,6 +18,7 @@ from services.quiz.rooms.result_files import Format
 from services.quiz.rooms.room import GRACE, LIFE, Nicknames, Options, Phase
 from services.quiz.rooms.transitions import Command
 from services.runtime.clock import utc_now
+from services.runtime.errors import ServiceError
 from tests.deadline import deadline, eventually
 from tests.factories import quiz_definition
 from tests.unit.quiz.room_table import HOST, QUESTIONS, SECOND, Table, claims, refused, table
@@ -166,19 +167,100 @@ async def test_frames_follow_every_change_up_to_the_end(table: Table) -> None:
 
 async def test_a_seat_is_its_players_and_its_name_nobody_elses(table: Table) -> None:
     game = await table.open(max_players=2)
-    play = game.rooms.play
+    seating = game.rooms.seating
     (seat,) = await game.join("ada")
-    assert await refused(play.join(claims("ben"), game.pin, "THE-ADA")) == "NICKNAME_TAKEN"
-    assert await refused(play.join(claims("ben"), game.pin, "\u2800")) == "INVALID_ARGUMENT"
+    assert await refused(seating.join(claims("ben"), game.pin, "THE-ADA")) == "NICKNAME_TAKEN"
+    assert await refused(seating.join(claims("ben"), game.pin, "\u2800")) == "INVALID_ARGUMENT"
     table.replica.identity.blocked = {"ben"}
-    assert await refused(play.join(claims("ben"), game.pin, "Ben")) == "PLAYER_BLOCKED"
+    assert await refused(seating.join(claims("ben"), game.pin, "Ben")) == "PLAYER_BLOCKED"
     # At the same moment from two devices, and later from another one: one seat.
-    joins = await asyncio.gather(*(play.join(claims("cem"), game.pin, name) for name in ("Cem", "Jim")))
+    joins = await asyncio.gather(*(seating.join(claims("cem"), game.pin, name) for name in ("Cem", "Jim")))
     assert len({seat.seat_id for _, seat, _ in joins}) == 1
-    _, again, rejoined = await play.join(claims("ada"), game.pin, "Someone")
+    _, again, rejoined = await seating.join(claims("ada"), game.pin, "Someone")
     assert (again.seat_id, again.nickname, rejoined) == (seat, "The ada", True)
-    assert await refused(play.join(claims("dua"), game.pin, "Dua")) == "ROOM_CLOSED"
-    assert await refused(play.join(claims("dua"), "1000000", "Dua")) == "ROOM_NOT_FOUND"
+    assert await refused(seating.join(claims("dua"), game.pin, "Dua")) == "ROOM_CLOSED"
+    assert await refused(seating.join(claims("dua"), "1000000", "Dua")) == "ROOM_NOT_FOUND"
+
+
+async def test_players_who_join_together_share_an_insert_and_fill_the_room_exactly(table: Table) -> None:
+    game = await table.open(max_players=20)
+    await game.join("ada")
+    names = [f"p{number}" for number in range(40)]
+    # Names that are taken leave their seats to others, and a player who asks twice gets one.
+    wishes = [(name, f"The {name}") for name in names] + [("p0", "Another"), ("cem", "the-ada"), ("ada", "Ada")]
+    table.replica.commands.counts.clear()
+    joins = (game.rooms.seating.join(claims(name), game.pin, nickname) for name, nickname in wishes)
+    outcomes = await asyncio.gather(*joins, return_exceptions=True)
+    seated = {found[1].seat_id for found in outcomes if not isinstance(found, BaseException)}
+    refusals = {str(error.reason) for error in outcomes if isinstance(error, ServiceError)}
+    assert (len(seated), (await game.frame()).players) == (20, 20)
+    assert refusals <= {"ROOM_CLOSED", "NICKNAME_TAKEN"}
+    assert table.replica.commands.counts["insert room_seats"] <= 4
+    assert table.replica.identity.calls <= 2
+
+
+async def test_a_guest_moves_to_another_device_by_a_code_once(table: Table) -> None:
+    game = await table.open()
+    moving, gus = game.rooms.moving, claims("gus", "guest")
+    _, seat, _ = await game.rooms.seating.join(gus, game.pin, "Gus")
+    await game.join("ada")
+    await game.until(Phase.QUESTION)
+    assert await game.answer("gus", "q1") == "a"
+    old, _ = await moving.create_code(gus, game.pin)
+    code, expires_at = await moving.create_code(gus, game.pin)
+    phone, other = claims("phone", "guest"), claims("other", "guest")
+    assert await refused(moving.move(phone, game.pin, old)) == "PLAYER_NOT_FOUND"
+    stored = str(await table.replica.database["room_seats"].find({}).to_list())
+    assert code not in stored
+    # From two devices at once, however it is spelled: one gets the seat, and gets it again if the response was lost.
+    spelled = f"{code[:4].lower()}-{code[4:]} "
+    moves = [moving.move(each, game.pin, spelled) for each in (phone, other)]
+    won = [each for each in await asyncio.gather(*moves, return_exceptions=True) if isinstance(each, tuple)]
+    (moved,) = [seat for _, seat in won]
+    assert (moved.seat_id, moved.nickname) == (seat.seat_id, "Gus")
+    by = {"phone": phone, "other": other}[moved.user_id]
+    assert (await moving.move(by, game.pin, code))[1] == moved
+    assert await refused(moving.move(gus, game.pin, code)) == "PLAYER_NOT_FOUND"
+    assert await game.answer("gus", "q1") == "PLAYER_NOT_FOUND"
+    assert await game.answer(moved.user_id, "q1", "b") == "a again"
+    await game.until(Phase.BOARD)
+    assert await game.board() == {"Gus": 10, "The ada": 0}
+    # Nobody has two seats, those of accounts stay theirs, and a code ends.
+    code, expires_at = await moving.create_code(by, game.pin)
+    assert await refused(moving.move(claims("ada"), game.pin, code)) == "LIMIT_REACHED"
+    assert await refused(moving.create_code(claims("ada"), game.pin)) == "PERMISSION_DENIED"
+    table.replica.identity.blocked = {"eve"}
+    assert await refused(moving.move(claims("eve"), game.pin, code)) == "PLAYER_BLOCKED"
+    table.clock.now = expires_at
+    assert await refused(moving.move(claims("new", "guest"), game.pin, code)) == "PLAYER_NOT_FOUND"
+
+
+async def test_a_host_names_another_who_may_do_the_same(table: Table) -> None:
+    game = await table.open()
+    add, ben = game.rooms.service.add_host, claims("ben")
+    assert await refused(add(ben, game.pin, "ben")) == "PERMISSION_DENIED"
+    table.replica.identity.unknown = {"nobody"}
+    assert await refused(add(HOST, game.pin, "nobody")) == "PLAYER_NOT_FOUND"
+    # Named three times at once, and while the room goes on: it happens once, and so does the transition.
+    first = (await game.room()).revision
+    adding = (each.rooms.service.add_host(HOST, game.pin, "ben") for each in (game, game, table.elsewhere(game)))
+    advancing = asyncio.create_task(game.command(Command.NEXT, first))
+    await asyncio.gather(*adding)
+    advanced = await advancing
+    room = await table.elsewhere(game).room()
+    assert room.hosts == ("hal", "cora", "ben")
+    assert (room.phase is Phase.QUESTION, room.revision) == (advanced, first + 1 + advanced)
+    revision = room.revision
+    applied = await asyncio.gather(
+        game.command(Command.NEXT, revision), table.elsewhere(game).command(Command.NEXT, revision, host=ben)
+    )
+    assert sorted(applied) == [False, True]
+    await add(ben, game.pin, "dua")
+    for number in range(7):
+        await add(HOST, game.pin, f"host-{number}")
+    assert await refused(add(HOST, game.pin, "one too many")) == "LIMIT_REACHED"
+    assert await game.command(Command.END, host=claims("dua"))
+    assert await refused(add(HOST, game.pin, "late")) == "LIMIT_REACHED"
 
 
 async def test_names_may_be_generated_or_those_of_accounts(table: Table) -> None:
@@ -186,9 +268,9 @@ async def test_names_may_be_generated_or_those_of_accounts(table: Table) -> None
     seats = await game.join(*(f"p{number}" for number in range(20)))
     assert len({*seats}) == 20
     game = await table.open(nicknames=Nicknames.USERNAME)
-    _, seat, _ = await game.rooms.play.join(claims("ada"), game.pin, "Somebody")
+    _, seat, _ = await game.rooms.seating.join(claims("ada"), game.pin, "Somebody")
     assert seat.nickname == "ada"
-    assert await refused(game.rooms.play.join(claims("gus", "guest"), game.pin, "")) == "PERMISSION_DENIED"
+    assert await refused(game.rooms.seating.join(claims("gus", "guest"), game.pin, "")) == "PERMISSION_DENIED"
 
 
 async def test_extra_time_keeps_a_question_open_for_its_player_alone(table: Table) -> None:
@@ -227,7 +309,7 @@ async def test_who_is_removed_stays_out_with_their_answers(table: Table) -> None
     assert await refused(game.rooms.service.kick(HOST, game.pin, str(uuid.uuid4()))) == "PLAYER_NOT_FOUND"
     await game.rooms.service.lock(HOST, game.pin, locked=True)
     assert await refused(game.join("cem")) == "ROOM_CLOSED"
-    assert (await game.rooms.play.join(claims("ben"), game.pin, ""))[2]
+    assert (await game.rooms.seating.join(claims("ben"), game.pin, ""))[2]
     await game.rooms.service.lock(HOST, game.pin, locked=False)
     await game.join("cem")
     record = await table.replica.database["rooms"].find_one({"_id": game.room_id})
@@ -242,7 +324,7 @@ async def test_who_is_removed_stays_out_with_their_answers(table: Table) -> None
 async def test_answers_count_on_global_boards_once_where_the_room_says_so(table: Table) -> None:
     game = await table.open(counts_on_boards=True)
     await game.join("ada", "ben")
-    await game.rooms.play.join(claims("gus", "guest"), game.pin, "Gus")
+    await game.rooms.seating.join(claims("gus", "guest"), game.pin, "Gus")
     await game.until(Phase.QUESTION)
     for name in ("ada", "gus"):
         assert await game.answer(name, "q1") == "a"

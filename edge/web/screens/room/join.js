@@ -3,6 +3,7 @@
 
 import { ApiError } from "../../client/index.js";
 import { create, loadStyle, whileBusy } from "../../parts/dom.js";
+import { codeForm } from "../../parts/room/other-device.js";
 import { spaced, whyOutside } from "../../parts/room/words.js";
 import { signInForm } from "../../parts/sign-in.js";
 import { refusal, t } from "../../parts/text.js";
@@ -80,6 +81,21 @@ function showForm(app, pin, room = null) {
     event.preventDefault();
     whileBusy(submit, enter);
   });
+  /** @param {string} code */
+  const take = async (code) => {
+    try {
+      if (!app.session.user) await continueAs(app, t.room.guest);
+      await app.rooms.moveSeat(pin, code);
+    } catch (error) {
+      const reason = error instanceof ApiError ? error.reason : "";
+      if (reason === "INVALID_ARGUMENT") return t.room.codeFault;
+      if (reason !== "ROOM_CLOSED" && reason !== "ROOM_NOT_FOUND") return whyOutside(error, null);
+      await showOutside(app, pin, error);
+      return "";
+    }
+    await app.signedIn();
+    return "";
+  };
   app.fill(
     create(
       "section",
@@ -87,6 +103,7 @@ function showForm(app, pin, room = null) {
       create("p", { className: "hint" }, t.room.pinIs(spaced(pin))),
       create("h1", {}, room?.title ?? t.room.joinTitle),
       form,
+      (!user || app.isGuest) && codeForm(take),
       (!user || app.isGuest) && create("details", {}, create("summary", {}, t.room.withAccount), signInForm(app.session, () => app.signedIn())),
     ),
   );

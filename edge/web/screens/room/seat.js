@@ -8,6 +8,7 @@ import { create, link } from "../../parts/dom.js";
 import { choicesOf, explanationOf, hasChoices, questionText } from "../../parts/room/choices.js";
 import { Countdown } from "../../parts/room/countdown.js";
 import { followRoom } from "../../parts/room/live.js";
+import { otherDevice } from "../../parts/room/other-device.js";
 import { OwnAnswer } from "../../parts/room/own-answer.js";
 import { podiumOf, RoomBoard } from "../../parts/room/standings.js";
 import { isNextStep, spaced, summaryOf } from "../../parts/room/words.js";
@@ -17,6 +18,7 @@ import { showOutside } from "./outside.js";
 // In a large room not everybody reads their place at the same moment.
 const SPREAD_PER_PLAYER = 5;
 const MAX_SPREAD = 2_000;
+const GONE = new Set(["ROOM_CLOSED", "PLAYER_NOT_FOUND"]);
 
 /**
  * @typedef {import("../../app.js").App} App
@@ -49,7 +51,7 @@ class Seat {
     this.live = followRoom(app, pin, (room, before) => this.#onRoom(room, before));
     const head = create("div", { className: "room-head" }, this.progress, this.live.element, this.countdown.element);
     const own = create("p", { className: "own-place ranked" }, create("bdi", { className: "name" }, outcome.nickname), this.place);
-    app.fill(create("div", { className: "room seat" }, head, own, this.stage));
+    app.fill(create("div", { className: "room seat" }, head, own, this.stage, app.isGuest && otherDevice(app, pin)));
     this.#showPlace();
   }
 
@@ -99,9 +101,9 @@ class Seat {
     if (!this.isClosed && ["QUESTION", "LOCKED"].includes(this.room?.phase ?? "")) this.#show();
   }
 
-  /** The host has removed the player, or the room is over. @param {unknown} error */
+  /** The host has removed the player, the room is over, or the seat is that of another device now. @param {unknown} error */
   #leaveIfOutside(error) {
-    if (this.isClosed || !(error instanceof ApiError) || error.reason !== "ROOM_CLOSED" || this.room?.phase === "ENDED") return;
+    if (this.isClosed || !(error instanceof ApiError) || !GONE.has(error.reason) || this.room?.phase === "ENDED") return;
     this.close();
     showOutside(this.app, this.pin, error, true);
   }

@@ -356,7 +356,8 @@ type RoomOptions struct {
 	SpeedPoints bool `protobuf:"varint,3,opt,name=speed_points,json=speedPoints,proto3" json:"speed_points,omitempty"`
 	// For how many last questions the board stands still until the podium; 0 to 100.
 	FrozenQuestions int32 `protobuf:"varint,4,opt,name=frozen_questions,json=frozenQuestions,proto3" json:"frozen_questions,omitempty"`
-	// The maximum number of players, 1 to 5000; 0 is 200. Players who join in the same quarter of a second may exceed it.
+	// The maximum number of players, 1 to 5000; 0 is 200. Players who join at the same moment through
+	// different instances may exceed it.
 	MaxPlayers int32 `protobuf:"varint,5,opt,name=max_players,json=maxPlayers,proto3" json:"max_players,omitempty"`
 	// Where nicknames come from.
 	Nicknames NicknameRule `protobuf:"varint,6,opt,name=nicknames,proto3,enum=topten.room.v1.NicknameRule" json:"nicknames,omitempty"`

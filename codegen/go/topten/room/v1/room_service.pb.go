@@ -247,6 +247,318 @@ func (x *JoinRoomResponse) GetFrame() *RoomFrame {
 	return nil
 }
 
+// CreateSeatCodeRequest names a room.
+type CreateSeatCodeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The room's PIN.
+	Pin           string `protobuf:"bytes,1,opt,name=pin,proto3" json:"pin,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateSeatCodeRequest) Reset() {
+	*x = CreateSeatCodeRequest{}
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateSeatCodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateSeatCodeRequest) ProtoMessage() {}
+
+func (x *CreateSeatCodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateSeatCodeRequest.ProtoReflect.Descriptor instead.
+func (*CreateSeatCodeRequest) Descriptor() ([]byte, []int) {
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *CreateSeatCodeRequest) GetPin() string {
+	if x != nil {
+		return x.Pin
+	}
+	return ""
+}
+
+// CreateSeatCodeResponse carries the code.
+type CreateSeatCodeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The code: 8 letters and digits.
+	Code string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	// Until when it moves the seat.
+	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateSeatCodeResponse) Reset() {
+	*x = CreateSeatCodeResponse{}
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateSeatCodeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateSeatCodeResponse) ProtoMessage() {}
+
+func (x *CreateSeatCodeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateSeatCodeResponse.ProtoReflect.Descriptor instead.
+func (*CreateSeatCodeResponse) Descriptor() ([]byte, []int) {
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *CreateSeatCodeResponse) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *CreateSeatCodeResponse) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+// MoveSeatRequest names a seat by its code.
+type MoveSeatRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The room's PIN.
+	Pin string `protobuf:"bytes,1,opt,name=pin,proto3" json:"pin,omitempty"`
+	// The code. Spaces, hyphens and case do not matter.
+	Code          string `protobuf:"bytes,2,opt,name=code,proto3" json:"code,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MoveSeatRequest) Reset() {
+	*x = MoveSeatRequest{}
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MoveSeatRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MoveSeatRequest) ProtoMessage() {}
+
+func (x *MoveSeatRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MoveSeatRequest.ProtoReflect.Descriptor instead.
+func (*MoveSeatRequest) Descriptor() ([]byte, []int) {
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *MoveSeatRequest) GetPin() string {
+	if x != nil {
+		return x.Pin
+	}
+	return ""
+}
+
+func (x *MoveSeatRequest) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+// MoveSeatResponse carries the seat.
+type MoveSeatResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The player's own place.
+	Outcome *RoomOutcome `protobuf:"bytes,1,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	// The state of the room.
+	Frame         *RoomFrame `protobuf:"bytes,2,opt,name=frame,proto3" json:"frame,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MoveSeatResponse) Reset() {
+	*x = MoveSeatResponse{}
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MoveSeatResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MoveSeatResponse) ProtoMessage() {}
+
+func (x *MoveSeatResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MoveSeatResponse.ProtoReflect.Descriptor instead.
+func (*MoveSeatResponse) Descriptor() ([]byte, []int) {
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *MoveSeatResponse) GetOutcome() *RoomOutcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return nil
+}
+
+func (x *MoveSeatResponse) GetFrame() *RoomFrame {
+	if x != nil {
+		return x.Frame
+	}
+	return nil
+}
+
+// AddRoomHostRequest names an account.
+type AddRoomHostRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The room's PIN.
+	Pin string `protobuf:"bytes,1,opt,name=pin,proto3" json:"pin,omitempty"`
+	// The account's ID.
+	UserId        string `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddRoomHostRequest) Reset() {
+	*x = AddRoomHostRequest{}
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddRoomHostRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddRoomHostRequest) ProtoMessage() {}
+
+func (x *AddRoomHostRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddRoomHostRequest.ProtoReflect.Descriptor instead.
+func (*AddRoomHostRequest) Descriptor() ([]byte, []int) {
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *AddRoomHostRequest) GetPin() string {
+	if x != nil {
+		return x.Pin
+	}
+	return ""
+}
+
+func (x *AddRoomHostRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+// AddRoomHostResponse carries the room.
+type AddRoomHostResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The state of the room.
+	Frame         *RoomFrame `protobuf:"bytes,1,opt,name=frame,proto3" json:"frame,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddRoomHostResponse) Reset() {
+	*x = AddRoomHostResponse{}
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddRoomHostResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddRoomHostResponse) ProtoMessage() {}
+
+func (x *AddRoomHostResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddRoomHostResponse.ProtoReflect.Descriptor instead.
+func (*AddRoomHostResponse) Descriptor() ([]byte, []int) {
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *AddRoomHostResponse) GetFrame() *RoomFrame {
+	if x != nil {
+		return x.Frame
+	}
+	return nil
+}
+
 // AdvanceRoomRequest carries a host's command.
 type AdvanceRoomRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -266,7 +578,7 @@ type AdvanceRoomRequest struct {
 
 func (x *AdvanceRoomRequest) Reset() {
 	*x = AdvanceRoomRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[4]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -278,7 +590,7 @@ func (x *AdvanceRoomRequest) String() string {
 func (*AdvanceRoomRequest) ProtoMessage() {}
 
 func (x *AdvanceRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[4]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -291,7 +603,7 @@ func (x *AdvanceRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdvanceRoomRequest.ProtoReflect.Descriptor instead.
 func (*AdvanceRoomRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{4}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *AdvanceRoomRequest) GetPin() string {
@@ -342,7 +654,7 @@ type AdvanceRoomResponse struct {
 
 func (x *AdvanceRoomResponse) Reset() {
 	*x = AdvanceRoomResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[5]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -354,7 +666,7 @@ func (x *AdvanceRoomResponse) String() string {
 func (*AdvanceRoomResponse) ProtoMessage() {}
 
 func (x *AdvanceRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[5]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -367,7 +679,7 @@ func (x *AdvanceRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdvanceRoomResponse.ProtoReflect.Descriptor instead.
 func (*AdvanceRoomResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{5}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *AdvanceRoomResponse) GetApplied() bool {
@@ -397,7 +709,7 @@ type LockRoomRequest struct {
 
 func (x *LockRoomRequest) Reset() {
 	*x = LockRoomRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[6]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -409,7 +721,7 @@ func (x *LockRoomRequest) String() string {
 func (*LockRoomRequest) ProtoMessage() {}
 
 func (x *LockRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[6]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -422,7 +734,7 @@ func (x *LockRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockRoomRequest.ProtoReflect.Descriptor instead.
 func (*LockRoomRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{6}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *LockRoomRequest) GetPin() string {
@@ -450,7 +762,7 @@ type LockRoomResponse struct {
 
 func (x *LockRoomResponse) Reset() {
 	*x = LockRoomResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[7]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -462,7 +774,7 @@ func (x *LockRoomResponse) String() string {
 func (*LockRoomResponse) ProtoMessage() {}
 
 func (x *LockRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[7]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -475,7 +787,7 @@ func (x *LockRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockRoomResponse.ProtoReflect.Descriptor instead.
 func (*LockRoomResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{7}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *LockRoomResponse) GetFrame() *RoomFrame {
@@ -498,7 +810,7 @@ type KickFromRoomRequest struct {
 
 func (x *KickFromRoomRequest) Reset() {
 	*x = KickFromRoomRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[8]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -510,7 +822,7 @@ func (x *KickFromRoomRequest) String() string {
 func (*KickFromRoomRequest) ProtoMessage() {}
 
 func (x *KickFromRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[8]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -523,7 +835,7 @@ func (x *KickFromRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickFromRoomRequest.ProtoReflect.Descriptor instead.
 func (*KickFromRoomRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{8}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *KickFromRoomRequest) GetPin() string {
@@ -551,7 +863,7 @@ type KickFromRoomResponse struct {
 
 func (x *KickFromRoomResponse) Reset() {
 	*x = KickFromRoomResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[9]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -563,7 +875,7 @@ func (x *KickFromRoomResponse) String() string {
 func (*KickFromRoomResponse) ProtoMessage() {}
 
 func (x *KickFromRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[9]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -576,7 +888,7 @@ func (x *KickFromRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickFromRoomResponse.ProtoReflect.Descriptor instead.
 func (*KickFromRoomResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{9}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *KickFromRoomResponse) GetFrame() *RoomFrame {
@@ -601,7 +913,7 @@ type SetExtraTimeRequest struct {
 
 func (x *SetExtraTimeRequest) Reset() {
 	*x = SetExtraTimeRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[10]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -613,7 +925,7 @@ func (x *SetExtraTimeRequest) String() string {
 func (*SetExtraTimeRequest) ProtoMessage() {}
 
 func (x *SetExtraTimeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[10]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -626,7 +938,7 @@ func (x *SetExtraTimeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetExtraTimeRequest.ProtoReflect.Descriptor instead.
 func (*SetExtraTimeRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{10}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SetExtraTimeRequest) GetPin() string {
@@ -661,7 +973,7 @@ type SetExtraTimeResponse struct {
 
 func (x *SetExtraTimeResponse) Reset() {
 	*x = SetExtraTimeResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[11]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -673,7 +985,7 @@ func (x *SetExtraTimeResponse) String() string {
 func (*SetExtraTimeResponse) ProtoMessage() {}
 
 func (x *SetExtraTimeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[11]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -686,7 +998,7 @@ func (x *SetExtraTimeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetExtraTimeResponse.ProtoReflect.Descriptor instead.
 func (*SetExtraTimeResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{11}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SetExtraTimeResponse) GetExtraTimes() []*SeatExtraTime {
@@ -709,7 +1021,7 @@ type AnswerRoomQuestionRequest struct {
 
 func (x *AnswerRoomQuestionRequest) Reset() {
 	*x = AnswerRoomQuestionRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[12]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -721,7 +1033,7 @@ func (x *AnswerRoomQuestionRequest) String() string {
 func (*AnswerRoomQuestionRequest) ProtoMessage() {}
 
 func (x *AnswerRoomQuestionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[12]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -734,7 +1046,7 @@ func (x *AnswerRoomQuestionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerRoomQuestionRequest.ProtoReflect.Descriptor instead.
 func (*AnswerRoomQuestionRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{12}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *AnswerRoomQuestionRequest) GetPin() string {
@@ -766,7 +1078,7 @@ type AnswerRoomQuestionResponse struct {
 
 func (x *AnswerRoomQuestionResponse) Reset() {
 	*x = AnswerRoomQuestionResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[13]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -778,7 +1090,7 @@ func (x *AnswerRoomQuestionResponse) String() string {
 func (*AnswerRoomQuestionResponse) ProtoMessage() {}
 
 func (x *AnswerRoomQuestionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[13]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -791,7 +1103,7 @@ func (x *AnswerRoomQuestionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerRoomQuestionResponse.ProtoReflect.Descriptor instead.
 func (*AnswerRoomQuestionResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{13}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AnswerRoomQuestionResponse) GetAnswer() *v1.Answer {
@@ -826,7 +1138,7 @@ type GetRoomRequest struct {
 
 func (x *GetRoomRequest) Reset() {
 	*x = GetRoomRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[14]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -838,7 +1150,7 @@ func (x *GetRoomRequest) String() string {
 func (*GetRoomRequest) ProtoMessage() {}
 
 func (x *GetRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[14]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -851,7 +1163,7 @@ func (x *GetRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomRequest.ProtoReflect.Descriptor instead.
 func (*GetRoomRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{14}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetRoomRequest) GetPin() string {
@@ -872,7 +1184,7 @@ type GetRoomResponse struct {
 
 func (x *GetRoomResponse) Reset() {
 	*x = GetRoomResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[15]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -884,7 +1196,7 @@ func (x *GetRoomResponse) String() string {
 func (*GetRoomResponse) ProtoMessage() {}
 
 func (x *GetRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[15]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -897,7 +1209,7 @@ func (x *GetRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomResponse.ProtoReflect.Descriptor instead.
 func (*GetRoomResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{15}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetRoomResponse) GetFrame() *RoomFrame {
@@ -918,7 +1230,7 @@ type GetRoomOutcomeRequest struct {
 
 func (x *GetRoomOutcomeRequest) Reset() {
 	*x = GetRoomOutcomeRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[16]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -930,7 +1242,7 @@ func (x *GetRoomOutcomeRequest) String() string {
 func (*GetRoomOutcomeRequest) ProtoMessage() {}
 
 func (x *GetRoomOutcomeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[16]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -943,7 +1255,7 @@ func (x *GetRoomOutcomeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomOutcomeRequest.ProtoReflect.Descriptor instead.
 func (*GetRoomOutcomeRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{16}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetRoomOutcomeRequest) GetPin() string {
@@ -964,7 +1276,7 @@ type GetRoomOutcomeResponse struct {
 
 func (x *GetRoomOutcomeResponse) Reset() {
 	*x = GetRoomOutcomeResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[17]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -976,7 +1288,7 @@ func (x *GetRoomOutcomeResponse) String() string {
 func (*GetRoomOutcomeResponse) ProtoMessage() {}
 
 func (x *GetRoomOutcomeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[17]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -989,7 +1301,7 @@ func (x *GetRoomOutcomeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomOutcomeResponse.ProtoReflect.Descriptor instead.
 func (*GetRoomOutcomeResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{17}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetRoomOutcomeResponse) GetOutcome() *RoomOutcome {
@@ -1010,7 +1322,7 @@ type WatchRoomRequest struct {
 
 func (x *WatchRoomRequest) Reset() {
 	*x = WatchRoomRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[18]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1022,7 +1334,7 @@ func (x *WatchRoomRequest) String() string {
 func (*WatchRoomRequest) ProtoMessage() {}
 
 func (x *WatchRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[18]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1035,7 +1347,7 @@ func (x *WatchRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRoomRequest.ProtoReflect.Descriptor instead.
 func (*WatchRoomRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{18}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *WatchRoomRequest) GetPin() string {
@@ -1056,7 +1368,7 @@ type WatchRoomResponse struct {
 
 func (x *WatchRoomResponse) Reset() {
 	*x = WatchRoomResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[19]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1068,7 +1380,7 @@ func (x *WatchRoomResponse) String() string {
 func (*WatchRoomResponse) ProtoMessage() {}
 
 func (x *WatchRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[19]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1081,7 +1393,7 @@ func (x *WatchRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRoomResponse.ProtoReflect.Descriptor instead.
 func (*WatchRoomResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{19}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *WatchRoomResponse) GetFrame() *RoomFrame {
@@ -1106,7 +1418,7 @@ type GetRoomResultsRequest struct {
 
 func (x *GetRoomResultsRequest) Reset() {
 	*x = GetRoomResultsRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[20]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1118,7 +1430,7 @@ func (x *GetRoomResultsRequest) String() string {
 func (*GetRoomResultsRequest) ProtoMessage() {}
 
 func (x *GetRoomResultsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[20]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1131,7 +1443,7 @@ func (x *GetRoomResultsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomResultsRequest.ProtoReflect.Descriptor instead.
 func (*GetRoomResultsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{20}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GetRoomResultsRequest) GetRoomId() string {
@@ -1177,7 +1489,7 @@ type GetRoomResultsResponse struct {
 
 func (x *GetRoomResultsResponse) Reset() {
 	*x = GetRoomResultsResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[21]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1189,7 +1501,7 @@ func (x *GetRoomResultsResponse) String() string {
 func (*GetRoomResultsResponse) ProtoMessage() {}
 
 func (x *GetRoomResultsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[21]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1202,7 +1514,7 @@ func (x *GetRoomResultsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomResultsResponse.ProtoReflect.Descriptor instead.
 func (*GetRoomResultsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{21}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *GetRoomResultsResponse) GetQuestions() []*QuestionResult {
@@ -1260,7 +1572,7 @@ type ExportRoomResultsRequest struct {
 
 func (x *ExportRoomResultsRequest) Reset() {
 	*x = ExportRoomResultsRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[22]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1272,7 +1584,7 @@ func (x *ExportRoomResultsRequest) String() string {
 func (*ExportRoomResultsRequest) ProtoMessage() {}
 
 func (x *ExportRoomResultsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[22]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1285,7 +1597,7 @@ func (x *ExportRoomResultsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRoomResultsRequest.ProtoReflect.Descriptor instead.
 func (*ExportRoomResultsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{22}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ExportRoomResultsRequest) GetRoomId() string {
@@ -1317,7 +1629,7 @@ type ExportRoomResultsResponse struct {
 
 func (x *ExportRoomResultsResponse) Reset() {
 	*x = ExportRoomResultsResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[23]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1329,7 +1641,7 @@ func (x *ExportRoomResultsResponse) String() string {
 func (*ExportRoomResultsResponse) ProtoMessage() {}
 
 func (x *ExportRoomResultsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[23]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1342,7 +1654,7 @@ func (x *ExportRoomResultsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRoomResultsResponse.ProtoReflect.Descriptor instead.
 func (*ExportRoomResultsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{23}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ExportRoomResultsResponse) GetFileName() string {
@@ -1377,7 +1689,7 @@ type ExportSeatsRequest struct {
 
 func (x *ExportSeatsRequest) Reset() {
 	*x = ExportSeatsRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[24]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1389,7 +1701,7 @@ func (x *ExportSeatsRequest) String() string {
 func (*ExportSeatsRequest) ProtoMessage() {}
 
 func (x *ExportSeatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[24]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1402,7 +1714,7 @@ func (x *ExportSeatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportSeatsRequest.ProtoReflect.Descriptor instead.
 func (*ExportSeatsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{24}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ExportSeatsRequest) GetPageToken() string {
@@ -1425,7 +1737,7 @@ type ExportSeatsResponse struct {
 
 func (x *ExportSeatsResponse) Reset() {
 	*x = ExportSeatsResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[25]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1437,7 +1749,7 @@ func (x *ExportSeatsResponse) String() string {
 func (*ExportSeatsResponse) ProtoMessage() {}
 
 func (x *ExportSeatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[25]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1450,7 +1762,7 @@ func (x *ExportSeatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportSeatsResponse.ProtoReflect.Descriptor instead.
 func (*ExportSeatsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{25}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ExportSeatsResponse) GetSeats() []*SeatRecord {
@@ -1483,7 +1795,24 @@ const file_topten_room_v1_room_service_proto_rawDesc = "" +
 	"\x10JoinRoomResponse\x125\n" +
 	"\aoutcome\x18\x01 \x01(\v2\x1b.topten.room.v1.RoomOutcomeR\aoutcome\x12\x1a\n" +
 	"\brejoined\x18\x02 \x01(\bR\brejoined\x12/\n" +
-	"\x05frame\x18\x03 \x01(\v2\x19.topten.room.v1.RoomFrameR\x05frame\"\x83\x02\n" +
+	"\x05frame\x18\x03 \x01(\v2\x19.topten.room.v1.RoomFrameR\x05frame\">\n" +
+	"\x15CreateSeatCodeRequest\x12%\n" +
+	"\x03pin\x18\x01 \x01(\tB\x13\xbaH\x10r\x0e2\f^[0-9]{6,7}$R\x03pin\"g\n" +
+	"\x16CreateSeatCodeResponse\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\x129\n" +
+	"\n" +
+	"expires_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"W\n" +
+	"\x0fMoveSeatRequest\x12%\n" +
+	"\x03pin\x18\x01 \x01(\tB\x13\xbaH\x10r\x0e2\f^[0-9]{6,7}$R\x03pin\x12\x1d\n" +
+	"\x04code\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\b\x18 R\x04code\"z\n" +
+	"\x10MoveSeatResponse\x125\n" +
+	"\aoutcome\x18\x01 \x01(\v2\x1b.topten.room.v1.RoomOutcomeR\aoutcome\x12/\n" +
+	"\x05frame\x18\x02 \x01(\v2\x19.topten.room.v1.RoomFrameR\x05frame\"_\n" +
+	"\x12AddRoomHostRequest\x12%\n" +
+	"\x03pin\x18\x01 \x01(\tB\x13\xbaH\x10r\x0e2\f^[0-9]{6,7}$R\x03pin\x12\"\n" +
+	"\auser_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06userId\"F\n" +
+	"\x13AddRoomHostResponse\x12/\n" +
+	"\x05frame\x18\x01 \x01(\v2\x19.topten.room.v1.RoomFrameR\x05frame\"\x83\x02\n" +
 	"\x12AdvanceRoomRequest\x12%\n" +
 	"\x03pin\x18\x01 \x01(\tB\x13\xbaH\x10r\x0e2\f^[0-9]{6,7}$R\x03pin\x12A\n" +
 	"\acommand\x18\x02 \x01(\x0e2\x1b.topten.room.v1.RoomCommandB\n" +
@@ -1564,11 +1893,13 @@ const file_topten_room_v1_room_service_proto_rawDesc = "" +
 	"page_token\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\tpageToken\"o\n" +
 	"\x13ExportSeatsResponse\x120\n" +
 	"\x05seats\x18\x01 \x03(\v2\x1a.topten.room.v1.SeatRecordR\x05seats\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xe9\n" +
-	"\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xa0\r\n" +
 	"\vRoomService\x12X\n" +
 	"\bOpenRoom\x12\x1f.topten.room.v1.OpenRoomRequest\x1a .topten.room.v1.OpenRoomResponse\"\t\xba\xd7\x18\x02\b\x01\x90\x02\x00\x12_\n" +
-	"\bJoinRoom\x12\x1f.topten.room.v1.JoinRoomRequest\x1a .topten.room.v1.JoinRoomResponse\"\x10\xba\xd7\x18\t\b\x01\x12\x05guest\x90\x02\x02\x12a\n" +
+	"\bJoinRoom\x12\x1f.topten.room.v1.JoinRoomRequest\x1a .topten.room.v1.JoinRoomResponse\"\x10\xba\xd7\x18\t\b\x01\x12\x05guest\x90\x02\x02\x12q\n" +
+	"\x0eCreateSeatCode\x12%.topten.room.v1.CreateSeatCodeRequest\x1a&.topten.room.v1.CreateSeatCodeResponse\"\x10\xba\xd7\x18\t\b\x01\x12\x05guest\x90\x02\x00\x12_\n" +
+	"\bMoveSeat\x12\x1f.topten.room.v1.MoveSeatRequest\x1a .topten.room.v1.MoveSeatResponse\"\x10\xba\xd7\x18\t\b\x01\x12\x05guest\x90\x02\x02\x12a\n" +
+	"\vAddRoomHost\x12\".topten.room.v1.AddRoomHostRequest\x1a#.topten.room.v1.AddRoomHostResponse\"\t\xba\xd7\x18\x02\b\x01\x90\x02\x02\x12a\n" +
 	"\vAdvanceRoom\x12\".topten.room.v1.AdvanceRoomRequest\x1a#.topten.room.v1.AdvanceRoomResponse\"\t\xba\xd7\x18\x02\b\x01\x90\x02\x02\x12X\n" +
 	"\bLockRoom\x12\x1f.topten.room.v1.LockRoomRequest\x1a .topten.room.v1.LockRoomResponse\"\t\xba\xd7\x18\x02\b\x01\x90\x02\x02\x12d\n" +
 	"\fKickFromRoom\x12#.topten.room.v1.KickFromRoomRequest\x1a$.topten.room.v1.KickFromRoomResponse\"\t\xba\xd7\x18\x02\b\x01\x90\x02\x02\x12d\n" +
@@ -1594,102 +1925,118 @@ func file_topten_room_v1_room_service_proto_rawDescGZIP() []byte {
 	return file_topten_room_v1_room_service_proto_rawDescData
 }
 
-var file_topten_room_v1_room_service_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_topten_room_v1_room_service_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_topten_room_v1_room_service_proto_goTypes = []any{
 	(*OpenRoomRequest)(nil),            // 0: topten.room.v1.OpenRoomRequest
 	(*OpenRoomResponse)(nil),           // 1: topten.room.v1.OpenRoomResponse
 	(*JoinRoomRequest)(nil),            // 2: topten.room.v1.JoinRoomRequest
 	(*JoinRoomResponse)(nil),           // 3: topten.room.v1.JoinRoomResponse
-	(*AdvanceRoomRequest)(nil),         // 4: topten.room.v1.AdvanceRoomRequest
-	(*AdvanceRoomResponse)(nil),        // 5: topten.room.v1.AdvanceRoomResponse
-	(*LockRoomRequest)(nil),            // 6: topten.room.v1.LockRoomRequest
-	(*LockRoomResponse)(nil),           // 7: topten.room.v1.LockRoomResponse
-	(*KickFromRoomRequest)(nil),        // 8: topten.room.v1.KickFromRoomRequest
-	(*KickFromRoomResponse)(nil),       // 9: topten.room.v1.KickFromRoomResponse
-	(*SetExtraTimeRequest)(nil),        // 10: topten.room.v1.SetExtraTimeRequest
-	(*SetExtraTimeResponse)(nil),       // 11: topten.room.v1.SetExtraTimeResponse
-	(*AnswerRoomQuestionRequest)(nil),  // 12: topten.room.v1.AnswerRoomQuestionRequest
-	(*AnswerRoomQuestionResponse)(nil), // 13: topten.room.v1.AnswerRoomQuestionResponse
-	(*GetRoomRequest)(nil),             // 14: topten.room.v1.GetRoomRequest
-	(*GetRoomResponse)(nil),            // 15: topten.room.v1.GetRoomResponse
-	(*GetRoomOutcomeRequest)(nil),      // 16: topten.room.v1.GetRoomOutcomeRequest
-	(*GetRoomOutcomeResponse)(nil),     // 17: topten.room.v1.GetRoomOutcomeResponse
-	(*WatchRoomRequest)(nil),           // 18: topten.room.v1.WatchRoomRequest
-	(*WatchRoomResponse)(nil),          // 19: topten.room.v1.WatchRoomResponse
-	(*GetRoomResultsRequest)(nil),      // 20: topten.room.v1.GetRoomResultsRequest
-	(*GetRoomResultsResponse)(nil),     // 21: topten.room.v1.GetRoomResultsResponse
-	(*ExportRoomResultsRequest)(nil),   // 22: topten.room.v1.ExportRoomResultsRequest
-	(*ExportRoomResultsResponse)(nil),  // 23: topten.room.v1.ExportRoomResultsResponse
-	(*ExportSeatsRequest)(nil),         // 24: topten.room.v1.ExportSeatsRequest
-	(*ExportSeatsResponse)(nil),        // 25: topten.room.v1.ExportSeatsResponse
-	(*RoomOptions)(nil),                // 26: topten.room.v1.RoomOptions
-	(*RoomFrame)(nil),                  // 27: topten.room.v1.RoomFrame
-	(*RoomOutcome)(nil),                // 28: topten.room.v1.RoomOutcome
-	(RoomCommand)(0),                   // 29: topten.room.v1.RoomCommand
-	(ExtraTime)(0),                     // 30: topten.room.v1.ExtraTime
-	(*SeatExtraTime)(nil),              // 31: topten.room.v1.SeatExtraTime
-	(*v1.Answer)(nil),                  // 32: topten.quiz.v1.Answer
-	(*timestamppb.Timestamp)(nil),      // 33: google.protobuf.Timestamp
-	(*QuestionResult)(nil),             // 34: topten.room.v1.QuestionResult
-	(*RoomEntry)(nil),                  // 35: topten.room.v1.RoomEntry
-	(*SeatAttempt)(nil),                // 36: topten.room.v1.SeatAttempt
-	(RoomResultsFormat)(0),             // 37: topten.room.v1.RoomResultsFormat
-	(*SeatRecord)(nil),                 // 38: topten.room.v1.SeatRecord
+	(*CreateSeatCodeRequest)(nil),      // 4: topten.room.v1.CreateSeatCodeRequest
+	(*CreateSeatCodeResponse)(nil),     // 5: topten.room.v1.CreateSeatCodeResponse
+	(*MoveSeatRequest)(nil),            // 6: topten.room.v1.MoveSeatRequest
+	(*MoveSeatResponse)(nil),           // 7: topten.room.v1.MoveSeatResponse
+	(*AddRoomHostRequest)(nil),         // 8: topten.room.v1.AddRoomHostRequest
+	(*AddRoomHostResponse)(nil),        // 9: topten.room.v1.AddRoomHostResponse
+	(*AdvanceRoomRequest)(nil),         // 10: topten.room.v1.AdvanceRoomRequest
+	(*AdvanceRoomResponse)(nil),        // 11: topten.room.v1.AdvanceRoomResponse
+	(*LockRoomRequest)(nil),            // 12: topten.room.v1.LockRoomRequest
+	(*LockRoomResponse)(nil),           // 13: topten.room.v1.LockRoomResponse
+	(*KickFromRoomRequest)(nil),        // 14: topten.room.v1.KickFromRoomRequest
+	(*KickFromRoomResponse)(nil),       // 15: topten.room.v1.KickFromRoomResponse
+	(*SetExtraTimeRequest)(nil),        // 16: topten.room.v1.SetExtraTimeRequest
+	(*SetExtraTimeResponse)(nil),       // 17: topten.room.v1.SetExtraTimeResponse
+	(*AnswerRoomQuestionRequest)(nil),  // 18: topten.room.v1.AnswerRoomQuestionRequest
+	(*AnswerRoomQuestionResponse)(nil), // 19: topten.room.v1.AnswerRoomQuestionResponse
+	(*GetRoomRequest)(nil),             // 20: topten.room.v1.GetRoomRequest
+	(*GetRoomResponse)(nil),            // 21: topten.room.v1.GetRoomResponse
+	(*GetRoomOutcomeRequest)(nil),      // 22: topten.room.v1.GetRoomOutcomeRequest
+	(*GetRoomOutcomeResponse)(nil),     // 23: topten.room.v1.GetRoomOutcomeResponse
+	(*WatchRoomRequest)(nil),           // 24: topten.room.v1.WatchRoomRequest
+	(*WatchRoomResponse)(nil),          // 25: topten.room.v1.WatchRoomResponse
+	(*GetRoomResultsRequest)(nil),      // 26: topten.room.v1.GetRoomResultsRequest
+	(*GetRoomResultsResponse)(nil),     // 27: topten.room.v1.GetRoomResultsResponse
+	(*ExportRoomResultsRequest)(nil),   // 28: topten.room.v1.ExportRoomResultsRequest
+	(*ExportRoomResultsResponse)(nil),  // 29: topten.room.v1.ExportRoomResultsResponse
+	(*ExportSeatsRequest)(nil),         // 30: topten.room.v1.ExportSeatsRequest
+	(*ExportSeatsResponse)(nil),        // 31: topten.room.v1.ExportSeatsResponse
+	(*RoomOptions)(nil),                // 32: topten.room.v1.RoomOptions
+	(*RoomFrame)(nil),                  // 33: topten.room.v1.RoomFrame
+	(*RoomOutcome)(nil),                // 34: topten.room.v1.RoomOutcome
+	(*timestamppb.Timestamp)(nil),      // 35: google.protobuf.Timestamp
+	(RoomCommand)(0),                   // 36: topten.room.v1.RoomCommand
+	(ExtraTime)(0),                     // 37: topten.room.v1.ExtraTime
+	(*SeatExtraTime)(nil),              // 38: topten.room.v1.SeatExtraTime
+	(*v1.Answer)(nil),                  // 39: topten.quiz.v1.Answer
+	(*QuestionResult)(nil),             // 40: topten.room.v1.QuestionResult
+	(*RoomEntry)(nil),                  // 41: topten.room.v1.RoomEntry
+	(*SeatAttempt)(nil),                // 42: topten.room.v1.SeatAttempt
+	(RoomResultsFormat)(0),             // 43: topten.room.v1.RoomResultsFormat
+	(*SeatRecord)(nil),                 // 44: topten.room.v1.SeatRecord
 }
 var file_topten_room_v1_room_service_proto_depIdxs = []int32{
-	26, // 0: topten.room.v1.OpenRoomRequest.options:type_name -> topten.room.v1.RoomOptions
-	27, // 1: topten.room.v1.OpenRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	28, // 2: topten.room.v1.JoinRoomResponse.outcome:type_name -> topten.room.v1.RoomOutcome
-	27, // 3: topten.room.v1.JoinRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	29, // 4: topten.room.v1.AdvanceRoomRequest.command:type_name -> topten.room.v1.RoomCommand
-	27, // 5: topten.room.v1.AdvanceRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	27, // 6: topten.room.v1.LockRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	27, // 7: topten.room.v1.KickFromRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	30, // 8: topten.room.v1.SetExtraTimeRequest.extra_time:type_name -> topten.room.v1.ExtraTime
-	31, // 9: topten.room.v1.SetExtraTimeResponse.extra_times:type_name -> topten.room.v1.SeatExtraTime
-	32, // 10: topten.room.v1.AnswerRoomQuestionRequest.answer:type_name -> topten.quiz.v1.Answer
-	32, // 11: topten.room.v1.AnswerRoomQuestionResponse.answer:type_name -> topten.quiz.v1.Answer
-	33, // 12: topten.room.v1.AnswerRoomQuestionResponse.received_at:type_name -> google.protobuf.Timestamp
-	27, // 13: topten.room.v1.GetRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	28, // 14: topten.room.v1.GetRoomOutcomeResponse.outcome:type_name -> topten.room.v1.RoomOutcome
-	27, // 15: topten.room.v1.WatchRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	34, // 16: topten.room.v1.GetRoomResultsResponse.questions:type_name -> topten.room.v1.QuestionResult
-	35, // 17: topten.room.v1.GetRoomResultsResponse.players:type_name -> topten.room.v1.RoomEntry
-	31, // 18: topten.room.v1.GetRoomResultsResponse.extra_times:type_name -> topten.room.v1.SeatExtraTime
-	36, // 19: topten.room.v1.GetRoomResultsResponse.attempts:type_name -> topten.room.v1.SeatAttempt
-	37, // 20: topten.room.v1.ExportRoomResultsRequest.format:type_name -> topten.room.v1.RoomResultsFormat
-	38, // 21: topten.room.v1.ExportSeatsResponse.seats:type_name -> topten.room.v1.SeatRecord
-	0,  // 22: topten.room.v1.RoomService.OpenRoom:input_type -> topten.room.v1.OpenRoomRequest
-	2,  // 23: topten.room.v1.RoomService.JoinRoom:input_type -> topten.room.v1.JoinRoomRequest
-	4,  // 24: topten.room.v1.RoomService.AdvanceRoom:input_type -> topten.room.v1.AdvanceRoomRequest
-	6,  // 25: topten.room.v1.RoomService.LockRoom:input_type -> topten.room.v1.LockRoomRequest
-	8,  // 26: topten.room.v1.RoomService.KickFromRoom:input_type -> topten.room.v1.KickFromRoomRequest
-	10, // 27: topten.room.v1.RoomService.SetExtraTime:input_type -> topten.room.v1.SetExtraTimeRequest
-	12, // 28: topten.room.v1.RoomService.AnswerRoomQuestion:input_type -> topten.room.v1.AnswerRoomQuestionRequest
-	14, // 29: topten.room.v1.RoomService.GetRoom:input_type -> topten.room.v1.GetRoomRequest
-	16, // 30: topten.room.v1.RoomService.GetRoomOutcome:input_type -> topten.room.v1.GetRoomOutcomeRequest
-	18, // 31: topten.room.v1.RoomService.WatchRoom:input_type -> topten.room.v1.WatchRoomRequest
-	20, // 32: topten.room.v1.RoomService.GetRoomResults:input_type -> topten.room.v1.GetRoomResultsRequest
-	22, // 33: topten.room.v1.RoomService.ExportRoomResults:input_type -> topten.room.v1.ExportRoomResultsRequest
-	24, // 34: topten.room.v1.RoomService.ExportSeats:input_type -> topten.room.v1.ExportSeatsRequest
-	1,  // 35: topten.room.v1.RoomService.OpenRoom:output_type -> topten.room.v1.OpenRoomResponse
-	3,  // 36: topten.room.v1.RoomService.JoinRoom:output_type -> topten.room.v1.JoinRoomResponse
-	5,  // 37: topten.room.v1.RoomService.AdvanceRoom:output_type -> topten.room.v1.AdvanceRoomResponse
-	7,  // 38: topten.room.v1.RoomService.LockRoom:output_type -> topten.room.v1.LockRoomResponse
-	9,  // 39: topten.room.v1.RoomService.KickFromRoom:output_type -> topten.room.v1.KickFromRoomResponse
-	11, // 40: topten.room.v1.RoomService.SetExtraTime:output_type -> topten.room.v1.SetExtraTimeResponse
-	13, // 41: topten.room.v1.RoomService.AnswerRoomQuestion:output_type -> topten.room.v1.AnswerRoomQuestionResponse
-	15, // 42: topten.room.v1.RoomService.GetRoom:output_type -> topten.room.v1.GetRoomResponse
-	17, // 43: topten.room.v1.RoomService.GetRoomOutcome:output_type -> topten.room.v1.GetRoomOutcomeResponse
-	19, // 44: topten.room.v1.RoomService.WatchRoom:output_type -> topten.room.v1.WatchRoomResponse
-	21, // 45: topten.room.v1.RoomService.GetRoomResults:output_type -> topten.room.v1.GetRoomResultsResponse
-	23, // 46: topten.room.v1.RoomService.ExportRoomResults:output_type -> topten.room.v1.ExportRoomResultsResponse
-	25, // 47: topten.room.v1.RoomService.ExportSeats:output_type -> topten.room.v1.ExportSeatsResponse
-	35, // [35:48] is the sub-list for method output_type
-	22, // [22:35] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	32, // 0: topten.room.v1.OpenRoomRequest.options:type_name -> topten.room.v1.RoomOptions
+	33, // 1: topten.room.v1.OpenRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	34, // 2: topten.room.v1.JoinRoomResponse.outcome:type_name -> topten.room.v1.RoomOutcome
+	33, // 3: topten.room.v1.JoinRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	35, // 4: topten.room.v1.CreateSeatCodeResponse.expires_at:type_name -> google.protobuf.Timestamp
+	34, // 5: topten.room.v1.MoveSeatResponse.outcome:type_name -> topten.room.v1.RoomOutcome
+	33, // 6: topten.room.v1.MoveSeatResponse.frame:type_name -> topten.room.v1.RoomFrame
+	33, // 7: topten.room.v1.AddRoomHostResponse.frame:type_name -> topten.room.v1.RoomFrame
+	36, // 8: topten.room.v1.AdvanceRoomRequest.command:type_name -> topten.room.v1.RoomCommand
+	33, // 9: topten.room.v1.AdvanceRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	33, // 10: topten.room.v1.LockRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	33, // 11: topten.room.v1.KickFromRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	37, // 12: topten.room.v1.SetExtraTimeRequest.extra_time:type_name -> topten.room.v1.ExtraTime
+	38, // 13: topten.room.v1.SetExtraTimeResponse.extra_times:type_name -> topten.room.v1.SeatExtraTime
+	39, // 14: topten.room.v1.AnswerRoomQuestionRequest.answer:type_name -> topten.quiz.v1.Answer
+	39, // 15: topten.room.v1.AnswerRoomQuestionResponse.answer:type_name -> topten.quiz.v1.Answer
+	35, // 16: topten.room.v1.AnswerRoomQuestionResponse.received_at:type_name -> google.protobuf.Timestamp
+	33, // 17: topten.room.v1.GetRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	34, // 18: topten.room.v1.GetRoomOutcomeResponse.outcome:type_name -> topten.room.v1.RoomOutcome
+	33, // 19: topten.room.v1.WatchRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	40, // 20: topten.room.v1.GetRoomResultsResponse.questions:type_name -> topten.room.v1.QuestionResult
+	41, // 21: topten.room.v1.GetRoomResultsResponse.players:type_name -> topten.room.v1.RoomEntry
+	38, // 22: topten.room.v1.GetRoomResultsResponse.extra_times:type_name -> topten.room.v1.SeatExtraTime
+	42, // 23: topten.room.v1.GetRoomResultsResponse.attempts:type_name -> topten.room.v1.SeatAttempt
+	43, // 24: topten.room.v1.ExportRoomResultsRequest.format:type_name -> topten.room.v1.RoomResultsFormat
+	44, // 25: topten.room.v1.ExportSeatsResponse.seats:type_name -> topten.room.v1.SeatRecord
+	0,  // 26: topten.room.v1.RoomService.OpenRoom:input_type -> topten.room.v1.OpenRoomRequest
+	2,  // 27: topten.room.v1.RoomService.JoinRoom:input_type -> topten.room.v1.JoinRoomRequest
+	4,  // 28: topten.room.v1.RoomService.CreateSeatCode:input_type -> topten.room.v1.CreateSeatCodeRequest
+	6,  // 29: topten.room.v1.RoomService.MoveSeat:input_type -> topten.room.v1.MoveSeatRequest
+	8,  // 30: topten.room.v1.RoomService.AddRoomHost:input_type -> topten.room.v1.AddRoomHostRequest
+	10, // 31: topten.room.v1.RoomService.AdvanceRoom:input_type -> topten.room.v1.AdvanceRoomRequest
+	12, // 32: topten.room.v1.RoomService.LockRoom:input_type -> topten.room.v1.LockRoomRequest
+	14, // 33: topten.room.v1.RoomService.KickFromRoom:input_type -> topten.room.v1.KickFromRoomRequest
+	16, // 34: topten.room.v1.RoomService.SetExtraTime:input_type -> topten.room.v1.SetExtraTimeRequest
+	18, // 35: topten.room.v1.RoomService.AnswerRoomQuestion:input_type -> topten.room.v1.AnswerRoomQuestionRequest
+	20, // 36: topten.room.v1.RoomService.GetRoom:input_type -> topten.room.v1.GetRoomRequest
+	22, // 37: topten.room.v1.RoomService.GetRoomOutcome:input_type -> topten.room.v1.GetRoomOutcomeRequest
+	24, // 38: topten.room.v1.RoomService.WatchRoom:input_type -> topten.room.v1.WatchRoomRequest
+	26, // 39: topten.room.v1.RoomService.GetRoomResults:input_type -> topten.room.v1.GetRoomResultsRequest
+	28, // 40: topten.room.v1.RoomService.ExportRoomResults:input_type -> topten.room.v1.ExportRoomResultsRequest
+	30, // 41: topten.room.v1.RoomService.ExportSeats:input_type -> topten.room.v1.ExportSeatsRequest
+	1,  // 42: topten.room.v1.RoomService.OpenRoom:output_type -> topten.room.v1.OpenRoomResponse
+	3,  // 43: topten.room.v1.RoomService.JoinRoom:output_type -> topten.room.v1.JoinRoomResponse
+	5,  // 44: topten.room.v1.RoomService.CreateSeatCode:output_type -> topten.room.v1.CreateSeatCodeResponse
+	7,  // 45: topten.room.v1.RoomService.MoveSeat:output_type -> topten.room.v1.MoveSeatResponse
+	9,  // 46: topten.room.v1.RoomService.AddRoomHost:output_type -> topten.room.v1.AddRoomHostResponse
+	11, // 47: topten.room.v1.RoomService.AdvanceRoom:output_type -> topten.room.v1.AdvanceRoomResponse
+	13, // 48: topten.room.v1.RoomService.LockRoom:output_type -> topten.room.v1.LockRoomResponse
+	15, // 49: topten.room.v1.RoomService.KickFromRoom:output_type -> topten.room.v1.KickFromRoomResponse
+	17, // 50: topten.room.v1.RoomService.SetExtraTime:output_type -> topten.room.v1.SetExtraTimeResponse
+	19, // 51: topten.room.v1.RoomService.AnswerRoomQuestion:output_type -> topten.room.v1.AnswerRoomQuestionResponse
+	21, // 52: topten.room.v1.RoomService.GetRoom:output_type -> topten.room.v1.GetRoomResponse
+	23, // 53: topten.room.v1.RoomService.GetRoomOutcome:output_type -> topten.room.v1.GetRoomOutcomeResponse
+	25, // 54: topten.room.v1.RoomService.WatchRoom:output_type -> topten.room.v1.WatchRoomResponse
+	27, // 55: topten.room.v1.RoomService.GetRoomResults:output_type -> topten.room.v1.GetRoomResultsResponse
+	29, // 56: topten.room.v1.RoomService.ExportRoomResults:output_type -> topten.room.v1.ExportRoomResultsResponse
+	31, // 57: topten.room.v1.RoomService.ExportSeats:output_type -> topten.room.v1.ExportSeatsResponse
+	42, // [42:58] is the sub-list for method output_type
+	26, // [26:42] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_topten_room_v1_room_service_proto_init() }
@@ -1704,7 +2051,7 @@ func file_topten_room_v1_room_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_topten_room_v1_room_service_proto_rawDesc), len(file_topten_room_v1_room_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

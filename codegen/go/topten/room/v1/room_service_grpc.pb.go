@@ -23,6 +23,9 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	RoomService_OpenRoom_FullMethodName           = "/topten.room.v1.RoomService/OpenRoom"
 	RoomService_JoinRoom_FullMethodName           = "/topten.room.v1.RoomService/JoinRoom"
+	RoomService_CreateSeatCode_FullMethodName     = "/topten.room.v1.RoomService/CreateSeatCode"
+	RoomService_MoveSeat_FullMethodName           = "/topten.room.v1.RoomService/MoveSeat"
+	RoomService_AddRoomHost_FullMethodName        = "/topten.room.v1.RoomService/AddRoomHost"
 	RoomService_AdvanceRoom_FullMethodName        = "/topten.room.v1.RoomService/AdvanceRoom"
 	RoomService_LockRoom_FullMethodName           = "/topten.room.v1.RoomService/LockRoom"
 	RoomService_KickFromRoom_FullMethodName       = "/topten.room.v1.RoomService/KickFromRoom"
@@ -52,6 +55,20 @@ type RoomServiceClient interface {
 	// Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended, full, closed for new players, or the caller was removed),
 	// NICKNAME_TAKEN, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	JoinRoom(ctx context.Context, in *JoinRoomRequest, opts ...grpc.CallOption) (*JoinRoomResponse, error)
+	// CreateSeatCode returns a code by which the caller comes back to their seat on another device. It moves the seat once,
+	// within 10 minutes; a new code replaces it. For guests: other players sign in on the other device and join.
+	// Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended, or the caller was removed), PLAYER_NOT_FOUND (the caller has no seat),
+	// PERMISSION_DENIED (the caller took the seat with an account), INVALID_ARGUMENT, UNAVAILABLE.
+	CreateSeatCode(ctx context.Context, in *CreateSeatCodeRequest, opts ...grpc.CallOption) (*CreateSeatCodeResponse, error)
+	// MoveSeat gives the caller the seat to which a code belongs, with its name, points and answers. The player who had it has
+	// none then. Its answers count on no other board, as those of any guest.
+	// Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended), PLAYER_NOT_FOUND (no seat has this code, or no longer), LIMIT_REACHED (the
+	// caller has another seat in the room), PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	MoveSeat(ctx context.Context, in *MoveSeatRequest, opts ...grpc.CallOption) (*MoveSeatResponse, error)
+	// AddRoomHost lets another account host the room too. Every host can do everything that the first one can.
+	// Fails with ROOM_NOT_FOUND, ROOM_CLOSED, PLAYER_NOT_FOUND, LIMIT_REACHED (a room has 11 hosts), PERMISSION_DENIED,
+	// INVALID_ARGUMENT, UNAVAILABLE.
+	AddRoomHost(ctx context.Context, in *AddRoomHostRequest, opts ...grpc.CallOption) (*AddRoomHostResponse, error)
 	// AdvanceRoom carries out a host's command if the room is still at the expected revision; the first of two commands at
 	// once wins. A command ID that was carried out before changes nothing.
 	// Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT (also for a command that the phase does not allow),
@@ -117,6 +134,36 @@ func (c *roomServiceClient) JoinRoom(ctx context.Context, in *JoinRoomRequest, o
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(JoinRoomResponse)
 	err := c.cc.Invoke(ctx, RoomService_JoinRoom_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *roomServiceClient) CreateSeatCode(ctx context.Context, in *CreateSeatCodeRequest, opts ...grpc.CallOption) (*CreateSeatCodeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateSeatCodeResponse)
+	err := c.cc.Invoke(ctx, RoomService_CreateSeatCode_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *roomServiceClient) MoveSeat(ctx context.Context, in *MoveSeatRequest, opts ...grpc.CallOption) (*MoveSeatResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MoveSeatResponse)
+	err := c.cc.Invoke(ctx, RoomService_MoveSeat_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *roomServiceClient) AddRoomHost(ctx context.Context, in *AddRoomHostRequest, opts ...grpc.CallOption) (*AddRoomHostResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AddRoomHostResponse)
+	err := c.cc.Invoke(ctx, RoomService_AddRoomHost_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -258,6 +305,20 @@ type RoomServiceServer interface {
 	// Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended, full, closed for new players, or the caller was removed),
 	// NICKNAME_TAKEN, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	JoinRoom(context.Context, *JoinRoomRequest) (*JoinRoomResponse, error)
+	// CreateSeatCode returns a code by which the caller comes back to their seat on another device. It moves the seat once,
+	// within 10 minutes; a new code replaces it. For guests: other players sign in on the other device and join.
+	// Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended, or the caller was removed), PLAYER_NOT_FOUND (the caller has no seat),
+	// PERMISSION_DENIED (the caller took the seat with an account), INVALID_ARGUMENT, UNAVAILABLE.
+	CreateSeatCode(context.Context, *CreateSeatCodeRequest) (*CreateSeatCodeResponse, error)
+	// MoveSeat gives the caller the seat to which a code belongs, with its name, points and answers. The player who had it has
+	// none then. Its answers count on no other board, as those of any guest.
+	// Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended), PLAYER_NOT_FOUND (no seat has this code, or no longer), LIMIT_REACHED (the
+	// caller has another seat in the room), PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	MoveSeat(context.Context, *MoveSeatRequest) (*MoveSeatResponse, error)
+	// AddRoomHost lets another account host the room too. Every host can do everything that the first one can.
+	// Fails with ROOM_NOT_FOUND, ROOM_CLOSED, PLAYER_NOT_FOUND, LIMIT_REACHED (a room has 11 hosts), PERMISSION_DENIED,
+	// INVALID_ARGUMENT, UNAVAILABLE.
+	AddRoomHost(context.Context, *AddRoomHostRequest) (*AddRoomHostResponse, error)
 	// AdvanceRoom carries out a host's command if the room is still at the expected revision; the first of two commands at
 	// once wins. A command ID that was carried out before changes nothing.
 	// Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT (also for a command that the phase does not allow),
@@ -314,6 +375,15 @@ func (UnimplementedRoomServiceServer) OpenRoom(context.Context, *OpenRoomRequest
 }
 func (UnimplementedRoomServiceServer) JoinRoom(context.Context, *JoinRoomRequest) (*JoinRoomResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method JoinRoom not implemented")
+}
+func (UnimplementedRoomServiceServer) CreateSeatCode(context.Context, *CreateSeatCodeRequest) (*CreateSeatCodeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateSeatCode not implemented")
+}
+func (UnimplementedRoomServiceServer) MoveSeat(context.Context, *MoveSeatRequest) (*MoveSeatResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method MoveSeat not implemented")
+}
+func (UnimplementedRoomServiceServer) AddRoomHost(context.Context, *AddRoomHostRequest) (*AddRoomHostResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AddRoomHost not implemented")
 }
 func (UnimplementedRoomServiceServer) AdvanceRoom(context.Context, *AdvanceRoomRequest) (*AdvanceRoomResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method AdvanceRoom not implemented")
@@ -401,6 +471,60 @@ func _RoomService_JoinRoom_Handler(srv interface{}, ctx context.Context, dec fun
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(RoomServiceServer).JoinRoom(ctx, req.(*JoinRoomRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RoomService_CreateSeatCode_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateSeatCodeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RoomServiceServer).CreateSeatCode(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RoomService_CreateSeatCode_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RoomServiceServer).CreateSeatCode(ctx, req.(*CreateSeatCodeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RoomService_MoveSeat_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MoveSeatRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RoomServiceServer).MoveSeat(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RoomService_MoveSeat_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RoomServiceServer).MoveSeat(ctx, req.(*MoveSeatRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RoomService_AddRoomHost_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AddRoomHostRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RoomServiceServer).AddRoomHost(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RoomService_AddRoomHost_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RoomServiceServer).AddRoomHost(ctx, req.(*AddRoomHostRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -610,6 +734,18 @@ var RoomService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "JoinRoom",
 			Handler:    _RoomService_JoinRoom_Handler,
+		},
+		{
+			MethodName: "CreateSeatCode",
+			Handler:    _RoomService_CreateSeatCode_Handler,
+		},
+		{
+			MethodName: "MoveSeat",
+			Handler:    _RoomService_MoveSeat_Handler,
+		},
+		{
+			MethodName: "AddRoomHost",
+			Handler:    _RoomService_AddRoomHost_Handler,
 		},
 		{
 			MethodName: "AdvanceRoom",

@@ -219,7 +219,9 @@ class RoomOptions(google.protobuf.message.Message):
     frozen_questions: builtins.int
     """For how many last questions the board stands still until the podium; 0 to 100."""
     max_players: builtins.int
-    """The maximum number of players, 1 to 5000; 0 is 200. Players who join in the same quarter of a second may exceed it."""
+    """The maximum number of players, 1 to 5000; 0 is 200. Players who join at the same moment through
+    different instances may exceed it.
+    """
     nicknames: global___NicknameRule.ValueType
     """Where nicknames come from."""
     counts_on_boards: builtins.bool

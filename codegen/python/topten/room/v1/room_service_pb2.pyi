@@ -115,6 +115,141 @@ class JoinRoomResponse(google.protobuf.message.Message):
 global___JoinRoomResponse = JoinRoomResponse
 
 @typing.final
+class CreateSeatCodeRequest(google.protobuf.message.Message):
+    """CreateSeatCodeRequest names a room."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PIN_FIELD_NUMBER: builtins.int
+    pin: builtins.str
+    """The room's PIN."""
+    def __init__(
+        self,
+        *,
+        pin: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["pin", b"pin"]) -> None: ...
+
+global___CreateSeatCodeRequest = CreateSeatCodeRequest
+
+@typing.final
+class CreateSeatCodeResponse(google.protobuf.message.Message):
+    """CreateSeatCodeResponse carries the code."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: builtins.int
+    EXPIRES_AT_FIELD_NUMBER: builtins.int
+    code: builtins.str
+    """The code: 8 letters and digits."""
+    @property
+    def expires_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Until when it moves the seat."""
+
+    def __init__(
+        self,
+        *,
+        code: builtins.str = ...,
+        expires_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["expires_at", b"expires_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["code", b"code", "expires_at", b"expires_at"]) -> None: ...
+
+global___CreateSeatCodeResponse = CreateSeatCodeResponse
+
+@typing.final
+class MoveSeatRequest(google.protobuf.message.Message):
+    """MoveSeatRequest names a seat by its code."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PIN_FIELD_NUMBER: builtins.int
+    CODE_FIELD_NUMBER: builtins.int
+    pin: builtins.str
+    """The room's PIN."""
+    code: builtins.str
+    """The code. Spaces, hyphens and case do not matter."""
+    def __init__(
+        self,
+        *,
+        pin: builtins.str = ...,
+        code: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["code", b"code", "pin", b"pin"]) -> None: ...
+
+global___MoveSeatRequest = MoveSeatRequest
+
+@typing.final
+class MoveSeatResponse(google.protobuf.message.Message):
+    """MoveSeatResponse carries the seat."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OUTCOME_FIELD_NUMBER: builtins.int
+    FRAME_FIELD_NUMBER: builtins.int
+    @property
+    def outcome(self) -> topten.room.v1.room_pb2.RoomOutcome:
+        """The player's own place."""
+
+    @property
+    def frame(self) -> topten.room.v1.room_pb2.RoomFrame:
+        """The state of the room."""
+
+    def __init__(
+        self,
+        *,
+        outcome: topten.room.v1.room_pb2.RoomOutcome | None = ...,
+        frame: topten.room.v1.room_pb2.RoomFrame | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["frame", b"frame", "outcome", b"outcome"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["frame", b"frame", "outcome", b"outcome"]) -> None: ...
+
+global___MoveSeatResponse = MoveSeatResponse
+
+@typing.final
+class AddRoomHostRequest(google.protobuf.message.Message):
+    """AddRoomHostRequest names an account."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PIN_FIELD_NUMBER: builtins.int
+    USER_ID_FIELD_NUMBER: builtins.int
+    pin: builtins.str
+    """The room's PIN."""
+    user_id: builtins.str
+    """The account's ID."""
+    def __init__(
+        self,
+        *,
+        pin: builtins.str = ...,
+        user_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["pin", b"pin", "user_id", b"user_id"]) -> None: ...
+
+global___AddRoomHostRequest = AddRoomHostRequest
+
+@typing.final
+class AddRoomHostResponse(google.protobuf.message.Message):
+    """AddRoomHostResponse carries the room."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FRAME_FIELD_NUMBER: builtins.int
+    @property
+    def frame(self) -> topten.room.v1.room_pb2.RoomFrame:
+        """The state of the room."""
+
+    def __init__(
+        self,
+        *,
+        frame: topten.room.v1.room_pb2.RoomFrame | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["frame", b"frame"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["frame", b"frame"]) -> None: ...
+
+global___AddRoomHostResponse = AddRoomHostResponse
+
+@typing.final
 class AdvanceRoomRequest(google.protobuf.message.Message):
     """AdvanceRoomRequest carries a host's command."""
 

@@ -47,6 +47,21 @@ class RoomServiceStub(object):
                 request_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.JoinRoomRequest.SerializeToString,
                 response_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.JoinRoomResponse.FromString,
                 _registered_method=True)
+        self.CreateSeatCode = channel.unary_unary(
+                '/topten.room.v1.RoomService/CreateSeatCode',
+                request_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.CreateSeatCodeRequest.SerializeToString,
+                response_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.CreateSeatCodeResponse.FromString,
+                _registered_method=True)
+        self.MoveSeat = channel.unary_unary(
+                '/topten.room.v1.RoomService/MoveSeat',
+                request_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.MoveSeatRequest.SerializeToString,
+                response_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.MoveSeatResponse.FromString,
+                _registered_method=True)
+        self.AddRoomHost = channel.unary_unary(
+                '/topten.room.v1.RoomService/AddRoomHost',
+                request_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.AddRoomHostRequest.SerializeToString,
+                response_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.AddRoomHostResponse.FromString,
+                _registered_method=True)
         self.AdvanceRoom = channel.unary_unary(
                 '/topten.room.v1.RoomService/AdvanceRoom',
                 request_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.AdvanceRoomRequest.SerializeToString,
@@ -123,6 +138,35 @@ class RoomServiceServicer(object):
         """JoinRoom gives the caller a seat. A caller who has one already gets the same seat, with its points and name.
         Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended, full, closed for new players, or the caller was removed),
         NICKNAME_TAKEN, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateSeatCode(self, request, context):
+        """CreateSeatCode returns a code by which the caller comes back to their seat on another device. It moves the seat once,
+        within 10 minutes; a new code replaces it. For guests: other players sign in on the other device and join.
+        Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended, or the caller was removed), PLAYER_NOT_FOUND (the caller has no seat),
+        PERMISSION_DENIED (the caller took the seat with an account), INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MoveSeat(self, request, context):
+        """MoveSeat gives the caller the seat to which a code belongs, with its name, points and answers. The player who had it has
+        none then. Its answers count on no other board, as those of any guest.
+        Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended), PLAYER_NOT_FOUND (no seat has this code, or no longer), LIMIT_REACHED (the
+        caller has another seat in the room), PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddRoomHost(self, request, context):
+        """AddRoomHost lets another account host the room too. Every host can do everything that the first one can.
+        Fails with ROOM_NOT_FOUND, ROOM_CLOSED, PLAYER_NOT_FOUND, LIMIT_REACHED (a room has 11 hosts), PERMISSION_DENIED,
+        INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -237,6 +281,21 @@ def add_RoomServiceServicer_to_server(servicer, server):
                     request_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.JoinRoomRequest.FromString,
                     response_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.JoinRoomResponse.SerializeToString,
             ),
+            'CreateSeatCode': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateSeatCode,
+                    request_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.CreateSeatCodeRequest.FromString,
+                    response_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.CreateSeatCodeResponse.SerializeToString,
+            ),
+            'MoveSeat': grpc.unary_unary_rpc_method_handler(
+                    servicer.MoveSeat,
+                    request_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.MoveSeatRequest.FromString,
+                    response_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.MoveSeatResponse.SerializeToString,
+            ),
+            'AddRoomHost': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddRoomHost,
+                    request_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.AddRoomHostRequest.FromString,
+                    response_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.AddRoomHostResponse.SerializeToString,
+            ),
             'AdvanceRoom': grpc.unary_unary_rpc_method_handler(
                     servicer.AdvanceRoom,
                     request_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.AdvanceRoomRequest.FromString,
@@ -350,6 +409,87 @@ class RoomService(object):
             '/topten.room.v1.RoomService/JoinRoom',
             topten_dot_room_dot_v1_dot_room__service__pb2.JoinRoomRequest.SerializeToString,
             topten_dot_room_dot_v1_dot_room__service__pb2.JoinRoomResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateSeatCode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.room.v1.RoomService/CreateSeatCode',
+            topten_dot_room_dot_v1_dot_room__service__pb2.CreateSeatCodeRequest.SerializeToString,
+            topten_dot_room_dot_v1_dot_room__service__pb2.CreateSeatCodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MoveSeat(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.room.v1.RoomService/MoveSeat',
+            topten_dot_room_dot_v1_dot_room__service__pb2.MoveSeatRequest.SerializeToString,
+            topten_dot_room_dot_v1_dot_room__service__pb2.MoveSeatResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddRoomHost(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.room.v1.RoomService/AddRoomHost',
+            topten_dot_room_dot_v1_dot_room__service__pb2.AddRoomHostRequest.SerializeToString,
+            topten_dot_room_dot_v1_dot_room__service__pb2.AddRoomHostResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -42,6 +42,35 @@ class RoomServiceStub:
     NICKNAME_TAKEN, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
+    CreateSeatCode: grpc.UnaryUnaryMultiCallable[
+        topten.room.v1.room_service_pb2.CreateSeatCodeRequest,
+        topten.room.v1.room_service_pb2.CreateSeatCodeResponse,
+    ]
+    """CreateSeatCode returns a code by which the caller comes back to their seat on another device. It moves the seat once,
+    within 10 minutes; a new code replaces it. For guests: other players sign in on the other device and join.
+    Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended, or the caller was removed), PLAYER_NOT_FOUND (the caller has no seat),
+    PERMISSION_DENIED (the caller took the seat with an account), INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    MoveSeat: grpc.UnaryUnaryMultiCallable[
+        topten.room.v1.room_service_pb2.MoveSeatRequest,
+        topten.room.v1.room_service_pb2.MoveSeatResponse,
+    ]
+    """MoveSeat gives the caller the seat to which a code belongs, with its name, points and answers. The player who had it has
+    none then. Its answers count on no other board, as those of any guest.
+    Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended), PLAYER_NOT_FOUND (no seat has this code, or no longer), LIMIT_REACHED (the
+    caller has another seat in the room), PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    AddRoomHost: grpc.UnaryUnaryMultiCallable[
+        topten.room.v1.room_service_pb2.AddRoomHostRequest,
+        topten.room.v1.room_service_pb2.AddRoomHostResponse,
+    ]
+    """AddRoomHost lets another account host the room too. Every host can do everything that the first one can.
+    Fails with ROOM_NOT_FOUND, ROOM_CLOSED, PLAYER_NOT_FOUND, LIMIT_REACHED (a room has 11 hosts), PERMISSION_DENIED,
+    INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
     AdvanceRoom: grpc.UnaryUnaryMultiCallable[
         topten.room.v1.room_service_pb2.AdvanceRoomRequest,
         topten.room.v1.room_service_pb2.AdvanceRoomResponse,
@@ -160,6 +189,35 @@ class RoomServiceAsyncStub:
     """JoinRoom gives the caller a seat. A caller who has one already gets the same seat, with its points and name.
     Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended, full, closed for new players, or the caller was removed),
     NICKNAME_TAKEN, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    CreateSeatCode: grpc.aio.UnaryUnaryMultiCallable[
+        topten.room.v1.room_service_pb2.CreateSeatCodeRequest,
+        topten.room.v1.room_service_pb2.CreateSeatCodeResponse,
+    ]
+    """CreateSeatCode returns a code by which the caller comes back to their seat on another device. It moves the seat once,
+    within 10 minutes; a new code replaces it. For guests: other players sign in on the other device and join.
+    Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended, or the caller was removed), PLAYER_NOT_FOUND (the caller has no seat),
+    PERMISSION_DENIED (the caller took the seat with an account), INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    MoveSeat: grpc.aio.UnaryUnaryMultiCallable[
+        topten.room.v1.room_service_pb2.MoveSeatRequest,
+        topten.room.v1.room_service_pb2.MoveSeatResponse,
+    ]
+    """MoveSeat gives the caller the seat to which a code belongs, with its name, points and answers. The player who had it has
+    none then. Its answers count on no other board, as those of any guest.
+    Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended), PLAYER_NOT_FOUND (no seat has this code, or no longer), LIMIT_REACHED (the
+    caller has another seat in the room), PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    AddRoomHost: grpc.aio.UnaryUnaryMultiCallable[
+        topten.room.v1.room_service_pb2.AddRoomHostRequest,
+        topten.room.v1.room_service_pb2.AddRoomHostResponse,
+    ]
+    """AddRoomHost lets another account host the room too. Every host can do everything that the first one can.
+    Fails with ROOM_NOT_FOUND, ROOM_CLOSED, PLAYER_NOT_FOUND, LIMIT_REACHED (a room has 11 hosts), PERMISSION_DENIED,
+    INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     AdvanceRoom: grpc.aio.UnaryUnaryMultiCallable[
@@ -284,6 +342,41 @@ class RoomServiceServicer(metaclass=abc.ABCMeta):
         """JoinRoom gives the caller a seat. A caller who has one already gets the same seat, with its points and name.
         Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended, full, closed for new players, or the caller was removed),
         NICKNAME_TAKEN, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def CreateSeatCode(
+        self,
+        request: topten.room.v1.room_service_pb2.CreateSeatCodeRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.room.v1.room_service_pb2.CreateSeatCodeResponse, collections.abc.Awaitable[topten.room.v1.room_service_pb2.CreateSeatCodeResponse]]:
+        """CreateSeatCode returns a code by which the caller comes back to their seat on another device. It moves the seat once,
+        within 10 minutes; a new code replaces it. For guests: other players sign in on the other device and join.
+        Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended, or the caller was removed), PLAYER_NOT_FOUND (the caller has no seat),
+        PERMISSION_DENIED (the caller took the seat with an account), INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def MoveSeat(
+        self,
+        request: topten.room.v1.room_service_pb2.MoveSeatRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.room.v1.room_service_pb2.MoveSeatResponse, collections.abc.Awaitable[topten.room.v1.room_service_pb2.MoveSeatResponse]]:
+        """MoveSeat gives the caller the seat to which a code belongs, with its name, points and answers. The player who had it has
+        none then. Its answers count on no other board, as those of any guest.
+        Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended), PLAYER_NOT_FOUND (no seat has this code, or no longer), LIMIT_REACHED (the
+        caller has another seat in the room), PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def AddRoomHost(
+        self,
+        request: topten.room.v1.room_service_pb2.AddRoomHostRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.room.v1.room_service_pb2.AddRoomHostResponse, collections.abc.Awaitable[topten.room.v1.room_service_pb2.AddRoomHostResponse]]:
+        """AddRoomHost lets another account host the room too. Every host can do everything that the first one can.
+        Fails with ROOM_NOT_FOUND, ROOM_CLOSED, PLAYER_NOT_FOUND, LIMIT_REACHED (a room has 11 hosts), PERMISSION_DENIED,
+        INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
