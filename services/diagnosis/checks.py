@@ -93,7 +93,7 @@ def check_pipeline(processes: Sequence[ProcessStatus]) -> list[Check]:
             "rooms",
             f"oldest uncounted ended {_duration(rooms)} ago" if rooms else "all counted",
             wrong=rooms > MAX_LAG_SECONDS,
-            runbook="a-room-is-not-counted",
+            runbook="toptenroomnotcounted",
         ),
         check("watched boards", f"{stale:.0f} stale", wrong=stale > 0, runbook="toptenboardsstale"),
         check(
