@@ -100,7 +100,7 @@ def changed(copy: Path) -> set[str]:
 
 def python(copy: Path, *arguments: str, interpreter: str | Path = sys.executable) -> str:
     """Run Python in the copy and return what it printed."""
-    environ = {**os.environ, "PYTHONPATH": f"{copy}:{copy / 'codegen' / 'python'}", "PYTHONDONTWRITEBYTECODE": "1"}
+    environ = {**os.environ, "PYTHONPATH": f"{copy}:{copy / 'codegen' / 'python'}"}
     run = subprocess.run([interpreter, *arguments], cwd=copy, env=environ, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     return run.stdout
