@@ -1,7 +1,7 @@
 """The commands on the operator's pages, run from top to bottom on an embedded system.
 
-A fenced block marked `sh run` is run by bash, with the data folder of the system in the environment. A block marked `text`
-directly after it is its output; `…` in it stands for anything.
+A fenced block marked `sh run` is run by bash, with the data folder of the system in the environment, in a folder where
+`codegen` is that of the repository. A block marked `text` directly after it is its output; `…` in it stands for anything.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ def test_commands_of_a_page_work_as_it_says(own: RunningStack, page: Path, tmp_p
         "TOPTEN_LOCAL_DATA": str(own.data),
         "COLUMNS": "150",
     }
+    (tmp_path / "codegen").symlink_to(DOCS.parent / "codegen")
     for block in blocks(page):
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", block.commands],
@@ -104,7 +105,7 @@ def test_every_command_and_option_on_a_page_exists() -> None:
             while rest and isinstance(getattr(command, "commands", None), dict) and rest[0] in command.commands:
                 path.append(rest.pop(0))
                 command = command.commands[path[-1]]
-            known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+            known = {each for one in command.params for each in (*one.opts, *one.secondary_opts)} | {"--help"}
             options = {word.partition("=")[0].rstrip(".,;:)]") for word in rest if word.startswith("--")}
             if not (path or "--help" in rest) or (unknown := options - known - {"--"}):
                 wrong.append(f"{page.name}: topten {words.strip()}: {unknown if path else 'no such command'}")
