@@ -6,35 +6,32 @@ Must never expose more of an error than its reason and its message.
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Final
 
+import grpc
 import orjson
 from aiohttp import web
 
-from services.runtime.errors import Reason, ServiceError
+from services.runtime.errors import STATUS, Reason, ServiceError
 from services.runtime.grpc.call_context import request_id
 
 CONTENT_TYPE = "application/problem+json"
 INTERNAL_ERROR = "Internal error. Quote this request ID when you report it."
-HTTP_STATUS: dict[Reason, int] = {
-    Reason.UNAUTHENTICATED: 401,
-    Reason.CREDENTIALS_INVALID: 401,
-    Reason.PERMISSION_DENIED: 403,
-    Reason.PLAYER_BLOCKED: 403,
-    Reason.INVALID_ARGUMENT: 400,
-    Reason.DOCUMENT_TOO_COSTLY: 400,
-    Reason.QUIZ_NOT_FOUND: 404,
-    Reason.PLAYER_NOT_FOUND: 404,
-    Reason.BOARD_NOT_FOUND: 404,
-    Reason.ROOM_NOT_FOUND: 404,
-    Reason.USERNAME_TAKEN: 409,
-    Reason.ACTION_ID_CONFLICT: 409,
-    Reason.ATTEMPTS_EXHAUSTED: 409,
-    Reason.QUIZ_CLOSED: 409,
-    Reason.TIMESTAMP_OUT_OF_WINDOW: 409,
+_HTTP_STATUS_OF: Final[dict[grpc.StatusCode, int]] = {
+    grpc.StatusCode.UNAUTHENTICATED: 401,
+    grpc.StatusCode.PERMISSION_DENIED: 403,
+    grpc.StatusCode.INVALID_ARGUMENT: 400,
+    grpc.StatusCode.NOT_FOUND: 404,
+    grpc.StatusCode.ALREADY_EXISTS: 409,
+    grpc.StatusCode.FAILED_PRECONDITION: 409,
+    grpc.StatusCode.ABORTED: 409,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
+    grpc.StatusCode.UNAVAILABLE: 503,
+    grpc.StatusCode.INTERNAL: 500,
+}
+HTTP_STATUS: Final[dict[Reason, int]] = {reason: _HTTP_STATUS_OF[STATUS[reason]] for reason in Reason} | {
     Reason.CURSOR_EXPIRED: 410,
-    Reason.RATE_LIMITED: 429,
-    Reason.UNAVAILABLE: 503,
-    Reason.INTERNAL: 500,
+    Reason.DOCUMENT_TOO_COSTLY: 400,
 }
 
 _HTTP_DETAILS = {

@@ -137,7 +137,7 @@ class AuthoringService:
         quiz = await self._known(quiz_id)
         checked = await self.check(document, quiz_id)
         if quiz is None:
-            await self._require_room(claims)
+            await self._require_below_limit(claims)
         else:
             require_editor(claims, quiz.draft)
             if quiz.document == document:
@@ -256,7 +256,7 @@ class AuthoringService:
             violations = [("document", error.problems[0])]
             raise ServiceError(Reason.INVALID_ARGUMENT, f"document: {error}.", violations=violations) from None
 
-    async def _require_room(self, claims: Claims) -> None:
+    async def _require_below_limit(self, claims: Claims) -> None:
         owner = owner_of(claims)
         if owner and await self._drafts.owned(owner, MAX_OWNED) >= MAX_OWNED:
             raise ServiceError(Reason.LIMIT_REACHED, f"An author owns at most {MAX_OWNED} quizzes.")
