@@ -187,3 +187,18 @@ def test_external_stores_are_reachable_on_their_ports_only(name: str) -> None:
         ports = given[store].get("ports", {"mongo": [27017], "redis": [6379], "nats": [4222]}[store])
         rule = next(rule for rule in egress if [port["port"] for port in rule["ports"]] == ports)
         assert rule.get("to", []) == given[store].get("peers", [])
+
+
+def test_score_alone_reaches_receivers_of_webhooks_and_only_if_they_are_enabled() -> None:
+    def egress(manifests: list[Manifest], name: str) -> list[Manifest]:
+        rules: list[Manifest] = named(manifests, "NetworkPolicy", name)["spec"]["egress"]
+        return [rule for rule in rules if [port["port"] for port in rule["ports"]] == [8443]]
+
+    for enabled in (False, True):
+        manifests = render({"networkPolicy": {"webhooks": {"enabled": enabled, "ports": [8443]}}})
+        for name in ("identity", "quiz", "score", "leaderboard", "edge"):
+            found = egress(manifests, name)
+            assert len(found) == (enabled and name == "score")
+            for rule in found:
+                (inside,) = (each["ipBlock"]["except"] for each in rule["to"] if each["ipBlock"]["cidr"] == "0.0.0.0/0")
+                assert {"10.0.0.0/8", "169.254.0.0/16", "192.168.0.0/16"} <= set(inside)
