@@ -26,6 +26,7 @@ from topten.quiz.v1.quiz_service_pb2_grpc import QuizServiceStub
 from topten.room.v1.room_service_pb2_grpc import RoomServiceStub
 from topten.score.v1.score_service_pb2_grpc import ScoreServiceStub
 from topten.status.v1.status_service_pb2_grpc import StatusServiceStub
+from topten.webhook.v1.webhook_service_pb2_grpc import WebhookServiceStub
 
 from edge.action_groups import ActionGroups
 from edge.action_kinds import PlayerActions, QuizAnswers
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from topten.room.v1.room_service_pb2_grpc import RoomServiceAsyncStub
     from topten.score.v1.score_service_pb2_grpc import ScoreServiceAsyncStub
     from topten.status.v1.status_service_pb2_grpc import StatusServiceAsyncStub
+    from topten.webhook.v1.webhook_service_pb2_grpc import WebhookServiceAsyncStub
 
 CHECK_SECONDS = 1.0
 _log = structlog.get_logger("upstreams")
@@ -67,6 +69,7 @@ class Upstreams:
     attempt: AttemptServiceAsyncStub
     score: ScoreServiceAsyncStub
     board: BoardServiceAsyncStub
+    webhook: WebhookServiceAsyncStub
     leaderboard: LeaderboardServiceAsyncStub
     health: Mapping[str, Any]
     quiz_answers: ActionGroups[SubmitActionRequest, SubmitActionResponse]
@@ -103,6 +106,7 @@ async def open_upstreams(
             authoring=cast("AuthoringServiceAsyncStub", AuthoringServiceStub(channels["quiz"])),
             score=cast("ScoreServiceAsyncStub", ScoreServiceStub(channels["score"])),
             board=cast("BoardServiceAsyncStub", BoardServiceStub(channels["score"])),
+            webhook=cast("WebhookServiceAsyncStub", WebhookServiceStub(channels["score"])),
             leaderboard=cast("LeaderboardServiceAsyncStub", LeaderboardServiceStub(channels["leaderboard"])),
             health={name: health_pb2_grpc.HealthStub(channel) for name, channel in channels.items()},
             quiz_answers=ActionGroups(QuizAnswers(quiz), service_token.get),

@@ -13,7 +13,7 @@ from topten.webhook.v1 import webhook_service_pb2 as messages
 from topten.webhook.v1.webhook_pb2 import Delivery as DeliveryMessage
 from topten.webhook.v1.webhook_service_pb2_grpc import WebhookServiceStub
 
-from services.cli.client import GraphqlClient
+from services.cli.client import GraphqlClient, GraphqlError
 from services.cli.clients import add_client
 from services.cli.operator_client import webhook_service
 from services.runtime.auth.service_token import ServiceToken
@@ -31,12 +31,24 @@ from tests.imports import import_quiz
 from tests.players import endpoints, register
 from tests.servers import RunningStack, unique
 from tests.system.test_moderation import BLOCK, Moderator, moderator
+from tests.system.test_player_actions import admin
 from tests.system.webhook_receiver import Received, Receiver, receiver
 
 if TYPE_CHECKING:
     from topten.webhook.v1.webhook_service_pb2_grpc import WebhookServiceAsyncStub
 
-__all__ = ["moderator", "receiver"]
+__all__ = ["admin", "moderator", "receiver"]
+
+
+WEBHOOK = "webhook { id owner name url kinds boards top rotatedAt previousSecretValidUntil } secret"
+PUT = f"mutation ($input: WebhookInput!) {{ putWebhook(input: $input) {{ {WEBHOOK} }} }}"
+ROTATE = f"mutation ($id: ID!) {{ rotateWebhookSecret(webhookId: $id, keepPreviousFor: 60) {{ {WEBHOOK} }} }}"
+REPLAY = "mutation ($id: ID!) { replayWebhookDeliveries(webhookId: $id) }"
+DELETE = "mutation ($id: ID!) { deleteWebhook(webhookId: $id) }"
+LIST = "{ webhooks { id name } }"
+DELIVERIES = """query ($id: ID!, $after: String) { webhookDeliveries(webhookId: $id, first: 1, after: $after) {
+  next deliveries { id kind state body attempts statusCode lastError nextAttemptAt finishedAt }
+} }"""
 
 
 @asynccontextmanager
@@ -176,3 +188,44 @@ async def test_an_owner_has_at_most_twenty_webhooks(stack: RunningStack) -> None
         listed = await call(stub.ListWebhooks, messages.ListWebhooksRequest(), token=token)
         for each in listed.webhooks:
             await call(stub.DeleteWebhook, messages.DeleteWebhookRequest(webhook_id=each.webhook_id), token=token)
+
+
+async def test_an_admin_manages_webhooks_over_graphql(
+    client: GraphqlClient, admin: str, moderator: Moderator, receiver: Receiver
+) -> None:
+    name = unique("admin-")[:32]
+    stated = {"name": name, "url": receiver.url, "kinds": ["PLAYER_BLOCKED"]}
+    put = (await client.execute(PUT, {"input": stated}, admin))["putWebhook"]
+    webhook_id = put["webhook"]["id"]
+    assert put["secret"].startswith("whsec_")
+    assert put["webhook"]["kinds"] == ["PLAYER_BLOCKED"]
+    changed = {**stated, "kinds": ["PLAYER_BLOCKED", "RANK_PASSED"], "boards": ["weekly"], "top": 3}
+    again = (await client.execute(PUT, {"input": changed}, admin))["putWebhook"]
+    assert (again["secret"], again["webhook"]["id"], again["webhook"]["top"]) == (None, webhook_id, 3)
+    assert name in {each["name"] for each in (await client.execute(LIST, {}, admin))["webhooks"]}
+
+    for _ in range(2):
+        await moderator.do(BLOCK, userId=(await register(client)).user_id, reason="a test")
+
+    async def delivered() -> list[Received]:
+        return receiver.requests if len(receiver.requests) >= 2 else []
+
+    assert all(each.is_signed_by(put["secret"]) for each in await eventually(delivered, "both blocks are told"))
+
+    async def page(after: str | None) -> dict[str, Any]:
+        found: dict[str, Any] = await client.execute(DELIVERIES, {"id": webhook_id, "after": after}, admin)
+        return dict(found["webhookDeliveries"])
+
+    first = await page(None)
+    last = await page(first["next"])
+    ids = {each["id"] for each in (*first["deliveries"], *last["deliveries"])}
+    assert (len(ids), last["next"]) == (2, None)
+    assert {each["kind"] for each in (*first["deliveries"], *last["deliveries"])} == {"PLAYER_BLOCKED"}
+    assert (await client.execute(REPLAY, {"id": webhook_id}, admin))["replayWebhookDeliveries"] == 0, "none is dead"
+    rotated = (await client.execute(ROTATE, {"id": webhook_id}, admin))["rotateWebhookSecret"]
+    assert rotated["secret"] not in (None, put["secret"])
+    assert rotated["webhook"]["previousSecretValidUntil"] > rotated["webhook"]["rotatedAt"]
+    assert (await client.execute(DELETE, {"id": webhook_id}, admin))["deleteWebhook"] is True
+    with pytest.raises(GraphqlError) as gone:
+        await page(None)
+    assert gone.value.reason == "WEBHOOK_NOT_FOUND"

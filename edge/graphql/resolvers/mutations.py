@@ -23,6 +23,7 @@ from edge.graphql.resolvers.rejudging import RejudgingMutation
 from edge.graphql.resolvers.rooms import RoomMutation
 from edge.graphql.resolvers.submissions import SubmissionMutation
 from edge.graphql.resolvers.types import Session, User
+from edge.graphql.resolvers.webhooks import WebhookMutation
 from edge.rates.attempts import PasswordAttempts
 from services.runtime.auth.access import EVERYBODY
 from services.runtime.clock import utc_now
@@ -88,6 +89,7 @@ class Mutation(
     AuthoringMutation,
     RejudgingMutation,
     AttemptMutation,
+    WebhookMutation,
 ):
     @field(access=EVERYBODY, cost=500, rate="register", description="Creates an account and signs it in.")
     async def register(self, info: Info, input: RegisterInput) -> Session | None:

@@ -31,6 +31,7 @@ from edge.graphql.resolvers.players import PlayerQuery
 from edge.graphql.resolvers.quizzes import Quiz, QuizConnection, QuizEdge, QuizSubmissionResult
 from edge.graphql.resolvers.rooms import RoomQuery
 from edge.graphql.resolvers.types import LeaderboardEntry, Me, StreamToken
+from edge.graphql.resolvers.webhooks import WebhookQuery
 from services.runtime.auth.access import ACCOUNTS, GUEST
 from services.runtime.errors import Reason, ServiceError
 
@@ -50,6 +51,7 @@ class Query(
     RoomQuery,
     AuthoringQuery,
     AttemptQuery,
+    WebhookQuery,
 ):
     @field(
         access=rpc("leaderboard.GetLeaderboard"),
