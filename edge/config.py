@@ -17,6 +17,7 @@ from services.runtime.config.settings import (
     MediaConfig,
     ProcessConfig,
     RedisConfig,
+    RoomsConfig,
     TlsConfig,
     UpstreamConfig,
 )
@@ -215,6 +216,7 @@ class EdgeConfig:
     upstream: UpstreamConfig = section(UpstreamConfig)
     boards: BoardsConfig = section(BoardsConfig)
     media: MediaConfig = section(MediaConfig)
+    rooms: RoomsConfig = section(RoomsConfig)
 
     @property
     def rates(self) -> Mapping[str, Rates]:

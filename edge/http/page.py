@@ -36,12 +36,12 @@ _PLAYERS: Final = (
     r"room-entry|rows|wake-lock)\.js"
 )
 _ROOMS: Final = r"parts/room/.+|parts/(?:answers|keys|rows)\.js|rooms\.css"
-_SOME_NEED: Final = re.compile(rf".*worker\.js|screens/.+|parts/console\.js|{_PLAYERS}|{_ROOMS}")
+_SOME_NEED: Final = re.compile(rf".*worker\.js|screens/.+|parts/(?:console|extra-time)\.js|{_PLAYERS}|{_ROOMS}")
 _NAMED: Final = {
     "/ops": re.compile(r"screens/ops\.js|parts/console\.js|console\.css"),
-    "/mod": re.compile(r"screens/mod/.+|parts/console\.js|console\.css"),
+    "/mod": re.compile(r"screens/mod/.+|parts/(?:console|extra-time)\.js|console\.css"),
     "/author/q/": re.compile(
-        r"screens/author/(?!dialogs|list|import).+|parts/(?:answer-form|console|ordering|question-text)\.js|"
+        r"screens/author/(?!dialogs|list|import|people).+|parts/(?:answer-form|console|ordering|question-text)\.js|"
         r"(?:author|console)\.css"
     ),
     "/author": re.compile(
@@ -49,7 +49,7 @@ _NAMED: Final = {
         r"(?:author|console)\.css"
     ),
     "/j/": re.compile(rf"screens/room/(?:join|outside|seat)\.js|parts/(?:answer-form|ordering)\.js|{_ROOMS}"),
-    "/host/": re.compile(rf"screens/room/(?:host|player-dialog|results)\.js|{_ROOMS}"),
+    "/host/": re.compile(rf"screens/room/(?:host|player-dialog|players-dialog|results)\.js|{_ROOMS}"),
     "/screen/": re.compile(rf"screens/room/projector\.js|parts/wake-lock\.js|{_ROOMS}"),
     "/": re.compile(rf"screens/(?!ops\.js)[^/]+\.js|{_PLAYERS}"),
 }

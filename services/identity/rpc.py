@@ -172,7 +172,7 @@ class IdentityServicer(ModerationServicer):
 
     async def GetUsers(self, request: messages.GetUsersRequest, context: Context) -> messages.GetUsersResponse:
         """See identity_service.proto."""
-        accounts = await self._service.users(request.user_ids)
+        accounts = await self._service.users(request.user_ids, request.usernames)
         missing = set(request.user_ids) - {account.user_id for account in accounts}
         erased = await self._personal_data.erased(sorted(missing))
         return messages.GetUsersResponse(users=[self._user(account) for account in accounts], erased_user_ids=erased)

@@ -199,9 +199,9 @@ class IdentityService:
             live |= {SESSION_PREFIX + player.user_id for player in players if player.block_at(now) is None}
         return [session_id for session_id in session_ids if session_id not in live]
 
-    async def users(self, user_ids: Sequence[str]) -> list[Account]:
-        """Return the accounts that exist among `user_ids` (at most 100), in one round trip."""
-        return await self._store.accounts(user_ids)
+    async def users(self, user_ids: Sequence[str], usernames: Sequence[str] = ()) -> list[Account]:
+        """Return the accounts that exist among `user_ids` and `usernames` (at most 100 each), in one round trip."""
+        return await self._store.accounts(user_ids, usernames)
 
     async def grant_role(self, username: str, role: str) -> Account:
         """Add a role to an account; tokens carry it from the next refresh. Raises PLAYER_NOT_FOUND."""

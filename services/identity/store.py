@@ -115,10 +115,13 @@ class IdentityStore:
         """Return the account with this id."""
         return next(iter(await self.accounts([user_id])), None)
 
-    async def accounts(self, user_ids: Sequence[str]) -> list[Account]:
-        """Return the accounts that exist among `user_ids`, in one round trip."""
+    async def accounts(self, user_ids: Sequence[str], usernames: Sequence[str] = ()) -> list[Account]:
+        """Return the accounts that exist among `user_ids` and `usernames`, in one round trip."""
+        selection: Document = {"_id": {"$in": list(user_ids)}}
+        if usernames:
+            selection = {"$or": [selection, {"username_key": {"$in": [username_key(name) for name in usernames]}}]}
         async with unavailable_on_failure():
-            return [account_of(document) async for document in self._users.find({"_id": {"$in": list(user_ids)}})]
+            return [account_of(document) async for document in self._users.find(selection)]
 
     async def guests_until(self, before: datetime, limit: int) -> list[str]:
         """Return the ids of up to `limit` guests that ended at `before` or earlier."""

@@ -137,7 +137,7 @@ async def main(config: QuizConfig) -> None:
             quizzes,
             submitting,
             players,
-            players_host=config.players_host_rooms,
+            players_host=config.rooms.players_host,
             now=utc_now,
         )
         await rooms.prepare()

@@ -15,6 +15,7 @@ from services.runtime.config.settings import (
     NatsConfig,
     ProcessConfig,
     RedisConfig,
+    RoomsConfig,
     TlsConfig,
     UpstreamConfig,
 )
@@ -90,9 +91,6 @@ class QuizConfig:
         minimum=timedelta(seconds=1),
         maximum=timedelta(minutes=5),
     )
-    players_host_rooms: bool = setting(
-        False, doc="Whether players may open rooms; authors, moderators and admins always may"
-    )
 
     process: ProcessConfig = section(ProcessConfig)
     mongo: MongoConfig = section(MongoConfig)
@@ -103,3 +101,4 @@ class QuizConfig:
     tls: TlsConfig = section(TlsConfig)
     upstream: UpstreamConfig = section(UpstreamConfig)
     media: MediaConfig = section(MediaConfig)
+    rooms: RoomsConfig = section(RoomsConfig)

@@ -21,13 +21,14 @@ EXPECTED = ("401", "503", "ERR_INTERNET_DISCONNECTED", "ERR_FAILED")
 def stack() -> Iterator[RunningStack]:
     """A separate system, where a new player is in the top 10 with few points, and whose silence is soon noticed.
 
-    Answers to a version of a quiz are refused as soon as it is replaced.
+    Answers to a version of a quiz are refused as soon as it is replaced. Players may host rooms.
     """
     settings = {
         "TOPTEN_LEADERBOARD_TICK": "100ms",
         "TOPTEN_EDGE_STREAM_HEARTBEAT": "500ms",
         "TOPTEN_QUIZ_VERSION_GRACE": "0s",
         "TOPTEN_MEDIA_HOSTS": PICTURES,
+        "TOPTEN_ROOMS_PLAYERS_HOST": "true",
     }
     with running_stack(settings) as stack:
         yield stack

@@ -23,6 +23,8 @@ SCHEMES: Final[list[tuple[Literal["light", "dark"], Literal["none", "active"]]]]
     ("dark", "active"),
 ]
 GIFT = "::One:: Which is a prime? { =7 ~9 ~8 }\n\n::Two:: <b>The sky</b> is green. {F}\n\n::Three:: Who are you? {}\n"
+TIMES = "query ($id: ID!) { playerExtraTimes(userId: $id) { extraTime quizId reason } }"
+DRAFT = "query ($id: ID!) { quizDraft(id: $id) { document quiz { owner { username } editors { username } } } }"
 SAVE = "mutation ($input: SaveQuizDraftInput!) { saveQuizDraft(input: $input) { quiz { revision } } }"
 
 
@@ -151,6 +153,69 @@ async def test_what_somebody_else_saved_is_not_overwritten(page: Page, stack: Ru
         await expect(page.get_by_text("Saved", exact=True)).to_be_visible()
 
 
+async def test_a_quiz_gets_times_editors_and_more_time_for_a_player(
+    page: Page, stack: RunningStack, account: Player
+) -> None:
+    quiz_id = unique("timed-")
+    question = {
+        "id": "q1",
+        "text": "Which?",
+        "options": [{"id": "a", "text": "This"}, {"id": "b", "text": "That"}],
+        "correct": "a",
+    }
+    document = {"id": quiz_id, "title": "On time", "questions": [question]}
+    async with GraphqlClient(endpoints(stack).graphql) as client:
+        token = await client.login(account.username, PASSWORD)
+        quiz = {"quizId": quiz_id, "document": json.dumps(document), "revision": 0}
+        await client.execute(SAVE, {"input": quiz}, token)
+        other, player = await register(client), await register(client)
+
+        await page.goto(f"/author/q/{quiz_id}")
+        await expect(page.get_by_label("Grace", exact=True)).to_be_hidden()
+        for label, typed, place in (
+            ("Time limit", "3", "timing.limitSeconds"),
+            ("Grace", "400", "timing.graceSeconds"),
+            ("Pause between attempts", "a day", "attempts.cooldownSeconds"),
+        ):
+            await page.get_by_label(label, exact=True).fill(typed)
+            await expect(page.locator(f"[data-place='{place}'] > .fault")).not_to_be_empty()
+            await expect(page.get_by_label(label, exact=True)).to_have_attribute("aria-invalid", "true")
+        for label, right in (("Time limit", "90"), ("Grace", "5"), ("Pause between attempts", "60")):
+            await page.get_by_label(label, exact=True).fill(right)
+        await page.get_by_role("button", name="Publish").click()
+        await expect(page.locator(".tags")).to_have_text(re.compile("OpenVersion 1$"))
+
+        await page.get_by_role("button", name="Share…").click()
+        dialog = page.get_by_role("dialog")
+        await expect(dialog.get_by_label("Owner")).to_have_value(account.username)
+        await dialog.get_by_label("Editors").fill(f"{other.username.upper()}\nnobody-at-all")
+        await dialog.get_by_role("button", name="Share").click()
+        await expect(dialog).to_contain_text("No account has the name")
+        await expect(dialog.get_by_label("Editors")).to_have_attribute("aria-invalid", "true")
+        assert await findings(page) == []
+        await dialog.get_by_label("Editors").fill(other.username.upper())
+        await dialog.get_by_role("button", name="Share").click()
+        await expect(page.locator(".notice")).to_have_text(re.compile("Shared"))
+
+        await page.get_by_role("button", name="Extra time…").click()
+        await dialog.get_by_label("Player").fill(player.username)
+        await dialog.get_by_label("Time for an attempt").select_option(label="Twice")
+        await dialog.get_by_label("Reason").fill("Reads slowly")
+        assert await findings(page) == []
+        await dialog.get_by_role("button", name="Give extra time").click()
+        await expect(page.locator(".notice")).to_contain_text("Twice. Before: As for everybody.")
+
+        draft = (await client.execute(DRAFT, {"id": quiz_id}, token))["quizDraft"]
+        assert draft["quiz"] == {"owner": {"username": account.username}, "editors": [{"username": other.username}]}
+        written = json.loads(draft["document"])
+        assert written["timing"] == {"limitSeconds": 90, "graceSeconds": 5}
+        assert written["attempts"]["cooldownSeconds"] == 60
+        staff = stack.endpoints["moderator"]
+        moderator = await client.login(staff["username"], staff["password"])
+        (decided,) = (await client.execute(TIMES, {"id": player.user_id}, moderator))["playerExtraTimes"]
+    assert decided == {"extraTime": "DOUBLE", "quizId": quiz_id, "reason": "Reads slowly"}
+
+
 async def test_a_file_shows_a_line_for_each_item_before_it_is_stored(page: Page) -> None:
     name = unique("file-")
     await page.goto("/author/import")
@@ -187,6 +252,7 @@ async def test_the_screens_have_no_finding_and_are_light(page: Page, stack: Runn
     await check("import")
     await page.get_by_role("button", name="Store 1 draft").click()
     await page.locator(".report").get_by_role("link").click()
+    await check("quiz")
     await page.locator(".question-list a").nth(1).click()
     await expect(page.locator(".preview .option").first).to_be_visible()
     await check("question")

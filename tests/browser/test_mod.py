@@ -198,6 +198,15 @@ async def test_an_action_is_voided_and_a_score_adjusted_and_both_are_undone_once
     await expect(adjusted).to_contain_text("undone")
 
 
+async def test_extra_time_is_given_with_a_reason_and_listed(mod: Page, player: Player) -> None:
+    await mod.goto(f"/mod/players/{player.user_id}")
+    outcome = await act(mod, mod.get_by_role("button", name="Extra time…"))
+    await expect(outcome.locator(".before")).to_have_text("As for everybody")
+    await expect(outcome.locator(".after")).to_have_text("One and a half times")
+    await expect(mod.locator(".extra-times li")).to_contain_text("All quizzes")
+    await expect(mod.locator(".extra-times li")).to_contain_text(REASON)
+
+
 async def test_a_player_is_found_by_the_beginning_of_a_name_renamed_and_signed_out(mod: Page, player: Player) -> None:
     await mod.goto("/mod/players")
     await expect(mod.get_by_label("Name starts with")).to_be_focused()

@@ -10,6 +10,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, Response, Route, expect
 
 from tests.browser.visitor import QUIZ, answer, findings, new_context, play, short_quiz, sign_up
+from tests.players import PASSWORD
 from tests.servers import RunningStack, unique
 
 MAX_SHIFT = 0.05
@@ -42,7 +43,8 @@ async def finished(browser: Browser, stack: RunningStack) -> AsyncIterator[tuple
     result = page.url.removeprefix(stack.http)
     await answer(page, quiz_id)
     paths = ["/", f"/q/{quiz_id}", f"/q/{quiz_id}/1", f"/q/{quiz_id}/review", result]
-    yield context, [*paths, "/b/weekly", "/b/all?view=kiosk", "/q/nowhere"]
+    addresses = ["/b/weekly", "/b/all?view=kiosk", f"/q/{quiz_id}/host", "/my-data", "/j/0000000", "/q/nowhere"]
+    yield context, [*paths, *addresses]
     await context.close()
 
 
@@ -71,11 +73,19 @@ async def test_no_screen_has_an_accessibility_finding(
     for path in paths:
         await settle(page, path)
         found[path] = await findings(page)
+    await page.goto("/my-data")
+    await page.get_by_label("Password").fill(PASSWORD)
+    await page.get_by_role("button", name="Open").click()
+    await expect(page.get_by_role("button", name="Download my data")).to_be_visible()
+    found["own data"] = await findings(page)
     await page.close()
     visitor = await new_context(browser, stack, color_scheme=scheme, forced_colors=forced, bypass_csp=True)
     page = await visitor.new_page()
     await settle(page, "/")
     found["signed out"] = await findings(page)
+    await page.get_by_role("button", name="Watch without an account").click()
+    await expect(page.locator(".state")).to_have_text("Live")
+    found["guest"] = await findings(page)
     await visitor.close()
     assert {path: each for path, each in found.items() if each} == {}
 

@@ -31,6 +31,8 @@ async def test_reload_and_back_keep_question_and_answers(page: Page, stack: Runn
 async def test_the_review_names_what_is_not_answered(page: Page, stack: RunningStack) -> None:
     quiz_id = await short_quiz(stack)
     await sign_up(page, unique("gaps"))
+    await page.goto(f"/q/{quiz_id}")
+    await expect(page.get_by_role("link", name="Host a room")).to_be_visible()  # as the operator allows players
     await page.goto(f"/q/{quiz_id}/1")
     await page.get_by_role("button", name="Next").click()
     await page.locator(".option").first.click()

@@ -141,6 +141,14 @@ async def test_a_draft_is_written_by_two_then_published_then_played(stack: Runni
         await ada.save(quiz_id, document(quiz_id, title="Hers"), 1)
     with refusal("VERSION_CONFLICT"):
         await ada.publish(quiz_id, 1, 0)
+    export = "{ exportMyData { data } }"
+    (owned,) = (await ada.run(export))["data"]["authoredQuizzes"]
+    assert (owned["quizId"], json.loads(owned["document"])["title"]) == (quiz_id, "Primes")
+    assert (await bob.run(export))["data"]["authoredQuizzes"] == [], "an editor's quizzes are their owner's"
+    found = await bob.run(
+        "query ($name: String!) { user(username: $name) { userId } }", name=ada.player.username.upper()
+    )
+    assert found == {"userId": ada.player.user_id}
     published = await bob.publish(quiz_id, 2, 0)
     assert (published["changed"], published["quiz"]["state"], published["quiz"]["version"]) == (True, "OPEN", 1)
     assert (await bob.publish(quiz_id, 2, 1))["changed"] is False

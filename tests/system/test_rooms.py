@@ -124,6 +124,8 @@ async def test_a_room_survives_a_restart_of_quiz_in_the_middle_of_a_question(
     assert opened["qrSvg"].startswith('<svg role="img" viewBox=')
     assert f"<title>QR code of the room {opened['pin']}</title>" in opened["qrSvg"]
     ada, ben = await register(client), await register(client)
+    for token, may_host in ((author, True), (ada.access_token, False)):
+        assert (await client.execute("{ me { mayHostRooms } }", {}, token))["me"]["mayHostRooms"] is may_host
     guest = (await client.execute(GUEST, {"nickname": "Gus"}))["continueAsGuest"]["accessToken"]
     tokens = {"Ada": ada.access_token, "Ben": ben.access_token, "Gus": guest}
     room = Room(client, opened["pin"], author, tokens)

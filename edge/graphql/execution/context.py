@@ -49,6 +49,8 @@ class Context:
     """The address under which the client knows this server: `https://play.example`."""
     runbooks: str = ""
     """Where operators read runbooks; empty if nobody has said."""
+    players_host_rooms: bool = False
+    """Whether players without another role open rooms."""
     cookies: CookieSession | None = None
     """Set in cookie mode alone."""
     board_reads: list[BoardRead] = field(default_factory=list)

@@ -108,6 +108,7 @@ class GraphQLHandler:
             on_accepted=self._on_accepted,
             origin=f"{'https' if self._config.secure_cookies else 'http'}://{http.host}",
             runbooks=self._config.runbooks,
+            players_host_rooms=self._config.rooms.players_host,
             cookies=CookieSession(http.cookies.get(REFRESH, "")) if cookie_mode else None,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 from enum import Enum
 from typing import Annotated, Self
@@ -19,6 +20,7 @@ from edge.graphql.resolvers.types import User, account
 from edge.times import time_of
 
 MAX_QUIZZES = 50
+TYPICAL_EDITORS = 2
 Version = Annotated[int, strawberry.argument(description="The `version` that the author saw.")]
 
 
@@ -54,6 +56,11 @@ class AuthoredQuiz:
     @field(cost=10, description="The account of `ownerId`; null without one.")
     async def owner(self, info: Info) -> User | None:
         return await account(info, self.owner_id)
+
+    @field(cost=10, size=TYPICAL_EDITORS, description="The accounts of `editorIds` that still exist.")
+    async def editors(self, info: Info) -> list[User]:
+        found = await asyncio.gather(*(account(info, user_id) for user_id in self.editor_ids))
+        return [user for user in found if user is not None]
 
     @classmethod
     def from_proto(cls, quiz: authoring_pb2.AuthoredQuiz) -> Self:

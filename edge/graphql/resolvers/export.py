@@ -10,6 +10,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from strawberry.scalars import JSON
 from topten.attempt.v1.attempt_service_pb2 import ExportAttemptsRequest
+from topten.authoring.v1.authoring_service_pb2 import ExportOwnQuizzesRequest
 from topten.identity.v1.identity_service_pb2 import ExportAccountRequest
 from topten.leaderboard.v1 import leaderboard_service_pb2 as leaderboard
 from topten.quiz.v1 import quiz_service_pb2 as quiz
@@ -25,17 +26,17 @@ class DataExport:
     data: JSON = strawberry.field(
         description="On the first page `account`, `externalId`, `sessions`, `groups`, `accountChanges`, `standings`, `flags`, "
         "`deliveries`, `attempts` and `extraTimes`; on each page, as long as there is more, "
-        "`submissions`, `seats`, `scoreHistory` and `closedPeriods`."
+        "`submissions`, `seats`, `authoredQuizzes`, `scoreHistory` and `closedPeriods`."
     )
     next: str | None = strawberry.field(description="Pass it as `after` to get the next page; null on the last page.")
 
 
 async def export(context: Context, after: str | None) -> DataExport:
     """Read the page after `after` in the player's own name. Raises what the services raise, and INVALID_ARGUMENT."""
-    position = read_page_token(after or "", "export", str, str, str, str)
+    position = read_page_token(after or "", "export", str, str, str, str, str)
     is_first = position is None
     # The services' own tokens; after the first page an empty one means that the service has no more.
-    submissions, history, closed, rooms = position or ("", "", "", "")
+    submissions, history, closed, rooms, quizzes = position or ("", "", "", "", "")
     upstreams = context.upstreams
     data: dict[str, Any] = {}
     boards: Sequence[str] = ()
@@ -65,6 +66,10 @@ async def export(context: Context, after: str | None) -> DataExport:
         seats = await context.call(upstreams.room.ExportSeats, ExportSeatsRequest(page_token=rooms))
         data["seats"] = _all_json(seats.seats)
         rooms = seats.next_page_token
+    if is_first or quizzes:
+        written = await context.call(upstreams.authoring.ExportOwnQuizzes, ExportOwnQuizzesRequest(page_token=quizzes))
+        data["authoredQuizzes"] = _all_json(written.quizzes)
+        quizzes = written.next_page_token
     if is_first or closed:
         request = leaderboard.ExportPlayerRequest(boards=boards, page_token=closed)
         places = await context.call(upstreams.leaderboard.ExportPlayer, request)
@@ -72,10 +77,8 @@ async def export(context: Context, after: str | None) -> DataExport:
         closed = places.next_page_token
         if is_first:
             data["standings"] = _all_json(places.places)
-    has_more = submissions or history or closed or rooms
-    return DataExport(
-        data=JSON(data), next=page_token("export", submissions, history, closed, rooms) if has_more else None
-    )
+    rest = (submissions, history, closed, rooms, quizzes)
+    return DataExport(data=JSON(data), next=page_token("export", *rest) if any(rest) else None)
 
 
 def _all_json(messages: Iterable[Message]) -> list[dict[str, Any]]:

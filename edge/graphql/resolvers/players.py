@@ -7,6 +7,7 @@ from typing import Annotated, Final, Self
 
 import strawberry
 from topten.identity.v1 import identity_service_pb2 as identity
+from topten.identity.v1.identity_service_pb2 import GetUsersRequest
 
 from edge.graphql.execution.context import Info
 from edge.graphql.fields import field, rpc
@@ -103,10 +104,22 @@ class PlayerQuery:
     @field(
         access=rpc("identity.GetUsers"),
         cost=30,
-        description="An account; null if there is none with this ID, or no longer.",
+        description="An account, by its ID or else by its name; null if there is none, or no longer.",
     )
-    async def user(self, info: Info, user_id: UserIdArgument) -> User | None:
-        return await account(info, user_id)
+    async def user(
+        self,
+        info: Info,
+        user_id: Annotated[strawberry.ID | None, strawberry.argument(description="The player's ID.")] = None,
+        username: Annotated[
+            str | None, strawberry.argument(description="The whole name, regardless of case; 1 to 64 characters.")
+        ] = None,
+    ) -> User | None:
+        if user_id is not None or username is None:
+            return await account(info, user_id)
+        context = info.context
+        request = GetUsersRequest(usernames=[username])
+        users = (await context.call(context.upstreams.identity.GetUsers, request)).users
+        return User.from_proto(users[0]) if users else None
 
     @field(
         access=rpc("identity.ListUsers"),

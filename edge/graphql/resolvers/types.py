@@ -18,6 +18,7 @@ from edge.graphql.execution.context import Info
 from edge.graphql.fields import field
 from edge.graphql.resolvers.boards import BoardInput, board_text
 from edge.times import time_of
+from services.runtime.auth.access import HOSTS, PLAYER
 
 
 @strawberry.type(description="A block of a player: the reason, and until when.")
@@ -205,6 +206,11 @@ class Me:
     username: str
     country: str | None
     roles: list[str]
+
+    @field(description="Whether `openRoom` is open to the caller.")
+    def may_host_rooms(self, info: Info) -> bool:
+        context = info.context
+        return context.caller.require().may(HOSTS | PLAYER if context.players_host_rooms else HOSTS)
 
     @field(cost=30, description="The all-time score.")
     async def score(self, info: Info) -> int | None:

@@ -22,7 +22,7 @@ const EXTRA_TIME = "mutation ($pin: ID!, $seatId: ID!, $extraTime: ExtraTime!) {
 const RESULTS_FILE = "query ($roomId: ID!, $format: RoomResultsFormat!) { roomResultsFile(roomId: $roomId, format: $format) { name mediaType base64 } }";
 const RESULTS = `query ($roomId: ID!, $after: String) {
   roomResults(roomId: $roomId, first: 200, after: $after) {
-    questions { questionId answered right discrimination } players { rank nickname points } extraTimes { seatId extraTime } next
+    questions { questionId answered right discrimination } players { seatId rank nickname points } extraTimes { seatId extraTime } next
   }
 }`;
 
@@ -194,7 +194,7 @@ export class Rooms {
   /**
    * All results of a room, for its hosts.
    * @param {string} roomId
-   * @returns {Promise<{ extraTimes: { seatId: string, extraTime: ExtraTime }[], questions: { questionId: string, answered: number, right: number, discrimination: number | null }[], players: { rank: number, nickname: string, points: number }[] }>}
+   * @returns {Promise<{ extraTimes: { seatId: string, extraTime: ExtraTime }[], questions: { questionId: string, answered: number, right: number, discrimination: number | null }[], players: RoomEntry[] }>}
    */
   async results(roomId) {
     const players = [];

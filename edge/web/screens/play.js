@@ -26,7 +26,24 @@ export function showSignIn(app) {
       signInForm(app.session, () => app.signedIn()),
     ),
     roomEntry(app),
+    watching(app),
   );
+}
+
+/** The way to the boards for somebody without an account. @param {import("../app.js").App} app */
+function watching(app) {
+  const error = create("p", { className: "error", role: "alert" });
+  const watch = async () => {
+    error.textContent = "";
+    try {
+      if (!app.isGuest) await app.session.continueAsGuest(t.guest);
+      history.pushState(null, "", "/b/all");
+      await app.signedIn();
+    } catch (failure) {
+      error.textContent = explain(failure);
+    }
+  };
+  return create("section", { className: "card watching" }, create("p", { className: "hint" }, t.watchAsGuestWhy), error, create("div", { className: "row" }, button(t.watchAsGuest, watch, { className: "second" })));
 }
 
 /** @param {import("../app.js").App} app */

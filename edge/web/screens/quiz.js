@@ -11,6 +11,7 @@ import { questionText } from "../parts/question-text.js";
 import { refusal, t } from "../parts/text.js";
 
 const QUIZ = `query ($id: ID!) {
+  me { mayHostRooms }
   quiz(id: $id) {
     id title description version questionCount totalPoints maxAttempts attemptsUsed opensAt closesAt timing { limitSeconds }
     attempts { used left nextAllowedAt timeLimitSeconds open { deadline } }
@@ -121,7 +122,10 @@ export const showReview = (app, { quiz: id }) =>
 export const address = (quiz) => `/q/${encodeURIComponent(quiz.id)}`;
 
 /** A quiz, read once. @param {App} app @param {string} id */
-export const quizOf = (app, id) => app.quiz(id, async () => (await app.session.request(QUIZ, { id })).quiz);
+export const quizOf = (app, id) => app.quiz(id, async () => {
+  const { me, quiz } = await app.session.request(QUIZ, { id });
+  return { ...quiz, mayHost: me.mayHostRooms };
+});
 
 /**
  * Read a quiz and show a screen of it, or what went wrong.

@@ -35,13 +35,10 @@ export const showStart = (app, { quiz: id }) =>
         ),
         quiz.timing && create("p", { className: "hint" }, t.timedWhy),
         error,
-        create("div", { className: "row" }, wayIn(app, quiz, error), mayHost(app) && link(`${address(quiz)}/host`, t.room.host, { className: "button second" }), link("/", t.toQuizzes, { className: "button second" })),
+        create("div", { className: "row" }, wayIn(app, quiz, error), quiz.mayHost && link(`${address(quiz)}/host`, t.room.host, { className: "button second" }), link("/", t.toQuizzes, { className: "button second" })),
       ),
     );
   });
-
-/** Whether the player opens rooms, as far as their roles say. @param {App} app */
-const mayHost = (app) => ["author", "moderator", "admin"].some((role) => app.session.user?.roles.includes(role));
 
 /** How a player begins or goes on; why they cannot, if so. @param {App} app @param {any} quiz @param {HTMLElement} error */
 function wayIn(app, quiz, error) {

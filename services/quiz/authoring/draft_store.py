@@ -37,11 +37,14 @@ class DraftStore:
                 document = await self._drafts.find_one({"_id": quiz_id})
         return None if document is None else _draft(document)
 
-    async def page(self, author: str | None, after: str, limit: int) -> list[Draft]:
-        """Return the next `limit` drafts by id after `after`, of one author or, for None, of all."""
+    async def page(self, author: str | None, after: str, limit: int, *, edited: bool = True) -> list[Draft]:
+        """Return the next `limit` drafts by id after `after`, of one author or, for None, of all.
+
+        Those of an author are what they own and, if `edited`, what they edit.
+        """
         selection: Document = {"_id": {"$gt": after}}
         if author is not None:
-            selection["$or"] = [{"owner": author}, {"editors": author}]
+            selection["$or"] = [{"owner": author}, *([{"editors": author}] if edited else [])]
         async with unavailable_on_failure():
             with pymongo.timeout(READ_SECONDS):
                 documents = self._drafts.find(selection).sort("_id", ASCENDING).limit(limit)

@@ -111,6 +111,21 @@ class AuthoringServicer(authoring_service_pb2_grpc.AuthoringServiceServicer):
         file = await self._exchange.export(caller(), request.quiz_id, _FORMATS[request.format])
         return messages.ExportFileResponse(content=file.content, name=file.name, lost=file.lost, version=file.version)
 
+    async def ExportOwnQuizzes(
+        self, request: messages.ExportOwnQuizzesRequest, context: Context
+    ) -> messages.ExportOwnQuizzesResponse:
+        """See authoring_service.proto."""
+        quizzes, token = await self._authoring.own(caller().user_id, request.page_token)
+        return messages.ExportOwnQuizzesResponse(quizzes=map(_own, quizzes), next_page_token=token)
+
+
+def _own(quiz: AuthoredQuiz) -> authoring_pb2.OwnQuiz:
+    draft = quiz.draft
+    message = authoring_pb2.OwnQuiz(quiz_id=draft.quiz_id, version=quiz.version, document=quiz.document)
+    if draft.changed_at is not None:
+        message.changed_at.FromDatetime(draft.changed_at)
+    return message
+
 
 def _quiz(quiz: AuthoredQuiz) -> authoring_pb2.AuthoredQuiz:
     draft, published = quiz.draft, quiz.published

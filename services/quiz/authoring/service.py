@@ -40,8 +40,11 @@ if TYPE_CHECKING:
     from services.runtime.auth.claims import Claims
 
 DEFAULT_PAGE: Final = 20
+# A document has up to 1 MiB.
+EXPORTED: Final = 5
 MAX_OWNED: Final = 1000
 LISTING: Final = "authored quizzes"
+EXPORT: Final = "own quizzes"
 # A change of a quiz that crosses another one is made again on top of it, this often.
 _ATTEMPTS: Final = 5
 _log = structlog.get_logger("authoring")
@@ -122,6 +125,18 @@ class AuthoringService:
         published = await self._quizzes.current(page)
         found = [self._quiz(by_id[quiz_id], published.get(quiz_id)) for quiz_id in page]
         return Page(found, [page_token(LISTING, quiz_id) for quiz_id in page], len(by_id) > limit)
+
+    async def own(self, user_id: str, token: str) -> tuple[list[AuthoredQuiz], str]:
+        """Return a page of the quizzes that an account owns, and the token of the next page, empty after the last.
+
+        Raises INVALID_ARGUMENT, CURSOR_EXPIRED for a wrong token.
+        """
+        (after,) = read_page_token(token, EXPORT, str) or ("",)
+        drafts = await self._drafts.page(user_id, after, EXPORTED + 1, edited=False)
+        page = drafts[:EXPORTED]
+        published = await self._quizzes.current([draft.quiz_id for draft in page])
+        found = [self._quiz(draft, published.get(draft.quiz_id)) for draft in page]
+        return found, page_token(EXPORT, page[-1].quiz_id) if len(drafts) > EXPORTED else ""
 
     async def open(self, claims: Claims, quiz_id: str) -> Opened:
         """Return a quiz with its draft. Raises QUIZ_NOT_FOUND, PERMISSION_DENIED."""

@@ -15,7 +15,7 @@ from services.quiz.quiz_cache import quiz_not_found
 from services.quiz.rooms.room import Options, Phase, Room, Snapshot
 from services.quiz.rooms.room_store import Transition
 from services.quiz.rooms.transitions import About, Command, CommandError, advanced
-from services.runtime.auth.access import AUTHOR, STAFF
+from services.runtime.auth.access import HOSTS, STAFF
 from services.runtime.errors import Reason, ServiceError
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from services.quiz.rooms.seat_store import SeatStore
     from services.runtime.auth.claims import Claims
 
-HOSTS: Final = AUTHOR | STAFF
 MAX_EXTRA_TIMES: Final = 500
 MAX_HOSTS: Final = 11
 _log = structlog.get_logger("rooms")

@@ -14,6 +14,7 @@ AUTHOR: Final = frozenset({"author"})
 MODERATOR: Final = frozenset({"moderator"})
 ADMIN: Final = frozenset({"admin"})
 STAFF: Final = MODERATOR | ADMIN
+HOSTS: Final = AUTHOR | STAFF
 ACCOUNTS: Final = PLAYER | AUTHOR | STAFF
 # A guest has no password, and is none of the accounts above: what admits those admits no guest unless it says so.
 GUEST: Final = frozenset({"guest"})

@@ -23,7 +23,7 @@ MAX_SECRET_FILE_BYTES = 64 * 1024
 # The first word of a variable names its owner. Variables of other processes are checked there; any other variable must be
 # known, so that a misspelled name fails the start.
 PROCESS_PREFIXES = frozenset({"IDENTITY", "QUIZ", "SCORE", "LEADERBOARD", "EDGE", "LOCAL"})
-SHARED_PREFIXES = frozenset({"MONGO", "REDIS", "NATS", "AUTH", "GRPC", "UPSTREAM", "TLS", "BOARDS", "MEDIA"})
+SHARED_PREFIXES = frozenset({"MONGO", "REDIS", "NATS", "AUTH", "GRPC", "UPSTREAM", "TLS", "BOARDS", "MEDIA", "ROOMS"})
 
 _KEY = "topten.setting"
 C = TypeVar("C")

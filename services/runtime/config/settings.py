@@ -207,6 +207,15 @@ class MediaConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RoomsConfig:
+    """Rooms: what quiz decides and the edge tells players."""
+
+    prefix: ClassVar[str] = "ROOMS"
+
+    players_host: bool = setting(False, doc="Whether players may open rooms; authors, moderators and admins always may")
+
+
+@dataclass(frozen=True, kw_only=True)
 class UpstreamConfig:
     """The gRPC addresses of the services."""
 

@@ -50,7 +50,7 @@ class PausingStore(IdentityStore):
         super().__init__(database)
         self.paused, self.resume = asyncio.Event(), asyncio.Event()
 
-    async def accounts(self, user_ids: Sequence[str]) -> list[Account]:
+    async def accounts(self, user_ids: Sequence[str], usernames: Sequence[str] = ()) -> list[Account]:
         found = await super().accounts(user_ids)
         if self.is_pausing:
             self.is_pausing = False

@@ -9,6 +9,7 @@ import { said } from "./frame.js";
 
 // Loaded with the first act that asks something.
 const dialogs = () => import("./dialogs.js");
+const people = () => import("./people.js");
 
 const PUBLISH = `mutation ($id: ID!, $revision: Int!, $version: Int!) { publishQuiz(id: $id, revision: $revision, version: $version) { quiz ${QUIZ} } }`;
 const CLOSE = `mutation ($id: ID!) { closeQuiz(id: $id) ${QUIZ} }`;
@@ -53,11 +54,14 @@ export function actButtons(app, draft, { toFirstFault, notify }) {
     if (isOther) await draft.loadTheirs();
   };
   const isPublished = quiz.version > 0;
+  const isOwner = session.user?.roles.includes("admin") || quiz.ownerId === session.user?.userId;
   const isLive = ["OPEN", "SCHEDULED"].includes(quiz.state);
   return [
     faults.length ? act(t.author.faultCount(faults.length), async () => toFirstFault(), "second small") : act(isPublished ? t.author.publishChanges : t.author.publish, publish, "small"),
     ...(isPublished ? [act(t.author.schedule, async () => (await dialogs()).schedule(session, draft, take))] : []),
     ...(isLive ? [act(t.author.close, async () => take((await session.request(CLOSE, { id: quiz.id })).closeQuiz, t.author.closed))] : []),
+    ...(isOwner ? [act(t.author.share, async () => (await people()).share(session, quiz, take))] : []),
+    ...(isPublished ? [act(t.extraTime.act, async () => (await people()).extraTime(session, quiz, notify))] : []),
     act(t.author.copy, async () => (await dialogs()).copy(app, draft)),
     act(t.author.export, async () => (await dialogs()).exportFile(session, quiz, notify)),
     ...(isPublished ? [act(t.author.rejudge, async () => (await dialogs()).rejudge(session, quiz, notify))] : []),

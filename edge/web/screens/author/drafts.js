@@ -12,7 +12,7 @@ const TRY_AGAIN_AFTER = 5_000;
 
 /**
  * @typedef {{ place: string, message: string }} Fault
- * @typedef {{ id: string, title: string, state: string, version: number, changed: boolean, revision: number, opensAt: string | null, closesAt: string | null }} Authored
+ * @typedef {{ id: string, title: string, state: string, version: number, changed: boolean, revision: number, opensAt: string | null, closesAt: string | null, ownerId: string | null }} Authored
  * @typedef {"saved" | "unsaved" | "saving" | "offline" | "conflict" | "refused"} Saving
  */
 

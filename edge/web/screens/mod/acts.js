@@ -2,6 +2,7 @@
 // What a moderator does to a score: voiding, adjusting, and undoing both; and deciding about a flag.
 
 import { create } from "../../parts/dom.js";
+import { decide, timeField } from "../../parts/extra-time.js";
 import { t } from "../../parts/text.js";
 
 const EFFECT = "eventId scoreDelta newScore boardsChanged closedPeriodsUnchanged";
@@ -46,6 +47,19 @@ export function adjust(session, player) {
     fields: [{ name: "delta", label: t.mod.points, rule: t.mod.pointsRule, input, fault: ({ delta }) => (deltaOf(delta) ? "" : t.mod.pointsFault) }],
     changes: [{ label: t.mod.score, before: t.number(player.score), after: ({ delta }) => t.number(player.score + deltaOf(delta)) }],
     send: ({ delta, reason }) => sendAdjustment(session, player, { delta: deltaOf(delta), reason }),
+  };
+}
+
+/** @param {Session} session @param {Player} player @returns {Act} */
+export function giveExtraTime(session, player) {
+  return {
+    title: t.extraTime.of(player.username),
+    why: t.extraTime.why,
+    verb: t.extraTime.verb,
+    done: t.extraTime.done,
+    fields: [timeField("ONE_AND_A_HALF"), { name: "quizId", label: t.extraTime.quiz, rule: t.extraTime.quizRule, input: create("input", { autocomplete: "off", spellcheck: false, maxLength: 64 }) }],
+    changes: [],
+    send: async ({ extraTime, quizId, reason }) => ({ changes: [await decide(session, { userId: player.userId, quizId: quizId || null, extraTime, reason })] }),
   };
 }
 

@@ -5,11 +5,11 @@ import { consoleStyle, rowKeys } from "../../parts/console.js";
 import { button, create, link } from "../../parts/dom.js";
 import { t } from "../../parts/text.js";
 import { block, endSessions, rename, standing, unblock } from "./account-acts.js";
-import { adjust } from "./acts.js";
+import { adjust, giveExtraTime } from "./acts.js";
 import { ask, beforeAfter } from "./dialog.js";
 import { frame } from "./frame.js";
 import { readHistory } from "./history.js";
-import { accountSection, flagSection, historySection, sanctionSection, sessionSection } from "./sections.js";
+import { accountSection, extraTimeSection, flagSection, historySection, sanctionSection, sessionSection } from "./sections.js";
 import { reseal } from "./reseal.js";
 
 const PLAYER = `query ($id: ID!) {
@@ -21,6 +21,7 @@ const PLAYER = `query ($id: ID!) {
     edges { node { flagId rule reason evidence { name value } eventId timestamp state note closedBy closedByUser { username } } }
   }
   sessions(userId: $id) { sessionId openedAt renewedAt expiresAt }
+  playerExtraTimes(userId: $id) { extraTime quizId reason decidedAt decidedBy }
   accountChanges(userId: $id) { changeId kind timestamp actor actorUser { username } reason formerUsername }
 }`;
 // An act is in the ledger within milliseconds; if score is away, the screen says so and goes on.
@@ -77,7 +78,7 @@ class PlayerScreen {
   }
 
   /** @param {any} data @param {import("./history.js").History} history */
-  #show({ user, flags, sessions, accountChanges }, history) {
+  #show({ user, flags, sessions, accountChanges, playerExtraTimes }, history) {
     if (!user) return;
     const player = { ...user, score: history.rows[0]?.newScore ?? 0 };
     const flagged = flags.edges.map((/** @type {any} */ { node }) => node);
@@ -96,6 +97,7 @@ class PlayerScreen {
       flagSection(shown, flagged, this.flagId),
       sanctionSection(shown),
       historySection(shown, history, new Set(flagged.map((/** @type {any} */ flag) => flag.eventId))),
+      extraTimeSection(playerExtraTimes),
       accountSection(shown, accountChanges),
       sessionSection(shown, sessions, (one) => this.#act(() => endSessions(this.session, player, sessions, one))),
     ];
@@ -111,6 +113,7 @@ class PlayerScreen {
       ...(player.block ? /** @type {[string, any][]} */ ([[t.mod.unblock, () => unblock(session, player)]]) : []),
       [t.mod.adjust, () => adjust(session, player)],
       [t.mod.rename, () => rename(session, player)],
+      [t.extraTime.title, () => giveExtraTime(session, player)],
       [player.block ? t.mod.disqualify : t.mod.reseal, () => reseal(session, player)],
     ];
     const isPermanent = player.block && !player.block.expiresAt;

@@ -127,6 +127,22 @@ export function accountSection({ player, act, session }, changes) {
   return section("account-changes", t.mod.account, ...(rows.length ? rows : [create("li", { className: "hint" }, t.mod.noChanges)]));
 }
 
+/** What was decided about a player's time, newest first; nothing if nothing was. @param {any[]} decisions */
+export function extraTimeSection(decisions) {
+  if (!decisions.length) return null;
+  const rows = decisions.map(({ extraTime, quizId, reason, decidedAt, decidedBy }) =>
+    row(
+      `${decidedAt} ${quizId}`,
+      {},
+      time(decidedAt),
+      create("span", { className: "fact" }, t.extraTime.times[extraTime], create("code", {}, quizId ?? t.extraTime.allQuizzes)),
+      create("span", { className: "dim" }, create("bdi", {}, reason), create("bdi", {}, t.mod.by(decidedBy.replace(/^service:/, "")))),
+      create("span", {}),
+    ),
+  );
+  return section("extra-times", t.extraTime.title, ...rows);
+}
+
 /** @param {Shown} shown @param {any[]} sessions @param {(one?: any) => void} end */
 export function sessionSection(shown, sessions, end) {
   const rows = sessions.map((each) =>

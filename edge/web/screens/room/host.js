@@ -12,9 +12,12 @@ import { podiumOf, RoomBoard } from "../../parts/room/standings.js";
 import { isNextStep, summaryOf, whyOutside } from "../../parts/room/words.js";
 import { explain, t } from "../../parts/text.js";
 import { playerDialog } from "./player-dialog.js";
+import { playersDialog } from "./players-dialog.js";
 import { showResults } from "./results.js";
 
 const MORE_SECONDS = 15;
+// More names than these would stand between the keyboard and the controls.
+const NEWEST = 20;
 
 /**
  * @typedef {import("../../app.js").App} App
@@ -57,20 +60,21 @@ class Desk {
     this.more = control("m", () => this.#advance("EXTEND", MORE_SECONDS), "second", t.room.more(MORE_SECONDS));
     this.skip = control("s", () => this.#skip(), "second", t.room.skip);
     this.lock = control("l", () => this.#lock(), "second");
+    this.everybody = control("p", () => this.#everybody(), "second", t.room.everybody);
     this.end = button(t.room.end, () => this.#end(), { className: "quiet" });
     this.controls = create(
       "section",
       { className: "card controls", "aria-label": t.room.controls },
       this.answered,
       this.next,
-      create("div", { className: "acts" }, this.back, this.more, this.skip, this.lock, this.end),
+      create("div", { className: "acts" }, this.back, this.more, this.skip, this.lock, this.everybody, this.end),
       this.error,
     );
     const head = create("div", { className: "room-head" }, this.progress, link(`/screen/${pin}`, t.room.projector, { target: "_blank", className: "button quiet small" }));
     this.live = followRoom(app, pin, (room, before) => this.#onRoom(room, before));
     head.append(this.live.element, this.countdown.element);
     app.fill(create("div", { className: "room host" }, create("div", { className: "host-main" }, head, this.stage), create("div", { className: "host-side" }, this.controls, this.invitation.element)));
-    this.offKeys = onKeys(/^[ bmsl]$/, (key) => this.#key(key));
+    this.offKeys = onKeys(/^[ bmslp]$/, (key) => this.#key(key));
   }
 
   close() {
@@ -81,7 +85,7 @@ class Desk {
 
   /** @param {string} key */
   #key(key) {
-    const control = { " ": this.next, b: this.back, m: this.more, s: this.skip, l: this.lock }[key];
+    const control = { " ": this.next, b: this.back, m: this.more, s: this.skip, l: this.lock, p: this.everybody }[key];
     if (control && !control.hidden) control.click();
   }
 
@@ -112,7 +116,7 @@ class Desk {
   #content(room) {
     switch (room.phase) {
       case "LOBBY":
-        return [create("h1", {}, t.room.lobby(room.players)), this.#players(room.newestPlayers, room.players)];
+        return [create("h1", {}, t.room.lobby(room.players)), this.#players(room.newestPlayers.slice(0, NEWEST), room.players)];
       case "BOARD":
         return [create("h1", {}, t.room.board), this.board.element, this.#players(room.board, room.players)];
       case "PODIUM":
@@ -145,6 +149,7 @@ class Desk {
     this.more.hidden = phase !== "QUESTION" || !room.deadline;
     this.skip.hidden = phase !== "QUESTION";
     this.lock.hidden = this.end.hidden = phase === "ENDED";
+    this.everybody.hidden = players === 0;
     say(this.lock, room.joiningLocked ? t.room.openDoor : t.room.closeDoor);
     this.answered.hidden = phase !== "QUESTION" && phase !== "LOCKED";
     this.answered.textContent = t.room.answered(answered, players);
@@ -168,6 +173,11 @@ class Desk {
 
   #lock() {
     return this.#attempt(() => this.app.rooms.lock(this.pin, !this.room?.joiningLocked));
+  }
+
+  /** Show all players. It is not awaited: a busy button would not get the focus back. */
+  #everybody() {
+    if (this.room) playersDialog(this.app, this.room, this.extraTimes);
   }
 
   /** Ask before the room is over for everybody. */

@@ -84,7 +84,7 @@ function showForm(app, pin, room = null) {
   /** @param {string} code */
   const take = async (code) => {
     try {
-      if (!app.session.user) await continueAs(app, t.room.guest);
+      if (!app.session.user) await continueAs(app, t.guest);
       await app.rooms.moveSeat(pin, code);
     } catch (error) {
       const reason = error instanceof ApiError ? error.reason : "";
@@ -114,9 +114,9 @@ function showForm(app, pin, room = null) {
 async function continueAs(app, nickname) {
   const name = nickname.normalize("NFC").replace(NOT_IN_NAMES, "-").replace(/^[-.]+|[-.]+$/g, "");
   try {
-    await app.session.continueAsGuest(name.length < 2 ? t.room.guest : name);
+    await app.session.continueAsGuest(name.length < 2 ? t.guest : name);
   } catch (error) {
     if (!(error instanceof ApiError) || error.reason !== "INVALID_ARGUMENT") throw error;
-    await app.session.continueAsGuest(t.room.guest);
+    await app.session.continueAsGuest(t.guest);
   }
 }

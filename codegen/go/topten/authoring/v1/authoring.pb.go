@@ -425,6 +425,79 @@ func (x *Draft) GetFaults() []*FileFault {
 	return nil
 }
 
+// A quiz as part of its owner's data.
+type OwnQuiz struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The quiz's id.
+	QuizId string `protobuf:"bytes,1,opt,name=quiz_id,json=quizId,proto3" json:"quiz_id,omitempty"`
+	// The published version; 0 if there is none.
+	Version int32 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	// The draft, or without one the published version, as a quiz file in Topten's JSON.
+	Document string `protobuf:"bytes,3,opt,name=document,proto3" json:"document,omitempty"`
+	// When the draft was last changed or published; absent if that is not known.
+	ChangedAt     *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=changed_at,json=changedAt,proto3" json:"changed_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OwnQuiz) Reset() {
+	*x = OwnQuiz{}
+	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OwnQuiz) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OwnQuiz) ProtoMessage() {}
+
+func (x *OwnQuiz) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OwnQuiz.ProtoReflect.Descriptor instead.
+func (*OwnQuiz) Descriptor() ([]byte, []int) {
+	return file_topten_authoring_v1_authoring_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *OwnQuiz) GetQuizId() string {
+	if x != nil {
+		return x.QuizId
+	}
+	return ""
+}
+
+func (x *OwnQuiz) GetVersion() int32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *OwnQuiz) GetDocument() string {
+	if x != nil {
+		return x.Document
+	}
+	return ""
+}
+
+func (x *OwnQuiz) GetChangedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ChangedAt
+	}
+	return nil
+}
+
 // A fault of a draft or a file.
 type FileFault struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -440,7 +513,7 @@ type FileFault struct {
 
 func (x *FileFault) Reset() {
 	*x = FileFault{}
-	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[2]
+	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -452,7 +525,7 @@ func (x *FileFault) String() string {
 func (*FileFault) ProtoMessage() {}
 
 func (x *FileFault) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[2]
+	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -465,7 +538,7 @@ func (x *FileFault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileFault.ProtoReflect.Descriptor instead.
 func (*FileFault) Descriptor() ([]byte, []int) {
-	return file_topten_authoring_v1_authoring_proto_rawDescGZIP(), []int{2}
+	return file_topten_authoring_v1_authoring_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *FileFault) GetPlace() string {
@@ -506,7 +579,7 @@ type FileItem struct {
 
 func (x *FileItem) Reset() {
 	*x = FileItem{}
-	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[3]
+	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -518,7 +591,7 @@ func (x *FileItem) String() string {
 func (*FileItem) ProtoMessage() {}
 
 func (x *FileItem) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[3]
+	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -531,7 +604,7 @@ func (x *FileItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileItem.ProtoReflect.Descriptor instead.
 func (*FileItem) Descriptor() ([]byte, []int) {
-	return file_topten_authoring_v1_authoring_proto_rawDescGZIP(), []int{3}
+	return file_topten_authoring_v1_authoring_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *FileItem) GetPlace() string {
@@ -585,7 +658,7 @@ type FileQuiz struct {
 
 func (x *FileQuiz) Reset() {
 	*x = FileQuiz{}
-	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[4]
+	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -597,7 +670,7 @@ func (x *FileQuiz) String() string {
 func (*FileQuiz) ProtoMessage() {}
 
 func (x *FileQuiz) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[4]
+	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -610,7 +683,7 @@ func (x *FileQuiz) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileQuiz.ProtoReflect.Descriptor instead.
 func (*FileQuiz) Descriptor() ([]byte, []int) {
-	return file_topten_authoring_v1_authoring_proto_rawDescGZIP(), []int{4}
+	return file_topten_authoring_v1_authoring_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *FileQuiz) GetQuizId() string {
@@ -675,7 +748,7 @@ type Authors struct {
 
 func (x *Authors) Reset() {
 	*x = Authors{}
-	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[5]
+	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -687,7 +760,7 @@ func (x *Authors) String() string {
 func (*Authors) ProtoMessage() {}
 
 func (x *Authors) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[5]
+	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -700,7 +773,7 @@ func (x *Authors) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Authors.ProtoReflect.Descriptor instead.
 func (*Authors) Descriptor() ([]byte, []int) {
-	return file_topten_authoring_v1_authoring_proto_rawDescGZIP(), []int{5}
+	return file_topten_authoring_v1_authoring_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Authors) GetOwnerId() string {
@@ -741,7 +814,13 @@ const file_topten_authoring_v1_authoring_proto_rawDesc = "" +
 	"\x05Draft\x125\n" +
 	"\x04quiz\x18\x01 \x01(\v2!.topten.authoring.v1.AuthoredQuizR\x04quiz\x12\x1a\n" +
 	"\bdocument\x18\x02 \x01(\tR\bdocument\x126\n" +
-	"\x06faults\x18\x03 \x03(\v2\x1e.topten.authoring.v1.FileFaultR\x06faults\"O\n" +
+	"\x06faults\x18\x03 \x03(\v2\x1e.topten.authoring.v1.FileFaultR\x06faults\"\x93\x01\n" +
+	"\aOwnQuiz\x12\x17\n" +
+	"\aquiz_id\x18\x01 \x01(\tR\x06quizId\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x05R\aversion\x12\x1a\n" +
+	"\bdocument\x18\x03 \x01(\tR\bdocument\x129\n" +
+	"\n" +
+	"changed_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tchangedAt\"O\n" +
 	"\tFileFault\x12\x14\n" +
 	"\x05place\x18\x01 \x01(\tR\x05place\x12\x12\n" +
 	"\x04line\x18\x02 \x01(\x05R\x04line\x12\x18\n" +
@@ -799,34 +878,36 @@ func file_topten_authoring_v1_authoring_proto_rawDescGZIP() []byte {
 }
 
 var file_topten_authoring_v1_authoring_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_topten_authoring_v1_authoring_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_topten_authoring_v1_authoring_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_topten_authoring_v1_authoring_proto_goTypes = []any{
 	(QuizState)(0),                // 0: topten.authoring.v1.QuizState
 	(FileFormat)(0),               // 1: topten.authoring.v1.FileFormat
 	(ItemOutcome)(0),              // 2: topten.authoring.v1.ItemOutcome
 	(*AuthoredQuiz)(nil),          // 3: topten.authoring.v1.AuthoredQuiz
 	(*Draft)(nil),                 // 4: topten.authoring.v1.Draft
-	(*FileFault)(nil),             // 5: topten.authoring.v1.FileFault
-	(*FileItem)(nil),              // 6: topten.authoring.v1.FileItem
-	(*FileQuiz)(nil),              // 7: topten.authoring.v1.FileQuiz
-	(*Authors)(nil),               // 8: topten.authoring.v1.Authors
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	(*OwnQuiz)(nil),               // 5: topten.authoring.v1.OwnQuiz
+	(*FileFault)(nil),             // 6: topten.authoring.v1.FileFault
+	(*FileItem)(nil),              // 7: topten.authoring.v1.FileItem
+	(*FileQuiz)(nil),              // 8: topten.authoring.v1.FileQuiz
+	(*Authors)(nil),               // 9: topten.authoring.v1.Authors
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
 }
 var file_topten_authoring_v1_authoring_proto_depIdxs = []int32{
-	0, // 0: topten.authoring.v1.AuthoredQuiz.state:type_name -> topten.authoring.v1.QuizState
-	9, // 1: topten.authoring.v1.AuthoredQuiz.opens_at:type_name -> google.protobuf.Timestamp
-	9, // 2: topten.authoring.v1.AuthoredQuiz.closes_at:type_name -> google.protobuf.Timestamp
-	9, // 3: topten.authoring.v1.AuthoredQuiz.changed_at:type_name -> google.protobuf.Timestamp
-	3, // 4: topten.authoring.v1.Draft.quiz:type_name -> topten.authoring.v1.AuthoredQuiz
-	5, // 5: topten.authoring.v1.Draft.faults:type_name -> topten.authoring.v1.FileFault
-	2, // 6: topten.authoring.v1.FileItem.outcome:type_name -> topten.authoring.v1.ItemOutcome
-	6, // 7: topten.authoring.v1.FileQuiz.items:type_name -> topten.authoring.v1.FileItem
-	5, // 8: topten.authoring.v1.FileQuiz.faults:type_name -> topten.authoring.v1.FileFault
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	0,  // 0: topten.authoring.v1.AuthoredQuiz.state:type_name -> topten.authoring.v1.QuizState
+	10, // 1: topten.authoring.v1.AuthoredQuiz.opens_at:type_name -> google.protobuf.Timestamp
+	10, // 2: topten.authoring.v1.AuthoredQuiz.closes_at:type_name -> google.protobuf.Timestamp
+	10, // 3: topten.authoring.v1.AuthoredQuiz.changed_at:type_name -> google.protobuf.Timestamp
+	3,  // 4: topten.authoring.v1.Draft.quiz:type_name -> topten.authoring.v1.AuthoredQuiz
+	6,  // 5: topten.authoring.v1.Draft.faults:type_name -> topten.authoring.v1.FileFault
+	10, // 6: topten.authoring.v1.OwnQuiz.changed_at:type_name -> google.protobuf.Timestamp
+	2,  // 7: topten.authoring.v1.FileItem.outcome:type_name -> topten.authoring.v1.ItemOutcome
+	7,  // 8: topten.authoring.v1.FileQuiz.items:type_name -> topten.authoring.v1.FileItem
+	6,  // 9: topten.authoring.v1.FileQuiz.faults:type_name -> topten.authoring.v1.FileFault
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_topten_authoring_v1_authoring_proto_init() }
@@ -840,7 +921,7 @@ func file_topten_authoring_v1_authoring_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_topten_authoring_v1_authoring_proto_rawDesc), len(file_topten_authoring_v1_authoring_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -880,6 +880,107 @@ func (x *DuplicateQuizResponse) GetDraft() *Draft {
 	return nil
 }
 
+// ExportOwnQuizzesRequest selects a page of quizzes.
+type ExportOwnQuizzesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `next_page_token` of the previous page; empty for the first page.
+	PageToken     string `protobuf:"bytes,1,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportOwnQuizzesRequest) Reset() {
+	*x = ExportOwnQuizzesRequest{}
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportOwnQuizzesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportOwnQuizzesRequest) ProtoMessage() {}
+
+func (x *ExportOwnQuizzesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportOwnQuizzesRequest.ProtoReflect.Descriptor instead.
+func (*ExportOwnQuizzesRequest) Descriptor() ([]byte, []int) {
+	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ExportOwnQuizzesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ExportOwnQuizzesResponse carries a page of quizzes.
+type ExportOwnQuizzesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Up to 5 quizzes, by id.
+	Quizzes []*OwnQuiz `protobuf:"bytes,1,rep,name=quizzes,proto3" json:"quizzes,omitempty"`
+	// Pass it on as `page_token` for the next page; empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportOwnQuizzesResponse) Reset() {
+	*x = ExportOwnQuizzesResponse{}
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportOwnQuizzesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportOwnQuizzesResponse) ProtoMessage() {}
+
+func (x *ExportOwnQuizzesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportOwnQuizzesResponse.ProtoReflect.Descriptor instead.
+func (*ExportOwnQuizzesResponse) Descriptor() ([]byte, []int) {
+	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ExportOwnQuizzesResponse) GetQuizzes() []*OwnQuiz {
+	if x != nil {
+		return x.Quizzes
+	}
+	return nil
+}
+
+func (x *ExportOwnQuizzesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 // ShareQuizRequest names the authors of a quiz.
 type ShareQuizRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -893,7 +994,7 @@ type ShareQuizRequest struct {
 
 func (x *ShareQuizRequest) Reset() {
 	*x = ShareQuizRequest{}
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[16]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -905,7 +1006,7 @@ func (x *ShareQuizRequest) String() string {
 func (*ShareQuizRequest) ProtoMessage() {}
 
 func (x *ShareQuizRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[16]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -918,7 +1019,7 @@ func (x *ShareQuizRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareQuizRequest.ProtoReflect.Descriptor instead.
 func (*ShareQuizRequest) Descriptor() ([]byte, []int) {
-	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{16}
+	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ShareQuizRequest) GetQuizId() string {
@@ -946,7 +1047,7 @@ type ShareQuizResponse struct {
 
 func (x *ShareQuizResponse) Reset() {
 	*x = ShareQuizResponse{}
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[17]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -958,7 +1059,7 @@ func (x *ShareQuizResponse) String() string {
 func (*ShareQuizResponse) ProtoMessage() {}
 
 func (x *ShareQuizResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[17]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -971,7 +1072,7 @@ func (x *ShareQuizResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareQuizResponse.ProtoReflect.Descriptor instead.
 func (*ShareQuizResponse) Descriptor() ([]byte, []int) {
-	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{17}
+	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ShareQuizResponse) GetQuiz() *AuthoredQuiz {
@@ -998,7 +1099,7 @@ type ImportFileRequest struct {
 
 func (x *ImportFileRequest) Reset() {
 	*x = ImportFileRequest{}
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[18]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1010,7 +1111,7 @@ func (x *ImportFileRequest) String() string {
 func (*ImportFileRequest) ProtoMessage() {}
 
 func (x *ImportFileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[18]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1023,7 +1124,7 @@ func (x *ImportFileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportFileRequest.ProtoReflect.Descriptor instead.
 func (*ImportFileRequest) Descriptor() ([]byte, []int) {
-	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{18}
+	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ImportFileRequest) GetContent() []byte {
@@ -1067,7 +1168,7 @@ type ImportFileResponse struct {
 
 func (x *ImportFileResponse) Reset() {
 	*x = ImportFileResponse{}
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[19]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1079,7 +1180,7 @@ func (x *ImportFileResponse) String() string {
 func (*ImportFileResponse) ProtoMessage() {}
 
 func (x *ImportFileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[19]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1092,7 +1193,7 @@ func (x *ImportFileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportFileResponse.ProtoReflect.Descriptor instead.
 func (*ImportFileResponse) Descriptor() ([]byte, []int) {
-	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{19}
+	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ImportFileResponse) GetQuizzes() []*FileQuiz {
@@ -1122,7 +1223,7 @@ type ExportFileRequest struct {
 
 func (x *ExportFileRequest) Reset() {
 	*x = ExportFileRequest{}
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[20]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1134,7 +1235,7 @@ func (x *ExportFileRequest) String() string {
 func (*ExportFileRequest) ProtoMessage() {}
 
 func (x *ExportFileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[20]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1147,7 +1248,7 @@ func (x *ExportFileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportFileRequest.ProtoReflect.Descriptor instead.
 func (*ExportFileRequest) Descriptor() ([]byte, []int) {
-	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{20}
+	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ExportFileRequest) GetQuizId() string {
@@ -1181,7 +1282,7 @@ type ExportFileResponse struct {
 
 func (x *ExportFileResponse) Reset() {
 	*x = ExportFileResponse{}
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[21]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1193,7 +1294,7 @@ func (x *ExportFileResponse) String() string {
 func (*ExportFileResponse) ProtoMessage() {}
 
 func (x *ExportFileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[21]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1206,7 +1307,7 @@ func (x *ExportFileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportFileResponse.ProtoReflect.Descriptor instead.
 func (*ExportFileResponse) Descriptor() ([]byte, []int) {
-	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{21}
+	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ExportFileResponse) GetContent() []byte {
@@ -1287,7 +1388,13 @@ const file_topten_authoring_v1_authoring_service_proto_rawDesc = "" +
 	"\aquiz_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,63}$R\x06quizId\x129\n" +
 	"\acopy_id\x18\x02 \x01(\tB \xbaH\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,63}$R\x06copyId\"I\n" +
 	"\x15DuplicateQuizResponse\x120\n" +
-	"\x05draft\x18\x01 \x01(\v2\x1a.topten.authoring.v1.DraftR\x05draft\"\x8d\x01\n" +
+	"\x05draft\x18\x01 \x01(\v2\x1a.topten.authoring.v1.DraftR\x05draft\"B\n" +
+	"\x17ExportOwnQuizzesRequest\x12'\n" +
+	"\n" +
+	"page_token\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\tpageToken\"z\n" +
+	"\x18ExportOwnQuizzesResponse\x126\n" +
+	"\aquizzes\x18\x01 \x03(\v2\x1c.topten.authoring.v1.OwnQuizR\aquizzes\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8d\x01\n" +
 	"\x10ShareQuizRequest\x129\n" +
 	"\aquiz_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,63}$R\x06quizId\x12>\n" +
 	"\aauthors\x18\x02 \x01(\v2\x1c.topten.authoring.v1.AuthorsB\x06\xbaH\x03\xc8\x01\x01R\aauthors\"J\n" +
@@ -1308,7 +1415,7 @@ const file_topten_authoring_v1_authoring_service_proto_rawDesc = "" +
 	"\acontent\x18\x01 \x01(\fR\acontent\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
 	"\x04lost\x18\x03 \x03(\tR\x04lost\x12\x18\n" +
-	"\aversion\x18\x04 \x01(\x05R\aversion2\xde\v\n" +
+	"\aversion\x18\x04 \x01(\x05R\aversion2\xec\f\n" +
 	"\x10AuthoringService\x12\x9d\x01\n" +
 	"\x13ListAuthoredQuizzes\x12/.topten.authoring.v1.ListAuthoredQuizzesRequest\x1a0.topten.authoring.v1.ListAuthoredQuizzesResponse\"#\xba\xd7\x18\x1c\x12\x06author\x12\x05admin\x1a\vquiz:export\x90\x02\x01\x12|\n" +
 	"\bGetDraft\x12$.topten.authoring.v1.GetDraftRequest\x1a%.topten.authoring.v1.GetDraftResponse\"#\xba\xd7\x18\x1c\x12\x06author\x12\x05admin\x1a\vquiz:export\x90\x02\x01\x12~\n" +
@@ -1330,7 +1437,8 @@ const file_topten_authoring_v1_authoring_service_proto_rawDesc = "" +
 	"ImportFile\x12&.topten.authoring.v1.ImportFileRequest\x1a'.topten.authoring.v1.ImportFileResponse\"\"\xba\xd7\x18\x1b\x12\x06author\x12\x05admin\x1a\n" +
 	"quiz:write\x90\x02\x02\x12\x82\x01\n" +
 	"\n" +
-	"ExportFile\x12&.topten.authoring.v1.ExportFileRequest\x1a'.topten.authoring.v1.ExportFileResponse\"#\xba\xd7\x18\x1c\x12\x06author\x12\x05admin\x1a\vquiz:export\x90\x02\x01B\xd5\x01\n" +
+	"ExportFile\x12&.topten.authoring.v1.ExportFileRequest\x1a'.topten.authoring.v1.ExportFileResponse\"#\xba\xd7\x18\x1c\x12\x06author\x12\x05admin\x1a\vquiz:export\x90\x02\x01\x12\x8b\x01\n" +
+	"\x10ExportOwnQuizzes\x12,.topten.authoring.v1.ExportOwnQuizzesRequest\x1a-.topten.authoring.v1.ExportOwnQuizzesResponse\"\x1a\xba\xd7\x18\x13\b\x01\x12\x05guest\x1a\bdata:own\x90\x02\x01B\xd5\x01\n" +
 	"\x17com.topten.authoring.v1B\x15AuthoringServiceProtoP\x01Z5topten.internal/stubs/topten/authoring/v1;authoringv1\xa2\x02\x03TAX\xaa\x02\x13Topten.Authoring.V1\xca\x02\x13Topten\\Authoring\\V1\xe2\x02\x1fTopten\\Authoring\\V1\\GPBMetadata\xea\x02\x15Topten::Authoring::V1b\x06proto3"
 
 var (
@@ -1345,7 +1453,7 @@ func file_topten_authoring_v1_authoring_service_proto_rawDescGZIP() []byte {
 	return file_topten_authoring_v1_authoring_service_proto_rawDescData
 }
 
-var file_topten_authoring_v1_authoring_service_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_topten_authoring_v1_authoring_service_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_topten_authoring_v1_authoring_service_proto_goTypes = []any{
 	(*ListAuthoredQuizzesRequest)(nil),  // 0: topten.authoring.v1.ListAuthoredQuizzesRequest
 	(*ListAuthoredQuizzesResponse)(nil), // 1: topten.authoring.v1.ListAuthoredQuizzesResponse
@@ -1363,63 +1471,69 @@ var file_topten_authoring_v1_authoring_service_proto_goTypes = []any{
 	(*ArchiveQuizResponse)(nil),         // 13: topten.authoring.v1.ArchiveQuizResponse
 	(*DuplicateQuizRequest)(nil),        // 14: topten.authoring.v1.DuplicateQuizRequest
 	(*DuplicateQuizResponse)(nil),       // 15: topten.authoring.v1.DuplicateQuizResponse
-	(*ShareQuizRequest)(nil),            // 16: topten.authoring.v1.ShareQuizRequest
-	(*ShareQuizResponse)(nil),           // 17: topten.authoring.v1.ShareQuizResponse
-	(*ImportFileRequest)(nil),           // 18: topten.authoring.v1.ImportFileRequest
-	(*ImportFileResponse)(nil),          // 19: topten.authoring.v1.ImportFileResponse
-	(*ExportFileRequest)(nil),           // 20: topten.authoring.v1.ExportFileRequest
-	(*ExportFileResponse)(nil),          // 21: topten.authoring.v1.ExportFileResponse
-	(*AuthoredQuiz)(nil),                // 22: topten.authoring.v1.AuthoredQuiz
-	(*Draft)(nil),                       // 23: topten.authoring.v1.Draft
-	(*timestamppb.Timestamp)(nil),       // 24: google.protobuf.Timestamp
-	(*Authors)(nil),                     // 25: topten.authoring.v1.Authors
-	(*FileQuiz)(nil),                    // 26: topten.authoring.v1.FileQuiz
-	(*FileFault)(nil),                   // 27: topten.authoring.v1.FileFault
-	(FileFormat)(0),                     // 28: topten.authoring.v1.FileFormat
+	(*ExportOwnQuizzesRequest)(nil),     // 16: topten.authoring.v1.ExportOwnQuizzesRequest
+	(*ExportOwnQuizzesResponse)(nil),    // 17: topten.authoring.v1.ExportOwnQuizzesResponse
+	(*ShareQuizRequest)(nil),            // 18: topten.authoring.v1.ShareQuizRequest
+	(*ShareQuizResponse)(nil),           // 19: topten.authoring.v1.ShareQuizResponse
+	(*ImportFileRequest)(nil),           // 20: topten.authoring.v1.ImportFileRequest
+	(*ImportFileResponse)(nil),          // 21: topten.authoring.v1.ImportFileResponse
+	(*ExportFileRequest)(nil),           // 22: topten.authoring.v1.ExportFileRequest
+	(*ExportFileResponse)(nil),          // 23: topten.authoring.v1.ExportFileResponse
+	(*AuthoredQuiz)(nil),                // 24: topten.authoring.v1.AuthoredQuiz
+	(*Draft)(nil),                       // 25: topten.authoring.v1.Draft
+	(*timestamppb.Timestamp)(nil),       // 26: google.protobuf.Timestamp
+	(*OwnQuiz)(nil),                     // 27: topten.authoring.v1.OwnQuiz
+	(*Authors)(nil),                     // 28: topten.authoring.v1.Authors
+	(*FileQuiz)(nil),                    // 29: topten.authoring.v1.FileQuiz
+	(*FileFault)(nil),                   // 30: topten.authoring.v1.FileFault
+	(FileFormat)(0),                     // 31: topten.authoring.v1.FileFormat
 }
 var file_topten_authoring_v1_authoring_service_proto_depIdxs = []int32{
-	22, // 0: topten.authoring.v1.ListAuthoredQuizzesResponse.quizzes:type_name -> topten.authoring.v1.AuthoredQuiz
-	23, // 1: topten.authoring.v1.GetDraftResponse.draft:type_name -> topten.authoring.v1.Draft
-	23, // 2: topten.authoring.v1.SaveDraftResponse.draft:type_name -> topten.authoring.v1.Draft
-	22, // 3: topten.authoring.v1.PublishQuizResponse.quiz:type_name -> topten.authoring.v1.AuthoredQuiz
-	24, // 4: topten.authoring.v1.ScheduleQuizRequest.opens_at:type_name -> google.protobuf.Timestamp
-	24, // 5: topten.authoring.v1.ScheduleQuizRequest.closes_at:type_name -> google.protobuf.Timestamp
-	22, // 6: topten.authoring.v1.ScheduleQuizResponse.quiz:type_name -> topten.authoring.v1.AuthoredQuiz
-	22, // 7: topten.authoring.v1.CloseQuizResponse.quiz:type_name -> topten.authoring.v1.AuthoredQuiz
-	22, // 8: topten.authoring.v1.ArchiveQuizResponse.quiz:type_name -> topten.authoring.v1.AuthoredQuiz
-	23, // 9: topten.authoring.v1.DuplicateQuizResponse.draft:type_name -> topten.authoring.v1.Draft
-	25, // 10: topten.authoring.v1.ShareQuizRequest.authors:type_name -> topten.authoring.v1.Authors
-	22, // 11: topten.authoring.v1.ShareQuizResponse.quiz:type_name -> topten.authoring.v1.AuthoredQuiz
-	26, // 12: topten.authoring.v1.ImportFileResponse.quizzes:type_name -> topten.authoring.v1.FileQuiz
-	27, // 13: topten.authoring.v1.ImportFileResponse.faults:type_name -> topten.authoring.v1.FileFault
-	28, // 14: topten.authoring.v1.ExportFileRequest.format:type_name -> topten.authoring.v1.FileFormat
-	0,  // 15: topten.authoring.v1.AuthoringService.ListAuthoredQuizzes:input_type -> topten.authoring.v1.ListAuthoredQuizzesRequest
-	2,  // 16: topten.authoring.v1.AuthoringService.GetDraft:input_type -> topten.authoring.v1.GetDraftRequest
-	4,  // 17: topten.authoring.v1.AuthoringService.SaveDraft:input_type -> topten.authoring.v1.SaveDraftRequest
-	6,  // 18: topten.authoring.v1.AuthoringService.PublishQuiz:input_type -> topten.authoring.v1.PublishQuizRequest
-	8,  // 19: topten.authoring.v1.AuthoringService.ScheduleQuiz:input_type -> topten.authoring.v1.ScheduleQuizRequest
-	10, // 20: topten.authoring.v1.AuthoringService.CloseQuiz:input_type -> topten.authoring.v1.CloseQuizRequest
-	12, // 21: topten.authoring.v1.AuthoringService.ArchiveQuiz:input_type -> topten.authoring.v1.ArchiveQuizRequest
-	14, // 22: topten.authoring.v1.AuthoringService.DuplicateQuiz:input_type -> topten.authoring.v1.DuplicateQuizRequest
-	16, // 23: topten.authoring.v1.AuthoringService.ShareQuiz:input_type -> topten.authoring.v1.ShareQuizRequest
-	18, // 24: topten.authoring.v1.AuthoringService.ImportFile:input_type -> topten.authoring.v1.ImportFileRequest
-	20, // 25: topten.authoring.v1.AuthoringService.ExportFile:input_type -> topten.authoring.v1.ExportFileRequest
-	1,  // 26: topten.authoring.v1.AuthoringService.ListAuthoredQuizzes:output_type -> topten.authoring.v1.ListAuthoredQuizzesResponse
-	3,  // 27: topten.authoring.v1.AuthoringService.GetDraft:output_type -> topten.authoring.v1.GetDraftResponse
-	5,  // 28: topten.authoring.v1.AuthoringService.SaveDraft:output_type -> topten.authoring.v1.SaveDraftResponse
-	7,  // 29: topten.authoring.v1.AuthoringService.PublishQuiz:output_type -> topten.authoring.v1.PublishQuizResponse
-	9,  // 30: topten.authoring.v1.AuthoringService.ScheduleQuiz:output_type -> topten.authoring.v1.ScheduleQuizResponse
-	11, // 31: topten.authoring.v1.AuthoringService.CloseQuiz:output_type -> topten.authoring.v1.CloseQuizResponse
-	13, // 32: topten.authoring.v1.AuthoringService.ArchiveQuiz:output_type -> topten.authoring.v1.ArchiveQuizResponse
-	15, // 33: topten.authoring.v1.AuthoringService.DuplicateQuiz:output_type -> topten.authoring.v1.DuplicateQuizResponse
-	17, // 34: topten.authoring.v1.AuthoringService.ShareQuiz:output_type -> topten.authoring.v1.ShareQuizResponse
-	19, // 35: topten.authoring.v1.AuthoringService.ImportFile:output_type -> topten.authoring.v1.ImportFileResponse
-	21, // 36: topten.authoring.v1.AuthoringService.ExportFile:output_type -> topten.authoring.v1.ExportFileResponse
-	26, // [26:37] is the sub-list for method output_type
-	15, // [15:26] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	24, // 0: topten.authoring.v1.ListAuthoredQuizzesResponse.quizzes:type_name -> topten.authoring.v1.AuthoredQuiz
+	25, // 1: topten.authoring.v1.GetDraftResponse.draft:type_name -> topten.authoring.v1.Draft
+	25, // 2: topten.authoring.v1.SaveDraftResponse.draft:type_name -> topten.authoring.v1.Draft
+	24, // 3: topten.authoring.v1.PublishQuizResponse.quiz:type_name -> topten.authoring.v1.AuthoredQuiz
+	26, // 4: topten.authoring.v1.ScheduleQuizRequest.opens_at:type_name -> google.protobuf.Timestamp
+	26, // 5: topten.authoring.v1.ScheduleQuizRequest.closes_at:type_name -> google.protobuf.Timestamp
+	24, // 6: topten.authoring.v1.ScheduleQuizResponse.quiz:type_name -> topten.authoring.v1.AuthoredQuiz
+	24, // 7: topten.authoring.v1.CloseQuizResponse.quiz:type_name -> topten.authoring.v1.AuthoredQuiz
+	24, // 8: topten.authoring.v1.ArchiveQuizResponse.quiz:type_name -> topten.authoring.v1.AuthoredQuiz
+	25, // 9: topten.authoring.v1.DuplicateQuizResponse.draft:type_name -> topten.authoring.v1.Draft
+	27, // 10: topten.authoring.v1.ExportOwnQuizzesResponse.quizzes:type_name -> topten.authoring.v1.OwnQuiz
+	28, // 11: topten.authoring.v1.ShareQuizRequest.authors:type_name -> topten.authoring.v1.Authors
+	24, // 12: topten.authoring.v1.ShareQuizResponse.quiz:type_name -> topten.authoring.v1.AuthoredQuiz
+	29, // 13: topten.authoring.v1.ImportFileResponse.quizzes:type_name -> topten.authoring.v1.FileQuiz
+	30, // 14: topten.authoring.v1.ImportFileResponse.faults:type_name -> topten.authoring.v1.FileFault
+	31, // 15: topten.authoring.v1.ExportFileRequest.format:type_name -> topten.authoring.v1.FileFormat
+	0,  // 16: topten.authoring.v1.AuthoringService.ListAuthoredQuizzes:input_type -> topten.authoring.v1.ListAuthoredQuizzesRequest
+	2,  // 17: topten.authoring.v1.AuthoringService.GetDraft:input_type -> topten.authoring.v1.GetDraftRequest
+	4,  // 18: topten.authoring.v1.AuthoringService.SaveDraft:input_type -> topten.authoring.v1.SaveDraftRequest
+	6,  // 19: topten.authoring.v1.AuthoringService.PublishQuiz:input_type -> topten.authoring.v1.PublishQuizRequest
+	8,  // 20: topten.authoring.v1.AuthoringService.ScheduleQuiz:input_type -> topten.authoring.v1.ScheduleQuizRequest
+	10, // 21: topten.authoring.v1.AuthoringService.CloseQuiz:input_type -> topten.authoring.v1.CloseQuizRequest
+	12, // 22: topten.authoring.v1.AuthoringService.ArchiveQuiz:input_type -> topten.authoring.v1.ArchiveQuizRequest
+	14, // 23: topten.authoring.v1.AuthoringService.DuplicateQuiz:input_type -> topten.authoring.v1.DuplicateQuizRequest
+	18, // 24: topten.authoring.v1.AuthoringService.ShareQuiz:input_type -> topten.authoring.v1.ShareQuizRequest
+	20, // 25: topten.authoring.v1.AuthoringService.ImportFile:input_type -> topten.authoring.v1.ImportFileRequest
+	22, // 26: topten.authoring.v1.AuthoringService.ExportFile:input_type -> topten.authoring.v1.ExportFileRequest
+	16, // 27: topten.authoring.v1.AuthoringService.ExportOwnQuizzes:input_type -> topten.authoring.v1.ExportOwnQuizzesRequest
+	1,  // 28: topten.authoring.v1.AuthoringService.ListAuthoredQuizzes:output_type -> topten.authoring.v1.ListAuthoredQuizzesResponse
+	3,  // 29: topten.authoring.v1.AuthoringService.GetDraft:output_type -> topten.authoring.v1.GetDraftResponse
+	5,  // 30: topten.authoring.v1.AuthoringService.SaveDraft:output_type -> topten.authoring.v1.SaveDraftResponse
+	7,  // 31: topten.authoring.v1.AuthoringService.PublishQuiz:output_type -> topten.authoring.v1.PublishQuizResponse
+	9,  // 32: topten.authoring.v1.AuthoringService.ScheduleQuiz:output_type -> topten.authoring.v1.ScheduleQuizResponse
+	11, // 33: topten.authoring.v1.AuthoringService.CloseQuiz:output_type -> topten.authoring.v1.CloseQuizResponse
+	13, // 34: topten.authoring.v1.AuthoringService.ArchiveQuiz:output_type -> topten.authoring.v1.ArchiveQuizResponse
+	15, // 35: topten.authoring.v1.AuthoringService.DuplicateQuiz:output_type -> topten.authoring.v1.DuplicateQuizResponse
+	19, // 36: topten.authoring.v1.AuthoringService.ShareQuiz:output_type -> topten.authoring.v1.ShareQuizResponse
+	21, // 37: topten.authoring.v1.AuthoringService.ImportFile:output_type -> topten.authoring.v1.ImportFileResponse
+	23, // 38: topten.authoring.v1.AuthoringService.ExportFile:output_type -> topten.authoring.v1.ExportFileResponse
+	17, // 39: topten.authoring.v1.AuthoringService.ExportOwnQuizzes:output_type -> topten.authoring.v1.ExportOwnQuizzesResponse
+	28, // [28:40] is the sub-list for method output_type
+	16, // [16:28] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_topten_authoring_v1_authoring_service_proto_init() }
@@ -1434,7 +1548,7 @@ func file_topten_authoring_v1_authoring_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_topten_authoring_v1_authoring_service_proto_rawDesc), len(file_topten_authoring_v1_authoring_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   22,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -32,6 +32,7 @@ const (
 	AuthoringService_ShareQuiz_FullMethodName           = "/topten.authoring.v1.AuthoringService/ShareQuiz"
 	AuthoringService_ImportFile_FullMethodName          = "/topten.authoring.v1.AuthoringService/ImportFile"
 	AuthoringService_ExportFile_FullMethodName          = "/topten.authoring.v1.AuthoringService/ExportFile"
+	AuthoringService_ExportOwnQuizzes_FullMethodName    = "/topten.authoring.v1.AuthoringService/ExportOwnQuizzes"
 )
 
 // AuthoringServiceClient is the client API for AuthoringService service.
@@ -84,6 +85,9 @@ type AuthoringServiceClient interface {
 	// call is logged with its caller.
 	// Fails with QUIZ_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	ExportFile(ctx context.Context, in *ExportFileRequest, opts ...grpc.CallOption) (*ExportFileResponse, error)
+	// ExportOwnQuizzes lists the quizzes that the caller owns, with their answer keys, as part of the caller's own data.
+	// Fails with PERMISSION_DENIED, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
+	ExportOwnQuizzes(ctx context.Context, in *ExportOwnQuizzesRequest, opts ...grpc.CallOption) (*ExportOwnQuizzesResponse, error)
 }
 
 type authoringServiceClient struct {
@@ -204,6 +208,16 @@ func (c *authoringServiceClient) ExportFile(ctx context.Context, in *ExportFileR
 	return out, nil
 }
 
+func (c *authoringServiceClient) ExportOwnQuizzes(ctx context.Context, in *ExportOwnQuizzesRequest, opts ...grpc.CallOption) (*ExportOwnQuizzesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExportOwnQuizzesResponse)
+	err := c.cc.Invoke(ctx, AuthoringService_ExportOwnQuizzes_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AuthoringServiceServer is the server API for AuthoringService service.
 // All implementations must embed UnimplementedAuthoringServiceServer
 // for forward compatibility.
@@ -254,6 +268,9 @@ type AuthoringServiceServer interface {
 	// call is logged with its caller.
 	// Fails with QUIZ_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	ExportFile(context.Context, *ExportFileRequest) (*ExportFileResponse, error)
+	// ExportOwnQuizzes lists the quizzes that the caller owns, with their answer keys, as part of the caller's own data.
+	// Fails with PERMISSION_DENIED, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
+	ExportOwnQuizzes(context.Context, *ExportOwnQuizzesRequest) (*ExportOwnQuizzesResponse, error)
 	mustEmbedUnimplementedAuthoringServiceServer()
 }
 
@@ -296,6 +313,9 @@ func (UnimplementedAuthoringServiceServer) ImportFile(context.Context, *ImportFi
 }
 func (UnimplementedAuthoringServiceServer) ExportFile(context.Context, *ExportFileRequest) (*ExportFileResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ExportFile not implemented")
+}
+func (UnimplementedAuthoringServiceServer) ExportOwnQuizzes(context.Context, *ExportOwnQuizzesRequest) (*ExportOwnQuizzesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExportOwnQuizzes not implemented")
 }
 func (UnimplementedAuthoringServiceServer) mustEmbedUnimplementedAuthoringServiceServer() {}
 func (UnimplementedAuthoringServiceServer) testEmbeddedByValue()                          {}
@@ -516,6 +536,24 @@ func _AuthoringService_ExportFile_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AuthoringService_ExportOwnQuizzes_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExportOwnQuizzesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthoringServiceServer).ExportOwnQuizzes(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuthoringService_ExportOwnQuizzes_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthoringServiceServer).ExportOwnQuizzes(ctx, req.(*ExportOwnQuizzesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AuthoringService_ServiceDesc is the grpc.ServiceDesc for AuthoringService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -566,6 +604,10 @@ var AuthoringService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ExportFile",
 			Handler:    _AuthoringService_ExportFile_Handler,
+		},
+		{
+			MethodName: "ExportOwnQuizzes",
+			Handler:    _AuthoringService_ExportOwnQuizzes_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

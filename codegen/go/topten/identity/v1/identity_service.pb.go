@@ -1650,8 +1650,10 @@ func (x *CheckSessionsResponse) GetEnded() []string {
 // GetUsersRequest identifies accounts.
 type GetUsersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// 1 to 100 distinct user ids.
-	UserIds       []string `protobuf:"bytes,1,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
+	// Up to 100 distinct user ids.
+	UserIds []string `protobuf:"bytes,1,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
+	// Up to 100 distinct usernames, regardless of case.
+	Usernames     []string `protobuf:"bytes,2,rep,name=usernames,proto3" json:"usernames,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1689,6 +1691,13 @@ func (*GetUsersRequest) Descriptor() ([]byte, []int) {
 func (x *GetUsersRequest) GetUserIds() []string {
 	if x != nil {
 		return x.UserIds
+	}
+	return nil
+}
+
+func (x *GetUsersRequest) GetUsernames() []string {
+	if x != nil {
+		return x.Usernames
 	}
 	return nil
 }
@@ -4392,9 +4401,10 @@ const file_topten_identity_v1_identity_service_proto_rawDesc = "" +
 	"\vsession_ids\x18\x01 \x03(\tB\x15\xbaH\x12\x92\x01\x0f\b\x01\x10\xf4\x03\x18\x01\"\x06r\x04\x10\x01\x18@R\n" +
 	"sessionIds\"-\n" +
 	"\x15CheckSessionsResponse\x12\x14\n" +
-	"\x05ended\x18\x01 \x03(\tR\x05ended\"B\n" +
-	"\x0fGetUsersRequest\x12/\n" +
-	"\buser_ids\x18\x01 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\b\x01\x10d\x18\x01\"\x06r\x04\x10\x01\x18@R\auserIds\"j\n" +
+	"\x05ended\x18\x01 \x03(\tR\x05ended\"r\n" +
+	"\x0fGetUsersRequest\x12-\n" +
+	"\buser_ids\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10d\x18\x01\"\x06r\x04\x10\x01\x18@R\auserIds\x120\n" +
+	"\tusernames\x18\x02 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10d\x18\x01\"\x06r\x04\x10\x01\x18@R\tusernames\"j\n" +
 	"\x10GetUsersResponse\x12.\n" +
 	"\x05users\x18\x01 \x03(\v2\x18.topten.identity.v1.UserR\x05users\x12&\n" +
 	"\x0ferased_user_ids\x18\x02 \x03(\tR\rerasedUserIds\"v\n" +

@@ -127,7 +127,7 @@ type IdentityServiceClient interface {
 	// an error.
 	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	RevokeBoardToken(ctx context.Context, in *RevokeBoardTokenRequest, opts ...grpc.CallOption) (*RevokeBoardTokenResponse, error)
-	// GetUsers reads up to 100 accounts; unknown ids are omitted. Roles and blocks are visible only to the account
+	// GetUsers reads up to 100 accounts by id, and up to 100 by name; unknown ids and names are omitted. Roles and blocks are visible only to the account
 	// itself, to moderators and admins, and with the scope `account:read` or `account:block`.
 	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GetUsers(ctx context.Context, in *GetUsersRequest, opts ...grpc.CallOption) (*GetUsersResponse, error)
@@ -664,7 +664,7 @@ type IdentityServiceServer interface {
 	// an error.
 	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	RevokeBoardToken(context.Context, *RevokeBoardTokenRequest) (*RevokeBoardTokenResponse, error)
-	// GetUsers reads up to 100 accounts; unknown ids are omitted. Roles and blocks are visible only to the account
+	// GetUsers reads up to 100 accounts by id, and up to 100 by name; unknown ids and names are omitted. Roles and blocks are visible only to the account
 	// itself, to moderators and admins, and with the scope `account:read` or `account:block`.
 	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GetUsers(context.Context, *GetUsersRequest) (*GetUsersResponse, error)

@@ -227,6 +227,39 @@ class Draft(google.protobuf.message.Message):
 global___Draft = Draft
 
 @typing.final
+class OwnQuiz(google.protobuf.message.Message):
+    """A quiz as part of its owner's data."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    QUIZ_ID_FIELD_NUMBER: builtins.int
+    VERSION_FIELD_NUMBER: builtins.int
+    DOCUMENT_FIELD_NUMBER: builtins.int
+    CHANGED_AT_FIELD_NUMBER: builtins.int
+    quiz_id: builtins.str
+    """The quiz's id."""
+    version: builtins.int
+    """The published version; 0 if there is none."""
+    document: builtins.str
+    """The draft, or without one the published version, as a quiz file in Topten's JSON."""
+    @property
+    def changed_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the draft was last changed or published; absent if that is not known."""
+
+    def __init__(
+        self,
+        *,
+        quiz_id: builtins.str = ...,
+        version: builtins.int = ...,
+        document: builtins.str = ...,
+        changed_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["changed_at", b"changed_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["changed_at", b"changed_at", "document", b"document", "quiz_id", b"quiz_id", "version", b"version"]) -> None: ...
+
+global___OwnQuiz = OwnQuiz
+
+@typing.final
 class FileFault(google.protobuf.message.Message):
     """A fault of a draft or a file."""
 

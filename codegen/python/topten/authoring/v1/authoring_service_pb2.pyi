@@ -385,6 +385,48 @@ class DuplicateQuizResponse(google.protobuf.message.Message):
 global___DuplicateQuizResponse = DuplicateQuizResponse
 
 @typing.final
+class ExportOwnQuizzesRequest(google.protobuf.message.Message):
+    """ExportOwnQuizzesRequest selects a page of quizzes."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    page_token: builtins.str
+    """`next_page_token` of the previous page; empty for the first page."""
+    def __init__(
+        self,
+        *,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["page_token", b"page_token"]) -> None: ...
+
+global___ExportOwnQuizzesRequest = ExportOwnQuizzesRequest
+
+@typing.final
+class ExportOwnQuizzesResponse(google.protobuf.message.Message):
+    """ExportOwnQuizzesResponse carries a page of quizzes."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    QUIZZES_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Pass it on as `page_token` for the next page; empty on the last page."""
+    @property
+    def quizzes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[topten.authoring.v1.authoring_pb2.OwnQuiz]:
+        """Up to 5 quizzes, by id."""
+
+    def __init__(
+        self,
+        *,
+        quizzes: collections.abc.Iterable[topten.authoring.v1.authoring_pb2.OwnQuiz] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["next_page_token", b"next_page_token", "quizzes", b"quizzes"]) -> None: ...
+
+global___ExportOwnQuizzesResponse = ExportOwnQuizzesResponse
+
+@typing.final
 class ShareQuizRequest(google.protobuf.message.Message):
     """ShareQuizRequest names the authors of a quiz."""
 

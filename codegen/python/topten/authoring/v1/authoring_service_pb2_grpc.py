@@ -93,6 +93,11 @@ class AuthoringServiceStub(object):
                 request_serializer=topten_dot_authoring_dot_v1_dot_authoring__service__pb2.ExportFileRequest.SerializeToString,
                 response_deserializer=topten_dot_authoring_dot_v1_dot_authoring__service__pb2.ExportFileResponse.FromString,
                 _registered_method=True)
+        self.ExportOwnQuizzes = channel.unary_unary(
+                '/topten.authoring.v1.AuthoringService/ExportOwnQuizzes',
+                request_serializer=topten_dot_authoring_dot_v1_dot_authoring__service__pb2.ExportOwnQuizzesRequest.SerializeToString,
+                response_deserializer=topten_dot_authoring_dot_v1_dot_authoring__service__pb2.ExportOwnQuizzesResponse.FromString,
+                _registered_method=True)
 
 
 class AuthoringServiceServicer(object):
@@ -198,6 +203,14 @@ class AuthoringServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportOwnQuizzes(self, request, context):
+        """ExportOwnQuizzes lists the quizzes that the caller owns, with their answer keys, as part of the caller's own data.
+        Fails with PERMISSION_DENIED, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AuthoringServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -255,6 +268,11 @@ def add_AuthoringServiceServicer_to_server(servicer, server):
                     servicer.ExportFile,
                     request_deserializer=topten_dot_authoring_dot_v1_dot_authoring__service__pb2.ExportFileRequest.FromString,
                     response_serializer=topten_dot_authoring_dot_v1_dot_authoring__service__pb2.ExportFileResponse.SerializeToString,
+            ),
+            'ExportOwnQuizzes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExportOwnQuizzes,
+                    request_deserializer=topten_dot_authoring_dot_v1_dot_authoring__service__pb2.ExportOwnQuizzesRequest.FromString,
+                    response_serializer=topten_dot_authoring_dot_v1_dot_authoring__service__pb2.ExportOwnQuizzesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -558,6 +576,33 @@ class AuthoringService(object):
             '/topten.authoring.v1.AuthoringService/ExportFile',
             topten_dot_authoring_dot_v1_dot_authoring__service__pb2.ExportFileRequest.SerializeToString,
             topten_dot_authoring_dot_v1_dot_authoring__service__pb2.ExportFileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportOwnQuizzes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.authoring.v1.AuthoringService/ExportOwnQuizzes',
+            topten_dot_authoring_dot_v1_dot_authoring__service__pb2.ExportOwnQuizzesRequest.SerializeToString,
+            topten_dot_authoring_dot_v1_dot_authoring__service__pb2.ExportOwnQuizzesResponse.FromString,
             options,
             channel_credentials,
             insecure,

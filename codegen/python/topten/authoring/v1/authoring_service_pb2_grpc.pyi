@@ -121,6 +121,14 @@ class AuthoringServiceStub:
     Fails with QUIZ_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
+    ExportOwnQuizzes: grpc.UnaryUnaryMultiCallable[
+        topten.authoring.v1.authoring_service_pb2.ExportOwnQuizzesRequest,
+        topten.authoring.v1.authoring_service_pb2.ExportOwnQuizzesResponse,
+    ]
+    """ExportOwnQuizzes lists the quizzes that the caller owns, with their answer keys, as part of the caller's own data.
+    Fails with PERMISSION_DENIED, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
 class AuthoringServiceAsyncStub:
     """AuthoringService is for the authors of quizzes; the quiz process serves it, because drafts have answer keys.
 
@@ -222,6 +230,14 @@ class AuthoringServiceAsyncStub:
     """ExportFile writes a quiz as a file, with its answer keys: the published version, or a draft that was never published. Each
     call is logged with its caller.
     Fails with QUIZ_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    ExportOwnQuizzes: grpc.aio.UnaryUnaryMultiCallable[
+        topten.authoring.v1.authoring_service_pb2.ExportOwnQuizzesRequest,
+        topten.authoring.v1.authoring_service_pb2.ExportOwnQuizzesResponse,
+    ]
+    """ExportOwnQuizzes lists the quizzes that the caller owns, with their answer keys, as part of the caller's own data.
+    Fails with PERMISSION_DENIED, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
 class AuthoringServiceServicer(metaclass=abc.ABCMeta):
@@ -347,6 +363,16 @@ class AuthoringServiceServicer(metaclass=abc.ABCMeta):
         """ExportFile writes a quiz as a file, with its answer keys: the published version, or a draft that was never published. Each
         call is logged with its caller.
         Fails with QUIZ_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def ExportOwnQuizzes(
+        self,
+        request: topten.authoring.v1.authoring_service_pb2.ExportOwnQuizzesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.authoring.v1.authoring_service_pb2.ExportOwnQuizzesResponse, collections.abc.Awaitable[topten.authoring.v1.authoring_service_pb2.ExportOwnQuizzesResponse]]:
+        """ExportOwnQuizzes lists the quizzes that the caller owns, with their answer keys, as part of the caller's own data.
+        Fails with PERMISSION_DENIED, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
 def add_AuthoringServiceServicer_to_server(servicer: AuthoringServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -701,16 +701,22 @@ class GetUsersRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     USER_IDS_FIELD_NUMBER: builtins.int
+    USERNAMES_FIELD_NUMBER: builtins.int
     @property
     def user_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """1 to 100 distinct user ids."""
+        """Up to 100 distinct user ids."""
+
+    @property
+    def usernames(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Up to 100 distinct usernames, regardless of case."""
 
     def __init__(
         self,
         *,
         user_ids: collections.abc.Iterable[builtins.str] | None = ...,
+        usernames: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["user_ids", b"user_ids"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["user_ids", b"user_ids", "usernames", b"usernames"]) -> None: ...
 
 global___GetUsersRequest = GetUsersRequest
 

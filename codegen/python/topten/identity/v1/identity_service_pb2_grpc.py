@@ -355,7 +355,7 @@ class IdentityServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetUsers(self, request, context):
-        """GetUsers reads up to 100 accounts; unknown ids are omitted. Roles and blocks are visible only to the account
+        """GetUsers reads up to 100 accounts by id, and up to 100 by name; unknown ids and names are omitted. Roles and blocks are visible only to the account
         itself, to moderators and admins, and with the scope `account:read` or `account:block`.
         Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """

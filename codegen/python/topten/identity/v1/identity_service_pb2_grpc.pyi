@@ -158,7 +158,7 @@ class IdentityServiceStub:
         topten.identity.v1.identity_service_pb2.GetUsersRequest,
         topten.identity.v1.identity_service_pb2.GetUsersResponse,
     ]
-    """GetUsers reads up to 100 accounts; unknown ids are omitted. Roles and blocks are visible only to the account
+    """GetUsers reads up to 100 accounts by id, and up to 100 by name; unknown ids and names are omitted. Roles and blocks are visible only to the account
     itself, to moderators and admins, and with the scope `account:read` or `account:block`.
     Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
@@ -494,7 +494,7 @@ class IdentityServiceAsyncStub:
         topten.identity.v1.identity_service_pb2.GetUsersRequest,
         topten.identity.v1.identity_service_pb2.GetUsersResponse,
     ]
-    """GetUsers reads up to 100 accounts; unknown ids are omitted. Roles and blocks are visible only to the account
+    """GetUsers reads up to 100 accounts by id, and up to 100 by name; unknown ids and names are omitted. Roles and blocks are visible only to the account
     itself, to moderators and admins, and with the scope `account:read` or `account:block`.
     Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
@@ -860,7 +860,7 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
         request: topten.identity.v1.identity_service_pb2.GetUsersRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.identity.v1.identity_service_pb2.GetUsersResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.GetUsersResponse]]:
-        """GetUsers reads up to 100 accounts; unknown ids are omitted. Roles and blocks are visible only to the account
+        """GetUsers reads up to 100 accounts by id, and up to 100 by name; unknown ids and names are omitted. Roles and blocks are visible only to the account
         itself, to moderators and admins, and with the scope `account:read` or `account:block`.
         Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
