@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 _QUALITY: Final = re.compile(r"q\s*=\s*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.ASCII | re.IGNORECASE)
@@ -16,7 +17,8 @@ class _Range(NamedTuple):
     quality: float
 
 
-def preferred_type(accept: str, offered: Sequence[str], *, default: str) -> str | None:
+@lru_cache(maxsize=256)  # every request of a client has the same header
+def preferred_type(accept: str, offered: tuple[str, ...], *, default: str) -> str | None:
     """Return the offered type that the header prefers; None if it accepts none of them.
 
     Of equally good types the one named first wins; `default` answers an empty header, and a wildcard if it is as good.
