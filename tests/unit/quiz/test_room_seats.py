@@ -1,0 +1,118 @@
+"""Seats of rooms on real stores: who gets one, under which name, and how it moves or is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+
+from services.quiz.rooms.room import Nicknames, Phase
+from services.runtime.errors import ServiceError
+from tests.unit.quiz.room_table import HOST, Table, claims, refused, table
+
+__all__ = ["table"]
+
+
+async def test_a_seat_is_its_players_and_its_name_nobody_elses(table: Table) -> None:
+    game = await table.open(max_players=2)
+    seating = game.rooms.seating
+    (seat,) = await game.join("ada")
+    assert await refused(seating.join(claims("ben"), game.pin, "THE-ADA")) == "NICKNAME_TAKEN"
+    assert await refused(seating.join(claims("ben"), game.pin, "\u2800")) == "INVALID_ARGUMENT"
+    table.replica.identity.blocked = {"ben"}
+    assert await refused(seating.join(claims("ben"), game.pin, "Ben")) == "PLAYER_BLOCKED"
+    # At the same moment from two devices, and later from another one: one seat.
+    joins = await asyncio.gather(*(seating.join(claims("cem"), game.pin, name) for name in ("Cem", "Jim")))
+    assert len({seat.seat_id for _, seat, _ in joins}) == 1
+    _, again, rejoined = await seating.join(claims("ada"), game.pin, "Someone")
+    assert (again.seat_id, again.nickname, rejoined) == (seat, "The ada", True)
+    assert await refused(seating.join(claims("dua"), game.pin, "Dua")) == "ROOM_CLOSED"
+    assert await refused(seating.join(claims("dua"), "1000000", "Dua")) == "ROOM_NOT_FOUND"
+
+
+async def test_players_who_join_together_share_an_insert_and_fill_the_room_exactly(table: Table) -> None:
+    game = await table.open(max_players=20)
+    await game.join("ada")
+    names = [f"p{number}" for number in range(40)]
+    # Names that are taken leave their seats to others, and a player who asks twice gets one.
+    wishes = [(name, f"The {name}") for name in names] + [("p0", "Another"), ("cem", "the-ada"), ("ada", "Ada")]
+    table.replica.commands.counts.clear()
+    joins = (game.rooms.seating.join(claims(name), game.pin, nickname) for name, nickname in wishes)
+    outcomes = await asyncio.gather(*joins, return_exceptions=True)
+    seated = {found[1].seat_id for found in outcomes if not isinstance(found, BaseException)}
+    refusals = {str(error.reason) for error in outcomes if isinstance(error, ServiceError)}
+    assert (len(seated), (await game.frame()).players) == (20, 20)
+    assert refusals <= {"ROOM_CLOSED", "NICKNAME_TAKEN"}
+    assert table.replica.commands.counts["insert room_seats"] <= 4
+    assert table.replica.identity.calls <= 2
+
+
+async def test_a_guest_moves_to_another_device_by_a_code_once(table: Table) -> None:
+    game = await table.open()
+    moving, gus = game.rooms.moving, claims("gus", "guest")
+    _, seat, _ = await game.rooms.seating.join(gus, game.pin, "Gus")
+    await game.join("ada")
+    await game.until(Phase.QUESTION)
+    assert await game.answer("gus", "q1") == "a"
+    old, _ = await moving.create_code(gus, game.pin)
+    code, expires_at = await moving.create_code(gus, game.pin)
+    phone, other = claims("phone", "guest"), claims("other", "guest")
+    assert await refused(moving.move(phone, game.pin, old)) == "PLAYER_NOT_FOUND"
+    stored = str(await table.replica.database["room_seats"].find({}).to_list())
+    assert code not in stored
+    # From two devices at once, however it is spelled: one gets the seat, and gets it again if the response was lost.
+    spelled = f"{code[:4].lower()}-{code[4:]} "
+    moves = [moving.move(each, game.pin, spelled) for each in (phone, other)]
+    won = [each for each in await asyncio.gather(*moves, return_exceptions=True) if isinstance(each, tuple)]
+    (moved,) = [seat for _, seat in won]
+    assert (moved.seat_id, moved.nickname) == (seat.seat_id, "Gus")
+    by = {"phone": phone, "other": other}[moved.user_id]
+    assert (await moving.move(by, game.pin, code))[1] == moved
+    assert await refused(moving.move(gus, game.pin, code)) == "PLAYER_NOT_FOUND"
+    assert await game.answer("gus", "q1") == "PLAYER_NOT_FOUND"
+    assert await game.answer(moved.user_id, "q1", "b") == "a again"
+    await game.until(Phase.BOARD)
+    assert await game.board() == {"Gus": 10, "The ada": 0}
+    # Nobody has two seats, those of accounts stay theirs, and a code ends.
+    code, expires_at = await moving.create_code(by, game.pin)
+    assert await refused(moving.move(claims("ada"), game.pin, code)) == "LIMIT_REACHED"
+    assert await refused(moving.create_code(claims("ada"), game.pin)) == "PERMISSION_DENIED"
+    table.replica.identity.blocked = {"eve"}
+    assert await refused(moving.move(claims("eve"), game.pin, code)) == "PLAYER_BLOCKED"
+    table.clock.now = expires_at
+    assert await refused(moving.move(claims("new", "guest"), game.pin, code)) == "PLAYER_NOT_FOUND"
+
+
+async def test_names_may_be_generated_or_those_of_accounts(table: Table) -> None:
+    game = await table.open(nicknames=Nicknames.GENERATED)
+    seats = await game.join(*(f"p{number}" for number in range(20)))
+    assert len({*seats}) == 20
+    game = await table.open(nicknames=Nicknames.USERNAME)
+    _, seat, _ = await game.rooms.seating.join(claims("ada"), game.pin, "Somebody")
+    assert seat.nickname == "ada"
+    assert await refused(game.rooms.seating.join(claims("gus", "guest"), game.pin, "")) == "PERMISSION_DENIED"
+
+
+async def test_who_is_removed_stays_out_with_their_answers(table: Table) -> None:
+    game = await table.open()
+    seat, _ = await game.join("ada", "ben")
+    await game.until(Phase.QUESTION)
+    assert await game.answer("ada", "q1") == "a"
+    for _ in range(2):
+        await game.rooms.service.kick(HOST, game.pin, seat)
+    frame = await game.frame()
+    assert (frame.players, frame.answered, frame.revision) == (1, 0, 3)
+    assert await game.answer("ada", "q1") == "ROOM_CLOSED"
+    assert await refused(game.join("ada")) == "ROOM_CLOSED"
+    assert await refused(game.rooms.service.kick(HOST, game.pin, str(uuid.uuid4()))) == "PLAYER_NOT_FOUND"
+    await game.rooms.service.lock(HOST, game.pin, locked=True)
+    assert await refused(game.join("cem")) == "ROOM_CLOSED"
+    assert (await game.rooms.seating.join(claims("ben"), game.pin, ""))[2]
+    await game.rooms.service.lock(HOST, game.pin, locked=False)
+    await game.join("cem")
+    record = await table.replica.database["rooms"].find_one({"_id": game.room_id})
+    assert [(entry["command"], entry["actor"]) for entry in record["record"]] == [
+        ("next", "hal"),
+        ("kick", "hal"),
+        ("close_to_new_players", "hal"),
+        ("open_to_new_players", "hal"),
+    ]
