@@ -3,9 +3,8 @@
 Owns rooms, their seats and their answers. `room.py` and `transitions.py` are the state machine, pure; `judging.py` is the only
 place that knows answer keys.
 
-Guarantees: transitions happen once and in one order, however many hosts send them and how often; a seat answers a question at
-most once; what was accepted survives a restart of any process, and a question locks at its deadline without any process having
-to remember it.
+Guarantees: transitions happen once and in one order, even if several hosts send them repeatedly; a seat answers a question at
+most once; accepted answers survive a restart of any process, and so does the deadline of a question.
 
-Must never: show a key before the reveal; believe a client's clock; keep state that is only in memory.
+Must never: show a key before the reveal; trust a client's clock; keep state only in memory.
 """

@@ -1,8 +1,8 @@
 """Telling every instance that a room has changed, over a Redis channel.
 
-Messages are hints: followers of a room read it again, and do so now and then without one, so a lost message delays a frame and
-never hides a change. Many changes of a room within a short time are one message. A transition has a second message, so that
-frames of joins and answers can wait while that of a transition does not.
+Messages are hints: followers read the room again after each one, and periodically without one, so a lost message delays a
+frame and never hides a change. Changes of a room within `TELL_EVERY` share one message. A transition sends a second message,
+so that its frame is not delayed as frames of joins and answers are.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Follower:
     moved_on: asyncio.Event = field(default_factory=asyncio.Event)
 
     def clear(self) -> None:
-        """Wait for later changes."""
+        """Reset both events, so that only later changes set them."""
         self.changed.clear()
         self.moved_on.clear()
 
@@ -62,7 +62,7 @@ class RoomChanges:
         self._any_untold = asyncio.Event()
 
     def servers(self) -> tuple[Periodic, Periodic]:
-        """Return what hears of the changes of other instances, and what tells them of ours."""
+        """Return the subscription to the changes of other instances, and the loop that publishes those of this one."""
         telling = Periodic("room changes", self._tell, every=TELL_EVERY, stage=Stage.PUBLISHER)
         return self._channel.server(), telling
 
@@ -75,7 +75,7 @@ class RoomChanges:
 
     @contextmanager
     def following(self, room_id: str) -> Iterator[Follower]:
-        """Yield a follower of a room."""
+        """Yield a follower of a room, which is notified until the block ends."""
         follower = Follower()
         self._followers[room_id].add(follower)
         try:

@@ -1,11 +1,11 @@
 """Counting the answers of ended rooms on global boards, where the room was opened to do so.
 
 Each account's answers are submitted as an attempt at the quiz, under an action id that follows from the room and the player.
-So however often an ended room is counted, by whichever instance, and whatever dies in between, each attempt counts once.
+So each attempt counts once, even if several instances count the same room or one of them dies on the way.
 
 An attempt is judged by the quiz as the room had it, and counts although the quiz was closed or changed while the room played.
-It is refused only for its player: all attempts are used, or the account is blocked or deleted. Each seat notes what became of
-its attempt. A room is marked as counted after all its attempts were accepted or refused.
+It is refused only because of its player: all attempts are used, or the account is blocked or deleted. Each seat records the
+outcome of its attempt. A room is marked as counted after all its attempts were accepted or refused.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class RoomCounting:
         self._now = now
 
     def server(self) -> Periodic:
-        """Return what counts rooms as they end, those included that nobody ended."""
+        """Return the loop that counts ended rooms, including those that no host ended."""
         return Periodic("room counting", self.count_ended, every=EVERY, at_rest=15, retry_on=(ServiceError,))
 
     async def count_ended(self) -> None:
@@ -81,7 +81,7 @@ class RoomCounting:
 
     async def _count(self, room: Room) -> bool:
         """Submit the attempts of a room; False if some have to be submitted again."""
-        # What an attempt became stays: nobody is refused first and counted later.
+        # A recorded outcome is final: an attempt that was refused is not submitted again.
         seats = [seat for seat in await self._seats.of_room(room.room_id) if not seat.is_guest and not seat.attempt]
         quiz = await self._rooms.quiz(room.room_id)
         outcomes: Counter[str] = Counter()

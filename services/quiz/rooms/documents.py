@@ -20,8 +20,8 @@ Document = dict[str, Any]
 class Seat:
     """A player's place in a room. `country` is that of their account; a guest's answers count on no other board.
 
-    `attempt` says what became of the answers as an attempt at the quiz: COUNTED, or the reason of the refusal; empty until
-    then, and where they do not count.
+    `attempt` is the outcome of submitting the answers as an attempt at the quiz: COUNTED, or the reason of the refusal. Empty
+    before that, and for seats whose answers do not count on boards.
     """
 
     seat_id: str
@@ -37,7 +37,7 @@ class Seat:
 
 @dataclass(frozen=True, slots=True)
 class SeatAnswer:
-    """A seat's answer to a question, which is an index, and how it was judged. `options` has those that it selects."""
+    """A judged answer of a seat. `question` is an index; `options` are the selected ones, empty for other question kinds."""
 
     seat_id: str
     room_id: str
@@ -66,7 +66,7 @@ def state_fields(room: Room) -> Document:
 
 
 def room_fields(room: Room) -> Document:
-    """Return the document of a room, without its quiz, its record and when it is deleted."""
+    """Return the document of a room, without its quiz, its record and its time of deletion."""
     return {
         "_id": room.room_id,
         "pin": room.pin,
@@ -109,7 +109,7 @@ def room_of(document: Document) -> Room:
 
 
 def seat_fields(seat: Seat) -> Document:
-    """Return the document of a new seat, without when it is deleted. A room has each `nickname_key` once."""
+    """Return the document of a new seat, without its time of deletion. `nickname_key` is unique in a room."""
     return {
         "_id": seat.seat_id,
         "room_id": seat.room_id,
@@ -139,7 +139,7 @@ def seat_of(document: Document) -> Seat:
 
 
 def answer_fields(given: SeatAnswer) -> Document:
-    """Return the document of an answer. Its `_id` makes it the only one of its seat and question."""
+    """Return the document of an answer. Its `_id` is unique for a seat and a question."""
     return {
         "_id": answer_id(given.seat_id, given.question),
         "seat_id": given.seat_id,

@@ -1,4 +1,4 @@
-"""What everybody in a room sees, and what one player sees of themselves, as messages. Pure."""
+"""The messages about a room: the frame that everybody sees, and the outcome that one player sees. Pure."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def frame_of(snapshot: Snapshot, quiz: Quiz, fold: Fold | None, newest: Sequence
 
 
 def outcome_of(own: OwnPlace) -> messages.RoomOutcome:
-    """Return a player's own place. What an answer earned is left out before the reveal."""
+    """Return a player's outcome. Before the reveal it has neither verdict nor points of the answer."""
     room, seat, answer, fold = own
     outcome = messages.RoomOutcome(seat_id=seat.seat_id, nickname=seat.nickname)
     if answer is not None:
@@ -81,7 +81,7 @@ def entry_of(place: Place) -> messages.RoomEntry:
 
 
 def distribution(choices: Iterable[Choice], question: int) -> list[messages.OptionCount]:
-    """Return how many selected each option of a question, by option."""
+    """Return how many players selected each option of a question, ordered by option."""
     found = sorted((choice.option, choice.players) for choice in choices if choice.question == question)
     return [messages.OptionCount(option_id=selected, count=count) for selected, count in found]
 

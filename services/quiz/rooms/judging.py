@@ -1,4 +1,4 @@
-"""What an answer in a room is worth. Pure.
+"""Judging the answers of a room. Pure.
 
 The only module of rooms that knows how answers are scored. Must never decide when a key is shown: that is `room.py`.
 """
@@ -17,9 +17,9 @@ from services.quiz.rooms.room import Room
 from services.quiz.scoring import judge
 
 FULL_POINTS: Final = timedelta(seconds=1)
-"""For how long after a question is asked an answer earns all speed points: longer than frames and answers travel."""
+"""An answer this soon after the question earns all speed points: longer than a frame and an answer take on the network."""
 HALF_AFTER: Final = timedelta(seconds=20)
-"""In how much time after that speed points fall to half at the fastest, so that a second of delay costs 2.5 % of them."""
+"""The least time in which speed points fall to half after that, so that a second of delay costs at most 2.5 % of them."""
 MILLISECOND: Final = timedelta(milliseconds=1)
 CHOICES: Final = frozenset(
     {quiz_pb2.QUESTION_KIND_SINGLE_CHOICE, quiz_pb2.QUESTION_KIND_TRUE_FALSE, quiz_pb2.QUESTION_KIND_MULTIPLE_CHOICE}
@@ -29,8 +29,8 @@ CHOICES: Final = frozenset(
 def judged(quiz: Quiz, room: Room, seat: Seat, answer: Answer, received_at: datetime) -> SeatAnswer:
     """Judge an answer to a question of a room by the room's quiz.
 
-    Penalties hold as in the quiz; bonuses for time and rows of right answers do not. Speed points are by the player's own
-    time, and all of them where it has no limit. Raises AnswerError if the answer does not match the quiz.
+    Penalties apply as in the quiz; bonuses for time and streaks do not. Speed points depend on the player's own time limit;
+    a player without one earns all of them. Raises AnswerError if the answer does not match the quiz.
     """
     outcome = next(each for each in judge(quiz, [answer]) if each.question_id == answer.question_id)
     points = outcome.points
@@ -57,10 +57,10 @@ def question_of(quiz: Quiz, question_id: str) -> quiz_pb2.Question:
 
 
 def _at_speed(points: int, elapsed: timedelta, time: timedelta, limit: timedelta) -> int:
-    """Return what points are worth after some time, rounded up. `limit` is the player's own time, `time` that of the others.
+    """Return the points left after `elapsed`, rounded up. `limit` is the player's own time, `time` that of the others.
 
-    All of them up to FULL_POINTS; then they fall linearly, to half at the end of `time`, but not faster than HALF_AFTER
-    says: a short question keeps more than half. Who has more time than the others loses less in it, in proportion.
+    All points are left up to FULL_POINTS. Then they fall linearly, to half at the end of `time`, but no faster than to half
+    within HALF_AFTER, so a short question keeps more than half. With extra time they fall proportionally more slowly.
     """
     used = min(max(elapsed, timedelta()), limit) * (time // MILLISECOND) // (limit // MILLISECOND)
     late = max(used - FULL_POINTS, timedelta())

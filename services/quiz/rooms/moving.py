@@ -1,7 +1,7 @@
 """Moving a guest's seat to another device by a code.
 
-A player with an account needs no code: they sign in on the other device and join. So the answers of an account are never
-those of another one. Must never keep or log a code: the seat has its digest.
+A player with an account needs no code: they sign in on the other device and join. So the answers of an account never pass to
+another one. Must never store or log a code: the seat has its digest.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 VALID_FOR: Final = timedelta(minutes=10)
 LENGTH: Final = 8
-# Without what looks like something else. Eight of them are 850 billion codes, for the few minutes in which one is valid.
+# No characters that are easily confused. LENGTH of them make 850 billion codes, each valid for minutes only.
 ALPHABET: Final = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ".replace("L", "")
 
 
 class RoomMoving:
-    """Makes codes for seats, and moves seats by them."""
+    """Issues codes for seats, and moves seats by them."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class RoomMoving:
         self._now = now
 
     async def create_code(self, player: Claims, pin: str) -> tuple[str, datetime]:
-        """Return a new code for the player's seat, and until when it is valid. An earlier code of the seat ends.
+        """Return a new code for the player's seat and its expiry. It replaces an earlier code of the seat.
 
         Raises ROOM_NOT_FOUND, ROOM_CLOSED, PLAYER_NOT_FOUND, PERMISSION_DENIED, UNAVAILABLE.
         """
@@ -68,10 +68,10 @@ class RoomMoving:
         return code, expires_at
 
     async def move(self, player: Claims, pin: str, code: str) -> tuple[Snapshot, Seat]:
-        """Give the player the seat to which a code belongs; return the room and the seat. The code is used up.
+        """Give the player the seat to which a code belongs; return the room and the seat. A code works once.
 
-        The same player gets the seat again by it. Raises ROOM_NOT_FOUND, ROOM_CLOSED, PLAYER_NOT_FOUND, LIMIT_REACHED,
-        PLAYER_BLOCKED, UNAVAILABLE.
+        Safe to repeat: the same player gets the same seat. Raises ROOM_NOT_FOUND, ROOM_CLOSED, PLAYER_NOT_FOUND,
+        LIMIT_REACHED, PLAYER_BLOCKED, UNAVAILABLE.
         """
         room = await self._open_room(pin)
         known = (await self._players.players([player.user_id]))[player.user_id]
@@ -94,6 +94,6 @@ class RoomMoving:
 
 
 def _digest(room_id: str, code: str) -> str:
-    """Return what is kept of a code, the same however it is spelled."""
+    """Return the digest of a code. Case, spaces and hyphens make no difference."""
     spelled = "".join(character for character in code if character.isalnum()).upper()
     return hashlib.sha256(f"{room_id}\0{spelled}".encode()).hexdigest()

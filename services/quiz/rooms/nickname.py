@@ -1,4 +1,4 @@
-"""The names by which players of a room know one another. Pure."""
+"""Nicknames of the players in a room. Pure."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _ANIMALS: Final = (
 
 
 class NicknameError(ValueError):
-    """A nickname that nobody can have."""
+    """An invalid nickname; the text says what it must be."""
 
 
 def normalise_nickname(text: str) -> str:
@@ -69,7 +69,7 @@ def normalise_nickname(text: str) -> str:
 
 
 def nickname_key(nickname: str) -> str:
-    """Return the form that nicknames which look alike share, whatever is between their words."""
+    """Return a key that nicknames which look alike share. Spaces and punctuation make no difference."""
     return skeleton("".join(character for character in nickname if character.isalnum()) or nickname)
 
 

@@ -1,6 +1,6 @@
-"""What rooms know of one player, for export and for erasure.
+"""A player's data in rooms: export and erasure.
 
-An erased player's seat keeps its points and answers, so that the results of the room still add up; it names nobody.
+An erased player's seat keeps its points and answers, so that the results of the room still add up, but no name.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class SeatRecord(NamedTuple):
 
 
 class RoomPersonalData:
-    """Every method raises UNAVAILABLE if the database does not respond, and is safe to repeat."""
+    """Seats and answers of one player. Every method is safe to repeat, and raises UNAVAILABLE without the database."""
 
     def __init__(self, rooms: RoomStore, seats: SeatStore) -> None:
         self._rooms = rooms
@@ -49,6 +49,6 @@ class RoomPersonalData:
         return records, page_token(LISTING, following) if following else ""
 
     async def erase(self, user_id: str, pseudonym: str) -> int:
-        """Take a player's identity off their seats and the rooms that they hosted; return the number of seats."""
+        """Remove a player's identity from their seats and the rooms that they hosted; return the number of seats."""
         await self._rooms.erase(user_id, pseudonym)
         return await self._seats.erase(user_id, pseudonym)

@@ -1,6 +1,7 @@
-"""The use cases of players who have a seat: answer, read one's own place.
+"""The use cases of seated players: answer a question, read their own place.
 
-Answers that arrive together share their reads and one insert; each keeps its own outcome. So do reads of one's place.
+Answers that arrive together share their reads and one insert, and reads of places share their reads. Each call has its own
+outcome.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ MAX_GROUPS: Final = 4
 
 
 class Given(NamedTuple):
-    """An answer as its player gives it, and when the server received it."""
+    """An answer as the player sent it, and when the server received it."""
 
     room_id: str
     user_id: str
@@ -66,7 +67,7 @@ class RoomPlay:
         )
 
     async def answer(self, player: Claims, pin: str, answer: Answer) -> tuple[SeatAnswer, bool]:
-        """Record a player's answer; return what is recorded, and whether it was before this call. The first one stays.
+        """Record a player's first answer; return the recorded one, and whether an earlier call recorded it.
 
         Raises ROOM_NOT_FOUND, ROOM_CLOSED, PLAYER_NOT_FOUND, QUESTION_LOCKED, INVALID_ARGUMENT, UNAVAILABLE.
         """
@@ -75,11 +76,11 @@ class RoomPlay:
         return await self._record(Given(room_id, player.user_id, answer, received_at))
 
     async def own_place(self, player: Claims, pin: str) -> OwnPlace:
-        """Return what a player may know of themselves. Raises ROOM_NOT_FOUND, ROOM_CLOSED, PLAYER_NOT_FOUND, UNAVAILABLE."""
+        """Return a player's own answer and place. Raises ROOM_NOT_FOUND, ROOM_CLOSED, PLAYER_NOT_FOUND, UNAVAILABLE."""
         return await self._place((await self._rooms.room_id(pin), player.user_id))
 
     async def place_of(self, room: Room, seat: Seat) -> OwnPlace:
-        """Return what the player of a seat may know of themselves. Raises UNAVAILABLE."""
+        """Return the answer and place of the player in a seat. Raises UNAVAILABLE."""
         answer = await self._seats.answer(seat.seat_id, room.question) if room.question >= 0 else None
         return OwnPlace(room, seat, answer, await self._fold(room))
 
@@ -136,7 +137,7 @@ class RoomPlay:
 
 
 class _TooLateError(ServiceError):
-    """An answer to a question that is not open. It may be one that was recorded before, sent again."""
+    """The question is not open. The answer may be the repetition of one that was recorded in time."""
 
     def __init__(self, key: str) -> None:
         super().__init__(Reason.QUESTION_LOCKED, "The question takes no answers.")

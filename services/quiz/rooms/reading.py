@@ -1,6 +1,7 @@
-"""Reading rooms: the current state, which takes effect by being read, and what follows from the answers.
+"""Reading rooms: their current state, and the fold of their answers.
 
-Callers at the same moment share one read, which starts after all of them asked: nobody gets a state from before their call.
+A read first records the transitions that are due without a command, such as the lock of a question. Concurrent callers share
+one read, which starts after all of their calls, so that none gets a state from before its call.
 """
 
 from __future__ import annotations
@@ -45,16 +46,16 @@ class RoomReader:
         self._share_fold: Batcher[Room, Fold] = Batcher("room folds", self._fold_all, max_size=MAX_SHARED)
 
     async def current(self, room_id: str) -> Snapshot:
-        """Return a room as it is now. What was due by itself is recorded first, by whichever instance reads it."""
+        """Return a room as it is now, after recording the transitions that are due without a command."""
         return await self._share_read(room_id)
 
     async def fold(self, room: Room) -> Fold:
-        """Return what the answers add up to, for the questions that the room counts and reveals at this revision."""
+        """Return the fold of the answers to the questions that the room counts and reveals at this revision."""
         found = self._folds.get((room.room_id, room.revision))
         return found if found is not None else await self._share_fold(room)
 
     def forget(self) -> None:
-        """Drop what is in memory: the database has other data."""
+        """Empty the cache, because the database holds other data now."""
         self._folds.clear()
 
     async def _read_all(self, room_ids: Sequence[str]) -> list[Snapshot | Exception]:
@@ -99,19 +100,19 @@ class RoomReader:
 
 
 async def each_of(read: Callable[[str], Awaitable[T]], keys: Collection[str]) -> Mapping[str, T | BaseException]:
-    """Read several keys at once; return for each what was read, or why it was not."""
+    """Read several keys concurrently; return the result or the exception of each."""
     return dict(zip(keys, await asyncio.gather(*map(read, keys), return_exceptions=True), strict=True))
 
 
 def ok(found: T | BaseException) -> T:
-    """Return what was read. Raises what `each_of` has instead."""
+    """Return a result of `each_of`, or raise the exception in its place."""
     if isinstance(found, BaseException):
         raise found
     return found
 
 
 def outcome(found: T | BaseException) -> T | Exception:
-    """Return what was read, or the error in its place. Raises what is no error, such as a cancellation."""
+    """Return a result or the error in its place. Raises any other exception, such as a cancellation."""
     if isinstance(found, BaseException) and not isinstance(found, Exception):
         raise found
     return found

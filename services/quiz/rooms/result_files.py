@@ -1,6 +1,6 @@
 """The results of a room as CSV, XLSX or JSON. Pure.
 
-Nicknames and questions are written by strangers: a program that opens a table must never calculate them.
+Nicknames and questions are untrusted: a spreadsheet must never evaluate them as formulas.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 if TYPE_CHECKING:
     from services.quiz.rooms.results import Results
 
-# What makes a cell of CSV a formula (OWASP, CSV injection); an apostrophe before it makes the cell text.
+# Prefixes that make a CSV cell a formula (OWASP, CSV injection). An apostrophe in front of one makes the cell text.
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 Cell = str | int | float | None
 Table = Iterator[Sequence[Cell]]
 
 
 class Format(StrEnum):
-    """What a file holds, and how. A file of CSV is one table."""
+    """The format of a file, and for CSV, which holds one table, the table."""
 
     JSON = "json"
     XLSX = "xlsx"
@@ -46,7 +46,7 @@ class ResultFile(NamedTuple):
 
 
 def file_of(results: Results, texts: Sequence[str], written: Format) -> ResultFile:
-    """Write results; `texts` has the text of each revealed question."""
+    """Return the results as a file; `texts` has the text of each revealed question."""
     kind = written.value.rpartition("_")[2]
     match written:
         case Format.JSON:
@@ -87,7 +87,7 @@ def _objects(table: Table) -> list[dict[str, Cell]]:
 
 
 def _csv(table: Table) -> bytes:
-    """Write CSV as RFC 4180 has it, with the mark by which spreadsheets know UTF-8."""
+    """Return a table as CSV (RFC 4180), with the byte order mark by which spreadsheets recognize UTF-8."""
     text = io.StringIO(newline="")
     csv.writer(text).writerows([_defused(cell) for cell in row] for row in table)
     return text.getvalue().encode("utf-8-sig")
@@ -98,7 +98,7 @@ def _defused(cell: Cell) -> Cell:
 
 
 def _xlsx(tables: dict[str, Table]) -> bytes:
-    import openpyxl  # noqa: PLC0415  # takes half a second, which a process should not start with
+    import openpyxl  # noqa: PLC0415  # half a second, which the start of a process is spared
     from openpyxl.cell import WriteOnlyCell  # noqa: PLC0415
 
     book = openpyxl.Workbook(write_only=True)

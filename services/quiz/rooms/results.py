@@ -26,7 +26,7 @@ MAX_FILE_BYTES: Final = 4_000_000
 
 
 class QuestionResult(NamedTuple):
-    """The answers to a question, an index. `difficulty` is None without answers, `discrimination` with too few."""
+    """Figures of a question, an index. `difficulty` is None without answers, `discrimination` with too few."""
 
     question: int
     question_id: str
@@ -38,8 +38,10 @@ class QuestionResult(NamedTuple):
 
 
 class Results(NamedTuple):
-    """The results of a room: the revealed questions, all places, what each seat got for each question, an index, and what
-    became of each seat's attempt, where that is noted.
+    """The results of a room.
+
+    `questions` are the revealed ones. `marks` has the marks of seats by question, an index; `attempts` has the recorded
+    outcomes of attempts by seat.
     """
 
     room: Room
@@ -50,7 +52,7 @@ class Results(NamedTuple):
 
 
 class RoomResults:
-    """Reads results for the hosts of a room, moderators and admins. Before the podium, of the questions that were revealed.
+    """Results for the hosts of a room, moderators and admins. Before the podium, only of revealed questions.
 
     Every method raises ROOM_NOT_FOUND, PERMISSION_DENIED, UNAVAILABLE.
     """

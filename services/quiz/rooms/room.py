@@ -1,4 +1,4 @@
-"""What a room is at one revision. Pure: no driver, no clock; times are passed in. `transitions.py` makes the next one."""
+"""The state of a room at one revision. Pure: no driver, no clock; times are passed in. See `transitions.py` for the next."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Final
 from services.quiz.extra_time import ExtraTime
 
 GRACE: Final = timedelta(seconds=1)
-"""For how long after a question's deadline or lock an answer still counts, for everybody alike."""
+"""How long after a question's deadline or lock an answer still counts; the same for all players."""
 LIFE: Final = timedelta(hours=12)
-"""After this a room ends by itself."""
+"""How long after its opening a room ends if no host ends it."""
 RETENTION: Final = timedelta(days=30)
-"""For how long after its life a room is kept, with its seats and answers."""
+"""How long a room, its seats and answers are kept after its life."""
 DEFAULT_PLAYERS: Final = 200
 BOARD_SIZE: Final = 10
 
 
 class Phase(StrEnum):
-    """Where a room is. In order, but for the return from the board to the next question."""
+    """The phases of a room, in order; after the board comes the next question or, after the last one, the podium."""
 
     LOBBY = "lobby"
     QUESTION = "question"
@@ -42,7 +42,7 @@ class Nicknames(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a room plays. `seconds` is the time for each question, 0 for the host's pace."""
+    """The options of a room. `seconds` is the time for each question; 0 means that the host locks it."""
 
     seconds: int = 0
     locks_when_all_answered: bool = False
@@ -94,7 +94,7 @@ class Room:
 
     @property
     def ends_at(self) -> datetime:
-        """When it ends by itself."""
+        """When the room ends if no host ends it."""
         return self.opened_at + LIFE
 
     @property

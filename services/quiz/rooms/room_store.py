@@ -1,8 +1,8 @@
 """Rooms in MongoDB: the collections `rooms` and `room_pins`.
 
 A room is one document with its quiz as it was when the room was opened, and the record of its last 1000 transitions. A
-transition replaces the revision that it was made of, or nothing. A PIN is a document too, whose `_id` makes it unique; it
-goes a day after the room's life, so that no PIN is used again before.
+transition replaces the revision from which it was computed, or changes nothing. A PIN is a document too, whose `_id` makes it
+unique. It is deleted a day after the room's life, and can be used again from then on.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MAX_RECORD: Final = 1000
 MAX_QUIZZES: Final = 500
 MAX_PINS: Final = 10_000
 PIN_SECONDS: Final = 3600
-# PINs have six digits while there are few, and seven once these many random ones were taken.
+# How many random PINs of six digits are tried, and then of seven.
 SHORT_TRIES: Final = 5
 LONG_TRIES: Final = 20
 UNCOUNTED: Final = "uncounted"
@@ -39,9 +39,9 @@ _STATE: Final = {"definition": 0, "record": 0}
 
 
 class Transition(NamedTuple):
-    """A transition as it is recorded: the command, who sent it under which id, and when it happened.
+    """The record of a transition: the command, its time, who sent it, its id, and the seat that it is about.
 
-    What happens by itself has neither actor nor id.
+    A transition without a command has neither actor nor id.
     """
 
     command: str
@@ -68,7 +68,7 @@ class RoomStore:
             await self._pins.create_index("purge_at", expireAfterSeconds=0)
 
     def forget(self) -> None:
-        """Drop what is in memory: the database has other data."""
+        """Empty the caches, because the database holds other data now."""
         self._quizzes.clear()
         self._room_ids.clear()
 
@@ -108,7 +108,7 @@ class RoomStore:
         return rooms[room_id]
 
     async def rooms(self, room_ids: Sequence[str]) -> dict[str, Room]:
-        """Return those of the rooms that exist, by id, from one read."""
+        """Return the existing ones of these rooms, by id, from one read."""
         async with unavailable_on_failure():
             documents = await self._rooms.find({"_id": {"$in": list(room_ids)}}, _STATE).to_list()
         return {document["_id"]: room_of(document) for document in documents}
@@ -126,7 +126,7 @@ class RoomStore:
         return quiz
 
     async def replace(self, before: Room, after: Room, transition: Transition) -> bool:
-        """Replace a revision by the next one; False, and nothing happens, if the room has another revision by now."""
+        """Replace a revision by the next one. Return False, and change nothing, if the room is at another one by now."""
         entry = {"revision": after.revision, **{name: value for name, value in transition._asdict().items() if value}}
         query: Document = {"_id": before.room_id, "revision": before.revision}
         if transition.command_id:

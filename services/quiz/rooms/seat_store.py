@@ -66,7 +66,7 @@ class SeatStore:
         return (await self.seats([(room_id, user_id)])).get((room_id, user_id))
 
     async def seats(self, keys: Sequence[SeatKey]) -> dict[SeatKey, Seat]:
-        """Return those of the seats that exist, from one read."""
+        """Return the existing ones of these seats, from one read."""
         query = {"$or": [{"room_id": room_id, "user_id": user_id} for room_id, user_id in keys]}
         async with unavailable_on_failure():
             seats = [seat_of(document) async for document in self._seats.find(query)]
@@ -89,7 +89,7 @@ class SeatStore:
             return await self._seats.count_documents({"room_id": {"$in": room_ids}, "is_removed": False})
 
     async def take(self, seats: Sequence[tuple[Seat, datetime]]) -> list[Seat | None]:
-        """Store seats, each until it is deleted; return for each the one that its player has now.
+        """Store seats, each with its time of deletion; return the seat that each player has now.
 
         That is another one if the player had a seat before, and None if another player of the room has the nickname, or one
         that looks like it.
@@ -106,9 +106,9 @@ class SeatStore:
             await self._seats.update_one({"_id": seat_id}, {"$set": {"code": code}})
 
     async def move(self, room_id: str, digest: str, user_id: str, now: datetime) -> Seat | None:
-        """Give a player the seat to whose code a digest belongs, and use the code up; None if there is none at `now`.
+        """Give a player the seat whose code has this digest, and remove the code; None if no code is valid at `now`.
 
-        The player who got the seat by it gets it again. Raises SeatedError if the player has another seat in the room.
+        Safe to repeat: the player who got the seat gets it again. Raises SeatedError if they have another seat in the room.
         """
         query: Document = {"room_id": room_id, "is_removed": False}
         unused = query | {"code.digest": digest, "code.expires_at": {"$gt": now}}
@@ -138,19 +138,19 @@ class SeatStore:
             await self._answers.delete_many({"seat_id": seat_id})
 
     async def note_attempts(self, attempts: Mapping[str, Sequence[str]]) -> None:
-        """Note what became of the attempts of seats: COUNTED, or the reason of the refusal. Safe to repeat."""
+        """Record outcomes of attempts, each with its seats: COUNTED, or the reason of the refusal. Safe to repeat."""
         async with unavailable_on_failure():
             for outcome, seat_ids in attempts.items():
                 await self._seats.update_many({"_id": {"$in": list(seat_ids)}}, {"$set": {"attempt": outcome}})
 
     async def attempts(self, room_id: str) -> dict[str, str]:
-        """Return what became of the attempts of a room's seats, where that is noted."""
+        """Return the recorded outcomes of attempts in a room, by seat."""
         query = {"room_id": room_id, "attempt": {"$exists": True}}
         async with unavailable_on_failure():
             return {each["_id"]: each["attempt"] async for each in self._seats.find(query, {"attempt": 1})}
 
     async def record(self, answers: Sequence[tuple[SeatAnswer, datetime]]) -> list[tuple[SeatAnswer, bool]]:
-        """Record answers, each until it is deleted; return for each what is recorded, and whether that was so before."""
+        """Record answers, each with its time of deletion; return what is recorded, and whether it was recorded before."""
         documents = [{**answer_fields(answer), "purge_at": purge_at} for answer, purge_at in answers]
         existed = await _insert(self._answers, documents)
         found = await self.recorded([documents[index]["_id"] for index in existed]) if existed else {}
@@ -160,7 +160,7 @@ class SeatStore:
         ]
 
     async def recorded(self, ids: Sequence[str]) -> dict[str, SeatAnswer]:
-        """Return those of the answers that exist, by `answer_id`."""
+        """Return the existing ones of these answers, by `answer_id`."""
         async with unavailable_on_failure():
             documents = self._answers.find({"_id": {"$in": list(ids)}})
             return {document["_id"]: answer_of(document) async for document in documents}
@@ -176,7 +176,7 @@ class SeatStore:
             return await self._answers.count_documents({"room_id": room_id, "question": question})
 
     async def choices(self, room_id: str, questions: int) -> list[Choice]:
-        """Return how many selected which option at the first `questions` questions."""
+        """Return how many players selected each option of the first `questions` questions."""
         stages: list[Document] = [
             {"$match": {"room_id": room_id, "question": {"$lt": questions}}},
             {"$unwind": "$options"},
@@ -197,7 +197,7 @@ class SeatStore:
             return {each["_id"]: each["points"] async for each in await self._answers.aggregate(stages)}
 
     async def marks(self, room_id: str, questions: int) -> dict[int, dict[str, Mark]]:
-        """Return for each of the first `questions` questions which seats answered it, and what their answers were worth."""
+        """Return the marks of the seats that answered each of the first `questions` questions."""
         fields = {"question": 1, "seat_id": 1, "verdict": 1, "points": 1}
         found: dict[int, dict[str, Mark]] = {}
         async with unavailable_on_failure():
@@ -216,7 +216,7 @@ class SeatStore:
         return found
 
     async def of_player(self, user_id: str, after: str) -> tuple[list[Seat], str]:
-        """Return up to 50 seats of a player after a seat's id, and where the next ones start; empty after the last."""
+        """Return up to 50 seats of a player with ids above `after`, and the next `after`, empty if there are no more."""
         async with unavailable_on_failure():
             later = self._seats.find({"user_id": user_id, "_id": {"$gt": after}})
             documents = await later.sort("_id", ASCENDING).limit(EXPORT_PAGE + 1).to_list()
@@ -224,7 +224,7 @@ class SeatStore:
         return seats, seats[-1].seat_id if len(documents) > EXPORT_PAGE else ""
 
     async def erase(self, user_id: str, pseudonym: str) -> int:
-        """Take a player's identity and names off their seats; return how many. Points and answers stay, under no name."""
+        """Remove a player's identity and names from their seats; return how many. Points and answers stay."""
         erased = 0
         async with unavailable_on_failure():
             async for document in self._seats.find({"user_id": user_id}, {"_id": 1}):

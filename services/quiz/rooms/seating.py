@@ -37,7 +37,7 @@ Seated = tuple[Seat, bool]
 
 
 class Wish(NamedTuple):
-    """A player who wants a seat."""
+    """A player's request for a seat."""
 
     room_id: str
     player: Claims
@@ -82,14 +82,14 @@ class RoomSeating:
     async def _seat_group(self, group: Sequence[Wish]) -> list[Seated | Exception]:
         first = {wish.key: index for index, wish in reversed([*enumerate(group)])}
         outcomes = await self._seat_players({index: group[index] for index in first.values()})
-        # A player who asks twice at once, from two devices or again, finds the seat that they just got.
+        # Another request of the same player, from a second device or a retry, finds the seat of the first one.
         again = [index for index in range(len(group)) if index not in outcomes]
         if again:
             outcomes |= dict(zip(again, await self._seat_group([group[index] for index in again]), strict=True))
         return [outcomes[index] for index in range(len(group))]
 
     async def _seat_players(self, wishes: dict[int, Wish]) -> dict[int, Seated | Exception]:
-        """Seat players, each of whom asks once."""
+        """Seat players with one request each."""
         room_ids = {wish.room_id for wish in wishes.values()}
         snapshots, seats = await asyncio.gather(
             each_of(self._reader.current, room_ids), self._seats.seats([wish.key for wish in wishes.values()])
@@ -115,7 +115,7 @@ class RoomSeating:
         return outcomes
 
     async def _take(self, wishes: dict[int, Wish], found: dict[str, Snapshot]) -> dict[int, Seated | Exception]:
-        """Seat as many players as there are free seats. Who is refused leaves theirs to the next."""
+        """Seat players while there are free seats. A seat that a player is refused goes to the next one."""
         outcomes: dict[int, Seated | Exception] = {}
         tries: Counter[int] = Counter()
         rooms = {room_id: snapshot.room for room_id, snapshot in found.items()}

@@ -34,7 +34,7 @@ _log = structlog.get_logger("rooms")
 
 
 class RoomService:
-    """Opens rooms and leads them. The host of a room is who opened it, its co-hosts, moderators and admins."""
+    """Opens rooms and leads them. Hosts are the account that opened the room, its co-hosts, moderators and admins."""
 
     def __init__(
         self,
@@ -94,7 +94,9 @@ class RoomService:
     async def advance(
         self, host: Claims, pin: str, command: Command, expected: int, command_id: str, extension: timedelta
     ) -> tuple[Snapshot, bool]:
-        """Carry out a command if the room is at the expected revision; return the room, and whether this command was.
+        """Carry out a command if the room is at the expected revision; return the room, and whether the command took effect.
+
+        It also took effect if an earlier call with the same `command_id` carried it out.
 
         Raises ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
@@ -180,7 +182,7 @@ class RoomService:
         return snapshot
 
     async def _apply(self, snapshot: Snapshot, host: Claims, command: Command, about: About | None = None) -> Snapshot:
-        """Carry out a command at whatever revision the room is, unless it has been; a removal is recorded in any case."""
+        """Carry out a command at any revision, unless it would change nothing. A removal is recorded in any case."""
         while True:
             room, now = snapshot.room, self._now()
             try:
@@ -210,7 +212,7 @@ class RoomService:
 
 
 def require_host(host: Claims, room: Room) -> None:
-    """Raise PERMISSION_DENIED for who does not host the room."""
+    """Raise PERMISSION_DENIED unless the caller hosts the room."""
     if host.user_id not in room.hosts and not host.may(STAFF):
         raise ServiceError(Reason.PERMISSION_DENIED, "Only the hosts of the room may do this.")
 

@@ -1,4 +1,4 @@
-"""The order of a room, and how well its questions tell players apart. Pure."""
+"""The ranking of a room, and statistics of its questions. Pure."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Place(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """What a seat's answer to a question was worth."""
+    """What a seat's answer to a question earned."""
 
     is_right: bool
     points: int
 
 
 class Choice(NamedTuple):
-    """How many players selected an option of a question, an index."""
+    """How many players selected an option; `question` is an index."""
 
     question: int
     option: str
@@ -37,7 +37,7 @@ class Choice(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """What the answers of a room add up to at one revision: the board, and the choices at each revealed question."""
+    """The fold of a room's answers at one revision: the board, and the choices at each revealed question."""
 
     places: Sequence[Place]
     by_seat: Mapping[str, Place]
@@ -50,7 +50,7 @@ class Fold:
 
 
 class OwnPlace(NamedTuple):
-    """What a player may know of themselves: their answer to the question that is shown, and the board if there is one."""
+    """A player's own view: their answer to the question that is shown, and the board if there is one."""
 
     room: Room
     seat: Seat
@@ -77,9 +77,9 @@ def ranked(seats: Iterable[Seat], points: Mapping[str, int]) -> list[Place]:
 
 
 def discrimination(places: Sequence[Place], answers: Mapping[str, bool]) -> float | None:
-    """Return the share of right answers in the better half of the players less that in the other half, -1 to 1.
+    """Return the share of right answers in the better half of the players minus that in the other half, -1 to 1.
 
-    `answers` has who answered the question, and whether rightly. None with fewer than two answers in a half.
+    `answers` says of each seat that answered whether it was right. None with fewer than two answers in a half.
     """
     answered = [answers[place.seat.seat_id] for place in places if place.seat.seat_id in answers]
     half = len(answered) // 2

@@ -1,4 +1,4 @@
-"""What every command and the time make of a room. Pure: no driver, no clock; times are passed in."""
+"""The transitions of a room, by commands and by time. Pure: no driver, no clock; times are passed in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from services.quiz.rooms.room import GRACE, Phase, Room
 
 
 class Command(StrEnum):
-    """What a host can do to the state of a room."""
+    """The commands of a host."""
 
     NEXT = "next"
     LOCK = "lock"
@@ -32,9 +32,9 @@ class CommandError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What a command is about.
+    """The arguments of a command.
 
-    By how much EXTEND moves the deadline, the seat of KICK and SET_EXTRA_TIME, its extra time, the host of ADD_HOST.
+    EXTEND takes `extension`, KICK `seat_id`, SET_EXTRA_TIME `seat_id` and `extra_time`, ADD_HOST `host`.
     """
 
     extension: timedelta = timedelta()
@@ -55,10 +55,10 @@ def advanced(room: Room, command: Command, now: datetime, about: About | None = 
 
 
 def settled(room: Room, now: datetime, *, waiting_for: Collection[str] = (), all_answered: bool = False) -> Room:
-    """Return the room after what is due without a command: the lock of a question, the end of the room. Else itself.
+    """Return the room after the transition that is due without a command, to LOCKED or ENDED; the same object if none is.
 
-    A question locks when the deadline of everybody and the grace are over, so that its last answers are in what is shown;
-    `waiting_for` is as in `Room.closes_at`. If the options say so, it also locks once all players have answered.
+    A question locks after its latest deadline and the grace, so that what is shown then has its last answers; `waiting_for`
+    is as in `Room.closes_at`. If the options say so, it also locks once all players have answered.
     """
     if room.phase is Phase.ENDED:
         return room

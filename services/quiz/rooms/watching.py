@@ -1,6 +1,7 @@
 """The live state of rooms: a frame after each change.
 
-Must never depend on a message: a room is read again at the moment when it changes by itself, and now and then in any case.
+Must never depend on a message: a room is read again when a transition is due without a command, and every READ_AGAIN in any
+case.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from services.runtime.errors import ServiceError
 from services.runtime.periodic import Periodic
 
 READ_AGAIN: Final = timedelta(seconds=2)
-# A frame goes to every player: the more there are, the longer the least time between two. A transition does not wait for it.
+# A frame goes to every player, so the least time between two frames grows with their number. Transitions are not delayed.
 MIN_PAUSE_SECONDS: Final = 0.1
 PAUSE_SECONDS_PER_PLAYER: Final = 0.0002
 COUNT_EVERY: Final = timedelta(seconds=5)
@@ -65,7 +66,7 @@ class RoomWatching:
         )
 
     def server(self) -> Periodic:
-        """Return what counts open rooms."""
+        """Return the loop that counts open rooms and their players."""
         return Periodic("room count", self._count, every=COUNT_EVERY, at_rest=6, retry_on=(ServiceError,))
 
     async def frame(self, snapshot: Snapshot) -> RoomFrame:
@@ -111,7 +112,7 @@ class RoomWatching:
                 await self._wait(follower.changed, snapshot)
 
     async def _wait(self, changed: asyncio.Event, snapshot: Snapshot) -> None:
-        """Wait for a change, at most until the room changes by itself or is read again."""
+        """Wait for a change, at most until a transition is due without a command or READ_AGAIN is over."""
         # A question locks just after, not at, its deadline and grace.
         due = snapshot.room.next_change_at(snapshot.waiting_for) - self._now() + timedelta(milliseconds=1)
         try:
@@ -135,5 +136,5 @@ class RoomWatching:
 
 
 def _key(snapshot: Snapshot) -> tuple[str, int, int, int]:
-    """What tells frames apart."""
+    """Return a key that is different for different frames."""
     return snapshot.room.room_id, snapshot.room.revision, snapshot.players, snapshot.answered

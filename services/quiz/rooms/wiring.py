@@ -52,7 +52,7 @@ class Rooms(NamedTuple):
         await self.seats.prepare()
 
     def forget(self) -> None:
-        """Drop what is in memory: the database has other data."""
+        """Empty the caches, because the database holds other data now."""
         self.rooms.forget()
         self.reader.forget()
 
