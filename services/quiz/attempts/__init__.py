@@ -1,5 +1,5 @@
-"""Attempts that are started: open ones with their saved answers, their deadlines, and the extra time of players.
+"""Attempts that were started: their saved answers, their deadlines, and the extra time of players.
 
-An attempt is number n of its player at its quiz. The record that becomes their n-th submission ends it, handed in by the
-player or the server (ADR 27), so an attempt is never handed in twice. Must never keep points: those are in the record.
+Attempt n of a player at a quiz ends when their n-th submission is recorded, whether the player or the server hands it in
+(ADR 27). So no attempt is handed in twice. Must never store points: those are in the submission.
 """

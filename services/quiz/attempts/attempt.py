@@ -20,7 +20,7 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """An open attempt. `deadline` None is no time limit; `accepts_until` None is no end, for a quiz that is not timed.
+    """An open attempt. `deadline` is None without a time limit; `accepts_until` is None at a quiz that is not timed.
 
     `country` is the player's when they started. `answers` has the saved answers by question.
     """
@@ -39,7 +39,7 @@ class Attempt:
 
     @property
     def is_timed(self) -> bool:
-        """Whether it was counted when it was started, and ends by itself."""
+        """Whether the attempt counts from its start, and the server hands it in when its time is up."""
         return self.accepts_until is not None
 
     def accepts(self, at: datetime) -> bool:
@@ -47,9 +47,9 @@ class Attempt:
         return self.accepts_until is None or at <= self.accepts_until
 
     def elapsed_ms(self, at: datetime) -> int:
-        """Return the time from the start to `at`, at most to the deadline, as the time bonus counts it, in milliseconds.
+        """Return the milliseconds from the start to `at`, at most to the deadline, for the time bonus.
 
-        Time counts for less in proportion to the player's extra time; without a limit as with twice the time.
+        They are divided by the factor of the player's extra time; unlimited time has the factor of double time.
         """
         end = at if self.deadline is None else min(at, self.deadline)
         scaled = ExtraTime.DOUBLE if self.extra_time is ExtraTime.UNLIMITED else self.extra_time
@@ -92,7 +92,7 @@ def time_limit(quiz: Quiz, extra_time: ExtraTime) -> timedelta | None:
 
 
 def message_of(attempt: Attempt, answers: Sequence[Answer]) -> attempt_pb2.Attempt:
-    """Return an attempt, with these answers, as the contract has it."""
+    """Return the message of an attempt, with these answers."""
     message = attempt_pb2.Attempt(
         attempt_id=attempt.attempt_id,
         quiz_id=attempt.quiz_id,

@@ -1,7 +1,7 @@
-"""Open attempts in MongoDB: the collection `attempts`, a document for each, which goes once the attempt is recorded.
+"""Open attempts in MongoDB: the collection `attempts`, one document each, deleted once the attempt is recorded.
 
-The unique index (user_id, quiz_id, number) decides between two starts at once. `due_at` is when the server hands an attempt
-in, and afterwards when another instance may try again; it is absent for attempts without an end, which expire.
+The unique index (user_id, quiz_id, number) decides between concurrent starts. `due_at` is when the server hands an attempt
+in, and once an instance has taken it, when another one may. Attempts without an end have no `due_at`, and expire.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class AttemptStore:
             await self._attempts.create_index("expires_at", expireAfterSeconds=0)
 
     async def add(self, attempt: Attempt) -> bool:
-        """Store a new attempt; False, and nothing happens, if the player has started the one with its number already."""
+        """Store a new attempt. Return False, and store nothing, if the player already has one with this number."""
         document: Document = {
             "_id": attempt.attempt_id,
             "user_id": attempt.user_id,
@@ -71,7 +71,7 @@ class AttemptStore:
         return None if document is None else _attempt_of(document)
 
     async def attempts(self, attempt_ids: Collection[str]) -> dict[str, Attempt]:
-        """Return those of the attempts that are open, by id."""
+        """Return the open ones of these attempts, by id."""
         async with unavailable_on_failure():
             documents = await self._attempts.find({"_id": {"$in": list(attempt_ids)}}).to_list()
         return {document["_id"]: _attempt_of(document) for document in documents}
@@ -84,7 +84,7 @@ class AttemptStore:
     async def save(
         self, attempt_id: str, user_id: str, answers: Sequence[Answer], cleared: Collection[str], at: datetime
     ) -> Attempt | None:
-        """Save and remove answers; return the attempt, or None, and nothing happens, if it does not accept them at `at`."""
+        """Save and remove answers; return the attempt. Return None, and save nothing, if it accepts no answers at `at`."""
         query = {
             "_id": attempt_id,
             "user_id": user_id,
@@ -107,12 +107,12 @@ class AttemptStore:
     async def take_due(self, now: datetime, lease: timedelta) -> Attempt | None:
         """Return an attempt whose time is up, with its last answers; None if there is none.
 
-        It saves no more answers. Within the lease no other instance takes it.
+        It accepts no answers from then on. No other instance takes it before the lease ends.
         """
         return await self._taken({"due_at": {"$lte": now}}, now + lease)
 
     async def take(self, attempt_id: str, now: datetime, lease: timedelta) -> Attempt | None:
-        """Return an attempt whose time is up as `take_due` does, whichever instance has it."""
+        """Take an attempt whose time is up, as `take_due` does, even if another instance holds the lease."""
         return await self._taken({"_id": attempt_id, "due_at": {"$ne": None}}, now + lease)
 
     async def next_due(self) -> datetime | None:

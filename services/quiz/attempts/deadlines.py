@@ -1,7 +1,7 @@
-"""Handing in the attempts whose time is up, with the answers that are saved.
+"""Handing in attempts whose time is up, with their saved answers.
 
-Each is an action under the attempt's id, judged and recorded like any other: whichever process takes it, however often, it
-is recorded once. The loop sleeps until the next deadline, and looks again now and then for attempts whose process has died.
+Each is submitted as an action under the attempt's id, so it is recorded once even if several processes submit it. The loop
+sleeps until the next deadline, but at most LOOK_AGAIN, because the process that started an attempt may have died.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from services.quiz.attempts.attempt_store import AttemptStore
     from services.quiz.submission_service import SubmissionService
 
-# How late an attempt is handed in at most whose process has died.
+# At most this late is an attempt handed in whose process has died.
 LOOK_AGAIN: Final = timedelta(seconds=30)
 AFTER_FAILURE: Final = timedelta(seconds=1)
 LEASE: Final = timedelta(seconds=10)
@@ -44,7 +44,7 @@ class AttemptDeadlines:
         self._looks_at = datetime.max.replace(tzinfo=UTC)
 
     def server(self) -> Periodic:
-        """Return what hands attempts in as long as the process runs."""
+        """Return the loop that hands attempts in."""
         return Periodic("attempt deadlines", self.hand_in_next, every=timedelta(), retry_on=())
 
     def note(self, attempt: Attempt) -> None:
@@ -82,7 +82,7 @@ class AttemptDeadlines:
             await self._hand_in([attempt])
 
     async def _hand_in(self, attempts: Sequence[Attempt]) -> None:
-        """Hand in attempts with their saved answers. What can never be recorded is removed, what cannot yet is left."""
+        """Hand in attempts with their saved answers. Remove those that can never be recorded; leave the rest."""
         outcomes = await self._submissions.submit_actions([self._action(attempt) for attempt in attempts])
         never: list[str] = []
         for attempt, outcome in zip(attempts, outcomes, strict=True):

@@ -1,6 +1,6 @@
 """The extra time of players in MongoDB: the collection `extra_times`.
 
-A document for each player and quiz (or all quizzes) has the last decisions, the newest first, which is the one in force.
+A document for each player and quiz (or all quizzes) has the last 50 decisions, newest first. The newest one is in force.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Document = dict[str, Any]
 
 
 class Decision(NamedTuple):
-    """What was decided for a quiz, or for all quizzes if `quiz_id` is empty, by whom, when and why."""
+    """A decision about extra time at one quiz, or at all quizzes if `quiz_id` is empty."""
 
     quiz_id: str
     extra_time: ExtraTime
@@ -36,7 +36,7 @@ class ExtraTimeStore:
         self._decisions = database["extra_times"]
 
     async def extra_time(self, user_id: str, quiz_id: str) -> ExtraTime:
-        """Return the extra time of a player at a quiz: what was decided for it, else for all quizzes, else NONE."""
+        """Return the extra time of a player at a quiz: by the decision for it, else for all quizzes, else NONE."""
         async with unavailable_on_failure():
             found = self._decisions.find({"_id": {"$in": [_id(user_id, quiz_id), _id(user_id, "")]}})
             in_force = {document["quiz_id"]: document["decisions"][0]["extra_time"] async for document in found}
@@ -70,7 +70,7 @@ class ExtraTimeStore:
         return sorted(made, key=lambda decision: decision.decided_at, reverse=True)
 
     async def erase(self, user_id: str, pseudonym: str) -> None:
-        """Remove the decisions about a player, and their id from those that they made."""
+        """Remove the decisions about a player, and replace their id in those that they made."""
         async with unavailable_on_failure():
             await self._decisions.delete_many(_of_player(user_id))
             await self._decisions.update_many(

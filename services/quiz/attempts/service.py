@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from services.quiz.submission_store import SubmissionStore
     from services.runtime.auth.claims import Claims
 
-# How often a start is tried again because the player's attempts changed meanwhile.
+# How many times a start is tried while other calls change the player's attempts.
 MAX_CONFLICTS: Final = 20
 EVERY_QUIZ: Final = frozenset({"moderator", "admin", "player:accommodate"})
 _log = structlog.get_logger("attempts")
@@ -73,7 +73,7 @@ class AttemptService:
         self._now = now
 
     async def start(self, player: Claims, quiz_id: str) -> tuple[Attempt, Quiz, bool]:
-        """Return a player's open attempt at a quiz, the version of the quiz that it shows, and whether it was open before.
+        """Start an attempt or resume the open one; return it, the quiz as it shows it, and whether it is resumed.
 
         Raises QUIZ_NOT_FOUND, QUIZ_CLOSED, ATTEMPTS_EXHAUSTED, ATTEMPT_TOO_SOON, PLAYER_BLOCKED, UNAVAILABLE.
         """
@@ -160,7 +160,7 @@ class AttemptService:
     async def set_extra_time(
         self, caller: Claims, user_id: str, quiz_id: str, extra_time: ExtraTime, reason: str
     ) -> ExtraTime:
-        """Decide the extra time of a player at a quiz, or at all; return what was decided for the same before.
+        """Set the extra time of a player at a quiz, or at all quizzes if `quiz_id` is empty; return the former one.
 
         Raises PLAYER_NOT_FOUND, QUIZ_NOT_FOUND, PERMISSION_DENIED for an author who names no quiz of theirs, UNAVAILABLE.
         """
@@ -180,7 +180,7 @@ class AttemptService:
         return previous
 
     async def extra_times(self, user_id: str) -> list[Decision]:
-        """Return what was decided about the extra time of a player, newest first. Raises UNAVAILABLE."""
+        """Return the decisions about the extra time of a player, newest first. Raises UNAVAILABLE."""
         return await self._extra_times.decisions(user_id)
 
     async def of_player(self, user_id: str) -> list[Attempt]:

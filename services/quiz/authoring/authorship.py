@@ -28,7 +28,7 @@ class Authorship:
         self._players = players
 
     async def require(self, claims: Claims, quiz_id: str) -> None:
-        """Raise PERMISSION_DENIED if an account of the role author alone is no author of a quiz that exists."""
+        """Raise PERMISSION_DENIED if the quiz exists and the caller is no author of it, moderator or operator."""
         if claims.may(frozenset({"moderator"})) or is_operator(claims):
             return
         draft = await self._drafts.get(quiz_id)
@@ -37,7 +37,7 @@ class Authorship:
         require_editor(claims, draft or Draft(quiz_id))
 
     async def claim(self, claims: Claims, quiz_id: str) -> None:
-        """Make the caller the owner of the quiz that they just stored, if it was nobody's and they are no operator."""
+        """Make the caller the owner of a quiz that they just stored, unless it has authors or they are an operator."""
         if not is_operator(claims) and await self._drafts.get(quiz_id) is None:
             await self._drafts.share(quiz_id, owner_of(claims), ())
 

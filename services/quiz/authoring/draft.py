@@ -1,4 +1,4 @@
-"""A draft: whose it is, where its quiz stands, and the document that it is. Pure."""
+"""Drafts: their authors, their document, and the state of their quiz. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SERVICES: Final = frozenset({"quiz:write", "quiz:export", "quiz:rejudge"})
 
 
 class State(StrEnum):
-    """Where a quiz stands; the names are those of the contract."""
+    """The state of a quiz; the names are those of the contract."""
 
     DRAFT = "DRAFT"
     SCHEDULED = "SCHEDULED"
@@ -35,7 +35,7 @@ class State(StrEnum):
 
 
 class Fault(NamedTuple):
-    """What is wrong, at a place of a document or file, and its line; 0 if that is not known."""
+    """A fault at a place of a document or file. `line` is 0 if it is not known."""
 
     place: str
     line: int
@@ -44,7 +44,7 @@ class Fault(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What is stored beside a quiz. `document` is None, and `title` and `questions` are unused, if nothing is unpublished."""
+    """The authors and the unpublished changes of a quiz. Without changes `document` is None and the title unused."""
 
     quiz_id: str
     owner: str = ""
@@ -54,7 +54,7 @@ class Draft:
     title: str = ""
     questions: int = 0
     archived: bool = False
-    """Of a quiz that was never published; of another, the quiz itself says so."""
+    """For a quiz that was never published; a published one is archived in its own document."""
     changed_at: datetime | None = None
 
     def is_owned_by(self, claims: Claims) -> bool:
@@ -67,7 +67,7 @@ class Draft:
 
 
 class Checked(NamedTuple):
-    """What a document says, as far as it can be read, and everything that keeps it from being published."""
+    """A document as far as it can be read, and every fault that prevents its publishing."""
 
     definition: quiz_pb2.QuizDefinition
     faults: list[Fault]
@@ -79,12 +79,12 @@ def is_operator(claims: Claims) -> bool:
 
 
 def owner_of(claims: Claims) -> str:
-    """Return who owns what a caller creates; empty for a service, whose quizzes belong to the operators."""
+    """Return the owner of the quizzes that a caller creates; empty for a service, whose quizzes belong to the operators."""
     return "" if SERVICE in claims.roles else claims.user_id
 
 
 def state_of(draft: Draft, published: quiz_pb2.QuizDefinition | None, at: datetime, *, archived: bool) -> State:
-    """Return where a quiz stands at a time. `archived` is that of the published quiz."""
+    """Return the state of a quiz at a time. `archived` is that of the published quiz."""
     if published is None:
         return State.ARCHIVED if draft.archived else State.DRAFT
     if archived:

@@ -31,7 +31,7 @@ class DraftStore:
                 await self._drafts.create_index([(field, ASCENDING), ("_id", ASCENDING)])
 
     async def get(self, quiz_id: str) -> Draft | None:
-        """Return what is stored beside a quiz; None if nothing is."""
+        """Return the stored draft of a quiz; None if there is none."""
         async with unavailable_on_failure():
             with pymongo.timeout(READ_SECONDS):
                 document = await self._drafts.find_one({"_id": quiz_id})
@@ -40,7 +40,7 @@ class DraftStore:
     async def page(self, author: str | None, after: str, limit: int, *, edited: bool = True) -> list[Draft]:
         """Return the next `limit` drafts by id after `after`, of one author or, for None, of all.
 
-        Those of an author are what they own and, if `edited`, what they edit.
+        Those of an author are the ones they own and, if `edited`, the ones they edit.
         """
         selection: Document = {"_id": {"$gt": after}}
         if author is not None:
@@ -86,7 +86,7 @@ class DraftStore:
         await self._set(quiz_id, {"owner": owner, "editors": [*editors]})
 
     async def archive(self, quiz_id: str) -> None:
-        """Note that a quiz that was never published is archived; another document ends that."""
+        """Mark a quiz that was never published as archived, until a document is stored again."""
         await self._set(quiz_id, {"archived": True})
 
     async def clear(self, draft: Draft) -> None:
@@ -98,9 +98,9 @@ class DraftStore:
             )
 
     async def erase(self, user_id: str) -> int:
-        """Take an erased account off its quizzes, which then belong to the operators; return the number of changes.
+        """Remove an erased account from its quizzes, which then belong to the operators; return the number of changes.
 
-        What it alone wrote and never published is deleted.
+        Its quizzes that have no editors and were never published are deleted.
         """
         async with unavailable_on_failure():
             alone = [each["_id"] async for each in self._drafts.find({"owner": user_id, "editors": []}, {"_id": 1})]

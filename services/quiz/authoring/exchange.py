@@ -1,4 +1,4 @@
-"""Quiz files that authors bring and take: of any known format, with a report for each item."""
+"""Import and export of quiz files in any known format, with a report on each item."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _log = structlog.get_logger("authoring")
 
 @dataclass(slots=True)
 class FileQuiz:
-    """A quiz of a file: what becomes of its items, why it is not stored, and the revision of the draft that was."""
+    """A quiz of a file: the report on its items, the faults that keep it from being stored, and the stored revision or 0."""
 
     report: QuizReport
     lines: dict[str, int]
@@ -42,7 +42,7 @@ class FileQuiz:
 
 @dataclass(slots=True)
 class FileReport:
-    """What became of a file: its quizzes, or why it could not be read."""
+    """The result of an import: the quizzes of the file, or the faults for which it cannot be read."""
 
     quizzes: list[FileQuiz] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
@@ -66,7 +66,7 @@ class Exchange:
         self._reading = asyncio.Semaphore()
 
     async def take(self, claims: Claims, content: bytes, name: str, *, dry_run: bool, replace: bool) -> FileReport:
-        """Store the quizzes of a file as drafts, or only tell what would become of it.
+        """Store the quizzes of a file as drafts; with `dry_run` store nothing, and report the same.
 
         A quiz with the id of another is refused, unless `replace` and the caller may edit that one. Raises LIMIT_REACHED.
         """
@@ -110,7 +110,7 @@ class Exchange:
         return Exported(content, f"{quiz_id}{WRITERS[written].SUFFIX}", lost, quiz.version)
 
     async def _store(self, claims: Claims, quiz: FileQuiz, *, dry_run: bool, replace: bool) -> None:
-        """Store a quiz of a file, unless that has a fault, which is then noted."""
+        """Store a quiz of a file, or add the fault that prevents it to the report."""
         definition = quiz.report.definition
         try:
             existing = await self._existing(claims, definition.quiz_id)
@@ -150,7 +150,7 @@ class Exchange:
 
 def _read(content: bytes, name: str) -> tuple[list[QuizReport], dict[str, int]]:
     reports = read(content, name)
-    # Places are paths in JSON alone.
+    # Only in JSON are places paths, which have lines.
     lines = lines_of(content.decode("utf-8-sig")) if content.lstrip()[:1] == b"{" else {}
     return reports, lines
 

@@ -40,12 +40,12 @@ if TYPE_CHECKING:
     from services.runtime.auth.claims import Claims
 
 DEFAULT_PAGE: Final = 20
-# A document has up to 1 MiB.
-EXPORTED: Final = 5
+# Few, because a document has up to 1 MiB.
+EXPORT_PAGE: Final = 5
 MAX_OWNED: Final = 1000
 LISTING: Final = "authored quizzes"
 EXPORT: Final = "own quizzes"
-# A change of a quiz that crosses another one is made again on top of it, this often.
+# How many times a change is tried while other calls change the same quiz.
 _ATTEMPTS: Final = 5
 _log = structlog.get_logger("authoring")
 
@@ -72,14 +72,14 @@ class AuthoredQuiz:
 
 
 class Opened(NamedTuple):
-    """A quiz with everything that keeps its draft from being published."""
+    """A quiz, and the faults that prevent the publishing of its draft."""
 
     quiz: AuthoredQuiz
     faults: Sequence[Fault]
 
 
 class Page(NamedTuple):
-    """Quizzes by id, the token of what follows each, and whether there is more."""
+    """A page of quizzes by id, the page token that follows each, and whether there are more."""
 
     quizzes: Sequence[AuthoredQuiz]
     cursors: Sequence[str]
@@ -87,7 +87,7 @@ class Page(NamedTuple):
 
 
 class AuthoringService:
-    """Everything that authors do with their quizzes. Every act is logged with its actor."""
+    """The use cases of authors. Every read of a draft and every change is logged with its actor."""
 
     def __init__(
         self,
@@ -132,11 +132,11 @@ class AuthoringService:
         Raises INVALID_ARGUMENT, CURSOR_EXPIRED for a wrong token.
         """
         (after,) = read_page_token(token, EXPORT, str) or ("",)
-        drafts = await self._drafts.page(user_id, after, EXPORTED + 1, edited=False)
-        page = drafts[:EXPORTED]
+        drafts = await self._drafts.page(user_id, after, EXPORT_PAGE + 1, edited=False)
+        page = drafts[:EXPORT_PAGE]
         published = await self._quizzes.current([draft.quiz_id for draft in page])
         found = [self._quiz(draft, published.get(draft.quiz_id)) for draft in page]
-        return found, page_token(EXPORT, page[-1].quiz_id) if len(drafts) > EXPORTED else ""
+        return found, page_token(EXPORT, page[-1].quiz_id) if len(drafts) > EXPORT_PAGE else ""
 
     async def open(self, claims: Claims, quiz_id: str) -> Opened:
         """Return a quiz with its draft. Raises QUIZ_NOT_FOUND, PERMISSION_DENIED."""
@@ -193,7 +193,7 @@ class AuthoringService:
     async def schedule(
         self, claims: Claims, quiz_id: str, opens_at: Timestamp | None, closes_at: Timestamp | None, version: int
     ) -> AuthoredQuiz:
-        """Set when a published quiz opens and closes; None is at once, and never.
+        """Set when a published quiz opens and closes; None means at once, and never.
 
         Raises QUIZ_NOT_FOUND, VERSION_CONFLICT, PERMISSION_DENIED, INVALID_ARGUMENT.
         """
@@ -228,7 +228,7 @@ class AuthoringService:
         raise _conflict()
 
     async def archive(self, claims: Claims, quiz_id: str) -> AuthoredQuiz:
-        """Close a quiz and take it off the lists. Raises QUIZ_NOT_FOUND, PERMISSION_DENIED."""
+        """Close a quiz and remove it from the lists. Raises QUIZ_NOT_FOUND, PERMISSION_DENIED."""
         quiz = await self.find(claims, quiz_id)
         require_owner(claims, quiz.draft)
         if quiz.published is None:

@@ -83,7 +83,7 @@ class BoardDefinitions:
         return stored, changed
 
     async def archive(self, name: str, *, actor: str) -> tuple[Definition, bool]:
-        """End the count of a board; return it, and whether it was open.
+        """Stop counting on a board; return it, and whether it was open.
 
         Raises BOARD_NOT_FOUND, BOARD_DEFINITION_INVALID for one that the settings declare, UNAVAILABLE.
         """

@@ -3,8 +3,8 @@
     definitions   {_id: "definitions", edition, numbers, boards: {<name>: see `definition.to_document`}}
     progress      {_id: "progress", boards: {<name>: percent}}
 
-Every change raises `edition` in the same write, on condition that it was the edition that the change was made from.
-`numbers` is the highest number that a counter was ever given. Which definitions are written is decided by `BoardDefinitions`.
+Every change raises `edition` in the same write, and is refused if `edition` is no longer the one that it was made from.
+`numbers` is the highest number that a counter was ever given. `BoardDefinitions` decides which definitions are written.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Deliveries in MongoDB: the durable queue from facts to webhooks.
 
 Owns `webhook_deliveries` {_id, webhook_id, kind, user_id, body, created_at, state, attempts, next_at, give_up_at, status,
-error, finished_at}. A worker takes a delivery by moving `next_at` a lease ahead; one that dies leaves it to be taken again
+error, finished_at}. A worker takes a delivery by moving `next_at` a lease ahead; if the worker dies, another one takes it
 then. The driver's errors are not translated.
 """
 
@@ -92,11 +92,11 @@ class DeliveryStore:
         return None if document is None else _delivery(document)
 
     async def record_success(self, taken: Delivery, status: int, now: datetime) -> None:
-        """Record that the receiver has it."""
+        """Record that the receiver accepted a delivery."""
         await self._record(taken, {"state": DELIVERED, "status": status, "error": "", "finished_at": now})
 
     async def record_failure(self, taken: Delivery, status: int, error: str, next_at: datetime, now: datetime) -> bool:
-        """Record a failed attempt, and return whether it was the last one: the next would be too late."""
+        """Record a failed attempt, and return whether it was the last one: the next would be after `give_up_at`."""
         is_last = next_at > taken.give_up_at
         ended = {"state": DEAD, "finished_at": now} if is_last else {"next_at": next_at}
         await self._record(taken, {"status": status, "error": error, **ended})
@@ -140,11 +140,11 @@ class DeliveryStore:
         await self._deliveries.delete_many({"webhook_id": webhook_id})
 
     async def erase(self, user_id: str) -> None:
-        """Remove the deliveries about a player, those that wait too."""
+        """Remove the deliveries about a player, waiting ones included."""
         await self._deliveries.delete_many({"user_id": user_id})
 
     async def _record(self, taken: Delivery, fields: Document) -> None:
-        # Another worker may have taken it after the lease, and its outcome is the later one.
+        # After the lease another worker may have taken the delivery; then only its outcome is recorded.
         attempt = {"_id": taken.delivery_id, "state": WAITING, "attempts": taken.attempts}
         await self._deliveries.update_one(attempt, {"$set": fields})
 

@@ -1,7 +1,7 @@
 """Facts that other parts of score marked when they stored them: new flags, and heads of closed boards.
 
-The mark is in the same write as the fact and goes after its deliveries are stored, so no fact is missed. Every worker does
-this; two at once are harmless.
+The mark is set by the write that stores the fact, and removed after its deliveries are stored, so no fact is missed. Every
+worker does this; concurrent steps are harmless.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class MarkedFacts:
         self._heads = heads
 
     async def step(self) -> None:
-        """Announce what is marked. Raises store errors."""
+        """Announce all marked facts. Raises store errors."""
         while flags := await self._flags.unannounced(_PAGE):
             await self._announcer.announce([_flagged(flag) for flag in flags])
             await self._flags.mark_announced([flag.flag_id for flag in flags])

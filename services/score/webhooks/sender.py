@@ -1,7 +1,7 @@
 """Sends deliveries that are due: takes one under a lease, signs it, posts it once, and records the outcome.
 
-Several workers do this at once; a delivery is with one of them at a time. One that dies after the receiver had it makes the
-delivery arrive again, with the same `webhook-id`.
+Several workers do this at once; a delivery is with one of them at a time. If a worker dies after the receiver got a delivery,
+it arrives again with the same `webhook-id`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from services.score.webhooks.signing import signed_headers
 from services.score.webhooks.webhook import Webhook
 from services.score.webhooks.webhook_store import WebhookStore
 
-# Of one worker; a webhook whose receiver is slow takes at most two of them.
+# Attempts of one worker. At most two are of one webhook, so that a slow receiver does not delay the others.
 MAX_CONCURRENT: Final = 16
 MAX_CONCURRENT_OF_WEBHOOK: Final = 2
 TIMEOUT: Final = aiohttp.ClientTimeout(total=10, connect=5)
@@ -49,7 +49,7 @@ class Outcome:
 
 
 class DeliverySender:
-    """Sends what is due, a step at a time. Hosts in `trusted` may have any address, and plain http.
+    """Sends due deliveries, one step at a time. Hosts in `trusted` may have any address, and plain http.
 
     `jitter` returns a number from 0 to 1.
     """
@@ -71,7 +71,7 @@ class DeliverySender:
         self._sends: dict[asyncio.Task[None], str] = {}
 
     async def step(self) -> None:
-        """Send until nothing is due. Raises store errors. A cancelled step ends its attempts, which are made again."""
+        """Send until nothing is due. Raises store errors. A cancelled step ends its attempts, which are repeated later."""
         if not await self._any_waiting():
             return
         async with self._session() as session:
@@ -86,7 +86,7 @@ class DeliverySender:
                 await cancel(*self._sends)
 
     async def _take(self, session: aiohttp.ClientSession) -> bool:
-        """Start attempts of all that is due and allowed; return whether there was any."""
+        """Start attempts of due deliveries, within the limits; return whether any was started."""
         started = False
         while len(self._sends) < MAX_CONCURRENT:
             counts = Counter(self._sends.values())
@@ -136,7 +136,7 @@ class DeliverySender:
                     return Outcome(response.status, "")
                 return Outcome(response.status, f"The receiver responded with status {response.status}.")
         except Exception as error:  # noqa: BLE001  # nothing that a receiver sends may end the process
-            return Outcome(0, _why(error))
+            return Outcome(0, _explained(error))
 
     def _session(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
@@ -155,8 +155,8 @@ class DeliverySender:
         return oldest is not None
 
 
-def _why(error: Exception) -> str:
-    """Say in plain words why there was no response."""
+def _explained(error: Exception) -> str:
+    """Return why there was no response, for the owner of the webhook."""
     if isinstance(error, TimeoutError):
         return f"The receiver did not respond within {TIMEOUT.total:.0f} s."
     if isinstance(error, ForbiddenAddressError) or isinstance(error.__cause__, ForbiddenAddressError):

@@ -1,6 +1,6 @@
-"""The use cases of webhooks: register, change, list, delete, rotate, look after deliveries.
+"""The use cases of webhooks: register, change, list, delete, rotate the secret, list and replay deliveries.
 
-A service has its own webhooks; an admin those of everybody. What is not the caller's does not exist for them.
+A service manages its own webhooks, an admin those of all owners. For other callers a webhook does not exist.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _log = structlog.get_logger("webhooks")
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What a caller wants a webhook to be."""
+    """The fields of a webhook that its owner chooses."""
 
     name: str
     url: str

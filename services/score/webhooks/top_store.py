@@ -16,7 +16,7 @@ Document = dict[str, Any]
 
 
 class Top(NamedTuple):
-    """The top of a series: the board of its current period, the frame, and who was there, by rank.
+    """The top of a series: the board of its current period, the frame, and the user ids by rank.
 
     `number` counts the frames of the series that were compared, from 1.
     """
@@ -30,7 +30,7 @@ class Top(NamedTuple):
 
     @property
     def position(self) -> tuple[int, int]:
-        """What orders frames of one board."""
+        """The position of the frame among those of its board."""
         return self.generation, self.version
 
 
@@ -48,7 +48,7 @@ class TopStore:
         return Top(document.pop("_id"), **document)
 
     async def replace(self, top: Top) -> bool:
-        """Store a top in place of the one with the number before it; False if that is not the last one."""
+        """Replace the top with the previous number; return False if another worker has replaced that one."""
         fields = top._asdict()
         document = {"_id": fields.pop("series"), **fields}
         if top.number == 1:

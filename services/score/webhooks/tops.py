@@ -1,8 +1,9 @@
 """Watches the boards that webhooks name, and announces players who enter their top or are passed there.
 
-Facts follow from frames of the leaderboard, compared every two seconds: who enters and leaves in between is not noticed. The
-first frame of a series announces nobody. The deliveries of a comparison are stored before its frame, and their ids follow from
-the frame before: a crash, or two workers at once, repeats them and doubles none. One worker watches at a time, under a lease.
+Facts are found by comparing frames of the leaderboard every two seconds: a player who enters and leaves in between is not
+noticed. The first frame of a series announces nobody. The deliveries of a comparison are stored before its frame, and their
+ids are derived from the previous frame, so that a crash or a concurrent worker adds none twice. One worker watches at a time,
+under a lease.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class TopWatcher:
             await self.compare(series, self._latest.pop(series))
 
     async def compare(self, series: str, frame: Frame) -> None:
-        """Announce who entered the top since the frame before. Raises store errors."""
+        """Announce the players who entered the top, or were passed there, since the previous frame. Raises store errors."""
         while not frame.stale and not await self._compare_once(series, frame):
             pass  # another worker stored a later frame; this one may still be later than that
 
@@ -128,7 +129,7 @@ class TopWatcher:
 
 
 def _entered(top: Top, before: Sequence[str], frame: Frame) -> list[Fact]:
-    """Return who has a better rank than before; which of them entered a webhook's top depends on its size."""
+    """Return a fact for each player with a better place than before; `wants` decides whose top they have entered."""
     # Places, which differ from ranks where equal points share one.
     former_places = {user_id: place for place, user_id in enumerate(before, 1)}
     at = frame.timestamp.ToDatetime(UTC)
@@ -149,7 +150,7 @@ def _entered(top: Top, before: Sequence[str], frame: Frame) -> list[Fact]:
 
 
 def _passed(top: Top, before: Sequence[str], frame: Frame) -> list[Fact]:
-    """Return who of the players that are still in the frame has somebody ahead who was behind them before."""
+    """Return a fact for each player still in the frame whom somebody who was behind them has passed."""
     former_places = {user_id: place for place, user_id in enumerate(before, 1) if user_id}
     at = frame.timestamp.ToDatetime(UTC)
     facts = []

@@ -17,7 +17,7 @@ ENTERED_TOP: Final = "rank.entered_top"
 PASSED: Final = "rank.passed"
 PLAYER_FLAGGED: Final = "player.flagged"
 PLAYER_BLOCKED: Final = "player.blocked"
-# Who may read elsewhere what an event of this kind says.
+# Who may subscribe to a kind: those who may read the same by other methods.
 READERS: Final[Mapping[str, frozenset[str]]] = {
     BOARD_CLOSED: frozenset({"leaderboard:read"}) | ADMIN,
     ENTERED_TOP: frozenset({"leaderboard:read"}) | ADMIN,
@@ -25,10 +25,10 @@ READERS: Final[Mapping[str, frozenset[str]]] = {
     PLAYER_FLAGGED: frozenset({"score:read"}) | MODERATOR | ADMIN,
     PLAYER_BLOCKED: frozenset({"account:read"}) | MODERATOR | ADMIN,
 }
-# Those that follow from the tops of boards.
+# The kinds that are found by watching the tops of boards.
 OF_TOPS: Final = frozenset({ENTERED_TOP, PASSED})
 MAX_TOP: Final = 10
-# A fact is announced while its deliveries are sure to be kept, so that none is made twice.
+# Older facts are not announced: their deliveries may be deleted already, and would be made a second time.
 MAX_AGE: Final = timedelta(days=7)
 _WEBHOOKS: Final = uuid.UUID("5d0c2a0f-8f3c-4a37-9c0b-3b0b6f1e8a51")
 
@@ -113,5 +113,5 @@ def body_of(webhook: Webhook, fact: Fact) -> str:
 
 
 def text_of(at: datetime) -> str:
-    """Return a time as in JSON of the contracts: `2026-11-30T00:00:00.000Z`."""
+    """Return a time as proto3 JSON has it: `2026-11-30T00:00:00.000Z`."""
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
