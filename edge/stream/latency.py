@@ -53,11 +53,18 @@ class ScreenLatency:
             self._pending[user_id] = _Pending(first, now)
 
     def frame_written(self, previous: Frame | None, frame: Frame) -> None:
-        """End the measurement for each player whose score differs between the previous frame and this one."""
+        """End the measurement for each player whose score differs between the previous frame and this one.
+
+        Before the first frame of a board nobody watched it here, so how old its actions are is no latency.
+        """
         if not self._pending:
             return
+        if previous is None:
+            for entry in frame.entries:
+                self._pending.pop(entry.user_id, None)
+            return
         now = self._now()
-        scores = {entry.user_id: entry.score for entry in previous.entries} if previous is not None else {}
+        scores = {entry.user_id: entry.score for entry in previous.entries}
         for entry in frame.entries:
             score = scores.get(entry.user_id)
             if score == entry.score or (pending := self._pending.pop(entry.user_id, None)) is None:

@@ -36,7 +36,7 @@ def test_actions_without_points_or_shown_too_late_are_not_measured() -> None:
     measured.latency.action_accepted("ada", 0)
     measured.latency.action_accepted("bo", 10)
     measured.time += 60
-    measured.latency.frame_written(None, frame(ada=5, bo=10))
+    measured.latency.frame_written(frame(), frame(ada=5, bo=10))
     assert measured.observed == []
 
 
@@ -53,8 +53,17 @@ def test_pending_actions_are_bounded() -> None:
     measured = Measurement()
     for number in range(MAX_PLAYERS + 1):
         measured.latency.action_accepted(f"u{number}", 1)
-    measured.latency.frame_written(None, frame(u0=1, u1=1))
+    measured.latency.frame_written(frame(), frame(u0=1, u1=1))
     assert len(measured.observed) == 1
+
+
+def test_actions_before_anybody_watched_the_board_are_not_measured() -> None:
+    measured = Measurement()
+    measured.latency.action_accepted("ada", 10)
+    measured.time += 8
+    measured.latency.frame_written(None, frame(ada=10))
+    measured.latency.frame_written(frame(ada=10), frame(ada=15))
+    assert measured.observed == []
 
 
 def test_a_player_who_enters_the_head_is_measured_from_their_last_action() -> None:
