@@ -1,4 +1,4 @@
-"""A room over GraphQL, as its host, players and guests use it, through a restart of quiz in the middle of a question."""
+"""A room over GraphQL, as its host, players and guests use it, while quiz is killed in a question and in an attempt."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ from tests.factories import quiz_definition
 from tests.imports import import_quiz
 from tests.players import PASSWORD, endpoints, register, room_stream
 from tests.servers import RunningStack, unique
+from tests.system.test_attempts import REVIEW, SAVE, START, ask, timed
 
-ROOM = """pin roomId revision phase players answered question { id } rightAnswer { selectedOption }
+ROOM = """pin roomId revision phase players answered askedAt deadline question { id } rightAnswer { selectedOption }
   distribution { optionId count } board { rank nickname points } newestPlayers { nickname }"""
 OPEN = f"mutation ($input: OpenRoomInput!) {{ openRoom(input: $input) {{ {ROOM} joinUrl qrSvg }} }}"
 JOIN = """mutation ($pin: ID!, $nickname: String!) {
@@ -111,7 +112,7 @@ async def status_of_stream(url: str, token: str, pin: str) -> int:
         return got.status
 
 
-async def test_a_room_survives_a_restart_of_quiz_in_the_middle_of_a_question(
+async def test_a_room_and_an_attempt_lose_neither_answers_nor_time_when_quiz_is_killed(
     stack: RunningStack, client: GraphqlClient
 ) -> None:
     quiz_id = unique("room-")
@@ -119,7 +120,8 @@ async def test_a_room_survives_a_restart_of_quiz_in_the_middle_of_a_question(
     host = await register(client)
     await grant_role(endpoints(stack), host.username, "author")
     author = await client.login(host.username, PASSWORD)
-    opened = (await client.execute(OPEN, {"input": {"quizId": quiz_id, "countsOnBoards": True}}, author))["openRoom"]
+    options = {"quizId": quiz_id, "countsOnBoards": True, "secondsPerQuestion": 600}
+    opened = (await client.execute(OPEN, {"input": options}, author))["openRoom"]
     assert opened["joinUrl"] == f"{stack.http}/j/{opened['pin']}"
     assert opened["qrSvg"].startswith('<svg role="img" viewBox=')
     assert f"<title>QR code of the room {opened['pin']}</title>" in opened["qrSvg"]
@@ -140,6 +142,14 @@ async def test_a_room_survives_a_restart_of_quiz_in_the_middle_of_a_question(
     await shown(states, "LOBBY")
     assert (await room.next())["question"] == {"id": "q1"}
     await asyncio.gather(room.answer("Ada", "q1", "a"), room.answer("Gus", "q1", "b"))
+    asked = await room.state()
+    assert asked["deadline"] > asked["askedAt"]
+    # An attempt that goes on after it, and one whose time is over by then or soon.
+    long, short = await timed(stack, 3600), await timed(stack, 5, grace=0)
+    attempts = {each: await ask(ada, START, id=each) for each in (long, short)}
+    chosen = {"questionId": "q1", "selectedOption": "a"}
+    for attempt in attempts.values():
+        await ask(ada, SAVE, id=attempt["id"], answers=[chosen])
     pid = stack.pid_of("quiz")
     os.kill(pid, signal.SIGKILL)
 
@@ -151,6 +161,10 @@ async def test_a_room_survives_a_restart_of_quiz_in_the_middle_of_a_question(
 
     await eventually(goes_on, "the room goes on")
     assert stack.pid_of("quiz") != pid
+    again = await room.state()
+    assert [again[each] for each in ("askedAt", "deadline")] == [asked[each] for each in ("askedAt", "deadline")]
+    kept = {"resumed": True, "answers": [{"questionId": "q1"}]}
+    assert await ask(ada, START, id=long) == attempts[long] | kept
     assert await room.answer("Ada", "q1", "b") == {"duplicate": True, "answer": {"selectedOption": "a"}}
     await room.answer("Ben", "q1", "a")
     again = (await client.execute(JOIN, {"pin": room.pin, "nickname": "Ada"}, ada.access_token))["joinRoom"]
@@ -205,6 +219,15 @@ async def test_a_room_survives_a_restart_of_quiz_in_the_middle_of_a_question(
         return bool(results["attempts"] == [{"counted": True}, {"counted": True}])
 
     await eventually(noted, "the results say so")
+
+    async def handed_in() -> bool:
+        try:
+            return bool((await ask(ada, REVIEW, id=attempts[short]["id"]))["pointsAwarded"] == 10)
+        except GraphqlError as error:
+            assert error.reason == "ACTION_NOT_FOUND"
+            return False
+
+    await eventually(handed_in, "the server hands in what was saved")
 
 
 async def test_commands_open_a_room_and_play_one_to_its_podium(
