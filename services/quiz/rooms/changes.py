@@ -73,6 +73,11 @@ class RoomChanges:
             self._untold.add(message)
         self._any_untold.set()
 
+    @property
+    def followed_rooms(self) -> int:
+        """How many rooms are followed here."""
+        return len(self._followers)
+
     @contextmanager
     def following(self, room_id: str) -> Iterator[Follower]:
         """Yield a follower of a room, which is notified until the block ends."""

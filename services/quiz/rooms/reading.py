@@ -1,7 +1,7 @@
 """Reading rooms: their current state, and the fold of their answers.
 
 A read first records the transitions that are due without a command, such as the lock of a question. Concurrent callers share
-one read, which starts after all of their calls, so that none gets a state from before its call.
+one read, for all of their rooms, which starts after all of their calls, so that none gets a state from before its call.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cachetools import LRUCache
 from services.quiz.rooms.changes import RoomChanges
 from services.quiz.rooms.documents import answer_id
 from services.quiz.rooms.room import Phase, Room, Snapshot
-from services.quiz.rooms.room_store import RoomStore, Transition
+from services.quiz.rooms.room_store import RoomStore, Transition, room_not_found
 from services.quiz.rooms.seat_store import SeatStore
 from services.quiz.rooms.standings import Fold, ranked
 from services.quiz.rooms.transitions import settled
@@ -25,7 +25,7 @@ from services.runtime.batcher import Batcher
 BY_ITSELF: Final = "by_itself"
 MAX_SHARED: Final = 500
 MAX_READS: Final = 4
-MAX_FOLDS: Final = 200
+MAX_FOLDS: Final = 500
 T = TypeVar("T")
 
 
@@ -59,43 +59,59 @@ class RoomReader:
         self._folds.clear()
 
     async def _read_all(self, room_ids: Sequence[str]) -> list[Snapshot | Exception]:
-        distinct = list(dict.fromkeys(room_ids))
-        snapshots = await asyncio.gather(*map(self._read, distinct), return_exceptions=True)
-        found = dict(zip(distinct, snapshots, strict=True))
-        return [outcome(found[room_id]) for room_id in room_ids]
+        found: dict[str, Snapshot | Exception] = {}
+        while unread := [room_id for room_id in dict.fromkeys(room_ids) if room_id not in found]:
+            rooms = await self._rooms.rooms(unread)
+            found |= {room_id: room_not_found() for room_id in unread if room_id not in rooms}
+            shown = {room_id: room.question for room_id, room in rooms.items() if room.shows_question}
+            players, answered = await asyncio.gather(self._seats.counts(list(rooms)), self._seats.answered(shown))
+            waiting_for = await self._waiting_for(rooms.values())
+            for room_id, room in rooms.items():
+                seen = Snapshot(room, players.get(room_id, 0), answered.get(room_id, 0), waiting_for[room_id])
+                current = await self._settled(seen)
+                if current is not None:
+                    found[room_id] = current
+        return [found[room_id] for room_id in room_ids]
 
-    async def _read(self, room_id: str) -> Snapshot:
-        while True:
-            room = await self._rooms.room(room_id)
-            players = await self._seats.count(room_id)
-            answered = await self._seats.answered(room_id, room.question) if room.shows_question else 0
-            waiting_for = await self._waiting_for(room)
-            now = self._now()
-            after = settled(room, now, waiting_for=waiting_for, all_answered=0 < players <= answered)
-            if after is room:
-                return Snapshot(room, players, answered, waiting_for)
-            if await self._rooms.replace(room, after, Transition(BY_ITSELF, now)):
-                self._changes.announce(room_id, transition=True)
-                return Snapshot(after, players, answered)
+    async def _settled(self, seen: Snapshot) -> Snapshot | None:
+        """Return a room after what is due by itself, which is recorded; None if it has another revision by now."""
+        now, room = self._now(), seen.room
+        all_answered = 0 < seen.players <= seen.answered
+        after = settled(room, now, waiting_for=seen.waiting_for, all_answered=all_answered)
+        if after is room:
+            return seen
+        if not await self._rooms.replace(room, after, Transition(BY_ITSELF, now)):
+            return None
+        self._changes.announce(room.room_id, transition=True)
+        return Snapshot(after, seen.players, seen.answered)
 
-    async def _waiting_for(self, room: Room) -> Collection[str]:
-        if room.phase is not Phase.QUESTION or not room.extra_times:
-            return ()
-        keys = {answer_id(seat_id, room.question): seat_id for seat_id in room.extra_times}
-        recorded = await self._seats.recorded(list(keys))
-        return [seat_id for key, seat_id in keys.items() if key not in recorded]
+    async def _waiting_for(self, rooms: Collection[Room]) -> Mapping[str, Collection[str]]:
+        asked = [room for room in rooms if room.phase is Phase.QUESTION]
+        keys = {
+            answer_id(seat_id, room.question): (room.room_id, seat_id) for room in asked for seat_id in room.extra_times
+        }
+        recorded = await self._seats.recorded(list(keys)) if keys else {}
+        waiting: dict[str, list[str]] = {room.room_id: [] for room in rooms}
+        for key, (room_id, seat_id) in keys.items():
+            if key not in recorded:
+                waiting[room_id].append(seat_id)
+        return waiting
 
     async def _fold_all(self, rooms: Sequence[Room]) -> list[Fold | Exception]:
         distinct = {(room.room_id, room.revision): room for room in rooms}
-        for key, room in distinct.items():
-            if key not in self._folds:
-                self._folds[key] = await self._fold(room)
-        return [self._folds[room.room_id, room.revision] for room in rooms]
+        known = {key: self._folds[key] for key in distinct if key in self._folds}
+        missing = [key for key in distinct if key not in known]
+        made = await asyncio.gather(*(self._fold(distinct[key]) for key in missing), return_exceptions=True)
+        found = known | {key: outcome(fold) for key, fold in zip(missing, made, strict=True)}
+        self._folds.update({key: fold for key, fold in found.items() if isinstance(fold, Fold)})
+        return [found[room.room_id, room.revision] for room in rooms]
 
     async def _fold(self, room: Room) -> Fold:
-        seats = await self._seats.of_room(room.room_id)
-        points = await self._seats.points(room.room_id, room.counted_questions)
-        choices = await self._seats.choices(room.room_id, room.revealed_questions)
+        seats, points, choices = await asyncio.gather(
+            self._seats.of_room(room.room_id),
+            self._seats.points(room.room_id, room.counted_questions),
+            self._seats.choices(room.room_id, room.revealed_questions),
+        )
         return Fold.of(ranked(seats, points), choices)
 
 

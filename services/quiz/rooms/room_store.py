@@ -100,13 +100,6 @@ class RoomStore:
             room_id = self._room_ids[pin] = str(document["room_id"])
         return room_id
 
-    async def room(self, room_id: str) -> Room:
-        """Return a room as it is stored. Raises ROOM_NOT_FOUND."""
-        rooms = await self.rooms([room_id])
-        if not rooms:
-            raise ServiceError(Reason.ROOM_NOT_FOUND, "No room has this ID.")
-        return rooms[room_id]
-
     async def rooms(self, room_ids: Sequence[str]) -> dict[str, Room]:
         """Return the existing ones of these rooms, by id, from one read."""
         async with unavailable_on_failure():
@@ -120,7 +113,7 @@ class RoomStore:
             async with unavailable_on_failure():
                 document = await self._rooms.find_one({"_id": room_id}, {"definition": 1, "quiz_version": 1})
             if document is None:
-                raise ServiceError(Reason.ROOM_NOT_FOUND, "No room has this ID.")
+                raise room_not_found()
             definition = quiz_pb2.QuizDefinition.FromString(bytes(document["definition"]))
             quiz = self._quizzes[room_id] = from_definition(definition, document["quiz_version"])
         return quiz
@@ -184,3 +177,8 @@ class RoomStore:
                 continue
             return pin
         raise ServiceError(Reason.UNAVAILABLE, "No PIN is free. Try again.", retry_after=RETRY_AFTER)
+
+
+def room_not_found() -> ServiceError:
+    """Return the refusal of an unknown room."""
+    return ServiceError(Reason.ROOM_NOT_FOUND, "No room has this ID.")

@@ -83,10 +83,9 @@ class SeatStore:
             found = self._seats.find({"room_id": room_id, "is_removed": False})
             return [seat_of(each) async for each in found.sort("joined_at", DESCENDING).limit(NEWEST)]
 
-    async def count(self, *room_ids: str) -> int:
-        """Return the number of seats of rooms, without those that were removed."""
-        async with unavailable_on_failure():
-            return await self._seats.count_documents({"room_id": {"$in": room_ids}, "is_removed": False})
+    async def counts(self, room_ids: Sequence[str]) -> dict[str, int]:
+        """Return the number of seats of each room that has any, without those that were removed."""
+        return await _counts(self._seats, {"room_id": {"$in": list(room_ids)}, "is_removed": False})
 
     async def take(self, seats: Sequence[tuple[Seat, datetime]]) -> list[Seat | None]:
         """Store seats, each with its time of deletion; return the seat that each player has now.
@@ -170,10 +169,12 @@ class SeatStore:
         key = answer_id(seat_id, question)
         return (await self.recorded([key])).get(key)
 
-    async def answered(self, room_id: str, question: int) -> int:
-        """Return the number of answers to a question."""
-        async with unavailable_on_failure():
-            return await self._answers.count_documents({"room_id": room_id, "question": question})
+    async def answered(self, questions: Mapping[str, int]) -> dict[str, int]:
+        """Return the number of answers to a question of each room, where there are any."""
+        if not questions:
+            return {}
+        of_each = [{"room_id": room_id, "question": question} for room_id, question in questions.items()]
+        return await _counts(self._answers, {"$or": of_each})
 
     async def choices(self, room_id: str, questions: int) -> list[Choice]:
         """Return how many players selected each option of the first `questions` questions."""
@@ -244,6 +245,13 @@ class SeatStore:
                 )
                 erased += 1
         return erased
+
+
+async def _counts(collection: AsyncCollection[Document], query: Document) -> dict[str, int]:
+    """Return the number of documents of each room that has any."""
+    stages: list[Document] = [{"$match": query}, {"$group": {"_id": "$room_id", "count": {"$sum": 1}}}]
+    async with unavailable_on_failure():
+        return {each["_id"]: each["count"] async for each in await collection.aggregate(stages)}
 
 
 async def _insert(collection: AsyncCollection[Document], documents: Sequence[Document]) -> set[int]:

@@ -25,9 +25,11 @@ from services.runtime.errors import ServiceError
 from services.runtime.periodic import Periodic
 
 READ_AGAIN: Final = timedelta(seconds=2)
-# A frame goes to every player, so the least time between two frames grows with their number. Transitions are not delayed.
+# A frame goes to every player and costs three reads, so the least time between two frames of a room grows with the number of
+# its players and of rooms: an instance makes at most 250 frames a second. Transitions are not delayed.
 MIN_PAUSE_SECONDS: Final = 0.1
 PAUSE_SECONDS_PER_PLAYER: Final = 0.0002
+PAUSE_SECONDS_PER_ROOM: Final = 0.004
 COUNT_EVERY: Final = timedelta(seconds=5)
 
 rooms_open = Gauge("topten_rooms", "Rooms that have not ended; each instance reports all of them")
@@ -108,8 +110,12 @@ class RoomWatching:
                     yield frame
                 if snapshot.room.phase is Phase.ENDED:
                     return
-                await follower.pause(MIN_PAUSE_SECONDS + PAUSE_SECONDS_PER_PLAYER * snapshot.players)
+                await follower.pause(self._pause_seconds(snapshot))
                 await self._wait(follower.changed, snapshot)
+
+    def _pause_seconds(self, snapshot: Snapshot) -> float:
+        for_players = PAUSE_SECONDS_PER_PLAYER * snapshot.players
+        return MIN_PAUSE_SECONDS + for_players + PAUSE_SECONDS_PER_ROOM * self._changes.followed_rooms
 
     async def _wait(self, changed: asyncio.Event, snapshot: Snapshot) -> None:
         """Wait for a change, at most until a transition is due without a command or READ_AGAIN is over."""
@@ -132,7 +138,7 @@ class RoomWatching:
     async def _count(self) -> None:
         living = await self._rooms.living(self._now())
         rooms_open.set(len(living))
-        players_seated.set(await self._seats.count(*living) if living else 0)
+        players_seated.set(sum((await self._seats.counts(living)).values()) if living else 0)
 
 
 def _key(snapshot: Snapshot) -> tuple[str, int, int, int]:

@@ -66,7 +66,7 @@ async def test_a_room_that_its_host_left_ends_by_itself(table: Table) -> None:
     assert await game.rooms.rooms.living(table.clock.now) == [game.room_id]
     table.clock.now += LIFE
     await game.rooms.counting.count_ended()
-    stored = await game.rooms.rooms.room(game.room_id)
+    stored = (await game.rooms.rooms.rooms([game.room_id]))[game.room_id]
     assert stored.phase is Phase.ENDED
     assert await game.rooms.rooms.living(table.clock.now) == []
 
