@@ -79,7 +79,7 @@ async def edges(
 ) -> AsyncIterator[tuple[Edge, Edge]]:
     folder = tmp_path_factory.mktemp("edges")
     rates = {"RATE_QUERY": "7/h,-", "RATE_WRITE": "5/h,-", "RATE_LOGIN": "3/h,6/h", "RATE_STREAM": "1/h,-"}
-    rates |= {"RATE_PASSWORD": "2/h,-"}
+    rates |= {"RATE_PASSWORD": "2/h,-", "RATE_ROOM_JOIN": "2/h,-"}
     rates |= {"MAX_COST": "100000"}  # so that only the rate refuses a hundred logins
 
     @asynccontextmanager
@@ -214,6 +214,21 @@ async def test_each_alias_of_one_document_is_an_attempt(edges: tuple[Edge, Edge]
     _, first, _ = await edges[0].ask(document(3, name))
     assert first != "RATE_LIMITED"
     assert (await edges[1].ask(document(1, name)))[1] == "RATE_LIMITED", "all three counted for the name"
+
+
+@counted_together
+async def test_players_who_enter_a_room_count_for_the_room(edges: tuple[Edge, Edge], issuer: Issuer) -> None:
+    async def reason(number: int, document: str) -> str | None:
+        player = issuer.token(sub=unique("ada"), userId=None, sid=None)
+        return (await edges[number % 2].ask(document, player))[1]
+
+    join, move = (
+        'mutation { joinRoom(pin: "%s") { rejoined } }',
+        'mutation { moveSeat(pin: "%s", code: "ABCDEFGH") { rejoined } }',
+    )
+    reasons = [await reason(number, document % "123456") for number, document in enumerate((join, move, join, move))]
+    assert [each == "RATE_LIMITED" for each in reasons] == [False, False, True, True]
+    assert await reason(0, join % "123457") != "RATE_LIMITED", "another room"
 
 
 @counted_together
