@@ -16,6 +16,7 @@ from services.quiz.rooms.documents import Seat, SeatAnswer, answer_id
 from services.quiz.rooms.judging import judged
 from services.quiz.rooms.reading import each_of, ok
 from services.quiz.rooms.room import Room, Snapshot
+from services.quiz.rooms.room_store import room_not_found
 from services.quiz.rooms.seating import not_removed
 from services.quiz.rooms.standings import Fold, OwnPlace
 from services.runtime.batcher import Batcher
@@ -111,8 +112,8 @@ class RoomPlay:
 
     async def _record_group(self, group: Sequence[Given]) -> list[tuple[SeatAnswer, bool] | Exception]:
         room_ids = {each.room_id for each in group}
-        snapshots, quizzes, seats = await asyncio.gather(
-            each_of(self._reader.current, room_ids),
+        rooms, quizzes, seats = await asyncio.gather(
+            self._rooms.rooms(list(room_ids)),
             each_of(self._rooms.quiz, room_ids),
             self._seats.seats(list({(each.room_id, each.user_id) for each in group})),
         )
@@ -120,7 +121,7 @@ class RoomPlay:
         accepted: dict[int, tuple[SeatAnswer, datetime]] = {}
         for index, each in enumerate(group):
             try:
-                room = ok(snapshots[each.room_id]).room
+                room = _known(rooms.get(each.room_id))
                 seat = not_removed(_found(seats.get((each.room_id, each.user_id))))
                 accepted[index] = _judged(each, room, ok(quizzes[each.room_id]), seat), room.purge_at
             except ServiceError as error:
@@ -154,6 +155,12 @@ def _judged(given: Given, room: Room, quiz: Quiz, seat: Seat) -> SeatAnswer:
         return judged(quiz, room, seat, given.answer, given.received_at)
     except AnswerError as error:
         raise _invalid(f"answer.{error.form}" if error.form else "answer", str(error)) from None
+
+
+def _known(room: Room | None) -> Room:
+    if room is None:
+        raise room_not_found()
+    return room
 
 
 def _found(seat: Seat | None) -> Seat:

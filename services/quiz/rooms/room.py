@@ -159,11 +159,14 @@ class Room:
         return latest
 
     def takes_answer(self, seat_id: str, question_id: str, received_at: datetime) -> bool:
-        """Return whether an answer of a seat that the server received at this time counts."""
+        """Return whether an answer of a seat that the server received at this time counts.
+
+        What was due by then need not be recorded: a room takes no more answers after a deadline that nobody has noticed.
+        """
         if question_id != self.question_id or self.phase not in (Phase.QUESTION, Phase.LOCKED):
             return False
         ends = (self.locked_at, self.deadline_of(seat_id))
-        return all(end is None or received_at <= end + GRACE for end in ends)
+        return received_at < self.ends_at and all(end is None or received_at <= end + GRACE for end in ends)
 
     def next_change_at(self, waiting_for: Collection[str]) -> datetime:
         """When it changes without a command, at the latest. `waiting_for` is as in `closes_at`."""

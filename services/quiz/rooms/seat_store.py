@@ -52,6 +52,10 @@ class SeatStore:
         async with unavailable_on_failure():
             await self._seats.create_index([("room_id", ASCENDING), ("user_id", ASCENDING)], unique=True)
             await self._seats.create_index([("room_id", ASCENDING), ("nickname_key", ASCENDING)], unique=True)
+            # To count seats without a document, and find the newest without the others.
+            await self._seats.create_index(
+                [("room_id", ASCENDING), ("is_removed", ASCENDING), ("joined_at", DESCENDING)]
+            )
             await self._seats.create_index([("user_id", ASCENDING), ("_id", ASCENDING)])
             await self._seats.create_index([("code.digest", ASCENDING)], sparse=True)
             await self._seats.create_index("purge_at", expireAfterSeconds=0)
