@@ -21,6 +21,7 @@ from tests.bench import (
     reads,
     resting,
     restore,
+    rooms,
     score_throughput,
     sizes,
     submit,
@@ -58,6 +59,8 @@ def main(chosen: list[str]) -> None:
         overload.main()
     if not chosen or "reads" in chosen:
         reads.main()
+    if not chosen or "rooms" in chosen:
+        rooms.main(chosen)
     if not chosen or "fanout" in chosen:
         asyncio.run(fan_out.main())
     if not chosen or "documents" in chosen:
