@@ -16,6 +16,7 @@ from tests.bench import (
     overload,
     price,
     profile,
+    projector,
     pull_loop,
     ranking,
     reads,
@@ -63,6 +64,8 @@ def main(chosen: list[str]) -> None:
         rooms.main(chosen)
     if not chosen or "fanout" in chosen:
         asyncio.run(fan_out.main())
+    if not chosen or "projector" in chosen:
+        projector.main()
     if not chosen or "documents" in chosen:
         documents.main()
     if not chosen or "pull_loop" in chosen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from typing import Literal
 
@@ -9,6 +10,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, Response, Route, expect
 
+from tests.browser.test_ops import become_admin
 from tests.browser.visitor import QUIZ, answer, findings, new_context, play, short_quiz, sign_up
 from tests.players import PASSWORD
 from tests.servers import RunningStack, unique
@@ -28,6 +30,10 @@ const wrap = value => typeof value === 'string' ? `[${value} \\u05d0\\u05d1\\u05
   : Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, wrap(inner)]));
 export default { ...wrap(strings), lang: 'he', dir: 'rtl', number: strings.number };
 """
+# Titles and names, which nobody translates, stand in an element of their own.
+ENGLISH = """() => [...document.querySelectorAll('a, button, h1, h2, label, legend')]
+  .filter(each => !each.querySelector('bdi') && each.dir !== 'auto').map(each => each.textContent)
+  .filter(text => /[A-Za-z]{4}/.test(text) && !text.includes('[') && text !== 'Topten')"""
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -156,6 +162,25 @@ async def test_a_second_language_from_right_to_left_is_one_file(
     finished: tuple[BrowserContext, list[str]],
 ) -> None:
     context, paths = finished
+    await check_translated(context, paths[:-1])
+
+
+async def test_consoles_and_rooms_are_translated_too(browser: Browser, stack: RunningStack) -> None:
+    quiz_id = await short_quiz(stack)
+    context = await new_context(browser, stack)
+    await become_admin(await context.new_page(), stack)
+    page = await context.new_page()
+    await page.goto(f"/q/{quiz_id}/host")
+    await page.get_by_role("button", name="Open the room").click()
+    await page.wait_for_url(re.compile(r"/host/\d+$"))
+    room = page.url.rpartition("/")[2]
+    rooms = [f"/host/{room}", f"/screen/{room}", f"/j/{room}"]
+    await check_translated(context, [*rooms, "/author/import", f"/author/q/{quiz_id}", "/mod", "/mod/players", "/ops"])
+    await context.close()
+
+
+async def check_translated(context: BrowserContext, paths: list[str]) -> None:
+    """Expect screens from right to left, as wide as a phone, and every control and heading in the other language."""
     page = await context.new_page()
 
     async def translated(route: Route) -> None:
@@ -166,13 +191,12 @@ async def test_a_second_language_from_right_to_left_is_one_file(
 
     await page.route("**/strings/en.js", translated)
     await page.set_viewport_size({"width": 390, "height": 844})
-    for path in paths[:-1]:
+    found = {}
+    for path in paths:
         await page.goto(path)
         await expect(page.locator("html")).to_have_attribute("dir", "rtl")
-        await expect(page.locator("main")).not_to_be_empty()
+        await expect(page.locator("main :is(h1, h2)").first).to_be_visible()
         assert await page.evaluate("document.documentElement.scrollWidth") <= 390, path
-    english = await page.evaluate("""() => [...document.querySelectorAll('a, button, h1, h2')]
-      .filter(each => /[A-Za-z]{4}/.test(each.textContent) && !each.textContent.includes('['))
-      .map(each => each.textContent)""")
-    assert [text for text in english if text != "Topten"] == []
+        found[path] = await page.evaluate(ENGLISH)
     await page.close()
+    assert {path: texts for path, texts in found.items() if texts} == {}

@@ -13,8 +13,8 @@ export const questionText = (title, question, ...children) =>
   create(
     "div",
     { className: "question-text" },
-    create("p", { className: "hint" }, `${title} · ${t.points(question.points)}`),
-    create("h1", { id: "question" }, question.text),
+    create("p", { className: "hint" }, create("bdi", {}, title), ` · ${t.points(question.points)}`),
+    create("h1", { id: "question" }, create("bdi", {}, question.text)),
     question.media && create("img", { className: "picture", src: question.media.url, alt: question.media.alt }),
     ...children,
   );

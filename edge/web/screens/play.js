@@ -96,8 +96,8 @@ function card(quiz) {
       create(
         "span",
         { className: "quiz-card" },
-        create("strong", {}, quiz.title),
-        create("span", { className: "description" }, quiz.description),
+        create("strong", {}, create("bdi", {}, quiz.title)),
+        create("span", { className: "description" }, create("bdi", {}, quiz.description)),
         create("small", {}, about),
       ),
       { dataset: { quiz: quiz.id } },

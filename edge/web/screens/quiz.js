@@ -96,7 +96,7 @@ export const showReview = (app, { quiz: id }) =>
     const clock = clockOf(app, attempt);
     const answers = quiz.questions.map((/** @type {any} */ question, /** @type {number} */ index) => {
       const given = attempt.answers[question.id];
-      const change = link(`${address(quiz)}/${index + 1}`, question.text, { "aria-label": `${t.change(index + 1)}: ${question.text}` });
+      const change = link(`${address(quiz)}/${index + 1}`, create("bdi", {}, question.text), { "aria-label": `${t.change(index + 1)}: ${question.text}` });
       const lines = given === undefined ? [t.noAnswer] : linesOf(question, given);
       const className = isComplete(question, given) ? "answer" : "answer missing";
       return create("li", {}, change, create("div", { className }, ...lines.map((line) => create("p", { dir: "auto" }, line))));

@@ -21,8 +21,8 @@ export const showStart = (app, { quiz: id }) =>
       create(
         "section",
         { className: "card start" },
-        create("h1", {}, quiz.title),
-        create("p", { className: "lead" }, quiz.description),
+        create("h1", {}, create("bdi", {}, quiz.title)),
+        create("p", { className: "lead" }, create("bdi", {}, quiz.description)),
         create(
           "ul",
           { className: "facts" },

@@ -101,7 +101,7 @@ function showForm(app, pin, room = null) {
       "section",
       { className: "card join" },
       create("p", { className: "hint" }, t.room.pinIs(spaced(pin))),
-      create("h1", {}, room?.title ?? t.room.joinTitle),
+      create("h1", {}, room ? create("bdi", {}, room.title) : t.room.joinTitle),
       form,
       (!user || app.isGuest) && codeForm(take),
       (!user || app.isGuest) && create("details", {}, create("summary", {}, t.room.withAccount), signInForm(app.session, () => app.signedIn())),

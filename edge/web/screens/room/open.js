@@ -58,7 +58,7 @@ export async function showOpen(app, { quiz: id }) {
     event.preventDefault();
     whileBusy(submit, open);
   });
-  app.fill(create("section", { className: "card" }, create("p", { className: "hint" }, quiz.title), create("h1", {}, t.room.host), create("p", { className: "lead" }, t.room.hostWhy), form));
+  app.fill(create("section", { className: "card" }, create("p", { className: "hint" }, create("bdi", {}, quiz.title)), create("h1", {}, t.room.host), create("p", { className: "lead" }, t.room.hostWhy), form));
 }
 
 /** @param {number} most */

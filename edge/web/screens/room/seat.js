@@ -172,7 +172,7 @@ class Seat {
 
   /** @param {Room} room @param {"h1" | "h2"} [heading] */
   #question({ title, question }, heading) {
-    return [create("p", { className: "hint" }, `${title} · ${t.points(question.points)}`), ...questionText(question, heading)];
+    return [create("p", { className: "hint" }, create("bdi", {}, title), ` · ${t.points(question.points)}`), ...questionText(question, heading)];
   }
 
   #verdict() {
