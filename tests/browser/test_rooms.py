@@ -19,6 +19,14 @@ from tests.imports import import_quiz
 from tests.players import PASSWORD, endpoints
 from tests.servers import RunningStack, unique
 
+CONTROLS = [
+    "Lock the answers",
+    "15 s more",
+    "Skip to the answer",
+    "Let nobody else in",
+    "All players",
+    "End the room",
+]
 LOCK = "mutation ($pin: ID!) { lockRoom(pin: $pin, locked: true) { revision } }"
 OPEN = "mutation ($input: OpenRoomInput!) { openRoom(input: $input) { pin } }"
 
@@ -127,6 +135,12 @@ async def test_a_whole_room_by_keyboard_alone(browser: Browser, stack: RunningSt
         )
         await expect(ada.get_by_role("timer")).to_contain_text(re.compile(r"\d+ seconds left"))
         await check(*screens)
+        # The order of Tab and of a screen reader: the question, what to do about it, how to join.
+        controls = await host.locator("main :is(a, button):visible").all_inner_texts()
+        assert [text.split("\n")[0] for text in controls] == ["Projector", *CONTROLS]
+        read = await host.locator("main").aria_snapshot()
+        places = [read.index(each) for each in ("Question 1 of 6", "A single question?", "Controls", "QR code")]
+        assert places == sorted(places), read
         assert await screen.locator(".choice bdi").first.evaluate("e => parseFloat(getComputedStyle(e).fontSize)") >= 44
         await press(ada, "1", "Enter")
         await expect(ada.locator(".sending")).to_have_text("Your answer is in.")

@@ -21,6 +21,8 @@ GAP = r"\s+(?:(?:#|//|\*|--)\s*)?"
 PATTERN = re.compile(
     r"(?<!\w)(?:" + "|".join(GAP.join(map(re.escape, phrase.split())) for phrase in RETIRED) + r")(?!\w)", re.IGNORECASE
 )
+# What Git takes for binary: a picture has any word by chance.
+BINARY = 8000
 FOLDERS = (
     "services",
     "edge",
@@ -43,7 +45,10 @@ def retired_words_in(folder: str) -> list[str]:
         path = ROOT / name
         if path == WORDS or name == "CHANGELOG.md" or not path.is_file():
             continue
-        text = path.read_bytes().decode("utf-8", "ignore")
+        body = path.read_bytes()
+        if b"\0" in body[:BINARY]:
+            continue
+        text = body.decode("utf-8", "ignore")
         hits += [
             f"{name}:{text.count(chr(10), 0, match.start()) + 1}: {' '.join(match[0].split())}"
             for match in PATTERN.finditer(text)

@@ -42,6 +42,7 @@ async def players(browser: Browser, stack: RunningStack, camera: Camera) -> None
     await page.get_by_role("button", name="Hand in").click()
     await points_of_result(page)
     await expect(page.locator(".rank-change")).to_have_text(re.compile("^You (went|are)"))  # and not what is said of it
+    await live(page)
     await camera.take(page, "result")
 
     for path, name in {"/": "play", "/b/all": "board", "/b/weekly": "board-weekly"}.items():
