@@ -1,8 +1,8 @@
-"""Actions of different players that reach this process together travel to quiz in one call.
+"""Sends actions that different players submit at the same time to quiz in one call.
 
-A group forms of what arrives in one turn of the event loop and while calls are under way, so an action alone is sent at
-once and by a call of its own. Each action keeps its player's token, deadline, trace and request id, and has its own
-response or error. Must never hold an action back to wait for company.
+A group is what arrives in one turn of the event loop, or while calls are under way; a single action is sent at once, by a call
+of its own. Each action keeps its player's token, deadline, trace and request id, and has its own response or error. Must
+never delay an action to fill a group.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from services.runtime.telemetry import tracing
 MAX_SIZE: Final = 200
 # A full group stays below the 4 MiB of a message; a larger action has a call of its own.
 MAX_ACTION_BYTES: Final = 16 * 1024
-# More calls at a time make smaller groups, with fewer a slow group delays more of the others.
+# With more concurrent calls groups are smaller; with fewer, a slow call delays more of the other actions.
 MAX_CALLS: Final = 2
 # How long groups are not tried after one could not be sent.
 PAUSE_SECONDS: Final = 5.0
-# Of a quiz of an earlier version; and, of the edge's own token, if it lacks the scope `action:relay` or is not valid.
+# The quiz process has an earlier version, or the edge's own token is invalid or lacks the scope `action:relay`.
 _NOT_ACCEPTED: Final = frozenset(
     {grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED}
 )
@@ -51,7 +51,7 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 class Relay(NamedTuple, Generic[S]):
-    """A submission with what the metadata of a call of its own would say."""
+    """A submission with the metadata that a call of its own would have."""
 
     request: S
     token: str
@@ -71,7 +71,7 @@ class Kind(Protocol[S, R_co]):
 
 
 class _NotSentError(Exception):
-    """Why a group was not submitted."""
+    """A group was not submitted, because of `cause`."""
 
     def __init__(self, cause: ServiceError) -> None:
         super().__init__(cause)
@@ -79,7 +79,7 @@ class _NotSentError(Exception):
 
 
 class _Waiting(NamedTuple, Generic[S]):
-    """An action with what a call of its own would carry; `deadline` is a time of `time.monotonic`."""
+    """An action and the context of its request; `deadline` is a time of `time.monotonic`."""
 
     request: S
     token: str
@@ -100,7 +100,7 @@ class ActionGroups(Generic[S, R]):
         self._kind = kind
         self._own_token = own_token
         self._alone_until = float("-inf")
-        self._gathered: Batcher[_Waiting[S], R] = Batcher(
+        self._batcher: Batcher[_Waiting[S], R] = Batcher(
             "submit actions", self._submit, max_size=MAX_SIZE, max_concurrent=MAX_CALLS
         )
 
@@ -113,7 +113,7 @@ class ActionGroups(Generic[S, R]):
         seconds = DEFAULT_TIMEOUT_SECONDS if left is None else min(left, DEFAULT_TIMEOUT_SECONDS)
         try:
             async with asyncio.timeout(seconds):
-                return await self._gathered(_Waiting(request, token, time.monotonic() + seconds, copy_context()))
+                return await self._batcher(_Waiting(request, token, time.monotonic() + seconds, copy_context()))
         except TimeoutError:
             raise late() from None
 

@@ -1,4 +1,4 @@
-"""The kinds of actions that travel in groups: answers to a quiz, and actions of types that operators define."""
+"""The kinds of actions that are sent in groups: answers to a quiz, and actions of types that admins define."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class PlayerActions:
 def _outcome(result: ActionResult) -> ActionResult | ServiceError:
     if result.status != ActionResult.REFUSED:
         return result
-    # A quiz of a later version may have reasons that this one does not know.
+    # A quiz process of a later version may have reasons that this version does not know.
     reason = result.reason if result.reason in Reason.__members__ else Reason.INTERNAL
     fault = result.message.removeprefix(f"{result.field}: ")
     refusal = ServiceError(

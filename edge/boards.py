@@ -1,9 +1,9 @@
 """Whether a board that a client names exists: decided before anything is allocated for it.
 
 Asks quiz about a quiz's board, leaderboard about a past period and score about boards that teams define, each board once.
-Who may read a defined board is known to within some seconds; the leaderboard service, which is called in the caller's name,
-decides it again. Boards that exist are remembered for all clients; names that do not are remembered per client, so that
-nobody's inventions evict anything of another client.
+The visibility of a defined board is known here within seconds of a change; the leaderboard service, which is called in the
+caller's name, checks it again. Existing boards are cached for all clients, other names for each client, so that a client that
+makes names up evicts only its own.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class ExistingBoards:
             raise _not_found()
 
     async def require_public(self, name: str) -> None:
-        """Raise INVALID_ARGUMENT for a defined board that not everybody may read."""
+        """Raise INVALID_ARGUMENT for a defined board that is not public."""
         board = await self._known(name)
         if board is not None and not is_public(self._catalog, board):
             fault = "names a board that is not public"

@@ -1,4 +1,4 @@
-"""What a caller that waits is told: totals from score's signals, standings from leaderboard."""
+"""The results for a caller that waits: totals from score's signals, standings from leaderboard."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _log = structlog.get_logger("confirmation")
 
 
 class Confirmations:
-    """Use from one event loop."""
+    """Totals and standings after an action is counted. Use from one event loop."""
 
     def __init__(self, signals: CountedSignals, leaderboard: LeaderboardServiceAsyncStub, token: ServiceToken) -> None:
         self._signals = signals
@@ -42,10 +42,9 @@ class Confirmations:
         return self._signals.listening(user_ids)
 
     async def check(self, boards: Sequence[str], user_id: str) -> None:
-        """Raise BOARD_NOT_FOUND if one of the boards does not exist or is not public: before an action is recorded that
-        names it.
+        """Raise BOARD_NOT_FOUND if one of the boards does not exist or is not public.
 
-        While leaderboard does not respond nothing is raised.
+        Call it before the action that names the boards is recorded. While leaderboard does not respond it raises nothing.
         """
         for number, outcome in enumerate(await self._ranks(boards, [user_id])):
             if isinstance(outcome, ServiceError) and outcome.reason == Reason.BOARD_NOT_FOUND:
@@ -55,7 +54,7 @@ class Confirmations:
     async def standings(self, user_ids: Sequence[str], boards: Sequence[str]) -> Mapping[str, Sequence[BoardStanding]]:
         """Return the standings of different players on the boards, in this order.
 
-        Nothing if a board cannot be read, or takes more than half of the time left.
+        Empty if a board cannot be read, or if that takes more than half of the time left.
         """
         left = time_left()
         try:

@@ -1,7 +1,7 @@
 """Signals that events are counted, from `score.events`, which score publishes after the ledger and the boards are written.
 
-A signal can be lost: Pub/Sub keeps nothing for a subscription that is down. An event that is published once more is counted
-as before, changes nothing, and is signalled again, so that is what a listener asks for whenever it may have missed one.
+A signal can be lost: Pub/Sub keeps nothing for a subscription that is down. Publishing an event again changes no score and
+repeats its signal, so a listener that may have missed a signal has the event published again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from services.runtime.periodic import Periodic
 from services.runtime.stores.channel import Channel
 from services.streams import SCORE_CHANNEL
 
-# Of a process: players for whom calls wait, each for some seconds.
+# The players for whom calls of one process wait, each for some seconds.
 MAX_PLAYERS: Final = 10_000
 PublishAgain = Callable[[Collection[str]], Awaitable[None]]
 """Publishes events that were published before once more. Raises ServiceError."""
@@ -124,7 +124,7 @@ class CountedSignals:
 
 
 async def _shielded(publish_again: PublishAgain, event_ids: Collection[str]) -> None:
-    """Publish events again, to the end even if the time is over. A failure leaves the wait to end without a signal."""
+    """Publish events again, and finish even if the wait ends. After a failure the wait ends without a signal."""
 
     async def work() -> None:
         try:

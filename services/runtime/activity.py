@@ -1,7 +1,7 @@
-"""Whether this process works: loops that only look for what others left behind look less often while it does not.
+"""Whether this process has work. Loops that only look for leftovers of other processes run less often while it has none.
 
-Work is a call, or a message of the stream. A call that a loop of another process makes on its own account is none: it is
-marked by `IN_BACKGROUND`, or processes would keep each other awake. Use from one event loop.
+Work is a call, or a message of the stream. A call from a background loop of another process is not work: it is marked by
+`IN_BACKGROUND`, because processes would keep each other awake otherwise. Use from one event loop.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ IN_BACKGROUND: Final = ((BACKGROUND_KEY, "1"),)
 
 
 class Activity:
-    """When a process last worked, and who waits until it does again. A new one counts as working."""
+    """The time of a process's last work, and the loops that wait for more. A new process counts as working."""
 
     def __init__(self, working_seconds: float = WORKING_SECONDS) -> None:
         self._working_seconds = working_seconds

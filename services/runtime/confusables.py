@@ -8,7 +8,7 @@ from confusable_homoglyphs.confusables import confusables_data
 
 
 def skeleton(text: str) -> str:
-    """Return the form that texts which look alike share. Every text has one; it is never shown.
+    """Return a key that texts which look alike share. Every text has one; it is never shown.
 
     Computed from the text as shown, and then from its case-folded skeleton.
     """

@@ -1,7 +1,7 @@
 """Page tokens: the position at which the next page of a list starts, opaque to clients.
 
 A token names its list, so that it cannot be used on another one, and the position of the last item of a page: items that
-did not move are neither repeated nor skipped, whatever happens to the others. Servers make tokens; the edge forwards them.
+did not move are neither repeated nor skipped, even if others move. Servers make tokens; the edge forwards them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Texts that strangers write: which characters they may have, and what becomes of those that may not.
+"""Untrusted texts: which characters they may have, and how others are removed.
 
 Control characters forge lines of a log or a terminal, and characters that change the direction of text make a name or reason
 read as another. The form of a text in a request is declared in its contract (`topten.text.v1`); `requests` checks all of them.
@@ -22,9 +22,9 @@ _UUID: Final = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
 def fault_of(text: str, *, lines: bool = False) -> str:
-    """Return what is wrong with a text, empty if nothing is. With `lines` it may have line feeds and tabs.
+    """Return the fault of a text, empty if it has none. With `lines` it may have line feeds and tabs.
 
-    An empty text is right: whether there must be one is the contract's matter.
+    An empty text has none: the contract says whether a text is required.
     """
     match = (_NOT_IN_LINES if lines else _NOT_IN_A_LINE).search(text)
     if match is not None:
@@ -33,7 +33,7 @@ def fault_of(text: str, *, lines: bool = False) -> str:
 
 
 def without_controls(text: str) -> str:
-    """Return a text as one line: without what `fault_of` refuses. For what a client did not choose to write."""
+    """Return a text as one line, without the characters that `fault_of` refuses. For file names and headers."""
     return _NOT_IN_A_LINE.sub("", text)
 
 
@@ -46,7 +46,7 @@ def clipped(text: str, most: int) -> str:
 
 
 def same_text_key(text: str) -> str:
-    """Return the form in which texts are compared that readers must be able to tell apart: NFC, white space collapsed."""
+    """Return a key that texts share if readers cannot tell them apart: NFC, white space collapsed."""
     return unicodedata.normalize("NFC", " ".join(text.split()))
 
 

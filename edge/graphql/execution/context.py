@@ -76,7 +76,7 @@ class Context:
     async def board(self, name: str) -> str:
         """Return the name of a board that the caller may read.
 
-        Raises PERMISSION_DENIED for a board token of another one, and BOARD_NOT_FOUND for a board that is not theirs to read.
+        Raises PERMISSION_DENIED for a board token of another one, and BOARD_NOT_FOUND for a board that they may not read.
         """
         claims = self.caller.claims
         if claims is not None and claims.board:
@@ -88,7 +88,7 @@ class Context:
     async def call_leaderboard(self, method: UnaryUnaryMultiCallable[Request, Response], request: Request) -> Response:
         """Call the leaderboard service about a board that `board` has returned. Raises ServiceError.
 
-        In the caller's name, but for the holder of a board token, which no service accepts, with the edge's own.
+        The call has the caller's token. Services accept no board tokens, so for the holder of one it has the edge's own.
         """
         return await (self.call_as_edge(method, request) if self.caller.board else self.call(method, request))
 

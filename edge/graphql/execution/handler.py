@@ -1,6 +1,6 @@
 """GraphQL over HTTP, from end to end: read the request, find its caller, count its rates, execute its operation.
 
-Owns that order. Must never let a client that leaves interrupt a call that was begun.
+Owns that order. Must never let a client that disconnects interrupt a call under way.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class GraphQLHandler:
     async def handle(self, request: web.Request) -> web.Response:
         """Return the response to one request.
 
-        It is worked out even if the client leaves: a cancelled call costs a store its connection, and an action that may
-        have been recorded is better recorded.
+        The request is finished even if the client disconnects: a cancelled call costs a store connection, and could leave it
+        unknown whether an action was recorded.
         """
         try:
             self._admission.require()
@@ -139,7 +139,7 @@ class GraphQLHandler:
         return outcome
 
     async def _count(self, context: Context, rates: Mapping[str, int]) -> None:
-        """Count a request's operations, and note what is left of each. Raises RATE_LIMITED.
+        """Count a request's operations, and note the rest of each limit for the response. Raises RATE_LIMITED.
 
         A login counts for its address here, and in its resolver for the username, not for the caller. A password that a
         signed-in caller confirms counts for the session, so that nobody else uses up its attempts.

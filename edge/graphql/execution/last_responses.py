@@ -1,7 +1,7 @@
-"""The last responses of the leaderboard service, for when it is away: an old board is better than none, if it says so.
+"""The last responses of the leaderboard service, for when it is away: a board marked as stale is better than none.
 
-One process's memory, bounded, and for an hour at most, so that an erased player does not come back from it; only of what is
-the same for all callers.
+Kept in memory, bounded, and for an hour at most, so that an erased player disappears from it. Only responses that are the
+same for all callers.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class Resolved:
         self._outcomes[id(source), id(node)] = source, outcome
 
     def resolve(self, resolve: Callable[..., Any], source: Any, info: Any, **arguments: Any) -> Any:
-        """Return or raise what was kept, and resolve anything else: as a middleware of graphql-core."""
+        """Return or raise the kept outcome, or resolve the field. A middleware of graphql-core."""
         found = self._outcomes.get((id(source), id(info.field_nodes[0])))
         if found is None:
             return resolve(source, info, **arguments)
@@ -144,7 +144,7 @@ class _Run:
         self._calls.append((parent, source, call))
 
     async def settle(self) -> None:
-        """Make the calls, those of one level together, until there are no more. Raises what the first that fails raises."""
+        """Make the calls, those of one level together, until there are no more. Raises the error of the first that fails."""
         while self._calls:
             calls, self._calls = self._calls, []
             if len(calls) == 1:

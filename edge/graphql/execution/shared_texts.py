@@ -1,7 +1,7 @@
 """Texts of persisted documents in the Redis that edges share: a thousand of them, for a day after their last use.
 
-A client taught one edge a document; the others find it here. Never trusted: a text under a digest that is not its own is
-ignored. Never waited for: while Redis does not answer, each edge knows what it was taught itself.
+A document that a client registers at one edge is found here by the others. Never trusted: a text with another digest than its
+key is ignored. Optional: while Redis does not respond, each edge knows the documents that were registered with it.
 """
 
 from __future__ import annotations

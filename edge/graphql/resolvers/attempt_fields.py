@@ -39,7 +39,7 @@ class AttemptMutation:
         cost=200,
         rate="submit",
         description="Starts the caller's next attempt at a quiz, or returns the open one with its saved answers. An attempt "
-        "at a timed quiz counts from here on; what is not handed in when its time is up, the server hands in.",
+        "at a timed quiz counts from its start. When its time is up, the server hands it in with its saved answers.",
     )
     async def start_attempt(self, info: Info, quiz_id: strawberry.ID) -> StartedAttempt | None:
         context = info.context
@@ -68,8 +68,8 @@ class AttemptMutation:
         access=rpc("attempt.SetExtraTime"),
         cost=200,
         rate="write",
-        description="Decides how much extra time a player has for attempts that they start from now on, and returns what was "
-        "decided before. Authors name a quiz of theirs. Each decision is recorded.",
+        description="Sets how much extra time a player has for attempts that they start from now on, and returns the former "
+        "setting. Authors name a quiz of theirs. Each decision is recorded.",
     )
     async def set_player_extra_time(
         self, info: Info, user_id: strawberry.ID, extra_time: ExtraTime, reason: str, quiz_id: WhichQuiz = None
@@ -87,7 +87,7 @@ class AttemptQuery:
         access=rpc("attempt.ListExtraTimes"),
         cost=30,
         size=4,
-        description="What was decided about the extra time of a player, newest first.",
+        description="The decisions about the extra time of a player, newest first.",
     )
     async def player_extra_times(self, info: Info, user_id: strawberry.ID) -> list[ExtraTimeDecision] | None:
         context = info.context

@@ -28,7 +28,7 @@ class Attempt:
         description="When the time is up, extra time included, and no later than the quiz closes; null without a limit."
     )
     accepts_until: datetime | None = strawberry.field(
-        description="The deadline plus the grace; then the server hands in what is saved. Null for a quiz that is not timed."
+        description="The deadline plus the grace; then the server hands in the saved answers. Null at a quiz without timing."
     )
     answers: list[Answer] = field(size=10, description="The saved answers, in the order of the quiz.")
 
@@ -76,7 +76,7 @@ class Attempts:
         )
 
 
-@strawberry.type(description="What was decided about the extra time of a player.")
+@strawberry.type(description="A decision about the extra time of a player.")
 class ExtraTimeDecision:
     quiz_id: strawberry.ID | None = strawberry.field(description="The quiz that it is for; null for all quizzes.")
     extra_time: ExtraTime

@@ -29,7 +29,7 @@ class QuizFileFormat(Enum):
     MOODLE = authoring_pb2.FILE_FORMAT_MOODLE
 
 
-@strawberry.enum(description="What becomes of an item of a file. REFUSED items are left out of their quiz.")
+@strawberry.enum(description="What an import does with an item of a file. REFUSED items are left out of their quiz.")
 class ItemOutcome(Enum):
     TAKEN = authoring_pb2.ITEM_OUTCOME_TAKEN
     CHANGED = authoring_pb2.ITEM_OUTCOME_CHANGED
@@ -50,7 +50,7 @@ class FileFault:
         return cls(place=fault.place, line=fault.line or None, message=fault.message)
 
 
-@strawberry.type(description="What becomes of an item of a file.")
+@strawberry.type(description="An item of a file, and what the import does with it.")
 class FileItem:
     place: str
     line: int | None = strawberry.field(description="The line, from 1; null if it is not known.")

@@ -272,7 +272,7 @@ class RoomQuestionResult:
     distribution: list[OptionCount] = field(size=TYPICAL_OPTIONS)
     difficulty: float | None = strawberry.field(description="The share of right answers; null without answers.")
     discrimination: float | None = strawberry.field(
-        description="The share of right answers in the better half of the players less that in the other half; null with too "
+        description="The share of right answers in the better half of the players minus that in the other half; null with too "
         "few answers."
     )
 
@@ -295,7 +295,7 @@ class RoomResultsFile:
     base64: str = strawberry.field(description="The content.")
 
 
-@strawberry.type(description="What became of a player's answers as an attempt at the quiz.")
+@strawberry.type(description="The outcome of a player's answers as an attempt at the quiz.")
 class SeatAttempt:
     seat_id: strawberry.ID
     counted: bool

@@ -41,8 +41,8 @@ class QuizActionInput:
     )
     attempt_id: strawberry.ID | None = strawberry.field(
         default=None,
-        description="The attempt to hand in, which a timed quiz needs. Use its ID as `actionId` too: the server hands in "
-        "under it when the time is up.",
+        description="The attempt to hand in, which a timed quiz needs. Use its ID as `actionId` too, as the server "
+        "does when the time is up.",
     )
     quiz_version: int | None = strawberry.field(
         default=None,

@@ -1,4 +1,4 @@
-"""Reading boards: every question is answered from one state of the board.
+"""Reading boards. All that one read returns is of one state of the board.
 
 `frames.Frames` → `boards.Boards` → `live_board.LiveBoard` (Redis) or `archive.ArchivedBoard` (closed periods, MongoDB).
 """

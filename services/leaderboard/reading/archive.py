@@ -1,4 +1,4 @@
-"""Boards of closed periods in MongoDB: they answer the same questions as live boards. Reads only.
+"""Boards of closed periods in MongoDB, with the same methods as live boards. Reads only.
 
 An archived board changes only when a player is erased or it is resealed, which gives it another version. Previous ranks are
 not archived.

@@ -1,4 +1,4 @@
-"""The way to read a board: in Redis while it is live, in MongoDB once its period is closed."""
+"""Reading a board from where it is: in Redis while it is live, in MongoDB once its period is closed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from services.runtime.stores.redis import REDIS_ERRORS
 if TYPE_CHECKING:
     from services.leaderboard.reading.shown_board import BoardView
 
-# More concurrent reads make one Redis server no faster; others wait for their turn, within their time limit.
+# More concurrent reads do not make one Redis server faster. The others wait, within their time limit.
 MAX_CONCURRENT: Final = 32
 _CANCEL_AGAIN_SECONDS: Final = 0.02
 T = TypeVar("T")
@@ -42,10 +42,10 @@ class Boards:
         self._now = now
         self._slots = asyncio.Semaphore(MAX_CONCURRENT)
 
-    async def read(self, board: Board, question: Callable[[BoardView], Awaitable[T]]) -> T:
-        """Return the answer to `question`, all of whose reads see one state of the board, as its definition shows it.
+    async def read(self, board: Board, query: Callable[[BoardView], Awaitable[T]]) -> T:
+        """Return the result of `query` on the board as its definition shows it. All reads of a query see one state.
 
-        `question` runs again if the board changes in between, so it must have no effects. Raises UnreadableError, after
+        `query` runs again if the board changes in between, so it must have no effects. Raises UnreadableError, after
         `timeout` at the latest.
         """
         definition, period = self._catalog.definition_of(board), self._catalog.period_of(board)
@@ -55,20 +55,20 @@ class Boards:
         if is_archived or (period is not None and period.ends_at <= self._now()):
             archived = await self._archive.find(board)
             if archived is not None:
-                return await self._archive.read(question(shown(archived, definition)))
-        answer = await self._read_live(board, lambda live: question(shown(live, definition)))
-        # The board may have gone into the archive, and its keys away, between the two reads.
+                return await self._archive.read(query(shown(archived, definition)))
+        result = await self._read_live(board, lambda live: query(shown(live, definition)))
+        # Between the two reads the board may have been archived and its keys deleted.
         if is_archived and (archived := await self._archive.find(board)) is not None:
-            return await self._archive.read(question(shown(archived, definition)))
-        return answer
+            return await self._archive.read(query(shown(archived, definition)))
+        return result
 
-    async def _read_live(self, board: Board, question: Callable[[LiveBoard], Awaitable[T]]) -> T:
+    async def _read_live(self, board: Board, query: Callable[[LiveBoard], Awaitable[T]]) -> T:
         try:
             with _Deadline(self._timeout):
                 async with self._slots:
                     while True:
                         try:
-                            return await question(LiveBoard(self._scripts, board))
+                            return await query(LiveBoard(self._scripts, board))
                         except MovedError:
                             continue
         except REDIS_ERRORS as error:

@@ -1,6 +1,6 @@
 """Frames: the head of a board with names, as it is sent.
 
-Keeps the last frame of each recently read board for the time when none can be read. Never changes a frame once it is
+Keeps the last frame of each recently read board, to be served while boards cannot be read. Never changes a frame once it is
 made: a stream may be sending it.
 """
 

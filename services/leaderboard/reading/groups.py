@@ -1,6 +1,6 @@
-"""Boards of groups: members, whom identity knows, ranked among themselves by their places on a board of all players.
+"""Boards of groups: members, listed by identity, ranked among themselves by their places on a board of all players.
 
-Nothing of it is stored: what is read is exact for the members and the board of that moment (see ADR 25).
+Nothing is stored. The result is exact for the members and the board at the moment of the read (see ADR 25).
 """
 
 from __future__ import annotations

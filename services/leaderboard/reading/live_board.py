@@ -1,7 +1,7 @@
 """A board in Redis, whether one key or several shards. Reads only.
 
-Answers are exact for any number of shards: the head is the best of the heads of all shards, and a rank is the sum of how
-many members rank before it on each, by value and id as Redis orders them.
+Results are exact for any number of shards: the head is the best of the heads of all shards, and the number of members before a
+rank is the sum over the shards, by value and id as Redis orders them.
 
 All reads of a `LiveBoard` see one state. The script that reads a shard also reads the generation, or on a cluster, where
 the generation may be on another server, it is read before and after. Where a board has several shards, their versions are

@@ -1,4 +1,4 @@
-"""What is read of a board. Pure."""
+"""The results of reading a board. Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A board as its definition shows it: its first places alone, and equal points with equal ranks. Reads only.
+"""A board as its definition shows it: with a limited size, and shared ranks for equal points. Reads only.
 
-Has the methods of `LiveBoard` and asks another board, so that a limited size and shared ranks are the same for live and closed
-boards, and on every read path. The order of the members is never changed.
+Has the methods of `LiveBoard` and wraps a live or closed board, so that size and ranks are the same for both, and on every
+read path. The order of the members is never changed.
 """
 
 from __future__ import annotations

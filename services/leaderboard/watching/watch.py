@@ -82,7 +82,7 @@ class Watch:
         self._streams += 1
 
     def leave(self, clock: float) -> None:
-        """Count a stream less."""
+        """Stop counting a stream that `enter` counted."""
         self._streams -= 1
         self._idle_since = clock
 

@@ -1,1 +1,1 @@
-"""Clients of MongoDB, Redis and NATS, and what is checked and measured of each."""
+"""Clients of MongoDB, Redis and NATS, with their checks and metrics."""

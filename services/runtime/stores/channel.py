@@ -1,7 +1,7 @@
 """One Redis Pub/Sub channel, followed until its connection is lost or silent.
 
-Messages are hints: those sent while no subscription is open are lost, so `opened` says when to read again what they would
-have told.
+Messages are hints: those sent while no subscription is open are lost, so `opened` is called when everything that they announce
+has to be read again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The identity of the data in MongoDB, by which processes notice that it is not the data they knew.
+"""The identity of the data in MongoDB, by which processes notice that the data was replaced.
 
 One document in the deployment's own database names the incarnation and carries a mark that only rises. A lower mark means
 that MongoDB was restored to an older moment, or that an old node became primary; another incarnation means that somebody
@@ -58,7 +58,7 @@ class IncarnationStore:
         return Incarnation(found["id"], found["mark"])
 
     async def advance(self, known: Incarnation) -> Incarnation:
-        """Raise the mark if `known` is still true; return what is true now, whether or not that is `known` plus one."""
+        """Raise the mark if the data is still `known`; return the incarnation in force, raised or not."""
         found = await self._documents.find_one_and_update(
             {"_id": _ID, "id": known.id, "mark": {"$gte": known.mark}},
             {"$inc": {"mark": 1}},
@@ -105,8 +105,8 @@ class IncarnationStore:
 class IncarnationWatch:
     """Notices, within `EVERY` of work, that MongoDB holds other data than before, and calls `actions`, in order. A server.
 
-    An action drops or rebuilds what the process derived from the former data. All are called before anything else is
-    believed of the new data, and all again after a failure. Processes that only cache immutable data need no watch.
+    An action drops or rebuilds what the process derived from the former data. All are called before the new incarnation counts
+    as known, and all again after a failure. Processes that only cache immutable data need no watch.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class IncarnationWatch:
             await self._adopt(await (self._store.advance(self.known) if self._advances else self._store.current()))
 
     async def report(self, cause: str, known: Incarnation) -> None:
-        """Say that the data is not what it was under `known`, although the mark may not tell: an acknowledged row is gone.
+        """Report that the data was replaced since `known` although the mark may not show it: an acknowledged row is gone.
 
         Does nothing if a change since `known` was noticed already.
         """

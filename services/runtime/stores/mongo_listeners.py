@@ -1,4 +1,4 @@
-"""What a MongoDB client tells of itself: the number of its connections, and a span of each command.
+"""Listeners of a MongoDB client: the number of its connections, and a span of each command.
 
 The spans follow OpenTelemetry's conventions for databases. Attributes are commands, databases and collections, never filters
 or documents.

@@ -1,8 +1,8 @@
 """Writes that fail if the data is no longer the one that was read before.
 
 A collection that is dropped, or replaced by a rename or `$out`, has another UUID afterwards. A write names the UUID, which
-the server compares in the same step. So what was read of a collection after its UUID is still there when a write with that
-UUID succeeds, however long the process was frozen in between.
+the server compares in the same step. So everything read from a collection after its UUID is still valid when a write with that
+UUID succeeds, even if the process was frozen in between.
 
 A server that restarts with older files, and another primary, keep the UUIDs. `DataIdentity.primary` tells these apart, but
 no write can name it: compare it before and after a write.
@@ -36,11 +36,11 @@ class SameData:
 
     @property
     def identity(self) -> DataIdentity:
-        """The identity as it was last read. Take it before what a later write is based on."""
+        """The identity as it was last read. Take it before the reads on which a later write is based."""
         return DataIdentity(self._uuids, self._primary())
 
     async def identify(self) -> None:
-        """Read the identity again. The collections must exist. What was cached under the former one is worthless."""
+        """Read the identity again. The collections must exist. Anything cached under the former identity is invalid."""
         found = await self._database.list_collections(filter={"name": {"$in": list(self._names)}})
         self._uuids = {one["name"]: one["info"]["uuid"] async for one in found}
 

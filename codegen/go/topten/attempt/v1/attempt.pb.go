@@ -89,7 +89,7 @@ func (ExtraTime) EnumDescriptor() ([]byte, []int) {
 // An attempt that was started and is not handed in. All times are the server's.
 type Attempt struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// A UUID. Hand the attempt in with it, and use it as the action id: the server hands in under it as well when time is up.
+	// A UUID. Hand the attempt in with it, and use it as the action id, as the server does when the time is up.
 	AttemptId string `protobuf:"bytes,1,opt,name=attempt_id,json=attemptId,proto3" json:"attempt_id,omitempty"`
 	// The quiz.
 	QuizId string `protobuf:"bytes,2,opt,name=quiz_id,json=quizId,proto3" json:"quiz_id,omitempty"`

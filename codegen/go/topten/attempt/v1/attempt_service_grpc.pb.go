@@ -33,8 +33,8 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// AttemptService keeps attempts between their start and their handing in; the quiz process serves it. An attempt is handed in
-// by SubmitAction of topten.quiz.v1.QuizService, with its id. What is not handed in when the time is up, the server hands in.
+// AttemptService keeps attempts from their start until they are handed in; the quiz process serves it. A player hands an
+// attempt in by SubmitAction of topten.quiz.v1.QuizService, with its id. When its time is up, the server hands it in.
 type AttemptServiceClient interface {
 	// StartAttempt starts the next attempt of the calling player at a quiz, or returns the open one with its saved answers: of
 	// two calls at once both get the same attempt. An attempt at a timed quiz is counted from here on.
@@ -132,8 +132,8 @@ func (c *attemptServiceClient) ExportAttempts(ctx context.Context, in *ExportAtt
 // All implementations must embed UnimplementedAttemptServiceServer
 // for forward compatibility.
 //
-// AttemptService keeps attempts between their start and their handing in; the quiz process serves it. An attempt is handed in
-// by SubmitAction of topten.quiz.v1.QuizService, with its id. What is not handed in when the time is up, the server hands in.
+// AttemptService keeps attempts from their start until they are handed in; the quiz process serves it. A player hands an
+// attempt in by SubmitAction of topten.quiz.v1.QuizService, with its id. When its time is up, the server hands it in.
 type AttemptServiceServer interface {
 	// StartAttempt starts the next attempt of the calling player at a quiz, or returns the open one with its saved answers: of
 	// two calls at once both get the same attempt. An attempt at a timed quiz is counted from here on.

@@ -68,7 +68,7 @@ class Attempt(google.protobuf.message.Message):
     ACCEPTS_UNTIL_FIELD_NUMBER: builtins.int
     ANSWERS_FIELD_NUMBER: builtins.int
     attempt_id: builtins.str
-    """A UUID. Hand the attempt in with it, and use it as the action id: the server hands in under it as well when time is up."""
+    """A UUID. Hand the attempt in with it, and use it as the action id, as the server does when the time is up."""
     quiz_id: builtins.str
     """The quiz."""
     quiz_version: builtins.int

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class AttemptServiceStub(object):
-    """AttemptService keeps attempts between their start and their handing in; the quiz process serves it. An attempt is handed in
-    by SubmitAction of topten.quiz.v1.QuizService, with its id. What is not handed in when the time is up, the server hands in.
+    """AttemptService keeps attempts from their start until they are handed in; the quiz process serves it. A player hands an
+    attempt in by SubmitAction of topten.quiz.v1.QuizService, with its id. When its time is up, the server hands it in.
     """
 
     def __init__(self, channel):
@@ -69,8 +69,8 @@ class AttemptServiceStub(object):
 
 
 class AttemptServiceServicer(object):
-    """AttemptService keeps attempts between their start and their handing in; the quiz process serves it. An attempt is handed in
-    by SubmitAction of topten.quiz.v1.QuizService, with its id. What is not handed in when the time is up, the server hands in.
+    """AttemptService keeps attempts from their start until they are handed in; the quiz process serves it. A player hands an
+    attempt in by SubmitAction of topten.quiz.v1.QuizService, with its id. When its time is up, the server hands it in.
     """
 
     def StartAttempt(self, request, context):
@@ -167,8 +167,8 @@ def add_AttemptServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AttemptService(object):
-    """AttemptService keeps attempts between their start and their handing in; the quiz process serves it. An attempt is handed in
-    by SubmitAction of topten.quiz.v1.QuizService, with its id. What is not handed in when the time is up, the server hands in.
+    """AttemptService keeps attempts from their start until they are handed in; the quiz process serves it. A player hands an
+    attempt in by SubmitAction of topten.quiz.v1.QuizService, with its id. When its time is up, the server hands it in.
     """
 
     @staticmethod

@@ -18,8 +18,8 @@ class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type:
     ...
 
 class AttemptServiceStub:
-    """AttemptService keeps attempts between their start and their handing in; the quiz process serves it. An attempt is handed in
-    by SubmitAction of topten.quiz.v1.QuizService, with its id. What is not handed in when the time is up, the server hands in.
+    """AttemptService keeps attempts from their start until they are handed in; the quiz process serves it. A player hands an
+    attempt in by SubmitAction of topten.quiz.v1.QuizService, with its id. When its time is up, the server hands it in.
     """
 
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
@@ -76,8 +76,8 @@ class AttemptServiceStub:
     """
 
 class AttemptServiceAsyncStub:
-    """AttemptService keeps attempts between their start and their handing in; the quiz process serves it. An attempt is handed in
-    by SubmitAction of topten.quiz.v1.QuizService, with its id. What is not handed in when the time is up, the server hands in.
+    """AttemptService keeps attempts from their start until they are handed in; the quiz process serves it. A player hands an
+    attempt in by SubmitAction of topten.quiz.v1.QuizService, with its id. When its time is up, the server hands it in.
     """
 
     StartAttempt: grpc.aio.UnaryUnaryMultiCallable[
@@ -133,8 +133,8 @@ class AttemptServiceAsyncStub:
     """
 
 class AttemptServiceServicer(metaclass=abc.ABCMeta):
-    """AttemptService keeps attempts between their start and their handing in; the quiz process serves it. An attempt is handed in
-    by SubmitAction of topten.quiz.v1.QuizService, with its id. What is not handed in when the time is up, the server hands in.
+    """AttemptService keeps attempts from their start until they are handed in; the quiz process serves it. A player hands an
+    attempt in by SubmitAction of topten.quiz.v1.QuizService, with its id. When its time is up, the server hands it in.
     """
 
     @abc.abstractmethod
