@@ -28,7 +28,7 @@ up: preflight .venv/run  ## start everything: PORT=8080 DATA=.topten DEMO=0 (sim
 	@exec $(BIN)/topten up --port $(PORT) --data $(DATA) --demo $(DEMO) --workers $(WORKERS)
 
 preflight:
-	@$(PREFLIGHT) --port $(PORT) --data $(DATA)
+	@$(PREFLIGHT) --port=$(PORT) --data=$(DATA)
 
 # SQLite is for the NSS of the tests' Chromium.
 preflight-test:

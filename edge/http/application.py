@@ -110,7 +110,7 @@ class HttpServer:
         self._site = web.TCPSite(self._runner, host, port, reuse_port=self._config.reuse_port or None)
         await self._site.start()
         self.port = self._runner.addresses[0][1]
-        _log.info("listening", address=self._config.http_address, port=self.port)
+        _log.info("http listening", address=self._config.http_address, port=self.port)
 
     async def announce(self) -> None:
         """Report ready as soon as the checks pass."""

@@ -11,16 +11,14 @@ from rich.text import Text
 
 from services.cli.client import Endpoints
 from services.cli.running import settings
-from services.cli.terminal import out, run, say
+from services.cli.terminal import run, say, show_table, table_of
 from services.embedded.settings import PROCESSES
 from services.runtime.config.loading import MASK, table
 
 
 def settings_table(process: str | None) -> Table:
     """The settings of one process or all, with their values in this environment; secrets are masked."""
-    rows = Table(box=None, pad_edge=False)
-    for heading in ("variable", "value", "type", "read by", "meaning"):
-        rows.add_column(heading, overflow="fold")
+    rows = table_of("variable", "value", "type", "read by", "meaning")
     for name, (row, owners) in _settings(process).items():
         value = row.default
         if name in os.environ:
@@ -40,13 +38,11 @@ def print_running(endpoints: Endpoints, data: Path, process: str | None) -> list
         say(
             f"{name:<12} {'does not respond' if name in missing else 'running'}, operations at {url.removesuffix('/metrics')}"
         )
-    table_ = Table(box=None, pad_edge=False)
-    for heading in ("variable", "value", "from", "used by"):
-        table_.add_column(heading, overflow="fold")
+    table_ = table_of("variable", "value", "from", "used by")
     for row in sorted(rows):
         used_by = "all" if len(metrics) > 1 and len(row.processes) == len(metrics) else ", ".join(row.processes)
         table_.add_row(Text(row.name), Text(row.value), Text(row.source), used_by)
-    out.print(table_)
+    show_table(table_)
     return missing
 
 

@@ -12,6 +12,8 @@ from rich.console import Console
 from services.cli.locate import DEFAULT_FOLDER, NotRunningError, read_endpoints
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from services.cli.client import Endpoints
 
 T = TypeVar("T")
@@ -20,6 +22,7 @@ DATA: Final = DEFAULT_FOLDER
 
 EXIT_FINDING: Final = 1
 EXIT_USAGE: Final = 2
+UNBOUNDED: Final = 100_000
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
@@ -69,6 +72,23 @@ def load_endpoints(data: Path) -> Endpoints:
 def say(line: str) -> None:
     """Print one line on stdout, unwrapped and without markup."""
     out.print(line, markup=False, soft_wrap=True)
+
+
+def table_of(*headings: str) -> Table:
+    """A table without lines. The names in its first column stay whole in a narrow terminal; the other columns are folded."""
+    from rich.table import Table
+
+    rows = Table(box=None, pad_edge=False)
+    for place, heading in enumerate(headings):
+        rows.add_column(heading, overflow="fold", no_wrap=place == 0)
+    return rows
+
+
+def show_table(rows: Table) -> None:
+    """Print a table on stdout: as wide as the terminal, into a pipe or a file one line for each row, however long."""
+    if not out.is_terminal:
+        out.width = UNBOUNDED
+    out.print(rows)
 
 
 def warn(line: str) -> None:

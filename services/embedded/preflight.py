@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 HOST = "127.0.0.1"
+MAX_PORT = 65_535
 MIN_PYTHON = (3, 11)
 MIB = 1024 * 1024
 # A new MongoDB preallocates about 300 MB; one that did so already needs no more than room to work.
@@ -100,17 +101,18 @@ def check_programs(packages: Mapping[str, str]) -> list[Problem]:
     ]
 
 
-def check_port(port: int) -> list[Problem]:
-    """Check that a server can listen on the loopback port."""
+def check_port(port: int | str) -> list[Problem]:
+    """Check that this is a port, and that a server can listen on it, on the loopback address."""
+    advice = "Choose another with --port (PORT= with make)."
+    if not str(port).isdecimal() or int(port) > MAX_PORT:
+        return [Problem(f"{port or 'Nothing'} is not a port, which is a number from 1 to {MAX_PORT}. {advice}")]
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind((HOST, port))
+            listener.bind((HOST, int(port)))
             listener.listen(1)
         except OSError as error:
-            return [
-                Problem(f"Port {port} cannot be used: {error.strerror}. Choose another with --port (PORT= with make).")
-            ]
+            return [Problem(f"Port {port} cannot be used: {error.strerror}. {advice}")]
     return []
 
 
@@ -172,7 +174,7 @@ def _used(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
 
 
-def check_stack(port: int, data: Path, environ: Mapping[str, str]) -> list[Problem]:
+def check_stack(port: int | str, data: Path, environ: Mapping[str, str]) -> list[Problem]:
     """Check everything that `topten up` needs; a store that `environ` names by URL must be reachable instead."""
     problems = check_port(port) + check_data_folder(data, environ)
     if sys.platform == "linux":
@@ -261,7 +263,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Check what the options name; the exit code."""
     parser = argparse.ArgumentParser(description="Check what this machine must provide.")
     parser.add_argument("--venv", action="store_true", help="Python can create virtual environments.")
-    parser.add_argument("--port", type=int, help="With --data: `topten up` can start with this port.")
+    parser.add_argument("--port", help="With --data: `topten up` can start with this port.")
     parser.add_argument("--data", type=Path, default=Path(".topten"), help="The data folder of the stack.")
     for option, text in (("--library", "A shared library that must be loadable."), ("--program", "A program on PATH.")):
         parser.add_argument(option, action="append", default=[], type=_pair, metavar="NAME=PACKAGE", help=text)

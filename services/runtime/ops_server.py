@@ -94,7 +94,7 @@ class OpsServer:
             await self._close()
             raise
         self.port = self._runner.addresses[0][1]
-        _log.info("listening", address=self._address, port=self.port)
+        _log.info("operations listening", address=self._address, port=self.port)
 
     async def _close(self) -> None:
         if self._runner is not None:

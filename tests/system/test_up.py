@@ -175,7 +175,7 @@ def test_an_invalid_quiz_file_does_not_stop_the_import_of_a_valid_one(stack: Run
     done = run("quiz", "import", str(bad), str(good), "--data", str(stack.data))
     assert done.returncode == 1
     assert done.stdout == f"{good}: {quiz_id}: version 1: 1 taken\n"
-    assert f"{bad}: title: must be at least 1 characters" in done.stderr
+    assert f"{bad}: title: must be at least 1 character\n" in done.stderr
     assert f"{bad}: attempts.max: must be" in done.stderr
     again = run("quiz", "import", str(good), "--data", str(stack.data))
     assert (again.returncode, again.stdout) == (0, f"{good}: {quiz_id}: version 1, unchanged: 1 taken\n")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from services.cli.terminal import DATA, EXIT_USAGE, Data, fail, load_endpoints, out, run, say, warn
+from services.cli.terminal import DATA, EXIT_USAGE, Data, fail, load_endpoints, run, say, show_table, table_of, warn
 
 group = typer.Typer(help="Manage the clients by which other services call Topten.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="Client id: lower-case letters, digits and hyphens, a letter first.")]
@@ -35,20 +35,16 @@ def add(
 def list_all(data: Data = DATA) -> None:
     """List all clients: their scopes, where each is declared, and when its secret was made."""
     endpoints = load_endpoints(data)
-    from rich.table import Table
-
     from services.cli.clients import list_clients
 
-    table = Table(box=None, pad_edge=False)
-    for heading in ("client", "from", "secret of", "previous valid until", "issuer of its players", "scopes"):
-        table.add_column(heading, overflow="fold")
+    table = table_of("client", "from", "secret of", "previous valid until", "issuer of its players", "scopes")
     for client in run(list_clients(endpoints)):
         made = client.rotated_at if client.HasField("rotated_at") else client.added_at
         until = client.previous_valid_until.ToJsonString() if client.HasField("previous_valid_until") else ""
         scopes = ", ".join([*client.scopes, *(role for role in client.roles if role != "service")])
         source = "settings" if client.declared else "topten client"
         table.add_row(client.name, source, "" if client.declared else made.ToJsonString(), until, client.issuer, scopes)
-    out.print(table)
+    show_table(table)
 
 
 @group.command()

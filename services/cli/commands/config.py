@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from services.cli.terminal import DATA, EXIT_FINDING, EXIT_USAGE, Data, fail, load_endpoints, out
+from services.cli.terminal import DATA, EXIT_FINDING, EXIT_USAGE, Data, fail, load_endpoints, show_table
 
 
 def config(
@@ -46,4 +46,4 @@ def config(
         if missing:
             fail(f"No response from {', '.join(missing)}. `topten status` shows every process.", EXIT_FINDING)
         return
-    out.print(settings_table(process))
+    show_table(settings_table(process))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from services.cli.terminal import DATA, EXIT_FINDING, Data, fail, load_endpoints, out, run, say
+from services.cli.terminal import DATA, EXIT_FINDING, Data, fail, load_endpoints, run, say, show_table, table_of
 
 group = typer.Typer(help="Inspect and replay events that could not be counted.", no_args_is_help=True)
 
@@ -19,18 +19,14 @@ def list_letters(
 ) -> None:
     """List the dead letters that need attention; exit code 1 if there are any."""
     endpoints = load_endpoints(data)
-    from rich.table import Table
-
     from services.cli.dead_letters import STATES, list_dead_letters
 
     letters = run(list_dead_letters(endpoints, include_replayed=everything))
-    table = Table(box=None, pad_edge=False)
-    for heading in ("letter", "state", "since", "reason"):
-        table.add_column(heading, overflow="fold")
+    table = table_of("letter", "state", "since", "reason")
     for letter in letters:
         table.add_row(letter.letter_id, STATES[letter.state], letter.timestamp.ToJsonString(), letter.reason)
     if letters:
-        out.print(table)
+        show_table(table)
     else:
         say("No dead letters.")
     if any(STATES[letter.state] == "dead" for letter in letters):

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from services.cli.terminal import DATA, EXIT_FINDING, EXIT_USAGE, Data, fail, load_endpoints, out, run
+from services.cli.terminal import DATA, EXIT_FINDING, EXIT_USAGE, Data, fail, load_endpoints, run, show_table
 
 if TYPE_CHECKING:
     from services.diagnosis.checks import Check
@@ -58,4 +58,4 @@ def _print(sections: Mapping[str, Sequence[Check]]) -> None:
             if check.runbook:
                 text.append(f"\n→ {check.runbook}", style="dim")
             table.add_row(f"  {check.subject}", mark, text)
-    out.print(table)
+    show_table(table)

@@ -7,12 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from services.cli.terminal import DATA, EXIT_FINDING, EXIT_USAGE, Data, fail, out, run, say, warn
+from services.cli.terminal import DATA, EXIT_FINDING, EXIT_USAGE, Data, fail, run, say, show_table, table_of, warn
 
 
 def status(data: Data = DATA) -> None:
     """Show the stores and processes of the data folder; exit code 1 unless all are ready, 2 if Topten is not running."""
-    from rich.table import Table
     from rich.text import Text
 
     from services.cli.running import children
@@ -21,13 +20,11 @@ def status(data: Data = DATA) -> None:
     address = document.get("http", "an address that it has not published yet")
     say(f"Topten is running at {address} (process {pid}); its data is in {data.resolve()}")
     found = run(children(data, document))
-    table = Table(box=None, pad_edge=False)
-    for heading in ("name", "state", "process", "address"):
-        table.add_column(heading)
+    table = table_of("name", "state", "process", "address")
     for child in found:
         style = "green" if child.is_ready else "red"
         table.add_row(child.name, Text(child.state, style=style), str(child.pid or ""), Text(child.address))
-    out.print(table)
+    show_table(table)
     if not document or not all(child.is_ready for child in found):
         warn("topten: not everything is ready. `topten logs NAME` shows why, `topten doctor` what players notice.")
         raise typer.Exit(EXIT_FINDING)

@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from services.cli.terminal import DATA, EXIT_FINDING, EXIT_USAGE, Data, fail, load_endpoints, out, run, say, warn
+from services.cli.terminal import (
+    DATA,
+    EXIT_FINDING,
+    EXIT_USAGE,
+    Data,
+    fail,
+    load_endpoints,
+    run,
+    say,
+    show_table,
+    table_of,
+    warn,
+)
 
 group = typer.Typer(help="Register webhooks, and look after their deliveries.", no_args_is_help=True)
 Which = Annotated[str, typer.Argument(metavar="WEBHOOK", help="Name or ID, as `topten webhook list` shows them.")]
@@ -40,17 +52,13 @@ def put(
 def list_all(data: Data = DATA) -> None:
     """List all webhooks: whose each is, where it delivers, and what."""
     endpoints = load_endpoints(data)
-    from rich.table import Table
-
     from services.cli.webhooks import list_webhooks
 
-    table = Table(box=None, pad_edge=False)
-    for heading in ("name", "id", "owner", "address", "kinds", "boards"):
-        table.add_column(heading, overflow="fold")
+    table = table_of("name", "id", "owner", "address", "kinds", "boards")
     for each in run(list_webhooks(endpoints)):
         boards = ", ".join(each.boards) or "all"
         table.add_row(each.name, each.webhook_id, each.owner, each.url, ", ".join(each.kinds), boards)
-    out.print(table)
+    show_table(table)
 
 
 @group.command()
@@ -95,16 +103,12 @@ def deliveries(
 ) -> None:
     """List deliveries of the last 30 days, newest first. Exit code 1 means that the last attempt of one failed."""
     endpoints = load_endpoints(data)
-    from rich.table import Table
-
     from services.cli.webhooks import STATES, list_deliveries
 
     if state and state not in STATES:
         fail(f"--state {state}: must be one of {', '.join(STATES)}.", EXIT_USAGE)
     found = run(list_deliveries(endpoints, webhook, state, limit))
-    table = Table(box=None, pad_edge=False)
-    for heading in ("id", "kind", "created", "state", "attempts", "status", "next attempt", "last error"):
-        table.add_column(heading, overflow="fold")
+    table = table_of("id", "kind", "created", "state", "attempts", "status", "next attempt", "last error")
     for each in found:
         following = each.next_attempt_at.ToJsonString() if each.HasField("next_attempt_at") else ""
         table.add_row(
@@ -117,7 +121,7 @@ def deliveries(
             following,
             each.last_error,
         )
-    out.print(table)
+    show_table(table)
     if any(each.last_error for each in found):
         raise typer.Exit(EXIT_FINDING)
 

@@ -5,6 +5,7 @@ Every service takes its requests through `read`, so that one fault is refused in
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, MutableSequence
 from functools import cache
 from typing import Any, Final
@@ -26,6 +27,8 @@ EXTERNAL_ID: Final = "external_id"
 _FIRST_SECOND: Final = -62_135_596_800
 _LAST_SECOND: Final = 253_402_300_799
 _NANOS: Final = 1_000_000_000
+# The rules of contracts are worded for every number: "at least 1 characters".
+_ONE: Final = re.compile(r"\b(1 [a-z]+)s\b")
 Violation = tuple[str, str]
 
 
@@ -56,7 +59,8 @@ def check(request: Message, validator: protovalidate.Validator) -> None:
 def violations(message: Message, validator: protovalidate.Validator) -> list[Violation]:
     """Return everything by which a message breaks its contract; its UUIDs are in lower case then."""
     found = [*_walk(message, "")]
-    found += [(_path(violation), violation.proto.message) for violation in validator.collect_violations(message)]
+    broken = validator.collect_violations(message)
+    found += [(_path(violation), _ONE.sub(r"\1", violation.proto.message)) for violation in broken]
     return found
 
 

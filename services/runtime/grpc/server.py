@@ -99,7 +99,7 @@ class GrpcServer:
                 f"gRPC can't listen on {self._address}. It is in use, or not an address of this host."
             ) from None
         await self._server.start()
-        _log.info("listening", address=self._address, port=self.port)
+        _log.info("grpc listening", address=self._address, port=self.port)
 
     async def announce(self) -> None:
         """Set health to SERVING, for the empty name and for each service."""

@@ -69,13 +69,13 @@ async def _connect(client: Client, config: NatsConfig, name: str) -> None:
         text = str(error)[:200]
         if text != logged[0] or time.monotonic() - logged[1] >= 5.0:
             logged = (text, time.monotonic())
-            _log.warning("connection error", error=type(error).__name__, detail=text)
+            _log.warning("nats connection error", error=type(error).__name__, detail=text)
 
     async def disconnected() -> None:
-        _log.warning("disconnected")
+        _log.warning("nats disconnected")
 
     async def reconnected() -> None:
-        _log.info("reconnected")
+        _log.info("nats reconnected")
 
     await client.connect(
         servers=[server.strip() for server in config.url.split(",")],
@@ -91,7 +91,7 @@ async def _connect(client: Client, config: NatsConfig, name: str) -> None:
         max_outstanding_pings=2,
         drain_timeout=2,
     )
-    _log.info("connected")
+    _log.info("nats connected")
 
 
 async def _close(client: Client) -> None:

@@ -67,7 +67,7 @@ async def open_mongo(config: MongoConfig, service: str, *, wait: bool = True) ->
         opened = Mongo(client, client[f"{config.database}_{service}"])
         if wait:
             await wait_for("mongo", lambda: _first_ping(opened), retry_on=(ConnectionFailure, _NoSuchUserYetError))
-            _log.info("connected", database=opened.database.name)
+            _log.info("mongodb connected", database=opened.database.name)
         with counted("mongo", pools.count):
             yield opened
     finally:

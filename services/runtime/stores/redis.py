@@ -52,7 +52,7 @@ async def open_redis(config: RedisConfig, name: str) -> AsyncIterator[Redis]:
     async with redis_client(config, name) as client:
         # A refused password is a ConnectionError too, but never transient.
         await wait_for("redis", lambda: _ping(client), retry_on=_TRANSIENT, never=exceptions.AuthenticationError)
-        _log.info("connected", servers=len(_masters(client)) or 1)
+        _log.info("redis connected", servers=len(_masters(client)) or 1)
         yield client
 
 

@@ -104,6 +104,14 @@ def test_a_port_in_time_wait_is_free() -> None:
     assert check_port(port) == []
 
 
+@pytest.mark.parametrize("port", ["99999", "abc", "-1", ""])
+def test_what_is_not_a_port_is_told_in_one_line(port: str, tmp_path: Path) -> None:
+    (line,) = run(f"--port={port}", "--data", str(tmp_path)).stderr.splitlines()
+    assert line.endswith(
+        "is not a port, which is a number from 1 to 65535. Choose another with --port (PORT= with make)."
+    )
+
+
 def test_a_file_system_that_takes_no_files_is_named() -> None:
     (problem,) = check_data_folder(Path("/proc/topten"), {})
     assert problem.text.startswith("The data folder /proc/topten cannot be written: /proc takes no files.")

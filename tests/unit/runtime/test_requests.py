@@ -65,6 +65,12 @@ def test_a_time_that_does_not_exist_is_refused_wherever_it_stands() -> None:
     assert "definition.closes_at" in dict(caught.value.violations)
 
 
+def test_a_bound_of_one_is_told_in_the_singular() -> None:
+    sent = identity.BlockUserRequest(user_id="", reason="r")
+    with pytest.raises(ServiceError, match=r"user_id: .*at least 1 character$"):
+        read(identity.BlockUserRequest.FromString, sent.SerializeToString(), VALIDATOR)
+
+
 def test_ids_in_capitals_are_the_same_ids() -> None:
     user_id, action_id = str(uuid.uuid4()), str(uuid.uuid4())
     sent = quiz.VoidActionRequest(user_id=user_id.upper(), action_id=action_id.upper(), reason="FOR A REASON")
