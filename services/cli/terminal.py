@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Iterable
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeVar
 
@@ -94,6 +95,16 @@ def show_table(rows: Table) -> None:
 def warn(line: str) -> None:
     """Print one line on stderr, unwrapped and without markup."""
     err.print(line, markup=False, soft_wrap=True)
+
+
+def duration_of(option: str, text: str) -> timedelta:
+    """Return the duration that an option has, such as `1h`; exit if it is malformed."""
+    from services.runtime.config.values import parse_duration
+
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        fail(f"{option} {text}: {error}.", EXIT_USAGE)
 
 
 def fail(message: str, code: int) -> NoReturn:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from services.cli.terminal import DATA, EXIT_USAGE, Data, fail, load_endpoints, run, say, show_table, table_of, warn
+from services.cli.terminal import DATA, Data, duration_of, load_endpoints, run, say, show_table, table_of, warn
 
 group = typer.Typer(help="Manage the clients by which other services call Topten.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="Client id: lower-case letters, digits and hyphens, a letter first.")]
@@ -58,13 +58,8 @@ def rotate(
     """Replace the secret of a client and print the new one on stdout, this once."""
     endpoints = load_endpoints(data)
     from services.cli.clients import rotate_client
-    from services.runtime.config.values import parse_duration
 
-    try:
-        kept = parse_duration(keep)
-    except ValueError as error:
-        fail(f"--keep {keep}: {error}.", EXIT_USAGE)
-    secret = run(rotate_client(endpoints, name, kept))
+    secret = run(rotate_client(endpoints, name, duration_of("--keep", keep)))
     warn(f"Rotated {name}; the previous secret is valid for {keep}. The new one is not shown again:")
     say(secret)
 

@@ -1,4 +1,4 @@
-"""`topten webhook put|list|delete|rotate|deliveries|replay`: other systems that are told what happens, and what they got."""
+"""`topten webhook put|list|delete|rotate|deliveries|replay`: webhooks of other systems, and their deliveries."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from services.cli.terminal import (
     EXIT_FINDING,
     EXIT_USAGE,
     Data,
+    duration_of,
     fail,
     load_endpoints,
     run,
@@ -83,13 +84,8 @@ def rotate(
     """Replace the secret of a webhook and print the new one on stdout, this once."""
     endpoints = load_endpoints(data)
     from services.cli.webhooks import rotate_secret
-    from services.runtime.config.values import parse_duration
 
-    try:
-        kept = parse_duration(keep)
-    except ValueError as error:
-        fail(f"--keep {keep}: {error}.", EXIT_USAGE)
-    secret = run(rotate_secret(endpoints, webhook, kept))
+    secret = run(rotate_secret(endpoints, webhook, duration_of("--keep", keep)))
     warn(f"Rotated {webhook}; the previous secret signs as well for {keep}. The new one is not shown again:")
     say(secret)
 
