@@ -23,7 +23,7 @@ _DUPLICATE_KEY: Final = 11000
 
 
 class Creation(Enum):
-    """What became of a new account."""
+    """The outcome of creating an account."""
 
     CREATED = auto()
     EXISTS = auto()

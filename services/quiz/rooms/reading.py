@@ -74,7 +74,7 @@ class RoomReader:
         return [found[room_id] for room_id in room_ids]
 
     async def _settled(self, seen: Snapshot) -> Snapshot | None:
-        """Return a room after what is due by itself, which is recorded; None if it has another revision by now."""
+        """Return a room after recording its due transition, if there is one; None if it has another revision by now."""
         now, room = self._now(), seen.room
         all_answered = 0 < seen.players <= seen.answered
         after = settled(room, now, waiting_for=seen.waiting_for, all_answered=all_answered)

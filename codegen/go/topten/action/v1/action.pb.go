@@ -1059,7 +1059,7 @@ func (*PlayerAction_Outcome) isPlayerAction_Happened() {}
 
 func (*PlayerAction_Value) isPlayerAction_Happened() {}
 
-// What became of one action.
+// The outcome of one action.
 type ActionResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The result.

@@ -101,8 +101,8 @@ type Attempt struct {
 	StartedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
 	// When its time is up, with the player's extra time, and no later than the quiz closes. Absent without a time limit.
 	Deadline *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=deadline,proto3" json:"deadline,omitempty"`
-	// The last moment at which answers are accepted: the deadline plus the grace of the quiz. Then the server hands in what is
-	// saved. Absent for an attempt at a quiz without a time limit, which is discarded after 30 days.
+	// The last moment at which answers are accepted: the deadline plus the grace of the quiz. Then the server hands in the
+	// saved answers. Absent for an attempt at a quiz without a time limit, which is discarded after 30 days.
 	AcceptsUntil *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=accepts_until,json=acceptsUntil,proto3" json:"accepts_until,omitempty"`
 	// The saved answers, in the order of the quiz.
 	Answers       []*v1.Answer `protobuf:"bytes,8,rep,name=answers,proto3" json:"answers,omitempty"`

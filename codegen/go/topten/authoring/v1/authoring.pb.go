@@ -159,7 +159,7 @@ func (FileFormat) EnumDescriptor() ([]byte, []int) {
 	return file_topten_authoring_v1_authoring_proto_rawDescGZIP(), []int{1}
 }
 
-// What becomes of an item of a file.
+// What an import does with an item of a file.
 type ItemOutcome int32
 
 const (
@@ -562,14 +562,14 @@ func (x *FileFault) GetMessage() string {
 	return ""
 }
 
-// What becomes of an item of a file.
+// An item of a file, and what the import does with it.
 type FileItem struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Where it is.
 	Place string `protobuf:"bytes,1,opt,name=place,proto3" json:"place,omitempty"`
 	// The line, from 1; 0 if it is not known.
 	Line int32 `protobuf:"varint,2,opt,name=line,proto3" json:"line,omitempty"`
-	// What becomes of it.
+	// What the import does with it.
 	Outcome ItemOutcome `protobuf:"varint,3,opt,name=outcome,proto3,enum=topten.authoring.v1.ItemOutcome" json:"outcome,omitempty"`
 	// How it is changed, or why it is refused.
 	Notes         []string `protobuf:"bytes,4,rep,name=notes,proto3" json:"notes,omitempty"`
@@ -735,7 +735,7 @@ func (x *FileQuiz) GetReplaces() bool {
 	return false
 }
 
-// Who has a quiz.
+// The accounts that may change a quiz.
 type Authors struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The user id of the owner; empty for the operators.

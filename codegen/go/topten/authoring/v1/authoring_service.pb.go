@@ -1089,7 +1089,7 @@ type ImportFileRequest struct {
 	Content []byte `protobuf:"bytes,1,opt,name=content,proto3" json:"content,omitempty"`
 	// The name of the file without its ending, from which its quizzes get an id and title where the file has none.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	// True to learn only what becomes of each item.
+	// True to store nothing, and only report what the import would do with each item.
 	DryRun bool `protobuf:"varint,3,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
 	// True to replace drafts that exist; otherwise a quiz with the id of another is refused.
 	Replace       bool `protobuf:"varint,4,opt,name=replace,proto3" json:"replace,omitempty"`
@@ -1155,7 +1155,7 @@ func (x *ImportFileRequest) GetReplace() bool {
 	return false
 }
 
-// ImportFileResponse tells what became of the file.
+// ImportFileResponse reports on the import of the file.
 type ImportFileResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The quizzes of the file, at most 100.

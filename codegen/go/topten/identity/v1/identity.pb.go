@@ -281,7 +281,7 @@ func (x *PlayerProfile) GetAvatarUrl() string {
 	return ""
 }
 
-// What became of one player of EnsurePlayers.
+// The outcome for one player of EnsurePlayers.
 type EnsuredPlayer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The result.

@@ -351,7 +351,7 @@ type RoomOptions struct {
 	// Whether a question locks as soon as every player in the room has answered it.
 	LockWhenAllAnswered bool `protobuf:"varint,2,opt,name=lock_when_all_answered,json=lockWhenAllAnswered,proto3" json:"lock_when_all_answered,omitempty"`
 	// Whether an answer earns less the later the server receives it: all of its points for the first second, then 2.5 % less
-	// each second, at the least half of them. Where the time is longer than 21 s, they fall to half at the deadline. Needs a
+	// each second, but at least half of them. Where the time is longer than 21 s, they fall to half at the deadline. Needs a
 	// time for each question.
 	SpeedPoints bool `protobuf:"varint,3,opt,name=speed_points,json=speedPoints,proto3" json:"speed_points,omitempty"`
 	// For how many last questions the board stands still until the podium; 0 to 100.
@@ -866,7 +866,7 @@ func (x *RoomPlayer) GetNickname() string {
 	return ""
 }
 
-// What became of a player's answers as an attempt at the quiz.
+// The outcome of a player's answers as an attempt at the quiz.
 type SeatAttempt struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The seat.

@@ -1480,8 +1480,8 @@ type GetRoomResultsResponse struct {
 	NextPageToken string `protobuf:"bytes,4,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	// The seats with extra time, in any phase.
 	ExtraTimes []*SeatExtraTime `protobuf:"bytes,5,rep,name=extra_times,json=extraTimes,proto3" json:"extra_times,omitempty"`
-	// What became of the attempts of this page's players, in rooms that count on boards; empty until the room is counted.
-	// An attempt is judged by the quiz as the room had it, and counts although the quiz was closed or changed since.
+	// The outcomes of the attempts of this page's players, in rooms that count on boards; empty until the room is counted.
+	// An attempt is judged by the quiz as the room had it, and counts even if the quiz was closed or changed since.
 	Attempts      []*SeatAttempt `protobuf:"bytes,6,rep,name=attempts,proto3" json:"attempts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -462,7 +462,7 @@ global___PlayerAction = PlayerAction
 
 @typing.final
 class ActionResult(google.protobuf.message.Message):
-    """What became of one action."""
+    """The outcome of one action."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

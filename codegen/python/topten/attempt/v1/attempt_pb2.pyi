@@ -85,8 +85,8 @@ class Attempt(google.protobuf.message.Message):
 
     @property
     def accepts_until(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """The last moment at which answers are accepted: the deadline plus the grace of the quiz. Then the server hands in what is
-        saved. Absent for an attempt at a quiz without a time limit, which is discarded after 30 days.
+        """The last moment at which answers are accepted: the deadline plus the grace of the quiz. Then the server hands in the
+        saved answers. Absent for an attempt at a quiz without a time limit, which is discarded after 30 days.
         """
 
     @property

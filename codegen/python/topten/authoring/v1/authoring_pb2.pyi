@@ -112,7 +112,7 @@ class _ItemOutcomeEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """It is left out."""
 
 class ItemOutcome(_ItemOutcome, metaclass=_ItemOutcomeEnumTypeWrapper):
-    """What becomes of an item of a file."""
+    """What an import does with an item of a file."""
 
 ITEM_OUTCOME_UNSPECIFIED: ItemOutcome.ValueType  # 0
 """Never sent."""
@@ -287,7 +287,7 @@ global___FileFault = FileFault
 
 @typing.final
 class FileItem(google.protobuf.message.Message):
-    """What becomes of an item of a file."""
+    """An item of a file, and what the import does with it."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -300,7 +300,7 @@ class FileItem(google.protobuf.message.Message):
     line: builtins.int
     """The line, from 1; 0 if it is not known."""
     outcome: global___ItemOutcome.ValueType
-    """What becomes of it."""
+    """What the import does with it."""
     @property
     def notes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """How it is changed, or why it is refused."""
@@ -367,7 +367,7 @@ global___FileQuiz = FileQuiz
 
 @typing.final
 class Authors(google.protobuf.message.Message):
-    """Who has a quiz."""
+    """The accounts that may change a quiz."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

@@ -487,7 +487,7 @@ class ImportFileRequest(google.protobuf.message.Message):
     name: builtins.str
     """The name of the file without its ending, from which its quizzes get an id and title where the file has none."""
     dry_run: builtins.bool
-    """True to learn only what becomes of each item."""
+    """True to store nothing, and only report what the import would do with each item."""
     replace: builtins.bool
     """True to replace drafts that exist; otherwise a quiz with the id of another is refused."""
     def __init__(
@@ -504,7 +504,7 @@ global___ImportFileRequest = ImportFileRequest
 
 @typing.final
 class ImportFileResponse(google.protobuf.message.Message):
-    """ImportFileResponse tells what became of the file."""
+    """ImportFileResponse reports on the import of the file."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

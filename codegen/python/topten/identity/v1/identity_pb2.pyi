@@ -124,7 +124,7 @@ global___PlayerProfile = PlayerProfile
 
 @typing.final
 class EnsuredPlayer(google.protobuf.message.Message):
-    """What became of one player of EnsurePlayers."""
+    """The outcome for one player of EnsurePlayers."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

@@ -213,7 +213,7 @@ class RoomOptions(google.protobuf.message.Message):
     """Whether a question locks as soon as every player in the room has answered it."""
     speed_points: builtins.bool
     """Whether an answer earns less the later the server receives it: all of its points for the first second, then 2.5 % less
-    each second, at the least half of them. Where the time is longer than 21 s, they fall to half at the deadline. Needs a
+    each second, but at least half of them. Where the time is longer than 21 s, they fall to half at the deadline. Needs a
     time for each question.
     """
     frozen_questions: builtins.int
@@ -441,7 +441,7 @@ global___RoomPlayer = RoomPlayer
 
 @typing.final
 class SeatAttempt(google.protobuf.message.Message):
-    """What became of a player's answers as an attempt at the quiz."""
+    """The outcome of a player's answers as an attempt at the quiz."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

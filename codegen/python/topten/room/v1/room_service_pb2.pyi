@@ -669,8 +669,8 @@ class GetRoomResultsResponse(google.protobuf.message.Message):
 
     @property
     def attempts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[topten.room.v1.room_pb2.SeatAttempt]:
-        """What became of the attempts of this page's players, in rooms that count on boards; empty until the room is counted.
-        An attempt is judged by the quiz as the room had it, and counts although the quiz was closed or changed since.
+        """The outcomes of the attempts of this page's players, in rooms that count on boards; empty until the room is counted.
+        An attempt is judged by the quiz as the room had it, and counts even if the quiz was closed or changed since.
         """
 
     def __init__(
