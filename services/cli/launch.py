@@ -128,28 +128,26 @@ async def _start(stack: Stack, folder: DataFolder) -> None:
 
 async def _create_accounts(endpoints: Endpoints, folder: DataFolder) -> Mapping[str, Any]:
     """Create the demo players and the moderator unless they exist."""
-    # An external database may have these usernames from another data folder or from other people.
-    external = bool(preflight.store_url(os.environ, "mongo"))
     async with GraphqlClient(endpoints.graphql) as client:
         *players, moderator = await asyncio.gather(
-            *(
-                _create_account(client, folder, name, country, external=external)
-                for name, country in (*PLAYERS.items(), MODERATOR)
-            )
+            *(create_account(client, folder, name, country) for name, country in (*PLAYERS.items(), MODERATOR))
         )
     await grant_role(endpoints, moderator["username"], "moderator")
     return {"players": players, "moderator": moderator}
 
 
-async def _create_account(
-    client: GraphqlClient, folder: DataFolder, name: str, country: str, *, external: bool
-) -> dict[str, str]:
-    """Create the account with this folder's password; under a longer name if the name has another password."""
+async def create_account(client: GraphqlClient, folder: DataFolder, name: str, country: str) -> dict[str, str]:
+    """Create the account with this folder's password; under a longer name if the name has another password.
+
+    It has one if the stores are shared, or if a backup of another system was restored into them.
+    """
     password = folder.secret(f"password-{name}")
-    if await client.register(name, password, country) is None and external:
+    if await client.register(name, password, country) is None:
         try:
             await client.login(name, password)
         except GraphqlError as error:
+            if error.reason == "PLAYER_BLOCKED":
+                return {"username": name, "password": password}
             if error.reason != "CREDENTIALS_INVALID":
                 raise
             name = f"{name}-{folder.secret('names')[:8].lower()}"

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from services.cli.client import GraphqlClient
+from services.cli.launch import create_account
+from services.embedded.data_folder import DataFolder
 from tests.deadline import deadline_seconds, eventually, poll
 from tests.factories import quiz_definition
 from tests.imports import import_quiz
@@ -220,6 +222,18 @@ async def test_a_role_is_granted_and_revoked_by_username(stack: RunningStack) ->
     nobody = run("user", "grant", unique("nobody"), "--role", "author", "--data", str(stack.data))
     assert nobody.returncode == 1
     assert "PLAYER_NOT_FOUND" in nobody.stderr
+
+
+async def test_a_demo_login_works_also_if_its_name_has_come_with_restored_data(
+    stack: RunningStack, tmp_path: Path
+) -> None:
+    name, folder = unique("demo-"), DataFolder(tmp_path)
+    async with GraphqlClient(f"{stack.http}/graphql") as client:
+        await client.register(name, PASSWORD, "VN")
+        made = [await create_account(client, folder, name, "VN") for _ in range(2)]
+        assert made[0] == made[1], "a restart makes no third account"
+        assert made[0]["username"].startswith(f"{name}-")
+        assert await client.login(**made[0])
 
 
 def test_verify_finds_no_differences_before_and_after_a_rebuild(stack: RunningStack) -> None:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Final, Self
 
 from services.cli.client import Endpoints, GraphqlClient, GraphqlError
+from services.cli.locate import NotRunningError
 from services.cli.terminal_board.standings import Entry, Standings, State
 
 RADIUS: Final = 3
@@ -50,8 +51,16 @@ class BoardReader:
         await self._stack.aclose()
 
     async def sign_in(self) -> None:
-        """Open a new session. Raises GraphqlError, aiohttp.ClientError."""
-        self.token = await self._client.login(*self._endpoints.player())
+        """Open a new session. Raises GraphqlError, NotRunningError, aiohttp.ClientError."""
+        name, password = self._endpoints.player()
+        try:
+            self.token = await self._client.login(name, password)
+        except GraphqlError as error:
+            if error.reason != "CREDENTIALS_INVALID":
+                raise
+            raise NotRunningError(
+                f"The player {name} has another password since the data was replaced. Restart `make up`, which makes another."
+            ) from error
 
     async def execute(self, document: str, variables: dict[str, Any]) -> Any:
         """Return the `data` of a response; a session that has ended is opened again. Raises like `sign_in`."""
