@@ -42,9 +42,9 @@ class ExternalPlayerStore:
         self._blocked_names = BlockedNames(database)
 
     async def create(self, accounts: Sequence[Account], *, actor: str, at: datetime) -> list[Creation]:
-        """Store new accounts, each for itself; return what became of each. A name goes to the first that has it.
+        """Store new accounts, independently of each other; return the outcome of each. A name goes to the first that has it.
 
-        An account that was erased, also at this moment, is not created: its tombstone is read in the same transaction.
+        An erased account is not created, even if it is erased at this moment: its tombstone is read in the same transaction.
         """
         outcomes: list[Creation] = []
         while len(outcomes) < len(accounts):

@@ -59,55 +59,53 @@ class Amendment:
         at = Timestamp()
         at.FromDatetime(self.counts_at)
         if self.kind == ACTION_REJUDGED:
-            rejudged = quiz_events_pb2.ActionRejudgedEvent(
-                event_id=self.event_id,
-                event_type=self.kind,
-                payload=quiz_events_pb2.ActionRejudgedPayload(
-                    user_id=self.user_id,
-                    quiz_id=self.quiz_id,
-                    timestamp=at,
-                    action_id=self.action_id,
-                    attempt=self.tally.sequence,
-                    rejudged_event_id=self.voids,
-                    actor=self.actor,
-                    reason=self.reason,
-                    points_awarded=self.points,
-                    quiz_version=self.quiz_version,
-                ),
-            )
-            set_points(rejudged.payload, self.delta, self.tally.counted)
-            return rejudged.SerializeToString()
+            return self._rejudged(at).SerializeToString()
         if self.kind == ACTION_VOIDED:
-            voided = quiz_events_pb2.ActionVoidedEvent(
-                event_id=self.event_id,
-                event_type=self.kind,
-                payload=quiz_events_pb2.ActionVoidedPayload(
-                    user_id=self.user_id,
-                    quiz_id=self.quiz_id,
-                    timestamp=at,
-                    action_id=self.action_id,
-                    attempt=self.tally.sequence,
-                    voided_event_id=self.voids,
-                    actor=self.actor,
-                    reason=self.reason,
-                    action_type_id=self.action_type_id,
-                ),
-            )
-            set_points(voided.payload, self.delta, self.tally.counted if self.quiz_id else 0)
-            return voided.SerializeToString()
-        return quiz_events_pb2.ScoreAdjustedEvent(
-            event_id=self.event_id,
-            event_type=self.kind,
-            payload=quiz_events_pb2.ScoreAdjustedPayload(
-                user_id=self.user_id,
-                score_delta=self.delta,
-                timestamp=at,
-                action_id=self.action_id,
-                actor=self.actor,
-                reason=self.reason,
-                country=self.country,
-            ),
-        ).SerializeToString()
+            return self._voided(at).SerializeToString()
+        return self._adjusted(at).SerializeToString()
+
+    def _rejudged(self, at: Timestamp) -> quiz_events_pb2.ActionRejudgedEvent:
+        payload = quiz_events_pb2.ActionRejudgedPayload(
+            user_id=self.user_id,
+            quiz_id=self.quiz_id,
+            timestamp=at,
+            action_id=self.action_id,
+            attempt=self.tally.sequence,
+            rejudged_event_id=self.voids,
+            actor=self.actor,
+            reason=self.reason,
+            points_awarded=self.points,
+            quiz_version=self.quiz_version,
+        )
+        set_points(payload, self.delta, self.tally.counted)
+        return quiz_events_pb2.ActionRejudgedEvent(event_id=self.event_id, event_type=self.kind, payload=payload)
+
+    def _voided(self, at: Timestamp) -> quiz_events_pb2.ActionVoidedEvent:
+        payload = quiz_events_pb2.ActionVoidedPayload(
+            user_id=self.user_id,
+            quiz_id=self.quiz_id,
+            timestamp=at,
+            action_id=self.action_id,
+            attempt=self.tally.sequence,
+            voided_event_id=self.voids,
+            actor=self.actor,
+            reason=self.reason,
+            action_type_id=self.action_type_id,
+        )
+        set_points(payload, self.delta, self.tally.counted if self.quiz_id else 0)
+        return quiz_events_pb2.ActionVoidedEvent(event_id=self.event_id, event_type=self.kind, payload=payload)
+
+    def _adjusted(self, at: Timestamp) -> quiz_events_pb2.ScoreAdjustedEvent:
+        payload = quiz_events_pb2.ScoreAdjustedPayload(
+            user_id=self.user_id,
+            score_delta=self.delta,
+            timestamp=at,
+            action_id=self.action_id,
+            actor=self.actor,
+            reason=self.reason,
+            country=self.country,
+        )
+        return quiz_events_pb2.ScoreAdjustedEvent(event_id=self.event_id, event_type=self.kind, payload=payload)
 
 
 def key_of(kind: str, action_id: str) -> str:

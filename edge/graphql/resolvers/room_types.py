@@ -63,7 +63,7 @@ class NicknameRule(Enum):
     USERNAME = room_pb2.NICKNAME_RULE_USERNAME
 
 
-@strawberry.input(description="How a room plays.")
+@strawberry.input(description="The options of a room.")
 class OpenRoomInput:
     quiz_id: strawberry.ID
     seconds_per_question: int = strawberry.field(default=0, description="Up to 600; 0 leaves the time to the host.")
@@ -139,14 +139,14 @@ class RoomEntry:
 
 @strawberry.type(description="A player in the lobby.")
 class RoomPlayer:
-    seat_id: strawberry.ID = strawberry.field(description="By which the host removes the player.")
+    seat_id: strawberry.ID = strawberry.field(description="The host removes the player by this ID.")
     nickname: str
 
 
 @strawberry.type(description="A room as everybody in it sees it.")
 class Room:
     room_id: strawberry.ID
-    pin: str = strawberry.field(description="By which players find the room.")
+    pin: str = strawberry.field(description="The number by which players find the room.")
     revision: int = strawberry.field(description="Counts the transitions of the room, from 1.")
     phase: RoomPhase
     title: str = strawberry.field(description="The title of the quiz.")

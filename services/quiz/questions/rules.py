@@ -8,7 +8,7 @@ from typing import Final
 
 from topten.quiz.v1 import quiz_pb2
 
-# What a row of right answers adds to one question at most, in percent of its points.
+# The most that a streak of right answers adds to one question, in percent of its points.
 MAX_STREAK_PERCENT: Final = 100
 
 
