@@ -176,7 +176,7 @@ def problems(definition: Definition) -> list[tuple[str, str]]:
     if not 0 <= definition.size <= MAX_SIZE:
         faults.append(("size", f"must be 1 to {MAX_SIZE}, or 0 for no limit"))
     if definition.ranks == "dense" and not 1 <= definition.size <= MAX_DENSE_SIZE:
-        faults.append(("ranks", f"may be dense on a board with a size of 1 to {MAX_DENSE_SIZE} alone"))
+        faults.append(("ranks", f"may be dense only on a board with a size of 1 to {MAX_DENSE_SIZE}"))
     try:
         definition.calendar.check()
     except ValueError as error:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
 
-from google.protobuf import json_format
+from google.protobuf import descriptor_pool, json_format
 from google.protobuf.message import Message
 
 MAX_LINE: Final = 64 * 1024
 MAX_FILE: Final = 1024 * 1024
+_UNKNOWN_NAME: Final = re.compile(
+    r"Invalid enum value (?P<value>\S+) for enum type (?P<kind>[\w.]+) at \w+\.(?P<field>[\w.\[\]]+)"
+)
+_UNKNOWN_FIELD: Final = re.compile(r'has no field named "(?P<field>[^"]*)"')
 M = TypeVar("M", bound=Message)
 
 
@@ -44,7 +50,7 @@ def _message(line: bytes, kind: type[M]) -> M | str:
     except UnicodeDecodeError:
         return "The line is not UTF-8."
     except json_format.ParseError as error:
-        return f"The line is not a JSON object of this kind: {str(error).splitlines()[0][:200]}"
+        return f"The line is not a JSON object of this kind: {_fault(error)}"
 
 
 def read_definitions(name: str, kind: type[M], on_problem: Callable[[str], None]) -> tuple[list[M], int]:
@@ -56,8 +62,10 @@ def read_definitions(name: str, kind: type[M], on_problem: Callable[[str], None]
         text = stream.read(MAX_FILE).decode("utf-8", "replace")
     try:
         return [json_format.Parse(text, kind(), max_recursion_depth=10)], 0
-    except json_format.ParseError:
-        pass
+    except json_format.ParseError as error:
+        if _is_one_object(text):
+            on_problem(f"Not of this kind: {_fault(error)}")
+            return [], 1
     messages: list[M] = []
     refused = 0
     for number, line in enumerate(filter(str.strip, text.splitlines()), 1):
@@ -65,5 +73,24 @@ def read_definitions(name: str, kind: type[M], on_problem: Callable[[str], None]
             messages.append(json_format.Parse(line, kind(), max_recursion_depth=10))
         except json_format.ParseError as error:
             refused += 1
-            on_problem(f"Line {number}: not of this kind: {str(error).splitlines()[0][:200]}")
+            on_problem(f"Line {number}: not of this kind: {_fault(error)}")
     return messages, refused
+
+
+def _is_one_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _fault(error: json_format.ParseError) -> str:
+    """What is wrong, in the words of the contract where protobuf's are those of its own types."""
+    text = str(error).splitlines()[0]
+    if named := _UNKNOWN_NAME.search(text):
+        values = descriptor_pool.Default().FindEnumTypeByName(named["kind"]).values
+        names = [value.name for value in values if not value.name.endswith("UNSPECIFIED")]
+        return f"{named['field'].rstrip('.')}: {named['value'][:100]} is not one of {', '.join(names)}."
+    if field := _UNKNOWN_FIELD.search(text):
+        return f"There is no field {field['field'][:100]!r}."
+    return text[:200]
