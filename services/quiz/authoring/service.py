@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from services.runtime.auth.claims import Claims
 
 DEFAULT_PAGE: Final = 20
-# Few, because a document has up to 1 MiB.
-EXPORT_PAGE: Final = 5
+# A document has up to 1 MiB, and a message of gRPC up to 4.
+EXPORT_PAGE: Final = 3
 MAX_OWNED: Final = 1000
 LISTING: Final = "authored quizzes"
 EXPORT: Final = "own quizzes"

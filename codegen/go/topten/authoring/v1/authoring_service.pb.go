@@ -929,7 +929,7 @@ func (x *ExportOwnQuizzesRequest) GetPageToken() string {
 // ExportOwnQuizzesResponse carries a page of quizzes.
 type ExportOwnQuizzesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Up to 5 quizzes, by id.
+	// Up to 5 quizzes, fewer if they are large, by id.
 	Quizzes []*OwnQuiz `protobuf:"bytes,1,rep,name=quizzes,proto3" json:"quizzes,omitempty"`
 	// Pass it on as `page_token` for the next page; empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`

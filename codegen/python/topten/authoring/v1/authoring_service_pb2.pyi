@@ -414,7 +414,7 @@ class ExportOwnQuizzesResponse(google.protobuf.message.Message):
     """Pass it on as `page_token` for the next page; empty on the last page."""
     @property
     def quizzes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[topten.authoring.v1.authoring_pb2.OwnQuiz]:
-        """Up to 5 quizzes, by id."""
+        """Up to 5 quizzes, fewer if they are large, by id."""
 
     def __init__(
         self,
