@@ -161,7 +161,7 @@ async def test_a_subscription_to_redis_outlives_the_socket_timeout(
 async def test_nats_is_awaited_and_reconnected() -> None:
     async with own("nats") as server:
         config = NatsConfig(url=server.url)
-        async with opened_before_its_server(server, open_jetstream(config, "sample"), "connection error") as nats:
+        async with opened_before_its_server(server, open_jetstream(config, "sample"), "nats connection error") as nats:
             await nats.ping()
             await nats.jetstream.add_stream(name="S", subjects=["s.>"])
             assert (await nats.jetstream.publish("s.1", b"one")).seq == 1
