@@ -504,7 +504,7 @@ export default {
     noText: "No text yet",
     hasFaults: "has faults",
     preview: "What players see",
-    faultText: (message) => (message === "must be at least 1 characters" ? "Must not be empty." : `${message.charAt(0).toUpperCase()}${message.slice(1)}.`),
+    faultText: (message) => (message === "must be at least 1 character" ? "Must not be empty." : `${message.charAt(0).toUpperCase()}${message.slice(1)}.`),
     savings: { saved: "Saved", unsaved: "Not saved yet", saving: "Saving…", offline: "Kept on this device. It is saved as soon as the server responds." },
     refused: (why) => `Not done: ${why}`,
     conflict: "Somebody else changed this quiz. What you wrote is kept on this device.",
