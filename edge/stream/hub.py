@@ -23,7 +23,8 @@ from edge.stream.latency import ScreenLatency
 from edge.stream.room_feed import PREFIX, RoomFeed
 from edge.stream.subscriber import Subscriber
 from edge.upstreams import Upstreams
-from services.boards.definition import Visibility
+from services.boards.board import Board
+from services.boards.visibility import is_public
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.lifecycle import spawn
 from services.runtime.periodic import Periodic
@@ -52,8 +53,6 @@ class Hub:
         self._latency = latency
         self._now = now
         self._feeds: dict[str, Feed] = {}
-        self._visibilities: dict[str, Visibility] = {}
-        """Who could read the boards of the feeds when that was last checked."""
         self._streams = 0
         self._stopping = False
         self._empty = asyncio.Event()
@@ -114,7 +113,7 @@ class Hub:
         from before the service went away is returned only if `stale`.
         """
         feed = self._feeds.get(board)
-        if feed is not None and self._visibility(board) != "public":
+        if feed is not None and not self._is_public(board):
             return None
         current = feed.current if isinstance(feed, BoardFeed) else None
         if current is None or (current.stale and not stale) or len(current.frame.entries) < limit:
@@ -125,23 +124,36 @@ class Hub:
         """Whether there is a feed of a defined board, whose definition may change."""
         return any(name.startswith("custom:") for name in self._feeds)
 
-    def _visibility(self, name: str) -> Visibility:
-        """Return who may read the board of a feed."""
-        if not name.startswith("custom:"):
-            return "public"
+    def version(self, name: str) -> int:
+        """Return the version of the definition of a feed's board; 0 if it is not a defined one, or not known any more."""
+        board = self._board(name)
+        definition = None if board is None else self.catalog.definition_of(board)
+        return 0 if definition is None else definition.version
+
+    def _board(self, name: str) -> Board | None:
+        """Return the board of a feed; None for a room, and for a board that is not known any more."""
         try:
-            definition = self.catalog.definition_of(self.catalog.parse(name, self._now()))
+            return None if name.startswith(PREFIX) else self.catalog.parse(name, self._now())
         except ValueError:
-            return "moderators"  # its definition is not known any more
-        return "public" if definition is None else definition.visibility
+            return None
+
+    def _is_public(self, name: str) -> bool:
+        if not name.startswith("custom:"):
+            return True
+        board = self._board(name)
+        return board is not None and is_public(self.catalog, board)
 
     def _end_hidden(self) -> None:
-        """End the streams of boards that fewer may read than before; a client that still may connects again."""
-        before, self._visibilities = self._visibilities, {name: self._visibility(name) for name in self._feeds}
-        for name, visibility in self._visibilities.items():
-            if visibility != "public" and before.get(name, visibility) != visibility:
-                for subscriber in list(self._feeds[name].subscribers):
-                    subscriber.drop("hidden")
+        """End the streams of boards that are not public and have another definition than before, or none any more.
+
+        A client that still may read the board connects again.
+        """
+        for name, feed in self._feeds.items():
+            if not self._is_public(name):
+                version = self.version(name)
+                for subscriber in list(feed.subscribers):
+                    if not version or subscriber.board_version != version:
+                        subscriber.drop("hidden")
 
     def _open(self, name: str) -> Feed:
         if len(self._feeds) >= self._config.stream_max_boards:

@@ -114,6 +114,7 @@ class StreamHandler:
 
     async def _open(self, request: web.Request, feed: Feed, claims: Claims, stack: ExitStack) -> web.StreamResponse:
         """Start the response and hand over the connection; `stack` is then closed at the end of the stream."""
+        version = self._hub.version(feed.name)  # by which the client was admitted just now
         last_seen = Position.parse(request.headers.get("Last-Event-ID") or request.query.get("lastEventId"))
         await feed.wait_ready(FIRST_FRAME_TIMEOUT)
         if feed.refusal is not None:
@@ -131,7 +132,7 @@ class StreamHandler:
             await response.write(retry_after(self._config.stream_retry).plain)
         except ConnectionError:
             return response  # the client has disconnected
-        subscriber = Subscriber(claims, chunked=chunked, retry=self._config.stream_retry)
+        subscriber = Subscriber(claims, chunked=chunked, retry=self._config.stream_retry, board_version=version)
         if take_over(request, subscriber):
             feed.subscribe(subscriber, stack.pop_all().close, last_seen, self._config.stream_catch_up)
         return response

@@ -30,6 +30,7 @@ class Subscriber(asyncio.Protocol):
 
     It keeps nothing but what a stream needs, because an edge has tens of thousands. `on_disconnect` is called once, however
     the connection ends. `last_seen` is the position that the client resumes from, until it has been sent a frame.
+    `board_version` is that of the board's definition by which the client may read it, 0 if everybody may.
     """
 
     __slots__ = (
@@ -37,6 +38,7 @@ class Subscriber(asyncio.Protocol):
         "_expires_at",
         "_retry",
         "_transport",
+        "board_version",
         "is_open",
         "last_seen",
         "on_disconnect",
@@ -46,7 +48,8 @@ class Subscriber(asyncio.Protocol):
 
     _transport: asyncio.WriteTransport
 
-    def __init__(self, claims: Claims, *, chunked: bool, retry: timedelta) -> None:
+    def __init__(self, claims: Claims, *, chunked: bool, retry: timedelta, board_version: int = 0) -> None:
+        self.board_version = board_version
         self.user_id = claims.user_id
         self.session_id = claims.session_id
         self.is_open = True

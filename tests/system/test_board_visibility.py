@@ -72,7 +72,11 @@ async def test_hidden_board_is_read_by_moderators_alone(
     await until_ready(client, admin, name)
     board = {"kind": "CUSTOM", "name": name}
     shared = (await web.graphql(ISSUE, {"board": board}, token=moderator)).body["data"]["boardToken"]["token"]
-    assert await readable(stack, web, name, player.access_token, player.user_id) == everywhere
+
+    async def is_read_everywhere() -> bool:
+        return await readable(stack, web, name, player.access_token, player.user_id) == everywhere
+
+    await eventually(is_read_everywhere, "every instance has the definition")
     async with stream(stack.http, player.access_token, f"custom:{name}") as events:
         await until(events, lambda _: True)
         changed = await put(client, admin, name=name, visibility="MODERATORS")

@@ -14,6 +14,7 @@ from edge.stream.hub import Hub
 from edge.stream.latency import ScreenLatency
 from edge.stream.subscriber import Subscriber
 from edge.upstreams import open_upstreams
+from services.boards.definition import Definition
 from services.runtime.auth.claims import Claims
 from services.runtime.auth.service_token import ServiceToken
 from services.runtime.config.settings import TlsConfig, UpstreamConfig
@@ -44,14 +45,16 @@ async def opened_hub(
 
 
 @asynccontextmanager
-async def connection(*, expires_at: float) -> AsyncIterator[tuple[Subscriber, asyncio.StreamReader]]:
+async def connection(
+    *, expires_at: float, board_version: int = 0
+) -> AsyncIterator[tuple[Subscriber, asyncio.StreamReader]]:
     """A subscriber and the client's end of its connection."""
     server_end, client_end = socket.socketpair()
     reader, writer = await asyncio.open_connection(sock=client_end)
     _, sending = await asyncio.open_connection(sock=server_end)
     try:
         claims = Claims("ada", "Ada", frozenset({"player"}), "", "", "t-1", "access", expires_at)
-        subscriber = Subscriber(claims, chunked=False, retry=timedelta(seconds=2))
+        subscriber = Subscriber(claims, chunked=False, retry=timedelta(seconds=2), board_version=board_version)
         sending.transport.set_protocol(subscriber)
         subscriber.connection_made(sending.transport)
         yield subscriber, reader
@@ -95,6 +98,23 @@ async def test_a_stream_ends_when_its_token_expires() -> None:
                 while await reader.readuntil(b"\n\n") != b":\n\n":
                     pass  # until a heartbeat has found the token valid
                 now = expires_at
+                assert b"retry: " in await reader.read()
+
+
+async def test_a_stream_ends_whose_board_was_hidden_while_it_opened() -> None:
+    now = ENDS_AT - timedelta(minutes=1)
+    async with opened_hub(lambda: now) as (hub, leaderboard):
+        hub.catalog.update([Definition("own")], edition=1, numbers=0)
+        leaderboard.publish(frame(5, board="custom:own"))
+        version = hub.version("custom:own")
+        async with (
+            connection(expires_at=now.timestamp() + 3600, board_version=version) as (subscriber, reader),
+            deadline("the stream ends"),
+        ):
+            with hub.feed("custom:own") as feed:
+                await feed.wait_ready(timedelta(seconds=deadline_seconds()))
+                hub.catalog.update([Definition("own", visibility="moderators", version=2)], edition=2, numbers=0)
+                feed.subscribe(subscriber, lambda: None)
                 assert b"retry: " in await reader.read()
 
 
