@@ -27,6 +27,7 @@ from weakref import WeakKeyDictionary
 
 import structlog
 
+from services.runtime.activity import PROCESS
 from services.runtime.config.loading import ConfigError
 
 C = TypeVar("C")
@@ -179,6 +180,7 @@ async def _supervised(main: Coroutine[Any, Any, None], startup: timedelta) -> in
     process = _process()
     process.startup = startup
     process.main = asyncio.current_task()
+    PROCESS.note()  # a forked process has the time of the import, which may be hours ago
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, process.on_signal, number)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 
 import pytest
 
@@ -10,6 +12,26 @@ from services.runtime.activity import Activity
 from tests.deadline import deadline
 
 AGES = 3600.0
+
+
+# Imports what all processes share an hour before it begins, as one that is forked from the fork server.
+FORKED = """
+import time
+now = time.monotonic
+time.monotonic = lambda: now() - 3600
+from services.runtime.activity import PROCESS
+from services.runtime.lifecycle import execute
+time.monotonic = now
+async def main(_config):
+    print(PROCESS.works_for(0))
+assert not PROCESS.works_for(0)
+execute(main, None)
+"""
+
+
+def test_a_process_works_when_it_begins_however_old_its_imports_are() -> None:
+    forked = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=True)
+    assert forked.stdout == "True\n"
 
 
 async def test_a_working_process_does_not_rest() -> None:
