@@ -12,8 +12,9 @@ from pathlib import Path
 
 REPORT = Path("coverage.txt")
 # The tests of a module, and of a folder with one system for all, share a worker and its servers; `conftest` schedules and
-# orders them. A third worker would be one system more than two cores can run in time. `-n 0` uses one process.
-WORKERS = ("-n", "2", "--no-loadscope-reorder")
+# orders them. Three workers, because tests of faults wait for a good part of their time: two leave two cores idle for 40 % of
+# it. `-n 0` uses one process.
+WORKERS = ("-n", "3", "--no-loadscope-reorder")
 
 
 def main(arguments: list[str]) -> int:
