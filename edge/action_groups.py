@@ -30,8 +30,9 @@ from services.runtime.telemetry import tracing
 MAX_SIZE: Final = 200
 # A full group stays below the 4 MiB of a message; a larger action has a call of its own.
 MAX_ACTION_BYTES: Final = 16 * 1024
-# With more concurrent calls groups are smaller; with fewer, a slow call delays more of the other actions.
+# Calls that follow one another are larger, and cheaper for each action; a slow one must not hold up the other actions.
 MAX_CALLS: Final = 2
+PATIENCE_SECONDS: Final = 0.1
 # How long groups are not tried after one could not be sent.
 PAUSE_SECONDS: Final = 5.0
 # The quiz process has an earlier version, or the edge's own token is invalid or lacks the scope `action:relay`.
@@ -101,7 +102,7 @@ class ActionGroups(Generic[S, R]):
         self._own_token = own_token
         self._alone_until = float("-inf")
         self._batcher: Batcher[_Waiting[S], R] = Batcher(
-            "submit actions", self._submit, max_size=MAX_SIZE, max_concurrent=MAX_CALLS
+            "submit actions", self._submit, max_size=MAX_SIZE, max_concurrent=MAX_CALLS, patience=PATIENCE_SECONDS
         )
 
     async def submit(self, request: S, token: str) -> R:

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from services.runtime.outbox import Outbox
 
 MAX_GROUP: Final = 200
-# Groups of single actions at a time: one that waits for a store must not hold up the others.
+# Groups of single actions at a time: quick ones follow one another, and one that waits for a store holds up no other for long.
 MAX_GROUPS: Final = 4
+PATIENCE_SECONDS: Final = 0.1
 T = TypeVar("T")
 SeenVersion = tuple[str, int, bool]
 """A quiz, its version, and whether that is judged however long ago it was replaced."""
@@ -66,7 +67,7 @@ class SubmissionService:
         self._version_grace = version_grace
         self._now = now
         self._gather: Batcher[PendingAction, tuple[Submission, bool]] = Batcher(
-            "actions", self._settle, max_size=MAX_GROUP, max_concurrent=MAX_GROUPS
+            "actions", self._settle, max_size=MAX_GROUP, max_concurrent=MAX_GROUPS, patience=PATIENCE_SECONDS
         )
 
     async def submit_action(self, action: Action) -> tuple[Submission, bool]:

@@ -22,10 +22,14 @@ class _Entry(NamedTuple, Generic[K, V]):
     item: K
     response: asyncio.Future[V]
     cause: str
+    since: float
 
 
 class Batcher(Generic[K, V]):
     """Calls `work` with at most `max_size` items, at most `max_concurrent` calls at a time.
+
+    A call starts beside others only when an item has waited for them for `patience` seconds: calls that are quick follow one
+    another and are larger for it, and a slow one does not hold up the rest.
 
     `work` returns one response per item, in order. An exception in place of a response is raised to the caller of that
     item; an exception raised by `work` is raised to the callers of all its items.
@@ -38,23 +42,46 @@ class Batcher(Generic[K, V]):
         *,
         max_size: int,
         max_concurrent: int = 1,
+        patience: float = 0.0,
     ) -> None:
         self._name = name
         self._work = work
         self._max_size = max_size
         self._max_concurrent = max_concurrent
+        self._patience = patience
         self._running = 0
+        self._timer: asyncio.TimerHandle | None = None
         self._queue: list[_Entry[K, V]] = []
 
     async def __call__(self, item: K) -> V:
         """The response for one item. Cancelling it affects neither the call nor the other items."""
-        response: asyncio.Future[V] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Entry(item, response, tracing.cause()))
+        loop = asyncio.get_running_loop()
+        response: asyncio.Future[V] = loop.create_future()
+        self._queue.append(_Entry(item, response, tracing.cause(), loop.time()))
+        if not self._running or not self._patience:
+            self._start()
+        elif self._timer is None:
+            self._timer = loop.call_later(self._patience, self._start_beside, context=contextvars.Context())
+        return await asyncio.shield(response)
+
+    def _start(self) -> None:
         if self._running < self._max_concurrent:
             self._running += 1
             # In an empty context: the deadline of the first caller must not apply to the others.
             contextvars.Context().run(spawn, self._name, self._run())
-        return await asyncio.shield(response)
+
+    def _start_beside(self) -> None:
+        """Start a call beside those that run if an item has waited long enough; look again when the next one has."""
+        self._timer = None
+        if self._queue:
+            if (left := self._patience_left()) <= 0:
+                self._start()
+                left = self._patience
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(left, self._start_beside, context=contextvars.Context())
+
+    def _patience_left(self) -> float:
+        return self._queue[0].since + self._patience - asyncio.get_running_loop().time()
 
     async def _run(self) -> None:
         try:
@@ -62,6 +89,8 @@ class Batcher(Generic[K, V]):
             while self._queue:
                 batch, self._queue = self._queue[: self._max_size], self._queue[self._max_size :]
                 await self._process(batch)
+                if self._queue and self._running > 1 and self._patience_left() > 0:
+                    return  # one of the calls that run takes the rest
         finally:
             self._running -= 1
 

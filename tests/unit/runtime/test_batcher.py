@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from services.runtime.batcher import Batcher
+from tests.deadline import deadline
 
 
 class Work:
@@ -50,6 +51,34 @@ async def test_concurrent_calls_are_bounded() -> None:
     assert len(work.calls) == 2
     work.may.set()
     assert await asyncio.gather(*asked) == [0, 2, 4, 6, 8]
+
+
+async def test_quick_calls_follow_one_another() -> None:
+    work = Work()
+    work.may.set()
+    doubled = Batcher("doubling", work, max_size=10, max_concurrent=2, patience=3600.0)
+    first = asyncio.create_task(doubled(1))
+    while not work.calls:
+        await asyncio.sleep(0)
+    assert await asyncio.gather(first, *map(doubled, (2, 3, 4))) == [2, 4, 6, 8]
+    assert work.calls == [[1], [2, 3, 4]]
+
+
+async def test_a_slow_call_does_not_hold_up_the_others() -> None:
+    work = Work()
+    doubled = Batcher("doubling", work, max_size=10, max_concurrent=2, patience=0.001)
+    asked = [asyncio.create_task(doubled(1))]
+    while not work.calls:
+        await asyncio.sleep(0)
+    asked += [asyncio.create_task(doubled(number)) for number in (2, 3)]
+    async with deadline("a call starts beside the first"):
+        while len(work.calls) < 2:
+            await asyncio.sleep(0)
+    asked.append(asyncio.create_task(doubled(4)))
+    await asyncio.sleep(0.005)  # longer than the patience: still at most two
+    assert work.calls == [[1], [2, 3]]
+    work.may.set()
+    assert await asyncio.gather(*asked) == [2, 4, 6, 8]
 
 
 async def test_each_item_has_its_own_outcome() -> None:
