@@ -122,8 +122,8 @@ async def test_row_is_never_inserted_into_a_ledger_that_was_swapped_after_its_pr
 async def test_rows_that_were_removed_never_count_as_inserted(system: ScoreSystem) -> None:
     """Not even if the row that they follow is found after all, while they are removed."""
     one, ledger = await local_worker(system), system.database["ledger"]
-    second = event("ada", 20, 2, 30)
-    await one.count(event("ada", 10, 1, 10))
+    second = event("ada", 20, 2, 30, at=NOW + timedelta(seconds=1))
+    await one.count(event("ada", 10, 1, 10, at=NOW))
     first = await ledger.find_one_and_delete({"user_id": "ada"})
     assert first is not None
     basis = one.folds.basis()._replace(identity=DataIdentity({}, "another primary"))
