@@ -236,7 +236,7 @@ async def _floor(stack: RunningStack, count: int, seconds: float) -> tuple[Load,
     mongo: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(stack.endpoints["stores"]["mongo"], maxPoolSize=count)
     async with mongo:
         rows = mongo["bench"].get_collection("floor", write_concern=WriteConcern("majority", j=True))
-        act = lambda number: rows.insert_one({"user_id": number, "body": "x" * 600})  # noqa: E731
+        act = lambda number: rows.insert_one({"user_id": number, "body": "x" * 600})  # noqa: E731  # names one expression
         await run_load(act, count, 0.5)
         mine, theirs = time.process_time(), cpu_seconds(stack)["mongo"]
         load = await run_load(act, count, seconds)

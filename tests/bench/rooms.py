@@ -265,7 +265,7 @@ async def floor(stack: RunningStack, players: int) -> Floor:
     async with mongo:
         rows = mongo["bench"].get_collection("rooms", write_concern=WriteConcern("majority", j=True))
         mine, theirs = time.process_time(), cpu_seconds(stack)["mongo"]
-        insert = lambda number: rows.insert_one({"number": number, "body": "x" * 300})  # noqa: E731
+        insert = lambda number: rows.insert_one({"number": number, "body": "x" * 300})  # noqa: E731  # names one expression
         joins = await on_time(insert, players, JOIN_SECONDS)
         answers = await on_time(insert, players, ANSWER_SECONDS)
         cpu = time.process_time() - mine + cpu_seconds(stack)["mongo"] - theirs

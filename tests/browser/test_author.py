@@ -63,7 +63,7 @@ async def page(context: BrowserContext) -> AsyncIterator[Page]:
 
 async def reach(page: Page, role: str, name: str) -> None:
     """Press Tab until a control has the focus."""
-    wanted = page.get_by_role(role, name=name, exact=True).first  # type: ignore[arg-type]
+    wanted = page.get_by_role(role, name=name, exact=True).first  # type: ignore[arg-type]  # a role is a literal
     await expect(wanted).to_be_visible()
     for _ in range(60):
         if await wanted.evaluate("element => element === document.activeElement"):

@@ -272,7 +272,7 @@ def _leaf(kind: GraphQLLeafType, *, is_required: bool) -> Complete:
     coerce = kind.coerce_output_value
 
     def complete_leaf(value: Any, _run: _Run) -> Any:
-        if type(value) is plain and (plain is not int or -_MAX_INT <= value <= _MAX_INT):  # type: ignore[operator]
+        if type(value) is plain and (plain is not int or -_MAX_INT <= value <= _MAX_INT):  # type: ignore[operator]  # it is an int
             return value
         if value is None:
             return _null(is_required=is_required)

@@ -99,7 +99,7 @@ def _defused(cell: Cell) -> Cell:
 
 def _xlsx(tables: dict[str, Table]) -> bytes:
     import openpyxl  # noqa: PLC0415  # half a second, which the start of a process is spared
-    from openpyxl.cell import WriteOnlyCell  # noqa: PLC0415
+    from openpyxl.cell import WriteOnlyCell  # noqa: PLC0415  # slow to import, and rarely needed
 
     book = openpyxl.Workbook(write_only=True)
     for title, table in tables.items():

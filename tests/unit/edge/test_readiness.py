@@ -17,7 +17,7 @@ async def test_an_edge_stays_ready_until_it_reaches_no_service() -> None:
         async def checks(self) -> Mapping[str, bool]:
             return serving
 
-    readiness = Scripted(SimpleNamespace(health=dict.fromkeys(SERVICES)))  # type: ignore[arg-type]
+    readiness = Scripted(SimpleNamespace(health=dict.fromkeys(SERVICES)))  # type: ignore[arg-type]  # all it reads
     serving |= dict.fromkeys(serving, True) | {"quizzes": False}
     assert not await readiness.takes_players(), "there is no quiz"
     serving["quizzes"] = True

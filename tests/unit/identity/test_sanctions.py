@@ -56,7 +56,7 @@ class System:
     def __post_init__(self) -> None:
         self.store = IdentityStore(self.database)
         self.changes = ChangeStore(self.database)
-        self.moderation = Moderation(self.changes, self.published, now=lambda: self.now)  # type: ignore[arg-type]
+        self.moderation = Moderation(self.changes, self.published, now=lambda: self.now)  # type: ignore[arg-type]  # records
 
     async def block(self, reason: str, seconds: float | None, roles: frozenset[str] = MODERATOR) -> str:
         ends = None if seconds is None else self.now + timedelta(seconds=seconds)

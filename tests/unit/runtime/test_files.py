@@ -34,7 +34,7 @@ def test_a_failed_write_leaves_the_previous_file_and_nothing_else(tmp_path: Path
     path = tmp_path / "keys.json"
     replace_file(path, "old")
     with pytest.raises(TypeError), replacing(path) as file:
-        file.writelines([b"half", None])  # type: ignore[list-item]
+        file.writelines([b"half", None])  # type: ignore[list-item]  # fails half-way
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
