@@ -49,7 +49,7 @@ _NAMED: Final = {
         r"(?:author|console)\.css"
     ),
     "/j/": re.compile(rf"screens/room/(?:join|outside|seat)\.js|parts/(?:answer-form|ordering)\.js|{_ROOMS}"),
-    "/host/": re.compile(rf"screens/room/(?:host|player-dialog|players-dialog|results)\.js|{_ROOMS}"),
+    "/host/": re.compile(rf"screens/room/(?:host|hosts-dialog|player-dialog|players-dialog|results)\.js|{_ROOMS}"),
     "/screen/": re.compile(rf"screens/room/projector\.js|parts/wake-lock\.js|{_ROOMS}"),
     "/": re.compile(rf"screens/(?!ops\.js)[^/]+\.js|{_PLAYERS}"),
 }

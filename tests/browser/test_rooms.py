@@ -25,6 +25,7 @@ CONTROLS = [
     "Skip to the answer",
     "Let nobody else in",
     "All players",
+    "Hosts",
     "End the room",
 ]
 LOCK = "mutation ($pin: ID!) { lockRoom(pin: $pin, locked: true) { revision } }"

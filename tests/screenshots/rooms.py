@@ -11,7 +11,7 @@ from playwright.async_api import Browser, Page, expect
 from services.cli.client import GraphqlClient
 from services.cli.demo_room import GUEST
 from tests.browser.visitor import QUIZ, new_context
-from tests.players import endpoints
+from tests.players import endpoints, register
 from tests.screenshots.camera import Camera
 from tests.servers import RunningStack
 
@@ -23,6 +23,7 @@ NICKNAMES: Final = (
     *("Amélie", "Björn", "Chidi", "Dilan", "Ekaterina", "Fatou", "Giulia", "Hugo", "Ίρις", "Jamal", "Kaia", "Łucja"),
     *("Maximilian-Alexander", "Nour", "Oskar", "Priya"),
 )
+HELPER: Final = "Benedikta"
 PROJECTOR: Final = ["projector"]
 PHONE: Final = ["phone"]
 SEED: Final = 5
@@ -83,6 +84,7 @@ async def rooms(browser: Browser, stack: RunningStack, camera: Camera) -> None:
     await seat.get_by_role("button", name="Join", exact=True).click()
     await expect(seat.get_by_role("heading", name="You are in!")).to_be_visible()
     async with GraphqlClient(endpoints(stack).graphql) as client:
+        await register(client, username=HELPER)
         guests = Guests(client, pin)
         await guests.join()
         await play(host, screen, seat, guests, camera)
@@ -125,6 +127,12 @@ async def play(host: Page, screen: Page, seat: Page, guests: Guests, camera: Cam
             await take("board")
     await host.get_by_role("button", name=re.compile("Ines|Björn")).first.click()
     await camera.take(host, "host-dialog", schemes=["dark"])
+    await host.keyboard.press("Escape")
+    await host.locator("[aria-keyshortcuts=h]").click()
+    await host.get_by_label("Another host").fill(HELPER)
+    await host.keyboard.press("Enter")
+    await expect(host.get_by_role("dialog").get_by_role("listitem")).to_have_count(2)
+    await camera.take(host, "host-hosts", schemes=["dark"])
     await host.keyboard.press("Escape")
     await finish(host, screen, seat)
     await take("podium")

@@ -16,6 +16,7 @@ from edge.graphql.fields import field
 from edge.graphql.resolvers.answers import Answer
 from edge.graphql.resolvers.extra_time import ExtraTime
 from edge.graphql.resolvers.quizzes import Question, Verdict
+from edge.graphql.resolvers.types import User, account
 from edge.qr_codes import qr_svg
 from edge.times import time_of
 
@@ -25,6 +26,7 @@ TYPICAL_BOARD = 10
 TYPICAL_LOBBY = 25
 TYPICAL_PLAYERS = 100
 TYPICAL_EXTRA_TIMES = 10
+TYPICAL_HOSTS = 2
 
 
 @strawberry.enum(
@@ -314,6 +316,16 @@ class SeatExtraTime:
     @classmethod
     def from_proto(cls, each: room_pb2.SeatExtraTime) -> Self:
         return cls(seat_id=strawberry.ID(each.seat_id), extra_time=ExtraTime(each.extra_time))
+
+
+@strawberry.type(description="An account that hosts a room.")
+class RoomHost:
+    user_id: strawberry.ID
+    opened: bool = strawberry.field(description="Whether the account opened the room, and so stays its host.")
+
+    @field(cost=10, description="The account; null after its erasure.")
+    async def user(self, info: Info) -> User | None:
+        return await account(info, self.user_id)
 
 
 @strawberry.type(description="The results of a room.")

@@ -15,6 +15,7 @@ from edge.graphql.resolvers.answers import Answer, AnswerInput
 from edge.graphql.resolvers.extra_time import ExtraTime
 from edge.graphql.resolvers.room_types import (
     TYPICAL_EXTRA_TIMES,
+    TYPICAL_HOSTS,
     TYPICAL_PLAYERS,
     AdvancedRoom,
     AdvanceRoomInput,
@@ -24,6 +25,7 @@ from edge.graphql.resolvers.room_types import (
     Room,
     RoomAnswer,
     RoomEntry,
+    RoomHost,
     RoomOutcome,
     RoomQuestionResult,
     RoomResults,
@@ -56,6 +58,18 @@ class RoomQuery:
         context = info.context
         request = messages.GetRoomOutcomeRequest(pin=pin)
         return RoomOutcome.from_proto((await context.call(context.upstreams.room.GetRoomOutcome, request)).outcome)
+
+    @field(
+        access=rpc("room.ListRoomHosts"),
+        cost=40,
+        rate="room",
+        size=TYPICAL_HOSTS,
+        description="The hosts of a room, first the account that opened it. For its hosts.",
+    )
+    async def room_hosts(self, info: Info, pin: Pin) -> list[RoomHost] | None:
+        context = info.context
+        response = await context.call(context.upstreams.room.ListRoomHosts, messages.ListRoomHostsRequest(pin=pin))
+        return [RoomHost(user_id=strawberry.ID(user_id), opened=not n) for n, user_id in enumerate(response.user_ids)]
 
     @field(access=rpc("room.GetRoomResults"), cost=100, description="The results of a room, for its hosts.")
     async def room_results(
@@ -179,6 +193,23 @@ class RoomMutation:
         context = info.context
         request = messages.AddRoomHostRequest(pin=pin, user_id=user_id)
         return Room.from_proto((await context.call(context.upstreams.room.AddRoomHost, request)).frame)
+
+    @field(
+        access=rpc("room.RemoveRoomHost"),
+        cost=200,
+        rate="write",
+        description="Takes the room from a host, but not from the account that opened it. For the room's hosts, who may "
+        "remove themselves.",
+    )
+    async def remove_room_host(
+        self,
+        info: Info,
+        pin: Pin,
+        user_id: Annotated[strawberry.ID, strawberry.argument(description="The account's ID.")],
+    ) -> Room | None:
+        context = info.context
+        request = messages.RemoveRoomHostRequest(pin=pin, user_id=user_id)
+        return Room.from_proto((await context.call(context.upstreams.room.RemoveRoomHost, request)).frame)
 
     @field(
         access=rpc("room.AnswerRoomQuestion"),

@@ -3,7 +3,7 @@
 // sent until the server has said what became of them, and count once.
 
 import { answerInput } from "./attempts.js";
-import { untilHeard } from "./connection.js";
+import { ApiError, untilHeard } from "./connection.js";
 
 const FIRST_PAUSE = 500;
 const OUTCOME = "seatId nickname verdict pointsAwarded points rank extraTime deadline answer { questionId selectedOption selectedOptions text matches { option target } }";
@@ -19,6 +19,10 @@ const ADVANCE = "mutation ($input: AdvanceRoomInput!) { advanceRoom(input: $inpu
 const LOCK = "mutation ($pin: ID!, $locked: Boolean!) { lockRoom(pin: $pin, locked: $locked) { revision } }";
 const KICK = "mutation ($pin: ID!, $seatId: ID!) { kickFromRoom(pin: $pin, seatId: $seatId) { revision } }";
 const EXTRA_TIME = "mutation ($pin: ID!, $seatId: ID!, $extraTime: ExtraTime!) { setExtraTime(pin: $pin, seatId: $seatId, extraTime: $extraTime) { seatId extraTime } }";
+const HOSTS = "query ($pin: ID!) { roomHosts(pin: $pin) { userId opened user { username } } }";
+const ACCOUNT = "query ($username: String!) { user(username: $username) { userId } }";
+const ADD_HOST = "mutation ($pin: ID!, $userId: ID!) { addRoomHost(pin: $pin, userId: $userId) { revision } }";
+const REMOVE_HOST = "mutation ($pin: ID!, $userId: ID!) { removeRoomHost(pin: $pin, userId: $userId) { revision } }";
 const RESULTS_FILE = "query ($roomId: ID!, $format: RoomResultsFormat!) { roomResultsFile(roomId: $roomId, format: $format) { name mediaType base64 } }";
 const RESULTS = `query ($roomId: ID!, $after: String) {
   roomResults(roomId: $roomId, first: 200, after: $after) {
@@ -32,6 +36,7 @@ const RESULTS = `query ($roomId: ID!, $after: String) {
  * @typedef {"NONE" | "ONE_AND_A_HALF" | "DOUBLE" | "UNLIMITED"} ExtraTime
  * @typedef {{ seatId: string, nickname: string }} Player
  * @typedef {Player & { rank: number, points: number }} RoomEntry
+ * @typedef {{ userId: string, opened: boolean, user: { username: string } | null }} Host `user` is null after an erasure
  *
  * @typedef {object} Room a room as everybody in it sees it
  * @property {string} roomId
@@ -189,6 +194,27 @@ export class Rooms {
    */
   async setExtraTime(pin, seatId, extraTime) {
     return (await untilHeard(() => this.session.request(EXTRA_TIME, { pin, seatId, extraTime }), undefined, FIRST_PAUSE)).setExtraTime;
+  }
+
+  /**
+   * The hosts of a room, first the one who opened it and stays its host. For its hosts, as are the next two.
+   * @param {string} pin
+   * @returns {Promise<Host[]>}
+   */
+  async hosts(pin) {
+    return (await this.session.request(HOSTS, { pin })).roomHosts;
+  }
+
+  /** Let another account host the room too. PLAYER_NOT_FOUND if none has the name. @param {string} pin @param {string} username */
+  async addHost(pin, username) {
+    const { user } = await this.session.request(ACCOUNT, { username });
+    if (!user) throw new ApiError("PLAYER_NOT_FOUND", "");
+    await untilHeard(() => this.session.request(ADD_HOST, { pin, userId: user.userId }), undefined, FIRST_PAUSE);
+  }
+
+  /** Take the room from a host, but not from the one who opened it. @param {string} pin @param {string} userId */
+  async removeHost(pin, userId) {
+    await untilHeard(() => this.session.request(REMOVE_HOST, { pin, userId }), undefined, FIRST_PAUSE);
   }
 
   /**

@@ -128,9 +128,11 @@ class RoomStore:
         if after.phase is Phase.ENDED:
             fields[UNCOUNTED] = after.ended_at
         update: Document = {"$set": fields, "$push": {"record": {"$each": [entry], "$slice": -MAX_RECORD}}}
-        if after.hosts != before.hosts:
-            # Added, not set: a host may be erased meanwhile, which is no transition.
-            update["$addToSet"] = {"hosts": {"$each": list(after.hosts[len(before.hosts) :])}}
+        # Added and removed, not set: a host may be erased meanwhile, which is no transition. A transition does one of both.
+        if added := [host for host in after.hosts if host not in before.hosts]:
+            update["$addToSet"] = {"hosts": {"$each": added}}
+        if removed := [host for host in before.hosts if host not in after.hosts]:
+            update["$pull"] = {"hosts": {"$in": removed}}
         async with unavailable_on_failure():
             written = await self._rooms.update_one(query, update)
         return written.matched_count == 1

@@ -92,6 +92,19 @@ class RoomServicer(room_service_pb2_grpc.RoomServiceServicer):
         adding = self._rooms.add_host(caller(), request.pin, request.user_id)
         return messages.AddRoomHostResponse(frame=await self._watching.frame(await asyncio.shield(adding)))
 
+    async def RemoveRoomHost(
+        self, request: messages.RemoveRoomHostRequest, context: Context
+    ) -> messages.RemoveRoomHostResponse:
+        """See room_service.proto."""
+        removing = self._rooms.remove_host(caller(), request.pin, request.user_id)
+        return messages.RemoveRoomHostResponse(frame=await self._watching.frame(await asyncio.shield(removing)))
+
+    async def ListRoomHosts(
+        self, request: messages.ListRoomHostsRequest, context: Context
+    ) -> messages.ListRoomHostsResponse:
+        """See room_service.proto."""
+        return messages.ListRoomHostsResponse(user_ids=await self._rooms.hosts(caller(), request.pin))
+
     async def AdvanceRoom(self, request: messages.AdvanceRoomRequest, context: Context) -> messages.AdvanceRoomResponse:
         """See room_service.proto."""
         advancing = self._rooms.advance(

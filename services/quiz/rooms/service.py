@@ -176,6 +176,24 @@ class RoomService:
             raise ServiceError(Reason.PLAYER_NOT_FOUND, "No player has this ID.")
         return await self._apply(snapshot, host, Command.ADD_HOST, About(host=user_id))
 
+    async def remove_host(self, host: Claims, pin: str, user_id: str) -> Snapshot:
+        """Take the room from a host, but not from the one who opened it. Idempotent.
+
+        Raises ROOM_NOT_FOUND, ROOM_CLOSED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        snapshot = await self._hosted(host, pin)
+        first, *others = snapshot.room.hosts
+        if user_id == first:
+            fault = ("user_id", "must not be the account that opened the room")
+            raise ServiceError(Reason.INVALID_ARGUMENT, f"{fault[0]}: {fault[1]}.", violations=[fault])
+        if user_id not in others:
+            return snapshot
+        return await self._apply(snapshot, host, Command.REMOVE_HOST, About(host=user_id))
+
+    async def hosts(self, host: Claims, pin: str) -> Sequence[str]:
+        """Return the hosts of a room, first the one who opened it. Raises ROOM_NOT_FOUND, PERMISSION_DENIED, UNAVAILABLE."""
+        return (await self._hosted(host, pin)).room.hosts
+
     async def _hosted(self, host: Claims, pin: str) -> Snapshot:
         snapshot = await self._reader.current(await self._rooms.room_id(pin))
         require_host(host, snapshot.room)

@@ -24,6 +24,7 @@ class Command(StrEnum):
     KICK = "kick"
     SET_EXTRA_TIME = "set_extra_time"
     ADD_HOST = "add_host"
+    REMOVE_HOST = "remove_host"
 
 
 class CommandError(ValueError):
@@ -34,7 +35,7 @@ class CommandError(ValueError):
 class About:
     """The arguments of a command.
 
-    EXTEND takes `extension`, KICK `seat_id`, SET_EXTRA_TIME `seat_id` and `extra_time`, ADD_HOST `host`.
+    EXTEND takes `extension`, KICK `seat_id`, SET_EXTRA_TIME `seat_id` and `extra_time`, ADD_HOST and REMOVE_HOST `host`.
     """
 
     extension: timedelta = timedelta()
@@ -89,6 +90,8 @@ def _after(room: Room, command: Command, now: datetime, about: About) -> Room | 
             return replace(room, is_closed_to_new_players=command is Command.CLOSE_TO_NEW_PLAYERS)
         case Command.ADD_HOST:
             return replace(room, hosts=tuple(dict.fromkeys((*room.hosts, about.host))))
+        case Command.REMOVE_HOST:
+            return replace(room, hosts=tuple(each for each in room.hosts if each != about.host))
         case Command.LOCK if phase is Phase.QUESTION:
             return _locked(room, now)
         case Command.EXTEND if phase is Phase.QUESTION and room.deadline is not None and about.extension:

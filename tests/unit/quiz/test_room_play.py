@@ -186,6 +186,28 @@ async def test_a_host_names_another_who_may_do_the_same(table: Table) -> None:
     assert await refused(add(HOST, game.pin, "late")) == "LIMIT_REACHED"
 
 
+async def test_a_host_is_removed_but_not_the_one_who_opened_the_room(table: Table) -> None:
+    game = await table.open()
+    service, ben = game.rooms.service, claims("ben")
+    await service.add_host(HOST, game.pin, "ben")
+    assert await service.hosts(ben, game.pin) == ("hal", "cora", "ben")
+    removing = (each.rooms.service.remove_host(ben, game.pin, "cora") for each in (game, game, table.elsewhere(game)))
+    await asyncio.gather(*removing)
+    assert await table.elsewhere(game).rooms.service.hosts(HOST, game.pin) == ("hal", "ben")
+    assert await refused(game.command(Command.NEXT, host=claims("cora"))) == "PERMISSION_DENIED"
+    assert await refused(service.hosts(claims("cora"), game.pin)) == "PERMISSION_DENIED"
+    assert await refused(service.remove_host(claims("cora"), game.pin, "ben")) == "PERMISSION_DENIED"
+    assert await refused(service.remove_host(ben, game.pin, "hal")) == "INVALID_ARGUMENT"
+    await service.remove_host(ben, game.pin, "ben")
+    assert await refused(service.hosts(ben, game.pin)) == "PERMISSION_DENIED"
+    # Erased while the room goes on, a host stays in their place under a pseudonym.
+    await service.add_host(HOST, game.pin, "dua")
+    await game.rooms.personal_data.erase("hal", "nobody")
+    assert await service.hosts(claims("dua"), game.pin) == ("nobody", "dua")
+    assert await game.command(Command.END, host=claims("dua"))
+    assert await refused(service.remove_host(claims("mo", "moderator"), game.pin, "dua")) == "ROOM_CLOSED"
+
+
 async def test_extra_time_keeps_a_question_open_for_its_player_alone(table: Table) -> None:
     game = await table.open(seconds=20)
     slow, _ = await game.join("ada", "ben")

@@ -11,6 +11,7 @@ import { followRoom } from "../../parts/room/live.js";
 import { podiumOf, RoomBoard } from "../../parts/room/standings.js";
 import { isNextStep, summaryOf, whyOutside } from "../../parts/room/words.js";
 import { explain, t } from "../../parts/text.js";
+import { hostsDialog } from "./hosts-dialog.js";
 import { playerDialog } from "./player-dialog.js";
 import { playersDialog } from "./players-dialog.js";
 import { showResults } from "./results.js";
@@ -61,20 +62,21 @@ class Desk {
     this.skip = control("s", () => this.#skip(), "second", t.room.skip);
     this.lock = control("l", () => this.#lock(), "second");
     this.everybody = control("p", () => this.#everybody(), "second", t.room.everybody);
+    this.hosts = control("h", () => this.#hosts(), "second", t.room.hosts);
     this.end = button(t.room.end, () => this.#end(), { className: "quiet" });
     this.controls = create(
       "section",
       { className: "card controls", "aria-label": t.room.controls },
       this.answered,
       this.next,
-      create("div", { className: "acts" }, this.back, this.more, this.skip, this.lock, this.everybody, this.end),
+      create("div", { className: "acts" }, this.back, this.more, this.skip, this.lock, this.everybody, this.hosts, this.end),
       this.error,
     );
     const head = create("div", { className: "room-head" }, this.progress, link(`/screen/${pin}`, t.room.projector, { target: "_blank", className: "button quiet small" }));
     this.live = followRoom(app, pin, (room, before) => this.#onRoom(room, before));
     head.append(this.live.element, this.countdown.element);
     app.fill(create("div", { className: "room host" }, create("div", { className: "host-main" }, head, this.stage), create("div", { className: "host-side" }, this.controls, this.invitation.element)));
-    this.offKeys = onKeys(/^[ bmslp]$/, (key) => this.#key(key));
+    this.offKeys = onKeys(/^[ bmslph]$/, (key) => this.#key(key));
   }
 
   close() {
@@ -85,7 +87,7 @@ class Desk {
 
   /** @param {string} key */
   #key(key) {
-    const control = { " ": this.next, b: this.back, m: this.more, s: this.skip, l: this.lock, p: this.everybody }[key];
+    const control = { " ": this.next, b: this.back, m: this.more, s: this.skip, l: this.lock, p: this.everybody, h: this.hosts }[key];
     if (control && !control.hidden) control.click();
   }
 
@@ -148,7 +150,7 @@ class Desk {
     this.back.hidden = phase !== "BOARD" && phase !== "PODIUM";
     this.more.hidden = phase !== "QUESTION" || !room.deadline;
     this.skip.hidden = phase !== "QUESTION";
-    this.lock.hidden = this.end.hidden = phase === "ENDED";
+    this.lock.hidden = this.hosts.hidden = this.end.hidden = phase === "ENDED";
     this.everybody.hidden = players === 0;
     say(this.lock, room.joiningLocked ? t.room.openDoor : t.room.closeDoor);
     this.answered.hidden = phase !== "QUESTION" && phase !== "LOCKED";
@@ -180,6 +182,11 @@ class Desk {
     if (this.room) playersDialog(this.app, this.room, this.extraTimes);
   }
 
+  /** Show who leads the room. It is not awaited either. */
+  #hosts() {
+    hostsDialog(this.app, this.pin, () => this.app.router.show());
+  }
+
   /** Ask before the room is over for everybody. */
   #end() {
     const dialog = create("dialog", { className: "card", "aria-labelledby": "end-title" }, create("h2", { id: "end-title" }, t.room.endTitle), create("p", {}, t.room.endWhy));
@@ -199,7 +206,8 @@ class Desk {
     try {
       await act();
     } catch (error) {
-      this.error.textContent = explain(error);
+      if (error instanceof ApiError && error.reason === "PERMISSION_DENIED") await this.app.router.show(); // another host has removed this one
+      else this.error.textContent = explain(error);
     }
   }
 }

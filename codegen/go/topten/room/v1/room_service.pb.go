@@ -559,6 +559,199 @@ func (x *AddRoomHostResponse) GetFrame() *RoomFrame {
 	return nil
 }
 
+// RemoveRoomHostRequest names a host.
+type RemoveRoomHostRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The room's PIN.
+	Pin string `protobuf:"bytes,1,opt,name=pin,proto3" json:"pin,omitempty"`
+	// The account's ID.
+	UserId        string `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveRoomHostRequest) Reset() {
+	*x = RemoveRoomHostRequest{}
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveRoomHostRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveRoomHostRequest) ProtoMessage() {}
+
+func (x *RemoveRoomHostRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveRoomHostRequest.ProtoReflect.Descriptor instead.
+func (*RemoveRoomHostRequest) Descriptor() ([]byte, []int) {
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *RemoveRoomHostRequest) GetPin() string {
+	if x != nil {
+		return x.Pin
+	}
+	return ""
+}
+
+func (x *RemoveRoomHostRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+// RemoveRoomHostResponse carries the room.
+type RemoveRoomHostResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The state of the room.
+	Frame         *RoomFrame `protobuf:"bytes,1,opt,name=frame,proto3" json:"frame,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveRoomHostResponse) Reset() {
+	*x = RemoveRoomHostResponse{}
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveRoomHostResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveRoomHostResponse) ProtoMessage() {}
+
+func (x *RemoveRoomHostResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveRoomHostResponse.ProtoReflect.Descriptor instead.
+func (*RemoveRoomHostResponse) Descriptor() ([]byte, []int) {
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *RemoveRoomHostResponse) GetFrame() *RoomFrame {
+	if x != nil {
+		return x.Frame
+	}
+	return nil
+}
+
+// ListRoomHostsRequest names a room.
+type ListRoomHostsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The room's PIN.
+	Pin           string `protobuf:"bytes,1,opt,name=pin,proto3" json:"pin,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRoomHostsRequest) Reset() {
+	*x = ListRoomHostsRequest{}
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRoomHostsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRoomHostsRequest) ProtoMessage() {}
+
+func (x *ListRoomHostsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRoomHostsRequest.ProtoReflect.Descriptor instead.
+func (*ListRoomHostsRequest) Descriptor() ([]byte, []int) {
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ListRoomHostsRequest) GetPin() string {
+	if x != nil {
+		return x.Pin
+	}
+	return ""
+}
+
+// ListRoomHostsResponse lists the hosts.
+type ListRoomHostsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The IDs of their accounts, at most 11: first the one that opened the room. An erased account has a pseudonym.
+	UserIds       []string `protobuf:"bytes,1,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRoomHostsResponse) Reset() {
+	*x = ListRoomHostsResponse{}
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRoomHostsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRoomHostsResponse) ProtoMessage() {}
+
+func (x *ListRoomHostsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRoomHostsResponse.ProtoReflect.Descriptor instead.
+func (*ListRoomHostsResponse) Descriptor() ([]byte, []int) {
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ListRoomHostsResponse) GetUserIds() []string {
+	if x != nil {
+		return x.UserIds
+	}
+	return nil
+}
+
 // AdvanceRoomRequest carries a host's command.
 type AdvanceRoomRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -578,7 +771,7 @@ type AdvanceRoomRequest struct {
 
 func (x *AdvanceRoomRequest) Reset() {
 	*x = AdvanceRoomRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[10]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -590,7 +783,7 @@ func (x *AdvanceRoomRequest) String() string {
 func (*AdvanceRoomRequest) ProtoMessage() {}
 
 func (x *AdvanceRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[10]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -603,7 +796,7 @@ func (x *AdvanceRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdvanceRoomRequest.ProtoReflect.Descriptor instead.
 func (*AdvanceRoomRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{10}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AdvanceRoomRequest) GetPin() string {
@@ -654,7 +847,7 @@ type AdvanceRoomResponse struct {
 
 func (x *AdvanceRoomResponse) Reset() {
 	*x = AdvanceRoomResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[11]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -666,7 +859,7 @@ func (x *AdvanceRoomResponse) String() string {
 func (*AdvanceRoomResponse) ProtoMessage() {}
 
 func (x *AdvanceRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[11]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -679,7 +872,7 @@ func (x *AdvanceRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdvanceRoomResponse.ProtoReflect.Descriptor instead.
 func (*AdvanceRoomResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{11}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AdvanceRoomResponse) GetApplied() bool {
@@ -709,7 +902,7 @@ type LockRoomRequest struct {
 
 func (x *LockRoomRequest) Reset() {
 	*x = LockRoomRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[12]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -721,7 +914,7 @@ func (x *LockRoomRequest) String() string {
 func (*LockRoomRequest) ProtoMessage() {}
 
 func (x *LockRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[12]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -734,7 +927,7 @@ func (x *LockRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockRoomRequest.ProtoReflect.Descriptor instead.
 func (*LockRoomRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{12}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *LockRoomRequest) GetPin() string {
@@ -762,7 +955,7 @@ type LockRoomResponse struct {
 
 func (x *LockRoomResponse) Reset() {
 	*x = LockRoomResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[13]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -774,7 +967,7 @@ func (x *LockRoomResponse) String() string {
 func (*LockRoomResponse) ProtoMessage() {}
 
 func (x *LockRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[13]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -787,7 +980,7 @@ func (x *LockRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockRoomResponse.ProtoReflect.Descriptor instead.
 func (*LockRoomResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{13}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *LockRoomResponse) GetFrame() *RoomFrame {
@@ -810,7 +1003,7 @@ type KickFromRoomRequest struct {
 
 func (x *KickFromRoomRequest) Reset() {
 	*x = KickFromRoomRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[14]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -822,7 +1015,7 @@ func (x *KickFromRoomRequest) String() string {
 func (*KickFromRoomRequest) ProtoMessage() {}
 
 func (x *KickFromRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[14]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -835,7 +1028,7 @@ func (x *KickFromRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickFromRoomRequest.ProtoReflect.Descriptor instead.
 func (*KickFromRoomRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{14}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *KickFromRoomRequest) GetPin() string {
@@ -863,7 +1056,7 @@ type KickFromRoomResponse struct {
 
 func (x *KickFromRoomResponse) Reset() {
 	*x = KickFromRoomResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[15]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -875,7 +1068,7 @@ func (x *KickFromRoomResponse) String() string {
 func (*KickFromRoomResponse) ProtoMessage() {}
 
 func (x *KickFromRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[15]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -888,7 +1081,7 @@ func (x *KickFromRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickFromRoomResponse.ProtoReflect.Descriptor instead.
 func (*KickFromRoomResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{15}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *KickFromRoomResponse) GetFrame() *RoomFrame {
@@ -913,7 +1106,7 @@ type SetExtraTimeRequest struct {
 
 func (x *SetExtraTimeRequest) Reset() {
 	*x = SetExtraTimeRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[16]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -925,7 +1118,7 @@ func (x *SetExtraTimeRequest) String() string {
 func (*SetExtraTimeRequest) ProtoMessage() {}
 
 func (x *SetExtraTimeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[16]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -938,7 +1131,7 @@ func (x *SetExtraTimeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetExtraTimeRequest.ProtoReflect.Descriptor instead.
 func (*SetExtraTimeRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{16}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SetExtraTimeRequest) GetPin() string {
@@ -973,7 +1166,7 @@ type SetExtraTimeResponse struct {
 
 func (x *SetExtraTimeResponse) Reset() {
 	*x = SetExtraTimeResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[17]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -985,7 +1178,7 @@ func (x *SetExtraTimeResponse) String() string {
 func (*SetExtraTimeResponse) ProtoMessage() {}
 
 func (x *SetExtraTimeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[17]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -998,7 +1191,7 @@ func (x *SetExtraTimeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetExtraTimeResponse.ProtoReflect.Descriptor instead.
 func (*SetExtraTimeResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{17}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SetExtraTimeResponse) GetExtraTimes() []*SeatExtraTime {
@@ -1021,7 +1214,7 @@ type AnswerRoomQuestionRequest struct {
 
 func (x *AnswerRoomQuestionRequest) Reset() {
 	*x = AnswerRoomQuestionRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[18]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1033,7 +1226,7 @@ func (x *AnswerRoomQuestionRequest) String() string {
 func (*AnswerRoomQuestionRequest) ProtoMessage() {}
 
 func (x *AnswerRoomQuestionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[18]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1046,7 +1239,7 @@ func (x *AnswerRoomQuestionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerRoomQuestionRequest.ProtoReflect.Descriptor instead.
 func (*AnswerRoomQuestionRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{18}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *AnswerRoomQuestionRequest) GetPin() string {
@@ -1078,7 +1271,7 @@ type AnswerRoomQuestionResponse struct {
 
 func (x *AnswerRoomQuestionResponse) Reset() {
 	*x = AnswerRoomQuestionResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[19]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1090,7 +1283,7 @@ func (x *AnswerRoomQuestionResponse) String() string {
 func (*AnswerRoomQuestionResponse) ProtoMessage() {}
 
 func (x *AnswerRoomQuestionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[19]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1103,7 +1296,7 @@ func (x *AnswerRoomQuestionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerRoomQuestionResponse.ProtoReflect.Descriptor instead.
 func (*AnswerRoomQuestionResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{19}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *AnswerRoomQuestionResponse) GetAnswer() *v1.Answer {
@@ -1138,7 +1331,7 @@ type GetRoomRequest struct {
 
 func (x *GetRoomRequest) Reset() {
 	*x = GetRoomRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[20]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1150,7 +1343,7 @@ func (x *GetRoomRequest) String() string {
 func (*GetRoomRequest) ProtoMessage() {}
 
 func (x *GetRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[20]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1163,7 +1356,7 @@ func (x *GetRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomRequest.ProtoReflect.Descriptor instead.
 func (*GetRoomRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{20}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetRoomRequest) GetPin() string {
@@ -1184,7 +1377,7 @@ type GetRoomResponse struct {
 
 func (x *GetRoomResponse) Reset() {
 	*x = GetRoomResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[21]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1196,7 +1389,7 @@ func (x *GetRoomResponse) String() string {
 func (*GetRoomResponse) ProtoMessage() {}
 
 func (x *GetRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[21]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1209,7 +1402,7 @@ func (x *GetRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomResponse.ProtoReflect.Descriptor instead.
 func (*GetRoomResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{21}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetRoomResponse) GetFrame() *RoomFrame {
@@ -1230,7 +1423,7 @@ type GetRoomOutcomeRequest struct {
 
 func (x *GetRoomOutcomeRequest) Reset() {
 	*x = GetRoomOutcomeRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[22]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1242,7 +1435,7 @@ func (x *GetRoomOutcomeRequest) String() string {
 func (*GetRoomOutcomeRequest) ProtoMessage() {}
 
 func (x *GetRoomOutcomeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[22]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1255,7 +1448,7 @@ func (x *GetRoomOutcomeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomOutcomeRequest.ProtoReflect.Descriptor instead.
 func (*GetRoomOutcomeRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{22}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GetRoomOutcomeRequest) GetPin() string {
@@ -1276,7 +1469,7 @@ type GetRoomOutcomeResponse struct {
 
 func (x *GetRoomOutcomeResponse) Reset() {
 	*x = GetRoomOutcomeResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[23]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1288,7 +1481,7 @@ func (x *GetRoomOutcomeResponse) String() string {
 func (*GetRoomOutcomeResponse) ProtoMessage() {}
 
 func (x *GetRoomOutcomeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[23]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1301,7 +1494,7 @@ func (x *GetRoomOutcomeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomOutcomeResponse.ProtoReflect.Descriptor instead.
 func (*GetRoomOutcomeResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{23}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *GetRoomOutcomeResponse) GetOutcome() *RoomOutcome {
@@ -1322,7 +1515,7 @@ type WatchRoomRequest struct {
 
 func (x *WatchRoomRequest) Reset() {
 	*x = WatchRoomRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[24]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1334,7 +1527,7 @@ func (x *WatchRoomRequest) String() string {
 func (*WatchRoomRequest) ProtoMessage() {}
 
 func (x *WatchRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[24]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1347,7 +1540,7 @@ func (x *WatchRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRoomRequest.ProtoReflect.Descriptor instead.
 func (*WatchRoomRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{24}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *WatchRoomRequest) GetPin() string {
@@ -1368,7 +1561,7 @@ type WatchRoomResponse struct {
 
 func (x *WatchRoomResponse) Reset() {
 	*x = WatchRoomResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[25]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1380,7 +1573,7 @@ func (x *WatchRoomResponse) String() string {
 func (*WatchRoomResponse) ProtoMessage() {}
 
 func (x *WatchRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[25]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1393,7 +1586,7 @@ func (x *WatchRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRoomResponse.ProtoReflect.Descriptor instead.
 func (*WatchRoomResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{25}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *WatchRoomResponse) GetFrame() *RoomFrame {
@@ -1418,7 +1611,7 @@ type GetRoomResultsRequest struct {
 
 func (x *GetRoomResultsRequest) Reset() {
 	*x = GetRoomResultsRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[26]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1430,7 +1623,7 @@ func (x *GetRoomResultsRequest) String() string {
 func (*GetRoomResultsRequest) ProtoMessage() {}
 
 func (x *GetRoomResultsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[26]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1443,7 +1636,7 @@ func (x *GetRoomResultsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomResultsRequest.ProtoReflect.Descriptor instead.
 func (*GetRoomResultsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{26}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *GetRoomResultsRequest) GetRoomId() string {
@@ -1489,7 +1682,7 @@ type GetRoomResultsResponse struct {
 
 func (x *GetRoomResultsResponse) Reset() {
 	*x = GetRoomResultsResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[27]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1501,7 +1694,7 @@ func (x *GetRoomResultsResponse) String() string {
 func (*GetRoomResultsResponse) ProtoMessage() {}
 
 func (x *GetRoomResultsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[27]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1514,7 +1707,7 @@ func (x *GetRoomResultsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomResultsResponse.ProtoReflect.Descriptor instead.
 func (*GetRoomResultsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{27}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *GetRoomResultsResponse) GetQuestions() []*QuestionResult {
@@ -1572,7 +1765,7 @@ type ExportRoomResultsRequest struct {
 
 func (x *ExportRoomResultsRequest) Reset() {
 	*x = ExportRoomResultsRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[28]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1584,7 +1777,7 @@ func (x *ExportRoomResultsRequest) String() string {
 func (*ExportRoomResultsRequest) ProtoMessage() {}
 
 func (x *ExportRoomResultsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[28]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1597,7 +1790,7 @@ func (x *ExportRoomResultsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRoomResultsRequest.ProtoReflect.Descriptor instead.
 func (*ExportRoomResultsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{28}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ExportRoomResultsRequest) GetRoomId() string {
@@ -1629,7 +1822,7 @@ type ExportRoomResultsResponse struct {
 
 func (x *ExportRoomResultsResponse) Reset() {
 	*x = ExportRoomResultsResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[29]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1641,7 +1834,7 @@ func (x *ExportRoomResultsResponse) String() string {
 func (*ExportRoomResultsResponse) ProtoMessage() {}
 
 func (x *ExportRoomResultsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[29]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1654,7 +1847,7 @@ func (x *ExportRoomResultsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRoomResultsResponse.ProtoReflect.Descriptor instead.
 func (*ExportRoomResultsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{29}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ExportRoomResultsResponse) GetFileName() string {
@@ -1689,7 +1882,7 @@ type ExportSeatsRequest struct {
 
 func (x *ExportSeatsRequest) Reset() {
 	*x = ExportSeatsRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[30]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1701,7 +1894,7 @@ func (x *ExportSeatsRequest) String() string {
 func (*ExportSeatsRequest) ProtoMessage() {}
 
 func (x *ExportSeatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[30]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1714,7 +1907,7 @@ func (x *ExportSeatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportSeatsRequest.ProtoReflect.Descriptor instead.
 func (*ExportSeatsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{30}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ExportSeatsRequest) GetPageToken() string {
@@ -1737,7 +1930,7 @@ type ExportSeatsResponse struct {
 
 func (x *ExportSeatsResponse) Reset() {
 	*x = ExportSeatsResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[31]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1749,7 +1942,7 @@ func (x *ExportSeatsResponse) String() string {
 func (*ExportSeatsResponse) ProtoMessage() {}
 
 func (x *ExportSeatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[31]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1762,7 +1955,7 @@ func (x *ExportSeatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportSeatsResponse.ProtoReflect.Descriptor instead.
 func (*ExportSeatsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{31}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ExportSeatsResponse) GetSeats() []*SeatRecord {
@@ -1812,7 +2005,16 @@ const file_topten_room_v1_room_service_proto_rawDesc = "" +
 	"\x03pin\x18\x01 \x01(\tB\x13\xbaH\x10r\x0e2\f^[0-9]{6,7}$R\x03pin\x12\"\n" +
 	"\auser_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06userId\"F\n" +
 	"\x13AddRoomHostResponse\x12/\n" +
-	"\x05frame\x18\x01 \x01(\v2\x19.topten.room.v1.RoomFrameR\x05frame\"\x83\x02\n" +
+	"\x05frame\x18\x01 \x01(\v2\x19.topten.room.v1.RoomFrameR\x05frame\"b\n" +
+	"\x15RemoveRoomHostRequest\x12%\n" +
+	"\x03pin\x18\x01 \x01(\tB\x13\xbaH\x10r\x0e2\f^[0-9]{6,7}$R\x03pin\x12\"\n" +
+	"\auser_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06userId\"I\n" +
+	"\x16RemoveRoomHostResponse\x12/\n" +
+	"\x05frame\x18\x01 \x01(\v2\x19.topten.room.v1.RoomFrameR\x05frame\"=\n" +
+	"\x14ListRoomHostsRequest\x12%\n" +
+	"\x03pin\x18\x01 \x01(\tB\x13\xbaH\x10r\x0e2\f^[0-9]{6,7}$R\x03pin\"2\n" +
+	"\x15ListRoomHostsResponse\x12\x19\n" +
+	"\buser_ids\x18\x01 \x03(\tR\auserIds\"\x83\x02\n" +
 	"\x12AdvanceRoomRequest\x12%\n" +
 	"\x03pin\x18\x01 \x01(\tB\x13\xbaH\x10r\x0e2\f^[0-9]{6,7}$R\x03pin\x12A\n" +
 	"\acommand\x18\x02 \x01(\x0e2\x1b.topten.room.v1.RoomCommandB\n" +
@@ -1893,13 +2095,15 @@ const file_topten_room_v1_room_service_proto_rawDesc = "" +
 	"page_token\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\tpageToken\"o\n" +
 	"\x13ExportSeatsResponse\x120\n" +
 	"\x05seats\x18\x01 \x03(\v2\x1a.topten.room.v1.SeatRecordR\x05seats\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xa0\r\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xf5\x0e\n" +
 	"\vRoomService\x12X\n" +
 	"\bOpenRoom\x12\x1f.topten.room.v1.OpenRoomRequest\x1a .topten.room.v1.OpenRoomResponse\"\t\xba\xd7\x18\x02\b\x01\x90\x02\x00\x12_\n" +
 	"\bJoinRoom\x12\x1f.topten.room.v1.JoinRoomRequest\x1a .topten.room.v1.JoinRoomResponse\"\x10\xba\xd7\x18\t\b\x01\x12\x05guest\x90\x02\x02\x12q\n" +
 	"\x0eCreateSeatCode\x12%.topten.room.v1.CreateSeatCodeRequest\x1a&.topten.room.v1.CreateSeatCodeResponse\"\x10\xba\xd7\x18\t\b\x01\x12\x05guest\x90\x02\x00\x12_\n" +
 	"\bMoveSeat\x12\x1f.topten.room.v1.MoveSeatRequest\x1a .topten.room.v1.MoveSeatResponse\"\x10\xba\xd7\x18\t\b\x01\x12\x05guest\x90\x02\x02\x12a\n" +
-	"\vAddRoomHost\x12\".topten.room.v1.AddRoomHostRequest\x1a#.topten.room.v1.AddRoomHostResponse\"\t\xba\xd7\x18\x02\b\x01\x90\x02\x02\x12a\n" +
+	"\vAddRoomHost\x12\".topten.room.v1.AddRoomHostRequest\x1a#.topten.room.v1.AddRoomHostResponse\"\t\xba\xd7\x18\x02\b\x01\x90\x02\x02\x12j\n" +
+	"\x0eRemoveRoomHost\x12%.topten.room.v1.RemoveRoomHostRequest\x1a&.topten.room.v1.RemoveRoomHostResponse\"\t\xba\xd7\x18\x02\b\x01\x90\x02\x02\x12g\n" +
+	"\rListRoomHosts\x12$.topten.room.v1.ListRoomHostsRequest\x1a%.topten.room.v1.ListRoomHostsResponse\"\t\xba\xd7\x18\x02\b\x01\x90\x02\x01\x12a\n" +
 	"\vAdvanceRoom\x12\".topten.room.v1.AdvanceRoomRequest\x1a#.topten.room.v1.AdvanceRoomResponse\"\t\xba\xd7\x18\x02\b\x01\x90\x02\x02\x12X\n" +
 	"\bLockRoom\x12\x1f.topten.room.v1.LockRoomRequest\x1a .topten.room.v1.LockRoomResponse\"\t\xba\xd7\x18\x02\b\x01\x90\x02\x02\x12d\n" +
 	"\fKickFromRoom\x12#.topten.room.v1.KickFromRoomRequest\x1a$.topten.room.v1.KickFromRoomResponse\"\t\xba\xd7\x18\x02\b\x01\x90\x02\x02\x12d\n" +
@@ -1925,7 +2129,7 @@ func file_topten_room_v1_room_service_proto_rawDescGZIP() []byte {
 	return file_topten_room_v1_room_service_proto_rawDescData
 }
 
-var file_topten_room_v1_room_service_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_topten_room_v1_room_service_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_topten_room_v1_room_service_proto_goTypes = []any{
 	(*OpenRoomRequest)(nil),            // 0: topten.room.v1.OpenRoomRequest
 	(*OpenRoomResponse)(nil),           // 1: topten.room.v1.OpenRoomResponse
@@ -1937,106 +2141,115 @@ var file_topten_room_v1_room_service_proto_goTypes = []any{
 	(*MoveSeatResponse)(nil),           // 7: topten.room.v1.MoveSeatResponse
 	(*AddRoomHostRequest)(nil),         // 8: topten.room.v1.AddRoomHostRequest
 	(*AddRoomHostResponse)(nil),        // 9: topten.room.v1.AddRoomHostResponse
-	(*AdvanceRoomRequest)(nil),         // 10: topten.room.v1.AdvanceRoomRequest
-	(*AdvanceRoomResponse)(nil),        // 11: topten.room.v1.AdvanceRoomResponse
-	(*LockRoomRequest)(nil),            // 12: topten.room.v1.LockRoomRequest
-	(*LockRoomResponse)(nil),           // 13: topten.room.v1.LockRoomResponse
-	(*KickFromRoomRequest)(nil),        // 14: topten.room.v1.KickFromRoomRequest
-	(*KickFromRoomResponse)(nil),       // 15: topten.room.v1.KickFromRoomResponse
-	(*SetExtraTimeRequest)(nil),        // 16: topten.room.v1.SetExtraTimeRequest
-	(*SetExtraTimeResponse)(nil),       // 17: topten.room.v1.SetExtraTimeResponse
-	(*AnswerRoomQuestionRequest)(nil),  // 18: topten.room.v1.AnswerRoomQuestionRequest
-	(*AnswerRoomQuestionResponse)(nil), // 19: topten.room.v1.AnswerRoomQuestionResponse
-	(*GetRoomRequest)(nil),             // 20: topten.room.v1.GetRoomRequest
-	(*GetRoomResponse)(nil),            // 21: topten.room.v1.GetRoomResponse
-	(*GetRoomOutcomeRequest)(nil),      // 22: topten.room.v1.GetRoomOutcomeRequest
-	(*GetRoomOutcomeResponse)(nil),     // 23: topten.room.v1.GetRoomOutcomeResponse
-	(*WatchRoomRequest)(nil),           // 24: topten.room.v1.WatchRoomRequest
-	(*WatchRoomResponse)(nil),          // 25: topten.room.v1.WatchRoomResponse
-	(*GetRoomResultsRequest)(nil),      // 26: topten.room.v1.GetRoomResultsRequest
-	(*GetRoomResultsResponse)(nil),     // 27: topten.room.v1.GetRoomResultsResponse
-	(*ExportRoomResultsRequest)(nil),   // 28: topten.room.v1.ExportRoomResultsRequest
-	(*ExportRoomResultsResponse)(nil),  // 29: topten.room.v1.ExportRoomResultsResponse
-	(*ExportSeatsRequest)(nil),         // 30: topten.room.v1.ExportSeatsRequest
-	(*ExportSeatsResponse)(nil),        // 31: topten.room.v1.ExportSeatsResponse
-	(*RoomOptions)(nil),                // 32: topten.room.v1.RoomOptions
-	(*RoomFrame)(nil),                  // 33: topten.room.v1.RoomFrame
-	(*RoomOutcome)(nil),                // 34: topten.room.v1.RoomOutcome
-	(*timestamppb.Timestamp)(nil),      // 35: google.protobuf.Timestamp
-	(RoomCommand)(0),                   // 36: topten.room.v1.RoomCommand
-	(ExtraTime)(0),                     // 37: topten.room.v1.ExtraTime
-	(*SeatExtraTime)(nil),              // 38: topten.room.v1.SeatExtraTime
-	(*v1.Answer)(nil),                  // 39: topten.quiz.v1.Answer
-	(*QuestionResult)(nil),             // 40: topten.room.v1.QuestionResult
-	(*RoomEntry)(nil),                  // 41: topten.room.v1.RoomEntry
-	(*SeatAttempt)(nil),                // 42: topten.room.v1.SeatAttempt
-	(RoomResultsFormat)(0),             // 43: topten.room.v1.RoomResultsFormat
-	(*SeatRecord)(nil),                 // 44: topten.room.v1.SeatRecord
+	(*RemoveRoomHostRequest)(nil),      // 10: topten.room.v1.RemoveRoomHostRequest
+	(*RemoveRoomHostResponse)(nil),     // 11: topten.room.v1.RemoveRoomHostResponse
+	(*ListRoomHostsRequest)(nil),       // 12: topten.room.v1.ListRoomHostsRequest
+	(*ListRoomHostsResponse)(nil),      // 13: topten.room.v1.ListRoomHostsResponse
+	(*AdvanceRoomRequest)(nil),         // 14: topten.room.v1.AdvanceRoomRequest
+	(*AdvanceRoomResponse)(nil),        // 15: topten.room.v1.AdvanceRoomResponse
+	(*LockRoomRequest)(nil),            // 16: topten.room.v1.LockRoomRequest
+	(*LockRoomResponse)(nil),           // 17: topten.room.v1.LockRoomResponse
+	(*KickFromRoomRequest)(nil),        // 18: topten.room.v1.KickFromRoomRequest
+	(*KickFromRoomResponse)(nil),       // 19: topten.room.v1.KickFromRoomResponse
+	(*SetExtraTimeRequest)(nil),        // 20: topten.room.v1.SetExtraTimeRequest
+	(*SetExtraTimeResponse)(nil),       // 21: topten.room.v1.SetExtraTimeResponse
+	(*AnswerRoomQuestionRequest)(nil),  // 22: topten.room.v1.AnswerRoomQuestionRequest
+	(*AnswerRoomQuestionResponse)(nil), // 23: topten.room.v1.AnswerRoomQuestionResponse
+	(*GetRoomRequest)(nil),             // 24: topten.room.v1.GetRoomRequest
+	(*GetRoomResponse)(nil),            // 25: topten.room.v1.GetRoomResponse
+	(*GetRoomOutcomeRequest)(nil),      // 26: topten.room.v1.GetRoomOutcomeRequest
+	(*GetRoomOutcomeResponse)(nil),     // 27: topten.room.v1.GetRoomOutcomeResponse
+	(*WatchRoomRequest)(nil),           // 28: topten.room.v1.WatchRoomRequest
+	(*WatchRoomResponse)(nil),          // 29: topten.room.v1.WatchRoomResponse
+	(*GetRoomResultsRequest)(nil),      // 30: topten.room.v1.GetRoomResultsRequest
+	(*GetRoomResultsResponse)(nil),     // 31: topten.room.v1.GetRoomResultsResponse
+	(*ExportRoomResultsRequest)(nil),   // 32: topten.room.v1.ExportRoomResultsRequest
+	(*ExportRoomResultsResponse)(nil),  // 33: topten.room.v1.ExportRoomResultsResponse
+	(*ExportSeatsRequest)(nil),         // 34: topten.room.v1.ExportSeatsRequest
+	(*ExportSeatsResponse)(nil),        // 35: topten.room.v1.ExportSeatsResponse
+	(*RoomOptions)(nil),                // 36: topten.room.v1.RoomOptions
+	(*RoomFrame)(nil),                  // 37: topten.room.v1.RoomFrame
+	(*RoomOutcome)(nil),                // 38: topten.room.v1.RoomOutcome
+	(*timestamppb.Timestamp)(nil),      // 39: google.protobuf.Timestamp
+	(RoomCommand)(0),                   // 40: topten.room.v1.RoomCommand
+	(ExtraTime)(0),                     // 41: topten.room.v1.ExtraTime
+	(*SeatExtraTime)(nil),              // 42: topten.room.v1.SeatExtraTime
+	(*v1.Answer)(nil),                  // 43: topten.quiz.v1.Answer
+	(*QuestionResult)(nil),             // 44: topten.room.v1.QuestionResult
+	(*RoomEntry)(nil),                  // 45: topten.room.v1.RoomEntry
+	(*SeatAttempt)(nil),                // 46: topten.room.v1.SeatAttempt
+	(RoomResultsFormat)(0),             // 47: topten.room.v1.RoomResultsFormat
+	(*SeatRecord)(nil),                 // 48: topten.room.v1.SeatRecord
 }
 var file_topten_room_v1_room_service_proto_depIdxs = []int32{
-	32, // 0: topten.room.v1.OpenRoomRequest.options:type_name -> topten.room.v1.RoomOptions
-	33, // 1: topten.room.v1.OpenRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	34, // 2: topten.room.v1.JoinRoomResponse.outcome:type_name -> topten.room.v1.RoomOutcome
-	33, // 3: topten.room.v1.JoinRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	35, // 4: topten.room.v1.CreateSeatCodeResponse.expires_at:type_name -> google.protobuf.Timestamp
-	34, // 5: topten.room.v1.MoveSeatResponse.outcome:type_name -> topten.room.v1.RoomOutcome
-	33, // 6: topten.room.v1.MoveSeatResponse.frame:type_name -> topten.room.v1.RoomFrame
-	33, // 7: topten.room.v1.AddRoomHostResponse.frame:type_name -> topten.room.v1.RoomFrame
-	36, // 8: topten.room.v1.AdvanceRoomRequest.command:type_name -> topten.room.v1.RoomCommand
-	33, // 9: topten.room.v1.AdvanceRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	33, // 10: topten.room.v1.LockRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	33, // 11: topten.room.v1.KickFromRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	37, // 12: topten.room.v1.SetExtraTimeRequest.extra_time:type_name -> topten.room.v1.ExtraTime
-	38, // 13: topten.room.v1.SetExtraTimeResponse.extra_times:type_name -> topten.room.v1.SeatExtraTime
-	39, // 14: topten.room.v1.AnswerRoomQuestionRequest.answer:type_name -> topten.quiz.v1.Answer
-	39, // 15: topten.room.v1.AnswerRoomQuestionResponse.answer:type_name -> topten.quiz.v1.Answer
-	35, // 16: topten.room.v1.AnswerRoomQuestionResponse.received_at:type_name -> google.protobuf.Timestamp
-	33, // 17: topten.room.v1.GetRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	34, // 18: topten.room.v1.GetRoomOutcomeResponse.outcome:type_name -> topten.room.v1.RoomOutcome
-	33, // 19: topten.room.v1.WatchRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	40, // 20: topten.room.v1.GetRoomResultsResponse.questions:type_name -> topten.room.v1.QuestionResult
-	41, // 21: topten.room.v1.GetRoomResultsResponse.players:type_name -> topten.room.v1.RoomEntry
-	38, // 22: topten.room.v1.GetRoomResultsResponse.extra_times:type_name -> topten.room.v1.SeatExtraTime
-	42, // 23: topten.room.v1.GetRoomResultsResponse.attempts:type_name -> topten.room.v1.SeatAttempt
-	43, // 24: topten.room.v1.ExportRoomResultsRequest.format:type_name -> topten.room.v1.RoomResultsFormat
-	44, // 25: topten.room.v1.ExportSeatsResponse.seats:type_name -> topten.room.v1.SeatRecord
-	0,  // 26: topten.room.v1.RoomService.OpenRoom:input_type -> topten.room.v1.OpenRoomRequest
-	2,  // 27: topten.room.v1.RoomService.JoinRoom:input_type -> topten.room.v1.JoinRoomRequest
-	4,  // 28: topten.room.v1.RoomService.CreateSeatCode:input_type -> topten.room.v1.CreateSeatCodeRequest
-	6,  // 29: topten.room.v1.RoomService.MoveSeat:input_type -> topten.room.v1.MoveSeatRequest
-	8,  // 30: topten.room.v1.RoomService.AddRoomHost:input_type -> topten.room.v1.AddRoomHostRequest
-	10, // 31: topten.room.v1.RoomService.AdvanceRoom:input_type -> topten.room.v1.AdvanceRoomRequest
-	12, // 32: topten.room.v1.RoomService.LockRoom:input_type -> topten.room.v1.LockRoomRequest
-	14, // 33: topten.room.v1.RoomService.KickFromRoom:input_type -> topten.room.v1.KickFromRoomRequest
-	16, // 34: topten.room.v1.RoomService.SetExtraTime:input_type -> topten.room.v1.SetExtraTimeRequest
-	18, // 35: topten.room.v1.RoomService.AnswerRoomQuestion:input_type -> topten.room.v1.AnswerRoomQuestionRequest
-	20, // 36: topten.room.v1.RoomService.GetRoom:input_type -> topten.room.v1.GetRoomRequest
-	22, // 37: topten.room.v1.RoomService.GetRoomOutcome:input_type -> topten.room.v1.GetRoomOutcomeRequest
-	24, // 38: topten.room.v1.RoomService.WatchRoom:input_type -> topten.room.v1.WatchRoomRequest
-	26, // 39: topten.room.v1.RoomService.GetRoomResults:input_type -> topten.room.v1.GetRoomResultsRequest
-	28, // 40: topten.room.v1.RoomService.ExportRoomResults:input_type -> topten.room.v1.ExportRoomResultsRequest
-	30, // 41: topten.room.v1.RoomService.ExportSeats:input_type -> topten.room.v1.ExportSeatsRequest
-	1,  // 42: topten.room.v1.RoomService.OpenRoom:output_type -> topten.room.v1.OpenRoomResponse
-	3,  // 43: topten.room.v1.RoomService.JoinRoom:output_type -> topten.room.v1.JoinRoomResponse
-	5,  // 44: topten.room.v1.RoomService.CreateSeatCode:output_type -> topten.room.v1.CreateSeatCodeResponse
-	7,  // 45: topten.room.v1.RoomService.MoveSeat:output_type -> topten.room.v1.MoveSeatResponse
-	9,  // 46: topten.room.v1.RoomService.AddRoomHost:output_type -> topten.room.v1.AddRoomHostResponse
-	11, // 47: topten.room.v1.RoomService.AdvanceRoom:output_type -> topten.room.v1.AdvanceRoomResponse
-	13, // 48: topten.room.v1.RoomService.LockRoom:output_type -> topten.room.v1.LockRoomResponse
-	15, // 49: topten.room.v1.RoomService.KickFromRoom:output_type -> topten.room.v1.KickFromRoomResponse
-	17, // 50: topten.room.v1.RoomService.SetExtraTime:output_type -> topten.room.v1.SetExtraTimeResponse
-	19, // 51: topten.room.v1.RoomService.AnswerRoomQuestion:output_type -> topten.room.v1.AnswerRoomQuestionResponse
-	21, // 52: topten.room.v1.RoomService.GetRoom:output_type -> topten.room.v1.GetRoomResponse
-	23, // 53: topten.room.v1.RoomService.GetRoomOutcome:output_type -> topten.room.v1.GetRoomOutcomeResponse
-	25, // 54: topten.room.v1.RoomService.WatchRoom:output_type -> topten.room.v1.WatchRoomResponse
-	27, // 55: topten.room.v1.RoomService.GetRoomResults:output_type -> topten.room.v1.GetRoomResultsResponse
-	29, // 56: topten.room.v1.RoomService.ExportRoomResults:output_type -> topten.room.v1.ExportRoomResultsResponse
-	31, // 57: topten.room.v1.RoomService.ExportSeats:output_type -> topten.room.v1.ExportSeatsResponse
-	42, // [42:58] is the sub-list for method output_type
-	26, // [26:42] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	36, // 0: topten.room.v1.OpenRoomRequest.options:type_name -> topten.room.v1.RoomOptions
+	37, // 1: topten.room.v1.OpenRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	38, // 2: topten.room.v1.JoinRoomResponse.outcome:type_name -> topten.room.v1.RoomOutcome
+	37, // 3: topten.room.v1.JoinRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	39, // 4: topten.room.v1.CreateSeatCodeResponse.expires_at:type_name -> google.protobuf.Timestamp
+	38, // 5: topten.room.v1.MoveSeatResponse.outcome:type_name -> topten.room.v1.RoomOutcome
+	37, // 6: topten.room.v1.MoveSeatResponse.frame:type_name -> topten.room.v1.RoomFrame
+	37, // 7: topten.room.v1.AddRoomHostResponse.frame:type_name -> topten.room.v1.RoomFrame
+	37, // 8: topten.room.v1.RemoveRoomHostResponse.frame:type_name -> topten.room.v1.RoomFrame
+	40, // 9: topten.room.v1.AdvanceRoomRequest.command:type_name -> topten.room.v1.RoomCommand
+	37, // 10: topten.room.v1.AdvanceRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	37, // 11: topten.room.v1.LockRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	37, // 12: topten.room.v1.KickFromRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	41, // 13: topten.room.v1.SetExtraTimeRequest.extra_time:type_name -> topten.room.v1.ExtraTime
+	42, // 14: topten.room.v1.SetExtraTimeResponse.extra_times:type_name -> topten.room.v1.SeatExtraTime
+	43, // 15: topten.room.v1.AnswerRoomQuestionRequest.answer:type_name -> topten.quiz.v1.Answer
+	43, // 16: topten.room.v1.AnswerRoomQuestionResponse.answer:type_name -> topten.quiz.v1.Answer
+	39, // 17: topten.room.v1.AnswerRoomQuestionResponse.received_at:type_name -> google.protobuf.Timestamp
+	37, // 18: topten.room.v1.GetRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	38, // 19: topten.room.v1.GetRoomOutcomeResponse.outcome:type_name -> topten.room.v1.RoomOutcome
+	37, // 20: topten.room.v1.WatchRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	44, // 21: topten.room.v1.GetRoomResultsResponse.questions:type_name -> topten.room.v1.QuestionResult
+	45, // 22: topten.room.v1.GetRoomResultsResponse.players:type_name -> topten.room.v1.RoomEntry
+	42, // 23: topten.room.v1.GetRoomResultsResponse.extra_times:type_name -> topten.room.v1.SeatExtraTime
+	46, // 24: topten.room.v1.GetRoomResultsResponse.attempts:type_name -> topten.room.v1.SeatAttempt
+	47, // 25: topten.room.v1.ExportRoomResultsRequest.format:type_name -> topten.room.v1.RoomResultsFormat
+	48, // 26: topten.room.v1.ExportSeatsResponse.seats:type_name -> topten.room.v1.SeatRecord
+	0,  // 27: topten.room.v1.RoomService.OpenRoom:input_type -> topten.room.v1.OpenRoomRequest
+	2,  // 28: topten.room.v1.RoomService.JoinRoom:input_type -> topten.room.v1.JoinRoomRequest
+	4,  // 29: topten.room.v1.RoomService.CreateSeatCode:input_type -> topten.room.v1.CreateSeatCodeRequest
+	6,  // 30: topten.room.v1.RoomService.MoveSeat:input_type -> topten.room.v1.MoveSeatRequest
+	8,  // 31: topten.room.v1.RoomService.AddRoomHost:input_type -> topten.room.v1.AddRoomHostRequest
+	10, // 32: topten.room.v1.RoomService.RemoveRoomHost:input_type -> topten.room.v1.RemoveRoomHostRequest
+	12, // 33: topten.room.v1.RoomService.ListRoomHosts:input_type -> topten.room.v1.ListRoomHostsRequest
+	14, // 34: topten.room.v1.RoomService.AdvanceRoom:input_type -> topten.room.v1.AdvanceRoomRequest
+	16, // 35: topten.room.v1.RoomService.LockRoom:input_type -> topten.room.v1.LockRoomRequest
+	18, // 36: topten.room.v1.RoomService.KickFromRoom:input_type -> topten.room.v1.KickFromRoomRequest
+	20, // 37: topten.room.v1.RoomService.SetExtraTime:input_type -> topten.room.v1.SetExtraTimeRequest
+	22, // 38: topten.room.v1.RoomService.AnswerRoomQuestion:input_type -> topten.room.v1.AnswerRoomQuestionRequest
+	24, // 39: topten.room.v1.RoomService.GetRoom:input_type -> topten.room.v1.GetRoomRequest
+	26, // 40: topten.room.v1.RoomService.GetRoomOutcome:input_type -> topten.room.v1.GetRoomOutcomeRequest
+	28, // 41: topten.room.v1.RoomService.WatchRoom:input_type -> topten.room.v1.WatchRoomRequest
+	30, // 42: topten.room.v1.RoomService.GetRoomResults:input_type -> topten.room.v1.GetRoomResultsRequest
+	32, // 43: topten.room.v1.RoomService.ExportRoomResults:input_type -> topten.room.v1.ExportRoomResultsRequest
+	34, // 44: topten.room.v1.RoomService.ExportSeats:input_type -> topten.room.v1.ExportSeatsRequest
+	1,  // 45: topten.room.v1.RoomService.OpenRoom:output_type -> topten.room.v1.OpenRoomResponse
+	3,  // 46: topten.room.v1.RoomService.JoinRoom:output_type -> topten.room.v1.JoinRoomResponse
+	5,  // 47: topten.room.v1.RoomService.CreateSeatCode:output_type -> topten.room.v1.CreateSeatCodeResponse
+	7,  // 48: topten.room.v1.RoomService.MoveSeat:output_type -> topten.room.v1.MoveSeatResponse
+	9,  // 49: topten.room.v1.RoomService.AddRoomHost:output_type -> topten.room.v1.AddRoomHostResponse
+	11, // 50: topten.room.v1.RoomService.RemoveRoomHost:output_type -> topten.room.v1.RemoveRoomHostResponse
+	13, // 51: topten.room.v1.RoomService.ListRoomHosts:output_type -> topten.room.v1.ListRoomHostsResponse
+	15, // 52: topten.room.v1.RoomService.AdvanceRoom:output_type -> topten.room.v1.AdvanceRoomResponse
+	17, // 53: topten.room.v1.RoomService.LockRoom:output_type -> topten.room.v1.LockRoomResponse
+	19, // 54: topten.room.v1.RoomService.KickFromRoom:output_type -> topten.room.v1.KickFromRoomResponse
+	21, // 55: topten.room.v1.RoomService.SetExtraTime:output_type -> topten.room.v1.SetExtraTimeResponse
+	23, // 56: topten.room.v1.RoomService.AnswerRoomQuestion:output_type -> topten.room.v1.AnswerRoomQuestionResponse
+	25, // 57: topten.room.v1.RoomService.GetRoom:output_type -> topten.room.v1.GetRoomResponse
+	27, // 58: topten.room.v1.RoomService.GetRoomOutcome:output_type -> topten.room.v1.GetRoomOutcomeResponse
+	29, // 59: topten.room.v1.RoomService.WatchRoom:output_type -> topten.room.v1.WatchRoomResponse
+	31, // 60: topten.room.v1.RoomService.GetRoomResults:output_type -> topten.room.v1.GetRoomResultsResponse
+	33, // 61: topten.room.v1.RoomService.ExportRoomResults:output_type -> topten.room.v1.ExportRoomResultsResponse
+	35, // 62: topten.room.v1.RoomService.ExportSeats:output_type -> topten.room.v1.ExportSeatsResponse
+	45, // [45:63] is the sub-list for method output_type
+	27, // [27:45] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_topten_room_v1_room_service_proto_init() }
@@ -2051,7 +2264,7 @@ func file_topten_room_v1_room_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_topten_room_v1_room_service_proto_rawDesc), len(file_topten_room_v1_room_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   32,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -26,6 +26,8 @@ const (
 	RoomService_CreateSeatCode_FullMethodName     = "/topten.room.v1.RoomService/CreateSeatCode"
 	RoomService_MoveSeat_FullMethodName           = "/topten.room.v1.RoomService/MoveSeat"
 	RoomService_AddRoomHost_FullMethodName        = "/topten.room.v1.RoomService/AddRoomHost"
+	RoomService_RemoveRoomHost_FullMethodName     = "/topten.room.v1.RoomService/RemoveRoomHost"
+	RoomService_ListRoomHosts_FullMethodName      = "/topten.room.v1.RoomService/ListRoomHosts"
 	RoomService_AdvanceRoom_FullMethodName        = "/topten.room.v1.RoomService/AdvanceRoom"
 	RoomService_LockRoom_FullMethodName           = "/topten.room.v1.RoomService/LockRoom"
 	RoomService_KickFromRoom_FullMethodName       = "/topten.room.v1.RoomService/KickFromRoom"
@@ -69,6 +71,14 @@ type RoomServiceClient interface {
 	// Fails with ROOM_NOT_FOUND, ROOM_CLOSED, PLAYER_NOT_FOUND, LIMIT_REACHED (a room has 11 hosts), PERMISSION_DENIED,
 	// INVALID_ARGUMENT, UNAVAILABLE.
 	AddRoomHost(ctx context.Context, in *AddRoomHostRequest, opts ...grpc.CallOption) (*AddRoomHostResponse, error)
+	// RemoveRoomHost takes the room from a host whom AddRoomHost or the opening named. The account that opened the room stays its
+	// host. An account that is none changes nothing. Hosts may remove themselves.
+	// Fails with ROOM_NOT_FOUND, ROOM_CLOSED, PERMISSION_DENIED, INVALID_ARGUMENT (also for the account that opened the room),
+	// UNAVAILABLE.
+	RemoveRoomHost(ctx context.Context, in *RemoveRoomHostRequest, opts ...grpc.CallOption) (*RemoveRoomHostResponse, error)
+	// ListRoomHosts returns the hosts of a room, for them, moderators and admins.
+	// Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	ListRoomHosts(ctx context.Context, in *ListRoomHostsRequest, opts ...grpc.CallOption) (*ListRoomHostsResponse, error)
 	// AdvanceRoom carries out a host's command if the room is still at the expected revision; the first of two commands at
 	// once wins. A command ID that was carried out before changes nothing.
 	// Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT (also for a command that the phase does not allow),
@@ -164,6 +174,26 @@ func (c *roomServiceClient) AddRoomHost(ctx context.Context, in *AddRoomHostRequ
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(AddRoomHostResponse)
 	err := c.cc.Invoke(ctx, RoomService_AddRoomHost_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *roomServiceClient) RemoveRoomHost(ctx context.Context, in *RemoveRoomHostRequest, opts ...grpc.CallOption) (*RemoveRoomHostResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RemoveRoomHostResponse)
+	err := c.cc.Invoke(ctx, RoomService_RemoveRoomHost_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *roomServiceClient) ListRoomHosts(ctx context.Context, in *ListRoomHostsRequest, opts ...grpc.CallOption) (*ListRoomHostsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListRoomHostsResponse)
+	err := c.cc.Invoke(ctx, RoomService_ListRoomHosts_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -319,6 +349,14 @@ type RoomServiceServer interface {
 	// Fails with ROOM_NOT_FOUND, ROOM_CLOSED, PLAYER_NOT_FOUND, LIMIT_REACHED (a room has 11 hosts), PERMISSION_DENIED,
 	// INVALID_ARGUMENT, UNAVAILABLE.
 	AddRoomHost(context.Context, *AddRoomHostRequest) (*AddRoomHostResponse, error)
+	// RemoveRoomHost takes the room from a host whom AddRoomHost or the opening named. The account that opened the room stays its
+	// host. An account that is none changes nothing. Hosts may remove themselves.
+	// Fails with ROOM_NOT_FOUND, ROOM_CLOSED, PERMISSION_DENIED, INVALID_ARGUMENT (also for the account that opened the room),
+	// UNAVAILABLE.
+	RemoveRoomHost(context.Context, *RemoveRoomHostRequest) (*RemoveRoomHostResponse, error)
+	// ListRoomHosts returns the hosts of a room, for them, moderators and admins.
+	// Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	ListRoomHosts(context.Context, *ListRoomHostsRequest) (*ListRoomHostsResponse, error)
 	// AdvanceRoom carries out a host's command if the room is still at the expected revision; the first of two commands at
 	// once wins. A command ID that was carried out before changes nothing.
 	// Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT (also for a command that the phase does not allow),
@@ -384,6 +422,12 @@ func (UnimplementedRoomServiceServer) MoveSeat(context.Context, *MoveSeatRequest
 }
 func (UnimplementedRoomServiceServer) AddRoomHost(context.Context, *AddRoomHostRequest) (*AddRoomHostResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method AddRoomHost not implemented")
+}
+func (UnimplementedRoomServiceServer) RemoveRoomHost(context.Context, *RemoveRoomHostRequest) (*RemoveRoomHostResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RemoveRoomHost not implemented")
+}
+func (UnimplementedRoomServiceServer) ListRoomHosts(context.Context, *ListRoomHostsRequest) (*ListRoomHostsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListRoomHosts not implemented")
 }
 func (UnimplementedRoomServiceServer) AdvanceRoom(context.Context, *AdvanceRoomRequest) (*AdvanceRoomResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method AdvanceRoom not implemented")
@@ -525,6 +569,42 @@ func _RoomService_AddRoomHost_Handler(srv interface{}, ctx context.Context, dec 
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(RoomServiceServer).AddRoomHost(ctx, req.(*AddRoomHostRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RoomService_RemoveRoomHost_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RemoveRoomHostRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RoomServiceServer).RemoveRoomHost(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RoomService_RemoveRoomHost_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RoomServiceServer).RemoveRoomHost(ctx, req.(*RemoveRoomHostRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RoomService_ListRoomHosts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListRoomHostsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RoomServiceServer).ListRoomHosts(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RoomService_ListRoomHosts_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RoomServiceServer).ListRoomHosts(ctx, req.(*ListRoomHostsRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -746,6 +826,14 @@ var RoomService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "AddRoomHost",
 			Handler:    _RoomService_AddRoomHost_Handler,
+		},
+		{
+			MethodName: "RemoveRoomHost",
+			Handler:    _RoomService_RemoveRoomHost_Handler,
+		},
+		{
+			MethodName: "ListRoomHosts",
+			Handler:    _RoomService_ListRoomHosts_Handler,
 		},
 		{
 			MethodName: "AdvanceRoom",

@@ -250,6 +250,87 @@ class AddRoomHostResponse(google.protobuf.message.Message):
 global___AddRoomHostResponse = AddRoomHostResponse
 
 @typing.final
+class RemoveRoomHostRequest(google.protobuf.message.Message):
+    """RemoveRoomHostRequest names a host."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PIN_FIELD_NUMBER: builtins.int
+    USER_ID_FIELD_NUMBER: builtins.int
+    pin: builtins.str
+    """The room's PIN."""
+    user_id: builtins.str
+    """The account's ID."""
+    def __init__(
+        self,
+        *,
+        pin: builtins.str = ...,
+        user_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["pin", b"pin", "user_id", b"user_id"]) -> None: ...
+
+global___RemoveRoomHostRequest = RemoveRoomHostRequest
+
+@typing.final
+class RemoveRoomHostResponse(google.protobuf.message.Message):
+    """RemoveRoomHostResponse carries the room."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FRAME_FIELD_NUMBER: builtins.int
+    @property
+    def frame(self) -> topten.room.v1.room_pb2.RoomFrame:
+        """The state of the room."""
+
+    def __init__(
+        self,
+        *,
+        frame: topten.room.v1.room_pb2.RoomFrame | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["frame", b"frame"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["frame", b"frame"]) -> None: ...
+
+global___RemoveRoomHostResponse = RemoveRoomHostResponse
+
+@typing.final
+class ListRoomHostsRequest(google.protobuf.message.Message):
+    """ListRoomHostsRequest names a room."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PIN_FIELD_NUMBER: builtins.int
+    pin: builtins.str
+    """The room's PIN."""
+    def __init__(
+        self,
+        *,
+        pin: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["pin", b"pin"]) -> None: ...
+
+global___ListRoomHostsRequest = ListRoomHostsRequest
+
+@typing.final
+class ListRoomHostsResponse(google.protobuf.message.Message):
+    """ListRoomHostsResponse lists the hosts."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_IDS_FIELD_NUMBER: builtins.int
+    @property
+    def user_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The IDs of their accounts, at most 11: first the one that opened the room. An erased account has a pseudonym."""
+
+    def __init__(
+        self,
+        *,
+        user_ids: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["user_ids", b"user_ids"]) -> None: ...
+
+global___ListRoomHostsResponse = ListRoomHostsResponse
+
+@typing.final
 class AdvanceRoomRequest(google.protobuf.message.Message):
     """AdvanceRoomRequest carries a host's command."""
 

@@ -62,6 +62,16 @@ class RoomServiceStub(object):
                 request_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.AddRoomHostRequest.SerializeToString,
                 response_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.AddRoomHostResponse.FromString,
                 _registered_method=True)
+        self.RemoveRoomHost = channel.unary_unary(
+                '/topten.room.v1.RoomService/RemoveRoomHost',
+                request_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.RemoveRoomHostRequest.SerializeToString,
+                response_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.RemoveRoomHostResponse.FromString,
+                _registered_method=True)
+        self.ListRoomHosts = channel.unary_unary(
+                '/topten.room.v1.RoomService/ListRoomHosts',
+                request_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.ListRoomHostsRequest.SerializeToString,
+                response_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.ListRoomHostsResponse.FromString,
+                _registered_method=True)
         self.AdvanceRoom = channel.unary_unary(
                 '/topten.room.v1.RoomService/AdvanceRoom',
                 request_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.AdvanceRoomRequest.SerializeToString,
@@ -167,6 +177,24 @@ class RoomServiceServicer(object):
         """AddRoomHost lets another account host the room too. Every host can do everything that the first one can.
         Fails with ROOM_NOT_FOUND, ROOM_CLOSED, PLAYER_NOT_FOUND, LIMIT_REACHED (a room has 11 hosts), PERMISSION_DENIED,
         INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveRoomHost(self, request, context):
+        """RemoveRoomHost takes the room from a host whom AddRoomHost or the opening named. The account that opened the room stays its
+        host. An account that is none changes nothing. Hosts may remove themselves.
+        Fails with ROOM_NOT_FOUND, ROOM_CLOSED, PERMISSION_DENIED, INVALID_ARGUMENT (also for the account that opened the room),
+        UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRoomHosts(self, request, context):
+        """ListRoomHosts returns the hosts of a room, for them, moderators and admins.
+        Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -295,6 +323,16 @@ def add_RoomServiceServicer_to_server(servicer, server):
                     servicer.AddRoomHost,
                     request_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.AddRoomHostRequest.FromString,
                     response_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.AddRoomHostResponse.SerializeToString,
+            ),
+            'RemoveRoomHost': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveRoomHost,
+                    request_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.RemoveRoomHostRequest.FromString,
+                    response_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.RemoveRoomHostResponse.SerializeToString,
+            ),
+            'ListRoomHosts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRoomHosts,
+                    request_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.ListRoomHostsRequest.FromString,
+                    response_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.ListRoomHostsResponse.SerializeToString,
             ),
             'AdvanceRoom': grpc.unary_unary_rpc_method_handler(
                     servicer.AdvanceRoom,
@@ -490,6 +528,60 @@ class RoomService(object):
             '/topten.room.v1.RoomService/AddRoomHost',
             topten_dot_room_dot_v1_dot_room__service__pb2.AddRoomHostRequest.SerializeToString,
             topten_dot_room_dot_v1_dot_room__service__pb2.AddRoomHostResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveRoomHost(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.room.v1.RoomService/RemoveRoomHost',
+            topten_dot_room_dot_v1_dot_room__service__pb2.RemoveRoomHostRequest.SerializeToString,
+            topten_dot_room_dot_v1_dot_room__service__pb2.RemoveRoomHostResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRoomHosts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.room.v1.RoomService/ListRoomHosts',
+            topten_dot_room_dot_v1_dot_room__service__pb2.ListRoomHostsRequest.SerializeToString,
+            topten_dot_room_dot_v1_dot_room__service__pb2.ListRoomHostsResponse.FromString,
             options,
             channel_credentials,
             insecure,

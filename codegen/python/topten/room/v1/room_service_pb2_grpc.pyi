@@ -71,6 +71,24 @@ class RoomServiceStub:
     INVALID_ARGUMENT, UNAVAILABLE.
     """
 
+    RemoveRoomHost: grpc.UnaryUnaryMultiCallable[
+        topten.room.v1.room_service_pb2.RemoveRoomHostRequest,
+        topten.room.v1.room_service_pb2.RemoveRoomHostResponse,
+    ]
+    """RemoveRoomHost takes the room from a host whom AddRoomHost or the opening named. The account that opened the room stays its
+    host. An account that is none changes nothing. Hosts may remove themselves.
+    Fails with ROOM_NOT_FOUND, ROOM_CLOSED, PERMISSION_DENIED, INVALID_ARGUMENT (also for the account that opened the room),
+    UNAVAILABLE.
+    """
+
+    ListRoomHosts: grpc.UnaryUnaryMultiCallable[
+        topten.room.v1.room_service_pb2.ListRoomHostsRequest,
+        topten.room.v1.room_service_pb2.ListRoomHostsResponse,
+    ]
+    """ListRoomHosts returns the hosts of a room, for them, moderators and admins.
+    Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
     AdvanceRoom: grpc.UnaryUnaryMultiCallable[
         topten.room.v1.room_service_pb2.AdvanceRoomRequest,
         topten.room.v1.room_service_pb2.AdvanceRoomResponse,
@@ -218,6 +236,24 @@ class RoomServiceAsyncStub:
     """AddRoomHost lets another account host the room too. Every host can do everything that the first one can.
     Fails with ROOM_NOT_FOUND, ROOM_CLOSED, PLAYER_NOT_FOUND, LIMIT_REACHED (a room has 11 hosts), PERMISSION_DENIED,
     INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    RemoveRoomHost: grpc.aio.UnaryUnaryMultiCallable[
+        topten.room.v1.room_service_pb2.RemoveRoomHostRequest,
+        topten.room.v1.room_service_pb2.RemoveRoomHostResponse,
+    ]
+    """RemoveRoomHost takes the room from a host whom AddRoomHost or the opening named. The account that opened the room stays its
+    host. An account that is none changes nothing. Hosts may remove themselves.
+    Fails with ROOM_NOT_FOUND, ROOM_CLOSED, PERMISSION_DENIED, INVALID_ARGUMENT (also for the account that opened the room),
+    UNAVAILABLE.
+    """
+
+    ListRoomHosts: grpc.aio.UnaryUnaryMultiCallable[
+        topten.room.v1.room_service_pb2.ListRoomHostsRequest,
+        topten.room.v1.room_service_pb2.ListRoomHostsResponse,
+    ]
+    """ListRoomHosts returns the hosts of a room, for them, moderators and admins.
+    Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     AdvanceRoom: grpc.aio.UnaryUnaryMultiCallable[
@@ -377,6 +413,28 @@ class RoomServiceServicer(metaclass=abc.ABCMeta):
         """AddRoomHost lets another account host the room too. Every host can do everything that the first one can.
         Fails with ROOM_NOT_FOUND, ROOM_CLOSED, PLAYER_NOT_FOUND, LIMIT_REACHED (a room has 11 hosts), PERMISSION_DENIED,
         INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def RemoveRoomHost(
+        self,
+        request: topten.room.v1.room_service_pb2.RemoveRoomHostRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.room.v1.room_service_pb2.RemoveRoomHostResponse, collections.abc.Awaitable[topten.room.v1.room_service_pb2.RemoveRoomHostResponse]]:
+        """RemoveRoomHost takes the room from a host whom AddRoomHost or the opening named. The account that opened the room stays its
+        host. An account that is none changes nothing. Hosts may remove themselves.
+        Fails with ROOM_NOT_FOUND, ROOM_CLOSED, PERMISSION_DENIED, INVALID_ARGUMENT (also for the account that opened the room),
+        UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def ListRoomHosts(
+        self,
+        request: topten.room.v1.room_service_pb2.ListRoomHostsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.room.v1.room_service_pb2.ListRoomHostsResponse, collections.abc.Awaitable[topten.room.v1.room_service_pb2.ListRoomHostsResponse]]:
+        """ListRoomHosts returns the hosts of a room, for them, moderators and admins.
+        Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod

@@ -1,0 +1,77 @@
+"""The hosts of a room in a real Chromium: one names another, both lead, and one is removed."""
+
+from __future__ import annotations
+
+from playwright.async_api import Browser, Page, expect
+
+from tests.browser.test_question_kinds import press, tab_to
+from tests.browser.test_rooms import Visitors, check, open_room, shown, visiting
+from tests.browser.visitor import short_quiz, sign_up
+from tests.servers import RunningStack, unique
+
+
+async def account(visitors: Visitors, name: str) -> Page:
+    """A page of a new account."""
+    page = await visitors.page("/", width=390)
+    await sign_up(page, name)
+    return page
+
+
+async def test_a_host_names_another_by_keyboard_alone_and_removes_them(browser: Browser, stack: RunningStack) -> None:
+    pin, _ = await open_room(stack, await short_quiz(stack))
+    async with visiting(browser, stack) as visitors:
+        host, name = await visitors.host(f"/host/{pin}"), unique("second")
+        second = await account(visitors, name)
+        await second.goto(f"/host/{pin}")
+        await expect(second.get_by_role("heading", name="Only the hosts of this room lead it.")).to_be_visible()
+        await visitors.player(pin, "Ada")
+
+        await expect(host.get_by_role("heading", name="1 player")).to_be_visible()
+        await press(host, "h")
+        dialog, field = host.get_by_role("dialog", name="Hosts"), host.get_by_label("Another host")
+        await expect(field).to_be_focused()
+        own = stack.endpoints["moderator"]["username"]
+        await expect(dialog.get_by_role("listitem")).to_have_text([f"{own}You · Opened this room"])
+        for wrong, fault in (("", "Write the name of an account."), ("no-such", "No account has the name")):
+            await field.fill(wrong)
+            await press(host, "Enter")
+            await expect(dialog.locator("#host-fault")).to_contain_text(fault)
+            await expect(field).to_have_attribute("aria-invalid", "true")
+        await check(host)
+        await field.fill(name.upper())
+        await press(host, "Enter")
+        await expect(dialog.get_by_role("status")).to_contain_text("hosts this room too.")
+        await expect(dialog.get_by_role("listitem")).to_have_count(2)
+        await expect(field).to_have_value("")
+        await check(host)
+
+        await second.reload()
+        await expect(second.get_by_role("heading", name="1 player")).to_be_visible()
+        await second.locator("body").press(" ")
+        await shown("QUESTION", second, host)
+        await tab_to(host, dialog.get_by_role("button", name=f"Remove: {name}"))
+        await press(host, "Enter")
+        await expect(dialog.get_by_role("listitem")).to_have_count(1)
+        await expect(dialog.get_by_role("status")).to_contain_text("hosts this room no longer.")
+        await second.locator("body").press(" ")
+        await expect(second.get_by_role("heading", name="Only the hosts of this room lead it.")).to_be_visible()
+        await shown("QUESTION", host)
+
+
+async def test_a_host_leaves_the_room_to_the_others(browser: Browser, stack: RunningStack) -> None:
+    quiz_id, opener = await short_quiz(stack), unique("opener")
+    async with visiting(browser, stack) as visitors:
+        first = await account(visitors, opener)  # players may host here
+        await first.goto(f"/q/{quiz_id}/host")
+        await first.get_by_role("button", name="Open the room").click()
+        await expect(first.get_by_role("button", name="Hosts")).to_be_visible()
+        second = await account(visitors, name := unique("leaver"))
+        await first.get_by_role("button", name="Hosts").click()
+        await first.get_by_label("Another host").fill(name)
+        await first.get_by_role("button", name="Add").click()
+        await expect(first.get_by_role("dialog").get_by_role("listitem")).to_have_count(2)
+        await second.goto(first.url)
+        await second.get_by_role("button", name="Hosts").click()
+        await expect(second.get_by_role("listitem").filter(has_text=opener).get_by_role("button")).to_have_count(0)
+        await second.get_by_role("button", name="Stop hosting").click()
+        await expect(second.get_by_role("heading", name="Only the hosts of this room lead it.")).to_be_visible()
