@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from services.cli.command_line import CommandLine
 from services.cli.commands import (
     action,
     backup,
@@ -30,6 +31,7 @@ from services.cli.commands import (
 
 app = typer.Typer(
     name="topten",
+    cls=CommandLine,
     help="Real-time scores and leaderboards: run the system, watch boards, operate a deployment.",
     no_args_is_help=True,
     add_completion=False,

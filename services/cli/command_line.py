@@ -1,0 +1,64 @@
+"""How the `topten` command reports wrong usage: one line on stderr, like every other failure."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any, Final
+
+import typer
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
+
+from services.cli.terminal import EXIT_FINDING, warn
+
+_INVALID: Final = re.compile(r"Invalid value for '(?P<name>[^']+)': (?P<problem>.*)")
+# The library that parses values speaks of an input, and repeats itself after a comma.
+_PARSED: Final = re.compile(r"Input should be ([^,]*)(, unable to parse .*)?")
+
+
+class CommandLine(TyperGroup):
+    """The tree of commands. Wrong usage exits with 2 after a line that names the argument and the command's help."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,  # the library's signature
+        windows_expand_args: bool = True,  # the library's signature
+        **extra: Any,
+    ) -> Any:
+        """Run a command and exit with its code; return instead if `standalone_mode` is false."""
+        try:
+            code = super().main(
+                args, prog_name, complete_var, standalone_mode=False, windows_expand_args=windows_expand_args, **extra
+            )
+        except TyperException as error:
+            if not standalone_mode:
+                raise
+            if problem := error.format_message().strip():  # none if a group was named alone: its help was shown
+                warn(f"topten: {explain(problem, error)}")
+            code = error.exit_code
+        except typer.Abort:
+            if not standalone_mode:
+                raise
+            warn("topten: Cancelled.")
+            code = EXIT_FINDING
+        if standalone_mode:
+            sys.exit(code)
+        return code
+
+
+def explain(problem: str, error: TyperException) -> str:
+    """Return a problem of a command line in one line, with the command that shows the right usage."""
+    message = " ".join(problem.split())
+    if invalid := _INVALID.fullmatch(message):
+        reworded = _PARSED.sub(r"must be \1", invalid["problem"])
+        # The problem with a file names the file.
+        message = f"{invalid['name']} {reworded}" if reworded != invalid["problem"] else reworded
+    message = message[:1].upper() + message[1:].rstrip(".")
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "topten"
+    return f"{message}. `{command} --help` shows the usage."
