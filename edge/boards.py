@@ -25,7 +25,7 @@ from services.boards.catalog import Catalog
 from services.boards.existence import Existence, existence_of
 from services.boards.messages import defined_board_of
 from services.boards.visibility import is_public, may_read
-from services.runtime.errors import Reason, ServiceError
+from services.runtime.errors import Reason, ServiceError, invalid
 from services.runtime.grpc.client import call
 from services.runtime.periodic import Periodic
 
@@ -109,7 +109,7 @@ class ExistingBoards:
         board = await self._known(name)
         if board is not None and not is_public(self._catalog, board):
             fault = "names a board that is not public"
-            raise ServiceError(Reason.INVALID_ARGUMENT, f"The field board {fault}.", violations=[("board", fault)])
+            raise invalid("board", fault, f"The field board {fault}.")
 
     async def _known(self, name: str) -> Board | None:
         """Return a custom board; None for another one, and for one that is not known after the definitions were read.

@@ -15,7 +15,7 @@ import uuid_utils
 
 from services.identity.board_token_store import MAX_TOKENS, BoardToken, BoardTokenStore
 from services.identity.tokens import TokenIssuer
-from services.runtime.errors import Reason, ServiceError
+from services.runtime.errors import Reason, ServiceError, invalid
 
 DEFAULT_LIFETIME: Final = timedelta(days=30)
 MAX_LIFETIME: Final = timedelta(days=366)
@@ -38,7 +38,7 @@ class BoardTokens:
         expires_at = now + DEFAULT_LIFETIME if expires_at is None else expires_at
         if not now < expires_at <= now + MAX_LIFETIME:
             fault = f"must be in the future and at most {MAX_LIFETIME.days} days ahead"
-            raise ServiceError(Reason.INVALID_ARGUMENT, fault, violations=[("expires_at", fault)])
+            raise invalid("expires_at", fault, fault)
         token = BoardToken(str(uuid_utils.uuid7()), board, actor, now, expires_at)
         if not await self._store.add(token):
             raise ServiceError(

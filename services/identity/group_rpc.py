@@ -13,7 +13,7 @@ from services.identity.group import Group
 from services.identity.group_messages import group_message, member_message
 from services.identity.groups import Groups
 from services.runtime.auth.access import ACCOUNTS, ADMIN
-from services.runtime.errors import Reason, ServiceError
+from services.runtime.errors import Reason, ServiceError, invalid
 from services.runtime.grpc.call_context import caller
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -100,7 +100,7 @@ def _player(user_id: str, others: frozenset[str]) -> str:
         raise _denied()
     if not user_id and not claims.may(ACCOUNTS):
         fault = "is required of a service"
-        raise ServiceError(Reason.INVALID_ARGUMENT, f"user_id {fault}.", violations=[("user_id", fault)])
+        raise invalid("user_id", fault)
     return user_id or claims.user_id
 
 

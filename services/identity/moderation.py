@@ -26,7 +26,7 @@ from services.identity.changes import (
     without_sanctions,
 )
 from services.identity.service import refuse_if_blocked
-from services.runtime.errors import Reason, ServiceError
+from services.runtime.errors import Reason, ServiceError, invalid
 from services.runtime.outbox import UnpublishedEvent
 from services.streams import COUNTRY_CHANGED, PLAYER_BLOCKED, PLAYER_UNBLOCKED, PROFILE_CHANGED
 
@@ -82,8 +82,7 @@ class Moderation:
         """
         now = self._now()
         if expires_at is not None and expires_at <= now:
-            violation = ("expires_at", "must be in the future")
-            raise ServiceError(Reason.INVALID_ARGUMENT, "A block must end in the future.", violations=[violation])
+            raise invalid("expires_at", "must be in the future", "A block must end in the future.")
         change = self._change(user_id, PLAYER_BLOCKED, now, actor, reason, change_id)
         sanction = Sanction(change.event_id, reason, actor, _authority(roles), now, expires_at)
 

@@ -17,7 +17,7 @@ from services.identity.moderation import Moderation
 from services.identity.player_directory import PlayerDirectory
 from services.identity.store import SessionState
 from services.identity.usernames import UsernameRules
-from services.runtime.errors import Reason, ServiceError
+from services.runtime.errors import invalid
 from services.runtime.grpc.call_context import caller
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -79,8 +79,7 @@ class ModerationServicer(identity_service_pb2_grpc.IdentityServiceServicer):
         try:
             username = self._usernames.accept(request.username)
         except InvalidAccountError as error:
-            violation = (error.field, str(error))
-            raise ServiceError(Reason.INVALID_ARGUMENT, str(error), violations=[violation]) from None
+            raise invalid(error.field, str(error), str(error)) from None
         renaming = self._moderation.rename(
             request.user_id, username, request.reason, actor=claims.user_id, roles=claims.roles
         )

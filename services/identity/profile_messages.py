@@ -11,7 +11,7 @@ from topten.identity.v1 import identity_pb2
 from services.identity.accounts import ExternalId, InvalidAccountError, Profile, check_avatar_url, check_country
 from services.identity.external_players import Ensured, Outcome
 from services.identity.usernames import UsernameRules
-from services.runtime.errors import Reason, ServiceError
+from services.runtime.errors import ServiceError, invalid
 from services.runtime.grpc import requests
 
 _validator: Final = protovalidate.Validator()
@@ -28,8 +28,7 @@ def profile_of(message: identity_pb2.PlayerProfile, source: str, usernames: User
             avatar_url=check_avatar_url(message.avatar_url) if message.HasField("avatar_url") else None,
         )
     except InvalidAccountError as error:
-        violation = (error.field, str(error))
-        raise ServiceError(Reason.INVALID_ARGUMENT, str(error), violations=[violation]) from None
+        raise invalid(error.field, str(error), str(error)) from None
 
 
 def read_profiles(

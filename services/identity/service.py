@@ -20,7 +20,7 @@ from services.identity.usernames import UsernameRules
 from services.runtime.auth.claims import Claims
 from services.runtime.auth.issuers import SESSION_PREFIX
 from services.runtime.auth.verification import auth_failures
-from services.runtime.errors import Reason, ServiceError
+from services.runtime.errors import Reason, ServiceError, invalid
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,8 +277,7 @@ def refuse_if_blocked(account: Account, now: datetime) -> None:
 def _check_new_password(password: str, field: str) -> None:
     if not is_allowed(password):
         message = f"A password has {MIN_PASSWORD} to {MAX_PASSWORD} characters."
-        violation = (field, f"must have {MIN_PASSWORD} to {MAX_PASSWORD} characters")
-        raise ServiceError(Reason.INVALID_ARGUMENT, message, violations=[violation])
+        raise invalid(field, f"must have {MIN_PASSWORD} to {MAX_PASSWORD} characters", message)
 
 
 def _existing(account: Account | None, message: str = "No player has this username.") -> Account:

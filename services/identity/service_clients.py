@@ -16,7 +16,7 @@ import structlog
 from services.identity.client_store import ClientStore, StoredClient
 from services.identity.clients import ServiceClient, secret_digest
 from services.runtime.auth.access import SCOPES, SERVICE
-from services.runtime.errors import Reason, ServiceError
+from services.runtime.errors import Reason, ServiceError, invalid
 
 SECRET_BYTES: Final = 32
 _log = structlog.get_logger("service_clients")
@@ -64,11 +64,11 @@ class ServiceClients:
         if unknown := sorted(set(scopes) - SCOPES.keys()):
             known = ", ".join(SCOPES)
             message = f"Unknown scope {unknown[0]!r}. Scopes: {known}."
-            raise ServiceError(Reason.INVALID_ARGUMENT, message, violations=[("scopes", message)])
+            raise invalid("scopes", message, message)
         if issuer and issuer not in self._issuers:
             known = ", ".join(sorted(self._issuers)) or "none"
             message = f"Unknown issuer. Issuers in TOPTEN_AUTH_ISSUERS: {known}."
-            raise ServiceError(Reason.INVALID_ARGUMENT, message, violations=[("issuer", message)])
+            raise invalid("issuer", message, message)
         secret = secrets.token_urlsafe(SECRET_BYTES)
         client = StoredClient(name, secret_digest(secret), frozenset(scopes), added_at=self._now(), issuer=issuer)
         if name in self.declared or not await self._opened().add(client, actor=actor):

@@ -22,8 +22,8 @@ from services.leaderboard.reading.frames import cut, entry_of
 from services.leaderboard.reading.groups import ranked_members
 from services.leaderboard.reading.proofs import NotClosedError, NotRankedError, NotSealedError
 from services.leaderboard.reading.results import Standing, UnreadableError, Window
-from services.runtime.errors import Reason, ServiceError
-from services.runtime.page_tokens import page_token, read_page_token
+from services.runtime.errors import Reason, ServiceError, invalid
+from services.runtime.page_tokens import invalid_page_token, page_token, read_page_token
 
 if TYPE_CHECKING:
     from services.boards.definition import Ranks
@@ -239,8 +239,7 @@ class LeaderboardService:
         size = size or DEFAULT_PERIODS
         board = self._board(name)
         if self._catalog.period_of(board) is None:
-            violation = ("board", f"{board.name!r} has no periods")
-            raise ServiceError(Reason.INVALID_ARGUMENT, "The board has no periods.", violations=[violation])
+            raise invalid("board", f"{board.name!r} has no periods", "The board has no periods.")
         series = series_of(board)
         listing = f"closed:{series}"
         position = read_page_token(token, listing, str)
@@ -373,8 +372,7 @@ def _end_of_period(date: str) -> datetime:
     try:
         return datetime.strptime(date, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
-        violation = ("page_token", "is not a token of this list")
-        raise ServiceError(Reason.INVALID_ARGUMENT, "Invalid page token.", violations=[violation]) from None
+        raise invalid_page_token() from None
 
 
 async def _available(read: Awaitable[T]) -> T:
@@ -385,7 +383,7 @@ async def _available(read: Awaitable[T]) -> T:
 
 
 def _not_closed(message: str) -> ServiceError:
-    return ServiceError(Reason.INVALID_ARGUMENT, message, violations=[("board", message)])
+    return invalid("board", message, message)
 
 
 def _unavailable() -> ServiceError:

@@ -22,7 +22,7 @@ from services.quiz.scoring import Marks, Tally, mark
 from services.quiz.submission import Submission, payload_digest, report_digest
 from services.quiz.terms import Terms, subject_of, terms_of
 from services.runtime.clock import milliseconds_of
-from services.runtime.errors import Reason, ServiceError
+from services.runtime.errors import Reason, ServiceError, invalid
 from services.runtime.telemetry import tracing
 
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -202,8 +202,7 @@ def judge_report(each: PendingAction, report: Report, action_type: ActionType, w
     try:
         points = points_of(action_type.rule, report.happened)
     except RuleError as error:
-        violation = (error.field, str(error))
-        raise ServiceError(Reason.INVALID_ARGUMENT, f"{error.field}: {error}.", violations=[violation]) from None
+        raise invalid(error.field, str(error)) from None
     each.terms, each.marks = action_type.terms, Marks(points, 0, 0)
 
 
@@ -229,7 +228,7 @@ def mismatch(error: AnswerError) -> ServiceError:
     """Return the refusal of an answer that does not match the quiz."""
     field = f"answers[{error.index}]{'.' if error.form else ''}{error.form}"
     message = f"Answer {error.index + 1} does not match the quiz: it {error}."
-    return ServiceError(Reason.INVALID_ARGUMENT, message, violations=[(field, str(error))])
+    return invalid(field, str(error), message)
 
 
 def blocked(block: identity_pb2.Block, *, is_caller: bool) -> ServiceError:

@@ -15,7 +15,7 @@ from services.quiz.questions.answers import AnswerError, answers_of
 from services.quiz.relay import RelayedKind
 from services.quiz.submission import Submission
 from services.runtime.auth.claims import Claims
-from services.runtime.errors import Reason, ServiceError, to_rpc_status
+from services.runtime.errors import ServiceError, invalid, to_rpc_status
 from services.runtime.grpc import requests
 from services.runtime.int32 import int32
 
@@ -72,7 +72,7 @@ def _read(
     requests.check(relayed.action, validator)
     if relayed.action.wait == WAIT_COUNTED:
         message = "An action of a group cannot wait until it is counted. Submit it by a call of its own."
-        raise ServiceError(Reason.INVALID_ARGUMENT, message, violations=[("wait", message)])
+        raise invalid("wait", message, message)
     return action_of(relayed.action, player, abandoned_at=abandoned_at)
 
 

@@ -162,6 +162,15 @@ class ServiceError(Exception):
         return STATUS[self.reason]
 
 
+def invalid(field: str, problem: str, message: str = "") -> ServiceError:
+    """Return the refusal of one field of a request.
+
+    `problem` continues the field's name and has no full stop, such as `must be in the future`. The message is both of them
+    unless another is given.
+    """
+    return ServiceError(Reason.INVALID_ARGUMENT, message or f"{field}: {problem}.", violations=[(field, problem)])
+
+
 def late() -> ServiceError:
     """Return the refusal of a call whose deadline has passed."""
     return ServiceError(Reason.UNAVAILABLE, "The call did not finish within its deadline.", retry_after=RETRY_AFTER)

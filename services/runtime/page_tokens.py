@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from services.runtime.errors import Reason, ServiceError
+from services.runtime.errors import Reason, ServiceError, invalid
 
 MAX_LENGTH = 1024
 # Beyond it, a number is neither a time nor exact in every language, and some stores refuse it.
@@ -43,11 +43,15 @@ def read_page_token(token: str, listing: str, *kinds: type) -> tuple[Any, ...] |
         if not all(abs(value) <= _MAX_NUMBER for value in position if isinstance(value, int)):
             raise ValueError("number out of range")
     except (ValueError, TypeError, binascii.Error):
-        violation = ("page_token", "is not a token of this list")
-        raise ServiceError(Reason.INVALID_ARGUMENT, "Invalid page token.", violations=[violation]) from None
+        raise invalid_page_token() from None
     if found != listing:
         raise ServiceError(
             Reason.CURSOR_EXPIRED,
             f"The page token belongs to {found[:100]!r}, not to {listing!r}. Start again without it.",
         )
     return tuple(position)
+
+
+def invalid_page_token() -> ServiceError:
+    """Return the refusal of a malformed token."""
+    return invalid("page_token", "is not a token of this list", "Invalid page token.")

@@ -14,7 +14,7 @@ from topten.action.v1 import action_service_pb2 as messages
 from edge.graphql.execution.context import Info
 from edge.graphql.fields import field, rpc
 from edge.graphql.resolvers.paging import ENTRIES, After, PageInfo, UpTo100, page_info
-from services.runtime.errors import Reason, ServiceError
+from services.runtime.errors import invalid
 
 ActionTypeMessage = action_pb2.ActionType
 TYPICAL_OUTCOMES: Final = 5
@@ -201,7 +201,7 @@ class ActionRuleInput:
     def to_proto(self) -> action_pb2.Rule:
         """Return the rule. Raises INVALID_ARGUMENT unless there is exactly one, whose table has no outcome twice."""
         if sum(rule is not None for rule in (self.fixed, self.per_unit, self.table, self.reported)) != 1:
-            raise _invalid("input.rule", "must be exactly one of fixed, perUnit, table and reported")
+            raise invalid("input.rule", "must be exactly one of fixed, perUnit, table and reported")
         if self.fixed:
             return action_pb2.Rule(fixed=action_pb2.FixedRule(points=self.fixed.points))
         if self.per_unit:
@@ -322,13 +322,9 @@ def _points_by_outcome(stated: list[OutcomePointsInput]) -> dict[str, int]:
     points: dict[str, int] = {}
     for number, each in enumerate(stated):
         if each.outcome in points:
-            raise _invalid(f"input.rule.table.points[{number}].outcome", "is in the table already")
+            raise invalid(f"input.rule.table.points[{number}].outcome", "is in the table already")
         points[each.outcome] = each.points
     return points
-
-
-def _invalid(field: str, fault: str) -> ServiceError:
-    return ServiceError(Reason.INVALID_ARGUMENT, f"{field}: {fault}.", violations=[(field, fault)])
 
 
 def _duration(seconds: float) -> Duration:

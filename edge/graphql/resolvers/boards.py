@@ -8,7 +8,7 @@ from enum import Enum
 import strawberry
 
 from services.boards.board import MAX_NAME_LENGTH
-from services.runtime.errors import Reason, ServiceError
+from services.runtime.errors import invalid
 
 
 @strawberry.enum(description="What a board counts.")
@@ -71,5 +71,5 @@ def board_text(board: BoardInput | None, argument: str = "board") -> str:
         elif value is not None and len(value) > MAX_NAME_LENGTH:
             fault = f"must be at most {MAX_NAME_LENGTH} characters."
         if fault:
-            raise ServiceError(Reason.INVALID_ARGUMENT, fault, violations=[(f"{argument}.{name}", fault)])
+            raise invalid(f"{argument}.{name}", fault, fault)
     return ":".join([board.kind.value, *(value for name in allowed if (value := given[name]) is not None)])

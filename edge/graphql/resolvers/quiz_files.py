@@ -13,7 +13,7 @@ from topten.authoring.v1 import authoring_service_pb2 as messages
 
 from edge.graphql.execution.context import Info
 from edge.graphql.fields import field, rpc
-from services.runtime.errors import Reason, ServiceError
+from services.runtime.errors import invalid
 
 TYPICAL_ITEMS = 20
 QuizId = Annotated[strawberry.ID, strawberry.argument(description="The ID of the quiz.")]
@@ -113,9 +113,9 @@ class ImportQuizInput:
         try:
             content = base64.b64decode(self.base64, validate=True)
         except (binascii.Error, ValueError):
-            raise _invalid("must be base64") from None
+            raise invalid("base64", "must be base64") from None
         if not content:
-            raise _invalid("must not be empty")
+            raise invalid("base64", "must not be empty")
         return content
 
 
@@ -154,7 +154,3 @@ class QuizFileMutation:
             quizzes=[FileQuiz.from_proto(quiz) for quiz in response.quizzes],
             faults=[FileFault.from_proto(fault) for fault in response.faults],
         )
-
-
-def _invalid(message: str) -> ServiceError:
-    return ServiceError(Reason.INVALID_ARGUMENT, message, violations=[("base64", message)])

@@ -22,7 +22,7 @@ from edge.graphql.resolvers.boards import BoardInput, board_text
 from edge.graphql.resolvers.quizzes import QuizSubmissionResult
 from edge.graphql.resolvers.types import BoardStanding, Wait, standings_of, total_of
 from services.runtime.auth.access import PLAYER
-from services.runtime.errors import Reason, ServiceError
+from services.runtime.errors import Reason, ServiceError, invalid
 from services.runtime.texts import canonical_id
 
 submissions = Counter("topten_submissions_total", "Submissions by outcome: accepted, refused or failed", ["outcome"])
@@ -148,8 +148,7 @@ class SubmissionMutation:
     async def submit_action(self, info: Info, input: ActionInput) -> ActionResult | None:
         context = info.context
         if input.quantity is not None and input.outcome is not None:
-            fault = "must be absent beside quantity"
-            raise ServiceError(Reason.INVALID_ARGUMENT, f"outcome: {fault}.", violations=[("outcome", fault)])
+            raise invalid("outcome", "must be absent beside quantity")
         action = action_pb2.PlayerAction(action_type_id=input.action_type_id, action_id=input.action_id)
         if input.quantity is not None:
             action.quantity = input.quantity

@@ -18,7 +18,7 @@ from services.quiz.relay import RelayedKind
 from services.quiz.submission import Submission, metadata_text
 from services.runtime.auth.access import ADMIN, PLAYER
 from services.runtime.auth.external_ids import player_id, source_of
-from services.runtime.errors import Reason, ServiceError
+from services.runtime.errors import Reason, ServiceError, invalid
 from services.runtime.grpc import requests
 from services.runtime.grpc.call_context import request_id
 from services.runtime.grpc.chain import refusal_of
@@ -87,12 +87,10 @@ def action_of(
         elif user_id != caller.user_id:
             raise ServiceError(Reason.PERMISSION_DENIED, "You may submit your own actions only.")
     elif not caller.may(PLAYER):
-        violation = ("player", "is required: the caller is no player")
-        raise ServiceError(Reason.INVALID_ARGUMENT, "player: is required.", violations=[violation])
+        raise invalid("player", "is required: the caller is no player")
     metadata = metadata_text(stated.metadata)
     if len(metadata.encode()) > MAX_METADATA:
-        violation = ("metadata", f"must be at most {MAX_METADATA} bytes as JSON")
-        raise ServiceError(Reason.INVALID_ARGUMENT, f"metadata: {violation[1]}.", violations=[violation])
+        raise invalid("metadata", f"must be at most {MAX_METADATA} bytes as JSON")
     happened = stated.WhichOneof("happened")
     return Action(
         user_id=user_id,

@@ -29,7 +29,7 @@ from services.quiz.authoring.draft import (
 from services.quiz.formats.source import FormatError
 from services.quiz.quiz import from_definition, problems
 from services.quiz.quiz_cache import quiz_not_found
-from services.runtime.errors import Reason, ServiceError
+from services.runtime.errors import Reason, ServiceError, invalid
 from services.runtime.page_tokens import page_token, read_page_token
 
 if TYPE_CHECKING:
@@ -268,8 +268,7 @@ class AuthoringService:
             async with self._checking:
                 return await asyncio.to_thread(check, document, quiz_id, self._media_hosts)
         except FormatError as error:
-            violations = [("document", error.problems[0])]
-            raise ServiceError(Reason.INVALID_ARGUMENT, f"document: {error}.", violations=violations) from None
+            raise invalid("document", error.problems[0], f"document: {error}.") from None
 
     async def _require_below_limit(self, claims: Claims) -> None:
         owner = owner_of(claims)
@@ -303,8 +302,7 @@ class AuthoringService:
 
 def _published(quiz: AuthoredQuiz) -> StoredQuiz:
     if quiz.published is None:
-        fault = ("quiz_id", "is that of a draft that was never published")
-        raise ServiceError(Reason.INVALID_ARGUMENT, "Publish the quiz first.", violations=[fault])
+        raise invalid("quiz_id", "is that of a draft that was never published", "Publish the quiz first.")
     return quiz.published
 
 

@@ -20,7 +20,7 @@ from services.quiz.rooms.room_store import room_not_found
 from services.quiz.rooms.seating import not_removed
 from services.quiz.rooms.standings import Fold, OwnPlace
 from services.runtime.batcher import Batcher
-from services.runtime.errors import Reason, ServiceError
+from services.runtime.errors import Reason, ServiceError, invalid
 
 if TYPE_CHECKING:
     from services.quiz.quiz import Quiz
@@ -148,13 +148,13 @@ class _TooLateError(ServiceError):
 def _judged(given: Given, room: Room, quiz: Quiz, seat: Seat) -> SeatAnswer:
     question_id = given.answer.question_id
     if question_id not in room.question_ids:
-        raise _invalid("answer.question_id", "is not a question of the room's quiz")
+        raise invalid("answer.question_id", "is not a question of the room's quiz")
     if not room.takes_answer(seat.seat_id, question_id, given.received_at):
         raise _TooLateError(answer_id(seat.seat_id, room.question_ids.index(question_id)))
     try:
         return judged(quiz, room, seat, given.answer, given.received_at)
     except AnswerError as error:
-        raise _invalid(f"answer.{error.form}" if error.form else "answer", str(error)) from None
+        raise invalid(f"answer.{error.form}" if error.form else "answer", str(error)) from None
 
 
 def _known(room: Room | None) -> Room:
@@ -167,7 +167,3 @@ def _found(seat: Seat | None) -> Seat:
     if seat is None:
         raise ServiceError(Reason.PLAYER_NOT_FOUND, "You have no seat in this room. Join it first.")
     return seat
-
-
-def _invalid(field: str, problem: str) -> ServiceError:
-    return ServiceError(Reason.INVALID_ARGUMENT, f"{field}: {problem}.", violations=[(field, problem)])

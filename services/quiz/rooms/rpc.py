@@ -28,7 +28,7 @@ from services.quiz.rooms.seating import RoomSeating
 from services.quiz.rooms.service import RoomService
 from services.quiz.rooms.transitions import Command
 from services.quiz.rooms.watching import RoomWatching
-from services.runtime.errors import Reason, ServiceError
+from services.runtime.errors import invalid
 from services.runtime.grpc.call_context import caller
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -261,5 +261,5 @@ def _answer_in(message: quiz_pb2.Answer) -> Answer:
     try:
         return answers_of([message])[0]
     except AnswerError as error:
-        violation = (f"answer.{error.form}" if error.form else "answer", str(error))
-        raise ServiceError(Reason.INVALID_ARGUMENT, f"answer: {error}.", violations=[violation]) from None
+        field = f"answer.{error.form}" if error.form else "answer"
+        raise invalid(field, str(error), f"answer: {error}.") from None

@@ -20,7 +20,7 @@ from services.quiz.rooms.reading import each_of, ok
 from services.quiz.rooms.room import Nicknames, Phase, Room, Snapshot
 from services.runtime.auth.access import PLAYER
 from services.runtime.batcher import Batcher
-from services.runtime.errors import Reason, ServiceError
+from services.runtime.errors import Reason, ServiceError, invalid
 
 if TYPE_CHECKING:
     from services.quiz.player_lookup import PlayerLookup
@@ -176,10 +176,7 @@ def _nickname(rule: Nicknames, player: Claims, wanted: str) -> str:
     try:
         return normalise_nickname(wanted)
     except NicknameError as error:
-        problem = str(error)
-        raise ServiceError(
-            Reason.INVALID_ARGUMENT, f"nickname: {problem}.", violations=[("nickname", problem)]
-        ) from None
+        raise invalid("nickname", str(error)) from None
 
 
 def _require_open(room: Room) -> None:

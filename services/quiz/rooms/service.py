@@ -16,7 +16,7 @@ from services.quiz.rooms.room import Options, Phase, Room, Snapshot
 from services.quiz.rooms.room_store import Transition
 from services.quiz.rooms.transitions import About, Command, CommandError, advanced
 from services.runtime.auth.access import HOSTS, STAFF
-from services.runtime.errors import Reason, ServiceError
+from services.runtime.errors import Reason, ServiceError, invalid
 
 if TYPE_CHECKING:
     from services.quiz.extra_time import ExtraTime
@@ -65,7 +65,7 @@ class RoomService:
         if not (self._players_host or host.may(HOSTS)):
             raise ServiceError(Reason.PERMISSION_DENIED, "Only authors, moderators and admins open rooms here.")
         if fault := options.fault():
-            raise ServiceError(Reason.INVALID_ARGUMENT, f"{fault[0]}: {fault[1]}.", violations=[fault])
+            raise invalid(*fault)
         stored = await self._quizzes.quiz(quiz_id)
         if stored is None:
             raise quiz_not_found(quiz_id)
@@ -74,7 +74,7 @@ class RoomService:
             raise ServiceError(Reason.QUIZ_CLOSED, "The quiz is not open.")
         if options.counts_on_boards and quiz.timing is not None:
             fault = ("options.counts_on_boards", "must be false for a timed quiz: only attempts at it count")
-            raise ServiceError(Reason.INVALID_ARGUMENT, f"{fault[0]}: {fault[1]}.", violations=[fault])
+            raise invalid(*fault)
         room = Room(
             room_id=str(uuid.uuid4()),
             pin="",
@@ -107,8 +107,7 @@ class RoomService:
             try:
                 after = advanced(room, command, now, About(extension=extension))
             except CommandError as error:
-                fault = ("command", str(error))
-                raise ServiceError(Reason.INVALID_ARGUMENT, f"command: {error}.", violations=[fault]) from None
+                raise invalid("command", str(error)) from None
             if await self._replace(room, after, Transition(command, now, host.user_id, command_id)):
                 return replace(snapshot, room=after), True
         applied = await self._rooms.has_carried_out(room.room_id, command_id)

@@ -19,7 +19,7 @@ from services.boards.encoding import ENCODING
 from services.boards.periods import Period
 from services.boards.pseudonyms import is_pseudonym, pseudonym_of
 from services.runtime.clock import milliseconds_of
-from services.runtime.errors import Reason, ServiceError
+from services.runtime.errors import Reason, ServiceError, invalid
 from services.score.coordination_store import CoordinationStore
 from services.score.errors import store_errors_as_unavailable
 from services.score.ledger.counter_totals import total_of
@@ -96,7 +96,7 @@ class PeriodResealer:
             ends_at = milliseconds_of(closed.period.ends_at)
             if (await self._coordination.boards()).closed_through < ends_at:
                 message = "The period is not closed yet. Its boards still change."
-                raise ServiceError(Reason.INVALID_ARGUMENT, message, violations=[("board", message)])
+                raise invalid("board", message, message)
             if not await self._archive.is_settled(closed.board):
                 raise ServiceError(Reason.UNAVAILABLE, "The period is being archived. Try again.")
             players = await self._players(closed, user_id)
@@ -130,7 +130,7 @@ class PeriodResealer:
         is_repeated = definition is not None and definition.calendar.is_repeated
         if period is None or (board.name != name and (is_repeated or definition is None)):
             message = "A board with its period is required, such as weekly:2026-47 or custom:daily-run:2026-11-28."
-            raise ServiceError(Reason.INVALID_ARGUMENT, message, violations=[("board", message)])
+            raise invalid("board", message, message)
         if definition is not None:
             return _Closed(board, period, (definition,))
         start, bounds = milliseconds_of(period.starts_at), (period.starts_at, period.ends_at)

@@ -15,8 +15,8 @@ import structlog
 from services.boards.catalog import Catalog
 from services.boards.closed_periods import series_of
 from services.runtime.auth.access import ADMIN
-from services.runtime.errors import Reason, ServiceError
-from services.runtime.page_tokens import page_token, read_page_token
+from services.runtime.errors import Reason, ServiceError, invalid
+from services.runtime.page_tokens import invalid_page_token, page_token, read_page_token
 from services.score.errors import store_errors_as_unavailable
 from services.score.webhooks.addresses import url_fault
 from services.score.webhooks.delivery_store import Delivery, DeliveryStore
@@ -158,13 +158,13 @@ class Webhooks:
 
     def _check(self, wanted: Registration, caller: Claims) -> None:
         if fault := url_fault(wanted.url, self._trusted):
-            raise _invalid("url", fault)
+            raise invalid("url", fault)
         for name in sorted(wanted.boards):
             if not self._is_series(name):
                 fault = f"has {name!r}: name boards without a period, such as `weekly` or `custom:sprint`"
-                raise _invalid("boards", fault)
+                raise invalid("boards", fault)
         if not wanted.boards and (kinds := sorted(OF_TOPS & wanted.kinds)):
-            raise _invalid("boards", f"must name the boards of `{kinds[0]}`")
+            raise invalid("boards", f"must name the boards of `{kinds[0]}`")
         for kind in sorted(wanted.kinds):
             if not caller.may(READERS[kind]):
                 scopes = " or ".join(sorted(READERS[kind] - ADMIN))
@@ -203,13 +203,8 @@ def _time_of(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text)
     except ValueError:
-        violation = ("page_token", "is not a token of this list")
-        raise ServiceError(Reason.INVALID_ARGUMENT, "Invalid page token.", violations=[violation]) from None
+        raise invalid_page_token() from None
 
 
 def _not_found() -> ServiceError:
     return ServiceError(Reason.WEBHOOK_NOT_FOUND, "No webhook of yours, or delivery of it, has this ID.")
-
-
-def _invalid(field: str, fault: str) -> ServiceError:
-    return ServiceError(Reason.INVALID_ARGUMENT, f"The field {field} {fault}.", violations=[(field, fault)])
