@@ -1,0 +1,59 @@
+"""Builds quizzes: serving, authoring, attempts and rooms of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.quiz.attempts.extra_time_store import ExtraTimeStore
+from services.quiz.attempts.wiring import Attempts, attempts_of
+from services.quiz.authoring.wiring import Authoring, authoring_of
+from services.quiz.config import QuizConfig
+from services.quiz.rooms.wiring import Rooms, rooms_of
+from services.quiz.service import QuizService
+from services.quiz.wiring.connections import Stores
+from services.quiz.wiring.submissions import Submissions
+from services.runtime.clock import utc_now
+
+
+@dataclass(frozen=True)
+class Quizzes:
+    """Quizzes as the process runs them."""
+
+    service: QuizService
+    authoring: Authoring
+    attempts: Attempts
+    rooms: Rooms
+
+    async def prepare(self) -> None:
+        """Create the indexes. Idempotent. Raises UNAVAILABLE."""
+        await self.rooms.prepare()
+        await self.authoring.drafts.prepare()
+
+
+async def build_quizzes(config: QuizConfig, stores: Stores, submissions: Submissions) -> Quizzes:
+    """Return the parts of quizzes, with the indexes of their stores. Raises UNAVAILABLE."""
+    database, players, media_hosts = stores.mongo.database, submissions.players, config.media.hosts
+    service = QuizService(stores.quizzes, submissions.cache, stores.deliveries, media_hosts=media_hosts, now=utc_now)
+    authoring = authoring_of(database, stores.quizzes, service, players, media_hosts=media_hosts, now=utc_now)
+    attempts = attempts_of(
+        stores.attempts,
+        ExtraTimeStore(database),
+        stores.submissions,
+        submissions.service,
+        submissions.cache,
+        players,
+        authoring.authorship,
+        now=utc_now,
+    )
+    rooms = rooms_of(
+        database,
+        stores.redis,
+        stores.quizzes,
+        submissions.service,
+        players,
+        players_host=config.rooms.players_host,
+        now=utc_now,
+    )
+    quizzes = Quizzes(service, authoring, attempts, rooms)
+    await quizzes.prepare()
+    return quizzes
