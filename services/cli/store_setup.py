@@ -15,8 +15,8 @@ from pymongo.uri_parser import parse_uri
 
 from services.cli.terminal import EXIT_FINDING, EXIT_USAGE, fail, say
 from services.embedded import probes
-from services.identity.change_store import ChangeStore
-from services.identity.erasure_store import ErasureStore
+from services.identity.erasure.erasure_store import ErasureStore
+from services.identity.moderation.change_store import ChangeStore
 from services.identity.store import IdentityStore
 from services.quiz.config import QuizConfig
 from services.quiz.publisher import QuizPublisher

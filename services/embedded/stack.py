@@ -20,7 +20,7 @@ from services.embedded.preflight import HOST, MIB, STREAM_SETTING, secret_settin
 from services.embedded.programs import Program, mongo_server, nats_server, redis_server
 from services.embedded.settings import WrongSettingError, check
 from services.embedded.supervisor import Supervisor, environ_of
-from services.identity.clients import parse_service_clients
+from services.identity.clients.client import parse_service_clients
 from services.quiz.config import QuizConfig
 
 SERVICES: Final = ("identity", "quiz", "score", "leaderboard")

@@ -10,7 +10,7 @@ from topten.identity.v1 import identity_pb2
 from topten.identity.v1 import identity_service_pb2 as messages
 
 from services.identity.accounts import Account, Sanction, SetBy
-from services.identity.changes import Change
+from services.identity.moderation.changes import Change
 from services.runtime.auth.access import STAFF
 from services.runtime.grpc.call_context import caller
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
-from services.identity.clients import ServiceClient, parse_service_clients
+from services.identity.clients.client import ServiceClient, parse_service_clients
 from services.identity.tokens import read_keys
 from services.runtime.config.loading import ConfigError, section, setting
 from services.runtime.config.settings import (

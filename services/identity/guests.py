@@ -19,8 +19,8 @@ from services.runtime.auth.access import GUEST
 from services.runtime.errors import Reason, ServiceError
 
 if TYPE_CHECKING:
-    from services.identity.moderation import Moderation
-    from services.identity.personal_data import PersonalData
+    from services.identity.erasure.personal_data import PersonalData
+    from services.identity.moderation.service import Moderation
     from services.identity.store import IdentityStore
     from services.identity.usernames import UsernameRules
 

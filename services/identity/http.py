@@ -15,8 +15,8 @@ from urllib.parse import unquote_plus
 import structlog
 from aiohttp import web
 
-from services.identity.clients import UNKNOWN_CLIENT
-from services.identity.service_clients import ServiceClients
+from services.identity.clients.client import UNKNOWN_CLIENT
+from services.identity.clients.service import ServiceClients
 from services.identity.tokens import TokenIssuer
 from services.runtime.errors import ServiceError
 from services.runtime.ops_server import HttpHandler

@@ -15,19 +15,19 @@ from topten.identity.v1 import identity_service_pb2 as messages
 
 from services.boards.signed_heads import Head
 from services.identity.account_messages import add_block, change_message, sanction_message, user_message
-from services.identity.board_token_store import BoardToken
-from services.identity.board_tokens import BoardTokens
-from services.identity.client_store import StoredClient
-from services.identity.external_players import ExternalPlayers
-from services.identity.group_messages import membership_message
-from services.identity.moderation import Moderation
-from services.identity.moderation_rpc import ModerationServicer
-from services.identity.personal_data import PersonalData
-from services.identity.player_directory import PlayerDirectory
-from services.identity.profile_messages import read_profiles, result_of
-from services.identity.record_restoration import RecordRestoration
+from services.identity.board_tokens.board_token_store import BoardToken
+from services.identity.board_tokens.service import BoardTokens
+from services.identity.clients.client_store import StoredClient
+from services.identity.clients.service import ServiceClients
+from services.identity.erasure.personal_data import PersonalData
+from services.identity.erasure.record_restoration import RecordRestoration
+from services.identity.external_players.messages import read_profiles, result_of
+from services.identity.external_players.service import ExternalPlayers
+from services.identity.groups.messages import membership_message
+from services.identity.moderation.player_directory import PlayerDirectory
+from services.identity.moderation.rpc import ModerationServicer
+from services.identity.moderation.service import Moderation
 from services.identity.service import IdentityService, OpenSession
-from services.identity.service_clients import ServiceClients
 from services.identity.usernames import UsernameRules
 from services.runtime.auth.access import SERVICE
 from services.runtime.auth.external_ids import source_of

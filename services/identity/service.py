@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import uuid_utils
 
 from services.identity.accounts import Account, InvalidAccountError, check_country
-from services.identity.board_tokens import BoardTokens
+from services.identity.board_tokens.service import BoardTokens
 from services.identity.guests import Guests
 from services.identity.passwords import MAX_PASSWORD, MIN_PASSWORD, Passwords, is_allowed
 from services.identity.store import IdentityStore, SessionState

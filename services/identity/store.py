@@ -21,7 +21,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
 from services.identity.accounts import Account, ExternalId, Sanction, SetBy
-from services.identity.blocked_names import BlockedNames
+from services.identity.erasure.blocked_names import BlockedNames
 from services.identity.usernames import username_key
 from services.runtime.confusables import skeleton
 from services.runtime.errors import Reason, ServiceError

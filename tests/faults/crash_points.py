@@ -90,9 +90,9 @@ POINTS = {
     ),
     "score.erasing-before-names-are-erased": Point("services.score.ledger.store:ScoreStore.erase_names", _before),
     "quiz.erasing-before-it-answers": Point("services.quiz.personal_data_store:PersonalDataStore.erase", _after),
-    "identity.erasing-before-it-answers": Point("services.identity.erasure_store:ErasureStore.erase", _after),
-    "identity.erasing-before-it-ends": Point("services.identity.erasure_store:ErasureStore.finish", _before),
-    "identity.after-a-change": Point("services.identity.change_store:ChangeStore.apply", _after),
+    "identity.erasing-before-it-answers": Point("services.identity.erasure.erasure_store:ErasureStore.erase", _after),
+    "identity.erasing-before-it-ends": Point("services.identity.erasure.erasure_store:ErasureStore.finish", _before),
+    "identity.after-a-change": Point("services.identity.moderation.change_store:ChangeStore.apply", _after),
 }
 
 

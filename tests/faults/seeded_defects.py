@@ -302,7 +302,7 @@ DEFECTS = (
     ),
     Defect(
         "the last sanction replaces the others",
-        "services/identity/changes.py",
+        "services/identity/moderation/changes.py",
         "    return _with_sanctions(account, [*in_force, sanction])\n",
         "    return _with_sanctions(account, [sanction])\n",
         ("tests/unit/identity/test_sanctions.py",),

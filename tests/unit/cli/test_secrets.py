@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from services.cli.app import app
-from services.identity.clients import parse_service_clients
+from services.identity.clients.client import parse_service_clients
 from services.runtime.clock import utc_now
 
 

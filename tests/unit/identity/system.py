@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from pymongo.asynchronous.database import AsyncDatabase
 
-from services.identity.board_token_store import BoardTokenStore
-from services.identity.board_tokens import BoardTokens
-from services.identity.change_store import ChangeStore
-from services.identity.erasure_store import ErasureStore
-from services.identity.group_store import GroupStore
+from services.identity.board_tokens.board_token_store import BoardTokenStore
+from services.identity.board_tokens.service import BoardTokens
+from services.identity.erasure.erasure_store import ErasureStore
+from services.identity.erasure.personal_data import PersonalData
+from services.identity.groups.group_store import GroupStore
 from services.identity.guests import Guests
-from services.identity.moderation import Moderation
+from services.identity.moderation.change_store import ChangeStore
+from services.identity.moderation.service import Moderation
 from services.identity.passwords import Passwords
-from services.identity.personal_data import PersonalData
 from services.identity.service import IdentityService, OpenSession
 from services.identity.store import IdentityStore
 from services.identity.tokens import TokenIssuer

@@ -10,10 +10,10 @@ import pytest
 import pytest_asyncio
 
 from services.identity.accounts import Account, ExternalId
-from services.identity.changes import SESSIONS_ENDED, Change
-from services.identity.erasure_store import ErasureStore
-from services.identity.external_player_store import Creation, ExternalPlayerStore
-from services.identity.player_directory import PlayerDirectory
+from services.identity.erasure.erasure_store import ErasureStore
+from services.identity.external_players.external_player_store import Creation, ExternalPlayerStore
+from services.identity.moderation.changes import SESSIONS_ENDED, Change
+from services.identity.moderation.player_directory import PlayerDirectory
 from services.identity.store import SessionState
 from services.runtime.errors import Reason, ServiceError
 from services.streams import PLAYER_ERASED

@@ -9,9 +9,9 @@ import jwt
 import pytest
 import pytest_asyncio
 
-from services.identity.board_token_store import MAX_TOKENS, BoardToken, BoardTokenStore
-from services.identity.board_tokens import MAX_LIFETIME, BoardTokens
-from services.identity.erasure_store import ErasureStore
+from services.identity.board_tokens.board_token_store import MAX_TOKENS, BoardToken, BoardTokenStore
+from services.identity.board_tokens.service import MAX_LIFETIME, BoardTokens
+from services.identity.erasure.erasure_store import ErasureStore
 from services.identity.tokens import TokenIssuer
 from services.runtime.auth.claims import Kind, own_claims
 from services.runtime.config.settings import MongoConfig

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from services.identity.clients import parse_service_clients
+from services.identity.clients.client import parse_service_clients
 from services.identity.config import IdentityConfig
 from services.runtime.auth.access import OWN_SCOPES
 from services.runtime.auth.issuers import parse_issuers

@@ -16,13 +16,13 @@ from pymongo.asynchronous.database import AsyncDatabase
 from topten.identity.v1.identity_pb2 import PlayerProfile
 
 from services.identity.accounts import Account, ExternalId, Profile
-from services.identity.change_store import ChangeStore
-from services.identity.changes import Change, with_profile
-from services.identity.erasure_store import ErasureStore
-from services.identity.external_player_store import ExternalPlayerStore
-from services.identity.external_players import Ensured, ExternalPlayers, Outcome
-from services.identity.moderation import Moderation
-from services.identity.profile_messages import read_profiles, result_of
+from services.identity.erasure.erasure_store import ErasureStore
+from services.identity.external_players.external_player_store import ExternalPlayerStore
+from services.identity.external_players.messages import read_profiles, result_of
+from services.identity.external_players.service import Ensured, ExternalPlayers, Outcome
+from services.identity.moderation.change_store import ChangeStore
+from services.identity.moderation.changes import Change, with_profile
+from services.identity.moderation.service import Moderation
 from services.identity.store import IdentityStore
 from services.identity.usernames import UsernameRules
 from services.runtime.auth.claims import Claims

@@ -13,9 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.identity.accounts import Account
-from services.identity.changes import Change
-from services.identity.erasure_store import ErasureStore
-from services.identity.group import (
+from services.identity.erasure.erasure_store import ErasureStore
+from services.identity.groups.group import (
     CODE_LENGTH,
     MAX_GROUPS,
     MAX_MEMBERS,
@@ -28,8 +27,9 @@ from services.identity.group import (
     with_member,
     without_member,
 )
-from services.identity.group_store import GroupStore
-from services.identity.groups import Groups
+from services.identity.groups.group_store import GroupStore
+from services.identity.groups.service import Groups
+from services.identity.moderation.changes import Change
 from services.identity.store import IdentityStore
 from services.runtime.config.settings import MongoConfig
 from services.runtime.errors import Reason, ServiceError

@@ -16,10 +16,10 @@ from pymongo.asynchronous.database import AsyncDatabase
 from topten.identity.v1.identity_events_pb2 import PlayerChangedEvent
 
 from services.identity.accounts import Account, Sanction, SetBy
-from services.identity.change_store import ChangeStore
-from services.identity.changes import MAX_SANCTIONS, with_sanction, without_sanctions
-from services.identity.erasure_store import ErasureStore
-from services.identity.moderation import Moderation
+from services.identity.erasure.erasure_store import ErasureStore
+from services.identity.moderation.change_store import ChangeStore
+from services.identity.moderation.changes import MAX_SANCTIONS, with_sanction, without_sanctions
+from services.identity.moderation.service import Moderation
 from services.identity.store import IdentityStore
 from services.runtime.config.settings import MongoConfig
 from services.runtime.errors import Reason, ServiceError

@@ -15,8 +15,8 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 
 from services.identity.accounts import Account, Sanction, SetBy
-from services.identity.change_store import ChangeStore
-from services.identity.changes import Change, with_sanction, without_sanctions
+from services.identity.moderation.change_store import ChangeStore
+from services.identity.moderation.changes import Change, with_sanction, without_sanctions
 from services.identity.service import IdentityService, OpenSession
 from services.identity.store import IdentityStore, SessionState
 from services.runtime.auth.claims import Claims, own_claims

@@ -12,7 +12,7 @@ import uuid_utils
 from prometheus_client import Counter
 
 from services.identity.accounts import Account, InvalidAccountError, Profile, Sanction, SetBy, check_country
-from services.identity.changes import (
+from services.identity.moderation.changes import (
     BLOCK_EXPIRED,
     MAX_SANCTIONS,
     SESSIONS_ENDED,
@@ -31,7 +31,7 @@ from services.runtime.outbox import UnpublishedEvent
 from services.streams import COUNTRY_CHANGED, PLAYER_BLOCKED, PLAYER_UNBLOCKED, PROFILE_CHANGED
 
 if TYPE_CHECKING:
-    from services.identity.change_store import AccountEvent, Applied, ChangeStore
+    from services.identity.moderation.change_store import AccountEvent, Applied, ChangeStore
     from services.runtime.outbox import Outbox
 
 EXPIRED_PAGE: Final = 100

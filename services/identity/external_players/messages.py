@@ -9,7 +9,7 @@ import protovalidate
 from topten.identity.v1 import identity_pb2
 
 from services.identity.accounts import ExternalId, InvalidAccountError, Profile, check_avatar_url, check_country
-from services.identity.external_players import Ensured, Outcome
+from services.identity.external_players.service import Ensured, Outcome
 from services.identity.usernames import UsernameRules
 from services.runtime.errors import ServiceError, invalid
 from services.runtime.grpc import requests

@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 import uuid_utils
 
-from services.identity.board_token_store import MAX_TOKENS, BoardToken, BoardTokenStore
+from services.identity.board_tokens.board_token_store import MAX_TOKENS, BoardToken, BoardTokenStore
 from services.identity.tokens import TokenIssuer
 from services.runtime.errors import Reason, ServiceError, invalid
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from topten.group.v1 import group_pb2
 
-from services.identity.group import Group, Member
+from services.identity.groups.group import Group, Member
 
 
 def group_message(group: Group, *, shows_code: bool) -> group_pb2.Group:

@@ -14,9 +14,9 @@ from typing import Final, NamedTuple
 import structlog
 
 from services.identity.accounts import Account, ExternalId, Profile
-from services.identity.changes import with_profile
-from services.identity.external_player_store import Creation, ExternalPlayerStore
-from services.identity.moderation import Moderation
+from services.identity.external_players.external_player_store import Creation, ExternalPlayerStore
+from services.identity.moderation.changes import with_profile
+from services.identity.moderation.service import Moderation
 from services.identity.store import IdentityStore, username_taken
 from services.identity.usernames import UsernameRules
 from services.runtime.auth.claims import Claims

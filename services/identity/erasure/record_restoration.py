@@ -17,13 +17,13 @@ from google.protobuf.message import DecodeError
 from topten.identity.v1.identity_events_pb2 import PlayerChangedEvent
 
 from services.identity.accounts import Account
-from services.identity.changes import Change
+from services.identity.moderation.changes import Change
 from services.runtime.errors import Reason, ServiceError
 from services.streams import PLAYER_ERASED, PLAYER_UNBLOCKED
 
 if TYPE_CHECKING:
-    from services.identity.change_store import ChangeStore
-    from services.identity.erasure_store import ErasureStore
+    from services.identity.erasure.erasure_store import ErasureStore
+    from services.identity.moderation.change_store import ChangeStore
     from services.runtime.outbox import Outbox
 
 ANNOUNCED_BY: Final = "service:identity"

@@ -13,8 +13,8 @@ from topten.identity.v1 import identity_service_pb2 as messages
 
 from services.identity.account_messages import change_message, user_for_caller
 from services.identity.accounts import Account, InvalidAccountError
-from services.identity.moderation import Moderation
-from services.identity.player_directory import PlayerDirectory
+from services.identity.moderation.player_directory import PlayerDirectory
+from services.identity.moderation.service import Moderation
 from services.identity.store import SessionState
 from services.identity.usernames import UsernameRules
 from services.runtime.errors import invalid

@@ -9,9 +9,9 @@ import grpc
 from topten.group.v1 import group_pb2, group_service_pb2_grpc
 from topten.group.v1 import group_service_pb2 as messages
 
-from services.identity.group import Group
-from services.identity.group_messages import group_message, member_message
-from services.identity.groups import Groups
+from services.identity.groups.group import Group
+from services.identity.groups.messages import group_message, member_message
+from services.identity.groups.service import Groups
 from services.runtime.auth.access import ACCOUNTS, ADMIN
 from services.runtime.errors import Reason, ServiceError, invalid
 from services.runtime.grpc.call_context import caller

@@ -16,8 +16,8 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
 from services.identity.accounts import Account
-from services.identity.blocked_names import BlockedNames
-from services.identity.changes import Change
+from services.identity.erasure.blocked_names import BlockedNames
+from services.identity.moderation.changes import Change
 from services.identity.store import (
     Document,
     account_of,

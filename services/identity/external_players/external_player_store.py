@@ -13,10 +13,10 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError
 
 from services.identity.accounts import Account
-from services.identity.blocked_names import BlockedNames
-from services.identity.change_store import change_document
-from services.identity.changes import PLAYER_ADDED, Change
-from services.identity.erasure_store import erased_among
+from services.identity.erasure.blocked_names import BlockedNames
+from services.identity.erasure.erasure_store import erased_among
+from services.identity.moderation.change_store import change_document
+from services.identity.moderation.changes import PLAYER_ADDED, Change
 from services.identity.store import Document, account_document, in_transaction, is_of_username
 
 _DUPLICATE_KEY: Final = 11000

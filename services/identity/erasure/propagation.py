@@ -14,7 +14,7 @@ import structlog
 from topten.quiz.v1 import quiz_service_pb2
 from topten.score.v1 import score_service_pb2
 
-from services.identity.erasure_store import Erasure, ErasureStore
+from services.identity.erasure.erasure_store import Erasure, ErasureStore
 from services.runtime.errors import ServiceError
 from services.runtime.grpc.client import call
 

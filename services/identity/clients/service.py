@@ -13,8 +13,8 @@ from typing import Final
 
 import structlog
 
-from services.identity.client_store import ClientStore, StoredClient
-from services.identity.clients import ServiceClient, secret_digest
+from services.identity.clients.client import ServiceClient, secret_digest
+from services.identity.clients.client_store import ClientStore, StoredClient
 from services.runtime.auth.access import SCOPES, SERVICE
 from services.runtime.errors import Reason, ServiceError, invalid
 

@@ -1,7 +1,7 @@
 """The use cases of a player's own data: export it, erase the account.
 
 An account is erased by one transaction: from then on nobody signs in with it, and its event takes the player off every
-board. `erasure_propagation` then removes the player from the other services.
+board. `propagation` then removes the player from the other services.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import uuid_utils
 from prometheus_client import Counter
 
 from services.identity.accounts import Account
-from services.identity.change_store import ChangeStore
-from services.identity.changes import Change
-from services.identity.erasure_store import ErasureStore
-from services.identity.group import Group
-from services.identity.group_store import GroupStore
+from services.identity.erasure.erasure_store import ErasureStore
+from services.identity.groups.group import Group
+from services.identity.groups.group_store import GroupStore
+from services.identity.moderation.change_store import ChangeStore
+from services.identity.moderation.changes import Change
 from services.identity.passwords import Passwords
 from services.identity.store import IdentityStore, SessionState
 from services.runtime.auth.verification import auth_failures

@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from services.identity.accounts import Account
-from services.identity.change_store import ChangeStore
-from services.identity.changes import Change
-from services.identity.personal_data import MAX_SESSIONS
+from services.identity.erasure.personal_data import MAX_SESSIONS
+from services.identity.moderation.change_store import ChangeStore
+from services.identity.moderation.changes import Change
 from services.identity.store import IdentityStore, SessionState
 from services.identity.usernames import username_key
 from services.runtime.errors import Reason, ServiceError

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import structlog
 from prometheus_client import Counter
 
-from services.identity.group import (
+from services.identity.groups.group import (
     MAX_GROUPS,
     MAX_MEMBERS,
     MAX_OWNED,
@@ -26,7 +26,7 @@ from services.identity.group import (
     with_member,
     without_member,
 )
-from services.identity.group_store import Changed, GroupStore
+from services.identity.groups.group_store import Changed, GroupStore
 from services.identity.service import refuse_if_blocked
 from services.identity.store import IdentityStore
 from services.runtime.errors import Reason, ServiceError

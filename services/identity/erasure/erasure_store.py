@@ -18,10 +18,10 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from topten.identity.v1 import identity_events_pb2
 
-from services.identity.blocked_names import BlockedNames
-from services.identity.change_store import change_document
-from services.identity.changes import Change, erased
-from services.identity.group_store import GroupStore
+from services.identity.erasure.blocked_names import BlockedNames
+from services.identity.groups.group_store import GroupStore
+from services.identity.moderation.change_store import change_document
+from services.identity.moderation.changes import Change, erased
 from services.identity.store import Document, account_of, in_transaction
 from services.runtime.stores.mongo import unavailable_on_failure
 

@@ -1,0 +1,1 @@
+"""Tokens that let anybody read one board."""

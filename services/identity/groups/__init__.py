@@ -1,0 +1,1 @@
+"""Groups of players: who is a member, and what an owner does."""
