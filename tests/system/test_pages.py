@@ -2,6 +2,8 @@
 
 A fenced block marked `sh run` is run by bash, with the data folder of the system in the environment, in a folder where
 `codegen` is that of the repository. A block marked `text` directly after it is its output; `…` in it stands for anything.
+
+A block marked `graphql run` is sent as a new player, whose own ID and those of friends are its variables.
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from services.cli.client import GraphqlClient
 from tests.deadline import deadline_seconds
+from tests.players import endpoints, register
 from tests.servers import RunningStack, running_stack
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -46,6 +50,11 @@ def blocks(page: Path) -> list[Block]:
             output = following["body"] if following is not None and shown and adjacent else None
             found.append(Block(text.count("\n", 0, fence.start()) + 2, fence["body"], output))
     return found
+
+
+def documents(page: Path) -> list[str]:
+    fences = FENCE.finditer(page.read_text(encoding="utf-8"))
+    return [fence["body"] for fence in fences if fence["kind"] == "graphql run"]
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +89,18 @@ def test_commands_of_a_page_work_as_it_says(own: RunningStack, page: Path, tmp_p
         if block.output is not None:
             expected = ".*?".join(map(re.escape, block.output.strip().split("…")))
             assert re.fullmatch(expected, done.stdout.strip(), re.DOTALL), f"{page.name}:{block.line}\n{done.stdout}"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if documents(page)], ids=lambda page: page.stem)
+async def test_documents_of_a_page_are_answered(own: RunningStack, page: Path) -> None:
+    async with GraphqlClient(endpoints(own).graphql) as client:
+        me = await register(client)
+        friends = [(await register(client)).user_id for _ in range(2)]
+        variables = {"me": me.user_id, "friends": [me.user_id, *friends]}
+        for text in documents(page):
+            used = {name: value for name, value in variables.items() if f"${name}" in text}
+            answered = await client.execute(text, used, me.access_token)
+            assert all(value is not None for name, value in answered.items() if "ercentile" not in name), answered
 
 
 @pytest.mark.parametrize("name", TASKS)

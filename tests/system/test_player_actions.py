@@ -191,9 +191,13 @@ async def test_an_invalid_definition_names_the_field_as_it_was_sent(web: Web, ad
 async def test_the_recipe_of_the_guide_runs(client: GraphqlClient, admin: str, player: Player) -> None:
     guide = (Path(__file__).parents[2] / "docs" / "app-developer.md").read_text(encoding="utf-8")
     recipe = guide.partition("## Submit other actions")[2].partition("\n## ")[0]
-    submitting, defining = re.findall(r"```graphql\n(.*?)```", recipe, re.DOTALL)
+    listing, submitting, defining = re.findall(r"```graphql(?: run)?\n(.*?)```", recipe, re.DOTALL)
     (stated,) = re.findall(r"with `(.*?)` as the input", recipe)
     (shown,) = re.findall(r"```json\n(.*)\n```", recipe)
     await client.execute(defining, {}, admin)
+    listed = await client.execute(listing, {}, player.access_token)
+    assert json.loads(stated)["actionTypeId"] in [
+        edge["node"]["actionTypeId"] for edge in listed["actionTypes"]["edges"]
+    ]
     data = await client.execute(submitting, {"input": json.loads(stated)}, player.access_token)
     assert data["submitAction"] == json.loads(shown)
