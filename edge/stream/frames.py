@@ -62,12 +62,16 @@ class Update:
     def follows(self, other: Update | None) -> bool:
         """Return whether a client that has `other` should get this update: a later one, or a changed one of that position.
 
-        A frame changes without a new version when a username becomes known or the board stops being stale. A board that
+        A frame changes without a new version when a username becomes known, and when the board stops being stale or freezes. A
+        board that
         follows the calendar starts new versions with each period; periods are ordered by name.
         """
         if other is None:
             return True
-        differs = self.stale != other.stale or self.frame.entries != other.frame.entries
+        differs = self.stale != other.stale or (self.frame.entries, self.frame.frozen_since) != (
+            other.frame.entries,
+            other.frame.frozen_since,
+        )
         return self.order > other.order or (self.order == other.order and differs)
 
     @property
@@ -88,6 +92,7 @@ def encode_update(frame: Frame, *, stale: bool = False) -> Update:
         "board": frame.board,
         "version": frame.version,
         "stale": is_stale,
+        "frozenSince": format_time(time_of(frame.frozen_since)) if frame.HasField("frozen_since") else None,
         "leaderboard": [_entry(entry) for entry in frame.entries],
     }
     return Update(frame, position, is_stale, Message.of(encode_event("update", data, id=str(position))))

@@ -13,12 +13,16 @@ Kind = Literal["all", "weekly", "monthly", "country", "quiz", "custom"]
 
 MAX_NAME_LENGTH = 100
 GENERATION_KEY = "leaderboard:generation"
+UNTIL_FREEZE = "_until_freeze"
+"""The end of the name of a board's copy that stops counting at the freeze (see `freezing`). No definition has such a name."""
 
 _COUNTRY = re.compile(r"[A-Z]{2}", re.ASCII)
 _QUIZ_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)
 # Name, country, and a year, a month, a day or a week. As in ISO 8601, the W distinguishes a week from a month.
 _CUSTOM = re.compile(
-    r"([a-z][a-z0-9-]{0,31})(?::([A-Z]{2}))?(?::([0-9]{4}(?:-[0-9]{2}(?:-[0-9]{2})?|-W[0-9]{2})?))?", re.ASCII
+    rf"([a-z][a-z0-9-]{{0,31}}(?:{UNTIL_FREEZE})?)(?::([A-Z]{{2}}))?"
+    r"(?::([0-9]{4}(?:-[0-9]{2}(?:-[0-9]{2})?|-W[0-9]{2})?))?",
+    re.ASCII,
 )
 
 
@@ -69,6 +73,16 @@ class Board(NamedTuple):
     def key(self) -> str:
         """The sorted set in Redis, or the prefix of its shards' keys (see `sharding`)."""
         return f"leaderboard:{self.name}"
+
+    @property
+    def is_until_freeze(self) -> bool:
+        """Whether it is the copy of a board that stops counting at the freeze. Clients never name one."""
+        return self.kind == "custom" and self.qualifier.partition(":")[0].endswith(UNTIL_FREEZE)
+
+    @property
+    def of_readers(self) -> Board:
+        """The board under which readers know this one: itself, or the board of which it is a copy."""
+        return Board(self.kind, self.qualifier.replace(UNTIL_FREEZE, "", 1)) if self.is_until_freeze else self
 
 
 class CustomName(NamedTuple):

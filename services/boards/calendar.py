@@ -36,6 +36,8 @@ class Calendar(NamedTuple):
 
     rule: str
     zone: str = "UTC"
+    stops_before: int = 0
+    """Seconds before the end of each period at which it stops counting; 0 for none."""
 
     @property
     def is_repeated(self) -> bool:
@@ -69,10 +71,15 @@ class Calendar(NamedTuple):
         """Whether a time, in milliseconds since 1970, is in any period."""
         if self.rule.startswith("range:"):
             bounds = _range(self)
-            return milliseconds_of(bounds.starts_at) <= at < milliseconds_of(bounds.ends_at)
-        return not self.rule.startswith("every:") or at >= milliseconds_of(
-            _start_of(self.zone, _repetition(self.rule)[1])
-        )
+            is_in_period = milliseconds_of(bounds.starts_at) <= at < milliseconds_of(bounds.ends_at)
+        else:
+            is_in_period = not self.rule.startswith("every:") or at >= milliseconds_of(
+                _start_of(self.zone, _repetition(self.rule)[1])
+            )
+        if not is_in_period or not self.stops_before:
+            return is_in_period
+        period = self.period(self.name_of(at))
+        return period is not None and at < milliseconds_of(stops_at(period, self.stops_before))
 
     def name_of(self, at: int) -> str:
         """Return the name of the period of a time, in milliseconds; empty if there is only one period.
@@ -108,6 +115,21 @@ class Calendar(NamedTuple):
         assert period is not None, "a time has a period"
         first = _start_of(self.zone, _repetition(self.rule)[1]) if self.rule.startswith("every:") else None
         return None if period.starts_at == first else period.starts_at
+
+
+def stops_at(period: Period, seconds: int) -> datetime:
+    """Return the moment this many seconds before the end of a period; not before its start."""
+    return max(period.starts_at, period.ends_at - timedelta(seconds=seconds))
+
+
+def nominal_seconds(calendar: Calendar) -> int | None:
+    """Return how long the shortest period is, without changes of the clock; None for all time. The calendar must be valid."""
+    if calendar.rule.startswith("range:"):
+        bounds = _range(calendar)
+        return int((bounds.ends_at - bounds.starts_at).total_seconds())
+    days = {"all": 0, "daily": 1, "weekly": 7, "monthly": 28, "yearly": 365}.get(calendar.rule)
+    days = _repetition(calendar.rule)[0] if days is None else days
+    return days * 86_400 or None
 
 
 class _Recent:

@@ -17,7 +17,7 @@ from typing import Final
 
 from services.boards.board import Board, no_such_board, parse_custom_name
 from services.boards.board import period_of as built_in_period_of
-from services.boards.definition import NAME, Definition
+from services.boards.definition import NAME, Definition, with_copies
 from services.boards.periods import Period, month_of, week_of
 from services.boards.sharding import Sharding
 from services.runtime.clock import milliseconds_of
@@ -82,9 +82,13 @@ class Catalog:
         return f"{declared}|{sharding}" if sharding else declared
 
     def update(self, defined: Iterable[Definition], *, edition: int, numbers: int) -> None:
-        """Replace the definitions that teams made. A board that the operator declares has precedence."""
+        """Replace the definitions that teams made. A board that the operator declares has precedence.
+
+        What is `counted` includes the copies of boards with a freeze, which have no name for clients.
+        """
         self.definitions: Mapping[str, Definition] = {**{each.name: each for each in defined}, **self._declared}
-        self.counted = tuple(each for each in self.definitions.values() if each.state != "archived")
+        self.counted = tuple(with_copies(self.definitions.values()))
+        self._all = {**{each.name: each for each in self.counted}, **self.definitions}
         self.archiving = tuple(each for each in self.definitions.values() if each.is_archiving)
         self.edition = edition
         self.numbers = numbers
@@ -132,7 +136,7 @@ class Catalog:
     def definition_of(self, board: Board) -> Definition | None:
         """Return the definition of a custom board; None for another, or if it is not, or no longer, defined."""
         custom = parse_custom_name(board.qualifier) if board.kind == "custom" else None
-        definition = self.definitions.get(custom.name) if custom is not None else None
+        definition = self._all.get(custom.name) if custom is not None else None
         if custom is None or definition is None or bool(custom.country) != definition.is_per_country:
             return None
         if not definition.calendar.is_repeated:
@@ -160,7 +164,7 @@ class Catalog:
         boards += (
             each.board("", each.calendar.name_of(at))
             for each in self.counted
-            if not each.is_per_country and each.calendar.counts(at)
+            if not each.stops_before and not each.is_per_country and each.calendar.counts(at)
         )
         return boards
 

@@ -8,14 +8,14 @@ one counter share its totals.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Final, Literal, NamedTuple, cast, get_args
 
-from services.boards.board import Board
-from services.boards.calendar import Calendar
+from services.boards.board import UNTIL_FREEZE, Board
+from services.boards.calendar import Calendar, nominal_seconds
 from services.countries import COUNTRIES
 
 Aggregate = Literal["sum", "best", "latest", "count"]
@@ -35,7 +35,7 @@ NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
 _SOURCE: Final = re.compile(r"all|quiz:[a-z0-9][a-z0-9-]{0,63}|action:[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 _COUNTRIES: Final = re.compile(r"country:([A-Z]{2}(?:,[A-Z]{2}){0,249})", re.ASCII)
 _EACH_COUNTRY: Final = "each-country"
-_BUILT_IN_PERIODS: Final = frozenset({"all", "weekly", "monthly"})
+_BUILT_IN_CALENDARS: Final = frozenset(map(Calendar, ("all", "weekly", "monthly")))
 
 
 class CounterSpec(NamedTuple):
@@ -50,7 +50,7 @@ class CounterSpec(NamedTuple):
     def is_built_in(self) -> bool:
         """Whether rows have always had it: all points, of all time or of a week or month in UTC."""
         is_of_all = self.sources == {"all"} and self.aggregate == "sum"
-        return is_of_all and self.calendar.zone == "UTC" and self.calendar.rule in _BUILT_IN_PERIODS
+        return is_of_all and self.calendar in _BUILT_IN_CALENDARS
 
     def __str__(self) -> str:
         aggregate = f"lowest {self.aggregate}" if self.lowest else self.aggregate
@@ -63,6 +63,10 @@ class Definition:
 
     `declared` boards are the operator's. `version` counts the changes from 1. `kept` is whether the last state of every board
     of an archived definition is in the archive.
+
+    `freezes_before` is how many seconds before the end of its period the board freezes, 0 for never. `freeze_changes` counts
+    the changes of it. `freeze_number` and `freeze_state` are number and state of the copy that stops counting then, which
+    alone has `stops_before`.
     """
 
     name: str
@@ -82,17 +86,36 @@ class Definition:
     declared: bool = False
     archived_at: datetime | None = None
     kept: bool = False
+    freezes_before: int = 0
+    freeze_changes: int = 0
+    freeze_number: int = 0
+    freeze_state: State = "ready"
+    stops_before: int = 0
 
     @cached_property
     def calendar(self) -> Calendar:
         """The periods of the board."""
-        return Calendar(self.period, self.time_zone)
+        return Calendar(self.period, self.time_zone, self.stops_before)
 
     @cached_property
     def counter(self) -> CounterSpec:
         """What is counted for each player."""
         lowest = self.aggregate == "best" and self.order == "asc"
         return CounterSpec(frozenset(self.sources), self.aggregate, lowest, self.calendar)
+
+    @cached_property
+    def until_freeze(self) -> Definition | None:
+        """The copy of the board that stops counting at the freeze; None without a freeze. See `freezing`."""
+        if not self.freezes_before:
+            return None
+        return replace(
+            self,
+            name=f"{self.name}{UNTIL_FREEZE}",
+            number=self.freeze_number,
+            state=self.freeze_state,
+            freezes_before=0,
+            stops_before=self.freezes_before,
+        )
 
     @property
     def is_ascending(self) -> bool:
@@ -117,7 +140,14 @@ class Definition:
 
     def with_presentation_of(self, other: Definition) -> Definition:
         """Return the definition with what `other` says about how it is shown, and to whom: nothing that is counted."""
-        return replace(self, title=other.title, visibility=other.visibility, size=other.size, ranks=other.ranks)
+        return replace(
+            self,
+            title=other.title,
+            visibility=other.visibility,
+            size=other.size,
+            ranks=other.ranks,
+            freezes_before=other.freezes_before,
+        )
 
     def in_state(self, state: State, *, archived_at: datetime | None = None) -> Definition:
         """Return the definition in another state."""
@@ -138,10 +168,25 @@ class Definition:
     def counts_as(self, other: Definition) -> bool:
         """Whether two definitions have the same standings, so that nothing has to be built."""
         mine, theirs = (
-            replace(each, version=0, state="ready", number=0, archived_at=None).with_presentation_of(_UNTITLED)
+            replace(
+                each,
+                version=0,
+                state="ready",
+                number=0,
+                archived_at=None,
+                freeze_changes=0,
+                freeze_number=0,
+                freeze_state="ready",
+            ).with_presentation_of(_UNTITLED)
             for each in (self, other)
         )
         return mine == theirs
+
+
+def with_copies(definitions: Iterable[Definition]) -> list[Definition]:
+    """Return all definitions that are counted: those that are open, and the copies of those with a freeze."""
+    counted = [each for each in definitions if each.state != "archived"]
+    return counted + [copy for each in counted if (copy := each.until_freeze) is not None]
 
 
 def canonical(definition: Definition) -> Definition:
@@ -181,12 +226,25 @@ def problems(definition: Definition) -> list[tuple[str, str]]:
         definition.calendar.check()
     except ValueError as error:
         faults.append(("time_zone" if "time zone" in str(error) else "period", str(error)))
+    else:
+        faults += _problems_of_freeze(definition)
     countries = definition.countries
     if definition.segment not in ("all", _EACH_COUNTRY) and not countries:
         faults.append(("segment", "must be all, each-country, or country: with codes such as country:VN,TH"))
     if unknown := sorted(countries - COUNTRIES):
         faults.append(("segment", f"has {unknown[0]}, which is no country of ISO 3166-1"))
     return faults
+
+
+def _problems_of_freeze(definition: Definition) -> list[tuple[str, str]]:
+    if not definition.freezes_before:
+        return []
+    seconds = nominal_seconds(definition.calendar)
+    if seconds is None:
+        return [("freezes_before", "must be empty on a board of all time, which has no end")]
+    if not 1 <= definition.freezes_before < seconds:
+        return [("freezes_before", f"must be whole seconds, at least 1 and shorter than a period, which has {seconds}")]
+    return []
 
 
 def _problems_of_sources(sources: Sequence[str]) -> list[tuple[str, str]]:
@@ -214,6 +272,6 @@ def from_document(name: str, document: Mapping[str, Any]) -> Definition:
 
 _STORED: Final = (
     "title", "sources", "aggregate", "order", "period", "time_zone", "segment", "visibility", "size", "ranks", "number",
-    "state", "version", "archived_at", "kept",
+    "state", "version", "archived_at", "kept", "freezes_before", "freeze_changes", "freeze_number", "freeze_state",
 )  # fmt: skip
 _UNTITLED: Final = Definition("untitled")

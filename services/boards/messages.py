@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC
 from typing import Final
 
+from google.protobuf.duration_pb2 import Duration
 from topten.board.v1.board_pb2 import BoardDefinition, DefinedBoard
 
 from services.boards.definition import Aggregate, Definition, Order, Ranks, State, Visibility
@@ -42,6 +43,11 @@ _STATES: Final[Mapping[int, State]] = {
 }
 
 
+def _seconds(duration: Duration) -> int:
+    """Return whole seconds; -1, which no definition may have, for a part of one."""
+    return -1 if duration.nanos else duration.seconds
+
+
 def definition_of(message: BoardDefinition) -> Definition:
     """Return the definition that a message states; nothing is checked."""
     return Definition(
@@ -56,6 +62,7 @@ def definition_of(message: BoardDefinition) -> Definition:
         visibility=_VISIBILITIES[message.visibility],
         size=message.size,
         ranks=_RANKS[message.ranks],
+        freezes_before=_seconds(message.freezes_before),
     )
 
 
@@ -69,6 +76,7 @@ def defined_board_of(message: DefinedBoard) -> Definition:
         version=message.version,
         declared=message.declared,
         archived_at=archived_at,
+        freeze_changes=message.freeze_changes,
     )
 
 
@@ -93,7 +101,10 @@ def message_of(definition: Definition, progress: int = 100) -> DefinedBoard:
         version=definition.version,
         declared=definition.declared,
         counter=definition.number,
+        freeze_changes=definition.freeze_changes,
     )
+    if definition.freezes_before:
+        message.definition.freezes_before.seconds = definition.freezes_before
     if definition.archived_at is not None:
         message.archived_at.FromDatetime(definition.archived_at)
     return message

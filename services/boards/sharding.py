@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 from zlib import crc32
 
-from services.boards.board import GENERATION_KEY, Board, parse_custom_name
+from services.boards.board import GENERATION_KEY, UNTIL_FREEZE, Board, parse_custom_name
 
 MAX_KEYS: Final = 64
 # In the hash slot of the generation, so that one command reads or writes both.
@@ -100,8 +100,8 @@ class Sharding:
         """Return all shards of the board, in order."""
         series: str = board.kind
         if board.kind == "custom" and (custom := parse_custom_name(board.qualifier)) is not None:
-            series = f"custom:{custom.name}"
-        keys = self._keys.get(board.name) or self._keys.get(series, 1)
+            series = f"custom:{custom.name.removesuffix(UNTIL_FREEZE)}"
+        keys = self._keys.get(board.of_readers.name) or self._keys.get(series, 1)
         if keys == 1:
             return (Shard(board, board.key),)
         return tuple(Shard(board, f"{board.key}:{number}") for number in range(keys))

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
 from topten.leaderboard.v1 import leaderboard_pb2, leaderboard_service_pb2_grpc
 from topten.leaderboard.v1 import leaderboard_service_pb2 as messages
 
@@ -54,7 +55,9 @@ class LeaderboardServicer(leaderboard_service_pb2_grpc.LeaderboardServiceService
     async def GetRanks(self, request: messages.GetRanksRequest, context: Context) -> messages.GetRanksResponse:
         """Return the entries of certain players."""
         entries, not_found = await self._service.ranks(request.board, request.user_ids, public_only=request.public_only)
-        return messages.GetRanksResponse(entries=entries, not_found=not_found)
+        return messages.GetRanksResponse(
+            entries=entries, not_found=not_found, frozen_since=self._frozen_since(request.board)
+        )
 
     async def WatchRanks(
         self, request: messages.WatchRanksRequest, context: Context
@@ -67,6 +70,7 @@ class LeaderboardServicer(leaderboard_service_pb2_grpc.LeaderboardServiceService
                 yield messages.WatchRanksResponse(
                     board=board.name,
                     standings=[self._standing(board, user_id, each) for user_id, each in standings.items()],
+                    frozen_since=self._frozen_since(board),
                 )
 
     async def ListEntries(self, request: messages.ListEntriesRequest, context: Context) -> messages.ListEntriesResponse:
@@ -111,24 +115,29 @@ class LeaderboardServicer(leaderboard_service_pb2_grpc.LeaderboardServiceService
     ) -> messages.GetPercentileResponse:
         """Return a player's percentile and rank."""
         standing, total = await self._service.standing(request.board, request.user_id)
-        if standing is None:
-            return messages.GetPercentileResponse(total_count=total)
-        percentile = percentile_of(standing.rank, total)
-        return messages.GetPercentileResponse(percentile=percentile, rank=standing.shown_rank, total_count=total)
+        response = messages.GetPercentileResponse(total_count=total, frozen_since=self._frozen_since(request.board))
+        if standing is not None:
+            response.percentile = percentile_of(standing.rank, total)
+            response.rank = standing.shown_rank
+        return response
 
     async def GetScoreForPercentile(
         self, request: messages.GetScoreForPercentileRequest, context: Context
     ) -> messages.GetScoreForPercentileResponse:
         """Return the score that a percentile takes."""
         score, total = await self._service.score_for_percentile(request.board, request.percentile)
-        return messages.GetScoreForPercentileResponse(score=score, total_count=total)
+        return messages.GetScoreForPercentileResponse(
+            score=score, total_count=total, frozen_since=self._frozen_since(request.board)
+        )
 
     async def GetRankIfScore(
         self, request: messages.GetRankIfScoreRequest, context: Context
     ) -> messages.GetRankIfScoreResponse:
         """Return the rank that a score would have."""
         rank, total = await self._service.rank_if_score(request.board, request.points, request.user_id)
-        return messages.GetRankIfScoreResponse(rank=rank, total_count=total)
+        return messages.GetRankIfScoreResponse(
+            rank=rank, total_count=total, frozen_since=self._frozen_since(request.board)
+        )
 
     async def ListBoards(self, request: messages.ListBoardsRequest, context: Context) -> messages.ListBoardsResponse:
         """Return the current boards."""
@@ -169,6 +178,16 @@ class LeaderboardServicer(leaderboard_service_pb2_grpc.LeaderboardServiceService
         period = self._service.period(board)
         if period is not None and self._now() < period.ends_at:
             message.next_reset_at.FromDatetime(period.ends_at)
+        if frozen := self._frozen_since(board):
+            message.frozen_since.CopyFrom(frozen)
+        return message
+
+    def _frozen_since(self, board: Board | str) -> Timestamp | None:
+        since = self._service.frozen_since(board)
+        if since is None:
+            return None
+        message = Timestamp()
+        message.FromDatetime(since)
         return message
 
     def _place(self, board: Board, standing: Standing) -> messages.BoardPlace:

@@ -14,6 +14,7 @@ from services.boards.catalog import Catalog
 from services.boards.closed_periods import series_of
 from services.boards.encoding import MAX_POINTS, mirrored, points_of
 from services.boards.existence import Existence, existence_of
+from services.boards.freezing import frozen_since
 from services.boards.periods import Period
 from services.boards.visibility import is_public
 from services.leaderboard.ranking import Ranked, gap, ranked
@@ -312,6 +313,11 @@ class LeaderboardService:
     def period(self, board: Board) -> Period | None:
         """Return the period of a board; None for all time."""
         return self._catalog.period_of(board)
+
+    def frozen_since(self, board: Board | str) -> datetime | None:
+        """Return since when a board, which exists, shows no later standings; None if it shows the latest."""
+        board = self._board(board) if isinstance(board, str) else board
+        return frozen_since(self._catalog, board, self._now())
 
     def _entries(self, board: Board, window: Window, names: Mapping[str, Name]) -> list[Entry]:
         ascending = self._catalog.is_ascending(board)

@@ -8,6 +8,7 @@ import re
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import aiohttp
@@ -16,14 +17,18 @@ import pytest_asyncio
 from aiohttp import web
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
+from services.cli.accounts import grant_role
 from services.cli.client import GraphqlClient
 from tests.browser.visitor import adjust, findings, new_context, requests_of, sign_up
-from tests.players import Player, endpoints, register
+from tests.deadline import eventually
+from tests.players import PASSWORD, Player, endpoints, register
 from tests.replicas import second_instance
 from tests.servers import RunningStack, unique
+from tests.system.test_boards_as_data import put, until_ready
 
 ISSUE = "mutation ($board: BoardInput) { boardToken(board: $board) { id token url } }"
 REVOKE = "mutation ($id: ID!) { revokeBoardToken(id: $id) }"
+FROZEN = "query ($board: BoardInput!) { leaderboard(board: $board) { stale board { frozenSince } } }"
 COUNTRY = "AX"
 BOARD = {"kind": "COUNTRY", "country": COUNTRY}
 EMPTY = {"kind": "COUNTRY", "country": "BV"}
@@ -298,3 +303,38 @@ async def test_a_display_of_a_signed_in_player_needs_no_token_unless_it_is_embed
     await page.goto("/b/all?view=embed")
     await expect(page.get_by_text("This link has ended. Ask for a new one.")).to_be_visible()
     await expect(page.locator(".rows li")).to_have_count(0)
+
+
+async def test_frozen_board_says_so_on_the_page_and_on_every_display(
+    context: BrowserContext, stack: RunningStack, player: Player
+) -> None:
+    """Everything happened after its freeze, so nobody is on it."""
+    name, now = unique("cup-")[:32], datetime.now(UTC).replace(microsecond=0)
+    starts_at, ends_at = now - timedelta(hours=2), now + timedelta(hours=1)
+    definition = {
+        "name": name,
+        "period": f"range:{starts_at.isoformat()}/{ends_at.isoformat()}",
+        "freezesBefore": 10_000,
+    }
+    board = {"kind": "CUSTOM", "name": name}
+    async with GraphqlClient(endpoints(stack).graphql) as client:
+        admin = await register(client)
+        await grant_role(endpoints(stack), admin.username, "admin")
+        token = await client.login(admin.username, PASSWORD)
+        await put(client, token, **definition)
+        await until_ready(client, token, name)
+
+        async def is_frozen() -> bool:
+            page = (await client.execute(FROZEN, {"board": board}, token))["leaderboard"]
+            return bool(page["board"]["frozenSince"]) and not page["stale"]
+
+        await eventually(is_frozen, "the board says that it is frozen")
+    issued = await link(stack, board)
+    for view in VIEWS:
+        page = await show(context, issued["url"], view)
+        await expect(page.locator(".frozen")).to_be_visible()
+        await expect(page.locator(".frozen")).to_contain_text(str(starts_at.year))
+        await expect(page.locator(".rows li")).to_have_count(0)
+        await page.set_viewport_size({"width": 320, "height": 640})
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 320
+        await page.close()

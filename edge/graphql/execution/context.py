@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import strawberry
 from grpc.aio import UnaryUnaryMultiCallable
 from strawberry.dataloader import DataLoader
 from topten.identity.v1.identity_pb2 import User
 from topten.identity.v1.identity_service_pb2 import GetUsersRequest
+from topten.leaderboard.v1 import leaderboard_pb2
+from topten.leaderboard.v1 import leaderboard_service_pb2 as leaderboard
 
 from edge.boards import ExistingBoards
 from edge.graphql.execution.last_responses import Key, LastResponses
@@ -19,6 +22,7 @@ from edge.graphql.execution.response_cache import BoardRead
 from edge.http.authentication import Caller, require_board
 from edge.http.cookies import CookieSession
 from edge.rates.limiter import Left, Limiter
+from edge.times import time_of
 from edge.upstreams import Upstreams
 from services.runtime.grpc.client import call
 from services.runtime.texts import canonical_id
@@ -29,6 +33,15 @@ if TYPE_CHECKING:
 MAX_USERS = 100
 Request = TypeVar("Request")
 Response = TypeVar("Response")
+FreezingMessage: TypeAlias = (
+    leaderboard_pb2.Board
+    | leaderboard_pb2.Frame
+    | leaderboard.GetRanksResponse
+    | leaderboard.GetPercentileResponse
+    | leaderboard.GetScoreForPercentileResponse
+    | leaderboard.GetRankIfScoreResponse
+)
+"""What is read from a board, which may be frozen."""
 
 
 @dataclass
@@ -59,6 +72,8 @@ class Context:
     """What the caller has left of each rate the request counted for."""
     stale: bool = False
     """True once a board was read that may be behind."""
+    frozen_since: datetime | None = None
+    """The earliest freeze of a board that was read; None if none is frozen."""
 
     @cached_property
     def users(self) -> DataLoader[str, User | None]:
@@ -97,6 +112,12 @@ class Context:
         found, is_old = await self.last_responses.get(key, response)
         self.stale = self.stale or is_old
         return found, is_old
+
+    def note_freeze(self, read: FreezingMessage) -> None:
+        """Note that a board was read which may be frozen."""
+        if read.HasField("frozen_since"):
+            since = time_of(read.frozen_since)
+            self.frozen_since = since if self.frozen_since is None else min(since, self.frozen_since)
 
     async def _load_users(self, user_ids: list[str]) -> list[User | None]:
         response = await self.call(self.upstreams.identity.GetUsers, GetUsersRequest(user_ids=user_ids))

@@ -133,7 +133,7 @@ class GraphQLHandler:
         result = await execute_operation(
             self._schema, prepared, request, context, hide_suggestions=self._config.process.production
         )
-        outcome = outcome_of(result, stale=context.stale)
+        outcome = outcome_of(result, stale=context.stale, frozen_since=context.frozen_since)
         if key is not None and outcome.begun and len(context.board_reads) == operation.fields:
             self._responses.put(key, outcome.body, context.board_reads)
         return outcome

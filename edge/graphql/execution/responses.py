@@ -7,7 +7,8 @@ the document could not be executed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from datetime import datetime
+from typing import Any, NamedTuple
 
 import orjson
 from aiohttp import web
@@ -17,6 +18,7 @@ from edge.graphql.execution.errors import Shown, refusal, show_all
 from edge.graphql.execution.requests import GRAPHQL_JSON
 from edge.http.problems import HTTP_STATUS, challenge
 from edge.rates.limiter import Left
+from edge.times import format_time
 from services.runtime.errors import Reason, ServiceError
 
 
@@ -27,8 +29,8 @@ class Outcome(NamedTuple):
     begun: bool
 
 
-def outcome_of(result: ExecutionResult, *, stale: bool = False) -> Outcome:
-    """Return the outcome of an execution.
+def outcome_of(result: ExecutionResult, *, stale: bool = False, frozen_since: datetime | None = None) -> Outcome:
+    """Return the outcome of an execution; its `extensions` say `stale`, and since when a board is frozen, if so.
 
     It began if there is data, or an error of a field: those have a path, errors of the variables have none.
     """
@@ -39,8 +41,13 @@ def outcome_of(result: ExecutionResult, *, stale: bool = False) -> Outcome:
     begun = result.data is not None or any(error.path is not None for error in errors)
     if begun:
         body["data"] = result.data
+    extensions: dict[str, Any] = {}
     if stale:
-        body["extensions"] = {"stale": True}
+        extensions["stale"] = True
+    if frozen_since is not None:
+        extensions["frozenSince"] = format_time(frozen_since)
+    if extensions:
+        body["extensions"] = extensions
     return Outcome(orjson.dumps(body), begun)
 
 

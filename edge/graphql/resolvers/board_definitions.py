@@ -14,6 +14,7 @@ from topten.board.v1.board_pb2 import DefinedBoard as DefinedBoardMessage
 from edge.graphql.execution.context import Info
 from edge.graphql.fields import field, rpc
 from edge.times import time_of
+from services.runtime.int32 import int32
 
 TYPICAL_SOURCES = 3
 TYPICAL_BOARDS = 50
@@ -83,6 +84,9 @@ class DefinedBoard:
     visibility: BoardVisibility
     size: int | None = strawberry.field(description="How many places the board has; null for no limit.")
     ranks: BoardRanks
+    freezes_before: int | None = strawberry.field(
+        description="How many seconds before the end of its period the board freezes; null for never."
+    )
     state: BoardState
     progress_percent: int = strawberry.field(description="The share of players who are on it while it is BUILDING.")
     version: int = strawberry.field(description="Counts the changes of the definition, from 1.")
@@ -104,6 +108,7 @@ class DefinedBoard:
             visibility=BoardVisibility(definition.visibility),
             size=definition.size or None,
             ranks=BoardRanks(definition.ranks),
+            freezes_before=int32(definition.freezes_before.seconds) or None,
             state=BoardState(board.state),
             progress_percent=board.progress_percent,
             version=board.version,
@@ -149,10 +154,15 @@ class BoardDefinitionInput:
     ranks: BoardRanks | None = strawberry.field(
         default=None, description="UNIQUE by default. DENSE needs a size of up to 1000."
     )
+    freezes_before: int | None = strawberry.field(
+        default=None,
+        description="How many seconds before the end of its period the board freezes: until the period is over, everything "
+        "that is read shows what was counted of the time before. Never by default.",
+    )
 
     def to_proto(self) -> BoardDefinitionMessage:
         """Return the definition."""
-        return BoardDefinitionMessage(
+        message = BoardDefinitionMessage(
             name=self.name,
             title=self.title,
             sources=self.sources,
@@ -165,6 +175,9 @@ class BoardDefinitionInput:
             size=self.size or 0,
             ranks=(self.ranks or BoardRanks.UNIQUE).value,
         )
+        if self.freezes_before:
+            message.freezes_before.seconds = self.freezes_before
+        return message
 
 
 @strawberry.type
@@ -188,8 +201,8 @@ class BoardDefinitionMutation:
         access=rpc("board.PutBoard"),
         cost=200,
         rate="write",
-        description="Defines a board, or changes title, sources, aggregate, countries, visibility, size or ranks of one with "
-        "the same name. What players did before is on it once it is READY. For admins.",
+        description="Defines a board, or changes title, sources, aggregate, countries, visibility, size, ranks or freeze of "
+        "one with the same name. What players did before is on it once it is READY. For admins.",
     )
     async def put_board(self, info: Info, input: BoardDefinitionInput) -> BoardChange | None:
         context = info.context

@@ -38,6 +38,10 @@ class Board:
         "period that is over."
     )
     total_count: int = strawberry.field(description="The number of ranked players.")
+    frozen_since: datetime | None = strawberry.field(
+        description="Since when the board is frozen: until its period is over, everything read from it is of that moment. "
+        "Null if it is not."
+    )
 
     @classmethod
     def from_proto(cls, board: leaderboard_pb2.Board) -> Self:
@@ -52,6 +56,7 @@ class Board:
             time_zone=board.period.time_zone if has_period else None,
             next_reset_at=time_of(board.next_reset_at) if board.HasField("next_reset_at") else None,
             total_count=board.total_count,
+            frozen_since=time_of(board.frozen_since) if board.HasField("frozen_since") else None,
         )
 
 
@@ -158,6 +163,7 @@ class LeaderboardQuery:
         # Pages other than the first are requested too seldom to be worth keeping.
         page, is_old = (await call, False) if after else await context.call_or_last(("page", name, first), call)
         context.stale = context.stale or page.stale
+        context.note_freeze(page.board)
         return LeaderboardConnection(
             board=Board.from_proto(page.board),
             total_count=page.board.total_count,
@@ -188,6 +194,7 @@ class LeaderboardQuery:
         wanted = user_id or context.caller.require().user_id
         request = messages.GetAroundRequest(board=board_text(board), user_id=wanted, radius=radius)
         response = await context.call(context.upstreams.leaderboard.GetAround, request)
+        context.note_freeze(response.board)
         entries = [LeaderboardEntry.from_proto(entry) for entry in response.entries]
         return RankedEntries(entries=entries, not_found=[] if entries else [strawberry.ID(wanted)])
 
@@ -204,6 +211,7 @@ class LeaderboardQuery:
             raise ServiceError(Reason.INVALID_ARGUMENT, message)
         request = messages.GetRanksRequest(board=board_text(board), user_ids=user_ids)
         response = await context.call(context.upstreams.leaderboard.GetRanks, request)
+        context.note_freeze(response)
         return RankedEntries(
             entries=[LeaderboardEntry.from_proto(entry) for entry in response.entries],
             not_found=[strawberry.ID(user_id) for user_id in response.not_found],
@@ -220,6 +228,7 @@ class LeaderboardQuery:
         wanted = user_id or context.caller.require().user_id
         request = messages.GetPercentileRequest(board=board_text(board), user_id=wanted)
         response = await context.call(context.upstreams.leaderboard.GetPercentile, request)
+        context.note_freeze(response)
         return response.percentile if response.HasField("percentile") else None
 
     @field(
@@ -239,6 +248,7 @@ class LeaderboardQuery:
             raise ServiceError(Reason.INVALID_ARGUMENT, message)
         request = messages.GetScoreForPercentileRequest(board=board_text(board), percentile=percentile)
         response = await context.call(context.upstreams.leaderboard.GetScoreForPercentile, request)
+        context.note_freeze(response)
         return response.score if response.HasField("score") else None
 
     @field(
@@ -255,7 +265,9 @@ class LeaderboardQuery:
         context = info.context
         user_id = context.caller.require().user_id
         request = messages.GetRankIfScoreRequest(board=board_text(board), points=points, user_id=user_id)
-        return (await context.call(context.upstreams.leaderboard.GetRankIfScore, request)).rank
+        response = await context.call(context.upstreams.leaderboard.GetRankIfScore, request)
+        context.note_freeze(response)
+        return response.rank
 
     @field(
         access=rpc("leaderboard.ListBoards"),

@@ -72,6 +72,7 @@ class Query(
         else:
             context.board_reads.append(BoardRead(name, limit, frame))
             context.last_responses.put(("head", name, limit), frame)
+        context.note_freeze(frame)
         return [LeaderboardEntry.from_proto(entry) for entry in frame.entries[:limit]]
 
     @field(access=ACCOUNTS | GUEST, description="The calling player or guest.")

@@ -32,6 +32,8 @@ const REFUSED = [401, 403];
  * @property {number} version
  * @property {boolean} stale
  * @property {string} timestamp
+ * @property {string | null} [frozenSince] until the period is over, the entries are those of this moment; null if they are the
+ *   latest
  * @property {Entry[]} leaderboard
  *
  * @typedef {object} Standing a player's own place

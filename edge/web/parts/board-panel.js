@@ -98,10 +98,11 @@ export class BoardPanel {
     this.neighbors = create("section", { className: "neighbors", hidden: true }, create("h2", {}, t.neighbors), this.around.element);
     this.players = create("span", {});
     this.reset = create("span", { className: "reset" });
+    this.frozen = create("span", { className: "frozen", hidden: true });
     this.element = create(
       "section",
       { className: "board card", "aria-label": t.boards },
-      create("div", { className: "board-head" }, this.title, this.reset, this.stateText, this.pauseButton),
+      create("div", { className: "board-head" }, this.title, this.reset, this.frozen, this.stateText, this.pauseButton),
       create("div", { className: "board-rows" }, this.rows.element, this.empty),
       this.own,
       this.neighbors,
@@ -119,7 +120,7 @@ export class BoardPanel {
     this.resetAt = this.count = 0;
     this.rows.show([]);
     this.players.textContent = this.reset.textContent = this.own.textContent = "";
-    this.neighbors.hidden = this.empty.hidden = true;
+    this.neighbors.hidden = this.empty.hidden = this.frozen.hidden = true;
     this.title.textContent = boardTitle(name, quizTitle);
     this.clock ??= setInterval(() => this.#tick(), 1_000);
     this.#showState({ name: "connecting", heardAt: 0 });
@@ -153,6 +154,7 @@ export class BoardPanel {
     const isFirst = this.frame === null;
     const leader = this.frame?.leaderboard[0];
     this.frame = frame;
+    this.#showFreeze(frame.frozenSince);
     if (this.paused) return;
     const first = frame.leaderboard[0];
     if (leader && first && leader.userId !== first.userId && first.userId !== this.session.user?.userId) {
@@ -166,6 +168,15 @@ export class BoardPanel {
     if (own) this.#showOwn({ board: frame.board, rank: own.rank, score: own.score });
     else if (this.standing) this.#showOwn(this.standing);
     else if (!isFirst) this.#showGap();
+  }
+
+  /** Say since when the board shows no later standings. @param {string | null | undefined} since */
+  #showFreeze(since) {
+    const isNew = Boolean(since) && this.frozen.hidden;
+    this.frozen.hidden = !since;
+    if (!since) return;
+    this.frozen.textContent = t.frozenSince(new Date(since));
+    if (isNew) this.announcer.put("freeze", this.frozen.textContent);
   }
 
   /** @param {Standing} standing */
@@ -236,6 +247,7 @@ export class BoardPanel {
   /** A period that is over: its board is read once, and has no stream. @param {any} leaderboard */
   #showFinal({ edges }) {
     this.watch?.return();
+    this.#showFreeze(null);
     this.rows.show(edges.map((/** @type {any} */ { node }) => node));
     this.empty.hidden = edges.length > 0;
     this.pauseButton.hidden = true;

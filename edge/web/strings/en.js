@@ -141,6 +141,7 @@ export default {
   neighbors: "Around you",
   players: (count) => counted(count, "player"),
   ties: "Equal points: the player who had them first is ahead.",
+  frozenSince: (date) => `Frozen since ${moment(date)}`,
   resetsIn: (duration) => `Starts again in ${duration}`,
   duration: (seconds) => {
     const days = Math.floor(seconds / 86_400);

@@ -99,6 +99,7 @@ class Feed:
             self._last_id = event.event_id
             standings.framed_at = self._clock.learn(data["timestamp"], is_now=False)
             standings.state = State.STALE if data["stale"] else State.LIVE
+            standings.frozen_since = datetime.fromisoformat(data["frozenSince"]) if data["frozenSince"] else None
             standings.show(entries_of(data["leaderboard"]), self._clock.now())
             self._read_again.set()
         elif event.name == "me":

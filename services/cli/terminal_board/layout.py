@@ -68,6 +68,7 @@ def lay_out_once(standings: Standings, width: int, now: datetime) -> list[Text]:
     facts = [title_of(standings.board), *_board_facts(standings, now)]
     if standings.state is not State.LIVE:
         facts.append(str(standings.state))
+    facts += filter(None, [_freeze(standings)])
     columns = _columns([*standings.entries, *standings.neighbors], width, moving=False)
     rows = [_row(standings, entry, columns, now) for entry in standings.entries] or [Text(NOBODY)]
     nearby = [_row(standings, entry, columns, now) for entry in _nearby(standings)]
@@ -111,6 +112,8 @@ def _facts(standings: Standings, width: int, now: datetime) -> Text:
     """Whether it is live and how old the frame is; on the right the players and the countdown, as far as there is room."""
     state = standings.state_at(now)
     line = Text(no_wrap=True).append(f" ● {state}", style=STATES.get(state, "bold red"))
+    if frozen := _freeze(standings):
+        line.append(f" · {frozen}", style="bold")
     if standings.framed_at and state is not State.FINAL:
         line.append(f" · {_age(now - standings.framed_at)}", style="dim")
     facts = _board_facts(standings, now)
@@ -127,6 +130,12 @@ def _board_facts(standings: Standings, now: datetime) -> list[str]:
     if standings.reset_at and standings.state is not State.FINAL:
         facts.append(f"resets in {duration(standings.reset_at - now)}")
     return facts
+
+
+def _freeze(standings: Standings) -> str:
+    """Say since when the board is frozen, in the time of this machine; nothing if it is not."""
+    since = standings.frozen_since
+    return f"frozen since {since.astimezone():%H:%M}" if since and standings.state is not State.FINAL else ""
 
 
 def _age(age: timedelta) -> str:

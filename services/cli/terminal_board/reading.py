@@ -17,7 +17,7 @@ ME: Final = "{ me { userId country } boards { key kind } }"
 ENTRY: Final = "rank userId username score country"
 BOARD: Final = f"""query ($board: BoardInput) {{
   leaderboard(board: $board, first: 10) {{
-    totalCount stale board {{ endsAt nextResetAt }} me {{ rank score gapToNext }} edges {{ node {{ {ENTRY} }} }}
+    totalCount stale board {{ endsAt nextResetAt frozenSince }} me {{ rank score gapToNext }} edges {{ node {{ {ENTRY} }} }}
   }}
   aroundPlayer(board: $board, radius: {RADIUS}) {{ entries {{ {ENTRY} }} }}
 }}"""
@@ -79,6 +79,7 @@ class BoardReader:
         ends_at = _time(board["endsAt"])
         standings.count = page["totalCount"]
         standings.reset_at = _time(board["nextResetAt"])
+        standings.frozen_since = _time(board["frozenSince"])
         standings.neighbors = entries_of(data["aroundPlayer"]["entries"])
         own = page["me"] or {"rank": None, "score": 0, "gapToNext": None}
         standings.stand(own["rank"], own["score"], own["gapToNext"])

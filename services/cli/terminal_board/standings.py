@@ -47,8 +47,9 @@ class Change:
 class Standings:
     """A board as the player `user_id` sees it. `neighbors` are the entries around a player who is below `entries`.
 
-    `count` is the number of ranked players, None until it is known. `framed_at` is when the shown frame was made, `heard_at`
-    when the server was last heard; it counts as lost after `silence` without a word.
+    `frozen_since` is set while entries and places are those of that moment. `count` is the number of ranked players, None
+    until it is known. `framed_at` is when the shown frame was made, `heard_at` when the server was last heard; it counts as
+    lost after `silence` without a word.
     """
 
     board: str
@@ -60,6 +61,7 @@ class Standings:
     gap: int | None = None
     count: int | None = None
     reset_at: datetime | None = None
+    frozen_since: datetime | None = None
     framed_at: datetime | None = None
     heard_at: datetime | None = None
     silence: timedelta = timedelta(seconds=20)

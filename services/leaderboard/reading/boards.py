@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from services.boards.board import Board
 from services.boards.catalog import Catalog
 from services.boards.existence import Existence, existence_of
+from services.boards.freezing import source_of
 from services.leaderboard.reading.archive import Archive
 from services.leaderboard.reading.live_board import LiveBoard, MovedError
 from services.leaderboard.reading.results import UnreadableError
@@ -45,21 +46,25 @@ class Boards:
     async def read(self, board: Board, query: Callable[[BoardView], Awaitable[T]]) -> T:
         """Return the result of `query` on the board as its definition shows it. All reads of a query see one state.
 
+        While the board is frozen, that is the state at the freeze: nothing that reads a board gets around this.
+
         `query` runs again if the board changes in between, so it must have no effects. Raises UnreadableError, after
         `timeout` at the latest.
         """
-        definition, period = self._catalog.definition_of(board), self._catalog.period_of(board)
-        if definition is not None and definition.state == "building":
+        definition, period, now = self._catalog.definition_of(board), self._catalog.period_of(board), self._now()
+        source, step = source_of(self._catalog, board, now)
+        counted = self._catalog.definition_of(source)
+        if counted is not None and counted.state == "building":
             raise UnreadableError("the board is being built")
         is_archived = definition is not None and definition.state == "archived"
-        if is_archived or (period is not None and period.ends_at <= self._now()):
+        if is_archived or (period is not None and period.ends_at <= now):
             archived = await self._archive.find(board)
             if archived is not None:
-                return await self._archive.read(query(shown(archived, definition)))
-        result = await self._read_live(board, lambda live: query(shown(live, definition)))
+                return await self._archive.read(query(shown(archived, definition, step)))
+        result = await self._read_live(source, lambda live: query(shown(live, definition, step)))
         # Between the two reads the board may have been archived and its keys deleted.
         if is_archived and (archived := await self._archive.find(board)) is not None:
-            return await self._archive.read(query(shown(archived, definition)))
+            return await self._archive.read(query(shown(archived, definition, step)))
         return result
 
     async def _read_live(self, board: Board, query: Callable[[LiveBoard], Awaitable[T]]) -> T:

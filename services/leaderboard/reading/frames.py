@@ -15,6 +15,7 @@ from topten.leaderboard.v1.leaderboard_pb2 import Entry, Frame
 
 from services.boards.board import Board
 from services.boards.catalog import Catalog
+from services.boards.freezing import frozen_since
 from services.leaderboard.ranking import Member, Ranked, ranked
 from services.leaderboard.reading.boards import Boards
 from services.leaderboard.reading.names import Name, Names
@@ -48,6 +49,8 @@ class Frames:
         head = await self._boards.read(board, lambda view: view.head(size))
         names = await self._names.of([user_id for user_id, _ in head.members])
         frame = frame_of(board, head, read_at, names, ascending=self._catalog.is_ascending(board))
+        if since := frozen_since(self._catalog, board, read_at):
+            frame.frozen_since.FromDatetime(since)
         last = self._last.get(frame.board)
         # Anybody may read the board of a quiz that does not exist; such a board must not replace another one's frame.
         if board.kind == "quiz" and not frame.version and not frame.entries:
@@ -104,6 +107,7 @@ def differs(frame: Frame, other: Frame | None) -> bool:
         other is None
         or frame.generation != other.generation
         or frame.stale != other.stale
+        or frame.frozen_since != other.frozen_since
         or frame.entries != other.entries
     )
 

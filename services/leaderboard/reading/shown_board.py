@@ -1,7 +1,8 @@
 """A board as its definition shows it: with a limited size, and shared ranks for equal points. Reads only.
 
 Has the methods of `LiveBoard` and wraps a live or closed board, so that size and ranks are the same for both, and on every
-read path. The order of the members is never changed.
+read path. The order of the members is never changed. Versions of what is shown by a later choice (see `boards/freezing.py`)
+are higher than those of any earlier one, so that frames never go backwards when a freeze starts to hide a board or ends.
 """
 
 from __future__ import annotations
@@ -17,26 +18,32 @@ from services.leaderboard.reading.live_board import LiveBoard
 from services.leaderboard.reading.results import Head, Standing, Window
 
 _EVERYBODY: Final = 2**31
+# More than the writes to one board within a generation; 2^20 steps stay below 2^53.
+_VERSIONS_PER_STEP: Final = 2**32
 
 
-def shown(view: LiveBoard | ArchivedBoard, definition: Definition | None) -> LiveBoard | ArchivedBoard | ShownBoard:
-    """Return the board as its definition shows it."""
-    if definition is None or (not definition.size and definition.ranks == "unique"):
+def shown(
+    view: LiveBoard | ArchivedBoard, definition: Definition | None, step: int
+) -> LiveBoard | ArchivedBoard | ShownBoard:
+    """Return the board as its definition shows it; `step` is that of its `Source`."""
+    if definition is None or (not definition.size and definition.ranks == "unique" and not step):
         return view
-    return ShownBoard(view, definition.size or _EVERYBODY, definition.ranks)
+    return ShownBoard(view, definition.size or _EVERYBODY, definition.ranks, step)
 
 
 class ShownBoard:
     """The first `size` places of a board, with its ranks. Every method raises what those of the board raise."""
 
-    def __init__(self, view: LiveBoard | ArchivedBoard, size: int, ranks: Ranks) -> None:
+    def __init__(self, view: LiveBoard | ArchivedBoard, size: int, ranks: Ranks, step: int) -> None:
         self._view = view
+        self._versions = step * _VERSIONS_PER_STEP
         self._size = size
         self._ranks = ranks
 
     async def head(self, size: int) -> Head:
         """Read as `LiveBoard.head`."""
         head = await self._view.head(min(size, self._size))
+        head = head._replace(version=self._versions + head.version)
         if self._ranks == "unique":
             return head
         return head._replace(previous_ranks={}, shared_ranks=await self._shared(head.members, 1, None))

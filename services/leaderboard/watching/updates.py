@@ -15,6 +15,7 @@ from prometheus_client import Counter
 from redis.asyncio import Redis
 from topten.score.v1 import score_events_pb2
 
+from services.boards.board import UNTIL_FREEZE
 from services.leaderboard.reading.names import Names
 from services.leaderboard.watching.player_ranks import PlayerRanks
 from services.leaderboard.watching.watches import Watches
@@ -59,10 +60,11 @@ class Updates:
             if payload.cause in _CHANGE_NAMES:
                 self._names.forget(payload.user_id)
             for standing in payload.standings:
+                board = standing.board.replace(UNTIL_FREEZE, "", 1)
                 self._watches.notice(
-                    standing.board, payload.user_id, standing.value, lowered=standing.lowered, causes=batch.traceparents
+                    board, payload.user_id, standing.value, lowered=standing.lowered, causes=batch.traceparents
                 )
-                self._ranks.notice(standing.board, payload.user_id)
+                self._ranks.notice(board, payload.user_id)
 
     def _mark_all(self) -> None:
         self._watches.mark_all()

@@ -51,10 +51,18 @@ class Watch:
     """The state of one watched board. `now` is the time of day, `clock` the seconds of a monotonic clock.
 
     `limits.closing` after the end of its period, a board has counted every event that was under way: the next frame is
-    its last one.
+    its last one. `freezes_at` is when it freezes, until its period is over.
     """
 
-    def __init__(self, board: Board, period: Period | None, limits: WatchLimits, clock: float) -> None:
+    def __init__(
+        self,
+        board: Board,
+        period: Period | None,
+        limits: WatchLimits,
+        clock: float,
+        *,
+        freezes_at: datetime | None = None,
+    ) -> None:
         self.board = board
         self.frame: Frame | None = None
         self.frames_sent = 0
@@ -68,6 +76,8 @@ class Watch:
         self._throttle = Throttle(tick=limits.tick.total_seconds(), reread=limits.reread.total_seconds())
         self.ends_at = period.ends_at if period else None
         self._closes_at = period.ends_at + limits.closing if period else None
+        # The board shows something else from these moments on, though nothing is written.
+        self._turns = [freezes_at, period.ends_at] if period and freezes_at else []
         self._is_closing = False
         self._reads_last_frame = False
         self._is_reading = False
@@ -120,6 +130,11 @@ class Watch:
                 self._notify()
             else:
                 pauses.append((self.ends_at - now).total_seconds())
+        while self._turns and now >= self._turns[0]:
+            self._turns.pop(0)
+            self._throttle.mark()
+        if self._turns:
+            pauses.append((self._turns[0] - now).total_seconds())
         if self._closes_at is not None and not self._is_closing:
             if now >= self._closes_at:
                 self._is_closing = True

@@ -19,6 +19,7 @@ from prometheus_client import Gauge
 from services.boards.board import Board
 from services.boards.catalog import Catalog
 from services.boards.existence import Existence, existence_of
+from services.boards.freezing import freezes_at
 from services.leaderboard.reading.boards import no_such_board, requested_board
 from services.leaderboard.reading.frames import Frames
 from services.leaderboard.reading.results import UnreadableError
@@ -154,7 +155,13 @@ class Watches:
                 "This instance cannot watch another board. Connect again.",
                 retry_after=timedelta(seconds=1),
             )
-        watch = self._watches[board.name] = Watch(board, self._catalog.period_of(board), self._limits, time.monotonic())
+        watch = self._watches[board.name] = Watch(
+            board,
+            self._catalog.period_of(board),
+            self._limits,
+            time.monotonic(),
+            freezes_at=freezes_at(self._catalog, board),
+        )
         # A new context: the watch outlives the call, and so the deadline, of its first stream.
         task = contextvars.Context().run(spawn, f"watch {board.name}", self._run(watch))
         self._tasks.add(task)

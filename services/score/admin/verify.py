@@ -141,20 +141,21 @@ class Verification:
         await self._compare_boards(page)
         yield Progress("folding the ledger", self._rows, self._rows)
         sharding = self._placement.catalog.sharding
-        # Keys of a former sharding are read by nobody. Archived boards keep players as they stood then.
+        # Keys of a former sharding are read by nobody.
         shards = [
             shard
             async for shard in shards_in(self._redis, self._now())
-            if shard in sharding.shards(shard.board) and not self._is_archived(shard.board)
+            if shard in sharding.shards(shard.board) and not self._is_left(shard.board)
         ]
         for done, shard in enumerate(shards):
             yield Progress(f"checking {shard.key}", done, len(shards))
             await self._find_strangers(shard)
         yield Progress("checking boards", len(shards), len(shards))
 
-    def _is_archived(self, board: Board) -> bool:
+    def _is_left(self, board: Board) -> bool:
+        """Whether a board is as it was when its count ended: archived, or the copy for a freeze that was removed."""
         definition = self._placement.catalog.definition_of(board)
-        return definition is not None and definition.state == "archived"
+        return board.is_until_freeze if definition is None else definition.state == "archived"
 
     async def _folds_of_ledger(self) -> AsyncIterator[Fold]:
         """Yield each player's fold of the whole ledger. Stored folds, which come in the same order, are compared."""

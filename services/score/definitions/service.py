@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import structlog
 
 from services.boards.catalog import Catalog
-from services.boards.definition import Definition, canonical, problems
+from services.boards.definition import Definition, canonical, problems, with_copies
 from services.runtime.errors import Reason, ServiceError
 from services.score.definitions.store import Definitions
 from services.score.errors import store_errors_as_unavailable
@@ -72,7 +72,7 @@ class BoardDefinitions:
             after, numbers = _numbered(before, former, definition)
             if former is not None and after == former:
                 return None, (former, False)
-            if former is None or not after.counts_as(former):
+            if former is None or not after.counts_as(former) or after.freeze_number != former.freeze_number:
                 _refuse_too_many(before, after)
             return before._replace(numbers=numbers, boards={**before.boards, after.name: after}), (after, True)
 
@@ -127,16 +127,28 @@ class BoardDefinitions:
 def _numbered(before: Definitions, former: Definition | None, wanted: Definition) -> tuple[Definition, int]:
     """Return the definition with the number of its counter, its state and its version; and the highest number."""
     numbers = before.numbers
+    known = {each.counter: each.number for each in with_copies(before.boards.values())}
     if former is not None and former.counts_as(wanted):
-        shown = former.with_presentation_of(wanted)
-        return (former if shown == former else replace(shown, version=former.version + 1)), numbers
-    number = 0
-    if not wanted.counter.is_built_in:
-        same = [each for each in before.boards.values() if each.state != "archived" and each.counter == wanted.counter]
-        number = same[0].number if same else numbers + 1
+        after = former.with_presentation_of(wanted)
+        if after == former:
+            return former, numbers
+        is_frozen_as_before = former.freezes_before == wanted.freezes_before
+    else:
+        number = 0 if wanted.counter.is_built_in else known.get(wanted.counter, numbers + 1)
         numbers = max(numbers, number)
-    version = 1 if former is None else former.version + 1
-    return replace(wanted, number=number, state="building", version=version), numbers
+        changes = 0 if former is None else former.freeze_changes
+        after = replace(wanted, number=number, state="building", freeze_changes=changes)
+        is_frozen_as_before = False
+    copy = after.until_freeze
+    if copy is None:
+        after = replace(after, freeze_number=0, freeze_state="ready")
+    elif not is_frozen_as_before:
+        number = known.get(copy.counter, numbers + 1)
+        numbers = max(numbers, number)
+        after = replace(after, freeze_number=number, freeze_state="building")
+    if after.freezes_before != (0 if former is None else former.freezes_before):
+        after = replace(after, freeze_changes=after.freeze_changes + 1)
+    return replace(after, version=1 if former is None else former.version + 1), numbers
 
 
 def _refuse_fixed(former: Definition, wanted: Definition) -> None:
@@ -154,9 +166,11 @@ def _refuse_fixed(former: Definition, wanted: Definition) -> None:
 
 
 def _refuse_too_many(before: Definitions, wanted: Definition) -> None:
-    """Raise LIMIT_REACHED if a player could be on more than 50 defined boards: everything they do is written to each."""
-    boards = [each for each in before.boards.values() if each.state != "archived" and each.name != wanted.name]
-    boards.append(wanted)
+    """Raise LIMIT_REACHED if a player could be on more than 50 defined boards: everything they do is written to each.
+
+    A board with a freeze counts as two.
+    """
+    boards = with_copies([*(each for each in before.boards.values() if each.name != wanted.name), wanted])
     countries = {country for each in boards for country in each.countries} | {_ANY_OTHER}
     if any(sum(each.includes(country) for each in boards) > MAX_PER_PLAYER for country in countries):
         message = f"A player may be on at most {MAX_PER_PLAYER} open boards. Archive one first."

@@ -69,13 +69,11 @@ class DefinitionStore:
         raise TimeoutError("the definitions of boards keep changing")
 
     async def mark_ready(self, names: Sequence[str], edition: int) -> bool:
-        """Mark boards of this edition as ready. Return False, and change nothing, if there is a later one."""
+        """Mark boards of this edition as ready, copies until the freeze too. Return False, without a change, if it is old."""
         before = await self.read()
         if before.edition != edition:
             return False
-        boards = {
-            name: _ready(definition) if name in names else definition for name, definition in before.boards.items()
-        }
+        boards = {name: _ready(definition, names) for name, definition in before.boards.items()}
         return await self._replace(edition, before._replace(boards=boards))
 
     async def mark_kept(self, names: Collection[str]) -> None:
@@ -113,5 +111,9 @@ class DefinitionStore:
         return bool(written.matched_count or written.upserted_id)
 
 
-def _ready(definition: Definition) -> Definition:
-    return definition.in_state("ready")
+def _ready(definition: Definition, names: Collection[str]) -> Definition:
+    """Return the definition with what is in `names` ready: the board, its copy until the freeze, or both."""
+    copy = definition.until_freeze
+    if copy is not None and copy.name in names:
+        definition = replace(definition, freeze_state="ready")
+    return definition.in_state("ready") if definition.name in names else definition

@@ -114,6 +114,8 @@ class PeriodCloser:
             return  # Redis may have gone back; a worker notices soon, and has the boards rebuilt
         archiving = await self._archiving()
         for board in await self._boards():
+            if board.is_until_freeze:
+                continue  # nobody reads it any more
             catalog = self._catalog()
             definition = catalog.definition_of(board)
             is_archived = definition is not None and definition.state == "archived"

@@ -57,6 +57,15 @@ def test_nothing_is_wider_or_higher_than_the_terminal_and_scores_end_in_one_colu
         assert all(line.endswith(tuple(f" {row.score:,} " for row in rows)) for line in shown)
 
 
+def test_frozen_board_says_so_in_forty_columns_until_it_is_final() -> None:
+    since = NOW - timedelta(minutes=20)
+    said = f"frozen since {since.astimezone():%H:%M}"
+    frozen = live(entries=entries(3), frozen_since=since)
+    assert said in text(frozen, width=40)[1]
+    assert said in lay_out_once(frozen, 40, NOW)[0].plain
+    assert said not in text(live(entries=entries(3), frozen_since=since, state=State.FINAL))[1]
+
+
 def test_a_row_of_forty_columns_keeps_the_name_and_the_score() -> None:
     rows = [Entry(1, "a", "Wolfgang-Amadeus", 999_999_999, "AT"), Entry(2, "me", "日本語の名前", 7, "JP")]
     lines = text(live(entries=rows, rank=2, score=7), 40, 12)

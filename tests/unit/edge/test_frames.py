@@ -29,7 +29,8 @@ def frame(
 def test_an_update_is_encoded_as_documented() -> None:
     assert encode_update(frame()).message.plain == (
         b"event: update\nid: 7-12\n"
-        b'data: {"timestamp":"2026-11-23T20:00:00.007Z","board":"all","version":12,"stale":false,"leaderboard":['
+        b'data: {"timestamp":"2026-11-23T20:00:00.007Z","board":"all","version":12,"stale":false,'
+        b'"frozenSince":null,"leaderboard":['
         b'{"rank":1,"userId":"u1","username":"Ada","score":1500,"country":"VN","previousRank":2,"gapToNext":null},'
         b'{"rank":2,"userId":"u2","username":"Bo","score":10,"country":null,"previousRank":null,"gapToNext":1490}]}\n\n'
     )
@@ -84,6 +85,14 @@ def test_a_frame_follows_itself_when_its_staleness_changes() -> None:
     assert stale.follows(fresh)
     assert fresh.follows(stale)
     assert b'"stale":true' in stale.message.plain
+
+
+def test_a_frame_follows_itself_when_its_board_freezes() -> None:
+    frozen = frame()
+    frozen.frozen_since.FromSeconds(AT)
+    assert encode_update(frozen).follows(encode_update(frame()))
+    assert encode_update(frame()).follows(encode_update(frozen))
+    assert b'"frozenSince":"2026-11-23T20:00:00.000Z"' in encode_update(frozen).message.plain
 
 
 def test_a_frame_follows_itself_when_a_username_becomes_known() -> None:

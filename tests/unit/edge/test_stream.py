@@ -36,6 +36,7 @@ async def test_a_client_gets_the_current_frame_at_once_and_then_each_newer_one(
         "board": board,
         "version": 5,
         "stale": False,
+        "frozenSince": None,
         "leaderboard": [
             {
                 "rank": 1,

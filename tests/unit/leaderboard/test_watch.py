@@ -142,6 +142,19 @@ def test_end_of_the_period_wakes_streams_that_follow_the_calendar() -> None:
     assert (watch.is_over, changed.is_set(), watch.is_closed) == (True, True, False)
 
 
+def test_board_is_read_when_it_freezes_and_when_its_period_is_over() -> None:
+    freezes_at = WEEK_ENDS - timedelta(minutes=10)
+    watch = Watch(WEEK, period_of(WEEK), LIMITS, 0.0, freezes_at=freezes_at)
+    watch.enter()
+    for clock, now in enumerate((NOW, freezes_at, WEEK_ENDS), 1):
+        assert watch.pause(now - timedelta(milliseconds=500), 100.0 * clock) in (0, 0.5)
+        watch.begin()
+        watch.show(reading(clock, {"a": 7}, board=WEEK), [], 100.0 * clock)
+        assert watch.is_current
+        watch.pause(now, 100.0 * clock + 1)
+        assert watch.is_current is (now == NOW)
+
+
 def test_board_closes_with_the_frame_that_is_read_after_its_closing_time() -> None:
     watch = shown({"a": 7}, board=WEEK)
     closing = WEEK_ENDS + timedelta(seconds=CLOSING)

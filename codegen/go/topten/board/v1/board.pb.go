@@ -12,6 +12,7 @@ import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -340,7 +341,11 @@ type BoardDefinition struct {
 	Size int32 `protobuf:"varint,10,opt,name=size,proto3" json:"size,omitempty"`
 	// Which ranks players with equal points have. The order of the entries is always that of UNIQUE. DENSE needs a size of up to
 	// 1000.
-	Ranks         BoardDefinition_Ranks `protobuf:"varint,11,opt,name=ranks,proto3,enum=topten.board.v1.BoardDefinition_Ranks" json:"ranks,omitempty"`
+	Ranks BoardDefinition_Ranks `protobuf:"varint,11,opt,name=ranks,proto3,enum=topten.board.v1.BoardDefinition_Ranks" json:"ranks,omitempty"`
+	// How long before the end of its period the board freezes, in whole seconds, shorter than a period. From then until the period
+	// is over, everything that is read shows what was counted of the time before the freeze. Empty is never. A board with a freeze
+	// counts as two where boards are limited.
+	FreezesBefore *durationpb.Duration `protobuf:"bytes,12,opt,name=freezes_before,json=freezesBefore,proto3" json:"freezes_before,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -452,6 +457,13 @@ func (x *BoardDefinition) GetRanks() BoardDefinition_Ranks {
 	return BoardDefinition_RANKS_UNSPECIFIED
 }
 
+func (x *BoardDefinition) GetFreezesBefore() *durationpb.Duration {
+	if x != nil {
+		return x.FreezesBefore
+	}
+	return nil
+}
+
 // A defined board and its state.
 type DefinedBoard struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -468,7 +480,9 @@ type DefinedBoard struct {
 	// When it was archived; absent if it is not.
 	ArchivedAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=archived_at,json=archivedAt,proto3" json:"archived_at,omitempty"`
 	// The number of its counter in the ledger; 0 for a counter that the ledger always had.
-	Counter       int32 `protobuf:"varint,7,opt,name=counter,proto3" json:"counter,omitempty"`
+	Counter int32 `protobuf:"varint,7,opt,name=counter,proto3" json:"counter,omitempty"`
+	// How often `freezes_before` was changed.
+	FreezeChanges int32 `protobuf:"varint,8,opt,name=freeze_changes,json=freezeChanges,proto3" json:"freeze_changes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -552,11 +566,18 @@ func (x *DefinedBoard) GetCounter() int32 {
 	return 0
 }
 
+func (x *DefinedBoard) GetFreezeChanges() int32 {
+	if x != nil {
+		return x.FreezeChanges
+	}
+	return 0
+}
+
 var File_topten_board_v1_board_proto protoreflect.FileDescriptor
 
 const file_topten_board_v1_board_proto_rawDesc = "" +
 	"\n" +
-	"\x1btopten/board/v1/board.proto\x12\x0ftopten.board.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xde\x06\n" +
+	"\x1btopten/board/v1/board.proto\x12\x0ftopten.board.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa0\a\n" +
 	"\x0fBoardDefinition\x12\x1b\n" +
 	"\x04name\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18dR\x04name\x12\x1d\n" +
 	"\x05title\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18dR\x05title\x12(\n" +
@@ -571,7 +592,8 @@ const file_topten_board_v1_board_proto_rawDesc = "" +
 	"visibility\x12\x1f\n" +
 	"\x04size\x18\n" +
 	" \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x00R\x04size\x12F\n" +
-	"\x05ranks\x18\v \x01(\x0e2&.topten.board.v1.BoardDefinition.RanksB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05ranks\"P\n" +
+	"\x05ranks\x18\v \x01(\x0e2&.topten.board.v1.BoardDefinition.RanksB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05ranks\x12@\n" +
+	"\x0efreezes_before\x18\f \x01(\v2\x19.google.protobuf.DurationR\rfreezesBefore\"P\n" +
 	"\tAggregate\x12\x19\n" +
 	"\x15AGGREGATE_UNSPECIFIED\x10\x00\x12\a\n" +
 	"\x03SUM\x10\x01\x12\b\n" +
@@ -596,7 +618,7 @@ const file_topten_board_v1_board_proto_rawDesc = "" +
 	"\n" +
 	"\x06UNIQUE\x10\x01\x12\x0f\n" +
 	"\vCOMPETITION\x10\x02\x12\t\n" +
-	"\x05DENSE\x10\x03\"\x8a\x03\n" +
+	"\x05DENSE\x10\x03\"\xb1\x03\n" +
 	"\fDefinedBoard\x12@\n" +
 	"\n" +
 	"definition\x18\x01 \x01(\v2 .topten.board.v1.BoardDefinitionR\n" +
@@ -607,7 +629,8 @@ const file_topten_board_v1_board_proto_rawDesc = "" +
 	"\bdeclared\x18\x05 \x01(\bR\bdeclared\x12;\n" +
 	"\varchived_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"archivedAt\x12\x18\n" +
-	"\acounter\x18\a \x01(\x05R\acounter\"E\n" +
+	"\acounter\x18\a \x01(\x05R\acounter\x12%\n" +
+	"\x0efreeze_changes\x18\b \x01(\x05R\rfreezeChanges\"E\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bBUILDING\x10\x01\x12\t\n" +
@@ -638,21 +661,23 @@ var file_topten_board_v1_board_proto_goTypes = []any{
 	(DefinedBoard_State)(0),         // 4: topten.board.v1.DefinedBoard.State
 	(*BoardDefinition)(nil),         // 5: topten.board.v1.BoardDefinition
 	(*DefinedBoard)(nil),            // 6: topten.board.v1.DefinedBoard
-	(*timestamppb.Timestamp)(nil),   // 7: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 7: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),   // 8: google.protobuf.Timestamp
 }
 var file_topten_board_v1_board_proto_depIdxs = []int32{
 	0, // 0: topten.board.v1.BoardDefinition.aggregate:type_name -> topten.board.v1.BoardDefinition.Aggregate
 	1, // 1: topten.board.v1.BoardDefinition.order:type_name -> topten.board.v1.BoardDefinition.Order
 	2, // 2: topten.board.v1.BoardDefinition.visibility:type_name -> topten.board.v1.BoardDefinition.Visibility
 	3, // 3: topten.board.v1.BoardDefinition.ranks:type_name -> topten.board.v1.BoardDefinition.Ranks
-	5, // 4: topten.board.v1.DefinedBoard.definition:type_name -> topten.board.v1.BoardDefinition
-	4, // 5: topten.board.v1.DefinedBoard.state:type_name -> topten.board.v1.DefinedBoard.State
-	7, // 6: topten.board.v1.DefinedBoard.archived_at:type_name -> google.protobuf.Timestamp
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	7, // 4: topten.board.v1.BoardDefinition.freezes_before:type_name -> google.protobuf.Duration
+	5, // 5: topten.board.v1.DefinedBoard.definition:type_name -> topten.board.v1.BoardDefinition
+	4, // 6: topten.board.v1.DefinedBoard.state:type_name -> topten.board.v1.DefinedBoard.State
+	8, // 7: topten.board.v1.DefinedBoard.archived_at:type_name -> google.protobuf.Timestamp
+	8, // [8:8] is the sub-list for method output_type
+	8, // [8:8] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_topten_board_v1_board_proto_init() }

@@ -212,7 +212,10 @@ type Frame struct {
 	// The first entries of the board, by rank.
 	Entries []*Entry `protobuf:"bytes,6,rep,name=entries,proto3" json:"entries,omitempty"`
 	// The traces of the changes in this frame, each as a W3C `traceparent`; empty without tracing.
-	Traceparents  []string `protobuf:"bytes,7,rep,name=traceparents,proto3" json:"traceparents,omitempty"`
+	Traceparents []string `protobuf:"bytes,7,rep,name=traceparents,proto3" json:"traceparents,omitempty"`
+	// Since when the board is frozen: until its period is over, the entries are those of that moment. Absent if they are the
+	// latest.
+	FrozenSince   *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=frozen_since,json=frozenSince,proto3" json:"frozen_since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -296,6 +299,13 @@ func (x *Frame) GetTraceparents() []string {
 	return nil
 }
 
+func (x *Frame) GetFrozenSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FrozenSince
+	}
+	return nil
+}
+
 // The period that a board covers.
 type Period struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -373,7 +383,9 @@ type Board struct {
 	// periods.
 	NextResetAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=next_reset_at,json=nextResetAt,proto3" json:"next_reset_at,omitempty"`
 	// The number of ranked players.
-	TotalCount    int32 `protobuf:"varint,5,opt,name=total_count,json=totalCount,proto3" json:"total_count,omitempty"`
+	TotalCount int32 `protobuf:"varint,5,opt,name=total_count,json=totalCount,proto3" json:"total_count,omitempty"`
+	// Since when the board is frozen: until its period is over, everything read from it is of that moment. Absent if it is not.
+	FrozenSince   *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=frozen_since,json=frozenSince,proto3" json:"frozen_since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -441,6 +453,13 @@ func (x *Board) GetTotalCount() int32 {
 		return x.TotalCount
 	}
 	return 0
+}
+
+func (x *Board) GetFrozenSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FrozenSince
+	}
+	return nil
 }
 
 // A proof that a player has a place on a closed board. The leaf is SHA-256 of a zero byte and the text
@@ -568,7 +587,7 @@ const file_topten_leaderboard_v1_leaderboard_proto_rawDesc = "" +
 	"\rprevious_rank\x18\x06 \x01(\x05H\x00R\fpreviousRank\x88\x01\x01\x12#\n" +
 	"\vgap_to_next\x18\a \x01(\x05H\x01R\tgapToNext\x88\x01\x01B\x10\n" +
 	"\x0e_previous_rankB\x0e\n" +
-	"\f_gap_to_next\"\x83\x02\n" +
+	"\f_gap_to_next\"\xc2\x02\n" +
 	"\x05Frame\x12\x14\n" +
 	"\x05board\x18\x01 \x01(\tR\x05board\x12\x1e\n" +
 	"\n" +
@@ -578,18 +597,20 @@ const file_topten_leaderboard_v1_leaderboard_proto_rawDesc = "" +
 	"\ttimestamp\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x12\x14\n" +
 	"\x05stale\x18\x05 \x01(\bR\x05stale\x126\n" +
 	"\aentries\x18\x06 \x03(\v2\x1c.topten.leaderboard.v1.EntryR\aentries\x12\"\n" +
-	"\ftraceparents\x18\a \x03(\tR\ftraceparents\"\x93\x01\n" +
+	"\ftraceparents\x18\a \x03(\tR\ftraceparents\x12=\n" +
+	"\ffrozen_since\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\vfrozenSince\"\x93\x01\n" +
 	"\x06Period\x127\n" +
 	"\tstarts_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\bstartsAt\x123\n" +
 	"\aends_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x06endsAt\x12\x1b\n" +
-	"\ttime_zone\x18\x03 \x01(\tR\btimeZone\"\xe9\x01\n" +
+	"\ttime_zone\x18\x03 \x01(\tR\btimeZone\"\xa8\x02\n" +
 	"\x05Board\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x124\n" +
 	"\x04kind\x18\x02 \x01(\x0e2 .topten.leaderboard.v1.BoardKindR\x04kind\x125\n" +
 	"\x06period\x18\x03 \x01(\v2\x1d.topten.leaderboard.v1.PeriodR\x06period\x12>\n" +
 	"\rnext_reset_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\vnextResetAt\x12\x1f\n" +
 	"\vtotal_count\x18\x05 \x01(\x05R\n" +
-	"totalCount\"\xb4\x01\n" +
+	"totalCount\x12=\n" +
+	"\ffrozen_since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\vfrozenSince\"\xb4\x01\n" +
 	"\x05Proof\x12\x14\n" +
 	"\x05board\x18\x01 \x01(\tR\x05board\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x12\n" +
@@ -635,16 +656,18 @@ var file_topten_leaderboard_v1_leaderboard_proto_goTypes = []any{
 var file_topten_leaderboard_v1_leaderboard_proto_depIdxs = []int32{
 	6, // 0: topten.leaderboard.v1.Frame.timestamp:type_name -> google.protobuf.Timestamp
 	1, // 1: topten.leaderboard.v1.Frame.entries:type_name -> topten.leaderboard.v1.Entry
-	6, // 2: topten.leaderboard.v1.Period.starts_at:type_name -> google.protobuf.Timestamp
-	6, // 3: topten.leaderboard.v1.Period.ends_at:type_name -> google.protobuf.Timestamp
-	0, // 4: topten.leaderboard.v1.Board.kind:type_name -> topten.leaderboard.v1.BoardKind
-	3, // 5: topten.leaderboard.v1.Board.period:type_name -> topten.leaderboard.v1.Period
-	6, // 6: topten.leaderboard.v1.Board.next_reset_at:type_name -> google.protobuf.Timestamp
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	6, // 2: topten.leaderboard.v1.Frame.frozen_since:type_name -> google.protobuf.Timestamp
+	6, // 3: topten.leaderboard.v1.Period.starts_at:type_name -> google.protobuf.Timestamp
+	6, // 4: topten.leaderboard.v1.Period.ends_at:type_name -> google.protobuf.Timestamp
+	0, // 5: topten.leaderboard.v1.Board.kind:type_name -> topten.leaderboard.v1.BoardKind
+	3, // 6: topten.leaderboard.v1.Board.period:type_name -> topten.leaderboard.v1.Period
+	6, // 7: topten.leaderboard.v1.Board.next_reset_at:type_name -> google.protobuf.Timestamp
+	6, // 8: topten.leaderboard.v1.Board.frozen_since:type_name -> google.protobuf.Timestamp
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	9, // [9:9] is the sub-list for extension type_name
+	9, // [9:9] is the sub-list for extension extendee
+	0, // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_topten_leaderboard_v1_leaderboard_proto_init() }

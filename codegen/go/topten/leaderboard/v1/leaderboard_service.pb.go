@@ -298,7 +298,9 @@ type GetRanksResponse struct {
 	// The entries of the ranked players, by rank.
 	Entries []*Entry `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
 	// The ids of unranked players.
-	NotFound      []string `protobuf:"bytes,2,rep,name=not_found,json=notFound,proto3" json:"not_found,omitempty"`
+	NotFound []string `protobuf:"bytes,2,rep,name=not_found,json=notFound,proto3" json:"not_found,omitempty"`
+	// Since when the board is frozen and the response is of that moment; absent if it is the latest.
+	FrozenSince   *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=frozen_since,json=frozenSince,proto3" json:"frozen_since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -343,6 +345,13 @@ func (x *GetRanksResponse) GetEntries() []*Entry {
 func (x *GetRanksResponse) GetNotFound() []string {
 	if x != nil {
 		return x.NotFound
+	}
+	return nil
+}
+
+func (x *GetRanksResponse) GetFrozenSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FrozenSince
 	}
 	return nil
 }
@@ -408,7 +417,9 @@ type WatchRanksResponse struct {
 	// The board as text, with its period.
 	Board string `protobuf:"bytes,1,opt,name=board,proto3" json:"board,omitempty"`
 	// The standings that differ from those sent before.
-	Standings     []*Standing `protobuf:"bytes,2,rep,name=standings,proto3" json:"standings,omitempty"`
+	Standings []*Standing `protobuf:"bytes,2,rep,name=standings,proto3" json:"standings,omitempty"`
+	// Since when the board is frozen and the response is of that moment; absent if it is the latest.
+	FrozenSince   *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=frozen_since,json=frozenSince,proto3" json:"frozen_since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -453,6 +464,13 @@ func (x *WatchRanksResponse) GetBoard() string {
 func (x *WatchRanksResponse) GetStandings() []*Standing {
 	if x != nil {
 		return x.Standings
+	}
+	return nil
+}
+
+func (x *WatchRanksResponse) GetFrozenSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FrozenSince
 	}
 	return nil
 }
@@ -1102,7 +1120,9 @@ type GetPercentileResponse struct {
 	// The player's rank; absent if unranked.
 	Rank *int32 `protobuf:"varint,2,opt,name=rank,proto3,oneof" json:"rank,omitempty"`
 	// The number of ranked players.
-	TotalCount    int32 `protobuf:"varint,3,opt,name=total_count,json=totalCount,proto3" json:"total_count,omitempty"`
+	TotalCount int32 `protobuf:"varint,3,opt,name=total_count,json=totalCount,proto3" json:"total_count,omitempty"`
+	// Since when the board is frozen and the response is of that moment; absent if it is the latest.
+	FrozenSince   *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=frozen_since,json=frozenSince,proto3" json:"frozen_since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1156,6 +1176,13 @@ func (x *GetPercentileResponse) GetTotalCount() int32 {
 		return x.TotalCount
 	}
 	return 0
+}
+
+func (x *GetPercentileResponse) GetFrozenSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FrozenSince
+	}
+	return nil
 }
 
 // GetScoreForPercentileRequest names a board and a percentile.
@@ -1219,7 +1246,9 @@ type GetScoreForPercentileResponse struct {
 	// The lowest score on the board with at least this percentile (nearest rank); absent on an empty board.
 	Score *int32 `protobuf:"varint,1,opt,name=score,proto3,oneof" json:"score,omitempty"`
 	// The number of ranked players.
-	TotalCount    int32 `protobuf:"varint,2,opt,name=total_count,json=totalCount,proto3" json:"total_count,omitempty"`
+	TotalCount int32 `protobuf:"varint,2,opt,name=total_count,json=totalCount,proto3" json:"total_count,omitempty"`
+	// Since when the board is frozen and the response is of that moment; absent if it is the latest.
+	FrozenSince   *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=frozen_since,json=frozenSince,proto3" json:"frozen_since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1266,6 +1295,13 @@ func (x *GetScoreForPercentileResponse) GetTotalCount() int32 {
 		return x.TotalCount
 	}
 	return 0
+}
+
+func (x *GetScoreForPercentileResponse) GetFrozenSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FrozenSince
+	}
+	return nil
 }
 
 // GetRankIfScoreRequest names a board and a number of points.
@@ -1339,7 +1375,9 @@ type GetRankIfScoreResponse struct {
 	// the last place of a board with a `size`.
 	Rank int32 `protobuf:"varint,1,opt,name=rank,proto3" json:"rank,omitempty"`
 	// The number of ranked players.
-	TotalCount    int32 `protobuf:"varint,2,opt,name=total_count,json=totalCount,proto3" json:"total_count,omitempty"`
+	TotalCount int32 `protobuf:"varint,2,opt,name=total_count,json=totalCount,proto3" json:"total_count,omitempty"`
+	// Since when the board is frozen and the response is of that moment; absent if it is the latest.
+	FrozenSince   *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=frozen_since,json=frozenSince,proto3" json:"frozen_since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1386,6 +1424,13 @@ func (x *GetRankIfScoreResponse) GetTotalCount() int32 {
 		return x.TotalCount
 	}
 	return 0
+}
+
+func (x *GetRankIfScoreResponse) GetFrozenSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FrozenSince
+	}
+	return nil
 }
 
 // ListBoardsRequest is empty: all boards are listed.
@@ -1957,16 +2002,18 @@ const file_topten_leaderboard_v1_leaderboard_service_proto_rawDesc = "" +
 	"\x05board\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18dR\x05board\x12/\n" +
 	"\buser_ids\x18\x02 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\b\x01\x10d\x18\x01\"\x06r\x04\x10\x01\x18@R\auserIds\x12\x1f\n" +
 	"\vpublic_only\x18\x03 \x01(\bR\n" +
-	"publicOnly\"g\n" +
+	"publicOnly\"\xa6\x01\n" +
 	"\x10GetRanksResponse\x126\n" +
 	"\aentries\x18\x01 \x03(\v2\x1c.topten.leaderboard.v1.EntryR\aentries\x12\x1b\n" +
-	"\tnot_found\x18\x02 \x03(\tR\bnotFound\"d\n" +
+	"\tnot_found\x18\x02 \x03(\tR\bnotFound\x12=\n" +
+	"\ffrozen_since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vfrozenSince\"d\n" +
 	"\x11WatchRanksRequest\x12\x1d\n" +
 	"\x05board\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18dR\x05board\x120\n" +
-	"\buser_ids\x18\x02 \x03(\tB\x15\xbaH\x12\x92\x01\x0f\b\x01\x10\xf4\x03\x18\x01\"\x06r\x04\x10\x01\x18@R\auserIds\"i\n" +
+	"\buser_ids\x18\x02 \x03(\tB\x15\xbaH\x12\x92\x01\x0f\b\x01\x10\xf4\x03\x18\x01\"\x06r\x04\x10\x01\x18@R\auserIds\"\xa8\x01\n" +
 	"\x12WatchRanksResponse\x12\x14\n" +
 	"\x05board\x18\x01 \x01(\tR\x05board\x12=\n" +
-	"\tstandings\x18\x02 \x03(\v2\x1f.topten.leaderboard.v1.StandingR\tstandings\"\xcc\x01\n" +
+	"\tstandings\x18\x02 \x03(\v2\x1f.topten.leaderboard.v1.StandingR\tstandings\x12=\n" +
+	"\ffrozen_since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vfrozenSince\"\xcc\x01\n" +
 	"\bStanding\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x17\n" +
 	"\x04rank\x18\x02 \x01(\x05H\x00R\x04rank\x88\x01\x01\x12\x14\n" +
@@ -2014,34 +2061,37 @@ const file_topten_leaderboard_v1_leaderboard_service_proto_rawDesc = "" +
 	"\aentries\x18\x02 \x03(\v2\x1c.topten.leaderboard.v1.EntryR\aentries\"Y\n" +
 	"\x14GetPercentileRequest\x12\x1d\n" +
 	"\x05board\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18dR\x05board\x12\"\n" +
-	"\auser_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06userId\"\x8e\x01\n" +
+	"\auser_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06userId\"\xcd\x01\n" +
 	"\x15GetPercentileResponse\x12#\n" +
 	"\n" +
 	"percentile\x18\x01 \x01(\x01H\x00R\n" +
 	"percentile\x88\x01\x01\x12\x17\n" +
 	"\x04rank\x18\x02 \x01(\x05H\x01R\x04rank\x88\x01\x01\x12\x1f\n" +
 	"\vtotal_count\x18\x03 \x01(\x05R\n" +
-	"totalCountB\r\n" +
+	"totalCount\x12=\n" +
+	"\ffrozen_since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\vfrozenSinceB\r\n" +
 	"\v_percentileB\a\n" +
 	"\x05_rank\"v\n" +
 	"\x1cGetScoreForPercentileRequest\x12\x1d\n" +
 	"\x05board\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18dR\x05board\x127\n" +
 	"\n" +
 	"percentile\x18\x02 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00Y@!\x00\x00\x00\x00\x00\x00\x00\x00R\n" +
-	"percentile\"e\n" +
+	"percentile\"\xa4\x01\n" +
 	"\x1dGetScoreForPercentileResponse\x12\x19\n" +
 	"\x05score\x18\x01 \x01(\x05H\x00R\x05score\x88\x01\x01\x12\x1f\n" +
 	"\vtotal_count\x18\x02 \x01(\x05R\n" +
-	"totalCountB\b\n" +
+	"totalCount\x12=\n" +
+	"\ffrozen_since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vfrozenSinceB\b\n" +
 	"\x06_score\"y\n" +
 	"\x15GetRankIfScoreRequest\x12\x1d\n" +
 	"\x05board\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18dR\x05board\x12\x1f\n" +
 	"\x06points\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x01R\x06points\x12 \n" +
-	"\auser_id\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\x06userId\"M\n" +
+	"\auser_id\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\x06userId\"\x8c\x01\n" +
 	"\x16GetRankIfScoreResponse\x12\x12\n" +
 	"\x04rank\x18\x01 \x01(\x05R\x04rank\x12\x1f\n" +
 	"\vtotal_count\x18\x02 \x01(\x05R\n" +
-	"totalCount\"\x13\n" +
+	"totalCount\x12=\n" +
+	"\ffrozen_since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vfrozenSince\"\x13\n" +
 	"\x11ListBoardsRequest\"J\n" +
 	"\x12ListBoardsResponse\x124\n" +
 	"\x06boards\x18\x01 \x03(\v2\x1c.topten.leaderboard.v1.BoardR\x06boards\"\x8b\x01\n" +
@@ -2143,8 +2193,8 @@ var file_topten_leaderboard_v1_leaderboard_service_proto_goTypes = []any{
 	(*Frame)(nil),                         // 32: topten.leaderboard.v1.Frame
 	(*Period)(nil),                        // 33: topten.leaderboard.v1.Period
 	(*Entry)(nil),                         // 34: topten.leaderboard.v1.Entry
-	(*Board)(nil),                         // 35: topten.leaderboard.v1.Board
-	(*timestamppb.Timestamp)(nil),         // 36: google.protobuf.Timestamp
+	(*timestamppb.Timestamp)(nil),         // 35: google.protobuf.Timestamp
+	(*Board)(nil),                         // 36: topten.leaderboard.v1.Board
 	(*Proof)(nil),                         // 37: topten.leaderboard.v1.Proof
 }
 var file_topten_leaderboard_v1_leaderboard_service_proto_depIdxs = []int32{
@@ -2152,56 +2202,61 @@ var file_topten_leaderboard_v1_leaderboard_service_proto_depIdxs = []int32{
 	33, // 1: topten.leaderboard.v1.GetLeaderboardResponse.period:type_name -> topten.leaderboard.v1.Period
 	32, // 2: topten.leaderboard.v1.WatchLeaderboardResponse.frame:type_name -> topten.leaderboard.v1.Frame
 	34, // 3: topten.leaderboard.v1.GetRanksResponse.entries:type_name -> topten.leaderboard.v1.Entry
-	8,  // 4: topten.leaderboard.v1.WatchRanksResponse.standings:type_name -> topten.leaderboard.v1.Standing
-	34, // 5: topten.leaderboard.v1.ListedEntry.entry:type_name -> topten.leaderboard.v1.Entry
-	35, // 6: topten.leaderboard.v1.ListEntriesResponse.board:type_name -> topten.leaderboard.v1.Board
-	10, // 7: topten.leaderboard.v1.ListEntriesResponse.entries:type_name -> topten.leaderboard.v1.ListedEntry
-	34, // 8: topten.leaderboard.v1.ListEntriesResponse.own:type_name -> topten.leaderboard.v1.Entry
-	35, // 9: topten.leaderboard.v1.GetGroupLeaderboardResponse.board:type_name -> topten.leaderboard.v1.Board
-	10, // 10: topten.leaderboard.v1.GetGroupLeaderboardResponse.entries:type_name -> topten.leaderboard.v1.ListedEntry
-	34, // 11: topten.leaderboard.v1.GetGroupLeaderboardResponse.own:type_name -> topten.leaderboard.v1.Entry
-	35, // 12: topten.leaderboard.v1.GetAroundResponse.board:type_name -> topten.leaderboard.v1.Board
-	34, // 13: topten.leaderboard.v1.GetAroundResponse.entries:type_name -> topten.leaderboard.v1.Entry
-	35, // 14: topten.leaderboard.v1.ListBoardsResponse.boards:type_name -> topten.leaderboard.v1.Board
-	26, // 15: topten.leaderboard.v1.ListClosedPeriodsResponse.periods:type_name -> topten.leaderboard.v1.ClosedPeriod
-	35, // 16: topten.leaderboard.v1.ClosedPeriod.board:type_name -> topten.leaderboard.v1.Board
-	36, // 17: topten.leaderboard.v1.ClosedPeriod.closed_at:type_name -> google.protobuf.Timestamp
-	37, // 18: topten.leaderboard.v1.GetProofResponse.proof:type_name -> topten.leaderboard.v1.Proof
-	31, // 19: topten.leaderboard.v1.ExportPlayerResponse.places:type_name -> topten.leaderboard.v1.BoardPlace
-	31, // 20: topten.leaderboard.v1.ExportPlayerResponse.closed:type_name -> topten.leaderboard.v1.BoardPlace
-	0,  // 21: topten.leaderboard.v1.LeaderboardService.GetLeaderboard:input_type -> topten.leaderboard.v1.GetLeaderboardRequest
-	2,  // 22: topten.leaderboard.v1.LeaderboardService.WatchLeaderboard:input_type -> topten.leaderboard.v1.WatchLeaderboardRequest
-	4,  // 23: topten.leaderboard.v1.LeaderboardService.GetRanks:input_type -> topten.leaderboard.v1.GetRanksRequest
-	6,  // 24: topten.leaderboard.v1.LeaderboardService.WatchRanks:input_type -> topten.leaderboard.v1.WatchRanksRequest
-	9,  // 25: topten.leaderboard.v1.LeaderboardService.ListEntries:input_type -> topten.leaderboard.v1.ListEntriesRequest
-	12, // 26: topten.leaderboard.v1.LeaderboardService.GetGroupLeaderboard:input_type -> topten.leaderboard.v1.GetGroupLeaderboardRequest
-	14, // 27: topten.leaderboard.v1.LeaderboardService.GetAround:input_type -> topten.leaderboard.v1.GetAroundRequest
-	16, // 28: topten.leaderboard.v1.LeaderboardService.GetPercentile:input_type -> topten.leaderboard.v1.GetPercentileRequest
-	18, // 29: topten.leaderboard.v1.LeaderboardService.GetScoreForPercentile:input_type -> topten.leaderboard.v1.GetScoreForPercentileRequest
-	20, // 30: topten.leaderboard.v1.LeaderboardService.GetRankIfScore:input_type -> topten.leaderboard.v1.GetRankIfScoreRequest
-	22, // 31: topten.leaderboard.v1.LeaderboardService.ListBoards:input_type -> topten.leaderboard.v1.ListBoardsRequest
-	24, // 32: topten.leaderboard.v1.LeaderboardService.ListClosedPeriods:input_type -> topten.leaderboard.v1.ListClosedPeriodsRequest
-	27, // 33: topten.leaderboard.v1.LeaderboardService.GetProof:input_type -> topten.leaderboard.v1.GetProofRequest
-	29, // 34: topten.leaderboard.v1.LeaderboardService.ExportPlayer:input_type -> topten.leaderboard.v1.ExportPlayerRequest
-	1,  // 35: topten.leaderboard.v1.LeaderboardService.GetLeaderboard:output_type -> topten.leaderboard.v1.GetLeaderboardResponse
-	3,  // 36: topten.leaderboard.v1.LeaderboardService.WatchLeaderboard:output_type -> topten.leaderboard.v1.WatchLeaderboardResponse
-	5,  // 37: topten.leaderboard.v1.LeaderboardService.GetRanks:output_type -> topten.leaderboard.v1.GetRanksResponse
-	7,  // 38: topten.leaderboard.v1.LeaderboardService.WatchRanks:output_type -> topten.leaderboard.v1.WatchRanksResponse
-	11, // 39: topten.leaderboard.v1.LeaderboardService.ListEntries:output_type -> topten.leaderboard.v1.ListEntriesResponse
-	13, // 40: topten.leaderboard.v1.LeaderboardService.GetGroupLeaderboard:output_type -> topten.leaderboard.v1.GetGroupLeaderboardResponse
-	15, // 41: topten.leaderboard.v1.LeaderboardService.GetAround:output_type -> topten.leaderboard.v1.GetAroundResponse
-	17, // 42: topten.leaderboard.v1.LeaderboardService.GetPercentile:output_type -> topten.leaderboard.v1.GetPercentileResponse
-	19, // 43: topten.leaderboard.v1.LeaderboardService.GetScoreForPercentile:output_type -> topten.leaderboard.v1.GetScoreForPercentileResponse
-	21, // 44: topten.leaderboard.v1.LeaderboardService.GetRankIfScore:output_type -> topten.leaderboard.v1.GetRankIfScoreResponse
-	23, // 45: topten.leaderboard.v1.LeaderboardService.ListBoards:output_type -> topten.leaderboard.v1.ListBoardsResponse
-	25, // 46: topten.leaderboard.v1.LeaderboardService.ListClosedPeriods:output_type -> topten.leaderboard.v1.ListClosedPeriodsResponse
-	28, // 47: topten.leaderboard.v1.LeaderboardService.GetProof:output_type -> topten.leaderboard.v1.GetProofResponse
-	30, // 48: topten.leaderboard.v1.LeaderboardService.ExportPlayer:output_type -> topten.leaderboard.v1.ExportPlayerResponse
-	35, // [35:49] is the sub-list for method output_type
-	21, // [21:35] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	35, // 4: topten.leaderboard.v1.GetRanksResponse.frozen_since:type_name -> google.protobuf.Timestamp
+	8,  // 5: topten.leaderboard.v1.WatchRanksResponse.standings:type_name -> topten.leaderboard.v1.Standing
+	35, // 6: topten.leaderboard.v1.WatchRanksResponse.frozen_since:type_name -> google.protobuf.Timestamp
+	34, // 7: topten.leaderboard.v1.ListedEntry.entry:type_name -> topten.leaderboard.v1.Entry
+	36, // 8: topten.leaderboard.v1.ListEntriesResponse.board:type_name -> topten.leaderboard.v1.Board
+	10, // 9: topten.leaderboard.v1.ListEntriesResponse.entries:type_name -> topten.leaderboard.v1.ListedEntry
+	34, // 10: topten.leaderboard.v1.ListEntriesResponse.own:type_name -> topten.leaderboard.v1.Entry
+	36, // 11: topten.leaderboard.v1.GetGroupLeaderboardResponse.board:type_name -> topten.leaderboard.v1.Board
+	10, // 12: topten.leaderboard.v1.GetGroupLeaderboardResponse.entries:type_name -> topten.leaderboard.v1.ListedEntry
+	34, // 13: topten.leaderboard.v1.GetGroupLeaderboardResponse.own:type_name -> topten.leaderboard.v1.Entry
+	36, // 14: topten.leaderboard.v1.GetAroundResponse.board:type_name -> topten.leaderboard.v1.Board
+	34, // 15: topten.leaderboard.v1.GetAroundResponse.entries:type_name -> topten.leaderboard.v1.Entry
+	35, // 16: topten.leaderboard.v1.GetPercentileResponse.frozen_since:type_name -> google.protobuf.Timestamp
+	35, // 17: topten.leaderboard.v1.GetScoreForPercentileResponse.frozen_since:type_name -> google.protobuf.Timestamp
+	35, // 18: topten.leaderboard.v1.GetRankIfScoreResponse.frozen_since:type_name -> google.protobuf.Timestamp
+	36, // 19: topten.leaderboard.v1.ListBoardsResponse.boards:type_name -> topten.leaderboard.v1.Board
+	26, // 20: topten.leaderboard.v1.ListClosedPeriodsResponse.periods:type_name -> topten.leaderboard.v1.ClosedPeriod
+	36, // 21: topten.leaderboard.v1.ClosedPeriod.board:type_name -> topten.leaderboard.v1.Board
+	35, // 22: topten.leaderboard.v1.ClosedPeriod.closed_at:type_name -> google.protobuf.Timestamp
+	37, // 23: topten.leaderboard.v1.GetProofResponse.proof:type_name -> topten.leaderboard.v1.Proof
+	31, // 24: topten.leaderboard.v1.ExportPlayerResponse.places:type_name -> topten.leaderboard.v1.BoardPlace
+	31, // 25: topten.leaderboard.v1.ExportPlayerResponse.closed:type_name -> topten.leaderboard.v1.BoardPlace
+	0,  // 26: topten.leaderboard.v1.LeaderboardService.GetLeaderboard:input_type -> topten.leaderboard.v1.GetLeaderboardRequest
+	2,  // 27: topten.leaderboard.v1.LeaderboardService.WatchLeaderboard:input_type -> topten.leaderboard.v1.WatchLeaderboardRequest
+	4,  // 28: topten.leaderboard.v1.LeaderboardService.GetRanks:input_type -> topten.leaderboard.v1.GetRanksRequest
+	6,  // 29: topten.leaderboard.v1.LeaderboardService.WatchRanks:input_type -> topten.leaderboard.v1.WatchRanksRequest
+	9,  // 30: topten.leaderboard.v1.LeaderboardService.ListEntries:input_type -> topten.leaderboard.v1.ListEntriesRequest
+	12, // 31: topten.leaderboard.v1.LeaderboardService.GetGroupLeaderboard:input_type -> topten.leaderboard.v1.GetGroupLeaderboardRequest
+	14, // 32: topten.leaderboard.v1.LeaderboardService.GetAround:input_type -> topten.leaderboard.v1.GetAroundRequest
+	16, // 33: topten.leaderboard.v1.LeaderboardService.GetPercentile:input_type -> topten.leaderboard.v1.GetPercentileRequest
+	18, // 34: topten.leaderboard.v1.LeaderboardService.GetScoreForPercentile:input_type -> topten.leaderboard.v1.GetScoreForPercentileRequest
+	20, // 35: topten.leaderboard.v1.LeaderboardService.GetRankIfScore:input_type -> topten.leaderboard.v1.GetRankIfScoreRequest
+	22, // 36: topten.leaderboard.v1.LeaderboardService.ListBoards:input_type -> topten.leaderboard.v1.ListBoardsRequest
+	24, // 37: topten.leaderboard.v1.LeaderboardService.ListClosedPeriods:input_type -> topten.leaderboard.v1.ListClosedPeriodsRequest
+	27, // 38: topten.leaderboard.v1.LeaderboardService.GetProof:input_type -> topten.leaderboard.v1.GetProofRequest
+	29, // 39: topten.leaderboard.v1.LeaderboardService.ExportPlayer:input_type -> topten.leaderboard.v1.ExportPlayerRequest
+	1,  // 40: topten.leaderboard.v1.LeaderboardService.GetLeaderboard:output_type -> topten.leaderboard.v1.GetLeaderboardResponse
+	3,  // 41: topten.leaderboard.v1.LeaderboardService.WatchLeaderboard:output_type -> topten.leaderboard.v1.WatchLeaderboardResponse
+	5,  // 42: topten.leaderboard.v1.LeaderboardService.GetRanks:output_type -> topten.leaderboard.v1.GetRanksResponse
+	7,  // 43: topten.leaderboard.v1.LeaderboardService.WatchRanks:output_type -> topten.leaderboard.v1.WatchRanksResponse
+	11, // 44: topten.leaderboard.v1.LeaderboardService.ListEntries:output_type -> topten.leaderboard.v1.ListEntriesResponse
+	13, // 45: topten.leaderboard.v1.LeaderboardService.GetGroupLeaderboard:output_type -> topten.leaderboard.v1.GetGroupLeaderboardResponse
+	15, // 46: topten.leaderboard.v1.LeaderboardService.GetAround:output_type -> topten.leaderboard.v1.GetAroundResponse
+	17, // 47: topten.leaderboard.v1.LeaderboardService.GetPercentile:output_type -> topten.leaderboard.v1.GetPercentileResponse
+	19, // 48: topten.leaderboard.v1.LeaderboardService.GetScoreForPercentile:output_type -> topten.leaderboard.v1.GetScoreForPercentileResponse
+	21, // 49: topten.leaderboard.v1.LeaderboardService.GetRankIfScore:output_type -> topten.leaderboard.v1.GetRankIfScoreResponse
+	23, // 50: topten.leaderboard.v1.LeaderboardService.ListBoards:output_type -> topten.leaderboard.v1.ListBoardsResponse
+	25, // 51: topten.leaderboard.v1.LeaderboardService.ListClosedPeriods:output_type -> topten.leaderboard.v1.ListClosedPeriodsResponse
+	28, // 52: topten.leaderboard.v1.LeaderboardService.GetProof:output_type -> topten.leaderboard.v1.GetProofResponse
+	30, // 53: topten.leaderboard.v1.LeaderboardService.ExportPlayer:output_type -> topten.leaderboard.v1.ExportPlayerResponse
+	40, // [40:54] is the sub-list for method output_type
+	26, // [26:40] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_topten_leaderboard_v1_leaderboard_service_proto_init() }

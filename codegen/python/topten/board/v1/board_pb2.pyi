@@ -6,6 +6,7 @@ The definition of a board that a team adds to the built-in ones."""
 import builtins
 import collections.abc
 import google.protobuf.descriptor
+import google.protobuf.duration_pb2
 import google.protobuf.internal.containers
 import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
@@ -153,6 +154,7 @@ class BoardDefinition(google.protobuf.message.Message):
     VISIBILITY_FIELD_NUMBER: builtins.int
     SIZE_FIELD_NUMBER: builtins.int
     RANKS_FIELD_NUMBER: builtins.int
+    FREEZES_BEFORE_FIELD_NUMBER: builtins.int
     name: builtins.str
     """The name: a lower-case letter, then up to 31 lower-case letters, digits and hyphens."""
     title: builtins.str
@@ -184,6 +186,13 @@ class BoardDefinition(google.protobuf.message.Message):
     def sources(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """What is counted, 1 to 20 of: `quiz:<id>`, `action:<type>`, or `all` alone (every action and adjustment)."""
 
+    @property
+    def freezes_before(self) -> google.protobuf.duration_pb2.Duration:
+        """How long before the end of its period the board freezes, in whole seconds, shorter than a period. From then until the period
+        is over, everything that is read shows what was counted of the time before the freeze. Empty is never. A board with a freeze
+        counts as two where boards are limited.
+        """
+
     def __init__(
         self,
         *,
@@ -198,8 +207,10 @@ class BoardDefinition(google.protobuf.message.Message):
         visibility: global___BoardDefinition.Visibility.ValueType = ...,
         size: builtins.int = ...,
         ranks: global___BoardDefinition.Ranks.ValueType = ...,
+        freezes_before: google.protobuf.duration_pb2.Duration | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["aggregate", b"aggregate", "name", b"name", "order", b"order", "period", b"period", "ranks", b"ranks", "segment", b"segment", "size", b"size", "sources", b"sources", "time_zone", b"time_zone", "title", b"title", "visibility", b"visibility"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["freezes_before", b"freezes_before"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["aggregate", b"aggregate", "freezes_before", b"freezes_before", "name", b"name", "order", b"order", "period", b"period", "ranks", b"ranks", "segment", b"segment", "size", b"size", "sources", b"sources", "time_zone", b"time_zone", "title", b"title", "visibility", b"visibility"]) -> None: ...
 
 global___BoardDefinition = BoardDefinition
 
@@ -243,6 +254,7 @@ class DefinedBoard(google.protobuf.message.Message):
     DECLARED_FIELD_NUMBER: builtins.int
     ARCHIVED_AT_FIELD_NUMBER: builtins.int
     COUNTER_FIELD_NUMBER: builtins.int
+    FREEZE_CHANGES_FIELD_NUMBER: builtins.int
     state: global___DefinedBoard.State.ValueType
     """Whether it can be read."""
     progress_percent: builtins.int
@@ -253,6 +265,8 @@ class DefinedBoard(google.protobuf.message.Message):
     """Whether the settings declare it. Such a board is changed by them alone."""
     counter: builtins.int
     """The number of its counter in the ledger; 0 for a counter that the ledger always had."""
+    freeze_changes: builtins.int
+    """How often `freezes_before` was changed."""
     @property
     def definition(self) -> global___BoardDefinition:
         """The definition."""
@@ -271,8 +285,9 @@ class DefinedBoard(google.protobuf.message.Message):
         declared: builtins.bool = ...,
         archived_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         counter: builtins.int = ...,
+        freeze_changes: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["archived_at", b"archived_at", "definition", b"definition"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["archived_at", b"archived_at", "counter", b"counter", "declared", b"declared", "definition", b"definition", "progress_percent", b"progress_percent", "state", b"state", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["archived_at", b"archived_at", "counter", b"counter", "declared", b"declared", "definition", b"definition", "freeze_changes", b"freeze_changes", "progress_percent", b"progress_percent", "state", b"state", "version", b"version"]) -> None: ...
 
 global___DefinedBoard = DefinedBoard

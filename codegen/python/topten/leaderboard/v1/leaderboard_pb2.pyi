@@ -126,6 +126,7 @@ class Frame(google.protobuf.message.Message):
     STALE_FIELD_NUMBER: builtins.int
     ENTRIES_FIELD_NUMBER: builtins.int
     TRACEPARENTS_FIELD_NUMBER: builtins.int
+    FROZEN_SINCE_FIELD_NUMBER: builtins.int
     board: builtins.str
     """The board as text, with its period: `weekly:2026-47`."""
     generation: builtins.int
@@ -146,6 +147,12 @@ class Frame(google.protobuf.message.Message):
     def traceparents(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """The traces of the changes in this frame, each as a W3C `traceparent`; empty without tracing."""
 
+    @property
+    def frozen_since(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Since when the board is frozen: until its period is over, the entries are those of that moment. Absent if they are the
+        latest.
+        """
+
     def __init__(
         self,
         *,
@@ -156,9 +163,10 @@ class Frame(google.protobuf.message.Message):
         stale: builtins.bool = ...,
         entries: collections.abc.Iterable[global___Entry] | None = ...,
         traceparents: collections.abc.Iterable[builtins.str] | None = ...,
+        frozen_since: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["timestamp", b"timestamp"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["board", b"board", "entries", b"entries", "generation", b"generation", "stale", b"stale", "timestamp", b"timestamp", "traceparents", b"traceparents", "version", b"version"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["frozen_since", b"frozen_since", "timestamp", b"timestamp"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["board", b"board", "entries", b"entries", "frozen_since", b"frozen_since", "generation", b"generation", "stale", b"stale", "timestamp", b"timestamp", "traceparents", b"traceparents", "version", b"version"]) -> None: ...
 
 global___Frame = Frame
 
@@ -204,6 +212,7 @@ class Board(google.protobuf.message.Message):
     PERIOD_FIELD_NUMBER: builtins.int
     NEXT_RESET_AT_FIELD_NUMBER: builtins.int
     TOTAL_COUNT_FIELD_NUMBER: builtins.int
+    FROZEN_SINCE_FIELD_NUMBER: builtins.int
     name: builtins.str
     """The board as text, with its period: `weekly:2026-47`."""
     kind: global___BoardKind.ValueType
@@ -220,6 +229,10 @@ class Board(google.protobuf.message.Message):
         periods.
         """
 
+    @property
+    def frozen_since(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Since when the board is frozen: until its period is over, everything read from it is of that moment. Absent if it is not."""
+
     def __init__(
         self,
         *,
@@ -228,9 +241,10 @@ class Board(google.protobuf.message.Message):
         period: global___Period | None = ...,
         next_reset_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         total_count: builtins.int = ...,
+        frozen_since: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["next_reset_at", b"next_reset_at", "period", b"period"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["kind", b"kind", "name", b"name", "next_reset_at", b"next_reset_at", "period", b"period", "total_count", b"total_count"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["frozen_since", b"frozen_since", "next_reset_at", b"next_reset_at", "period", b"period"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["frozen_since", b"frozen_since", "kind", b"kind", "name", b"name", "next_reset_at", b"next_reset_at", "period", b"period", "total_count", b"total_count"]) -> None: ...
 
 global___Board = Board
 

@@ -138,6 +138,7 @@ class GetRanksResponse(google.protobuf.message.Message):
 
     ENTRIES_FIELD_NUMBER: builtins.int
     NOT_FOUND_FIELD_NUMBER: builtins.int
+    FROZEN_SINCE_FIELD_NUMBER: builtins.int
     @property
     def entries(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[topten.leaderboard.v1.leaderboard_pb2.Entry]:
         """The entries of the ranked players, by rank."""
@@ -146,13 +147,19 @@ class GetRanksResponse(google.protobuf.message.Message):
     def not_found(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """The ids of unranked players."""
 
+    @property
+    def frozen_since(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Since when the board is frozen and the response is of that moment; absent if it is the latest."""
+
     def __init__(
         self,
         *,
         entries: collections.abc.Iterable[topten.leaderboard.v1.leaderboard_pb2.Entry] | None = ...,
         not_found: collections.abc.Iterable[builtins.str] | None = ...,
+        frozen_since: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["entries", b"entries", "not_found", b"not_found"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["frozen_since", b"frozen_since"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["entries", b"entries", "frozen_since", b"frozen_since", "not_found", b"not_found"]) -> None: ...
 
 global___GetRanksResponse = GetRanksResponse
 
@@ -188,19 +195,26 @@ class WatchRanksResponse(google.protobuf.message.Message):
 
     BOARD_FIELD_NUMBER: builtins.int
     STANDINGS_FIELD_NUMBER: builtins.int
+    FROZEN_SINCE_FIELD_NUMBER: builtins.int
     board: builtins.str
     """The board as text, with its period."""
     @property
     def standings(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Standing]:
         """The standings that differ from those sent before."""
 
+    @property
+    def frozen_since(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Since when the board is frozen and the response is of that moment; absent if it is the latest."""
+
     def __init__(
         self,
         *,
         board: builtins.str = ...,
         standings: collections.abc.Iterable[global___Standing] | None = ...,
+        frozen_since: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["board", b"board", "standings", b"standings"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["frozen_since", b"frozen_since"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["board", b"board", "frozen_since", b"frozen_since", "standings", b"standings"]) -> None: ...
 
 global___WatchRanksResponse = WatchRanksResponse
 
@@ -512,6 +526,7 @@ class GetPercentileResponse(google.protobuf.message.Message):
     PERCENTILE_FIELD_NUMBER: builtins.int
     RANK_FIELD_NUMBER: builtins.int
     TOTAL_COUNT_FIELD_NUMBER: builtins.int
+    FROZEN_SINCE_FIELD_NUMBER: builtins.int
     percentile: builtins.float
     """The percentage of ranked players at or below this one, including this one: above 0, up to 100; absent if
     unranked.
@@ -520,15 +535,20 @@ class GetPercentileResponse(google.protobuf.message.Message):
     """The player's rank; absent if unranked."""
     total_count: builtins.int
     """The number of ranked players."""
+    @property
+    def frozen_since(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Since when the board is frozen and the response is of that moment; absent if it is the latest."""
+
     def __init__(
         self,
         *,
         percentile: builtins.float | None = ...,
         rank: builtins.int | None = ...,
         total_count: builtins.int = ...,
+        frozen_since: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_percentile", b"_percentile", "_rank", b"_rank", "percentile", b"percentile", "rank", b"rank"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_percentile", b"_percentile", "_rank", b"_rank", "percentile", b"percentile", "rank", b"rank", "total_count", b"total_count"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_percentile", b"_percentile", "_rank", b"_rank", "frozen_since", b"frozen_since", "percentile", b"percentile", "rank", b"rank"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_percentile", b"_percentile", "_rank", b"_rank", "frozen_since", b"frozen_since", "percentile", b"percentile", "rank", b"rank", "total_count", b"total_count"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_percentile", b"_percentile"]) -> typing.Literal["percentile"] | None: ...
     @typing.overload
@@ -566,18 +586,24 @@ class GetScoreForPercentileResponse(google.protobuf.message.Message):
 
     SCORE_FIELD_NUMBER: builtins.int
     TOTAL_COUNT_FIELD_NUMBER: builtins.int
+    FROZEN_SINCE_FIELD_NUMBER: builtins.int
     score: builtins.int
     """The lowest score on the board with at least this percentile (nearest rank); absent on an empty board."""
     total_count: builtins.int
     """The number of ranked players."""
+    @property
+    def frozen_since(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Since when the board is frozen and the response is of that moment; absent if it is the latest."""
+
     def __init__(
         self,
         *,
         score: builtins.int | None = ...,
         total_count: builtins.int = ...,
+        frozen_since: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_score", b"_score", "score", b"score"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_score", b"_score", "score", b"score", "total_count", b"total_count"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_score", b"_score", "frozen_since", b"frozen_since", "score", b"score"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_score", b"_score", "frozen_since", b"frozen_since", "score", b"score", "total_count", b"total_count"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_score", b"_score"]) -> typing.Literal["score"] | None: ...
 
 global___GetScoreForPercentileResponse = GetScoreForPercentileResponse
@@ -616,19 +642,26 @@ class GetRankIfScoreResponse(google.protobuf.message.Message):
 
     RANK_FIELD_NUMBER: builtins.int
     TOTAL_COUNT_FIELD_NUMBER: builtins.int
+    FROZEN_SINCE_FIELD_NUMBER: builtins.int
     rank: builtins.int
     """The rank, after all players who already have as many points, or with them where these share a rank. It may be behind
     the last place of a board with a `size`.
     """
     total_count: builtins.int
     """The number of ranked players."""
+    @property
+    def frozen_since(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Since when the board is frozen and the response is of that moment; absent if it is the latest."""
+
     def __init__(
         self,
         *,
         rank: builtins.int = ...,
         total_count: builtins.int = ...,
+        frozen_since: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["rank", b"rank", "total_count", b"total_count"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["frozen_since", b"frozen_since"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["frozen_since", b"frozen_since", "rank", b"rank", "total_count", b"total_count"]) -> None: ...
 
 global___GetRankIfScoreResponse = GetRankIfScoreResponse
 
