@@ -1,6 +1,6 @@
 """What all workers must agree on, in the collection `meta`: boards, leases, the salt, and how far folds are written.
 
-Times are the database server's, so that no worker's clock decides about a lease.
+Times are the database server's, so that no worker's clock decides about a lease, or about what is over: `now`.
 
     boards            {generation: the highest ever started, completed: the one in force, run_id, evicted: of the Redis
                       that holds it, marks, built: {generation, boards: those that it was built for, null if workers did
@@ -23,7 +23,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from bson.codec_options import CodecOptions, DatetimeConversion
@@ -108,6 +108,11 @@ class CoordinationStore:
     async def prepare(self) -> None:
         """Note which collection is read. Call it after `salt`, which creates it, and when MongoDB's data was replaced."""
         await self._same_data.identify()
+
+    async def now(self) -> datetime:
+        """Return the time of the database server: a worker whose clock is wrong must end nothing for the others."""
+        time: datetime = (await self._meta.database.command("hello"))["localTime"]
+        return time.replace(tzinfo=UTC)
 
     async def salt(self) -> bytes:
         """Return the salt of digests. It is created on first use and never changes."""

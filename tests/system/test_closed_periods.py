@@ -6,13 +6,16 @@ import asyncio
 import os
 import signal
 import uuid
+from collections.abc import Collection
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 import pytest
 from topten.identity.v1 import identity_events_pb2
 
-from services.boards.board import period_of
+from services.boards.board import Board, period_of
+from services.boards.catalog import Catalog
 from services.boards.closed_periods import DATABASE, ClosedBoard
 from services.boards.definition import Definition
 from services.boards.encoding import ENCODING
@@ -20,10 +23,12 @@ from services.boards.former_encoding import FORMER_ENCODING
 from services.boards.pseudonyms import pseudonym_of
 from services.runtime.clock import milliseconds_of, utc_now
 from services.runtime.errors import Reason, ServiceError
-from services.score.coordination_store import CoordinationStore
+from services.score.coordination_store import CoordinationStore, Reconciled
 from services.score.definitions.service import BoardDefinitions
 from services.score.definitions.store import DefinitionStore
+from services.score.ledger.times import time_of
 from services.score.periods.archive_store import ArchiveStore
+from services.score.periods.closing import PeriodCloser
 from services.score.periods.resealing import PeriodResealer
 from services.score.projection.standings import Agreement
 from services.streams import PLAYER_BLOCKED, PLAYER_ERASED, PLAYER_UNBLOCKED
@@ -31,12 +36,14 @@ from tests.deadline import eventually
 from tests.system.closing import (
     LAST_WEEK,
     Quiz,
+    archive_of_database,
     archived,
     in_last_week,
     last_week,
     quiz,
     system,
 )
+from tests.system.processes import service_process
 from tests.system.score import (
     ScoreSystem,
     completed,
@@ -248,3 +255,81 @@ async def test_period_stays_open_while_a_suspended_worker_may_write_to_it(system
         assert await documents["closed"].count_documents({"_id": LAST_WEEK.name}) == 1
         assert await documents["closing"].count_documents({}) == 0
         assert await documents["closed_entries"].count_documents({}) >= len(entries)
+
+
+async def test_worker_whose_clock_is_a_day_ahead_closes_no_period_early(system: ScoreSystem, quiz: Quiz) -> None:
+    quiz.oldest = utc_now() + timedelta(days=2)
+    store = DefinitionStore(system.mongo.client[f"{system.environ['TOPTEN_MONGO_DATABASE']}_{DATABASE}"])
+    definitions = BoardDefinitions(store, lambda: system.placement.catalog, now=utc_now)
+    ends_at = utc_now().replace(microsecond=0) + timedelta(hours=2)
+    await definitions.put(Definition("tonight", period=f"range:2026-01-01/{ends_at.isoformat()}"), actor="m")
+    coordination = CoordinationStore(system.database)
+
+    async def closed_through() -> datetime:
+        return time_of((await coordination.boards()).closed_through)
+
+    async def is_closed() -> bool:
+        return milliseconds_of(await closed_through()) > 0
+
+    ahead = ("tests.faults.shifted", "score", str(int(timedelta(days=1).total_seconds())))
+    with service_process("score", system.environ, ahead) as worker:
+        await worker.start()
+        await system.publish(completed("ada", 40))
+        await system.until_drained()
+        await eventually(is_closed, "the week before is closed")
+        assert await closed_through() < ends_at
+        await worker.stop()
+    async with system.worker():
+        await system.publish(completed("ada", 2, attempt=2, total=42))
+        await system.until_drained()
+        assert dict(await system.board("weekly")) == {"ada": 42}
+
+
+async def test_period_is_closed_by_the_stream_that_has_its_events_and_by_no_former_one(system: ScoreSystem) -> None:
+    """What lay in a stream that was lost must be published again first; sequences of another stream say nothing."""
+    coordination = CoordinationStore(system.database)
+    await coordination.salt()
+    await coordination.prepare()
+    stream: list[tuple[str, int, int]] = []
+
+    async def nothing() -> None:
+        return None
+
+    async def stream_state() -> tuple[str, int, int]:
+        return stream[-1]
+
+    async def no_boards() -> list[Board]:
+        return []
+
+    async def run_ids() -> str:
+        return ""
+
+    async def mark_kept(_names: Collection[str]) -> None:
+        return None
+
+    closer = PeriodCloser(
+        coordination,
+        ArchiveStore(archive_of_database(system), system.redis),
+        lambda: "data",
+        nothing,
+        stream_state,
+        no_boards,
+        run_ids,
+        Catalog,
+        mark_kept,
+        "worker",
+        delay=timedelta(),
+        retention=timedelta(days=1),
+    )
+
+    async def is_closed_at(created: str, first: int, last: int, *, compared: str) -> bool:
+        reconciled = Reconciled("data", compared, milliseconds_of(utc_now()))
+        assert await coordination.record_reconciled(reconciled, coordination.identity)
+        stream.append((created, first, last))
+        await closer.step()
+        return (await coordination.boards()).closed_through > 0
+
+    assert not await is_closed_at("first", 5, 9, compared="first"), "it has five messages of the period"
+    assert not await is_closed_at("second", 1, 0, compared="first"), "these were lost with it"
+    assert not await is_closed_at("second", 1, 5, compared="second"), "they were published again"
+    assert await is_closed_at("second", 6, 5, compared="second")

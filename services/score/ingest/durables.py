@@ -123,11 +123,5 @@ async def stream_state(jetstream: JetStreamContext, stream: str) -> StreamState:
     return StreamState("" if info.created is None else info.created.isoformat(), first, info.state.last_seq)
 
 
-async def stream_range(jetstream: JetStreamContext, stream: str) -> tuple[int, int]:
-    """Return the first unacknowledged sequence of the stream and the last used; the first is greater if it is empty."""
-    state = await stream_state(jetstream, stream)
-    return state.first, state.last
-
-
 def _of_partition(number: int) -> Durable:
     return Durable(f"{SCORE_DURABLE}-{number}", number, f"{QUIZ_SUBJECT}.{number}.*")

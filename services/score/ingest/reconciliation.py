@@ -11,8 +11,9 @@ with an empty disk; or the ledger was restored to an older moment than the recor
 - Otherwise at an interval. An event that is still uncounted `after` the comparison that missed it, although the stream was
   drained beyond its end of that time, is published again.
 
-Everything recorded before `counted_before` was counted at an earlier comparison; only later events are compared. Publishing
-an event again is harmless: the ledger counts it once.
+Everything recorded before `counted_before` was counted at an earlier comparison; only later events are compared. That is a
+moment of the database server's clock, as one worker whose clock is ahead would excuse all from comparing. Publishing an event
+again is harmless: the ledger counts it once.
 """
 
 from __future__ import annotations
@@ -72,7 +73,6 @@ class Reconciliation:
         *,
         interval: timedelta,
         after: timedelta,
-        now: Callable[[], datetime],
     ) -> None:
         self._coordination = coordination
         self._incarnation = incarnation
@@ -84,7 +84,6 @@ class Reconciliation:
         self._worker_id = worker_id
         self._interval = interval
         self._after = after
-        self._now = now
         self._compared_at = _LONG_AGO
         self._suspected: Comparison | None = None
         self._restore_since: datetime | None = None
@@ -102,7 +101,8 @@ class Reconciliation:
             return  # the quiz service creates it, and the outboxes report their lag
         reconciled = await self._coordination.reconciled()
         is_other = (reconciled.incarnation, reconciled.stream) != (incarnation, stream.created)
-        if not is_other and self._now() - self._compared_at < self._interval:
+        at = await self._coordination.now()
+        if not is_other and at - self._compared_at < self._interval:
             return
         since = time_of(reconciled.counted_before)
         if reconciled.incarnation and reconciled.incarnation != incarnation:
@@ -112,7 +112,7 @@ class Reconciliation:
             # Once more: until they noticed, other workers went on counting without asking for records.
             await self._records.restore_counted(milliseconds_of(self._restore_since))
             self._restore_since = None
-        comparison = await self._compare(since)
+        comparison = await self._compare(since, at)
         if is_other:
             cause = (
                 "the stream is a new one" if reconciled.incarnation == incarnation else "MongoDB's data was replaced"
@@ -130,9 +130,8 @@ class Reconciliation:
             0 if comparison.oldest is None else max(0.0, (comparison.at - comparison.oldest).total_seconds())
         )
 
-    async def _compare(self, since: datetime) -> Comparison:
-        """Compare every event recorded since then with the ledger and the dead letters."""
-        at = self._now()
+    async def _compare(self, since: datetime, at: datetime) -> Comparison:
+        """Compare every event recorded since then, as of `at`, with the ledger and the dead letters."""
         result = Comparison(at, counted_before=max(since, at - MARGIN))
         for source in self._sources:
             result.lost[source.name], result.unpublished[source.name] = [], []

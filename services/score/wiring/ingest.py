@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from services.runtime.clock import utc_now
 from services.runtime.errors import ServiceError
 from services.runtime.periodic import Periodic
 from services.score.config import ScoreConfig
@@ -97,7 +96,6 @@ def build_reconciliation(config: ScoreConfig, stores: Stores, ledger: Ledger, in
         stores.worker_id,
         interval=config.reconcile_interval,
         after=config.reconcile_after,
-        now=utc_now,
     )
     every = min(RECONCILE_EVERY, config.reconcile_interval)
     return Periodic(

@@ -12,7 +12,7 @@ from services.runtime.errors import ServiceError
 from services.runtime.periodic import Periodic
 from services.score.config import ScoreConfig
 from services.score.errors import STORE_ERRORS, BoardsLostError
-from services.score.ingest.durables import stream_range
+from services.score.ingest.durables import stream_state
 from services.score.periods.archive_store import ArchiveStore
 from services.score.periods.closing import PeriodCloser
 from services.score.periods.head_store import HeadStore
@@ -54,8 +54,9 @@ async def build_periods(
     closer = PeriodCloser(
         ledger.coordination,
         archive,
+        lambda: stores.incarnation.known.id,
         outbox.oldest_unpublished,
-        partial(stream_range, stores.nats.jetstream, config.stream),
+        partial(stream_state, stores.nats.jetstream, config.stream),
         boards_in_redis,
         run_ids,
         lambda: projection.placement.catalog,
@@ -63,7 +64,6 @@ async def build_periods(
         stores.worker_id,
         delay=config.close_after,
         retention=config.period_retention,
-        now=utc_now,
     )
     retry_on = (*STORE_ERRORS, ServiceError, BoardsLostError)
     signer = HeadSigner(upstreams.identity, stores.token)
