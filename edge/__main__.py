@@ -18,6 +18,7 @@ from edge.http.outside_players import OutsidePlayers
 from edge.http.page import Page
 from edge.http.sessions import Sessions
 from edge.rates.limiter import open_limiter
+from edge.rooms import ExistingRooms
 from edge.stream.hub import Hub
 from edge.stream.latency import ScreenLatency
 from edge.stream.sse import StreamHandler
@@ -63,7 +64,7 @@ async def main(config: EdgeConfig) -> None:
         server = HttpServer(
             config,
             graphql=graphql,
-            stream=StreamHandler(hub, boards, authenticator, sessions, limiter, config),
+            stream=StreamHandler(hub, boards, ExistingRooms(upstreams), authenticator, sessions, limiter, config),
             hub=hub,
             keys=keys,
             readiness=readiness,

@@ -91,9 +91,13 @@ class Feed(ABC):
         if self._task is not None:
             await cancel(self._task)
 
+    def is_showing(self) -> bool:
+        """Return whether there is something to show, and it is not the last: then the end is on its way."""
+        return self.latest is not None and not self._is_over()
+
     async def wait_ready(self, within: timedelta) -> None:
         """Wait until something is shown, or until the feed is known to be closed or refused; at most `within`."""
-        await self._wait(lambda: self._is_showing() or self.closed or self.refusal is not None, within)
+        await self._wait(lambda: self.is_showing() or self.closed or self.refusal is not None, within)
 
     def subscribe(
         self,
@@ -140,10 +144,6 @@ class Feed(ABC):
         connections.dec()
         self.subscribers.discard(subscriber)
         on_disconnect()
-
-    def _is_showing(self) -> bool:
-        """Return whether there is something to show, and it is not the last: then the end is on its way."""
-        return self.latest is not None and not self._is_over()
 
     async def _run(self) -> None:
         structlog.contextvars.clear_contextvars()

@@ -106,6 +106,11 @@ class Hub:
                 linger = self._config.stream_linger.total_seconds()
                 asyncio.get_running_loop().call_later(linger, self._close_if_idle, feed)
 
+    def shows(self, name: str) -> bool:
+        """Whether there is a feed that has something to show, and not only the last state."""
+        feed = self._feeds.get(name)
+        return feed is not None and feed.is_showing()
+
     def held(self, board: str, limit: int, *, stale: bool = False) -> Frame | None:
         """Return a watched public board's latest frame if it has at least `limit` entries; must not be modified.
 

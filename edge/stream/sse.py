@@ -21,6 +21,7 @@ from edge.http.cookies import BOARD_STREAM, ROOM_STREAM
 from edge.http.peer import client_address, network_of
 from edge.http.sessions import Sessions
 from edge.rates.limiter import Limiter
+from edge.rooms import ExistingRooms
 from edge.stream.connection import take_over
 from edge.stream.feed import Feed
 from edge.stream.frames import Position
@@ -46,6 +47,7 @@ class StreamHandler:
         self,
         hub: Hub,
         boards: ExistingBoards,
+        rooms: ExistingRooms,
         authenticator: Authenticator,
         sessions: Sessions,
         limiter: Limiter,
@@ -53,6 +55,7 @@ class StreamHandler:
     ) -> None:
         self._hub = hub
         self._boards = boards
+        self._rooms = rooms
         self._limiter = limiter
         self._authenticator = authenticator
         self._sessions = sessions
@@ -99,6 +102,8 @@ class StreamHandler:
         await self._sessions.require_open(claims.session_id)
         name = f"{PREFIX}{request.match_info['pin']}"
         require_board(claims, name)
+        if not self._hub.shows(name) and await self._rooms.has_ended(request.match_info["pin"]):
+            return web.Response(status=204)
         if request.method == "HEAD":
             return web.Response(headers=HEADERS)
         with ExitStack() as stack:

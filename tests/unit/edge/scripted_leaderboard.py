@@ -1,4 +1,4 @@
-"""A leaderboard service, over real gRPC, whose frames a test decides, and a quiz service beside it."""
+"""A leaderboard service, over real gRPC, whose frames a test decides, and beside it services of quizzes and rooms."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ from topten.leaderboard.v1.leaderboard_service_pb2_grpc import (
 from topten.quiz.v1 import quiz_pb2
 from topten.quiz.v1 import quiz_service_pb2 as quiz_messages
 from topten.quiz.v1.quiz_service_pb2_grpc import QuizServiceServicer, add_QuizServiceServicer_to_server
+from topten.room.v1 import room_pb2
+from topten.room.v1 import room_service_pb2 as room_messages
+from topten.room.v1.room_service_pb2_grpc import RoomServiceServicer, add_RoomServiceServicer_to_server
 
 from services.runtime.errors import STATUS_KEY as ERROR_KEY
 from services.runtime.errors import Reason, ServiceError, to_rpc_status
@@ -46,6 +49,7 @@ class ScriptedLeaderboard(LeaderboardServiceServicer):
     def __init__(self) -> None:
         self.address = ""
         self.quizzes = ScriptedQuizzes()  # type: ignore[abstract]  # `partly` adds the methods that are missing
+        self.rooms = ScriptedRooms()  # type: ignore[abstract]  # as above
         self.opened: dict[str, int] = defaultdict(int)
         self.rank_requests: list[list[str]] = []
         self.standings: dict[str, messages.Standing] = {}
@@ -133,10 +137,36 @@ class ScriptedQuizzes(QuizServiceServicer):
     async def GetQuiz(self, request: quiz_messages.GetQuizRequest, context: Any) -> quiz_messages.GetQuizResponse:
         self.requested.append(request.quiz_id)
         if request.quiz_id.startswith("unknown"):
-            error = ServiceError(Reason.QUIZ_NOT_FOUND, "There is no such quiz.")
-            trailers = ((ERROR_KEY, to_rpc_status(error).SerializeToString()),)
-            await context.abort(error.code, error.message, trailers)
+            await _refuse(context, Reason.QUIZ_NOT_FOUND)
         return quiz_messages.GetQuizResponse(quiz=quiz_pb2.Quiz(quiz_id=request.quiz_id))
+
+
+@partly
+class ScriptedRooms(RoomServiceServicer):
+    """Serves only `GetRoom` and `WatchRoom`, of the rooms in `phases`; `watched` lists the PINs that were watched."""
+
+    def __init__(self) -> None:
+        self.phases: dict[str, room_pb2.RoomPhase.ValueType] = {}
+        self.watched: list[str] = []
+
+    async def GetRoom(self, request: room_messages.GetRoomRequest, context: Any) -> room_messages.GetRoomResponse:
+        if request.pin not in self.phases:
+            await _refuse(context, Reason.ROOM_NOT_FOUND)
+        return room_messages.GetRoomResponse(frame=room_pb2.RoomFrame(pin=request.pin, phase=self.phases[request.pin]))
+
+    async def WatchRoom(
+        self, request: room_messages.WatchRoomRequest, context: Any
+    ) -> AsyncIterator[room_messages.WatchRoomResponse]:
+        self.watched.append(request.pin)
+        yield room_messages.WatchRoomResponse(
+            frame=(await self.GetRoom(room_messages.GetRoomRequest(pin=request.pin), context)).frame
+        )
+        await asyncio.Event().wait()
+
+
+async def _refuse(context: Any, reason: Reason) -> None:
+    error = ServiceError(reason, "There is none.")
+    await context.abort(error.code, error.message, ((ERROR_KEY, to_rpc_status(error).SerializeToString()),))
 
 
 @asynccontextmanager
@@ -146,6 +176,7 @@ async def scripted_leaderboard() -> AsyncIterator[ScriptedLeaderboard]:
     server = grpc.aio.server()
     add_LeaderboardServiceServicer_to_server(leaderboard, server)
     add_QuizServiceServicer_to_server(leaderboard.quizzes, server)
+    add_RoomServiceServicer_to_server(leaderboard.rooms, server)
     port = server.add_insecure_port(f"{HOST}:0")
     await server.start()
     leaderboard.address = f"{HOST}:{port}"

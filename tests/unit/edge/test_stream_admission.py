@@ -6,9 +6,10 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from topten.room.v1 import room_pb2
 
 from services.runtime.clock import utc_now
-from tests.players import stream
+from tests.players import room_stream, stream
 from tests.unit.edge.edge_process import EdgeProcess, edge_process
 from tests.unit.edge.scripted_leaderboard import ScriptedLeaderboard, frame
 from tests.unit.edge.streams import PATH, get, next_event
@@ -109,6 +110,27 @@ async def test_names_of_no_board_take_no_place_and_a_board_that_exists_opens(
             assert not leaderboard.opened[name]
         async with stream(edge.http, issuer.token(), board) as events:
             assert (await next_event(events)).id == "1-5"
+
+
+async def test_pins_of_no_room_take_no_place_and_a_room_that_exists_opens(
+    issuer: Issuer, leaderboard: ScriptedLeaderboard, tmp_path: Path
+) -> None:
+    headers = {"Authorization": f"Bearer {issuer.token()}"}
+    leaderboard.rooms.phases |= {"123456": room_pb2.ROOM_PHASE_LOBBY, "654321": room_pb2.ROOM_PHASE_ENDED}
+    async with edge_process(issuer, leaderboard, tmp_path / "log", STREAM_MAX_BOARDS="1") as edge:
+        for method in ("GET", "HEAD"):
+            for pin in ("000000", "000001", "0000002"):
+                assert await status_of(edge, method, f"/api/v1/rooms/{pin}/stream", headers) == 404
+            assert await status_of(edge, method, "/api/v1/rooms/654321/stream", headers) == 204
+        assert leaderboard.rooms.watched == []
+        async with room_stream(edge.http, issuer.token(), "123456") as events:
+            assert (await next_event(events)).data["phase"] == "LOBBY"
+            assert await status_of(edge, "HEAD", "/api/v1/rooms/123456/stream", headers) == 200
+
+
+async def status_of(edge: EdgeProcess, method: str, path: str, headers: dict[str, str]) -> int:
+    async with aiohttp.ClientSession() as session, session.request(method, edge.http + path, headers=headers) as got:
+        return got.status
 
 
 async def test_a_quiz_is_checked_once_for_all_clients(
