@@ -99,8 +99,8 @@ screenshots: venv  ## take pictures of every screen into dist/screenshots, and t
 load: .venv/dev  ## traffic with k6: PROFILE=baseline|peak|stress|spike|endurance SCALE=0.05 ARGS="--rate 20 --screens 200"
 	$(BIN)/python -m tests.load $(PROFILE) --scale $(SCALE) $(ARGS)
 
-faults: .venv/dev  ## kill, stop, restore and empty stores at random, then check everything: SEED= MINUTES=5 FAULTS="kill rewind"
-	$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED)) --minutes $(MINUTES) $(if $(FAULTS),--faults $(FAULTS))
+faults: .venv/dev  ## kill, stop, restore and empty stores at random, then check everything: SEED= SEEDS=1 MINUTES=5 FAULTS="kill rewind"
+	$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) --minutes $(MINUTES) $(if $(FAULTS),--faults $(FAULTS))
 
 defects: .venv/dev  ## put known defects into a copy, one at a time: the tests must notice each
 	$(BIN)/python -m tests.faults.defects

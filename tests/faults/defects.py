@@ -16,7 +16,9 @@ import tempfile
 from pathlib import Path
 
 from tests.faults.seeded_defects import DEFECTS, Defect
+from tests.faults.seeded_request_defects import REQUEST_DEFECTS
 
+ALL = (*DEFECTS, *REQUEST_DEFECTS)
 ROOT = Path(__file__).parents[2]
 # A defect that makes a test hang is detected as well.
 LIMIT_SECONDS = 150
@@ -56,7 +58,7 @@ def main(names: list[str]) -> int:
                 (tree / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, tree / name)
         missed = 0
-        for defect in DEFECTS:
+        for defect in ALL:
             if names and not any(name in defect.name for name in names):
                 continue
             caught = is_caught(defect, tree)

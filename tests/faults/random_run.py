@@ -15,6 +15,7 @@ from topten.quiz.v1 import quiz_pb2
 from services.cli.client import GraphqlClient
 from tests.deadline import deadline
 from tests.factories import quiz_definition
+from tests.faults import ending_board
 from tests.faults.history import PLAYED, History, NetworkClient, token_of
 from tests.faults.injection import Injection
 from tests.faults.plan import plan
@@ -30,6 +31,7 @@ SETTINGS = {
     "TOPTEN_QUIZ_OUTBOX_LEASE": "1s",
     "TOPTEN_MONGO_TIMEOUT": "3s",
     "TOPTEN_EDGE_TRUSTED_PROXIES": HOST,
+    **ending_board.SETTINGS,
 }
 PLAYERS = 6
 
@@ -50,6 +52,9 @@ class RandomRun:
         await put_action_type(endpoints(self._stack), walk, submitters=ActionType.PLAYERS)
         await import_quiz(endpoints(self._stack), quiz_definition(quiz_id, counting=quiz_pb2.COUNTING_SUM))
         history, chance = History(quiz_id, walk, self._over), random.Random(self._seed + 1)
+        mongo_url = self._stack.endpoints["stores"]["mongo"]
+        ending = ending_board.EndingBoard(endpoints(self._stack), mongo_url, seconds / 2)
+        await ending.define()
         url, account = endpoints(self._stack).graphql, self._stack.endpoints["moderator"]
         moderator_account = account["username"], account["password"]
         async with AsyncExitStack() as clients:
@@ -71,15 +76,17 @@ class RandomRun:
             token = await _logged_in(moderator, moderator_account)
             await history.unblock_all(moderator, token)
             await history.check_strongest_sanction(moderator, token, players[-1])
-            verified = await self._verified()
+            wrong = await self._verified()
+            # Nobody blocks or adjusts the first player.
+            untouched = "" if self._injection.replaced else players[0].user_id
+            wrong += await ending.check([player.user_id for player in players], untouched=untouched)
             players[0].access_token = await _logged_in(players[0].client, (players[0].username, PASSWORD))
             for board, each in screens.items():
                 history.faults += await _shown(each, await players[0].top(boards[board]))
             for task in watching:
                 task.cancel()
         self._summarize(history, [screen for each in screens.values() for screen in each])
-        wrong = await history.check(self._stack.endpoints["stores"]["mongo"], self._injection.replaced)
-        return [*verified, *wrong]
+        return [*wrong, *await history.check(mongo_url, self._injection.replaced)]
 
     async def _cause_faults(self, seconds: float, kinds: Collection[str], longest: float) -> None:
         ends = time.monotonic() + seconds

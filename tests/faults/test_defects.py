@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.defects import ROOT
-from tests.faults.seeded_defects import DEFECTS, Defect
+from tests.faults.defects import ALL, ROOT
+from tests.faults.seeded_defects import Defect
 
 
-@pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.name)
+@pytest.mark.parametrize("defect", ALL, ids=lambda defect: defect.name)
 def test_defect_applies_to_the_code(defect: Defect) -> None:
     assert (ROOT / defect.path).read_text().count(defect.old) == 1
     assert (ROOT / defect.tests[0]).is_file()
