@@ -60,6 +60,7 @@ gen: .venv/dev .venv-codegen/done  ## regenerate stubs (Python, Go), GraphQL sch
 	$(BIN)/python -m edge.graphql.schema
 	$(BIN)/python -m tests.contract.page_documents
 	$(BIN)/python -m tests.contract.metrics > docs/reference/metrics.md
+	$(BIN)/python -m tests.contract.page_weights > docs/reference/page-weights.md
 	$(BIN)/topten config --markdown > docs/reference/configuration.md
 
 stubs: .venv-codegen/base  ## build what other teams install into dist/: wheel, npm, browser client, Go, Maven (ARGS=java: one)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
@@ -29,29 +30,40 @@ _ICON: Final = "icon.svg"
 _STATES: Final = re.compile(r"/(?:(?:q|b|result|j|host|screen)/.+|my-data|ops|(?:mod|author)(?:/.+)?)?")
 _BOARD: Final = "/b/"
 _VERSIONED: Final = re.compile(r"/assets/([0-9a-f]{16})/(.+)")
-# Files that not every screen needs, and those of them that the page names, by the beginning of its address: players load no
-# console, and a console loads no screen of players. The page itself loads whatever else is needed.
+# Files that not every screen needs, and those of them that the page names, by the beginning of its address, in which `*` is
+# any text: players load no console, and a console loads no screen of players. The page itself loads whatever else is needed.
 _PLAYERS: Final = (
     r"parts/(?:announcer|answer-form|answers|board-panel|countdown|download|keys|ordering|outcomes|question-text|"
-    r"room-entry|rows|wake-lock)\.js"
+    r"quiz|room-entry|rows|wake-lock)\.js"
 )
-_ROOMS: Final = r"parts/room/.+|parts/(?:answers|keys|rows)\.js|rooms\.css"
-_SOME_NEED: Final = re.compile(rf".*worker\.js|screens/.+|parts/(?:console|extra-time)\.js|{_PLAYERS}|{_ROOMS}")
+_ROOMS: Final = r"parts/room/(?!own-answer).+|parts/(?:answers|keys|rows)\.js|rooms\.css"
+_SOME_NEED: Final = re.compile(
+    rf".*worker\.js|screens/.+|parts/(?:console|extra-time|room/own-answer)\.js|{_PLAYERS}|{_ROOMS}"
+)
 _NAMED: Final = {
     "/ops": re.compile(r"screens/ops\.js|parts/console\.js|console\.css"),
     "/mod": re.compile(r"screens/mod/.+|parts/(?:console|extra-time)\.js|console\.css"),
     "/author/q/": re.compile(
-        r"screens/author/(?!dialogs|list|import|people).+|parts/(?:answer-form|console|ordering|question-text)\.js|"
+        r"screens/author/(?!dialogs|list|import|people).+|parts/(?:answer-form|answers|console|ordering|question-text)\.js|"
+        r"(?:author|console)\.css"
+    ),
+    "/author/import": re.compile(
+        r"screens/author/(?:document|drafts|fields|frame|import)\.js|screens/mod/dialog\.js|parts/console\.js|"
         r"(?:author|console)\.css"
     ),
     "/author": re.compile(
         r"screens/author/(?:document|drafts|frame|list)\.js|screens/mod/(?:dialog|paged-list)\.js|parts/console\.js|"
         r"(?:author|console)\.css"
     ),
-    "/j/": re.compile(rf"screens/room/(?:join|outside|seat)\.js|parts/(?:answer-form|ordering)\.js|{_ROOMS}"),
-    "/host/": re.compile(rf"screens/room/(?:host|hosts-dialog|player-dialog|players-dialog|results)\.js|{_ROOMS}"),
-    "/screen/": re.compile(rf"screens/room/projector\.js|parts/wake-lock\.js|{_ROOMS}"),
-    "/": re.compile(rf"screens/(?!ops\.js)[^/]+\.js|{_PLAYERS}"),
+    "/q/*/host": re.compile(r"screens/room/open\.js|parts/quiz\.js|rooms\.css"),
+    "/j/": re.compile(
+        rf"screens/room/(?:join|outside|seat)\.js|parts/(?:answer-form|ordering|room/own-answer)\.js|{_ROOMS}"
+    ),
+    "/host/": re.compile(
+        rf"screens/room/(?:host|player-dialog|players-dialog|results)\.js|parts/download\.js|{_ROOMS}"
+    ),
+    "/screen/": re.compile(rf"screens/room/projector\.js|parts/wake-lock\.js|display\.css|{_ROOMS}"),
+    "/": re.compile(rf"screens/(?!ops\.js)[^/]+\.js|{_PLAYERS}|display\.css"),
 }
 _COMMENT: Final = re.compile(rb"^[ \t]*(?:/\*\*.*?\*/|//[^\n]*)", re.MULTILINE | re.DOTALL)
 _PERMANENT: Final = "public, max-age=31536000, immutable"
@@ -84,7 +96,7 @@ class Page:
             caching = _PERMANENT if match[1] == self.version else _NOT_STORED
             return self._assets.response(match[2], request, caching)
         if _STATES.fullmatch(request.path):
-            address = next(each for each in _NAMED if request.path.startswith(each))
+            address = next(each for each in _NAMED if fnmatchcase(request.path, f"{each}*"))
             response = self._assets.response(_name(address), request, REVALIDATED)
             is_embedded = request.path.startswith(_BOARD) and request.query.get("view") == "embed"
             response.headers["Content-Security-Policy"] = self._embed_policy if is_embedded else self._policy
@@ -106,7 +118,7 @@ def _digest(bodies: Mapping[str, bytes]) -> str:
 
 
 def _name(address: str) -> str:
-    return INDEX if address == "/" else f"{address.strip('/')}.html"
+    return INDEX if address == "/" else f"{address.strip('/').replace('*', '_')}.html"
 
 
 def _filled(page: str, bodies: Mapping[str, bytes], version: str, named: re.Pattern[str]) -> str:

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from typing import Literal
+from typing import Any
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, Response, Route, expect
 
+from services.cli.client import GraphqlClient
 from tests.browser.test_ops import become_admin
 from tests.browser.visitor import QUIZ, answer, findings, new_context, play, short_quiz, sign_up
-from tests.players import PASSWORD
+from tests.contract.page_weights import MAX_BYTES, Weight, weights
+from tests.players import PASSWORD, endpoints, register
 from tests.servers import RunningStack, unique
 
 MAX_SHIFT = 0.05
-MAX_BYTES = 60 * 1024
+WIDTHS = [320, 390, 768, 1440, 1920]
+SCHEMES: list[dict[str, Any]] = [
+    {"color_scheme": "light", "forced_colors": "none"},
+    {"color_scheme": "dark", "forced_colors": "none"},
+    {"color_scheme": "dark", "forced_colors": "active"},
+]
+LOADED = """() => performance.getEntriesByType('resource').filter(each => each.name.includes('/assets/'))
+  .map(each => each.name.replace(/.*[/]assets[/][0-9a-f]+[/]/, ''))"""
 OBSERVE_SHIFTS = """
   window.shift = 0;
   new PerformanceObserver(list => {
@@ -36,8 +45,18 @@ ENGLISH = """() => [...document.querySelectorAll('a, button, h1, h2, label, lege
   .filter(text => /[A-Za-z]{4}/.test(text) && !text.includes('[') && text !== 'Topten')"""
 
 
+Group = tuple[BrowserContext, list[str]]
+"""A browser profile and addresses of screens that it may open."""
+
+
+@pytest.fixture(scope="module")
+def loads() -> list[Weight]:
+    """What every address may load."""
+    return weights()
+
+
 @pytest_asyncio.fixture(scope="module")
-async def finished(browser: Browser, stack: RunningStack) -> AsyncIterator[tuple[BrowserContext, list[str]]]:
+async def finished(browser: Browser, stack: RunningStack) -> AsyncIterator[Group]:
     """A player who has a result, and the addresses of every screen."""
     # The page's Content-Security-Policy would refuse axe-core.
     context = await new_context(browser, stack, bypass_csp=True)
@@ -54,6 +73,26 @@ async def finished(browser: Browser, stack: RunningStack) -> AsyncIterator[tuple
     await context.close()
 
 
+@pytest_asyncio.fixture(scope="module")
+async def staffed(browser: Browser, stack: RunningStack) -> AsyncIterator[Group]:
+    """An admin who hosts a room, and the addresses of rooms and consoles."""
+    quiz_id = await short_quiz(stack)
+    context = await new_context(browser, stack, bypass_csp=True)
+    page = await context.new_page()
+    await become_admin(page, stack)
+    await page.goto(f"/q/{quiz_id}/host")
+    await page.get_by_role("button", name="Open the room").click()
+    await page.wait_for_url(re.compile(r"/host/\d+$"))
+    room = page.url.rpartition("/")[2]
+    await page.close()
+    async with GraphqlClient(endpoints(stack).graphql) as client:
+        player = await register(client)
+    rooms = [f"/host/{room}", f"/screen/{room}", f"/j/{room}"]
+    consoles = ["/author", "/author/import", f"/author/q/{quiz_id}", "/mod", "/mod/players", "/mod/blocked"]
+    yield context, [*rooms, *consoles, f"/mod/players/{player.user_id}", "/ops"]
+    await context.close()
+
+
 async def settle(page: Page, path: str) -> None:
     await page.goto(path)
     await expect(page.locator("main")).not_to_be_empty()
@@ -62,55 +101,82 @@ async def settle(page: Page, path: str) -> None:
         await expect(state).to_have_text("Live")
 
 
-@pytest.mark.parametrize(
-    ("scheme", "forced"), [("light", "none"), ("dark", "none"), ("dark", "active")], ids=["light", "dark", "forced"]
-)
-async def test_no_screen_has_an_accessibility_finding(
-    browser: Browser,
-    stack: RunningStack,
-    finished: tuple[BrowserContext, list[str]],
-    scheme: Literal["light", "dark"],
-    forced: Literal["active", "none"],
+async def look(page: Page) -> list[Any]:
+    """Return what axe-core finds on a page in every colour scheme."""
+    found = []
+    for scheme in SCHEMES:
+        await page.emulate_media(**scheme, reduced_motion="reduce")
+        found += [(scheme, each) for each in await findings(page)]
+    return found
+
+
+@pytest.mark.parametrize("group", ["finished", "staffed"])
+async def test_no_screen_has_an_accessibility_finding_or_loads_more_than_it_may(
+    finished: Group, staffed: Group, loads: list[Weight], group: str
 ) -> None:
-    context, paths = finished
+    context, paths = {"finished": finished, "staffed": staffed}[group]
     page = await context.new_page()
-    await page.emulate_media(color_scheme=scheme, forced_colors=forced, reduced_motion="reduce")
-    found = {}
+    found, more = {}, {}
     for path in paths:
         await settle(page, path)
-        found[path] = await findings(page)
+        weight = next(each for each in loads if each.pattern.fullmatch(path.partition("?")[0]))
+        more[path] = set(await page.evaluate(LOADED)) - weight.files
+        found[path] = await look(page)
+    await page.close()
+    assert {path: each for path, each in found.items() if each} == {}
+    assert {path: each for path, each in more.items() if each} == {}
+
+
+def test_every_address_is_among_those_that_are_looked_at(finished: Group, staffed: Group, loads: list[Weight]) -> None:
+    paths = [path.partition("?")[0] for path in (*finished[1], *staffed[1])]
+    assert [each.address for each in loads if not any(map(each.pattern.fullmatch, paths))] == []
+
+
+async def test_no_state_of_the_entrance_has_an_accessibility_finding(
+    browser: Browser, stack: RunningStack, finished: Group
+) -> None:
+    page = await finished[0].new_page()
+    found = {}
     await page.goto("/my-data")
     await page.get_by_label("Password").fill(PASSWORD)
     await page.get_by_role("button", name="Open").click()
     await expect(page.get_by_role("button", name="Download my data")).to_be_visible()
-    found["own data"] = await findings(page)
+    found["own data"] = await look(page)
     await page.close()
-    visitor = await new_context(browser, stack, color_scheme=scheme, forced_colors=forced, bypass_csp=True)
+    visitor = await new_context(browser, stack, bypass_csp=True)
     page = await visitor.new_page()
     await settle(page, "/")
-    found["signed out"] = await findings(page)
+    found["signed out"] = await look(page)
+    await page.get_by_role("button", name="Sign in").click()
+    await expect(page.get_by_label("Name")).to_have_attribute("aria-invalid", "true")
+    found["refused"] = await look(page)
     await page.get_by_role("button", name="Watch without an account").click()
     await expect(page.locator(".state")).to_have_text("Live")
-    found["guest"] = await findings(page)
+    found["guest"] = await look(page)
+    await page.route("**/graphql", lambda route: route.fulfill(status=503, json={"code": "UNAVAILABLE"}))
+    await page.reload()
+    await expect(page.get_by_role("heading", name="Reconnecting")).to_be_visible()
+    found["reconnecting"] = await look(page)
     await visitor.close()
-    assert {path: each for path, each in found.items() if each} == {}
+    assert {state: each for state, each in found.items() if each} == {}
 
 
-@pytest.mark.parametrize("width", [320, 390, 768, 1440, 1920])
-async def test_every_screen_fits_its_window(finished: tuple[BrowserContext, list[str]], width: int) -> None:
-    context, paths = finished
+@pytest.mark.parametrize("group", ["finished", "staffed"])
+async def test_every_screen_fits_every_window(finished: Group, staffed: Group, group: str) -> None:
+    context, paths = {"finished": finished, "staffed": staffed}[group]
     page = await context.new_page()
-    await page.set_viewport_size({"width": width, "height": 800})
     wide = {}
     for path in paths:
         await settle(page, path)
-        wide[path] = await page.evaluate("document.documentElement.scrollWidth")
+        for width in WIDTHS:
+            await page.set_viewport_size({"width": width, "height": 800})
+            wide[path, width] = await page.evaluate("document.documentElement.scrollWidth") - width
     await page.close()
-    assert {path: each for path, each in wide.items() if each > width} == {}
+    assert {where: each for where, each in wide.items() if each > 0} == {}
 
 
 async def test_the_selected_tab_and_option_are_seen_in_forced_colors(
-    finished: tuple[BrowserContext, list[str]],
+    finished: Group,
 ) -> None:
     context, paths = finished
     page = await context.new_page()
@@ -159,24 +225,15 @@ async def test_files_are_compressed_kept_and_named_at_once(context: BrowserConte
 
 
 async def test_a_second_language_from_right_to_left_is_one_file(
-    finished: tuple[BrowserContext, list[str]],
+    finished: Group,
 ) -> None:
     context, paths = finished
     await check_translated(context, paths[:-1])
 
 
-async def test_consoles_and_rooms_are_translated_too(browser: Browser, stack: RunningStack) -> None:
-    quiz_id = await short_quiz(stack)
-    context = await new_context(browser, stack)
-    await become_admin(await context.new_page(), stack)
-    page = await context.new_page()
-    await page.goto(f"/q/{quiz_id}/host")
-    await page.get_by_role("button", name="Open the room").click()
-    await page.wait_for_url(re.compile(r"/host/\d+$"))
-    room = page.url.rpartition("/")[2]
-    rooms = [f"/host/{room}", f"/screen/{room}", f"/j/{room}"]
-    await check_translated(context, [*rooms, "/author/import", f"/author/q/{quiz_id}", "/mod", "/mod/players", "/ops"])
-    await context.close()
+async def test_consoles_and_rooms_are_translated_too(staffed: Group) -> None:
+    context, paths = staffed
+    await check_translated(context, paths)
 
 
 async def check_translated(context: BrowserContext, paths: list[str]) -> None:

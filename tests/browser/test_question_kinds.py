@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from playwright.async_api import BrowserContext, Locator, Page, expect
 
-from tests.browser.test_quality import MAX_SHIFT, OBSERVE_SHIFTS
+from tests.browser.test_quality import MAX_SHIFT, OBSERVE_SHIFTS, SCHEMES
 from tests.browser.visitor import PICTURES, findings, sign_up
 from tests.factories import every_kind
 from tests.imports import import_quiz
@@ -16,11 +15,6 @@ from tests.servers import RunningStack, unique
 
 NARROW = 320
 PICTURE = '<svg xmlns="http://www.w3.org/2000/svg" width="400" height="300"><circle cx="200" cy="150" r="90"/></svg>'
-SCHEMES: list[dict[str, Any]] = [
-    {"color_scheme": "light", "forced_colors": "none"},
-    {"color_scheme": "dark", "forced_colors": "none"},
-    {"color_scheme": "dark", "forced_colors": "active"},
-]
 
 
 async def quiz_of_every_kind(stack: RunningStack) -> str:

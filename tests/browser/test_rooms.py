@@ -7,12 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-import pytest
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from services.cli.client import GraphqlClient
-from tests.browser.test_quality import MAX_BYTES, MAX_SHIFT, OBSERVE_SHIFTS
-from tests.browser.test_question_kinds import NARROW, SCHEMES, press, tab_to
+from tests.browser.test_quality import MAX_SHIFT, OBSERVE_SHIFTS, SCHEMES
+from tests.browser.test_question_kinds import NARROW, press, tab_to
 from tests.browser.visitor import findings, new_context, short_quiz
 from tests.factories import every_kind
 from tests.imports import import_quiz
@@ -327,17 +326,3 @@ async def test_a_refusal_says_why_in_words(browser: Browser, stack: RunningStack
         await expect(page.get_by_text("Only players with an account join this room.")).to_be_visible()
         await page.goto("/j/0000000")
         await expect(page.get_by_role("heading", name="There is no room with this PIN.")).to_be_visible()
-
-
-@pytest.mark.parametrize("path", ["/j/0000000", "/host/0000000", "/screen/0000000"])
-async def test_a_route_of_rooms_is_small_and_names_its_files(browser: Browser, stack: RunningStack, path: str) -> None:
-    async with visiting(browser, stack) as visitors:
-        page = await visitors.page("/livez")
-        sizes: list[int] = []
-        response = await page.goto(path)
-        assert response is not None
-        document = await response.text()
-        for address in {*re.findall(r'"(/assets/[^"]+)"', document), path}:
-            got = await page.request.get(address, headers={"Accept-Encoding": "gzip"})
-            sizes.append(int(got.headers["content-length"]))
-    assert sum(sizes) < MAX_BYTES

@@ -5,7 +5,7 @@
 import { connectToBoard } from "../client/index.js";
 import { BoardPanel, boardTitle } from "../parts/board-panel.js";
 import { boardTokenOf, viewOf } from "../parts/display-address.js";
-import { create } from "../parts/dom.js";
+import { create, loadStyle } from "../parts/dom.js";
 import { t } from "../parts/text.js";
 import { keepAwake } from "../parts/wake-lock.js";
 
@@ -17,7 +17,8 @@ const NEWS = 9;
  * @param {{ board: string }} params
  * @param {URLSearchParams} query
  */
-export function showDisplay(app, { board }, query) {
+export async function showDisplay(app, { board }, query) {
+  await loadStyle("display.css");
   const view = viewOf(query) ?? "kiosk";
   const token = boardTokenOf(query);
   const { session, boards } = token === undefined ? app : connectToBoard(token);

@@ -8,17 +8,9 @@ import { countdown } from "../parts/countdown.js";
 import { button, create, link } from "../parts/dom.js";
 import { onKeys } from "../parts/keys.js";
 import { questionText } from "../parts/question-text.js";
+import { quizOf } from "../parts/quiz.js";
 import { refusal, t } from "../parts/text.js";
 
-const QUIZ = `query ($id: ID!) {
-  me { mayHostRooms }
-  quiz(id: $id) {
-    id title description version questionCount totalPoints maxAttempts attemptsUsed opensAt closesAt timing { limitSeconds }
-    attempts { used left nextAllowedAt timeLimitSeconds open { deadline } }
-    scoring { penaltyPercent streakPercent timeBonusPercent timeLimitSeconds }
-    questions { id text kind points options { id text } targets { id text } media { url alt } }
-  }
-}`;
 const BEFORE = "{ leaderboard(first: 1) { me { rank score } } }";
 
 /**
@@ -120,12 +112,6 @@ export const showReview = (app, { quiz: id }) =>
 
 /** @param {any} quiz */
 export const address = (quiz) => `/q/${encodeURIComponent(quiz.id)}`;
-
-/** A quiz, read once. @param {App} app @param {string} id */
-export const quizOf = (app, id) => app.quiz(id, async () => {
-  const { me, quiz } = await app.session.request(QUIZ, { id });
-  return { ...quiz, mayHost: me.mayHostRooms };
-});
 
 /**
  * Read a quiz and show a screen of it, or what went wrong.

@@ -6,8 +6,8 @@ import { ApiError } from "../client/index.js";
 import { BoardPanel } from "../parts/board-panel.js";
 import { create, link } from "../parts/dom.js";
 import { outcomeList } from "../parts/outcomes.js";
+import { quizOf } from "../parts/quiz.js";
 import { refusal, t } from "../parts/text.js";
-import { quizOf } from "./quiz.js";
 
 /**
  * @typedef {import("../app.js").App} App

@@ -11,11 +11,11 @@ import { followRoom } from "../../parts/room/live.js";
 import { podiumOf, RoomBoard } from "../../parts/room/standings.js";
 import { isNextStep, summaryOf, whyOutside } from "../../parts/room/words.js";
 import { explain, t } from "../../parts/text.js";
-import { hostsDialog } from "./hosts-dialog.js";
 import { playerDialog } from "./player-dialog.js";
 import { playersDialog } from "./players-dialog.js";
 import { showResults } from "./results.js";
 
+const hosting = () => import("./hosts-dialog.js");
 const MORE_SECONDS = 15;
 // More names than these would stand between the keyboard and the controls.
 const NEWEST = 20;
@@ -182,8 +182,9 @@ class Desk {
     if (this.room) playersDialog(this.app, this.room, this.extraTimes);
   }
 
-  /** Show who leads the room. It is not awaited either. */
-  #hosts() {
+  /** Show who leads the room. */
+  async #hosts() {
+    const { hostsDialog } = await hosting();
     hostsDialog(this.app, this.pin, () => this.app.router.show());
   }
 

@@ -3,8 +3,8 @@
 
 import { ApiError } from "../../client/index.js";
 import { create, link, loadStyle, whileBusy } from "../../parts/dom.js";
+import { quizOf } from "../../parts/quiz.js";
 import { explain, t } from "../../parts/text.js";
-import { quizOf } from "../quiz.js";
 
 const TIMES = [10, 20, 30, 60, 120, 300];
 const DEFAULT_TIME = 30;
