@@ -1,4 +1,4 @@
-"""Sends actions that different players submit at the same time to quiz in one call.
+"""Sends actions that different players submit at the same time to quiz in one call, joins and answers of rooms too.
 
 A group is what arrives in one turn of the event loop, or while calls are under way; a single action is sent at once, by a call
 of its own. Each action keeps its player's token, deadline, trace and request id, and has its own response or error. Must
@@ -19,7 +19,7 @@ from google.protobuf.duration_pb2 import Duration
 from prometheus_client import Histogram
 from topten.action.v1.action_service_pb2 import SubmitActionsRequest
 from topten.quiz.v1.quiz_service_pb2 import SubmitActionRequest
-from topten.score.v1.confirmation_pb2 import WAIT_COUNTED
+from topten.room.v1.room_service_pb2 import AnswerRoomQuestionRequest, JoinRoomRequest
 
 from services.runtime.batcher import Batcher
 from services.runtime.errors import ServiceError
@@ -46,7 +46,7 @@ _sizes = Histogram(
 )
 _log = structlog.get_logger("action_groups")
 # The request of a call that submits one action.
-S = TypeVar("S", bound=SubmitActionRequest | SubmitActionsRequest)
+S = TypeVar("S", bound=SubmitActionRequest | SubmitActionsRequest | JoinRoomRequest | AnswerRoomQuestionRequest)
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
@@ -59,15 +59,20 @@ class Relay(NamedTuple, Generic[S]):
     traceparent: str
     request_id: str
     time_left: Duration
+    held: Duration
+    """How long this process has had it."""
 
 
 class Kind(Protocol[S, R_co]):
-    """How actions of one kind are submitted. Both methods raise ServiceError."""
+    """How actions of one kind are submitted. `submit_one` and `submit_group` raise ServiceError."""
 
-    async def alone(self, request: S, token: str) -> R_co:
+    def waits(self, request: S) -> bool:
+        """Return whether a call that submits an action takes long, so that it would hold up others of a group."""
+
+    async def submit_one(self, request: S, token: str) -> R_co:
         """Submit an action by a call of its own, in the name of the player of `token`."""
 
-    async def together(self, group: Sequence[Relay[S]], token: str, timeout: float) -> Sequence[R_co | Exception]:
+    async def submit_group(self, group: Sequence[Relay[S]], token: str, timeout: float) -> Sequence[R_co | Exception]:
         """Submit actions by one call, with the edge's own token and within `timeout` seconds; return their outcomes."""
 
 
@@ -80,18 +85,18 @@ class _NotSentError(Exception):
 
 
 class _Waiting(NamedTuple, Generic[S]):
-    """An action and the context of its request; `deadline` is a time of `time.monotonic`."""
+    """An action and the context of its request; `since` and `deadline` are times of `time.monotonic`."""
 
     request: S
     token: str
+    since: float
     deadline: float
     context: Context
 
     def relay(self, now: float) -> Relay[S]:
-        left = Duration()
-        left.FromNanoseconds(int(max(0.0, self.deadline - now) * 1e9))
         traceparent, own_id = self.context.run(tracing.header), self.context.run(request_id)
-        return Relay(self.request, self.token, traceparent, own_id, left)
+        left, held = _duration(self.deadline - now), _duration(now - self.since)
+        return Relay(self.request, self.token, traceparent, own_id, left, held)
 
 
 class ActionGroups(Generic[S, R]):
@@ -100,34 +105,34 @@ class ActionGroups(Generic[S, R]):
     def __init__(self, kind: Kind[S, R], own_token: Callable[[], Awaitable[str]]) -> None:
         self._kind = kind
         self._own_token = own_token
-        self._alone_until = float("-inf")
+        self._one_by_one_until = float("-inf")
         self._batcher: Batcher[_Waiting[S], R] = Batcher(
             "submit actions", self._submit, max_size=MAX_SIZE, max_concurrent=MAX_CALLS, patience=PATIENCE_SECONDS
         )
 
     async def submit(self, request: S, token: str) -> R:
         """Submit an action in the name of the player of `token`. Raises ServiceError, as a call of its own would."""
-        # A call that waits until its action is counted would hold up the others.
-        if request.wait == WAIT_COUNTED or request.ByteSize() + len(token) > MAX_ACTION_BYTES:
-            return await self._kind.alone(request, token)
+        if self._kind.waits(request) or request.ByteSize() + len(token) > MAX_ACTION_BYTES:
+            return await self._kind.submit_one(request, token)
         left = time_left()
         seconds = DEFAULT_TIMEOUT_SECONDS if left is None else min(left, DEFAULT_TIMEOUT_SECONDS)
         try:
             async with asyncio.timeout(seconds):
-                return await self._batcher(_Waiting(request, token, time.monotonic() + seconds, copy_context()))
+                now = time.monotonic()
+                return await self._batcher(_Waiting(request, token, now, now + seconds, copy_context()))
         except TimeoutError:
             raise late() from None
 
     async def _submit(self, group: Sequence[_Waiting[S]]) -> Sequence[R | Exception]:
-        if len(group) > 1 and time.monotonic() >= self._alone_until:
+        if len(group) > 1 and time.monotonic() >= self._one_by_one_until:
             try:
-                return await self._together(group)
+                return await self._submit_group(group)
             except _NotSentError as error:
-                self._alone_until = time.monotonic() + PAUSE_SECONDS
+                self._one_by_one_until = time.monotonic() + PAUSE_SECONDS
                 _log.warning("actions are submitted one by one", reason=error.cause.reason, detail=error.cause.message)
-        return await self._alone(group)
+        return await self._submit_each(group)
 
-    async def _together(self, group: Sequence[_Waiting[S]]) -> Sequence[R | Exception]:
+    async def _submit_group(self, group: Sequence[_Waiting[S]]) -> Sequence[R | Exception]:
         """Submit a group by one call. Raises _NotSentError if quiz has certainly not read it."""
         try:
             token = await self._own_token()
@@ -136,7 +141,7 @@ class ActionGroups(Generic[S, R]):
         now = time.monotonic()
         timeout = max(each.deadline for each in group) - now
         try:
-            outcomes = await self._kind.together([each.relay(now) for each in group], token, timeout)
+            outcomes = await self._kind.submit_group([each.relay(now) for each in group], token, timeout)
         except ServiceError as error:
             if isinstance(error.__cause__, grpc.aio.AioRpcError) and error.__cause__.code() in _NOT_ACCEPTED:
                 raise _NotSentError(error) from error
@@ -144,11 +149,17 @@ class ActionGroups(Generic[S, R]):
         _sizes.observe(len(group))
         return outcomes
 
-    async def _alone(self, group: Sequence[_Waiting[S]]) -> Sequence[R | Exception]:
+    async def _submit_each(self, group: Sequence[_Waiting[S]]) -> Sequence[R | Exception]:
         """Submit each by a call of its own, in the context of its request."""
         loop = asyncio.get_running_loop()
         tasks = []
         for each in group:
             _sizes.observe(1)
-            tasks.append(loop.create_task(self._kind.alone(each.request, each.token), context=each.context))
+            tasks.append(loop.create_task(self._kind.submit_one(each.request, each.token), context=each.context))
         return cast("Sequence[R | Exception]", await asyncio.gather(*tasks, return_exceptions=True))
+
+
+def _duration(seconds: float) -> Duration:
+    duration = Duration()
+    duration.FromNanoseconds(int(max(0.0, seconds) * 1e9))
+    return duration

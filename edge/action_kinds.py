@@ -1,4 +1,7 @@
-"""The kinds of actions that are sent in groups: answers to a quiz, and actions of types that admins define."""
+"""The kinds of actions that are sent in groups: answers to a quiz, and actions of types that admins define.
+
+Those of rooms are in `room_kinds`.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from topten.action.v1.action_pb2 import ActionResult
 from topten.action.v1.action_service_pb2 import SubmitActionsRequest
 from topten.quiz.v1 import quiz_service_pb2
 from topten.quiz.v1.quiz_service_pb2 import SubmitActionRequest, SubmitActionResponse
+from topten.score.v1.confirmation_pb2 import WAIT_COUNTED
 
 from edge.action_groups import Relay
 from services.runtime.errors import Reason, ServiceError, from_rpc_status
@@ -27,11 +31,15 @@ class QuizAnswers:
     def __init__(self, quiz: QuizServiceAsyncStub) -> None:
         self._quiz = quiz
 
-    async def alone(self, request: SubmitActionRequest, token: str) -> SubmitActionResponse:
+    def waits(self, request: SubmitActionRequest) -> bool:
+        """See Kind."""
+        return request.wait == WAIT_COUNTED
+
+    async def submit_one(self, request: SubmitActionRequest, token: str) -> SubmitActionResponse:
         """See Kind."""
         return await call(self._quiz.SubmitAction, request, token=token)
 
-    async def together(
+    async def submit_group(
         self, group: Sequence[Relay[SubmitActionRequest]], token: str, timeout: float
     ) -> Sequence[SubmitActionResponse | Exception]:
         """See Kind."""
@@ -59,7 +67,11 @@ class PlayerActions:
     def __init__(self, action: ActionServiceAsyncStub) -> None:
         self._action = action
 
-    async def alone(self, request: SubmitActionsRequest, token: str) -> ActionResult:
+    def waits(self, request: SubmitActionsRequest) -> bool:
+        """See Kind."""
+        return request.wait == WAIT_COUNTED
+
+    async def submit_one(self, request: SubmitActionsRequest, token: str) -> ActionResult:
         """See Kind. A refused action raises its reason."""
         (result,) = (await call(self._action.SubmitActions, request, token=token)).results
         outcome = _outcome(result)
@@ -67,7 +79,7 @@ class PlayerActions:
             raise outcome
         return outcome
 
-    async def together(
+    async def submit_group(
         self, group: Sequence[Relay[SubmitActionsRequest]], token: str, timeout: float
     ) -> Sequence[ActionResult | Exception]:
         """See Kind."""

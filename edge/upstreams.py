@@ -30,6 +30,7 @@ from topten.webhook.v1.webhook_service_pb2_grpc import WebhookServiceStub
 
 from edge.action_groups import ActionGroups
 from edge.action_kinds import PlayerActions, QuizAnswers
+from edge.room_kinds import JoinedSeat, RoomAnswers, RoomJoins
 from services.runtime.auth.service_token import ServiceToken
 from services.runtime.config.settings import TlsConfig, UpstreamConfig
 from services.runtime.errors import ServiceError
@@ -47,6 +48,11 @@ if TYPE_CHECKING:
     from topten.leaderboard.v1.leaderboard_service_pb2_grpc import LeaderboardServiceAsyncStub
     from topten.quiz.v1.quiz_service_pb2 import SubmitActionRequest, SubmitActionResponse
     from topten.quiz.v1.quiz_service_pb2_grpc import QuizServiceAsyncStub
+    from topten.room.v1.room_service_pb2 import (
+        AnswerRoomQuestionRequest,
+        AnswerRoomQuestionResponse,
+        JoinRoomRequest,
+    )
     from topten.room.v1.room_service_pb2_grpc import RoomServiceAsyncStub
     from topten.score.v1.score_service_pb2_grpc import ScoreServiceAsyncStub
     from topten.status.v1.status_service_pb2_grpc import StatusServiceAsyncStub
@@ -74,6 +80,8 @@ class Upstreams:
     health: Mapping[str, Any]
     quiz_answers: ActionGroups[SubmitActionRequest, SubmitActionResponse]
     player_actions: ActionGroups[SubmitActionsRequest, ActionResult]
+    room_joins: ActionGroups[JoinRoomRequest, JoinedSeat]
+    room_answers: ActionGroups[AnswerRoomQuestionRequest, AnswerRoomQuestionResponse]
     status: Mapping[str, StatusServiceAsyncStub]
     service_token: ServiceToken
 
@@ -96,13 +104,14 @@ async def open_upstreams(
         }
         quiz = cast("QuizServiceAsyncStub", QuizServiceStub(channels["quiz"]))
         action = cast("ActionServiceAsyncStub", ActionServiceStub(channels["quiz"]))
+        room = cast("RoomServiceAsyncStub", RoomServiceStub(channels["quiz"]))
         yield Upstreams(
             identity=cast("IdentityServiceAsyncStub", IdentityServiceStub(channels["identity"])),
             group=cast("GroupServiceAsyncStub", GroupServiceStub(channels["identity"])),
             quiz=quiz,
             action=action,
             attempt=cast("AttemptServiceAsyncStub", AttemptServiceStub(channels["quiz"])),
-            room=cast("RoomServiceAsyncStub", RoomServiceStub(channels["quiz"])),
+            room=room,
             authoring=cast("AuthoringServiceAsyncStub", AuthoringServiceStub(channels["quiz"])),
             score=cast("ScoreServiceAsyncStub", ScoreServiceStub(channels["score"])),
             board=cast("BoardServiceAsyncStub", BoardServiceStub(channels["score"])),
@@ -111,6 +120,8 @@ async def open_upstreams(
             health={name: health_pb2_grpc.HealthStub(channel) for name, channel in channels.items()},
             quiz_answers=ActionGroups(QuizAnswers(quiz), service_token.get),
             player_actions=ActionGroups(PlayerActions(action), service_token.get),
+            room_joins=ActionGroups(RoomJoins(room), service_token.get),
+            room_answers=ActionGroups(RoomAnswers(room), service_token.get),
             status={
                 name: cast("StatusServiceAsyncStub", StatusServiceStub(channel)) for name, channel in channels.items()
             },

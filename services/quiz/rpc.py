@@ -22,7 +22,7 @@ from services.quiz.personal_data_store import PersonalDataStore, Record
 from services.quiz.questions.answers import answer_message
 from services.quiz.record_restoration import RecordRestoration
 from services.quiz.rejudging import Rejudging
-from services.quiz.relay import ActionRelay
+from services.quiz.relay import Relay
 from services.quiz.reviews import Reviews
 from services.quiz.rooms.personal_data import RoomPersonalData
 from services.quiz.service import QuizService
@@ -47,7 +47,7 @@ class QuizServicer(quiz_service_pb2_grpc.QuizServiceServicer):
         submissions: SubmissionService,
         confirmed: ConfirmedSubmission,
         reviews: Reviews,
-        relay: ActionRelay,
+        relay: Relay,
         moderation: Moderation,
         rejudging: Rejudging,
         restoration: RecordRestoration,
@@ -118,7 +118,8 @@ class QuizServicer(quiz_service_pb2_grpc.QuizServiceServicer):
         self, request: messages.SubmitActionGroupRequest, context: Context
     ) -> messages.SubmitActionGroupResponse:
         """See quiz_service.proto."""
-        results = await asyncio.shield(self._relay.submit(request.actions, RELAYED_SUBMISSIONS))
+        submitting = self._relay.submit(request.actions, RELAYED_SUBMISSIONS, self._submissions.submit_actions)
+        results = await asyncio.shield(submitting)
         return messages.SubmitActionGroupResponse(results=results)
 
     async def ListSubmittedEvents(

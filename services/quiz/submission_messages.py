@@ -14,6 +14,7 @@ from services.quiz.action import Action, mismatch
 from services.quiz.questions.answers import AnswerError, answers_of
 from services.quiz.relay import RelayedKind
 from services.quiz.submission import Submission
+from services.runtime.auth.access import PLAYER
 from services.runtime.auth.claims import Claims
 from services.runtime.errors import ServiceError, invalid, to_rpc_status
 from services.runtime.grpc import requests
@@ -76,7 +77,8 @@ def _read(
     return action_of(relayed.action, player, abandoned_at=abandoned_at)
 
 
-def _recorded(submission: Submission, duplicate: bool) -> messages.RelayedResult:
+def _recorded(outcome: tuple[Submission, bool]) -> messages.RelayedResult:
+    submission, duplicate = outcome
     return messages.RelayedResult(response=response_of(submission, duplicate=duplicate))
 
 
@@ -84,4 +86,4 @@ def _refused(refusal: ServiceError) -> messages.RelayedResult:
     return messages.RelayedResult(error=to_rpc_status(refusal).SerializeToString())
 
 
-RELAYED_SUBMISSIONS: Final = RelayedKind("/topten.quiz.v1.QuizService/SubmitAction", _read, _recorded, _refused)
+RELAYED_SUBMISSIONS: Final = RelayedKind("/topten.quiz.v1.QuizService/SubmitAction", PLAYER, _read, _recorded, _refused)

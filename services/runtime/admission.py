@@ -27,12 +27,36 @@ class OverloadError(ServiceError):
         super().__init__(Reason.UNAVAILABLE, "The server is overloaded. Retry in 1 s.", retry_after=RETRY_AFTER)
 
 
-class Admission:
-    """Admits at most `limit` requests at a time. `at` is the label of the metrics."""
+class Place:
+    """The place of an admitted request."""
 
-    def __init__(self, at: str, *, limit: int) -> None:
+    __slots__ = ("_admission", "_waits")
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+        self._waits = False
+
+    def wait(self) -> None:
+        """Give the place to another request: from now on this one waits with others for one call, and costs little.
+
+        The request keeps its place if too many wait already.
+        """
+        if not self._waits:
+            self._waits = self._admission.let_wait()
+
+    def leave(self) -> None:
+        """End the request."""
+        self._admission.leave(waited=self._waits)
+
+
+class Admission:
+    """Admits at most `limit` requests at a time, besides `max_waiting` that wait. `at` is the label of the metrics."""
+
+    def __init__(self, at: str, *, limit: int, max_waiting: int = 0) -> None:
         self._limit = limit
+        self._max_waiting = max_waiting
         self._count = 0
+        self._waiting = 0
         self._running = _running.labels(at)
         self._shed = _shed.labels(at)
 
@@ -48,13 +72,29 @@ class Admission:
             raise OverloadError
 
     @contextmanager
-    def admitted(self) -> Iterator[None]:
+    def admitted(self) -> Iterator[Place]:
         """Count a request as in progress while the block runs. Raises OverloadError at the limit."""
         self.require()
         self._count += 1
         self._running.inc()
+        place = Place(self)
         try:
-            yield
+            yield place
         finally:
-            self._count -= 1
+            place.leave()
             self._running.dec()
+
+    def let_wait(self) -> bool:
+        """Count a request as waiting instead of running, unless too many wait; return whether that was done."""
+        if self._waiting >= self._max_waiting:
+            return False
+        self._count -= 1
+        self._waiting += 1
+        return True
+
+    def leave(self, *, waited: bool) -> None:
+        """Count one request less."""
+        if waited:
+            self._waiting -= 1
+        else:
+            self._count -= 1

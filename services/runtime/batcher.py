@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from services.runtime.lifecycle import spawn
@@ -55,6 +55,14 @@ class Batcher(Generic[K, V]):
 
     async def __call__(self, item: K) -> V:
         """The response for one item. Cancelling it affects neither the call nor the other items."""
+        return await asyncio.shield(self.add(item))
+
+    async def all(self, items: Iterable[K]) -> list[V | BaseException]:
+        """The response or the exception of each item, in order. They may be served by several calls."""
+        return await asyncio.gather(*map(self.add, items), return_exceptions=True)
+
+    def add(self, item: K) -> asyncio.Future[V]:
+        """Add an item, and return the future of its response. To cancel that would affect the call: shield it."""
         loop = asyncio.get_running_loop()
         response: asyncio.Future[V] = loop.create_future()
         self._queue.append(_Entry(item, response, tracing.cause(), loop.time()))
@@ -62,7 +70,7 @@ class Batcher(Generic[K, V]):
             self._start()
         elif self._timer is None:
             self._timer = loop.call_later(self._patience, self._start_beside, context=contextvars.Context())
-        return await asyncio.shield(response)
+        return response
 
     def _start(self) -> None:
         if self._running < self._max_concurrent:

@@ -19,17 +19,17 @@ import json
 import random
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
-import aiohttp
 from pymongo import AsyncMongoClient, WriteConcern
 
 from services.cli.client import GraphqlClient
 from tests.bench.price import cpu_seconds
+from tests.bench.raw_http import RawClient
 from tests.factories import quiz_definition
 from tests.imports import import_quiz
 from tests.players import endpoints
@@ -84,15 +84,22 @@ class Room:
     streams: list[Stream] = field(default_factory=list)
 
 
+class Step(NamedTuple):
+    """What a step cost: CPU seconds by process, those of the load generator, and how many requests were sent again."""
+
+    cpu: Mapping[str, float]
+    generator: float
+    sent_again: int
+
+
 class Outcome(NamedTuple):
-    """One arrangement of the players: sorted seconds of each step, and CPU seconds by process."""
+    """One arrangement of the players: sorted seconds of each step, and what it cost."""
 
     name: str
     joins: Sequence[float]
     answers: Sequence[float]
     reveals: Sequence[float]
-    cpu: dict[str, float]
-    sent_again: int
+    steps: Mapping[str, Step]
 
 
 class Floor(NamedTuple):
@@ -120,20 +127,18 @@ async def on_time(act: Callable[[int], Awaitable[object]], count: int, seconds: 
 class Crowd:
     """The players, and the hosts, of one system."""
 
-    def __init__(self, stack: RunningStack, session: aiohttp.ClientSession, host: str, quiz_id: str) -> None:
+    def __init__(self, stack: RunningStack, client: RawClient, host: str, quiz_id: str) -> None:
         self._stack = stack
-        self._session = session
+        self._client = client
         self._host = host
         self._quiz_id = quiz_id
         self.sent_again = 0
 
     async def ask(self, document: str, token: str | None, **variables: Any) -> Any:
         """Return the only field of a response. Nothing may be refused, but for what the server asks to be sent again."""
-        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         body = {"query": document, "variables": variables}
         while True:
-            async with self._session.post(endpoints(self._stack).graphql, json=body, headers=headers) as response:
-                result = await response.json(content_type=None)
+            result = await self._client.post(body, token=token)
             if "errors" not in result:
                 (found,) = result["data"].values()
                 return found
@@ -175,11 +180,11 @@ class Crowd:
 
     async def play(self, name: str, rooms: Sequence[Room]) -> Outcome:
         """Play a question in all rooms at once, and check that everybody counts once."""
+        meter = Meter(self._stack, self)
         seats = [
             (room, token) for number in range(len(rooms[0].tokens)) for room in rooms for token in [room.tokens[number]]
         ]
         taken: set[str] = set()
-        before, self.sent_again = cpu_seconds(self._stack), 0
 
         async def join(number: int) -> None:
             room, token = seats[number]
@@ -197,9 +202,13 @@ class Crowd:
             assert (await self.ask(ANSWER, token, pin=room.pin, answer=given))["duplicate"]
 
         joins = await on_time(join, len(seats), JOIN_SECONDS)
+        meter.read("joins")
         revisions = await asyncio.gather(*(self.next(room, 1) for room in rooms))
+        meter.read("questions")
         answers = await on_time(answer, len(seats), ANSWER_SECONDS)
+        meter.read("answers")
         await on_time(again, len(seats) // AGAIN, 1.0)
+        meter.read("answers again")
 
         async def reveal(room: Room, revision: int) -> list[float]:
             begun = time.perf_counter()
@@ -207,10 +216,10 @@ class Crowd:
             return [at - begun for at in await asyncio.gather(*(stream.revealed for stream in room.streams))]
 
         revealed = await asyncio.gather(*map(reveal, rooms, revisions))
-        cpu = {process: used - before[process] for process, used in cpu_seconds(self._stack).items()}
+        meter.read("reveals")
         assert len(taken) == len(seats), "a seat for each player"
         await asyncio.gather(*map(self._check, rooms))
-        return Outcome(name, joins, answers, sorted(at for room in revealed for at in room), cpu, self.sent_again)
+        return Outcome(name, joins, answers, sorted(at for room in revealed for at in room), meter.steps)
 
     async def _check(self, room: Room) -> None:
         state = await self.ask(STATE, self._host, pin=room.pin)
@@ -223,6 +232,26 @@ class Crowd:
         await self.ask(ADVANCE, self._host, input={
             "pin": room.pin, "command": "END", "expectedRevision": state["revision"], "commandId": str(uuid.uuid4()),
         })  # fmt: skip
+
+
+class Meter:
+    """Measures what each step costs, from the end of the step before it."""
+
+    def __init__(self, stack: RunningStack, crowd: Crowd) -> None:
+        self._stack = stack
+        self._crowd = crowd
+        self.steps: dict[str, Step] = {}
+        self._last = self._read()
+
+    def read(self, step: str) -> None:
+        """Note the cost of a step that ends now."""
+        last, self._last = self._last, self._read()
+        spent = {process: seconds - last.cpu[process] for process, seconds in self._last.cpu.items()}
+        generator, sent_again = self._last.generator - last.generator, self._last.sent_again - last.sent_again
+        self.steps[step] = Step(spent, generator, sent_again)
+
+    def _read(self) -> Step:
+        return Step(cpu_seconds(self._stack), time.process_time(), self._crowd.sent_again)
 
 
 async def open_stream(http: str, pin: str, token: str) -> Stream:
@@ -286,9 +315,9 @@ async def measure(stack: RunningStack, players: int) -> tuple[list[Outcome], Flo
     username, password = endpoints(stack).moderator()
     async with GraphqlClient(endpoints(stack).graphql) as client:
         host = await client.login(username, password)
-    timeout = aiohttp.ClientTimeout(total=120)
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=CONNECTIONS), timeout=timeout) as session:
-        crowd = Crowd(stack, session, host, quiz_id)
+    players_client = RawClient(endpoints(stack).graphql, limit=CONNECTIONS)
+    with closing(players_client):
+        crowd = Crowd(stack, players_client, host, quiz_id)
         tokens = await crowd.guests(players)
         outcomes = [await crowd.play("one room", [await crowd.open(tokens)])]
         groups = [tokens[start : start + SMALL_ROOM] for start in range(0, players, SMALL_ROOM)]
@@ -310,13 +339,24 @@ def show(outcomes: Sequence[Outcome], floor: Floor, players: int) -> None:
             cells = " | ".join(f"{seconds * 1000:,.0f} ms" for seconds in found)
             ratios = " | ".join(f"{seconds / least:.1f}" for seconds, least in zip(found, under, strict=True))
             print(f"| {outcome.name} | {step} | {cells} | {ratios} |")
-    print("\n| CPU ms a player, of a join and an answer | sum | × floor's CPU | by process | sent again |")
-    print("| --- | --- | --- | --- | --- |")
+    print("\n| CPU ms a player | sum | × floor's CPU | by process | load generator | sent again |")
+    print("| --- | --- | --- | --- | --- | --- |")
     for outcome in outcomes:
-        each = {process: spent / players * 1000 for process, spent in outcome.cpu.items()}
-        parts = ", ".join(f"{process} {spent:.2f}" for process, spent in each.items() if spent >= 0.01)
-        ratio = sum(outcome.cpu.values()) / floor.cpu
-        print(f"| {outcome.name} | {sum(each.values()):.2f} | {ratio:.1f} | {parts} | {outcome.sent_again:,} |")
+        for name, cost in {**outcome.steps, "all": total(outcome.steps.values())}.items():
+            each = {process: spent / players * 1000 for process, spent in cost.cpu.items()}
+            parts = ", ".join(f"{process} {spent:.2f}" for process, spent in each.items() if spent >= 0.01)
+            ratio = sum(cost.cpu.values()) / floor.cpu
+            print(
+                f"| {outcome.name}, {name} | {sum(each.values()):.2f} | {ratio:.1f} | {parts} "
+                f"| {cost.generator / players * 1000:.2f} | {cost.sent_again:,} |"
+            )
+
+
+def total(steps: Iterable[Step]) -> Step:
+    """Return the cost of steps together."""
+    each = list(steps)
+    cpu = {process: sum(step.cpu[process] for step in each) for process in each[0].cpu}
+    return Step(cpu, sum(step.generator for step in each), sum(step.sent_again for step in each))
 
 
 def main(arguments: Sequence[str] = ()) -> None:

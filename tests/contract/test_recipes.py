@@ -55,7 +55,7 @@ async def call(caller):
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         upstreams = SimpleNamespace(quiz=QuizServiceStub(channel))
-        context = Context(upstreams, caller, "", "", None, None, None, None, None, "")
+        context = Context(upstreams, caller, "", "", None, None, None, None, None, None, "")
         result = execute(executable_schema(), parse(TEXT), context_value=context)
         result = await result if asyncio.iscoroutine(result) or asyncio.isfuture(result) else result
     await server.stop(None)

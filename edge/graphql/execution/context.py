@@ -24,6 +24,7 @@ from edge.http.cookies import CookieSession
 from edge.rates.limiter import Left, Limiter
 from edge.times import time_of
 from edge.upstreams import Upstreams
+from services.runtime.admission import Place
 from services.runtime.grpc.client import call
 from services.runtime.texts import canonical_id
 
@@ -58,6 +59,8 @@ class Context:
     last_responses: LastResponses
     on_accepted: Callable[[str, int], None]
     """Called with the player and the points of an action that was just accepted."""
+    place: Place
+    """The place of the request among those that run."""
     origin: str
     """The address under which the client knows this server: `https://play.example`."""
     runbooks: str = ""

@@ -27,8 +27,11 @@ from edge.http.peer import client_address, user_agent
 from edge.rates.limiter import Limiter
 from edge.stream.hub import Hub
 from edge.upstreams import Upstreams
-from services.runtime.admission import Admission
+from services.runtime.admission import Admission, Place
 from services.runtime.errors import ServiceError
+
+# Requests that wait for one call to quiz together, for each that may run: to refuse them would only bring them again.
+MAX_WAITING = 8
 
 
 class GraphQLHandler:
@@ -58,7 +61,8 @@ class GraphQLHandler:
         self._on_accepted = on_accepted
         self._responses = ResponseCache(hub.held)
         self._last_responses = LastResponses()
-        self._admission = Admission("graphql", limit=config.process.max_running)
+        limit = config.process.max_running
+        self._admission = Admission("graphql", limit=limit, max_waiting=MAX_WAITING * limit)
         self._running: set[asyncio.Task[web.Response]] = set()
 
     async def handle(self, request: web.Request) -> web.Response:
@@ -82,11 +86,11 @@ class GraphQLHandler:
             cookie_mode = wants_cookies(http)
             request = await read_request(http, self._config.body_timeout)
             # Work starts here; a client that sends slowly takes nobody's place.
-            with self._admission.admitted():
+            with self._admission.admitted() as place:
                 caller = await self._authenticator.caller(http, cookies=cookie_mode)
                 if media_type is None:
                     raise web.HTTPNotAcceptable
-                context = self._context(http, caller, cookie_mode=cookie_mode)
+                context = self._context(http, caller, place, cookie_mode=cookie_mode)
                 outcome = await self._outcome(request, context)
         except ServiceError as error:
             return refused(error, media_type or JSON, http)
@@ -95,7 +99,7 @@ class GraphQLHandler:
             context.cookies.apply(response, secure=self._config.secure_cookies)
         return response
 
-    def _context(self, http: web.Request, caller: Caller, *, cookie_mode: bool) -> Context:
+    def _context(self, http: web.Request, caller: Caller, place: Place, *, cookie_mode: bool) -> Context:
         return Context(
             upstreams=self._upstreams,
             caller=caller,
@@ -106,6 +110,7 @@ class GraphQLHandler:
             boards=self._boards,
             last_responses=self._last_responses,
             on_accepted=self._on_accepted,
+            place=place,
             origin=f"{'https' if self._config.secure_cookies else 'http'}://{http.host}",
             runbooks=self._config.runbooks,
             players_host_rooms=self._config.rooms.players_host,

@@ -138,7 +138,8 @@ class RoomMutation:
         context = info.context
         await _count_join(context, pin)
         request = messages.JoinRoomRequest(pin=pin, nickname=nickname)
-        response = await context.call(context.upstreams.room.JoinRoom, request)
+        context.place.wait()
+        response = await context.upstreams.room_joins.submit(request, context.caller.token())
         return JoinedRoom(
             room=Room.from_proto(response.frame),
             outcome=RoomOutcome.from_proto(response.outcome),
@@ -221,7 +222,8 @@ class RoomMutation:
     async def answer_room_question(self, info: Info, pin: Pin, answer: AnswerInput) -> RoomAnswer | None:
         context = info.context
         request = messages.AnswerRoomQuestionRequest(pin=pin, answer=answer.to_proto())
-        response = await context.call(context.upstreams.room.AnswerRoomQuestion, request)
+        context.place.wait()
+        response = await context.upstreams.room_answers.submit(request, context.caller.token())
         return RoomAnswer(
             answer=Answer.from_proto(response.answer),
             received_at=time_of(response.received_at),

@@ -374,7 +374,7 @@ export default {
     withCode: "Go on from another device",
     code: "Code from the other device",
     codeRule: "8 letters and digits. The other device shows it under “Go on with another device”.",
-    codeFault: "No seat has this code, or no longer. Ask the other device for a new one.",
+    codeFault: "This code is invalid or has expired. Ask the other device for a new one.",
     takeSeat: "Take my seat",
     otherDevice: "Go on with another device",
     showCode: "Show a code",

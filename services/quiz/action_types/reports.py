@@ -152,4 +152,8 @@ def _read(
     return action_of(relayed.action, relayed.client, player, abandoned_at=abandoned_at)
 
 
-RELAYED_REPORTS: Final = RelayedKind(_METHOD, _read, _recorded, _refused)
+def _relayed(outcome: tuple[Submission, bool]) -> action_pb2.ActionResult:
+    return _recorded(*outcome)
+
+
+RELAYED_REPORTS: Final = RelayedKind(_METHOD, PLAYER, _read, _relayed, _refused)

@@ -12,7 +12,8 @@ from topten.score.v1.confirmation_pb2 import WAIT_COUNTED
 
 from services.quiz.action_types.reports import RELAYED_REPORTS, ActionReports
 from services.quiz.action_types.service import ActionTypeService
-from services.quiz.relay import ActionRelay
+from services.quiz.relay import Relay
+from services.quiz.submission_service import SubmissionService
 from services.runtime.grpc.call_context import caller
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -21,9 +22,16 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class ActionServicer(action_service_pb2_grpc.ActionServiceServicer):
     """The methods of `topten.action.v1.ActionService`. Writes are shielded from cancellation."""
 
-    def __init__(self, action_types: ActionTypeService, reports: ActionReports, relay: ActionRelay) -> None:
+    def __init__(
+        self,
+        action_types: ActionTypeService,
+        reports: ActionReports,
+        submissions: SubmissionService,
+        relay: Relay,
+    ) -> None:
         self._action_types = action_types
         self._reports = reports
+        self._submissions = submissions
         self._relay = relay
 
     async def PutActionType(
@@ -77,5 +85,7 @@ class ActionServicer(action_service_pb2_grpc.ActionServiceServicer):
         self, request: messages.SubmitActionGroupRequest, context: Context
     ) -> messages.SubmitActionGroupResponse:
         """See action_service.proto."""
-        results = await asyncio.shield(self._relay.submit(request.actions, RELAYED_REPORTS))
+        results = await asyncio.shield(
+            self._relay.submit(request.actions, RELAYED_REPORTS, self._submissions.submit_actions)
+        )
         return messages.SubmitActionGroupResponse(results=results)

@@ -8,6 +8,7 @@ so that its frame is not delayed as frames of joins and answers are.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ CHANNEL: Final = "room.changed"
 # Follows the room's ID in the message of a transition.
 TRANSITION: Final = "!"
 TELL_EVERY: Final = timedelta(milliseconds=50)
+TICK_SECONDS: Final = 0.1
 _log = structlog.get_logger("room.changes")
 
 
@@ -43,9 +45,13 @@ class Follower:
         self.moved_on.clear()
 
     async def pause(self, seconds: float) -> None:
-        """Wait for some time, or for a transition."""
+        """Wait for at least some time, until the next tick, or for a transition.
+
+        The pauses of all rooms end at ticks, so that rooms that change at the same time are read together.
+        """
+        until = asyncio.get_running_loop().time() + seconds
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout_at(math.ceil(until / TICK_SECONDS) * TICK_SECONDS):
                 await self.moved_on.wait()
         except TimeoutError:
             return
@@ -58,20 +64,20 @@ class RoomChanges:
         self._redis = redis
         self._channel = Channel(redis, CHANNEL, opened=self._wake_all, received=self._wake)
         self._followers: defaultdict[str, set[Follower]] = defaultdict(set)
-        self._untold: set[str] = set()
-        self._any_untold = asyncio.Event()
+        self._unpublished: set[str] = set()
+        self._any_unpublished = asyncio.Event()
 
     def servers(self) -> tuple[Periodic, Periodic]:
         """Return the subscription to the changes of other instances, and the loop that publishes those of this one."""
-        telling = Periodic("room changes", self._tell, every=TELL_EVERY, stage=Stage.PUBLISHER)
-        return self._channel.server(), telling
+        publishing = Periodic("room changes", self._publish, every=TELL_EVERY, stage=Stage.PUBLISHER)
+        return self._channel.server(), publishing
 
     def announce(self, room_id: str, *, transition: bool = False) -> None:
         """Tell every instance that a room has changed, this one at once; and whether that was a transition."""
         for message in (room_id, room_id + TRANSITION) if transition else (room_id,):
             self._wake(message.encode())
-            self._untold.add(message)
-        self._any_untold.set()
+            self._unpublished.add(message)
+        self._any_unpublished.set()
 
     @property
     def followed_rooms(self) -> int:
@@ -90,15 +96,15 @@ class RoomChanges:
             if not self._followers[room_id]:
                 del self._followers[room_id]
 
-    async def _tell(self) -> None:
-        await self._any_untold.wait()
-        self._any_untold.clear()
-        untold, self._untold = self._untold, set()
+    async def _publish(self) -> None:
+        await self._any_unpublished.wait()
+        self._any_unpublished.clear()
+        unpublished, self._unpublished = self._unpublished, set()
         try:
-            for message in untold:
+            for message in unpublished:
                 await self._redis.publish(CHANNEL, message)
         except REDIS_ERRORS as error:
-            _log.warning("room changes not announced", messages=len(untold), error=type(error).__name__)
+            _log.warning("room changes not announced", messages=len(unpublished), error=type(error).__name__)
 
     def _wake(self, message: bytes) -> None:
         text = message.decode("utf-8", "replace")

@@ -83,7 +83,7 @@ class RoomMoving:
         except SeatedError:
             raise ServiceError(Reason.LIMIT_REACHED, "You have another seat in this room.") from None
         if seat is None:
-            raise ServiceError(Reason.PLAYER_NOT_FOUND, "No seat has this code, or no longer. Ask for a new one.")
+            raise ServiceError(Reason.PLAYER_NOT_FOUND, "This code is invalid or has expired. Ask for a new one.")
         return await self._reader.current(room.room_id), seat
 
     async def _open_room(self, pin: str) -> Room:

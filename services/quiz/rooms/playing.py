@@ -7,20 +7,21 @@ outcome.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from services.quiz.questions.answers import Answer, AnswerError
 from services.quiz.rooms.documents import Seat, SeatAnswer, answer_id
 from services.quiz.rooms.judging import judged
-from services.quiz.rooms.reading import each_of, ok
+from services.quiz.rooms.reading import each_of, ok, outcome
 from services.quiz.rooms.room import Room, Snapshot
 from services.quiz.rooms.room_store import room_not_found
 from services.quiz.rooms.seating import not_removed
 from services.quiz.rooms.standings import Fold, OwnPlace
 from services.runtime.batcher import Batcher
-from services.runtime.errors import Reason, ServiceError, invalid
+from services.runtime.errors import Reason, ServiceError, invalid, late
 
 if TYPE_CHECKING:
     from services.quiz.quiz import Quiz
@@ -31,16 +32,35 @@ if TYPE_CHECKING:
     from services.runtime.auth.claims import Claims
 
 MAX_GROUP: Final = 200
+# Groups at a time: quick ones follow one another, and one that waits for the database holds up no other for long.
 MAX_GROUPS: Final = 4
+PATIENCE_SECONDS: Final = 0.1
+MAX_HELD: Final = timedelta(seconds=10)
+RecordedAnswer = tuple[SeatAnswer, bool]
+"""A recorded answer, and whether an earlier call recorded it."""
 
 
-class Given(NamedTuple):
-    """An answer as the player sent it, and when the server received it."""
+class ReceivedAnswer(NamedTuple):
+    """An answer as the player sent it, and when the server received it.
 
-    room_id: str
+    After `abandoned_at`, in monotonic seconds, nobody waits for it.
+    """
+
+    pin: str
     user_id: str
     answer: Answer
     received_at: datetime
+    abandoned_at: float = float("inf")
+
+
+class AnswerRequest(NamedTuple):
+    """An answer that an edge has held for some time before it sent it here."""
+
+    pin: str
+    player: Claims
+    answer: Answer
+    held: timedelta
+    abandoned_at: float
 
 
 class RoomPlay:
@@ -60,21 +80,38 @@ class RoomPlay:
         self._reader = reader
         self._changes = changes
         self._now = now
-        self._record: Batcher[Given, tuple[SeatAnswer, bool]] = Batcher(
-            "room answers", self._record_group, max_size=MAX_GROUP, max_concurrent=MAX_GROUPS
+        self._record: Batcher[ReceivedAnswer, RecordedAnswer] = Batcher(
+            "room answers",
+            self._record_group,
+            max_size=MAX_GROUP,
+            max_concurrent=MAX_GROUPS,
+            patience=PATIENCE_SECONDS,
         )
         self._place: Batcher[SeatKey, OwnPlace] = Batcher(
             "room places", self._place_group, max_size=MAX_GROUP, max_concurrent=MAX_GROUPS
         )
 
-    async def answer(self, player: Claims, pin: str, answer: Answer) -> tuple[SeatAnswer, bool]:
+    async def answer(self, player: Claims, pin: str, answer: Answer) -> RecordedAnswer:
         """Record a player's first answer; return the recorded one, and whether an earlier call recorded it.
 
         Raises ROOM_NOT_FOUND, ROOM_CLOSED, PLAYER_NOT_FOUND, QUESTION_LOCKED, INVALID_ARGUMENT, UNAVAILABLE.
         """
-        received_at = self._now()
-        room_id = await self._rooms.room_id(pin)
-        return await self._record(Given(room_id, player.user_id, answer, received_at))
+        return await self._record(ReceivedAnswer(pin, player.user_id, answer, self._now()))
+
+    async def answer_all(self, answers: Sequence[AnswerRequest]) -> list[RecordedAnswer | Exception]:
+        """Record answers; return each outcome, which is that of `answer` at the moment at which its edge received it."""
+        now = self._now()
+        received = [
+            ReceivedAnswer(
+                each.pin,
+                each.player.user_id,
+                each.answer,
+                now - min(max(each.held, timedelta()), MAX_HELD),
+                each.abandoned_at,
+            )
+            for each in answers
+        ]
+        return list(map(outcome, await self._record.all(received)))
 
     async def own_place(self, player: Claims, pin: str) -> OwnPlace:
         """Return a player's own answer and place. Raises ROOM_NOT_FOUND, ROOM_CLOSED, PLAYER_NOT_FOUND, UNAVAILABLE."""
@@ -82,8 +119,19 @@ class RoomPlay:
 
     async def place_of(self, room: Room, seat: Seat) -> OwnPlace:
         """Return the answer and place of the player in a seat. Raises UNAVAILABLE."""
-        answer = await self._seats.answer(seat.seat_id, room.question) if room.question >= 0 else None
-        return OwnPlace(room, seat, answer, await self._fold(room))
+        (place,) = await self.places_of([(room, seat)])
+        return place
+
+    async def places_of(self, seats: Sequence[tuple[Room, Seat]]) -> list[OwnPlace]:
+        """Return the answer and place of the player in each seat of a room. Raises UNAVAILABLE."""
+        rooms = {room.room_id: room for room, _ in seats}
+        asked = [answer_id(seat.seat_id, room.question) for room, seat in seats if room.question >= 0]
+        answers = await self._seats.recorded(asked) if asked else {}
+        folds = {room_id: await self._fold(room) for room_id, room in rooms.items()}
+        return [
+            OwnPlace(room, seat, answers.get(answer_id(seat.seat_id, room.question)), folds[room.room_id])
+            for room, seat in seats
+        ]
 
     async def _fold(self, room: Room) -> Fold | None:
         return await self._reader.fold(room) if room.counted_questions else None
@@ -110,30 +158,32 @@ class RoomPlay:
                 outcomes.append(error)
         return outcomes
 
-    async def _record_group(self, group: Sequence[Given]) -> list[tuple[SeatAnswer, bool] | Exception]:
-        room_ids = {each.room_id for each in group}
+    async def _record_group(self, group: Sequence[ReceivedAnswer]) -> list[RecordedAnswer | Exception]:
+        found = await each_of(self._rooms.room_id, {each.pin for each in group})
+        room_ids = {room_id for room_id in found.values() if isinstance(room_id, str)}
+        keys = {(room_id, each.user_id) for each in group if isinstance(room_id := found[each.pin], str)}
         rooms, quizzes, seats = await asyncio.gather(
-            self._rooms.rooms(list(room_ids)),
-            each_of(self._rooms.quiz, room_ids),
-            self._seats.seats(list({(each.room_id, each.user_id) for each in group})),
+            self._rooms.rooms(list(room_ids)), each_of(self._rooms.quiz, room_ids), self._seats.seats(list(keys))
         )
-        outcomes: dict[int, tuple[SeatAnswer, bool] | Exception] = {}
+        outcomes: dict[int, RecordedAnswer | Exception] = {}
         accepted: dict[int, tuple[SeatAnswer, datetime]] = {}
         for index, each in enumerate(group):
             try:
-                room = _known(rooms.get(each.room_id))
-                seat = not_removed(_found(seats.get((each.room_id, each.user_id))))
-                accepted[index] = _judged(each, room, ok(quizzes[each.room_id]), seat), room.purge_at
+                if each.abandoned_at <= time.monotonic():
+                    raise late()
+                room = _known(rooms.get(ok(found[each.pin])))
+                seat = not_removed(_found(seats.get((room.room_id, each.user_id))))
+                accepted[index] = _judged(each, room, ok(quizzes[room.room_id]), seat), room.purge_at
             except ServiceError as error:
                 outcomes[index] = error
         if accepted:
             outcomes |= dict(zip(accepted, await self._seats.record(list(accepted.values())), strict=True))
             for room_id in {answer.room_id for answer, _ in accepted.values()}:
                 self._changes.announce(room_id)
-        late = {index: error.answer_id for index, error in outcomes.items() if isinstance(error, _TooLateError)}
-        if late:
-            recorded = await self._seats.recorded(list(late.values()))
-            outcomes |= {index: (recorded[key], True) for index, key in late.items() if key in recorded}
+        closed = {index: error.answer_id for index, error in outcomes.items() if isinstance(error, _TooLateError)}
+        if closed:
+            recorded = await self._seats.recorded(list(closed.values()))
+            outcomes |= {index: (recorded[key], True) for index, key in closed.items() if key in recorded}
         return [outcomes[index] for index in range(len(group))]
 
 
@@ -145,7 +195,7 @@ class _TooLateError(ServiceError):
         self.answer_id = key
 
 
-def _judged(given: Given, room: Room, quiz: Quiz, seat: Seat) -> SeatAnswer:
+def _judged(given: ReceivedAnswer, room: Room, quiz: Quiz, seat: Seat) -> SeatAnswer:
     question_id = given.answer.question_id
     if question_id not in room.question_ids:
         raise invalid("answer.question_id", "is not a question of the room's quiz")

@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from datetime import timedelta
 from typing import Any
 
 import grpc
-from topten.quiz.v1 import quiz_pb2
 from topten.room.v1 import room_pb2, room_service_pb2_grpc
 from topten.room.v1 import room_service_pb2 as messages
 
 from services.quiz.extra_time import ExtraTime
-from services.quiz.questions.answers import Answer, AnswerError, answer_message, answers_of
-from services.quiz.rooms.counting import COUNTED
-from services.quiz.rooms.documents import SeatAnswer
-from services.quiz.rooms.frames import EXTRA_TIMES, distribution, entry_of, outcome_of
+from services.quiz.relay import Relay
+from services.quiz.rooms.frames import entry_of, outcome_of
+from services.quiz.rooms.joining import JoinedPlayer, RoomJoining
 from services.quiz.rooms.moving import RoomMoving
-from services.quiz.rooms.personal_data import RoomPersonalData, SeatRecord
+from services.quiz.rooms.personal_data import RoomPersonalData
 from services.quiz.rooms.playing import RoomPlay
+from services.quiz.rooms.relayed import RELAYED_ANSWERS, RELAYED_JOINS, answer_in, recorded_answer
 from services.quiz.rooms.result_files import Format
-from services.quiz.rooms.results import QuestionResult, RoomResults
-from services.quiz.rooms.room import DEFAULT_PLAYERS, Nicknames, Options, Room
-from services.quiz.rooms.seating import RoomSeating
+from services.quiz.rooms.results import RoomResults
+from services.quiz.rooms.room_messages import (
+    attempt_message,
+    extra_time_messages,
+    options_of,
+    question_message,
+    seat_message,
+)
+from services.quiz.rooms.seating import SeatRequest
 from services.quiz.rooms.service import RoomService
 from services.quiz.rooms.transitions import Command
 from services.quiz.rooms.watching import RoomWatching
-from services.runtime.errors import invalid
 from services.runtime.grpc.call_context import caller
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -40,35 +44,52 @@ class RoomServicer(room_service_pb2_grpc.RoomServiceServicer):
     def __init__(
         self,
         rooms: RoomService,
-        seating: RoomSeating,
+        joining: RoomJoining,
         moving: RoomMoving,
         play: RoomPlay,
         watching: RoomWatching,
         results: RoomResults,
         personal_data: RoomPersonalData,
+        relay: Relay,
     ) -> None:
         self._rooms = rooms
-        self._seating = seating
+        self._joining = joining
         self._moving = moving
         self._results = results
         self._play = play
         self._watching = watching
         self._personal_data = personal_data
+        self._relay = relay
 
     async def OpenRoom(self, request: messages.OpenRoomRequest, context: Context) -> messages.OpenRoomResponse:
         """See room_service.proto."""
-        opening = self._rooms.open(caller(), request.quiz_id, _options(request.options), request.options.co_hosts)
+        opening = self._rooms.open(caller(), request.quiz_id, options_of(request.options), request.options.co_hosts)
         return messages.OpenRoomResponse(frame=await self._watching.frame(await asyncio.shield(opening)))
 
     async def JoinRoom(self, request: messages.JoinRoomRequest, context: Context) -> messages.JoinRoomResponse:
         """See room_service.proto."""
-        joining = self._seating.join(caller(), request.pin, request.nickname)
-        snapshot, seat, rejoined = await asyncio.shield(joining)
+        joining = self._joining.join([SeatRequest(request.pin, caller(), request.nickname)])
+        joins = await asyncio.shield(joining)
+        (joined,) = joins.outcomes
+        if isinstance(joined, Exception):
+            raise joined
         return messages.JoinRoomResponse(
-            outcome=outcome_of(await self._play.place_of(snapshot.room, seat)),
-            rejoined=rejoined,
-            frame=await self._watching.frame(snapshot),
+            outcome=outcome_of(joined.place), rejoined=joined.rejoined, frame=joins.frames[joined.frame]
         )
+
+    async def JoinRoomGroup(
+        self, request: messages.JoinRoomGroupRequest, context: Context
+    ) -> messages.JoinRoomGroupResponse:
+        """See room_service.proto."""
+        frames: list[room_pb2.RoomFrame] = []
+
+        async def join(requests: Sequence[SeatRequest]) -> Sequence[JoinedPlayer | Exception]:
+            joins = await self._joining.join(requests)
+            frames.extend(joins.frames)
+            return joins.outcomes
+
+        results = await asyncio.shield(self._relay.submit(request.joins, RELAYED_JOINS, join))
+        return messages.JoinRoomGroupResponse(results=results, frames=frames)
 
     async def CreateSeatCode(
         self, request: messages.CreateSeatCodeRequest, context: Context
@@ -136,17 +157,21 @@ class RoomServicer(room_service_pb2_grpc.RoomServiceServicer):
         """See room_service.proto."""
         extra_time = ExtraTime[room_pb2.ExtraTime.Name(request.extra_time).removeprefix("EXTRA_TIME_")]
         setting = self._rooms.set_extra_time(caller(), request.pin, request.seat_id, extra_time)
-        return messages.SetExtraTimeResponse(extra_times=_extra_times(await asyncio.shield(setting)))
+        return messages.SetExtraTimeResponse(extra_times=extra_time_messages(await asyncio.shield(setting)))
 
     async def AnswerRoomQuestion(
         self, request: messages.AnswerRoomQuestionRequest, context: Context
     ) -> messages.AnswerRoomQuestionResponse:
         """See room_service.proto."""
-        answering = self._play.answer(caller(), request.pin, _answer_in(request.answer))
-        given, duplicate = await asyncio.shield(answering)
-        response = messages.AnswerRoomQuestionResponse(answer=answer_message(given.answer), duplicate=duplicate)
-        response.received_at.FromDatetime(given.received_at)
-        return response
+        answering = self._play.answer(caller(), request.pin, answer_in(request.answer))
+        return recorded_answer(await asyncio.shield(answering))
+
+    async def AnswerRoomQuestionGroup(
+        self, request: messages.AnswerRoomQuestionGroupRequest, context: Context
+    ) -> messages.AnswerRoomQuestionGroupResponse:
+        """See room_service.proto."""
+        answering = self._relay.submit(request.answers, RELAYED_ANSWERS, self._play.answer_all)
+        return messages.AnswerRoomQuestionGroupResponse(results=await asyncio.shield(answering))
 
     async def GetRoom(self, request: messages.GetRoomRequest, context: Context) -> messages.GetRoomResponse:
         """See room_service.proto."""
@@ -175,13 +200,13 @@ class RoomServicer(room_service_pb2_grpc.RoomServiceServicer):
             caller(), request.room_id, request.page_size, request.page_token
         )
         return messages.GetRoomResultsResponse(
-            questions=map(_question, results.questions),
+            questions=map(question_message, results.questions),
             players=map(entry_of, places),
             total_size=len(results.places),
             next_page_token=following,
-            extra_times=_extra_times(results.room),
+            extra_times=extra_time_messages(results.room),
             attempts=[
-                _attempt(place.seat.seat_id, results.attempts[place.seat.seat_id])
+                attempt_message(place.seat.seat_id, results.attempts[place.seat.seat_id])
                 for place in places
                 if place.seat.seat_id in results.attempts
             ],
@@ -198,68 +223,4 @@ class RoomServicer(room_service_pb2_grpc.RoomServiceServicer):
     async def ExportSeats(self, request: messages.ExportSeatsRequest, context: Context) -> messages.ExportSeatsResponse:
         """See room_service.proto."""
         records, token = await self._personal_data.records(caller().user_id, request.page_token)
-        return messages.ExportSeatsResponse(seats=map(_seat, records), next_page_token=token)
-
-
-def _options(options: room_pb2.RoomOptions) -> Options:
-    rule = room_pb2.NicknameRule.Name(options.nicknames).removeprefix("NICKNAME_RULE_")
-    return Options(
-        seconds=options.seconds_per_question,
-        locks_when_all_answered=options.lock_when_all_answered,
-        speed_points=options.speed_points,
-        frozen_questions=options.frozen_questions,
-        max_players=options.max_players or DEFAULT_PLAYERS,
-        nicknames=Nicknames.__members__.get(rule, Nicknames.CHOSEN),
-        counts_on_boards=options.counts_on_boards,
-    )
-
-
-def _question(result: QuestionResult) -> room_pb2.QuestionResult:
-    return room_pb2.QuestionResult(
-        question_id=result.question_id,
-        answered=result.answered,
-        right=result.right,
-        distribution=distribution(result.choices, result.question),
-        discrimination=result.discrimination,
-        difficulty=result.difficulty,
-    )
-
-
-def _attempt(seat_id: str, outcome: str) -> room_pb2.SeatAttempt:
-    counted = outcome == COUNTED
-    return room_pb2.SeatAttempt(seat_id=seat_id, counted=counted, refusal="" if counted else outcome)
-
-
-def _extra_times(room: Room) -> list[room_pb2.SeatExtraTime]:
-    return [
-        room_pb2.SeatExtraTime(seat_id=seat_id, extra_time=EXTRA_TIMES[each])
-        for seat_id, each in room.extra_times.items()
-    ]
-
-
-def _seat(record: SeatRecord) -> room_pb2.SeatRecord:
-    seat = record.seat
-    message = room_pb2.SeatRecord(
-        room_id=seat.room_id,
-        quiz_id=record.quiz_id,
-        seat_id=seat.seat_id,
-        nickname=seat.nickname,
-        answers=map(_answer, record.answers),
-    )
-    message.joined_at.FromDatetime(seat.joined_at)
-    return message
-
-
-def _answer(given: SeatAnswer) -> room_pb2.SeatAnswer:
-    message = room_pb2.SeatAnswer(answer=answer_message(given.answer), points=given.points)
-    message.received_at.FromDatetime(given.received_at)
-    return message
-
-
-def _answer_in(message: quiz_pb2.Answer) -> Answer:
-    """Return the answer of a request. Raises INVALID_ARGUMENT unless it has exactly one form."""
-    try:
-        return answers_of([message])[0]
-    except AnswerError as error:
-        field = f"answer.{error.form}" if error.form else "answer"
-        raise invalid(field, str(error), f"answer: {error}.") from None
+        return messages.ExportSeatsResponse(seats=map(seat_message, records), next_page_token=token)

@@ -6,6 +6,7 @@ seat, never its player.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
@@ -71,7 +72,13 @@ class SeatStore:
 
     async def seats(self, keys: Sequence[SeatKey]) -> dict[SeatKey, Seat]:
         """Return the existing ones of these seats, from one read."""
-        query = {"$or": [{"room_id": room_id, "user_id": user_id} for room_id, user_id in keys]}
+        if not keys:
+            return {}
+        players: dict[str, list[str]] = {}
+        for room_id, user_id in keys:
+            players.setdefault(room_id, []).append(user_id)
+        # One branch a room: the planner takes its time for each.
+        query = {"$or": [{"room_id": room_id, "user_id": {"$in": user_ids}} for room_id, user_ids in players.items()]}
         async with unavailable_on_failure():
             seats = [seat_of(document) async for document in self._seats.find(query)]
         return {(seat.room_id, seat.user_id): seat for seat in seats}
@@ -81,11 +88,27 @@ class SeatStore:
         async with unavailable_on_failure():
             return [seat_of(each) async for each in self._seats.find({"room_id": room_id, "is_removed": False})]
 
-    async def newest(self, room_id: str) -> list[Seat]:
-        """Return the last 50 seats that were taken in a room, newest first, without those that were removed."""
+    async def newest(self, players: Mapping[str, int]) -> dict[str, list[Seat]]:
+        """Return the last 50 seats that were taken in each room, newest first, without those that were removed.
+
+        `players` is the number of players of each: those of small rooms are one read.
+        """
+        small = [room_id for room_id, count in players.items() if count <= NEWEST]
+        reads = [self._newest(room_id) for room_id in players if room_id not in small]
+        found: dict[str, list[Seat]] = {room_id: [] for room_id in small}
         async with unavailable_on_failure():
-            found = self._seats.find({"room_id": room_id, "is_removed": False})
-            return [seat_of(each) async for each in found.sort("joined_at", DESCENDING).limit(NEWEST)]
+            if small:
+                query = {"room_id": {"$in": small}, "is_removed": False}
+                async for document in self._seats.find(query):
+                    found[document["room_id"]].append(seat_of(document))
+            latest = await asyncio.gather(*reads)
+        for room_id, seats in found.items():
+            found[room_id] = sorted(seats, key=lambda seat: seat.joined_at, reverse=True)[:NEWEST]
+        return found | {seats[0].room_id: seats for seats in latest if seats}
+
+    async def _newest(self, room_id: str) -> list[Seat]:
+        found = self._seats.find({"room_id": room_id, "is_removed": False})
+        return [seat_of(each) async for each in found.sort("joined_at", DESCENDING).limit(NEWEST)]
 
     async def counts(self, room_ids: Sequence[str]) -> dict[str, int]:
         """Return the number of seats of each room that has any, without those that were removed."""

@@ -7,20 +7,22 @@ time, so that it never seats more players than the room takes.
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from services.quiz.action import blocked
 from services.quiz.rooms.documents import Seat
 from services.quiz.rooms.nickname import NicknameError, generated_nickname, normalise_nickname
-from services.quiz.rooms.reading import each_of, ok
+from services.quiz.rooms.reading import each_of, ok, outcome
 from services.quiz.rooms.room import Nicknames, Phase, Room, Snapshot
 from services.runtime.auth.access import PLAYER
 from services.runtime.batcher import Batcher
-from services.runtime.errors import Reason, ServiceError, invalid
+from services.runtime.errors import Reason, ServiceError, invalid, late
 
 if TYPE_CHECKING:
     from services.quiz.player_lookup import PlayerLookup
@@ -32,21 +34,23 @@ if TYPE_CHECKING:
 
 MAX_GROUP: Final = 500
 GENERATED_TRIES: Final = 10
-Seated = tuple[Seat, bool]
-"""A seat, and whether its player had it before."""
 
 
-class Wish(NamedTuple):
-    """A player's request for a seat."""
+class SeatRequest(NamedTuple):
+    """A player's request for a seat. After `abandoned_at`, in monotonic seconds, nobody waits for it."""
 
-    room_id: str
+    pin: str
     player: Claims
     nickname: str
+    abandoned_at: float = float("inf")
 
-    @property
-    def key(self) -> SeatKey:
-        """The room and the player."""
-        return self.room_id, self.player.user_id
+
+class Seated(NamedTuple):
+    """A player's seat, whether they had it before, and the room with them in it."""
+
+    seat: Seat
+    existed: bool
+    snapshot: Snapshot
 
 
 class RoomSeating:
@@ -68,67 +72,104 @@ class RoomSeating:
         self._changes = changes
         self._players = players
         self._now = now
-        self._seat: Batcher[Wish, Seated] = Batcher("room joins", self._seat_group, max_size=MAX_GROUP)
+        self._seat: Batcher[SeatRequest, Seated] = Batcher("room joins", self._seat_group, max_size=MAX_GROUP)
 
-    async def join(self, player: Claims, pin: str, nickname: str) -> tuple[Snapshot, Seat, bool]:
-        """Give a player a seat; return the room, the seat, and whether they had it before.
+    async def join(self, player: Claims, pin: str, nickname: str) -> Seated:
+        """Give a player a seat.
 
         Raises ROOM_NOT_FOUND, ROOM_CLOSED, NICKNAME_TAKEN, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
-        room_id = await self._rooms.room_id(pin)
-        seat, existed = await self._seat(Wish(room_id, player, nickname))
-        return await self._reader.current(room_id), not_removed(seat), existed
+        return await self._seat(SeatRequest(pin, player, nickname))
 
-    async def _seat_group(self, group: Sequence[Wish]) -> list[Seated | Exception]:
-        first = {wish.key: index for index, wish in reversed([*enumerate(group)])}
-        outcomes = await self._seat_players({index: group[index] for index in first.values()})
-        # Another request of the same player, from a second device or a retry, finds the seat of the first one.
-        again = [index for index in range(len(group)) if index not in outcomes]
-        if again:
-            outcomes |= dict(zip(again, await self._seat_group([group[index] for index in again]), strict=True))
-        return [outcomes[index] for index in range(len(group))]
+    async def join_all(self, requests: Sequence[SeatRequest]) -> list[Seated | Exception]:
+        """Give players their seats; return the outcome of each request, which is that of `join`."""
+        return list(map(outcome, await self._seat.all(requests)))
 
-    async def _seat_players(self, wishes: dict[int, Wish]) -> dict[int, Seated | Exception]:
-        """Seat players with one request each."""
-        room_ids = {wish.room_id for wish in wishes.values()}
-        snapshots, seats = await asyncio.gather(
-            each_of(self._reader.current, room_ids), self._seats.seats([wish.key for wish in wishes.values()])
-        )
-        outcomes: dict[int, Seated | Exception] = {
-            index: (seats[wish.key], True) for index, wish in wishes.items() if wish.key in seats
-        }
-        new = {index: wish for index, wish in wishes.items() if index not in outcomes}
-        known = await self._players.players(wish.player.user_id for wish in new.values()) if new else {}
-        admitted: dict[int, Wish] = {}
-        for index, wish in new.items():
+    async def _seat_group(self, group: Sequence[SeatRequest]) -> list[Seated | Exception]:
+        room_ids = await each_of(self._rooms.room_id, {each.pin for each in group})
+        outcomes: dict[int, Seated | Exception] = {}
+        wanted: dict[int, SeatKey] = {}
+        for index, each in enumerate(group):
             try:
-                _require_open(ok(snapshots[wish.room_id]).room)
-                if (block := known[wish.player.user_id].block) is not None:
-                    raise blocked(block, is_caller=True)
-                admitted[index] = wish
+                if each.abandoned_at <= time.monotonic():
+                    raise late()
+                wanted[index] = ok(room_ids[each.pin]), each.player.user_id
             except ServiceError as error:
                 outcomes[index] = error
-        found = {wish.room_id: ok(snapshots[wish.room_id]) for wish in admitted.values()}
-        outcomes |= await self._take(admitted, found)
-        for room_id in found:
-            self._changes.announce(room_id)
-        return outcomes
+        # Another request of the same player, from a second device or a retry, finds the seat of the first one.
+        while wanted:
+            first: dict[SeatKey, int] = {}
+            for index, key in wanted.items():
+                first.setdefault(key, index)
+            keys = {index: key for key, index in first.items()}
+            outcomes |= await self._seat_players({index: group[index] for index in keys}, keys)
+            wanted = {index: key for index, key in wanted.items() if index not in keys}
+        return [outcomes[index] for index in range(len(group))]
 
-    async def _take(self, wishes: dict[int, Wish], found: dict[str, Snapshot]) -> dict[int, Seated | Exception]:
+    async def _seat_players(
+        self, requests: dict[int, SeatRequest], keys: dict[int, SeatKey]
+    ) -> dict[int, Seated | Exception]:
+        """Seat players with one request each, whose rooms and players are `keys`."""
+        snapshots, seats = await asyncio.gather(
+            each_of(self._reader.current, {room_id for room_id, _ in keys.values()}),
+            self._seats.seats(list(keys.values())),
+        )
+        new = {index: each for index, each in requests.items() if keys[index] not in seats}
+        known = await self._players.players(each.player.user_id for each in new.values()) if new else {}
+        outcomes: dict[int, tuple[Seat, bool] | Exception] = {}
+        admitted: dict[int, SeatRequest] = {}
+        for index, each in requests.items():
+            try:
+                snapshot = ok(snapshots[keys[index][0]])
+                if index not in new:
+                    outcomes[index] = not_removed(seats[keys[index]]), True
+                    continue
+                _require_open(snapshot.room)
+                if (block := known[each.player.user_id].block) is not None:
+                    raise blocked(block, is_caller=True)
+                admitted[index] = each
+            except ServiceError as error:
+                outcomes[index] = error
+        found = {keys[index][0]: ok(snapshots[keys[index][0]]) for index in admitted}
+        outcomes |= await self._take(admitted, {index: found[keys[index][0]] for index in admitted})
+        return self._seated(outcomes, snapshots)
+
+    def _seated(
+        self,
+        outcomes: Mapping[int, tuple[Seat, bool] | Exception],
+        snapshots: Mapping[str, Snapshot | BaseException],
+    ) -> dict[int, Seated | Exception]:
+        """Return outcomes with the rooms after them, and announce the rooms that have new players."""
+        taken = [each for each in outcomes.values() if isinstance(each, tuple)]
+        joined = Counter(seat.room_id for seat, existed in taken if not existed)
+        for room_id in joined:
+            self._changes.announce(room_id)
+        after: dict[str, Snapshot] = {}
+        for seat, _ in taken:
+            before = ok(snapshots[seat.room_id])
+            after[seat.room_id] = replace(before, players=before.players + joined[seat.room_id])
+        return {
+            index: each if isinstance(each, Exception) else Seated(*each, after[each[0].room_id])
+            for index, each in outcomes.items()
+        }
+
+    async def _take(
+        self, requests: dict[int, SeatRequest], found: Mapping[int, Snapshot]
+    ) -> dict[int, tuple[Seat, bool] | Exception]:
         """Seat players while there are free seats. A seat that a player is refused goes to the next one."""
-        outcomes: dict[int, Seated | Exception] = {}
+        outcomes: dict[int, tuple[Seat, bool] | Exception] = {}
         tries: Counter[int] = Counter()
-        rooms = {room_id: snapshot.room for room_id, snapshot in found.items()}
-        free = {room_id: each.room.options.max_players - each.players for room_id, each in found.items()}
-        while wishes:
+        rooms = {each.room.room_id: each.room for each in found.values()}
+        free = {each.room.room_id: each.room.options.max_players - each.players for each in found.values()}
+        while requests:
             wanted: dict[int, Seat] = {}
-            for index, wish in wishes.items():
-                room = rooms[wish.room_id]
+            for index, request in requests.items():
+                room = found[index].room
                 try:
-                    if free[wish.room_id] > 0:
-                        wanted[index] = self._wanted(wish, room)
-                        free[wish.room_id] -= 1
-                    elif not any(seat.room_id == wish.room_id for seat in wanted.values()):
+                    if free[room.room_id] > 0:
+                        wanted[index] = self._wanted(request, room)
+                        free[room.room_id] -= 1
+                    elif not any(seat.room_id == room.room_id for seat in wanted.values()):
                         outcomes[index] = _full(room)
                 except ServiceError as error:
                     outcomes[index] = error
@@ -143,17 +184,17 @@ class RoomSeating:
                     outcomes[index] = _taken()
                 if now is not seat:
                     free[seat.room_id] += 1
-            wishes = {index: wish for index, wish in wishes.items() if index not in outcomes}
+            requests = {index: each for index, each in requests.items() if index not in outcomes}
         return outcomes
 
-    def _wanted(self, wish: Wish, room: Room) -> Seat:
+    def _wanted(self, request: SeatRequest, room: Room) -> Seat:
         return Seat(
             seat_id=str(uuid.uuid4()),
             room_id=room.room_id,
-            user_id=wish.player.user_id,
-            nickname=_nickname(room.options.nicknames, wish.player, wish.nickname),
-            country=wish.player.country,
-            is_guest=not wish.player.may(PLAYER),
+            user_id=request.player.user_id,
+            nickname=_nickname(room.options.nicknames, request.player, request.nickname),
+            country=request.player.country,
+            is_guest=not request.player.may(PLAYER),
             joined_at=self._now(),
         )
 

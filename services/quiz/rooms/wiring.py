@@ -11,9 +11,11 @@ from redis.asyncio import Redis
 
 from services.quiz.player_lookup import PlayerLookup
 from services.quiz.quiz_store import QuizStore
+from services.quiz.relay import Relay
 from services.quiz.rooms.changes import RoomChanges
 from services.quiz.rooms.counting import RoomCounting
 from services.quiz.rooms.documents import Document
+from services.quiz.rooms.joining import RoomJoining
 from services.quiz.rooms.moving import RoomMoving
 from services.quiz.rooms.personal_data import RoomPersonalData
 from services.quiz.rooms.playing import RoomPlay
@@ -63,6 +65,7 @@ def rooms_of(
     quizzes: QuizStore,
     submissions: SubmissionService,
     players: PlayerLookup,
+    relay: Relay,
     *,
     players_host: bool,
     now: Callable[[], datetime],
@@ -90,6 +93,8 @@ def rooms_of(
         results=results,
         counting=counting,
         personal_data=personal_data,
-        servicer=RoomServicer(service, seating, moving, play, watching, results, personal_data),
+        servicer=RoomServicer(
+            service, RoomJoining(seating, play, watching), moving, play, watching, results, personal_data, relay
+        ),
         servers=(*changes.servers(), watching.server(), counting.server()),
     )

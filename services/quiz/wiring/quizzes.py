@@ -51,6 +51,7 @@ async def build_quizzes(config: QuizConfig, stores: Stores, submissions: Submiss
         stores.quizzes,
         submissions.service,
         players,
+        submissions.relay,
         players_host=config.rooms.players_host,
         now=utc_now,
     )

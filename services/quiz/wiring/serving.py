@@ -35,6 +35,7 @@ def build_server(
     actions = ActionServicer(
         ActionTypeService(stores.action_types, now=utc_now),
         ActionReports(submissions.service, submissions.confirmed),
+        submissions.service,
         submissions.relay,
     )
     servicer = QuizServicer(

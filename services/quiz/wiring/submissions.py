@@ -10,7 +10,7 @@ from services.quiz.config import QuizConfig
 from services.quiz.confirmed_submission import ConfirmedSubmission
 from services.quiz.player_lookup import PlayerLookup
 from services.quiz.quiz_cache import QuizCache
-from services.quiz.relay import ActionRelay
+from services.quiz.relay import Relay
 from services.quiz.reviews import Reviews
 from services.quiz.submission_service import SubmissionService
 from services.quiz.wiring.connections import Stores, Upstreams
@@ -28,7 +28,7 @@ class Submissions:
     players: PlayerLookup
     reviews: Reviews
     service: SubmissionService
-    relay: ActionRelay
+    relay: Relay
     signals: CountedSignals
     confirmed: ConfirmedSubmission
 
@@ -73,7 +73,7 @@ def build_submissions(config: QuizConfig, stores: Stores, upstreams: Upstreams, 
         players,
         reviews,
         service,
-        ActionRelay(service, verifier),
+        Relay(verifier),
         signals,
         ConfirmedSubmission(service, confirmations),
     )

@@ -38,9 +38,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis_graphql import from_schema
 from structlog.testing import capture_logs
+from topten.action.v1.action_pb2 import ActionResult
+from topten.action.v1.action_service_pb2 import SubmitActionsRequest
 from topten.identity.v1.identity_service_pb2 import GetUsersRequest, GetUsersResponse
 from topten.leaderboard.v1.leaderboard_pb2 import Frame
-from topten.quiz.v1.quiz_service_pb2 import SubmitActionRequest
 
 from edge.graphql.execution import operations
 from edge.graphql.execution.context import Context
@@ -54,6 +55,7 @@ from edge.graphql.execution.responses import outcome_of
 from edge.graphql.schema import SDL_PATH, executable_schema
 from edge.http.authentication import ANONYMOUS, Caller
 from edge.http.page import PAGE_DOCUMENTS
+from services.runtime.admission import Admission, Place
 from services.runtime.auth.access import PLAYER, SCOPES
 from services.runtime.auth.claims import Claims
 from services.runtime.errors import Reason, ServiceError
@@ -107,7 +109,6 @@ class Upstreams:
         self._seed = seed
         self._failures = failures
         self.service_token = SimpleNamespace(get=self._token)
-        self.actions = SimpleNamespace(submit=self._submit)
 
     def __getattr__(self, name: str) -> Any:
         """The stub of a service, and a method of it."""
@@ -150,8 +151,12 @@ class Upstreams:
     async def _token(self) -> str:
         return "own"
 
-    async def _submit(self, request: SubmitActionRequest, _token: str) -> Message:
-        return await self(request)
+    async def submit(self, request: Message, _token: str) -> Any:
+        """Submit an action, of whichever kind."""
+        response: Any = await self(request)
+        if isinstance(request, SubmitActionsRequest):
+            return response.results[0] if response.results else ActionResult()
+        return response
 
 
 def fill(message: Any, chance: random.Random, depth: int = 0) -> Any:
@@ -276,7 +281,7 @@ async def executed(
     limiter: Any = SimpleNamespace(take=nothing, note=nothing, is_noted=nothing)
     context = Context(
         upstreams, caller, "192.0.2.1", "test", limiter, upstreams, BOARDS, LastResponses(),  # type: ignore[arg-type]  # `Upstreams` of this module
-        lambda *action: accepted.append(action), "https://play.example",
+        lambda *action: accepted.append(action), Place(Admission("test", limit=1)), "https://play.example",
     )  # fmt: skip
     begin_call("request")
     with capture_logs():

@@ -66,7 +66,7 @@ class Game:
         joined = await asyncio.gather(
             *(self.rooms.seating.join(claims(name), self.pin, f"The {name}") for name in names)
         )
-        return [seat.seat_id for _, seat, _ in joined]
+        return [seat.seat_id for seat, _, _ in joined]
 
     async def command(self, command: Command, expected: int = 0, command_id: str = "", host: Claims = HOST) -> bool:
         """Send a command at the current revision, or at an expected one; return whether it was carried out."""
@@ -112,6 +112,8 @@ class Table:
             self.replica.quizzes,
             self.replica.service,
             PlayerLookup(cast("Any", self.replica.identity), cast("Any", self.replica.identity)),
+            # Only the server of a process relays.
+            cast("Any", None),
             players_host=settings.get("players_host", False),
             now=self.clock,
         )

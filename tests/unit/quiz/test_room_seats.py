@@ -22,8 +22,8 @@ async def test_a_seat_is_its_players_and_its_name_nobody_elses(table: Table) -> 
     assert await refused(seating.join(claims("ben"), game.pin, "Ben")) == "PLAYER_BLOCKED"
     # At the same moment from two devices, and later from another one: one seat.
     joins = await asyncio.gather(*(seating.join(claims("cem"), game.pin, name) for name in ("Cem", "Jim")))
-    assert len({seat.seat_id for _, seat, _ in joins}) == 1
-    _, again, rejoined = await seating.join(claims("ada"), game.pin, "Someone")
+    assert len({seat.seat_id for seat, _, _ in joins}) == 1
+    again, rejoined, _ = await seating.join(claims("ada"), game.pin, "Someone")
     assert (again.seat_id, again.nickname, rejoined) == (seat, "The ada", True)
     assert await refused(seating.join(claims("dua"), game.pin, "Dua")) == "ROOM_CLOSED"
     assert await refused(seating.join(claims("dua"), "1000000", "Dua")) == "ROOM_NOT_FOUND"
@@ -38,7 +38,7 @@ async def test_players_who_join_together_share_an_insert_and_fill_the_room_exact
     table.replica.commands.counts.clear()
     joins = (game.rooms.seating.join(claims(name), game.pin, nickname) for name, nickname in wishes)
     outcomes = await asyncio.gather(*joins, return_exceptions=True)
-    seated = {found[1].seat_id for found in outcomes if not isinstance(found, BaseException)}
+    seated = {found.seat.seat_id for found in outcomes if not isinstance(found, BaseException)}
     refusals = {str(error.reason) for error in outcomes if isinstance(error, ServiceError)}
     assert (len(seated), (await game.frame()).players) == (20, 20)
     assert refusals <= {"ROOM_CLOSED", "NICKNAME_TAKEN"}
@@ -49,7 +49,7 @@ async def test_players_who_join_together_share_an_insert_and_fill_the_room_exact
 async def test_a_guest_moves_to_another_device_by_a_code_once(table: Table) -> None:
     game = await table.open()
     moving, gus = game.rooms.moving, claims("gus", "guest")
-    _, seat, _ = await game.rooms.seating.join(gus, game.pin, "Gus")
+    seat, _, _ = await game.rooms.seating.join(gus, game.pin, "Gus")
     await game.join("ada")
     await game.until(Phase.QUESTION)
     assert await game.answer("gus", "q1") == "a"
@@ -87,7 +87,7 @@ async def test_names_may_be_generated_or_those_of_accounts(table: Table) -> None
     seats = await game.join(*(f"p{number}" for number in range(20)))
     assert len({*seats}) == 20
     game = await table.open(nicknames=Nicknames.USERNAME)
-    _, seat, _ = await game.rooms.seating.join(claims("ada"), game.pin, "Somebody")
+    seat, _, _ = await game.rooms.seating.join(claims("ada"), game.pin, "Somebody")
     assert seat.nickname == "ada"
     assert await refused(game.rooms.seating.join(claims("gus", "guest"), game.pin, "")) == "PERMISSION_DENIED"
 
@@ -106,7 +106,7 @@ async def test_who_is_removed_stays_out_with_their_answers(table: Table) -> None
     assert await refused(game.rooms.service.kick(HOST, game.pin, str(uuid.uuid4()))) == "PLAYER_NOT_FOUND"
     await game.rooms.service.lock(HOST, game.pin, locked=True)
     assert await refused(game.join("cem")) == "ROOM_CLOSED"
-    assert (await game.rooms.seating.join(claims("ben"), game.pin, ""))[2]
+    assert (await game.rooms.seating.join(claims("ben"), game.pin, "")).existed
     await game.rooms.service.lock(HOST, game.pin, locked=False)
     await game.join("cem")
     record = await table.replica.database["rooms"].find_one({"_id": game.room_id})

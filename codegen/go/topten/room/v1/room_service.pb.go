@@ -12,6 +12,7 @@ import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -247,6 +248,286 @@ func (x *JoinRoomResponse) GetFrame() *RoomFrame {
 	return nil
 }
 
+// JoinRoomGroupRequest carries the requests of players. Like every request it has at most 4 MiB.
+type JoinRoomGroupRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 200 requests, of any players and rooms.
+	Joins         []*RelayedJoin `protobuf:"bytes,1,rep,name=joins,proto3" json:"joins,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JoinRoomGroupRequest) Reset() {
+	*x = JoinRoomGroupRequest{}
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JoinRoomGroupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JoinRoomGroupRequest) ProtoMessage() {}
+
+func (x *JoinRoomGroupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JoinRoomGroupRequest.ProtoReflect.Descriptor instead.
+func (*JoinRoomGroupRequest) Descriptor() ([]byte, []int) {
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *JoinRoomGroupRequest) GetJoins() []*RelayedJoin {
+	if x != nil {
+		return x.Joins
+	}
+	return nil
+}
+
+// RelayedJoin is one call of JoinRoom: its request, and what its metadata would say.
+type RelayedJoin struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The access token of the player. It is verified as for a call of its own.
+	AccessToken string `protobuf:"bytes,1,opt,name=access_token,json=accessToken,proto3" json:"access_token,omitempty"`
+	// The request. Its bounds are checked for each alone.
+	Join *JoinRoomRequest `protobuf:"bytes,2,opt,name=join,proto3" json:"join,omitempty"`
+	// The W3C traceparent of the player's request; empty if it is not traced.
+	Traceparent string `protobuf:"bytes,3,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
+	// The time left until the player's request is abandoned: a seat that is not being recorded by then fails with UNAVAILABLE.
+	// Without it the deadline of the call applies.
+	TimeLeft *durationpb.Duration `protobuf:"bytes,4,opt,name=time_left,json=timeLeft,proto3" json:"time_left,omitempty"`
+	// The request ID of the player's request, 1 to 64 letters, digits, `.`, `_` or `-`; otherwise a new one is used.
+	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RelayedJoin) Reset() {
+	*x = RelayedJoin{}
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RelayedJoin) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RelayedJoin) ProtoMessage() {}
+
+func (x *RelayedJoin) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RelayedJoin.ProtoReflect.Descriptor instead.
+func (*RelayedJoin) Descriptor() ([]byte, []int) {
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *RelayedJoin) GetAccessToken() string {
+	if x != nil {
+		return x.AccessToken
+	}
+	return ""
+}
+
+func (x *RelayedJoin) GetJoin() *JoinRoomRequest {
+	if x != nil {
+		return x.Join
+	}
+	return nil
+}
+
+func (x *RelayedJoin) GetTraceparent() string {
+	if x != nil {
+		return x.Traceparent
+	}
+	return ""
+}
+
+func (x *RelayedJoin) GetTimeLeft() *durationpb.Duration {
+	if x != nil {
+		return x.TimeLeft
+	}
+	return nil
+}
+
+func (x *RelayedJoin) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// JoinRoomGroupResponse carries one result for each request, in the same order.
+type JoinRoomGroupResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The results.
+	Results []*RelayedSeat `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	// The states of the rooms that players have joined, each once.
+	Frames        []*RoomFrame `protobuf:"bytes,2,rep,name=frames,proto3" json:"frames,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JoinRoomGroupResponse) Reset() {
+	*x = JoinRoomGroupResponse{}
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JoinRoomGroupResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JoinRoomGroupResponse) ProtoMessage() {}
+
+func (x *JoinRoomGroupResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JoinRoomGroupResponse.ProtoReflect.Descriptor instead.
+func (*JoinRoomGroupResponse) Descriptor() ([]byte, []int) {
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *JoinRoomGroupResponse) GetResults() []*RelayedSeat {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+func (x *JoinRoomGroupResponse) GetFrames() []*RoomFrame {
+	if x != nil {
+		return x.Frames
+	}
+	return nil
+}
+
+// RelayedSeat is what a call of JoinRoom would have ended with.
+type RelayedSeat struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The response or the error.
+	//
+	// Types that are valid to be assigned to Outcome:
+	//
+	//	*RelayedSeat_Response
+	//	*RelayedSeat_Error
+	Outcome isRelayedSeat_Outcome `protobuf_oneof:"outcome"`
+	// With a response: which of `frames` is that of the room, from 0.
+	Frame         int32 `protobuf:"varint,3,opt,name=frame,proto3" json:"frame,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RelayedSeat) Reset() {
+	*x = RelayedSeat{}
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RelayedSeat) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RelayedSeat) ProtoMessage() {}
+
+func (x *RelayedSeat) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RelayedSeat.ProtoReflect.Descriptor instead.
+func (*RelayedSeat) Descriptor() ([]byte, []int) {
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *RelayedSeat) GetOutcome() isRelayedSeat_Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return nil
+}
+
+func (x *RelayedSeat) GetResponse() *JoinRoomResponse {
+	if x != nil {
+		if x, ok := x.Outcome.(*RelayedSeat_Response); ok {
+			return x.Response
+		}
+	}
+	return nil
+}
+
+func (x *RelayedSeat) GetError() []byte {
+	if x != nil {
+		if x, ok := x.Outcome.(*RelayedSeat_Error); ok {
+			return x.Error
+		}
+	}
+	return nil
+}
+
+func (x *RelayedSeat) GetFrame() int32 {
+	if x != nil {
+		return x.Frame
+	}
+	return 0
+}
+
+type isRelayedSeat_Outcome interface {
+	isRelayedSeat_Outcome()
+}
+
+type RelayedSeat_Response struct {
+	// The seat. Its `frame` is left out.
+	Response *JoinRoomResponse `protobuf:"bytes,1,opt,name=response,proto3,oneof"`
+}
+
+type RelayedSeat_Error struct {
+	// A serialized google.rpc.Status with the same details as in `grpc-status-details-bin` of a failed call.
+	Error []byte `protobuf:"bytes,2,opt,name=error,proto3,oneof"`
+}
+
+func (*RelayedSeat_Response) isRelayedSeat_Outcome() {}
+
+func (*RelayedSeat_Error) isRelayedSeat_Outcome() {}
+
 // CreateSeatCodeRequest names a room.
 type CreateSeatCodeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -258,7 +539,7 @@ type CreateSeatCodeRequest struct {
 
 func (x *CreateSeatCodeRequest) Reset() {
 	*x = CreateSeatCodeRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[4]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -270,7 +551,7 @@ func (x *CreateSeatCodeRequest) String() string {
 func (*CreateSeatCodeRequest) ProtoMessage() {}
 
 func (x *CreateSeatCodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[4]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -283,7 +564,7 @@ func (x *CreateSeatCodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateSeatCodeRequest.ProtoReflect.Descriptor instead.
 func (*CreateSeatCodeRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{4}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CreateSeatCodeRequest) GetPin() string {
@@ -306,7 +587,7 @@ type CreateSeatCodeResponse struct {
 
 func (x *CreateSeatCodeResponse) Reset() {
 	*x = CreateSeatCodeResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[5]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -318,7 +599,7 @@ func (x *CreateSeatCodeResponse) String() string {
 func (*CreateSeatCodeResponse) ProtoMessage() {}
 
 func (x *CreateSeatCodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[5]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -331,7 +612,7 @@ func (x *CreateSeatCodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateSeatCodeResponse.ProtoReflect.Descriptor instead.
 func (*CreateSeatCodeResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{5}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CreateSeatCodeResponse) GetCode() string {
@@ -361,7 +642,7 @@ type MoveSeatRequest struct {
 
 func (x *MoveSeatRequest) Reset() {
 	*x = MoveSeatRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[6]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -373,7 +654,7 @@ func (x *MoveSeatRequest) String() string {
 func (*MoveSeatRequest) ProtoMessage() {}
 
 func (x *MoveSeatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[6]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -386,7 +667,7 @@ func (x *MoveSeatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveSeatRequest.ProtoReflect.Descriptor instead.
 func (*MoveSeatRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{6}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *MoveSeatRequest) GetPin() string {
@@ -416,7 +697,7 @@ type MoveSeatResponse struct {
 
 func (x *MoveSeatResponse) Reset() {
 	*x = MoveSeatResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[7]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -428,7 +709,7 @@ func (x *MoveSeatResponse) String() string {
 func (*MoveSeatResponse) ProtoMessage() {}
 
 func (x *MoveSeatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[7]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -441,7 +722,7 @@ func (x *MoveSeatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveSeatResponse.ProtoReflect.Descriptor instead.
 func (*MoveSeatResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{7}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *MoveSeatResponse) GetOutcome() *RoomOutcome {
@@ -471,7 +752,7 @@ type AddRoomHostRequest struct {
 
 func (x *AddRoomHostRequest) Reset() {
 	*x = AddRoomHostRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[8]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -483,7 +764,7 @@ func (x *AddRoomHostRequest) String() string {
 func (*AddRoomHostRequest) ProtoMessage() {}
 
 func (x *AddRoomHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[8]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -496,7 +777,7 @@ func (x *AddRoomHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRoomHostRequest.ProtoReflect.Descriptor instead.
 func (*AddRoomHostRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{8}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *AddRoomHostRequest) GetPin() string {
@@ -524,7 +805,7 @@ type AddRoomHostResponse struct {
 
 func (x *AddRoomHostResponse) Reset() {
 	*x = AddRoomHostResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[9]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -536,7 +817,7 @@ func (x *AddRoomHostResponse) String() string {
 func (*AddRoomHostResponse) ProtoMessage() {}
 
 func (x *AddRoomHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[9]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -549,7 +830,7 @@ func (x *AddRoomHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRoomHostResponse.ProtoReflect.Descriptor instead.
 func (*AddRoomHostResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{9}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *AddRoomHostResponse) GetFrame() *RoomFrame {
@@ -572,7 +853,7 @@ type RemoveRoomHostRequest struct {
 
 func (x *RemoveRoomHostRequest) Reset() {
 	*x = RemoveRoomHostRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[10]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -584,7 +865,7 @@ func (x *RemoveRoomHostRequest) String() string {
 func (*RemoveRoomHostRequest) ProtoMessage() {}
 
 func (x *RemoveRoomHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[10]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -597,7 +878,7 @@ func (x *RemoveRoomHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRoomHostRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRoomHostRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{10}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RemoveRoomHostRequest) GetPin() string {
@@ -625,7 +906,7 @@ type RemoveRoomHostResponse struct {
 
 func (x *RemoveRoomHostResponse) Reset() {
 	*x = RemoveRoomHostResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[11]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -637,7 +918,7 @@ func (x *RemoveRoomHostResponse) String() string {
 func (*RemoveRoomHostResponse) ProtoMessage() {}
 
 func (x *RemoveRoomHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[11]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -650,7 +931,7 @@ func (x *RemoveRoomHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRoomHostResponse.ProtoReflect.Descriptor instead.
 func (*RemoveRoomHostResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{11}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RemoveRoomHostResponse) GetFrame() *RoomFrame {
@@ -671,7 +952,7 @@ type ListRoomHostsRequest struct {
 
 func (x *ListRoomHostsRequest) Reset() {
 	*x = ListRoomHostsRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[12]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -683,7 +964,7 @@ func (x *ListRoomHostsRequest) String() string {
 func (*ListRoomHostsRequest) ProtoMessage() {}
 
 func (x *ListRoomHostsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[12]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -696,7 +977,7 @@ func (x *ListRoomHostsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoomHostsRequest.ProtoReflect.Descriptor instead.
 func (*ListRoomHostsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{12}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListRoomHostsRequest) GetPin() string {
@@ -717,7 +998,7 @@ type ListRoomHostsResponse struct {
 
 func (x *ListRoomHostsResponse) Reset() {
 	*x = ListRoomHostsResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[13]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -729,7 +1010,7 @@ func (x *ListRoomHostsResponse) String() string {
 func (*ListRoomHostsResponse) ProtoMessage() {}
 
 func (x *ListRoomHostsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[13]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -742,7 +1023,7 @@ func (x *ListRoomHostsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoomHostsResponse.ProtoReflect.Descriptor instead.
 func (*ListRoomHostsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{13}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListRoomHostsResponse) GetUserIds() []string {
@@ -771,7 +1052,7 @@ type AdvanceRoomRequest struct {
 
 func (x *AdvanceRoomRequest) Reset() {
 	*x = AdvanceRoomRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[14]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -783,7 +1064,7 @@ func (x *AdvanceRoomRequest) String() string {
 func (*AdvanceRoomRequest) ProtoMessage() {}
 
 func (x *AdvanceRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[14]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -796,7 +1077,7 @@ func (x *AdvanceRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdvanceRoomRequest.ProtoReflect.Descriptor instead.
 func (*AdvanceRoomRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{14}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *AdvanceRoomRequest) GetPin() string {
@@ -847,7 +1128,7 @@ type AdvanceRoomResponse struct {
 
 func (x *AdvanceRoomResponse) Reset() {
 	*x = AdvanceRoomResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[15]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -859,7 +1140,7 @@ func (x *AdvanceRoomResponse) String() string {
 func (*AdvanceRoomResponse) ProtoMessage() {}
 
 func (x *AdvanceRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[15]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -872,7 +1153,7 @@ func (x *AdvanceRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdvanceRoomResponse.ProtoReflect.Descriptor instead.
 func (*AdvanceRoomResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{15}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AdvanceRoomResponse) GetApplied() bool {
@@ -902,7 +1183,7 @@ type LockRoomRequest struct {
 
 func (x *LockRoomRequest) Reset() {
 	*x = LockRoomRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[16]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -914,7 +1195,7 @@ func (x *LockRoomRequest) String() string {
 func (*LockRoomRequest) ProtoMessage() {}
 
 func (x *LockRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[16]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -927,7 +1208,7 @@ func (x *LockRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockRoomRequest.ProtoReflect.Descriptor instead.
 func (*LockRoomRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{16}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *LockRoomRequest) GetPin() string {
@@ -955,7 +1236,7 @@ type LockRoomResponse struct {
 
 func (x *LockRoomResponse) Reset() {
 	*x = LockRoomResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[17]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -967,7 +1248,7 @@ func (x *LockRoomResponse) String() string {
 func (*LockRoomResponse) ProtoMessage() {}
 
 func (x *LockRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[17]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -980,7 +1261,7 @@ func (x *LockRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockRoomResponse.ProtoReflect.Descriptor instead.
 func (*LockRoomResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{17}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *LockRoomResponse) GetFrame() *RoomFrame {
@@ -1003,7 +1284,7 @@ type KickFromRoomRequest struct {
 
 func (x *KickFromRoomRequest) Reset() {
 	*x = KickFromRoomRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[18]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1015,7 +1296,7 @@ func (x *KickFromRoomRequest) String() string {
 func (*KickFromRoomRequest) ProtoMessage() {}
 
 func (x *KickFromRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[18]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1028,7 +1309,7 @@ func (x *KickFromRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickFromRoomRequest.ProtoReflect.Descriptor instead.
 func (*KickFromRoomRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{18}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *KickFromRoomRequest) GetPin() string {
@@ -1056,7 +1337,7 @@ type KickFromRoomResponse struct {
 
 func (x *KickFromRoomResponse) Reset() {
 	*x = KickFromRoomResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[19]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1068,7 +1349,7 @@ func (x *KickFromRoomResponse) String() string {
 func (*KickFromRoomResponse) ProtoMessage() {}
 
 func (x *KickFromRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[19]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1081,7 +1362,7 @@ func (x *KickFromRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickFromRoomResponse.ProtoReflect.Descriptor instead.
 func (*KickFromRoomResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{19}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *KickFromRoomResponse) GetFrame() *RoomFrame {
@@ -1106,7 +1387,7 @@ type SetExtraTimeRequest struct {
 
 func (x *SetExtraTimeRequest) Reset() {
 	*x = SetExtraTimeRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[20]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1118,7 +1399,7 @@ func (x *SetExtraTimeRequest) String() string {
 func (*SetExtraTimeRequest) ProtoMessage() {}
 
 func (x *SetExtraTimeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[20]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1131,7 +1412,7 @@ func (x *SetExtraTimeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetExtraTimeRequest.ProtoReflect.Descriptor instead.
 func (*SetExtraTimeRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{20}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SetExtraTimeRequest) GetPin() string {
@@ -1166,7 +1447,7 @@ type SetExtraTimeResponse struct {
 
 func (x *SetExtraTimeResponse) Reset() {
 	*x = SetExtraTimeResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[21]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1178,7 +1459,7 @@ func (x *SetExtraTimeResponse) String() string {
 func (*SetExtraTimeResponse) ProtoMessage() {}
 
 func (x *SetExtraTimeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[21]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1191,7 +1472,7 @@ func (x *SetExtraTimeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetExtraTimeResponse.ProtoReflect.Descriptor instead.
 func (*SetExtraTimeResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{21}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SetExtraTimeResponse) GetExtraTimes() []*SeatExtraTime {
@@ -1214,7 +1495,7 @@ type AnswerRoomQuestionRequest struct {
 
 func (x *AnswerRoomQuestionRequest) Reset() {
 	*x = AnswerRoomQuestionRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[22]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1226,7 +1507,7 @@ func (x *AnswerRoomQuestionRequest) String() string {
 func (*AnswerRoomQuestionRequest) ProtoMessage() {}
 
 func (x *AnswerRoomQuestionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[22]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1239,7 +1520,7 @@ func (x *AnswerRoomQuestionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerRoomQuestionRequest.ProtoReflect.Descriptor instead.
 func (*AnswerRoomQuestionRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{22}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *AnswerRoomQuestionRequest) GetPin() string {
@@ -1271,7 +1552,7 @@ type AnswerRoomQuestionResponse struct {
 
 func (x *AnswerRoomQuestionResponse) Reset() {
 	*x = AnswerRoomQuestionResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[23]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1283,7 +1564,7 @@ func (x *AnswerRoomQuestionResponse) String() string {
 func (*AnswerRoomQuestionResponse) ProtoMessage() {}
 
 func (x *AnswerRoomQuestionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[23]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1296,7 +1577,7 @@ func (x *AnswerRoomQuestionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerRoomQuestionResponse.ProtoReflect.Descriptor instead.
 func (*AnswerRoomQuestionResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{23}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *AnswerRoomQuestionResponse) GetAnswer() *v1.Answer {
@@ -1320,6 +1601,277 @@ func (x *AnswerRoomQuestionResponse) GetDuplicate() bool {
 	return false
 }
 
+// AnswerRoomQuestionGroupRequest carries answers of players. Like every request it has at most 4 MiB.
+type AnswerRoomQuestionGroupRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 200 answers, of any players and rooms.
+	Answers       []*RelayedRoomAnswer `protobuf:"bytes,1,rep,name=answers,proto3" json:"answers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AnswerRoomQuestionGroupRequest) Reset() {
+	*x = AnswerRoomQuestionGroupRequest{}
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AnswerRoomQuestionGroupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AnswerRoomQuestionGroupRequest) ProtoMessage() {}
+
+func (x *AnswerRoomQuestionGroupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AnswerRoomQuestionGroupRequest.ProtoReflect.Descriptor instead.
+func (*AnswerRoomQuestionGroupRequest) Descriptor() ([]byte, []int) {
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *AnswerRoomQuestionGroupRequest) GetAnswers() []*RelayedRoomAnswer {
+	if x != nil {
+		return x.Answers
+	}
+	return nil
+}
+
+// RelayedRoomAnswer is one call of AnswerRoomQuestion: its request, and what its metadata would say.
+type RelayedRoomAnswer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The access token of the player. It is verified as for a call of its own.
+	AccessToken string `protobuf:"bytes,1,opt,name=access_token,json=accessToken,proto3" json:"access_token,omitempty"`
+	// The answer. Its bounds are checked for each alone.
+	Answer *AnswerRoomQuestionRequest `protobuf:"bytes,2,opt,name=answer,proto3" json:"answer,omitempty"`
+	// The W3C traceparent of the player's request; empty if it is not traced.
+	Traceparent string `protobuf:"bytes,3,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
+	// The time left until the player's request is abandoned: an answer that is not being recorded by then fails with UNAVAILABLE.
+	// Without it the deadline of the call applies.
+	TimeLeft *durationpb.Duration `protobuf:"bytes,4,opt,name=time_left,json=timeLeft,proto3" json:"time_left,omitempty"`
+	// The request ID of the player's request, 1 to 64 letters, digits, `.`, `_` or `-`; otherwise a new one is used.
+	RequestId string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// How long the edge held the answer before it sent the group. The answer counts as received that much earlier, at most 10 s.
+	Held          *durationpb.Duration `protobuf:"bytes,6,opt,name=held,proto3" json:"held,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RelayedRoomAnswer) Reset() {
+	*x = RelayedRoomAnswer{}
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RelayedRoomAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RelayedRoomAnswer) ProtoMessage() {}
+
+func (x *RelayedRoomAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RelayedRoomAnswer.ProtoReflect.Descriptor instead.
+func (*RelayedRoomAnswer) Descriptor() ([]byte, []int) {
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *RelayedRoomAnswer) GetAccessToken() string {
+	if x != nil {
+		return x.AccessToken
+	}
+	return ""
+}
+
+func (x *RelayedRoomAnswer) GetAnswer() *AnswerRoomQuestionRequest {
+	if x != nil {
+		return x.Answer
+	}
+	return nil
+}
+
+func (x *RelayedRoomAnswer) GetTraceparent() string {
+	if x != nil {
+		return x.Traceparent
+	}
+	return ""
+}
+
+func (x *RelayedRoomAnswer) GetTimeLeft() *durationpb.Duration {
+	if x != nil {
+		return x.TimeLeft
+	}
+	return nil
+}
+
+func (x *RelayedRoomAnswer) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *RelayedRoomAnswer) GetHeld() *durationpb.Duration {
+	if x != nil {
+		return x.Held
+	}
+	return nil
+}
+
+// AnswerRoomQuestionGroupResponse carries one result for each answer, in the same order.
+type AnswerRoomQuestionGroupResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The results.
+	Results       []*RelayedRoomAnswerResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AnswerRoomQuestionGroupResponse) Reset() {
+	*x = AnswerRoomQuestionGroupResponse{}
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AnswerRoomQuestionGroupResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AnswerRoomQuestionGroupResponse) ProtoMessage() {}
+
+func (x *AnswerRoomQuestionGroupResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AnswerRoomQuestionGroupResponse.ProtoReflect.Descriptor instead.
+func (*AnswerRoomQuestionGroupResponse) Descriptor() ([]byte, []int) {
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *AnswerRoomQuestionGroupResponse) GetResults() []*RelayedRoomAnswerResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+// RelayedRoomAnswerResult is what a call of AnswerRoomQuestion would have ended with.
+type RelayedRoomAnswerResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The response or the error.
+	//
+	// Types that are valid to be assigned to Outcome:
+	//
+	//	*RelayedRoomAnswerResult_Response
+	//	*RelayedRoomAnswerResult_Error
+	Outcome       isRelayedRoomAnswerResult_Outcome `protobuf_oneof:"outcome"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RelayedRoomAnswerResult) Reset() {
+	*x = RelayedRoomAnswerResult{}
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RelayedRoomAnswerResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RelayedRoomAnswerResult) ProtoMessage() {}
+
+func (x *RelayedRoomAnswerResult) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RelayedRoomAnswerResult.ProtoReflect.Descriptor instead.
+func (*RelayedRoomAnswerResult) Descriptor() ([]byte, []int) {
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *RelayedRoomAnswerResult) GetOutcome() isRelayedRoomAnswerResult_Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return nil
+}
+
+func (x *RelayedRoomAnswerResult) GetResponse() *AnswerRoomQuestionResponse {
+	if x != nil {
+		if x, ok := x.Outcome.(*RelayedRoomAnswerResult_Response); ok {
+			return x.Response
+		}
+	}
+	return nil
+}
+
+func (x *RelayedRoomAnswerResult) GetError() []byte {
+	if x != nil {
+		if x, ok := x.Outcome.(*RelayedRoomAnswerResult_Error); ok {
+			return x.Error
+		}
+	}
+	return nil
+}
+
+type isRelayedRoomAnswerResult_Outcome interface {
+	isRelayedRoomAnswerResult_Outcome()
+}
+
+type RelayedRoomAnswerResult_Response struct {
+	// The recorded answer.
+	Response *AnswerRoomQuestionResponse `protobuf:"bytes,1,opt,name=response,proto3,oneof"`
+}
+
+type RelayedRoomAnswerResult_Error struct {
+	// A serialized google.rpc.Status with the same details as in `grpc-status-details-bin` of a failed call.
+	Error []byte `protobuf:"bytes,2,opt,name=error,proto3,oneof"`
+}
+
+func (*RelayedRoomAnswerResult_Response) isRelayedRoomAnswerResult_Outcome() {}
+
+func (*RelayedRoomAnswerResult_Error) isRelayedRoomAnswerResult_Outcome() {}
+
 // GetRoomRequest names a room.
 type GetRoomRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1331,7 +1883,7 @@ type GetRoomRequest struct {
 
 func (x *GetRoomRequest) Reset() {
 	*x = GetRoomRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[24]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1343,7 +1895,7 @@ func (x *GetRoomRequest) String() string {
 func (*GetRoomRequest) ProtoMessage() {}
 
 func (x *GetRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[24]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1356,7 +1908,7 @@ func (x *GetRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomRequest.ProtoReflect.Descriptor instead.
 func (*GetRoomRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{24}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *GetRoomRequest) GetPin() string {
@@ -1377,7 +1929,7 @@ type GetRoomResponse struct {
 
 func (x *GetRoomResponse) Reset() {
 	*x = GetRoomResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[25]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1389,7 +1941,7 @@ func (x *GetRoomResponse) String() string {
 func (*GetRoomResponse) ProtoMessage() {}
 
 func (x *GetRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[25]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1402,7 +1954,7 @@ func (x *GetRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomResponse.ProtoReflect.Descriptor instead.
 func (*GetRoomResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{25}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *GetRoomResponse) GetFrame() *RoomFrame {
@@ -1423,7 +1975,7 @@ type GetRoomOutcomeRequest struct {
 
 func (x *GetRoomOutcomeRequest) Reset() {
 	*x = GetRoomOutcomeRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[26]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1435,7 +1987,7 @@ func (x *GetRoomOutcomeRequest) String() string {
 func (*GetRoomOutcomeRequest) ProtoMessage() {}
 
 func (x *GetRoomOutcomeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[26]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1448,7 +2000,7 @@ func (x *GetRoomOutcomeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomOutcomeRequest.ProtoReflect.Descriptor instead.
 func (*GetRoomOutcomeRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{26}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *GetRoomOutcomeRequest) GetPin() string {
@@ -1469,7 +2021,7 @@ type GetRoomOutcomeResponse struct {
 
 func (x *GetRoomOutcomeResponse) Reset() {
 	*x = GetRoomOutcomeResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[27]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1481,7 +2033,7 @@ func (x *GetRoomOutcomeResponse) String() string {
 func (*GetRoomOutcomeResponse) ProtoMessage() {}
 
 func (x *GetRoomOutcomeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[27]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1494,7 +2046,7 @@ func (x *GetRoomOutcomeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomOutcomeResponse.ProtoReflect.Descriptor instead.
 func (*GetRoomOutcomeResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{27}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *GetRoomOutcomeResponse) GetOutcome() *RoomOutcome {
@@ -1515,7 +2067,7 @@ type WatchRoomRequest struct {
 
 func (x *WatchRoomRequest) Reset() {
 	*x = WatchRoomRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[28]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1527,7 +2079,7 @@ func (x *WatchRoomRequest) String() string {
 func (*WatchRoomRequest) ProtoMessage() {}
 
 func (x *WatchRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[28]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1540,7 +2092,7 @@ func (x *WatchRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRoomRequest.ProtoReflect.Descriptor instead.
 func (*WatchRoomRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{28}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *WatchRoomRequest) GetPin() string {
@@ -1561,7 +2113,7 @@ type WatchRoomResponse struct {
 
 func (x *WatchRoomResponse) Reset() {
 	*x = WatchRoomResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[29]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1573,7 +2125,7 @@ func (x *WatchRoomResponse) String() string {
 func (*WatchRoomResponse) ProtoMessage() {}
 
 func (x *WatchRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[29]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1586,7 +2138,7 @@ func (x *WatchRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRoomResponse.ProtoReflect.Descriptor instead.
 func (*WatchRoomResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{29}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *WatchRoomResponse) GetFrame() *RoomFrame {
@@ -1611,7 +2163,7 @@ type GetRoomResultsRequest struct {
 
 func (x *GetRoomResultsRequest) Reset() {
 	*x = GetRoomResultsRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[30]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1623,7 +2175,7 @@ func (x *GetRoomResultsRequest) String() string {
 func (*GetRoomResultsRequest) ProtoMessage() {}
 
 func (x *GetRoomResultsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[30]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1636,7 +2188,7 @@ func (x *GetRoomResultsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomResultsRequest.ProtoReflect.Descriptor instead.
 func (*GetRoomResultsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{30}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *GetRoomResultsRequest) GetRoomId() string {
@@ -1682,7 +2234,7 @@ type GetRoomResultsResponse struct {
 
 func (x *GetRoomResultsResponse) Reset() {
 	*x = GetRoomResultsResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[31]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1694,7 +2246,7 @@ func (x *GetRoomResultsResponse) String() string {
 func (*GetRoomResultsResponse) ProtoMessage() {}
 
 func (x *GetRoomResultsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[31]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1707,7 +2259,7 @@ func (x *GetRoomResultsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomResultsResponse.ProtoReflect.Descriptor instead.
 func (*GetRoomResultsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{31}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *GetRoomResultsResponse) GetQuestions() []*QuestionResult {
@@ -1765,7 +2317,7 @@ type ExportRoomResultsRequest struct {
 
 func (x *ExportRoomResultsRequest) Reset() {
 	*x = ExportRoomResultsRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[32]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1777,7 +2329,7 @@ func (x *ExportRoomResultsRequest) String() string {
 func (*ExportRoomResultsRequest) ProtoMessage() {}
 
 func (x *ExportRoomResultsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[32]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1790,7 +2342,7 @@ func (x *ExportRoomResultsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRoomResultsRequest.ProtoReflect.Descriptor instead.
 func (*ExportRoomResultsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{32}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ExportRoomResultsRequest) GetRoomId() string {
@@ -1822,7 +2374,7 @@ type ExportRoomResultsResponse struct {
 
 func (x *ExportRoomResultsResponse) Reset() {
 	*x = ExportRoomResultsResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[33]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1834,7 +2386,7 @@ func (x *ExportRoomResultsResponse) String() string {
 func (*ExportRoomResultsResponse) ProtoMessage() {}
 
 func (x *ExportRoomResultsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[33]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1847,7 +2399,7 @@ func (x *ExportRoomResultsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRoomResultsResponse.ProtoReflect.Descriptor instead.
 func (*ExportRoomResultsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{33}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ExportRoomResultsResponse) GetFileName() string {
@@ -1882,7 +2434,7 @@ type ExportSeatsRequest struct {
 
 func (x *ExportSeatsRequest) Reset() {
 	*x = ExportSeatsRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[34]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1894,7 +2446,7 @@ func (x *ExportSeatsRequest) String() string {
 func (*ExportSeatsRequest) ProtoMessage() {}
 
 func (x *ExportSeatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[34]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1907,7 +2459,7 @@ func (x *ExportSeatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportSeatsRequest.ProtoReflect.Descriptor instead.
 func (*ExportSeatsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{34}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ExportSeatsRequest) GetPageToken() string {
@@ -1930,7 +2482,7 @@ type ExportSeatsResponse struct {
 
 func (x *ExportSeatsResponse) Reset() {
 	*x = ExportSeatsResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[35]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1942,7 +2494,7 @@ func (x *ExportSeatsResponse) String() string {
 func (*ExportSeatsResponse) ProtoMessage() {}
 
 func (x *ExportSeatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[35]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1955,7 +2507,7 @@ func (x *ExportSeatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportSeatsResponse.ProtoReflect.Descriptor instead.
 func (*ExportSeatsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{35}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ExportSeatsResponse) GetSeats() []*SeatRecord {
@@ -1976,7 +2528,7 @@ var File_topten_room_v1_room_service_proto protoreflect.FileDescriptor
 
 const file_topten_room_v1_room_service_proto_rawDesc = "" +
 	"\n" +
-	"!topten/room/v1/room_service.proto\x12\x0etopten.room.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtopten/access/v1/access.proto\x1a\x19topten/quiz/v1/quiz.proto\x1a\x19topten/room/v1/room.proto\"l\n" +
+	"!topten/room/v1/room_service.proto\x12\x0etopten.room.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtopten/access/v1/access.proto\x1a\x19topten/quiz/v1/quiz.proto\x1a\x19topten/room/v1/room.proto\"l\n" +
 	"\x0fOpenRoomRequest\x12\"\n" +
 	"\aquiz_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06quizId\x125\n" +
 	"\aoptions\x18\x02 \x01(\v2\x1b.topten.room.v1.RoomOptionsR\aoptions\"C\n" +
@@ -1988,7 +2540,24 @@ const file_topten_room_v1_room_service_proto_rawDesc = "" +
 	"\x10JoinRoomResponse\x125\n" +
 	"\aoutcome\x18\x01 \x01(\v2\x1b.topten.room.v1.RoomOutcomeR\aoutcome\x12\x1a\n" +
 	"\brejoined\x18\x02 \x01(\bR\brejoined\x12/\n" +
-	"\x05frame\x18\x03 \x01(\v2\x19.topten.room.v1.RoomFrameR\x05frame\">\n" +
+	"\x05frame\x18\x03 \x01(\v2\x19.topten.room.v1.RoomFrameR\x05frame\"V\n" +
+	"\x14JoinRoomGroupRequest\x12>\n" +
+	"\x05joins\x18\x01 \x03(\v2\x1b.topten.room.v1.RelayedJoinB\v\xbaH\b\x92\x01\x05\b\x01\x10\xc8\x01R\x05joins\"\x86\x02\n" +
+	"\vRelayedJoin\x12)\n" +
+	"\faccess_token\x18\x01 \x01(\tB\x06\xbaH\x03\xd8\x01\x03R\vaccessToken\x12;\n" +
+	"\x04join\x18\x02 \x01(\v2\x1f.topten.room.v1.JoinRoomRequestB\x06\xbaH\x03\xd8\x01\x03R\x04join\x12(\n" +
+	"\vtraceparent\x18\x03 \x01(\tB\x06\xbaH\x03\xd8\x01\x03R\vtraceparent\x12>\n" +
+	"\ttime_left\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\x06\xbaH\x03\xd8\x01\x03R\btimeLeft\x12%\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tB\x06\xbaH\x03\xd8\x01\x03R\trequestId\"\x81\x01\n" +
+	"\x15JoinRoomGroupResponse\x125\n" +
+	"\aresults\x18\x01 \x03(\v2\x1b.topten.room.v1.RelayedSeatR\aresults\x121\n" +
+	"\x06frames\x18\x02 \x03(\v2\x19.topten.room.v1.RoomFrameR\x06frames\"\x86\x01\n" +
+	"\vRelayedSeat\x12>\n" +
+	"\bresponse\x18\x01 \x01(\v2 .topten.room.v1.JoinRoomResponseH\x00R\bresponse\x12\x16\n" +
+	"\x05error\x18\x02 \x01(\fH\x00R\x05error\x12\x14\n" +
+	"\x05frame\x18\x03 \x01(\x05R\x05frameB\t\n" +
+	"\aoutcome\">\n" +
 	"\x15CreateSeatCodeRequest\x12%\n" +
 	"\x03pin\x18\x01 \x01(\tB\x13\xbaH\x10r\x0e2\f^[0-9]{6,7}$R\x03pin\"g\n" +
 	"\x16CreateSeatCodeResponse\x12\x12\n" +
@@ -2053,7 +2622,23 @@ const file_topten_room_v1_room_service_proto_rawDesc = "" +
 	"\x06answer\x18\x01 \x01(\v2\x16.topten.quiz.v1.AnswerR\x06answer\x12;\n" +
 	"\vreceived_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"receivedAt\x12\x1c\n" +
-	"\tduplicate\x18\x03 \x01(\bR\tduplicate\"7\n" +
+	"\tduplicate\x18\x03 \x01(\bR\tduplicate\"j\n" +
+	"\x1eAnswerRoomQuestionGroupRequest\x12H\n" +
+	"\aanswers\x18\x01 \x03(\v2!.topten.room.v1.RelayedRoomAnswerB\v\xbaH\b\x92\x01\x05\b\x01\x10\xc8\x01R\aanswers\"\xd1\x02\n" +
+	"\x11RelayedRoomAnswer\x12)\n" +
+	"\faccess_token\x18\x01 \x01(\tB\x06\xbaH\x03\xd8\x01\x03R\vaccessToken\x12I\n" +
+	"\x06answer\x18\x02 \x01(\v2).topten.room.v1.AnswerRoomQuestionRequestB\x06\xbaH\x03\xd8\x01\x03R\x06answer\x12(\n" +
+	"\vtraceparent\x18\x03 \x01(\tB\x06\xbaH\x03\xd8\x01\x03R\vtraceparent\x12>\n" +
+	"\ttime_left\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\x06\xbaH\x03\xd8\x01\x03R\btimeLeft\x12%\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tB\x06\xbaH\x03\xd8\x01\x03R\trequestId\x125\n" +
+	"\x04held\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x06\xbaH\x03\xd8\x01\x03R\x04held\"d\n" +
+	"\x1fAnswerRoomQuestionGroupResponse\x12A\n" +
+	"\aresults\x18\x01 \x03(\v2'.topten.room.v1.RelayedRoomAnswerResultR\aresults\"\x86\x01\n" +
+	"\x17RelayedRoomAnswerResult\x12H\n" +
+	"\bresponse\x18\x01 \x01(\v2*.topten.room.v1.AnswerRoomQuestionResponseH\x00R\bresponse\x12\x16\n" +
+	"\x05error\x18\x02 \x01(\fH\x00R\x05errorB\t\n" +
+	"\aoutcome\"7\n" +
 	"\x0eGetRoomRequest\x12%\n" +
 	"\x03pin\x18\x01 \x01(\tB\x13\xbaH\x10r\x0e2\f^[0-9]{6,7}$R\x03pin\"B\n" +
 	"\x0fGetRoomResponse\x12/\n" +
@@ -2095,10 +2680,11 @@ const file_topten_room_v1_room_service_proto_rawDesc = "" +
 	"page_token\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\tpageToken\"o\n" +
 	"\x13ExportSeatsResponse\x120\n" +
 	"\x05seats\x18\x01 \x03(\v2\x1a.topten.room.v1.SeatRecordR\x05seats\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xf5\x0e\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xfe\x10\n" +
 	"\vRoomService\x12X\n" +
 	"\bOpenRoom\x12\x1f.topten.room.v1.OpenRoomRequest\x1a .topten.room.v1.OpenRoomResponse\"\t\xba\xd7\x18\x02\b\x01\x90\x02\x00\x12_\n" +
-	"\bJoinRoom\x12\x1f.topten.room.v1.JoinRoomRequest\x1a .topten.room.v1.JoinRoomResponse\"\x10\xba\xd7\x18\t\b\x01\x12\x05guest\x90\x02\x02\x12q\n" +
+	"\bJoinRoom\x12\x1f.topten.room.v1.JoinRoomRequest\x1a .topten.room.v1.JoinRoomResponse\"\x10\xba\xd7\x18\t\b\x01\x12\x05guest\x90\x02\x02\x12s\n" +
+	"\rJoinRoomGroup\x12$.topten.room.v1.JoinRoomGroupRequest\x1a%.topten.room.v1.JoinRoomGroupResponse\"\x15\xba\xd7\x18\x0e\x1a\faction:relay\x90\x02\x02\x12q\n" +
 	"\x0eCreateSeatCode\x12%.topten.room.v1.CreateSeatCodeRequest\x1a&.topten.room.v1.CreateSeatCodeResponse\"\x10\xba\xd7\x18\t\b\x01\x12\x05guest\x90\x02\x00\x12_\n" +
 	"\bMoveSeat\x12\x1f.topten.room.v1.MoveSeatRequest\x1a .topten.room.v1.MoveSeatResponse\"\x10\xba\xd7\x18\t\b\x01\x12\x05guest\x90\x02\x02\x12a\n" +
 	"\vAddRoomHost\x12\".topten.room.v1.AddRoomHostRequest\x1a#.topten.room.v1.AddRoomHostResponse\"\t\xba\xd7\x18\x02\b\x01\x90\x02\x02\x12j\n" +
@@ -2108,7 +2694,8 @@ const file_topten_room_v1_room_service_proto_rawDesc = "" +
 	"\bLockRoom\x12\x1f.topten.room.v1.LockRoomRequest\x1a .topten.room.v1.LockRoomResponse\"\t\xba\xd7\x18\x02\b\x01\x90\x02\x02\x12d\n" +
 	"\fKickFromRoom\x12#.topten.room.v1.KickFromRoomRequest\x1a$.topten.room.v1.KickFromRoomResponse\"\t\xba\xd7\x18\x02\b\x01\x90\x02\x02\x12d\n" +
 	"\fSetExtraTime\x12#.topten.room.v1.SetExtraTimeRequest\x1a$.topten.room.v1.SetExtraTimeResponse\"\t\xba\xd7\x18\x02\b\x01\x90\x02\x02\x12}\n" +
-	"\x12AnswerRoomQuestion\x12).topten.room.v1.AnswerRoomQuestionRequest\x1a*.topten.room.v1.AnswerRoomQuestionResponse\"\x10\xba\xd7\x18\t\b\x01\x12\x05guest\x90\x02\x02\x12g\n" +
+	"\x12AnswerRoomQuestion\x12).topten.room.v1.AnswerRoomQuestionRequest\x1a*.topten.room.v1.AnswerRoomQuestionResponse\"\x10\xba\xd7\x18\t\b\x01\x12\x05guest\x90\x02\x02\x12\x91\x01\n" +
+	"\x17AnswerRoomQuestionGroup\x12..topten.room.v1.AnswerRoomQuestionGroupRequest\x1a/.topten.room.v1.AnswerRoomQuestionGroupResponse\"\x15\xba\xd7\x18\x0e\x1a\faction:relay\x90\x02\x02\x12g\n" +
 	"\aGetRoom\x12\x1e.topten.room.v1.GetRoomRequest\x1a\x1f.topten.room.v1.GetRoomResponse\"\x1b\xba\xd7\x18\x14\b\x01\x12\x05guest\x1a\tquiz:read\x90\x02\x01\x12q\n" +
 	"\x0eGetRoomOutcome\x12%.topten.room.v1.GetRoomOutcomeRequest\x1a&.topten.room.v1.GetRoomOutcomeResponse\"\x10\xba\xd7\x18\t\b\x01\x12\x05guest\x90\x02\x01\x12f\n" +
 	"\tWatchRoom\x12 .topten.room.v1.WatchRoomRequest\x1a!.topten.room.v1.WatchRoomResponse\"\x12\xba\xd7\x18\v\x1a\tquiz:read\x90\x02\x010\x01\x12j\n" +
@@ -2129,127 +2716,152 @@ func file_topten_room_v1_room_service_proto_rawDescGZIP() []byte {
 	return file_topten_room_v1_room_service_proto_rawDescData
 }
 
-var file_topten_room_v1_room_service_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_topten_room_v1_room_service_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
 var file_topten_room_v1_room_service_proto_goTypes = []any{
-	(*OpenRoomRequest)(nil),            // 0: topten.room.v1.OpenRoomRequest
-	(*OpenRoomResponse)(nil),           // 1: topten.room.v1.OpenRoomResponse
-	(*JoinRoomRequest)(nil),            // 2: topten.room.v1.JoinRoomRequest
-	(*JoinRoomResponse)(nil),           // 3: topten.room.v1.JoinRoomResponse
-	(*CreateSeatCodeRequest)(nil),      // 4: topten.room.v1.CreateSeatCodeRequest
-	(*CreateSeatCodeResponse)(nil),     // 5: topten.room.v1.CreateSeatCodeResponse
-	(*MoveSeatRequest)(nil),            // 6: topten.room.v1.MoveSeatRequest
-	(*MoveSeatResponse)(nil),           // 7: topten.room.v1.MoveSeatResponse
-	(*AddRoomHostRequest)(nil),         // 8: topten.room.v1.AddRoomHostRequest
-	(*AddRoomHostResponse)(nil),        // 9: topten.room.v1.AddRoomHostResponse
-	(*RemoveRoomHostRequest)(nil),      // 10: topten.room.v1.RemoveRoomHostRequest
-	(*RemoveRoomHostResponse)(nil),     // 11: topten.room.v1.RemoveRoomHostResponse
-	(*ListRoomHostsRequest)(nil),       // 12: topten.room.v1.ListRoomHostsRequest
-	(*ListRoomHostsResponse)(nil),      // 13: topten.room.v1.ListRoomHostsResponse
-	(*AdvanceRoomRequest)(nil),         // 14: topten.room.v1.AdvanceRoomRequest
-	(*AdvanceRoomResponse)(nil),        // 15: topten.room.v1.AdvanceRoomResponse
-	(*LockRoomRequest)(nil),            // 16: topten.room.v1.LockRoomRequest
-	(*LockRoomResponse)(nil),           // 17: topten.room.v1.LockRoomResponse
-	(*KickFromRoomRequest)(nil),        // 18: topten.room.v1.KickFromRoomRequest
-	(*KickFromRoomResponse)(nil),       // 19: topten.room.v1.KickFromRoomResponse
-	(*SetExtraTimeRequest)(nil),        // 20: topten.room.v1.SetExtraTimeRequest
-	(*SetExtraTimeResponse)(nil),       // 21: topten.room.v1.SetExtraTimeResponse
-	(*AnswerRoomQuestionRequest)(nil),  // 22: topten.room.v1.AnswerRoomQuestionRequest
-	(*AnswerRoomQuestionResponse)(nil), // 23: topten.room.v1.AnswerRoomQuestionResponse
-	(*GetRoomRequest)(nil),             // 24: topten.room.v1.GetRoomRequest
-	(*GetRoomResponse)(nil),            // 25: topten.room.v1.GetRoomResponse
-	(*GetRoomOutcomeRequest)(nil),      // 26: topten.room.v1.GetRoomOutcomeRequest
-	(*GetRoomOutcomeResponse)(nil),     // 27: topten.room.v1.GetRoomOutcomeResponse
-	(*WatchRoomRequest)(nil),           // 28: topten.room.v1.WatchRoomRequest
-	(*WatchRoomResponse)(nil),          // 29: topten.room.v1.WatchRoomResponse
-	(*GetRoomResultsRequest)(nil),      // 30: topten.room.v1.GetRoomResultsRequest
-	(*GetRoomResultsResponse)(nil),     // 31: topten.room.v1.GetRoomResultsResponse
-	(*ExportRoomResultsRequest)(nil),   // 32: topten.room.v1.ExportRoomResultsRequest
-	(*ExportRoomResultsResponse)(nil),  // 33: topten.room.v1.ExportRoomResultsResponse
-	(*ExportSeatsRequest)(nil),         // 34: topten.room.v1.ExportSeatsRequest
-	(*ExportSeatsResponse)(nil),        // 35: topten.room.v1.ExportSeatsResponse
-	(*RoomOptions)(nil),                // 36: topten.room.v1.RoomOptions
-	(*RoomFrame)(nil),                  // 37: topten.room.v1.RoomFrame
-	(*RoomOutcome)(nil),                // 38: topten.room.v1.RoomOutcome
-	(*timestamppb.Timestamp)(nil),      // 39: google.protobuf.Timestamp
-	(RoomCommand)(0),                   // 40: topten.room.v1.RoomCommand
-	(ExtraTime)(0),                     // 41: topten.room.v1.ExtraTime
-	(*SeatExtraTime)(nil),              // 42: topten.room.v1.SeatExtraTime
-	(*v1.Answer)(nil),                  // 43: topten.quiz.v1.Answer
-	(*QuestionResult)(nil),             // 44: topten.room.v1.QuestionResult
-	(*RoomEntry)(nil),                  // 45: topten.room.v1.RoomEntry
-	(*SeatAttempt)(nil),                // 46: topten.room.v1.SeatAttempt
-	(RoomResultsFormat)(0),             // 47: topten.room.v1.RoomResultsFormat
-	(*SeatRecord)(nil),                 // 48: topten.room.v1.SeatRecord
+	(*OpenRoomRequest)(nil),                 // 0: topten.room.v1.OpenRoomRequest
+	(*OpenRoomResponse)(nil),                // 1: topten.room.v1.OpenRoomResponse
+	(*JoinRoomRequest)(nil),                 // 2: topten.room.v1.JoinRoomRequest
+	(*JoinRoomResponse)(nil),                // 3: topten.room.v1.JoinRoomResponse
+	(*JoinRoomGroupRequest)(nil),            // 4: topten.room.v1.JoinRoomGroupRequest
+	(*RelayedJoin)(nil),                     // 5: topten.room.v1.RelayedJoin
+	(*JoinRoomGroupResponse)(nil),           // 6: topten.room.v1.JoinRoomGroupResponse
+	(*RelayedSeat)(nil),                     // 7: topten.room.v1.RelayedSeat
+	(*CreateSeatCodeRequest)(nil),           // 8: topten.room.v1.CreateSeatCodeRequest
+	(*CreateSeatCodeResponse)(nil),          // 9: topten.room.v1.CreateSeatCodeResponse
+	(*MoveSeatRequest)(nil),                 // 10: topten.room.v1.MoveSeatRequest
+	(*MoveSeatResponse)(nil),                // 11: topten.room.v1.MoveSeatResponse
+	(*AddRoomHostRequest)(nil),              // 12: topten.room.v1.AddRoomHostRequest
+	(*AddRoomHostResponse)(nil),             // 13: topten.room.v1.AddRoomHostResponse
+	(*RemoveRoomHostRequest)(nil),           // 14: topten.room.v1.RemoveRoomHostRequest
+	(*RemoveRoomHostResponse)(nil),          // 15: topten.room.v1.RemoveRoomHostResponse
+	(*ListRoomHostsRequest)(nil),            // 16: topten.room.v1.ListRoomHostsRequest
+	(*ListRoomHostsResponse)(nil),           // 17: topten.room.v1.ListRoomHostsResponse
+	(*AdvanceRoomRequest)(nil),              // 18: topten.room.v1.AdvanceRoomRequest
+	(*AdvanceRoomResponse)(nil),             // 19: topten.room.v1.AdvanceRoomResponse
+	(*LockRoomRequest)(nil),                 // 20: topten.room.v1.LockRoomRequest
+	(*LockRoomResponse)(nil),                // 21: topten.room.v1.LockRoomResponse
+	(*KickFromRoomRequest)(nil),             // 22: topten.room.v1.KickFromRoomRequest
+	(*KickFromRoomResponse)(nil),            // 23: topten.room.v1.KickFromRoomResponse
+	(*SetExtraTimeRequest)(nil),             // 24: topten.room.v1.SetExtraTimeRequest
+	(*SetExtraTimeResponse)(nil),            // 25: topten.room.v1.SetExtraTimeResponse
+	(*AnswerRoomQuestionRequest)(nil),       // 26: topten.room.v1.AnswerRoomQuestionRequest
+	(*AnswerRoomQuestionResponse)(nil),      // 27: topten.room.v1.AnswerRoomQuestionResponse
+	(*AnswerRoomQuestionGroupRequest)(nil),  // 28: topten.room.v1.AnswerRoomQuestionGroupRequest
+	(*RelayedRoomAnswer)(nil),               // 29: topten.room.v1.RelayedRoomAnswer
+	(*AnswerRoomQuestionGroupResponse)(nil), // 30: topten.room.v1.AnswerRoomQuestionGroupResponse
+	(*RelayedRoomAnswerResult)(nil),         // 31: topten.room.v1.RelayedRoomAnswerResult
+	(*GetRoomRequest)(nil),                  // 32: topten.room.v1.GetRoomRequest
+	(*GetRoomResponse)(nil),                 // 33: topten.room.v1.GetRoomResponse
+	(*GetRoomOutcomeRequest)(nil),           // 34: topten.room.v1.GetRoomOutcomeRequest
+	(*GetRoomOutcomeResponse)(nil),          // 35: topten.room.v1.GetRoomOutcomeResponse
+	(*WatchRoomRequest)(nil),                // 36: topten.room.v1.WatchRoomRequest
+	(*WatchRoomResponse)(nil),               // 37: topten.room.v1.WatchRoomResponse
+	(*GetRoomResultsRequest)(nil),           // 38: topten.room.v1.GetRoomResultsRequest
+	(*GetRoomResultsResponse)(nil),          // 39: topten.room.v1.GetRoomResultsResponse
+	(*ExportRoomResultsRequest)(nil),        // 40: topten.room.v1.ExportRoomResultsRequest
+	(*ExportRoomResultsResponse)(nil),       // 41: topten.room.v1.ExportRoomResultsResponse
+	(*ExportSeatsRequest)(nil),              // 42: topten.room.v1.ExportSeatsRequest
+	(*ExportSeatsResponse)(nil),             // 43: topten.room.v1.ExportSeatsResponse
+	(*RoomOptions)(nil),                     // 44: topten.room.v1.RoomOptions
+	(*RoomFrame)(nil),                       // 45: topten.room.v1.RoomFrame
+	(*RoomOutcome)(nil),                     // 46: topten.room.v1.RoomOutcome
+	(*durationpb.Duration)(nil),             // 47: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),           // 48: google.protobuf.Timestamp
+	(RoomCommand)(0),                        // 49: topten.room.v1.RoomCommand
+	(ExtraTime)(0),                          // 50: topten.room.v1.ExtraTime
+	(*SeatExtraTime)(nil),                   // 51: topten.room.v1.SeatExtraTime
+	(*v1.Answer)(nil),                       // 52: topten.quiz.v1.Answer
+	(*QuestionResult)(nil),                  // 53: topten.room.v1.QuestionResult
+	(*RoomEntry)(nil),                       // 54: topten.room.v1.RoomEntry
+	(*SeatAttempt)(nil),                     // 55: topten.room.v1.SeatAttempt
+	(RoomResultsFormat)(0),                  // 56: topten.room.v1.RoomResultsFormat
+	(*SeatRecord)(nil),                      // 57: topten.room.v1.SeatRecord
 }
 var file_topten_room_v1_room_service_proto_depIdxs = []int32{
-	36, // 0: topten.room.v1.OpenRoomRequest.options:type_name -> topten.room.v1.RoomOptions
-	37, // 1: topten.room.v1.OpenRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	38, // 2: topten.room.v1.JoinRoomResponse.outcome:type_name -> topten.room.v1.RoomOutcome
-	37, // 3: topten.room.v1.JoinRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	39, // 4: topten.room.v1.CreateSeatCodeResponse.expires_at:type_name -> google.protobuf.Timestamp
-	38, // 5: topten.room.v1.MoveSeatResponse.outcome:type_name -> topten.room.v1.RoomOutcome
-	37, // 6: topten.room.v1.MoveSeatResponse.frame:type_name -> topten.room.v1.RoomFrame
-	37, // 7: topten.room.v1.AddRoomHostResponse.frame:type_name -> topten.room.v1.RoomFrame
-	37, // 8: topten.room.v1.RemoveRoomHostResponse.frame:type_name -> topten.room.v1.RoomFrame
-	40, // 9: topten.room.v1.AdvanceRoomRequest.command:type_name -> topten.room.v1.RoomCommand
-	37, // 10: topten.room.v1.AdvanceRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	37, // 11: topten.room.v1.LockRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	37, // 12: topten.room.v1.KickFromRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	41, // 13: topten.room.v1.SetExtraTimeRequest.extra_time:type_name -> topten.room.v1.ExtraTime
-	42, // 14: topten.room.v1.SetExtraTimeResponse.extra_times:type_name -> topten.room.v1.SeatExtraTime
-	43, // 15: topten.room.v1.AnswerRoomQuestionRequest.answer:type_name -> topten.quiz.v1.Answer
-	43, // 16: topten.room.v1.AnswerRoomQuestionResponse.answer:type_name -> topten.quiz.v1.Answer
-	39, // 17: topten.room.v1.AnswerRoomQuestionResponse.received_at:type_name -> google.protobuf.Timestamp
-	37, // 18: topten.room.v1.GetRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	38, // 19: topten.room.v1.GetRoomOutcomeResponse.outcome:type_name -> topten.room.v1.RoomOutcome
-	37, // 20: topten.room.v1.WatchRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	44, // 21: topten.room.v1.GetRoomResultsResponse.questions:type_name -> topten.room.v1.QuestionResult
-	45, // 22: topten.room.v1.GetRoomResultsResponse.players:type_name -> topten.room.v1.RoomEntry
-	42, // 23: topten.room.v1.GetRoomResultsResponse.extra_times:type_name -> topten.room.v1.SeatExtraTime
-	46, // 24: topten.room.v1.GetRoomResultsResponse.attempts:type_name -> topten.room.v1.SeatAttempt
-	47, // 25: topten.room.v1.ExportRoomResultsRequest.format:type_name -> topten.room.v1.RoomResultsFormat
-	48, // 26: topten.room.v1.ExportSeatsResponse.seats:type_name -> topten.room.v1.SeatRecord
-	0,  // 27: topten.room.v1.RoomService.OpenRoom:input_type -> topten.room.v1.OpenRoomRequest
-	2,  // 28: topten.room.v1.RoomService.JoinRoom:input_type -> topten.room.v1.JoinRoomRequest
-	4,  // 29: topten.room.v1.RoomService.CreateSeatCode:input_type -> topten.room.v1.CreateSeatCodeRequest
-	6,  // 30: topten.room.v1.RoomService.MoveSeat:input_type -> topten.room.v1.MoveSeatRequest
-	8,  // 31: topten.room.v1.RoomService.AddRoomHost:input_type -> topten.room.v1.AddRoomHostRequest
-	10, // 32: topten.room.v1.RoomService.RemoveRoomHost:input_type -> topten.room.v1.RemoveRoomHostRequest
-	12, // 33: topten.room.v1.RoomService.ListRoomHosts:input_type -> topten.room.v1.ListRoomHostsRequest
-	14, // 34: topten.room.v1.RoomService.AdvanceRoom:input_type -> topten.room.v1.AdvanceRoomRequest
-	16, // 35: topten.room.v1.RoomService.LockRoom:input_type -> topten.room.v1.LockRoomRequest
-	18, // 36: topten.room.v1.RoomService.KickFromRoom:input_type -> topten.room.v1.KickFromRoomRequest
-	20, // 37: topten.room.v1.RoomService.SetExtraTime:input_type -> topten.room.v1.SetExtraTimeRequest
-	22, // 38: topten.room.v1.RoomService.AnswerRoomQuestion:input_type -> topten.room.v1.AnswerRoomQuestionRequest
-	24, // 39: topten.room.v1.RoomService.GetRoom:input_type -> topten.room.v1.GetRoomRequest
-	26, // 40: topten.room.v1.RoomService.GetRoomOutcome:input_type -> topten.room.v1.GetRoomOutcomeRequest
-	28, // 41: topten.room.v1.RoomService.WatchRoom:input_type -> topten.room.v1.WatchRoomRequest
-	30, // 42: topten.room.v1.RoomService.GetRoomResults:input_type -> topten.room.v1.GetRoomResultsRequest
-	32, // 43: topten.room.v1.RoomService.ExportRoomResults:input_type -> topten.room.v1.ExportRoomResultsRequest
-	34, // 44: topten.room.v1.RoomService.ExportSeats:input_type -> topten.room.v1.ExportSeatsRequest
-	1,  // 45: topten.room.v1.RoomService.OpenRoom:output_type -> topten.room.v1.OpenRoomResponse
-	3,  // 46: topten.room.v1.RoomService.JoinRoom:output_type -> topten.room.v1.JoinRoomResponse
-	5,  // 47: topten.room.v1.RoomService.CreateSeatCode:output_type -> topten.room.v1.CreateSeatCodeResponse
-	7,  // 48: topten.room.v1.RoomService.MoveSeat:output_type -> topten.room.v1.MoveSeatResponse
-	9,  // 49: topten.room.v1.RoomService.AddRoomHost:output_type -> topten.room.v1.AddRoomHostResponse
-	11, // 50: topten.room.v1.RoomService.RemoveRoomHost:output_type -> topten.room.v1.RemoveRoomHostResponse
-	13, // 51: topten.room.v1.RoomService.ListRoomHosts:output_type -> topten.room.v1.ListRoomHostsResponse
-	15, // 52: topten.room.v1.RoomService.AdvanceRoom:output_type -> topten.room.v1.AdvanceRoomResponse
-	17, // 53: topten.room.v1.RoomService.LockRoom:output_type -> topten.room.v1.LockRoomResponse
-	19, // 54: topten.room.v1.RoomService.KickFromRoom:output_type -> topten.room.v1.KickFromRoomResponse
-	21, // 55: topten.room.v1.RoomService.SetExtraTime:output_type -> topten.room.v1.SetExtraTimeResponse
-	23, // 56: topten.room.v1.RoomService.AnswerRoomQuestion:output_type -> topten.room.v1.AnswerRoomQuestionResponse
-	25, // 57: topten.room.v1.RoomService.GetRoom:output_type -> topten.room.v1.GetRoomResponse
-	27, // 58: topten.room.v1.RoomService.GetRoomOutcome:output_type -> topten.room.v1.GetRoomOutcomeResponse
-	29, // 59: topten.room.v1.RoomService.WatchRoom:output_type -> topten.room.v1.WatchRoomResponse
-	31, // 60: topten.room.v1.RoomService.GetRoomResults:output_type -> topten.room.v1.GetRoomResultsResponse
-	33, // 61: topten.room.v1.RoomService.ExportRoomResults:output_type -> topten.room.v1.ExportRoomResultsResponse
-	35, // 62: topten.room.v1.RoomService.ExportSeats:output_type -> topten.room.v1.ExportSeatsResponse
-	45, // [45:63] is the sub-list for method output_type
-	27, // [27:45] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	44, // 0: topten.room.v1.OpenRoomRequest.options:type_name -> topten.room.v1.RoomOptions
+	45, // 1: topten.room.v1.OpenRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	46, // 2: topten.room.v1.JoinRoomResponse.outcome:type_name -> topten.room.v1.RoomOutcome
+	45, // 3: topten.room.v1.JoinRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	5,  // 4: topten.room.v1.JoinRoomGroupRequest.joins:type_name -> topten.room.v1.RelayedJoin
+	2,  // 5: topten.room.v1.RelayedJoin.join:type_name -> topten.room.v1.JoinRoomRequest
+	47, // 6: topten.room.v1.RelayedJoin.time_left:type_name -> google.protobuf.Duration
+	7,  // 7: topten.room.v1.JoinRoomGroupResponse.results:type_name -> topten.room.v1.RelayedSeat
+	45, // 8: topten.room.v1.JoinRoomGroupResponse.frames:type_name -> topten.room.v1.RoomFrame
+	3,  // 9: topten.room.v1.RelayedSeat.response:type_name -> topten.room.v1.JoinRoomResponse
+	48, // 10: topten.room.v1.CreateSeatCodeResponse.expires_at:type_name -> google.protobuf.Timestamp
+	46, // 11: topten.room.v1.MoveSeatResponse.outcome:type_name -> topten.room.v1.RoomOutcome
+	45, // 12: topten.room.v1.MoveSeatResponse.frame:type_name -> topten.room.v1.RoomFrame
+	45, // 13: topten.room.v1.AddRoomHostResponse.frame:type_name -> topten.room.v1.RoomFrame
+	45, // 14: topten.room.v1.RemoveRoomHostResponse.frame:type_name -> topten.room.v1.RoomFrame
+	49, // 15: topten.room.v1.AdvanceRoomRequest.command:type_name -> topten.room.v1.RoomCommand
+	45, // 16: topten.room.v1.AdvanceRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	45, // 17: topten.room.v1.LockRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	45, // 18: topten.room.v1.KickFromRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	50, // 19: topten.room.v1.SetExtraTimeRequest.extra_time:type_name -> topten.room.v1.ExtraTime
+	51, // 20: topten.room.v1.SetExtraTimeResponse.extra_times:type_name -> topten.room.v1.SeatExtraTime
+	52, // 21: topten.room.v1.AnswerRoomQuestionRequest.answer:type_name -> topten.quiz.v1.Answer
+	52, // 22: topten.room.v1.AnswerRoomQuestionResponse.answer:type_name -> topten.quiz.v1.Answer
+	48, // 23: topten.room.v1.AnswerRoomQuestionResponse.received_at:type_name -> google.protobuf.Timestamp
+	29, // 24: topten.room.v1.AnswerRoomQuestionGroupRequest.answers:type_name -> topten.room.v1.RelayedRoomAnswer
+	26, // 25: topten.room.v1.RelayedRoomAnswer.answer:type_name -> topten.room.v1.AnswerRoomQuestionRequest
+	47, // 26: topten.room.v1.RelayedRoomAnswer.time_left:type_name -> google.protobuf.Duration
+	47, // 27: topten.room.v1.RelayedRoomAnswer.held:type_name -> google.protobuf.Duration
+	31, // 28: topten.room.v1.AnswerRoomQuestionGroupResponse.results:type_name -> topten.room.v1.RelayedRoomAnswerResult
+	27, // 29: topten.room.v1.RelayedRoomAnswerResult.response:type_name -> topten.room.v1.AnswerRoomQuestionResponse
+	45, // 30: topten.room.v1.GetRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	46, // 31: topten.room.v1.GetRoomOutcomeResponse.outcome:type_name -> topten.room.v1.RoomOutcome
+	45, // 32: topten.room.v1.WatchRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	53, // 33: topten.room.v1.GetRoomResultsResponse.questions:type_name -> topten.room.v1.QuestionResult
+	54, // 34: topten.room.v1.GetRoomResultsResponse.players:type_name -> topten.room.v1.RoomEntry
+	51, // 35: topten.room.v1.GetRoomResultsResponse.extra_times:type_name -> topten.room.v1.SeatExtraTime
+	55, // 36: topten.room.v1.GetRoomResultsResponse.attempts:type_name -> topten.room.v1.SeatAttempt
+	56, // 37: topten.room.v1.ExportRoomResultsRequest.format:type_name -> topten.room.v1.RoomResultsFormat
+	57, // 38: topten.room.v1.ExportSeatsResponse.seats:type_name -> topten.room.v1.SeatRecord
+	0,  // 39: topten.room.v1.RoomService.OpenRoom:input_type -> topten.room.v1.OpenRoomRequest
+	2,  // 40: topten.room.v1.RoomService.JoinRoom:input_type -> topten.room.v1.JoinRoomRequest
+	4,  // 41: topten.room.v1.RoomService.JoinRoomGroup:input_type -> topten.room.v1.JoinRoomGroupRequest
+	8,  // 42: topten.room.v1.RoomService.CreateSeatCode:input_type -> topten.room.v1.CreateSeatCodeRequest
+	10, // 43: topten.room.v1.RoomService.MoveSeat:input_type -> topten.room.v1.MoveSeatRequest
+	12, // 44: topten.room.v1.RoomService.AddRoomHost:input_type -> topten.room.v1.AddRoomHostRequest
+	14, // 45: topten.room.v1.RoomService.RemoveRoomHost:input_type -> topten.room.v1.RemoveRoomHostRequest
+	16, // 46: topten.room.v1.RoomService.ListRoomHosts:input_type -> topten.room.v1.ListRoomHostsRequest
+	18, // 47: topten.room.v1.RoomService.AdvanceRoom:input_type -> topten.room.v1.AdvanceRoomRequest
+	20, // 48: topten.room.v1.RoomService.LockRoom:input_type -> topten.room.v1.LockRoomRequest
+	22, // 49: topten.room.v1.RoomService.KickFromRoom:input_type -> topten.room.v1.KickFromRoomRequest
+	24, // 50: topten.room.v1.RoomService.SetExtraTime:input_type -> topten.room.v1.SetExtraTimeRequest
+	26, // 51: topten.room.v1.RoomService.AnswerRoomQuestion:input_type -> topten.room.v1.AnswerRoomQuestionRequest
+	28, // 52: topten.room.v1.RoomService.AnswerRoomQuestionGroup:input_type -> topten.room.v1.AnswerRoomQuestionGroupRequest
+	32, // 53: topten.room.v1.RoomService.GetRoom:input_type -> topten.room.v1.GetRoomRequest
+	34, // 54: topten.room.v1.RoomService.GetRoomOutcome:input_type -> topten.room.v1.GetRoomOutcomeRequest
+	36, // 55: topten.room.v1.RoomService.WatchRoom:input_type -> topten.room.v1.WatchRoomRequest
+	38, // 56: topten.room.v1.RoomService.GetRoomResults:input_type -> topten.room.v1.GetRoomResultsRequest
+	40, // 57: topten.room.v1.RoomService.ExportRoomResults:input_type -> topten.room.v1.ExportRoomResultsRequest
+	42, // 58: topten.room.v1.RoomService.ExportSeats:input_type -> topten.room.v1.ExportSeatsRequest
+	1,  // 59: topten.room.v1.RoomService.OpenRoom:output_type -> topten.room.v1.OpenRoomResponse
+	3,  // 60: topten.room.v1.RoomService.JoinRoom:output_type -> topten.room.v1.JoinRoomResponse
+	6,  // 61: topten.room.v1.RoomService.JoinRoomGroup:output_type -> topten.room.v1.JoinRoomGroupResponse
+	9,  // 62: topten.room.v1.RoomService.CreateSeatCode:output_type -> topten.room.v1.CreateSeatCodeResponse
+	11, // 63: topten.room.v1.RoomService.MoveSeat:output_type -> topten.room.v1.MoveSeatResponse
+	13, // 64: topten.room.v1.RoomService.AddRoomHost:output_type -> topten.room.v1.AddRoomHostResponse
+	15, // 65: topten.room.v1.RoomService.RemoveRoomHost:output_type -> topten.room.v1.RemoveRoomHostResponse
+	17, // 66: topten.room.v1.RoomService.ListRoomHosts:output_type -> topten.room.v1.ListRoomHostsResponse
+	19, // 67: topten.room.v1.RoomService.AdvanceRoom:output_type -> topten.room.v1.AdvanceRoomResponse
+	21, // 68: topten.room.v1.RoomService.LockRoom:output_type -> topten.room.v1.LockRoomResponse
+	23, // 69: topten.room.v1.RoomService.KickFromRoom:output_type -> topten.room.v1.KickFromRoomResponse
+	25, // 70: topten.room.v1.RoomService.SetExtraTime:output_type -> topten.room.v1.SetExtraTimeResponse
+	27, // 71: topten.room.v1.RoomService.AnswerRoomQuestion:output_type -> topten.room.v1.AnswerRoomQuestionResponse
+	30, // 72: topten.room.v1.RoomService.AnswerRoomQuestionGroup:output_type -> topten.room.v1.AnswerRoomQuestionGroupResponse
+	33, // 73: topten.room.v1.RoomService.GetRoom:output_type -> topten.room.v1.GetRoomResponse
+	35, // 74: topten.room.v1.RoomService.GetRoomOutcome:output_type -> topten.room.v1.GetRoomOutcomeResponse
+	37, // 75: topten.room.v1.RoomService.WatchRoom:output_type -> topten.room.v1.WatchRoomResponse
+	39, // 76: topten.room.v1.RoomService.GetRoomResults:output_type -> topten.room.v1.GetRoomResultsResponse
+	41, // 77: topten.room.v1.RoomService.ExportRoomResults:output_type -> topten.room.v1.ExportRoomResultsResponse
+	43, // 78: topten.room.v1.RoomService.ExportSeats:output_type -> topten.room.v1.ExportSeatsResponse
+	59, // [59:79] is the sub-list for method output_type
+	39, // [39:59] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_topten_room_v1_room_service_proto_init() }
@@ -2258,13 +2870,21 @@ func file_topten_room_v1_room_service_proto_init() {
 		return
 	}
 	file_topten_room_v1_room_proto_init()
+	file_topten_room_v1_room_service_proto_msgTypes[7].OneofWrappers = []any{
+		(*RelayedSeat_Response)(nil),
+		(*RelayedSeat_Error)(nil),
+	}
+	file_topten_room_v1_room_service_proto_msgTypes[31].OneofWrappers = []any{
+		(*RelayedRoomAnswerResult_Response)(nil),
+		(*RelayedRoomAnswerResult_Error)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_topten_room_v1_room_service_proto_rawDesc), len(file_topten_room_v1_room_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   36,
+			NumMessages:   44,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

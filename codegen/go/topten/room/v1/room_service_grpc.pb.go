@@ -21,24 +21,26 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	RoomService_OpenRoom_FullMethodName           = "/topten.room.v1.RoomService/OpenRoom"
-	RoomService_JoinRoom_FullMethodName           = "/topten.room.v1.RoomService/JoinRoom"
-	RoomService_CreateSeatCode_FullMethodName     = "/topten.room.v1.RoomService/CreateSeatCode"
-	RoomService_MoveSeat_FullMethodName           = "/topten.room.v1.RoomService/MoveSeat"
-	RoomService_AddRoomHost_FullMethodName        = "/topten.room.v1.RoomService/AddRoomHost"
-	RoomService_RemoveRoomHost_FullMethodName     = "/topten.room.v1.RoomService/RemoveRoomHost"
-	RoomService_ListRoomHosts_FullMethodName      = "/topten.room.v1.RoomService/ListRoomHosts"
-	RoomService_AdvanceRoom_FullMethodName        = "/topten.room.v1.RoomService/AdvanceRoom"
-	RoomService_LockRoom_FullMethodName           = "/topten.room.v1.RoomService/LockRoom"
-	RoomService_KickFromRoom_FullMethodName       = "/topten.room.v1.RoomService/KickFromRoom"
-	RoomService_SetExtraTime_FullMethodName       = "/topten.room.v1.RoomService/SetExtraTime"
-	RoomService_AnswerRoomQuestion_FullMethodName = "/topten.room.v1.RoomService/AnswerRoomQuestion"
-	RoomService_GetRoom_FullMethodName            = "/topten.room.v1.RoomService/GetRoom"
-	RoomService_GetRoomOutcome_FullMethodName     = "/topten.room.v1.RoomService/GetRoomOutcome"
-	RoomService_WatchRoom_FullMethodName          = "/topten.room.v1.RoomService/WatchRoom"
-	RoomService_GetRoomResults_FullMethodName     = "/topten.room.v1.RoomService/GetRoomResults"
-	RoomService_ExportRoomResults_FullMethodName  = "/topten.room.v1.RoomService/ExportRoomResults"
-	RoomService_ExportSeats_FullMethodName        = "/topten.room.v1.RoomService/ExportSeats"
+	RoomService_OpenRoom_FullMethodName                = "/topten.room.v1.RoomService/OpenRoom"
+	RoomService_JoinRoom_FullMethodName                = "/topten.room.v1.RoomService/JoinRoom"
+	RoomService_JoinRoomGroup_FullMethodName           = "/topten.room.v1.RoomService/JoinRoomGroup"
+	RoomService_CreateSeatCode_FullMethodName          = "/topten.room.v1.RoomService/CreateSeatCode"
+	RoomService_MoveSeat_FullMethodName                = "/topten.room.v1.RoomService/MoveSeat"
+	RoomService_AddRoomHost_FullMethodName             = "/topten.room.v1.RoomService/AddRoomHost"
+	RoomService_RemoveRoomHost_FullMethodName          = "/topten.room.v1.RoomService/RemoveRoomHost"
+	RoomService_ListRoomHosts_FullMethodName           = "/topten.room.v1.RoomService/ListRoomHosts"
+	RoomService_AdvanceRoom_FullMethodName             = "/topten.room.v1.RoomService/AdvanceRoom"
+	RoomService_LockRoom_FullMethodName                = "/topten.room.v1.RoomService/LockRoom"
+	RoomService_KickFromRoom_FullMethodName            = "/topten.room.v1.RoomService/KickFromRoom"
+	RoomService_SetExtraTime_FullMethodName            = "/topten.room.v1.RoomService/SetExtraTime"
+	RoomService_AnswerRoomQuestion_FullMethodName      = "/topten.room.v1.RoomService/AnswerRoomQuestion"
+	RoomService_AnswerRoomQuestionGroup_FullMethodName = "/topten.room.v1.RoomService/AnswerRoomQuestionGroup"
+	RoomService_GetRoom_FullMethodName                 = "/topten.room.v1.RoomService/GetRoom"
+	RoomService_GetRoomOutcome_FullMethodName          = "/topten.room.v1.RoomService/GetRoomOutcome"
+	RoomService_WatchRoom_FullMethodName               = "/topten.room.v1.RoomService/WatchRoom"
+	RoomService_GetRoomResults_FullMethodName          = "/topten.room.v1.RoomService/GetRoomResults"
+	RoomService_ExportRoomResults_FullMethodName       = "/topten.room.v1.RoomService/ExportRoomResults"
+	RoomService_ExportSeats_FullMethodName             = "/topten.room.v1.RoomService/ExportSeats"
 )
 
 // RoomServiceClient is the client API for RoomService service.
@@ -57,6 +59,10 @@ type RoomServiceClient interface {
 	// Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended, full, closed for new players, or the caller was removed),
 	// NICKNAME_TAKEN, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	JoinRoom(ctx context.Context, in *JoinRoomRequest, opts ...grpc.CallOption) (*JoinRoomResponse, error)
+	// JoinRoomGroup gives seats to several players who reached an edge together. Each is verified, decided and seated on their
+	// own, as JoinRoom would, by the token of its player; one refusal never affects the others. Fails as a whole only before
+	// anything is read: with PERMISSION_DENIED, INVALID_ARGUMENT or UNAVAILABLE.
+	JoinRoomGroup(ctx context.Context, in *JoinRoomGroupRequest, opts ...grpc.CallOption) (*JoinRoomGroupResponse, error)
 	// CreateSeatCode returns a code by which the caller comes back to their seat on another device. It moves the seat once,
 	// within 10 minutes; a new code replaces it. For guests: other players sign in on the other device and join.
 	// Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended, or the caller was removed), PLAYER_NOT_FOUND (the caller has no seat),
@@ -64,7 +70,7 @@ type RoomServiceClient interface {
 	CreateSeatCode(ctx context.Context, in *CreateSeatCodeRequest, opts ...grpc.CallOption) (*CreateSeatCodeResponse, error)
 	// MoveSeat gives the caller the seat to which a code belongs, with its name, points and answers. The player who had it has
 	// none then. Its answers count on no other board, as those of any guest.
-	// Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended), PLAYER_NOT_FOUND (no seat has this code, or no longer), LIMIT_REACHED (the
+	// Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended), PLAYER_NOT_FOUND (the code is invalid or has expired), LIMIT_REACHED (the
 	// caller has another seat in the room), PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	MoveSeat(ctx context.Context, in *MoveSeatRequest, opts ...grpc.CallOption) (*MoveSeatResponse, error)
 	// AddRoomHost lets another account host the room too. Every host can do everything that the first one can.
@@ -100,6 +106,10 @@ type RoomServiceClient interface {
 	// Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended, or the caller was removed), PLAYER_NOT_FOUND (the caller has no seat),
 	// QUESTION_LOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	AnswerRoomQuestion(ctx context.Context, in *AnswerRoomQuestionRequest, opts ...grpc.CallOption) (*AnswerRoomQuestionResponse, error)
+	// AnswerRoomQuestionGroup records answers of several players that reached an edge together. Each is verified, judged and
+	// recorded on its own, as AnswerRoomQuestion would, by the token of its player; one refusal never affects the others. Fails
+	// as a whole only before anything is read: with PERMISSION_DENIED, INVALID_ARGUMENT or UNAVAILABLE.
+	AnswerRoomQuestionGroup(ctx context.Context, in *AnswerRoomQuestionGroupRequest, opts ...grpc.CallOption) (*AnswerRoomQuestionGroupResponse, error)
 	// GetRoom returns the state of a room.
 	// Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GetRoom(ctx context.Context, in *GetRoomRequest, opts ...grpc.CallOption) (*GetRoomResponse, error)
@@ -144,6 +154,16 @@ func (c *roomServiceClient) JoinRoom(ctx context.Context, in *JoinRoomRequest, o
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(JoinRoomResponse)
 	err := c.cc.Invoke(ctx, RoomService_JoinRoom_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *roomServiceClient) JoinRoomGroup(ctx context.Context, in *JoinRoomGroupRequest, opts ...grpc.CallOption) (*JoinRoomGroupResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(JoinRoomGroupResponse)
+	err := c.cc.Invoke(ctx, RoomService_JoinRoomGroup_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -250,6 +270,16 @@ func (c *roomServiceClient) AnswerRoomQuestion(ctx context.Context, in *AnswerRo
 	return out, nil
 }
 
+func (c *roomServiceClient) AnswerRoomQuestionGroup(ctx context.Context, in *AnswerRoomQuestionGroupRequest, opts ...grpc.CallOption) (*AnswerRoomQuestionGroupResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AnswerRoomQuestionGroupResponse)
+	err := c.cc.Invoke(ctx, RoomService_AnswerRoomQuestionGroup_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *roomServiceClient) GetRoom(ctx context.Context, in *GetRoomRequest, opts ...grpc.CallOption) (*GetRoomResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetRoomResponse)
@@ -335,6 +365,10 @@ type RoomServiceServer interface {
 	// Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended, full, closed for new players, or the caller was removed),
 	// NICKNAME_TAKEN, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	JoinRoom(context.Context, *JoinRoomRequest) (*JoinRoomResponse, error)
+	// JoinRoomGroup gives seats to several players who reached an edge together. Each is verified, decided and seated on their
+	// own, as JoinRoom would, by the token of its player; one refusal never affects the others. Fails as a whole only before
+	// anything is read: with PERMISSION_DENIED, INVALID_ARGUMENT or UNAVAILABLE.
+	JoinRoomGroup(context.Context, *JoinRoomGroupRequest) (*JoinRoomGroupResponse, error)
 	// CreateSeatCode returns a code by which the caller comes back to their seat on another device. It moves the seat once,
 	// within 10 minutes; a new code replaces it. For guests: other players sign in on the other device and join.
 	// Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended, or the caller was removed), PLAYER_NOT_FOUND (the caller has no seat),
@@ -342,7 +376,7 @@ type RoomServiceServer interface {
 	CreateSeatCode(context.Context, *CreateSeatCodeRequest) (*CreateSeatCodeResponse, error)
 	// MoveSeat gives the caller the seat to which a code belongs, with its name, points and answers. The player who had it has
 	// none then. Its answers count on no other board, as those of any guest.
-	// Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended), PLAYER_NOT_FOUND (no seat has this code, or no longer), LIMIT_REACHED (the
+	// Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended), PLAYER_NOT_FOUND (the code is invalid or has expired), LIMIT_REACHED (the
 	// caller has another seat in the room), PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	MoveSeat(context.Context, *MoveSeatRequest) (*MoveSeatResponse, error)
 	// AddRoomHost lets another account host the room too. Every host can do everything that the first one can.
@@ -378,6 +412,10 @@ type RoomServiceServer interface {
 	// Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended, or the caller was removed), PLAYER_NOT_FOUND (the caller has no seat),
 	// QUESTION_LOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	AnswerRoomQuestion(context.Context, *AnswerRoomQuestionRequest) (*AnswerRoomQuestionResponse, error)
+	// AnswerRoomQuestionGroup records answers of several players that reached an edge together. Each is verified, judged and
+	// recorded on its own, as AnswerRoomQuestion would, by the token of its player; one refusal never affects the others. Fails
+	// as a whole only before anything is read: with PERMISSION_DENIED, INVALID_ARGUMENT or UNAVAILABLE.
+	AnswerRoomQuestionGroup(context.Context, *AnswerRoomQuestionGroupRequest) (*AnswerRoomQuestionGroupResponse, error)
 	// GetRoom returns the state of a room.
 	// Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GetRoom(context.Context, *GetRoomRequest) (*GetRoomResponse, error)
@@ -414,6 +452,9 @@ func (UnimplementedRoomServiceServer) OpenRoom(context.Context, *OpenRoomRequest
 func (UnimplementedRoomServiceServer) JoinRoom(context.Context, *JoinRoomRequest) (*JoinRoomResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method JoinRoom not implemented")
 }
+func (UnimplementedRoomServiceServer) JoinRoomGroup(context.Context, *JoinRoomGroupRequest) (*JoinRoomGroupResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method JoinRoomGroup not implemented")
+}
 func (UnimplementedRoomServiceServer) CreateSeatCode(context.Context, *CreateSeatCodeRequest) (*CreateSeatCodeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateSeatCode not implemented")
 }
@@ -443,6 +484,9 @@ func (UnimplementedRoomServiceServer) SetExtraTime(context.Context, *SetExtraTim
 }
 func (UnimplementedRoomServiceServer) AnswerRoomQuestion(context.Context, *AnswerRoomQuestionRequest) (*AnswerRoomQuestionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method AnswerRoomQuestion not implemented")
+}
+func (UnimplementedRoomServiceServer) AnswerRoomQuestionGroup(context.Context, *AnswerRoomQuestionGroupRequest) (*AnswerRoomQuestionGroupResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AnswerRoomQuestionGroup not implemented")
 }
 func (UnimplementedRoomServiceServer) GetRoom(context.Context, *GetRoomRequest) (*GetRoomResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetRoom not implemented")
@@ -515,6 +559,24 @@ func _RoomService_JoinRoom_Handler(srv interface{}, ctx context.Context, dec fun
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(RoomServiceServer).JoinRoom(ctx, req.(*JoinRoomRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RoomService_JoinRoomGroup_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(JoinRoomGroupRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RoomServiceServer).JoinRoomGroup(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RoomService_JoinRoomGroup_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RoomServiceServer).JoinRoomGroup(ctx, req.(*JoinRoomGroupRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -699,6 +761,24 @@ func _RoomService_AnswerRoomQuestion_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RoomService_AnswerRoomQuestionGroup_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AnswerRoomQuestionGroupRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RoomServiceServer).AnswerRoomQuestionGroup(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RoomService_AnswerRoomQuestionGroup_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RoomServiceServer).AnswerRoomQuestionGroup(ctx, req.(*AnswerRoomQuestionGroupRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _RoomService_GetRoom_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetRoomRequest)
 	if err := dec(in); err != nil {
@@ -816,6 +896,10 @@ var RoomService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _RoomService_JoinRoom_Handler,
 		},
 		{
+			MethodName: "JoinRoomGroup",
+			Handler:    _RoomService_JoinRoomGroup_Handler,
+		},
+		{
 			MethodName: "CreateSeatCode",
 			Handler:    _RoomService_CreateSeatCode_Handler,
 		},
@@ -854,6 +938,10 @@ var RoomService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "AnswerRoomQuestion",
 			Handler:    _RoomService_AnswerRoomQuestion_Handler,
+		},
+		{
+			MethodName: "AnswerRoomQuestionGroup",
+			Handler:    _RoomService_AnswerRoomQuestionGroup_Handler,
 		},
 		{
 			MethodName: "GetRoom",

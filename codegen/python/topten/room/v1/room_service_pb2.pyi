@@ -6,6 +6,7 @@ Opening, joining and playing rooms."""
 import builtins
 import collections.abc
 import google.protobuf.descriptor
+import google.protobuf.duration_pb2
 import google.protobuf.internal.containers
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
@@ -113,6 +114,123 @@ class JoinRoomResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["frame", b"frame", "outcome", b"outcome", "rejoined", b"rejoined"]) -> None: ...
 
 global___JoinRoomResponse = JoinRoomResponse
+
+@typing.final
+class JoinRoomGroupRequest(google.protobuf.message.Message):
+    """JoinRoomGroupRequest carries the requests of players. Like every request it has at most 4 MiB."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    JOINS_FIELD_NUMBER: builtins.int
+    @property
+    def joins(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___RelayedJoin]:
+        """1 to 200 requests, of any players and rooms."""
+
+    def __init__(
+        self,
+        *,
+        joins: collections.abc.Iterable[global___RelayedJoin] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["joins", b"joins"]) -> None: ...
+
+global___JoinRoomGroupRequest = JoinRoomGroupRequest
+
+@typing.final
+class RelayedJoin(google.protobuf.message.Message):
+    """RelayedJoin is one call of JoinRoom: its request, and what its metadata would say."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ACCESS_TOKEN_FIELD_NUMBER: builtins.int
+    JOIN_FIELD_NUMBER: builtins.int
+    TRACEPARENT_FIELD_NUMBER: builtins.int
+    TIME_LEFT_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    access_token: builtins.str
+    """The access token of the player. It is verified as for a call of its own."""
+    traceparent: builtins.str
+    """The W3C traceparent of the player's request; empty if it is not traced."""
+    request_id: builtins.str
+    """The request ID of the player's request, 1 to 64 letters, digits, `.`, `_` or `-`; otherwise a new one is used."""
+    @property
+    def join(self) -> global___JoinRoomRequest:
+        """The request. Its bounds are checked for each alone."""
+
+    @property
+    def time_left(self) -> google.protobuf.duration_pb2.Duration:
+        """The time left until the player's request is abandoned: a seat that is not being recorded by then fails with UNAVAILABLE.
+        Without it the deadline of the call applies.
+        """
+
+    def __init__(
+        self,
+        *,
+        access_token: builtins.str = ...,
+        join: global___JoinRoomRequest | None = ...,
+        traceparent: builtins.str = ...,
+        time_left: google.protobuf.duration_pb2.Duration | None = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["join", b"join", "time_left", b"time_left"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["access_token", b"access_token", "join", b"join", "request_id", b"request_id", "time_left", b"time_left", "traceparent", b"traceparent"]) -> None: ...
+
+global___RelayedJoin = RelayedJoin
+
+@typing.final
+class JoinRoomGroupResponse(google.protobuf.message.Message):
+    """JoinRoomGroupResponse carries one result for each request, in the same order."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: builtins.int
+    FRAMES_FIELD_NUMBER: builtins.int
+    @property
+    def results(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___RelayedSeat]:
+        """The results."""
+
+    @property
+    def frames(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[topten.room.v1.room_pb2.RoomFrame]:
+        """The states of the rooms that players have joined, each once."""
+
+    def __init__(
+        self,
+        *,
+        results: collections.abc.Iterable[global___RelayedSeat] | None = ...,
+        frames: collections.abc.Iterable[topten.room.v1.room_pb2.RoomFrame] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["frames", b"frames", "results", b"results"]) -> None: ...
+
+global___JoinRoomGroupResponse = JoinRoomGroupResponse
+
+@typing.final
+class RelayedSeat(google.protobuf.message.Message):
+    """RelayedSeat is what a call of JoinRoom would have ended with."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RESPONSE_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
+    FRAME_FIELD_NUMBER: builtins.int
+    error: builtins.bytes
+    """A serialized google.rpc.Status with the same details as in `grpc-status-details-bin` of a failed call."""
+    frame: builtins.int
+    """With a response: which of `frames` is that of the room, from 0."""
+    @property
+    def response(self) -> global___JoinRoomResponse:
+        """The seat. Its `frame` is left out."""
+
+    def __init__(
+        self,
+        *,
+        response: global___JoinRoomResponse | None = ...,
+        error: builtins.bytes = ...,
+        frame: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["error", b"error", "outcome", b"outcome", "response", b"response"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["error", b"error", "frame", b"frame", "outcome", b"outcome", "response", b"response"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["outcome", b"outcome"]) -> typing.Literal["response", "error"] | None: ...
+
+global___RelayedSeat = RelayedSeat
 
 @typing.final
 class CreateSeatCodeRequest(google.protobuf.message.Message):
@@ -576,6 +694,119 @@ class AnswerRoomQuestionResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["answer", b"answer", "duplicate", b"duplicate", "received_at", b"received_at"]) -> None: ...
 
 global___AnswerRoomQuestionResponse = AnswerRoomQuestionResponse
+
+@typing.final
+class AnswerRoomQuestionGroupRequest(google.protobuf.message.Message):
+    """AnswerRoomQuestionGroupRequest carries answers of players. Like every request it has at most 4 MiB."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ANSWERS_FIELD_NUMBER: builtins.int
+    @property
+    def answers(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___RelayedRoomAnswer]:
+        """1 to 200 answers, of any players and rooms."""
+
+    def __init__(
+        self,
+        *,
+        answers: collections.abc.Iterable[global___RelayedRoomAnswer] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["answers", b"answers"]) -> None: ...
+
+global___AnswerRoomQuestionGroupRequest = AnswerRoomQuestionGroupRequest
+
+@typing.final
+class RelayedRoomAnswer(google.protobuf.message.Message):
+    """RelayedRoomAnswer is one call of AnswerRoomQuestion: its request, and what its metadata would say."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ACCESS_TOKEN_FIELD_NUMBER: builtins.int
+    ANSWER_FIELD_NUMBER: builtins.int
+    TRACEPARENT_FIELD_NUMBER: builtins.int
+    TIME_LEFT_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    HELD_FIELD_NUMBER: builtins.int
+    access_token: builtins.str
+    """The access token of the player. It is verified as for a call of its own."""
+    traceparent: builtins.str
+    """The W3C traceparent of the player's request; empty if it is not traced."""
+    request_id: builtins.str
+    """The request ID of the player's request, 1 to 64 letters, digits, `.`, `_` or `-`; otherwise a new one is used."""
+    @property
+    def answer(self) -> global___AnswerRoomQuestionRequest:
+        """The answer. Its bounds are checked for each alone."""
+
+    @property
+    def time_left(self) -> google.protobuf.duration_pb2.Duration:
+        """The time left until the player's request is abandoned: an answer that is not being recorded by then fails with UNAVAILABLE.
+        Without it the deadline of the call applies.
+        """
+
+    @property
+    def held(self) -> google.protobuf.duration_pb2.Duration:
+        """How long the edge held the answer before it sent the group. The answer counts as received that much earlier, at most 10 s."""
+
+    def __init__(
+        self,
+        *,
+        access_token: builtins.str = ...,
+        answer: global___AnswerRoomQuestionRequest | None = ...,
+        traceparent: builtins.str = ...,
+        time_left: google.protobuf.duration_pb2.Duration | None = ...,
+        request_id: builtins.str = ...,
+        held: google.protobuf.duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["answer", b"answer", "held", b"held", "time_left", b"time_left"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["access_token", b"access_token", "answer", b"answer", "held", b"held", "request_id", b"request_id", "time_left", b"time_left", "traceparent", b"traceparent"]) -> None: ...
+
+global___RelayedRoomAnswer = RelayedRoomAnswer
+
+@typing.final
+class AnswerRoomQuestionGroupResponse(google.protobuf.message.Message):
+    """AnswerRoomQuestionGroupResponse carries one result for each answer, in the same order."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: builtins.int
+    @property
+    def results(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___RelayedRoomAnswerResult]:
+        """The results."""
+
+    def __init__(
+        self,
+        *,
+        results: collections.abc.Iterable[global___RelayedRoomAnswerResult] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["results", b"results"]) -> None: ...
+
+global___AnswerRoomQuestionGroupResponse = AnswerRoomQuestionGroupResponse
+
+@typing.final
+class RelayedRoomAnswerResult(google.protobuf.message.Message):
+    """RelayedRoomAnswerResult is what a call of AnswerRoomQuestion would have ended with."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RESPONSE_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
+    error: builtins.bytes
+    """A serialized google.rpc.Status with the same details as in `grpc-status-details-bin` of a failed call."""
+    @property
+    def response(self) -> global___AnswerRoomQuestionResponse:
+        """The recorded answer."""
+
+    def __init__(
+        self,
+        *,
+        response: global___AnswerRoomQuestionResponse | None = ...,
+        error: builtins.bytes = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["error", b"error", "outcome", b"outcome", "response", b"response"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["error", b"error", "outcome", b"outcome", "response", b"response"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["outcome", b"outcome"]) -> typing.Literal["response", "error"] | None: ...
+
+global___RelayedRoomAnswerResult = RelayedRoomAnswerResult
 
 @typing.final
 class GetRoomRequest(google.protobuf.message.Message):

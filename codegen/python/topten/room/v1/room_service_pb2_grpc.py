@@ -47,6 +47,11 @@ class RoomServiceStub(object):
                 request_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.JoinRoomRequest.SerializeToString,
                 response_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.JoinRoomResponse.FromString,
                 _registered_method=True)
+        self.JoinRoomGroup = channel.unary_unary(
+                '/topten.room.v1.RoomService/JoinRoomGroup',
+                request_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.JoinRoomGroupRequest.SerializeToString,
+                response_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.JoinRoomGroupResponse.FromString,
+                _registered_method=True)
         self.CreateSeatCode = channel.unary_unary(
                 '/topten.room.v1.RoomService/CreateSeatCode',
                 request_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.CreateSeatCodeRequest.SerializeToString,
@@ -96,6 +101,11 @@ class RoomServiceStub(object):
                 '/topten.room.v1.RoomService/AnswerRoomQuestion',
                 request_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.AnswerRoomQuestionRequest.SerializeToString,
                 response_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.AnswerRoomQuestionResponse.FromString,
+                _registered_method=True)
+        self.AnswerRoomQuestionGroup = channel.unary_unary(
+                '/topten.room.v1.RoomService/AnswerRoomQuestionGroup',
+                request_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.AnswerRoomQuestionGroupRequest.SerializeToString,
+                response_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.AnswerRoomQuestionGroupResponse.FromString,
                 _registered_method=True)
         self.GetRoom = channel.unary_unary(
                 '/topten.room.v1.RoomService/GetRoom',
@@ -153,6 +163,15 @@ class RoomServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def JoinRoomGroup(self, request, context):
+        """JoinRoomGroup gives seats to several players who reached an edge together. Each is verified, decided and seated on their
+        own, as JoinRoom would, by the token of its player; one refusal never affects the others. Fails as a whole only before
+        anything is read: with PERMISSION_DENIED, INVALID_ARGUMENT or UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateSeatCode(self, request, context):
         """CreateSeatCode returns a code by which the caller comes back to their seat on another device. It moves the seat once,
         within 10 minutes; a new code replaces it. For guests: other players sign in on the other device and join.
@@ -166,7 +185,7 @@ class RoomServiceServicer(object):
     def MoveSeat(self, request, context):
         """MoveSeat gives the caller the seat to which a code belongs, with its name, points and answers. The player who had it has
         none then. Its answers count on no other board, as those of any guest.
-        Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended), PLAYER_NOT_FOUND (no seat has this code, or no longer), LIMIT_REACHED (the
+        Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended), PLAYER_NOT_FOUND (the code is invalid or has expired), LIMIT_REACHED (the
         caller has another seat in the room), PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -246,6 +265,15 @@ class RoomServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AnswerRoomQuestionGroup(self, request, context):
+        """AnswerRoomQuestionGroup records answers of several players that reached an edge together. Each is verified, judged and
+        recorded on its own, as AnswerRoomQuestion would, by the token of its player; one refusal never affects the others. Fails
+        as a whole only before anything is read: with PERMISSION_DENIED, INVALID_ARGUMENT or UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetRoom(self, request, context):
         """GetRoom returns the state of a room.
         Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
@@ -309,6 +337,11 @@ def add_RoomServiceServicer_to_server(servicer, server):
                     request_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.JoinRoomRequest.FromString,
                     response_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.JoinRoomResponse.SerializeToString,
             ),
+            'JoinRoomGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.JoinRoomGroup,
+                    request_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.JoinRoomGroupRequest.FromString,
+                    response_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.JoinRoomGroupResponse.SerializeToString,
+            ),
             'CreateSeatCode': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateSeatCode,
                     request_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.CreateSeatCodeRequest.FromString,
@@ -358,6 +391,11 @@ def add_RoomServiceServicer_to_server(servicer, server):
                     servicer.AnswerRoomQuestion,
                     request_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.AnswerRoomQuestionRequest.FromString,
                     response_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.AnswerRoomQuestionResponse.SerializeToString,
+            ),
+            'AnswerRoomQuestionGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.AnswerRoomQuestionGroup,
+                    request_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.AnswerRoomQuestionGroupRequest.FromString,
+                    response_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.AnswerRoomQuestionGroupResponse.SerializeToString,
             ),
             'GetRoom': grpc.unary_unary_rpc_method_handler(
                     servicer.GetRoom,
@@ -447,6 +485,33 @@ class RoomService(object):
             '/topten.room.v1.RoomService/JoinRoom',
             topten_dot_room_dot_v1_dot_room__service__pb2.JoinRoomRequest.SerializeToString,
             topten_dot_room_dot_v1_dot_room__service__pb2.JoinRoomResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def JoinRoomGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.room.v1.RoomService/JoinRoomGroup',
+            topten_dot_room_dot_v1_dot_room__service__pb2.JoinRoomGroupRequest.SerializeToString,
+            topten_dot_room_dot_v1_dot_room__service__pb2.JoinRoomGroupResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -717,6 +782,33 @@ class RoomService(object):
             '/topten.room.v1.RoomService/AnswerRoomQuestion',
             topten_dot_room_dot_v1_dot_room__service__pb2.AnswerRoomQuestionRequest.SerializeToString,
             topten_dot_room_dot_v1_dot_room__service__pb2.AnswerRoomQuestionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AnswerRoomQuestionGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.room.v1.RoomService/AnswerRoomQuestionGroup',
+            topten_dot_room_dot_v1_dot_room__service__pb2.AnswerRoomQuestionGroupRequest.SerializeToString,
+            topten_dot_room_dot_v1_dot_room__service__pb2.AnswerRoomQuestionGroupResponse.FromString,
             options,
             channel_credentials,
             insecure,

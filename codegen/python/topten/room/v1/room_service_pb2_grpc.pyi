@@ -42,6 +42,15 @@ class RoomServiceStub:
     NICKNAME_TAKEN, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
+    JoinRoomGroup: grpc.UnaryUnaryMultiCallable[
+        topten.room.v1.room_service_pb2.JoinRoomGroupRequest,
+        topten.room.v1.room_service_pb2.JoinRoomGroupResponse,
+    ]
+    """JoinRoomGroup gives seats to several players who reached an edge together. Each is verified, decided and seated on their
+    own, as JoinRoom would, by the token of its player; one refusal never affects the others. Fails as a whole only before
+    anything is read: with PERMISSION_DENIED, INVALID_ARGUMENT or UNAVAILABLE.
+    """
+
     CreateSeatCode: grpc.UnaryUnaryMultiCallable[
         topten.room.v1.room_service_pb2.CreateSeatCodeRequest,
         topten.room.v1.room_service_pb2.CreateSeatCodeResponse,
@@ -58,7 +67,7 @@ class RoomServiceStub:
     ]
     """MoveSeat gives the caller the seat to which a code belongs, with its name, points and answers. The player who had it has
     none then. Its answers count on no other board, as those of any guest.
-    Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended), PLAYER_NOT_FOUND (no seat has this code, or no longer), LIMIT_REACHED (the
+    Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended), PLAYER_NOT_FOUND (the code is invalid or has expired), LIMIT_REACHED (the
     caller has another seat in the room), PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
@@ -135,6 +144,15 @@ class RoomServiceStub:
     QUESTION_LOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
+    AnswerRoomQuestionGroup: grpc.UnaryUnaryMultiCallable[
+        topten.room.v1.room_service_pb2.AnswerRoomQuestionGroupRequest,
+        topten.room.v1.room_service_pb2.AnswerRoomQuestionGroupResponse,
+    ]
+    """AnswerRoomQuestionGroup records answers of several players that reached an edge together. Each is verified, judged and
+    recorded on its own, as AnswerRoomQuestion would, by the token of its player; one refusal never affects the others. Fails
+    as a whole only before anything is read: with PERMISSION_DENIED, INVALID_ARGUMENT or UNAVAILABLE.
+    """
+
     GetRoom: grpc.UnaryUnaryMultiCallable[
         topten.room.v1.room_service_pb2.GetRoomRequest,
         topten.room.v1.room_service_pb2.GetRoomResponse,
@@ -209,6 +227,15 @@ class RoomServiceAsyncStub:
     NICKNAME_TAKEN, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
+    JoinRoomGroup: grpc.aio.UnaryUnaryMultiCallable[
+        topten.room.v1.room_service_pb2.JoinRoomGroupRequest,
+        topten.room.v1.room_service_pb2.JoinRoomGroupResponse,
+    ]
+    """JoinRoomGroup gives seats to several players who reached an edge together. Each is verified, decided and seated on their
+    own, as JoinRoom would, by the token of its player; one refusal never affects the others. Fails as a whole only before
+    anything is read: with PERMISSION_DENIED, INVALID_ARGUMENT or UNAVAILABLE.
+    """
+
     CreateSeatCode: grpc.aio.UnaryUnaryMultiCallable[
         topten.room.v1.room_service_pb2.CreateSeatCodeRequest,
         topten.room.v1.room_service_pb2.CreateSeatCodeResponse,
@@ -225,7 +252,7 @@ class RoomServiceAsyncStub:
     ]
     """MoveSeat gives the caller the seat to which a code belongs, with its name, points and answers. The player who had it has
     none then. Its answers count on no other board, as those of any guest.
-    Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended), PLAYER_NOT_FOUND (no seat has this code, or no longer), LIMIT_REACHED (the
+    Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended), PLAYER_NOT_FOUND (the code is invalid or has expired), LIMIT_REACHED (the
     caller has another seat in the room), PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
@@ -300,6 +327,15 @@ class RoomServiceAsyncStub:
     was. It counts if the server receives it at most 1 s after the player's deadline or the lock, and before the reveal.
     Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended, or the caller was removed), PLAYER_NOT_FOUND (the caller has no seat),
     QUESTION_LOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    AnswerRoomQuestionGroup: grpc.aio.UnaryUnaryMultiCallable[
+        topten.room.v1.room_service_pb2.AnswerRoomQuestionGroupRequest,
+        topten.room.v1.room_service_pb2.AnswerRoomQuestionGroupResponse,
+    ]
+    """AnswerRoomQuestionGroup records answers of several players that reached an edge together. Each is verified, judged and
+    recorded on its own, as AnswerRoomQuestion would, by the token of its player; one refusal never affects the others. Fails
+    as a whole only before anything is read: with PERMISSION_DENIED, INVALID_ARGUMENT or UNAVAILABLE.
     """
 
     GetRoom: grpc.aio.UnaryUnaryMultiCallable[
@@ -381,6 +417,17 @@ class RoomServiceServicer(metaclass=abc.ABCMeta):
         """
 
     @abc.abstractmethod
+    def JoinRoomGroup(
+        self,
+        request: topten.room.v1.room_service_pb2.JoinRoomGroupRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.room.v1.room_service_pb2.JoinRoomGroupResponse, collections.abc.Awaitable[topten.room.v1.room_service_pb2.JoinRoomGroupResponse]]:
+        """JoinRoomGroup gives seats to several players who reached an edge together. Each is verified, decided and seated on their
+        own, as JoinRoom would, by the token of its player; one refusal never affects the others. Fails as a whole only before
+        anything is read: with PERMISSION_DENIED, INVALID_ARGUMENT or UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
     def CreateSeatCode(
         self,
         request: topten.room.v1.room_service_pb2.CreateSeatCodeRequest,
@@ -400,7 +447,7 @@ class RoomServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[topten.room.v1.room_service_pb2.MoveSeatResponse, collections.abc.Awaitable[topten.room.v1.room_service_pb2.MoveSeatResponse]]:
         """MoveSeat gives the caller the seat to which a code belongs, with its name, points and answers. The player who had it has
         none then. Its answers count on no other board, as those of any guest.
-        Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended), PLAYER_NOT_FOUND (no seat has this code, or no longer), LIMIT_REACHED (the
+        Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended), PLAYER_NOT_FOUND (the code is invalid or has expired), LIMIT_REACHED (the
         caller has another seat in the room), PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
@@ -491,6 +538,17 @@ class RoomServiceServicer(metaclass=abc.ABCMeta):
         was. It counts if the server receives it at most 1 s after the player's deadline or the lock, and before the reveal.
         Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended, or the caller was removed), PLAYER_NOT_FOUND (the caller has no seat),
         QUESTION_LOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def AnswerRoomQuestionGroup(
+        self,
+        request: topten.room.v1.room_service_pb2.AnswerRoomQuestionGroupRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.room.v1.room_service_pb2.AnswerRoomQuestionGroupResponse, collections.abc.Awaitable[topten.room.v1.room_service_pb2.AnswerRoomQuestionGroupResponse]]:
+        """AnswerRoomQuestionGroup records answers of several players that reached an edge together. Each is verified, judged and
+        recorded on its own, as AnswerRoomQuestion would, by the token of its player; one refusal never affects the others. Fails
+        as a whole only before anything is read: with PERMISSION_DENIED, INVALID_ARGUMENT or UNAVAILABLE.
         """
 
     @abc.abstractmethod

@@ -1,0 +1,73 @@
+"""The messages about rooms that hosts and players send and read, besides live frames. Pure."""
+
+from __future__ import annotations
+
+from topten.room.v1 import room_pb2
+
+from services.quiz.questions.answers import answer_message
+from services.quiz.rooms.counting import COUNTED
+from services.quiz.rooms.documents import SeatAnswer
+from services.quiz.rooms.frames import EXTRA_TIMES, distribution
+from services.quiz.rooms.personal_data import SeatRecord
+from services.quiz.rooms.results import QuestionResult
+from services.quiz.rooms.room import DEFAULT_PLAYERS, Nicknames, Options, Room
+
+
+def options_of(options: room_pb2.RoomOptions) -> Options:
+    """Return the options of a request, with the defaults of what it leaves out."""
+    rule = room_pb2.NicknameRule.Name(options.nicknames).removeprefix("NICKNAME_RULE_")
+    return Options(
+        seconds=options.seconds_per_question,
+        locks_when_all_answered=options.lock_when_all_answered,
+        speed_points=options.speed_points,
+        frozen_questions=options.frozen_questions,
+        max_players=options.max_players or DEFAULT_PLAYERS,
+        nicknames=Nicknames.__members__.get(rule, Nicknames.CHOSEN),
+        counts_on_boards=options.counts_on_boards,
+    )
+
+
+def question_message(result: QuestionResult) -> room_pb2.QuestionResult:
+    """Return the result of a question."""
+    return room_pb2.QuestionResult(
+        question_id=result.question_id,
+        answered=result.answered,
+        right=result.right,
+        distribution=distribution(result.choices, result.question),
+        discrimination=result.discrimination,
+        difficulty=result.difficulty,
+    )
+
+
+def attempt_message(seat_id: str, outcome: str) -> room_pb2.SeatAttempt:
+    """Return the outcome of submitting the answers of a seat as an attempt."""
+    counted = outcome == COUNTED
+    return room_pb2.SeatAttempt(seat_id=seat_id, counted=counted, refusal="" if counted else outcome)
+
+
+def extra_time_messages(room: Room) -> list[room_pb2.SeatExtraTime]:
+    """Return the extra times that hosts have given."""
+    return [
+        room_pb2.SeatExtraTime(seat_id=seat_id, extra_time=EXTRA_TIMES[each])
+        for seat_id, each in room.extra_times.items()
+    ]
+
+
+def seat_message(record: SeatRecord) -> room_pb2.SeatRecord:
+    """Return what a player exports of a seat."""
+    seat = record.seat
+    message = room_pb2.SeatRecord(
+        room_id=seat.room_id,
+        quiz_id=record.quiz_id,
+        seat_id=seat.seat_id,
+        nickname=seat.nickname,
+        answers=map(_answer, record.answers),
+    )
+    message.joined_at.FromDatetime(seat.joined_at)
+    return message
+
+
+def _answer(given: SeatAnswer) -> room_pb2.SeatAnswer:
+    message = room_pb2.SeatAnswer(answer=answer_message(given.answer), points=given.points)
+    message.received_at.FromDatetime(given.received_at)
+    return message
