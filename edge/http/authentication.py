@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from edge.http.cookies import ACCESS
+from edge.http.cookies import ACCESS, BOARD_ACCESS
 from edge.http.outside_players import OutsidePlayers
 from edge.http.peer import require_same_origin
 from edge.http.sessions import Sessions
@@ -104,6 +104,23 @@ class Authenticator:
             raise ServiceError(Reason.UNAUTHENTICATED, "Not signed in. Sign in to watch.")
         require_same_origin(request)
         return await self._verifier.verify(token, "stream")
+
+    async def board_claims(self, request: web.Request, claims: Claims) -> Claims:
+        """Return the claims by which a stream's client may read a board that is not public.
+
+        They are `claims`, those of `stream_claims`, unless these came from a cookie, which carries no roles: then those of
+        the session's access token, from a cookie of its own, if it is there and valid.
+        """
+        token = request.cookies.get(BOARD_ACCESS, "")
+        if not token or "Authorization" in request.headers or "token" in request.query:
+            return claims
+        try:
+            access = await self._verify(token)
+        except ServiceError as error:
+            if error.reason is Reason.UNAUTHENTICATED:
+                return claims
+            raise
+        return access if access.session_id == claims.session_id else claims
 
     async def _bearer(self, request: web.Request) -> Caller:
         token = bearer_token(request.headers["Authorization"])

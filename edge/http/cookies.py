@@ -19,6 +19,7 @@ HEADER = "Topten-Session"
 ACCESS = "topten_access"
 REFRESH = "topten_refresh"
 BOARD_STREAM = "topten_stream"
+BOARD_ACCESS = "topten_board_access"
 ROOM_STREAM = "topten_room_stream"
 GRAPHQL_PATH = "/graphql"
 STREAM_PATH = "/api/v1/leaderboard/stream"
@@ -26,7 +27,13 @@ ROOMS_PATH = "/api/v1/rooms"
 ROOM_STREAM_PATH = f"{ROOMS_PATH}/{{pin}}/stream"
 # Routes whose responses last for hours.
 STREAM_ROUTES = frozenset({STREAM_PATH, ROOM_STREAM_PATH})
-PATHS = {ACCESS: GRAPHQL_PATH, REFRESH: GRAPHQL_PATH, BOARD_STREAM: STREAM_PATH, ROOM_STREAM: ROOMS_PATH}
+PATHS = {
+    ACCESS: GRAPHQL_PATH,
+    REFRESH: GRAPHQL_PATH,
+    BOARD_STREAM: STREAM_PATH,
+    BOARD_ACCESS: STREAM_PATH,  # for boards that not everybody may read: the other one carries no roles
+    ROOM_STREAM: ROOMS_PATH,
+}
 
 
 def wants_cookies(request: web.Request) -> bool:
@@ -45,12 +52,13 @@ class CookieSession:
     _changes: dict[str, tuple[str, int]] = field(default_factory=dict)
 
     def open(self, session: Session, now: datetime) -> None:
-        """Sign the browser in: the access cookie expires with its token, the others with the session."""
+        """Sign the browser in: the access cookies expire with their token, the others with the session."""
         remaining = max(0, int(session.session_expires_at.seconds - now.timestamp()))
         self._changes = {
             ACCESS: (session.access_token, session.expires_in),
             REFRESH: (session.refresh_token, remaining),
             BOARD_STREAM: (session.stream_token, remaining),
+            BOARD_ACCESS: (session.access_token, session.expires_in),
             ROOM_STREAM: (session.stream_token, remaining),
         }
 

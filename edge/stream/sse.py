@@ -30,6 +30,7 @@ from edge.stream.quota import StreamQuota
 from edge.stream.room_feed import PREFIX
 from edge.stream.subscriber import Subscriber, retry_after
 from services.runtime.auth.claims import Claims
+from services.runtime.errors import ServiceError
 
 FIRST_FRAME_TIMEOUT = timedelta(seconds=1)
 EVENT_STREAM = "text/event-stream"
@@ -80,7 +81,7 @@ class StreamHandler:
         await self._sessions.require_open(claims.session_id)
         board = await self._boards.find(request.query.get("board", ""), claims.user_id or claims.session_id)
         require_board(claims, board.name)
-        await self._boards.require_readable(board.name, claims)
+        claims = await self._readers_claims(request, board.name, claims)
         if board.is_closed:
             return web.Response(status=204)
         if request.method == "HEAD":
@@ -116,6 +117,18 @@ class StreamHandler:
         if preferred_type(accept, (EVENT_STREAM,), default=EVENT_STREAM) is None:
             raise web.HTTPNotAcceptable
         return await self._authenticator.stream_claims(request, cookie)
+
+    async def _readers_claims(self, request: web.Request, board: str, claims: Claims) -> Claims:
+        """Return the claims by which a client may read a board. Raises BOARD_NOT_FOUND if it may not."""
+        try:
+            await self._boards.require_readable(board, claims)
+        except ServiceError:
+            access = await self._authenticator.board_claims(request, claims)
+            if access is claims:
+                raise
+            await self._boards.require_readable(board, access)
+            return access
+        return claims
 
     async def _open(self, request: web.Request, feed: Feed, claims: Claims, stack: ExitStack) -> web.StreamResponse:
         """Start the response and hand over the connection; `stack` is then closed at the end of the stream."""

@@ -10,11 +10,13 @@ from itertools import pairwise
 import aiohttp
 from playwright.async_api import Browser, BrowserContext, Page, Route, expect
 
+from services.cli.accounts import grant_role
 from services.cli.client import GraphqlClient
 from tests.browser.visitor import FOUR_RIGHT, QUIZ, adjust, new_context, play, short_quiz, sign_up
 from tests.deadline import eventually
-from tests.players import endpoints, register
+from tests.players import PASSWORD, endpoints, register
 from tests.servers import RunningStack, unique
+from tests.system.test_boards_as_data import put, until_ready
 
 RESET = "{ leaderboard(board: {kind: WEEKLY}, first: 1) { board { nextResetAt } } }"
 COUNTDOWN = """resetAt => new Promise(resolve => {
@@ -226,6 +228,40 @@ async def test_a_name_keeps_room_beside_the_largest_score(page: Page, stack: Run
       return [element.getBoundingClientRect().width, needed];
     }""")
     assert room >= needed
+
+
+async def test_a_board_for_moderators_is_live_for_them_and_does_not_exist_for_others(
+    page: Page, browser: Browser, stack: RunningStack
+) -> None:
+    name, staff = unique("desk-")[:32], stack.endpoints["moderator"]
+    async with GraphqlClient(endpoints(stack).graphql) as client:
+        admin = await register(client)
+        await grant_role(endpoints(stack), admin.username, "admin")
+        token = await client.login(admin.username, PASSWORD)
+        await put(client, token, name=name, visibility="MODERATORS")
+        await until_ready(client, token, name)
+        other = await new_context(browser, stack)
+        desk = await other.new_page()
+        await desk.goto("/")
+        await desk.get_by_label("Name").fill(staff["username"])
+        await desk.get_by_label("Password").fill(staff["password"])
+        await desk.keyboard.press("Enter")
+        await expect(desk.locator("#name")).to_have_text(staff["username"])
+        await desk.goto(f"/b/custom:{name}")
+        await expect(desk.locator(".state")).to_have_text("Live")
+        player = await register(client)
+        await player.submit(QUIZ, FOUR_RIGHT)
+        row = desk.locator(f'li[data-user="{player.username}"]')
+        await expect(row).to_be_visible()
+        await sign_up(page, unique("outside"))
+        await page.goto(f"/b/custom:{name}")
+        await expect(page.get_by_text("There is no such leaderboard.")).to_be_visible()
+        # Hidden from the browser by the end of its access token, it is back with the session's next one.
+        await other.clear_cookies(name="topten_board_access")
+        await desk.reload()
+        await expect(row).to_be_visible()
+        await expect(desk.locator(".state")).to_have_text("Live")
+        await other.close()
 
 
 async def test_the_podium_of_the_last_period_stands_beside_the_board(page: Page) -> None:

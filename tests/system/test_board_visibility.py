@@ -9,10 +9,10 @@ import pytest
 
 from services.cli.client import GraphqlClient, GraphqlError
 from tests.deadline import eventually
-from tests.players import Player, drained, register, stream, until
+from tests.players import PASSWORD, Player, drained, register, stream, until
 from tests.servers import RunningStack, unique
 from tests.system.calls import called, document
-from tests.system.graphql import Web
+from tests.system.graphql import COOKIE_MODE, LOGIN, Web
 from tests.system.permissions import FIELDS, METHODS
 from tests.system.test_board_tokens import ISSUE, moderator
 from tests.system.test_boards_as_data import put, until_ready
@@ -123,3 +123,39 @@ async def test_board_of_members_is_read_by_players_of_its_countries(
         return found == {*READS, *FIELDS_WITH_BOARD, STREAM}
 
     await eventually(is_open, "players of the country read it everywhere")
+
+
+async def test_the_page_of_who_may_read_a_board_streams_it_by_cookie_and_nobody_elses(
+    stack: RunningStack, client: GraphqlClient, web: Web, admin: str
+) -> None:
+    name, player = unique("desk-")[:32], await register(client)
+    await put(client, admin, name=name, visibility="MODERATORS")
+    await until_ready(client, admin, name)
+    staff = stack.endpoints["moderator"]
+
+    async def status(query: str = "", **headers: str) -> int:
+        async with web.session.head(f"{web.http}{STREAM}?board=custom:{name}{query}", headers=headers) as response:
+            return response.status
+
+    async def sign_in(username: str, password: str) -> None:
+        given = {"input": {"username": username, "password": password}}
+        assert (await web.graphql(LOGIN, given, headers=COOKIE_MODE)).status == 200
+
+    await sign_in(player.username, PASSWORD)
+    of_player = web.cookies(STREAM)["topten_board_access"]
+    assert await status() == 404
+    await sign_in(staff["username"], staff["password"])
+
+    async def is_open() -> bool:
+        return await status() == 200
+
+    await eventually(is_open, "the edge has the definition")
+    assert await status(**{"Sec-Fetch-Site": "same-site"}) == 403, "the page of another origin"
+    token = (await web.graphql("{ streamToken { token } }", headers=COOKIE_MODE)).body["data"]["streamToken"]["token"]
+    assert await status(f"&token={token}") == 404, "what stands in an address reads public boards alone"
+    assert await status(Authorization=f"Bearer {player.access_token}") == 404, "the header comes first"
+    own = web.cookies(STREAM)
+    for access in ("", "nonsense", of_player, own["topten_stream"]):
+        web.session.cookie_jar.clear()
+        given = "; ".join(f"{name}={value}" for name, value in (own | {"topten_board_access": access}).items())
+        assert await status(Cookie=given) == 404, access

@@ -121,12 +121,13 @@ async def test_a_browser_signs_in_plays_refreshes_and_signs_out_by_cookie(web: W
     session = login.body["data"]["login"]
     assert (session["accessToken"], session["refreshToken"]) == ("", "")
     assert session["user"] == {"userId": player.user_id}
-    assert set(login.cookies) == {"topten_access", "topten_refresh", "topten_stream", "topten_room_stream"}
+    of_streams = {"topten_stream", "topten_board_access"}
+    assert set(login.cookies) == {"topten_access", "topten_refresh", "topten_room_stream", *of_streams}
     for morsel in login.cookies.values():
         assert morsel["httponly"]
         assert morsel["samesite"] == "Strict"
     assert set(web.cookies("/graphql")) == {"topten_access", "topten_refresh"}
-    assert set(web.cookies(STREAM)) == {"topten_stream"}
+    assert set(web.cookies(STREAM)) == of_streams
     assert set(web.cookies(ROOM_STREAM)) == {"topten_room_stream"}
     assert web.cookies("/") == {}
 

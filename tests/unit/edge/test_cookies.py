@@ -44,6 +44,7 @@ def test_signing_in_sets_cookies_each_for_its_own_path() -> None:
         "topten_access": {"value": "A", "path": "/graphql", "max-age": "600", **common},
         "topten_refresh": {"value": "R", "path": "/graphql", "max-age": "86400", **common},
         "topten_stream": {"value": "S", "path": "/api/v1/leaderboard/stream", "max-age": "86400", **common},
+        "topten_board_access": {"value": "A", "path": "/api/v1/leaderboard/stream", "max-age": "600", **common},
         "topten_room_stream": {"value": "S", "path": "/api/v1/rooms", "max-age": "86400", **common},
     }
 
