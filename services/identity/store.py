@@ -9,10 +9,10 @@ The name of a guest is no key: another account may have it. So a guest is found 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import pymongo
 from pymongo import ASCENDING, AsyncMongoClient, ReturnDocument
@@ -20,17 +20,19 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
-from services.identity.accounts import Account, ExternalId, Sanction, SetBy
+from services.identity.account_documents import (
+    BEHIND_NAMES,
+    Document,
+    account_document,
+    account_of,
+)
+from services.identity.accounts import Account
 from services.identity.erasure.blocked_names import BlockedNames
 from services.identity.usernames import username_key
-from services.runtime.confusables import skeleton
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.stores.mongo import unavailable_on_failure
 
-Document = dict[str, Any]
 TRANSACTION_SECONDS: Final = 5.0
-# No name starts with a noncharacter, and none sorts behind it: the unique keys of guests stand behind all names.
-_BEHIND_NAMES: Final = "\U0010ffff"
 T = TypeVar("T")
 
 
@@ -138,7 +140,7 @@ class IdentityStore:
         """
         key = username_key(prefix)
         # Only a key that `prefix` starts is between it and the last code point behind it.
-        names = {"$gte": key, "$lt": f"{key}{_BEHIND_NAMES}"} | ({} if after is None else {"$gt": after})
+        names = {"$gte": key, "$lt": f"{key}{BEHIND_NAMES}"} | ({} if after is None else {"$gt": after})
         query: Document = {"username_key": names}
         if blocked_at is not None:
             ends = [{"block.expires_at": None}, {"block.expires_at": {"$gt": blocked_at}}]
@@ -205,13 +207,17 @@ class IdentityStore:
 
     async def session(self, session_id: str) -> LiveSession | None:
         """Return a session that has not ended. It may have expired."""
-        async with unavailable_on_failure():
-            document = await self._sessions.find_one({"_id": session_id})
-        if document is None:
-            return None
-        session = _session(document)
-        account = await self.account(session.user_id)
-        return None if account is None or account.session_epoch != session.epoch else LiveSession(session, account)
+        while (session := await self._recorded(session_id)) is not None:
+            account = await self.account(session.user_id)
+            if account is None:
+                return None
+            if account.session_epoch == session.epoch:
+                return LiveSession(session, account)
+            # A new password between the two reads may have kept this session.
+            again = await self._recorded(session_id)
+            if again is None or again.epoch == session.epoch:
+                return None
+        return None
 
     async def sessions(self, account: Account, limit: int) -> list[SessionState]:
         """Return up to `limit` sessions of an account that have not ended."""
@@ -221,17 +227,21 @@ class IdentityStore:
 
     async def live_sessions(self, session_ids: Sequence[str], now: datetime) -> set[str]:
         """Return the ids of sessions that have neither ended nor expired."""
-        unexpired = {"_id": {"$in": list(session_ids)}, "expires_at": {"$gt": now}}
+        unexpired = await self._unexpired(session_ids, now)
+        epochs = await self.session_epochs({user_id for user_id, _ in unexpired.values()})
+        live = {each for each, (user_id, epoch) in unexpired.items() if epoch == epochs.get(user_id)}
+        if doubtful := unexpired.keys() - live:
+            # A new password between the two reads may have kept some of them, and gave those the epoch that was read.
+            again = await self._unexpired(list(doubtful), now)
+            live |= {each for each, (user_id, epoch) in again.items() if user_id in epochs and epoch >= epochs[user_id]}
+        return live
+
+    async def session_epochs(self, user_ids: Collection[str]) -> dict[str, int]:
+        """Return the epoch of each account that exists."""
+        users = {"_id": {"$in": list(user_ids)}}
         async with unavailable_on_failure():
-            documents = await self._sessions.find(unexpired, {"user_id": 1, "epoch": 1}).to_list()
-            users = {"_id": {"$in": [document["user_id"] for document in documents]}}
-            epochs = {
-                user["_id"]: user.get("session_epoch", 0)
-                async for user in self._users.find(users, {"session_epoch": 1})
-            }
-        return {
-            document["_id"] for document in documents if epochs.get(document["user_id"]) == document.get("epoch", 0)
-        }
+            found = await self._users.find(users, {"session_epoch": 1}).to_list()
+        return {user["_id"]: user.get("session_epoch", 0) for user in found}
 
     async def rotate(
         self, session_id: str, used: str, successor: str, salt: bytes, now: datetime, expires_at: datetime
@@ -253,6 +263,18 @@ class IdentityStore:
         async with unavailable_on_failure():
             result = await self._sessions.delete_one({"_id": session_id})
         return result.deleted_count == 1
+
+    async def _recorded(self, session_id: str) -> SessionState | None:
+        async with unavailable_on_failure():
+            document = await self._sessions.find_one({"_id": session_id})
+        return None if document is None else _session(document)
+
+    async def _unexpired(self, session_ids: Sequence[str], now: datetime) -> dict[str, tuple[str, int]]:
+        """Return the user and the epoch of each recorded session that has not expired."""
+        unexpired = {"_id": {"$in": list(session_ids)}, "expires_at": {"$gt": now}}
+        async with unavailable_on_failure():
+            found = await self._sessions.find(unexpired, {"user_id": 1, "epoch": 1}).to_list()
+        return {each["_id"]: (each["user_id"], each.get("epoch") or 0) for each in found}
 
     async def _change_roles(self, username: str, change: Document) -> Account | None:
         async with unavailable_on_failure():
@@ -276,101 +298,9 @@ def username_taken() -> ServiceError:
     return ServiceError(Reason.USERNAME_TAKEN, message, field="username")
 
 
-def is_of_username(duplicate: Mapping[str, Any] | None) -> bool:
-    """Whether the details of a duplicate key are of a username, and not of an id."""
-    return bool(duplicate) and "_id" not in (duplicate or {}).get("keyPattern", {})
-
-
-def username_fields(account: Account) -> Document:
-    """Return a username as stored in a document of `users`: unique by its two other forms, but for that of a guest."""
-    if account.is_guest:
-        return {"username": account.username, "username_key": f"{_BEHIND_NAMES}{account.user_id}"}
-    return {
-        "username": account.username,
-        "username_key": username_key(account.username),
-        "username_skeleton": skeleton(account.username),
-    }
-
-
-def profile_fields(account: Account) -> Document:
-    """Return what only players of other systems have, as stored in a document of `users`."""
-    if account.external_id is None:
-        return {}
-    return {"external_id": account.external_id._asdict(), "avatar_url": account.avatar_url}
-
-
-def account_document(account: Account) -> Document:
-    """Return a new account as stored in `users`."""
-    return {
-        "_id": account.user_id,
-        **username_fields(account),
-        "password_hash": account.password_hash,
-        "roles": sorted(account.roles),
-        "country": account.country,
-        "created_at": account.created_at,
-        **profile_fields(account),
-    } | ({} if account.guest_until is None else {"guest_until": account.guest_until})
-
-
-def account_of(document: Document) -> Account:
-    """Return the account in a document of `users`."""
-    external_id = document.get("external_id")
-    return Account(
-        user_id=document["_id"],
-        username=document["username"],
-        password_hash=document["password_hash"],
-        roles=frozenset(document["roles"]),
-        country=document["country"],
-        created_at=document["created_at"],
-        version=document.get("version", 0),
-        sanctions=_sanctions(document),
-        session_epoch=document.get("session_epoch", 0),
-        external_id=None if external_id is None else ExternalId(**external_id),
-        avatar_url=document.get("avatar_url", ""),
-        guest_until=document.get("guest_until"),
-    )
-
-
-def sanction_document(sanction: Sanction) -> Document:
-    """Return a sanction as stored in a document of `users`."""
-    document = {
-        "id": sanction.sanction_id,
-        "reason": sanction.reason,
-        "actor": sanction.actor,
-        "set_by": str(sanction.set_by),
-        "blocked_at": sanction.blocked_at,
-    }
-    return document if sanction.expires_at is None else document | {"expires_at": sanction.expires_at}
-
-
-def _sanctions(document: Document) -> tuple[Sanction, ...]:
-    """Return the sanctions of an account. A `block` without an id, of an older version, is a moderator's sanction."""
-    block = document.get("block")
-    if block is None:  # also if an older version has lifted it
-        return ()
-    stored = document.get("sanctions", [])
-    if "id" not in block:
-        stored = [*stored, block | {"id": _old_sanction_id(document["_id"], block)}]
-    return tuple(
-        Sanction(
-            sanction_id=each["id"],
-            reason=each["reason"],
-            actor=each.get("actor", ""),
-            set_by=SetBy(each.get("set_by", SetBy.MODERATOR)),
-            blocked_at=each["blocked_at"],
-            expires_at=each.get("expires_at"),
-        )
-        for each in stored
-    )
-
-
 def _of_username(username: str) -> Document:
     """Match the account with this name, which no guest is."""
     return {"username_key": username_key(username), "guest_until": None}
-
-
-def _old_sanction_id(user_id: str, block: Document) -> str:
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{user_id} {block['blocked_at'].isoformat()}"))
 
 
 def _session(document: Document) -> SessionState:

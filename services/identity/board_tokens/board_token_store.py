@@ -16,7 +16,8 @@ from pymongo import DESCENDING
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 
-from services.identity.store import Document, in_transaction
+from services.identity.account_documents import Document
+from services.identity.store import in_transaction
 from services.runtime.stores.mongo import unavailable_on_failure
 
 MAX_TOKENS: Final = 1000

@@ -18,11 +18,12 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from topten.identity.v1 import identity_events_pb2
 
+from services.identity.account_documents import Document, account_of
 from services.identity.erasure.blocked_names import BlockedNames
 from services.identity.groups.group_store import GroupStore
 from services.identity.moderation.change_store import change_document
 from services.identity.moderation.changes import Change, erased
-from services.identity.store import Document, account_of, in_transaction
+from services.identity.store import in_transaction
 from services.runtime.stores.mongo import unavailable_on_failure
 
 

@@ -12,12 +12,13 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError
 
+from services.identity.account_documents import Document, account_document, is_of_username
 from services.identity.accounts import Account
 from services.identity.erasure.blocked_names import BlockedNames
 from services.identity.erasure.erasure_store import erased_among
 from services.identity.moderation.change_store import change_document
 from services.identity.moderation.changes import PLAYER_ADDED, Change
-from services.identity.store import Document, account_document, in_transaction, is_of_username
+from services.identity.store import in_transaction
 
 _DUPLICATE_KEY: Final = 11000
 

@@ -14,8 +14,9 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
+from services.identity.account_documents import Document
 from services.identity.groups.group import MAX_GROUPS, Group, Member, without_member
-from services.identity.store import Document, in_transaction
+from services.identity.store import in_transaction
 from services.runtime.stores.mongo import unavailable_on_failure
 
 Change = Callable[[Group], Group | None]

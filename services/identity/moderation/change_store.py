@@ -15,20 +15,18 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
-from services.identity.accounts import Account
-from services.identity.erasure.blocked_names import BlockedNames
-from services.identity.moderation.changes import Change
-from services.identity.store import (
+from services.identity.account_documents import (
     Document,
     account_of,
-    in_transaction,
     is_of_username,
-    of_epoch,
     profile_fields,
     sanction_document,
     username_fields,
-    username_taken,
 )
+from services.identity.accounts import Account
+from services.identity.erasure.blocked_names import BlockedNames
+from services.identity.moderation.changes import Change
+from services.identity.store import in_transaction, of_epoch, username_taken
 from services.runtime.outbox_store import OutboxStore, republished_field, unpublished_field
 from services.runtime.stores.mongo import unavailable_on_failure
 from services.runtime.telemetry import tracing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import unicodedata
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from datetime import timedelta
 from typing import Any
 
@@ -43,6 +43,30 @@ class PausingStore(IdentityStore):
         self.paused.set()
         await self.resume.wait()
         await super().end_earlier_sessions(user_id, epoch, transaction)
+
+
+class LateStore(IdentityStore):
+    """Lets a password change between its reads of a session and of the account."""
+
+    def __init__(self, database: AsyncDatabase[dict[str, Any]], changing: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(database)
+        self._changing = changing
+
+    async def account(self, user_id: str) -> Account | None:
+        await self._change_once()
+        return await super().account(user_id)
+
+    async def session_epochs(self, user_ids: Collection[str]) -> dict[str, int]:
+        await self._change_once()
+        return await super().session_epochs(user_ids)
+
+    async def _change_once(self) -> None:
+        changing, self._changing = self._changing, no_change
+        await changing()
+
+
+async def no_change() -> None:
+    """Change nothing."""
 
 
 @pytest_asyncio.fixture
@@ -118,6 +142,24 @@ async def test_new_password_ends_a_session_opened_while_it_is_being_changed(
     account = await store.account(own.account.user_id)
     assert account is not None
     assert raced.session_id not in {session.session_id for session in await store.sessions(account, 10)}
+
+
+async def test_a_session_that_a_new_password_keeps_never_seems_to_have_ended(
+    database: AsyncDatabase[dict[str, Any]], store: IdentityStore
+) -> None:
+    own = await service(store).register("ada", OLD, "")
+    other = await service(store).login("ada", OLD)
+    passwords = [OLD, NEW, OLD]
+
+    async def change() -> None:
+        current, new = passwords[0], passwords[1]
+        await service(store).change_password(own.account.user_id, own.session_id, current, new)
+        del passwords[0]
+
+    late = service(LateStore(database, change))
+    assert await late.ended_sessions([own.session_id, other.session_id]) == [other.session_id]
+    assert (await LateStore(database, change).session(own.session_id)) is not None
+    assert (await store.session(other.session_id)) is None
 
 
 async def test_new_password_ends_a_session_opened_after_it(store: IdentityStore) -> None:
