@@ -20,6 +20,7 @@ from services.runtime.errors import Reason, ServiceError
 from services.runtime.grpc.client import call_metadata
 from services.runtime.grpc.health import MAX_WATCHES
 from services.runtime.grpc.server import GrpcServer
+from tests.deadline import deadline_seconds
 from tests.unit.runtime.grpc_boards import SERVICE, Client, serving
 from tests.unit.runtime.issuer import Issuer
 
@@ -82,9 +83,10 @@ async def test_reflection_is_optional_and_needs_a_token(issuer: Issuer) -> None:
 
 async def test_an_old_connection_is_replaced_without_a_call_failing(issuer: Issuer) -> None:
     """Callers look up a name only when they connect: this is how a new instance behind it gets its share."""
-    async with serving(issuer, upstream="leaderboard", max_connection_age=timedelta(milliseconds=200)) as client:
+    # Longer than a busy machine takes to connect: a connection that is old before it carries a call fails that call.
+    async with serving(issuer, upstream="leaderboard", max_connection_age=timedelta(seconds=1)) as client:
         while len(client.servicer.peers) < 3:
-            await client.get("caller")
+            await client.get("caller", timeout=deadline_seconds())
 
 
 async def test_a_taken_port_fails_the_start(issuer: Issuer) -> None:
