@@ -26,7 +26,8 @@ def fault_of(text: str, *, lines: bool = False) -> str:
 
     An empty text has none: the contract says whether a text is required.
     """
-    match = (_NOT_IN_LINES if lines else _NOT_IN_A_LINE).search(text)
+    is_plain = text.isascii() and text.isprintable()  # as nearly every id is
+    match = None if is_plain else (_NOT_IN_LINES if lines else _NOT_IN_A_LINE).search(text)
     if match is not None:
         return f"must not contain the control character U+{ord(match[0]):04X}"
     return "must not be blank" if text and not _is_visible(text) else ""
@@ -56,4 +57,6 @@ def canonical_id(text: str) -> str:
 
 
 def _is_visible(text: str) -> bool:
+    if text.isascii():
+        return not text.isspace()
     return any(unicodedata.category(character)[0] in "LNPS" and character not in _BLANK for character in text)

@@ -91,13 +91,13 @@ class TokenVerifier:
             raise _refusal("malformed")
         kinds = kinds or ("access",)
         cache_key = (hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest(), kinds)
-        claims = self._verified.get(cache_key)
-        if claims is None:
-            claims = await self._verify(token, kinds)
+        known = self._verified.get(cache_key)
+        claims = await self._verify(token, kinds) if known is None else known
         if claims.expires_at <= self._now():
             self._verified.pop(cache_key, None)
             raise _refusal("expired")
-        self._verified[cache_key] = claims
+        if known is None:
+            self._verified[cache_key] = claims
         return claims
 
     async def _verify(self, token: str, kinds: tuple[Kind, ...]) -> Claims:

@@ -6,9 +6,9 @@ Every service takes its requests through `read`, so that one fault is refused in
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, MutableSequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import protovalidate
 from buf.validate import validate_pb2
@@ -69,6 +69,16 @@ def malformed() -> ServiceError:
     return ServiceError(Reason.INVALID_ARGUMENT, "The request is not a valid protobuf message of this method.")
 
 
+class _Place(NamedTuple):
+    """What is checked of a field: nothing of those that have no place."""
+
+    name: str
+    is_repeated: bool
+    is_map: bool
+    form: text_pb2.Form.ValueType
+    is_id: bool
+
+
 def _walk(message: Message, path: str) -> Iterator[Violation]:
     """Make the ids in a message canonical, and yield what is wrong with its times and texts."""
     if isinstance(message, Timestamp):
@@ -76,57 +86,54 @@ def _walk(message: Message, path: str) -> Iterator[Violation]:
             yield path, "must be a time in the years 1 to 9999"
         return
     for field, value in message.ListFields():
-        place = f"{path}.{field.name}" if path else field.name
-        values = _values(field, value)
-        if field.type not in (FieldDescriptor.TYPE_MESSAGE, FieldDescriptor.TYPE_STRING) or _is_ignored(field):
+        place = _place(field)
+        if place is None:
             continue
-        for index, each in enumerate(values):
-            where = f"{place}[{index}]" if field.is_repeated and not _is_map(field) else place
-            if isinstance(each, Message):
-                yield from _walk(each, where)
-            elif isinstance(each, str) and (fault := _fault_of(field, each)):
-                yield where, fault
-        if field.name.endswith(("_id", "_ids")) and field.name != EXTERNAL_ID:
-            _canonicalise(message, field, value)
+        where = f"{path}.{place.name}" if path else place.name
+        if not place.is_repeated:
+            yield from _look(value, place, where)
+        elif place.is_map:
+            for part in (each for entry in value.items() for each in entry):
+                yield from _look(part, place, where)
+        else:
+            for index, each in enumerate(value):
+                yield from _look(each, place, f"{where}[{index}]")
+        if place.is_id:
+            _canonicalise(message, place, value)
 
 
-def _values(field: FieldDescriptor, value: Any) -> Any:
-    """Return the values of a field; of a map its keys and its values."""
-    if not field.is_repeated:
-        return [value]
-    if _is_map(field):
-        return [part for entry in value.items() for part in entry]
-    return value
-
-
-def _fault_of(field: FieldDescriptor, text: str) -> str:
-    form = _form(field)
-    return "" if form == text_pb2.FORM_ANY else fault_of(text, lines=form == text_pb2.FORM_LINES)
+def _look(value: Any, place: _Place, where: str) -> Iterable[Violation]:
+    """Return what is wrong with one value of a field, or with the key of a map."""
+    if isinstance(value, str):
+        fault = "" if place.form == text_pb2.FORM_ANY else fault_of(value, lines=place.form == text_pb2.FORM_LINES)
+        return ((where, fault),) if fault else ()
+    return _walk(value, where) if isinstance(value, Message) else ()
 
 
 @cache
-def _form(field: FieldDescriptor) -> text_pb2.Form.ValueType:
-    return field.GetOptions().Extensions[text_pb2.form]
-
-
-@cache
-def _is_map(field: FieldDescriptor) -> bool:
-    return field.message_type is not None and field.message_type.GetOptions().map_entry
-
-
-@cache
-def _is_ignored(field: FieldDescriptor) -> bool:
+def _place(field: FieldDescriptor) -> _Place | None:
+    """Return what is checked of a field. Its descriptor is slow to read, and the same for every message."""
+    is_text = field.type == FieldDescriptor.TYPE_STRING
+    if not is_text and field.type != FieldDescriptor.TYPE_MESSAGE:
+        return None
     rules = field.GetOptions().Extensions[validate_pb2.field]
-    return validate_pb2.IGNORE_ALWAYS in (rules.ignore, rules.repeated.items.ignore)
+    if validate_pb2.IGNORE_ALWAYS in (rules.ignore, rules.repeated.items.ignore):
+        return None
+    return _Place(
+        name=field.name,
+        is_repeated=field.is_repeated,
+        is_map=field.message_type is not None and field.message_type.GetOptions().map_entry,
+        form=field.GetOptions().Extensions[text_pb2.form],
+        is_id=is_text and field.name.endswith(("_id", "_ids")) and field.name != EXTERNAL_ID,
+    )
 
 
-def _canonicalise(message: Message, field: FieldDescriptor, value: Any) -> None:
-    if field.type != FieldDescriptor.TYPE_STRING:
-        return
-    if not field.is_repeated:
-        setattr(message, field.name, canonical_id(value))
-    elif isinstance(value, MutableSequence) and any(canonical_id(each) != each for each in value):
-        value[:] = [canonical_id(each) for each in value]
+def _canonicalise(message: Message, place: _Place, value: Any) -> None:
+    if place.is_repeated:
+        if any(canonical_id(each) != each for each in value):
+            value[:] = [canonical_id(each) for each in value]
+    elif (canonical := canonical_id(value)) != value:
+        setattr(message, place.name, canonical)
 
 
 def _path(violation: Any) -> str:
