@@ -57,12 +57,14 @@ class Connection(web.RequestHandler):
 
 
 class Server(web.Server):
-    """Serves an application, `AppRunner.server`, on `Connection`s with `options`."""
+    """Serves an application, `AppRunner.server`, on `Connection`s with `options`.
+
+    A handler is finished even if its client disconnects: a cancelled call costs a store connection, and could leave it
+    unknown whether an action was recorded.
+    """
 
     def __init__(self, application: web.Server, headers: Mapping[str, str], **options: Any) -> None:
-        super().__init__(
-            application.request_handler, request_factory=application.request_factory, handler_cancellation=True
-        )
+        super().__init__(application.request_handler, request_factory=application.request_factory)
         self._headers = headers
         self._options = options
 

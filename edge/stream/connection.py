@@ -24,7 +24,8 @@ SEND_BUFFER_BYTES = 64 * 1024
 def take_over(request: web.Request, protocol: asyncio.Protocol) -> bool:
     """Give the connection of a request whose response has started to `protocol`; False if the client has disconnected.
 
-    aiohttp neither reads, writes nor closes the connection from then on, and cancels the handler at its next await.
+    aiohttp neither reads, writes nor closes the connection from then on. The handler, whose task this must be called in, is
+    cancelled at its next await, so that nothing is written after what it returns.
     """
     transport = request.transport
     if transport is None:
@@ -35,6 +36,9 @@ def take_over(request: web.Request, protocol: asyncio.Protocol) -> bool:
     handler = request.protocol
     handler.transport = None
     handler.connection_lost(None)
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
     return True
 
 

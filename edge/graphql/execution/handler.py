@@ -5,7 +5,6 @@ Owns that order. Must never let a client that disconnects interrupt a call under
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 
 from aiohttp import web
@@ -63,26 +62,12 @@ class GraphQLHandler:
         self._last_responses = LastResponses()
         limit = config.process.max_running
         self._admission = Admission("graphql", limit=limit, max_waiting=MAX_WAITING * limit)
-        self._running: set[asyncio.Task[web.Response]] = set()
 
-    async def handle(self, request: web.Request) -> web.Response:
-        """Return the response to one request.
-
-        The request is finished even if the client disconnects: a cancelled call costs a store connection, and could leave it
-        unknown whether an action was recorded.
-        """
-        try:
-            self._admission.require()
-        except ServiceError as error:
-            return refused(error, accepted_type(request) or JSON, request)
-        task = asyncio.get_running_loop().create_task(self._respond(request))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        return await asyncio.shield(task)
-
-    async def _respond(self, http: web.Request) -> web.Response:
+    async def handle(self, http: web.Request) -> web.Response:
+        """Return the response to one request, which is finished even if the client disconnects."""
         media_type = accepted_type(http)
         try:
+            self._admission.require()
             cookie_mode = wants_cookies(http)
             request = await read_request(http, self._config.body_timeout)
             # Work starts here; a client that sends slowly takes nobody's place.

@@ -57,12 +57,7 @@ async def read_request(request: web.Request, body_timeout: timedelta) -> GraphQL
         or (request.charset or "utf-8").lower() not in ("utf-8", "utf8")
     ):
         raise web.HTTPUnsupportedMediaType
-    try:
-        async with asyncio.timeout(body_timeout.total_seconds()):
-            body = await request.read()
-    except TimeoutError:
-        raise web.HTTPRequestTimeout from None
-    return _request(_parse(body), may_mutate=True)
+    return _request(_parse(await _body(request, body_timeout)), may_mutate=True)
 
 
 def accepted_type(request: web.Request) -> str | None:
@@ -90,6 +85,16 @@ def check_variables(variables: Mapping[str, Any] | None) -> None:
     raise ServiceError(
         Reason.DOCUMENT_TOO_COSTLY, f"The variables are nested too deep; the limit is {MAX_VALUE_DEPTH} levels."
     )
+
+
+async def _body(request: web.Request, timeout: timedelta) -> bytes:
+    if request.content.is_eof():  # it came with the head, as nearly every body does
+        return await request.read()
+    try:
+        async with asyncio.timeout(timeout.total_seconds()):
+            return await request.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None
 
 
 def _request(parameters: Any, *, may_mutate: bool) -> GraphQLRequest:
