@@ -1,9 +1,10 @@
-"""What a test must not leave behind: a process that it started, and a socket or child that it never closed."""
+"""What a test or measurement must not leave behind: a process that it started, and a socket or child that it never closed."""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -32,6 +33,11 @@ def mark_children() -> None:
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
+
+
+def exit_on_sigterm() -> None:
+    """Let SIGTERM end this process as `sys.exit` does, so that it ends what it has started."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def leftovers() -> Iterator[Leftover]:

@@ -30,6 +30,7 @@ from tests.bench import (
     workers,
 )
 from tests.bench.fanout import measure as fan_out
+from tests.leftovers import exit_on_sigterm
 
 EVENTS = 60_000
 
@@ -82,4 +83,5 @@ def main(chosen: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    exit_on_sigterm()
     main(sys.argv[1:])

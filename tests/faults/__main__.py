@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.faults.plan import KINDS
 from tests.faults.random_run import SETTINGS, WORKERS, RandomRun
+from tests.leftovers import exit_on_sigterm
 from tests.servers import RunningStack, running_stack
 
 
@@ -63,4 +64,5 @@ def _run(stack: RunningStack, seed: int, arguments: argparse.Namespace) -> bool:
 
 
 if __name__ == "__main__":
+    exit_on_sigterm()
     sys.exit(main())

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from services.runtime.config.settings import ProcessConfig
 from services.runtime.telemetry.logging import configure
+from tests.leftovers import exit_on_sigterm
 from tests.load import report
 from tests.load.profiles import PROFILES
 from tests.load.run import Plan, play
@@ -52,4 +53,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    exit_on_sigterm()
     sys.exit(main(sys.argv[1:]))

@@ -18,6 +18,7 @@ from playwright.async_api import expect
 
 from tests.chromium import running_chromium
 from tests.deadline import deadline_seconds
+from tests.leftovers import exit_on_sigterm
 from tests.screenshots.camera import Camera
 from tests.screenshots.consoles import consoles
 from tests.screenshots.players import players
@@ -59,4 +60,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    exit_on_sigterm()
     main()

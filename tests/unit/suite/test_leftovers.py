@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +27,18 @@ mark_children()
 subprocess.run([sys.executable, "-c", {IGNORED!r}], check=True)
 """
 
+STARTS_A_CHILD = """
+import subprocess, sys
+from tests.leftovers import exit_on_sigterm
+exit_on_sigterm()
+child = subprocess.Popen(["sleep", "600"])
+try:
+    print(child.pid, flush=True)
+    child.wait()
+finally:
+    child.kill()
+"""
+
 
 def test_process_that_outlives_its_parent_is_named_and_ended() -> None:
     mark = uuid.uuid4().hex
@@ -38,3 +52,12 @@ def test_process_that_outlives_its_parent_is_named_and_ended() -> None:
 def test_children_of_a_run_under_nohup_have_default_signal_dispositions() -> None:
     shown = subprocess.run([sys.executable, "-c", UNDER_NOHUP], check=True, capture_output=True, text=True).stdout
     assert shown.strip() == "[]"
+
+
+def test_measurement_that_is_told_to_end_ends_what_it_started() -> None:
+    with subprocess.Popen([sys.executable, "-c", STARTS_A_CHILD], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        child = Path("/proc", process.stdout.readline().strip())
+        process.terminate()
+    assert process.returncode == 128 + signal.SIGTERM
+    poll(lambda: not child.exists(), "the child has ended")
