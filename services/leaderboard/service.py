@@ -24,7 +24,7 @@ from services.leaderboard.reading.groups import ranked_members
 from services.leaderboard.reading.proofs import NotClosedError, NotRankedError, NotSealedError
 from services.leaderboard.reading.results import Standing, UnreadableError, Window
 from services.runtime.errors import Reason, ServiceError, invalid
-from services.runtime.page_tokens import invalid_page_token, page_token, read_page_token
+from services.runtime.page_tokens import invalid_page_token, list_of, page_token, read_page_token
 
 if TYPE_CHECKING:
     from services.boards.definition import Ranks
@@ -295,7 +295,8 @@ class LeaderboardService:
             standing = await self._standing_on(board, user_id)
             if standing is not None:
                 standings.append((board, standing))
-        position = read_page_token(token, "closed", str)
+        listing = list_of("closed", user_id)
+        position = read_page_token(token, listing, str)
         places, last = await _available(self._archive.standings_of(user_id, "" if position is None else position[0]))
         closed = []
         for name, place in places:
@@ -304,7 +305,7 @@ class LeaderboardService:
                 # Where equal points share a rank, the board knows it.
                 shown = place if self._ranks_of(board) == "unique" else await self._standing_on(board, user_id)
                 closed.append((board, shown or place))
-        return standings, closed, page_token("closed", last) if last else ""
+        return standings, closed, page_token(listing, last) if last else ""
 
     def points(self, board: Board, value: float) -> int:
         """Return the points of a value on a board."""

@@ -19,7 +19,7 @@ from services.quiz.action_types.rule import Happened
 from services.quiz.questions.answers import Answer, answer_in
 from services.quiz.submission_documents import Document, event_of, happened_in, quiz_in
 from services.runtime.outbox_store import republished_field
-from services.runtime.page_tokens import page_token, read_page_token
+from services.runtime.page_tokens import list_of, page_token, read_page_token
 from services.runtime.stores.mongo import unavailable_on_failure
 from services.streams import ACTION_COMPLETED, QUIZ_COMPLETED
 
@@ -63,12 +63,13 @@ class PersonalDataStore:
 
         Raises INVALID_ARGUMENT, CURSOR_EXPIRED for a wrong token.
         """
-        (after,) = read_page_token(token, LISTING, str) or ("",)
+        listing = list_of(LISTING, user_id)
+        (after,) = read_page_token(token, listing, str) or ("",)
         async with unavailable_on_failure():
             later = self._submissions.find({"user_id": user_id, "_id": {"$gt": after}})
             documents = await later.sort("_id", ASCENDING).limit(PAGE + 1).to_list()
         page = [_record(document) for document in documents[:PAGE]]
-        return page, page_token(LISTING, page[-1].event_id) if len(documents) > PAGE else ""
+        return page, page_token(listing, page[-1].event_id) if len(documents) > PAGE else ""
 
     async def deliveries(self, user_id: str) -> Mapping[str, datetime]:
         """Return when the player first received each quiz, for at most 1000 quizzes."""

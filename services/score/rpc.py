@@ -75,7 +75,7 @@ class ScoreServicer(score_service_pb2_grpc.ScoreServiceServicer):
         return messages.ListScoreHistoryResponse(
             changes=[_change(change, sees_actors=sees_all) for change in changes],
             next_page_token=token,
-            cursors=[row_cursor(change.row) for change in changes],
+            cursors=[row_cursor(request.user_id, change.row) for change in changes],
         )
 
     async def LocateEvents(

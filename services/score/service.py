@@ -11,7 +11,7 @@ from services.boards.board import Board
 from services.boards.visibility import may_read
 from services.runtime.clock import milliseconds_of
 from services.runtime.errors import Reason, ServiceError
-from services.runtime.page_tokens import page_token, read_page_token
+from services.runtime.page_tokens import list_of, page_token, read_page_token
 from services.runtime.uuid7 import time_of_uuid7
 from services.score.admin.progress import Progress, rebuild_with_progress
 from services.score.admin.repair import verify_and_repair
@@ -253,13 +253,13 @@ class ScoreService:
     async def _changes(
         self, user_id: str, limit: int, token: str, *, with_origins: bool
     ) -> tuple[list[ScoreChange], str]:
-        (before,) = read_page_token(token, _HISTORY, int) or (_MAX_REVISION,)
+        (before,) = read_page_token(token, list_of(_HISTORY, user_id), int) or (_MAX_REVISION,)
         async with store_errors_as_unavailable():
             rows = await self._store.rows_before(user_id, before, limit + 1, without=COUNTERS_ADDED)
             page = rows[:limit]
             origins = await self._store.origins([row.event_id for row in page]) if with_origins else {}
         changes = [ScoreChange(row, origins.get(row.event_id)) for row in page]
-        return changes, row_cursor(page[-1]) if len(rows) > limit else ""
+        return changes, row_cursor(user_id, page[-1]) if len(rows) > limit else ""
 
 
 def was_counted_after_restore(key: EventKey, replacements: Sequence[datetime]) -> bool:
@@ -271,9 +271,9 @@ def was_counted_after_restore(key: EventKey, replacements: Sequence[datetime]) -
     return any(made_at < replaced <= recorded for replaced in replacements)
 
 
-def row_cursor(row: Row) -> str:
-    """Return the token of the page of a history that follows `row`."""
-    return page_token(_HISTORY, row.revision)
+def row_cursor(user_id: str, row: Row) -> str:
+    """Return the token of the page of a player's history that follows `row`."""
+    return page_token(list_of(_HISTORY, user_id), row.revision)
 
 
 def flag_cursor(flag: Flag) -> str:

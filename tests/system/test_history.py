@@ -91,6 +91,9 @@ async def test_only_moderators_see_other_players_history_and_origins(
             return edges
 
         edges = await eventually(rows, "a row of the player")
+        with pytest.raises(GraphqlError) as refused:
+            await history(other, user=other.user_id, after=edges[0]["cursor"])
+        assert refused.value.reason == "CURSOR_EXPIRED", "it is a position in the history of the player"
         assert edges[0]["node"]["ip"] == "127.0.0.1"
         assert "Python" in edges[0]["node"]["userAgent"]
 

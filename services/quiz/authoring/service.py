@@ -30,7 +30,7 @@ from services.quiz.formats.source import FormatError
 from services.quiz.quiz import from_definition, problems
 from services.quiz.quiz_cache import quiz_not_found
 from services.runtime.errors import Reason, ServiceError, invalid
-from services.runtime.page_tokens import page_token, read_page_token
+from services.runtime.page_tokens import list_of, page_token, read_page_token
 
 if TYPE_CHECKING:
     from services.quiz.authoring.authorship import Authorship
@@ -131,12 +131,13 @@ class AuthoringService:
 
         Raises INVALID_ARGUMENT, CURSOR_EXPIRED for a wrong token.
         """
-        (after,) = read_page_token(token, EXPORT, str) or ("",)
+        listing = list_of(EXPORT, user_id)
+        (after,) = read_page_token(token, listing, str) or ("",)
         drafts = await self._drafts.page(user_id, after, EXPORT_PAGE + 1, edited=False)
         page = drafts[:EXPORT_PAGE]
         published = await self._quizzes.current([draft.quiz_id for draft in page])
         found = [self._quiz(draft, published.get(draft.quiz_id)) for draft in page]
-        return found, page_token(EXPORT, page[-1].quiz_id) if len(drafts) > EXPORT_PAGE else ""
+        return found, page_token(listing, page[-1].quiz_id) if len(drafts) > EXPORT_PAGE else ""
 
     async def open(self, claims: Claims, quiz_id: str) -> Opened:
         """Return a quiz with its draft. Raises QUIZ_NOT_FOUND, PERMISSION_DENIED."""

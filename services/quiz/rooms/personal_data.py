@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from services.runtime.page_tokens import page_token, read_page_token
+from services.runtime.page_tokens import list_of, page_token, read_page_token
 
 if TYPE_CHECKING:
     from services.quiz.rooms.documents import Seat, SeatAnswer
@@ -38,7 +38,8 @@ class RoomPersonalData:
 
         Raises INVALID_ARGUMENT, CURSOR_EXPIRED for a wrong token.
         """
-        (after,) = read_page_token(token, LISTING, str) or ("",)
+        listing = list_of(LISTING, user_id)
+        (after,) = read_page_token(token, listing, str) or ("",)
         seats, following = await self._seats.of_player(user_id, after)
         rooms = await self._rooms.rooms([seat.room_id for seat in seats])
         answers = await self._seats.answers_of([seat.seat_id for seat in seats])
@@ -46,7 +47,7 @@ class RoomPersonalData:
             SeatRecord(seat, rooms[seat.room_id].quiz_id if seat.room_id in rooms else "", answers[seat.seat_id])
             for seat in seats
         ]
-        return records, page_token(LISTING, following) if following else ""
+        return records, page_token(listing, following) if following else ""
 
     async def erase(self, user_id: str, pseudonym: str) -> int:
         """Remove a player's identity from their seats and the rooms that they hosted; return the number of seats."""

@@ -11,7 +11,7 @@ from services.quiz.rooms.result_files import Format, ResultFile, file_of
 from services.quiz.rooms.service import require_host
 from services.quiz.rooms.standings import Choice, Mark, Place, discrimination
 from services.runtime.errors import Reason, ServiceError
-from services.runtime.page_tokens import page_token, read_page_token
+from services.runtime.page_tokens import list_of, page_token, read_page_token
 
 if TYPE_CHECKING:
     from services.quiz.rooms.reading import RoomReader
@@ -67,10 +67,11 @@ class RoomResults:
 
         Raises INVALID_ARGUMENT, CURSOR_EXPIRED.
         """
-        (start,) = read_page_token(token, LISTING, int) or (0,)
+        listing = list_of(LISTING, room_id)
+        (start,) = read_page_token(token, listing, int) or (0,)
         results = await self._read(host, room_id)
         end = start + (limit or DEFAULT_PAGE)
-        following = page_token(LISTING, end) if end < len(results.places) else ""
+        following = page_token(listing, end) if end < len(results.places) else ""
         return results, results.places[start:end], following
 
     async def file(self, host: Claims, room_id: str, written: Format) -> ResultFile:

@@ -92,6 +92,8 @@ async def test_results_say_how_well_each_question_was_known(table: Table) -> Non
     ]
     _, following, last = await game.rooms.results.page(HOST, game.room_id, 3, token)
     assert ([place.seat.user_id for place in following], last) == (["dua"], "")
+    other = await table.open()
+    assert await refused(game.rooms.results.page(HOST, other.room_id, 3, token)) == "CURSOR_EXPIRED"
     made = await game.rooms.results.file(HOST, game.room_id, Format.PLAYERS_CSV)
     assert made.name == f"room-{game.pin}-players.csv"
     assert made.content.decode("utf-8-sig").splitlines()[:2] == [
