@@ -7,6 +7,7 @@ import asyncio
 import random
 import shutil
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,8 +52,9 @@ def _run(stack: RunningStack, seed: int, arguments: argparse.Namespace) -> bool:
     run = RandomRun(stack, seed, lambda line: print(f"  {line}", flush=True))
     try:
         wrong = asyncio.run(run.run(seconds, kinds=arguments.faults, longest=arguments.longest))
-    except AssertionError as error:
-        wrong = [str(error)]
+    except Exception as error:  # noqa: BLE001  # whatever it is, the next seed runs
+        traceback.print_exc()
+        wrong = [f"{type(error).__name__}: {error}"]
     for line in wrong:
         print(line)
     if wrong and arguments.logs:

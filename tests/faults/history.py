@@ -136,20 +136,26 @@ class History:
             await self._change(client, token, adjusted, "adjustScore", "AdjustScoreInput!", fields)
         elif kind == "block":
             self._blocked.setdefault(user_id, [])
-            expiry = datetime.now(UTC) + timedelta(seconds=chance.uniform(1, 3)) if chance.random() < 0.6 else None
-            await self.block(client, token, user_id, expiry)
+            await self.block(client, token, user_id, chance.uniform(1, 3) if chance.random() < 0.6 else None)
         elif kind == "unblock" and self._blocked:
             user_id = chance.choice(list(self._blocked))
             sanctions = self._blocked[user_id]
             one = sanctions.pop() if sanctions and chance.random() < 0.5 else None
             await _moderation(client, token, "unblockUser", "UnblockUserInput!", userId=user_id, sanctionId=one)
 
-    async def block(self, client: GraphqlClient, token: str, user_id: str, expiry: datetime | None) -> None:
-        """Block a player; without an expiry permanently."""
-        at = None if expiry is None else expiry.isoformat(timespec="milliseconds")
-        result = await _moderation(client, token, "blockUser", "BlockUserInput!", userId=user_id, expiresAt=at)
+    async def block(self, client: GraphqlClient, token: str, user_id: str, seconds: float | None) -> datetime:
+        """Block a player for `seconds`, or longer if the request takes longer, or permanently; return the end."""
+        expiry = datetime.max.replace(tzinfo=UTC) if seconds is None else datetime.now(UTC) + timedelta(seconds=seconds)
+        at = None if seconds is None else expiry.isoformat(timespec="milliseconds")
+        try:
+            result = await _moderation(client, token, "blockUser", "BlockUserInput!", userId=user_id, expiresAt=at)
+        except GraphqlError as error:
+            if seconds is None or error.reason != "INVALID_ARGUMENT" or expiry > datetime.now(UTC):
+                raise
+            return await self.block(client, token, user_id, 2 * seconds)
         self._blocked.setdefault(user_id, []).append(result["sanctionId"])
         self.sanctions += 1
+        return expiry
 
     async def unblock_all(self, client: GraphqlClient, token: str) -> None:
         """Lift every sanction."""
@@ -165,9 +171,8 @@ class History:
     async def check_strongest_sanction(self, client: GraphqlClient, token: str, player: Player) -> None:
         """A permanent block outlives a short one beside it; both lifted, the player plays again."""
         async with deadline("the system accepts what it is sent"):
-            expiry = datetime.now(UTC) + timedelta(seconds=1)
             await self.block(client, token, player.user_id, None)
-            await self.block(client, token, player.user_id, expiry)
+            expiry = await self.block(client, token, player.user_id, 1)
             while datetime.now(UTC) < expiry + timedelta(seconds=1):
                 if await self._submit(player, str(uuid.uuid4()), 1):
                     self.faults.append("a short block ended a permanent one")
