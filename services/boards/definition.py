@@ -16,6 +16,8 @@ from typing import Any, Final, Literal, NamedTuple, cast, get_args
 
 from services.boards.board import UNTIL_FREEZE, Board
 from services.boards.calendar import Calendar, nominal_seconds
+from services.boards.encoding import EPOCH
+from services.boards.periods import Period
 from services.countries import COUNTRIES
 
 Aggregate = Literal["sum", "best", "latest", "count"]
@@ -137,6 +139,13 @@ class Definition:
         """The countries whose players are on the board; empty for all players."""
         match = _COUNTRIES.fullmatch(self.segment)
         return frozenset() if match is None else frozenset(match[1].split(","))
+
+    def counted_until_archived(self, period: Period | None) -> Period | None:
+        """Return the part of a period, None for all time, that an archived board counted; None if it counted nothing of it."""
+        assert self.archived_at is not None, "the board is archived"
+        starts_at = EPOCH if period is None else period.starts_at
+        ends_at = self.archived_at if period is None else min(period.ends_at, self.archived_at)
+        return Period(starts_at, ends_at) if starts_at < ends_at else None
 
     def with_presentation_of(self, other: Definition) -> Definition:
         """Return the definition with what `other` says about how it is shown, and to whom: nothing that is counted."""

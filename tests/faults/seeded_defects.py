@@ -252,6 +252,20 @@ DEFECTS = (
         (CLOSING, "-k", "no_former_one"),
     ),
     Defect(
+        "a resealed board counts what came after its archiving",
+        "services/score/periods/resealing.py",
+        "            period = definition.counted_until_archived(period)\n",
+        "            period = Period(definition.archived_at - timedelta(days=400), self._now() + timedelta(days=1))\n",
+        ("tests/system/test_archived_boards.py", "-k", "known_later"),
+    ),
+    Defect(
+        "a page begins where that of another player ended",
+        "services/runtime/page_tokens.py",
+        '    return f"{listing} {hashlib',
+        '    return listing or f"{listing} {hashlib',
+        ("tests/unit/quiz/test_room_results.py", "-k", "each_question"),
+    ),
+    Defect(
         "a dead letter is dropped",
         "services/score/ingest/consumers.py",
         "                await self._store_dead_letter(delivery, part, number, str(error)[:500])\n",

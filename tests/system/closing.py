@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any
 
 import grpc
 import pytest_asyncio
+from topten.identity.v1 import identity_events_pb2
 from topten.quiz.v1 import quiz_service_pb2 as messages
 from topten.quiz.v1.quiz_service_pb2_grpc import QuizServiceServicer, add_QuizServiceServicer_to_server
 
@@ -17,6 +19,10 @@ from services.boards.closed_periods import DATABASE
 from services.boards.encoding import points_of
 from services.leaderboard.reading.archive import Archive
 from services.runtime.clock import utc_now
+from services.score.coordination_store import CoordinationStore
+from services.score.periods.archive_store import ArchiveStore
+from services.score.periods.resealing import PeriodResealer
+from services.streams import PLAYER_BLOCKED, PLAYER_ERASED
 from tests.deadline import deadline, deadline_seconds
 from tests.servers import HOST, RunningServer
 from tests.system.score import (
@@ -107,3 +113,15 @@ def in_last_week(events: list[QuizCompleted]) -> list[QuizCompleted]:
     for number, event in enumerate(events):
         event.payload.timestamp.FromDatetime(last_week() + timedelta(seconds=number))
     return events
+
+
+def account_change(user_id: str, version: int, kind: str) -> bytes:
+    event = identity_events_pb2.PlayerChangedEvent(event_id=str(uuid.uuid4()), event_type=kind)
+    event.payload.user_id, event.payload.version = user_id, version
+    event.payload.blocked, event.payload.country = kind in (PLAYER_BLOCKED, PLAYER_ERASED), "VN"
+    event.payload.timestamp.FromDatetime(utc_now())
+    return event.SerializeToString()
+
+
+def resealer_of(system: ScoreSystem, archive: ArchiveStore) -> PeriodResealer:
+    return PeriodResealer(system.store, CoordinationStore(system.database), archive, system.placement, now=utc_now)

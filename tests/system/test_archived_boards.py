@@ -6,27 +6,34 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from services.boards.board import Board
 from services.boards.closed_periods import DATABASE
 from services.boards.definition import Definition
 from services.boards.encoding import points_of
 from services.leaderboard.reading.shown_board import BoardView
 from services.runtime.clock import utc_now
+from services.runtime.errors import Reason, ServiceError
 from services.score.coordination_store import CLOSING_LEASE, CoordinationStore
 from services.score.definitions.service import BoardDefinitions
 from services.score.definitions.store import DefinitionStore
+from services.score.periods.archive_store import ArchiveStore
 from services.score.projection.standings import Agreement
+from services.streams import PLAYER_BLOCKED, PLAYER_UNBLOCKED
 from tests.deadline import eventually
 from tests.system.boards import reader
 from tests.system.closing import (
     LAST_WEEK,
     Quiz,
+    account_change,
     archive_of,
     archive_of_database,
     archived,
     in_last_week,
     last_week,
     quiz,
+    resealer_of,
     system,
 )
 from tests.system.score import (
@@ -61,6 +68,46 @@ async def test_archived_board_of_all_time_stays_readable_after_its_keys(system: 
         boards = reader(system.redis, archive_of_database(system), catalog=system.placement.catalog)
         await system.redis.delete("leaderboard:custom:ever")
         assert await boards.read(Board("custom", "ever"), lambda view: view.total()) == 2
+
+
+async def test_archived_board_is_resealed_with_what_is_known_later(system: ScoreSystem, quiz: Quiz) -> None:
+    store = DefinitionStore(archive_of_database(system))
+    definitions = BoardDefinitions(store, lambda: system.placement.catalog, now=utc_now)
+    board = Board("custom", "over")
+    async with system.worker():
+        await system.publish(completed("ada", 40), completed("ben", 30), completed("cleo", 20))
+        await system.publish_bytes("ada", account_change("ada", 1, PLAYER_BLOCKED))
+        await definitions.put(Definition("over", sources=("quiz:capitals",)), actor="m")
+
+        async def is_in_state() -> bool:
+            over = (await store.read()).boards["over"]
+            return over.kept or (over.state == "ready" and over.archived_at is None)
+
+        await eventually(is_in_state, "a board that is ready")
+        await system.until_drained()
+        resealer = resealer_of(system, ArchiveStore(archive_of_database(system), system.redis))
+        system.placement.adopt(Agreement(await store.catalog(""), 0))
+        with pytest.raises(ServiceError) as refused:
+            await resealer.reseal(board.name, "", "too early", actor="m")
+        assert refused.value.reason is Reason.INVALID_ARGUMENT
+        await definitions.archive("over", actor="m")
+        await eventually(is_in_state, "its last state in the archive")
+        system.placement.adopt(Agreement(await store.catalog(""), 0))
+        assert await archived(system, board) == [("ben", 30), ("cleo", 20)]
+        assert await resealer.reseal(board.name, "", "nothing happened", actor="m") == []
+
+        await system.publish_bytes("ada", account_change("ada", 2, PLAYER_UNBLOCKED))
+        await system.publish_bytes("ben", account_change("ben", 1, PLAYER_BLOCKED))
+        await system.publish(completed("cleo", 5, attempt=2, total=25))
+        await system.until_drained()
+        (for_ada,) = await resealer.reseal(board.name, "ada", "acquitted", actor="m")
+        assert for_ada.changes[0] == ("ada", 0, 1, 0, 40)
+        await resealer.reseal(board.name, "", "disqualified", actor="m")
+        assert await archived(system, board) == [("ada", 40), ("cleo", 20)], (
+            "what came after the archiving does not count"
+        )
+        assert await resealer.reseal(board.name, "", "again", actor="m") == []
+        assert await system.verify() == []
 
 
 async def test_archived_board_has_its_last_state_whatever_is_rebuilt_before_it_is_kept(

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import uuid
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 import pytest
-from topten.identity.v1 import identity_events_pb2
 
 from services.boards.board import Board, period_of
 from services.boards.catalog import Catalog
@@ -29,18 +27,19 @@ from services.score.definitions.store import DefinitionStore
 from services.score.ledger.times import time_of
 from services.score.periods.archive_store import ArchiveStore
 from services.score.periods.closing import PeriodCloser
-from services.score.periods.resealing import PeriodResealer
 from services.score.projection.standings import Agreement
 from services.streams import PLAYER_BLOCKED, PLAYER_ERASED, PLAYER_UNBLOCKED
 from tests.deadline import eventually
 from tests.system.closing import (
     LAST_WEEK,
     Quiz,
+    account_change,
     archive_of_database,
     archived,
     in_last_week,
     last_week,
     quiz,
+    resealer_of,
     system,
 )
 from tests.system.processes import service_process
@@ -85,18 +84,6 @@ async def test_period_is_archived_once_with_everything_recorded_by_its_end(syste
         await system.until_complete(after=before)
         assert await system.board(LAST_WEEK.name) == expected
     assert await archived(system) == expected
-
-
-def account_change(user_id: str, version: int, kind: str) -> bytes:
-    event = identity_events_pb2.PlayerChangedEvent(event_id=str(uuid.uuid4()), event_type=kind)
-    event.payload.user_id, event.payload.version = user_id, version
-    event.payload.blocked, event.payload.country = kind in (PLAYER_BLOCKED, PLAYER_ERASED), "VN"
-    event.payload.timestamp.FromDatetime(utc_now())
-    return event.SerializeToString()
-
-
-def resealer_of(system: ScoreSystem, archive: ArchiveStore) -> PeriodResealer:
-    return PeriodResealer(system.store, CoordinationStore(system.database), archive, system.placement, now=utc_now)
 
 
 class _FailingArchive(ArchiveStore):

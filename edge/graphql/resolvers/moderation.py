@@ -66,11 +66,11 @@ class CloseFlagInput:
     note: str = strawberry.field(description="The decision and its reason, 1 to 500 characters.")
 
 
-@strawberry.input(description="A closed period to reseal.")
+@strawberry.input(description="A closed period, or an archived board, to reseal.")
 class ResealPeriodInput:
     board: BoardInput = strawberry.field(
-        description="A WEEKLY, MONTHLY or CUSTOM board with its period. With a WEEKLY or MONTHLY one, all defined boards of "
-        "the same period follow."
+        description="A WEEKLY, MONTHLY or CUSTOM board with its period, or an archived board of all time. With a WEEKLY or "
+        "MONTHLY one, all defined boards of the same period follow."
     )
     user_id: strawberry.ID | None = strawberry.field(
         default=None, description="Only this player's standings, and the ranks of those behind; all players by default."

@@ -29,7 +29,6 @@ import structlog
 from services.boards.board import Board
 from services.boards.catalog import Catalog
 from services.boards.definition import Definition
-from services.boards.encoding import EPOCH
 from services.boards.periods import Period
 from services.runtime.clock import milliseconds_of
 from services.score.coordination_store import CLOSING_LEASE, CoordinationStore
@@ -176,7 +175,5 @@ def _closed_period(catalog: Catalog, board: Board, definition: Definition | None
     if definition is not None and definition.state == "building":
         return None
     if definition is not None and definition.archived_at is not None:
-        starts_at = EPOCH if period is None else period.starts_at
-        ends_at = definition.archived_at if period is None else min(period.ends_at, definition.archived_at)
-        return Period(starts_at, ends_at) if starts_at < ends_at else None
+        return definition.counted_until_archived(period)
     return period if period is not None and period.ends_at <= closed else None

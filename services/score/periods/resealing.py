@@ -2,7 +2,8 @@
 
 Until then a closed period does not change, whatever happens to its players. A reseal leaves out blocked players, takes in
 acquitted ones, and counts voids, adjustments and late events of the period. Erased players keep their places under their
-pseudonyms. Players count for the country that they had in the period.
+pseudonyms. Players count for the country that they had in the period. A board of an archived definition is resealed alike: up
+to the moment at which it was archived.
 """
 
 from __future__ import annotations
@@ -52,11 +53,15 @@ class _Player(NamedTuple):
 
 
 class _Closed(NamedTuple):
-    """A closed period: the board that names it, and the definitions whose boards of this period are resealed with it."""
+    """A closed period: the board that names it, and the definitions whose boards of this period are resealed with it.
+
+    `is_archived` is whether it is of an archived definition: the period is the part of it that was counted until then.
+    """
 
     board: Board
     period: Period
     definitions: Sequence[Definition]
+    is_archived: bool = False
 
     def board_of(self, definition: Definition, country: str) -> Board | None:
         """Return the definition's board of the period for players of a country; None if it does not rank them."""
@@ -88,17 +93,12 @@ class PeriodResealer:
 
         With a weekly or monthly board, those of all definitions with the same period follow; a defined board stands for those
         of its definition alone. With `user_id`, only this player's standings change, and the ranks of those behind. A board
-        changes in one step, or not at all. Idempotent. Raises INVALID_ARGUMENT for a board that has no period or a period
-        that is not closed, and UNAVAILABLE.
+        changes in one step, or not at all. Idempotent. Raises INVALID_ARGUMENT for a board that is neither archived nor of a
+        closed period, and UNAVAILABLE.
         """
         closed = self._closed(name)
         async with store_errors_as_unavailable():
-            ends_at = milliseconds_of(closed.period.ends_at)
-            if (await self._coordination.boards()).closed_through < ends_at:
-                message = "The period is not closed yet. Its boards still change."
-                raise invalid("board", message, message)
-            if not await self._archive.is_settled(closed.board):
-                raise ServiceError(Reason.UNAVAILABLE, "The period is being archived. Try again.")
+            await self._require_archived(closed)
             players = await self._players(closed, user_id)
             folds = [fold async for fold in self._folds(players)]
             boards = {closed.board, *await self._archive.of_period(closed.period)}
@@ -120,6 +120,18 @@ class PeriodResealer:
         _log.info("period compared with the ledger", board=name, actor=actor, boards_replaced=len(reseals))
         return reseals
 
+    async def _require_archived(self, closed: _Closed) -> None:
+        ends_at, definitions = milliseconds_of(closed.period.ends_at), closed.definitions
+        if closed.is_archived:
+            is_settled = all(definition.kept for definition in definitions)
+        elif (await self._coordination.boards()).closed_through < ends_at:
+            message = "The period is not closed yet. Its boards still change."
+            raise invalid("board", message, message)
+        else:
+            is_settled = await self._archive.is_settled(closed.board)
+        if not is_settled:
+            raise ServiceError(Reason.UNAVAILABLE, "The board is being archived. Try again.")
+
     def _closed(self, name: str) -> _Closed:
         catalog = self._placement.catalog
         try:
@@ -127,17 +139,21 @@ class PeriodResealer:
         except ValueError:
             board = Board("all")
         period, definition = catalog.period_of(board), catalog.definition_of(board)
+        is_archived = definition is not None and definition.archived_at is not None
+        if definition is not None and is_archived:
+            period = definition.counted_until_archived(period)
         is_repeated = definition is not None and definition.calendar.is_repeated
         if period is None or (board.name != name and (is_repeated or definition is None)):
             message = "A board with its period is required, such as weekly:2026-47 or custom:daily-run:2026-11-28."
             raise invalid("board", message, message)
         if definition is not None:
-            return _Closed(board, period, (definition,))
+            return _Closed(board, period, (definition,), is_archived=is_archived)
         start, bounds = milliseconds_of(period.starts_at), (period.starts_at, period.ends_at)
         same = []
         for each in catalog.definitions.values():
             other = each.calendar.period(each.calendar.name_of(start)) if each.calendar.counts(start) else None
-            if other is not None and (other.starts_at, other.ends_at) == bounds:
+            was_counted = each.archived_at is None or each.archived_at >= period.ends_at
+            if was_counted and other is not None and (other.starts_at, other.ends_at) == bounds:
                 same.append(each)
         return _Closed(board, period, same)
 

@@ -1934,7 +1934,8 @@ func (x *GetEventEffectResponse) GetClosedBoardsUnchanged() []string {
 type ResealPeriodRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The board of the period, such as `weekly:2026-47` or `custom:daily-run:2026-11-28`. With a weekly or monthly board, those of
-	// all defined boards with the same period follow; a defined board stands for those of its definition.
+	// all defined boards with the same period follow; a defined board stands for those of its definition. An archived board of
+	// all time has no period: `custom:daily-run`.
 	Board string `protobuf:"bytes,1,opt,name=board,proto3" json:"board,omitempty"`
 	// Only this player's standings change, and the ranks of those behind; empty means all players.
 	UserId string `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`

@@ -86,7 +86,8 @@ type ScoreServiceClient interface {
 	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GetEventEffect(ctx context.Context, in *GetEventEffectRequest, opts ...grpc.CallOption) (*GetEventEffectResponse, error)
 	// ResealPeriod computes the boards of a closed period again from the ledger as it is now: without blocked players, with
-	// acquitted ones, and with the voids, adjustments and late events of the period. Each board that differs is replaced by
+	// acquitted ones, and with the voids, adjustments and late events of the period. A board of an archived definition is computed
+	// again up to the moment at which it was archived. Each board that differs is replaced by
 	// a new version in one step; who did it, why, and what changed is recorded. Repeating it changes nothing.
 	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	ResealPeriod(ctx context.Context, in *ResealPeriodRequest, opts ...grpc.CallOption) (*ResealPeriodResponse, error)
@@ -333,7 +334,8 @@ type ScoreServiceServer interface {
 	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GetEventEffect(context.Context, *GetEventEffectRequest) (*GetEventEffectResponse, error)
 	// ResealPeriod computes the boards of a closed period again from the ledger as it is now: without blocked players, with
-	// acquitted ones, and with the voids, adjustments and late events of the period. Each board that differs is replaced by
+	// acquitted ones, and with the voids, adjustments and late events of the period. A board of an archived definition is computed
+	// again up to the moment at which it was archived. Each board that differs is replaced by
 	// a new version in one step; who did it, why, and what changed is recorded. Repeating it changes nothing.
 	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	ResealPeriod(context.Context, *ResealPeriodRequest) (*ResealPeriodResponse, error)

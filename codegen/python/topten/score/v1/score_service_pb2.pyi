@@ -811,7 +811,8 @@ class ResealPeriodRequest(google.protobuf.message.Message):
     REASON_FIELD_NUMBER: builtins.int
     board: builtins.str
     """The board of the period, such as `weekly:2026-47` or `custom:daily-run:2026-11-28`. With a weekly or monthly board, those of
-    all defined boards with the same period follow; a defined board stands for those of its definition.
+    all defined boards with the same period follow; a defined board stands for those of its definition. An archived board of
+    all time has no period: `custom:daily-run`.
     """
     user_id: builtins.str
     """Only this player's standings change, and the ranks of those behind; empty means all players."""

@@ -127,7 +127,8 @@ class ScoreServiceStub:
         topten.score.v1.score_service_pb2.ResealPeriodResponse,
     ]
     """ResealPeriod computes the boards of a closed period again from the ledger as it is now: without blocked players, with
-    acquitted ones, and with the voids, adjustments and late events of the period. Each board that differs is replaced by
+    acquitted ones, and with the voids, adjustments and late events of the period. A board of an archived definition is computed
+    again up to the moment at which it was archived. Each board that differs is replaced by
     a new version in one step; who did it, why, and what changed is recorded. Repeating it changes nothing.
     Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
@@ -259,7 +260,8 @@ class ScoreServiceAsyncStub:
         topten.score.v1.score_service_pb2.ResealPeriodResponse,
     ]
     """ResealPeriod computes the boards of a closed period again from the ledger as it is now: without blocked players, with
-    acquitted ones, and with the voids, adjustments and late events of the period. Each board that differs is replaced by
+    acquitted ones, and with the voids, adjustments and late events of the period. A board of an archived definition is computed
+    again up to the moment at which it was archived. Each board that differs is replaced by
     a new version in one step; who did it, why, and what changed is recorded. Repeating it changes nothing.
     Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
@@ -417,7 +419,8 @@ class ScoreServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[topten.score.v1.score_service_pb2.ResealPeriodResponse, collections.abc.Awaitable[topten.score.v1.score_service_pb2.ResealPeriodResponse]]:
         """ResealPeriod computes the boards of a closed period again from the ledger as it is now: without blocked players, with
-        acquitted ones, and with the voids, adjustments and late events of the period. Each board that differs is replaced by
+        acquitted ones, and with the voids, adjustments and late events of the period. A board of an archived definition is computed
+        again up to the moment at which it was archived. Each board that differs is replaced by
         a new version in one step; who did it, why, and what changed is recorded. Repeating it changes nothing.
         Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
