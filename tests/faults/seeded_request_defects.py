@@ -115,8 +115,8 @@ REQUEST_DEFECTS = (
     Defect(
         "texts of requests are not checked",
         "services/runtime/grpc/requests.py",
-        "            elif isinstance(each, str) and (fault := _fault_of(field, each)):\n",
-        '            elif isinstance(each, str) and (fault := ""):\n',
+        "        return ((where, fault),) if fault else ()\n",
+        "        return ()\n",
         ("tests/unit/runtime/test_texts.py",),
     ),
     Defect(
