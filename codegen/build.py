@@ -74,16 +74,20 @@ def _pack(folder: Path, to: Path) -> None:
 
 
 def go(to: Path) -> None:
-    """`go/`, in the layout of a module proxy. Packs the committed stubs, which `make gen` generates."""
+    """`go/`, in the layout of a module proxy. Packs the committed stubs, which `make gen` generates.
+
+    Leaves the examples, compiled, in codegen/go/bin.
+    """
     folder = STUBS / "go"
     _run(TOOLS / "go", "vet", "./...", cwd=folder)
+    _run(TOOLS / "go", "build", "-o", "bin/", "./example", "./example/team", cwd=folder)
     versions = to / "go" / GO_MODULE / "@v"
     versions.mkdir(parents=True, exist_ok=True)
     (versions / "list").write_text(f"v{VERSION}\n", encoding="utf-8")
     (versions / f"v{VERSION}.info").write_text(f'{{"Version":"v{VERSION}"}}\n', encoding="utf-8")
     shutil.copyfile(folder / "go.mod", versions / f"v{VERSION}.mod")
     files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    packed = {name: path for name, path in files.items() if not name.startswith("tools/")} | {
+    packed = {name: path for name, path in files.items() if not name.startswith(("bin/", "tools/"))} | {
         "LICENSE": ROOT / "LICENSE"
     }
     with zipfile.ZipFile(versions / f"v{VERSION}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
@@ -92,7 +96,10 @@ def go(to: Path) -> None:
 
 
 def java(to: Path) -> None:
-    """`topten-stubs-<version>.jar`, its sources and its pom; leaves the generated code in codegen/java/src."""
+    """`topten-stubs-<version>.jar`, its sources and its pom.
+
+    Leaves the generated code in codegen/java/src, and in its `target` the examples and the class path that they run with.
+    """
     folder = STUBS / "java"
     if shutil.which("mvn") is None:
         raise SystemExit(
@@ -100,7 +107,8 @@ def java(to: Path) -> None:
         )
     _fetch_grpc_java(folder / "plugin.sha256")
     _generate(folder)
-    _run("mvn", "--quiet", "--batch-mode", "package", cwd=folder)
+    class_path = ("dependency:build-classpath", "-Dmdep.outputFile=target/classpath", "-Dmdep.includeScope=test")
+    _run("mvn", "--quiet", "--batch-mode", "package", *class_path, cwd=folder)
     name = f"topten-stubs-{VERSION}"
     for built in (f"{name}.jar", f"{name}-sources.jar"):
         shutil.copyfile(folder / "target" / built, to / built)

@@ -37,6 +37,7 @@ COVERAGE = {name: value for name, value in os.environ.items() if name.startswith
 # Fast enough for a short test, slow enough that frames still coalesce.
 STACK_SETTINGS = {
     "TOPTEN_LEADERBOARD_TICK": "100ms",
+    "TOPTEN_SCORE_CLOSE_INTERVAL": "1s",
     "TOPTEN_SCORE_WEBHOOK_TRUSTED_HOSTS": "127.0.0.1",
     "TOPTEN_AUTH_ISSUERS": OUTSIDE_ISSUERS,
     "TOPTEN_IDENTITY_SERVICE_CLIENTS": PARTNERS,

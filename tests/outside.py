@@ -33,7 +33,15 @@ OUTSIDE_ISSUERS = json.dumps(
 )
 # A partner team's service, as the operator declares it to the session's system.
 PARTNER, PARTNER_SECRET = "reports", "a secret of the partner team's service"
-PARTNERS = json.dumps({PARTNER: {"secret": PARTNER_SECRET, "scopes": ["leaderboard:read"]}})
+# The service of a team that brings its own players, actions and boards.
+TEAM, TEAM_SECRET = "studio", "a secret of the other team's service"
+TEAM_SCOPES = ["action:define", "action:submit", "board:define", "leaderboard:read", "player:write"]
+PARTNERS = json.dumps(
+    {
+        PARTNER: {"secret": PARTNER_SECRET, "scopes": ["leaderboard:read"]},
+        TEAM: {"secret": TEAM_SECRET, "scopes": TEAM_SCOPES},
+    }
+)
 
 
 class OutsideIssuer:

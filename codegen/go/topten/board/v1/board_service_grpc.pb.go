@@ -33,9 +33,10 @@ const (
 // BoardService owns the definitions of boards; the score process serves it. Boards are read from
 // `topten.leaderboard.v1.LeaderboardService`.
 type BoardServiceClient interface {
-	// PutBoard defines a board, or changes title, sources, aggregate, countries, visibility, size or ranks of one with the same
-	// name. A board that counts something else than before is filled from the ledger, and is stale until then; a change of
-	// title, visibility, size or ranks never touches it, and readers see it within seconds. The same definition again changes nothing.
+	// PutBoard defines a board, or changes title, sources, aggregate, countries, visibility, size, ranks or freeze of one with the
+	// same name. A board that counts something else than before is filled from the ledger, and is stale until then; a change of
+	// title, visibility, size, ranks or freeze never touches it, and readers see it within seconds. The same definition again
+	// changes nothing.
 	// Fails with BOARD_DEFINITION_INVALID (also for an archived board, and for another order, period, time zone or division
 	// into countries, which past periods depend on), LIMIT_REACHED (1000 boards), PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	PutBoard(ctx context.Context, in *PutBoardRequest, opts ...grpc.CallOption) (*PutBoardResponse, error)
@@ -93,9 +94,10 @@ func (c *boardServiceClient) ListBoards(ctx context.Context, in *ListBoardsReque
 // BoardService owns the definitions of boards; the score process serves it. Boards are read from
 // `topten.leaderboard.v1.LeaderboardService`.
 type BoardServiceServer interface {
-	// PutBoard defines a board, or changes title, sources, aggregate, countries, visibility, size or ranks of one with the same
-	// name. A board that counts something else than before is filled from the ledger, and is stale until then; a change of
-	// title, visibility, size or ranks never touches it, and readers see it within seconds. The same definition again changes nothing.
+	// PutBoard defines a board, or changes title, sources, aggregate, countries, visibility, size, ranks or freeze of one with the
+	// same name. A board that counts something else than before is filled from the ledger, and is stale until then; a change of
+	// title, visibility, size, ranks or freeze never touches it, and readers see it within seconds. The same definition again
+	// changes nothing.
 	// Fails with BOARD_DEFINITION_INVALID (also for an archived board, and for another order, period, time zone or division
 	// into countries, which past periods depend on), LIMIT_REACHED (1000 boards), PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	PutBoard(context.Context, *PutBoardRequest) (*PutBoardResponse, error)
