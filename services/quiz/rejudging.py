@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from bisect import bisect_right
+from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -27,21 +27,26 @@ if TYPE_CHECKING:
     from services.quiz.quiz import Quiz
     from services.quiz.quiz_cache import QuizCache
     from services.quiz.submission import Submission
-    from services.quiz.submission_store import SubmissionStore
+    from services.quiz.submission_store import History, SubmissionStore
     from services.runtime.outbox import Outbox
 
-# How many players' changes are told at once.
-PAGE: Final = 100
+# Players whose records are read and changed together, and told of at once.
+GROUP: Final = 200
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _log = structlog.get_logger("rejudging")
 
 
 class PlayerChange(NamedTuple):
-    """What a player's attempts at the quiz counted for, and what they count for now."""
+    """What a player's attempts at the quiz counted for, and what they count for now.
+
+    A dry run has the places among the players of the quiz as well; equal points share a place.
+    """
 
     user_id: str
     before: int
     after: int
+    place_before: int = 0
+    place_after: int = 0
 
 
 @dataclass(slots=True)
@@ -84,7 +89,7 @@ class Rejudging:
     async def rejudge(self, quiz_id: str, reason: str, *, actor: str, dry_run: bool) -> AsyncIterator[Progress]:
         """Judge all actions at a quiz again by its current version, and yield how far it is, at the end the result.
 
-        Actions are looked at first, then changed player by player. Raises QUIZ_NOT_FOUND, UNAVAILABLE.
+        Actions are looked at first, then changed, in groups of players. Raises QUIZ_NOT_FOUND, UNAVAILABLE.
         """
         quiz = await self._cache.fresh(quiz_id)
         progress = Progress(quiz.version)
@@ -95,14 +100,20 @@ class Rejudging:
                 if judged := await self._judged(quiz, submission, elapsed):
                     changes[submission.user_id].append(judged)
             yield replace(progress, players=[])
-        for user_id, actions in changes.items():
-            before, after, changed = await self._settle(quiz, user_id, actions, reason, actor, dry_run=dry_run)
-            progress.changed += changed
-            if before != after:
-                progress.players.append(PlayerChange(user_id, before, after))
-            if len(progress.players) >= PAGE:
+        places = _Places(await self._store.counted(quiz_id)) if dry_run else None
+        players = list(changes)
+        for start in range(0, len(players), GROUP):
+            group = {user_id: changes[user_id] for user_id in players[start : start + GROUP]}
+            progress.players = await self._settle(quiz, group, reason, actor, progress, dry_run=dry_run)
+            if places is not None:
+                places.change(progress.players)
+            else:
                 yield progress
-                progress = replace(progress, players=[])
+            progress = replace(progress, players=[])
+        if places is not None:
+            told = places.changes()
+            for start in range(0, len(told), GROUP):
+                yield replace(progress, players=told[start : start + GROUP])
         if not dry_run:
             _log.info("quiz judged again", quiz_id=quiz_id, version=quiz.version, changed=progress.changed, actor=actor)
         yield progress
@@ -133,53 +144,129 @@ class Rejudging:
         return _Judged(submission.event_id, submission.action_id, submission.received_at, points)
 
     async def _settle(
-        self, quiz: Quiz, user_id: str, actions: list[_Judged], reason: str, actor: str, *, dry_run: bool
-    ) -> tuple[int, int, int]:
-        """Change a player's actions one by one; return what counted before and after, and how many changed."""
-        attempts, voided = await self._store.attempts(user_id, quiz.quiz_id)
-        points = dict(attempts)
-        changed = [action for action in actions if points.get(action.event_id) != action.points]
-        first = last = await self._store.last_tally(user_id, quiz.quiz_id)
+        self,
+        quiz: Quiz,
+        group: Mapping[str, Sequence[_Judged]],
+        reason: str,
+        actor: str,
+        progress: Progress,
+        *,
+        dry_run: bool,
+    ) -> list[PlayerChange]:
+        """Change the actions of players; return the players for whom something else counts now. Raises UNAVAILABLE."""
+        found = await self._store.histories(list(group), quiz.quiz_id)
+        # Of an erased player there is nothing.
+        group = {user_id: actions for user_id, actions in group.items() if user_id in found}
+        before = {user_id: found[user_id].last.counted for user_id in group}
+        changed = {
+            user_id: [each for each in actions if found[user_id].points.get(each.event_id) != each.points]
+            for user_id, actions in group.items()
+        }
+        progress.changed += sum(map(len, changed.values()))
         if dry_run:
-            points |= {action.event_id: action.points for action in changed}
-            return first.counted, _tally(quiz, first, points, voided).counted, len(changed)
-        for action in changed:
-            last = (await self._amend(quiz, user_id, action, reason, actor)).tally
-        return first.counted, last.counted, len(changed)
+            after = {user_id: _judged_tally(quiz, found[user_id], changed[user_id]).counted for user_id in group}
+        else:
+            after = before | await self._amend(quiz, changed, reason, actor)
+        return [PlayerChange(each, before[each], after[each]) for each in group if before[each] != after[each]]
 
-    async def _amend(self, quiz: Quiz, user_id: str, action: _Judged, reason: str, actor: str) -> Amendment:
-        """Record that an action was judged again, once for each version. Raises UNAVAILABLE."""
-        action_id = f"{quiz.version}:{action.action_id}"
-        key = key_of(ACTION_REJUDGED, action_id)
-        for _ in range(MAX_CONFLICTS):
-            recorded = await self._store.amendment(user_id, key)
-            if recorded is not None:
-                return recorded
+    async def _amend(
+        self, quiz: Quiz, group: Mapping[str, Sequence[_Judged]], reason: str, actor: str
+    ) -> dict[str, int]:
+        """Record that actions were judged again, each once for each version, one of each player in an insert.
+
+        Returns what counts for each player whose actions changed. Raises UNAVAILABLE.
+        """
+        waiting = {user_id: deque(actions) for user_id, actions in group.items() if actions}
+        counted: dict[str, int] = {}
+        conflicts = 0
+        while waiting:
             identity, recorded_on = self._store.identity, self._outbox.recorded_on
-            before = await self._store.last_tally(user_id, quiz.quiz_id)
-            attempts, voided = await self._store.attempts(user_id, quiz.quiz_id)
-            after = _tally(quiz, before, dict(attempts) | {action.event_id: action.points}, voided)
-            amendment = Amendment(
-                kind=ACTION_REJUDGED,
-                event_id=str(uuid_utils.uuid7()),
-                user_id=user_id,
-                action_id=action_id,
-                quiz_id=quiz.quiz_id,
-                tally=after,
-                delta=after.counted - before.counted,
-                voids=action.event_id,
-                actor=actor,
-                reason=reason,
-                counts_at=action.received_at,
-                received_at=self._now(),
-                points=action.points,
-                quiz_version=quiz.version,
-            )
-            with suppress(TakenError):
-                await self._store.amend(amendment, self._now() + self._outbox.lease, identity)
-                self._outbox.publish(UnpublishedEvent(amendment.event_id, user_id, amendment.event(), recorded_on))
-                return amendment
-        raise ServiceError(Reason.UNAVAILABLE, CONFLICTS_EXCEEDED)
+            found = await self._store.histories(list(waiting), quiz.quiz_id)
+            amendments: list[Amendment] = []
+            for user_id, actions in list(waiting.items()):
+                history = found.get(user_id)
+                if history is None:  # erased meanwhile
+                    del waiting[user_id]
+                    continue
+                counted[user_id] = history.last.counted
+                while actions and _key(quiz, actions[0]) in history.amendments:
+                    actions.popleft()
+                if actions:
+                    amendments.append(self._amendment(quiz, user_id, actions[0], history, reason, actor))
+                else:
+                    del waiting[user_id]
+            failures = await self._store.amend_all(amendments, self._now() + self._outbox.lease, identity)
+            recorded: list[UnpublishedEvent] = []
+            for each, failure in zip(amendments, failures, strict=True):
+                if failure is None:
+                    counted[each.user_id] = each.tally.counted
+                    waiting[each.user_id].popleft()
+                    recorded.append(UnpublishedEvent(each.event_id, each.user_id, each.event(), recorded_on))
+                elif not isinstance(failure, TakenError):
+                    raise failure
+            waiting = {user_id: actions for user_id, actions in waiting.items() if actions}
+            self._outbox.publish(*recorded)
+            conflicts = 0 if recorded else conflicts + 1
+            if conflicts >= MAX_CONFLICTS:
+                raise ServiceError(Reason.UNAVAILABLE, CONFLICTS_EXCEEDED)
+        return counted
+
+    def _amendment(
+        self, quiz: Quiz, user_id: str, action: _Judged, history: History, reason: str, actor: str
+    ) -> Amendment:
+        after = _judged_tally(quiz, history, [action])
+        return Amendment(
+            kind=ACTION_REJUDGED,
+            event_id=str(uuid_utils.uuid7()),
+            user_id=user_id,
+            action_id=f"{quiz.version}:{action.action_id}",
+            quiz_id=quiz.quiz_id,
+            tally=after,
+            delta=after.counted - history.last.counted,
+            voids=action.event_id,
+            actor=actor,
+            reason=reason,
+            counts_at=action.received_at,
+            received_at=self._now(),
+            points=action.points,
+            quiz_version=quiz.version,
+        )
+
+
+class _Places:
+    """The places of the players of a quiz before and after a change, by what counts; equal points share a place."""
+
+    def __init__(self, counted: Mapping[str, int]) -> None:
+        self._before = counted
+        self._changes: list[PlayerChange] = []
+
+    def change(self, changes: Sequence[PlayerChange]) -> None:
+        """Note what would count for players."""
+        self._changes += changes
+
+    def changes(self) -> list[PlayerChange]:
+        """Return the changes with the places of their players."""
+        after = dict(self._before) | {each.user_id: each.after for each in self._changes}
+        old, new = sorted(self._before.values()), sorted(after.values())
+        return [
+            each._replace(place_before=_place(old, each.before), place_after=_place(new, each.after))
+            for each in self._changes
+        ]
+
+
+def _place(ordered: Sequence[int], points: int) -> int:
+    """Return 1 and how many have more points, of which `ordered` has the lowest first."""
+    return len(ordered) - bisect_right(ordered, points) + 1
+
+
+def _key(quiz: Quiz, action: _Judged) -> str:
+    return key_of(ACTION_REJUDGED, f"{quiz.version}:{action.action_id}")
+
+
+def _judged_tally(quiz: Quiz, history: History, actions: Sequence[_Judged]) -> Tally:
+    """Return the tally of a player after actions are judged again."""
+    points = history.points | {action.event_id: action.points for action in actions}
+    return _tally(quiz, history.last, points, history.voided)
 
 
 def _tally(quiz: Quiz, before: Tally, points: Mapping[str, int], voided: Collection[str]) -> Tally:

@@ -227,10 +227,7 @@ class QuizServicer(quiz_service_pb2_grpc.QuizServiceServicer):
                 version=each.version,
                 actions=each.actions,
                 changed=each.changed,
-                players=[
-                    messages.RejudgedPlayer(user_id=user_id, before=before, after=after)
-                    for user_id, before, after in each.players
-                ],
+                players=[messages.RejudgedPlayer(**player._asdict()) for player in each.players],
             )
 
     async def ExportQuiz(self, request: messages.ExportQuizRequest, context: Context) -> messages.ExportQuizResponse:

@@ -11,7 +11,9 @@ number is taken, so a sequence never has a gap.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, Final
 from uuid import uuid4
 
@@ -50,6 +52,20 @@ TallyKey = tuple[str, str]
 _TALLY: Final = {"attempt": 1, "used": 1, "valid": 1, "points_sum": 1, "counted": 1, "recent": 1}
 _DUPLICATE: Final = 11000
 _log = structlog.get_logger("submissions")
+
+
+@dataclass(slots=True)
+class History:
+    """What a player did about a subject.
+
+    `points` are those of their actions by event id, in order, by which each was judged last; `voided` are the events of voided
+    actions, `amendments` the keys of what was changed, `last` is the tally after all of it.
+    """
+
+    points: dict[str, int] = field(default_factory=dict)
+    voided: set[str] = field(default_factory=set)
+    amendments: set[str] = field(default_factory=set)
+    last: Tally = NOTHING
 
 
 class SubmissionStore:
@@ -135,20 +151,39 @@ class SubmissionStore:
 
         The points are those by which an action was judged last.
         """
-        fields = {"points": 1, "voids": 1, "kind": 1}
-        attempts: dict[str, int] = {}
-        voided: set[str] = set()
+        history = (await self.histories([user_id], subject)).get(user_id, History())
+        return list(history.points.items()), history.voided
+
+    async def histories(self, user_ids: Sequence[str], subject: str) -> dict[str, History]:
+        """Return what players did about a subject, from one read; nothing for those who did nothing."""
+        fields = _TALLY | {"user_id": 1, "points": 1, "voids": 1, "kind": 1, "action_id": 1}
+        query = {"user_id": {"$in": list(user_ids)}, "quiz_id": subject}
         async with unavailable_on_failure():
-            records = self._submissions.find({"user_id": user_id, "quiz_id": subject}, fields)
-            async for document in records.sort("attempt", ASCENDING):
-                kind = document.get("kind")
-                if kind is None:
-                    attempts[document["_id"]] = document["points"]
-                elif kind != ACTION_REJUDGED:
-                    voided.add(document["voids"])
-                elif document["points"] is not None and document["voids"] in attempts:
-                    attempts[document["voids"]] = document["points"]
-        return list(attempts.items()), voided
+            records = await self._submissions.find(query, fields).to_list()
+        found: dict[str, History] = {}
+        for document in sorted(records, key=itemgetter("attempt")):
+            history = found.setdefault(document["user_id"], History())
+            history.last = tally_in(document)
+            kind = document.get("kind")
+            if kind is None:
+                history.points[document["_id"]] = document["points"]
+                continue
+            history.amendments.add(document["action_id"])
+            if kind != ACTION_REJUDGED:
+                history.voided.add(document["voids"])
+            elif document["points"] is not None and document["voids"] in history.points:
+                history.points[document["voids"]] = document["points"]
+        return found
+
+    async def counted(self, quiz_id: str) -> dict[str, int]:
+        """Return what counts for each player at a quiz. Reads through the records of all quizzes."""
+        stages: list[Document] = [
+            {"$match": {"quiz_id": quiz_id}},
+            {"$group": {"_id": "$user_id", "last": {"$max": {"attempt": "$attempt", "counted": "$counted"}}}},
+        ]
+        async with unavailable_on_failure():
+            players = await self._submissions.aggregate(stages, allowDiskUse=True)
+            return {each["_id"]: each["last"]["counted"] async for each in players}
 
     async def last_judgement(self, submission: Submission) -> Amendment | None:
         """Return by what an action was judged again last; None if it never was."""
@@ -181,6 +216,15 @@ class SubmissionStore:
             return await self._insert([(submission_document(draft, publish_by), draft.identity) for draft in drafts])
         except ServiceError as error:
             return [error] * len(drafts)
+
+    async def amend_all(
+        self, amendments: Sequence[Amendment], publish_by: datetime, identity: DataIdentity
+    ) -> list[Exception | None]:
+        """Record amendments of different players in one command. Returns for each what `amend` raises, or None.
+
+        Raises UNAVAILABLE if it is unknown of all whether they were written.
+        """
+        return await self._insert([(amendment_document(each, publish_by), identity) for each in amendments])
 
     async def amend(self, amendment: Amendment, publish_by: datetime, identity: DataIdentity) -> None:
         """Record an amendment with its event. Raises TakenError; UNAVAILABLE if it is unknown whether it was written."""

@@ -20,6 +20,7 @@ from tests.bench import (
     pull_loop,
     ranking,
     reads,
+    rejudge,
     resting,
     restore,
     rooms,
@@ -63,6 +64,8 @@ def main(chosen: list[str]) -> None:
         reads.main()
     if not chosen or "rooms" in chosen:
         rooms.main(chosen)
+    if not chosen or "rejudge" in chosen:
+        rejudge.main(chosen)
     if not chosen or "fanout" in chosen:
         asyncio.run(fan_out.main())
     if not chosen or "projector" in chosen:

@@ -253,12 +253,15 @@ async def test_a_quiz_is_scheduled_closed_archived_copied_and_judged_again(
     await ada.publish(quiz_id, 2, 1)
     rejudge = (
         "mutation ($id: ID!, $dry: Boolean!) { rejudgeQuiz(id: $id, dryRun: $dry, reason: $reason) {"
-        " version actions changed playerCount points players { userId before after user { username } } } }"
+        " version actions changed playerCount points"
+        " players { userId before after placeBefore placeAfter user { username } } } }"
     ).replace("$dry: Boolean!", "$dry: Boolean!, $reason: String!")
     for dry in (True, False):
         result = await ada.run(rejudge, id=quiz_id, dry=dry, reason="The key was wrong.")
         assert (result["version"], result["changed"], result["points"]) == (2, 1, 10)
-        assert result["players"][0]["user"]["username"] == player.username
+        (changed,) = result["players"]
+        assert changed["user"]["username"] == player.username
+        assert (changed["placeBefore"], changed["placeAfter"]) == ((1, 1) if dry else (None, None))
     assert (await ada.run(rejudge, id=quiz_id, dry=True, reason="Again."))["changed"] == 0
 
     schedule = f"mutation ($input: ScheduleQuizInput!) {{ scheduleQuiz(input: $input) {QUIZ} }}"

@@ -21,6 +21,11 @@ class RejudgedPlayer:
     user_id: strawberry.ID
     before: int = strawberry.field(description="What their attempts at the quiz counted for.")
     after: int = strawberry.field(description="What they count for now.")
+    place_before: int | None = strawberry.field(
+        description="In a dry run: the place among all players of the quiz by what counts; equal points share a place. Null "
+        "otherwise: boards show the places then."
+    )
+    place_after: int | None = strawberry.field(description="In a dry run: the place that they would have.")
 
     @field(cost=10, description="The account; null if it no longer exists.")
     async def user(self, info: Info) -> User | None:
@@ -72,7 +77,13 @@ class RejudgingMutation:
             player_count=len(players),
             points=sum(player.after - player.before for player in players),
             players=[
-                RejudgedPlayer(user_id=strawberry.ID(player.user_id), before=player.before, after=player.after)
+                RejudgedPlayer(
+                    user_id=strawberry.ID(player.user_id),
+                    before=player.before,
+                    after=player.after,
+                    place_before=player.place_before or None,
+                    place_after=player.place_after or None,
+                )
                 for player in largest
             ],
         )

@@ -85,7 +85,8 @@ def rejudge(
 
     result = run(rejudge_quiz(endpoints, quiz_id, reason, dry_run=dry_run))
     for player in result.largest:
-        say(f"{player.user_id}: {player.before} → {player.after}")
+        places = f", place {player.place_before} → {player.place_after}" if dry_run else ""
+        say(f"{player.user_id}: {player.before} → {player.after}{places}")
     if len(result.players) > MAX_SHOWN:
         say(f"… and {len(result.players) - MAX_SHOWN} more")
     change = "would change" if dry_run else "changed"

@@ -40,13 +40,14 @@ async def test_an_attempt_counts_as_the_room_played_it_and_its_player_alone_is_r
     await game.until(Phase.QUESTION)
     for name in ("ada", "ben"):
         assert await game.answer(name, "q1") == "a"
-    # Meanwhile the author closes the quiz, mends its key and allows one attempt, which Ben has used.
+    # Meanwhile the author closes the quiz, mends its key, gives it a time limit, and allows one attempt, which Ben has used.
     room, now = await game.room(), utc_now()
     changed = quiz_definition(room.quiz_id, questions=QUESTIONS, max_attempts=1)
     changed.questions[0].correct_option = "b"
     await table.replica.quizzes.put_quiz(changed, now)
     attempt = Action("ben", "", str(uuid.uuid4()), room.quiz_id, (selected("q1", "b"),), now, quiz_pb2.Client())
     await table.replica.service.submit_action(attempt)
+    changed.timing.limit_seconds = 60
     changed.closes_at.FromDatetime(now - LIFE)
     await table.replica.quizzes.put_quiz(changed, utc_now())
     await table.replica.cache.forget_shared()

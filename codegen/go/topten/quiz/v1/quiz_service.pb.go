@@ -1290,7 +1290,12 @@ type RejudgedPlayer struct {
 	// What their attempts at the quiz counted for.
 	Before int64 `protobuf:"varint,2,opt,name=before,proto3" json:"before,omitempty"`
 	// What they count for now.
-	After         int64 `protobuf:"varint,3,opt,name=after,proto3" json:"after,omitempty"`
+	After int64 `protobuf:"varint,3,opt,name=after,proto3" json:"after,omitempty"`
+	// In a dry run: the player's place among all players of the quiz by what counts, from 1; equal points share a place. 0 otherwise:
+	// boards show the places then.
+	PlaceBefore int64 `protobuf:"varint,4,opt,name=place_before,json=placeBefore,proto3" json:"place_before,omitempty"`
+	// In a dry run: the place that they would have. 0 otherwise.
+	PlaceAfter    int64 `protobuf:"varint,5,opt,name=place_after,json=placeAfter,proto3" json:"place_after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1342,6 +1347,20 @@ func (x *RejudgedPlayer) GetBefore() int64 {
 func (x *RejudgedPlayer) GetAfter() int64 {
 	if x != nil {
 		return x.After
+	}
+	return 0
+}
+
+func (x *RejudgedPlayer) GetPlaceBefore() int64 {
+	if x != nil {
+		return x.PlaceBefore
+	}
+	return 0
+}
+
+func (x *RejudgedPlayer) GetPlaceAfter() int64 {
+	if x != nil {
+		return x.PlaceAfter
 	}
 	return 0
 }
@@ -2788,11 +2807,14 @@ const file_topten_quiz_v1_quiz_service_proto_rawDesc = "" +
 	"\aversion\x18\x01 \x01(\x05R\aversion\x12\x18\n" +
 	"\aactions\x18\x02 \x01(\x03R\aactions\x12\x18\n" +
 	"\achanged\x18\x03 \x01(\x03R\achanged\x128\n" +
-	"\aplayers\x18\x04 \x03(\v2\x1e.topten.quiz.v1.RejudgedPlayerR\aplayers\"W\n" +
+	"\aplayers\x18\x04 \x03(\v2\x1e.topten.quiz.v1.RejudgedPlayerR\aplayers\"\x9b\x01\n" +
 	"\x0eRejudgedPlayer\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x16\n" +
 	"\x06before\x18\x02 \x01(\x03R\x06before\x12\x14\n" +
-	"\x05after\x18\x03 \x01(\x03R\x05after\"7\n" +
+	"\x05after\x18\x03 \x01(\x03R\x05after\x12!\n" +
+	"\fplace_before\x18\x04 \x01(\x03R\vplaceBefore\x12\x1f\n" +
+	"\vplace_after\x18\x05 \x01(\x03R\n" +
+	"placeAfter\"7\n" +
 	"\x11ExportQuizRequest\x12\"\n" +
 	"\aquiz_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06quizId\"n\n" +
 	"\x12ExportQuizResponse\x12>\n" +

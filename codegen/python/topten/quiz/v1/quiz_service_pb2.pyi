@@ -576,20 +576,30 @@ class RejudgedPlayer(google.protobuf.message.Message):
     USER_ID_FIELD_NUMBER: builtins.int
     BEFORE_FIELD_NUMBER: builtins.int
     AFTER_FIELD_NUMBER: builtins.int
+    PLACE_BEFORE_FIELD_NUMBER: builtins.int
+    PLACE_AFTER_FIELD_NUMBER: builtins.int
     user_id: builtins.str
     """The player's id."""
     before: builtins.int
     """What their attempts at the quiz counted for."""
     after: builtins.int
     """What they count for now."""
+    place_before: builtins.int
+    """In a dry run: the player's place among all players of the quiz by what counts, from 1; equal points share a place. 0 otherwise:
+    boards show the places then.
+    """
+    place_after: builtins.int
+    """In a dry run: the place that they would have. 0 otherwise."""
     def __init__(
         self,
         *,
         user_id: builtins.str = ...,
         before: builtins.int = ...,
         after: builtins.int = ...,
+        place_before: builtins.int = ...,
+        place_after: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["after", b"after", "before", b"before", "user_id", b"user_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["after", b"after", "before", b"before", "place_after", b"place_after", "place_before", b"place_before", "user_id", b"user_id"]) -> None: ...
 
 global___RejudgedPlayer = RejudgedPlayer
 
