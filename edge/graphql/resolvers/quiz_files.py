@@ -27,6 +27,7 @@ class QuizFileFormat(Enum):
     CSV = authoring_pb2.FILE_FORMAT_CSV
     XLSX = authoring_pb2.FILE_FORMAT_XLSX
     MOODLE = authoring_pb2.FILE_FORMAT_MOODLE
+    QTI = authoring_pb2.FILE_FORMAT_QTI
 
 
 @strawberry.enum(description="What an import does with an item of a file. REFUSED items are left out of their quiz.")

@@ -636,7 +636,7 @@ export default {
     exported: (name) => `${name} is downloaded.`,
     download: "Download",
     format: "Format",
-    formats: { JSON: "Topten JSON, keeps everything", GIFT: "GIFT", AIKEN: "Aiken", CSV: "CSV", XLSX: "Excel", MOODLE: "Moodle XML" },
+    formats: { JSON: "Topten JSON, keeps everything", GIFT: "GIFT", AIKEN: "Aiken", CSV: "CSV", XLSX: "Excel", MOODLE: "Moodle XML", QTI: "QTI 2.1 package" },
     lost: (name, places) => `${name} is downloaded, without what its format can't express: ${list.format(places)}.`,
     rejudge: "Judge again…",
     rejudgeOf: (title) => `Judge again: ${title}`,

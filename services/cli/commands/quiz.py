@@ -46,7 +46,7 @@ def import_files(
 def export_files(
     quiz_ids: Annotated[list[str] | None, typer.Argument(help="IDs of quizzes.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Export every quiz.")] = False,
-    written: Annotated[str, typer.Option("--format", help="json, gift, aiken, csv, xlsx or moodle.")] = "json",
+    written: Annotated[str, typer.Option("--format", help="json, gift, aiken, csv, xlsx, moodle or qti.")] = "json",
     to: Annotated[Path, typer.Option(help="Folder of the files; an older file of a quiz is replaced.")] = Path(),
     data: Data = DATA,
 ) -> None:

@@ -25,6 +25,7 @@ _FORMATS: Final[Mapping[int, str]] = {
     authoring_pb2.FILE_FORMAT_CSV: "csv",
     authoring_pb2.FILE_FORMAT_XLSX: "xlsx",
     authoring_pb2.FILE_FORMAT_MOODLE: "moodle",
+    authoring_pb2.FILE_FORMAT_QTI: "qti",
 }
 _OUTCOMES: Final = {
     TAKEN: authoring_pb2.ITEM_OUTCOME_TAKEN,

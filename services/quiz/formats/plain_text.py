@@ -20,8 +20,8 @@ _BLOCKS: Final = frozenset(
 )
 _UNSEEN: Final = frozenset(("script", "style", "head", "template"))
 _MEDIA: Final = frozenset("audio canvas embed iframe object svg video".split())
-# White space of preformatted text, while white space of the rest is collapsed. No text has these characters by then.
-_KEPT_SPACE, _KEPT_LINE = "\x01", "\x02"
+# Stands for a preformatted text while white space of the rest is collapsed. No text has this character by then.
+_KEPT: Final = "\x01"
 _UNENDED: Final = re.compile(r"<(?=[^<>]*(?:<|\Z))")
 _TAG: Final = re.compile(r"</?[A-Za-z][^<>]*>")
 
@@ -64,7 +64,8 @@ def _without_markup(raw: str) -> tuple[str, list[str]]:
         raise TextFault("must be well-formed HTML") from None
     text = "".join(parser.parts)
     text = re.sub(r"[^\S\n\t]*\n\s*", "\n", re.sub(r"[^\S\n\t]+", " ", text)).strip()
-    return text.replace(_KEPT_SPACE, " ").replace(_KEPT_LINE, "\n").strip("\n"), list(dict.fromkeys(parser.changes))
+    kept = iter(parser.kept)
+    return re.sub(_KEPT, lambda _: next(kept), text).strip("\n"), list(dict.fromkeys(parser.changes))
 
 
 def _without_comments(raw: str) -> str:
@@ -81,6 +82,8 @@ class _Parser(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.parts: list[str] = []
         self.changes: list[str] = []
+        self.kept: list[str] = []
+        """Preformatted texts, in order."""
         self._unseen = self._preformatted = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -113,7 +116,8 @@ class _Parser(HTMLParser):
         if fault and data.strip():
             raise TextFault(fault)
         if self._preformatted:
-            self.parts.append(data.replace(" ", _KEPT_SPACE).replace("\n", _KEPT_LINE))
+            self.parts.append(_KEPT)
+            self.kept.append(data)
         else:
             self.parts.append(re.sub(r"\s+", " ", data))
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
+from topten.quiz.v1 import quiz_pb2
+
 from services.quiz.formats import qti1, qti2
 from services.quiz.formats.assembly import assemble
 from services.quiz.formats.draft import Item, QuizDraft, Text
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
 TITLE: Final = "QTI and Canvas"
+SUFFIX: Final = ".zip"
 _MANIFEST: Final = "manifest"
 _ITEM: Final = "assessmentitem"
 _TEST: Final = "assessmenttest"
@@ -45,6 +48,13 @@ def read(source: Source) -> list[QuizReport]:
         drafts = qti1.read_assessments(root) if tag(root) == _LEGACY else [QuizDraft([qti2.read_item(root, "item 1")])]
         return assemble(drafts, source.name)
     return assemble(_Package(Package(source.content)).drafts(), source.name)
+
+
+def write(definition: quiz_pb2.QuizDefinition) -> bytes:
+    """Write a package of QTI 2.1: title, questions with ids, points, right answers and explanations."""
+    from services.quiz.formats.qti_writing import package_of
+
+    return package_of(definition)
 
 
 class _Package:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _NUMBERS: Final = frozenset(("float", "integer"))
 _MAPPED: Final = "map_response"
 # Shown to those who mark, or after an answer.
+_FEEDBACK: Final = frozenset(("feedbackinline", "feedbackblock", "modalfeedback"))
 _LEFT_OUT: Final = frozenset(
     ("rubricblock", "feedbackinline", "feedbackblock", "modalfeedback", "prompt", "stylesheet")
 )
@@ -56,7 +57,12 @@ def read_item(root: Element, place: str) -> Item:
         item.points = _points(root)
         read(item, _Part(root, interaction, declaration))
     item.text = _text(body, interaction)
-    if any(tag(each).endswith("feedback") or tag(each) in {"feedbackinline", "feedbackblock"} for each in root.iter()):
+    feedback = [each for each in root.iter() if tag(each) in _FEEDBACK]
+    if len(feedback) == 1 and _attribute(feedback[0], "showHide") == "hide":  # shown but for one outcome
+        item.explanation = inner_html(feedback[0])
+    elif any(
+        tag(each).endswith("feedback") or tag(each) in {"feedbackinline", "feedbackblock"} for each in root.iter()
+    ):
         item.changes.append("feedback was left out")
     return item
 
@@ -104,20 +110,23 @@ def _match(item: Item, part: _Part) -> None:
         return
     targets = {each.get("identifier", ""): inner_html(each, without=_LEFT_OUT) for each in sets[1]}
     item.targets = [*targets.values()]
+    item.partial = bool(_mapped(part))
     item.choices = _choices(sets[0], {})
     for choice in item.choices:
         choice.target = targets.get(given.get(choice.id, ""), choice.target)
 
 
 def _entry(item: Item, part: _Part) -> None:
-    """Read an entry of a text or a number, which is compared exactly."""
+    """Read an entry of a text or a number."""
     mapped = _mapped(part)
     if any(0 < share < 1 for share in mapped.values()):
         item.changes.append("answers that earn a part were left out")
     accepted = [*_right(part), *(name for name, share in mapped.items() if share >= 1)]
     accepted = list(dict.fromkeys(accepted))
     if _attribute(part.declaration, "baseType") not in _NUMBERS:
-        item.kind, item.case_sensitive = SHORT_TEXT, True
+        entries = [*found(part.declaration, "mapentry")]
+        ignored = bool(entries) and all(_attribute(each, "caseSensitive") == "false" for each in entries)
+        item.kind, item.case_sensitive = SHORT_TEXT, not ignored
         item.accepted = [Text(text) for text in accepted]
         return
     item.kind = NUMERIC
@@ -125,6 +134,12 @@ def _entry(item: Item, part: _Part) -> None:
         [item.number] = [decimal(text) for text in accepted]
     except ValueError:
         item.fault = "must have exactly one right number"
+        return
+    equal = first(part.root, "responseprocessing", "equal")
+    if equal is not None and _attribute(equal, "toleranceMode") not in {"", "exact"}:
+        item.tolerance = _tolerance(equal)
+        if not item.tolerance:
+            item.changes.append("the tolerance was left out")
 
 
 _INTERACTIONS: Final[Mapping[str, Callable[[Item, _Part], None]]] = {
@@ -161,6 +176,17 @@ def _mapped(part: _Part) -> dict[str, float]:
     gains = [value for value in entries.values() if value > 0]
     best = max(gains, default=0.0) if part.declaration.get("cardinality", "single") == "single" else sum(gains)
     return {name: value / best for name, value in entries.items()} if best > 0 else {}
+
+
+def _tolerance(equal: Element) -> str:
+    """Return an absolute tolerance that is the same in both directions; empty for another."""
+    given = {*_attribute(equal, "tolerance").split()}
+    if _attribute(equal, "toleranceMode") != "absolute" or len(given) != 1:
+        return ""
+    try:
+        return decimal(given.pop())
+    except ValueError:
+        return ""
 
 
 def _points(root: Element) -> float | None:

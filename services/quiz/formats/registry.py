@@ -33,6 +33,7 @@ WRITERS: Final[Mapping[str, ModuleType]] = {
     "csv": csv_table,
     "xlsx": xlsx,
     "moodle": moodle_xml,
+    "qti": qti,
 }
 
 

@@ -15,7 +15,7 @@ const ARCHIVE = `mutation ($id: ID!) { archiveQuiz(id: $id) ${QUIZ} }`;
 const COPY = "mutation ($id: ID!, $copy: ID!) { duplicateQuiz(id: $id, copyId: $copy) { quiz { id } } }";
 const EXPORT = "query ($id: ID!, $format: QuizFileFormat!) { exportQuiz(id: $id, format: $format) { name base64 lost } }";
 const REJUDGE = "mutation ($id: ID!, $dryRun: Boolean!, $reason: String!) { rejudgeQuiz(id: $id, dryRun: $dryRun, reason: $reason) { actions changed playerCount points } }";
-const FORMATS = ["JSON", "GIFT", "AIKEN", "CSV", "XLSX", "MOODLE"];
+const FORMATS = ["JSON", "GIFT", "AIKEN", "CSV", "XLSX", "MOODLE", "QTI"];
 
 /** @param {any} session @param {import("./drafts.js").Draft} draft @param {(quiz: any, text: string) => Promise<void>} take */
 export async function schedule(session, draft, take) {

@@ -108,6 +108,8 @@ const (
 	FileFormat_FILE_FORMAT_XLSX FileFormat = 5
 	// Moodle XML.
 	FileFormat_FILE_FORMAT_MOODLE FileFormat = 6
+	// A package of QTI 2.1.
+	FileFormat_FILE_FORMAT_QTI FileFormat = 7
 )
 
 // Enum value maps for FileFormat.
@@ -120,6 +122,7 @@ var (
 		4: "FILE_FORMAT_CSV",
 		5: "FILE_FORMAT_XLSX",
 		6: "FILE_FORMAT_MOODLE",
+		7: "FILE_FORMAT_QTI",
 	}
 	FileFormat_value = map[string]int32{
 		"FILE_FORMAT_UNSPECIFIED": 0,
@@ -129,6 +132,7 @@ var (
 		"FILE_FORMAT_CSV":         4,
 		"FILE_FORMAT_XLSX":        5,
 		"FILE_FORMAT_MOODLE":      6,
+		"FILE_FORMAT_QTI":         7,
 	}
 )
 
@@ -848,7 +852,7 @@ const file_topten_authoring_v1_authoring_proto_rawDesc = "" +
 	"\x14QUIZ_STATE_SCHEDULED\x10\x02\x12\x13\n" +
 	"\x0fQUIZ_STATE_OPEN\x10\x03\x12\x15\n" +
 	"\x11QUIZ_STATE_CLOSED\x10\x04\x12\x17\n" +
-	"\x13QUIZ_STATE_ARCHIVED\x10\x05*\xaf\x01\n" +
+	"\x13QUIZ_STATE_ARCHIVED\x10\x05*\xc4\x01\n" +
 	"\n" +
 	"FileFormat\x12\x1b\n" +
 	"\x17FILE_FORMAT_UNSPECIFIED\x10\x00\x12\x14\n" +
@@ -857,7 +861,8 @@ const file_topten_authoring_v1_authoring_proto_rawDesc = "" +
 	"\x11FILE_FORMAT_AIKEN\x10\x03\x12\x13\n" +
 	"\x0fFILE_FORMAT_CSV\x10\x04\x12\x14\n" +
 	"\x10FILE_FORMAT_XLSX\x10\x05\x12\x16\n" +
-	"\x12FILE_FORMAT_MOODLE\x10\x06*w\n" +
+	"\x12FILE_FORMAT_MOODLE\x10\x06\x12\x13\n" +
+	"\x0fFILE_FORMAT_QTI\x10\a*w\n" +
 	"\vItemOutcome\x12\x1c\n" +
 	"\x18ITEM_OUTCOME_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12ITEM_OUTCOME_TAKEN\x10\x01\x12\x18\n" +

@@ -76,6 +76,8 @@ class _FileFormatEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enu
     """An Excel sheet."""
     FILE_FORMAT_MOODLE: _FileFormat.ValueType  # 6
     """Moodle XML."""
+    FILE_FORMAT_QTI: _FileFormat.ValueType  # 7
+    """A package of QTI 2.1."""
 
 class FileFormat(_FileFormat, metaclass=_FileFormatEnumTypeWrapper):
     """A format of quiz files."""
@@ -94,6 +96,8 @@ FILE_FORMAT_XLSX: FileFormat.ValueType  # 5
 """An Excel sheet."""
 FILE_FORMAT_MOODLE: FileFormat.ValueType  # 6
 """Moodle XML."""
+FILE_FORMAT_QTI: FileFormat.ValueType  # 7
+"""A package of QTI 2.1."""
 global___FileFormat = FileFormat
 
 class _ItemOutcome:
