@@ -34,16 +34,20 @@ export function button(text, action, properties = {}) {
 }
 
 /**
+ * Disable a button while an action is pending. It loses the focus by that, and gets it back if it was pressed by keyboard and
+ * nothing else has taken it.
  * @param {HTMLButtonElement} element
  * @param {() => unknown} action
  */
 export async function whileBusy(element, action) {
   if (element.disabled) return;
+  const byKeyboard = element.matches(":focus-visible");
   element.disabled = true;
   try {
     await action();
   } finally {
     element.disabled = false;
+    if (byKeyboard && [null, document.body].includes(/** @type {HTMLElement | null} */ (document.activeElement))) element.focus({ preventScroll: true });
   }
 }
 

@@ -124,7 +124,6 @@ export default {
   rightAnswer: "Right",
   explanation: "Why",
   playAgain: "Play again",
-  seeBoard: "See the leaderboard",
 
   boardNames: { all: "All time", weekly: "This week", monthly: "This month" },
   boardOfQuiz: "This quiz",
