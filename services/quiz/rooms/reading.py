@@ -50,9 +50,16 @@ class RoomReader:
         return await self._share_read(room_id)
 
     async def fold(self, room: Room) -> Fold:
-        """Return the fold of the answers to the questions that the room counts and reveals at this revision."""
+        """Return the fold of the answers to the questions that the room counts and reveals at this revision.
+
+        It is kept for the revision: players who joined since the first call for it are missing.
+        """
         found = self._folds.get((room.room_id, room.revision))
         return found if found is not None else await self._share_fold(room)
+
+    async def latest_fold(self, room: Room) -> Fold:
+        """Return the same with all players of this moment, who may join without a new revision."""
+        return await self.fold(room) if room.phase is Phase.ENDED else await self._fold(room)
 
     def forget(self) -> None:
         """Empty the cache, because the database holds other data now."""

@@ -87,7 +87,7 @@ class RoomResults:
     async def _read(self, host: Claims, room_id: str) -> Results:
         room = (await self._reader.current(room_id)).room
         require_host(host, room)
-        fold = await self._reader.fold(room)
+        fold = await self._reader.latest_fold(room)
         marks = await self._seats.marks(room_id, room.revealed_questions)
         questions = []
         for question, question_id in enumerate(room.question_ids[: room.revealed_questions]):

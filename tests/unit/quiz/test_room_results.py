@@ -121,3 +121,11 @@ async def test_an_erased_player_is_named_nowhere_and_their_points_stay(table: Ta
         assert "'ada'" not in stored
         assert "'hal'" not in stored
         assert "The ada" not in stored
+
+
+async def test_results_have_players_who_joined_since_they_were_read(table: Table) -> None:
+    game = await table.open()
+    for name in ("ada", "ben"):
+        await game.join(name)
+        results, _, _ = await game.rooms.results.page(HOST, game.room_id, 0, "")
+        assert f"The {name}" in {place.seat.nickname for place in results.places}
