@@ -88,9 +88,9 @@ async def adjust(stack: RunningStack, user_id: str, delta: int) -> None:
         await client.execute(ADJUST, {"input": {"userId": user_id, "delta": delta, "reason": "a test"}}, token)
 
 
-async def findings(page: Page) -> list[Any]:
-    """Return what axe-core finds on a page."""
+async def findings(page: Page, within: str = "html") -> list[Any]:
+    """Return what axe-core finds on a page, or within elements of a selector."""
     if not await page.evaluate("'axe' in window"):
         await page.evaluate(AXE.read_text())  # not subject to the page's Content-Security-Policy, as a tag would be
-    result = await page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+    result = await page.evaluate("within => axe.run(within, { resultTypes: ['violations'] })", within)
     return [(each["id"], [node["html"][:120] for node in each["nodes"]]) for each in result["violations"]]
