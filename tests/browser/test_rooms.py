@@ -236,7 +236,7 @@ async def test_a_player_who_drops_out_returns_and_one_who_is_removed_does_not(
         field = eve.get_by_label("Code from the other device")
         await field.fill("2345 6789")
         await eve.keyboard.press("Enter")
-        await expect(eve.locator("#code-fault")).to_have_text(re.compile("^No seat has this code"))
+        await expect(eve.locator("#code-fault")).to_have_text(re.compile("^This code is invalid"))
         await check(left, eve)
         await field.fill(code.lower())
         await eve.keyboard.press("Enter")
