@@ -32,7 +32,7 @@ preflight:
 
 # SQLite is for the NSS of the tests' Chromium.
 preflight-test:
-	@$(PREFLIGHT) --port 0 --program git=git --library libsqlite3.so.0=libsqlite3-0
+	@$(PREFLIGHT) --port 0 --program git=git --program curl=curl --library libsqlite3.so.0=libsqlite3-0
 
 test: preflight-test  ## lint, then every test on real servers, with coverage of their processes
 	@$(MAKE) --no-print-directory -j 2 lint venv

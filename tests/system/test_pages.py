@@ -1,7 +1,9 @@
-"""The commands on the operator's pages, run from top to bottom on an embedded system.
+"""The commands and documents on the pages, run from top to bottom on an embedded system.
 
 A fenced block marked `sh run` is run by bash, with the data folder of the system in the environment, in a folder where
-`codegen` is that of the repository. A block marked `text` directly after it is its output; `…` in it stands for anything.
+`codegen` is that of the repository and `.topten` that data folder. The next blocks have the functions of a block, and its
+variables in lower case, as in one terminal; the address on a page becomes that of the system. A block marked `text` directly
+after it is its output; `…` in it stands for anything.
 
 A block marked `graphql run` is sent as a new player, whose own ID and those of friends are its variables.
 """
@@ -25,6 +27,12 @@ from tests.servers import RunningStack, running_stack
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
+ADDRESS = "http://127.0.0.1:8080"
+# A shell for each block: one that fails ends alone, with its line.
+SHELL = """if [ -f .shell ]; then . ./.shell; fi
+{commands}
+{{ declare -p | grep '^declare -- [a-z]' || true; declare -f; }} > .shell
+"""
 FENCE = re.compile(r"^```(?P<kind>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 # Pages that promise a task to an operator: each shows at least one command that this test runs.
 TASKS = ("backup", "upgrade", "sizing", "tls", "secrets", "operations")
@@ -73,9 +81,10 @@ def test_commands_of_a_page_work_as_it_says(own: RunningStack, page: Path, tmp_p
         "COLUMNS": "150",
     }
     (tmp_path / "codegen").symlink_to(DOCS.parent / "codegen")
+    (tmp_path / ".topten").symlink_to(own.data)
     for block in blocks(page):
         done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", block.commands],
+            ["bash", "-euo", "pipefail", "-c", SHELL.format(commands=block.commands.replace(ADDRESS, own.http))],
             cwd=tmp_path,
             env=environ,
             stdin=subprocess.DEVNULL,
