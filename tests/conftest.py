@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
@@ -20,6 +19,7 @@ from tests import deadline
 from tests.fork_server import FORK_SERVER
 from tests.leftovers import end_leftovers, leftovers, mark_children
 from tests.outside import OUTSIDE_ISSUERS, PARTNERS
+from tests.properties import register_profiles
 from tests.servers import STAND_INS, VALKEY, RunningStack, running, running_stack, started_cluster
 
 # Folders from the slowest to the quickest. Quick modules come last, so that all workers end at about the same time.
@@ -43,16 +43,7 @@ STACK_SETTINGS = {
     "TOPTEN_IDENTITY_SERVICE_CLIENTS": PARTNERS,
 }
 
-# The same examples in every run, so that what turns red is the change under test. `make fuzz` looks for new ones, and tries
-# twice as many. How long an example takes tells of the machine, not of the code.
-settings.register_profile(
-    "repeatable",
-    max_examples=50,
-    derandomize=True,
-    print_blob=True,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+register_profiles()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

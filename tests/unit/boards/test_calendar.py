@@ -6,11 +6,12 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.boards.calendar import Calendar
 from services.runtime.clock import milliseconds_of
+from tests.properties import examples
 
 RULES = ("daily", "weekly", "monthly", "yearly", "every:3:2001-05-17", "every:1:2000-01-03", "every:14:2001-05-17")
 ZONES = sorted(zone for zone in available_timezones() if zone[0].isupper() and zone != "Factory")
@@ -19,7 +20,7 @@ ZONES = sorted(zone for zone in available_timezones() if zone[0].isupper() and z
 moments = st.datetimes(datetime(2002, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  # hypothesis adds it
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(st.sampled_from(RULES), st.sampled_from(ZONES), moments)
 @example("daily", "Australia/Lord_Howe", datetime(2026, 4, 4, 15, 15, tzinfo=UTC))
 @example("daily", "Pacific/Apia", datetime(2011, 12, 30, 10, 30, tzinfo=UTC))
@@ -42,7 +43,7 @@ def test_moment_is_in_the_period_of_its_name_and_in_no_other(rule: str, zone: st
     assert Calendar(rule, zone).latest_end(at) == period.starts_at
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.sampled_from(ZONES), moments)
 def test_period_begins_with_the_first_moment_of_its_local_day(zone: str, at: datetime) -> None:
     period = Calendar("daily", zone).period(Calendar("daily", zone).name_of(milliseconds_of(at)))
@@ -122,7 +123,7 @@ def test_rule_or_zone_that_does_not_exist_is_refused(rule: str, zone: str) -> No
         Calendar(rule, zone).check()
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.text(max_size=60), st.text(max_size=30))
 def test_any_text_is_checked_without_another_error(rule: str, zone: str) -> None:
     for each in (rule, f"every:{rule}", f"range:{rule}/{zone}"):

@@ -14,7 +14,7 @@ from typing import Any
 import bson
 import pyrage
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.cli.backup.archive import (
@@ -29,6 +29,7 @@ from services.cli.backup.archive import (
     verify,
 )
 from services.cli.backup.encryption import decrypted, encrypting
+from tests.properties import examples
 
 HEADER = Header("topten", datetime(2026, 11, 28, 3, 17, tzinfo=UTC))
 INDEX = {"v": 2, "key": {"user_id": 1, "revision": 1}, "name": "chain", "unique": True}
@@ -97,7 +98,7 @@ def test_a_truncated_backup_is_refused() -> None:
             verify(io.BytesIO(SMALL[:length]))
 
 
-@settings(max_examples=500)
+@examples(500)
 @given(st.integers(0, len(SMALL) - 1), st.integers(1, 255))
 def test_a_changed_byte_is_refused_or_changes_nothing(position: int, change: int) -> None:
     """Some bits of a gzip file mean nothing: time and system in its head, padding in the last byte before its trailer."""
@@ -196,7 +197,7 @@ def test_an_encrypted_backup_opens_with_its_key() -> None:
 ENCRYPTED = encrypted(SMALL)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.integers(0, len(ENCRYPTED) - 1), st.integers(0, 255))
 def test_a_damaged_encrypted_backup_is_refused(position: int, change: int) -> None:
     """A changed byte, or for a change of 0 the end of the file."""

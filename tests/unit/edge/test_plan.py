@@ -61,6 +61,7 @@ from services.runtime.auth.claims import Claims
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.grpc.call_context import begin_call
 from tests.players import SUBMIT, TOP
+from tests.properties import examples
 
 SCHEMA = executable_schema()
 # With which the upstreams answer `EVERYTHING` without an error.
@@ -315,7 +316,7 @@ async def both(text: str, variables: dict[str, Any], caller: Caller, seed: int =
     seed=st.integers(0, 1000),
     failures=st.sampled_from([0.0, 0.2]),
 )
-@settings(deadline=None, derandomize=True, database=None, max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(examples(60), suppress_health_check=list(HealthCheck))
 async def test_a_plan_answers_as_the_executor_does(document: str, caller: Caller, seed: int, failures: float) -> None:
     outliner = Outliner(random.Random(seed))
     text = outliner.outlined(document)

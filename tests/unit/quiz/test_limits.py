@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from topten.quiz.v1 import quiz_pb2
 
 from services.quiz.limits import MAX_USES, Limits
 from services.quiz.scoring import NOTHING, Tally, tally
+from tests.properties import examples
 
 PER = 6400
 # Pauses between actions, and the points of each.
@@ -57,7 +58,7 @@ def test_no_stretch_of_time_has_more_and_nothing_else_is_refused(
         assert len(window) >= actions or (points and sum(window) + earned > points)
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(st.integers(MAX_USES + 1, 150), BUSY_PLAY)
 def test_many_uses_are_kept_in_little_space_and_wait_little_longer(actions: int, play: list[tuple[int, int]]) -> None:
     taken, refused = accepted(Limits(actions, 0, PER), play)

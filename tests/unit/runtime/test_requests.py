@@ -20,6 +20,7 @@ from topten.score.v1 import score_service_pb2 as score
 
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.grpc.requests import read
+from tests.properties import examples
 
 VALIDATOR = protovalidate.Validator()
 REQUESTS = [
@@ -32,7 +33,7 @@ REQUESTS = [
 
 @pytest.mark.parametrize("descriptor", REQUESTS, ids=lambda descriptor: descriptor.full_name)
 @given(data=st.binary(max_size=64))
-@settings(max_examples=30, deadline=None)
+@examples(30)
 def test_no_bytes_fail_in_another_way_than_as_invalid(descriptor: Descriptor, data: bytes) -> None:
     try:
         read(message_factory.GetMessageClass(descriptor).FromString, data, VALIDATOR)

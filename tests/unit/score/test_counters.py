@@ -8,7 +8,7 @@ from itertools import count
 
 import pytest
 from bson import decode, encode
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.boards.calendar import Calendar
@@ -24,6 +24,7 @@ from services.score.ledger.history import UNKNOWN, History, HistoryRequiredError
 from services.score.ledger.rows import Row, row_hash
 from services.score.ledger.totals import Total
 from services.streams import ACTION_COMPLETED, ACTION_VOIDED, SCORE_ADJUSTED
+from tests.properties import examples
 from tests.unit.score.test_history import _records
 
 START = milliseconds_of(datetime(2026, 11, 28, tzinfo=UTC))
@@ -142,7 +143,7 @@ def shown(fold: Fold, each: NumberedCounter) -> dict[str, tuple[int, int]]:
     return {period: total for period, total in totals.items() if total != (0, 0)}
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(_events(), _counters, st.randoms(use_true_random=False))
 def test_counters_have_what_a_plain_computation_says_in_any_order(
     events: list[Event], numbered: list[NumberedCounter], random: object
@@ -157,7 +158,7 @@ def test_counters_have_what_a_plain_computation_says_in_any_order(
         assert fold.complete_through == (counters.known if rows else 0)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(_events(), _events(), _counters)
 def test_counter_defined_later_equals_one_that_was_there_from_the_start(
     before: list[Event], after: list[Event], numbered: list[NumberedCounter]
@@ -269,7 +270,7 @@ _of_quizzes = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(_records(), _of_quizzes, st.randoms(use_true_random=False))
 def test_counters_of_quizzes_are_what_all_rows_say_in_any_order(
     events: list[Event], numbered: list[NumberedCounter], random: object

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from topten.quiz.v1 import quiz_pb2
 
@@ -19,6 +19,7 @@ from services.score.ledger.history import UNKNOWN, History, HistoryRequiredError
 from services.score.ledger.rows import Row, row_hash
 from services.score.ledger.totals import Total, latest_change
 from services.streams import ACTION_VOIDED, SCORE_ADJUSTED
+from tests.properties import examples
 
 START = milliseconds_of(datetime(2026, 11, 21, tzinfo=UTC))  # the next day but one, a week begins
 HOUR = int(timedelta(hours=1).total_seconds() * 1000)
@@ -101,7 +102,7 @@ def _records(draw: st.DrawFn) -> list[Event]:
     return events
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(_records(), st.randoms(use_true_random=False))
 def test_totals_are_reached_when_a_plain_computation_says_in_any_order(events: list[Event], random: object) -> None:
     shuffled = list(events)

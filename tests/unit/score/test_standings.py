@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.boards.board import Board
@@ -19,6 +19,7 @@ from services.score.ledger.rows import Row
 from services.score.ledger.times import time_of
 from services.score.ledger.totals import QuizTotal, Total
 from services.score.projection.standings import Placement, can_lower, expires_at, is_kept, lowers_quiz
+from tests.properties import examples
 
 PLACEMENT = Placement(Catalog())
 AT = datetime(2026, 11, 18, 12, tzinfo=UTC)
@@ -76,7 +77,7 @@ def test_event_affects_the_boards_of_its_time_and_lowers_only_by_taking_points()
     assert not can_lower(void._replace(delta=0))
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(
     st.lists(
         st.tuples(st.integers(-20, 40), st.integers(1, 4), st.integers(0, 60), st.integers(0, 5)),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from topten.quiz.v1 import quiz_pb2
 
@@ -17,6 +17,7 @@ from services.quiz.questions.kinds import text_kind
 from services.quiz.questions.rules import PRESETS
 from services.runtime.texts import fault_of, same_text_key
 from tests.factories import every_kind
+from tests.properties import examples
 
 IDS = st.from_regex(r"[A-Za-z0-9_-]{1,12}", fullmatch=True)
 MARKS = r"""
@@ -188,7 +189,7 @@ def quizzes(draw: st.DrawFn, *, plain: bool = False) -> quiz_pb2.QuizDefinition:
     return quiz
 
 
-@settings(deadline=None, max_examples=20)
+@examples(20)
 @given(quizzes())
 def test_our_own_format_keeps_every_quiz(quiz: quiz_pb2.QuizDefinition) -> None:
     content, lost = write(quiz, "json")
@@ -199,7 +200,7 @@ def test_our_own_format_keeps_every_quiz(quiz: quiz_pb2.QuizDefinition) -> None:
     assert {item.outcome for item in report.items} == {"taken"}
 
 
-@settings(deadline=None, max_examples=20)
+@examples(20)
 @given(st.sampled_from(sorted(WRITERS)), quizzes())
 def test_what_a_format_does_not_keep_is_named(written: str, quiz: quiz_pb2.QuizDefinition) -> None:
     content, lost = write(quiz, written)
@@ -208,7 +209,7 @@ def test_what_a_format_does_not_keep_is_named(written: str, quiz: quiz_pb2.QuizD
 
 
 @pytest.mark.parametrize("written", ["gift", "csv", "xlsx", "moodle", "qti"])
-@settings(deadline=None, max_examples=20)
+@examples(20)
 @given(quiz=quizzes(plain=True))
 def test_a_quiz_that_a_format_can_express_is_equal_again(written: str, quiz: quiz_pb2.QuizDefinition) -> None:
     quiz.title = quiz.title.lstrip("/ ") or "title"  # a category that begins with a slash is ambiguous
