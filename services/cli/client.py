@@ -6,6 +6,8 @@ take a secret from the command line or print one.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -91,6 +93,10 @@ class GraphqlError(RuntimeError):
         self.field = field
 
 
+class UnexpectedResponseError(aiohttp.ClientError):
+    """What answers at an address is not Topten, or is something in front of it."""
+
+
 class GraphqlClient:
     """Sends documents to one GraphQL address. An async context manager."""
 
@@ -105,11 +111,19 @@ class GraphqlClient:
         await self._session.close()
 
     async def execute(self, document: str, variables: dict[str, Any], token: str | None = None) -> Any:
-        """Return the `data` of the response. Raises GraphqlError, and aiohttp.ClientError without a response."""
+        """Return the `data` of the response. Raises GraphqlError, and aiohttp.ClientError without a response of GraphQL."""
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         body = {"query": document, "variables": variables}
         async with self._session.post(self._url, json=body, headers=headers) as response:
-            result = await response.json(content_type=None)
+            try:
+                result = await response.json(content_type=None)
+            except ValueError:
+                result = None
+        if isinstance(result, dict) and {"code", "detail"} <= result.keys():  # refused before GraphQL: RFC 9457
+            raise GraphqlError(str(result["code"]), str(result["detail"]))
+        if not isinstance(result, dict) or not result.keys() & {"data", "errors"}:
+            message = f"{self._url} does not answer as Topten (HTTP {response.status}). Check the address."
+            raise UnexpectedResponseError(message)
         if result.get("errors"):
             error = result["errors"][0]
             field = str((error.get("path") or [""])[0])
@@ -141,6 +155,10 @@ def describe(error: BaseException) -> str:
         return f"{error.call}: {error.message} ({error.reason})" if error.call else f"{error.message} ({error.reason})"
     if isinstance(error, GraphqlError):
         return f"{error.field}: {error} ({error.reason})" if error.field else f"{error} ({error.reason})"
+    if isinstance(error, UnexpectedResponseError):
+        return str(error)
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"Nothing responds at {error.host}:{error.port} ({os.strerror(error.os_error.errno or errno.EHOSTUNREACH)})."
     if isinstance(error, aiohttp.ClientError | TimeoutError | OSError):
         return f"The system does not respond ({type(error).__name__})."
     return str(error) or type(error).__name__

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pymongo
 import typer
-from pymongo.errors import PyMongoError
+from pymongo.errors import ConnectionFailure, PyMongoError
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
@@ -98,6 +98,8 @@ def _failures(store_failed: str, advice: str) -> Iterator[None]:
         yield
     except BackupError as error:
         fail(str(error), EXIT_FINDING)
+    except ConnectionFailure:
+        fail(f"{store_failed}: it does not respond. {advice}", EXIT_FINDING)
     except PyMongoError as error:
         fail(f"{store_failed} ({type(error).__name__}). {advice}", EXIT_FINDING)
 
