@@ -23,7 +23,7 @@ from services.runtime.grpc.call_context import begin_call
 from services.runtime.grpc.client import call, call_metadata, open_channel, open_stream
 from services.runtime.grpc.server import MAX_MESSAGE_BYTES
 from services.runtime.telemetry.logging import configure
-from tests.deadline import deadline_seconds
+from tests.deadline import deadline, deadline_seconds
 from tests.unit.runtime.grpc_boards import SERVICE, Client, serving
 from tests.unit.runtime.issuer import Issuer
 
@@ -296,6 +296,8 @@ async def test_messages_are_bounded(client: Client) -> None:
 
 
 async def test_a_late_call_is_refused_before_its_deadline(client: Client) -> None:
-    error = await client.error("hangs", timeout=0.4)
+    async with deadline("a refusal by the server"):
+        # On a busy machine the caller's own deadline may come first.
+        while (error := await client.error("hangs", timeout=0.4)).retry_after is None:
+            assert error.reason is Reason.UNAVAILABLE
     assert error.reason is Reason.UNAVAILABLE
-    assert error.retry_after is not None
