@@ -20,6 +20,7 @@ RECOVERY = "tests/system/test_score_recovery.py"
 WORKER = "tests/system/test_score_worker.py"
 REPLACED = "tests/system/test_replaced_data.py"
 CRASHES = "tests/faults/test_crash_points.py"
+FROZEN = "tests/system/test_frozen_boards.py"
 ACTIONS = "tests/system/test_actions.py"
 CLOSING = "tests/system/test_closed_periods.py"
 LOST_RECORDS = "tests/system/test_lost_records.py"
@@ -257,6 +258,20 @@ DEFECTS = (
         "            period = definition.counted_until_archived(period)\n",
         "            period = Period(definition.archived_at - timedelta(days=400), self._now() + timedelta(days=1))\n",
         ("tests/system/test_archived_boards.py", "-k", "known_later"),
+    ),
+    Defect(
+        "a frozen board is read as it is",
+        "services/leaderboard/reading/boards.py",
+        "await self._read_live(source, ",
+        "await self._read_live(board, ",
+        (FROZEN, "-k", "never_go_backwards"),
+    ),
+    Defect(
+        "what happens after a freeze is in the standings of the freeze",
+        "services/boards/calendar.py",
+        "return period is not None and at < milliseconds_of(stops_at(period, self.stops_before))",
+        "return period is not None",
+        (FROZEN, "-k", "from_the_ledger"),
     ),
     Defect(
         "a page begins where that of another player ended",
