@@ -281,6 +281,13 @@ DEFECTS = (
         ("tests/unit/quiz/test_room_results.py", "-k", "each_question"),
     ),
     Defect(
+        "a process stays with a driver that failed by itself",
+        "services/runtime/stores/watch.py",
+        "    except RuntimeError:\n        raise\n",
+        "",
+        ("tests/unit/runtime/test_store_watch.py", "-k", "ends_the_process"),
+    ),
+    Defect(
         "a dead letter is dropped",
         "services/score/ingest/consumers.py",
         "                await self._store_dead_letter(delivery, part, number, str(error)[:500])\n",

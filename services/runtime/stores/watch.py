@@ -28,6 +28,9 @@ class StoreWatch:
     A process that once reached its stores stays in service without them: it serves what it holds and refuses the rest.
     Taking it out of service would lose both, on every instance, since all share the store. So a store that is down is a
     metric, a log line and an alert.
+
+    A RuntimeError is no failure of the store but of its driver, whose locks then may stay taken for good: MongoDB was back,
+    and the process never reached it again. So it ends the process, which starts again with a new client.
     """
 
     def __init__(self, *, every: timedelta = EVERY, **pings: Ping) -> None:
@@ -64,6 +67,8 @@ async def _failure(ping: Ping) -> Exception | None:
     try:
         async with asyncio.timeout(PING_SECONDS):
             await ping()
-    except Exception as error:  # noqa: BLE001  # whatever a driver raises, the store is down
+    except RuntimeError:
+        raise
+    except Exception as error:  # noqa: BLE001  # whatever else a driver raises, the store is down
         return error
     return None

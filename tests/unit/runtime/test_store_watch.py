@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from services.runtime.config.settings import RedisConfig
+from services.runtime.lifecycle import TaskDiedError, run
 from services.runtime.stores.redis import redis_client
 from services.runtime.stores.watch import StoreWatch
 from tests.deadline import deadline
@@ -62,6 +63,17 @@ async def test_a_dead_or_hanging_store_is_down_until_it_responds(server: Running
         await says("second", up=True)
         server.signal(signal.SIGCONT)
         await says("first", up=True)
+
+
+async def test_a_driver_that_fails_by_itself_ends_the_process() -> None:
+    """Its client may hang for good, while a new one would reach the store."""
+
+    async def ping() -> None:
+        raise RuntimeError("Lock is not acquired")
+
+    async with deadline("the process ends"):
+        with pytest.raises(TaskDiedError):
+            await run(StoreWatch(every=SOON, fourth=ping))
 
 
 async def test_each_change_of_a_store_is_one_log_line_without_driver_text(server: RunningServer) -> None:
