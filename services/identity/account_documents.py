@@ -62,7 +62,7 @@ def account_of(document: Document) -> Account:
         country=document["country"],
         created_at=document["created_at"],
         version=document.get("version", 0),
-        sanctions=_sanctions(document),
+        sanctions=sanctions_of(document),
         session_epoch=document.get("session_epoch", 0),
         external_id=None if external_id is None else ExternalId(**external_id),
         avatar_url=document.get("avatar_url", ""),
@@ -82,7 +82,7 @@ def sanction_document(sanction: Sanction) -> Document:
     return document if sanction.expires_at is None else document | {"expires_at": sanction.expires_at}
 
 
-def _sanctions(document: Document) -> tuple[Sanction, ...]:
+def sanctions_of(document: Document) -> tuple[Sanction, ...]:
     """Return the sanctions of an account. A `block` without an id, of an older version, is a moderator's sanction."""
     block = document.get("block")
     if block is None:  # also if an older version has lifted it

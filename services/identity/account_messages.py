@@ -34,10 +34,16 @@ def add_block(user: identity_pb2.User, account: Account, now: datetime) -> None:
     """Add the strongest sanction in force to the account's message."""
     block = account.block_at(now)
     if block is not None:
-        user.block.reason = block.reason
-        user.block.blocked_at.FromDatetime(block.blocked_at)
-        if block.expires_at is not None:
-            user.block.expires_at.FromDatetime(block.expires_at)
+        user.block.MergeFrom(block_message(block))
+
+
+def block_message(sanction: Sanction) -> identity_pb2.Block:
+    """Return a sanction as the block that a player is told of."""
+    message = identity_pb2.Block(reason=sanction.reason)
+    message.blocked_at.FromDatetime(sanction.blocked_at)
+    if sanction.expires_at is not None:
+        message.expires_at.FromDatetime(sanction.expires_at)
+    return message
 
 
 def sanction_message(sanction: Sanction) -> identity_pb2.Sanction:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -60,6 +61,11 @@ class Sanction:
         return self.expires_at is None, ends, -self.blocked_at.timestamp()
 
 
+def strongest(sanctions: Iterable[Sanction]) -> Sanction | None:
+    """Return the sanction that outlasts the others, None of none. If it is over, so are all."""
+    return max(sanctions, key=Sanction.strength, default=None)
+
+
 class ExternalId(NamedTuple):
     """The id of a player in another system, the `source` (see `services.runtime.auth.external_ids`)."""
 
@@ -109,7 +115,7 @@ class Account:
     @property
     def block(self) -> Sanction | None:
         """The strongest sanction, which is the block that players, services and boards see; it may have expired."""
-        return max(self.sanctions, key=Sanction.strength, default=None)
+        return strongest(self.sanctions)
 
     def block_at(self, now: datetime) -> Sanction | None:
         """Return the strongest sanction in force."""
@@ -119,6 +125,14 @@ class Account:
         """Return the sanctions in force, strongest first."""
         in_force = (sanction for sanction in self.sanctions if not sanction.is_over(now))
         return sorted(in_force, key=Sanction.strength, reverse=True)
+
+
+class Standing(NamedTuple):
+    """What decides whether a player may act, and for which country."""
+
+    country: str
+    block: Sanction | None
+    """The strongest sanction, which may have expired."""
 
 
 def check_country(country: str) -> str:

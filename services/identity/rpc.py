@@ -14,7 +14,7 @@ from topten.identity.v1 import identity_pb2
 from topten.identity.v1 import identity_service_pb2 as messages
 
 from services.boards.signed_heads import Head
-from services.identity.account_messages import add_block, change_message, sanction_message, user_message
+from services.identity.account_messages import add_block, block_message, change_message, sanction_message, user_message
 from services.identity.board_tokens.board_token_store import BoardToken
 from services.identity.board_tokens.service import BoardTokens
 from services.identity.clients.client_store import StoredClient
@@ -176,6 +176,25 @@ class IdentityServicer(ModerationServicer):
         missing = set(request.user_ids) - {account.user_id for account in accounts}
         erased = await self._personal_data.erased(sorted(missing))
         return messages.GetUsersResponse(users=[self._user(account) for account in accounts], erased_user_ids=erased)
+
+    async def CheckPlayers(
+        self, request: messages.CheckPlayersRequest, context: Context
+    ) -> messages.CheckPlayersResponse:
+        """See identity_service.proto."""
+        standings = await self._service.standings(request.user_ids)
+        missing = set(request.user_ids) - standings.keys()
+        erased = await self._personal_data.erased(sorted(missing))
+        now = self._now()
+        return messages.CheckPlayersResponse(
+            blocked=[
+                messages.BlockedPlayer(user_id=user_id, block=block_message(each.block))
+                for user_id, each in standings.items()
+                if each.block is not None and not each.block.is_over(now)
+            ],
+            erased_user_ids=erased,
+            unknown_user_ids=missing - {*erased},
+            countries={user_id: each.country for user_id, each in standings.items() if each.country},
+        )
 
     async def GrantRole(self, request: messages.GrantRoleRequest, context: Context) -> messages.GrantRoleResponse:
         """See identity_service.proto."""

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import uuid_utils
 
-from services.identity.accounts import Account, InvalidAccountError, check_country
+from services.identity.accounts import Account, InvalidAccountError, Standing, check_country
 from services.identity.board_tokens.service import BoardTokens
 from services.identity.guests import Guests
 from services.identity.passwords import MAX_PASSWORD, MIN_PASSWORD, Passwords, is_allowed
@@ -202,6 +202,10 @@ class IdentityService:
     async def users(self, user_ids: Sequence[str], usernames: Sequence[str] = ()) -> list[Account]:
         """Return the accounts that exist among `user_ids` and `usernames` (at most 100 each), in one round trip."""
         return await self._store.accounts(user_ids, usernames)
+
+    async def standings(self, user_ids: Sequence[str]) -> dict[str, Standing]:
+        """Return what decides whether each of these players may act, of those who have an account."""
+        return await self._store.standings(user_ids)
 
     async def grant_role(self, username: str, role: str) -> Account:
         """Add a role to an account; tokens carry it from the next refresh. Raises PLAYER_NOT_FOUND."""

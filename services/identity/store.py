@@ -25,14 +25,17 @@ from services.identity.account_documents import (
     Document,
     account_document,
     account_of,
+    sanctions_of,
 )
-from services.identity.accounts import Account
+from services.identity.accounts import Account, Standing, strongest
 from services.identity.erasure.blocked_names import BlockedNames
 from services.identity.usernames import username_key
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.stores.mongo import unavailable_on_failure
 
 TRANSACTION_SECONDS: Final = 5.0
+# The fields of an account that a Standing is made of.
+_STANDING: Final = {"country": 1, "block": 1, "sanctions": 1}
 T = TypeVar("T")
 
 
@@ -124,6 +127,15 @@ class IdentityStore:
             selection = {"$or": [selection, {"username_key": {"$in": [username_key(name) for name in usernames]}}]}
         async with unavailable_on_failure():
             return [account_of(document) async for document in self._users.find(selection)]
+
+    async def standings(self, user_ids: Sequence[str]) -> dict[str, Standing]:
+        """Return what decides whether each of these players may act, of those who have an account."""
+        async with unavailable_on_failure():
+            documents = self._users.find({"_id": {"$in": list(user_ids)}}, _STANDING)
+            return {
+                document["_id"]: Standing(document["country"], strongest(sanctions_of(document)))
+                async for document in documents
+            }
 
     async def guests_until(self, before: datetime, limit: int) -> list[str]:
         """Return the ids of up to `limit` guests that ended at `before` or earlier."""

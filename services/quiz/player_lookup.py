@@ -23,13 +23,11 @@ from services.runtime.grpc.client import call
 if TYPE_CHECKING:
     from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceAsyncStub
 
-MAX_USERS: Final = 100
+MAX_PLAYERS: Final = 200
 MAX_BLOCKS: Final = 10_000
 CALL_SECONDS: Final = 1.0
 # After a failed call, last known blocks are used for this long before the next attempt.
 RETRY_SECONDS: Final = 1.0
-_ERASED: Final = identity_pb2.User()
-"""Stands for a player whose account was erased."""
 _log = structlog.get_logger("player_lookup")
 
 
@@ -67,33 +65,29 @@ class PlayerLookup:
 
     async def players(self, user_ids: Iterable[str]) -> dict[str, Player]:
         """Return what is known of each player. Raises nothing: if identity does not respond, their last known block."""
-        wanted = list(user_ids)
+        wanted = list(dict.fromkeys(user_ids))
         if self._clock() < self._away_until:
             return {user_id: self._last_known(user_id) for user_id in wanted}
         try:
-            pages = [self._users(wanted[start : start + MAX_USERS]) for start in range(0, len(wanted), MAX_USERS)]
-            users = [user for page in await asyncio.gather(*pages) for user in page]
+            starts = range(0, len(wanted), MAX_PLAYERS)
+            pages = await asyncio.gather(*(self._check(wanted[start : start + MAX_PLAYERS]) for start in starts))
         except ServiceError as error:
             self._away_until = self._clock() + RETRY_SECONDS
             _log.warning("blocks unknown", reason=error.reason)
             return {user_id: self._last_known(user_id) for user_id in wanted}
-        return {user_id: self._player_of(user_id, user) for user_id, user in zip(wanted, users, strict=True)}
+        players = {user_id: player for page in pages for user_id, player in page.items()}
+        for user_id, player in players.items():
+            if player.block is not None:
+                self._blocks[user_id] = player.block
+            else:
+                self._blocks.pop(user_id, None)
+        return players
 
     async def find(self, user_id: str) -> identity_pb2.User | None:
         """Return the player, or None if no account has the id. Raises UNAVAILABLE."""
-        (user,) = await self._users([user_id])
-        return None if user is _ERASED else user
-
-    def _player_of(self, user_id: str, user: identity_pb2.User | None) -> Player:
-        if user is None or user is _ERASED:
-            self._blocks.pop(user_id, None)
-            missing = ServiceError(Reason.PLAYER_NOT_FOUND, "No player has this ID.")
-            return Player(is_erased=user is _ERASED, missing=missing)
-        if not user.HasField("block"):
-            self._blocks.pop(user_id, None)
-            return Player(country=user.country)
-        self._blocks[user_id] = user.block
-        return Player(user.block, user.country)
+        request = identity_service_pb2.GetUsersRequest(user_ids=[user_id])
+        response = await call(self._identity.GetUsers, request, token=await self._token.get(), timeout=CALL_SECONDS)
+        return next(iter(response.users), None)
 
     def _last_known(self, user_id: str) -> Player:
         """Return the block that the last successful lookup of the player found, unless it has expired."""
@@ -103,8 +97,13 @@ class PlayerLookup:
         message = "Whether the player exists could not be checked. Nothing was recorded; send the action again."
         return Player(block, missing=ServiceError(Reason.UNAVAILABLE, message, retry_after=RETRY_AFTER))
 
-    async def _users(self, user_ids: Sequence[str]) -> list[identity_pb2.User | None]:
-        request = identity_service_pb2.GetUsersRequest(user_ids=list(dict.fromkeys(user_ids)))
-        response = await call(self._identity.GetUsers, request, token=await self._token.get(), timeout=CALL_SECONDS)
-        users = {user.user_id: user for user in response.users} | dict.fromkeys(response.erased_user_ids, _ERASED)
-        return [users.get(user_id) for user_id in user_ids]
+    async def _check(self, user_ids: Sequence[str]) -> dict[str, Player]:
+        request = identity_service_pb2.CheckPlayersRequest(user_ids=user_ids)
+        told = await call(self._identity.CheckPlayers, request, token=await self._token.get(), timeout=CALL_SECONDS)
+        players = {user_id: Player(country=told.countries.get(user_id, "")) for user_id in user_ids}
+        for each in told.blocked:
+            players[each.user_id] = Player(each.block, told.countries.get(each.user_id, ""))
+        for user_id in (*told.unknown_user_ids, *told.erased_user_ids):
+            missing = ServiceError(Reason.PLAYER_NOT_FOUND, "No player has this ID.")
+            players[user_id] = Player(is_erased=user_id in told.erased_user_ids, missing=missing)
+        return players

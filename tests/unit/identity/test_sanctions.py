@@ -88,6 +88,24 @@ async def system(mongo_url: str) -> AsyncIterator[System]:
         await mongo.client.drop_database(mongo.database.name)
 
 
+async def test_whether_a_player_may_act_is_told_as_their_account_has_it(system: System) -> None:
+    async def standing() -> tuple[str, Sanction | None]:
+        account = await system.store.account(USER)
+        assert account is not None
+        (found,) = (await system.store.standings([USER, "nobody"])).items()
+        assert found == (USER, (account.country, account.block))
+        return found[1]
+
+    assert await standing() == ("", None)
+    short = await system.block("short", 60)
+    await system.block("long", 600, ADMIN)
+    assert (await standing())[1] is not None
+    await system.unblock(short)
+    await standing()
+    await system.pass_time(601)
+    assert await standing() == ("", None)
+
+
 async def test_short_block_does_not_end_a_permanent_one(system: System) -> None:
     await system.block("for good", None)
     await system.block("for a moment", 3)

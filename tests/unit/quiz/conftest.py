@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 from pymongo import AsyncMongoClient, monitoring
-from topten.identity.v1 import identity_service_pb2
+from topten.identity.v1 import identity_pb2, identity_service_pb2
 
 from services.quiz.action import Action, Outcome
 from services.quiz.action_types.store import ActionTypeStore
@@ -57,14 +57,24 @@ class Identity:
     async def GetUsers(
         self, request: identity_service_pb2.GetUsersRequest, **_: Any
     ) -> identity_service_pb2.GetUsersResponse:
+        known = [user_id for user_id in request.user_ids if user_id not in self.erased | self.unknown]
+        return identity_service_pb2.GetUsersResponse(users=[identity_pb2.User(user_id=each) for each in known])
+
+    async def CheckPlayers(
+        self, request: identity_service_pb2.CheckPlayersRequest, **_: Any
+    ) -> identity_service_pb2.CheckPlayersResponse:
         self.calls += 1
-        response = identity_service_pb2.GetUsersResponse(erased_user_ids=self.erased & {*request.user_ids})
-        for user_id in request.user_ids:
-            if user_id not in self.erased | self.unknown:
-                user = response.users.add(user_id=user_id, country="VN")
-                if user_id in self.blocked:
-                    user.block.reason = "cheating"
-        return response
+        asked = {*request.user_ids}
+        known = asked - self.erased - self.unknown
+        return identity_service_pb2.CheckPlayersResponse(
+            blocked=[
+                identity_service_pb2.BlockedPlayer(user_id=user_id, block=identity_pb2.Block(reason="cheating"))
+                for user_id in known & self.blocked
+            ],
+            erased_user_ids=asked & self.erased,
+            unknown_user_ids=asked & self.unknown - self.erased,
+            countries=dict.fromkeys(known, "VN"),
+        )
 
     async def get(self) -> str:
         return "a token"

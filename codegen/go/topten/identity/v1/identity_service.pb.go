@@ -1757,6 +1757,180 @@ func (x *GetUsersResponse) GetErasedUserIds() []string {
 	return nil
 }
 
+// CheckPlayersRequest identifies players.
+type CheckPlayersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Up to 200 distinct user ids.
+	UserIds       []string `protobuf:"bytes,1,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckPlayersRequest) Reset() {
+	*x = CheckPlayersRequest{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckPlayersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckPlayersRequest) ProtoMessage() {}
+
+func (x *CheckPlayersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckPlayersRequest.ProtoReflect.Descriptor instead.
+func (*CheckPlayersRequest) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *CheckPlayersRequest) GetUserIds() []string {
+	if x != nil {
+		return x.UserIds
+	}
+	return nil
+}
+
+// CheckPlayersResponse tells of the players who may not act, and of the countries of those who have one.
+type CheckPlayersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The players who are blocked, in any order.
+	Blocked []*BlockedPlayer `protobuf:"bytes,1,rep,name=blocked,proto3" json:"blocked,omitempty"`
+	// The ids of erased accounts, in any order.
+	ErasedUserIds []string `protobuf:"bytes,2,rep,name=erased_user_ids,json=erasedUserIds,proto3" json:"erased_user_ids,omitempty"`
+	// The ids that no account has and none had, in any order.
+	UnknownUserIds []string `protobuf:"bytes,3,rep,name=unknown_user_ids,json=unknownUserIds,proto3" json:"unknown_user_ids,omitempty"`
+	// The countries of players by their ids: ISO 3166-1 alpha-2 codes. Players without a country are omitted.
+	Countries     map[string]string `protobuf:"bytes,4,rep,name=countries,proto3" json:"countries,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckPlayersResponse) Reset() {
+	*x = CheckPlayersResponse{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckPlayersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckPlayersResponse) ProtoMessage() {}
+
+func (x *CheckPlayersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckPlayersResponse.ProtoReflect.Descriptor instead.
+func (*CheckPlayersResponse) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *CheckPlayersResponse) GetBlocked() []*BlockedPlayer {
+	if x != nil {
+		return x.Blocked
+	}
+	return nil
+}
+
+func (x *CheckPlayersResponse) GetErasedUserIds() []string {
+	if x != nil {
+		return x.ErasedUserIds
+	}
+	return nil
+}
+
+func (x *CheckPlayersResponse) GetUnknownUserIds() []string {
+	if x != nil {
+		return x.UnknownUserIds
+	}
+	return nil
+}
+
+func (x *CheckPlayersResponse) GetCountries() map[string]string {
+	if x != nil {
+		return x.Countries
+	}
+	return nil
+}
+
+// BlockedPlayer is a player who is blocked, and why.
+type BlockedPlayer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The player's id.
+	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// The strongest block in force.
+	Block         *Block `protobuf:"bytes,2,opt,name=block,proto3" json:"block,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BlockedPlayer) Reset() {
+	*x = BlockedPlayer{}
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BlockedPlayer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BlockedPlayer) ProtoMessage() {}
+
+func (x *BlockedPlayer) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BlockedPlayer.ProtoReflect.Descriptor instead.
+func (*BlockedPlayer) Descriptor() ([]byte, []int) {
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *BlockedPlayer) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *BlockedPlayer) GetBlock() *Block {
+	if x != nil {
+		return x.Block
+	}
+	return nil
+}
+
 // GrantRoleRequest names an account and a role.
 type GrantRoleRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1770,7 +1944,7 @@ type GrantRoleRequest struct {
 
 func (x *GrantRoleRequest) Reset() {
 	*x = GrantRoleRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[35]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1782,7 +1956,7 @@ func (x *GrantRoleRequest) String() string {
 func (*GrantRoleRequest) ProtoMessage() {}
 
 func (x *GrantRoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[35]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1795,7 +1969,7 @@ func (x *GrantRoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantRoleRequest.ProtoReflect.Descriptor instead.
 func (*GrantRoleRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{35}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *GrantRoleRequest) GetUsername() string {
@@ -1823,7 +1997,7 @@ type GrantRoleResponse struct {
 
 func (x *GrantRoleResponse) Reset() {
 	*x = GrantRoleResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[36]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1835,7 +2009,7 @@ func (x *GrantRoleResponse) String() string {
 func (*GrantRoleResponse) ProtoMessage() {}
 
 func (x *GrantRoleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[36]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1848,7 +2022,7 @@ func (x *GrantRoleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantRoleResponse.ProtoReflect.Descriptor instead.
 func (*GrantRoleResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{36}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *GrantRoleResponse) GetUser() *User {
@@ -1871,7 +2045,7 @@ type RevokeRoleRequest struct {
 
 func (x *RevokeRoleRequest) Reset() {
 	*x = RevokeRoleRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[37]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1883,7 +2057,7 @@ func (x *RevokeRoleRequest) String() string {
 func (*RevokeRoleRequest) ProtoMessage() {}
 
 func (x *RevokeRoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[37]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1896,7 +2070,7 @@ func (x *RevokeRoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeRoleRequest.ProtoReflect.Descriptor instead.
 func (*RevokeRoleRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{37}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *RevokeRoleRequest) GetUsername() string {
@@ -1924,7 +2098,7 @@ type RevokeRoleResponse struct {
 
 func (x *RevokeRoleResponse) Reset() {
 	*x = RevokeRoleResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[38]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1936,7 +2110,7 @@ func (x *RevokeRoleResponse) String() string {
 func (*RevokeRoleResponse) ProtoMessage() {}
 
 func (x *RevokeRoleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[38]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1949,7 +2123,7 @@ func (x *RevokeRoleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeRoleResponse.ProtoReflect.Descriptor instead.
 func (*RevokeRoleResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{38}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *RevokeRoleResponse) GetUser() *User {
@@ -1970,7 +2144,7 @@ type UpdateProfileRequest struct {
 
 func (x *UpdateProfileRequest) Reset() {
 	*x = UpdateProfileRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[39]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1982,7 +2156,7 @@ func (x *UpdateProfileRequest) String() string {
 func (*UpdateProfileRequest) ProtoMessage() {}
 
 func (x *UpdateProfileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[39]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1995,7 +2169,7 @@ func (x *UpdateProfileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateProfileRequest.ProtoReflect.Descriptor instead.
 func (*UpdateProfileRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{39}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *UpdateProfileRequest) GetCountry() string {
@@ -2016,7 +2190,7 @@ type UpdateProfileResponse struct {
 
 func (x *UpdateProfileResponse) Reset() {
 	*x = UpdateProfileResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[40]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2028,7 +2202,7 @@ func (x *UpdateProfileResponse) String() string {
 func (*UpdateProfileResponse) ProtoMessage() {}
 
 func (x *UpdateProfileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[40]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2041,7 +2215,7 @@ func (x *UpdateProfileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateProfileResponse.ProtoReflect.Descriptor instead.
 func (*UpdateProfileResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{40}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *UpdateProfileResponse) GetUser() *User {
@@ -2068,7 +2242,7 @@ type BlockUserRequest struct {
 
 func (x *BlockUserRequest) Reset() {
 	*x = BlockUserRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[41]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2080,7 +2254,7 @@ func (x *BlockUserRequest) String() string {
 func (*BlockUserRequest) ProtoMessage() {}
 
 func (x *BlockUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[41]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2093,7 +2267,7 @@ func (x *BlockUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockUserRequest.ProtoReflect.Descriptor instead.
 func (*BlockUserRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{41}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *BlockUserRequest) GetUserId() string {
@@ -2139,7 +2313,7 @@ type BlockUserResponse struct {
 
 func (x *BlockUserResponse) Reset() {
 	*x = BlockUserResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[42]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2151,7 +2325,7 @@ func (x *BlockUserResponse) String() string {
 func (*BlockUserResponse) ProtoMessage() {}
 
 func (x *BlockUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[42]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2164,7 +2338,7 @@ func (x *BlockUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockUserResponse.ProtoReflect.Descriptor instead.
 func (*BlockUserResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{42}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *BlockUserResponse) GetUser() *User {
@@ -2203,7 +2377,7 @@ type UnblockUserRequest struct {
 
 func (x *UnblockUserRequest) Reset() {
 	*x = UnblockUserRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[43]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2215,7 +2389,7 @@ func (x *UnblockUserRequest) String() string {
 func (*UnblockUserRequest) ProtoMessage() {}
 
 func (x *UnblockUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[43]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2228,7 +2402,7 @@ func (x *UnblockUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnblockUserRequest.ProtoReflect.Descriptor instead.
 func (*UnblockUserRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{43}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *UnblockUserRequest) GetUserId() string {
@@ -2267,7 +2441,7 @@ type UnblockUserResponse struct {
 
 func (x *UnblockUserResponse) Reset() {
 	*x = UnblockUserResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[44]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2279,7 +2453,7 @@ func (x *UnblockUserResponse) String() string {
 func (*UnblockUserResponse) ProtoMessage() {}
 
 func (x *UnblockUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[44]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2292,7 +2466,7 @@ func (x *UnblockUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnblockUserResponse.ProtoReflect.Descriptor instead.
 func (*UnblockUserResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{44}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *UnblockUserResponse) GetUser() *User {
@@ -2327,7 +2501,7 @@ type ListAccountEventsRequest struct {
 
 func (x *ListAccountEventsRequest) Reset() {
 	*x = ListAccountEventsRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[45]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2339,7 +2513,7 @@ func (x *ListAccountEventsRequest) String() string {
 func (*ListAccountEventsRequest) ProtoMessage() {}
 
 func (x *ListAccountEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[45]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2352,7 +2526,7 @@ func (x *ListAccountEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccountEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListAccountEventsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{45}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ListAccountEventsRequest) GetSince() *timestamppb.Timestamp {
@@ -2375,7 +2549,7 @@ type ListAccountEventsResponse struct {
 
 func (x *ListAccountEventsResponse) Reset() {
 	*x = ListAccountEventsResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[46]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2387,7 +2561,7 @@ func (x *ListAccountEventsResponse) String() string {
 func (*ListAccountEventsResponse) ProtoMessage() {}
 
 func (x *ListAccountEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[46]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2400,7 +2574,7 @@ func (x *ListAccountEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccountEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListAccountEventsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{46}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ListAccountEventsResponse) GetEvents() []*AccountEvent {
@@ -2432,7 +2606,7 @@ type AccountEvent struct {
 
 func (x *AccountEvent) Reset() {
 	*x = AccountEvent{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[47]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2444,7 +2618,7 @@ func (x *AccountEvent) String() string {
 func (*AccountEvent) ProtoMessage() {}
 
 func (x *AccountEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[47]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2457,7 +2631,7 @@ func (x *AccountEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountEvent.ProtoReflect.Descriptor instead.
 func (*AccountEvent) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{47}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *AccountEvent) GetEventId() string {
@@ -2494,7 +2668,7 @@ type RepublishAccountEventsRequest struct {
 
 func (x *RepublishAccountEventsRequest) Reset() {
 	*x = RepublishAccountEventsRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[48]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2506,7 +2680,7 @@ func (x *RepublishAccountEventsRequest) String() string {
 func (*RepublishAccountEventsRequest) ProtoMessage() {}
 
 func (x *RepublishAccountEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[48]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2519,7 +2693,7 @@ func (x *RepublishAccountEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RepublishAccountEventsRequest.ProtoReflect.Descriptor instead.
 func (*RepublishAccountEventsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{48}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *RepublishAccountEventsRequest) GetEventIds() []string {
@@ -2547,7 +2721,7 @@ type RepublishAccountEventsResponse struct {
 
 func (x *RepublishAccountEventsResponse) Reset() {
 	*x = RepublishAccountEventsResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[49]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2559,7 +2733,7 @@ func (x *RepublishAccountEventsResponse) String() string {
 func (*RepublishAccountEventsResponse) ProtoMessage() {}
 
 func (x *RepublishAccountEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[49]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2572,7 +2746,7 @@ func (x *RepublishAccountEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RepublishAccountEventsResponse.ProtoReflect.Descriptor instead.
 func (*RepublishAccountEventsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{49}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *RepublishAccountEventsResponse) GetEventIds() []string {
@@ -2599,7 +2773,7 @@ type ListUsersRequest struct {
 
 func (x *ListUsersRequest) Reset() {
 	*x = ListUsersRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[50]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2611,7 +2785,7 @@ func (x *ListUsersRequest) String() string {
 func (*ListUsersRequest) ProtoMessage() {}
 
 func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[50]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2624,7 +2798,7 @@ func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsersRequest.ProtoReflect.Descriptor instead.
 func (*ListUsersRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{50}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ListUsersRequest) GetPrefix() string {
@@ -2670,7 +2844,7 @@ type ListUsersResponse struct {
 
 func (x *ListUsersResponse) Reset() {
 	*x = ListUsersResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[51]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2682,7 +2856,7 @@ func (x *ListUsersResponse) String() string {
 func (*ListUsersResponse) ProtoMessage() {}
 
 func (x *ListUsersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[51]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2695,7 +2869,7 @@ func (x *ListUsersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsersResponse.ProtoReflect.Descriptor instead.
 func (*ListUsersResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{51}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ListUsersResponse) GetUsers() []*User {
@@ -2734,7 +2908,7 @@ type RenameUserRequest struct {
 
 func (x *RenameUserRequest) Reset() {
 	*x = RenameUserRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[52]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2746,7 +2920,7 @@ func (x *RenameUserRequest) String() string {
 func (*RenameUserRequest) ProtoMessage() {}
 
 func (x *RenameUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[52]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2759,7 +2933,7 @@ func (x *RenameUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenameUserRequest.ProtoReflect.Descriptor instead.
 func (*RenameUserRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{52}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *RenameUserRequest) GetUserId() string {
@@ -2798,7 +2972,7 @@ type RenameUserResponse struct {
 
 func (x *RenameUserResponse) Reset() {
 	*x = RenameUserResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[53]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2810,7 +2984,7 @@ func (x *RenameUserResponse) String() string {
 func (*RenameUserResponse) ProtoMessage() {}
 
 func (x *RenameUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[53]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2823,7 +2997,7 @@ func (x *RenameUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenameUserResponse.ProtoReflect.Descriptor instead.
 func (*RenameUserResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{53}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *RenameUserResponse) GetUser() *User {
@@ -2858,7 +3032,7 @@ type ListSessionsRequest struct {
 
 func (x *ListSessionsRequest) Reset() {
 	*x = ListSessionsRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[54]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2870,7 +3044,7 @@ func (x *ListSessionsRequest) String() string {
 func (*ListSessionsRequest) ProtoMessage() {}
 
 func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[54]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2883,7 +3057,7 @@ func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSessionsRequest.ProtoReflect.Descriptor instead.
 func (*ListSessionsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{54}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ListSessionsRequest) GetUserId() string {
@@ -2904,7 +3078,7 @@ type ListSessionsResponse struct {
 
 func (x *ListSessionsResponse) Reset() {
 	*x = ListSessionsResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[55]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2916,7 +3090,7 @@ func (x *ListSessionsResponse) String() string {
 func (*ListSessionsResponse) ProtoMessage() {}
 
 func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[55]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2929,7 +3103,7 @@ func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSessionsResponse.ProtoReflect.Descriptor instead.
 func (*ListSessionsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{55}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ListSessionsResponse) GetSessions() []*OpenSession {
@@ -2956,7 +3130,7 @@ type OpenSession struct {
 
 func (x *OpenSession) Reset() {
 	*x = OpenSession{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[56]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2968,7 +3142,7 @@ func (x *OpenSession) String() string {
 func (*OpenSession) ProtoMessage() {}
 
 func (x *OpenSession) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[56]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2981,7 +3155,7 @@ func (x *OpenSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenSession.ProtoReflect.Descriptor instead.
 func (*OpenSession) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{56}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *OpenSession) GetSessionId() string {
@@ -3027,7 +3201,7 @@ type EndSessionsRequest struct {
 
 func (x *EndSessionsRequest) Reset() {
 	*x = EndSessionsRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[57]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3039,7 +3213,7 @@ func (x *EndSessionsRequest) String() string {
 func (*EndSessionsRequest) ProtoMessage() {}
 
 func (x *EndSessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[57]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3052,7 +3226,7 @@ func (x *EndSessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndSessionsRequest.ProtoReflect.Descriptor instead.
 func (*EndSessionsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{57}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *EndSessionsRequest) GetUserId() string {
@@ -3087,7 +3261,7 @@ type EndSessionsResponse struct {
 
 func (x *EndSessionsResponse) Reset() {
 	*x = EndSessionsResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[58]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3099,7 +3273,7 @@ func (x *EndSessionsResponse) String() string {
 func (*EndSessionsResponse) ProtoMessage() {}
 
 func (x *EndSessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[58]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3112,7 +3286,7 @@ func (x *EndSessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndSessionsResponse.ProtoReflect.Descriptor instead.
 func (*EndSessionsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{58}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *EndSessionsResponse) GetEnded() int32 {
@@ -3133,7 +3307,7 @@ type ListAccountChangesRequest struct {
 
 func (x *ListAccountChangesRequest) Reset() {
 	*x = ListAccountChangesRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[59]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3145,7 +3319,7 @@ func (x *ListAccountChangesRequest) String() string {
 func (*ListAccountChangesRequest) ProtoMessage() {}
 
 func (x *ListAccountChangesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[59]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3158,7 +3332,7 @@ func (x *ListAccountChangesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccountChangesRequest.ProtoReflect.Descriptor instead.
 func (*ListAccountChangesRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{59}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *ListAccountChangesRequest) GetUserId() string {
@@ -3179,7 +3353,7 @@ type ListAccountChangesResponse struct {
 
 func (x *ListAccountChangesResponse) Reset() {
 	*x = ListAccountChangesResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[60]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3191,7 +3365,7 @@ func (x *ListAccountChangesResponse) String() string {
 func (*ListAccountChangesResponse) ProtoMessage() {}
 
 func (x *ListAccountChangesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[60]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3204,7 +3378,7 @@ func (x *ListAccountChangesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccountChangesResponse.ProtoReflect.Descriptor instead.
 func (*ListAccountChangesResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{60}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ListAccountChangesResponse) GetChanges() []*AccountChange {
@@ -3223,7 +3397,7 @@ type ExportAccountRequest struct {
 
 func (x *ExportAccountRequest) Reset() {
 	*x = ExportAccountRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[61]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3235,7 +3409,7 @@ func (x *ExportAccountRequest) String() string {
 func (*ExportAccountRequest) ProtoMessage() {}
 
 func (x *ExportAccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[61]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3248,7 +3422,7 @@ func (x *ExportAccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportAccountRequest.ProtoReflect.Descriptor instead.
 func (*ExportAccountRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{61}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{64}
 }
 
 // ExportAccountResponse carries the data of the account.
@@ -3270,7 +3444,7 @@ type ExportAccountResponse struct {
 
 func (x *ExportAccountResponse) Reset() {
 	*x = ExportAccountResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[62]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3282,7 +3456,7 @@ func (x *ExportAccountResponse) String() string {
 func (*ExportAccountResponse) ProtoMessage() {}
 
 func (x *ExportAccountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[62]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3295,7 +3469,7 @@ func (x *ExportAccountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportAccountResponse.ProtoReflect.Descriptor instead.
 func (*ExportAccountResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{62}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ExportAccountResponse) GetUser() *User {
@@ -3346,7 +3520,7 @@ type SessionRecord struct {
 
 func (x *SessionRecord) Reset() {
 	*x = SessionRecord{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[63]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3358,7 +3532,7 @@ func (x *SessionRecord) String() string {
 func (*SessionRecord) ProtoMessage() {}
 
 func (x *SessionRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[63]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3371,7 +3545,7 @@ func (x *SessionRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionRecord.ProtoReflect.Descriptor instead.
 func (*SessionRecord) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{63}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *SessionRecord) GetRenewedAt() *timestamppb.Timestamp {
@@ -3410,7 +3584,7 @@ type AccountChange struct {
 
 func (x *AccountChange) Reset() {
 	*x = AccountChange{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[64]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3422,7 +3596,7 @@ func (x *AccountChange) String() string {
 func (*AccountChange) ProtoMessage() {}
 
 func (x *AccountChange) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[64]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3435,7 +3609,7 @@ func (x *AccountChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountChange.ProtoReflect.Descriptor instead.
 func (*AccountChange) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{64}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *AccountChange) GetKind() string {
@@ -3491,7 +3665,7 @@ type DeleteAccountRequest struct {
 
 func (x *DeleteAccountRequest) Reset() {
 	*x = DeleteAccountRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[65]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3503,7 +3677,7 @@ func (x *DeleteAccountRequest) String() string {
 func (*DeleteAccountRequest) ProtoMessage() {}
 
 func (x *DeleteAccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[65]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3516,7 +3690,7 @@ func (x *DeleteAccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccountRequest.ProtoReflect.Descriptor instead.
 func (*DeleteAccountRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{65}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *DeleteAccountRequest) GetPassword() string {
@@ -3535,7 +3709,7 @@ type DeleteAccountResponse struct {
 
 func (x *DeleteAccountResponse) Reset() {
 	*x = DeleteAccountResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[66]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3547,7 +3721,7 @@ func (x *DeleteAccountResponse) String() string {
 func (*DeleteAccountResponse) ProtoMessage() {}
 
 func (x *DeleteAccountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[66]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3560,7 +3734,7 @@ func (x *DeleteAccountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccountResponse.ProtoReflect.Descriptor instead.
 func (*DeleteAccountResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{66}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{69}
 }
 
 // EraseUserRequest names an account.
@@ -3574,7 +3748,7 @@ type EraseUserRequest struct {
 
 func (x *EraseUserRequest) Reset() {
 	*x = EraseUserRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[67]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3586,7 +3760,7 @@ func (x *EraseUserRequest) String() string {
 func (*EraseUserRequest) ProtoMessage() {}
 
 func (x *EraseUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[67]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3599,7 +3773,7 @@ func (x *EraseUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseUserRequest.ProtoReflect.Descriptor instead.
 func (*EraseUserRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{67}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *EraseUserRequest) GetUsername() string {
@@ -3618,7 +3792,7 @@ type EraseUserResponse struct {
 
 func (x *EraseUserResponse) Reset() {
 	*x = EraseUserResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[68]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3630,7 +3804,7 @@ func (x *EraseUserResponse) String() string {
 func (*EraseUserResponse) ProtoMessage() {}
 
 func (x *EraseUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[68]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3643,7 +3817,7 @@ func (x *EraseUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseUserResponse.ProtoReflect.Descriptor instead.
 func (*EraseUserResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{68}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{71}
 }
 
 // AddServiceClientRequest describes the new client.
@@ -3662,7 +3836,7 @@ type AddServiceClientRequest struct {
 
 func (x *AddServiceClientRequest) Reset() {
 	*x = AddServiceClientRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[69]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3674,7 +3848,7 @@ func (x *AddServiceClientRequest) String() string {
 func (*AddServiceClientRequest) ProtoMessage() {}
 
 func (x *AddServiceClientRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[69]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3687,7 +3861,7 @@ func (x *AddServiceClientRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddServiceClientRequest.ProtoReflect.Descriptor instead.
 func (*AddServiceClientRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{69}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *AddServiceClientRequest) GetName() string {
@@ -3724,7 +3898,7 @@ type AddServiceClientResponse struct {
 
 func (x *AddServiceClientResponse) Reset() {
 	*x = AddServiceClientResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[70]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3736,7 +3910,7 @@ func (x *AddServiceClientResponse) String() string {
 func (*AddServiceClientResponse) ProtoMessage() {}
 
 func (x *AddServiceClientResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[70]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3749,7 +3923,7 @@ func (x *AddServiceClientResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddServiceClientResponse.ProtoReflect.Descriptor instead.
 func (*AddServiceClientResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{70}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *AddServiceClientResponse) GetClient() *ServiceClient {
@@ -3775,7 +3949,7 @@ type ListServiceClientsRequest struct {
 
 func (x *ListServiceClientsRequest) Reset() {
 	*x = ListServiceClientsRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[71]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3787,7 +3961,7 @@ func (x *ListServiceClientsRequest) String() string {
 func (*ListServiceClientsRequest) ProtoMessage() {}
 
 func (x *ListServiceClientsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[71]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3800,7 +3974,7 @@ func (x *ListServiceClientsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServiceClientsRequest.ProtoReflect.Descriptor instead.
 func (*ListServiceClientsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{71}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{74}
 }
 
 // ListServiceClientsResponse carries the clients.
@@ -3814,7 +3988,7 @@ type ListServiceClientsResponse struct {
 
 func (x *ListServiceClientsResponse) Reset() {
 	*x = ListServiceClientsResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[72]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3826,7 +4000,7 @@ func (x *ListServiceClientsResponse) String() string {
 func (*ListServiceClientsResponse) ProtoMessage() {}
 
 func (x *ListServiceClientsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[72]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3839,7 +4013,7 @@ func (x *ListServiceClientsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServiceClientsResponse.ProtoReflect.Descriptor instead.
 func (*ListServiceClientsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{72}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *ListServiceClientsResponse) GetClients() []*ServiceClient {
@@ -3874,7 +4048,7 @@ type ServiceClient struct {
 
 func (x *ServiceClient) Reset() {
 	*x = ServiceClient{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[73]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3886,7 +4060,7 @@ func (x *ServiceClient) String() string {
 func (*ServiceClient) ProtoMessage() {}
 
 func (x *ServiceClient) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[73]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3899,7 +4073,7 @@ func (x *ServiceClient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceClient.ProtoReflect.Descriptor instead.
 func (*ServiceClient) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{73}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *ServiceClient) GetName() string {
@@ -3971,7 +4145,7 @@ type RotateServiceClientRequest struct {
 
 func (x *RotateServiceClientRequest) Reset() {
 	*x = RotateServiceClientRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[74]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3983,7 +4157,7 @@ func (x *RotateServiceClientRequest) String() string {
 func (*RotateServiceClientRequest) ProtoMessage() {}
 
 func (x *RotateServiceClientRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[74]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3996,7 +4170,7 @@ func (x *RotateServiceClientRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateServiceClientRequest.ProtoReflect.Descriptor instead.
 func (*RotateServiceClientRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{74}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *RotateServiceClientRequest) GetName() string {
@@ -4026,7 +4200,7 @@ type RotateServiceClientResponse struct {
 
 func (x *RotateServiceClientResponse) Reset() {
 	*x = RotateServiceClientResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[75]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4038,7 +4212,7 @@ func (x *RotateServiceClientResponse) String() string {
 func (*RotateServiceClientResponse) ProtoMessage() {}
 
 func (x *RotateServiceClientResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[75]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4051,7 +4225,7 @@ func (x *RotateServiceClientResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateServiceClientResponse.ProtoReflect.Descriptor instead.
 func (*RotateServiceClientResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{75}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *RotateServiceClientResponse) GetClient() *ServiceClient {
@@ -4079,7 +4253,7 @@ type RemoveServiceClientRequest struct {
 
 func (x *RemoveServiceClientRequest) Reset() {
 	*x = RemoveServiceClientRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[76]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4091,7 +4265,7 @@ func (x *RemoveServiceClientRequest) String() string {
 func (*RemoveServiceClientRequest) ProtoMessage() {}
 
 func (x *RemoveServiceClientRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[76]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4104,7 +4278,7 @@ func (x *RemoveServiceClientRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveServiceClientRequest.ProtoReflect.Descriptor instead.
 func (*RemoveServiceClientRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{76}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *RemoveServiceClientRequest) GetName() string {
@@ -4123,7 +4297,7 @@ type RemoveServiceClientResponse struct {
 
 func (x *RemoveServiceClientResponse) Reset() {
 	*x = RemoveServiceClientResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[77]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4135,7 +4309,7 @@ func (x *RemoveServiceClientResponse) String() string {
 func (*RemoveServiceClientResponse) ProtoMessage() {}
 
 func (x *RemoveServiceClientResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[77]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4148,7 +4322,7 @@ func (x *RemoveServiceClientResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveServiceClientResponse.ProtoReflect.Descriptor instead.
 func (*RemoveServiceClientResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{77}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{80}
 }
 
 // SignBoardHeadRequest is the head of a closed board: the root of the Merkle tree of its entries, and what it stands for.
@@ -4176,7 +4350,7 @@ type SignBoardHeadRequest struct {
 
 func (x *SignBoardHeadRequest) Reset() {
 	*x = SignBoardHeadRequest{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[78]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4188,7 +4362,7 @@ func (x *SignBoardHeadRequest) String() string {
 func (*SignBoardHeadRequest) ProtoMessage() {}
 
 func (x *SignBoardHeadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[78]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4201,7 +4375,7 @@ func (x *SignBoardHeadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignBoardHeadRequest.ProtoReflect.Descriptor instead.
 func (*SignBoardHeadRequest) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{78}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *SignBoardHeadRequest) GetBoard() string {
@@ -4271,7 +4445,7 @@ type SignBoardHeadResponse struct {
 
 func (x *SignBoardHeadResponse) Reset() {
 	*x = SignBoardHeadResponse{}
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[79]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4283,7 +4457,7 @@ func (x *SignBoardHeadResponse) String() string {
 func (*SignBoardHeadResponse) ProtoMessage() {}
 
 func (x *SignBoardHeadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[79]
+	mi := &file_topten_identity_v1_identity_service_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4296,7 +4470,7 @@ func (x *SignBoardHeadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignBoardHeadResponse.ProtoReflect.Descriptor instead.
 func (*SignBoardHeadResponse) Descriptor() ([]byte, []int) {
-	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{79}
+	return file_topten_identity_v1_identity_service_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *SignBoardHeadResponse) GetHead() string {
@@ -4407,7 +4581,20 @@ const file_topten_identity_v1_identity_service_proto_rawDesc = "" +
 	"\tusernames\x18\x02 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10d\x18\x01\"\x06r\x04\x10\x01\x18@R\tusernames\"j\n" +
 	"\x10GetUsersResponse\x12.\n" +
 	"\x05users\x18\x01 \x03(\v2\x18.topten.identity.v1.UserR\x05users\x12&\n" +
-	"\x0ferased_user_ids\x18\x02 \x03(\tR\rerasedUserIds\"v\n" +
+	"\x0ferased_user_ids\x18\x02 \x03(\tR\rerasedUserIds\"E\n" +
+	"\x13CheckPlayersRequest\x12.\n" +
+	"\buser_ids\x18\x01 \x03(\tB\x13\xbaH\x10\x92\x01\r\x10\xc8\x01\x18\x01\"\x06r\x04\x10\x01\x18@R\auserIds\"\xba\x02\n" +
+	"\x14CheckPlayersResponse\x12;\n" +
+	"\ablocked\x18\x01 \x03(\v2!.topten.identity.v1.BlockedPlayerR\ablocked\x12&\n" +
+	"\x0ferased_user_ids\x18\x02 \x03(\tR\rerasedUserIds\x12(\n" +
+	"\x10unknown_user_ids\x18\x03 \x03(\tR\x0eunknownUserIds\x12U\n" +
+	"\tcountries\x18\x04 \x03(\v27.topten.identity.v1.CheckPlayersResponse.CountriesEntryR\tcountries\x1a<\n" +
+	"\x0eCountriesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"Y\n" +
+	"\rBlockedPlayer\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12/\n" +
+	"\x05block\x18\x02 \x01(\v2\x19.topten.identity.v1.BlockR\x05block\"v\n" +
 	"\x10GrantRoleRequest\x12%\n" +
 	"\busername\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\busername\x12;\n" +
 	"\x04role\x18\x02 \x01(\tB'\xbaH$r\"R\x06playerR\x06authorR\tmoderatorR\x05adminR\x04role\"A\n" +
@@ -4574,7 +4761,7 @@ const file_topten_identity_v1_identity_service_proto_rawDesc = "" +
 	"supersedes\x18\b \x01(\fB\a\xbaH\x04z\x02\x18 R\n" +
 	"supersedes\"+\n" +
 	"\x15SignBoardHeadResponse\x12\x12\n" +
-	"\x04head\x18\x01 \x01(\tR\x04head2\xda#\n" +
+	"\x04head\x18\x01 \x01(\tR\x04head2\xd4$\n" +
 	"\x0fIdentityService\x12l\n" +
 	"\bRegister\x12#.topten.identity.v1.RegisterRequest\x1a$.topten.identity.v1.RegisterResponse\"\x15\xba\xd7\x18\x0e\x1a\fsession:open\x90\x02\x00\x12c\n" +
 	"\x05Login\x12 .topten.identity.v1.LoginRequest\x1a!.topten.identity.v1.LoginResponse\"\x15\xba\xd7\x18\x0e\x1a\fsession:open\x90\x02\x00\x12u\n" +
@@ -4590,7 +4777,8 @@ const file_topten_identity_v1_identity_service_proto_rawDesc = "" +
 	"\x0fIssueBoardToken\x12*.topten.identity.v1.IssueBoardTokenRequest\x1a+.topten.identity.v1.IssueBoardTokenResponse\"\x19\xba\xd7\x18\x12\x12\tmoderator\x12\x05admin\x90\x02\x00\x12\x85\x01\n" +
 	"\x0fListBoardTokens\x12*.topten.identity.v1.ListBoardTokensRequest\x1a+.topten.identity.v1.ListBoardTokensResponse\"\x19\xba\xd7\x18\x12\x12\tmoderator\x12\x05admin\x90\x02\x01\x12\x88\x01\n" +
 	"\x10RevokeBoardToken\x12+.topten.identity.v1.RevokeBoardTokenRequest\x1a,.topten.identity.v1.RevokeBoardTokenResponse\"\x19\xba\xd7\x18\x12\x12\tmoderator\x12\x05admin\x90\x02\x02\x12u\n" +
-	"\bGetUsers\x12#.topten.identity.v1.GetUsersRequest\x1a$.topten.identity.v1.GetUsersResponse\"\x1e\xba\xd7\x18\x17\b\x01\x12\x05guest\x1a\faccount:read\x90\x02\x01\x12h\n" +
+	"\bGetUsers\x12#.topten.identity.v1.GetUsersRequest\x1a$.topten.identity.v1.GetUsersResponse\"\x1e\xba\xd7\x18\x17\b\x01\x12\x05guest\x1a\faccount:read\x90\x02\x01\x12x\n" +
+	"\fCheckPlayers\x12'.topten.identity.v1.CheckPlayersRequest\x1a(.topten.identity.v1.CheckPlayersResponse\"\x15\xba\xd7\x18\x0e\x1a\faccount:read\x90\x02\x01\x12h\n" +
 	"\tGrantRole\x12$.topten.identity.v1.GrantRoleRequest\x1a%.topten.identity.v1.GrantRoleResponse\"\x0e\xba\xd7\x18\a\x12\x05admin\x90\x02\x02\x12k\n" +
 	"\n" +
 	"RevokeRole\x12%.topten.identity.v1.RevokeRoleRequest\x1a&.topten.identity.v1.RevokeRoleResponse\"\x0e\xba\xd7\x18\a\x12\x05admin\x90\x02\x02\x12o\n" +
@@ -4629,7 +4817,7 @@ func file_topten_identity_v1_identity_service_proto_rawDescGZIP() []byte {
 	return file_topten_identity_v1_identity_service_proto_rawDescData
 }
 
-var file_topten_identity_v1_identity_service_proto_msgTypes = make([]protoimpl.MessageInfo, 80)
+var file_topten_identity_v1_identity_service_proto_msgTypes = make([]protoimpl.MessageInfo, 84)
 var file_topten_identity_v1_identity_service_proto_goTypes = []any{
 	(*RestoreAccountRecordsRequest)(nil),   // 0: topten.identity.v1.RestoreAccountRecordsRequest
 	(*UnrecordedAccountEvent)(nil),         // 1: topten.identity.v1.UnrecordedAccountEvent
@@ -4666,189 +4854,199 @@ var file_topten_identity_v1_identity_service_proto_goTypes = []any{
 	(*CheckSessionsResponse)(nil),          // 32: topten.identity.v1.CheckSessionsResponse
 	(*GetUsersRequest)(nil),                // 33: topten.identity.v1.GetUsersRequest
 	(*GetUsersResponse)(nil),               // 34: topten.identity.v1.GetUsersResponse
-	(*GrantRoleRequest)(nil),               // 35: topten.identity.v1.GrantRoleRequest
-	(*GrantRoleResponse)(nil),              // 36: topten.identity.v1.GrantRoleResponse
-	(*RevokeRoleRequest)(nil),              // 37: topten.identity.v1.RevokeRoleRequest
-	(*RevokeRoleResponse)(nil),             // 38: topten.identity.v1.RevokeRoleResponse
-	(*UpdateProfileRequest)(nil),           // 39: topten.identity.v1.UpdateProfileRequest
-	(*UpdateProfileResponse)(nil),          // 40: topten.identity.v1.UpdateProfileResponse
-	(*BlockUserRequest)(nil),               // 41: topten.identity.v1.BlockUserRequest
-	(*BlockUserResponse)(nil),              // 42: topten.identity.v1.BlockUserResponse
-	(*UnblockUserRequest)(nil),             // 43: topten.identity.v1.UnblockUserRequest
-	(*UnblockUserResponse)(nil),            // 44: topten.identity.v1.UnblockUserResponse
-	(*ListAccountEventsRequest)(nil),       // 45: topten.identity.v1.ListAccountEventsRequest
-	(*ListAccountEventsResponse)(nil),      // 46: topten.identity.v1.ListAccountEventsResponse
-	(*AccountEvent)(nil),                   // 47: topten.identity.v1.AccountEvent
-	(*RepublishAccountEventsRequest)(nil),  // 48: topten.identity.v1.RepublishAccountEventsRequest
-	(*RepublishAccountEventsResponse)(nil), // 49: topten.identity.v1.RepublishAccountEventsResponse
-	(*ListUsersRequest)(nil),               // 50: topten.identity.v1.ListUsersRequest
-	(*ListUsersResponse)(nil),              // 51: topten.identity.v1.ListUsersResponse
-	(*RenameUserRequest)(nil),              // 52: topten.identity.v1.RenameUserRequest
-	(*RenameUserResponse)(nil),             // 53: topten.identity.v1.RenameUserResponse
-	(*ListSessionsRequest)(nil),            // 54: topten.identity.v1.ListSessionsRequest
-	(*ListSessionsResponse)(nil),           // 55: topten.identity.v1.ListSessionsResponse
-	(*OpenSession)(nil),                    // 56: topten.identity.v1.OpenSession
-	(*EndSessionsRequest)(nil),             // 57: topten.identity.v1.EndSessionsRequest
-	(*EndSessionsResponse)(nil),            // 58: topten.identity.v1.EndSessionsResponse
-	(*ListAccountChangesRequest)(nil),      // 59: topten.identity.v1.ListAccountChangesRequest
-	(*ListAccountChangesResponse)(nil),     // 60: topten.identity.v1.ListAccountChangesResponse
-	(*ExportAccountRequest)(nil),           // 61: topten.identity.v1.ExportAccountRequest
-	(*ExportAccountResponse)(nil),          // 62: topten.identity.v1.ExportAccountResponse
-	(*SessionRecord)(nil),                  // 63: topten.identity.v1.SessionRecord
-	(*AccountChange)(nil),                  // 64: topten.identity.v1.AccountChange
-	(*DeleteAccountRequest)(nil),           // 65: topten.identity.v1.DeleteAccountRequest
-	(*DeleteAccountResponse)(nil),          // 66: topten.identity.v1.DeleteAccountResponse
-	(*EraseUserRequest)(nil),               // 67: topten.identity.v1.EraseUserRequest
-	(*EraseUserResponse)(nil),              // 68: topten.identity.v1.EraseUserResponse
-	(*AddServiceClientRequest)(nil),        // 69: topten.identity.v1.AddServiceClientRequest
-	(*AddServiceClientResponse)(nil),       // 70: topten.identity.v1.AddServiceClientResponse
-	(*ListServiceClientsRequest)(nil),      // 71: topten.identity.v1.ListServiceClientsRequest
-	(*ListServiceClientsResponse)(nil),     // 72: topten.identity.v1.ListServiceClientsResponse
-	(*ServiceClient)(nil),                  // 73: topten.identity.v1.ServiceClient
-	(*RotateServiceClientRequest)(nil),     // 74: topten.identity.v1.RotateServiceClientRequest
-	(*RotateServiceClientResponse)(nil),    // 75: topten.identity.v1.RotateServiceClientResponse
-	(*RemoveServiceClientRequest)(nil),     // 76: topten.identity.v1.RemoveServiceClientRequest
-	(*RemoveServiceClientResponse)(nil),    // 77: topten.identity.v1.RemoveServiceClientResponse
-	(*SignBoardHeadRequest)(nil),           // 78: topten.identity.v1.SignBoardHeadRequest
-	(*SignBoardHeadResponse)(nil),          // 79: topten.identity.v1.SignBoardHeadResponse
-	(*Credentials)(nil),                    // 80: topten.identity.v1.Credentials
-	(*Session)(nil),                        // 81: topten.identity.v1.Session
-	(*User)(nil),                           // 82: topten.identity.v1.User
-	(*PlayerProfile)(nil),                  // 83: topten.identity.v1.PlayerProfile
-	(*EnsuredPlayer)(nil),                  // 84: topten.identity.v1.EnsuredPlayer
-	(*timestamppb.Timestamp)(nil),          // 85: google.protobuf.Timestamp
-	(*ExternalId)(nil),                     // 86: topten.identity.v1.ExternalId
-	(*v1.Membership)(nil),                  // 87: topten.group.v1.Membership
-	(*durationpb.Duration)(nil),            // 88: google.protobuf.Duration
+	(*CheckPlayersRequest)(nil),            // 35: topten.identity.v1.CheckPlayersRequest
+	(*CheckPlayersResponse)(nil),           // 36: topten.identity.v1.CheckPlayersResponse
+	(*BlockedPlayer)(nil),                  // 37: topten.identity.v1.BlockedPlayer
+	(*GrantRoleRequest)(nil),               // 38: topten.identity.v1.GrantRoleRequest
+	(*GrantRoleResponse)(nil),              // 39: topten.identity.v1.GrantRoleResponse
+	(*RevokeRoleRequest)(nil),              // 40: topten.identity.v1.RevokeRoleRequest
+	(*RevokeRoleResponse)(nil),             // 41: topten.identity.v1.RevokeRoleResponse
+	(*UpdateProfileRequest)(nil),           // 42: topten.identity.v1.UpdateProfileRequest
+	(*UpdateProfileResponse)(nil),          // 43: topten.identity.v1.UpdateProfileResponse
+	(*BlockUserRequest)(nil),               // 44: topten.identity.v1.BlockUserRequest
+	(*BlockUserResponse)(nil),              // 45: topten.identity.v1.BlockUserResponse
+	(*UnblockUserRequest)(nil),             // 46: topten.identity.v1.UnblockUserRequest
+	(*UnblockUserResponse)(nil),            // 47: topten.identity.v1.UnblockUserResponse
+	(*ListAccountEventsRequest)(nil),       // 48: topten.identity.v1.ListAccountEventsRequest
+	(*ListAccountEventsResponse)(nil),      // 49: topten.identity.v1.ListAccountEventsResponse
+	(*AccountEvent)(nil),                   // 50: topten.identity.v1.AccountEvent
+	(*RepublishAccountEventsRequest)(nil),  // 51: topten.identity.v1.RepublishAccountEventsRequest
+	(*RepublishAccountEventsResponse)(nil), // 52: topten.identity.v1.RepublishAccountEventsResponse
+	(*ListUsersRequest)(nil),               // 53: topten.identity.v1.ListUsersRequest
+	(*ListUsersResponse)(nil),              // 54: topten.identity.v1.ListUsersResponse
+	(*RenameUserRequest)(nil),              // 55: topten.identity.v1.RenameUserRequest
+	(*RenameUserResponse)(nil),             // 56: topten.identity.v1.RenameUserResponse
+	(*ListSessionsRequest)(nil),            // 57: topten.identity.v1.ListSessionsRequest
+	(*ListSessionsResponse)(nil),           // 58: topten.identity.v1.ListSessionsResponse
+	(*OpenSession)(nil),                    // 59: topten.identity.v1.OpenSession
+	(*EndSessionsRequest)(nil),             // 60: topten.identity.v1.EndSessionsRequest
+	(*EndSessionsResponse)(nil),            // 61: topten.identity.v1.EndSessionsResponse
+	(*ListAccountChangesRequest)(nil),      // 62: topten.identity.v1.ListAccountChangesRequest
+	(*ListAccountChangesResponse)(nil),     // 63: topten.identity.v1.ListAccountChangesResponse
+	(*ExportAccountRequest)(nil),           // 64: topten.identity.v1.ExportAccountRequest
+	(*ExportAccountResponse)(nil),          // 65: topten.identity.v1.ExportAccountResponse
+	(*SessionRecord)(nil),                  // 66: topten.identity.v1.SessionRecord
+	(*AccountChange)(nil),                  // 67: topten.identity.v1.AccountChange
+	(*DeleteAccountRequest)(nil),           // 68: topten.identity.v1.DeleteAccountRequest
+	(*DeleteAccountResponse)(nil),          // 69: topten.identity.v1.DeleteAccountResponse
+	(*EraseUserRequest)(nil),               // 70: topten.identity.v1.EraseUserRequest
+	(*EraseUserResponse)(nil),              // 71: topten.identity.v1.EraseUserResponse
+	(*AddServiceClientRequest)(nil),        // 72: topten.identity.v1.AddServiceClientRequest
+	(*AddServiceClientResponse)(nil),       // 73: topten.identity.v1.AddServiceClientResponse
+	(*ListServiceClientsRequest)(nil),      // 74: topten.identity.v1.ListServiceClientsRequest
+	(*ListServiceClientsResponse)(nil),     // 75: topten.identity.v1.ListServiceClientsResponse
+	(*ServiceClient)(nil),                  // 76: topten.identity.v1.ServiceClient
+	(*RotateServiceClientRequest)(nil),     // 77: topten.identity.v1.RotateServiceClientRequest
+	(*RotateServiceClientResponse)(nil),    // 78: topten.identity.v1.RotateServiceClientResponse
+	(*RemoveServiceClientRequest)(nil),     // 79: topten.identity.v1.RemoveServiceClientRequest
+	(*RemoveServiceClientResponse)(nil),    // 80: topten.identity.v1.RemoveServiceClientResponse
+	(*SignBoardHeadRequest)(nil),           // 81: topten.identity.v1.SignBoardHeadRequest
+	(*SignBoardHeadResponse)(nil),          // 82: topten.identity.v1.SignBoardHeadResponse
+	nil,                                    // 83: topten.identity.v1.CheckPlayersResponse.CountriesEntry
+	(*Credentials)(nil),                    // 84: topten.identity.v1.Credentials
+	(*Session)(nil),                        // 85: topten.identity.v1.Session
+	(*User)(nil),                           // 86: topten.identity.v1.User
+	(*PlayerProfile)(nil),                  // 87: topten.identity.v1.PlayerProfile
+	(*EnsuredPlayer)(nil),                  // 88: topten.identity.v1.EnsuredPlayer
+	(*timestamppb.Timestamp)(nil),          // 89: google.protobuf.Timestamp
+	(*Block)(nil),                          // 90: topten.identity.v1.Block
+	(*ExternalId)(nil),                     // 91: topten.identity.v1.ExternalId
+	(*v1.Membership)(nil),                  // 92: topten.group.v1.Membership
+	(*durationpb.Duration)(nil),            // 93: google.protobuf.Duration
 }
 var file_topten_identity_v1_identity_service_proto_depIdxs = []int32{
 	1,  // 0: topten.identity.v1.RestoreAccountRecordsRequest.events:type_name -> topten.identity.v1.UnrecordedAccountEvent
 	3,  // 1: topten.identity.v1.RestoreAccountRecordsResponse.records:type_name -> topten.identity.v1.RestoredAccountRecord
-	80, // 2: topten.identity.v1.RegisterRequest.credentials:type_name -> topten.identity.v1.Credentials
-	81, // 3: topten.identity.v1.RegisterResponse.session:type_name -> topten.identity.v1.Session
-	81, // 4: topten.identity.v1.LoginResponse.session:type_name -> topten.identity.v1.Session
-	81, // 5: topten.identity.v1.CreateGuestResponse.session:type_name -> topten.identity.v1.Session
-	81, // 6: topten.identity.v1.RefreshSessionResponse.session:type_name -> topten.identity.v1.Session
-	82, // 7: topten.identity.v1.AdmitPlayerResponse.user:type_name -> topten.identity.v1.User
-	83, // 8: topten.identity.v1.EnsurePlayersRequest.players:type_name -> topten.identity.v1.PlayerProfile
-	84, // 9: topten.identity.v1.EnsurePlayersResponse.results:type_name -> topten.identity.v1.EnsuredPlayer
-	82, // 10: topten.identity.v1.IssueDataTokenResponse.user:type_name -> topten.identity.v1.User
-	85, // 11: topten.identity.v1.BoardToken.issued_at:type_name -> google.protobuf.Timestamp
-	85, // 12: topten.identity.v1.BoardToken.expires_at:type_name -> google.protobuf.Timestamp
-	85, // 13: topten.identity.v1.IssueBoardTokenRequest.expires_at:type_name -> google.protobuf.Timestamp
+	84, // 2: topten.identity.v1.RegisterRequest.credentials:type_name -> topten.identity.v1.Credentials
+	85, // 3: topten.identity.v1.RegisterResponse.session:type_name -> topten.identity.v1.Session
+	85, // 4: topten.identity.v1.LoginResponse.session:type_name -> topten.identity.v1.Session
+	85, // 5: topten.identity.v1.CreateGuestResponse.session:type_name -> topten.identity.v1.Session
+	85, // 6: topten.identity.v1.RefreshSessionResponse.session:type_name -> topten.identity.v1.Session
+	86, // 7: topten.identity.v1.AdmitPlayerResponse.user:type_name -> topten.identity.v1.User
+	87, // 8: topten.identity.v1.EnsurePlayersRequest.players:type_name -> topten.identity.v1.PlayerProfile
+	88, // 9: topten.identity.v1.EnsurePlayersResponse.results:type_name -> topten.identity.v1.EnsuredPlayer
+	86, // 10: topten.identity.v1.IssueDataTokenResponse.user:type_name -> topten.identity.v1.User
+	89, // 11: topten.identity.v1.BoardToken.issued_at:type_name -> google.protobuf.Timestamp
+	89, // 12: topten.identity.v1.BoardToken.expires_at:type_name -> google.protobuf.Timestamp
+	89, // 13: topten.identity.v1.IssueBoardTokenRequest.expires_at:type_name -> google.protobuf.Timestamp
 	24, // 14: topten.identity.v1.IssueBoardTokenResponse.board_token:type_name -> topten.identity.v1.BoardToken
 	24, // 15: topten.identity.v1.ListBoardTokensResponse.board_tokens:type_name -> topten.identity.v1.BoardToken
-	82, // 16: topten.identity.v1.GetUsersResponse.users:type_name -> topten.identity.v1.User
-	82, // 17: topten.identity.v1.GrantRoleResponse.user:type_name -> topten.identity.v1.User
-	82, // 18: topten.identity.v1.RevokeRoleResponse.user:type_name -> topten.identity.v1.User
-	82, // 19: topten.identity.v1.UpdateProfileResponse.user:type_name -> topten.identity.v1.User
-	85, // 20: topten.identity.v1.BlockUserRequest.expires_at:type_name -> google.protobuf.Timestamp
-	82, // 21: topten.identity.v1.BlockUserResponse.user:type_name -> topten.identity.v1.User
-	82, // 22: topten.identity.v1.UnblockUserResponse.user:type_name -> topten.identity.v1.User
-	85, // 23: topten.identity.v1.ListAccountEventsRequest.since:type_name -> google.protobuf.Timestamp
-	47, // 24: topten.identity.v1.ListAccountEventsResponse.events:type_name -> topten.identity.v1.AccountEvent
-	82, // 25: topten.identity.v1.ListUsersResponse.users:type_name -> topten.identity.v1.User
-	82, // 26: topten.identity.v1.RenameUserResponse.user:type_name -> topten.identity.v1.User
-	56, // 27: topten.identity.v1.ListSessionsResponse.sessions:type_name -> topten.identity.v1.OpenSession
-	85, // 28: topten.identity.v1.OpenSession.opened_at:type_name -> google.protobuf.Timestamp
-	85, // 29: topten.identity.v1.OpenSession.renewed_at:type_name -> google.protobuf.Timestamp
-	85, // 30: topten.identity.v1.OpenSession.expires_at:type_name -> google.protobuf.Timestamp
-	64, // 31: topten.identity.v1.ListAccountChangesResponse.changes:type_name -> topten.identity.v1.AccountChange
-	82, // 32: topten.identity.v1.ExportAccountResponse.user:type_name -> topten.identity.v1.User
-	63, // 33: topten.identity.v1.ExportAccountResponse.sessions:type_name -> topten.identity.v1.SessionRecord
-	64, // 34: topten.identity.v1.ExportAccountResponse.changes:type_name -> topten.identity.v1.AccountChange
-	86, // 35: topten.identity.v1.ExportAccountResponse.external_id:type_name -> topten.identity.v1.ExternalId
-	87, // 36: topten.identity.v1.ExportAccountResponse.groups:type_name -> topten.group.v1.Membership
-	85, // 37: topten.identity.v1.SessionRecord.renewed_at:type_name -> google.protobuf.Timestamp
-	85, // 38: topten.identity.v1.SessionRecord.expires_at:type_name -> google.protobuf.Timestamp
-	85, // 39: topten.identity.v1.AccountChange.changed_at:type_name -> google.protobuf.Timestamp
-	73, // 40: topten.identity.v1.AddServiceClientResponse.client:type_name -> topten.identity.v1.ServiceClient
-	73, // 41: topten.identity.v1.ListServiceClientsResponse.clients:type_name -> topten.identity.v1.ServiceClient
-	85, // 42: topten.identity.v1.ServiceClient.added_at:type_name -> google.protobuf.Timestamp
-	85, // 43: topten.identity.v1.ServiceClient.rotated_at:type_name -> google.protobuf.Timestamp
-	85, // 44: topten.identity.v1.ServiceClient.previous_valid_until:type_name -> google.protobuf.Timestamp
-	88, // 45: topten.identity.v1.RotateServiceClientRequest.keep_previous_for:type_name -> google.protobuf.Duration
-	73, // 46: topten.identity.v1.RotateServiceClientResponse.client:type_name -> topten.identity.v1.ServiceClient
-	85, // 47: topten.identity.v1.SignBoardHeadRequest.starts_at:type_name -> google.protobuf.Timestamp
-	85, // 48: topten.identity.v1.SignBoardHeadRequest.ends_at:type_name -> google.protobuf.Timestamp
-	85, // 49: topten.identity.v1.SignBoardHeadRequest.closed_at:type_name -> google.protobuf.Timestamp
-	4,  // 50: topten.identity.v1.IdentityService.Register:input_type -> topten.identity.v1.RegisterRequest
-	6,  // 51: topten.identity.v1.IdentityService.Login:input_type -> topten.identity.v1.LoginRequest
-	8,  // 52: topten.identity.v1.IdentityService.CreateGuest:input_type -> topten.identity.v1.CreateGuestRequest
-	10, // 53: topten.identity.v1.IdentityService.RefreshSession:input_type -> topten.identity.v1.RefreshSessionRequest
-	12, // 54: topten.identity.v1.IdentityService.Logout:input_type -> topten.identity.v1.LogoutRequest
-	14, // 55: topten.identity.v1.IdentityService.AdmitPlayer:input_type -> topten.identity.v1.AdmitPlayerRequest
-	16, // 56: topten.identity.v1.IdentityService.EnsurePlayers:input_type -> topten.identity.v1.EnsurePlayersRequest
-	18, // 57: topten.identity.v1.IdentityService.ChangePassword:input_type -> topten.identity.v1.ChangePasswordRequest
-	20, // 58: topten.identity.v1.IdentityService.IssueDataToken:input_type -> topten.identity.v1.IssueDataTokenRequest
-	22, // 59: topten.identity.v1.IdentityService.IssueStreamToken:input_type -> topten.identity.v1.IssueStreamTokenRequest
-	31, // 60: topten.identity.v1.IdentityService.CheckSessions:input_type -> topten.identity.v1.CheckSessionsRequest
-	25, // 61: topten.identity.v1.IdentityService.IssueBoardToken:input_type -> topten.identity.v1.IssueBoardTokenRequest
-	27, // 62: topten.identity.v1.IdentityService.ListBoardTokens:input_type -> topten.identity.v1.ListBoardTokensRequest
-	29, // 63: topten.identity.v1.IdentityService.RevokeBoardToken:input_type -> topten.identity.v1.RevokeBoardTokenRequest
-	33, // 64: topten.identity.v1.IdentityService.GetUsers:input_type -> topten.identity.v1.GetUsersRequest
-	35, // 65: topten.identity.v1.IdentityService.GrantRole:input_type -> topten.identity.v1.GrantRoleRequest
-	37, // 66: topten.identity.v1.IdentityService.RevokeRole:input_type -> topten.identity.v1.RevokeRoleRequest
-	39, // 67: topten.identity.v1.IdentityService.UpdateProfile:input_type -> topten.identity.v1.UpdateProfileRequest
-	41, // 68: topten.identity.v1.IdentityService.BlockUser:input_type -> topten.identity.v1.BlockUserRequest
-	43, // 69: topten.identity.v1.IdentityService.UnblockUser:input_type -> topten.identity.v1.UnblockUserRequest
-	50, // 70: topten.identity.v1.IdentityService.ListUsers:input_type -> topten.identity.v1.ListUsersRequest
-	52, // 71: topten.identity.v1.IdentityService.RenameUser:input_type -> topten.identity.v1.RenameUserRequest
-	54, // 72: topten.identity.v1.IdentityService.ListSessions:input_type -> topten.identity.v1.ListSessionsRequest
-	57, // 73: topten.identity.v1.IdentityService.EndSessions:input_type -> topten.identity.v1.EndSessionsRequest
-	59, // 74: topten.identity.v1.IdentityService.ListAccountChanges:input_type -> topten.identity.v1.ListAccountChangesRequest
-	61, // 75: topten.identity.v1.IdentityService.ExportAccount:input_type -> topten.identity.v1.ExportAccountRequest
-	65, // 76: topten.identity.v1.IdentityService.DeleteAccount:input_type -> topten.identity.v1.DeleteAccountRequest
-	67, // 77: topten.identity.v1.IdentityService.EraseUser:input_type -> topten.identity.v1.EraseUserRequest
-	45, // 78: topten.identity.v1.IdentityService.ListAccountEvents:input_type -> topten.identity.v1.ListAccountEventsRequest
-	48, // 79: topten.identity.v1.IdentityService.RepublishAccountEvents:input_type -> topten.identity.v1.RepublishAccountEventsRequest
-	0,  // 80: topten.identity.v1.IdentityService.RestoreAccountRecords:input_type -> topten.identity.v1.RestoreAccountRecordsRequest
-	69, // 81: topten.identity.v1.IdentityService.AddServiceClient:input_type -> topten.identity.v1.AddServiceClientRequest
-	71, // 82: topten.identity.v1.IdentityService.ListServiceClients:input_type -> topten.identity.v1.ListServiceClientsRequest
-	74, // 83: topten.identity.v1.IdentityService.RotateServiceClient:input_type -> topten.identity.v1.RotateServiceClientRequest
-	76, // 84: topten.identity.v1.IdentityService.RemoveServiceClient:input_type -> topten.identity.v1.RemoveServiceClientRequest
-	78, // 85: topten.identity.v1.IdentityService.SignBoardHead:input_type -> topten.identity.v1.SignBoardHeadRequest
-	5,  // 86: topten.identity.v1.IdentityService.Register:output_type -> topten.identity.v1.RegisterResponse
-	7,  // 87: topten.identity.v1.IdentityService.Login:output_type -> topten.identity.v1.LoginResponse
-	9,  // 88: topten.identity.v1.IdentityService.CreateGuest:output_type -> topten.identity.v1.CreateGuestResponse
-	11, // 89: topten.identity.v1.IdentityService.RefreshSession:output_type -> topten.identity.v1.RefreshSessionResponse
-	13, // 90: topten.identity.v1.IdentityService.Logout:output_type -> topten.identity.v1.LogoutResponse
-	15, // 91: topten.identity.v1.IdentityService.AdmitPlayer:output_type -> topten.identity.v1.AdmitPlayerResponse
-	17, // 92: topten.identity.v1.IdentityService.EnsurePlayers:output_type -> topten.identity.v1.EnsurePlayersResponse
-	19, // 93: topten.identity.v1.IdentityService.ChangePassword:output_type -> topten.identity.v1.ChangePasswordResponse
-	21, // 94: topten.identity.v1.IdentityService.IssueDataToken:output_type -> topten.identity.v1.IssueDataTokenResponse
-	23, // 95: topten.identity.v1.IdentityService.IssueStreamToken:output_type -> topten.identity.v1.IssueStreamTokenResponse
-	32, // 96: topten.identity.v1.IdentityService.CheckSessions:output_type -> topten.identity.v1.CheckSessionsResponse
-	26, // 97: topten.identity.v1.IdentityService.IssueBoardToken:output_type -> topten.identity.v1.IssueBoardTokenResponse
-	28, // 98: topten.identity.v1.IdentityService.ListBoardTokens:output_type -> topten.identity.v1.ListBoardTokensResponse
-	30, // 99: topten.identity.v1.IdentityService.RevokeBoardToken:output_type -> topten.identity.v1.RevokeBoardTokenResponse
-	34, // 100: topten.identity.v1.IdentityService.GetUsers:output_type -> topten.identity.v1.GetUsersResponse
-	36, // 101: topten.identity.v1.IdentityService.GrantRole:output_type -> topten.identity.v1.GrantRoleResponse
-	38, // 102: topten.identity.v1.IdentityService.RevokeRole:output_type -> topten.identity.v1.RevokeRoleResponse
-	40, // 103: topten.identity.v1.IdentityService.UpdateProfile:output_type -> topten.identity.v1.UpdateProfileResponse
-	42, // 104: topten.identity.v1.IdentityService.BlockUser:output_type -> topten.identity.v1.BlockUserResponse
-	44, // 105: topten.identity.v1.IdentityService.UnblockUser:output_type -> topten.identity.v1.UnblockUserResponse
-	51, // 106: topten.identity.v1.IdentityService.ListUsers:output_type -> topten.identity.v1.ListUsersResponse
-	53, // 107: topten.identity.v1.IdentityService.RenameUser:output_type -> topten.identity.v1.RenameUserResponse
-	55, // 108: topten.identity.v1.IdentityService.ListSessions:output_type -> topten.identity.v1.ListSessionsResponse
-	58, // 109: topten.identity.v1.IdentityService.EndSessions:output_type -> topten.identity.v1.EndSessionsResponse
-	60, // 110: topten.identity.v1.IdentityService.ListAccountChanges:output_type -> topten.identity.v1.ListAccountChangesResponse
-	62, // 111: topten.identity.v1.IdentityService.ExportAccount:output_type -> topten.identity.v1.ExportAccountResponse
-	66, // 112: topten.identity.v1.IdentityService.DeleteAccount:output_type -> topten.identity.v1.DeleteAccountResponse
-	68, // 113: topten.identity.v1.IdentityService.EraseUser:output_type -> topten.identity.v1.EraseUserResponse
-	46, // 114: topten.identity.v1.IdentityService.ListAccountEvents:output_type -> topten.identity.v1.ListAccountEventsResponse
-	49, // 115: topten.identity.v1.IdentityService.RepublishAccountEvents:output_type -> topten.identity.v1.RepublishAccountEventsResponse
-	2,  // 116: topten.identity.v1.IdentityService.RestoreAccountRecords:output_type -> topten.identity.v1.RestoreAccountRecordsResponse
-	70, // 117: topten.identity.v1.IdentityService.AddServiceClient:output_type -> topten.identity.v1.AddServiceClientResponse
-	72, // 118: topten.identity.v1.IdentityService.ListServiceClients:output_type -> topten.identity.v1.ListServiceClientsResponse
-	75, // 119: topten.identity.v1.IdentityService.RotateServiceClient:output_type -> topten.identity.v1.RotateServiceClientResponse
-	77, // 120: topten.identity.v1.IdentityService.RemoveServiceClient:output_type -> topten.identity.v1.RemoveServiceClientResponse
-	79, // 121: topten.identity.v1.IdentityService.SignBoardHead:output_type -> topten.identity.v1.SignBoardHeadResponse
-	86, // [86:122] is the sub-list for method output_type
-	50, // [50:86] is the sub-list for method input_type
-	50, // [50:50] is the sub-list for extension type_name
-	50, // [50:50] is the sub-list for extension extendee
-	0,  // [0:50] is the sub-list for field type_name
+	86, // 16: topten.identity.v1.GetUsersResponse.users:type_name -> topten.identity.v1.User
+	37, // 17: topten.identity.v1.CheckPlayersResponse.blocked:type_name -> topten.identity.v1.BlockedPlayer
+	83, // 18: topten.identity.v1.CheckPlayersResponse.countries:type_name -> topten.identity.v1.CheckPlayersResponse.CountriesEntry
+	90, // 19: topten.identity.v1.BlockedPlayer.block:type_name -> topten.identity.v1.Block
+	86, // 20: topten.identity.v1.GrantRoleResponse.user:type_name -> topten.identity.v1.User
+	86, // 21: topten.identity.v1.RevokeRoleResponse.user:type_name -> topten.identity.v1.User
+	86, // 22: topten.identity.v1.UpdateProfileResponse.user:type_name -> topten.identity.v1.User
+	89, // 23: topten.identity.v1.BlockUserRequest.expires_at:type_name -> google.protobuf.Timestamp
+	86, // 24: topten.identity.v1.BlockUserResponse.user:type_name -> topten.identity.v1.User
+	86, // 25: topten.identity.v1.UnblockUserResponse.user:type_name -> topten.identity.v1.User
+	89, // 26: topten.identity.v1.ListAccountEventsRequest.since:type_name -> google.protobuf.Timestamp
+	50, // 27: topten.identity.v1.ListAccountEventsResponse.events:type_name -> topten.identity.v1.AccountEvent
+	86, // 28: topten.identity.v1.ListUsersResponse.users:type_name -> topten.identity.v1.User
+	86, // 29: topten.identity.v1.RenameUserResponse.user:type_name -> topten.identity.v1.User
+	59, // 30: topten.identity.v1.ListSessionsResponse.sessions:type_name -> topten.identity.v1.OpenSession
+	89, // 31: topten.identity.v1.OpenSession.opened_at:type_name -> google.protobuf.Timestamp
+	89, // 32: topten.identity.v1.OpenSession.renewed_at:type_name -> google.protobuf.Timestamp
+	89, // 33: topten.identity.v1.OpenSession.expires_at:type_name -> google.protobuf.Timestamp
+	67, // 34: topten.identity.v1.ListAccountChangesResponse.changes:type_name -> topten.identity.v1.AccountChange
+	86, // 35: topten.identity.v1.ExportAccountResponse.user:type_name -> topten.identity.v1.User
+	66, // 36: topten.identity.v1.ExportAccountResponse.sessions:type_name -> topten.identity.v1.SessionRecord
+	67, // 37: topten.identity.v1.ExportAccountResponse.changes:type_name -> topten.identity.v1.AccountChange
+	91, // 38: topten.identity.v1.ExportAccountResponse.external_id:type_name -> topten.identity.v1.ExternalId
+	92, // 39: topten.identity.v1.ExportAccountResponse.groups:type_name -> topten.group.v1.Membership
+	89, // 40: topten.identity.v1.SessionRecord.renewed_at:type_name -> google.protobuf.Timestamp
+	89, // 41: topten.identity.v1.SessionRecord.expires_at:type_name -> google.protobuf.Timestamp
+	89, // 42: topten.identity.v1.AccountChange.changed_at:type_name -> google.protobuf.Timestamp
+	76, // 43: topten.identity.v1.AddServiceClientResponse.client:type_name -> topten.identity.v1.ServiceClient
+	76, // 44: topten.identity.v1.ListServiceClientsResponse.clients:type_name -> topten.identity.v1.ServiceClient
+	89, // 45: topten.identity.v1.ServiceClient.added_at:type_name -> google.protobuf.Timestamp
+	89, // 46: topten.identity.v1.ServiceClient.rotated_at:type_name -> google.protobuf.Timestamp
+	89, // 47: topten.identity.v1.ServiceClient.previous_valid_until:type_name -> google.protobuf.Timestamp
+	93, // 48: topten.identity.v1.RotateServiceClientRequest.keep_previous_for:type_name -> google.protobuf.Duration
+	76, // 49: topten.identity.v1.RotateServiceClientResponse.client:type_name -> topten.identity.v1.ServiceClient
+	89, // 50: topten.identity.v1.SignBoardHeadRequest.starts_at:type_name -> google.protobuf.Timestamp
+	89, // 51: topten.identity.v1.SignBoardHeadRequest.ends_at:type_name -> google.protobuf.Timestamp
+	89, // 52: topten.identity.v1.SignBoardHeadRequest.closed_at:type_name -> google.protobuf.Timestamp
+	4,  // 53: topten.identity.v1.IdentityService.Register:input_type -> topten.identity.v1.RegisterRequest
+	6,  // 54: topten.identity.v1.IdentityService.Login:input_type -> topten.identity.v1.LoginRequest
+	8,  // 55: topten.identity.v1.IdentityService.CreateGuest:input_type -> topten.identity.v1.CreateGuestRequest
+	10, // 56: topten.identity.v1.IdentityService.RefreshSession:input_type -> topten.identity.v1.RefreshSessionRequest
+	12, // 57: topten.identity.v1.IdentityService.Logout:input_type -> topten.identity.v1.LogoutRequest
+	14, // 58: topten.identity.v1.IdentityService.AdmitPlayer:input_type -> topten.identity.v1.AdmitPlayerRequest
+	16, // 59: topten.identity.v1.IdentityService.EnsurePlayers:input_type -> topten.identity.v1.EnsurePlayersRequest
+	18, // 60: topten.identity.v1.IdentityService.ChangePassword:input_type -> topten.identity.v1.ChangePasswordRequest
+	20, // 61: topten.identity.v1.IdentityService.IssueDataToken:input_type -> topten.identity.v1.IssueDataTokenRequest
+	22, // 62: topten.identity.v1.IdentityService.IssueStreamToken:input_type -> topten.identity.v1.IssueStreamTokenRequest
+	31, // 63: topten.identity.v1.IdentityService.CheckSessions:input_type -> topten.identity.v1.CheckSessionsRequest
+	25, // 64: topten.identity.v1.IdentityService.IssueBoardToken:input_type -> topten.identity.v1.IssueBoardTokenRequest
+	27, // 65: topten.identity.v1.IdentityService.ListBoardTokens:input_type -> topten.identity.v1.ListBoardTokensRequest
+	29, // 66: topten.identity.v1.IdentityService.RevokeBoardToken:input_type -> topten.identity.v1.RevokeBoardTokenRequest
+	33, // 67: topten.identity.v1.IdentityService.GetUsers:input_type -> topten.identity.v1.GetUsersRequest
+	35, // 68: topten.identity.v1.IdentityService.CheckPlayers:input_type -> topten.identity.v1.CheckPlayersRequest
+	38, // 69: topten.identity.v1.IdentityService.GrantRole:input_type -> topten.identity.v1.GrantRoleRequest
+	40, // 70: topten.identity.v1.IdentityService.RevokeRole:input_type -> topten.identity.v1.RevokeRoleRequest
+	42, // 71: topten.identity.v1.IdentityService.UpdateProfile:input_type -> topten.identity.v1.UpdateProfileRequest
+	44, // 72: topten.identity.v1.IdentityService.BlockUser:input_type -> topten.identity.v1.BlockUserRequest
+	46, // 73: topten.identity.v1.IdentityService.UnblockUser:input_type -> topten.identity.v1.UnblockUserRequest
+	53, // 74: topten.identity.v1.IdentityService.ListUsers:input_type -> topten.identity.v1.ListUsersRequest
+	55, // 75: topten.identity.v1.IdentityService.RenameUser:input_type -> topten.identity.v1.RenameUserRequest
+	57, // 76: topten.identity.v1.IdentityService.ListSessions:input_type -> topten.identity.v1.ListSessionsRequest
+	60, // 77: topten.identity.v1.IdentityService.EndSessions:input_type -> topten.identity.v1.EndSessionsRequest
+	62, // 78: topten.identity.v1.IdentityService.ListAccountChanges:input_type -> topten.identity.v1.ListAccountChangesRequest
+	64, // 79: topten.identity.v1.IdentityService.ExportAccount:input_type -> topten.identity.v1.ExportAccountRequest
+	68, // 80: topten.identity.v1.IdentityService.DeleteAccount:input_type -> topten.identity.v1.DeleteAccountRequest
+	70, // 81: topten.identity.v1.IdentityService.EraseUser:input_type -> topten.identity.v1.EraseUserRequest
+	48, // 82: topten.identity.v1.IdentityService.ListAccountEvents:input_type -> topten.identity.v1.ListAccountEventsRequest
+	51, // 83: topten.identity.v1.IdentityService.RepublishAccountEvents:input_type -> topten.identity.v1.RepublishAccountEventsRequest
+	0,  // 84: topten.identity.v1.IdentityService.RestoreAccountRecords:input_type -> topten.identity.v1.RestoreAccountRecordsRequest
+	72, // 85: topten.identity.v1.IdentityService.AddServiceClient:input_type -> topten.identity.v1.AddServiceClientRequest
+	74, // 86: topten.identity.v1.IdentityService.ListServiceClients:input_type -> topten.identity.v1.ListServiceClientsRequest
+	77, // 87: topten.identity.v1.IdentityService.RotateServiceClient:input_type -> topten.identity.v1.RotateServiceClientRequest
+	79, // 88: topten.identity.v1.IdentityService.RemoveServiceClient:input_type -> topten.identity.v1.RemoveServiceClientRequest
+	81, // 89: topten.identity.v1.IdentityService.SignBoardHead:input_type -> topten.identity.v1.SignBoardHeadRequest
+	5,  // 90: topten.identity.v1.IdentityService.Register:output_type -> topten.identity.v1.RegisterResponse
+	7,  // 91: topten.identity.v1.IdentityService.Login:output_type -> topten.identity.v1.LoginResponse
+	9,  // 92: topten.identity.v1.IdentityService.CreateGuest:output_type -> topten.identity.v1.CreateGuestResponse
+	11, // 93: topten.identity.v1.IdentityService.RefreshSession:output_type -> topten.identity.v1.RefreshSessionResponse
+	13, // 94: topten.identity.v1.IdentityService.Logout:output_type -> topten.identity.v1.LogoutResponse
+	15, // 95: topten.identity.v1.IdentityService.AdmitPlayer:output_type -> topten.identity.v1.AdmitPlayerResponse
+	17, // 96: topten.identity.v1.IdentityService.EnsurePlayers:output_type -> topten.identity.v1.EnsurePlayersResponse
+	19, // 97: topten.identity.v1.IdentityService.ChangePassword:output_type -> topten.identity.v1.ChangePasswordResponse
+	21, // 98: topten.identity.v1.IdentityService.IssueDataToken:output_type -> topten.identity.v1.IssueDataTokenResponse
+	23, // 99: topten.identity.v1.IdentityService.IssueStreamToken:output_type -> topten.identity.v1.IssueStreamTokenResponse
+	32, // 100: topten.identity.v1.IdentityService.CheckSessions:output_type -> topten.identity.v1.CheckSessionsResponse
+	26, // 101: topten.identity.v1.IdentityService.IssueBoardToken:output_type -> topten.identity.v1.IssueBoardTokenResponse
+	28, // 102: topten.identity.v1.IdentityService.ListBoardTokens:output_type -> topten.identity.v1.ListBoardTokensResponse
+	30, // 103: topten.identity.v1.IdentityService.RevokeBoardToken:output_type -> topten.identity.v1.RevokeBoardTokenResponse
+	34, // 104: topten.identity.v1.IdentityService.GetUsers:output_type -> topten.identity.v1.GetUsersResponse
+	36, // 105: topten.identity.v1.IdentityService.CheckPlayers:output_type -> topten.identity.v1.CheckPlayersResponse
+	39, // 106: topten.identity.v1.IdentityService.GrantRole:output_type -> topten.identity.v1.GrantRoleResponse
+	41, // 107: topten.identity.v1.IdentityService.RevokeRole:output_type -> topten.identity.v1.RevokeRoleResponse
+	43, // 108: topten.identity.v1.IdentityService.UpdateProfile:output_type -> topten.identity.v1.UpdateProfileResponse
+	45, // 109: topten.identity.v1.IdentityService.BlockUser:output_type -> topten.identity.v1.BlockUserResponse
+	47, // 110: topten.identity.v1.IdentityService.UnblockUser:output_type -> topten.identity.v1.UnblockUserResponse
+	54, // 111: topten.identity.v1.IdentityService.ListUsers:output_type -> topten.identity.v1.ListUsersResponse
+	56, // 112: topten.identity.v1.IdentityService.RenameUser:output_type -> topten.identity.v1.RenameUserResponse
+	58, // 113: topten.identity.v1.IdentityService.ListSessions:output_type -> topten.identity.v1.ListSessionsResponse
+	61, // 114: topten.identity.v1.IdentityService.EndSessions:output_type -> topten.identity.v1.EndSessionsResponse
+	63, // 115: topten.identity.v1.IdentityService.ListAccountChanges:output_type -> topten.identity.v1.ListAccountChangesResponse
+	65, // 116: topten.identity.v1.IdentityService.ExportAccount:output_type -> topten.identity.v1.ExportAccountResponse
+	69, // 117: topten.identity.v1.IdentityService.DeleteAccount:output_type -> topten.identity.v1.DeleteAccountResponse
+	71, // 118: topten.identity.v1.IdentityService.EraseUser:output_type -> topten.identity.v1.EraseUserResponse
+	49, // 119: topten.identity.v1.IdentityService.ListAccountEvents:output_type -> topten.identity.v1.ListAccountEventsResponse
+	52, // 120: topten.identity.v1.IdentityService.RepublishAccountEvents:output_type -> topten.identity.v1.RepublishAccountEventsResponse
+	2,  // 121: topten.identity.v1.IdentityService.RestoreAccountRecords:output_type -> topten.identity.v1.RestoreAccountRecordsResponse
+	73, // 122: topten.identity.v1.IdentityService.AddServiceClient:output_type -> topten.identity.v1.AddServiceClientResponse
+	75, // 123: topten.identity.v1.IdentityService.ListServiceClients:output_type -> topten.identity.v1.ListServiceClientsResponse
+	78, // 124: topten.identity.v1.IdentityService.RotateServiceClient:output_type -> topten.identity.v1.RotateServiceClientResponse
+	80, // 125: topten.identity.v1.IdentityService.RemoveServiceClient:output_type -> topten.identity.v1.RemoveServiceClientResponse
+	82, // 126: topten.identity.v1.IdentityService.SignBoardHead:output_type -> topten.identity.v1.SignBoardHeadResponse
+	90, // [90:127] is the sub-list for method output_type
+	53, // [53:90] is the sub-list for method input_type
+	53, // [53:53] is the sub-list for extension type_name
+	53, // [53:53] is the sub-list for extension extendee
+	0,  // [0:53] is the sub-list for field type_name
 }
 
 func init() { file_topten_identity_v1_identity_service_proto_init() }
@@ -4863,7 +5061,7 @@ func file_topten_identity_v1_identity_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_topten_identity_v1_identity_service_proto_rawDesc), len(file_topten_identity_v1_identity_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   80,
+			NumMessages:   84,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -36,6 +36,7 @@ const (
 	IdentityService_ListBoardTokens_FullMethodName        = "/topten.identity.v1.IdentityService/ListBoardTokens"
 	IdentityService_RevokeBoardToken_FullMethodName       = "/topten.identity.v1.IdentityService/RevokeBoardToken"
 	IdentityService_GetUsers_FullMethodName               = "/topten.identity.v1.IdentityService/GetUsers"
+	IdentityService_CheckPlayers_FullMethodName           = "/topten.identity.v1.IdentityService/CheckPlayers"
 	IdentityService_GrantRole_FullMethodName              = "/topten.identity.v1.IdentityService/GrantRole"
 	IdentityService_RevokeRole_FullMethodName             = "/topten.identity.v1.IdentityService/RevokeRole"
 	IdentityService_UpdateProfile_FullMethodName          = "/topten.identity.v1.IdentityService/UpdateProfile"
@@ -131,6 +132,10 @@ type IdentityServiceClient interface {
 	// itself, to moderators and admins, and with the scope `account:read` or `account:block`.
 	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GetUsers(ctx context.Context, in *GetUsersRequest, opts ...grpc.CallOption) (*GetUsersResponse, error)
+	// CheckPlayers tells what keeps players from acting: a block, an erased account, or none at all. Players of whom it tells
+	// nothing may act. It costs a fraction of GetUsers.
+	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	CheckPlayers(ctx context.Context, in *CheckPlayersRequest, opts ...grpc.CallOption) (*CheckPlayersResponse, error)
 	// GrantRole adds a role to an account. Granting a role twice changes nothing.
 	// Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GrantRole(ctx context.Context, in *GrantRoleRequest, opts ...grpc.CallOption) (*GrantRoleResponse, error)
@@ -371,6 +376,16 @@ func (c *identityServiceClient) GetUsers(ctx context.Context, in *GetUsersReques
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetUsersResponse)
 	err := c.cc.Invoke(ctx, IdentityService_GetUsers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *identityServiceClient) CheckPlayers(ctx context.Context, in *CheckPlayersRequest, opts ...grpc.CallOption) (*CheckPlayersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckPlayersResponse)
+	err := c.cc.Invoke(ctx, IdentityService_CheckPlayers_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -668,6 +683,10 @@ type IdentityServiceServer interface {
 	// itself, to moderators and admins, and with the scope `account:read` or `account:block`.
 	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GetUsers(context.Context, *GetUsersRequest) (*GetUsersResponse, error)
+	// CheckPlayers tells what keeps players from acting: a block, an erased account, or none at all. Players of whom it tells
+	// nothing may act. It costs a fraction of GetUsers.
+	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	CheckPlayers(context.Context, *CheckPlayersRequest) (*CheckPlayersResponse, error)
 	// GrantRole adds a role to an account. Granting a role twice changes nothing.
 	// Fails with PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GrantRole(context.Context, *GrantRoleRequest) (*GrantRoleResponse, error)
@@ -808,6 +827,9 @@ func (UnimplementedIdentityServiceServer) RevokeBoardToken(context.Context, *Rev
 }
 func (UnimplementedIdentityServiceServer) GetUsers(context.Context, *GetUsersRequest) (*GetUsersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetUsers not implemented")
+}
+func (UnimplementedIdentityServiceServer) CheckPlayers(context.Context, *CheckPlayersRequest) (*CheckPlayersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CheckPlayers not implemented")
 }
 func (UnimplementedIdentityServiceServer) GrantRole(context.Context, *GrantRoleRequest) (*GrantRoleResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GrantRole not implemented")
@@ -1159,6 +1181,24 @@ func _IdentityService_GetUsers_Handler(srv interface{}, ctx context.Context, dec
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(IdentityServiceServer).GetUsers(ctx, req.(*GetUsersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IdentityService_CheckPlayers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckPlayersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IdentityServiceServer).CheckPlayers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IdentityService_CheckPlayers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IdentityServiceServer).CheckPlayers(ctx, req.(*CheckPlayersRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -1600,6 +1640,10 @@ var IdentityService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetUsers",
 			Handler:    _IdentityService_GetUsers_Handler,
+		},
+		{
+			MethodName: "CheckPlayers",
+			Handler:    _IdentityService_CheckPlayers_Handler,
 		},
 		{
 			MethodName: "GrantRole",

@@ -747,6 +747,105 @@ class GetUsersResponse(google.protobuf.message.Message):
 global___GetUsersResponse = GetUsersResponse
 
 @typing.final
+class CheckPlayersRequest(google.protobuf.message.Message):
+    """CheckPlayersRequest identifies players."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_IDS_FIELD_NUMBER: builtins.int
+    @property
+    def user_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Up to 200 distinct user ids."""
+
+    def __init__(
+        self,
+        *,
+        user_ids: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["user_ids", b"user_ids"]) -> None: ...
+
+global___CheckPlayersRequest = CheckPlayersRequest
+
+@typing.final
+class CheckPlayersResponse(google.protobuf.message.Message):
+    """CheckPlayersResponse tells of the players who may not act, and of the countries of those who have one."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class CountriesEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    BLOCKED_FIELD_NUMBER: builtins.int
+    ERASED_USER_IDS_FIELD_NUMBER: builtins.int
+    UNKNOWN_USER_IDS_FIELD_NUMBER: builtins.int
+    COUNTRIES_FIELD_NUMBER: builtins.int
+    @property
+    def blocked(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___BlockedPlayer]:
+        """The players who are blocked, in any order."""
+
+    @property
+    def erased_user_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The ids of erased accounts, in any order."""
+
+    @property
+    def unknown_user_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The ids that no account has and none had, in any order."""
+
+    @property
+    def countries(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """The countries of players by their ids: ISO 3166-1 alpha-2 codes. Players without a country are omitted."""
+
+    def __init__(
+        self,
+        *,
+        blocked: collections.abc.Iterable[global___BlockedPlayer] | None = ...,
+        erased_user_ids: collections.abc.Iterable[builtins.str] | None = ...,
+        unknown_user_ids: collections.abc.Iterable[builtins.str] | None = ...,
+        countries: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["blocked", b"blocked", "countries", b"countries", "erased_user_ids", b"erased_user_ids", "unknown_user_ids", b"unknown_user_ids"]) -> None: ...
+
+global___CheckPlayersResponse = CheckPlayersResponse
+
+@typing.final
+class BlockedPlayer(google.protobuf.message.Message):
+    """BlockedPlayer is a player who is blocked, and why."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: builtins.int
+    BLOCK_FIELD_NUMBER: builtins.int
+    user_id: builtins.str
+    """The player's id."""
+    @property
+    def block(self) -> topten.identity.v1.identity_pb2.Block:
+        """The strongest block in force."""
+
+    def __init__(
+        self,
+        *,
+        user_id: builtins.str = ...,
+        block: topten.identity.v1.identity_pb2.Block | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["block", b"block"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["block", b"block", "user_id", b"user_id"]) -> None: ...
+
+global___BlockedPlayer = BlockedPlayer
+
+@typing.final
 class GrantRoleRequest(google.protobuf.message.Message):
     """GrantRoleRequest names an account and a role."""
 

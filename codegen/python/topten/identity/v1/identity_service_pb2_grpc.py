@@ -111,6 +111,11 @@ class IdentityServiceStub(object):
                 request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.GetUsersRequest.SerializeToString,
                 response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.GetUsersResponse.FromString,
                 _registered_method=True)
+        self.CheckPlayers = channel.unary_unary(
+                '/topten.identity.v1.IdentityService/CheckPlayers',
+                request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.CheckPlayersRequest.SerializeToString,
+                response_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.CheckPlayersResponse.FromString,
+                _registered_method=True)
         self.GrantRole = channel.unary_unary(
                 '/topten.identity.v1.IdentityService/GrantRole',
                 request_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.GrantRoleRequest.SerializeToString,
@@ -357,6 +362,15 @@ class IdentityServiceServicer(object):
     def GetUsers(self, request, context):
         """GetUsers reads up to 100 accounts by id, and up to 100 by name; unknown ids and names are omitted. Roles and blocks are visible only to the account
         itself, to moderators and admins, and with the scope `account:read` or `account:block`.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckPlayers(self, request, context):
+        """CheckPlayers tells what keeps players from acting: a block, an erased account, or none at all. Players of whom it tells
+        nothing may act. It costs a fraction of GetUsers.
         Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -631,6 +645,11 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     servicer.GetUsers,
                     request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.GetUsersRequest.FromString,
                     response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.GetUsersResponse.SerializeToString,
+            ),
+            'CheckPlayers': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckPlayers,
+                    request_deserializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.CheckPlayersRequest.FromString,
+                    response_serializer=topten_dot_identity_dot_v1_dot_identity__service__pb2.CheckPlayersResponse.SerializeToString,
             ),
             'GrantRole': grpc.unary_unary_rpc_method_handler(
                     servicer.GrantRole,
@@ -1145,6 +1164,33 @@ class IdentityService(object):
             '/topten.identity.v1.IdentityService/GetUsers',
             topten_dot_identity_dot_v1_dot_identity__service__pb2.GetUsersRequest.SerializeToString,
             topten_dot_identity_dot_v1_dot_identity__service__pb2.GetUsersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckPlayers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.identity.v1.IdentityService/CheckPlayers',
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.CheckPlayersRequest.SerializeToString,
+            topten_dot_identity_dot_v1_dot_identity__service__pb2.CheckPlayersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -163,6 +163,15 @@ class IdentityServiceStub:
     Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
+    CheckPlayers: grpc.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.CheckPlayersRequest,
+        topten.identity.v1.identity_service_pb2.CheckPlayersResponse,
+    ]
+    """CheckPlayers tells what keeps players from acting: a block, an erased account, or none at all. Players of whom it tells
+    nothing may act. It costs a fraction of GetUsers.
+    Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
     GrantRole: grpc.UnaryUnaryMultiCallable[
         topten.identity.v1.identity_service_pb2.GrantRoleRequest,
         topten.identity.v1.identity_service_pb2.GrantRoleResponse,
@@ -496,6 +505,15 @@ class IdentityServiceAsyncStub:
     ]
     """GetUsers reads up to 100 accounts by id, and up to 100 by name; unknown ids and names are omitted. Roles and blocks are visible only to the account
     itself, to moderators and admins, and with the scope `account:read` or `account:block`.
+    Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    CheckPlayers: grpc.aio.UnaryUnaryMultiCallable[
+        topten.identity.v1.identity_service_pb2.CheckPlayersRequest,
+        topten.identity.v1.identity_service_pb2.CheckPlayersResponse,
+    ]
+    """CheckPlayers tells what keeps players from acting: a block, an erased account, or none at all. Players of whom it tells
+    nothing may act. It costs a fraction of GetUsers.
     Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
@@ -862,6 +880,17 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[topten.identity.v1.identity_service_pb2.GetUsersResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.GetUsersResponse]]:
         """GetUsers reads up to 100 accounts by id, and up to 100 by name; unknown ids and names are omitted. Roles and blocks are visible only to the account
         itself, to moderators and admins, and with the scope `account:read` or `account:block`.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def CheckPlayers(
+        self,
+        request: topten.identity.v1.identity_service_pb2.CheckPlayersRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.identity.v1.identity_service_pb2.CheckPlayersResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.CheckPlayersResponse]]:
+        """CheckPlayers tells what keeps players from acting: a block, an erased account, or none at all. Players of whom it tells
+        nothing may act. It costs a fraction of GetUsers.
         Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
