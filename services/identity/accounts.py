@@ -30,7 +30,10 @@ class SetBy(StrEnum):
     ADMIN = "admin"
 
     def lifts(self, other: SetBy) -> bool:
-        """True if this authority may lift what `other` imposed: a service its kind, a moderator also that, an admin all."""
+        """True if this authority may lift what `other` imposed.
+
+        A service lifts the blocks of services, a moderator also those of moderators, an admin all.
+        """
         ranks = list(SetBy)
         return ranks.index(self) >= ranks.index(other)
 
@@ -75,7 +78,7 @@ class ExternalId(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What another system says of a player. A country or avatar that is None stays as it is."""
+    """The profile of a player as another system sent it. A country or avatar that is None stays as it is."""
 
     external_id: ExternalId
     username: str

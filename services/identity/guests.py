@@ -91,7 +91,7 @@ class Guests:
         return claimed
 
     async def erase_ended(self) -> None:
-        """Erase the guests whose retention is over. Of several instances one erases each."""
+        """Erase the guests whose retention is over. Safe in several instances: one of them erases each guest."""
         while True:
             before = self._now() - self._retention
             ended = await self._accounts.guests_until(before, ENDED_PAGE)

@@ -62,7 +62,7 @@ class Passwords:
             return await asyncio.to_thread(self._hasher.hash, normalise_password(password))
 
     async def matches(self, digest: str | None, password: str) -> Match:
-        """Compare `password` with `digest`. Nothing belongs to None (no such account), after the same work.
+        """Compare `password` with `digest`. None (no such account) takes the same work and never matches.
 
         Digests of earlier versions are of passwords as they were sent, and match those too. A digest is outdated then, and
         if other parameters than the current ones made it.

@@ -97,7 +97,7 @@ class IdentityStore:
     async def add_account(self, account: Account) -> None:
         """Record a new account. Raises USERNAME_TAKEN if its name equals or resembles another's, or a blocked one.
 
-        A guest may have another's.
+        A guest may have the name of another account.
         """
 
         async def work(transaction: AsyncClientSession) -> None:
@@ -297,7 +297,7 @@ class IdentityStore:
 
 
 async def in_transaction(client: AsyncMongoClient[Document], work: Callable[[AsyncClientSession], Awaitable[T]]) -> T:
-    """Run `work` in a transaction, again after each conflict with another one, for up to 5 s. Raises UNAVAILABLE."""
+    """Run `work` in a transaction, and again after each conflict with another one, for up to 5 s. Raises UNAVAILABLE."""
     async with unavailable_on_failure():
         with pymongo.timeout(TRANSACTION_SECONDS):
             async with client.start_session() as session:

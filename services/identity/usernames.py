@@ -79,7 +79,7 @@ def username_key(username: str) -> str:
 
 
 class UsernameRules:
-    """Which usernames players may take: those that are allowed, but for reserved ones and what resembles them.
+    """Which usernames players may take: all allowed ones except reserved names and names like them.
 
     RESERVED and the operator's own are reserved, in any case and with or without `_`, `-` and `.` between their letters.
     """
@@ -117,7 +117,7 @@ class UsernameRules:
 
 
 def _letters(name: str) -> str:
-    """Return a name without what joins its parts."""
+    """Return a name without the characters that join its parts."""
     return unicodedata.normalize("NFKC", name).translate(dict.fromkeys(map(ord, _JOINERS)))
 
 

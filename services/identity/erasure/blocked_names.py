@@ -30,7 +30,7 @@ class BlockedNames:
         self._names = database["blocked_names"]
 
     async def prepare(self) -> None:
-        """Create the index by which expired digests go. Idempotent."""
+        """Create the index by which MongoDB removes expired digests. Idempotent."""
         await self._names.create_index("expires_at", expireAfterSeconds=0)
 
     async def keep(self, account: Account, now: datetime, transaction: AsyncClientSession) -> None:

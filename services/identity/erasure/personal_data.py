@@ -1,6 +1,6 @@
 """The use cases of a player's own data: export it, erase the account.
 
-An account is erased by one transaction: from then on nobody signs in with it, and its event takes the player off every
+An account is erased by one transaction: from then on nobody signs in with it, and its event removes the player from every
 board. `propagation` then removes the player from the other services.
 """
 
@@ -92,7 +92,7 @@ class PersonalData:
         await self._erase(account.user_id, actor=actor)
 
     async def erase_guest(self, user_id: str, *, ended_by: datetime) -> bool:
-        """Erase a guest that ended at `ended_by` or earlier; False if there is none, as one that was claimed meanwhile."""
+        """Erase a guest that ended at `ended_by` or earlier; False if there is none, or if it was claimed in the meantime."""
         return await self._erase(user_id, actor=_RETENTION, ended_by=ended_by)
 
     async def erased(self, user_ids: list[str]) -> list[str]:

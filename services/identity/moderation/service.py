@@ -1,4 +1,4 @@
-"""The use cases that change what a player may do and where and how they rank: blocks, their ends, countries, profiles."""
+"""The use cases of moderation and profiles: blocks and their ends, names, countries, avatars."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ class Moderation:
         return applied.account if applied.is_new else None
 
     async def end_expired_sanctions(self) -> None:
-        """Remove all sanctions that have expired. Of several instances one removes each."""
+        """Remove all sanctions that have expired. Safe in several instances: one of them removes each."""
         now = self._now()
         while True:
             players = await self._store.with_expired_sanctions(now, EXPIRED_PAGE)
