@@ -61,6 +61,11 @@ class QuizConfig:
         minimum=timedelta(0),
         maximum=timedelta(days=30),
     )
+    forbidden_nicknames: tuple[str, ...] = setting(
+        (),
+        doc="Words that no nickname in a room may contain, in any case, with anything between their letters, and with letters "
+        "that look like them; names of accounts are not checked",
+    )
     partitions: int = setting(
         4,
         doc="Number of partitions of the stream, each with one consumer; 0 is no partitions and one consumer",

@@ -35,7 +35,7 @@ class _Connection(asyncio.Protocol):
             _, _, rest = head.lower().partition(b"content-length:")
             self._body = len(head) + len(separator)
             self._end = self._body + int(rest.partition(b"\r\n")[0])
-        if len(self._received) >= self._end and self._response is not None:
+        if len(self._received) >= self._end and self._response is not None and not self._response.done():
             body, self._received, self._end = self._received[self._body : self._end], b"", -1
             self._response.set_result(body)
 
@@ -70,7 +70,7 @@ class RawClient:
         authorization = "" if token is None else f"Authorization: Bearer {token}\r\n"
         head = f"{self._head}{authorization}Content-Length: {len(content)}\r\n\r\n"
         async with self._turns:
-            connection = self._idle.pop() if self._idle else await self._open()
+            connection = self._kept() or await self._open()
             response = await connection.send(head.encode() + content)
             self._idle.append(connection)
         return json.loads(response)
@@ -80,6 +80,13 @@ class RawClient:
         for connection in self._idle:
             if connection.transport is not None:
                 connection.transport.close()
+
+    def _kept(self) -> _Connection | None:
+        """Return a connection that the server has not closed since it was used last."""
+        while self._idle:
+            if (connection := self._idle.pop()).transport is not None:
+                return connection
+        return None
 
     async def _open(self) -> _Connection:
         host, port = self._target.hostname or "", self._target.port or 80

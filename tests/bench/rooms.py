@@ -145,7 +145,7 @@ class Crowd:
             extensions = result["errors"][0]["extensions"]
             assert extensions["reason"] == "UNAVAILABLE", result
             self.sent_again += 1
-            await asyncio.sleep(extensions["retryAfter"] * random.uniform(1, 2))
+            await asyncio.sleep(extensions.get("retryAfter", 1) * random.uniform(1, 2))
 
     async def guests(self, count: int) -> list[str]:
         """Return the tokens of new guests."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import unicodedata
+from collections.abc import Iterable
 from typing import Final
 
 from services.runtime.confusables import skeleton
@@ -66,6 +67,23 @@ def normalise_nickname(text: str) -> str:
     if fault := fault_of(nickname):
         raise NicknameError(fault)
     return nickname
+
+
+class ForbiddenWords:
+    """The operator's words that no nickname may contain, whatever is written between or instead of their letters."""
+
+    def __init__(self, words: Iterable[str] = ()) -> None:
+        self._keys = frozenset(key for word in words if word.strip() for key in _both_keys(word))
+
+    def require_none(self, nickname: str) -> None:
+        """Raise NicknameError if a nickname contains one of the words."""
+        if any(word in key for word in self._keys for key in _both_keys(nickname)):
+            raise NicknameError("contains a word that is not allowed here")
+
+
+def _both_keys(text: str) -> tuple[str, str]:
+    """Return the keys of a text as it is and in lower case: a capital I looks like an l."""
+    return nickname_key(text), nickname_key(text.casefold())
 
 
 def nickname_key(nickname: str) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from services.quiz.action import blocked
 from services.quiz.rooms.documents import Seat
-from services.quiz.rooms.nickname import NicknameError, generated_nickname, normalise_nickname
+from services.quiz.rooms.nickname import ForbiddenWords, NicknameError, generated_nickname, normalise_nickname
 from services.quiz.rooms.reading import each_of, ok, outcome
 from services.quiz.rooms.room import Nicknames, Phase, Room, Snapshot
 from services.runtime.auth.access import PLAYER
@@ -64,6 +64,7 @@ class RoomSeating:
         changes: RoomChanges,
         players: PlayerLookup,
         *,
+        forbidden: ForbiddenWords,
         now: Callable[[], datetime],
     ) -> None:
         self._rooms = rooms
@@ -71,6 +72,7 @@ class RoomSeating:
         self._reader = reader
         self._changes = changes
         self._players = players
+        self._forbidden = forbidden
         self._now = now
         self._seat: Batcher[SeatRequest, Seated] = Batcher("room joins", self._seat_group, max_size=MAX_GROUP)
 
@@ -192,11 +194,26 @@ class RoomSeating:
             seat_id=str(uuid.uuid4()),
             room_id=room.room_id,
             user_id=request.player.user_id,
-            nickname=_nickname(room.options.nicknames, request.player, request.nickname),
+            nickname=self._nickname(room.options.nicknames, request.player, request.nickname),
             country=request.player.country,
             is_guest=not request.player.may(PLAYER),
             joined_at=self._now(),
         )
+
+    def _nickname(self, rule: Nicknames, player: Claims, wanted: str) -> str:
+        match rule:
+            case Nicknames.GENERATED:
+                return generated_nickname()
+            case Nicknames.USERNAME:
+                if not player.may(PLAYER):
+                    raise ServiceError(Reason.PERMISSION_DENIED, "Only players with an account join this room.")
+                return player.username
+        try:
+            nickname = normalise_nickname(wanted)
+            self._forbidden.require_none(nickname)
+        except NicknameError as error:
+            raise invalid("nickname", str(error)) from None
+        return nickname
 
 
 def not_removed(seat: Seat) -> Seat:
@@ -204,20 +221,6 @@ def not_removed(seat: Seat) -> Seat:
     if seat.is_removed:
         raise ServiceError(Reason.ROOM_CLOSED, "The host has removed you from this room.")
     return seat
-
-
-def _nickname(rule: Nicknames, player: Claims, wanted: str) -> str:
-    match rule:
-        case Nicknames.GENERATED:
-            return generated_nickname()
-        case Nicknames.USERNAME:
-            if not player.may(PLAYER):
-                raise ServiceError(Reason.PERMISSION_DENIED, "Only players with an account join this room.")
-            return player.username
-    try:
-        return normalise_nickname(wanted)
-    except NicknameError as error:
-        raise invalid("nickname", str(error)) from None
 
 
 def _require_open(room: Room) -> None:

@@ -17,6 +17,7 @@ from services.quiz.rooms.counting import RoomCounting
 from services.quiz.rooms.documents import Document
 from services.quiz.rooms.joining import RoomJoining
 from services.quiz.rooms.moving import RoomMoving
+from services.quiz.rooms.nickname import ForbiddenWords
 from services.quiz.rooms.personal_data import RoomPersonalData
 from services.quiz.rooms.playing import RoomPlay
 from services.quiz.rooms.reading import RoomReader
@@ -68,13 +69,16 @@ def rooms_of(
     relay: Relay,
     *,
     players_host: bool,
+    forbidden_nicknames: Sequence[str] = (),
     now: Callable[[], datetime],
 ) -> Rooms:
-    """Return the parts of rooms. `players_host` lets players open rooms."""
+    """Return the parts of rooms. `players_host` lets players open rooms; chosen nicknames have no forbidden word."""
     rooms, seats, changes = RoomStore(database), SeatStore(database), RoomChanges(redis)
     reader = RoomReader(rooms, seats, changes, now=now)
     service = RoomService(quizzes, rooms, seats, reader, changes, players, players_host=players_host, now=now)
-    seating = RoomSeating(rooms, seats, reader, changes, players, now=now)
+    seating = RoomSeating(
+        rooms, seats, reader, changes, players, forbidden=ForbiddenWords(forbidden_nicknames), now=now
+    )
     moving = RoomMoving(rooms, seats, reader, players, now=now)
     play = RoomPlay(rooms, seats, reader, changes, now=now)
     watching = RoomWatching(rooms, seats, reader, changes, now=now)

@@ -53,6 +53,7 @@ async def build_quizzes(config: QuizConfig, stores: Stores, submissions: Submiss
         players,
         submissions.relay,
         players_host=config.rooms.players_host,
+        forbidden_nicknames=config.forbidden_nicknames,
         now=utc_now,
     )
     quizzes = Quizzes(service, authoring, attempts, rooms)

@@ -115,6 +115,7 @@ class Table:
             # Only the server of a process relays.
             cast("Any", None),
             players_host=settings.get("players_host", False),
+            forbidden_nicknames=["rude word"],
             now=self.clock,
         )
 

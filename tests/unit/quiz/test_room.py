@@ -21,7 +21,13 @@ from services.quiz.questions.answers import selected
 from services.quiz.quiz import from_definition
 from services.quiz.rooms.documents import Seat, SeatAnswer, room_fields, room_of
 from services.quiz.rooms.judging import judged
-from services.quiz.rooms.nickname import NicknameError, generated_nickname, nickname_key, normalise_nickname
+from services.quiz.rooms.nickname import (
+    ForbiddenWords,
+    NicknameError,
+    generated_nickname,
+    nickname_key,
+    normalise_nickname,
+)
 from services.quiz.rooms.result_files import Format, file_of
 from services.quiz.rooms.results import QuestionResult, Results
 from services.quiz.rooms.room import GRACE, LIFE, Options, Phase, Room
@@ -235,6 +241,15 @@ def test_nicknames_that_look_alike_have_one_key(first: str, second: str) -> None
 def test_a_nickname_that_cannot_be_read_is_refused(text: str) -> None:
     with pytest.raises(NicknameError):
         normalise_nickname(text)
+
+
+def test_no_nickname_has_a_forbidden_word_however_it_is_written() -> None:
+    forbidden = ForbiddenWords(["darn it", " "])
+    for name in ("Ann", "Darn", "It darns"):
+        forbidden.require_none(normalise_nickname(name))
+    for name in ("darnit", "DARN IT", "xX d.a.r.n-it Xx", "d\u0430rnit"):
+        with pytest.raises(NicknameError):
+            forbidden.require_none(normalise_nickname(name))
 
 
 def test_a_generated_nickname_is_a_nickname() -> None:

@@ -18,6 +18,7 @@ async def test_a_seat_is_its_players_and_its_name_nobody_elses(table: Table) -> 
     (seat,) = await game.join("ada")
     assert await refused(seating.join(claims("ben"), game.pin, "THE-ADA")) == "NICKNAME_TAKEN"
     assert await refused(seating.join(claims("ben"), game.pin, "\u2800")) == "INVALID_ARGUMENT"
+    assert await refused(seating.join(claims("ben"), game.pin, "A Rude-Word")) == "INVALID_ARGUMENT"
     table.replica.identity.blocked = {"ben"}
     assert await refused(seating.join(claims("ben"), game.pin, "Ben")) == "PLAYER_BLOCKED"
     # At the same moment from two devices, and later from another one: one seat.
