@@ -20,6 +20,7 @@ from topten.quiz.v1 import quiz_pb2
 
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.stores.mongo import unavailable_on_failure
+from services.runtime.texts import composed
 
 # Short, because the cache may have an entry to serve instead.
 READ_SECONDS: Final = 2.0
@@ -62,7 +63,7 @@ class QuizStore:
 
         Archived quizzes are left out. An empty tag selects every other quiz; their number is then an estimate.
         """
-        selection: Document = {"archived": {"$exists": False}} | ({"tags": tag} if tag else {})
+        selection: Document = {"archived": {"$exists": False}} | ({"tags": composed(tag)} if tag else {})
         async with unavailable_on_failure():
             with pymongo.timeout(READ_SECONDS):
                 documents = self._quizzes.find({**selection, "_id": {"$gt": after}}).sort("_id", ASCENDING).limit(limit)
@@ -109,7 +110,7 @@ class QuizStore:
         of their own. Raises VERSION_CONFLICT if another version than `expected` would be replaced.
         """
         data = definition.SerializeToString(deterministic=True)
-        tags = list(definition.tags)
+        tags = sorted({*map(composed, definition.tags)})
         async with unavailable_on_failure():
             while True:
                 document = await self._quizzes.find_one({"_id": definition.quiz_id})

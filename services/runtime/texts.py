@@ -46,9 +46,14 @@ def clipped(text: str, most: int) -> str:
     return f"{head.rpartition(' ')[0] or head}…"
 
 
+def composed(text: str) -> str:
+    """Return a text in NFC: in which form a device sends a letter with its accent is not the writer's choice."""
+    return unicodedata.normalize("NFC", text)
+
+
 def same_text_key(text: str) -> str:
     """Return a key that texts share if readers cannot tell them apart: NFC, white space collapsed."""
-    return unicodedata.normalize("NFC", " ".join(text.split()))
+    return composed(" ".join(text.split()))
 
 
 def canonical_id(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -197,11 +198,19 @@ async def test_quizzes_are_paged_in_order_and_completely(client: GraphqlClient, 
     assert rest["edges"][0]["node"]["id"] == whole[1]
 
 
-async def test_quizzes_are_found_by_tag(client: GraphqlClient, player: Player) -> None:
+async def test_quizzes_are_found_by_tag(stack: RunningStack, client: GraphqlClient, player: Player) -> None:
+    """Whichever form of Unicode the definition and the query have."""
     document = "query ($tag: String) { quizzes(tag: $tag) { totalCount edges { node { tags } } } }"
     found = (await client.execute(document, {"tag": "geography"}, player.access_token))["quizzes"]
     assert found["edges"]
     assert all("geography" in edge["node"]["tags"] for edge in found["edges"])
+    definition = quiz_definition(unique("tagged-"))
+    tag = unicodedata.normalize("NFD", unique("été-"))
+    definition.tags[:] = [tag]
+    await import_quiz(endpoints(stack), definition)
+    for form in ("NFC", "NFD"):
+        query = {"tag": unicodedata.normalize(form, tag)}
+        assert (await client.execute(document, query, player.access_token))["quizzes"]["totalCount"] == 1
     assert (await client.execute(document, {"tag": "no such tag"}, player.access_token))["quizzes"]["totalCount"] == 0
 
 
