@@ -107,6 +107,7 @@ async def _play(
     plan: Plan,
     report: Report,
 ) -> None:
+    await asyncio.sleep(plan.pause)  # everybody is seen in the lobby
     state = await host.send("NEXT")
     while state["phase"] != "PODIUM":
         entry = questions[state["question"]["id"]]

@@ -1,12 +1,16 @@
-"""The hosts of a room in a real Chromium: one names another, both lead, and one is removed."""
+"""What hosts of a room do besides leading it, in a real Chromium: they name and remove one another, and print the results."""
 
 from __future__ import annotations
 
 from playwright.async_api import Browser, Page, expect
 
+from services.cli.client import GraphqlClient
+from services.cli.demo_room import GUEST
 from tests.browser.test_question_kinds import press, tab_to
 from tests.browser.test_rooms import Visitors, check, open_room, shown, visiting
 from tests.browser.visitor import short_quiz, sign_up
+from tests.players import endpoints
+from tests.screenshots.rooms import JOIN
 from tests.servers import RunningStack, unique
 
 
@@ -75,3 +79,36 @@ async def test_a_host_leaves_the_room_to_the_others(browser: Browser, stack: Run
         await expect(second.get_by_role("listitem").filter(has_text=opener).get_by_role("button")).to_have_count(0)
         await second.get_by_role("button", name="Stop hosting").click()
         await expect(second.get_by_role("heading", name="Only the hosts of this room lead it.")).to_be_visible()
+
+
+async def test_the_results_are_printed_with_every_player_and_nothing_to_press(
+    browser: Browser, stack: RunningStack
+) -> None:
+    pin, _ = await open_room(stack, await short_quiz(stack))
+    async with GraphqlClient(endpoints(stack).graphql) as client:
+        for number in range(1, 23):
+            guest = await client.execute(GUEST, {"nickname": f"guest-{number}"})
+            joining = {"pin": pin, "nickname": f"Player {number}"}
+            await client.execute(JOIN, joining, guest["continueAsGuest"]["accessToken"])
+    async with visiting(browser, stack) as visitors:
+        host = await visitors.host(f"/host/{pin}")
+        await expect(host.get_by_role("heading", name="22 players")).to_be_visible()
+        await press(host, " ")
+        await shown("QUESTION", host)
+        await press(host, "s")
+        await shown("REVEAL", host)
+        await host.get_by_role("button", name="End the room").click()
+        await host.get_by_role("dialog").get_by_role("button", name="End the room").click()
+        await expect(host.get_by_role("table").locator("tbody tr")).to_have_count(20)
+        await expect(host.get_by_text("and 2 more")).to_be_visible()
+        await check(host)
+        # The browser's own dialog stops a page; what comes before and after it does not.
+        await host.evaluate("window.print = () => dispatchEvent(new Event('beforeprint'))")
+        await host.get_by_role("button", name="Print").click()
+        await host.emulate_media(media="print", color_scheme="dark", forced_colors="none")
+        await expect(host.get_by_role("table").locator("tbody tr")).to_have_count(22)
+        assert await host.locator(":is(button, a):visible").count() == 0
+        await expect(host.get_by_text("and 2 more")).to_be_hidden()
+        assert await host.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(255, 255, 255)"
+        await host.evaluate("dispatchEvent(new Event('afterprint'))")
+        await expect(host.get_by_role("table").locator("tbody tr")).to_have_count(20)

@@ -139,6 +139,8 @@ async def play(host: Page, screen: Page, seat: Page, guests: Guests, camera: Cam
     await step("ENDED")
     await expect(host.get_by_role("table")).to_be_visible()
     await take("end")
+    await host.emulate_media(media="print")
+    await camera.take(host, "host-print", sizes=["desktop"], schemes=["light"])
 
 
 async def finish(host: Page, screen: Page, seat: Page) -> None:

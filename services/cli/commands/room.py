@@ -103,7 +103,7 @@ def demo_room(
     skill: Annotated[float, typer.Option(help="Probability that a player knows an answer.", min=0, max=1)] = 0.7,
     quiz_id: Annotated[str, typer.Option("--quiz", help="ID of the quiz.")] = "solar-system",
     seconds: Annotated[float, typer.Option(help="Time for each question.", min=0, max=600)] = 5,
-    pause: Annotated[float, typer.Option(help="Time for each reveal and board.", min=0, max=60)] = 2,
+    pause: Annotated[float, typer.Option(help="Time for the lobby, each reveal and each board.", min=0, max=60)] = 2,
     host: Host = None,
     data: Data = DATA,
 ) -> None:

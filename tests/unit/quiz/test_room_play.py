@@ -13,6 +13,7 @@ from services.quiz.extra_time import ExtraTime
 from services.quiz.rooms.frames import outcome_of
 from services.quiz.rooms.room import GRACE, Options, Phase
 from services.quiz.rooms.transitions import Command
+from services.quiz.rooms.watching import MIN_PAUSE_SECONDS, PAUSE_SECONDS_PER_PLAYER, PAUSE_SECONDS_PER_ROOM
 from tests.deadline import deadline, eventually
 from tests.unit.quiz.room_table import HOST, SECOND, Table, claims, refused, table
 
@@ -156,6 +157,35 @@ async def test_frames_follow_every_change_up_to_the_end(table: Table) -> None:
     positions = [(frame.revision, frame.changes) for frame in seen]
     assert positions == sorted(positions)
     assert seen[-1].phase == room_pb2.ROOM_PHASE_ENDED
+
+
+async def test_a_lobby_shows_fifty_players_at_most_two_frames_after_the_last_has_joined(table: Table) -> None:
+    """With the pause between two frames of such a room, that is within a second."""
+    assert MIN_PAUSE_SECONDS + 50 * PAUSE_SECONDS_PER_PLAYER + PAUSE_SECONDS_PER_ROOM <= 0.25
+    game = await table.open()
+    other = table.elsewhere(game)
+    servers = [*other.rooms.servers[:2], *game.rooms.servers[:2]]
+    for server in servers:
+        await server.start()
+    joined, late = asyncio.Event(), 0
+    try:
+        async with deadline("the lobby shows everybody"), aclosing(other.rooms.watching.frames(game.pin)) as frames:
+
+            async def join() -> None:
+                await game.join(*(f"player-{number}" for number in range(50)))
+                joined.set()
+
+            joining = asyncio.create_task(join())
+            async for frame in frames:
+                if frame.players == 50:
+                    break
+                late += joined.is_set()
+            await joining
+    finally:
+        for server in servers:
+            await server.stop()
+    assert len(frame.newest_players) == 50
+    assert late <= 1
 
 
 async def test_a_host_names_another_who_may_do_the_same(table: Table) -> None:

@@ -1,5 +1,5 @@
 // @ts-check
-// The results of a room for its host: how well each question was known, and every player; as a file too.
+// The results of a room for its host: how well each question was known, and every player; as a file too, and printed.
 
 import { button, create, link } from "../../parts/dom.js";
 import { bytesOf, download } from "../../parts/download.js";
@@ -22,24 +22,34 @@ export async function showResults(app, { roomId, title }, container) {
       const { name, mediaType, base64 } = await app.rooms.resultsFile(roomId, format);
       download(bytesOf(base64), name, mediaType);
     };
+    const list = create("div", {});
     container.replaceChildren(
       heading,
       create("p", { className: "lead" }, `${title} · ${t.players(players.length)}`),
-      create("div", { className: "row" }, button(t.room.sheet, () => save("XLSX")), button(t.room.csv, () => save("PLAYERS_CSV"), { className: "second" }), link("/", t.toQuizzes, { className: "button second" })),
+      create("div", { className: "row" }, button(t.room.sheet, () => save("XLSX")), button(t.room.csv, () => save("PLAYERS_CSV"), { className: "second" }), button(t.room.print, () => print(), { className: "second" }), link("/", t.toQuizzes, { className: "button second" })),
       create("h2", {}, t.room.perQuestion),
+      create("p", { className: "hint" }, t.room.discriminationWhy),
       create("ol", { className: "known" }, ...questions.map(known)),
       create("h2", {}, t.room.board),
-      table(players.slice(0, SHOWN)),
-      players.length > SHOWN && create("p", { className: "hint" }, t.room.others(players.length - SHOWN)),
+      list,
+      players.length > SHOWN && create("p", { className: "hint others" }, t.room.others(players.length - SHOWN)),
     );
+    const short = table(players.slice(0, SHOWN));
+    list.append(short);
+    // On paper there is room for everybody.
+    const onPrint = (/** @type {Event} */ { type }) => {
+      if (list.isConnected) return list.replaceChildren(type === "beforeprint" ? table(players) : short);
+      for (const each of ["beforeprint", "afterprint"]) removeEventListener(each, onPrint);
+    };
+    for (const each of ["beforeprint", "afterprint"]) addEventListener(each, onPrint);
   } catch (error) {
     container.replaceChildren(heading, create("p", { className: "error", role: "alert" }, explain(error)), button(t.tryAgain, () => showResults(app, /** @type {any} */ ({ roomId, title }), container)));
   }
 }
 
-/** @param {{ answered: number, right: number }} question @param {number} index */
-function known({ answered, right }, index) {
-  const text = t.room.known(right, answered);
+/** @param {{ answered: number, right: number, discrimination: number | null }} question @param {number} index */
+function known({ answered, right, discrimination }, index) {
+  const text = [t.room.known(right, answered), discrimination !== null && t.room.discrimination(discrimination)].filter(Boolean).join(" · ");
   return create("li", {}, create("span", {}, t.questionNumber(index + 1)), create("progress", { max: Math.max(1, answered), value: right, "aria-label": `${t.questionNumber(index + 1)}: ${text}` }), create("span", { className: "count" }, text));
 }
 
