@@ -222,7 +222,7 @@ DOCUMENT: Final = """query ($board: BoardInput!, $user: ID!, $group: ID!) {
   me { rank(board: $board) }
 }"""
 FROZEN: Final = """query ($board: BoardInput!) {
-  getLeaderboard(board: $board) { score } leaderboard(board: $board) { board { frozenSince } }
+  getLeaderboard(board: $board) { score } leaderboard(board: $board) { board { frozenSince period endsAt } }
 }"""
 LEFT_OUT: Final = frozenset({"frozenSince", "timestamp", "version", "generation", "cursor"})
 STREAM: Final = "/api/v1/leaderboard/stream"
@@ -306,6 +306,10 @@ async def test_frozen_board_answers_everywhere_as_one_on_which_nobody_stands(
 
     await eventually(is_shown, "all can be read, the open one has the player, and the frozen one says so")
     frozen, empty, standing = (said_by[kind] for kind in ("frozen", "empty", "open"))
+    described = (await web.graphql(FROZEN, {"board": board}, token=player.access_token)).body["data"]["leaderboard"][
+        "board"
+    ]
+    assert (described["period"], bool(described["endsAt"])) == (None, True), "a range has bounds and no name"
     known = {name for name, field in FIELDS.items() if name.startswith("Query.") and "board" in field.args}
     assert known - WITHOUT_STANDINGS <= frozen.keys(), "a new field that reads boards is asked here, too"
     assert frozen == empty

@@ -16,6 +16,7 @@ from edge.graphql.resolvers.boards import BoardInput, BoardKind, board_text
 from edge.graphql.resolvers.paging import ENTRIES, MAX_ENTRIES, After, PageInfo, UpTo50, UpTo100, page_info
 from edge.graphql.resolvers.types import LeaderboardEntry
 from edge.times import time_of
+from services.boards.board import parse_custom_name
 from services.runtime.errors import Reason, ServiceError
 
 MAX_RADIUS = 50
@@ -29,10 +30,15 @@ WhichUser = Annotated[strawberry.ID | None, strawberry.argument(description="The
 class Board:
     key: str = strawberry.field(description="The name with its period: `weekly:2026-47`.")
     kind: BoardKind
-    period: str | None = strawberry.field(description="The ISO week (`2026-47`) or the month (`2026-11`).")
+    period: str | None = strawberry.field(
+        description="The ISO week (`2026-47`), the month (`2026-11`), or what the calendar of a CUSTOM board has: a day or a "
+        "year. Null for a board with one period."
+    )
     starts_at: datetime | None = strawberry.field(description="When the period starts; null for an all-time board.")
     ends_at: datetime | None
-    time_zone: str | None = strawberry.field(description="The time zone of the period's bounds, `UTC`.")
+    time_zone: str | None = strawberry.field(
+        description="The time zone of the period's bounds: `UTC`, or that of a CUSTOM board."
+    )
     next_reset_at: datetime | None = strawberry.field(
         description="When the name without a period starts to mean the next board; null for an all-time board and for a "
         "period that is over."
@@ -50,7 +56,7 @@ class Board:
         return cls(
             key=board.name,
             kind=kind,
-            period=board.name.rpartition(":")[2].replace("W", "") if has_period else None,
+            period=_period_in(board.name),
             starts_at=time_of(board.period.starts_at) if has_period else None,
             ends_at=time_of(board.period.ends_at) if has_period else None,
             time_zone=board.period.time_zone if has_period else None,
@@ -331,6 +337,15 @@ class LeaderboardQuery:
         wanted = user_id or context.caller.require().user_id
         request = messages.GetProofRequest(board=board_text(board), user_id=wanted)
         return Proof.from_proto((await context.call(context.upstreams.leaderboard.GetProof, request)).proof)
+
+
+def _period_in(name: str) -> str | None:
+    """Return the period in the full name of a board; None if it has none, such as a board of one range of time."""
+    kind, _, qualifier = name.partition(":")
+    custom = parse_custom_name(qualifier) if kind == "custom" else None
+    if custom is not None:
+        return custom.period.replace("W", "") or None
+    return qualifier if kind in ("weekly", "monthly") else None
 
 
 def _own_entry(page: messages.ListEntriesResponse, user_id: str, *, is_old: bool) -> LeaderboardEntry | None:

@@ -40,7 +40,7 @@ const (
 	BoardKind_BOARD_KIND_COUNTRY BoardKind = 4
 	// One quiz.
 	BoardKind_BOARD_KIND_QUIZ BoardKind = 5
-	// A board declared by the operator.
+	// A board that a team defined or the operator declared.
 	BoardKind_BOARD_KIND_CUSTOM BoardKind = 6
 )
 
@@ -313,7 +313,7 @@ type Period struct {
 	StartsAt *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=starts_at,json=startsAt,proto3" json:"starts_at,omitempty"`
 	// When it ends, exclusive; the next period starts at this time.
 	EndsAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=ends_at,json=endsAt,proto3" json:"ends_at,omitempty"`
-	// The time zone of its bounds, always `UTC`.
+	// The time zone of its bounds: `UTC`, or the one of a defined board.
 	TimeZone      string `protobuf:"bytes,3,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -39,7 +39,7 @@ class _BoardKindEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enum
     BOARD_KIND_QUIZ: _BoardKind.ValueType  # 5
     """One quiz."""
     BOARD_KIND_CUSTOM: _BoardKind.ValueType  # 6
-    """A board declared by the operator."""
+    """A board that a team defined or the operator declared."""
 
 class BoardKind(_BoardKind, metaclass=_BoardKindEnumTypeWrapper):
     """The kind of a board: what it counts."""
@@ -57,7 +57,7 @@ BOARD_KIND_COUNTRY: BoardKind.ValueType  # 4
 BOARD_KIND_QUIZ: BoardKind.ValueType  # 5
 """One quiz."""
 BOARD_KIND_CUSTOM: BoardKind.ValueType  # 6
-"""A board declared by the operator."""
+"""A board that a team defined or the operator declared."""
 global___BoardKind = BoardKind
 
 @typing.final
@@ -180,7 +180,7 @@ class Period(google.protobuf.message.Message):
     ENDS_AT_FIELD_NUMBER: builtins.int
     TIME_ZONE_FIELD_NUMBER: builtins.int
     time_zone: builtins.str
-    """The time zone of its bounds, always `UTC`."""
+    """The time zone of its bounds: `UTC`, or the one of a defined board."""
     @property
     def starts_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When it starts."""
