@@ -157,6 +157,20 @@ class History:
         self.sanctions += 1
         return expiry
 
+    async def _block_in_the_end(
+        self, client: GraphqlClient, token: str, player: Player, seconds: float | None
+    ) -> datetime:
+        """Block a player as soon as the system accepts it."""
+        while True:
+            try:
+                return await self.block(client, token, player.user_id, seconds)
+            except GraphqlError as error:
+                if error.reason not in _LOST:
+                    raise
+            except _NO_RESPONSE:
+                pass
+            await asyncio.sleep(0.1)
+
     async def unblock_all(self, client: GraphqlClient, token: str) -> None:
         """Lift every sanction."""
         async with deadline("every sanction is lifted"):
@@ -171,8 +185,8 @@ class History:
     async def check_strongest_sanction(self, client: GraphqlClient, token: str, player: Player) -> None:
         """A permanent block outlives a short one beside it; both lifted, the player plays again."""
         async with deadline("the system accepts what it is sent"):
-            await self.block(client, token, player.user_id, None)
-            expiry = await self.block(client, token, player.user_id, 1)
+            await self._block_in_the_end(client, token, player, None)
+            expiry = await self._block_in_the_end(client, token, player, 1)
             while datetime.now(UTC) < expiry + timedelta(seconds=1):
                 if await self._submit(player, str(uuid.uuid4()), 1):
                     self.faults.append("a short block ended a permanent one")
