@@ -14,7 +14,7 @@ from tests.screenshots.camera import Camera
 from tests.servers import RunningStack
 
 ISSUE = "mutation { boardToken { url } }"
-PLAYER = "Ines"
+PLAYER = "Ottilie"  # none of the demo's players
 
 
 async def players(browser: Browser, stack: RunningStack, camera: Camera) -> None:
