@@ -8,8 +8,8 @@ from topten.action.v1 import action_pb2, action_service_pb2
 from topten.quiz.v1 import quiz_pb2, quiz_service_pb2
 from topten.quiz.v1.quiz_service_pb2_grpc import QuizServiceStub
 
-from services.cli.client import Endpoints
-from services.cli.operator_client import action_service
+from services.cli.system.client import Endpoints
+from services.cli.system.operator_client import action_service
 from services.runtime.grpc.client import call
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import aiohttp
 
-from services.cli.client import Endpoints, GraphqlClient
+from services.cli.system.client import Endpoints, GraphqlClient
 from tests.deadline import deadline, deadline_seconds
 from tests.servers import RunningStack, unique
 

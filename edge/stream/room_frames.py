@@ -10,7 +10,7 @@ from typing import Any
 
 from topten.room.v1.room_pb2 import RoomFrame
 
-from edge.graphql.resolvers.room_types import Room
+from edge.graphql.resolvers.rooms.types import Room
 from edge.stream.frames import Message, encode_event
 from edge.times import format_time
 

@@ -12,9 +12,9 @@ from topten.action.v1 import action_pb2
 from topten.action.v1 import action_service_pb2 as messages
 from topten.score.v1.confirmation_pb2 import WAIT_COUNTED, WAIT_RECORDED
 
-from services.cli.client import Endpoints, describe
 from services.cli.json_lines import read_definitions, read_messages
-from services.cli.operator_client import action_service
+from services.cli.system.client import Endpoints, describe
+from services.cli.system.operator_client import action_service
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.grpc.client import call
 

@@ -8,9 +8,9 @@ from google.protobuf.json_format import MessageToJson
 from topten.board.v1 import board_service_pb2 as messages
 from topten.board.v1.board_pb2 import BoardDefinition
 
-from services.cli.client import Endpoints, describe
 from services.cli.json_lines import read_definitions
-from services.cli.operator_client import board_service
+from services.cli.system.client import Endpoints, describe
+from services.cli.system.operator_client import board_service
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.grpc.client import call
 

@@ -9,8 +9,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from services.cli.client import Endpoints
-from services.cli.running import settings
+from services.cli.system.client import Endpoints
+from services.cli.system.running import settings
 from services.cli.terminal import run, say, show_table, table_of
 from services.embedded.settings import PROCESSES
 from services.runtime.config.loading import MASK, table

@@ -13,8 +13,8 @@ from topten.quiz.v1 import quiz_events_pb2
 from topten.score.v1 import score_pb2
 from topten.score.v1 import score_service_pb2 as messages
 
-from services.cli.client import Endpoints
-from services.cli.operator_client import score_service
+from services.cli.system.client import Endpoints
+from services.cli.system.operator_client import score_service
 from services.runtime.grpc.client import call
 
 PAGE_SIZE: Final = 100

@@ -9,7 +9,7 @@ import uuid
 from base64 import b64decode
 from typing import Any, Final
 
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 
 STATE: Final = """roomId pin revision phase questionNumber questionCount players answered question { id }
   rightAnswer { selectedOption } board { rank nickname points }"""

@@ -20,8 +20,8 @@ from services.identity.moderation.change_store import ChangeStore
 from services.identity.store import IdentityStore
 from services.quiz.config import QuizConfig
 from services.quiz.publisher import QuizPublisher
-from services.quiz.quiz_store import QuizStore
-from services.quiz.submission_store import SubmissionStore
+from services.quiz.quizzes.quiz_store import QuizStore
+from services.quiz.submissions.store import SubmissionStore
 from services.runtime.config.loading import ConfigError, load, section
 from services.runtime.config.settings import MongoConfig, ProcessConfig
 from services.runtime.stores.jetstream import open_jetstream

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeVar
 import typer
 from rich.console import Console
 
-from services.cli.locate import DEFAULT_FOLDER, NotRunningError, read_endpoints
+from services.cli.system.locate import DEFAULT_FOLDER, NotRunningError, read_endpoints
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from services.cli.client import Endpoints
+    from services.cli.system.client import Endpoints
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     import aiohttp
     import grpc
 
-    from services.cli.client import GraphqlError, describe
+    from services.cli.system.client import GraphqlError, describe
     from services.runtime.errors import ServiceError
 
     try:
@@ -65,7 +65,7 @@ def load_endpoints(data: Path) -> Endpoints:
         document = read_endpoints(data)
     except NotRunningError as error:
         fail(str(error), EXIT_USAGE)
-    from services.cli.client import Endpoints
+    from services.cli.system.client import Endpoints
 
     return Endpoints(document)
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 from topten.webhook.v1 import webhook_service_pb2 as messages
 from topten.webhook.v1.webhook_pb2 import Delivery, Webhook
 
-from services.cli.client import Endpoints
-from services.cli.operator_client import webhook_service
+from services.cli.system.client import Endpoints
+from services.cli.system.operator_client import webhook_service
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.grpc.client import call
 

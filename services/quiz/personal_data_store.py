@@ -1,7 +1,8 @@
 """What is recorded about one player, for export and for erasure.
 
-Works on the collections of `submission_store` and `delivery_store`. An erased record keeps its event id, its numbers and
-its place in the player's sequence, so that all events still add up; the player's identity and what they submitted are removed.
+Works on the collections of `submissions.store` and `quizzes.delivery_store`. An erased record keeps its event id, its numbers
+and its place in the player's sequence, so that all events still add up; the player's identity and what they submitted are
+removed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from services.quiz.action_types.rule import Happened
 from services.quiz.questions.answers import Answer, answer_in
-from services.quiz.submission_documents import Document, event_of, happened_in, quiz_in
+from services.quiz.submissions.documents import Document, event_of, happened_in, quiz_in
 from services.runtime.outbox_store import republished_field
 from services.runtime.page_tokens import list_of, page_token, read_page_token
 from services.runtime.stores.mongo import unavailable_on_failure

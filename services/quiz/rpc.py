@@ -13,21 +13,21 @@ from topten.quiz.v1 import quiz_service_pb2 as messages
 from topten.quiz.v1 import quiz_service_pb2_grpc
 from topten.score.v1.confirmation_pb2 import WAIT_COUNTED
 
+from services.quiz.amendments.moderation import Moderation
+from services.quiz.amendments.rejudging import Rejudging
 from services.quiz.attempts.service import AttemptService
 from services.quiz.authoring.authorship import Authorship
 from services.quiz.authoring.draft_store import DraftStore
-from services.quiz.confirmed_submission import ConfirmedSubmission
-from services.quiz.moderation import Moderation
 from services.quiz.personal_data_store import PersonalDataStore, Record
 from services.quiz.questions.answers import answer_message
-from services.quiz.record_restoration import RecordRestoration
-from services.quiz.rejudging import Rejudging
 from services.quiz.relay import Relay
-from services.quiz.reviews import Reviews
 from services.quiz.rooms.personal_data import RoomPersonalData
 from services.quiz.service import QuizService
-from services.quiz.submission_messages import RELAYED_SUBMISSIONS, action_of, response_of
-from services.quiz.submission_service import SubmissionService
+from services.quiz.submissions.confirmed_submission import ConfirmedSubmission
+from services.quiz.submissions.messages import RELAYED_SUBMISSIONS, action_of, response_of
+from services.quiz.submissions.record_restoration import RecordRestoration
+from services.quiz.submissions.reviews import Reviews
+from services.quiz.submissions.service import SubmissionService
 from services.runtime.grpc.call_context import caller
 from services.runtime.int32 import int32
 

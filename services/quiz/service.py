@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from topten.quiz.v1 import quiz_pb2
 
-from services.quiz.quiz import from_definition, media_faults, problems
-from services.quiz.quiz_cache import quiz_not_found
+from services.quiz.quizzes.quiz import from_definition, media_faults, problems
+from services.quiz.quizzes.quiz_cache import quiz_not_found
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.page_tokens import page_token, read_page_token
 
 if TYPE_CHECKING:
-    from services.quiz.delivery_store import DeliveryStore
-    from services.quiz.quiz_cache import QuizCache
-    from services.quiz.quiz_store import QuizStore, StoredQuiz
+    from services.quiz.quizzes.delivery_store import DeliveryStore
+    from services.quiz.quizzes.quiz_cache import QuizCache
+    from services.quiz.quizzes.quiz_store import QuizStore, StoredQuiz
 
 DEFAULT_PAGE: Final = 20
 LISTING: Final = "quizzes"

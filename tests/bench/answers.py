@@ -24,7 +24,7 @@ from pymongo import AsyncMongoClient, WriteConcern
 from rich.table import Table
 from topten.quiz.v1 import quiz_pb2
 
-from services.cli.client import GraphqlClient, GraphqlError
+from services.cli.system.client import GraphqlClient, GraphqlError
 from tests.factories import quiz_definition
 from tests.imports import import_quiz
 from tests.players import Player, endpoints, register, stream

@@ -23,7 +23,7 @@ from topten.action.v1 import action_pb2, action_service_pb2
 from topten.identity.v1 import identity_service_pb2
 from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 
-from services.cli.operator_client import action_service
+from services.cli.system.operator_client import action_service
 from services.runtime.grpc.client import call
 from tests.bench.price import PROCESSES, counted, cpu_seconds
 from tests.imports import put_action_type

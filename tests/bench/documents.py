@@ -21,7 +21,7 @@ import aiohttp
 from topten.quiz.v1 import quiz_pb2
 
 from edge.graphql.execution.prepared import DocumentError
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from services.runtime.errors import ServiceError
 from tests.attacks import COERCED, PARSED, VALIDATED, Attack, check, executed, generated
 from tests.factories import quiz_definition

@@ -19,7 +19,7 @@ from typing import Final
 
 from topten.quiz.v1 import quiz_pb2
 
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from tests.bench.price import ACTS, ROWS, run_load
 from tests.factories import quiz_definition
 from tests.imports import import_quiz

@@ -22,7 +22,7 @@ from playwright.async_api import CDPSession, expect
 from rich.console import Console
 from rich.table import Table
 
-from services.cli.demo_room import Plan, play_room
+from services.cli.demo.demo_room import Plan, play_room
 from tests.browser.visitor import QUIZ, new_context, sign_up
 from tests.chromium import running_chromium
 from tests.deadline import deadline_seconds

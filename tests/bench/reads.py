@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from topten.quiz.v1 import quiz_pb2
 
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from tests.factories import quiz_definition
 from tests.imports import import_quiz
 from tests.node import NODE, install

@@ -24,8 +24,8 @@ from pymongo import AsyncMongoClient, WriteConcern
 from topten.quiz.v1 import quiz_pb2, quiz_service_pb2
 from topten.quiz.v1.quiz_service_pb2_grpc import QuizServiceStub
 
-from services.cli.client import GraphqlClient
-from services.cli.quiz_rejudge import rejudge_quiz
+from services.cli.quizzes.quiz_rejudge import rejudge_quiz
+from services.cli.system.client import GraphqlClient
 from services.identity.accounts import Account
 from services.identity.tokens import TokenIssuer
 from services.runtime.clock import utc_now

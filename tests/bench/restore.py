@@ -26,7 +26,7 @@ from services.boards.catalog import Catalog
 from services.boards.encoding import points_of
 from services.cli.backup.archive import Collection, Header, read, verify
 from services.identity.store import IdentityStore
-from services.quiz.submission_store import SubmissionStore
+from services.quiz.submissions.store import SubmissionStore
 from services.runtime.clock import utc_now
 from services.runtime.config.settings import MongoConfig, RedisConfig
 from services.runtime.stores.incarnation import IncarnationStore, IncarnationWatch

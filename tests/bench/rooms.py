@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 
 from pymongo import AsyncMongoClient, WriteConcern
 
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from tests.bench.price import cpu_seconds
 from tests.bench.raw_http import RawClient
 from tests.factories import quiz_definition

@@ -20,7 +20,7 @@ from pymongo import AsyncMongoClient, WriteConcern
 from topten.quiz.v1 import quiz_pb2, quiz_service_pb2
 from topten.quiz.v1.quiz_service_pb2_grpc import QuizServiceStub
 
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from services.runtime.grpc.client import call, open_channel
 from tests.factories import quiz_definition
 from tests.imports import import_quiz

@@ -10,8 +10,8 @@ from typing import Final, Literal
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
-from services.cli.accounts import grant_role
-from services.cli.client import GraphqlClient
+from services.cli.identity.accounts import grant_role
+from services.cli.system.client import GraphqlClient
 from tests.browser.visitor import findings, new_context, sign_up
 from tests.players import PASSWORD, Player, endpoints, register
 from tests.servers import RunningStack, unique

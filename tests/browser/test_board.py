@@ -10,8 +10,8 @@ from itertools import pairwise
 import aiohttp
 from playwright.async_api import Browser, BrowserContext, Page, Route, expect
 
-from services.cli.accounts import grant_role
-from services.cli.client import GraphqlClient
+from services.cli.identity.accounts import grant_role
+from services.cli.system.client import GraphqlClient
 from tests.browser.visitor import FOUR_RIGHT, QUIZ, adjust, new_context, play, short_quiz, sign_up
 from tests.deadline import eventually
 from tests.players import PASSWORD, endpoints, register

@@ -20,7 +20,7 @@ from playwright.async_api import BrowserContext, Page, Route, expect
 
 from codegen.build import ROOT, VERSION
 from edge.graphql.execution.shared_texts import digest_of
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from tests.browser.visitor import requests_of, short_quiz
 from tests.node import FOLDER, NODE
 from tests.players import PASSWORD, Player, endpoints, register

@@ -9,7 +9,7 @@ from typing import Any, Final
 from playwright.async_api import Browser, Page, expect
 
 from edge.http.page import FOLDER
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from tests.browser.test_mod import answer_at_once
 from tests.browser.test_ops import become_admin
 from tests.browser.test_quality import SCHEMES

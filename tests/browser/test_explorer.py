@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from playwright.async_api import BrowserContext, Page, expect
 
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from tests.players import endpoints, register
 from tests.servers import RunningStack
 

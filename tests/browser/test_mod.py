@@ -12,8 +12,8 @@ import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
 from topten.quiz.v1 import quiz_events_pb2
 
-from services.cli.accounts import grant_role
-from services.cli.client import GraphqlClient
+from services.cli.identity.accounts import grant_role
+from services.cli.system.client import GraphqlClient
 from tests.browser.visitor import FOUR_RIGHT, QUIZ, findings, new_context, sign_up
 from tests.deadline import eventually
 from tests.players import PASSWORD, Player, endpoints, register

@@ -15,8 +15,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
-from services.cli.accounts import grant_role
-from services.cli.client import GraphqlClient
+from services.cli.identity.accounts import grant_role
+from services.cli.system.client import GraphqlClient
 from tests.browser.visitor import findings, new_context, requests_of, sign_up
 from tests.deadline import eventually
 from tests.players import Player, endpoints, register

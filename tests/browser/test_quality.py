@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, Response, Route, expect
 
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from tests.browser.test_ops import become_admin
 from tests.browser.visitor import QUIZ, answer, findings, new_context, play, short_quiz, sign_up
 from tests.contract.page_weights import MAX_BYTES, Weight, weights

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from playwright.async_api import Browser, Page, expect
 
-from services.cli.client import GraphqlClient
-from services.cli.demo_room import GUEST
+from services.cli.demo.demo_room import GUEST
+from services.cli.system.client import GraphqlClient
 from tests.browser.test_question_kinds import press, tab_to
 from tests.browser.test_rooms import Visitors, check, open_room, shown, visiting
 from tests.browser.visitor import short_quiz, sign_up

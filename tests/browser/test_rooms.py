@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from tests.browser.test_quality import MAX_SHIFT, OBSERVE_SHIFTS, SCHEMES
 from tests.browser.test_question_kinds import NARROW, press, tab_to
 from tests.browser.visitor import findings, new_context, short_quiz

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from playwright.async_api import BrowserContext, Page, Request, Route, expect
 
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from tests.browser.visitor import answer, points_of_result, requests_of, short_quiz, sign_up
 from tests.deadline import deadline
 from tests.players import PASSWORD, endpoints, register

@@ -8,7 +8,7 @@ from typing import Any
 from playwright.async_api import Browser, BrowserContext, Page, Request, expect
 from topten.quiz.v1 import quiz_pb2
 
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from tests.deadline import deadline_seconds
 from tests.factories import quiz_definition
 from tests.imports import import_quiz

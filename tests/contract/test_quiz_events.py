@@ -7,8 +7,8 @@ from google.protobuf.json_format import MessageToDict
 from topten.quiz.v1 import quiz_events_pb2, quiz_pb2
 
 from services.quiz.questions.answers import selected
-from services.quiz.scoring import Marks, Tally
-from services.quiz.submission import Submission, completed_event
+from services.quiz.quizzes.scoring import Marks, Tally
+from services.quiz.submissions.submission import Submission, completed_event
 
 EVENT_ID = "01890000-0000-7000-8000-000000000001"
 SUBMISSION = Submission(

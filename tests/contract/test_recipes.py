@@ -16,7 +16,7 @@ GUIDE = ROOT / "docs" / "contributor.md"
 GENERATOR = ROOT / ".venv-codegen" / "bin" / "python"
 CONTRACT, RESOLVER, HANDLER, SDL = (
     "proto/topten/quiz/v1/quiz_service.proto",
-    "edge/graphql/resolvers/moderation.py",
+    "edge/graphql/resolvers/players/moderation.py",
     "services/quiz/rpc.py",
     "edge/graphql/schema.graphql",
 )

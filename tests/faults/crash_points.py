@@ -84,7 +84,7 @@ POINTS = {
     "score.rebuild-after-swap": Point("services.score.projection.rebuild:Rebuild._swap_in", _after),
     "score.sealing-within-a-tree": Point("services.score.periods.head_store:HeadStore.add_tiles", _after),
     "score.sealing-before-the-head": Point("services.score.periods.head_store:HeadStore.add", _before),
-    "quiz.after-outbox-write": Point("services.quiz.submission_store:SubmissionStore.add_all", _after),
+    "quiz.after-outbox-write": Point("services.quiz.submissions.store:SubmissionStore.add_all", _after),
     "quiz.after-publish-before-puback": Point(
         "services.runtime.outbox:EventPublisher.publish", _sent_but_not_acknowledged
     ),

@@ -15,8 +15,8 @@ from topten.score.v1 import score_service_pb2
 from services.boards.board import Board
 from services.boards.closed_periods import BOARDS, DATABASE, ENTRIES
 from services.boards.encoding import points_of
-from services.cli.client import Endpoints
-from services.cli.operator_client import board_service, score_service
+from services.cli.system.client import Endpoints
+from services.cli.system.operator_client import board_service, score_service
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.grpc.client import call
 from services.streams import ACTION_VOIDED

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import aiohttp
 from pymongo import AsyncMongoClient
 
-from services.cli.client import GraphqlClient, GraphqlError
+from services.cli.system.client import GraphqlClient, GraphqlError
 from tests.deadline import deadline
 from tests.players import PASSWORD, Player
 

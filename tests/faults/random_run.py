@@ -12,7 +12,7 @@ from typing import Any
 from topten.action.v1.action_pb2 import ActionType
 from topten.quiz.v1 import quiz_pb2
 
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from tests.deadline import deadline
 from tests.factories import quiz_definition
 from tests.faults import ending_board

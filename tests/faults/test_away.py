@@ -18,7 +18,7 @@ import pytest_asyncio
 from prometheus_client.parser import text_string_to_metric_families
 from topten.quiz.v1 import quiz_pb2
 
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from services.runtime.grpc.breaker import FAILURES
 from tests.deadline import POLL_SECONDS, deadline_seconds
 from tests.factories import quiz_definition

@@ -17,7 +17,7 @@ import pytest
 from topten.leaderboard.v1 import leaderboard_service_pb2 as messages
 from topten.leaderboard.v1.leaderboard_service_pb2_grpc import LeaderboardServiceStub
 
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from services.runtime.grpc.client import call_metadata, open_channel
 from tests.observability.scrapes import Scrape, eventually
 from tests.players import Player, endpoints, register

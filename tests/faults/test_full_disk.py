@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from tests.deadline import deadline
 from tests.players import endpoints, register, shows, stream, until
 from tests.servers import RunningStack, assert_verified, running_stack

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from topten.quiz.v1 import quiz_pb2
 
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from tests.deadline import deadline
 from tests.factories import quiz_definition
 from tests.faults.proxy import Proxy, proxied

@@ -12,7 +12,7 @@ import yaml
 from typer.testing import CliRunner
 
 from services.cli.app import app
-from services.cli.client import Endpoints
+from services.cli.system.client import Endpoints
 from services.embedded.settings import PROCESSES
 from services.runtime.config.loading import load
 from tests.helm.rendering import RELEASE, ROOT, containers, environment, named, render, rendered

@@ -16,7 +16,7 @@ from typing import Any, Final
 from pymongo import AsyncMongoClient
 from topten.quiz.v1 import quiz_pb2
 
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from tests.factories import quiz_definition
 from tests.imports import import_quiz
 from tests.load import traffic

@@ -19,7 +19,7 @@ import nats
 import pytest
 from nats.js import JetStreamContext
 
-from services.cli.client import GraphqlClient, GraphqlError
+from services.cli.system.client import GraphqlClient, GraphqlError
 from tests.deadline import POLL_SECONDS, deadline, deadline_seconds
 from tests.observability.scrapes import Scrape, eventually, scrape
 from tests.players import PASSWORD, Player, endpoints, register, shows, stream, until

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from services.cli.app import app
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from services.diagnosis.checks import MAX_CLOCK_SKEW_SECONDS, check_process
 from services.diagnosis.process_status import ProcessStatus, quantile
 from services.embedded.stack import wait_for_edge

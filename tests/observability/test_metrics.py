@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from tests.contract.metrics import PROCESSES, registered
 from tests.deadline import deadline
 from tests.observability.scenario import Scenario, play_round

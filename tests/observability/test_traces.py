@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 import aiohttp
 import pytest
 
-from services.cli.client import GraphqlClient, GraphqlError
+from services.cli.system.client import GraphqlClient, GraphqlError
 from tests.deadline import deadline, deadline_seconds, eventually
 from tests.observability.collector import API_KEY, Collector, Span
 from tests.observability.scenario import COUNTRIES, QUIZ, RIGHT, stopped

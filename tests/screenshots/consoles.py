@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from playwright.async_api import Browser, expect
 
-from services.cli.accounts import grant_role
-from services.cli.client import GraphqlClient
+from services.cli.identity.accounts import grant_role
+from services.cli.system.client import GraphqlClient
 from tests.browser.visitor import FOUR_RIGHT, QUIZ, new_context, sign_up
 from tests.deadline import eventually
 from tests.players import endpoints, register

@@ -6,7 +6,7 @@ import re
 
 from playwright.async_api import Browser, Page, expect
 
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from tests.browser.visitor import QUIZ, adjust, answer, new_context, points_of_result, sign_up
 from tests.deadline import eventually
 from tests.players import PASSWORD, endpoints, register

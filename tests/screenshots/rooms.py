@@ -8,8 +8,8 @@ from typing import Final
 
 from playwright.async_api import Browser, Page, expect
 
-from services.cli.client import GraphqlClient
-from services.cli.demo_room import GUEST
+from services.cli.demo.demo_room import GUEST
+from services.cli.system.client import GraphqlClient
 from tests.browser.visitor import QUIZ, new_context
 from tests.players import endpoints, register
 from tests.screenshots.camera import Camera

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from services.runtime.config.settings import RedisConfig
 from services.runtime.stores.redis import open_redis
 from tests.players import Player, endpoints, register

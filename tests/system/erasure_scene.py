@@ -21,7 +21,7 @@ from topten.action.v1.action_service_pb2_grpc import ActionServiceStub
 from topten.quiz.v1 import quiz_events_pb2
 
 from services.boards.board import Board, period_of
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from services.runtime.clock import utc_now
 from services.runtime.grpc.client import call
 from tests.deadline import eventually

@@ -16,8 +16,8 @@ import pytest
 from topten.identity.v1 import identity_pb2, identity_service_pb2
 from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 
-from services.cli.accounts import grant_role
-from services.cli.client import GraphqlClient
+from services.cli.identity.accounts import grant_role
+from services.cli.system.client import GraphqlClient
 from services.identity.tokens import TokenIssuer
 from services.runtime.auth.access import OWN_SCOPES, SCOPES
 from services.runtime.clock import utc_now

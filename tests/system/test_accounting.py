@@ -6,7 +6,7 @@ from typing import Any
 
 from pymongo import AsyncMongoClient
 
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from tests.players import endpoints, register, shows, stream, until
 from tests.servers import run_topten, running_stack
 

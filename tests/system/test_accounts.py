@@ -10,7 +10,7 @@ import pytest
 from topten.identity.v1 import identity_service_pb2 as messages
 from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 
-from services.cli.client import GraphqlClient, GraphqlError
+from services.cli.system.client import GraphqlClient, GraphqlError
 from services.runtime.grpc.client import call
 from tests.factories import quiz_definition
 from tests.imports import import_quiz

@@ -19,7 +19,7 @@ from topten.action.v1.action_service_pb2_grpc import ActionServiceStub
 from topten.quiz.v1 import quiz_pb2, quiz_service_pb2
 from topten.quiz.v1.quiz_service_pb2_grpc import QuizServiceStub
 
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from services.identity.accounts import Account
 from services.identity.tokens import TokenIssuer
 from services.runtime.clock import utc_now

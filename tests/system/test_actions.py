@@ -14,7 +14,7 @@ from topten.quiz.v1 import quiz_pb2, quiz_service_pb2
 from topten.quiz.v1.quiz_service_pb2_grpc import QuizServiceStub
 from topten.score.v1.confirmation_pb2 import WAIT_COUNTED
 
-from services.cli.client import GraphqlClient, GraphqlError
+from services.cli.system.client import GraphqlClient, GraphqlError
 from services.runtime.grpc.client import call
 from tests.deadline import deadline_seconds, eventually
 from tests.factories import quiz_definition

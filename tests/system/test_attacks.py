@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from tests.attacks import COERCED, PARSED, VALIDATED, Attack, executed, generated
 from tests.players import endpoints
 from tests.servers import RunningStack

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from topten.quiz.v1 import quiz_pb2
 
-from services.cli.accounts import grant_role
-from services.cli.client import GraphqlClient, GraphqlError
+from services.cli.identity.accounts import grant_role
+from services.cli.system.client import GraphqlClient, GraphqlError
 from tests.deadline import eventually
 from tests.factories import quiz_definition
 from tests.imports import import_quiz

@@ -15,8 +15,8 @@ from topten.authoring.v1.authoring_service_pb2_grpc import AuthoringServiceStub
 from topten.quiz.v1 import quiz_service_pb2
 from topten.quiz.v1.quiz_service_pb2_grpc import QuizServiceStub
 
-from services.cli.accounts import grant_role
-from services.cli.client import GraphqlClient, GraphqlError
+from services.cli.identity.accounts import grant_role
+from services.cli.system.client import GraphqlClient, GraphqlError
 from services.runtime.errors import ServiceError
 from services.runtime.grpc.client import call
 from tests.deadline import deadline_seconds, eventually

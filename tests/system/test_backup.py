@@ -11,7 +11,7 @@ import pyrage
 import pytest
 from pymongo import AsyncMongoClient
 
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from tests.players import Player, endpoints, register, shows, stream, until
 from tests.servers import RunningStack, run_topten, running_stack
 

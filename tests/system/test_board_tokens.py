@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 from pymongo import AsyncMongoClient
 
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from services.runtime.clock import utc_now
 from tests.deadline import deadline, eventually
 from tests.players import Player, register

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from services.cli.client import GraphqlClient, GraphqlError
+from services.cli.system.client import GraphqlClient, GraphqlError
 from tests.deadline import eventually
 from tests.players import PASSWORD, Player, drained, register, stream, until
 from tests.servers import RunningStack, unique

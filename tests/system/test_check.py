@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from services.quiz.formats import topten_json
+from services.quiz.formats.topten import topten_json
 from tests.deadline import deadline_seconds
 from tests.factories import quiz_definition
 from tests.servers import RunningStack, topten, unique

@@ -17,7 +17,7 @@ from redis.exceptions import ResponseError
 from services.boards.board import GENERATION_KEY, Board
 from services.boards.catalog import Catalog
 from services.boards.sharding import Sharding
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from services.runtime.config.settings import RedisConfig
 from services.runtime.stores.redis import REDIS_ERRORS, key_on_each, open_redis, subscription
 from services.score.projection.standings import Agreement

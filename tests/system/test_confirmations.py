@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 from topten.quiz.v1 import quiz_pb2
 
-from services.cli.client import GraphqlClient, GraphqlError
+from services.cli.system.client import GraphqlClient, GraphqlError
 from services.runtime.clock import utc_now
 from tests.factories import quiz_definition
 from tests.imports import import_quiz

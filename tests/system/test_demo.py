@@ -7,8 +7,8 @@ import shlex
 import signal
 import subprocess
 
-from services.cli.client import GraphqlClient
-from services.cli.demo_players import NAMES
+from services.cli.demo.demo_players import NAMES
+from services.cli.system.client import GraphqlClient
 from services.embedded.stack import wait_for_edge
 from tests.deadline import eventually, poll
 from tests.players import Player, endpoints, register

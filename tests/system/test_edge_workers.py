@@ -15,7 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from topten.quiz.v1 import quiz_pb2
 
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from tests.deadline import deadline, deadline_seconds, eventually
 from tests.factories import quiz_definition
 from tests.imports import import_quiz

@@ -11,8 +11,8 @@ from topten.identity.v1 import identity_service_pb2 as messages
 from topten.identity.v1.identity_pb2 import EnsuredPlayer, PlayerProfile
 from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 
-from services.cli.client import GraphqlClient
-from services.cli.clients import add_client
+from services.cli.identity.clients import add_client
+from services.cli.system.client import GraphqlClient
 from services.runtime.auth.service_token import ServiceToken
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.grpc.client import call

@@ -17,7 +17,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescri
 from google.protobuf.message import Message
 from graphql import GraphQLInputObjectType, get_named_type, is_required_input_field
 
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from services.identity.tokens import TokenIssuer
 from services.runtime.auth.access import SCOPES
 from services.runtime.clock import utc_now

@@ -18,8 +18,8 @@ from graphql import (
 )
 
 from edge.graphql.schema import executable_schema
-from services.cli.accounts import grant_role
-from services.cli.client import GraphqlClient
+from services.cli.identity.accounts import grant_role
+from services.cli.system.client import GraphqlClient
 from services.runtime.clock import utc_now
 from tests.players import PASSWORD, endpoints, register
 from tests.servers import RunningStack

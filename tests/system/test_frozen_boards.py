@@ -19,7 +19,7 @@ from services.boards.board import GENERATION_KEY, Board
 from services.boards.catalog import Catalog
 from services.boards.closed_periods import DATABASE
 from services.boards.definition import Definition
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from services.leaderboard.reading.frames import Frames
 from services.leaderboard.reading.names import Name
 from services.runtime.clock import utc_now

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis_graphql import from_schema
 
 from edge.graphql.schema import SDL_PATH
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from services.score.errors import UnprocessableError
 from services.score.ingest.decoding import decode
 from services.score.ledger.events import Event

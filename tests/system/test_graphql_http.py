@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edge.graphql.schema import SDL_PATH
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from tests.players import endpoints
 from tests.replicas import second_instance
 from tests.servers import RunningStack

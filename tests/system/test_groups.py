@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.cli.client import GraphqlClient, GraphqlError
+from services.cli.system.client import GraphqlClient, GraphqlError
 from tests.deadline import eventually
 from tests.players import Player, register
 from tests.servers import RunningStack, run_topten

@@ -21,7 +21,7 @@ from topten.leaderboard.v1 import leaderboard_service_pb2
 from topten.quiz.v1 import quiz_service_pb2
 from topten.score.v1 import score_service_pb2
 
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from services.runtime.auth.service_token import ServiceToken
 from services.runtime.errors import ServiceError, from_rpc_error
 from tests.deadline import deadline_seconds

@@ -14,7 +14,7 @@ from bson import Binary
 from pymongo import AsyncMongoClient
 from topten.quiz.v1 import quiz_events_pb2
 
-from services.cli.client import GraphqlClient, GraphqlError
+from services.cli.system.client import GraphqlClient, GraphqlError
 from tests.deadline import deadline, eventually
 from tests.players import Player, endpoints, register, shows, stream, until
 from tests.servers import RunningStack, run_topten, running_stack, unique

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import nats
 from topten.quiz.v1 import quiz_pb2
 
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from services.streams import QUIZ_STREAM
 from tests.deadline import eventually
 from tests.factories import quiz_definition

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from tests.factories import quiz_definition
 from tests.imports import import_quiz
 from tests.players import endpoints, register, shows, stream, until

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from topten.quiz.v1 import quiz_pb2
 
-from services.cli.client import GraphqlClient, GraphqlError
+from services.cli.system.client import GraphqlClient, GraphqlError
 from tests.deadline import eventually
 from tests.factories import quiz_definition
 from tests.imports import import_quiz

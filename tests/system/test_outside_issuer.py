@@ -8,7 +8,7 @@ from typing import Any
 import jwt
 import pytest
 
-from services.cli.client import GraphqlClient, GraphqlError
+from services.cli.system.client import GraphqlClient, GraphqlError
 from tests.deadline import deadline
 from tests.factories import quiz_definition
 from tests.imports import import_quiz

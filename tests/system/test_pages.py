@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from tests.deadline import deadline_seconds
 from tests.players import endpoints, register
 from tests.servers import RunningStack, running_stack

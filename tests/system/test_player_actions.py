@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from services.cli.accounts import grant_role
-from services.cli.client import GraphqlClient, GraphqlError
+from services.cli.identity.accounts import grant_role
+from services.cli.system.client import GraphqlClient, GraphqlError
 from tests.players import PASSWORD, Player, endpoints, register, shows, stream, until
 from tests.servers import RunningStack, unique
 from tests.system.graphql import Web

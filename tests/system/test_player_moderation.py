@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from topten.action.v1 import action_pb2
 
-from services.cli.client import GraphqlClient, GraphqlError
+from services.cli.system.client import GraphqlClient, GraphqlError
 from services.runtime.clock import utc_now
 from tests.deadline import eventually
 from tests.imports import put_action_type

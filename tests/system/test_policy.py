@@ -13,7 +13,7 @@ import pytest
 from pymongo import AsyncMongoClient
 from redis.asyncio import Redis
 
-from services.cli.client import GraphqlClient, GraphqlError
+from services.cli.system.client import GraphqlClient, GraphqlError
 from tests.deadline import deadline
 from tests.players import PASSWORD, Player, endpoints, register, shows, stream, until
 from tests.servers import RunningStack, run_topten, running_stack

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from services.cli.client import GraphqlClient, GraphqlError
+from services.cli.system.client import GraphqlClient, GraphqlError
 from tests.deadline import deadline
 from tests.players import Player
 from tests.servers import RunningStack, assert_verified, run_topten, running, running_stack

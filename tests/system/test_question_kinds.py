@@ -10,7 +10,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 from topten.quiz.v1 import quiz_pb2, quiz_service_pb2
 from topten.quiz.v1.quiz_service_pb2_grpc import QuizServiceStub
 
-from services.cli.client import GraphqlClient, GraphqlError
+from services.cli.system.client import GraphqlClient, GraphqlError
 from services.runtime.clock import utc_now
 from services.runtime.grpc.client import call
 from tests.deadline import deadline_seconds

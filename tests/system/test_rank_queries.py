@@ -23,7 +23,7 @@ from services.boards.board import Board, period_of
 from services.boards.closed_periods import BOARDS, DATABASE, ENTRIES, ClosedBoard
 from services.boards.encoding import ENCODING
 from services.cli.app import app
-from services.cli.client import GraphqlClient, GraphqlError
+from services.cli.system.client import GraphqlClient, GraphqlError
 from services.runtime.clock import utc_now
 from tests.deadline import deadline, eventually
 from tests.players import Event, Player, endpoints, register, stream, until

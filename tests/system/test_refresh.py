@@ -7,7 +7,7 @@ from typing import Any
 
 import jwt
 
-from services.cli.client import GraphqlClient, GraphqlError
+from services.cli.system.client import GraphqlClient, GraphqlError
 from tests.factories import signing_key
 from tests.players import Player, register
 from tests.replicas import second_instance

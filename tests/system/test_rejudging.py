@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from topten.quiz.v1 import quiz_pb2
 
-from services.cli.client import GraphqlClient
-from services.cli.quiz_rejudge import rejudge_quiz
+from services.cli.quizzes.quiz_rejudge import rejudge_quiz
+from services.cli.system.client import GraphqlClient
 from tests.deadline import eventually
 from tests.factories import quiz_definition
 from tests.imports import import_quiz

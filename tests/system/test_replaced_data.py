@@ -18,9 +18,9 @@ import uuid_utils
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
-from services.quiz.scoring import Marks, Tally
-from services.quiz.submission import Draft, Submission, TakenError
-from services.quiz.submission_store import SubmissionStore
+from services.quiz.quizzes.scoring import Marks, Tally
+from services.quiz.submissions.store import SubmissionStore
+from services.quiz.submissions.submission import Draft, Submission, TakenError
 from services.runtime.clock import utc_now
 from services.runtime.config.settings import MongoConfig
 from services.runtime.errors import ServiceError

@@ -20,7 +20,7 @@ from pymongo.errors import OperationFailure
 from redis.asyncio import Redis
 from topten.quiz.v1 import quiz_pb2
 
-from services.cli.client import GraphqlClient, GraphqlError
+from services.cli.system.client import GraphqlClient, GraphqlError
 from services.score.projection.loss_detection import BUILT_ON_KEY
 from services.streams import QUIZ_STREAM
 from tests.deadline import deadline

@@ -16,7 +16,7 @@ from topten.action.v1.action_service_pb2_grpc import ActionServiceStub
 from topten.score.v1 import score_service_pb2
 from topten.score.v1.score_service_pb2_grpc import ScoreServiceStub
 
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from services.runtime.auth.service_token import ServiceToken
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.grpc.client import call

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from topten.quiz.v1 import quiz_pb2
 
-from services.cli.client import GraphqlClient, GraphqlError
+from services.cli.system.client import GraphqlClient, GraphqlError
 from tests.deadline import deadline
 from tests.factories import quiz_definition
 from tests.imports import import_quiz

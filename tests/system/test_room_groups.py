@@ -18,7 +18,7 @@ from topten.room.v1 import room_pb2
 from topten.room.v1 import room_service_pb2 as messages
 from topten.room.v1.room_service_pb2_grpc import RoomServiceStub
 
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from services.identity.tokens import TokenIssuer
 from services.runtime.clock import utc_now
 from services.runtime.errors import Reason, ServiceError

@@ -14,9 +14,9 @@ from typing import Any
 import aiohttp
 from typer.testing import CliRunner
 
-from services.cli.accounts import grant_role
 from services.cli.app import app
-from services.cli.client import GraphqlClient, GraphqlError
+from services.cli.identity.accounts import grant_role
+from services.cli.system.client import GraphqlClient, GraphqlError
 from tests.deadline import deadline, eventually
 from tests.factories import quiz_definition
 from tests.imports import import_quiz

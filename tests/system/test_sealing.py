@@ -15,7 +15,7 @@ from bson import ObjectId
 from pymongo.asynchronous.database import AsyncDatabase
 from topten.leaderboard.v1 import leaderboard_pb2
 
-from edge.graphql.resolvers.leaderboards import Proof as GraphqlProof
+from edge.graphql.resolvers.boards.leaderboards import Proof as GraphqlProof
 from services.boards.board import Board, period_of
 from services.boards.closed_periods import BOARDS, DATABASE, ENTRIES, ClosedBoard, series_of
 from services.boards.periods import week

@@ -21,7 +21,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from tests.deadline import POLL_SECONDS, deadline
 from tests.players import endpoints, register
 from tests.servers import HOST, RunningStack, running_stack

@@ -14,7 +14,7 @@ import pytest
 from pymongo import AsyncMongoClient
 from topten.identity.v1 import identity_service_pb2 as messages
 
-from services.cli.operator_client import identity_service
+from services.cli.system.operator_client import identity_service
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.grpc.client import call
 from tests.deadline import eventually

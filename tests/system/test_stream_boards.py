@@ -13,7 +13,7 @@ from topten.leaderboard.v1.leaderboard_service_pb2 import GetLeaderboardRequest,
 from topten.leaderboard.v1.leaderboard_service_pb2_grpc import LeaderboardServiceStub
 from topten.quiz.v1 import quiz_pb2
 
-from services.cli.client import GraphqlClient, GraphqlError
+from services.cli.system.client import GraphqlClient, GraphqlError
 from services.runtime.clock import utc_now
 from services.runtime.errors import ServiceError
 from services.runtime.grpc.client import call, open_stream

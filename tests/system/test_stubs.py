@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from codegen.build import ROOT, VERSION
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from tests.deadline import deadline, eventually
 from tests.factories import quiz_definition
 from tests.imports import import_quiz

@@ -8,7 +8,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from tests.certificates import Authority
 from tests.deadline import deadline_seconds
 from tests.players import endpoints, register, shows, stream, until

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from topten.leaderboard.v1.leaderboard_service_pb2 import GetLeaderboardRequest
 from topten.leaderboard.v1.leaderboard_service_pb2_grpc import LeaderboardServiceStub
 
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from services.runtime.auth.jwks import public_jwk
 from services.runtime.errors import ServiceError
 from services.runtime.grpc.client import call

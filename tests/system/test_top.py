@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 
-from services.cli.client import GraphqlClient
+from services.cli.system.client import GraphqlClient
 from services.embedded.stack import wait_for_edge
 from tests.deadline import deadline_seconds, poll
 from tests.factories import quiz_definition

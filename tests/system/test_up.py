@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from services.cli.client import GraphqlClient
-from services.cli.launch import create_account
+from services.cli.system.client import GraphqlClient
+from services.cli.system.launch import create_account
 from services.embedded.data_folder import DataFolder
 from tests.deadline import deadline_seconds, eventually, poll
 from tests.factories import quiz_definition

@@ -13,9 +13,9 @@ from topten.webhook.v1 import webhook_service_pb2 as messages
 from topten.webhook.v1.webhook_pb2 import Delivery as DeliveryMessage
 from topten.webhook.v1.webhook_service_pb2_grpc import WebhookServiceStub
 
-from services.cli.client import GraphqlClient, GraphqlError
-from services.cli.clients import add_client
-from services.cli.operator_client import webhook_service
+from services.cli.identity.clients import add_client
+from services.cli.system.client import GraphqlClient, GraphqlError
+from services.cli.system.operator_client import webhook_service
 from services.runtime.auth.service_token import ServiceToken
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.grpc.client import call

@@ -10,18 +10,18 @@ from topten.identity.v1 import identity_service_pb2 as identity
 
 from edge.graphql.execution.context import Context, Info
 from edge.graphql.fields import field, rpc
-from edge.graphql.resolvers.action_types import ActionTypeMutation
-from edge.graphql.resolvers.attempt_fields import AttemptMutation
-from edge.graphql.resolvers.authoring import AuthoringMutation
-from edge.graphql.resolvers.board_definitions import BoardDefinitionMutation
-from edge.graphql.resolvers.board_tokens import BoardTokenMutation
-from edge.graphql.resolvers.groups import GroupMutation
-from edge.graphql.resolvers.moderation import ModerationMutation
+from edge.graphql.resolvers.boards.definitions import BoardDefinitionMutation
+from edge.graphql.resolvers.boards.tokens import BoardTokenMutation
 from edge.graphql.resolvers.operations import OperationsMutation
-from edge.graphql.resolvers.players import PlayerMutation
-from edge.graphql.resolvers.rejudging import RejudgingMutation
-from edge.graphql.resolvers.rooms import RoomMutation
-from edge.graphql.resolvers.submissions import SubmissionMutation
+from edge.graphql.resolvers.players.groups import GroupMutation
+from edge.graphql.resolvers.players.moderation import ModerationMutation
+from edge.graphql.resolvers.players.players import PlayerMutation
+from edge.graphql.resolvers.quizzes.action_types import ActionTypeMutation
+from edge.graphql.resolvers.quizzes.attempt_fields import AttemptMutation
+from edge.graphql.resolvers.quizzes.authoring import AuthoringMutation
+from edge.graphql.resolvers.quizzes.rejudging import RejudgingMutation
+from edge.graphql.resolvers.quizzes.submissions import SubmissionMutation
+from edge.graphql.resolvers.rooms.rooms import RoomMutation
 from edge.graphql.resolvers.types import Session, User
 from edge.graphql.resolvers.webhooks import WebhookMutation
 from edge.rates.attempts import PasswordAttempts

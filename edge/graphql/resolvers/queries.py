@@ -14,22 +14,22 @@ from topten.score.v1.score_service_pb2 import ListScoreHistoryRequest
 from edge.graphql.execution.context import Context, Info
 from edge.graphql.execution.response_cache import BoardRead
 from edge.graphql.fields import Page, field, rpc
-from edge.graphql.resolvers.action_types import ActionTypeQuery
-from edge.graphql.resolvers.attempt_fields import AttemptQuery
-from edge.graphql.resolvers.authoring import AuthoringQuery
-from edge.graphql.resolvers.board_definitions import BoardDefinitionQuery
-from edge.graphql.resolvers.board_tokens import BoardTokenQuery
-from edge.graphql.resolvers.boards import board_text
-from edge.graphql.resolvers.export import DataExport, export
-from edge.graphql.resolvers.groups import GroupQuery
-from edge.graphql.resolvers.history import ScoreChange, ScoreChangeEdge, ScoreHistory
-from edge.graphql.resolvers.leaderboards import LeaderboardQuery, WhichBoard
-from edge.graphql.resolvers.moderation import ModerationQuery
+from edge.graphql.resolvers.boards.boards import board_text
+from edge.graphql.resolvers.boards.definitions import BoardDefinitionQuery
+from edge.graphql.resolvers.boards.history import ScoreChange, ScoreChangeEdge, ScoreHistory
+from edge.graphql.resolvers.boards.leaderboards import LeaderboardQuery, WhichBoard
+from edge.graphql.resolvers.boards.tokens import BoardTokenQuery
 from edge.graphql.resolvers.operations import OperationsQuery
 from edge.graphql.resolvers.paging import ENTRIES, MAX_ENTRIES, After, UpTo50, UpTo100, page_info
-from edge.graphql.resolvers.players import PlayerQuery
-from edge.graphql.resolvers.quizzes import Quiz, QuizConnection, QuizEdge, QuizSubmissionResult
-from edge.graphql.resolvers.rooms import RoomQuery
+from edge.graphql.resolvers.players.export import DataExport, export
+from edge.graphql.resolvers.players.groups import GroupQuery
+from edge.graphql.resolvers.players.moderation import ModerationQuery
+from edge.graphql.resolvers.players.players import PlayerQuery
+from edge.graphql.resolvers.quizzes.action_types import ActionTypeQuery
+from edge.graphql.resolvers.quizzes.attempt_fields import AttemptQuery
+from edge.graphql.resolvers.quizzes.authoring import AuthoringQuery
+from edge.graphql.resolvers.quizzes.quizzes import Quiz, QuizConnection, QuizEdge, QuizSubmissionResult
+from edge.graphql.resolvers.rooms.rooms import RoomQuery
 from edge.graphql.resolvers.types import LeaderboardEntry, Me, StreamToken
 from edge.graphql.resolvers.webhooks import WebhookQuery
 from services.runtime.auth.access import ACCOUNTS, GUEST

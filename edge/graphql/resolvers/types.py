@@ -16,7 +16,7 @@ from topten.score.v1.score_service_pb2 import GetScoreRequest
 
 from edge.graphql.execution.context import Info
 from edge.graphql.fields import field
-from edge.graphql.resolvers.boards import BoardInput, board_text
+from edge.graphql.resolvers.boards.boards import BoardInput, board_text
 from edge.times import time_of
 from services.runtime.auth.access import HOSTS, PLAYER
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from topten.identity.v1 import identity_service_pb2 as identity
 from topten.quiz.v1 import quiz_service_pb2 as quiz
 
-from services.cli.client import Endpoints
-from services.cli.operator_client import identity_service, quiz_service
+from services.cli.system.client import Endpoints
+from services.cli.system.operator_client import identity_service, quiz_service
 from services.runtime.grpc.client import call, open_stream
 
 

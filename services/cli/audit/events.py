@@ -19,8 +19,8 @@ from topten.score.v1 import score_service_pb2 as messages
 
 from services.boards.pseudonyms import is_pseudonym
 from services.cli.audit.event_sources import EventSource, RecordedEvent, open_event_sources
-from services.cli.client import Endpoints
-from services.cli.operator_client import score_service
+from services.cli.system.client import Endpoints
+from services.cli.system.operator_client import score_service
 from services.runtime.grpc.client import call, open_stream
 from services.runtime.uuid7 import time_of_uuid7
 

@@ -9,8 +9,8 @@ from topten.score.v1 import score_service_pb2 as messages
 
 from services.cli.audit.events import EventAudit, ShowProgress, audit_events
 from services.cli.audit.waiting import cause_of_waiting
-from services.cli.client import Endpoints
-from services.cli.operator_client import score_service
+from services.cli.system.client import Endpoints
+from services.cli.system.operator_client import score_service
 from services.runtime.grpc.client import open_stream
 
 

@@ -8,7 +8,7 @@ import nats
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
-from services.cli.client import Endpoints
+from services.cli.system.client import Endpoints
 from services.diagnosis.checks import RUNBOOKS, STORE_AWAY, UNCOUNTED
 from services.streams import QUIZ_STREAM, SCORE_DURABLE
 

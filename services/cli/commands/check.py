@@ -28,9 +28,9 @@ def check(
     address = str(load_endpoints(data).document["http"]) if url is None else url
     if urlsplit(address).scheme not in ("http", "https"):
         fail(f"Invalid address {address!r}: it must begin with http:// or https://.", EXIT_USAGE)
-    from services.cli.demo_players import read_quiz
-    from services.cli.quiz_import import sample_files
-    from services.cli.smoke_test import play_and_watch
+    from services.cli.demo.demo_players import read_quiz
+    from services.cli.demo.smoke_test import play_and_watch
+    from services.cli.quizzes.quiz_import import sample_files
     from services.quiz.formats.source import MAX_TEXT_BYTES, FormatError
 
     if quiz is not None and (not quiz.is_file() or quiz.stat().st_size > MAX_TEXT_BYTES):

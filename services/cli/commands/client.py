@@ -23,7 +23,7 @@ def add(
 ) -> None:
     """Add a client and print its secret on stdout, this once: only a digest is stored."""
     endpoints = load_endpoints(data)
-    from services.cli.clients import add_client
+    from services.cli.identity.clients import add_client
 
     secret = run(add_client(endpoints, name, scope, issuer))
     warn(f"Added {name} with {', '.join(scope)}. Its secret is not shown again:")
@@ -35,7 +35,7 @@ def add(
 def list_all(data: Data = DATA) -> None:
     """List all clients: their scopes, where each is declared, and when its secret was made."""
     endpoints = load_endpoints(data)
-    from services.cli.clients import list_clients
+    from services.cli.identity.clients import list_clients
 
     table = table_of("client", "from", "secret of", "previous valid until", "issuer of its players", "scopes")
     for client in run(list_clients(endpoints)):
@@ -57,7 +57,7 @@ def rotate(
 ) -> None:
     """Replace the secret of a client and print the new one on stdout, this once."""
     endpoints = load_endpoints(data)
-    from services.cli.clients import rotate_client
+    from services.cli.identity.clients import rotate_client
 
     secret = run(rotate_client(endpoints, name, duration_of("--keep", keep)))
     warn(f"Rotated {name}; the previous secret is valid for {keep}. The new one is not shown again:")
@@ -68,7 +68,7 @@ def rotate(
 def remove(name: Name, data: Data = DATA) -> None:
     """Remove a client. Tokens that it already has expire within 15 minutes."""
     endpoints = load_endpoints(data)
-    from services.cli.clients import remove_client
+    from services.cli.identity.clients import remove_client
 
     run(remove_client(endpoints, name))
     say(f"{name} is removed.")

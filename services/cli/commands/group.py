@@ -17,7 +17,7 @@ UserId = Annotated[str, typer.Argument(metavar="USER", help="The user ID of the 
 def list_of_player(user_id: UserId, data: Data = DATA) -> None:
     """List the groups of a player, latest first, each as one line of JSON."""
     endpoints = load_endpoints(data)
-    from services.cli.groups import list_groups
+    from services.cli.identity.groups import list_groups
 
     run(list_groups(endpoints, user_id, report=say))
 
@@ -26,7 +26,7 @@ def list_of_player(user_id: UserId, data: Data = DATA) -> None:
 def members(group_id: GroupId, data: Data = DATA) -> None:
     """List the members of a group, first joined first, each as one line of JSON."""
     endpoints = load_endpoints(data)
-    from services.cli.groups import list_members
+    from services.cli.identity.groups import list_members
 
     run(list_members(endpoints, group_id, report=say))
 
@@ -35,7 +35,7 @@ def members(group_id: GroupId, data: Data = DATA) -> None:
 def remove(group_id: GroupId, user_id: UserId, data: Data = DATA) -> None:
     """Take a player off a group. Rotate the invite code to keep them from joining again."""
     endpoints = load_endpoints(data)
-    from services.cli.groups import remove_member
+    from services.cli.identity.groups import remove_member
 
     removed = run(remove_member(endpoints, group_id, user_id))
     say(f"{user_id} is no member{'' if removed else ', as before'}.")
@@ -45,7 +45,7 @@ def remove(group_id: GroupId, user_id: UserId, data: Data = DATA) -> None:
 def rotate_code(group_id: GroupId, data: Data = DATA) -> None:
     """Give a group another invite code, which its owner reads. Nobody joins with the former one any more."""
     endpoints = load_endpoints(data)
-    from services.cli.groups import rotate_invite_code
+    from services.cli.identity.groups import rotate_invite_code
 
     run(rotate_invite_code(endpoints, group_id))
     say(f"{group_id} has another invite code.")
@@ -55,7 +55,7 @@ def rotate_code(group_id: GroupId, data: Data = DATA) -> None:
 def delete(group_id: GroupId, data: Data = DATA) -> None:
     """Delete a group. Scores stay as they are."""
     endpoints = load_endpoints(data)
-    from services.cli.groups import delete_group
+    from services.cli.identity.groups import delete_group
 
     deleted = run(delete_group(endpoints, group_id))
     say(f"{group_id} is deleted{'' if deleted else ' already'}.")

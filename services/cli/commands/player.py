@@ -33,7 +33,7 @@ def ensure(
     ID. Exit code 1 means that at least one was refused.
     """
     endpoints = load_endpoints(data)
-    from services.cli.players import ensure_players
+    from services.cli.identity.players import ensure_players
 
     statuses = run(ensure_players(endpoints, file, report=say))
     counts = ", ".join(f"{statuses[each]} {each.lower()}" for each in ("CREATED", "UPDATED", "UNCHANGED", "REFUSED"))

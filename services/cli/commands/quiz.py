@@ -35,7 +35,7 @@ def import_files(
     if not files and not samples:
         fail("No quiz files given. Name files or use --samples.", EXIT_USAGE)
     endpoints = None if dry_run else load_endpoints(data)
-    from services.cli.quiz_import import import_quizzes, sample_files
+    from services.cli.quizzes.quiz_import import import_quizzes, sample_files
 
     chosen = [*(files or []), *(sample_files() if samples else [])]
     if run(import_quizzes(endpoints, chosen, on_success=say, on_problem=warn)):
@@ -62,7 +62,7 @@ def export_files(
     if written not in WRITERS:
         fail(f"Unknown format {written!r}: must be one of {', '.join(WRITERS)}.", EXIT_USAGE)
     endpoints = load_endpoints(data)
-    from services.cli.quiz_export import export_quizzes
+    from services.cli.quizzes.quiz_export import export_quizzes
 
     if run(export_quizzes(endpoints, quiz_ids, written, to, on_success=say, on_problem=warn)):
         raise typer.Exit(EXIT_FINDING)
@@ -81,7 +81,7 @@ def rejudge(
     closed one is up to you. Safe to repeat.
     """
     endpoints = load_endpoints(data)
-    from services.cli.quiz_rejudge import MAX_SHOWN, rejudge_quiz
+    from services.cli.quizzes.quiz_rejudge import MAX_SHOWN, rejudge_quiz
 
     result = run(rejudge_quiz(endpoints, quiz_id, reason, dry_run=dry_run))
     for player in result.largest:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from services.cli.locate import NotRunningError
+from services.cli.system.locate import NotRunningError
 from services.cli.terminal import DATA, EXIT_USAGE, Data, fail, load_endpoints, out, run, say
 
 if TYPE_CHECKING:
-    from services.cli.client import Endpoints
+    from services.cli.system.client import Endpoints
 
 group = typer.Typer(help="Open rooms, in which players play a quiz together.", no_args_is_help=True)
 demo = typer.Typer(help="Show the system alive.", no_args_is_help=True)
@@ -40,8 +40,8 @@ def open_room(
     """
     if speed_points and not seconds:
         fail("--speed-points needs --seconds.", EXIT_USAGE)
-    from services.cli.client import GraphqlClient
     from services.cli.rooms import RoomHost, invitation
+    from services.cli.system.client import GraphqlClient
 
     endpoints = load_endpoints(data)
     username, password = _credentials(endpoints, host)
@@ -82,8 +82,8 @@ def results(
     """Save the results of a room to a file that only you can read."""
     endpoints = load_endpoints(data)
     username, password = _credentials(endpoints, host)
-    from services.cli.client import GraphqlClient
     from services.cli.rooms import results_file
+    from services.cli.system.client import GraphqlClient
     from services.runtime.files import replace_file
 
     async def work() -> None:
@@ -111,7 +111,7 @@ def demo_room(
 
     Open the printed address to play along. The room ends with the command, also by Ctrl-C.
     """
-    from services.cli.demo_room import Plan, play_room
+    from services.cli.demo.demo_room import Plan, play_room
 
     endpoints = load_endpoints(data)
     plan = Plan(quiz_id, players, skill, seconds, pause)

@@ -14,7 +14,7 @@ def status(data: Data = DATA) -> None:
     """Show the stores and processes of the data folder; exit code 1 unless all are ready, 2 if Topten is not running."""
     from rich.text import Text
 
-    from services.cli.running import children
+    from services.cli.system.running import children
 
     pid, document = _running(data)
     address = document.get("http", "an address that it has not published yet")
@@ -39,7 +39,7 @@ def logs(
     data: Data = DATA,
 ) -> None:
     """Print the last log lines of the data folder's stores and processes, also after they have stopped."""
-    from services.cli import running
+    from services.cli.system import running
 
     files = {path.stem: path for path in sorted((data / "logs").glob("*.log"))}
     if not files:
@@ -67,8 +67,8 @@ def logs(
 
 def stop(data: Data = DATA) -> None:
     """Stop the system of the data folder in order, as Ctrl-C does where it was started; the data stays."""
-    from services.cli.running import STOP_SECONDS
-    from services.cli.running import stop as end
+    from services.cli.system.running import STOP_SECONDS
+    from services.cli.system.running import stop as end
 
     pid, _ = _running(data)
     try:
@@ -86,7 +86,7 @@ def _running(data: Path) -> tuple[int, dict[str, Any]]:
     """The process id of the stack in the folder and its addresses, empty while it starts; exits if none runs."""
     import json
 
-    from services.cli.locate import not_running
+    from services.cli.system.locate import not_running
     from services.embedded import lock
 
     try:

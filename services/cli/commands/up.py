@@ -24,6 +24,6 @@ def up(
 
     quick_start.hide_unused()
     with quick_start.without_collector():
-        from services.cli.launch import launch
+        from services.cli.system.launch import launch
 
     launch(data, port=port, demo=demo, workers=workers)

@@ -26,7 +26,7 @@ def grant(
 ) -> None:
     """Give an account a role; its access tokens carry the role from their next refresh."""
     endpoints = load_endpoints(data)
-    from services.cli.accounts import grant_role
+    from services.cli.identity.accounts import grant_role
 
     _print_roles(*run(grant_role(endpoints, name, role)))
 
@@ -39,7 +39,7 @@ def revoke(
 ) -> None:
     """Take a role from an account; its current access tokens carry the role until they expire."""
     endpoints = load_endpoints(data)
-    from services.cli.accounts import revoke_role
+    from services.cli.identity.accounts import revoke_role
 
     _print_roles(*run(revoke_role(endpoints, name, role)))
 
@@ -48,7 +48,7 @@ def revoke(
 def erase(name: Name, data: Data = DATA) -> None:
     """Erase an account permanently: no board, record or closed period names the player any more."""
     endpoints = load_endpoints(data)
-    from services.cli.accounts import erase_account
+    from services.cli.identity.accounts import erase_account
 
     run(erase_account(endpoints, name))
     say("The account is erased.")
@@ -63,7 +63,7 @@ def list_users(
 ) -> None:
     """Print accounts by name: name, ID, roles, and the block with its end and reason."""
     endpoints = load_endpoints(data)
-    from services.cli.accounts import list_accounts
+    from services.cli.identity.accounts import list_accounts
 
     for user in run(list_accounts(endpoints, prefix, limit, blocked=blocked)):
         say(f"{user.username}  {user.user_id}  {', '.join(user.roles)}{_block_text(user)}")
@@ -78,7 +78,7 @@ def rename(
 ) -> None:
     """Give an account another username; boards show it within seconds, and the former one becomes free."""
     endpoints = load_endpoints(data)
-    from services.cli.accounts import rename_account
+    from services.cli.identity.accounts import rename_account
 
     former, username = run(rename_account(endpoints, name, new, reason))
     say(f"{former} is now {username}.")
@@ -96,7 +96,7 @@ def block(
 ) -> None:
     """Block an account: its sessions end, and it is on no board. A later end extends a block that is in force."""
     endpoints = load_endpoints(data)
-    from services.cli.accounts import block_account
+    from services.cli.identity.accounts import block_account
 
     user = run(block_account(endpoints, name, reason, None if until is None else until.replace(tzinfo=UTC)))
     say(f"{user.username}{_block_text(user)}")
@@ -106,7 +106,7 @@ def block(
 def unblock(name: Name, reason: Reason, data: Data = DATA) -> None:
     """Lift every sanction of an account; it is on all boards again, with the same points."""
     endpoints = load_endpoints(data)
-    from services.cli.accounts import unblock_account
+    from services.cli.identity.accounts import unblock_account
 
     lifted = run(unblock_account(endpoints, name, reason))
     say(f"Sanctions lifted: {lifted}.")
@@ -116,7 +116,7 @@ def unblock(name: Name, reason: Reason, data: Data = DATA) -> None:
 def sessions(name: Name, data: Data = DATA) -> None:
     """Print the open sessions of an account: ID, when it was opened and renewed, and when it ends."""
     endpoints = load_endpoints(data)
-    from services.cli.accounts import list_sessions
+    from services.cli.identity.accounts import list_sessions
 
     for session in run(list_sessions(endpoints, name)):
         opened, renewed, ends = map(_time, (session.opened_at, session.renewed_at, session.expires_at))
@@ -132,7 +132,7 @@ def end_sessions(
 ) -> None:
     """End sessions of an account; their users must sign in again."""
     endpoints = load_endpoints(data)
-    from services.cli import accounts
+    from services.cli.identity import accounts
 
     say(f"Sessions ended: {run(accounts.end_sessions(endpoints, name, session, reason))}.")
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import aiohttp
 
-from services.cli.client import Endpoints
 from services.cli.dead_letters import list_dead_letters
 from services.cli.diagnosis.operations_ports import REQUEST_SECONDS, fetch_statuses
 from services.cli.diagnosis.store_checks import check_stores
+from services.cli.system.client import Endpoints
 from services.diagnosis import checks
 from services.diagnosis.checks import Check
 from services.diagnosis.process_status import ProcessStatus, total

@@ -10,8 +10,8 @@ from typing import Final
 
 import aiohttp
 
-from services.cli.client import GraphqlError
-from services.cli.leaderboard_stream import Event, read_board
+from services.cli.system.client import GraphqlError
+from services.cli.system.leaderboard_stream import Event, read_board
 from services.cli.terminal_board.reading import BoardReader, entries_of
 from services.cli.terminal_board.standings import Standings, State
 

@@ -8,8 +8,8 @@ from contextlib import AsyncExitStack
 from datetime import datetime
 from typing import Any, Final, Self
 
-from services.cli.client import Endpoints, GraphqlClient, GraphqlError
-from services.cli.locate import NotRunningError
+from services.cli.system.client import Endpoints, GraphqlClient, GraphqlError
+from services.cli.system.locate import NotRunningError
 from services.cli.terminal_board.standings import Entry, Standings, State
 
 RADIUS: Final = 3

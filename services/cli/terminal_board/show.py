@@ -8,8 +8,8 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from services.cli.client import Endpoints, GraphqlError
-from services.cli.leaderboard_stream import require_board
+from services.cli.system.client import Endpoints, GraphqlError
+from services.cli.system.leaderboard_stream import require_board
 from services.cli.terminal import EXIT_USAGE, fail, out
 from services.cli.terminal_board.feed import Clock, Feed
 from services.cli.terminal_board.layout import lay_out, lay_out_once

@@ -10,8 +10,8 @@ from topten.quiz.v1 import quiz_pb2
 
 from services.quiz.action_types.rule import rule_problems
 from services.quiz.config import Window
-from services.quiz.limits import Limits
-from services.quiz.terms import Terms
+from services.quiz.quizzes.limits import Limits
+from services.quiz.quizzes.terms import Terms
 
 ActionTypeMessage = action_pb2.ActionType
 

@@ -12,10 +12,10 @@ from topten.action.v1 import action_pb2, action_service_pb2
 from topten.quiz.v1 import quiz_pb2
 from topten.score.v1.confirmation_pb2 import BoardStanding
 
-from services.quiz.action import Action, Outcome, Report
-from services.quiz.confirmed_submission import ConfirmedOutcome
 from services.quiz.relay import RelayedKind
-from services.quiz.submission import Submission, metadata_text
+from services.quiz.submissions.action import Action, Outcome, Report
+from services.quiz.submissions.confirmed_submission import ConfirmedOutcome
+from services.quiz.submissions.submission import Submission, metadata_text
 from services.runtime.auth.access import ADMIN, PLAYER
 from services.runtime.auth.external_ids import player_id, source_of
 from services.runtime.errors import Reason, ServiceError, invalid
@@ -24,8 +24,8 @@ from services.runtime.grpc.call_context import request_id
 from services.runtime.grpc.chain import refusal_of
 
 if TYPE_CHECKING:
-    from services.quiz.confirmed_submission import ConfirmedSubmission
-    from services.quiz.submission_service import SubmissionService
+    from services.quiz.submissions.confirmed_submission import ConfirmedSubmission
+    from services.quiz.submissions.service import SubmissionService
     from services.runtime.auth.claims import Claims
 
 _METHOD: Final = "/topten.action.v1.ActionService/SubmitActions"

@@ -13,7 +13,7 @@ from topten.score.v1.confirmation_pb2 import WAIT_COUNTED
 from services.quiz.action_types.reports import RELAYED_REPORTS, ActionReports
 from services.quiz.action_types.service import ActionTypeService
 from services.quiz.relay import Relay
-from services.quiz.submission_service import SubmissionService
+from services.quiz.submissions.service import SubmissionService
 from services.runtime.grpc.call_context import caller
 
 Context = grpc.aio.ServicerContext[Any, Any]

@@ -9,9 +9,9 @@ from typing import Final
 
 from topten.attempt.v1 import attempt_pb2
 
-from services.quiz.extra_time import ExtraTime
+from services.quiz.attempts.extra_time import ExtraTime
 from services.quiz.questions.answers import Answer, answer_message
-from services.quiz.quiz import Quiz
+from services.quiz.quizzes.quiz import Quiz
 
 # How long an attempt without a time limit stays open.
 MAX_OPEN: Final = timedelta(days=30)

@@ -15,7 +15,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
 from services.quiz.attempts.attempt import MAX_OPEN, Attempt
-from services.quiz.extra_time import ExtraTime
+from services.quiz.attempts.extra_time import ExtraTime
 from services.quiz.questions.answers import Answer, answer_in, answer_list
 from services.runtime.stores.mongo import unavailable_on_failure
 

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from topten.quiz.v1 import quiz_pb2
 
-from services.quiz.action import Action
 from services.quiz.attempts.attempt import Attempt
 from services.quiz.attempts.metrics import attempts_timed_out
+from services.quiz.submissions.action import Action
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.periodic import Periodic
 
 if TYPE_CHECKING:
     from services.quiz.attempts.attempt_store import AttemptStore
-    from services.quiz.submission_service import SubmissionService
+    from services.quiz.submissions.service import SubmissionService
 
 # At most this late is an attempt handed in whose process has died.
 LOOK_AGAIN: Final = timedelta(seconds=30)

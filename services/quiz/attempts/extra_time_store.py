@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from pymongo import ReturnDocument
 from pymongo.asynchronous.database import AsyncDatabase
 
-from services.quiz.extra_time import ExtraTime
+from services.quiz.attempts.extra_time import ExtraTime
 from services.runtime.stores.mongo import unavailable_on_failure
 
 MAX_DECISIONS: Final = 50

@@ -9,12 +9,12 @@ import grpc
 from topten.attempt.v1 import attempt_pb2, attempt_service_pb2_grpc
 from topten.attempt.v1 import attempt_service_pb2 as messages
 
-from services.quiz.action import mismatch
 from services.quiz.attempts.attempt import message_of
+from services.quiz.attempts.extra_time import ExtraTime
 from services.quiz.attempts.extra_time_store import Decision
 from services.quiz.attempts.service import AttemptService
-from services.quiz.extra_time import ExtraTime
 from services.quiz.questions.answers import AnswerError, answers_of
+from services.quiz.submissions.action import mismatch
 from services.runtime.grpc.call_context import caller
 
 _EXTRA_TIMES: Final = {each: attempt_pb2.ExtraTime.Value(f"EXTRA_TIME_{each.name}") for each in ExtraTime}

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
 
-from services.quiz.action import attempt_closed, attempts_refused, blocked, mismatch
 from services.quiz.attempts.attempt import Attempt, started, time_limit
+from services.quiz.attempts.extra_time import ExtraTime
 from services.quiz.attempts.extra_time_store import Decision
 from services.quiz.attempts.metrics import attempts_started
-from services.quiz.extra_time import ExtraTime
 from services.quiz.questions.answers import Answer, AnswerError
-from services.quiz.scoring import judge
-from services.quiz.terms import terms_of
+from services.quiz.quizzes.scoring import judge
+from services.quiz.quizzes.terms import terms_of
+from services.quiz.submissions.action import attempt_closed, attempts_refused, blocked, mismatch
 from services.runtime.clock import milliseconds_of
 from services.runtime.errors import Reason, ServiceError
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from services.quiz.attempts.extra_time_store import ExtraTimeStore
     from services.quiz.authoring.authorship import Authorship
     from services.quiz.player_lookup import PlayerLookup
-    from services.quiz.quiz import Quiz
-    from services.quiz.quiz_cache import QuizCache
-    from services.quiz.submission_store import SubmissionStore
+    from services.quiz.quizzes.quiz import Quiz
+    from services.quiz.quizzes.quiz_cache import QuizCache
+    from services.quiz.submissions.store import SubmissionStore
     from services.runtime.auth.claims import Claims
 
 # How many times a start is tried while other calls change the player's attempts.

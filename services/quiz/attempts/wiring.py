@@ -13,9 +13,9 @@ from services.quiz.attempts.rpc import AttemptServicer
 from services.quiz.attempts.service import AttemptService
 from services.quiz.authoring.authorship import Authorship
 from services.quiz.player_lookup import PlayerLookup
-from services.quiz.quiz_cache import QuizCache
-from services.quiz.submission_service import SubmissionService
-from services.quiz.submission_store import SubmissionStore
+from services.quiz.quizzes.quiz_cache import QuizCache
+from services.quiz.submissions.service import SubmissionService
+from services.quiz.submissions.store import SubmissionStore
 from services.runtime.periodic import Periodic
 
 

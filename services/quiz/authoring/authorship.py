@@ -12,7 +12,7 @@ from services.runtime.errors import Reason, ServiceError
 if TYPE_CHECKING:
     from services.quiz.authoring.draft_store import DraftStore
     from services.quiz.player_lookup import PlayerLookup
-    from services.quiz.quiz_store import QuizStore
+    from services.quiz.quizzes.quiz_store import QuizStore
     from services.runtime.auth.claims import Claims
 
 _NOT_YOURS: Final = "This quiz belongs to other authors."

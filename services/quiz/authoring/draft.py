@@ -11,11 +11,11 @@ from typing import Any, Final, NamedTuple
 
 from topten.quiz.v1 import quiz_pb2
 
-from services.quiz.formats import topten_json
 from services.quiz.formats.contract import file_path
-from services.quiz.formats.json_lines import line_of, lines_of
 from services.quiz.formats.source import FormatError, Object, Source
-from services.quiz.quiz import from_definition, media_faults
+from services.quiz.formats.topten import topten_json
+from services.quiz.formats.topten.json_lines import line_of, lines_of
+from services.quiz.quizzes.quiz import from_definition, media_faults
 from services.runtime.auth.access import ADMIN, SERVICE
 from services.runtime.auth.claims import Claims
 

@@ -11,10 +11,10 @@ import structlog
 from topten.quiz.v1 import quiz_pb2
 
 from services.quiz.authoring.draft import Fault, document_of, located
-from services.quiz.formats.json_lines import line_of, lines_of
 from services.quiz.formats.registry import WRITERS, read, write
 from services.quiz.formats.report import ItemReport, QuizReport
 from services.quiz.formats.source import FormatError
+from services.quiz.formats.topten.json_lines import line_of, lines_of
 from services.runtime.errors import Reason, ServiceError
 
 if TYPE_CHECKING:

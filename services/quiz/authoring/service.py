@@ -27,15 +27,15 @@ from services.quiz.authoring.draft import (
     with_times,
 )
 from services.quiz.formats.source import FormatError
-from services.quiz.quiz import from_definition, problems
-from services.quiz.quiz_cache import quiz_not_found
+from services.quiz.quizzes.quiz import from_definition, problems
+from services.quiz.quizzes.quiz_cache import quiz_not_found
 from services.runtime.errors import Reason, ServiceError, invalid
 from services.runtime.page_tokens import list_of, page_token, read_page_token
 
 if TYPE_CHECKING:
     from services.quiz.authoring.authorship import Authorship
     from services.quiz.authoring.draft_store import DraftStore
-    from services.quiz.quiz_store import QuizStore, StoredQuiz
+    from services.quiz.quizzes.quiz_store import QuizStore, StoredQuiz
     from services.quiz.service import QuizService
     from services.runtime.auth.claims import Claims
 

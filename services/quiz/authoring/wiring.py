@@ -14,7 +14,7 @@ from services.quiz.authoring.exchange import Exchange
 from services.quiz.authoring.rpc import AuthoringServicer
 from services.quiz.authoring.service import AuthoringService
 from services.quiz.player_lookup import PlayerLookup
-from services.quiz.quiz_store import QuizStore
+from services.quiz.quizzes.quiz_store import QuizStore
 from services.quiz.service import QuizService
 
 

@@ -10,7 +10,7 @@ from typing import Final
 import protovalidate
 from topten.quiz.v1 import quiz_pb2
 
-from services.quiz.quiz import problems
+from services.quiz.quizzes.quiz import problems
 from services.runtime.grpc.requests import violations
 
 KINDS: Final[Mapping[str, quiz_pb2.QuestionKind.ValueType]] = {

@@ -8,10 +8,15 @@ from typing import Final
 
 from topten.quiz.v1 import quiz_pb2
 
-from services.quiz.formats import aiken, csv_table, gift, moodle_xml, opentdb, qti, topten_json, xlsx
+from services.quiz.formats import aiken, opentdb
 from services.quiz.formats.contract import file_path
+from services.quiz.formats.gift import gift
+from services.quiz.formats.moodle import moodle_xml
+from services.quiz.formats.qti import qti
 from services.quiz.formats.report import QuizReport
 from services.quiz.formats.source import FormatError, Source
+from services.quiz.formats.tables import csv_table, xlsx
+from services.quiz.formats.topten import topten_json
 
 # Each module has TITLE, `recognizes(source)`, which is quick and raises nothing, and `read(source)`, which raises FormatError.
 # The first that recognizes a file reads it: the stricter ones come first. Some have SUFFIX and `write(definition)`.

@@ -20,18 +20,18 @@ import structlog
 from prometheus_client import Gauge
 from topten.quiz.v1 import quiz_pb2
 
-from services.quiz.action import Action
 from services.quiz.rooms.room import Phase, Room
+from services.quiz.submissions.action import Action
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.periodic import Periodic
 
 if TYPE_CHECKING:
-    from services.quiz.quiz import Quiz
+    from services.quiz.quizzes.quiz import Quiz
     from services.quiz.rooms.documents import Seat, SeatAnswer
     from services.quiz.rooms.reading import RoomReader
     from services.quiz.rooms.room_store import RoomStore
     from services.quiz.rooms.seat_store import SeatStore
-    from services.quiz.submission_service import SubmissionService
+    from services.quiz.submissions.service import SubmissionService
 
 EVERY: Final = timedelta(seconds=1)
 MAX_ROOMS: Final = 20

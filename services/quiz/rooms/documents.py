@@ -8,7 +8,7 @@ from typing import Any
 
 from topten.quiz.v1 import quiz_pb2
 
-from services.quiz.extra_time import ExtraTime
+from services.quiz.attempts.extra_time import ExtraTime
 from services.quiz.questions.answers import Answer, answer_in, answer_list
 from services.quiz.rooms.nickname import nickname_key
 from services.quiz.rooms.room import Nicknames, Options, Phase, Room

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from topten.room.v1 import room_pb2 as messages
 
-from services.quiz.extra_time import ExtraTime
+from services.quiz.attempts.extra_time import ExtraTime
 from services.quiz.questions.answers import answer_message
-from services.quiz.quiz import Quiz
+from services.quiz.quizzes.quiz import Quiz
 from services.quiz.rooms.documents import Seat
 from services.quiz.rooms.judging import question_of
 from services.quiz.rooms.room import BOARD_SIZE, Nicknames, Options, Phase, Snapshot

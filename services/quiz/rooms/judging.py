@@ -11,10 +11,10 @@ from typing import Final
 from topten.quiz.v1 import quiz_pb2
 
 from services.quiz.questions.answers import Answer
-from services.quiz.quiz import Quiz
+from services.quiz.quizzes.quiz import Quiz
+from services.quiz.quizzes.scoring import judge
 from services.quiz.rooms.documents import Seat, SeatAnswer
 from services.quiz.rooms.room import Room
-from services.quiz.scoring import judge
 
 FULL_POINTS: Final = timedelta(seconds=1)
 """An answer this soon after the question earns all speed points: longer than a frame and an answer take on the network."""

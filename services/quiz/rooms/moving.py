@@ -12,10 +12,10 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from services.quiz.action import blocked
 from services.quiz.rooms.room import Phase, Room, Snapshot
 from services.quiz.rooms.seat_store import SeatedError
 from services.quiz.rooms.seating import not_removed
+from services.quiz.submissions.action import blocked
 from services.runtime.errors import Reason, ServiceError
 
 if TYPE_CHECKING:

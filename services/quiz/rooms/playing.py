@@ -24,7 +24,7 @@ from services.runtime.batcher import Batcher
 from services.runtime.errors import Reason, ServiceError, invalid, late
 
 if TYPE_CHECKING:
-    from services.quiz.quiz import Quiz
+    from services.quiz.quizzes.quiz import Quiz
     from services.quiz.rooms.changes import RoomChanges
     from services.quiz.rooms.reading import RoomReader
     from services.quiz.rooms.room_store import RoomStore

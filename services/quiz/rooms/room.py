@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from services.quiz.extra_time import ExtraTime
+from services.quiz.attempts.extra_time import ExtraTime
 
 GRACE: Final = timedelta(seconds=1)
 """How long after a question's deadline or lock an answer still counts; the same for all players."""

@@ -20,7 +20,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 from topten.quiz.v1 import quiz_pb2
 
-from services.quiz.quiz import Quiz, from_definition
+from services.quiz.quizzes.quiz import Quiz, from_definition
 from services.quiz.rooms.documents import Document, room_fields, room_of, state_fields
 from services.quiz.rooms.room import Phase, Room
 from services.runtime.errors import RETRY_AFTER, Reason, ServiceError

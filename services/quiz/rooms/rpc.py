@@ -12,7 +12,7 @@ import grpc
 from topten.room.v1 import room_pb2, room_service_pb2_grpc
 from topten.room.v1 import room_service_pb2 as messages
 
-from services.quiz.extra_time import ExtraTime
+from services.quiz.attempts.extra_time import ExtraTime
 from services.quiz.relay import Relay
 from services.quiz.rooms.frames import entry_of, outcome_of
 from services.quiz.rooms.joining import JoinedPlayer, RoomJoining

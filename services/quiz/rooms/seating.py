@@ -15,11 +15,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from services.quiz.action import blocked
 from services.quiz.rooms.documents import Seat
 from services.quiz.rooms.nickname import ForbiddenWords, NicknameError, generated_nickname, normalise_nickname
 from services.quiz.rooms.reading import each_of, ok, outcome
 from services.quiz.rooms.room import Nicknames, Phase, Room, Snapshot
+from services.quiz.submissions.action import blocked
 from services.runtime.auth.access import PLAYER
 from services.runtime.batcher import Batcher
 from services.runtime.errors import Reason, ServiceError, invalid, late

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from services.quiz.quiz import from_definition
-from services.quiz.quiz_cache import quiz_not_found
+from services.quiz.quizzes.quiz import from_definition
+from services.quiz.quizzes.quiz_cache import quiz_not_found
 from services.quiz.rooms.room import Options, Phase, Room, Snapshot
 from services.quiz.rooms.room_store import Transition
 from services.quiz.rooms.transitions import About, Command, CommandError, advanced
@@ -19,9 +19,9 @@ from services.runtime.auth.access import HOSTS, STAFF
 from services.runtime.errors import Reason, ServiceError, invalid
 
 if TYPE_CHECKING:
-    from services.quiz.extra_time import ExtraTime
+    from services.quiz.attempts.extra_time import ExtraTime
     from services.quiz.player_lookup import PlayerLookup
-    from services.quiz.quiz_store import QuizStore
+    from services.quiz.quizzes.quiz_store import QuizStore
     from services.quiz.rooms.changes import RoomChanges
     from services.quiz.rooms.reading import RoomReader
     from services.quiz.rooms.room_store import RoomStore

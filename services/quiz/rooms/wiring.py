@@ -10,7 +10,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from redis.asyncio import Redis
 
 from services.quiz.player_lookup import PlayerLookup
-from services.quiz.quiz_store import QuizStore
+from services.quiz.quizzes.quiz_store import QuizStore
 from services.quiz.relay import Relay
 from services.quiz.rooms.changes import RoomChanges
 from services.quiz.rooms.counting import RoomCounting
@@ -28,7 +28,7 @@ from services.quiz.rooms.seat_store import SeatStore
 from services.quiz.rooms.seating import RoomSeating
 from services.quiz.rooms.service import RoomService
 from services.quiz.rooms.watching import RoomWatching
-from services.quiz.submission_service import SubmissionService
+from services.quiz.submissions.service import SubmissionService
 from services.runtime.periodic import Periodic
 
 

@@ -13,10 +13,10 @@ from topten.leaderboard.v1.leaderboard_service_pb2_grpc import LeaderboardServic
 from services.quiz.action_types.store import ActionTypeStore
 from services.quiz.attempts.attempt_store import AttemptStore
 from services.quiz.config import QuizConfig
-from services.quiz.delivery_store import DeliveryStore
 from services.quiz.publisher import QuizPublisher
-from services.quiz.quiz_store import QuizStore
-from services.quiz.submission_store import SubmissionStore
+from services.quiz.quizzes.delivery_store import DeliveryStore
+from services.quiz.quizzes.quiz_store import QuizStore
+from services.quiz.submissions.store import SubmissionStore
 from services.runtime.auth.service_token import ServiceToken
 from services.runtime.auth.verification import open_service_token
 from services.runtime.grpc.client import open_channel

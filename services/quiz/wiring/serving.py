@@ -13,12 +13,12 @@ from topten.room.v1.room_service_pb2_grpc import add_RoomServiceServicer_to_serv
 from services.quiz.action_types.reports import ActionReports
 from services.quiz.action_types.rpc import ActionServicer
 from services.quiz.action_types.service import ActionTypeService
+from services.quiz.amendments.moderation import Moderation
+from services.quiz.amendments.rejudging import Rejudging
 from services.quiz.config import QuizConfig
-from services.quiz.moderation import Moderation
 from services.quiz.personal_data_store import PersonalDataStore
-from services.quiz.record_restoration import RecordRestoration
-from services.quiz.rejudging import Rejudging
 from services.quiz.rpc import QuizServicer
+from services.quiz.submissions.record_restoration import RecordRestoration
 from services.quiz.wiring.connections import Stores
 from services.quiz.wiring.quizzes import Quizzes
 from services.quiz.wiring.submissions import Submissions

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from services.confirmation.confirmations import Confirmations
 from services.confirmation.signals import CountedSignals
 from services.quiz.config import QuizConfig
-from services.quiz.confirmed_submission import ConfirmedSubmission
 from services.quiz.player_lookup import PlayerLookup
-from services.quiz.quiz_cache import QuizCache
+from services.quiz.quizzes.quiz_cache import QuizCache
 from services.quiz.relay import Relay
-from services.quiz.reviews import Reviews
-from services.quiz.submission_service import SubmissionService
+from services.quiz.submissions.confirmed_submission import ConfirmedSubmission
+from services.quiz.submissions.reviews import Reviews
+from services.quiz.submissions.service import SubmissionService
 from services.quiz.wiring.connections import Stores, Upstreams
 from services.runtime.auth.verification import TokenVerifier
 from services.runtime.clock import utc_now

@@ -6,8 +6,8 @@ import nats
 from nats.js.api import ConsumerConfig, RetentionPolicy, StreamConfig
 
 from services.cli.audit.waiting import OUTBOX_LAG, cause_of_waiting
-from services.cli.client import Endpoints
 from services.cli.diagnosis.store_checks import check_stores
+from services.cli.system.client import Endpoints
 from services.diagnosis.checks import UNCOUNTED, check_pipeline
 from services.diagnosis.process_status import ProcessStatus
 from services.streams import QUIZ_STREAM, QUIZ_SUBJECT, SCORE_DURABLE

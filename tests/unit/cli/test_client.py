@@ -13,8 +13,8 @@ from aiohttp.test_utils import TestServer
 from topten.identity.v1 import identity_service_pb2 as messages
 from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 
-from services.cli.client import Endpoints, GraphqlClient, describe
-from services.cli.locate import NotRunningError
+from services.cli.system.client import Endpoints, GraphqlClient, describe
+from services.cli.system.locate import NotRunningError
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.grpc.client import call, open_channel
 from tests.servers import HOST, free_port

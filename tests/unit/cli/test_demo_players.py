@@ -8,11 +8,11 @@ import pytest
 from google.protobuf.json_format import ParseDict
 from topten.quiz.v1 import quiz_pb2
 
-from services.cli.demo_players import attempt, read_quiz
-from services.cli.quiz_import import SAMPLES
+from services.cli.demo.demo_players import attempt, read_quiz
+from services.cli.quizzes.quiz_import import SAMPLES
 from services.quiz.questions.answers import answers_of
-from services.quiz.quiz import from_definition
-from services.quiz.scoring import judge
+from services.quiz.quizzes.quiz import from_definition
+from services.quiz.quizzes.scoring import judge
 from tests.factories import every_kind
 
 

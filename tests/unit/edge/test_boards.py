@@ -6,8 +6,8 @@ import pytest
 from graphql import GraphQLEnumType
 from strawberry import ID
 
-from edge.graphql.resolvers.boards import BoardInput, BoardKind, board_text
-from edge.graphql.resolvers.quizzes import QuestionKind
+from edge.graphql.resolvers.boards.boards import BoardInput, BoardKind, board_text
+from edge.graphql.resolvers.quizzes.quizzes import QuestionKind
 from edge.graphql.schema import executable_schema
 from services.runtime.errors import Reason, ServiceError
 

@@ -13,8 +13,8 @@ import pytest
 from pymongo import AsyncMongoClient, monitoring
 from topten.identity.v1 import identity_pb2, identity_service_pb2
 
-from services.quiz.action import Action, Outcome
 from services.quiz.action_types.store import ActionTypeStore
+from services.quiz.amendments.rejudging import Rejudging
 from services.quiz.attempts.attempt_store import AttemptStore
 from services.quiz.attempts.deadlines import AttemptDeadlines
 from services.quiz.attempts.extra_time_store import ExtraTimeStore
@@ -22,15 +22,15 @@ from services.quiz.attempts.service import AttemptService
 from services.quiz.authoring.authorship import Authorship
 from services.quiz.authoring.draft_store import DraftStore
 from services.quiz.config import Window
-from services.quiz.delivery_store import DeliveryStore
 from services.quiz.player_lookup import PlayerLookup
 from services.quiz.publisher import QuizPublisher
-from services.quiz.quiz_cache import QuizCache
-from services.quiz.quiz_store import QuizStore
-from services.quiz.rejudging import Rejudging
-from services.quiz.reviews import Reviews
-from services.quiz.submission_service import SubmissionService
-from services.quiz.submission_store import SubmissionStore
+from services.quiz.quizzes.delivery_store import DeliveryStore
+from services.quiz.quizzes.quiz_cache import QuizCache
+from services.quiz.quizzes.quiz_store import QuizStore
+from services.quiz.submissions.action import Action, Outcome
+from services.quiz.submissions.reviews import Reviews
+from services.quiz.submissions.service import SubmissionService
+from services.quiz.submissions.store import SubmissionStore
 from services.runtime.clock import utc_now
 from services.runtime.config.settings import MongoConfig, NatsConfig, RedisConfig
 from services.runtime.errors import ServiceError

@@ -8,8 +8,8 @@ from typing import Any
 
 from topten.quiz.v1 import quiz_pb2
 
-from services.quiz.action import Action
 from services.quiz.questions.answers import selected
+from services.quiz.submissions.action import Action
 from services.runtime.clock import utc_now
 from tests.factories import quiz_definition
 from tests.servers import free_port, unique

@@ -15,8 +15,8 @@ from topten.quiz.v1 import quiz_pb2
 
 from services.quiz.action_types.reports import ActionReports
 from services.quiz.action_types.service import ActionTypeService
-from services.quiz.confirmed_submission import ConfirmedSubmission
 from services.quiz.personal_data_store import PersonalDataStore
+from services.quiz.submissions.confirmed_submission import ConfirmedSubmission
 from services.runtime.auth.claims import Claims
 from services.runtime.auth.external_ids import player_id
 from services.runtime.clock import utc_now

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from topten.quiz.v1 import quiz_pb2
 
-from services.quiz.action import attempts_refused
 from services.quiz.attempts.attempt import MAX_OPEN, Attempt, started, time_limit
-from services.quiz.extra_time import ExtraTime
-from services.quiz.quiz import Quiz, from_definition
-from services.quiz.scoring import NOTHING, Tally
-from services.quiz.terms import tally_after, terms_of
+from services.quiz.attempts.extra_time import ExtraTime
+from services.quiz.quizzes.quiz import Quiz, from_definition
+from services.quiz.quizzes.scoring import NOTHING, Tally
+from services.quiz.quizzes.terms import tally_after, terms_of
+from services.quiz.submissions.action import attempts_refused
 from services.runtime.clock import milliseconds_of
 from services.runtime.errors import Reason
 from tests.factories import quiz_definition

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from topten.quiz.v1 import quiz_pb2
 
-from services.quiz.action import Action
 from services.quiz.attempts.attempt import Attempt
+from services.quiz.attempts.extra_time import ExtraTime
 from services.quiz.authoring.draft_store import DraftStore
-from services.quiz.extra_time import ExtraTime
 from services.quiz.questions.answers import Answer, selected
+from services.quiz.submissions.action import Action
 from services.runtime.auth.claims import Claims
 from services.runtime.clock import utc_now
 from services.runtime.errors import ServiceError

@@ -7,7 +7,7 @@ from typing import Any
 
 from pymongo import AsyncMongoClient
 
-from services.quiz.delivery_store import DeliveryStore
+from services.quiz.quizzes.delivery_store import DeliveryStore
 from services.runtime.clock import utc_now
 from services.runtime.lifecycle import cancel
 from tests.deadline import deadline_seconds

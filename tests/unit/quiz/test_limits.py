@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from topten.quiz.v1 import quiz_pb2
 
-from services.quiz.limits import MAX_USES, Limits
-from services.quiz.scoring import NOTHING, Tally, tally
+from services.quiz.quizzes.limits import MAX_USES, Limits
+from services.quiz.quizzes.scoring import NOTHING, Tally, tally
 from tests.properties import examples
 
 PER = 6400

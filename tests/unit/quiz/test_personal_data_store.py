@@ -9,9 +9,9 @@ from topten.quiz.v1 import quiz_events_pb2
 
 from services.quiz.personal_data_store import PersonalDataStore
 from services.quiz.questions.answers import selected
-from services.quiz.scoring import Marks, Tally
-from services.quiz.submission import Draft, Submission
-from services.quiz.submission_store import SubmissionStore
+from services.quiz.quizzes.scoring import Marks, Tally
+from services.quiz.submissions.store import SubmissionStore
+from services.quiz.submissions.submission import Draft, Submission
 from services.runtime.clock import utc_now
 from services.runtime.config.settings import MongoConfig
 from services.runtime.stores.mongo import open_mongo

@@ -16,8 +16,8 @@ from topten.quiz.v1 import quiz_pb2
 from services.quiz.questions.answers import Answer, AnswerError, answer_in, answer_list, answer_message, answers_of
 from services.quiz.questions.kinds import ShortText, parse_number
 from services.quiz.questions.rules import PRESETS, Rules, rules_of
-from services.quiz.quiz import from_definition, media_faults, problems
-from services.quiz.scoring import judge, mark
+from services.quiz.quizzes.quiz import from_definition, media_faults, problems
+from services.quiz.quizzes.scoring import judge, mark
 from tests.factories import WEIGHTS, every_kind
 
 QUIZ = from_definition(every_kind(), 1)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from topten.quiz.v1 import quiz_pb2
 
 from services.quiz.questions.answers import Answer, selected
-from services.quiz.quiz import from_definition, problems
-from services.quiz.submission import payload_digest
+from services.quiz.quizzes.quiz import from_definition, problems
+from services.quiz.submissions.submission import payload_digest
 from tests.factories import quiz_definition
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

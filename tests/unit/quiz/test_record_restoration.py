@@ -15,19 +15,19 @@ from topten.action.v1 import action_pb2
 from topten.action.v1.action_events_pb2 import ActionCompletedEvent
 from topten.quiz.v1 import quiz_events_pb2, quiz_pb2
 
-from services.quiz.action import Action, Report
 from services.quiz.action_types.action_type import ActionType, from_definition
+from services.quiz.amendments.moderation import Moderation
 from services.quiz.config import Window
-from services.quiz.event_points import delta_of
-from services.quiz.moderation import Moderation
 from services.quiz.player_lookup import Player
 from services.quiz.questions.answers import selected
 from services.quiz.questions.kinds import Choice
-from services.quiz.quiz import Question, Quiz
-from services.quiz.record_restoration import CORRECTED_BY, RecordRestoration
-from services.quiz.reviews import Reviews
-from services.quiz.submission_service import SubmissionService
-from services.quiz.submission_store import SubmissionStore
+from services.quiz.quizzes.quiz import Question, Quiz
+from services.quiz.submissions.action import Action, Report
+from services.quiz.submissions.event_points import delta_of
+from services.quiz.submissions.record_restoration import CORRECTED_BY, RecordRestoration
+from services.quiz.submissions.reviews import Reviews
+from services.quiz.submissions.service import SubmissionService
+from services.quiz.submissions.store import SubmissionStore
 from services.runtime.clock import utc_now
 from services.runtime.config.settings import MongoConfig
 from services.runtime.errors import Reason, ServiceError

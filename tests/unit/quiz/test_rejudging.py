@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from topten.quiz.v1 import quiz_events_pb2, quiz_pb2
 
+from services.quiz.amendments.rejudging import PlayerChange, Progress
 from services.quiz.questions.answers import selected
-from services.quiz.quiz import from_definition, judged_again_by
-from services.quiz.rejudging import PlayerChange, Progress
-from services.quiz.scoring import mark
+from services.quiz.quizzes.quiz import from_definition, judged_again_by
+from services.quiz.quizzes.scoring import mark
 from services.streams import ACTION_REJUDGED
 from tests.factories import quiz_definition
 from tests.servers import unique

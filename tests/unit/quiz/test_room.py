@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from topten.quiz.v1 import quiz_pb2
 
-from services.quiz.extra_time import ExtraTime
+from services.quiz.attempts.extra_time import ExtraTime
 from services.quiz.questions.answers import selected
-from services.quiz.quiz import from_definition
+from services.quiz.quizzes.quiz import from_definition
 from services.quiz.rooms.documents import Seat, SeatAnswer, room_fields, room_of
 from services.quiz.rooms.judging import judged
 from services.quiz.rooms.nickname import (

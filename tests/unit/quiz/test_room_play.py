@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from topten.room.v1 import room_pb2
 
-from services.quiz.extra_time import ExtraTime
+from services.quiz.attempts.extra_time import ExtraTime
 from services.quiz.rooms.frames import outcome_of
 from services.quiz.rooms.room import GRACE, Options, Phase
 from services.quiz.rooms.transitions import Command

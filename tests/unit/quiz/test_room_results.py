@@ -7,10 +7,10 @@ import uuid
 
 from topten.quiz.v1 import quiz_pb2
 
-from services.quiz.action import Action
 from services.quiz.questions.answers import selected
 from services.quiz.rooms.result_files import Format
 from services.quiz.rooms.room import LIFE, Phase
+from services.quiz.submissions.action import Action
 from services.runtime.clock import utc_now
 from tests.factories import quiz_definition
 from tests.unit.quiz.room_table import HOST, QUESTIONS, Table, claims, refused, table

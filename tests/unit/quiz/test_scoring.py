@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from topten.quiz.v1 import quiz_pb2
 
 from services.quiz.questions.answers import Answer, AnswerError, selected
-from services.quiz.quiz import Quiz, from_definition
-from services.quiz.scoring import NOTHING, Marks, mark, tally, tally_of
+from services.quiz.quizzes.quiz import Quiz, from_definition
+from services.quiz.quizzes.scoring import NOTHING, Marks, mark, tally, tally_of
 from tests.factories import quiz_definition
 
 COUNTINGS = [value for value in quiz_pb2.Counting.values() if value]

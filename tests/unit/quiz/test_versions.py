@@ -9,10 +9,10 @@ from datetime import timedelta
 import pytest
 from topten.quiz.v1 import quiz_pb2
 
-from services.quiz.action import Action
 from services.quiz.questions.answers import answers_of, selected
-from services.quiz.quiz import from_definition
-from services.quiz.submission import Submission
+from services.quiz.quizzes.quiz import from_definition
+from services.quiz.submissions.action import Action
+from services.quiz.submissions.submission import Submission
 from services.runtime.clock import utc_now
 from services.runtime.errors import ServiceError
 from tests.factories import every_kind, quiz_definition

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from topten.quiz.v1 import quiz_pb2
 
-from services.quiz.scoring import NOTHING, Tally, tally, tally_of
+from services.quiz.quizzes.scoring import NOTHING, Tally, tally, tally_of
 from services.runtime.clock import milliseconds_of
 from services.score.ledger.event_boards import periods_of
 from services.score.ledger.events import Change, Event

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.quiz.formats import xlsx
 from services.quiz.formats.contract import faults_of
 from services.quiz.formats.draft import Text
 from services.quiz.formats.plain_text import MAX_MARKUP, TextFault, plain
 from services.quiz.formats.registry import read
 from services.quiz.formats.report import REFUSED
 from services.quiz.formats.source import FormatError
+from services.quiz.formats.tables import xlsx
 from services.runtime.texts import fault_of
 from tests.factories import every_kind
 from tests.quiz_files import SAMPLES, files_of, packed

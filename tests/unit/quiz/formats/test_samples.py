@@ -12,9 +12,9 @@ from pathlib import Path
 import openpyxl
 import pytest
 
-from services.quiz.formats.json_questions import write_question
 from services.quiz.formats.registry import read
 from services.quiz.formats.source import FormatError
+from services.quiz.formats.topten.json_questions import write_question
 from tests.quiz_files import FOLDER, SAMPLES, content_of, packed
 
 SHOWN = {"id", "text", "points", "options"}
@@ -79,6 +79,8 @@ def test_packages_out_of_bounds_are_refused(name: str) -> None:
 
 
 def test_libraries_for_sheets_and_xml_are_imported_only_for_them() -> None:
-    code = "import sys, services.cli.quiz_import; print(sorted({'openpyxl', 'defusedxml'} & sys.modules.keys()))"
+    code = (
+        "import sys, services.cli.quizzes.quiz_import; print(sorted({'openpyxl', 'defusedxml'} & sys.modules.keys()))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

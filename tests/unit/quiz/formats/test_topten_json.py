@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from topten.quiz.v1 import quiz_pb2
 
 import services.embedded
-from services.quiz.formats import topten_json
 from services.quiz.formats.contract import KINDS
 from services.quiz.formats.report import CHANGED
 from services.quiz.formats.source import MAX_TEXT_BYTES, FormatError, Source
+from services.quiz.formats.topten import topten_json
 
 SAMPLES = sorted((Path(services.embedded.__file__).parent / "quizzes").glob("*.json"))
 VALID: dict[str, Any] = {

@@ -1,0 +1,1 @@
+"""Players: their accounts, groups, data and sanctions."""

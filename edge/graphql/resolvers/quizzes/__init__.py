@@ -1,0 +1,1 @@
+"""Quizzes: read, played, written and judged again, and actions of other types."""

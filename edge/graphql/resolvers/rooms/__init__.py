@@ -1,0 +1,1 @@
+"""Rooms, in which a quiz is played together."""

@@ -1,0 +1,341 @@
+"""The types of rooms: their options, their state, a player's own place, and their results."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import Enum
+from typing import Self
+
+import strawberry
+from topten.quiz.v1.quiz_pb2 import VERDICT_UNSPECIFIED
+from topten.room.v1 import room_pb2
+from topten.room.v1 import room_service_pb2 as messages
+
+from edge.graphql.execution.context import Info
+from edge.graphql.fields import field
+from edge.graphql.resolvers.players.extra_time import ExtraTime
+from edge.graphql.resolvers.quizzes.answers import Answer
+from edge.graphql.resolvers.quizzes.quizzes import Question, Verdict
+from edge.graphql.resolvers.types import User, account
+from edge.qr_codes import qr_svg
+from edge.times import time_of
+
+TYPICAL_OPTIONS = 4
+TYPICAL_QUESTIONS = 10
+TYPICAL_BOARD = 10
+TYPICAL_LOBBY = 25
+TYPICAL_PLAYERS = 100
+TYPICAL_EXTRA_TIMES = 10
+TYPICAL_HOSTS = 2
+
+
+@strawberry.enum(
+    description="Where a room is. LOBBY: players join. QUESTION: answers are taken. LOCKED: no more. REVEAL: the key is "
+    "shown. BOARD, PODIUM: the standings. ENDED: nothing happens any more."
+)
+class RoomPhase(Enum):
+    LOBBY = room_pb2.ROOM_PHASE_LOBBY
+    QUESTION = room_pb2.ROOM_PHASE_QUESTION
+    LOCKED = room_pb2.ROOM_PHASE_LOCKED
+    REVEAL = room_pb2.ROOM_PHASE_REVEAL
+    BOARD = room_pb2.ROOM_PHASE_BOARD
+    PODIUM = room_pb2.ROOM_PHASE_PODIUM
+    ENDED = room_pb2.ROOM_PHASE_ENDED
+
+
+@strawberry.enum(
+    description="What a host does. NEXT: the next phase. LOCK: no more answers. BACK: from BOARD to REVEAL or from PODIUM to "
+    "BOARD. EXTEND: `seconds` more for the question. END: the end of the room."
+)
+class RoomCommand(Enum):
+    NEXT = room_pb2.ROOM_COMMAND_NEXT
+    LOCK = room_pb2.ROOM_COMMAND_LOCK
+    BACK = room_pb2.ROOM_COMMAND_BACK
+    EXTEND = room_pb2.ROOM_COMMAND_EXTEND
+    END = room_pb2.ROOM_COMMAND_END
+
+
+@strawberry.enum(
+    description="Where the names in a room come from: players choose them, the server generates them, or they are usernames "
+    "and guests stay out."
+)
+class NicknameRule(Enum):
+    CHOSEN = room_pb2.NICKNAME_RULE_CHOSEN
+    GENERATED = room_pb2.NICKNAME_RULE_GENERATED
+    USERNAME = room_pb2.NICKNAME_RULE_USERNAME
+
+
+@strawberry.input(description="The options of a room.")
+class OpenRoomInput:
+    quiz_id: strawberry.ID
+    seconds_per_question: int = strawberry.field(default=0, description="Up to 600; 0 leaves the time to the host.")
+    lock_when_all_answered: bool = strawberry.field(
+        default=False, description="Whether a question locks as soon as all players have answered."
+    )
+    speed_points: bool = strawberry.field(
+        default=False,
+        description="Whether answers earn less the later the server receives them: nothing less for a second, then 2.5 % a "
+        "second, down to half; more slowly where the time is longer than 21 s.",
+    )
+    frozen_questions: int = strawberry.field(
+        default=0, description="For how many last questions the board stands still until the podium; up to 100."
+    )
+    max_players: int = strawberry.field(default=0, description="Up to 5000; 0 is 200.")
+    nicknames: NicknameRule | None = strawberry.field(default=None, description="CHOSEN by default.")
+    counts_on_boards: bool = strawberry.field(
+        default=False,
+        description="Whether each account's answers are an attempt at the quiz when the room ends. Those of guests never are.",
+    )
+    co_hosts: list[strawberry.ID] = strawberry.field(
+        default_factory=list, description="Accounts that may host the room too; up to 10."
+    )
+
+    def to_proto(self) -> messages.OpenRoomRequest:
+        options = room_pb2.RoomOptions(
+            seconds_per_question=self.seconds_per_question,
+            lock_when_all_answered=self.lock_when_all_answered,
+            speed_points=self.speed_points,
+            frozen_questions=self.frozen_questions,
+            max_players=self.max_players,
+            nicknames=(self.nicknames or NicknameRule.CHOSEN).value,
+            counts_on_boards=self.counts_on_boards,
+            co_hosts=self.co_hosts,
+        )
+        return messages.OpenRoomRequest(quiz_id=self.quiz_id, options=options)
+
+
+@strawberry.input(description="A host's command.")
+class AdvanceRoomInput:
+    pin: strawberry.ID
+    command: RoomCommand
+    expected_revision: int = strawberry.field(
+        description="The `revision` that the host saw. If the room has moved on since, nothing happens."
+    )
+    command_id: strawberry.ID = strawberry.field(
+        description="A UUID made by the client. A command is carried out once under its ID, however often it is sent."
+    )
+    seconds: int = strawberry.field(default=0, description="For EXTEND: 1 to 600.")
+
+
+@strawberry.type(description="How many players selected an option.")
+class OptionCount:
+    option_id: strawberry.ID
+    count: int
+
+    @classmethod
+    def from_proto(cls, count: room_pb2.OptionCount) -> Self:
+        return cls(option_id=strawberry.ID(count.option_id), count=count.count)
+
+
+@strawberry.type(description="A player's line on the board of a room. Players with equal points share a rank.")
+class RoomEntry:
+    rank: int
+    seat_id: strawberry.ID
+    nickname: str
+    points: int
+
+    @classmethod
+    def from_proto(cls, entry: room_pb2.RoomEntry) -> Self:
+        return cls(rank=entry.rank, seat_id=strawberry.ID(entry.seat_id), nickname=entry.nickname, points=entry.points)
+
+
+@strawberry.type(description="A player in the lobby.")
+class RoomPlayer:
+    seat_id: strawberry.ID = strawberry.field(description="The host removes the player by this ID.")
+    nickname: str
+
+
+@strawberry.type(description="A room as everybody in it sees it.")
+class Room:
+    room_id: strawberry.ID
+    pin: str = strawberry.field(description="The number by which players find the room.")
+    revision: int = strawberry.field(description="Counts the transitions of the room, from 1.")
+    phase: RoomPhase
+    title: str = strawberry.field(description="The title of the quiz.")
+    question_number: int = strawberry.field(description="From 1; 0 in the lobby.")
+    question_count: int
+    question: Question | None = strawberry.field(description="While it is open, locked or revealed.")
+    asked_at: datetime | None
+    deadline: datetime | None = strawberry.field(
+        description="When the question locks for players without extra time; null at the host's pace. The phase changes when "
+        "everybody's time is over."
+    )
+    players: int
+    answered: int = strawberry.field(description="How many players have answered the question.")
+    right_answer: Answer | None = strawberry.field(description="In the phase REVEAL only.")
+    explanation: str | None = strawberry.field(description="In the phase REVEAL only.")
+    distribution: list[OptionCount] = field(size=TYPICAL_OPTIONS, description="In the phase REVEAL only.")
+    board: list[RoomEntry] = field(size=TYPICAL_BOARD, description="The best 10, in the phases BOARD to ENDED.")
+    frozen: bool = strawberry.field(description="Whether the board stands still.")
+    newest_players: list[RoomPlayer] = field(
+        size=TYPICAL_LOBBY, description="In the lobby: who joined last, newest first, at most 50."
+    )
+    joining_locked: bool = strawberry.field(description="Whether the host has closed the room for new players.")
+    nicknames: NicknameRule = strawberry.field(description="Where the names of its players come from.")
+
+    @field(description="Where players join, at the address under which the caller knows the server.")
+    def join_url(self, info: Info) -> str:
+        return f"{info.context.origin}/j/{self.pin}"
+
+    @field(cost=10, description="A QR code of `joinUrl`: an SVG element with a title, dark on light, that scales.")
+    def qr_svg(self, info: Info) -> str:
+        return qr_svg(self.join_url(info), title=f"QR code of the room {self.pin}")
+
+    @classmethod
+    def from_proto(cls, frame: room_pb2.RoomFrame) -> Self:
+        return cls(
+            room_id=strawberry.ID(frame.room_id),
+            pin=frame.pin,
+            revision=frame.revision,
+            phase=RoomPhase(frame.phase),
+            title=frame.title,
+            question_number=frame.question_number,
+            question_count=frame.question_count,
+            question=Question.from_proto(frame.question) if frame.HasField("question") else None,
+            asked_at=time_of(frame.asked_at) if frame.HasField("asked_at") else None,
+            deadline=time_of(frame.deadline) if frame.HasField("deadline") else None,
+            players=frame.players,
+            answered=frame.answered,
+            right_answer=Answer.from_proto(frame.right_answer) if frame.HasField("right_answer") else None,
+            explanation=frame.explanation or None,
+            distribution=[OptionCount.from_proto(each) for each in frame.distribution],
+            board=[RoomEntry.from_proto(each) for each in frame.board],
+            frozen=frame.frozen,
+            newest_players=[
+                RoomPlayer(seat_id=strawberry.ID(each.seat_id), nickname=each.nickname) for each in frame.newest_players
+            ],
+            joining_locked=frame.joining_locked,
+            nicknames=NicknameRule(frame.options.nicknames or NicknameRule.CHOSEN.value),
+        )
+
+
+@strawberry.type(description="The caller's own place in a room.")
+class RoomOutcome:
+    seat_id: strawberry.ID
+    nickname: str
+    answer: Answer | None = strawberry.field(description="To the current question; null if there is none.")
+    verdict: Verdict | None = strawberry.field(description="Null before the reveal, and without an answer.")
+    points_awarded: int = strawberry.field(description="For the answer; 0 before the reveal.")
+    points: int = strawberry.field(description="On the board.")
+    rank: int | None = strawberry.field(description="On the board; null before the first one.")
+    extra_time: ExtraTime = strawberry.field(description="Given by the host; nobody else sees it.")
+    deadline: datetime | None = strawberry.field(
+        description="When the open question locks for the caller; null without a limit and while no question is open."
+    )
+
+    @classmethod
+    def from_proto(cls, outcome: room_pb2.RoomOutcome) -> Self:
+        return cls(
+            seat_id=strawberry.ID(outcome.seat_id),
+            nickname=outcome.nickname,
+            answer=Answer.from_proto(outcome.answer) if outcome.HasField("answer") else None,
+            verdict=Verdict(outcome.verdict) if outcome.verdict != VERDICT_UNSPECIFIED else None,
+            points_awarded=outcome.points_awarded,
+            points=outcome.points,
+            rank=outcome.rank if outcome.HasField("rank") else None,
+            extra_time=ExtraTime(outcome.extra_time),
+            deadline=time_of(outcome.deadline) if outcome.HasField("deadline") else None,
+        )
+
+
+@strawberry.type(description="A seat in a room.")
+class JoinedRoom:
+    room: Room
+    outcome: RoomOutcome
+    rejoined: bool = strawberry.field(description="True if the caller had the seat before.")
+
+
+@strawberry.type(description="A code that moves a seat to another device, once.")
+class SeatCode:
+    code: str = strawberry.field(description="8 letters and digits. Show it to its player alone.")
+    expires_at: datetime
+
+
+@strawberry.type(description="The effect of a host's command.")
+class AdvancedRoom:
+    room: Room
+    applied: bool = strawberry.field(
+        description="True if the command was carried out, now or before; false if the room had moved on."
+    )
+
+
+@strawberry.type(description="A recorded answer.")
+class RoomAnswer:
+    answer: Answer = strawberry.field(description="The player's first answer to the question, which stays.")
+    received_at: datetime
+    duplicate: bool = strawberry.field(description="True if it was recorded before.")
+
+
+@strawberry.type(description="How well a question of a room was known.")
+class RoomQuestionResult:
+    question_id: strawberry.ID
+    answered: int
+    right: int
+    distribution: list[OptionCount] = field(size=TYPICAL_OPTIONS)
+    difficulty: float | None = strawberry.field(description="The share of right answers; null without answers.")
+    discrimination: float | None = strawberry.field(
+        description="The share of right answers in the better half of the players minus that in the other half; null with too "
+        "few answers."
+    )
+
+
+@strawberry.enum(
+    description="How results are written. XLSX has a sheet of players and one of questions, a file of CSV one table. Text is "
+    "never a formula: in CSV an apostrophe stands before what looks like one."
+)
+class RoomResultsFormat(Enum):
+    JSON = room_pb2.ROOM_RESULTS_FORMAT_JSON
+    XLSX = room_pb2.ROOM_RESULTS_FORMAT_XLSX
+    PLAYERS_CSV = room_pb2.ROOM_RESULTS_FORMAT_PLAYERS_CSV
+    QUESTIONS_CSV = room_pb2.ROOM_RESULTS_FORMAT_QUESTIONS_CSV
+
+
+@strawberry.type(description="A file to save.")
+class RoomResultsFile:
+    name: str
+    media_type: str
+    base64: str = strawberry.field(description="The content.")
+
+
+@strawberry.type(description="The outcome of a player's answers as an attempt at the quiz.")
+class SeatAttempt:
+    seat_id: strawberry.ID
+    counted: bool
+    refusal: str | None = strawberry.field(description="The reason, such as ATTEMPTS_EXHAUSTED; null if it counts.")
+
+    @classmethod
+    def from_proto(cls, each: room_pb2.SeatAttempt) -> Self:
+        return cls(seat_id=strawberry.ID(each.seat_id), counted=each.counted, refusal=each.refusal or None)
+
+
+@strawberry.type(description="A seat with extra time.")
+class SeatExtraTime:
+    seat_id: strawberry.ID
+    extra_time: ExtraTime
+
+    @classmethod
+    def from_proto(cls, each: room_pb2.SeatExtraTime) -> Self:
+        return cls(seat_id=strawberry.ID(each.seat_id), extra_time=ExtraTime(each.extra_time))
+
+
+@strawberry.type(description="An account that hosts a room.")
+class RoomHost:
+    user_id: strawberry.ID
+    opened: bool = strawberry.field(description="Whether the account opened the room, and so stays its host.")
+
+    @field(cost=10, description="The account; null after its erasure.")
+    async def user(self, info: Info) -> User | None:
+        return await account(info, self.user_id)
+
+
+@strawberry.type(description="The results of a room.")
+class RoomResults:
+    questions: list[RoomQuestionResult] = field(size=TYPICAL_QUESTIONS, description="Those that were revealed.")
+    players: list[RoomEntry] = field(size=TYPICAL_PLAYERS, description="A page of players, by rank.")
+    extra_times: list[SeatExtraTime] = field(size=TYPICAL_EXTRA_TIMES, description="The seats with extra time.")
+    attempts: list[SeatAttempt] = field(
+        size=TYPICAL_PLAYERS,
+        description="Of the players of this page, in rooms that count on boards; empty until the room is counted.",
+    )
+    total_count: int
+    next: str | None = strawberry.field(description="Pass it as `after` to get the next page; null on the last page.")

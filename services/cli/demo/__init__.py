@@ -1,0 +1,1 @@
+"""Players and rooms that show a system at work, or test it."""

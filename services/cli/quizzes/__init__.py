@@ -1,0 +1,1 @@
+"""Quizzes of a running system: imported, exported, judged again."""

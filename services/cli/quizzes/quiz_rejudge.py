@@ -1,0 +1,48 @@
+"""Judge the recorded answers of a running system's quiz again, after its key was corrected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from topten.quiz.v1 import quiz_service_pb2 as messages
+
+from services.cli.system.client import Endpoints
+from services.cli.system.operator_client import quiz_service
+from services.runtime.grpc.client import open_stream
+
+MAX_SHOWN: Final = 20
+
+
+@dataclass(slots=True)
+class Rejudged:
+    """What judging again did, or would do."""
+
+    version: int = 0
+    actions: int = 0
+    changed: int = 0
+    players: list[messages.RejudgedPlayer] = field(default_factory=list)
+
+    @property
+    def largest(self) -> list[messages.RejudgedPlayer]:
+        """The players whose points change most, at most MAX_SHOWN."""
+        return sorted(self.players, key=lambda player: -abs(player.after - player.before))[:MAX_SHOWN]
+
+    @property
+    def points(self) -> int:
+        """By how much the counted points of all players change together."""
+        return sum(player.after - player.before for player in self.players)
+
+
+async def rejudge_quiz(endpoints: Endpoints, quiz_id: str, reason: str, *, dry_run: bool) -> Rejudged:
+    """Judge a quiz again; return what changed. Raises QUIZ_NOT_FOUND, UNAVAILABLE."""
+    result = Rejudged()
+    request = messages.RejudgeQuizRequest(quiz_id=quiz_id, reason=reason, dry_run=dry_run)
+    async with (
+        quiz_service(endpoints) as (stub, token),
+        open_stream(stub.RejudgeQuiz, request, token=token) as steps,
+    ):
+        async for progress in steps:
+            result.version, result.actions, result.changed = progress.version, progress.actions, progress.changed
+            result.players += progress.players
+    return result

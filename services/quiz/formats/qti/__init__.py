@@ -1,0 +1,1 @@
+"""QTI 1, 2 and 3: packages of questions, read and written."""

@@ -1,0 +1,1 @@
+"""Tables of questions: CSV and XLSX by the same columns."""

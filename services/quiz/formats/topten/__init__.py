@@ -1,0 +1,1 @@
+"""Topten's own JSON, a value at a time."""

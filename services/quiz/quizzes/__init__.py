@@ -1,0 +1,1 @@
+"""Quizzes, their versions and terms, and how answers to them are marked."""
