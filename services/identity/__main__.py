@@ -16,12 +16,12 @@ from services.identity.tokens import TokenIssuer
 from services.identity.wiring import build_accounts, build_server, open_erasure_propagation, open_http, open_stores
 from services.runtime.auth.jwks import StaticKeys
 from services.runtime.auth.verification import open_verifier
-from services.runtime.clock import utc_now
 from services.runtime.config.loading import from_command_line
 from services.runtime.errors import ServiceError
 from services.runtime.lifecycle import execute, run
 from services.runtime.periodic import Periodic
 from services.runtime.stores.incarnation import Incarnation
+from services.runtime.stores.mongo_clock import MongoClock
 from services.runtime.stores.watch import StoreWatch
 from services.runtime.telemetry.logging import configure
 
@@ -32,12 +32,13 @@ async def main(config: IdentityConfig) -> None:
     """Build the process and run it until it is stopped."""
     auth = config.auth
     tokens = TokenIssuer(config.signing_key, issuer=auth.issuer, audience=auth.audience, access_ttl=config.access_ttl)
-    clients = ServiceClients(config.service_clients, [each.issuer for each in auth.outside], now=utc_now)
+    clock = MongoClock()
+    clients = ServiceClients(config.service_clients, [each.issuer for each in auth.outside], now=clock.now)
     async with AsyncExitStack() as stack:
-        ops = await open_http(config, tokens, clients, stack)
-        stores = await open_stores(config, clients, stack)
+        ops = await open_http(config, tokens, clients, clock, stack)
+        stores = await open_stores(config, clients, clock, stack)
         accounts = build_accounts(config, stores, tokens)
-        propagation = await open_erasure_propagation(config, stores.erasures, tokens, stack)
+        propagation = await open_erasure_propagation(config, stores, tokens, stack)
         # Reads its own keys directly; over HTTP that could fail.
         verifier = await stack.enter_async_context(open_verifier(auth, StaticKeys(*tokens.public_keys)))
         sweep = partial(Periodic, every=SWEEP_EVERY, at_rest=15, retry_on=(ServiceError,))

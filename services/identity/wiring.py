@@ -39,7 +39,6 @@ from services.identity.tokens import TokenIssuer
 from services.identity.usernames import UsernameRules
 from services.runtime.auth.access import SERVICE
 from services.runtime.auth.verification import TokenVerifier
-from services.runtime.clock import utc_now
 from services.runtime.grpc.client import open_channel
 from services.runtime.grpc.server import GrpcServer
 from services.runtime.ops_server import OpsServer
@@ -47,6 +46,7 @@ from services.runtime.outbox import EventPublisher, Outbox
 from services.runtime.stores.incarnation import IncarnationStore, IncarnationWatch
 from services.runtime.stores.jetstream import Nats, open_jetstream
 from services.runtime.stores.mongo import Mongo, open_mongo
+from services.runtime.stores.mongo_clock import MongoClock
 from services.streams import QUIZ_SUBJECT
 
 if TYPE_CHECKING:
@@ -87,18 +87,20 @@ class Accounts:
 
 
 async def open_http(
-    config: IdentityConfig, tokens: TokenIssuer, clients: ServiceClients, stack: AsyncExitStack
+    config: IdentityConfig, tokens: TokenIssuer, clients: ServiceClients, clock: MongoClock, stack: AsyncExitStack
 ) -> OpsServer:
     """Serve the public keys and service tokens, which need no store; the other processes request them while they start."""
     ops = OpsServer(config.ops_address, config)
-    for method, path, handler in IdentityHttp(tokens, clients, now=utc_now).routes():
+    for method, path, handler in IdentityHttp(tokens, clients, now=clock.now).routes():
         ops.add_route(method, path, handler)
     return await stack.enter_async_context(ops)
 
 
-async def open_stores(config: IdentityConfig, clients: ServiceClients, stack: AsyncExitStack) -> Stores:
+async def open_stores(
+    config: IdentityConfig, clients: ServiceClients, clock: MongoClock, stack: AsyncExitStack
+) -> Stores:
     """Connect to the stores. JetStream may be away: events are published when it is available."""
-    mongo = await stack.enter_async_context(open_mongo(config.mongo, "identity"))
+    mongo = await stack.enter_async_context(open_mongo(config.mongo, "identity", clock=clock))
     nats = await stack.enter_async_context(open_jetstream(config.nats, "identity", wait=False))
     stores = Stores(
         mongo,
@@ -117,6 +119,7 @@ async def open_stores(config: IdentityConfig, clients: ServiceClients, stack: As
 
 def build_accounts(config: IdentityConfig, stores: Stores, tokens: TokenIssuer) -> Accounts:
     """Return the parts of accounts."""
+    now = stores.mongo.clock.now
     passwords = Passwords(memory_kib=config.argon2_memory_kib, rounds=config.argon2_rounds)
     usernames = UsernameRules(config.reserved_usernames)
     outbox = Outbox(
@@ -125,11 +128,11 @@ def build_accounts(config: IdentityConfig, stores: Stores, tokens: TokenIssuer) 
         stores.incarnation,
         interval=config.outbox_interval,
         lease=config.outbox_lease,
-        now=utc_now,
+        now=now,
     )
-    moderation = Moderation(stores.changes, outbox, now=utc_now)
+    moderation = Moderation(stores.changes, outbox, now=now)
     personal_data = PersonalData(
-        stores.accounts, stores.changes, stores.erasures, stores.groups, passwords, outbox, now=utc_now
+        stores.accounts, stores.changes, stores.erasures, stores.groups, passwords, outbox, now=now
     )
     guests = Guests(
         stores.accounts,
@@ -138,9 +141,9 @@ def build_accounts(config: IdentityConfig, stores: Stores, tokens: TokenIssuer) 
         usernames,
         lifetime=config.guest_ttl,
         retention=config.guest_retention,
-        now=utc_now,
+        now=now,
     )
-    board_tokens = BoardTokens(stores.board_tokens, tokens, now=utc_now)
+    board_tokens = BoardTokens(stores.board_tokens, tokens, now=now)
     service = IdentityService(
         stores.accounts,
         passwords,
@@ -150,24 +153,25 @@ def build_accounts(config: IdentityConfig, stores: Stores, tokens: TokenIssuer) 
         guests,
         session_ttl=config.session_ttl,
         rotation_grace=config.rotation_grace,
-        now=utc_now,
+        now=now,
     )
     return Accounts(usernames, outbox, moderation, personal_data, guests, board_tokens, service)
 
 
 async def open_erasure_propagation(
-    config: IdentityConfig, erasures: ErasureStore, tokens: TokenIssuer, stack: AsyncExitStack
+    config: IdentityConfig, stores: Stores, tokens: TokenIssuer, stack: AsyncExitStack
 ) -> ErasurePropagation:
     """Open channels to the services that erase players, and return what calls them."""
     quiz = await stack.enter_async_context(open_channel(config.upstream.quiz, config.tls, upstream="quiz"))
     score = await stack.enter_async_context(open_channel(config.upstream.score, config.tls, upstream="score"))
+    now = stores.mongo.clock.now
     return ErasurePropagation(
-        erasures,
+        stores.erasures,
         cast("ScoreServiceAsyncStub", ScoreServiceStub(score)),
         cast("QuizServiceAsyncStub", QuizServiceStub(quiz)),
-        lambda: tokens.service_token("identity", frozenset({SERVICE}), frozenset({"player:erase"}), utc_now()),
+        lambda: tokens.service_token("identity", frozenset({SERVICE}), frozenset({"player:erase"}), now()),
         repeat_for=config.erasure_repeat,
-        now=utc_now,
+        now=now,
     )
 
 
@@ -180,27 +184,28 @@ def build_server(
     verifier: TokenVerifier,
 ) -> GrpcServer:
     """Return the server of all contracts of identity; it listens once it is started."""
+    now = stores.mongo.clock.now
     players = ExternalPlayers(
         stores.accounts,
         ExternalPlayerStore(stores.mongo.database),
         accounts.moderation,
         accounts.usernames,
-        now=utc_now,
+        now=now,
     )
     servicer = IdentityServicer(
         accounts.service,
         players,
         accounts.moderation,
-        PlayerDirectory(stores.accounts, stores.changes, now=utc_now),
+        PlayerDirectory(stores.accounts, stores.changes, now=now),
         accounts.personal_data,
-        RecordRestoration(stores.changes, stores.erasures, accounts.outbox, now=utc_now),
+        RecordRestoration(stores.changes, stores.erasures, accounts.outbox, now=now),
         clients,
         accounts.usernames,
         tokens.board_head,
         accounts.board_tokens,
-        utc_now,
+        now,
     )
-    groups = GroupServicer(Groups(stores.groups, stores.accounts, now=utc_now))
+    groups = GroupServicer(Groups(stores.groups, stores.accounts, now=now))
     return GrpcServer(
         config.grpc_address,
         [

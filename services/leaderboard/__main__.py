@@ -30,7 +30,6 @@ from services.leaderboard.watching.updates import Updates
 from services.leaderboard.watching.watch import WatchLimits
 from services.leaderboard.watching.watches import Watches
 from services.runtime.auth.verification import open_service_token, open_verifier
-from services.runtime.clock import utc_now
 from services.runtime.config.loading import from_command_line
 from services.runtime.grpc.call_context import caller
 from services.runtime.grpc.client import open_channel
@@ -64,9 +63,9 @@ async def main(config: LeaderboardConfig) -> None:
         mongo = await stack.enter_async_context(open_mongo(config.mongo, DATABASE, wait=False))
         definitions = Definitions(mongo.database, catalog, timeout=config.read_timeout)
         archive = Archive(mongo.database, timeout=config.read_timeout)
-        boards = Boards(redis, archive, catalog, timeout=config.read_timeout, now=utc_now)
+        boards = Boards(redis, archive, catalog, timeout=config.read_timeout, now=mongo.clock.now)
         names = Names(identity, token, ttl=config.names_ttl, wait=config.names_wait, size=config.names_cached)
-        frames = Frames(boards, names, catalog, now=utc_now)
+        frames = Frames(boards, names, catalog, now=mongo.clock.now)
         limits = WatchLimits(
             frame_size=config.frame_size,
             tick=config.tick,
@@ -75,8 +74,8 @@ async def main(config: LeaderboardConfig) -> None:
             closing=config.closing,
             max_watched=config.max_watched,
         )
-        watches = Watches(frames, limits, catalog, now=utc_now)
-        ranks = PlayerRanks(boards, catalog, tick=config.tick, reread=config.reread, now=utc_now)
+        watches = Watches(frames, limits, catalog, now=mongo.clock.now)
+        ranks = PlayerRanks(boards, catalog, tick=config.tick, reread=config.reread, now=mongo.clock.now)
         service = LeaderboardService(
             boards,
             archive,
@@ -87,9 +86,9 @@ async def main(config: LeaderboardConfig) -> None:
             watches,
             catalog,
             may_read=lambda board: may_read(catalog, board, caller()),
-            now=utc_now,
+            now=mongo.clock.now,
         )
-        servicer = LeaderboardServicer(service, watches, ranks, now=utc_now)
+        servicer = LeaderboardServicer(service, watches, ranks, now=mongo.clock.now)
         server = GrpcServer(
             config.grpc_address,
             [partial(add_LeaderboardServiceServicer_to_server, servicer)],

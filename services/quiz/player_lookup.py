@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
@@ -51,10 +52,12 @@ class PlayerLookup:
         identity: IdentityServiceAsyncStub,
         token: ServiceToken,
         *,
+        now: Callable[[], datetime],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._identity = identity
         self._token = token
+        self._now = now
         self._clock = clock
         self._away_until = float("-inf")
         self._blocks: LRUCache[str, identity_pb2.Block] = LRUCache(MAX_BLOCKS)
@@ -92,7 +95,7 @@ class PlayerLookup:
     def _last_known(self, user_id: str) -> Player:
         """Return the block that the last successful lookup of the player found, unless it has expired."""
         block = self._blocks.get(user_id)
-        if block is not None and block.HasField("expires_at") and block.expires_at.seconds <= time.time():
+        if block is not None and block.HasField("expires_at") and block.expires_at.ToDatetime(UTC) <= self._now():
             block = None
         message = "Whether the player exists could not be checked. Nothing was recorded; send the action again."
         return Player(block, missing=ServiceError(Reason.UNAVAILABLE, message, retry_after=RETRY_AFTER))

@@ -10,7 +10,7 @@ its `__main__`, in this form:
             nats = await stack.enter_async_context(open_jetstream(config.nats, "quiz"))
             verifier = await stack.enter_async_context(open_verifier(config.auth))
             publisher = QuizPublisher(nats.jetstream)
-            service = QuizService(QuizStore(mongo.database), publisher, now=utc_now)
+            service = QuizService(QuizStore(mongo.database), publisher, now=mongo.clock.now)
             server = GrpcServer(
                 config.grpc_address,
                 [partial(add_QuizServiceServicer_to_server, QuizServicer(service))],

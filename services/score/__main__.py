@@ -14,7 +14,6 @@ from topten.score.v1.score_service_pb2_grpc import add_ScoreServiceServicer_to_s
 from topten.webhook.v1.webhook_service_pb2_grpc import add_WebhookServiceServicer_to_server
 
 from services.runtime.auth.verification import open_verifier
-from services.runtime.clock import utc_now
 from services.runtime.config.loading import from_command_line
 from services.runtime.grpc.server import GrpcServer
 from services.runtime.lifecycle import execute, request_stop, run, wait_for
@@ -30,7 +29,6 @@ from services.score.config import ScoreConfig
 from services.score.definitions.rpc import BoardServicer
 from services.score.definitions.service import BoardDefinitions
 from services.score.errors import STORE_ERRORS
-from services.score.ledger.times import now_ms
 from services.score.periods.resealing import PeriodResealer
 from services.score.rpc import ScoreServicer
 from services.score.service import ScoreService
@@ -67,7 +65,7 @@ def build_servicer(
         projection.placement,
         HeadAudit(periods.heads),
         period_retention=config.period_retention,
-        now=utc_now,
+        now=stores.mongo.clock.now,
     )
     eraser = PlayerEraser(
         ledger.store,
@@ -80,7 +78,7 @@ def build_servicer(
         projection.writer,
         stores.redis,
         fence_ttl=config.fence_ttl,
-        now=now_ms,
+        now=stores.mongo.clock.milliseconds,
     )
     return ScoreServicer(
         ScoreService(
@@ -91,12 +89,14 @@ def build_servicer(
             projection.placement,
             projection.loss_detector,
             verification,
-            now_ms,
+            stores.mongo.clock.milliseconds,
             stores.incarnations.replacements,
         ),
         DeadLetterReplay(ingest.dead_letters, ingest.worker, digests=ledger.digests),
         eraser,
-        PeriodResealer(ledger.store, ledger.coordination, periods.archive, projection.placement, now=utc_now),
+        PeriodResealer(
+            ledger.store, ledger.coordination, periods.archive, projection.placement, now=stores.mongo.clock.now
+        ),
     )
 
 
@@ -150,9 +150,11 @@ async def main(config: ScoreConfig) -> None:
         ingest = await build_ingest(config, stores, ledger, projection, fair_play, webhooks, upstreams)
         periods = await build_periods(config, stores, ledger, projection, upstreams)
         servicer = build_servicer(config, stores, ledger, projection, fair_play, webhooks, ingest, periods)
-        definitions = BoardDefinitions(projection.definitions, lambda: projection.placement.catalog, now=utc_now)
+        definitions = BoardDefinitions(
+            projection.definitions, lambda: projection.placement.catalog, now=stores.mongo.clock.now
+        )
         boards = BoardServicer(definitions)
-        hooks = WebhookServicer(build_webhooks(config, webhooks, lambda: projection.placement.catalog))
+        hooks = WebhookServicer(build_webhooks(config, stores, webhooks, lambda: projection.placement.catalog))
         server = GrpcServer(
             config.grpc_address,
             [

@@ -239,6 +239,13 @@ DEFECTS = (
         (CLOSING, "-k", "day_ahead"),
     ),
     Defect(
+        "a process ends attempts, rooms, guests and sanctions by its own clock",
+        "services/runtime/stores/mongo_clock.py",
+        "        seconds = self._wall() if self._ahead is None else self._monotonic() + self._ahead\n",
+        "        seconds = self._wall()\n",
+        ("tests/system/test_wrong_clocks.py",),
+    ),
+    Defect(
         "a period closes although the stream that had its events was lost",
         "services/score/periods/closing.py",
         "        if reconciled.stream and (reconciled.incarnation, reconciled.stream) != data:\n            return False\n",

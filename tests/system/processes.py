@@ -123,9 +123,9 @@ def service_process(name: str, environ: Mapping[str, str], program: Sequence[str
 
 
 @asynccontextmanager
-async def running_service(name: str, environ: Mapping[str, str]) -> AsyncIterator[Service]:
+async def running_service(name: str, environ: Mapping[str, str], program: Sequence[str] = ()) -> AsyncIterator[Service]:
     """A running service, stopped in order at the end."""
-    with service_process(name, environ) as service:
+    with service_process(name, environ, program) as service:
         await service.start()
         yield service
         if service._process is not None and service._process.poll() is None:
@@ -166,7 +166,7 @@ class Identity:
 
 
 @asynccontextmanager
-async def running_identity(mongo_url: str, database: str = "") -> AsyncIterator[Identity]:
+async def running_identity(mongo_url: str, database: str = "", program: Sequence[str] = ()) -> AsyncIterator[Identity]:
     """An identity service of a deployment whose databases begin with `database`; of one of its own by default."""
     key = Ed25519PrivateKey.generate().private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -178,5 +178,5 @@ async def running_identity(mongo_url: str, database: str = "") -> AsyncIterator[
         "TOPTEN_IDENTITY_SIGNING_KEY": key.decode(),
         "TOPTEN_IDENTITY_SERVICE_CLIENTS": json.dumps({"test": {"secret": secret, "scopes": sorted(SCOPES)}}),
     }
-    async with running_service("identity", environ) as service:
+    async with running_service("identity", environ, program) as service:
         yield Identity(service, secret, f"{database}_identity")

@@ -12,7 +12,6 @@ from services.quiz.rooms.wiring import Rooms, rooms_of
 from services.quiz.service import QuizService
 from services.quiz.wiring.connections import Stores
 from services.quiz.wiring.submissions import Submissions
-from services.runtime.clock import utc_now
 
 
 @dataclass(frozen=True)
@@ -32,9 +31,10 @@ class Quizzes:
 
 async def build_quizzes(config: QuizConfig, stores: Stores, submissions: Submissions) -> Quizzes:
     """Return the parts of quizzes, with the indexes of their stores. Raises UNAVAILABLE."""
+    now = stores.mongo.clock.now
     database, players, media_hosts = stores.mongo.database, submissions.players, config.media.hosts
-    service = QuizService(stores.quizzes, submissions.cache, stores.deliveries, media_hosts=media_hosts, now=utc_now)
-    authoring = authoring_of(database, stores.quizzes, service, players, media_hosts=media_hosts, now=utc_now)
+    service = QuizService(stores.quizzes, submissions.cache, stores.deliveries, media_hosts=media_hosts, now=now)
+    authoring = authoring_of(database, stores.quizzes, service, players, media_hosts=media_hosts, now=now)
     attempts = attempts_of(
         stores.attempts,
         ExtraTimeStore(database),
@@ -43,7 +43,7 @@ async def build_quizzes(config: QuizConfig, stores: Stores, submissions: Submiss
         submissions.cache,
         players,
         authoring.authorship,
-        now=utc_now,
+        now=now,
     )
     rooms = rooms_of(
         database,
@@ -54,7 +54,7 @@ async def build_quizzes(config: QuizConfig, stores: Stores, submissions: Submiss
         submissions.relay,
         players_host=config.rooms.players_host,
         forbidden_nicknames=config.forbidden_nicknames,
-        now=utc_now,
+        now=now,
     )
     quizzes = Quizzes(service, authoring, attempts, rooms)
     await quizzes.prepare()

@@ -23,7 +23,6 @@ from services.quiz.wiring.connections import Stores
 from services.quiz.wiring.quizzes import Quizzes
 from services.quiz.wiring.submissions import Submissions
 from services.runtime.auth.verification import TokenVerifier
-from services.runtime.clock import utc_now
 from services.runtime.grpc.server import GrpcServer
 
 
@@ -31,9 +30,9 @@ def build_server(
     config: QuizConfig, stores: Stores, submissions: Submissions, quizzes: Quizzes, verifier: TokenVerifier
 ) -> GrpcServer:
     """Return the server of all contracts of quiz; it listens once it is started."""
-    cache, outbox = submissions.cache, submissions.outbox
+    cache, outbox, now = submissions.cache, submissions.outbox, stores.mongo.clock.now
     actions = ActionServicer(
-        ActionTypeService(stores.action_types, now=utc_now),
+        ActionTypeService(stores.action_types, now=now),
         ActionReports(submissions.service, submissions.confirmed),
         submissions.service,
         submissions.relay,
@@ -45,14 +44,14 @@ def build_server(
         submissions.confirmed,
         submissions.reviews,
         submissions.relay,
-        Moderation(stores.submissions, cache, outbox, submissions.players, now=utc_now),
-        Rejudging(stores.submissions, cache, stores.deliveries, outbox, now=utc_now),
-        RecordRestoration(stores.submissions, cache, outbox, now=utc_now),
+        Moderation(stores.submissions, cache, outbox, submissions.players, now=now),
+        Rejudging(stores.submissions, cache, stores.deliveries, outbox, now=now),
+        RecordRestoration(stores.submissions, cache, outbox, now=now),
         PersonalDataStore(stores.mongo.database),
         quizzes.rooms.personal_data,
         quizzes.attempts.service,
         quizzes.authoring.drafts,
-        utc_now,
+        now,
     )
     return GrpcServer(
         config.grpc_address,

@@ -15,7 +15,6 @@ from services.quiz.submissions.reviews import Reviews
 from services.quiz.submissions.service import SubmissionService
 from services.quiz.wiring.connections import Stores, Upstreams
 from services.runtime.auth.verification import TokenVerifier
-from services.runtime.clock import utc_now
 from services.runtime.outbox import Outbox
 
 
@@ -41,6 +40,7 @@ class Submissions:
 
 def build_submissions(config: QuizConfig, stores: Stores, upstreams: Upstreams, verifier: TokenVerifier) -> Submissions:
     """Return the parts of submissions."""
+    now = stores.mongo.clock.now
     cache = QuizCache(stores.quizzes, stores.redis, ttl=config.cache_ttl)
     outbox = Outbox(
         stores.submissions.outbox,
@@ -48,10 +48,10 @@ def build_submissions(config: QuizConfig, stores: Stores, upstreams: Upstreams, 
         stores.incarnation,
         interval=config.outbox_interval,
         lease=config.outbox_lease,
-        now=utc_now,
+        now=now,
     )
-    players = PlayerLookup(upstreams.identity, upstreams.token)
-    reviews = Reviews(stores.submissions, cache, now=utc_now)
+    players = PlayerLookup(upstreams.identity, upstreams.token, now=now)
+    reviews = Reviews(stores.submissions, cache, now=now)
     service = SubmissionService(
         stores.submissions,
         cache,
@@ -63,7 +63,7 @@ def build_submissions(config: QuizConfig, stores: Stores, upstreams: Upstreams, 
         reviews,
         window=config.timestamp_window,
         version_grace=config.version_grace,
-        now=utc_now,
+        now=now,
     )
     signals = CountedSignals(stores.redis)
     confirmations = Confirmations(signals, upstreams.leaderboard, upstreams.token)

@@ -16,6 +16,7 @@ from services.runtime.config.settings import MongoConfig
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.lifecycle import wait_for
 from services.runtime.stores.metrics import counted
+from services.runtime.stores.mongo_clock import MongoClock
 from services.runtime.stores.mongo_listeners import MongoPools, mongo_listeners
 
 Document = dict[str, Any]
@@ -27,22 +28,27 @@ _log = structlog.get_logger("mongo")
 
 
 class Mongo(NamedTuple):
-    """An open client and the database of one service."""
+    """An open client, the database of one service, and the time of the server."""
 
     client: AsyncMongoClient[Document]
     database: AsyncDatabase[Document]
+    clock: MongoClock
 
     async def ping(self) -> None:
-        """Raise unless a primary responds."""
-        await self.client.admin.command("ping")
+        """Raise unless a primary responds. Its response sets the clock."""
+        started = self.clock.started()
+        response = await self.client.admin.command("hello")
+        self.clock.note(response["localTime"], started)
 
 
 @asynccontextmanager
-async def open_mongo(config: MongoConfig, service: str, *, wait: bool = True) -> AsyncIterator[Mongo]:
+async def open_mongo(
+    config: MongoConfig, service: str, *, wait: bool = True, clock: MongoClock | None = None
+) -> AsyncIterator[Mongo]:
     """The database `<config.database>_<service>`. Waits for a primary (`startup_left`), unless `wait` is False.
 
-    Times are in UTC and timezone-aware. Operations end within `config.timeout`, or that of a `with pymongo.timeout(seconds)`
-    block.
+    Times are in UTC and timezone-aware; `clock` is set by each ping. Operations end within `config.timeout`, or that of a
+    `with pymongo.timeout(seconds)` block.
     """
     pools = MongoPools()
     client: AsyncMongoClient[Document] = AsyncMongoClient(
@@ -64,7 +70,7 @@ async def open_mongo(config: MongoConfig, service: str, *, wait: bool = True) ->
         event_listeners=[pools, *mongo_listeners()],
     )
     try:
-        opened = Mongo(client, client[f"{config.database}_{service}"])
+        opened = Mongo(client, client[f"{config.database}_{service}"], clock or MongoClock())
         if wait:
             await wait_for("mongo", lambda: _first_ping(opened), retry_on=(ConnectionFailure, _NoSuchUserYetError))
             _log.info("mongodb connected", database=opened.database.name)

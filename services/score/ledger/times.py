@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
-from services.runtime.clock import milliseconds_of, utc_now
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -15,8 +13,3 @@ _MILLISECOND = timedelta(milliseconds=1)
 def time_of(milliseconds: int) -> datetime:
     """Return a time of the ledger as an aware datetime."""
     return _EPOCH + milliseconds * _MILLISECOND
-
-
-def now_ms() -> int:
-    """Return the current time in milliseconds, as the ledger stores it."""
-    return milliseconds_of(utc_now())

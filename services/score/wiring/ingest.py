@@ -19,7 +19,6 @@ from services.score.ingest.reconciliation import Reconciliation
 from services.score.ingest.record_check import RecordCheck
 from services.score.ingest.recorded_events import RecordedEvents
 from services.score.ingest.worker import Worker
-from services.score.ledger.times import now_ms
 from services.score.projection.publisher import ScorePublisher
 from services.score.wiring.connections import Stores, Upstreams
 from services.score.wiring.fair_play import FairPlay
@@ -64,7 +63,7 @@ async def build_ingest(
         projection.placement,
         records,
         webhooks.announcer,
-        now_ms,
+        stores.mongo.clock.milliseconds,
     )
     dead_letters = DeadLetterStore(stores.mongo.database)
     await dead_letters.prepare()
@@ -78,7 +77,7 @@ async def build_ingest(
         batch=config.batch,
         ack_wait=config.ack_wait,
         max_ack_pending=config.max_ack_pending,
-        now=now_ms,
+        now=stores.mongo.clock.milliseconds,
     )
     return Ingest(worker, dead_letters, consumers, sources, records)
 

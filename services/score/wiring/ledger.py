@@ -9,7 +9,6 @@ from services.score.coordination_store import CoordinationStore
 from services.score.ledger.fold_cache import FoldCache
 from services.score.ledger.personal_data_digests import PersonalDataDigests
 from services.score.ledger.store import ScoreStore
-from services.score.ledger.times import now_ms
 from services.score.ledger.write_behind import WriteBehind
 from services.score.wiring.connections import Stores
 
@@ -33,6 +32,11 @@ async def build_ledger(config: ScoreConfig, stores: Stores) -> Ledger:
     store = ScoreStore(stores.mongo.database, digests)
     await store.prepare(config.audit_ttl)
     folds = FoldCache(
-        store, coordination, stores.incarnation, stores.worker_id, limit=config.cached_players, now=now_ms
+        store,
+        coordination,
+        stores.incarnation,
+        stores.worker_id,
+        limit=config.cached_players,
+        now=stores.mongo.clock.milliseconds,
     )
     return Ledger(coordination, digests, store, folds, WriteBehind(folds, config.fold_interval))

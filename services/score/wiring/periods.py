@@ -7,7 +7,6 @@ from functools import partial
 
 from services.boards import closed_periods
 from services.boards.board import Board
-from services.runtime.clock import utc_now
 from services.runtime.errors import ServiceError
 from services.runtime.periodic import Periodic
 from services.score.config import ScoreConfig
@@ -46,7 +45,7 @@ async def build_periods(
     outbox = QuizOutbox(upstreams.quiz, stores.token)
 
     async def boards_in_redis() -> list[Board]:
-        return list({shard.board: None async for shard in shards_in(stores.redis, utc_now())})
+        return list({shard.board: None async for shard in shards_in(stores.redis, stores.mongo.clock.now())})
 
     async def run_ids() -> str:
         return (await redis_state(stores.redis)).run_ids
@@ -67,7 +66,7 @@ async def build_periods(
     )
     retry_on = (*STORE_ERRORS, ServiceError, BoardsLostError)
     signer = HeadSigner(upstreams.identity, stores.token)
-    sealer = PeriodSealer(heads, ledger.coordination, signer.sign, stores.worker_id, now=utc_now)
+    sealer = PeriodSealer(heads, ledger.coordination, signer.sign, stores.worker_id, now=stores.mongo.clock.now)
     every = config.close_interval
     return Periods(
         archive,

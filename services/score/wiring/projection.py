@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from services.boards import closed_periods
-from services.runtime.clock import utc_now
 from services.runtime.periodic import Periodic
 from services.score.config import ScoreConfig
 from services.score.definitions.store import DefinitionStore
 from services.score.errors import STORE_ERRORS, BoardsLostError, ReplacedDataError
-from services.score.ledger.times import now_ms
 from services.score.projection.board_building import BoardBuilder
 from services.score.projection.board_writer import BoardWriter
 from services.score.projection.loss_detection import LossDetector
@@ -36,15 +34,32 @@ def build_projection(config: ScoreConfig, stores: Stores, ledger: Ledger) -> Pro
     redis, coordination, retention = stores.redis, ledger.coordination, config.period_retention
     placement = Placement(config.boards.catalog)
     definitions = DefinitionStore(stores.mongo.client[f"{config.mongo.database}_{closed_periods.DATABASE}"])
-    writer = BoardWriter(redis, placement, fence_ttl=config.fence_ttl, period_retention=retention, now=utc_now)
+    writer = BoardWriter(
+        redis, placement, fence_ttl=config.fence_ttl, period_retention=retention, now=stores.mongo.clock.now
+    )
     rebuild = Rebuild(
-        redis, ledger.store, ledger.folds, coordination, writer, placement, period_retention=retention, now=utc_now
+        redis,
+        ledger.store,
+        ledger.folds,
+        coordination,
+        writer,
+        placement,
+        period_retention=retention,
+        now=stores.mongo.clock.now,
     )
     detector = LossDetector(
         redis, coordination, stores.incarnation, rebuild, placement, definitions, stores.worker_id, config.heartbeat
     )
     builder = BoardBuilder(
-        redis, ledger.store, ledger.folds, coordination, definitions, writer, placement, stores.worker_id, now=now_ms
+        redis,
+        ledger.store,
+        ledger.folds,
+        coordination,
+        definitions,
+        writer,
+        placement,
+        stores.worker_id,
+        now=stores.mongo.clock.milliseconds,
     )
     retry_on = (*STORE_ERRORS, BoardsLostError, ReplacedDataError)
     building = Periodic("building", builder.step, every=config.heartbeat, at_rest=15, retry_on=retry_on)

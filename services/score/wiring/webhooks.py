@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Final
 
 from services.boards.catalog import Catalog
-from services.runtime.clock import utc_now
 from services.runtime.lifecycle import Server
 from services.runtime.periodic import Periodic
 from services.score.config import ScoreConfig
@@ -48,15 +47,21 @@ async def build_webhook_stores(stores: Stores) -> WebhookStores:
     """Build what stores webhooks and deliveries."""
     webhooks, deliveries = WebhookStore(stores.mongo.database), DeliveryStore(stores.mongo.database)
     tops = TopStore(stores.mongo.database)
-    built = WebhookStores(webhooks, deliveries, tops, Announcer(webhooks, deliveries, now=utc_now))
+    built = WebhookStores(webhooks, deliveries, tops, Announcer(webhooks, deliveries, now=stores.mongo.clock.now))
     await built.prepare()
     return built
 
 
-def build_webhooks(config: ScoreConfig, built: WebhookStores, catalog: Callable[[], Catalog]) -> Webhooks:
+def build_webhooks(
+    config: ScoreConfig, stores: Stores, built: WebhookStores, catalog: Callable[[], Catalog]
+) -> Webhooks:
     """Build the use cases."""
     return Webhooks(
-        built.webhooks, built.deliveries, catalog, trusted=frozenset(config.webhook_trusted_hosts), now=utc_now
+        built.webhooks,
+        built.deliveries,
+        catalog,
+        trusted=frozenset(config.webhook_trusted_hosts),
+        now=stores.mongo.clock.now,
     )
 
 
@@ -72,7 +77,7 @@ def build_webhook_servers(
     """Build what announces facts and what sends deliveries."""
     facts = MarkedFacts(built.announcer, flags, heads)
     trusted = frozenset(config.webhook_trusted_hosts)
-    sender = DeliverySender(built.webhooks, built.deliveries, trusted=trusted, now=utc_now)
+    sender = DeliverySender(built.webhooks, built.deliveries, trusted=trusted, now=stores.mongo.clock.now)
     tops = TopWatcher(
         built.webhooks,
         built.tops,

@@ -177,7 +177,7 @@ async def open_replica(mongo_url: str, redis_url: str, nats_url: str) -> AsyncIt
             cache = QuizCache(quizzes, redis, ttl=HOUR)
             reviews = Reviews(submissions, cache, now=utc_now)
             rejudging = Rejudging(submissions, cache, deliveries, outbox, now=utc_now)
-            players = PlayerLookup(cast("Any", identity), cast("Any", identity))
+            players = PlayerLookup(cast("Any", identity), cast("Any", identity), now=utc_now)
             service = SubmissionService(
                 submissions,
                 cache,

@@ -111,7 +111,7 @@ class Table:
             self.redis,
             self.replica.quizzes,
             self.replica.service,
-            PlayerLookup(cast("Any", self.replica.identity), cast("Any", self.replica.identity)),
+            PlayerLookup(cast("Any", self.replica.identity), cast("Any", self.replica.identity), now=self.clock),
             # Only the server of a process relays.
             cast("Any", None),
             players_host=settings.get("players_host", False),
