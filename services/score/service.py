@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from services.boards.board import Board
@@ -25,6 +25,7 @@ from services.score.ledger.rows import Row
 from services.score.ledger.seals import Seal
 from services.score.ledger.store import EventKey, ScoreStore
 from services.score.ledger.times import time_of
+from services.score.projection.archived_boards import archived_before, boards_of_rows, last_archiving
 from services.score.projection.loss_detection import LossDetector
 from services.score.projection.rebuild import RebuildSummary
 from services.score.projection.standings import Placement
@@ -66,7 +67,7 @@ class EventLocation(NamedTuple):
 
 
 class EventEffect(NamedTuple):
-    """What an event changed: the total, and the boards; `unchanged` are those of closed periods that it did not reach."""
+    """What an event changed: the total, and the boards; `unchanged` are closed and archived ones that it did not reach."""
 
     delta: int
     new_total: int
@@ -180,6 +181,8 @@ class ScoreService:
         unchanged: list[Board] = []
         for board in self._placement.affected_boards(fold, row):
             (changed if self._is_reached(board, row) else unchanged).append(board)
+        async with store_errors_as_unavailable():
+            unchanged += await self._archived(row, fold.country)
         return EventEffect(row.delta, row.total.points, changed, unchanged)
 
     def _is_reached(self, board: Board, row: Row) -> bool:
@@ -187,6 +190,15 @@ class ScoreService:
         if period is None or (not row.late and not (row.change and row.change.version)):
             return True
         return milliseconds_of(period.ends_at) > self._placement.agreement.closed_through
+
+    async def _archived(self, row: Row, country: str) -> list[Board]:
+        """Return the archived boards that a row concerns: a block or its end concerns those that counted the player."""
+        definitions = archived_before(self._placement.catalog, row.recorded_at)
+        until, rows = last_archiving(definitions), [row]
+        if until is not None and row.change is not None and row.change.version:
+            found = self._store.rows_of_period(0, milliseconds_of(until), timedelta(), row.user_id)
+            rows = [each async for each in found]
+        return boards_of_rows(definitions, country, rows)
 
     async def flags(self, limit: int, token: str, state: str | None, user_id: str = "") -> tuple[list[Flag], str]:
         """Return a page of flags, newest first, and the token of the next; `limit` is 1 to 100, 0 is 20.

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from topten.identity.v1.identity_events_pb2 import PlayerChangedEvent
 
 from services.boards.board import Board
 from services.boards.closed_periods import DATABASE
@@ -20,6 +21,7 @@ from services.score.definitions.service import BoardDefinitions
 from services.score.definitions.store import DefinitionStore
 from services.score.periods.archive_store import ArchiveStore
 from services.score.projection.standings import Agreement
+from services.score.service import ScoreService
 from services.streams import PLAYER_BLOCKED, PLAYER_UNBLOCKED
 from tests.deadline import eventually
 from tests.system.boards import reader
@@ -70,10 +72,21 @@ async def test_archived_board_of_all_time_stays_readable_after_its_keys(system: 
         assert await boards.read(Board("custom", "ever"), lambda view: view.total()) == 2
 
 
+async def does_not_reach(system: ScoreSystem, event_id: str, boards: list[str]) -> None:
+    """The effect of the event names these closed and archived boards as those that stay as they are."""
+    unused: Any = None
+    service = ScoreService(
+        system.store, unused, unused, unused, system.placement, unused, unused, unused, replacements=unused
+    )
+    effect = await service.event_effect(event_id)
+    assert effect is not None
+    assert [each.name for each in effect.unchanged] == boards
+
+
 async def test_archived_board_is_resealed_with_what_is_known_later(system: ScoreSystem, quiz: Quiz) -> None:
     store = DefinitionStore(archive_of_database(system))
     definitions = BoardDefinitions(store, lambda: system.placement.catalog, now=utc_now)
-    board = Board("custom", "over")
+    board, begun = Board("custom", "over"), utc_now()
     async with system.worker():
         await system.publish(completed("ada", 40), completed("ben", 30), completed("cleo", 20))
         await system.publish_bytes("ada", account_change("ada", 1, PLAYER_BLOCKED))
@@ -96,14 +109,25 @@ async def test_archived_board_is_resealed_with_what_is_known_later(system: Score
         assert await archived(system, board) == [("ben", 30), ("cleo", 20)]
         assert await resealer.reseal(board.name, "", "nothing happened", actor="m") == []
 
-        await system.publish_bytes("ada", account_change("ada", 2, PLAYER_UNBLOCKED))
-        await system.publish_bytes("ben", account_change("ben", 1, PLAYER_BLOCKED))
-        await system.publish(completed("cleo", 5, attempt=2, total=25))
+        acquittal, block = account_change("ada", 2, PLAYER_UNBLOCKED), account_change("ben", 1, PLAYER_BLOCKED)
+        await system.publish_bytes("ada", acquittal)
+        await system.publish_bytes("ben", block)
+        after, of_others = completed("cleo", 5, attempt=2, total=25), completed("dora", 5, quiz_id="rivers")
+        await system.publish(after, of_others)
+        await system.publish_bytes("dora", blocked_dora := account_change("dora", 1, PLAYER_BLOCKED))
         await system.until_drained()
+        await does_not_reach(system, after.event_id, [])
+        await does_not_reach(system, PlayerChangedEvent.FromString(blocked_dora).event_id, [])
+        for change in (acquittal, block):
+            await does_not_reach(system, PlayerChangedEvent.FromString(change).event_id, [board.name])
+        late = completed("eve", 3, at=begun)
+        await system.publish(late)
+        await system.until_drained()
+        await does_not_reach(system, late.event_id, [board.name])
         (for_ada,) = await resealer.reseal(board.name, "ada", "acquitted", actor="m")
         assert for_ada.changes[0] == ("ada", 0, 1, 0, 40)
         await resealer.reseal(board.name, "", "disqualified", actor="m")
-        assert await archived(system, board) == [("ada", 40), ("cleo", 20)], (
+        assert await archived(system, board) == [("ada", 40), ("cleo", 20), ("eve", 3)], (
             "what came after the archiving does not count"
         )
         assert await resealer.reseal(board.name, "", "again", actor="m") == []

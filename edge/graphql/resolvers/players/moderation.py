@@ -133,7 +133,8 @@ class ModerationResult:
     )
     closed_periods_unchanged: list[str] | None = field(
         size=10,
-        description="The boards of closed periods that stay as they are until `resealPeriod`; null if not counted yet.",
+        description="The boards of closed periods, and archived boards, that stay as they are until `resealPeriod`; null if "
+        "not counted yet.",
     )
     sanction_id: strawberry.ID | None = strawberry.field(
         default=None, description="The sanction that a block imposed, by which it can be lifted."

@@ -1859,7 +1859,8 @@ type GetEventEffectResponse struct {
 	NewScore int32 `protobuf:"varint,3,opt,name=new_score,json=newScore,proto3" json:"new_score,omitempty"`
 	// The boards on which the event changed the player's standing, as text; at most 100.
 	BoardsChanged []string `protobuf:"bytes,4,rep,name=boards_changed,json=boardsChanged,proto3" json:"boards_changed,omitempty"`
-	// The boards of closed periods that the event would have changed, as text; at most 100. Only ResealPeriod changes them.
+	// The boards of closed periods, and archived boards, that the event would have changed, as text; at most 100. Only ResealPeriod
+	// changes them.
 	ClosedBoardsUnchanged []string `protobuf:"bytes,5,rep,name=closed_boards_unchanged,json=closedBoardsUnchanged,proto3" json:"closed_boards_unchanged,omitempty"`
 	unknownFields         protoimpl.UnknownFields
 	sizeCache             protoimpl.SizeCache

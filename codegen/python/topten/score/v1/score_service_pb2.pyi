@@ -785,7 +785,9 @@ class GetEventEffectResponse(google.protobuf.message.Message):
 
     @property
     def closed_boards_unchanged(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """The boards of closed periods that the event would have changed, as text; at most 100. Only ResealPeriod changes them."""
+        """The boards of closed periods, and archived boards, that the event would have changed, as text; at most 100. Only ResealPeriod
+        changes them.
+        """
 
     def __init__(
         self,
