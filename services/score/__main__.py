@@ -29,6 +29,7 @@ from services.score.config import ScoreConfig
 from services.score.definitions.rpc import BoardServicer
 from services.score.definitions.service import BoardDefinitions
 from services.score.errors import STORE_ERRORS
+from services.score.notices.service import Notices
 from services.score.periods.resealing import PeriodResealer
 from services.score.rpc import ScoreServicer
 from services.score.service import ScoreService
@@ -70,6 +71,7 @@ def build_servicer(
     eraser = PlayerEraser(
         ledger.store,
         ledger.folds,
+        ledger.seen,
         fair_play.flags,
         webhooks.deliveries,
         webhooks.tops,
@@ -92,6 +94,7 @@ def build_servicer(
             stores.mongo.clock.milliseconds,
             stores.incarnations.replacements,
         ),
+        Notices(ledger.store, ledger.seen),
         DeadLetterReplay(ingest.dead_letters, ingest.worker, digests=ledger.digests),
         eraser,
         PeriodResealer(

@@ -23,6 +23,8 @@ from services.score.fairplay.flag_store import BLOCKED, CLOSED, OPEN, Flag
 from services.score.ingest.dead_letter_store import DEAD, REPLAYED, DeadLetter
 from services.score.ledger.events import metadata_of
 from services.score.ledger.seals import Seal
+from services.score.notices.notice import Notice
+from services.score.notices.service import Notices
 from services.score.periods.archive_store import Reseal
 from services.score.periods.resealing import PeriodResealer
 from services.score.service import EventLocation, ScoreChange, ScoreService, flag_cursor, row_cursor
@@ -50,9 +52,15 @@ class ScoreServicer(score_service_pb2_grpc.ScoreServiceServicer):
     """The contract's service. What each method does is documented in score_service.proto."""
 
     def __init__(
-        self, service: ScoreService, dead_letters: DeadLetterReplay, eraser: PlayerEraser, resealer: PeriodResealer
+        self,
+        service: ScoreService,
+        notices: Notices,
+        dead_letters: DeadLetterReplay,
+        eraser: PlayerEraser,
+        resealer: PeriodResealer,
     ) -> None:
         self._service = service
+        self._notices = notices
         self._dead_letters = dead_letters
         self._eraser = eraser
         self._resealer = resealer
@@ -77,6 +85,16 @@ class ScoreServicer(score_service_pb2_grpc.ScoreServiceServicer):
             next_page_token=token,
             cursors=[row_cursor(request.user_id, change.row) for change in changes],
         )
+
+    async def ListNotices(self, request: messages.ListNoticesRequest, context: Context) -> messages.ListNoticesResponse:
+        notices, through = await self._notices.unseen(caller().user_id)
+        return messages.ListNoticesResponse(notices=map(_notice, notices), through=through)
+
+    async def MarkNoticesSeen(
+        self, request: messages.MarkNoticesSeenRequest, context: Context
+    ) -> messages.MarkNoticesSeenResponse:
+        through = await self._notices.mark_seen(caller().user_id, request.through)
+        return messages.MarkNoticesSeenResponse(through=through)
 
     async def LocateEvents(
         self, request: messages.LocateEventsRequest, context: Context
@@ -139,11 +157,14 @@ class ScoreServicer(score_service_pb2_grpc.ScoreServiceServicer):
         self, request: messages.ExportPlayerRequest, context: Context
     ) -> messages.ExportPlayerResponse:
         page = await self._service.export(caller(), request.page_token)
+        is_first = not request.page_token
+        seen = await self._notices.seen_through(caller().user_id) if is_first else 0
         return messages.ExportPlayerResponse(
             changes=[_change(change, sees_actors=False) for change in page.changes],
             flags=[_flag(flag._replace(closed_by="")) for flag in page.flags],
             boards=[board.name for board in page.boards],
             next_page_token=page.next_page_token,
+            notices_seen_through=seen,
         )
 
     async def ErasePlayer(self, request: messages.ErasePlayerRequest, context: Context) -> messages.ErasePlayerResponse:
@@ -233,6 +254,20 @@ def _change(change: ScoreChange, *, sees_actors: bool) -> score_pb2.ScoreChange:
     )
     message.timestamp.FromMilliseconds(row.at)
     message.recorded_at.FromMilliseconds(row.recorded_at)
+    return message
+
+
+def _notice(notice: Notice) -> score_pb2.Notice:
+    message = score_pb2.Notice(
+        revision=notice.revision,
+        kind=notice.kind,
+        quiz_id=notice.quiz_id,
+        action_type_id=notice.action_type_id,
+        points_before=int32(notice.points_before),
+        points_after=int32(notice.points_after),
+        reason=notice.reason,
+    )
+    message.recorded_at.FromMilliseconds(notice.recorded_at)
     return message
 
 

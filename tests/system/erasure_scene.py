@@ -173,6 +173,8 @@ async def leave_traces(scene: Scene) -> None:
         )
 
     await eventually(are_traces_left, "every trace of eve")
+    seen = await web.graphql("mutation { markNoticesSeen(through: 6) }", token=eve.access_token)
+    assert seen.body == {"data": {"markNoticesSeen": 6}}
     # As if the grace period were over; test_closed_periods tests when that is.
     period = period_of(CLOSED)
     assert period is not None

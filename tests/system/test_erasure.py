@@ -93,6 +93,7 @@ async def test_erased_player_is_found_nowhere(system: RunningStack) -> None:
         await check_closed(scene, closed_before)
         await scene.until_erased()
         await check_residue(scene)
+        assert await scene.mongo["topten_score"]["notices_seen"].count_documents({}) == 0
 
         verified = await scene.topten("verify", "--patience", "5")
         assert verified.returncode == 0, verified.stdout
@@ -129,6 +130,7 @@ async def check_export(scene: Scene) -> None:
         "SCORE_ADJUSTED",
     }
     assert {flag["rule"] for flag in page["flags"]} == {"impossible_time"}
+    assert page["noticesSeenThrough"] == 6
     assert [delivery["quizId"] for delivery in page["deliveries"]] == [QUIZ]
     assert {"board": CLOSED.name, "rank": 1, "score": 30} in page["closedPeriods"]
     assert {place["board"].partition(":")[0] for place in page["standings"]} == {

@@ -15,6 +15,7 @@ from edge.graphql.resolvers.boards.tokens import BoardTokenMutation
 from edge.graphql.resolvers.operations import OperationsMutation
 from edge.graphql.resolvers.players.groups import GroupMutation
 from edge.graphql.resolvers.players.moderation import ModerationMutation
+from edge.graphql.resolvers.players.notices import NoticeMutation
 from edge.graphql.resolvers.players.players import PlayerMutation
 from edge.graphql.resolvers.quizzes.action_types import ActionTypeMutation
 from edge.graphql.resolvers.quizzes.attempt_fields import AttemptMutation
@@ -83,6 +84,7 @@ class Mutation(
     GroupMutation,
     ModerationMutation,
     PlayerMutation,
+    NoticeMutation,
     OperationsMutation,
     BoardTokenMutation,
     RoomMutation,

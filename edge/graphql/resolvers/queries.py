@@ -24,6 +24,7 @@ from edge.graphql.resolvers.paging import ENTRIES, MAX_ENTRIES, After, UpTo50, U
 from edge.graphql.resolvers.players.export import DataExport, export
 from edge.graphql.resolvers.players.groups import GroupQuery
 from edge.graphql.resolvers.players.moderation import ModerationQuery
+from edge.graphql.resolvers.players.notices import NoticeQuery
 from edge.graphql.resolvers.players.players import PlayerQuery
 from edge.graphql.resolvers.quizzes.action_types import ActionTypeQuery
 from edge.graphql.resolvers.quizzes.attempt_fields import AttemptQuery
@@ -46,6 +47,7 @@ class Query(
     LeaderboardQuery,
     ModerationQuery,
     PlayerQuery,
+    NoticeQuery,
     OperationsQuery,
     BoardTokenQuery,
     RoomQuery,

@@ -1,9 +1,10 @@
 """Erases a player: removes their personal data from everything that score stores.
 
 Their row of kind PLAYER_ERASED takes them off the boards, as a block would; this does the rest, as often as identity asks
-for it. At once: origins of their actions, flags, deliveries to webhooks about them, the content of dead letters, and their
-name in closed periods, whose entries stay. Last, once no write that started before that row can be in progress: the user id
-in their rows and fold, the texts that are hashed as digests, and the fences that kept them off the boards.
+for it. At once: origins of their actions, which notices they have seen, flags, deliveries to webhooks about them, the
+content of dead letters, and their name in closed periods, whose entries stay. Last, once no write that started before that
+row can be in progress: the user id in their rows and fold, the texts that are hashed as digests, and the fences that kept
+them off the boards.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from services.score.ledger.fold_cache import FoldCache
 from services.score.ledger.folds import Fold
 from services.score.ledger.store import ScoreStore
 from services.score.ledger.times import time_of
+from services.score.notices.seen_store import SeenStore
 from services.score.periods.archive_store import ArchiveStore
 from services.score.projection.board_writer import BoardWriter, TooOldError, by_board
 from services.score.projection.rebuild import REBUILD_KEY, server_time, shards_in
@@ -36,6 +38,7 @@ class PlayerEraser:
         self,
         store: ScoreStore,
         folds: FoldCache,
+        seen: SeenStore,
         flags: FlagStore,
         deliveries: DeliveryStore,
         tops: TopStore,
@@ -49,6 +52,7 @@ class PlayerEraser:
     ) -> None:
         self._store = store
         self._folds = folds
+        self._seen = seen
         self._flags = flags
         self._deliveries = deliveries
         self._tops = tops
@@ -64,6 +68,7 @@ class PlayerEraser:
         pseudonym = pseudonym_of(self._store.digests.chain(user_id))
         async with store_errors_as_unavailable():
             await self._store.delete_origins(user_id)
+            await self._seen.erase(user_id)
             await self._flags.erase(user_id)
             await self._deliveries.erase(user_id)
             await self._tops.erase(user_id)

@@ -17,13 +17,22 @@ import orjson
 
 from services.score.ledger.events import Change
 from services.score.ledger.totals import CounterTotals, PeriodTotals, QuizTotal, Total, stored
-from services.streams import CHAIN_CORRECTED, CHAIN_SEALED, COUNTERS_ADDED
+from services.streams import (
+    ACTION_REJUDGED,
+    ACTION_VOIDED,
+    CHAIN_CORRECTED,
+    CHAIN_SEALED,
+    COUNTERS_ADDED,
+    SCORE_ADJUSTED,
+)
 
 GENESIS = bytes(32)
 # Rows that a repair writes.
 CORRECTING_KINDS = frozenset({CHAIN_SEALED, CHAIN_CORRECTED})
 # Rows that no event causes.
 EVENTLESS_KINDS = CORRECTING_KINDS | {COUNTERS_ADDED}
+# Rows of changes by others than the player.
+AMENDING_KINDS = frozenset({ACTION_VOIDED, ACTION_REJUDGED, SCORE_ADJUSTED})
 _FIELDS_OF_COUNTERS = 2
 
 

@@ -33,7 +33,7 @@ from services.score.ledger.documents import MS_DATES, Document, fold_document, f
 from services.score.ledger.events import Event, Origin
 from services.score.ledger.folds import Fold, apply, empty_fold
 from services.score.ledger.personal_data_digests import PersonalDataDigests
-from services.score.ledger.rows import EVENTLESS_KINDS, Row
+from services.score.ledger.rows import AMENDING_KINDS, EVENTLESS_KINDS, Row
 from services.score.ledger.times import time_of
 from services.score.ledger.totals import Total
 
@@ -42,6 +42,7 @@ _DUPLICATE = 11000
 _DOCUMENT_REFUSED = frozenset({2, 14, 121, 10334, 17280})
 _INDEX_OPTIONS_CONFLICT = 85
 _PLAYERS_PER_QUERY = 100
+_AMENDING: Document = {"kind": {"$in": sorted(AMENDING_KINDS)}}
 _log = structlog.get_logger("ledger")
 
 
@@ -104,6 +105,8 @@ class ScoreStore:
                 await self._database.create_collection("players")
         await self._ledger.create_index([("chain", ASCENDING), ("revision", ASCENDING)], unique=True)
         await self._ledger.create_index("recorded_at")
+        newest_first = [("chain", ASCENDING), ("revision", DESCENDING)]
+        await self._ledger.create_index(newest_first, partialFilterExpression=_AMENDING)
         await self._players.create_index("complete_through")
         await self._audit.create_index("user_id")
         seconds = int(audit_ttl.total_seconds())
@@ -197,6 +200,13 @@ class ScoreStore:
             query["kind"] = {"$ne": without}
         documents = self._ledger.find(query).sort("revision", DESCENDING).limit(limit)
         return [row_of(document) async for document in documents]
+
+    async def amendments_after(self, user_id: str, revision: int, limit: int) -> list[Row]:
+        """Return up to `limit` rows above a revision, newest first, by which others changed the player's total."""
+        query = {"chain": self.digests.chain(user_id), "revision": {"$gt": revision}, "delta": {"$ne": 0}, **_AMENDING}
+        return [
+            row_of(document) async for document in self._ledger.find(query).sort("revision", DESCENDING).limit(limit)
+        ]
 
     async def row(self, event_id: str) -> Row | None:
         """Return the row of an event; None if it is not counted."""

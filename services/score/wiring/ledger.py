@@ -1,4 +1,4 @@
-"""Builds the ledger: rows, folds, and what workers agree on."""
+"""Builds the ledger: rows, folds, what workers agree on, and what players have seen of them."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ from services.score.ledger.fold_cache import FoldCache
 from services.score.ledger.personal_data_digests import PersonalDataDigests
 from services.score.ledger.store import ScoreStore
 from services.score.ledger.write_behind import WriteBehind
+from services.score.notices.seen_store import SeenStore
 from services.score.wiring.connections import Stores
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """Rows, folds, and what workers agree on."""
+    """Rows, folds, what workers agree on, and what players have seen of them."""
 
     coordination: CoordinationStore
     digests: PersonalDataDigests
     store: ScoreStore
     folds: FoldCache
     write_behind: WriteBehind
+    seen: SeenStore
 
 
 async def build_ledger(config: ScoreConfig, stores: Stores) -> Ledger:
@@ -39,4 +41,5 @@ async def build_ledger(config: ScoreConfig, stores: Stores) -> Ledger:
         limit=config.cached_players,
         now=stores.mongo.clock.milliseconds,
     )
-    return Ledger(coordination, digests, store, folds, WriteBehind(folds, config.fold_interval))
+    write_behind = WriteBehind(folds, config.fold_interval)
+    return Ledger(coordination, digests, store, folds, write_behind, SeenStore(stores.mongo.database, digests))

@@ -25,7 +25,7 @@ from services.runtime.page_tokens import page_token, read_page_token
 class DataExport:
     data: JSON = strawberry.field(
         description="On the first page `account`, `externalId`, `sessions`, `groups`, `accountChanges`, `standings`, `flags`, "
-        "`deliveries`, `attempts` and `extraTimes`; on each page, as long as there is more, "
+        "`noticesSeenThrough`, `deliveries`, `attempts` and `extraTimes`; on each page, as long as there is more, "
         "`submissions`, `seats`, `authoredQuizzes`, `scoreHistory` and `closedPeriods`."
     )
     next: str | None = strawberry.field(description="Pass it as `after` to get the next page; null on the last page.")
@@ -53,6 +53,7 @@ async def export(context: Context, after: str | None) -> DataExport:
         history, boards = rows.next_page_token, rows.boards
         if is_first:
             data["flags"] = _all_json(rows.flags)
+            data["noticesSeenThrough"] = rows.notices_seen_through
     if is_first or submissions:
         records = await context.call(upstreams.quiz.ExportPlayer, quiz.ExportPlayerRequest(page_token=submissions))
         data["submissions"] = _all_json(records.records)

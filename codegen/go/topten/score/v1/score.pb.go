@@ -664,6 +664,115 @@ func (x *ScoreChange) GetMetadata() map[string]string {
 	return nil
 }
 
+// A change of a player's score that is not the player's own doing, as they are told of it.
+type Notice struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The revision of its ledger row, the last one if it stands for several.
+	Revision int32 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	// The type of the event: `ACTION_REJUDGED`, `ACTION_VOIDED` or `SCORE_ADJUSTED`. Others may follow.
+	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	// The quiz's id; empty if the change is not about a quiz.
+	QuizId string `protobuf:"bytes,3,opt,name=quiz_id,json=quizId,proto3" json:"quiz_id,omitempty"`
+	// The type of the voided action; empty if it was at a quiz, or if no action was voided.
+	ActionTypeId string `protobuf:"bytes,4,opt,name=action_type_id,json=actionTypeId,proto3" json:"action_type_id,omitempty"`
+	// The points before the change: the player's points at the quiz, without a quiz their all-time total. May be negative.
+	PointsBefore int32 `protobuf:"varint,5,opt,name=points_before,json=pointsBefore,proto3" json:"points_before,omitempty"`
+	// The points after it, which differ. May be negative.
+	PointsAfter int32 `protobuf:"varint,6,opt,name=points_after,json=pointsAfter,proto3" json:"points_after,omitempty"`
+	// The reason that was given, up to 500 characters.
+	Reason string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	// When the ledger recorded the change.
+	RecordedAt    *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=recorded_at,json=recordedAt,proto3" json:"recorded_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Notice) Reset() {
+	*x = Notice{}
+	mi := &file_topten_score_v1_score_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Notice) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Notice) ProtoMessage() {}
+
+func (x *Notice) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_score_v1_score_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Notice.ProtoReflect.Descriptor instead.
+func (*Notice) Descriptor() ([]byte, []int) {
+	return file_topten_score_v1_score_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Notice) GetRevision() int32 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *Notice) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Notice) GetQuizId() string {
+	if x != nil {
+		return x.QuizId
+	}
+	return ""
+}
+
+func (x *Notice) GetActionTypeId() string {
+	if x != nil {
+		return x.ActionTypeId
+	}
+	return ""
+}
+
+func (x *Notice) GetPointsBefore() int32 {
+	if x != nil {
+		return x.PointsBefore
+	}
+	return 0
+}
+
+func (x *Notice) GetPointsAfter() int32 {
+	if x != nil {
+		return x.PointsAfter
+	}
+	return 0
+}
+
+func (x *Notice) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Notice) GetRecordedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RecordedAt
+	}
+	return nil
+}
+
 // A flag: a fair-play rule that a player seems to violate, with its evidence.
 type Flag struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -693,7 +802,7 @@ type Flag struct {
 
 func (x *Flag) Reset() {
 	*x = Flag{}
-	mi := &file_topten_score_v1_score_proto_msgTypes[5]
+	mi := &file_topten_score_v1_score_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -705,7 +814,7 @@ func (x *Flag) String() string {
 func (*Flag) ProtoMessage() {}
 
 func (x *Flag) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_proto_msgTypes[5]
+	mi := &file_topten_score_v1_score_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -718,7 +827,7 @@ func (x *Flag) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Flag.ProtoReflect.Descriptor instead.
 func (*Flag) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_proto_rawDescGZIP(), []int{5}
+	return file_topten_score_v1_score_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Flag) GetFlagId() string {
@@ -814,7 +923,7 @@ type DeadLetter struct {
 
 func (x *DeadLetter) Reset() {
 	*x = DeadLetter{}
-	mi := &file_topten_score_v1_score_proto_msgTypes[6]
+	mi := &file_topten_score_v1_score_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -826,7 +935,7 @@ func (x *DeadLetter) String() string {
 func (*DeadLetter) ProtoMessage() {}
 
 func (x *DeadLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_proto_msgTypes[6]
+	mi := &file_topten_score_v1_score_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -839,7 +948,7 @@ func (x *DeadLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadLetter.ProtoReflect.Descriptor instead.
 func (*DeadLetter) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_proto_rawDescGZIP(), []int{6}
+	return file_topten_score_v1_score_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DeadLetter) GetLetterId() string {
@@ -908,7 +1017,7 @@ type EventLocation struct {
 
 func (x *EventLocation) Reset() {
 	*x = EventLocation{}
-	mi := &file_topten_score_v1_score_proto_msgTypes[7]
+	mi := &file_topten_score_v1_score_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -920,7 +1029,7 @@ func (x *EventLocation) String() string {
 func (*EventLocation) ProtoMessage() {}
 
 func (x *EventLocation) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_proto_msgTypes[7]
+	mi := &file_topten_score_v1_score_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -933,7 +1042,7 @@ func (x *EventLocation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventLocation.ProtoReflect.Descriptor instead.
 func (*EventLocation) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_proto_rawDescGZIP(), []int{7}
+	return file_topten_score_v1_score_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *EventLocation) GetEventId() string {
@@ -1011,7 +1120,17 @@ const file_topten_score_v1_score_proto_rawDesc = "" +
 	"\bmetadata\x18\x11 \x03(\v2*.topten.score.v1.ScoreChange.MetadataEntryR\bmetadata\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9a\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x94\x02\n" +
+	"\x06Notice\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x05R\brevision\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x17\n" +
+	"\aquiz_id\x18\x03 \x01(\tR\x06quizId\x12$\n" +
+	"\x0eaction_type_id\x18\x04 \x01(\tR\factionTypeId\x12#\n" +
+	"\rpoints_before\x18\x05 \x01(\x05R\fpointsBefore\x12!\n" +
+	"\fpoints_after\x18\x06 \x01(\x05R\vpointsAfter\x12\x16\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\x12;\n" +
+	"\vrecorded_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"recordedAt\"\x9a\x03\n" +
 	"\x04Flag\x12\x17\n" +
 	"\aflag_id\x18\x01 \x01(\tR\x06flagId\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x12\n" +
@@ -1071,7 +1190,7 @@ func file_topten_score_v1_score_proto_rawDescGZIP() []byte {
 }
 
 var file_topten_score_v1_score_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_topten_score_v1_score_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_topten_score_v1_score_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_topten_score_v1_score_proto_goTypes = []any{
 	(FlagState)(0),                // 0: topten.score.v1.FlagState
 	(DeadLetterState)(0),          // 1: topten.score.v1.DeadLetterState
@@ -1081,29 +1200,31 @@ var file_topten_score_v1_score_proto_goTypes = []any{
 	(*Finding)(nil),               // 5: topten.score.v1.Finding
 	(*Seal)(nil),                  // 6: topten.score.v1.Seal
 	(*ScoreChange)(nil),           // 7: topten.score.v1.ScoreChange
-	(*Flag)(nil),                  // 8: topten.score.v1.Flag
-	(*DeadLetter)(nil),            // 9: topten.score.v1.DeadLetter
-	(*EventLocation)(nil),         // 10: topten.score.v1.EventLocation
-	nil,                           // 11: topten.score.v1.ScoreChange.MetadataEntry
-	nil,                           // 12: topten.score.v1.Flag.EvidenceEntry
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(*Notice)(nil),                // 8: topten.score.v1.Notice
+	(*Flag)(nil),                  // 9: topten.score.v1.Flag
+	(*DeadLetter)(nil),            // 10: topten.score.v1.DeadLetter
+	(*EventLocation)(nil),         // 11: topten.score.v1.EventLocation
+	nil,                           // 12: topten.score.v1.ScoreChange.MetadataEntry
+	nil,                           // 13: topten.score.v1.Flag.EvidenceEntry
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
 }
 var file_topten_score_v1_score_proto_depIdxs = []int32{
-	13, // 0: topten.score.v1.Seal.sealed_at:type_name -> google.protobuf.Timestamp
-	13, // 1: topten.score.v1.ScoreChange.timestamp:type_name -> google.protobuf.Timestamp
-	13, // 2: topten.score.v1.ScoreChange.recorded_at:type_name -> google.protobuf.Timestamp
-	11, // 3: topten.score.v1.ScoreChange.metadata:type_name -> topten.score.v1.ScoreChange.MetadataEntry
-	12, // 4: topten.score.v1.Flag.evidence:type_name -> topten.score.v1.Flag.EvidenceEntry
-	13, // 5: topten.score.v1.Flag.timestamp:type_name -> google.protobuf.Timestamp
-	0,  // 6: topten.score.v1.Flag.state:type_name -> topten.score.v1.FlagState
-	13, // 7: topten.score.v1.DeadLetter.timestamp:type_name -> google.protobuf.Timestamp
-	1,  // 8: topten.score.v1.DeadLetter.state:type_name -> topten.score.v1.DeadLetterState
-	2,  // 9: topten.score.v1.EventLocation.place:type_name -> topten.score.v1.EventPlace
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	14, // 0: topten.score.v1.Seal.sealed_at:type_name -> google.protobuf.Timestamp
+	14, // 1: topten.score.v1.ScoreChange.timestamp:type_name -> google.protobuf.Timestamp
+	14, // 2: topten.score.v1.ScoreChange.recorded_at:type_name -> google.protobuf.Timestamp
+	12, // 3: topten.score.v1.ScoreChange.metadata:type_name -> topten.score.v1.ScoreChange.MetadataEntry
+	14, // 4: topten.score.v1.Notice.recorded_at:type_name -> google.protobuf.Timestamp
+	13, // 5: topten.score.v1.Flag.evidence:type_name -> topten.score.v1.Flag.EvidenceEntry
+	14, // 6: topten.score.v1.Flag.timestamp:type_name -> google.protobuf.Timestamp
+	0,  // 7: topten.score.v1.Flag.state:type_name -> topten.score.v1.FlagState
+	14, // 8: topten.score.v1.DeadLetter.timestamp:type_name -> google.protobuf.Timestamp
+	1,  // 9: topten.score.v1.DeadLetter.state:type_name -> topten.score.v1.DeadLetterState
+	2,  // 10: topten.score.v1.EventLocation.place:type_name -> topten.score.v1.EventPlace
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_topten_score_v1_score_proto_init() }
@@ -1117,7 +1238,7 @@ func file_topten_score_v1_score_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_topten_score_v1_score_proto_rawDesc), len(file_topten_score_v1_score_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -246,6 +246,191 @@ func (x *ListScoreHistoryResponse) GetCursors() []string {
 	return nil
 }
 
+// ListNoticesRequest is empty: notices are the caller's own.
+type ListNoticesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListNoticesRequest) Reset() {
+	*x = ListNoticesRequest{}
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListNoticesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListNoticesRequest) ProtoMessage() {}
+
+func (x *ListNoticesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListNoticesRequest.ProtoReflect.Descriptor instead.
+func (*ListNoticesRequest) Descriptor() ([]byte, []int) {
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{4}
+}
+
+// ListNoticesResponse carries the notices.
+type ListNoticesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The notices, newest first, at most 20. Older ones are in the history alone.
+	Notices []*Notice `protobuf:"bytes,1,rep,name=notices,proto3" json:"notices,omitempty"`
+	// What MarkNoticesSeen takes once these are seen: the revision of the newest, or the number that is recorded if there are
+	// none.
+	Through       int32 `protobuf:"varint,2,opt,name=through,proto3" json:"through,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListNoticesResponse) Reset() {
+	*x = ListNoticesResponse{}
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListNoticesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListNoticesResponse) ProtoMessage() {}
+
+func (x *ListNoticesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListNoticesResponse.ProtoReflect.Descriptor instead.
+func (*ListNoticesResponse) Descriptor() ([]byte, []int) {
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ListNoticesResponse) GetNotices() []*Notice {
+	if x != nil {
+		return x.Notices
+	}
+	return nil
+}
+
+func (x *ListNoticesResponse) GetThrough() int32 {
+	if x != nil {
+		return x.Through
+	}
+	return 0
+}
+
+// MarkNoticesSeenRequest names the last row that was seen.
+type MarkNoticesSeenRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `through` of ListNoticesResponse. A number above that of the caller's last row counts as that.
+	Through       int32 `protobuf:"varint,1,opt,name=through,proto3" json:"through,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MarkNoticesSeenRequest) Reset() {
+	*x = MarkNoticesSeenRequest{}
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MarkNoticesSeenRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MarkNoticesSeenRequest) ProtoMessage() {}
+
+func (x *MarkNoticesSeenRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MarkNoticesSeenRequest.ProtoReflect.Descriptor instead.
+func (*MarkNoticesSeenRequest) Descriptor() ([]byte, []int) {
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *MarkNoticesSeenRequest) GetThrough() int32 {
+	if x != nil {
+		return x.Through
+	}
+	return 0
+}
+
+// MarkNoticesSeenResponse tells what is recorded.
+type MarkNoticesSeenResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The revision up to which notices are seen; 0 if none is.
+	Through       int32 `protobuf:"varint,1,opt,name=through,proto3" json:"through,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MarkNoticesSeenResponse) Reset() {
+	*x = MarkNoticesSeenResponse{}
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MarkNoticesSeenResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MarkNoticesSeenResponse) ProtoMessage() {}
+
+func (x *MarkNoticesSeenResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MarkNoticesSeenResponse.ProtoReflect.Descriptor instead.
+func (*MarkNoticesSeenResponse) Descriptor() ([]byte, []int) {
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *MarkNoticesSeenResponse) GetThrough() int32 {
+	if x != nil {
+		return x.Through
+	}
+	return 0
+}
+
 // LocateEventsRequest identifies events.
 type LocateEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -257,7 +442,7 @@ type LocateEventsRequest struct {
 
 func (x *LocateEventsRequest) Reset() {
 	*x = LocateEventsRequest{}
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[4]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -269,7 +454,7 @@ func (x *LocateEventsRequest) String() string {
 func (*LocateEventsRequest) ProtoMessage() {}
 
 func (x *LocateEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[4]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -282,7 +467,7 @@ func (x *LocateEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LocateEventsRequest.ProtoReflect.Descriptor instead.
 func (*LocateEventsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{4}
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *LocateEventsRequest) GetEventIds() []string {
@@ -303,7 +488,7 @@ type LocateEventsResponse struct {
 
 func (x *LocateEventsResponse) Reset() {
 	*x = LocateEventsResponse{}
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[5]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -315,7 +500,7 @@ func (x *LocateEventsResponse) String() string {
 func (*LocateEventsResponse) ProtoMessage() {}
 
 func (x *LocateEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[5]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -328,7 +513,7 @@ func (x *LocateEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LocateEventsResponse.ProtoReflect.Descriptor instead.
 func (*LocateEventsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{5}
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *LocateEventsResponse) GetLocations() []*EventLocation {
@@ -353,7 +538,7 @@ type ListDeadLettersRequest struct {
 
 func (x *ListDeadLettersRequest) Reset() {
 	*x = ListDeadLettersRequest{}
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[6]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -365,7 +550,7 @@ func (x *ListDeadLettersRequest) String() string {
 func (*ListDeadLettersRequest) ProtoMessage() {}
 
 func (x *ListDeadLettersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[6]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -378,7 +563,7 @@ func (x *ListDeadLettersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeadLettersRequest.ProtoReflect.Descriptor instead.
 func (*ListDeadLettersRequest) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{6}
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListDeadLettersRequest) GetPageSize() int32 {
@@ -417,7 +602,7 @@ type ListDeadLettersResponse struct {
 
 func (x *ListDeadLettersResponse) Reset() {
 	*x = ListDeadLettersResponse{}
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[7]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -429,7 +614,7 @@ func (x *ListDeadLettersResponse) String() string {
 func (*ListDeadLettersResponse) ProtoMessage() {}
 
 func (x *ListDeadLettersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[7]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -442,7 +627,7 @@ func (x *ListDeadLettersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeadLettersResponse.ProtoReflect.Descriptor instead.
 func (*ListDeadLettersResponse) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{7}
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListDeadLettersResponse) GetLetters() []*DeadLetter {
@@ -477,7 +662,7 @@ type GetDeadLetterRequest struct {
 
 func (x *GetDeadLetterRequest) Reset() {
 	*x = GetDeadLetterRequest{}
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[8]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -489,7 +674,7 @@ func (x *GetDeadLetterRequest) String() string {
 func (*GetDeadLetterRequest) ProtoMessage() {}
 
 func (x *GetDeadLetterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[8]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -502,7 +687,7 @@ func (x *GetDeadLetterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeadLetterRequest.ProtoReflect.Descriptor instead.
 func (*GetDeadLetterRequest) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{8}
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetDeadLetterRequest) GetLetterId() string {
@@ -523,7 +708,7 @@ type GetDeadLetterResponse struct {
 
 func (x *GetDeadLetterResponse) Reset() {
 	*x = GetDeadLetterResponse{}
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[9]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -535,7 +720,7 @@ func (x *GetDeadLetterResponse) String() string {
 func (*GetDeadLetterResponse) ProtoMessage() {}
 
 func (x *GetDeadLetterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[9]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -548,7 +733,7 @@ func (x *GetDeadLetterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeadLetterResponse.ProtoReflect.Descriptor instead.
 func (*GetDeadLetterResponse) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{9}
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetDeadLetterResponse) GetLetter() *DeadLetter {
@@ -569,7 +754,7 @@ type ReplayDeadLettersRequest struct {
 
 func (x *ReplayDeadLettersRequest) Reset() {
 	*x = ReplayDeadLettersRequest{}
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[10]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -581,7 +766,7 @@ func (x *ReplayDeadLettersRequest) String() string {
 func (*ReplayDeadLettersRequest) ProtoMessage() {}
 
 func (x *ReplayDeadLettersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[10]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -594,7 +779,7 @@ func (x *ReplayDeadLettersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayDeadLettersRequest.ProtoReflect.Descriptor instead.
 func (*ReplayDeadLettersRequest) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{10}
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ReplayDeadLettersRequest) GetLetterIds() []string {
@@ -615,7 +800,7 @@ type ReplayDeadLettersResponse struct {
 
 func (x *ReplayDeadLettersResponse) Reset() {
 	*x = ReplayDeadLettersResponse{}
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[11]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -627,7 +812,7 @@ func (x *ReplayDeadLettersResponse) String() string {
 func (*ReplayDeadLettersResponse) ProtoMessage() {}
 
 func (x *ReplayDeadLettersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[11]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -640,7 +825,7 @@ func (x *ReplayDeadLettersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayDeadLettersResponse.ProtoReflect.Descriptor instead.
 func (*ReplayDeadLettersResponse) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{11}
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ReplayDeadLettersResponse) GetOutcomes() []*ReplayOutcome {
@@ -665,7 +850,7 @@ type ReplayOutcome struct {
 
 func (x *ReplayOutcome) Reset() {
 	*x = ReplayOutcome{}
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[12]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -677,7 +862,7 @@ func (x *ReplayOutcome) String() string {
 func (*ReplayOutcome) ProtoMessage() {}
 
 func (x *ReplayOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[12]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -690,7 +875,7 @@ func (x *ReplayOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayOutcome.ProtoReflect.Descriptor instead.
 func (*ReplayOutcome) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{12}
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ReplayOutcome) GetLetterId() string {
@@ -731,7 +916,7 @@ type ListFlagsRequest struct {
 
 func (x *ListFlagsRequest) Reset() {
 	*x = ListFlagsRequest{}
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[13]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -743,7 +928,7 @@ func (x *ListFlagsRequest) String() string {
 func (*ListFlagsRequest) ProtoMessage() {}
 
 func (x *ListFlagsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[13]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -756,7 +941,7 @@ func (x *ListFlagsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFlagsRequest.ProtoReflect.Descriptor instead.
 func (*ListFlagsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{13}
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListFlagsRequest) GetPageSize() int32 {
@@ -802,7 +987,7 @@ type ListFlagsResponse struct {
 
 func (x *ListFlagsResponse) Reset() {
 	*x = ListFlagsResponse{}
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[14]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -814,7 +999,7 @@ func (x *ListFlagsResponse) String() string {
 func (*ListFlagsResponse) ProtoMessage() {}
 
 func (x *ListFlagsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[14]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -827,7 +1012,7 @@ func (x *ListFlagsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFlagsResponse.ProtoReflect.Descriptor instead.
 func (*ListFlagsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{14}
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListFlagsResponse) GetFlags() []*Flag {
@@ -864,7 +1049,7 @@ type CloseFlagRequest struct {
 
 func (x *CloseFlagRequest) Reset() {
 	*x = CloseFlagRequest{}
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[15]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -876,7 +1061,7 @@ func (x *CloseFlagRequest) String() string {
 func (*CloseFlagRequest) ProtoMessage() {}
 
 func (x *CloseFlagRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[15]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -889,7 +1074,7 @@ func (x *CloseFlagRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseFlagRequest.ProtoReflect.Descriptor instead.
 func (*CloseFlagRequest) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{15}
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CloseFlagRequest) GetFlagId() string {
@@ -917,7 +1102,7 @@ type CloseFlagResponse struct {
 
 func (x *CloseFlagResponse) Reset() {
 	*x = CloseFlagResponse{}
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[16]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -929,7 +1114,7 @@ func (x *CloseFlagResponse) String() string {
 func (*CloseFlagResponse) ProtoMessage() {}
 
 func (x *CloseFlagResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[16]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -942,7 +1127,7 @@ func (x *CloseFlagResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseFlagResponse.ProtoReflect.Descriptor instead.
 func (*CloseFlagResponse) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{16}
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CloseFlagResponse) GetFlag() *Flag {
@@ -961,7 +1146,7 @@ type ListCountedEventsRequest struct {
 
 func (x *ListCountedEventsRequest) Reset() {
 	*x = ListCountedEventsRequest{}
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[17]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -973,7 +1158,7 @@ func (x *ListCountedEventsRequest) String() string {
 func (*ListCountedEventsRequest) ProtoMessage() {}
 
 func (x *ListCountedEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[17]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -986,7 +1171,7 @@ func (x *ListCountedEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCountedEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListCountedEventsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{17}
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{21}
 }
 
 // ListCountedEventsResponse carries some of the events.
@@ -1002,7 +1187,7 @@ type ListCountedEventsResponse struct {
 
 func (x *ListCountedEventsResponse) Reset() {
 	*x = ListCountedEventsResponse{}
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[18]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1014,7 +1199,7 @@ func (x *ListCountedEventsResponse) String() string {
 func (*ListCountedEventsResponse) ProtoMessage() {}
 
 func (x *ListCountedEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[18]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1027,7 +1212,7 @@ func (x *ListCountedEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCountedEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListCountedEventsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{18}
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListCountedEventsResponse) GetEvents() []*CountedEvent {
@@ -1062,7 +1247,7 @@ type CountedEvent struct {
 
 func (x *CountedEvent) Reset() {
 	*x = CountedEvent{}
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[19]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1074,7 +1259,7 @@ func (x *CountedEvent) String() string {
 func (*CountedEvent) ProtoMessage() {}
 
 func (x *CountedEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[19]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1087,7 +1272,7 @@ func (x *CountedEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountedEvent.ProtoReflect.Descriptor instead.
 func (*CountedEvent) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{19}
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CountedEvent) GetEventId() string {
@@ -1129,7 +1314,7 @@ type VerifyScoresRequest struct {
 
 func (x *VerifyScoresRequest) Reset() {
 	*x = VerifyScoresRequest{}
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[20]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1141,7 +1326,7 @@ func (x *VerifyScoresRequest) String() string {
 func (*VerifyScoresRequest) ProtoMessage() {}
 
 func (x *VerifyScoresRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[20]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1154,7 +1339,7 @@ func (x *VerifyScoresRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyScoresRequest.ProtoReflect.Descriptor instead.
 func (*VerifyScoresRequest) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{20}
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *VerifyScoresRequest) GetRepair() bool {
@@ -1182,7 +1367,7 @@ type VerifyScoresResponse struct {
 
 func (x *VerifyScoresResponse) Reset() {
 	*x = VerifyScoresResponse{}
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[21]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1194,7 +1379,7 @@ func (x *VerifyScoresResponse) String() string {
 func (*VerifyScoresResponse) ProtoMessage() {}
 
 func (x *VerifyScoresResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[21]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1207,7 +1392,7 @@ func (x *VerifyScoresResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyScoresResponse.ProtoReflect.Descriptor instead.
 func (*VerifyScoresResponse) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{21}
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *VerifyScoresResponse) GetStep() isVerifyScoresResponse_Step {
@@ -1310,7 +1495,7 @@ type VerifySummary struct {
 
 func (x *VerifySummary) Reset() {
 	*x = VerifySummary{}
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[22]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1322,7 +1507,7 @@ func (x *VerifySummary) String() string {
 func (*VerifySummary) ProtoMessage() {}
 
 func (x *VerifySummary) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[22]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1335,7 +1520,7 @@ func (x *VerifySummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifySummary.ProtoReflect.Descriptor instead.
 func (*VerifySummary) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{22}
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *VerifySummary) GetRows() int64 {
@@ -1403,7 +1588,7 @@ type RebuildBoardsRequest struct {
 
 func (x *RebuildBoardsRequest) Reset() {
 	*x = RebuildBoardsRequest{}
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[23]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1415,7 +1600,7 @@ func (x *RebuildBoardsRequest) String() string {
 func (*RebuildBoardsRequest) ProtoMessage() {}
 
 func (x *RebuildBoardsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[23]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1428,7 +1613,7 @@ func (x *RebuildBoardsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RebuildBoardsRequest.ProtoReflect.Descriptor instead.
 func (*RebuildBoardsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{23}
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{27}
 }
 
 // RebuildBoardsResponse is one step: progress, or the final summary.
@@ -1447,7 +1632,7 @@ type RebuildBoardsResponse struct {
 
 func (x *RebuildBoardsResponse) Reset() {
 	*x = RebuildBoardsResponse{}
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[24]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1459,7 +1644,7 @@ func (x *RebuildBoardsResponse) String() string {
 func (*RebuildBoardsResponse) ProtoMessage() {}
 
 func (x *RebuildBoardsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[24]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1472,7 +1657,7 @@ func (x *RebuildBoardsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RebuildBoardsResponse.ProtoReflect.Descriptor instead.
 func (*RebuildBoardsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{24}
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RebuildBoardsResponse) GetStep() isRebuildBoardsResponse_Step {
@@ -1533,7 +1718,7 @@ type RebuildSummary struct {
 
 func (x *RebuildSummary) Reset() {
 	*x = RebuildSummary{}
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[25]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1545,7 +1730,7 @@ func (x *RebuildSummary) String() string {
 func (*RebuildSummary) ProtoMessage() {}
 
 func (x *RebuildSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[25]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1558,7 +1743,7 @@ func (x *RebuildSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RebuildSummary.ProtoReflect.Descriptor instead.
 func (*RebuildSummary) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{25}
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *RebuildSummary) GetGeneration() int64 {
@@ -1593,7 +1778,7 @@ type ExportPlayerRequest struct {
 
 func (x *ExportPlayerRequest) Reset() {
 	*x = ExportPlayerRequest{}
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[26]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1605,7 +1790,7 @@ func (x *ExportPlayerRequest) String() string {
 func (*ExportPlayerRequest) ProtoMessage() {}
 
 func (x *ExportPlayerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[26]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1618,7 +1803,7 @@ func (x *ExportPlayerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportPlayerRequest.ProtoReflect.Descriptor instead.
 func (*ExportPlayerRequest) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{26}
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ExportPlayerRequest) GetPageToken() string {
@@ -1638,14 +1823,16 @@ type ExportPlayerResponse struct {
 	// Pass it on as `page_token` for the next page; empty on the last page.
 	NextPageToken string `protobuf:"bytes,3,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	// On the first page: the boards on which the player has points, as text, at most 500.
-	Boards        []string `protobuf:"bytes,4,rep,name=boards,proto3" json:"boards,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Boards []string `protobuf:"bytes,4,rep,name=boards,proto3" json:"boards,omitempty"`
+	// On the first page: the revision up to which the player has seen notices of changes; 0 if none.
+	NoticesSeenThrough int32 `protobuf:"varint,5,opt,name=notices_seen_through,json=noticesSeenThrough,proto3" json:"notices_seen_through,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *ExportPlayerResponse) Reset() {
 	*x = ExportPlayerResponse{}
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[27]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1657,7 +1844,7 @@ func (x *ExportPlayerResponse) String() string {
 func (*ExportPlayerResponse) ProtoMessage() {}
 
 func (x *ExportPlayerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[27]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1670,7 +1857,7 @@ func (x *ExportPlayerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportPlayerResponse.ProtoReflect.Descriptor instead.
 func (*ExportPlayerResponse) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{27}
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ExportPlayerResponse) GetChanges() []*ScoreChange {
@@ -1701,6 +1888,13 @@ func (x *ExportPlayerResponse) GetBoards() []string {
 	return nil
 }
 
+func (x *ExportPlayerResponse) GetNoticesSeenThrough() int32 {
+	if x != nil {
+		return x.NoticesSeenThrough
+	}
+	return 0
+}
+
 // ErasePlayerRequest identifies an erased player.
 type ErasePlayerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1712,7 +1906,7 @@ type ErasePlayerRequest struct {
 
 func (x *ErasePlayerRequest) Reset() {
 	*x = ErasePlayerRequest{}
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[28]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1724,7 +1918,7 @@ func (x *ErasePlayerRequest) String() string {
 func (*ErasePlayerRequest) ProtoMessage() {}
 
 func (x *ErasePlayerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[28]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1737,7 +1931,7 @@ func (x *ErasePlayerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErasePlayerRequest.ProtoReflect.Descriptor instead.
 func (*ErasePlayerRequest) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{28}
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ErasePlayerRequest) GetUserId() string {
@@ -1760,7 +1954,7 @@ type ErasePlayerResponse struct {
 
 func (x *ErasePlayerResponse) Reset() {
 	*x = ErasePlayerResponse{}
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[29]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1772,7 +1966,7 @@ func (x *ErasePlayerResponse) String() string {
 func (*ErasePlayerResponse) ProtoMessage() {}
 
 func (x *ErasePlayerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[29]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1785,7 +1979,7 @@ func (x *ErasePlayerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErasePlayerResponse.ProtoReflect.Descriptor instead.
 func (*ErasePlayerResponse) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{29}
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ErasePlayerResponse) GetPseudonym() string {
@@ -1813,7 +2007,7 @@ type GetEventEffectRequest struct {
 
 func (x *GetEventEffectRequest) Reset() {
 	*x = GetEventEffectRequest{}
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[30]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1825,7 +2019,7 @@ func (x *GetEventEffectRequest) String() string {
 func (*GetEventEffectRequest) ProtoMessage() {}
 
 func (x *GetEventEffectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[30]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1838,7 +2032,7 @@ func (x *GetEventEffectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetEventEffectRequest.ProtoReflect.Descriptor instead.
 func (*GetEventEffectRequest) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{30}
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *GetEventEffectRequest) GetEventId() string {
@@ -1868,7 +2062,7 @@ type GetEventEffectResponse struct {
 
 func (x *GetEventEffectResponse) Reset() {
 	*x = GetEventEffectResponse{}
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[31]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1880,7 +2074,7 @@ func (x *GetEventEffectResponse) String() string {
 func (*GetEventEffectResponse) ProtoMessage() {}
 
 func (x *GetEventEffectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[31]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1893,7 +2087,7 @@ func (x *GetEventEffectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetEventEffectResponse.ProtoReflect.Descriptor instead.
 func (*GetEventEffectResponse) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{31}
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *GetEventEffectResponse) GetCounted() bool {
@@ -1948,7 +2142,7 @@ type ResealPeriodRequest struct {
 
 func (x *ResealPeriodRequest) Reset() {
 	*x = ResealPeriodRequest{}
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[32]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1960,7 +2154,7 @@ func (x *ResealPeriodRequest) String() string {
 func (*ResealPeriodRequest) ProtoMessage() {}
 
 func (x *ResealPeriodRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[32]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1973,7 +2167,7 @@ func (x *ResealPeriodRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResealPeriodRequest.ProtoReflect.Descriptor instead.
 func (*ResealPeriodRequest) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{32}
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ResealPeriodRequest) GetBoard() string {
@@ -2008,7 +2202,7 @@ type ResealPeriodResponse struct {
 
 func (x *ResealPeriodResponse) Reset() {
 	*x = ResealPeriodResponse{}
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[33]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2020,7 +2214,7 @@ func (x *ResealPeriodResponse) String() string {
 func (*ResealPeriodResponse) ProtoMessage() {}
 
 func (x *ResealPeriodResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[33]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2033,7 +2227,7 @@ func (x *ResealPeriodResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResealPeriodResponse.ProtoReflect.Descriptor instead.
 func (*ResealPeriodResponse) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{33}
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ResealPeriodResponse) GetBoards() []*ResealedBoard {
@@ -2062,7 +2256,7 @@ type ResealedBoard struct {
 
 func (x *ResealedBoard) Reset() {
 	*x = ResealedBoard{}
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[34]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2074,7 +2268,7 @@ func (x *ResealedBoard) String() string {
 func (*ResealedBoard) ProtoMessage() {}
 
 func (x *ResealedBoard) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[34]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2087,7 +2281,7 @@ func (x *ResealedBoard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResealedBoard.ProtoReflect.Descriptor instead.
 func (*ResealedBoard) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{34}
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ResealedBoard) GetBoard() string {
@@ -2144,7 +2338,7 @@ type RankChange struct {
 
 func (x *RankChange) Reset() {
 	*x = RankChange{}
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[35]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2156,7 +2350,7 @@ func (x *RankChange) String() string {
 func (*RankChange) ProtoMessage() {}
 
 func (x *RankChange) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[35]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2169,7 +2363,7 @@ func (x *RankChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RankChange.ProtoReflect.Descriptor instead.
 func (*RankChange) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{35}
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *RankChange) GetUserId() string {
@@ -2224,7 +2418,15 @@ const file_topten_score_v1_score_service_proto_rawDesc = "" +
 	"\x18ListScoreHistoryResponse\x126\n" +
 	"\achanges\x18\x01 \x03(\v2\x1c.topten.score.v1.ScoreChangeR\achanges\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x18\n" +
-	"\acursors\x18\x03 \x03(\tR\acursors\"H\n" +
+	"\acursors\x18\x03 \x03(\tR\acursors\"\x14\n" +
+	"\x12ListNoticesRequest\"b\n" +
+	"\x13ListNoticesResponse\x121\n" +
+	"\anotices\x18\x01 \x03(\v2\x17.topten.score.v1.NoticeR\anotices\x12\x18\n" +
+	"\athrough\x18\x02 \x01(\x05R\athrough\";\n" +
+	"\x16MarkNoticesSeenRequest\x12!\n" +
+	"\athrough\x18\x01 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\athrough\"3\n" +
+	"\x17MarkNoticesSeenResponse\x12\x18\n" +
+	"\athrough\x18\x01 \x01(\x05R\athrough\"H\n" +
 	"\x13LocateEventsRequest\x121\n" +
 	"\tevent_ids\x18\x01 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\b\x01\x10\xf4\x03\"\ar\x05\x10\x01\x18\x80\x01R\beventIds\"T\n" +
 	"\x14LocateEventsResponse\x12<\n" +
@@ -2307,12 +2509,13 @@ const file_topten_score_v1_score_service_proto_rawDesc = "" +
 	"\amembers\x18\x03 \x01(\x03R\amembers\"=\n" +
 	"\x13ExportPlayerRequest\x12&\n" +
 	"\n" +
-	"page_token\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\tpageToken\"\xbb\x01\n" +
+	"page_token\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\tpageToken\"\xed\x01\n" +
 	"\x14ExportPlayerResponse\x126\n" +
 	"\achanges\x18\x01 \x03(\v2\x1c.topten.score.v1.ScoreChangeR\achanges\x12+\n" +
 	"\x05flags\x18\x02 \x03(\v2\x15.topten.score.v1.FlagR\x05flags\x12&\n" +
 	"\x0fnext_page_token\x18\x03 \x01(\tR\rnextPageToken\x12\x16\n" +
-	"\x06boards\x18\x04 \x03(\tR\x06boards\"8\n" +
+	"\x06boards\x18\x04 \x03(\tR\x06boards\x120\n" +
+	"\x14notices_seen_through\x18\x05 \x01(\x05R\x12noticesSeenThrough\"8\n" +
 	"\x12ErasePlayerRequest\x12\"\n" +
 	"\auser_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06userId\"G\n" +
 	"\x13ErasePlayerResponse\x12\x1c\n" +
@@ -2349,12 +2552,14 @@ const file_topten_score_v1_score_service_proto_rawDesc = "" +
 	"\n" +
 	"rank_after\x18\x03 \x01(\x05R\trankAfter\x12#\n" +
 	"\rpoints_before\x18\x04 \x01(\x05R\fpointsBefore\x12!\n" +
-	"\fpoints_after\x18\x05 \x01(\x05R\vpointsAfter2\xd8\x0f\n" +
+	"\fpoints_after\x18\x05 \x01(\x05R\vpointsAfter2\xae\x11\n" +
 	"\fScoreService\x12~\n" +
 	"\bGetScore\x12 .topten.score.v1.GetScoreRequest\x1a!.topten.score.v1.GetScoreResponse\"-\xba\xd7\x18&\x12\x06player\x12\tmoderator\x12\x05admin\x1a\n" +
 	"score:read\x90\x02\x01\x12\x96\x01\n" +
 	"\x10ListScoreHistory\x12(.topten.score.v1.ListScoreHistoryRequest\x1a).topten.score.v1.ListScoreHistoryResponse\"-\xba\xd7\x18&\x12\x06player\x12\tmoderator\x12\x05admin\x1a\n" +
-	"score:read\x90\x02\x01\x12\x82\x01\n" +
+	"score:read\x90\x02\x01\x12c\n" +
+	"\vListNotices\x12#.topten.score.v1.ListNoticesRequest\x1a$.topten.score.v1.ListNoticesResponse\"\t\xba\xd7\x18\x02\b\x01\x90\x02\x01\x12o\n" +
+	"\x0fMarkNoticesSeen\x12'.topten.score.v1.MarkNoticesSeenRequest\x1a(.topten.score.v1.MarkNoticesSeenResponse\"\t\xba\xd7\x18\x02\b\x01\x90\x02\x02\x12\x82\x01\n" +
 	"\fLocateEvents\x12$.topten.score.v1.LocateEventsRequest\x1a%.topten.score.v1.LocateEventsResponse\"%\xba\xd7\x18\x1e\x12\tmoderator\x12\x05admin\x1a\n" +
 	"event:read\x90\x02\x01\x12\x8b\x01\n" +
 	"\x0fListDeadLetters\x12'.topten.score.v1.ListDeadLettersRequest\x1a(.topten.score.v1.ListDeadLettersResponse\"%\xba\xd7\x18\x1e\x12\tmoderator\x12\x05admin\x1a\n" +
@@ -2389,112 +2594,122 @@ func file_topten_score_v1_score_service_proto_rawDescGZIP() []byte {
 	return file_topten_score_v1_score_service_proto_rawDescData
 }
 
-var file_topten_score_v1_score_service_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_topten_score_v1_score_service_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_topten_score_v1_score_service_proto_goTypes = []any{
 	(*GetScoreRequest)(nil),           // 0: topten.score.v1.GetScoreRequest
 	(*GetScoreResponse)(nil),          // 1: topten.score.v1.GetScoreResponse
 	(*ListScoreHistoryRequest)(nil),   // 2: topten.score.v1.ListScoreHistoryRequest
 	(*ListScoreHistoryResponse)(nil),  // 3: topten.score.v1.ListScoreHistoryResponse
-	(*LocateEventsRequest)(nil),       // 4: topten.score.v1.LocateEventsRequest
-	(*LocateEventsResponse)(nil),      // 5: topten.score.v1.LocateEventsResponse
-	(*ListDeadLettersRequest)(nil),    // 6: topten.score.v1.ListDeadLettersRequest
-	(*ListDeadLettersResponse)(nil),   // 7: topten.score.v1.ListDeadLettersResponse
-	(*GetDeadLetterRequest)(nil),      // 8: topten.score.v1.GetDeadLetterRequest
-	(*GetDeadLetterResponse)(nil),     // 9: topten.score.v1.GetDeadLetterResponse
-	(*ReplayDeadLettersRequest)(nil),  // 10: topten.score.v1.ReplayDeadLettersRequest
-	(*ReplayDeadLettersResponse)(nil), // 11: topten.score.v1.ReplayDeadLettersResponse
-	(*ReplayOutcome)(nil),             // 12: topten.score.v1.ReplayOutcome
-	(*ListFlagsRequest)(nil),          // 13: topten.score.v1.ListFlagsRequest
-	(*ListFlagsResponse)(nil),         // 14: topten.score.v1.ListFlagsResponse
-	(*CloseFlagRequest)(nil),          // 15: topten.score.v1.CloseFlagRequest
-	(*CloseFlagResponse)(nil),         // 16: topten.score.v1.CloseFlagResponse
-	(*ListCountedEventsRequest)(nil),  // 17: topten.score.v1.ListCountedEventsRequest
-	(*ListCountedEventsResponse)(nil), // 18: topten.score.v1.ListCountedEventsResponse
-	(*CountedEvent)(nil),              // 19: topten.score.v1.CountedEvent
-	(*VerifyScoresRequest)(nil),       // 20: topten.score.v1.VerifyScoresRequest
-	(*VerifyScoresResponse)(nil),      // 21: topten.score.v1.VerifyScoresResponse
-	(*VerifySummary)(nil),             // 22: topten.score.v1.VerifySummary
-	(*RebuildBoardsRequest)(nil),      // 23: topten.score.v1.RebuildBoardsRequest
-	(*RebuildBoardsResponse)(nil),     // 24: topten.score.v1.RebuildBoardsResponse
-	(*RebuildSummary)(nil),            // 25: topten.score.v1.RebuildSummary
-	(*ExportPlayerRequest)(nil),       // 26: topten.score.v1.ExportPlayerRequest
-	(*ExportPlayerResponse)(nil),      // 27: topten.score.v1.ExportPlayerResponse
-	(*ErasePlayerRequest)(nil),        // 28: topten.score.v1.ErasePlayerRequest
-	(*ErasePlayerResponse)(nil),       // 29: topten.score.v1.ErasePlayerResponse
-	(*GetEventEffectRequest)(nil),     // 30: topten.score.v1.GetEventEffectRequest
-	(*GetEventEffectResponse)(nil),    // 31: topten.score.v1.GetEventEffectResponse
-	(*ResealPeriodRequest)(nil),       // 32: topten.score.v1.ResealPeriodRequest
-	(*ResealPeriodResponse)(nil),      // 33: topten.score.v1.ResealPeriodResponse
-	(*ResealedBoard)(nil),             // 34: topten.score.v1.ResealedBoard
-	(*RankChange)(nil),                // 35: topten.score.v1.RankChange
-	(*Score)(nil),                     // 36: topten.score.v1.Score
-	(*ScoreChange)(nil),               // 37: topten.score.v1.ScoreChange
-	(*EventLocation)(nil),             // 38: topten.score.v1.EventLocation
-	(DeadLetterState)(0),              // 39: topten.score.v1.DeadLetterState
-	(*DeadLetter)(nil),                // 40: topten.score.v1.DeadLetter
-	(FlagState)(0),                    // 41: topten.score.v1.FlagState
-	(*Flag)(nil),                      // 42: topten.score.v1.Flag
-	(*Progress)(nil),                  // 43: topten.score.v1.Progress
-	(*Finding)(nil),                   // 44: topten.score.v1.Finding
-	(*Seal)(nil),                      // 45: topten.score.v1.Seal
+	(*ListNoticesRequest)(nil),        // 4: topten.score.v1.ListNoticesRequest
+	(*ListNoticesResponse)(nil),       // 5: topten.score.v1.ListNoticesResponse
+	(*MarkNoticesSeenRequest)(nil),    // 6: topten.score.v1.MarkNoticesSeenRequest
+	(*MarkNoticesSeenResponse)(nil),   // 7: topten.score.v1.MarkNoticesSeenResponse
+	(*LocateEventsRequest)(nil),       // 8: topten.score.v1.LocateEventsRequest
+	(*LocateEventsResponse)(nil),      // 9: topten.score.v1.LocateEventsResponse
+	(*ListDeadLettersRequest)(nil),    // 10: topten.score.v1.ListDeadLettersRequest
+	(*ListDeadLettersResponse)(nil),   // 11: topten.score.v1.ListDeadLettersResponse
+	(*GetDeadLetterRequest)(nil),      // 12: topten.score.v1.GetDeadLetterRequest
+	(*GetDeadLetterResponse)(nil),     // 13: topten.score.v1.GetDeadLetterResponse
+	(*ReplayDeadLettersRequest)(nil),  // 14: topten.score.v1.ReplayDeadLettersRequest
+	(*ReplayDeadLettersResponse)(nil), // 15: topten.score.v1.ReplayDeadLettersResponse
+	(*ReplayOutcome)(nil),             // 16: topten.score.v1.ReplayOutcome
+	(*ListFlagsRequest)(nil),          // 17: topten.score.v1.ListFlagsRequest
+	(*ListFlagsResponse)(nil),         // 18: topten.score.v1.ListFlagsResponse
+	(*CloseFlagRequest)(nil),          // 19: topten.score.v1.CloseFlagRequest
+	(*CloseFlagResponse)(nil),         // 20: topten.score.v1.CloseFlagResponse
+	(*ListCountedEventsRequest)(nil),  // 21: topten.score.v1.ListCountedEventsRequest
+	(*ListCountedEventsResponse)(nil), // 22: topten.score.v1.ListCountedEventsResponse
+	(*CountedEvent)(nil),              // 23: topten.score.v1.CountedEvent
+	(*VerifyScoresRequest)(nil),       // 24: topten.score.v1.VerifyScoresRequest
+	(*VerifyScoresResponse)(nil),      // 25: topten.score.v1.VerifyScoresResponse
+	(*VerifySummary)(nil),             // 26: topten.score.v1.VerifySummary
+	(*RebuildBoardsRequest)(nil),      // 27: topten.score.v1.RebuildBoardsRequest
+	(*RebuildBoardsResponse)(nil),     // 28: topten.score.v1.RebuildBoardsResponse
+	(*RebuildSummary)(nil),            // 29: topten.score.v1.RebuildSummary
+	(*ExportPlayerRequest)(nil),       // 30: topten.score.v1.ExportPlayerRequest
+	(*ExportPlayerResponse)(nil),      // 31: topten.score.v1.ExportPlayerResponse
+	(*ErasePlayerRequest)(nil),        // 32: topten.score.v1.ErasePlayerRequest
+	(*ErasePlayerResponse)(nil),       // 33: topten.score.v1.ErasePlayerResponse
+	(*GetEventEffectRequest)(nil),     // 34: topten.score.v1.GetEventEffectRequest
+	(*GetEventEffectResponse)(nil),    // 35: topten.score.v1.GetEventEffectResponse
+	(*ResealPeriodRequest)(nil),       // 36: topten.score.v1.ResealPeriodRequest
+	(*ResealPeriodResponse)(nil),      // 37: topten.score.v1.ResealPeriodResponse
+	(*ResealedBoard)(nil),             // 38: topten.score.v1.ResealedBoard
+	(*RankChange)(nil),                // 39: topten.score.v1.RankChange
+	(*Score)(nil),                     // 40: topten.score.v1.Score
+	(*ScoreChange)(nil),               // 41: topten.score.v1.ScoreChange
+	(*Notice)(nil),                    // 42: topten.score.v1.Notice
+	(*EventLocation)(nil),             // 43: topten.score.v1.EventLocation
+	(DeadLetterState)(0),              // 44: topten.score.v1.DeadLetterState
+	(*DeadLetter)(nil),                // 45: topten.score.v1.DeadLetter
+	(FlagState)(0),                    // 46: topten.score.v1.FlagState
+	(*Flag)(nil),                      // 47: topten.score.v1.Flag
+	(*Progress)(nil),                  // 48: topten.score.v1.Progress
+	(*Finding)(nil),                   // 49: topten.score.v1.Finding
+	(*Seal)(nil),                      // 50: topten.score.v1.Seal
 }
 var file_topten_score_v1_score_service_proto_depIdxs = []int32{
-	36, // 0: topten.score.v1.GetScoreResponse.score:type_name -> topten.score.v1.Score
-	37, // 1: topten.score.v1.ListScoreHistoryResponse.changes:type_name -> topten.score.v1.ScoreChange
-	38, // 2: topten.score.v1.LocateEventsResponse.locations:type_name -> topten.score.v1.EventLocation
-	39, // 3: topten.score.v1.ListDeadLettersRequest.state:type_name -> topten.score.v1.DeadLetterState
-	40, // 4: topten.score.v1.ListDeadLettersResponse.letters:type_name -> topten.score.v1.DeadLetter
-	40, // 5: topten.score.v1.GetDeadLetterResponse.letter:type_name -> topten.score.v1.DeadLetter
-	12, // 6: topten.score.v1.ReplayDeadLettersResponse.outcomes:type_name -> topten.score.v1.ReplayOutcome
-	41, // 7: topten.score.v1.ListFlagsRequest.state:type_name -> topten.score.v1.FlagState
-	42, // 8: topten.score.v1.ListFlagsResponse.flags:type_name -> topten.score.v1.Flag
-	42, // 9: topten.score.v1.CloseFlagResponse.flag:type_name -> topten.score.v1.Flag
-	19, // 10: topten.score.v1.ListCountedEventsResponse.events:type_name -> topten.score.v1.CountedEvent
-	43, // 11: topten.score.v1.VerifyScoresResponse.progress:type_name -> topten.score.v1.Progress
-	44, // 12: topten.score.v1.VerifyScoresResponse.finding:type_name -> topten.score.v1.Finding
-	22, // 13: topten.score.v1.VerifyScoresResponse.summary:type_name -> topten.score.v1.VerifySummary
-	45, // 14: topten.score.v1.VerifyScoresResponse.seal:type_name -> topten.score.v1.Seal
-	43, // 15: topten.score.v1.RebuildBoardsResponse.progress:type_name -> topten.score.v1.Progress
-	25, // 16: topten.score.v1.RebuildBoardsResponse.summary:type_name -> topten.score.v1.RebuildSummary
-	37, // 17: topten.score.v1.ExportPlayerResponse.changes:type_name -> topten.score.v1.ScoreChange
-	42, // 18: topten.score.v1.ExportPlayerResponse.flags:type_name -> topten.score.v1.Flag
-	34, // 19: topten.score.v1.ResealPeriodResponse.boards:type_name -> topten.score.v1.ResealedBoard
-	35, // 20: topten.score.v1.ResealedBoard.changes:type_name -> topten.score.v1.RankChange
-	0,  // 21: topten.score.v1.ScoreService.GetScore:input_type -> topten.score.v1.GetScoreRequest
-	2,  // 22: topten.score.v1.ScoreService.ListScoreHistory:input_type -> topten.score.v1.ListScoreHistoryRequest
-	4,  // 23: topten.score.v1.ScoreService.LocateEvents:input_type -> topten.score.v1.LocateEventsRequest
-	6,  // 24: topten.score.v1.ScoreService.ListDeadLetters:input_type -> topten.score.v1.ListDeadLettersRequest
-	8,  // 25: topten.score.v1.ScoreService.GetDeadLetter:input_type -> topten.score.v1.GetDeadLetterRequest
-	10, // 26: topten.score.v1.ScoreService.ReplayDeadLetters:input_type -> topten.score.v1.ReplayDeadLettersRequest
-	13, // 27: topten.score.v1.ScoreService.ListFlags:input_type -> topten.score.v1.ListFlagsRequest
-	15, // 28: topten.score.v1.ScoreService.CloseFlag:input_type -> topten.score.v1.CloseFlagRequest
-	17, // 29: topten.score.v1.ScoreService.ListCountedEvents:input_type -> topten.score.v1.ListCountedEventsRequest
-	26, // 30: topten.score.v1.ScoreService.ExportPlayer:input_type -> topten.score.v1.ExportPlayerRequest
-	28, // 31: topten.score.v1.ScoreService.ErasePlayer:input_type -> topten.score.v1.ErasePlayerRequest
-	30, // 32: topten.score.v1.ScoreService.GetEventEffect:input_type -> topten.score.v1.GetEventEffectRequest
-	32, // 33: topten.score.v1.ScoreService.ResealPeriod:input_type -> topten.score.v1.ResealPeriodRequest
-	20, // 34: topten.score.v1.ScoreService.VerifyScores:input_type -> topten.score.v1.VerifyScoresRequest
-	23, // 35: topten.score.v1.ScoreService.RebuildBoards:input_type -> topten.score.v1.RebuildBoardsRequest
-	1,  // 36: topten.score.v1.ScoreService.GetScore:output_type -> topten.score.v1.GetScoreResponse
-	3,  // 37: topten.score.v1.ScoreService.ListScoreHistory:output_type -> topten.score.v1.ListScoreHistoryResponse
-	5,  // 38: topten.score.v1.ScoreService.LocateEvents:output_type -> topten.score.v1.LocateEventsResponse
-	7,  // 39: topten.score.v1.ScoreService.ListDeadLetters:output_type -> topten.score.v1.ListDeadLettersResponse
-	9,  // 40: topten.score.v1.ScoreService.GetDeadLetter:output_type -> topten.score.v1.GetDeadLetterResponse
-	11, // 41: topten.score.v1.ScoreService.ReplayDeadLetters:output_type -> topten.score.v1.ReplayDeadLettersResponse
-	14, // 42: topten.score.v1.ScoreService.ListFlags:output_type -> topten.score.v1.ListFlagsResponse
-	16, // 43: topten.score.v1.ScoreService.CloseFlag:output_type -> topten.score.v1.CloseFlagResponse
-	18, // 44: topten.score.v1.ScoreService.ListCountedEvents:output_type -> topten.score.v1.ListCountedEventsResponse
-	27, // 45: topten.score.v1.ScoreService.ExportPlayer:output_type -> topten.score.v1.ExportPlayerResponse
-	29, // 46: topten.score.v1.ScoreService.ErasePlayer:output_type -> topten.score.v1.ErasePlayerResponse
-	31, // 47: topten.score.v1.ScoreService.GetEventEffect:output_type -> topten.score.v1.GetEventEffectResponse
-	33, // 48: topten.score.v1.ScoreService.ResealPeriod:output_type -> topten.score.v1.ResealPeriodResponse
-	21, // 49: topten.score.v1.ScoreService.VerifyScores:output_type -> topten.score.v1.VerifyScoresResponse
-	24, // 50: topten.score.v1.ScoreService.RebuildBoards:output_type -> topten.score.v1.RebuildBoardsResponse
-	36, // [36:51] is the sub-list for method output_type
-	21, // [21:36] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	40, // 0: topten.score.v1.GetScoreResponse.score:type_name -> topten.score.v1.Score
+	41, // 1: topten.score.v1.ListScoreHistoryResponse.changes:type_name -> topten.score.v1.ScoreChange
+	42, // 2: topten.score.v1.ListNoticesResponse.notices:type_name -> topten.score.v1.Notice
+	43, // 3: topten.score.v1.LocateEventsResponse.locations:type_name -> topten.score.v1.EventLocation
+	44, // 4: topten.score.v1.ListDeadLettersRequest.state:type_name -> topten.score.v1.DeadLetterState
+	45, // 5: topten.score.v1.ListDeadLettersResponse.letters:type_name -> topten.score.v1.DeadLetter
+	45, // 6: topten.score.v1.GetDeadLetterResponse.letter:type_name -> topten.score.v1.DeadLetter
+	16, // 7: topten.score.v1.ReplayDeadLettersResponse.outcomes:type_name -> topten.score.v1.ReplayOutcome
+	46, // 8: topten.score.v1.ListFlagsRequest.state:type_name -> topten.score.v1.FlagState
+	47, // 9: topten.score.v1.ListFlagsResponse.flags:type_name -> topten.score.v1.Flag
+	47, // 10: topten.score.v1.CloseFlagResponse.flag:type_name -> topten.score.v1.Flag
+	23, // 11: topten.score.v1.ListCountedEventsResponse.events:type_name -> topten.score.v1.CountedEvent
+	48, // 12: topten.score.v1.VerifyScoresResponse.progress:type_name -> topten.score.v1.Progress
+	49, // 13: topten.score.v1.VerifyScoresResponse.finding:type_name -> topten.score.v1.Finding
+	26, // 14: topten.score.v1.VerifyScoresResponse.summary:type_name -> topten.score.v1.VerifySummary
+	50, // 15: topten.score.v1.VerifyScoresResponse.seal:type_name -> topten.score.v1.Seal
+	48, // 16: topten.score.v1.RebuildBoardsResponse.progress:type_name -> topten.score.v1.Progress
+	29, // 17: topten.score.v1.RebuildBoardsResponse.summary:type_name -> topten.score.v1.RebuildSummary
+	41, // 18: topten.score.v1.ExportPlayerResponse.changes:type_name -> topten.score.v1.ScoreChange
+	47, // 19: topten.score.v1.ExportPlayerResponse.flags:type_name -> topten.score.v1.Flag
+	38, // 20: topten.score.v1.ResealPeriodResponse.boards:type_name -> topten.score.v1.ResealedBoard
+	39, // 21: topten.score.v1.ResealedBoard.changes:type_name -> topten.score.v1.RankChange
+	0,  // 22: topten.score.v1.ScoreService.GetScore:input_type -> topten.score.v1.GetScoreRequest
+	2,  // 23: topten.score.v1.ScoreService.ListScoreHistory:input_type -> topten.score.v1.ListScoreHistoryRequest
+	4,  // 24: topten.score.v1.ScoreService.ListNotices:input_type -> topten.score.v1.ListNoticesRequest
+	6,  // 25: topten.score.v1.ScoreService.MarkNoticesSeen:input_type -> topten.score.v1.MarkNoticesSeenRequest
+	8,  // 26: topten.score.v1.ScoreService.LocateEvents:input_type -> topten.score.v1.LocateEventsRequest
+	10, // 27: topten.score.v1.ScoreService.ListDeadLetters:input_type -> topten.score.v1.ListDeadLettersRequest
+	12, // 28: topten.score.v1.ScoreService.GetDeadLetter:input_type -> topten.score.v1.GetDeadLetterRequest
+	14, // 29: topten.score.v1.ScoreService.ReplayDeadLetters:input_type -> topten.score.v1.ReplayDeadLettersRequest
+	17, // 30: topten.score.v1.ScoreService.ListFlags:input_type -> topten.score.v1.ListFlagsRequest
+	19, // 31: topten.score.v1.ScoreService.CloseFlag:input_type -> topten.score.v1.CloseFlagRequest
+	21, // 32: topten.score.v1.ScoreService.ListCountedEvents:input_type -> topten.score.v1.ListCountedEventsRequest
+	30, // 33: topten.score.v1.ScoreService.ExportPlayer:input_type -> topten.score.v1.ExportPlayerRequest
+	32, // 34: topten.score.v1.ScoreService.ErasePlayer:input_type -> topten.score.v1.ErasePlayerRequest
+	34, // 35: topten.score.v1.ScoreService.GetEventEffect:input_type -> topten.score.v1.GetEventEffectRequest
+	36, // 36: topten.score.v1.ScoreService.ResealPeriod:input_type -> topten.score.v1.ResealPeriodRequest
+	24, // 37: topten.score.v1.ScoreService.VerifyScores:input_type -> topten.score.v1.VerifyScoresRequest
+	27, // 38: topten.score.v1.ScoreService.RebuildBoards:input_type -> topten.score.v1.RebuildBoardsRequest
+	1,  // 39: topten.score.v1.ScoreService.GetScore:output_type -> topten.score.v1.GetScoreResponse
+	3,  // 40: topten.score.v1.ScoreService.ListScoreHistory:output_type -> topten.score.v1.ListScoreHistoryResponse
+	5,  // 41: topten.score.v1.ScoreService.ListNotices:output_type -> topten.score.v1.ListNoticesResponse
+	7,  // 42: topten.score.v1.ScoreService.MarkNoticesSeen:output_type -> topten.score.v1.MarkNoticesSeenResponse
+	9,  // 43: topten.score.v1.ScoreService.LocateEvents:output_type -> topten.score.v1.LocateEventsResponse
+	11, // 44: topten.score.v1.ScoreService.ListDeadLetters:output_type -> topten.score.v1.ListDeadLettersResponse
+	13, // 45: topten.score.v1.ScoreService.GetDeadLetter:output_type -> topten.score.v1.GetDeadLetterResponse
+	15, // 46: topten.score.v1.ScoreService.ReplayDeadLetters:output_type -> topten.score.v1.ReplayDeadLettersResponse
+	18, // 47: topten.score.v1.ScoreService.ListFlags:output_type -> topten.score.v1.ListFlagsResponse
+	20, // 48: topten.score.v1.ScoreService.CloseFlag:output_type -> topten.score.v1.CloseFlagResponse
+	22, // 49: topten.score.v1.ScoreService.ListCountedEvents:output_type -> topten.score.v1.ListCountedEventsResponse
+	31, // 50: topten.score.v1.ScoreService.ExportPlayer:output_type -> topten.score.v1.ExportPlayerResponse
+	33, // 51: topten.score.v1.ScoreService.ErasePlayer:output_type -> topten.score.v1.ErasePlayerResponse
+	35, // 52: topten.score.v1.ScoreService.GetEventEffect:output_type -> topten.score.v1.GetEventEffectResponse
+	37, // 53: topten.score.v1.ScoreService.ResealPeriod:output_type -> topten.score.v1.ResealPeriodResponse
+	25, // 54: topten.score.v1.ScoreService.VerifyScores:output_type -> topten.score.v1.VerifyScoresResponse
+	28, // 55: topten.score.v1.ScoreService.RebuildBoards:output_type -> topten.score.v1.RebuildBoardsResponse
+	39, // [39:56] is the sub-list for method output_type
+	22, // [22:39] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_topten_score_v1_score_service_proto_init() }
@@ -2503,13 +2718,13 @@ func file_topten_score_v1_score_service_proto_init() {
 		return
 	}
 	file_topten_score_v1_score_proto_init()
-	file_topten_score_v1_score_service_proto_msgTypes[21].OneofWrappers = []any{
+	file_topten_score_v1_score_service_proto_msgTypes[25].OneofWrappers = []any{
 		(*VerifyScoresResponse_Progress)(nil),
 		(*VerifyScoresResponse_Finding)(nil),
 		(*VerifyScoresResponse_Summary)(nil),
 		(*VerifyScoresResponse_Seal)(nil),
 	}
-	file_topten_score_v1_score_service_proto_msgTypes[24].OneofWrappers = []any{
+	file_topten_score_v1_score_service_proto_msgTypes[28].OneofWrappers = []any{
 		(*RebuildBoardsResponse_Progress)(nil),
 		(*RebuildBoardsResponse_Summary)(nil),
 	}
@@ -2519,7 +2734,7 @@ func file_topten_score_v1_score_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_topten_score_v1_score_service_proto_rawDesc), len(file_topten_score_v1_score_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   36,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,6 +23,8 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	ScoreService_GetScore_FullMethodName          = "/topten.score.v1.ScoreService/GetScore"
 	ScoreService_ListScoreHistory_FullMethodName  = "/topten.score.v1.ScoreService/ListScoreHistory"
+	ScoreService_ListNotices_FullMethodName       = "/topten.score.v1.ScoreService/ListNotices"
+	ScoreService_MarkNoticesSeen_FullMethodName   = "/topten.score.v1.ScoreService/MarkNoticesSeen"
 	ScoreService_LocateEvents_FullMethodName      = "/topten.score.v1.ScoreService/LocateEvents"
 	ScoreService_ListDeadLetters_FullMethodName   = "/topten.score.v1.ScoreService/ListDeadLetters"
 	ScoreService_GetDeadLetter_FullMethodName     = "/topten.score.v1.ScoreService/GetDeadLetter"
@@ -51,6 +53,14 @@ type ScoreServiceClient interface {
 	// ListScoreHistory lists the ledger rows of a player, newest first. Players may list only their own.
 	// Fails with PERMISSION_DENIED, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
 	ListScoreHistory(ctx context.Context, in *ListScoreHistoryRequest, opts ...grpc.CallOption) (*ListScoreHistoryResponse, error)
+	// ListNotices lists the changes of the caller's score that others made and that the caller has not seen: actions judged
+	// again or voided, and adjustments. Changes of one kind, quiz and reason that follow one another are one notice.
+	// Fails with PERMISSION_DENIED, UNAVAILABLE.
+	ListNotices(ctx context.Context, in *ListNoticesRequest, opts ...grpc.CallOption) (*ListNoticesResponse, error)
+	// MarkNoticesSeen records up to which row of their history the caller has seen notices, on every device. It never goes
+	// back: a lower number than before changes nothing.
+	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	MarkNoticesSeen(ctx context.Context, in *MarkNoticesSeenRequest, opts ...grpc.CallOption) (*MarkNoticesSeenResponse, error)
 	// LocateEvents tells for up to 500 events whether each is in the ledger, in a dead letter, or in neither.
 	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	LocateEvents(ctx context.Context, in *LocateEventsRequest, opts ...grpc.CallOption) (*LocateEventsResponse, error)
@@ -123,6 +133,26 @@ func (c *scoreServiceClient) ListScoreHistory(ctx context.Context, in *ListScore
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListScoreHistoryResponse)
 	err := c.cc.Invoke(ctx, ScoreService_ListScoreHistory_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *scoreServiceClient) ListNotices(ctx context.Context, in *ListNoticesRequest, opts ...grpc.CallOption) (*ListNoticesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListNoticesResponse)
+	err := c.cc.Invoke(ctx, ScoreService_ListNotices_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *scoreServiceClient) MarkNoticesSeen(ctx context.Context, in *MarkNoticesSeenRequest, opts ...grpc.CallOption) (*MarkNoticesSeenResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MarkNoticesSeenResponse)
+	err := c.cc.Invoke(ctx, ScoreService_MarkNoticesSeen_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -299,6 +329,14 @@ type ScoreServiceServer interface {
 	// ListScoreHistory lists the ledger rows of a player, newest first. Players may list only their own.
 	// Fails with PERMISSION_DENIED, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
 	ListScoreHistory(context.Context, *ListScoreHistoryRequest) (*ListScoreHistoryResponse, error)
+	// ListNotices lists the changes of the caller's score that others made and that the caller has not seen: actions judged
+	// again or voided, and adjustments. Changes of one kind, quiz and reason that follow one another are one notice.
+	// Fails with PERMISSION_DENIED, UNAVAILABLE.
+	ListNotices(context.Context, *ListNoticesRequest) (*ListNoticesResponse, error)
+	// MarkNoticesSeen records up to which row of their history the caller has seen notices, on every device. It never goes
+	// back: a lower number than before changes nothing.
+	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	MarkNoticesSeen(context.Context, *MarkNoticesSeenRequest) (*MarkNoticesSeenResponse, error)
 	// LocateEvents tells for up to 500 events whether each is in the ledger, in a dead letter, or in neither.
 	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	LocateEvents(context.Context, *LocateEventsRequest) (*LocateEventsResponse, error)
@@ -362,6 +400,12 @@ func (UnimplementedScoreServiceServer) GetScore(context.Context, *GetScoreReques
 }
 func (UnimplementedScoreServiceServer) ListScoreHistory(context.Context, *ListScoreHistoryRequest) (*ListScoreHistoryResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListScoreHistory not implemented")
+}
+func (UnimplementedScoreServiceServer) ListNotices(context.Context, *ListNoticesRequest) (*ListNoticesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListNotices not implemented")
+}
+func (UnimplementedScoreServiceServer) MarkNoticesSeen(context.Context, *MarkNoticesSeenRequest) (*MarkNoticesSeenResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method MarkNoticesSeen not implemented")
 }
 func (UnimplementedScoreServiceServer) LocateEvents(context.Context, *LocateEventsRequest) (*LocateEventsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method LocateEvents not implemented")
@@ -455,6 +499,42 @@ func _ScoreService_ListScoreHistory_Handler(srv interface{}, ctx context.Context
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ScoreServiceServer).ListScoreHistory(ctx, req.(*ListScoreHistoryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ScoreService_ListNotices_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListNoticesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ScoreServiceServer).ListNotices(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ScoreService_ListNotices_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ScoreServiceServer).ListNotices(ctx, req.(*ListNoticesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ScoreService_MarkNoticesSeen_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MarkNoticesSeenRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ScoreServiceServer).MarkNoticesSeen(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ScoreService_MarkNoticesSeen_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ScoreServiceServer).MarkNoticesSeen(ctx, req.(*MarkNoticesSeenRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -686,6 +766,14 @@ var ScoreService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListScoreHistory",
 			Handler:    _ScoreService_ListScoreHistory_Handler,
+		},
+		{
+			MethodName: "ListNotices",
+			Handler:    _ScoreService_ListNotices_Handler,
+		},
+		{
+			MethodName: "MarkNoticesSeen",
+			Handler:    _ScoreService_MarkNoticesSeen_Handler,
 		},
 		{
 			MethodName: "LocateEvents",

@@ -328,6 +328,55 @@ class ScoreChange(google.protobuf.message.Message):
 global___ScoreChange = ScoreChange
 
 @typing.final
+class Notice(google.protobuf.message.Message):
+    """A change of a player's score that is not the player's own doing, as they are told of it."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: builtins.int
+    KIND_FIELD_NUMBER: builtins.int
+    QUIZ_ID_FIELD_NUMBER: builtins.int
+    ACTION_TYPE_ID_FIELD_NUMBER: builtins.int
+    POINTS_BEFORE_FIELD_NUMBER: builtins.int
+    POINTS_AFTER_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    RECORDED_AT_FIELD_NUMBER: builtins.int
+    revision: builtins.int
+    """The revision of its ledger row, the last one if it stands for several."""
+    kind: builtins.str
+    """The type of the event: `ACTION_REJUDGED`, `ACTION_VOIDED` or `SCORE_ADJUSTED`. Others may follow."""
+    quiz_id: builtins.str
+    """The quiz's id; empty if the change is not about a quiz."""
+    action_type_id: builtins.str
+    """The type of the voided action; empty if it was at a quiz, or if no action was voided."""
+    points_before: builtins.int
+    """The points before the change: the player's points at the quiz, without a quiz their all-time total. May be negative."""
+    points_after: builtins.int
+    """The points after it, which differ. May be negative."""
+    reason: builtins.str
+    """The reason that was given, up to 500 characters."""
+    @property
+    def recorded_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the ledger recorded the change."""
+
+    def __init__(
+        self,
+        *,
+        revision: builtins.int = ...,
+        kind: builtins.str = ...,
+        quiz_id: builtins.str = ...,
+        action_type_id: builtins.str = ...,
+        points_before: builtins.int = ...,
+        points_after: builtins.int = ...,
+        reason: builtins.str = ...,
+        recorded_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["recorded_at", b"recorded_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["action_type_id", b"action_type_id", "kind", b"kind", "points_after", b"points_after", "points_before", b"points_before", "quiz_id", b"quiz_id", "reason", b"reason", "recorded_at", b"recorded_at", "revision", b"revision"]) -> None: ...
+
+global___Notice = Notice
+
+@typing.final
 class Flag(google.protobuf.message.Message):
     """A flag: a fair-play rule that a player seems to violate, with its evidence."""
 

@@ -109,6 +109,80 @@ class ListScoreHistoryResponse(google.protobuf.message.Message):
 global___ListScoreHistoryResponse = ListScoreHistoryResponse
 
 @typing.final
+class ListNoticesRequest(google.protobuf.message.Message):
+    """ListNoticesRequest is empty: notices are the caller's own."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___ListNoticesRequest = ListNoticesRequest
+
+@typing.final
+class ListNoticesResponse(google.protobuf.message.Message):
+    """ListNoticesResponse carries the notices."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NOTICES_FIELD_NUMBER: builtins.int
+    THROUGH_FIELD_NUMBER: builtins.int
+    through: builtins.int
+    """What MarkNoticesSeen takes once these are seen: the revision of the newest, or the number that is recorded if there are
+    none.
+    """
+    @property
+    def notices(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[topten.score.v1.score_pb2.Notice]:
+        """The notices, newest first, at most 20. Older ones are in the history alone."""
+
+    def __init__(
+        self,
+        *,
+        notices: collections.abc.Iterable[topten.score.v1.score_pb2.Notice] | None = ...,
+        through: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["notices", b"notices", "through", b"through"]) -> None: ...
+
+global___ListNoticesResponse = ListNoticesResponse
+
+@typing.final
+class MarkNoticesSeenRequest(google.protobuf.message.Message):
+    """MarkNoticesSeenRequest names the last row that was seen."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    THROUGH_FIELD_NUMBER: builtins.int
+    through: builtins.int
+    """`through` of ListNoticesResponse. A number above that of the caller's last row counts as that."""
+    def __init__(
+        self,
+        *,
+        through: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["through", b"through"]) -> None: ...
+
+global___MarkNoticesSeenRequest = MarkNoticesSeenRequest
+
+@typing.final
+class MarkNoticesSeenResponse(google.protobuf.message.Message):
+    """MarkNoticesSeenResponse tells what is recorded."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    THROUGH_FIELD_NUMBER: builtins.int
+    through: builtins.int
+    """The revision up to which notices are seen; 0 if none is."""
+    def __init__(
+        self,
+        *,
+        through: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["through", b"through"]) -> None: ...
+
+global___MarkNoticesSeenResponse = MarkNoticesSeenResponse
+
+@typing.final
 class LocateEventsRequest(google.protobuf.message.Message):
     """LocateEventsRequest identifies events."""
 
@@ -678,8 +752,11 @@ class ExportPlayerResponse(google.protobuf.message.Message):
     FLAGS_FIELD_NUMBER: builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
     BOARDS_FIELD_NUMBER: builtins.int
+    NOTICES_SEEN_THROUGH_FIELD_NUMBER: builtins.int
     next_page_token: builtins.str
     """Pass it on as `page_token` for the next page; empty on the last page."""
+    notices_seen_through: builtins.int
+    """On the first page: the revision up to which the player has seen notices of changes; 0 if none."""
     @property
     def changes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[topten.score.v1.score_pb2.ScoreChange]:
         """Up to 200 ledger rows, newest first, without the names of moderators."""
@@ -699,8 +776,9 @@ class ExportPlayerResponse(google.protobuf.message.Message):
         flags: collections.abc.Iterable[topten.score.v1.score_pb2.Flag] | None = ...,
         next_page_token: builtins.str = ...,
         boards: collections.abc.Iterable[builtins.str] | None = ...,
+        notices_seen_through: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["boards", b"boards", "changes", b"changes", "flags", b"flags", "next_page_token", b"next_page_token"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["boards", b"boards", "changes", b"changes", "flags", b"flags", "next_page_token", b"next_page_token", "notices_seen_through", b"notices_seen_through"]) -> None: ...
 
 global___ExportPlayerResponse = ExportPlayerResponse
 

@@ -45,6 +45,16 @@ class ScoreServiceStub(object):
                 request_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.ListScoreHistoryRequest.SerializeToString,
                 response_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.ListScoreHistoryResponse.FromString,
                 _registered_method=True)
+        self.ListNotices = channel.unary_unary(
+                '/topten.score.v1.ScoreService/ListNotices',
+                request_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.ListNoticesRequest.SerializeToString,
+                response_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.ListNoticesResponse.FromString,
+                _registered_method=True)
+        self.MarkNoticesSeen = channel.unary_unary(
+                '/topten.score.v1.ScoreService/MarkNoticesSeen',
+                request_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.MarkNoticesSeenRequest.SerializeToString,
+                response_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.MarkNoticesSeenResponse.FromString,
+                _registered_method=True)
         self.LocateEvents = channel.unary_unary(
                 '/topten.score.v1.ScoreService/LocateEvents',
                 request_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.LocateEventsRequest.SerializeToString,
@@ -128,6 +138,24 @@ class ScoreServiceServicer(object):
     def ListScoreHistory(self, request, context):
         """ListScoreHistory lists the ledger rows of a player, newest first. Players may list only their own.
         Fails with PERMISSION_DENIED, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListNotices(self, request, context):
+        """ListNotices lists the changes of the caller's score that others made and that the caller has not seen: actions judged
+        again or voided, and adjustments. Changes of one kind, quiz and reason that follow one another are one notice.
+        Fails with PERMISSION_DENIED, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MarkNoticesSeen(self, request, context):
+        """MarkNoticesSeen records up to which row of their history the caller has seen notices, on every device. It never goes
+        back: a lower number than before changes nothing.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -259,6 +287,16 @@ def add_ScoreServiceServicer_to_server(servicer, server):
                     request_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.ListScoreHistoryRequest.FromString,
                     response_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.ListScoreHistoryResponse.SerializeToString,
             ),
+            'ListNotices': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListNotices,
+                    request_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.ListNoticesRequest.FromString,
+                    response_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.ListNoticesResponse.SerializeToString,
+            ),
+            'MarkNoticesSeen': grpc.unary_unary_rpc_method_handler(
+                    servicer.MarkNoticesSeen,
+                    request_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.MarkNoticesSeenRequest.FromString,
+                    response_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.MarkNoticesSeenResponse.SerializeToString,
+            ),
             'LocateEvents': grpc.unary_unary_rpc_method_handler(
                     servicer.LocateEvents,
                     request_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.LocateEventsRequest.FromString,
@@ -380,6 +418,60 @@ class ScoreService(object):
             '/topten.score.v1.ScoreService/ListScoreHistory',
             topten_dot_score_dot_v1_dot_score__service__pb2.ListScoreHistoryRequest.SerializeToString,
             topten_dot_score_dot_v1_dot_score__service__pb2.ListScoreHistoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListNotices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.score.v1.ScoreService/ListNotices',
+            topten_dot_score_dot_v1_dot_score__service__pb2.ListNoticesRequest.SerializeToString,
+            topten_dot_score_dot_v1_dot_score__service__pb2.ListNoticesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MarkNoticesSeen(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.score.v1.ScoreService/MarkNoticesSeen',
+            topten_dot_score_dot_v1_dot_score__service__pb2.MarkNoticesSeenRequest.SerializeToString,
+            topten_dot_score_dot_v1_dot_score__service__pb2.MarkNoticesSeenResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -38,6 +38,24 @@ class ScoreServiceStub:
     Fails with PERMISSION_DENIED, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
+    ListNotices: grpc.UnaryUnaryMultiCallable[
+        topten.score.v1.score_service_pb2.ListNoticesRequest,
+        topten.score.v1.score_service_pb2.ListNoticesResponse,
+    ]
+    """ListNotices lists the changes of the caller's score that others made and that the caller has not seen: actions judged
+    again or voided, and adjustments. Changes of one kind, quiz and reason that follow one another are one notice.
+    Fails with PERMISSION_DENIED, UNAVAILABLE.
+    """
+
+    MarkNoticesSeen: grpc.UnaryUnaryMultiCallable[
+        topten.score.v1.score_service_pb2.MarkNoticesSeenRequest,
+        topten.score.v1.score_service_pb2.MarkNoticesSeenResponse,
+    ]
+    """MarkNoticesSeen records up to which row of their history the caller has seen notices, on every device. It never goes
+    back: a lower number than before changes nothing.
+    Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
     LocateEvents: grpc.UnaryUnaryMultiCallable[
         topten.score.v1.score_service_pb2.LocateEventsRequest,
         topten.score.v1.score_service_pb2.LocateEventsResponse,
@@ -169,6 +187,24 @@ class ScoreServiceAsyncStub:
     ]
     """ListScoreHistory lists the ledger rows of a player, newest first. Players may list only their own.
     Fails with PERMISSION_DENIED, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    ListNotices: grpc.aio.UnaryUnaryMultiCallable[
+        topten.score.v1.score_service_pb2.ListNoticesRequest,
+        topten.score.v1.score_service_pb2.ListNoticesResponse,
+    ]
+    """ListNotices lists the changes of the caller's score that others made and that the caller has not seen: actions judged
+    again or voided, and adjustments. Changes of one kind, quiz and reason that follow one another are one notice.
+    Fails with PERMISSION_DENIED, UNAVAILABLE.
+    """
+
+    MarkNoticesSeen: grpc.aio.UnaryUnaryMultiCallable[
+        topten.score.v1.score_service_pb2.MarkNoticesSeenRequest,
+        topten.score.v1.score_service_pb2.MarkNoticesSeenResponse,
+    ]
+    """MarkNoticesSeen records up to which row of their history the caller has seen notices, on every device. It never goes
+    back: a lower number than before changes nothing.
+    Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     LocateEvents: grpc.aio.UnaryUnaryMultiCallable[
@@ -306,6 +342,28 @@ class ScoreServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[topten.score.v1.score_service_pb2.ListScoreHistoryResponse, collections.abc.Awaitable[topten.score.v1.score_service_pb2.ListScoreHistoryResponse]]:
         """ListScoreHistory lists the ledger rows of a player, newest first. Players may list only their own.
         Fails with PERMISSION_DENIED, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def ListNotices(
+        self,
+        request: topten.score.v1.score_service_pb2.ListNoticesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.score.v1.score_service_pb2.ListNoticesResponse, collections.abc.Awaitable[topten.score.v1.score_service_pb2.ListNoticesResponse]]:
+        """ListNotices lists the changes of the caller's score that others made and that the caller has not seen: actions judged
+        again or voided, and adjustments. Changes of one kind, quiz and reason that follow one another are one notice.
+        Fails with PERMISSION_DENIED, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def MarkNoticesSeen(
+        self,
+        request: topten.score.v1.score_service_pb2.MarkNoticesSeenRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.score.v1.score_service_pb2.MarkNoticesSeenResponse, collections.abc.Awaitable[topten.score.v1.score_service_pb2.MarkNoticesSeenResponse]]:
+        """MarkNoticesSeen records up to which row of their history the caller has seen notices, on every device. It never goes
+        back: a lower number than before changes nothing.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
