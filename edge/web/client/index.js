@@ -1,9 +1,10 @@
 // @ts-check
-// The client of Topten for browsers: a session, live boards, attempts that are handed in exactly once, and live rooms.
+// The client of Topten for browsers: a session, live boards, attempts that are handed in exactly once, live rooms, and notices.
 
 import { Attempts } from "./attempts.js";
 import { Boards } from "./boards.js";
 import { CookieCredentials, TokenCredentials } from "./credentials.js";
+import { Notices } from "./notices.js";
 import { Rooms } from "./rooms.js";
 import { BoardReader, Session } from "./session.js";
 import { TimedAttempts } from "./timed.js";
@@ -11,6 +12,7 @@ import { TimedAttempts } from "./timed.js";
 export { Attempts } from "./attempts.js";
 export { Boards } from "./boards.js";
 export { ApiError, serverNow } from "./connection.js";
+export { Notices } from "./notices.js";
 export { Rooms } from "./rooms.js";
 export { BoardReader, Session } from "./session.js";
 export { TimedAttempts } from "./timed.js";
@@ -18,6 +20,7 @@ export { TimedAttempts } from "./timed.js";
 /**
  * @typedef {import("./attempts.js").Attempt} Attempt
  * @typedef {import("./boards.js").Change} Change
+ * @typedef {import("./notices.js").Notice} Notice
  * @typedef {import("./rooms.js").Outcome} Outcome
  * @typedef {import("./rooms.js").Room} Room
  * @typedef {import("./session.js").User} User
@@ -41,7 +44,8 @@ export function connect({ url = "", storage = localStorage, onSessionChanged } =
   const session = new Session(address, isOwnOrigin ? new CookieCredentials() : new TokenCredentials(address, storage));
   const boards = new Boards(session, onSessionChanged);
   const attempts = new Attempts(session, storage);
-  return { session, boards, attempts, timed: new TimedAttempts(session, attempts), rooms: new Rooms(session, boards) };
+  const timed = new TimedAttempts(session, attempts);
+  return { session, boards, attempts, timed, rooms: new Rooms(session, boards), notices: new Notices(session) };
 }
 
 /**

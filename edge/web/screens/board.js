@@ -18,7 +18,7 @@ const TOP = `query ($board: BoardInput) {
  * @param {{ board: string }} params
  */
 export function showBoard(app, { board }) {
-  const panel = new BoardPanel(app, { detailed: true, heading: "h1" });
+  const panel = new BoardPanel(app, { detailed: true, heading: "h1", onUpdate: app.showNotices });
   const podium = create("section", { className: "podium", "aria-label": t.lastPeriod, hidden: true });
   const country = app.session.user?.country;
   /** @type {[string, string][]} */

@@ -52,7 +52,7 @@ export function showPlay(app) {
   const cards = create("div", { className: "quiz-list" });
   const section = create("section", {}, create("h1", { className: "screen-title" }, t.quizzes), roomEntry(app), cards);
   const columns = create("div", { className: "columns" }, section);
-  const panel = new BoardPanel(app);
+  const panel = new BoardPanel(app, { onUpdate: app.showNotices });
   app.fill(columns);
   // The board stands below the quizzes on a phone: it comes once they are there, and is not pushed away by them.
   list(app, cards).then(() => columns.append(panel.element));

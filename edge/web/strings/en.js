@@ -52,6 +52,20 @@ export default {
   sessionEndedWhy: "Your session has ended. Nothing is lost: sign in and you are back where you were.",
   otherPlayer: (username) => `You were playing as ${username}. Sign in with that name.`,
 
+  notices: {
+    title: "Changes of your score",
+    close: "Got it",
+    aQuiz: "a quiz",
+    at: (date) => moment(date),
+    changed: (kind, quiz, before, after) => {
+      const points = `${number.format(before)} → ${counted(after, "point")}`.replaceAll("-", "−");
+      if (kind === "ACTION_REJUDGED") return `The author corrected ${isolate(quiz)}: ${points}.`;
+      if (kind === "ACTION_VOIDED") return quiz ? `A moderator voided an attempt at ${isolate(quiz)}: ${points}.` : `A moderator voided one of your actions. Your score: ${points}.`;
+      if (kind === "SCORE_ADJUSTED") return `A moderator adjusted your score: ${points}.`;
+      return `Your score was changed: ${points}.`;
+    },
+  },
+
   quizzes: "Quizzes",
   noQuizzes: "There are no quizzes yet.",
   loading: "Loading…",
