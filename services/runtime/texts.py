@@ -48,7 +48,7 @@ def clipped(text: str, most: int) -> str:
 
 def composed(text: str) -> str:
     """Return a text in NFC: in which form a device sends a letter with its accent is not the writer's choice."""
-    return unicodedata.normalize("NFC", text)
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def same_text_key(text: str) -> str:

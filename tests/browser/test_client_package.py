@@ -58,6 +58,59 @@ CLAIM = """async ([url, username, password]) => {
 }"""
 
 
+# Each holds a response back until something newer has happened, and returns who is signed in then, and in the storage.
+LATE = """async ([url, username, password, other]) => {
+  const { connect } = await import('topten-client');
+  const real = fetch;
+  const opened = () => {
+    sessionStorage.clear();
+    return connect({ url, storage: sessionStorage }).session;
+  };
+  const holding = () => {
+    let release;
+    const gate = new Promise((resolve) => (release = resolve));
+    window.fetch = async (...request) => {
+      window.fetch = real;
+      const response = await real(...request);
+      await gate;
+      return response;
+    };
+    return release;
+  };
+  const stored = async (session) => (session.credentials.accessToken
+    ? (await session.connection.send('{ me { username } }')).me.username : null);
+  const found = [];
+  const note = async (session) => found.push([session.user?.username ?? null, await stored(session)]);
+
+  let session = opened();
+  let release = holding();
+  const refused = session.resume();
+  await session.login({ username, password });
+  release();
+  await refused;
+  await note(session);
+
+  session = opened();
+  release = holding();
+  const login = session.login({ username, password });
+  const logout = session.logout();
+  release();
+  await Promise.all([login, logout]);
+  await note(session);
+
+  Object.defineProperty(navigator, 'locks', { value: undefined, configurable: true });
+  session = opened();
+  await session.login({ username, password });
+  const { accessToken, refreshToken } = session.credentials;
+  session.credentials.keep({ accessToken: accessToken.slice(0, -8) + 'AAAAAAAA', refreshToken });
+  const request = session.request('{ me { username } }').catch((error) => error.reason);
+  const newer = session.login({ username: other, password });
+  found.push([await request, (await newer, null)]);
+  await note(session);
+  return found;
+}"""
+
+
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The plain example beside the installed package."""
@@ -157,6 +210,17 @@ async def test_a_guest_who_registers_keeps_the_id(context: BrowserContext, stack
         page = await open_example(context, f"http://localhost:{server.port}/index.html?server={stack.http}", None)
         (guest, *was), (player, *roles) = await page.evaluate(CLAIM, [stack.http, unique("g"), PASSWORD])
     assert (guest, was, roles) == (player, ["guest"], ["player"])
+
+
+async def test_what_comes_late_changes_nothing_of_a_newer_session(
+    context: BrowserContext, stack: RunningStack, plain: Path, player: Player
+) -> None:
+    async with served(plain) as server, GraphqlClient(endpoints(stack).graphql) as client:
+        other = await register(client)
+        page = await open_example(context, f"http://localhost:{server.port}/index.html?server={stack.http}", None)
+        found = await page.evaluate(LATE, [stack.http, player.username, PASSWORD, other.username])
+    signed_in, signed_out, by_other = [player.username] * 2, [None] * 2, [other.username] * 2
+    assert found == [signed_in, signed_out, ["UNAUTHENTICATED", None], by_other]
 
 
 async def test_an_attempt_handed_in_without_a_network_counts_once_after_the_page_was_closed(

@@ -13,6 +13,8 @@ const CONTINUE = `mutation ($nickname: String!) { continueAsGuest(nickname: $nic
 const REFRESH = `mutation ($token: String) { refreshToken(refreshToken: $token) { ${TOKENS} } }`;
 const LOGOUT = "mutation ($token: String) { logout(refreshToken: $token) }";
 const LOCK = "topten-session";
+/** @type {Promise<void>} */
+let lastExchange = Promise.resolve();
 
 /**
  * @typedef {{ userId: string, username: string, country: string | null, roles: string[] }} User
@@ -56,7 +58,11 @@ export class Renewal {
    * @returns {Promise<void>}
    */
   async alone(exchange) {
-    await (navigator.locks ? navigator.locks.request(LOCK, exchange) : exchange());
+    if (navigator.locks) return void (await navigator.locks.request(LOCK, exchange));
+    // Browsers have no locks for pages without TLS. Those of this tab, at least, are one after another.
+    const turn = lastExchange.then(exchange);
+    lastExchange = turn.catch(() => {});
+    await turn;
   }
 
   /** Send a mutation that changes the session's tokens. @param {string} query @param {object} variables */
@@ -71,9 +77,11 @@ export class Renewal {
    */
   refresh(used) {
     this.refreshing ??= this.alone(async () => {
-      if (used !== this.credentials.accessToken) return;
-      const tokens = (await this.send(REFRESH, { token: this.credentials.refreshToken })).refreshToken;
-      this.credentials.keep(tokens);
+      const { accessToken, refreshToken } = this.credentials;
+      if (used !== accessToken) return;
+      const tokens = (await this.send(REFRESH, { token: refreshToken })).refreshToken;
+      // Without locks, somebody may have signed in or out in another tab meanwhile.
+      if (refreshToken === this.credentials.refreshToken) this.credentials.keep(tokens);
     }).finally(() => {
       this.refreshing = null;
     });
@@ -89,6 +97,8 @@ export class Renewal {
 export class Session extends EventTarget {
   /** @type {User | null} */
   #user = null;
+  /** How often somebody has signed in or out here: what was asked before says nothing about the session of now. */
+  #changes = 0;
   #renewal;
 
   /** @param {string} url @param {SessionCredentials} credentials */
@@ -110,12 +120,16 @@ export class Session extends EventTarget {
 
   /** Take up the browser's session; null if there is none. Throws an ApiError if the server does not say. */
   async resume() {
+    const before = this.#changes;
+    /** @type {User | null} */
+    let user = null;
     try {
-      this.#set((await this.#renewed(ME)).me);
+      user = (await this.#renewed(ME)).me;
     } catch (error) {
       if (!(error instanceof ApiError) || error.isTemporary) throw error;
-      this.#set(null);
     }
+    // A late refusal must not end the session that was opened meanwhile.
+    if (before === this.#changes) this.#set(user);
     return this.user;
   }
 
@@ -167,6 +181,9 @@ export class Session extends EventTarget {
     await this.#renewal.alone(async () => {
       const token = this.credentials.refreshToken;
       this.credentials.keep(null);
+      // Again: a sign-in that was under way may have come before.
+      this.#user = null;
+      this.#changes += 1;
       await this.#renewal.send(LOGOUT, { token }).catch(() => {});
     });
     // Other tabs look for the session once they hear of this: it has to be over by then.
@@ -182,6 +199,7 @@ export class Session extends EventTarget {
     await this.#renewal.alone(async () => {
       const opened = (await this.#renewal.send(query, variables))[name];
       this.credentials.keep(opened);
+      this.#changes += 1;
       this.#set(opened.user);
     });
   }
@@ -199,6 +217,8 @@ export class Session extends EventTarget {
       if (!(error instanceof ApiError) || error.reason !== "UNAUTHENTICATED" || !this.#isStill(user)) throw error;
     }
     await this.#renewal.refresh(accessToken);
+    // What one player has asked for is not sent for another.
+    if (!this.#isStill(user)) throw new ApiError("UNAUTHENTICATED", "Somebody else is signed in now.");
     return this.connection.send(query, variables);
   }
 

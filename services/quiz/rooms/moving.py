@@ -64,7 +64,8 @@ class RoomMoving:
             raise ServiceError(Reason.PERMISSION_DENIED, message)
         code = "".join(secrets.choice(ALPHABET) for _ in range(LENGTH))
         expires_at = self._now() + VALID_FOR
-        await self._seats.keep_code(seat.seat_id, _digest(room.room_id, code), expires_at)
+        if not await self._seats.keep_code(seat, _digest(room.room_id, code), expires_at):
+            raise ServiceError(Reason.PLAYER_NOT_FOUND, "You no longer have this seat.")
         return code, expires_at
 
     async def move(self, player: Claims, pin: str, code: str) -> tuple[Snapshot, Seat]:

@@ -18,7 +18,7 @@ from services.quiz.rooms.judging import judged
 from services.quiz.rooms.reading import each_of, ok, outcome
 from services.quiz.rooms.room import Room, Snapshot
 from services.quiz.rooms.room_store import room_not_found
-from services.quiz.rooms.seating import not_removed
+from services.quiz.rooms.seating import not_removed, removed_player
 from services.quiz.rooms.standings import Fold, OwnPlace
 from services.runtime.batcher import Batcher
 from services.runtime.errors import Reason, ServiceError, invalid, late
@@ -178,6 +178,10 @@ class RoomPlay:
                 outcomes[index] = error
         if accepted:
             outcomes |= dict(zip(accepted, await self._seats.record(list(accepted.values())), strict=True))
+            # A host may have removed a player while the answer was under way.
+            seat_ids = {index: answer.seat_id for index, (answer, _) in accepted.items()}
+            removed = await self._seats.removed(list(seat_ids.values()))
+            outcomes |= {index: removed_player() for index, seat_id in seat_ids.items() if seat_id in removed}
             for room_id in {answer.room_id for answer, _ in accepted.values()}:
                 self._changes.announce(room_id)
         closed = {index: error.answer_id for index, error in outcomes.items() if isinstance(error, _TooLateError)}

@@ -125,11 +125,13 @@ class SeatStore:
         found = await self.seats([_key(seats[index][0]) for index in existed]) if existed else {}
         return [found.get(_key(seat)) if index in existed else seat for index, (seat, _) in enumerate(seats)]
 
-    async def keep_code(self, seat_id: str, digest: str, expires_at: datetime) -> None:
-        """Keep the digest of a seat's code in place of an earlier one."""
+    async def keep_code(self, seat: Seat, digest: str, expires_at: datetime) -> bool:
+        """Keep the digest of a seat's code in place of an earlier one; False if the player has the seat no more."""
         code = {"digest": digest, "expires_at": expires_at}
+        query = {"_id": seat.seat_id, "user_id": seat.user_id, "is_removed": False}
         async with unavailable_on_failure():
-            await self._seats.update_one({"_id": seat_id}, {"$set": {"code": code}})
+            written = await self._seats.update_one(query, {"$set": {"code": code}})
+        return written.matched_count == 1
 
     async def move(self, room_id: str, digest: str, user_id: str, now: datetime) -> Seat | None:
         """Give a player the seat whose code has this digest, and remove the code; None if no code is valid at `now`.
@@ -162,6 +164,15 @@ class SeatStore:
         async with unavailable_on_failure():
             await self._seats.update_one({"_id": seat_id}, {"$set": {"is_removed": True}})
             await self._answers.delete_many({"seat_id": seat_id})
+
+    async def removed(self, seat_ids: Sequence[str]) -> set[str]:
+        """Return those of these seats that were removed, and remove the answers that they have by now."""
+        query = {"_id": {"$in": list(seat_ids)}, "is_removed": True}
+        async with unavailable_on_failure():
+            removed = {document["_id"] async for document in self._seats.find(query, {"_id": 1})}
+            if removed:
+                await self._answers.delete_many({"seat_id": {"$in": list(removed)}})
+        return removed
 
     async def note_attempts(self, attempts: Mapping[str, Sequence[str]]) -> None:
         """Record outcomes of attempts, each with its seats: COUNTED, or the reason of the refusal. Safe to repeat."""

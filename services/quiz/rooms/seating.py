@@ -219,8 +219,13 @@ class RoomSeating:
 def not_removed(seat: Seat) -> Seat:
     """Return the seat. Raises ROOM_CLOSED if the host has removed its player."""
     if seat.is_removed:
-        raise ServiceError(Reason.ROOM_CLOSED, "The host has removed you from this room.")
+        raise removed_player()
     return seat
+
+
+def removed_player() -> ServiceError:
+    """Return the refusal of a player whom the host has removed."""
+    return ServiceError(Reason.ROOM_CLOSED, "The host has removed you from this room.")
 
 
 def _require_open(room: Room) -> None:

@@ -170,7 +170,7 @@ class RoomService:
         if user_id in snapshot.room.hosts:
             return snapshot
         if len(snapshot.room.hosts) >= MAX_HOSTS:
-            raise ServiceError(Reason.LIMIT_REACHED, f"A room has at most {MAX_HOSTS} hosts.")
+            raise _too_many_hosts()
         if await self._players.find(user_id) is None:
             raise ServiceError(Reason.PLAYER_NOT_FOUND, "No player has this ID.")
         return await self._apply(snapshot, host, Command.ADD_HOST, About(host=user_id))
@@ -199,13 +199,18 @@ class RoomService:
         return snapshot
 
     async def _apply(self, snapshot: Snapshot, host: Claims, command: Command, about: About | None = None) -> Snapshot:
-        """Carry out a command at any revision, unless it would change nothing. A removal is recorded in any case."""
+        """Carry out a command at any revision, unless it would change nothing. A removal is recorded in any case.
+
+        Raises ROOM_CLOSED, LIMIT_REACHED, and PERMISSION_DENIED if the caller hosts the room no more.
+        """
         while True:
             room, now = snapshot.room, self._now()
             try:
                 after = advanced(room, command, now, about)
             except CommandError:
                 raise _ended() from None
+            if len(after.hosts) > max(MAX_HOSTS, len(room.hosts)):
+                raise _too_many_hosts()
             is_done = replace(after, revision=room.revision, changed_at=room.changed_at) == room
             if is_done and command is not Command.KICK:
                 return snapshot
@@ -213,6 +218,7 @@ class RoomService:
             if await self._replace(room, after, Transition(command, now, host.user_id, about=seat_id)):
                 return replace(snapshot, room=after)
             snapshot = await self._reader.current(room.room_id)
+            require_host(host, snapshot.room)  # another host may have removed this one meanwhile
 
     async def _replace(self, room: Room, after: Room, transition: Transition) -> bool:
         is_replaced = await self._rooms.replace(room, after, transition)
@@ -232,6 +238,10 @@ def require_host(host: Claims, room: Room) -> None:
     """Raise PERMISSION_DENIED unless the caller hosts the room."""
     if host.user_id not in room.hosts and not host.may(STAFF):
         raise ServiceError(Reason.PERMISSION_DENIED, "Only the hosts of the room may do this.")
+
+
+def _too_many_hosts() -> ServiceError:
+    return ServiceError(Reason.LIMIT_REACHED, f"A room has at most {MAX_HOSTS} hosts.")
 
 
 def _ended() -> ServiceError:

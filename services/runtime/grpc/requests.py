@@ -1,4 +1,4 @@
-"""Requests of methods: parsed, with canonical ids, and within the bounds and text forms of their contract.
+"""Requests of methods: parsed, with canonical ids and composed texts, and within the bounds and text forms of their contract.
 
 Every service takes its requests through `read`, so that one fault is refused in the same way wherever it is sent.
 """
@@ -18,7 +18,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from topten.text.v1 import text_pb2
 
 from services.runtime.errors import Reason, ServiceError
-from services.runtime.texts import canonical_id, fault_of
+from services.runtime.texts import canonical_id, composed, fault_of
 
 MAX_VIOLATIONS: Final = 20
 # The id of another system, which stays as that system writes it.
@@ -33,7 +33,7 @@ Violation = tuple[str, str]
 
 
 def read(parse: Callable[[bytes], Message], data: bytes, validator: protovalidate.Validator) -> Message:
-    """Return the request in `data`. UUIDs are in lower case then.
+    """Return the request in `data`. UUIDs are in lower case then, and texts in NFC.
 
     Raises INVALID_ARGUMENT, naming each field, unless the bytes parse, every time exists, every text has the form that its
     field declares, and the rules of the contract hold.
@@ -47,7 +47,7 @@ def read(parse: Callable[[bytes], Message], data: bytes, validator: protovalidat
 
 
 def check(request: Message, validator: protovalidate.Validator) -> None:
-    """Check a parsed request as `read` does, and make its UUIDs lower case. Raises INVALID_ARGUMENT.
+    """Check a parsed request as `read` does, and make its UUIDs lower case and its texts NFC. Raises INVALID_ARGUMENT.
 
     Fields and items whose rules are ignored by their contract are left to the handler.
     """
@@ -57,7 +57,7 @@ def check(request: Message, validator: protovalidate.Validator) -> None:
 
 
 def violations(message: Message, validator: protovalidate.Validator) -> list[Violation]:
-    """Return everything by which a message breaks its contract; its UUIDs are in lower case then."""
+    """Return everything by which a message breaks its contract; its UUIDs are in lower case then, and its texts in NFC."""
     found = [*_walk(message, "")]
     broken = validator.collect_violations(message)
     found += [(_path(violation), _ONE.sub(r"\1", violation.proto.message)) for violation in broken]
@@ -76,11 +76,12 @@ class _Place(NamedTuple):
     is_repeated: bool
     is_map: bool
     form: text_pb2.Form.ValueType
-    is_id: bool
+    canonical: Callable[[str], str] | None
+    """Which form of an id or text is used; None if it stays as it is."""
 
 
 def _walk(message: Message, path: str) -> Iterator[Violation]:
-    """Make the ids in a message canonical, and yield what is wrong with its times and texts."""
+    """Make the ids and texts in a message canonical, and yield what is wrong with its times and texts."""
     if isinstance(message, Timestamp):
         if not (_FIRST_SECOND <= message.seconds <= _LAST_SECOND and 0 <= message.nanos < _NANOS):
             yield path, "must be a time in the years 1 to 9999"
@@ -98,8 +99,8 @@ def _walk(message: Message, path: str) -> Iterator[Violation]:
         else:
             for index, each in enumerate(value):
                 yield from _look(each, place, f"{where}[{index}]")
-        if place.is_id:
-            _canonicalise(message, place, value)
+        if place.canonical is not None:
+            _canonicalise(message, place, value, place.canonical)
 
 
 def _look(value: Any, place: _Place, where: str) -> Iterable[Violation]:
@@ -116,24 +117,30 @@ def _place(field: FieldDescriptor) -> _Place | None:
     is_text = field.type == FieldDescriptor.TYPE_STRING
     if not is_text and field.type != FieldDescriptor.TYPE_MESSAGE:
         return None
-    rules = field.GetOptions().Extensions[validate_pb2.field]
+    rules, form = field.GetOptions().Extensions[validate_pb2.field], field.GetOptions().Extensions[text_pb2.form]
     if validate_pb2.IGNORE_ALWAYS in (rules.ignore, rules.repeated.items.ignore):
         return None
     return _Place(
         name=field.name,
         is_repeated=field.is_repeated,
         is_map=field.message_type is not None and field.message_type.GetOptions().map_entry,
-        form=field.GetOptions().Extensions[text_pb2.form],
-        is_id=is_text and field.name.endswith(("_id", "_ids")) and field.name != EXTERNAL_ID,
+        form=form,
+        canonical=_canonical_form(field.name, form) if is_text else None,
     )
 
 
-def _canonicalise(message: Message, place: _Place, value: Any) -> None:
+def _canonical_form(name: str, form: text_pb2.Form.ValueType) -> Callable[[str], str] | None:
+    if name == EXTERNAL_ID or form == text_pb2.FORM_ANY:
+        return None
+    return canonical_id if name.endswith(("_id", "_ids")) else composed
+
+
+def _canonicalise(message: Message, place: _Place, value: Any, canonical: Callable[[str], str]) -> None:
     if place.is_repeated:
-        if any(canonical_id(each) != each for each in value):
-            value[:] = [canonical_id(each) for each in value]
-    elif (canonical := canonical_id(value)) != value:
-        setattr(message, place.name, canonical)
+        if any(canonical(each) != each for each in value):
+            value[:] = [canonical(each) for each in value]
+    elif (changed := canonical(value)) != value:
+        setattr(message, place.name, changed)
 
 
 def _path(violation: Any) -> str:

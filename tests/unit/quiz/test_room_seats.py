@@ -6,6 +6,8 @@ import asyncio
 import uuid
 
 from services.quiz.rooms.room import Nicknames, Phase
+from services.quiz.rooms.service import MAX_HOSTS
+from services.quiz.rooms.transitions import About, Command
 from services.runtime.errors import ServiceError
 from tests.unit.quiz.room_table import HOST, Table, claims, refused, table
 
@@ -81,6 +83,52 @@ async def test_a_guest_moves_to_another_device_by_a_code_once(table: Table) -> N
     assert await refused(moving.move(claims("eve"), game.pin, code)) == "PLAYER_BLOCKED"
     table.clock.now = expires_at
     assert await refused(moving.move(claims("new", "guest"), game.pin, code)) == "PLAYER_NOT_FOUND"
+
+
+async def test_a_code_is_only_kept_for_a_seat_that_its_player_still_has(table: Table) -> None:
+    """Somebody who asked for one, and lost the seat meanwhile, could take it back by the code."""
+    game = await table.open()
+    moving, seats, gus = game.rooms.moving, game.rooms.seats, claims("gus", "guest")
+    seat, _, _ = await game.rooms.seating.join(gus, game.pin, "Gus")
+    code, expires_at = await moving.create_code(gus, game.pin)
+    assert await seats.keep_code(seat, "under way", expires_at)
+    code, expires_at = await moving.create_code(gus, game.pin)
+    _, moved = await moving.move(claims("phone", "guest"), game.pin, code)
+    assert not await seats.keep_code(seat, "under way", expires_at), "it has moved"
+    await game.rooms.service.kick(HOST, game.pin, seat.seat_id)
+    assert not await seats.keep_code(moved, "under way", expires_at), "it was removed"
+    other, _, _ = await game.rooms.seating.join(claims("eve", "guest"), game.pin, "Eve")
+    await seats.erase("eve", "erased-1")
+    assert not await seats.keep_code(other, "under way", expires_at), "its player was erased"
+    assert await table.replica.database["room_seats"].count_documents({"code": {"$exists": True}}) == 0
+
+
+async def test_an_answer_under_way_does_not_outlive_the_removal_of_its_player(table: Table) -> None:
+    game = await table.open()
+    names = [f"p{number}" for number in range(20)]
+    seat_ids = await game.join(*names)
+    await game.until(Phase.QUESTION)
+    for name, seat_id in zip(names, seat_ids, strict=True):
+        answer, _ = await asyncio.gather(game.answer(name, "q1"), game.rooms.service.kick(HOST, game.pin, seat_id))
+        assert answer in ("a", "ROOM_CLOSED")
+    assert await table.replica.database["room_answers"].count_documents({"room_id": game.room_id}) == 0
+
+
+async def test_a_host_who_was_removed_carries_out_nothing_that_is_under_way(table: Table) -> None:
+    game = await table.open()
+    service, hugo = game.rooms.service, claims("hugo")
+    before = await service.add_host(HOST, game.pin, "hugo")
+    await service.remove_host(HOST, game.pin, "hugo")
+    for command in (Command.END, Command.CLOSE_TO_NEW_PLAYERS, Command.ADD_HOST):
+        apply = service._apply(before, hugo, command, About(host="ida"))
+        assert await refused(apply) == "PERMISSION_DENIED"
+    assert "ida" not in await service.hosts(HOST, game.pin)
+    # Nor does a room get more hosts than it may have by calls that began together.
+    before = await service.remove_host(HOST, game.pin, "cora")
+    for number in range(1, MAX_HOSTS):
+        await service.add_host(HOST, game.pin, f"h{number}")
+    late = service._apply(before, HOST, Command.ADD_HOST, About(host="ida"))
+    assert await refused(late) == "LIMIT_REACHED"
 
 
 async def test_names_may_be_generated_or_those_of_accounts(table: Table) -> None:

@@ -3,32 +3,49 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 from datetime import UTC
+from typing import Any
 
 import protovalidate
 import pytest
+from buf.validate import validate_pb2
 from google.protobuf import message_factory
-from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from topten.action.v1 import action_service_pb2 as action
+from topten.attempt.v1 import attempt_service_pb2 as attempt
+from topten.authoring.v1 import authoring_service_pb2 as authoring
+from topten.board.v1 import board_service_pb2 as board
+from topten.group.v1 import group_service_pb2 as group
 from topten.identity.v1 import identity_service_pb2 as identity
 from topten.leaderboard.v1 import leaderboard_service_pb2 as leaderboard
 from topten.quiz.v1 import quiz_pb2
 from topten.quiz.v1 import quiz_service_pb2 as quiz
+from topten.room.v1 import room_service_pb2 as room
 from topten.score.v1 import score_service_pb2 as score
+from topten.text.v1 import text_pb2
+from topten.webhook.v1 import webhook_service_pb2 as webhook
 
 from services.runtime.errors import Reason, ServiceError
-from services.runtime.grpc.requests import read
+from services.runtime.grpc.requests import read, violations
 from tests.properties import examples
 
 VALIDATOR = protovalidate.Validator()
-REQUESTS = [
-    method.input_type
-    for file in (identity, quiz, score, leaderboard)
-    for service in file.DESCRIPTOR.services_by_name.values()
-    for method in service.methods
-]
+FILES = (identity, quiz, score, leaderboard)
+ALL_FILES = (*FILES, action, attempt, authoring, board, group, room, webhook)
+REQUESTS, ALL_REQUESTS = (
+    [
+        method.input_type
+        for file in files
+        for service in file.DESCRIPTOR.services_by_name.values()
+        for method in service.methods
+    ]
+    for files in (FILES, ALL_FILES)
+)
 
 
 @pytest.mark.parametrize("descriptor", REQUESTS, ids=lambda descriptor: descriptor.full_name)
@@ -85,3 +102,47 @@ def test_ids_in_capitals_are_the_same_ids() -> None:
     twice = leaderboard.GetRanksRequest(user_ids=[user_id.upper(), user_id])
     with pytest.raises(ServiceError):
         read(leaderboard.GetRanksRequest.FromString, twice.SerializeToString(), VALIDATOR)
+
+
+def _texts(descriptor: Descriptor, seen: frozenset[str] = frozenset()) -> Iterator[tuple[list[FieldDescriptor], str]]:
+    """The fields that lead to each text of a message."""
+    for field in descriptor.fields:
+        if _is_left_to_the_handler(field):
+            continue
+        if field.type == FieldDescriptor.TYPE_STRING:
+            yield [field], field.name
+        elif field.message_type is not None and field.message_type.full_name not in seen:
+            if field.message_type.GetOptions().map_entry:
+                continue
+            for path, name in _texts(field.message_type, seen | {descriptor.full_name}):
+                yield [field, *path], name
+
+
+def _is_left_to_the_handler(field: FieldDescriptor) -> bool:
+    """Whether the handler checks it: the items of a group one by one, so that a fault of one does not refuse the others."""
+    rules = field.GetOptions().Extensions[validate_pb2.field]
+    return validate_pb2.IGNORE_ALWAYS in (rules.ignore, rules.repeated.items.ignore)
+
+
+def _with_text(descriptor: Descriptor, path: list[FieldDescriptor], text: str) -> Message:
+    message = message_factory.GetMessageClass(descriptor)()
+    inner: Any = message
+    for field in path[:-1]:
+        inner = getattr(inner, field.name).add() if field.is_repeated else getattr(inner, field.name)
+    last = path[-1]
+    if last.is_repeated:
+        getattr(inner, last.name).append(text)
+    else:
+        setattr(inner, last.name, text)
+    return message
+
+
+@pytest.mark.parametrize("descriptor", ALL_REQUESTS, ids=lambda descriptor: descriptor.full_name)
+def test_every_text_is_composed_whichever_device_sent_it(descriptor: Descriptor) -> None:
+    """Letters with accents are one or two characters, as the device likes: a title or tag is the same text either way."""
+    for path, name in _texts(descriptor):
+        is_any = path[-1].GetOptions().Extensions[text_pb2.form] == text_pb2.FORM_ANY
+        is_kept = is_any or name.endswith(("_id", "_ids"))
+        sent, composed = (_with_text(descriptor, path, text) for text in ("Vie\u0323\u0302t", "Vi\u1ec7t"))
+        violations(sent, VALIDATOR)
+        assert (sent == composed) is not is_kept, [field.name for field in path]

@@ -91,7 +91,8 @@ var file_topten_text_v1_text_proto_extTypes = []protoimpl.ExtensionInfo{
 
 // Extension fields to descriptorpb.FieldOptions.
 var (
-	// The form of a text in a request. Servers refuse other texts with INVALID_ARGUMENT and the name of the field.
+	// The form of a text in a request. Servers refuse other texts with INVALID_ARGUMENT and the name of the field. They compose
+	// every text (Unicode NFC) but those of FORM_ANY and ids.
 	//
 	// optional topten.text.v1.Form form = 50552;
 	E_Form = &file_topten_text_v1_text_proto_extTypes[0]

@@ -48,4 +48,6 @@ global___Form = Form
 
 FORM_FIELD_NUMBER: builtins.int
 form: google.protobuf.internal.extension_dict._ExtensionFieldDescriptor[google.protobuf.descriptor_pb2.FieldOptions, global___Form.ValueType]
-"""The form of a text in a request. Servers refuse other texts with INVALID_ARGUMENT and the name of the field."""
+"""The form of a text in a request. Servers refuse other texts with INVALID_ARGUMENT and the name of the field. They compose
+every text (Unicode NFC) but those of FORM_ANY and ids.
+"""
