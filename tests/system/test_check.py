@@ -57,7 +57,7 @@ def test_check_names_the_faults_of_a_quiz_file(tmp_path: Path) -> None:
 def test_check_of_an_unreachable_system_fails_with_a_reason() -> None:
     code, output = run("check", "--url", "http://127.0.0.1:9")
     assert code == 1
-    assert "does not respond" in output
+    assert "Nothing responds at 127.0.0.1:9" in output
 
 
 def test_setup_of_a_running_system_changes_nothing(stack: RunningStack) -> None:
