@@ -49,6 +49,11 @@ class Weight(NamedTuple):
     bytes: int
     """Of the files and the document, compressed."""
 
+    @property
+    def kibibytes(self) -> int:
+        """The figure of the reference page, rounded up."""
+        return math.ceil(self.bytes / 1024)
+
 
 def weights() -> list[Weight]:
     """Return the weight of each address, in the order of `app.js`."""
@@ -57,7 +62,7 @@ def weights() -> list[Weight]:
 
 def page() -> str:
     """The page, as it is committed. Figures are rounded up."""
-    rows = [f"| `{each.address}` | {len(each.files) + 1} | {math.ceil(each.bytes / 1024)} |\n" for each in weights()]
+    rows = [f"| `{each.address}` | {len(each.files) + 1} | {each.kibibytes} |\n" for each in weights()]
     return INTRODUCTION + "".join(rows)
 
 

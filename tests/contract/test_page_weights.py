@@ -28,10 +28,8 @@ def test_an_address_names_all_files_of_its_screen_at_once(loaded: list[Weight]) 
 
 
 def test_the_reference_page_has_every_address_and_its_weight(loaded: list[Weight]) -> None:
-    """A figure may be a kibibyte off, so that not every changed line of a script renews the page."""
+    """A figure may be one off, so that not every changed line of a script renews the page."""
     documented = {address: int(size) for address, _, size in ROW.findall(REFERENCE.read_text())}
     assert list(documented) == [each.address for each in loaded], "run `make gen`"
-    wrong = {
-        each.address: each.bytes / 1024 for each in loaded if abs(documented[each.address] - each.bytes / 1024) > 2
-    }
+    wrong = {each.address: each.kibibytes for each in loaded if abs(documented[each.address] - each.kibibytes) > 1}
     assert wrong == {}, "run `make gen`"
