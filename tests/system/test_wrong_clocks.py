@@ -24,10 +24,15 @@ from services.runtime.auth.access import GUEST
 from services.runtime.clock import utc_now
 from services.runtime.config.settings import MongoConfig
 from services.runtime.stores.mongo import open_mongo
+from services.score.webhooks.delivery_store import WAITING, Delivery, DeliveryStore
+from services.score.webhooks.signing import new_secret
+from services.score.webhooks.webhook import PLAYER_BLOCKED, Webhook
+from services.score.webhooks.webhook_store import WebhookStore
 from tests.deadline import eventually
 from tests.factories import quiz_definition
-from tests.servers import RunningServer, unique
+from tests.servers import HOST, RunningServer, free_port, unique
 from tests.system.processes import running_identity, running_service
+from tests.system.score import ScoreSystem
 
 HOUR: Final = timedelta(hours=1)
 # How long a guest is kept after their end.
@@ -120,3 +125,33 @@ async def test_quiz_keeps_attempts_and_rooms_open_until_their_end(servers: dict[
             saved = await attempts.save(later.attempt_id, "ada", [selected("q1", "a")], [], utc_now())
             assert saved is not None, "an attempt that has an hour left takes no more answers"
             await is_ended_only_when_due(room_until, is_over)
+
+
+async def test_score_gives_no_delivery_up_before_its_end(system: ScoreSystem) -> None:
+    now, database = utc_now(), system.mongo.database
+    webhook = Webhook(
+        webhook_id=str(uuid.uuid4()),
+        owner="service:shop",
+        name="away",
+        url=f"http://{HOST}:{free_port()}/",  # nobody listens there
+        kinds=frozenset({PLAYER_BLOCKED}),
+        boards=frozenset(),
+        top=10,
+        created_at=now,
+        secret=new_secret(),
+    )
+    assert await WebhookStore(database).add(webhook)
+    deliveries = DeliveryStore(database)
+    delivery = Delivery(str(uuid.uuid4()), webhook.webhook_id, PLAYER_BLOCKED, "ada", "{}", now, now, now + HOUR)
+    await deliveries.add([delivery])
+
+    async def failed() -> Delivery | None:
+        (found,) = await deliveries.page(webhook.webhook_id, 1, None, None)
+        return found if found.error else None
+
+    environ = {**system.environ, "TOPTEN_SCORE_WEBHOOK_TRUSTED_HOSTS": HOST}
+    async with running_service("score", environ, a_day_ahead("score")):
+        found = await eventually(failed, "the first attempt has failed")
+        assert found is not None
+        assert found.state == WAITING
+        assert found.next_at < found.give_up_at
