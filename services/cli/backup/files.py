@@ -33,13 +33,16 @@ def name_at(pattern: Path, moment: datetime) -> Path:
     return pattern.with_name(pattern.name.replace(TIME, moment.strftime(_FORMAT))) if pattern.name else pattern
 
 
-def remove_old(pattern: Path, keep: int) -> list[Path]:
-    """Keep the newest `keep` files of the pattern; remove older ones, and what older backups left unfinished."""
+def remove_old(pattern: Path, keep: int, *, written: Path) -> list[Path]:
+    """Keep the newest `keep` files of the pattern; remove older ones, and what older backups left unfinished.
+
+    The file that was just written stays in any case: others may have names in the future.
+    """
     before, _, after = pattern.name.partition(TIME)
     expression = re.compile(re.escape(before) + _STAMP + re.escape(after) + f"({re.escape(_PARTIAL)})?")
     files = [(match, path) for path in pattern.parent.iterdir() if (match := expression.fullmatch(path.name))]
     complete = sorted((match[1] for match, _ in files if not match[2]), reverse=True)
-    removed = sorted(path for match, path in files if match[1] < complete[:keep][-1])
+    removed = sorted(path for match, path in files if match[1] < complete[:keep][-1] and path != written)
     for path in removed:
         path.unlink(missing_ok=True)
     return removed

@@ -7,7 +7,6 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pymongo
@@ -21,11 +20,11 @@ from services.cli.backup.encryption import decrypted, encrypting, read_identitie
 from services.cli.backup.files import STANDARD_STREAM, check_pattern, name_at, remove_old, replacing
 from services.cli.backup.restore import live_documents
 from services.cli.backup.restore import restore as restore_archive
-from services.cli.backup.snapshot import NO_TIMEOUT, Client, Progress, write_snapshot
+from services.cli.backup.snapshot import NO_TIMEOUT, Progress, write_snapshot
 from services.cli.terminal import EXIT_FINDING, EXIT_USAGE, err, fail, load_endpoints, say, warn
 from services.runtime.config.loading import ConfigError, load, section
 from services.runtime.config.settings import MongoConfig, ProcessConfig
-from services.runtime.stores.mongo import open_mongo
+from services.runtime.stores.mongo import Mongo, open_mongo
 from services.runtime.telemetry.logging import configure
 
 
@@ -37,9 +36,11 @@ class BackupConfig:
 
 
 async def back_up(pattern: Path, recipients: list[str], keep: int | None, data: Path) -> None:
-    """Write a backup to the file that `pattern` names now, then remove all but the newest `keep`."""
-    file = name_at(pattern, datetime.now(UTC))
-    if file == STANDARD_STREAM and sys.stdout.isatty():
+    """Write a backup to the file that `pattern` names now, then remove all but the newest `keep`.
+
+    Now is MongoDB's time: by a wrong clock of this machine, the new file could be the oldest.
+    """
+    if pattern == STANDARD_STREAM and sys.stdout.isatty():
         fail("A backup is not written to a terminal. Redirect standard output, or name a file.", EXIT_USAGE)
     try:
         check_pattern(pattern, keep)
@@ -47,11 +48,13 @@ async def back_up(pattern: Path, recipients: list[str], keep: int | None, data: 
     except BackupError as error:
         fail(str(error), EXIT_USAGE)
     with _failures("MongoDB could not be read", "No backup was written; run it again when MongoDB is available."):
-        async with _mongo(data) as (client, prefix):
+        async with _mongo(data) as (mongo, prefix):
+            await mongo.ping()
+            file = name_at(pattern, mongo.clock.now())
             with replacing(file) as target, _bar() as report, encrypting(target, keys) as sink:
-                counts = await write_snapshot(client, prefix, ArchiveWriter(sink), report)
+                counts = await write_snapshot(mongo.client, prefix, ArchiveWriter(sink), report)
         warn(f"Backed up {sum(counts.values())} documents of {len(counts)} collections.")
-        for path in remove_old(pattern, keep) if keep is not None else ():
+        for path in remove_old(pattern, keep, written=file) if keep is not None else ():
             warn(f"Removed {path}.")
 
 
@@ -64,12 +67,12 @@ async def restore(file: Path, identity: Path | None, data: Path, *, yes: bool) -
     with _failures("MongoDB refused the restore", "Run it again when MongoDB is available."):
         with file.open("rb") as source, decrypted(source, keys) as content:
             archive = verify(content)
-        async with _mongo(data) as (client, prefix):
-            live = await live_documents(client, prefix)
+        async with _mongo(data) as (mongo, prefix):
+            live = await live_documents(mongo.client, prefix)
             if live and not yes:
                 _ask(archive, live)
             with file.open("rb") as source, decrypted(source, keys) as content, _bar() as report:
-                await restore_archive(client, prefix, content, archive, report)
+                await restore_archive(mongo.client, prefix, content, archive, report)
     say(f"Restored {sum(archive.counts.values())} documents as of {_moment(archive)}.")
     say("Check it with `topten verify`.")
 
@@ -105,7 +108,7 @@ def _failures(store_failed: str, advice: str) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def _mongo(data: Path) -> AsyncIterator[tuple[Client, str]]:
+async def _mongo(data: Path) -> AsyncIterator[tuple[Mongo, str]]:
     """Yield a client of the system's MongoDB, without a time limit, and the prefix of its databases."""
     environ = {name: value for name, value in os.environ.items() if name.startswith("TOPTEN_MONGO_")}
     if "TOPTEN_MONGO_URL" not in environ and "TOPTEN_MONGO_URL_FILE" not in environ:
@@ -117,7 +120,7 @@ async def _mongo(data: Path) -> AsyncIterator[tuple[Client, str]]:
     configure(ProcessConfig(log_level="warning"), "backup")
     async with open_mongo(config, "backup", wait=False) as mongo:
         with pymongo.timeout(NO_TIMEOUT):
-            yield mongo.client, config.database
+            yield mongo, config.database
 
 
 @contextmanager

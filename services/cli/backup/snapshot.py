@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any, Final
 
 import pymongo
@@ -50,7 +50,8 @@ async def write_snapshot(client: Client, prefix: str, writer: ArchiveWriter, pro
         estimates = [await client[f"{prefix}_{c.database}"][c.name].estimated_document_count() for c in collections]
         total, done = sum(estimates), 0
         async with _long_window(client), client.start_session(snapshot=True) as session:
-            writer.header(Header(prefix, datetime.now(UTC)))
+            started_at = (await client.admin.command("hello"))["localTime"].replace(tzinfo=UTC)
+            writer.header(Header(prefix, started_at))
             try:
                 for collection in collections:
                     writer.collection(collection)

@@ -19,9 +19,14 @@ def test_the_newest_files_of_the_pattern_are_kept(tmp_path: Path) -> None:
     others = [tmp_path / name for name in ("topten-.topten", "other-20261101T031700Z.topten", f"{days[0].name}.txt")]
     for path in (*days, *unfinished, *others):
         path.touch()
-    assert remove_old(tmp_path / PATTERN, 2) == sorted([*days[:3], unfinished[0]])
+    assert remove_old(tmp_path / PATTERN, 2, written=days[4]) == sorted([*days[:3], unfinished[0]])
     assert sorted(tmp_path.iterdir()) == sorted([*days[3:], unfinished[1], *others])
-    assert remove_old(tmp_path / PATTERN, 9) == []
+    assert remove_old(tmp_path / PATTERN, 9, written=days[4]) == []
+    # Made by a clock that was a month ahead: they are the newest, and yet the new one stays.
+    ahead = [name_at(tmp_path / PATTERN, datetime(2026, 12, day, 3, 17, tzinfo=UTC)) for day in (1, 2)]
+    for path in ahead:
+        path.touch()
+    assert remove_old(tmp_path / PATTERN, 2, written=days[4]) == [days[3], unfinished[1]]
 
 
 @pytest.mark.parametrize("pattern", ["monday.topten", "{time}-{time}", "{time}/monday"])
