@@ -60,13 +60,16 @@ export function setClockAhead(milliseconds) {
 
 /**
  * Take the server's time from the date of a response, which is cut to the second and as old as the way back: the clock moves
- * only if it cannot be right, and each response makes it more exact.
+ * only if it cannot be right, and each response makes it more exact. One that is far off moves to the middle of what is possible.
  * @param {number} date
  * @param {number} roundTrip both in milliseconds
  */
 function limitServerTime(date, roundTrip) {
   const least = date - Date.now();
-  if (!Number.isNaN(least)) ahead = Math.min(Math.max(ahead, least), least + 1_000 + roundTrip);
+  if (Number.isNaN(least)) return;
+  const most = least + 1_000 + roundTrip;
+  const isFar = ahead < least - 1_000 || ahead > most + 1_000;
+  ahead = isFar ? (least + most) / 2 : Math.min(Math.max(ahead, least), most);
 }
 
 /**

@@ -9,6 +9,8 @@ import { t } from "./text.js";
 
 const SHOWN = 10;
 const NEIGHBORS = 3;
+// So often that no second is shown for much longer than it lasts.
+const TICK = 250;
 // Not every page asks for the next period at the same moment.
 const SPREAD = 10_000;
 // An unknown kind of board is an invalid argument.
@@ -122,7 +124,7 @@ export class BoardPanel {
     this.players.textContent = this.reset.textContent = this.own.textContent = "";
     this.neighbors.hidden = this.empty.hidden = this.frozen.hidden = true;
     this.title.textContent = boardTitle(name, quizTitle);
-    this.clock ??= setInterval(() => this.#tick(), 1_000);
+    this.clock ??= setInterval(() => this.#tick(), TICK);
     this.#showState({ name: "connecting", heardAt: 0 });
     this.#readDetails();
     this.watch?.return();
@@ -287,8 +289,9 @@ export class BoardPanel {
     const text = this.paused ? t.paused : t.states[name] + since;
     this.stateText.dataset.state = this.paused ? "paused" : name;
     if (this.stateText.textContent !== text) this.stateText.textContent = text;
-    const left = Math.max(0, Math.ceil((this.resetAt - serverNow()) / 1_000));
-    this.reset.textContent = this.resetAt ? t.resetsIn(t.duration(left)) : "";
+    const left = Math.max(0, Math.round((this.resetAt - serverNow()) / 1_000));
+    const reset = this.resetAt ? t.resetsIn(t.duration(left)) : "";
+    if (this.reset.textContent !== reset) this.reset.textContent = reset;
     if (!this.paused) this.announcer.tick();
   }
 }
