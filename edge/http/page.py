@@ -33,12 +33,12 @@ _VERSIONED: Final = re.compile(r"/assets/([0-9a-f]{16})/(.+)")
 # Files that not every screen needs, and those of them that the page names, by the beginning of its address, in which `*` is
 # any text: players load no console, and a console loads no screen of players. The page itself loads whatever else is needed.
 _PLAYERS: Final = (
-    r"parts/(?:announcer|answer-form|answers|board-panel|countdown|download|keys|ordering|outcomes|question-text|"
+    r"parts/(?:announcer|answer-form|answers|board-panel|countdown|download|keys|notices|ordering|outcomes|question-text|"
     r"quiz|room-entry|rows|wake-lock)\.js"
 )
 _ROOMS: Final = r"parts/room/(?!own-answer).+|parts/(?:answers|keys|rows)\.js|rooms\.css"
 _SOME_NEED: Final = re.compile(
-    rf".*worker\.js|screens/.+|parts/(?:console|extra-time|notices|room/own-answer)\.js|{_PLAYERS}|{_ROOMS}"
+    rf".*worker\.js|screens/.+|parts/(?:console|extra-time|notice-list|room/own-answer)\.js|{_PLAYERS}|{_ROOMS}"
 )
 _NAMED: Final = {
     "/ops": re.compile(r"screens/ops\.js|parts/console\.js|console\.css"),
@@ -63,7 +63,8 @@ _NAMED: Final = {
         rf"screens/room/(?:host|player-dialog|players-dialog|results)\.js|parts/download\.js|{_ROOMS}"
     ),
     "/screen/": re.compile(rf"screens/room/projector\.js|parts/wake-lock\.js|display\.css|{_ROOMS}"),
-    "/": re.compile(rf"screens/(?!ops\.js)[^/]+\.js|{_PLAYERS}|display\.css"),
+    "/my-data": re.compile(r"screens/data\.js|parts/download\.js"),
+    "/": re.compile(rf"screens/(?!data\.js|ops\.js)[^/]+\.js|{_PLAYERS}|display\.css"),
 }
 _COMMENT: Final = re.compile(rb"^[ \t]*(?:/\*\*.*?\*/|//[^\n]*)", re.MULTILINE | re.DOTALL)
 _PERMANENT: Final = "public, max-age=31536000, immutable"

@@ -31,7 +31,6 @@ export class App {
     this.timed = timed;
     this.rooms = rooms;
     this.notices = notices;
-    this.noticedAt = "";
     /** @type {Map<string, any>} */
     this.quizzes = new Map();
     this.session.signInAgain = () =>
@@ -144,24 +143,6 @@ export class App {
   /** Say something to screen readers. @param {string} text */
   announce = (text) => {
     $("announcement").textContent = text;
-  };
-
-  /**
-   * Show what changed the player's score without them: once when a screen knows the score, and when it is another one.
-   * @param {import("./client/stream.js").Standing} standing
-   */
-  showNotices = async ({ board, score }) => {
-    const { visit } = this.router;
-    const noticedAt = `${visit} ${board} ${score}`;
-    if (this.isGuest || noticedAt === this.noticedAt) return;
-    this.noticedAt = noticedAt;
-    const unseen = await this.notices.unseen().catch(() => null);
-    if (!unseen || noticedAt !== this.noticedAt || visit !== this.router.visit) return;
-    const shown = $("notices");
-    if (!unseen.notices.length) return shown.replaceChildren();
-    if (shown.firstElementChild?.id === `through-${unseen.through}`) return; // it is read out once, and keeps the focus
-    const unread = await import("./parts/notices.js").then((module) => module.noticeList(this, unseen)).catch(() => null);
-    if (unread && visit === this.router.visit) shown.replaceChildren(unread);
   };
 
   /** A quiz, read once. @param {string} id @param {() => Promise<any>} read */

@@ -1,34 +1,25 @@
 // @ts-check
-// What changed a player's score without them, below every screen until they have read it. Loaded when there is something.
-
-import { button, create, loadStyle } from "./dom.js";
-import { t } from "./text.js";
+// Whether others have changed a player's score: asked once when a screen knows the score, and when it is another one.
 
 /**
+ * What a screen does with each standing of the player.
  * @param {import("../app.js").App} app
- * @param {Awaited<ReturnType<import("../client/index.js").Notices["unseen"]>>} unseen
- * @returns {Promise<HTMLElement>}
  */
-export async function noticeList(app, { through, notices }) {
-  await loadStyle("notices.css");
-  const close = async () => {
-    await app.notices.markSeen(through).catch(() => {}); // they come again with the next visit
-    section.remove();
-    document.getElementById("main")?.focus({ preventScroll: true });
+export function noticesFor(app) {
+  const { visit } = app.router;
+  let last = 0;
+  let known = NaN;
+  return async (/** @type {import("../client/index.js").Standing} */ { score }) => {
+    if (app.isGuest || score === known) return;
+    known = score;
+    const turn = ++last;
+    const isCurrent = () => turn === last && visit === app.router.visit;
+    const unseen = await app.notices.unseen().catch(() => null);
+    if (!unseen || !isCurrent()) return;
+    const shown = /** @type {HTMLElement} */ (document.getElementById("notices"));
+    if (!unseen.notices.length) return shown.replaceChildren();
+    if (shown.firstElementChild?.id === `through-${unseen.through}`) return; // it is read out once, and keeps the focus
+    const list = await import("./notice-list.js").then((module) => module.noticeList(app, unseen)).catch(() => null);
+    if (list && isCurrent()) shown.replaceChildren(list);
   };
-  const section = create(
-    "section",
-    { id: `through-${through}`, className: "card", "aria-label": t.notices.title },
-    create("ul", {}, ...notices.map(item)),
-    button(t.notices.close, close, { className: "second" }),
-  );
-  return section;
-}
-
-/** @param {import("../client/index.js").Notice} notice */
-function item({ kind, quizId, quizTitle, pointsBefore, pointsAfter, reason, recordedAt }) {
-  const what = quizId ? (quizTitle ?? t.notices.aQuiz) : null;
-  const text = t.notices.changed(kind, what, pointsBefore, pointsAfter);
-  const why = reason && create("bdi", {}, reason);
-  return create("li", {}, create("p", {}, text), create("small", {}, t.notices.at(new Date(recordedAt)), why && " · ", why));
 }

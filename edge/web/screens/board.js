@@ -3,6 +3,7 @@
 
 import { BoardPanel, boardInput, boardTabs, boardTitle } from "../parts/board-panel.js";
 import { create, link } from "../parts/dom.js";
+import { noticesFor } from "../parts/notices.js";
 import { t } from "../parts/text.js";
 
 const PODIUM = `query ($board: BoardInput!) {
@@ -18,7 +19,7 @@ const TOP = `query ($board: BoardInput) {
  * @param {{ board: string }} params
  */
 export function showBoard(app, { board }) {
-  const panel = new BoardPanel(app, { detailed: true, heading: "h1", onUpdate: app.showNotices });
+  const panel = new BoardPanel(app, { detailed: true, heading: "h1", onUpdate: noticesFor(app) });
   const podium = create("section", { className: "podium", "aria-label": t.lastPeriod, hidden: true });
   const country = app.session.user?.country;
   /** @type {[string, string][]} */

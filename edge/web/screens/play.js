@@ -3,6 +3,7 @@
 
 import { BoardPanel } from "../parts/board-panel.js";
 import { button, create, link } from "../parts/dom.js";
+import { noticesFor } from "../parts/notices.js";
 import { roomEntry } from "../parts/room-entry.js";
 import { signInForm } from "../parts/sign-in.js";
 import { explain, t } from "../parts/text.js";
@@ -52,7 +53,7 @@ export function showPlay(app) {
   const cards = create("div", { className: "quiz-list" });
   const section = create("section", {}, create("h1", { className: "screen-title" }, t.quizzes), roomEntry(app), cards);
   const columns = create("div", { className: "columns" }, section);
-  const panel = new BoardPanel(app, { onUpdate: app.showNotices });
+  const panel = new BoardPanel(app, { onUpdate: noticesFor(app) });
   app.fill(columns);
   // The board stands below the quizzes on a phone: it comes once they are there, and is not pushed away by them.
   list(app, cards).then(() => columns.append(panel.element));
