@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
+import json
 import time
 import uuid
-from base64 import b64decode
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
 from typing import Any, Final
 
 from services.cli.system.client import GraphqlClient
@@ -68,6 +71,21 @@ async def results_file(client: GraphqlClient, token: str, room_id: str, written:
     """Return the name and the content of a room's results in a format of RoomResultsFormat. Raises GraphqlError."""
     data = await client.execute(RESULTS, {"roomId": room_id, "format": written}, token)
     return data["roomResultsFile"]["name"], b64decode(data["roomResultsFile"]["base64"])
+
+
+def solved(challenge: Mapping[str, Any]) -> str:
+    """Return the solution of a `joinChallenge`, as `joinRoom` takes it. Computes for up to a second; call it in a thread.
+
+    Raises ValueError if there is none.
+    """
+    salt = hashlib.sha256(challenge["salt"].encode())
+    for number in range(challenge["maxNumber"] + 1):
+        found = salt.copy()
+        found.update(b"%d" % number)
+        if found.hexdigest() == challenge["challenge"]:
+            payload = {each: challenge[each] for each in ("algorithm", "challenge", "salt", "signature")}
+            return b64encode(json.dumps(payload | {"number": number}).encode()).decode()
+    raise ValueError("The challenge has no solution.")
 
 
 def invitation(opened: State, *, with_code: bool) -> str:

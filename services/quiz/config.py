@@ -66,6 +66,12 @@ class QuizConfig:
         doc="Words that no nickname in a room may contain, in any case, with anything between their letters, and with letters "
         "that look like them; names of accounts are not checked",
     )
+    join_challenge_hashes: int = setting(
+        200_000,
+        doc="Most hashes that a device computes for a seat in a room that takes a proof of work; half of them on average",
+        minimum=1_000,
+        maximum=10_000_000,
+    )
     partitions: int = setting(
         4,
         doc="Number of partitions of the stream, each with one consumer; 0 is no partitions and one consumer",

@@ -56,6 +56,13 @@ DEFECTS = (
         (ACTIONS,),
     ),
     Defect(
+        "one solution gives seats to several players",
+        "services/quiz/rooms/challenges.py",
+        "existed = {indexes[place] for place in await insert_each(self._spent, documents)}",
+        "existed = {indexes[place] for place in await insert_each(self._spent, documents) if place < 0}",
+        ("tests/unit/quiz/test_room_challenges.py",),
+    ),
+    Defect(
         "a cached player is not read again after a conflict",
         "services/score/ingest/worker.py",
         "                folds |= await self._folds.refresh(conflicts)\n",

@@ -59,6 +59,7 @@ def test_guests_are_admitted_to_boards_rooms_and_their_own_data_alone() -> None:
         "room.AnswerRoomQuestion",
         "room.CreateSeatCode",
         "room.ExportSeats",
+        "room.GetJoinChallenge",
         "room.GetRoom",
         "room.GetRoomOutcome",
         "room.JoinRoom",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 import pytest_asyncio
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.json_format import MessageToDict
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 from topten.quiz.v1.quiz_pb2 import Answer
@@ -18,6 +19,7 @@ from topten.room.v1 import room_pb2
 from topten.room.v1 import room_service_pb2 as messages
 from topten.room.v1.room_service_pb2_grpc import RoomServiceStub
 
+from services.cli.rooms import solved
 from services.cli.system.client import GraphqlClient
 from services.identity.tokens import TokenIssuer
 from services.runtime.clock import utc_now
@@ -47,6 +49,11 @@ class Edge:
     async def open(self, quiz_id: str, **options: Any) -> str:
         request = messages.OpenRoomRequest(quiz_id=quiz_id, options=room_pb2.RoomOptions(**options))
         return (await call(self.stub.OpenRoom, request, token=self.host)).frame.pin
+
+    async def solution(self, player: Player, pin: str) -> str:
+        request = messages.GetJoinChallengeRequest(pin=pin)
+        challenge = (await call(self.stub.GetJoinChallenge, request, token=player.access_token)).challenge
+        return solved(MessageToDict(challenge))
 
     async def next(self, pin: str, revision: int) -> room_pb2.RoomFrame:
         request = messages.AdvanceRoomRequest(
@@ -141,6 +148,33 @@ async def test_each_of_a_group_of_joins_is_decided_on_its_own(
     ]
     # The state that the group returns has its players; no room is sent twice.
     assert sorted((frame.pin, frame.players) for frame in response.frames) == sorted([(pin, 1), (other, 1)])
+
+
+async def test_a_solution_gives_one_seat_alone_and_in_a_group(
+    stack: RunningStack, edge: Edge, players: list[Player]
+) -> None:
+    ada, ben, cem = players
+    await import_quiz(endpoints(stack), quiz_definition(quiz_id := unique("room-group-")))
+    pin, open_to_all = await edge.open(quiz_id, proof_of_work=True), await edge.open(quiz_id)
+    first, second = await edge.solution(ada, pin), await edge.solution(ben, pin)
+    with pytest.raises(ServiceError) as refusal:
+        await call(edge.stub.JoinRoom, messages.JoinRoomRequest(pin=pin, nickname="Ada"), token=ada.access_token)
+    assert (refusal.value.reason, refusal.value.violations[0][0]) == (Reason.INVALID_ARGUMENT, "solution")
+    alone = messages.JoinRoomRequest(pin=pin, nickname="Ada", solution=first)
+    assert not (await call(edge.stub.JoinRoom, alone, token=ada.access_token)).rejoined
+    response = await edge.join(
+        joining(ada, pin, "Ada"),
+        joining(ben, pin, "Ben"),
+        joining(ben, pin, "Ben", join=messages.JoinRoomRequest(pin=pin, nickname="Ben", solution=first)),
+        joining(ben, pin, "Ben", join=messages.JoinRoomRequest(pin=pin, nickname="Ben", solution=second)),
+        joining(cem, pin, "Cem", join=messages.JoinRoomRequest(pin=pin, nickname="Cem", solution=first)),
+        joining(cem, open_to_all, "Cem"),
+    )
+    outcomes = [
+        each.response.rejoined if each.HasField("response") else reason(each.error) for each in response.results
+    ]
+    assert outcomes == [True, "INVALID_ARGUMENT", "INVALID_ARGUMENT", False, "INVALID_ARGUMENT", False]
+    assert [(frame.pin, frame.players) for frame in response.frames if frame.pin == pin] == [(pin, 2)]
 
 
 async def test_each_answer_of_a_group_counts_once_from_when_its_edge_had_it(

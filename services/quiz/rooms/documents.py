@@ -66,7 +66,13 @@ def state_fields(room: Room) -> Document:
 
 
 def room_fields(room: Room) -> Document:
-    """Return the document of a room, without its quiz, its record and its time of deletion."""
+    """Return the document of a room, without its quiz, its record and its time of deletion.
+
+    A room has `challenge_key` if new seats take a proof of work. That is not among its options, of which instances of an
+    earlier version know each.
+    """
+    options = asdict(room.options)
+    del options["proof_of_work"]
     return {
         "_id": room.room_id,
         "pin": room.pin,
@@ -75,15 +81,16 @@ def room_fields(room: Room) -> Document:
         "title": room.title,
         "question_ids": list(room.question_ids),
         "hosts": list(room.hosts),
-        "options": asdict(room.options),
+        "options": options,
         "opened_at": room.opened_at,
+        **({"challenge_key": room.challenge_key} if room.options.proof_of_work else {}),
         **state_fields(room),
     }
 
 
 def room_of(document: Document) -> Room:
     """Return the room of a document."""
-    options = document["options"]
+    options, challenge_key = document["options"], document.get("challenge_key", b"")
     return Room(
         room_id=document["_id"],
         pin=document["pin"],
@@ -92,7 +99,9 @@ def room_of(document: Document) -> Room:
         title=document["title"],
         question_ids=tuple(document["question_ids"]),
         hosts=tuple(document["hosts"]),
-        options=Options(**options | {"nicknames": Nicknames(options["nicknames"])}),
+        options=Options(
+            **options | {"nicknames": Nicknames(options["nicknames"]), "proof_of_work": bool(challenge_key)}
+        ),
         opened_at=document["opened_at"],
         revision=document["revision"],
         changed_at=document["changed_at"],
@@ -105,6 +114,7 @@ def room_of(document: Document) -> Room:
         # Rooms that an earlier version opened have none.
         extra_times={seat: ExtraTime(each) for seat, each in document.get("extra_times", {}).items()},
         ended_at=document["ended_at"],
+        challenge_key=challenge_key,
     )
 
 

@@ -95,4 +95,5 @@ def _options(options: Options) -> messages.RoomOptions:
         max_players=options.max_players,
         nicknames=NICKNAMES[options.nicknames],
         counts_on_boards=options.counts_on_boards,
+        proof_of_work=options.proof_of_work,
     )

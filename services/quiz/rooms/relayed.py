@@ -44,7 +44,7 @@ def _join_of(
     relayed: messages.RelayedJoin, player: Claims, validator: protovalidate.Validator, abandoned_at: float
 ) -> SeatRequest:
     requests.check(relayed.join, validator)
-    return SeatRequest(relayed.join.pin, player, relayed.join.nickname, abandoned_at)
+    return SeatRequest(relayed.join.pin, player, relayed.join.nickname, abandoned_at, relayed.join.solution)
 
 
 def _joined(joined: JoinedPlayer) -> messages.RelayedSeat:

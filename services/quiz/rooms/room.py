@@ -42,7 +42,10 @@ class Nicknames(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of a room. `seconds` is the time for each question; 0 means that the host locks it."""
+    """The options of a room. `seconds` is the time for each question; 0 means that the host locks it.
+
+    With `proof_of_work` a new seat takes the solution of a challenge.
+    """
 
     seconds: int = 0
     locks_when_all_answered: bool = False
@@ -51,6 +54,7 @@ class Options:
     max_players: int = DEFAULT_PLAYERS
     nicknames: Nicknames = Nicknames.CHOSEN
     counts_on_boards: bool = False
+    proof_of_work: bool = False
 
     def fault(self) -> tuple[str, str] | None:
         """Return the field that contradicts another one and why; None if none does."""
@@ -64,7 +68,7 @@ class Room:
     """A room at one revision, which it got at `changed_at`.
 
     `hosts` has the account that opened it first; `question` is an index, -1 in the lobby. `deadline` is that of players
-    without extra time; `extra_times` has the seats with some.
+    without extra time; `extra_times` has the seats with some. `challenge_key` signs the challenges of a room that has them.
     """
 
     room_id: str
@@ -86,6 +90,7 @@ class Room:
     is_closed_to_new_players: bool = False
     extra_times: Mapping[str, ExtraTime] = field(default_factory=dict)
     ended_at: datetime | None = None
+    challenge_key: bytes = field(default=b"", repr=False)
 
     @property
     def question_id(self) -> str:

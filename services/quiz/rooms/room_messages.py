@@ -5,12 +5,26 @@ from __future__ import annotations
 from topten.room.v1 import room_pb2
 
 from services.quiz.questions.answers import answer_message
+from services.quiz.rooms.challenge import Challenge
 from services.quiz.rooms.counting import COUNTED
 from services.quiz.rooms.documents import SeatAnswer
 from services.quiz.rooms.frames import EXTRA_TIMES, distribution
 from services.quiz.rooms.personal_data import SeatRecord
 from services.quiz.rooms.results import QuestionResult
 from services.quiz.rooms.room import DEFAULT_PLAYERS, Nicknames, Options, Room
+
+
+def challenge_message(challenge: Challenge) -> room_pb2.JoinChallenge:
+    """Return a challenge as a device reads it."""
+    message = room_pb2.JoinChallenge(
+        algorithm=challenge.algorithm,
+        challenge=challenge.challenge,
+        max_number=challenge.max_number,
+        salt=challenge.salt,
+        signature=challenge.signature,
+    )
+    message.expires_at.FromDatetime(challenge.expires_at)
+    return message
 
 
 def options_of(options: room_pb2.RoomOptions) -> Options:
@@ -24,6 +38,7 @@ def options_of(options: room_pb2.RoomOptions) -> Options:
         max_players=options.max_players or DEFAULT_PLAYERS,
         nicknames=Nicknames.__members__.get(rule, Nicknames.CHOSEN),
         counts_on_boards=options.counts_on_boards,
+        proof_of_work=options.proof_of_work,
     )
 
 

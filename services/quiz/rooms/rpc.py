@@ -14,6 +14,7 @@ from topten.room.v1 import room_service_pb2 as messages
 
 from services.quiz.attempts.extra_time import ExtraTime
 from services.quiz.relay import Relay
+from services.quiz.rooms.challenges import RoomChallenges
 from services.quiz.rooms.frames import entry_of, outcome_of
 from services.quiz.rooms.joining import JoinedPlayer, RoomJoining
 from services.quiz.rooms.moving import RoomMoving
@@ -24,6 +25,7 @@ from services.quiz.rooms.result_files import Format
 from services.quiz.rooms.results import RoomResults
 from services.quiz.rooms.room_messages import (
     attempt_message,
+    challenge_message,
     extra_time_messages,
     options_of,
     question_message,
@@ -44,6 +46,7 @@ class RoomServicer(room_service_pb2_grpc.RoomServiceServicer):
     def __init__(
         self,
         rooms: RoomService,
+        challenges: RoomChallenges,
         joining: RoomJoining,
         moving: RoomMoving,
         play: RoomPlay,
@@ -53,6 +56,7 @@ class RoomServicer(room_service_pb2_grpc.RoomServiceServicer):
         relay: Relay,
     ) -> None:
         self._rooms = rooms
+        self._challenges = challenges
         self._joining = joining
         self._moving = moving
         self._results = results
@@ -66,10 +70,17 @@ class RoomServicer(room_service_pb2_grpc.RoomServiceServicer):
         opening = self._rooms.open(caller(), request.quiz_id, options_of(request.options), request.options.co_hosts)
         return messages.OpenRoomResponse(frame=await self._watching.frame(await asyncio.shield(opening)))
 
+    async def GetJoinChallenge(
+        self, request: messages.GetJoinChallengeRequest, context: Context
+    ) -> messages.GetJoinChallengeResponse:
+        """See room_service.proto."""
+        challenge = await self._challenges.issue(request.pin)
+        return messages.GetJoinChallengeResponse(challenge=None if challenge is None else challenge_message(challenge))
+
     async def JoinRoom(self, request: messages.JoinRoomRequest, context: Context) -> messages.JoinRoomResponse:
         """See room_service.proto."""
-        joining = self._joining.join([SeatRequest(request.pin, caller(), request.nickname)])
-        joins = await asyncio.shield(joining)
+        wanted = SeatRequest(request.pin, caller(), request.nickname, solution=request.solution)
+        joins = await asyncio.shield(self._joining.join([wanted]))
         (joined,) = joins.outcomes
         if isinstance(joined, Exception):
             raise joined

@@ -14,7 +14,7 @@ from typing import Final
 from pymongo import ASCENDING, DESCENDING, ReturnDocument
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import BulkWriteError, DuplicateKeyError
+from pymongo.errors import DuplicateKeyError
 from topten.quiz.v1 import quiz_pb2
 
 from services.quiz.rooms.documents import (
@@ -27,12 +27,12 @@ from services.quiz.rooms.documents import (
     seat_fields,
     seat_of,
 )
+from services.quiz.rooms.inserts import insert_each
 from services.quiz.rooms.standings import Choice, Mark
 from services.runtime.stores.mongo import unavailable_on_failure
 
 NEWEST: Final = 50
 EXPORT_PAGE: Final = 50
-_DUPLICATE: Final = 11000
 SeatKey = tuple[str, str]
 """Room and player."""
 
@@ -121,7 +121,7 @@ class SeatStore:
         that looks like it.
         """
         documents = [{**seat_fields(seat), "purge_at": purge_at} for seat, purge_at in seats]
-        existed = await _insert(self._seats, documents)
+        existed = await insert_each(self._seats, documents)
         found = await self.seats([_key(seats[index][0]) for index in existed]) if existed else {}
         return [found.get(_key(seat)) if index in existed else seat for index, (seat, _) in enumerate(seats)]
 
@@ -189,7 +189,7 @@ class SeatStore:
     async def record(self, answers: Sequence[tuple[SeatAnswer, datetime]]) -> list[tuple[SeatAnswer, bool]]:
         """Record answers, each with its time of deletion; return what is recorded, and whether it was recorded before."""
         documents = [{**answer_fields(answer), "purge_at": purge_at} for answer, purge_at in answers]
-        existed = await _insert(self._answers, documents)
+        existed = await insert_each(self._answers, documents)
         found = await self.recorded([documents[index]["_id"] for index in existed]) if existed else {}
         return [
             (found.get(document["_id"], answer), index in existed)
@@ -290,20 +290,6 @@ async def _counts(collection: AsyncCollection[Document], query: Document) -> dic
     stages: list[Document] = [{"$match": query}, {"$group": {"_id": "$room_id", "count": {"$sum": 1}}}]
     async with unavailable_on_failure():
         return {each["_id"]: each["count"] async for each in await collection.aggregate(stages)}
-
-
-async def _insert(collection: AsyncCollection[Document], documents: Sequence[Document]) -> set[int]:
-    """Insert documents, each on its own; return the indexes of those that a unique index refused."""
-    async with unavailable_on_failure():
-        try:
-            if documents:
-                await collection.insert_many(documents, ordered=False)
-        except BulkWriteError as error:
-            failures = error.details["writeErrors"]
-            if error.details["writeConcernErrors"] or any(each["code"] != _DUPLICATE for each in failures):
-                raise
-            return {each["index"] for each in failures}
-    return set()
 
 
 def _key(seat: Seat) -> SeatKey:

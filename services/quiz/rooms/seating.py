@@ -26,6 +26,7 @@ from services.runtime.errors import Reason, ServiceError, invalid, late
 
 if TYPE_CHECKING:
     from services.quiz.player_lookup import PlayerLookup
+    from services.quiz.rooms.challenges import RoomChallenges, SpentSolution
     from services.quiz.rooms.changes import RoomChanges
     from services.quiz.rooms.reading import RoomReader
     from services.quiz.rooms.room_store import RoomStore
@@ -37,12 +38,16 @@ GENERATED_TRIES: Final = 10
 
 
 class SeatRequest(NamedTuple):
-    """A player's request for a seat. After `abandoned_at`, in monotonic seconds, nobody waits for it."""
+    """A player's request for a seat. After `abandoned_at`, in monotonic seconds, nobody waits for it.
+
+    `solution` is that of a challenge, where the room has them.
+    """
 
     pin: str
     player: Claims
     nickname: str
     abandoned_at: float = float("inf")
+    solution: str = ""
 
 
 class Seated(NamedTuple):
@@ -63,6 +68,7 @@ class RoomSeating:
         reader: RoomReader,
         changes: RoomChanges,
         players: PlayerLookup,
+        challenges: RoomChallenges,
         *,
         forbidden: ForbiddenWords,
         now: Callable[[], datetime],
@@ -72,16 +78,17 @@ class RoomSeating:
         self._reader = reader
         self._changes = changes
         self._players = players
+        self._challenges = challenges
         self._forbidden = forbidden
         self._now = now
         self._seat: Batcher[SeatRequest, Seated] = Batcher("room joins", self._seat_group, max_size=MAX_GROUP)
 
-    async def join(self, player: Claims, pin: str, nickname: str) -> Seated:
-        """Give a player a seat.
+    async def join(self, player: Claims, pin: str, nickname: str, solution: str = "") -> Seated:
+        """Give a player a seat. A new one takes the `solution` of a challenge, where the room has them.
 
         Raises ROOM_NOT_FOUND, ROOM_CLOSED, NICKNAME_TAKEN, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
-        return await self._seat(SeatRequest(pin, player, nickname))
+        return await self._seat(SeatRequest(pin, player, nickname, solution=solution))
 
     async def join_all(self, requests: Sequence[SeatRequest]) -> list[Seated | Exception]:
         """Give players their seats; return the outcome of each request, which is that of `join`."""
@@ -116,25 +123,36 @@ class RoomSeating:
             each_of(self._reader.current, {room_id for room_id, _ in keys.values()}),
             self._seats.seats(list(keys.values())),
         )
-        new = {index: each for index, each in requests.items() if keys[index] not in seats}
-        known = await self._players.players(each.player.user_id for each in new.values()) if new else {}
         outcomes: dict[int, tuple[Seat, bool] | Exception] = {}
-        admitted: dict[int, SeatRequest] = {}
+        new: dict[int, SeatRequest] = {}
+        spent: dict[int, SpentSolution] = {}
         for index, each in requests.items():
             try:
-                snapshot = ok(snapshots[keys[index][0]])
-                if index not in new:
-                    outcomes[index] = not_removed(seats[keys[index]]), True
+                room = ok(snapshots[keys[index][0]]).room
+                if (seat := seats.get(keys[index])) is not None:
+                    outcomes[index] = not_removed(seat), True
                     continue
-                _require_open(snapshot.room)
-                if (block := known[each.player.user_id].block) is not None:
-                    raise blocked(block, is_caller=True)
-                admitted[index] = each
+                _require_open(room)
+                if (solution := self._challenges.verify(room, each.player.user_id, each.solution)) is not None:
+                    spent[index] = solution
+                new[index] = each
             except ServiceError as error:
                 outcomes[index] = error
+        refusals = await self._refusals(new, spent)
+        outcomes |= refusals
+        admitted = {index: each for index, each in new.items() if index not in refusals}
         found = {keys[index][0]: ok(snapshots[keys[index][0]]) for index in admitted}
         outcomes |= await self._take(admitted, {index: found[keys[index][0]] for index in admitted})
         return self._seated(outcomes, snapshots)
+
+    async def _refusals(
+        self, new: Mapping[int, SeatRequest], spent: Mapping[int, SpentSolution]
+    ) -> dict[int, ServiceError]:
+        """Return the refusals of new players who may not act, and spend the solutions of the others."""
+        known = await self._players.players(each.player.user_id for each in new.values()) if new else {}
+        blocks = {index: known[each.player.user_id].block for index, each in new.items()}
+        refused = {index: blocked(block, is_caller=True) for index, block in blocks.items() if block is not None}
+        return refused | await self._challenges.spend({n: each for n, each in spent.items() if n not in refused})
 
     def _seated(
         self,

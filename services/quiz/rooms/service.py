@@ -12,6 +12,7 @@ import structlog
 
 from services.quiz.quizzes.quiz import from_definition
 from services.quiz.quizzes.quiz_cache import quiz_not_found
+from services.quiz.rooms.challenge import new_key
 from services.quiz.rooms.room import Options, Phase, Room, Snapshot
 from services.quiz.rooms.room_store import Transition
 from services.quiz.rooms.transitions import About, Command, CommandError, advanced
@@ -86,6 +87,7 @@ class RoomService:
             options=options,
             opened_at=now,
             changed_at=now,
+            challenge_key=new_key() if options.proof_of_work else b"",
         )
         room = await self._rooms.open(room, stored.definition)
         _log.info("room opened", room_id=room.room_id, quiz_id=quiz_id, actor=host.user_id)

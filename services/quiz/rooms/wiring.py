@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from services.quiz.player_lookup import PlayerLookup
 from services.quiz.quizzes.quiz_store import QuizStore
 from services.quiz.relay import Relay
+from services.quiz.rooms.challenges import RoomChallenges
 from services.quiz.rooms.changes import RoomChanges
 from services.quiz.rooms.counting import RoomCounting
 from services.quiz.rooms.documents import Document
@@ -38,6 +39,7 @@ class Rooms(NamedTuple):
     rooms: RoomStore
     seats: SeatStore
     reader: RoomReader
+    challenges: RoomChallenges
     service: RoomService
     seating: RoomSeating
     moving: RoomMoving
@@ -53,6 +55,7 @@ class Rooms(NamedTuple):
         """Create the indexes. Idempotent. Raises UNAVAILABLE."""
         await self.rooms.prepare()
         await self.seats.prepare()
+        await self.challenges.prepare()
 
     def forget(self) -> None:
         """Empty the caches, because the database holds other data now."""
@@ -70,14 +73,19 @@ def rooms_of(
     *,
     players_host: bool,
     forbidden_nicknames: Sequence[str] = (),
+    challenge_hashes: int,
     now: Callable[[], datetime],
 ) -> Rooms:
-    """Return the parts of rooms. `players_host` lets players open rooms; chosen nicknames have no forbidden word."""
+    """Return the parts of rooms. `players_host` lets players open rooms; chosen nicknames have no forbidden word.
+
+    `challenge_hashes` is the cost of a proof of work, in rooms that take one.
+    """
     rooms, seats, changes = RoomStore(database), SeatStore(database), RoomChanges(redis)
     reader = RoomReader(rooms, seats, changes, now=now)
     service = RoomService(quizzes, rooms, seats, reader, changes, players, players_host=players_host, now=now)
+    challenges = RoomChallenges(database, rooms, reader, hashes=challenge_hashes, now=now)
     seating = RoomSeating(
-        rooms, seats, reader, changes, players, forbidden=ForbiddenWords(forbidden_nicknames), now=now
+        rooms, seats, reader, changes, players, challenges, forbidden=ForbiddenWords(forbidden_nicknames), now=now
     )
     moving = RoomMoving(rooms, seats, reader, players, now=now)
     play = RoomPlay(rooms, seats, reader, changes, now=now)
@@ -89,6 +97,7 @@ def rooms_of(
         rooms=rooms,
         seats=seats,
         reader=reader,
+        challenges=challenges,
         service=service,
         seating=seating,
         moving=moving,
@@ -98,7 +107,15 @@ def rooms_of(
         counting=counting,
         personal_data=personal_data,
         servicer=RoomServicer(
-            service, RoomJoining(seating, play, watching), moving, play, watching, results, personal_data, relay
+            service,
+            challenges,
+            RoomJoining(seating, play, watching),
+            moving,
+            play,
+            watching,
+            results,
+            personal_data,
+            relay,
         ),
         servers=(*changes.servers(), watching.server(), counting.server()),
     )

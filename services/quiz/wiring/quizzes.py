@@ -54,6 +54,7 @@ async def build_quizzes(config: QuizConfig, stores: Stores, submissions: Submiss
         submissions.relay,
         players_host=config.rooms.players_host,
         forbidden_nicknames=config.forbidden_nicknames,
+        challenge_hashes=config.join_challenge_hashes,
         now=now,
     )
     quizzes = Quizzes(service, authoring, attempts, rooms)

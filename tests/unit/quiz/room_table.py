@@ -14,8 +14,10 @@ import pytest
 from redis.asyncio import Redis
 from topten.room.v1 import room_pb2
 
+from services.cli.rooms import solved
 from services.quiz.player_lookup import PlayerLookup
 from services.quiz.questions.answers import selected
+from services.quiz.rooms.challenge import Challenge
 from services.quiz.rooms.room import Options, Phase, Room
 from services.quiz.rooms.transitions import Command
 from services.quiz.rooms.wiring import Rooms, rooms_of
@@ -30,6 +32,7 @@ from tests.unit.quiz.conftest import Open, Replica
 
 SECOND = timedelta(seconds=1)
 QUESTIONS = 3
+HASHES = 100
 
 
 def claims(user_id: str, *roles: str) -> Claims:
@@ -116,6 +119,7 @@ class Table:
             cast("Any", None),
             players_host=settings.get("players_host", False),
             forbidden_nicknames=["rude word"],
+            challenge_hashes=HASHES,
             now=self.clock,
         )
 
@@ -137,6 +141,11 @@ async def table(open_replica: Open, redis_url: str) -> AsyncIterator[Table]:
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(open_redis(RedisConfig(url=redis_url), "rooms"))
         yield Table(await open_replica(), redis, Clock())
+
+
+def solution_of(challenge: Challenge) -> str:
+    """The solution of a challenge, as JoinRoom takes it."""
+    return solved({**challenge._asdict(), "maxNumber": challenge.max_number})
 
 
 async def refused(call: Awaitable[Any]) -> str:

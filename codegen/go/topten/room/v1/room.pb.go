@@ -365,7 +365,10 @@ type RoomOptions struct {
 	// speed points. Those of guests never do.
 	CountsOnBoards bool `protobuf:"varint,7,opt,name=counts_on_boards,json=countsOnBoards,proto3" json:"counts_on_boards,omitempty"`
 	// The IDs of accounts that may host the room too, up to 10.
-	CoHosts       []string `protobuf:"bytes,8,rep,name=co_hosts,json=coHosts,proto3" json:"co_hosts,omitempty"`
+	CoHosts []string `protobuf:"bytes,8,rep,name=co_hosts,json=coHosts,proto3" json:"co_hosts,omitempty"`
+	// Whether a device solves a JoinChallenge before its player gets a new seat. It is a price for floods of players, in
+	// computing time, and no proof of who or what joins.
+	ProofOfWork   bool `protobuf:"varint,9,opt,name=proof_of_work,json=proofOfWork,proto3" json:"proof_of_work,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -456,6 +459,105 @@ func (x *RoomOptions) GetCoHosts() []string {
 	return nil
 }
 
+func (x *RoomOptions) GetProofOfWork() bool {
+	if x != nil {
+		return x.ProofOfWork
+	}
+	return false
+}
+
+// A challenge of Altcha, version 1: the number from 0 to `max_number` for which the SHA-256 of `salt` and the number, in
+// decimal digits, is `challenge`. Each is for one room, and its solution for one player.
+type JoinChallenge struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Always SHA-256.
+	Algorithm string `protobuf:"bytes,1,opt,name=algorithm,proto3" json:"algorithm,omitempty"`
+	// The digest, in hexadecimal digits.
+	Challenge string `protobuf:"bytes,2,opt,name=challenge,proto3" json:"challenge,omitempty"`
+	// The largest number that the solution may be.
+	MaxNumber int32 `protobuf:"varint,3,opt,name=max_number,json=maxNumber,proto3" json:"max_number,omitempty"`
+	// What stands before the number. It has the time at which the challenge expires.
+	Salt string `protobuf:"bytes,4,opt,name=salt,proto3" json:"salt,omitempty"`
+	// By which the server knows its own challenges.
+	Signature string `protobuf:"bytes,5,opt,name=signature,proto3" json:"signature,omitempty"`
+	// Until when the server takes the solution.
+	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JoinChallenge) Reset() {
+	*x = JoinChallenge{}
+	mi := &file_topten_room_v1_room_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JoinChallenge) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JoinChallenge) ProtoMessage() {}
+
+func (x *JoinChallenge) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_room_v1_room_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JoinChallenge.ProtoReflect.Descriptor instead.
+func (*JoinChallenge) Descriptor() ([]byte, []int) {
+	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *JoinChallenge) GetAlgorithm() string {
+	if x != nil {
+		return x.Algorithm
+	}
+	return ""
+}
+
+func (x *JoinChallenge) GetChallenge() string {
+	if x != nil {
+		return x.Challenge
+	}
+	return ""
+}
+
+func (x *JoinChallenge) GetMaxNumber() int32 {
+	if x != nil {
+		return x.MaxNumber
+	}
+	return 0
+}
+
+func (x *JoinChallenge) GetSalt() string {
+	if x != nil {
+		return x.Salt
+	}
+	return ""
+}
+
+func (x *JoinChallenge) GetSignature() string {
+	if x != nil {
+		return x.Signature
+	}
+	return ""
+}
+
+func (x *JoinChallenge) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
 // The state of a room, the same for everybody in it. A later frame has a higher (revision, changes).
 type RoomFrame struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -508,7 +610,7 @@ type RoomFrame struct {
 
 func (x *RoomFrame) Reset() {
 	*x = RoomFrame{}
-	mi := &file_topten_room_v1_room_proto_msgTypes[1]
+	mi := &file_topten_room_v1_room_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -520,7 +622,7 @@ func (x *RoomFrame) String() string {
 func (*RoomFrame) ProtoMessage() {}
 
 func (x *RoomFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_proto_msgTypes[1]
+	mi := &file_topten_room_v1_room_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -533,7 +635,7 @@ func (x *RoomFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomFrame.ProtoReflect.Descriptor instead.
 func (*RoomFrame) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{1}
+	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *RoomFrame) GetRoomId() string {
@@ -696,7 +798,7 @@ type OptionCount struct {
 
 func (x *OptionCount) Reset() {
 	*x = OptionCount{}
-	mi := &file_topten_room_v1_room_proto_msgTypes[2]
+	mi := &file_topten_room_v1_room_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -708,7 +810,7 @@ func (x *OptionCount) String() string {
 func (*OptionCount) ProtoMessage() {}
 
 func (x *OptionCount) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_proto_msgTypes[2]
+	mi := &file_topten_room_v1_room_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -721,7 +823,7 @@ func (x *OptionCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OptionCount.ProtoReflect.Descriptor instead.
 func (*OptionCount) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{2}
+	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *OptionCount) GetOptionId() string {
@@ -755,7 +857,7 @@ type RoomEntry struct {
 
 func (x *RoomEntry) Reset() {
 	*x = RoomEntry{}
-	mi := &file_topten_room_v1_room_proto_msgTypes[3]
+	mi := &file_topten_room_v1_room_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -767,7 +869,7 @@ func (x *RoomEntry) String() string {
 func (*RoomEntry) ProtoMessage() {}
 
 func (x *RoomEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_proto_msgTypes[3]
+	mi := &file_topten_room_v1_room_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -780,7 +882,7 @@ func (x *RoomEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomEntry.ProtoReflect.Descriptor instead.
 func (*RoomEntry) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{3}
+	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *RoomEntry) GetRank() int32 {
@@ -824,7 +926,7 @@ type RoomPlayer struct {
 
 func (x *RoomPlayer) Reset() {
 	*x = RoomPlayer{}
-	mi := &file_topten_room_v1_room_proto_msgTypes[4]
+	mi := &file_topten_room_v1_room_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -836,7 +938,7 @@ func (x *RoomPlayer) String() string {
 func (*RoomPlayer) ProtoMessage() {}
 
 func (x *RoomPlayer) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_proto_msgTypes[4]
+	mi := &file_topten_room_v1_room_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -849,7 +951,7 @@ func (x *RoomPlayer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomPlayer.ProtoReflect.Descriptor instead.
 func (*RoomPlayer) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{4}
+	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *RoomPlayer) GetSeatId() string {
@@ -881,7 +983,7 @@ type SeatAttempt struct {
 
 func (x *SeatAttempt) Reset() {
 	*x = SeatAttempt{}
-	mi := &file_topten_room_v1_room_proto_msgTypes[5]
+	mi := &file_topten_room_v1_room_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -893,7 +995,7 @@ func (x *SeatAttempt) String() string {
 func (*SeatAttempt) ProtoMessage() {}
 
 func (x *SeatAttempt) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_proto_msgTypes[5]
+	mi := &file_topten_room_v1_room_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -906,7 +1008,7 @@ func (x *SeatAttempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SeatAttempt.ProtoReflect.Descriptor instead.
 func (*SeatAttempt) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{5}
+	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *SeatAttempt) GetSeatId() string {
@@ -957,7 +1059,7 @@ type RoomOutcome struct {
 
 func (x *RoomOutcome) Reset() {
 	*x = RoomOutcome{}
-	mi := &file_topten_room_v1_room_proto_msgTypes[6]
+	mi := &file_topten_room_v1_room_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -969,7 +1071,7 @@ func (x *RoomOutcome) String() string {
 func (*RoomOutcome) ProtoMessage() {}
 
 func (x *RoomOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_proto_msgTypes[6]
+	mi := &file_topten_room_v1_room_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -982,7 +1084,7 @@ func (x *RoomOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomOutcome.ProtoReflect.Descriptor instead.
 func (*RoomOutcome) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{6}
+	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RoomOutcome) GetSeatId() string {
@@ -1061,7 +1163,7 @@ type SeatExtraTime struct {
 
 func (x *SeatExtraTime) Reset() {
 	*x = SeatExtraTime{}
-	mi := &file_topten_room_v1_room_proto_msgTypes[7]
+	mi := &file_topten_room_v1_room_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1073,7 +1175,7 @@ func (x *SeatExtraTime) String() string {
 func (*SeatExtraTime) ProtoMessage() {}
 
 func (x *SeatExtraTime) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_proto_msgTypes[7]
+	mi := &file_topten_room_v1_room_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1086,7 +1188,7 @@ func (x *SeatExtraTime) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SeatExtraTime.ProtoReflect.Descriptor instead.
 func (*SeatExtraTime) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{7}
+	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SeatExtraTime) GetSeatId() string {
@@ -1125,7 +1227,7 @@ type QuestionResult struct {
 
 func (x *QuestionResult) Reset() {
 	*x = QuestionResult{}
-	mi := &file_topten_room_v1_room_proto_msgTypes[8]
+	mi := &file_topten_room_v1_room_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1137,7 +1239,7 @@ func (x *QuestionResult) String() string {
 func (*QuestionResult) ProtoMessage() {}
 
 func (x *QuestionResult) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_proto_msgTypes[8]
+	mi := &file_topten_room_v1_room_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1150,7 +1252,7 @@ func (x *QuestionResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuestionResult.ProtoReflect.Descriptor instead.
 func (*QuestionResult) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{8}
+	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *QuestionResult) GetQuestionId() string {
@@ -1216,7 +1318,7 @@ type SeatRecord struct {
 
 func (x *SeatRecord) Reset() {
 	*x = SeatRecord{}
-	mi := &file_topten_room_v1_room_proto_msgTypes[9]
+	mi := &file_topten_room_v1_room_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1228,7 +1330,7 @@ func (x *SeatRecord) String() string {
 func (*SeatRecord) ProtoMessage() {}
 
 func (x *SeatRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_proto_msgTypes[9]
+	mi := &file_topten_room_v1_room_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1241,7 +1343,7 @@ func (x *SeatRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SeatRecord.ProtoReflect.Descriptor instead.
 func (*SeatRecord) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{9}
+	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *SeatRecord) GetRoomId() string {
@@ -1301,7 +1403,7 @@ type SeatAnswer struct {
 
 func (x *SeatAnswer) Reset() {
 	*x = SeatAnswer{}
-	mi := &file_topten_room_v1_room_proto_msgTypes[10]
+	mi := &file_topten_room_v1_room_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1313,7 +1415,7 @@ func (x *SeatAnswer) String() string {
 func (*SeatAnswer) ProtoMessage() {}
 
 func (x *SeatAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_proto_msgTypes[10]
+	mi := &file_topten_room_v1_room_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1326,7 +1428,7 @@ func (x *SeatAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SeatAnswer.ProtoReflect.Descriptor instead.
 func (*SeatAnswer) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{10}
+	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SeatAnswer) GetAnswer() *v1.Answer {
@@ -1354,7 +1456,7 @@ var File_topten_room_v1_room_proto protoreflect.FileDescriptor
 
 const file_topten_room_v1_room_proto_rawDesc = "" +
 	"\n" +
-	"\x19topten/room/v1/room.proto\x12\x0etopten.room.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19topten/quiz/v1/quiz.proto\"\xa5\x03\n" +
+	"\x19topten/room/v1/room.proto\x12\x0etopten.room.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19topten/quiz/v1/quiz.proto\"\xc9\x03\n" +
 	"\vRoomOptions\x12<\n" +
 	"\x14seconds_per_question\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xd8\x04(\x00R\x12secondsPerQuestion\x123\n" +
@@ -1367,7 +1469,17 @@ const file_topten_room_v1_room_proto_rawDesc = "" +
 	"\tnicknames\x18\x06 \x01(\x0e2\x1c.topten.room.v1.NicknameRuleB\b\xbaH\x05\x82\x01\x02\x10\x01R\tnicknames\x12(\n" +
 	"\x10counts_on_boards\x18\a \x01(\bR\x0ecountsOnBoards\x12-\n" +
 	"\bco_hosts\x18\b \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10\n" +
-	"\x18\x01\"\x06r\x04\x10\x01\x18@R\acoHosts\"\xe6\x06\n" +
+	"\x18\x01\"\x06r\x04\x10\x01\x18@R\acoHosts\x12\"\n" +
+	"\rproof_of_work\x18\t \x01(\bR\vproofOfWork\"\xd7\x01\n" +
+	"\rJoinChallenge\x12\x1c\n" +
+	"\talgorithm\x18\x01 \x01(\tR\talgorithm\x12\x1c\n" +
+	"\tchallenge\x18\x02 \x01(\tR\tchallenge\x12\x1d\n" +
+	"\n" +
+	"max_number\x18\x03 \x01(\x05R\tmaxNumber\x12\x12\n" +
+	"\x04salt\x18\x04 \x01(\tR\x04salt\x12\x1c\n" +
+	"\tsignature\x18\x05 \x01(\tR\tsignature\x129\n" +
+	"\n" +
+	"expires_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\xe6\x06\n" +
 	"\tRoomFrame\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x10\n" +
 	"\x03pin\x18\x02 \x01(\tR\x03pin\x12\x1a\n" +
@@ -1497,7 +1609,7 @@ func file_topten_room_v1_room_proto_rawDescGZIP() []byte {
 }
 
 var file_topten_room_v1_room_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_topten_room_v1_room_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_topten_room_v1_room_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_topten_room_v1_room_proto_goTypes = []any{
 	(RoomPhase)(0),                // 0: topten.room.v1.RoomPhase
 	(RoomCommand)(0),              // 1: topten.room.v1.RoomCommand
@@ -1505,47 +1617,49 @@ var file_topten_room_v1_room_proto_goTypes = []any{
 	(ExtraTime)(0),                // 3: topten.room.v1.ExtraTime
 	(RoomResultsFormat)(0),        // 4: topten.room.v1.RoomResultsFormat
 	(*RoomOptions)(nil),           // 5: topten.room.v1.RoomOptions
-	(*RoomFrame)(nil),             // 6: topten.room.v1.RoomFrame
-	(*OptionCount)(nil),           // 7: topten.room.v1.OptionCount
-	(*RoomEntry)(nil),             // 8: topten.room.v1.RoomEntry
-	(*RoomPlayer)(nil),            // 9: topten.room.v1.RoomPlayer
-	(*SeatAttempt)(nil),           // 10: topten.room.v1.SeatAttempt
-	(*RoomOutcome)(nil),           // 11: topten.room.v1.RoomOutcome
-	(*SeatExtraTime)(nil),         // 12: topten.room.v1.SeatExtraTime
-	(*QuestionResult)(nil),        // 13: topten.room.v1.QuestionResult
-	(*SeatRecord)(nil),            // 14: topten.room.v1.SeatRecord
-	(*SeatAnswer)(nil),            // 15: topten.room.v1.SeatAnswer
-	(*v1.Question)(nil),           // 16: topten.quiz.v1.Question
+	(*JoinChallenge)(nil),         // 6: topten.room.v1.JoinChallenge
+	(*RoomFrame)(nil),             // 7: topten.room.v1.RoomFrame
+	(*OptionCount)(nil),           // 8: topten.room.v1.OptionCount
+	(*RoomEntry)(nil),             // 9: topten.room.v1.RoomEntry
+	(*RoomPlayer)(nil),            // 10: topten.room.v1.RoomPlayer
+	(*SeatAttempt)(nil),           // 11: topten.room.v1.SeatAttempt
+	(*RoomOutcome)(nil),           // 12: topten.room.v1.RoomOutcome
+	(*SeatExtraTime)(nil),         // 13: topten.room.v1.SeatExtraTime
+	(*QuestionResult)(nil),        // 14: topten.room.v1.QuestionResult
+	(*SeatRecord)(nil),            // 15: topten.room.v1.SeatRecord
+	(*SeatAnswer)(nil),            // 16: topten.room.v1.SeatAnswer
 	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
-	(*v1.Answer)(nil),             // 18: topten.quiz.v1.Answer
-	(v1.Verdict)(0),               // 19: topten.quiz.v1.Verdict
+	(*v1.Question)(nil),           // 18: topten.quiz.v1.Question
+	(*v1.Answer)(nil),             // 19: topten.quiz.v1.Answer
+	(v1.Verdict)(0),               // 20: topten.quiz.v1.Verdict
 }
 var file_topten_room_v1_room_proto_depIdxs = []int32{
 	2,  // 0: topten.room.v1.RoomOptions.nicknames:type_name -> topten.room.v1.NicknameRule
-	0,  // 1: topten.room.v1.RoomFrame.phase:type_name -> topten.room.v1.RoomPhase
-	16, // 2: topten.room.v1.RoomFrame.question:type_name -> topten.quiz.v1.Question
-	17, // 3: topten.room.v1.RoomFrame.asked_at:type_name -> google.protobuf.Timestamp
-	17, // 4: topten.room.v1.RoomFrame.deadline:type_name -> google.protobuf.Timestamp
-	18, // 5: topten.room.v1.RoomFrame.right_answer:type_name -> topten.quiz.v1.Answer
-	7,  // 6: topten.room.v1.RoomFrame.distribution:type_name -> topten.room.v1.OptionCount
-	8,  // 7: topten.room.v1.RoomFrame.board:type_name -> topten.room.v1.RoomEntry
-	9,  // 8: topten.room.v1.RoomFrame.newest_players:type_name -> topten.room.v1.RoomPlayer
-	5,  // 9: topten.room.v1.RoomFrame.options:type_name -> topten.room.v1.RoomOptions
-	18, // 10: topten.room.v1.RoomOutcome.answer:type_name -> topten.quiz.v1.Answer
-	19, // 11: topten.room.v1.RoomOutcome.verdict:type_name -> topten.quiz.v1.Verdict
-	3,  // 12: topten.room.v1.RoomOutcome.extra_time:type_name -> topten.room.v1.ExtraTime
-	17, // 13: topten.room.v1.RoomOutcome.deadline:type_name -> google.protobuf.Timestamp
-	3,  // 14: topten.room.v1.SeatExtraTime.extra_time:type_name -> topten.room.v1.ExtraTime
-	7,  // 15: topten.room.v1.QuestionResult.distribution:type_name -> topten.room.v1.OptionCount
-	17, // 16: topten.room.v1.SeatRecord.joined_at:type_name -> google.protobuf.Timestamp
-	15, // 17: topten.room.v1.SeatRecord.answers:type_name -> topten.room.v1.SeatAnswer
-	18, // 18: topten.room.v1.SeatAnswer.answer:type_name -> topten.quiz.v1.Answer
-	17, // 19: topten.room.v1.SeatAnswer.received_at:type_name -> google.protobuf.Timestamp
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	17, // 1: topten.room.v1.JoinChallenge.expires_at:type_name -> google.protobuf.Timestamp
+	0,  // 2: topten.room.v1.RoomFrame.phase:type_name -> topten.room.v1.RoomPhase
+	18, // 3: topten.room.v1.RoomFrame.question:type_name -> topten.quiz.v1.Question
+	17, // 4: topten.room.v1.RoomFrame.asked_at:type_name -> google.protobuf.Timestamp
+	17, // 5: topten.room.v1.RoomFrame.deadline:type_name -> google.protobuf.Timestamp
+	19, // 6: topten.room.v1.RoomFrame.right_answer:type_name -> topten.quiz.v1.Answer
+	8,  // 7: topten.room.v1.RoomFrame.distribution:type_name -> topten.room.v1.OptionCount
+	9,  // 8: topten.room.v1.RoomFrame.board:type_name -> topten.room.v1.RoomEntry
+	10, // 9: topten.room.v1.RoomFrame.newest_players:type_name -> topten.room.v1.RoomPlayer
+	5,  // 10: topten.room.v1.RoomFrame.options:type_name -> topten.room.v1.RoomOptions
+	19, // 11: topten.room.v1.RoomOutcome.answer:type_name -> topten.quiz.v1.Answer
+	20, // 12: topten.room.v1.RoomOutcome.verdict:type_name -> topten.quiz.v1.Verdict
+	3,  // 13: topten.room.v1.RoomOutcome.extra_time:type_name -> topten.room.v1.ExtraTime
+	17, // 14: topten.room.v1.RoomOutcome.deadline:type_name -> google.protobuf.Timestamp
+	3,  // 15: topten.room.v1.SeatExtraTime.extra_time:type_name -> topten.room.v1.ExtraTime
+	8,  // 16: topten.room.v1.QuestionResult.distribution:type_name -> topten.room.v1.OptionCount
+	17, // 17: topten.room.v1.SeatRecord.joined_at:type_name -> google.protobuf.Timestamp
+	16, // 18: topten.room.v1.SeatRecord.answers:type_name -> topten.room.v1.SeatAnswer
+	19, // 19: topten.room.v1.SeatAnswer.answer:type_name -> topten.quiz.v1.Answer
+	17, // 20: topten.room.v1.SeatAnswer.received_at:type_name -> google.protobuf.Timestamp
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_topten_room_v1_room_proto_init() }
@@ -1553,15 +1667,15 @@ func file_topten_room_v1_room_proto_init() {
 	if File_topten_room_v1_room_proto != nil {
 		return
 	}
-	file_topten_room_v1_room_proto_msgTypes[6].OneofWrappers = []any{}
-	file_topten_room_v1_room_proto_msgTypes[8].OneofWrappers = []any{}
+	file_topten_room_v1_room_proto_msgTypes[7].OneofWrappers = []any{}
+	file_topten_room_v1_room_proto_msgTypes[9].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_topten_room_v1_room_proto_rawDesc), len(file_topten_room_v1_room_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   11,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -129,20 +129,116 @@ func (x *OpenRoomResponse) GetFrame() *RoomFrame {
 	return nil
 }
 
+// GetJoinChallengeRequest names a room.
+type GetJoinChallengeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The room's PIN.
+	Pin           string `protobuf:"bytes,1,opt,name=pin,proto3" json:"pin,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetJoinChallengeRequest) Reset() {
+	*x = GetJoinChallengeRequest{}
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetJoinChallengeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetJoinChallengeRequest) ProtoMessage() {}
+
+func (x *GetJoinChallengeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetJoinChallengeRequest.ProtoReflect.Descriptor instead.
+func (*GetJoinChallengeRequest) Descriptor() ([]byte, []int) {
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *GetJoinChallengeRequest) GetPin() string {
+	if x != nil {
+		return x.Pin
+	}
+	return ""
+}
+
+// GetJoinChallengeResponse carries a challenge.
+type GetJoinChallengeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The challenge; absent if the room asks for none.
+	Challenge     *JoinChallenge `protobuf:"bytes,1,opt,name=challenge,proto3" json:"challenge,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetJoinChallengeResponse) Reset() {
+	*x = GetJoinChallengeResponse{}
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetJoinChallengeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetJoinChallengeResponse) ProtoMessage() {}
+
+func (x *GetJoinChallengeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetJoinChallengeResponse.ProtoReflect.Descriptor instead.
+func (*GetJoinChallengeResponse) Descriptor() ([]byte, []int) {
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *GetJoinChallengeResponse) GetChallenge() *JoinChallenge {
+	if x != nil {
+		return x.Challenge
+	}
+	return nil
+}
+
 // JoinRoomRequest names a room.
 type JoinRoomRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The room's PIN.
 	Pin string `protobuf:"bytes,1,opt,name=pin,proto3" json:"pin,omitempty"`
 	// The name that the player chooses, 1 to 24 characters; empty unless the room's rule is CHOSEN.
-	Nickname      string `protobuf:"bytes,2,opt,name=nickname,proto3" json:"nickname,omitempty"`
+	Nickname string `protobuf:"bytes,2,opt,name=nickname,proto3" json:"nickname,omitempty"`
+	// The solution of a JoinChallenge of the room, in base64 the JSON object that Altcha calls a payload: `algorithm`,
+	// `challenge`, `number`, `salt` and `signature`. Needed for a new seat in a room with `proof_of_work`, and ignored otherwise.
+	// It is spent by the first player who joins with it; the same player may send it again.
+	Solution      string `protobuf:"bytes,3,opt,name=solution,proto3" json:"solution,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *JoinRoomRequest) Reset() {
 	*x = JoinRoomRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[2]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -154,7 +250,7 @@ func (x *JoinRoomRequest) String() string {
 func (*JoinRoomRequest) ProtoMessage() {}
 
 func (x *JoinRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[2]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -167,7 +263,7 @@ func (x *JoinRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRoomRequest.ProtoReflect.Descriptor instead.
 func (*JoinRoomRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{2}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *JoinRoomRequest) GetPin() string {
@@ -180,6 +276,13 @@ func (x *JoinRoomRequest) GetPin() string {
 func (x *JoinRoomRequest) GetNickname() string {
 	if x != nil {
 		return x.Nickname
+	}
+	return ""
+}
+
+func (x *JoinRoomRequest) GetSolution() string {
+	if x != nil {
+		return x.Solution
 	}
 	return ""
 }
@@ -199,7 +302,7 @@ type JoinRoomResponse struct {
 
 func (x *JoinRoomResponse) Reset() {
 	*x = JoinRoomResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[3]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -211,7 +314,7 @@ func (x *JoinRoomResponse) String() string {
 func (*JoinRoomResponse) ProtoMessage() {}
 
 func (x *JoinRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[3]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -224,7 +327,7 @@ func (x *JoinRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRoomResponse.ProtoReflect.Descriptor instead.
 func (*JoinRoomResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{3}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *JoinRoomResponse) GetOutcome() *RoomOutcome {
@@ -259,7 +362,7 @@ type JoinRoomGroupRequest struct {
 
 func (x *JoinRoomGroupRequest) Reset() {
 	*x = JoinRoomGroupRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[4]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -271,7 +374,7 @@ func (x *JoinRoomGroupRequest) String() string {
 func (*JoinRoomGroupRequest) ProtoMessage() {}
 
 func (x *JoinRoomGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[4]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -284,7 +387,7 @@ func (x *JoinRoomGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRoomGroupRequest.ProtoReflect.Descriptor instead.
 func (*JoinRoomGroupRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{4}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *JoinRoomGroupRequest) GetJoins() []*RelayedJoin {
@@ -314,7 +417,7 @@ type RelayedJoin struct {
 
 func (x *RelayedJoin) Reset() {
 	*x = RelayedJoin{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[5]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -326,7 +429,7 @@ func (x *RelayedJoin) String() string {
 func (*RelayedJoin) ProtoMessage() {}
 
 func (x *RelayedJoin) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[5]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -339,7 +442,7 @@ func (x *RelayedJoin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RelayedJoin.ProtoReflect.Descriptor instead.
 func (*RelayedJoin) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{5}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RelayedJoin) GetAccessToken() string {
@@ -390,7 +493,7 @@ type JoinRoomGroupResponse struct {
 
 func (x *JoinRoomGroupResponse) Reset() {
 	*x = JoinRoomGroupResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[6]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -402,7 +505,7 @@ func (x *JoinRoomGroupResponse) String() string {
 func (*JoinRoomGroupResponse) ProtoMessage() {}
 
 func (x *JoinRoomGroupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[6]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -415,7 +518,7 @@ func (x *JoinRoomGroupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRoomGroupResponse.ProtoReflect.Descriptor instead.
 func (*JoinRoomGroupResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{6}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *JoinRoomGroupResponse) GetResults() []*RelayedSeat {
@@ -450,7 +553,7 @@ type RelayedSeat struct {
 
 func (x *RelayedSeat) Reset() {
 	*x = RelayedSeat{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[7]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -462,7 +565,7 @@ func (x *RelayedSeat) String() string {
 func (*RelayedSeat) ProtoMessage() {}
 
 func (x *RelayedSeat) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[7]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -475,7 +578,7 @@ func (x *RelayedSeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RelayedSeat.ProtoReflect.Descriptor instead.
 func (*RelayedSeat) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{7}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RelayedSeat) GetOutcome() isRelayedSeat_Outcome {
@@ -539,7 +642,7 @@ type CreateSeatCodeRequest struct {
 
 func (x *CreateSeatCodeRequest) Reset() {
 	*x = CreateSeatCodeRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[8]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -551,7 +654,7 @@ func (x *CreateSeatCodeRequest) String() string {
 func (*CreateSeatCodeRequest) ProtoMessage() {}
 
 func (x *CreateSeatCodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[8]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -564,7 +667,7 @@ func (x *CreateSeatCodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateSeatCodeRequest.ProtoReflect.Descriptor instead.
 func (*CreateSeatCodeRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{8}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CreateSeatCodeRequest) GetPin() string {
@@ -587,7 +690,7 @@ type CreateSeatCodeResponse struct {
 
 func (x *CreateSeatCodeResponse) Reset() {
 	*x = CreateSeatCodeResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[9]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -599,7 +702,7 @@ func (x *CreateSeatCodeResponse) String() string {
 func (*CreateSeatCodeResponse) ProtoMessage() {}
 
 func (x *CreateSeatCodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[9]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -612,7 +715,7 @@ func (x *CreateSeatCodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateSeatCodeResponse.ProtoReflect.Descriptor instead.
 func (*CreateSeatCodeResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{9}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CreateSeatCodeResponse) GetCode() string {
@@ -642,7 +745,7 @@ type MoveSeatRequest struct {
 
 func (x *MoveSeatRequest) Reset() {
 	*x = MoveSeatRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[10]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -654,7 +757,7 @@ func (x *MoveSeatRequest) String() string {
 func (*MoveSeatRequest) ProtoMessage() {}
 
 func (x *MoveSeatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[10]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -667,7 +770,7 @@ func (x *MoveSeatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveSeatRequest.ProtoReflect.Descriptor instead.
 func (*MoveSeatRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{10}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *MoveSeatRequest) GetPin() string {
@@ -697,7 +800,7 @@ type MoveSeatResponse struct {
 
 func (x *MoveSeatResponse) Reset() {
 	*x = MoveSeatResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[11]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -709,7 +812,7 @@ func (x *MoveSeatResponse) String() string {
 func (*MoveSeatResponse) ProtoMessage() {}
 
 func (x *MoveSeatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[11]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -722,7 +825,7 @@ func (x *MoveSeatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveSeatResponse.ProtoReflect.Descriptor instead.
 func (*MoveSeatResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{11}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *MoveSeatResponse) GetOutcome() *RoomOutcome {
@@ -752,7 +855,7 @@ type AddRoomHostRequest struct {
 
 func (x *AddRoomHostRequest) Reset() {
 	*x = AddRoomHostRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[12]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -764,7 +867,7 @@ func (x *AddRoomHostRequest) String() string {
 func (*AddRoomHostRequest) ProtoMessage() {}
 
 func (x *AddRoomHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[12]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -777,7 +880,7 @@ func (x *AddRoomHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRoomHostRequest.ProtoReflect.Descriptor instead.
 func (*AddRoomHostRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{12}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AddRoomHostRequest) GetPin() string {
@@ -805,7 +908,7 @@ type AddRoomHostResponse struct {
 
 func (x *AddRoomHostResponse) Reset() {
 	*x = AddRoomHostResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[13]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -817,7 +920,7 @@ func (x *AddRoomHostResponse) String() string {
 func (*AddRoomHostResponse) ProtoMessage() {}
 
 func (x *AddRoomHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[13]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -830,7 +933,7 @@ func (x *AddRoomHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRoomHostResponse.ProtoReflect.Descriptor instead.
 func (*AddRoomHostResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{13}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AddRoomHostResponse) GetFrame() *RoomFrame {
@@ -853,7 +956,7 @@ type RemoveRoomHostRequest struct {
 
 func (x *RemoveRoomHostRequest) Reset() {
 	*x = RemoveRoomHostRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[14]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -865,7 +968,7 @@ func (x *RemoveRoomHostRequest) String() string {
 func (*RemoveRoomHostRequest) ProtoMessage() {}
 
 func (x *RemoveRoomHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[14]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -878,7 +981,7 @@ func (x *RemoveRoomHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRoomHostRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRoomHostRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{14}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RemoveRoomHostRequest) GetPin() string {
@@ -906,7 +1009,7 @@ type RemoveRoomHostResponse struct {
 
 func (x *RemoveRoomHostResponse) Reset() {
 	*x = RemoveRoomHostResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[15]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -918,7 +1021,7 @@ func (x *RemoveRoomHostResponse) String() string {
 func (*RemoveRoomHostResponse) ProtoMessage() {}
 
 func (x *RemoveRoomHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[15]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -931,7 +1034,7 @@ func (x *RemoveRoomHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRoomHostResponse.ProtoReflect.Descriptor instead.
 func (*RemoveRoomHostResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{15}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RemoveRoomHostResponse) GetFrame() *RoomFrame {
@@ -952,7 +1055,7 @@ type ListRoomHostsRequest struct {
 
 func (x *ListRoomHostsRequest) Reset() {
 	*x = ListRoomHostsRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[16]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -964,7 +1067,7 @@ func (x *ListRoomHostsRequest) String() string {
 func (*ListRoomHostsRequest) ProtoMessage() {}
 
 func (x *ListRoomHostsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[16]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -977,7 +1080,7 @@ func (x *ListRoomHostsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoomHostsRequest.ProtoReflect.Descriptor instead.
 func (*ListRoomHostsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{16}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListRoomHostsRequest) GetPin() string {
@@ -998,7 +1101,7 @@ type ListRoomHostsResponse struct {
 
 func (x *ListRoomHostsResponse) Reset() {
 	*x = ListRoomHostsResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[17]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1010,7 +1113,7 @@ func (x *ListRoomHostsResponse) String() string {
 func (*ListRoomHostsResponse) ProtoMessage() {}
 
 func (x *ListRoomHostsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[17]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1023,7 +1126,7 @@ func (x *ListRoomHostsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoomHostsResponse.ProtoReflect.Descriptor instead.
 func (*ListRoomHostsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{17}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListRoomHostsResponse) GetUserIds() []string {
@@ -1052,7 +1155,7 @@ type AdvanceRoomRequest struct {
 
 func (x *AdvanceRoomRequest) Reset() {
 	*x = AdvanceRoomRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[18]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1064,7 +1167,7 @@ func (x *AdvanceRoomRequest) String() string {
 func (*AdvanceRoomRequest) ProtoMessage() {}
 
 func (x *AdvanceRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[18]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1077,7 +1180,7 @@ func (x *AdvanceRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdvanceRoomRequest.ProtoReflect.Descriptor instead.
 func (*AdvanceRoomRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{18}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *AdvanceRoomRequest) GetPin() string {
@@ -1128,7 +1231,7 @@ type AdvanceRoomResponse struct {
 
 func (x *AdvanceRoomResponse) Reset() {
 	*x = AdvanceRoomResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[19]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1140,7 +1243,7 @@ func (x *AdvanceRoomResponse) String() string {
 func (*AdvanceRoomResponse) ProtoMessage() {}
 
 func (x *AdvanceRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[19]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1153,7 +1256,7 @@ func (x *AdvanceRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdvanceRoomResponse.ProtoReflect.Descriptor instead.
 func (*AdvanceRoomResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{19}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *AdvanceRoomResponse) GetApplied() bool {
@@ -1183,7 +1286,7 @@ type LockRoomRequest struct {
 
 func (x *LockRoomRequest) Reset() {
 	*x = LockRoomRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[20]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1195,7 +1298,7 @@ func (x *LockRoomRequest) String() string {
 func (*LockRoomRequest) ProtoMessage() {}
 
 func (x *LockRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[20]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1208,7 +1311,7 @@ func (x *LockRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockRoomRequest.ProtoReflect.Descriptor instead.
 func (*LockRoomRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{20}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *LockRoomRequest) GetPin() string {
@@ -1236,7 +1339,7 @@ type LockRoomResponse struct {
 
 func (x *LockRoomResponse) Reset() {
 	*x = LockRoomResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[21]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1248,7 +1351,7 @@ func (x *LockRoomResponse) String() string {
 func (*LockRoomResponse) ProtoMessage() {}
 
 func (x *LockRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[21]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1261,7 +1364,7 @@ func (x *LockRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockRoomResponse.ProtoReflect.Descriptor instead.
 func (*LockRoomResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{21}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *LockRoomResponse) GetFrame() *RoomFrame {
@@ -1284,7 +1387,7 @@ type KickFromRoomRequest struct {
 
 func (x *KickFromRoomRequest) Reset() {
 	*x = KickFromRoomRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[22]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1296,7 +1399,7 @@ func (x *KickFromRoomRequest) String() string {
 func (*KickFromRoomRequest) ProtoMessage() {}
 
 func (x *KickFromRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[22]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1309,7 +1412,7 @@ func (x *KickFromRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickFromRoomRequest.ProtoReflect.Descriptor instead.
 func (*KickFromRoomRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{22}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *KickFromRoomRequest) GetPin() string {
@@ -1337,7 +1440,7 @@ type KickFromRoomResponse struct {
 
 func (x *KickFromRoomResponse) Reset() {
 	*x = KickFromRoomResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[23]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1349,7 +1452,7 @@ func (x *KickFromRoomResponse) String() string {
 func (*KickFromRoomResponse) ProtoMessage() {}
 
 func (x *KickFromRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[23]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1362,7 +1465,7 @@ func (x *KickFromRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KickFromRoomResponse.ProtoReflect.Descriptor instead.
 func (*KickFromRoomResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{23}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *KickFromRoomResponse) GetFrame() *RoomFrame {
@@ -1387,7 +1490,7 @@ type SetExtraTimeRequest struct {
 
 func (x *SetExtraTimeRequest) Reset() {
 	*x = SetExtraTimeRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[24]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1399,7 +1502,7 @@ func (x *SetExtraTimeRequest) String() string {
 func (*SetExtraTimeRequest) ProtoMessage() {}
 
 func (x *SetExtraTimeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[24]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1412,7 +1515,7 @@ func (x *SetExtraTimeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetExtraTimeRequest.ProtoReflect.Descriptor instead.
 func (*SetExtraTimeRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{24}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SetExtraTimeRequest) GetPin() string {
@@ -1447,7 +1550,7 @@ type SetExtraTimeResponse struct {
 
 func (x *SetExtraTimeResponse) Reset() {
 	*x = SetExtraTimeResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[25]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1459,7 +1562,7 @@ func (x *SetExtraTimeResponse) String() string {
 func (*SetExtraTimeResponse) ProtoMessage() {}
 
 func (x *SetExtraTimeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[25]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1472,7 +1575,7 @@ func (x *SetExtraTimeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetExtraTimeResponse.ProtoReflect.Descriptor instead.
 func (*SetExtraTimeResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{25}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SetExtraTimeResponse) GetExtraTimes() []*SeatExtraTime {
@@ -1495,7 +1598,7 @@ type AnswerRoomQuestionRequest struct {
 
 func (x *AnswerRoomQuestionRequest) Reset() {
 	*x = AnswerRoomQuestionRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[26]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1507,7 +1610,7 @@ func (x *AnswerRoomQuestionRequest) String() string {
 func (*AnswerRoomQuestionRequest) ProtoMessage() {}
 
 func (x *AnswerRoomQuestionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[26]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1520,7 +1623,7 @@ func (x *AnswerRoomQuestionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerRoomQuestionRequest.ProtoReflect.Descriptor instead.
 func (*AnswerRoomQuestionRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{26}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *AnswerRoomQuestionRequest) GetPin() string {
@@ -1552,7 +1655,7 @@ type AnswerRoomQuestionResponse struct {
 
 func (x *AnswerRoomQuestionResponse) Reset() {
 	*x = AnswerRoomQuestionResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[27]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1564,7 +1667,7 @@ func (x *AnswerRoomQuestionResponse) String() string {
 func (*AnswerRoomQuestionResponse) ProtoMessage() {}
 
 func (x *AnswerRoomQuestionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[27]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1577,7 +1680,7 @@ func (x *AnswerRoomQuestionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerRoomQuestionResponse.ProtoReflect.Descriptor instead.
 func (*AnswerRoomQuestionResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{27}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *AnswerRoomQuestionResponse) GetAnswer() *v1.Answer {
@@ -1612,7 +1715,7 @@ type AnswerRoomQuestionGroupRequest struct {
 
 func (x *AnswerRoomQuestionGroupRequest) Reset() {
 	*x = AnswerRoomQuestionGroupRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[28]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1624,7 +1727,7 @@ func (x *AnswerRoomQuestionGroupRequest) String() string {
 func (*AnswerRoomQuestionGroupRequest) ProtoMessage() {}
 
 func (x *AnswerRoomQuestionGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[28]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1637,7 +1740,7 @@ func (x *AnswerRoomQuestionGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerRoomQuestionGroupRequest.ProtoReflect.Descriptor instead.
 func (*AnswerRoomQuestionGroupRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{28}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *AnswerRoomQuestionGroupRequest) GetAnswers() []*RelayedRoomAnswer {
@@ -1669,7 +1772,7 @@ type RelayedRoomAnswer struct {
 
 func (x *RelayedRoomAnswer) Reset() {
 	*x = RelayedRoomAnswer{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[29]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1681,7 +1784,7 @@ func (x *RelayedRoomAnswer) String() string {
 func (*RelayedRoomAnswer) ProtoMessage() {}
 
 func (x *RelayedRoomAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[29]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1694,7 +1797,7 @@ func (x *RelayedRoomAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RelayedRoomAnswer.ProtoReflect.Descriptor instead.
 func (*RelayedRoomAnswer) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{29}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *RelayedRoomAnswer) GetAccessToken() string {
@@ -1750,7 +1853,7 @@ type AnswerRoomQuestionGroupResponse struct {
 
 func (x *AnswerRoomQuestionGroupResponse) Reset() {
 	*x = AnswerRoomQuestionGroupResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[30]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1762,7 +1865,7 @@ func (x *AnswerRoomQuestionGroupResponse) String() string {
 func (*AnswerRoomQuestionGroupResponse) ProtoMessage() {}
 
 func (x *AnswerRoomQuestionGroupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[30]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1775,7 +1878,7 @@ func (x *AnswerRoomQuestionGroupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerRoomQuestionGroupResponse.ProtoReflect.Descriptor instead.
 func (*AnswerRoomQuestionGroupResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{30}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *AnswerRoomQuestionGroupResponse) GetResults() []*RelayedRoomAnswerResult {
@@ -1801,7 +1904,7 @@ type RelayedRoomAnswerResult struct {
 
 func (x *RelayedRoomAnswerResult) Reset() {
 	*x = RelayedRoomAnswerResult{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[31]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1813,7 +1916,7 @@ func (x *RelayedRoomAnswerResult) String() string {
 func (*RelayedRoomAnswerResult) ProtoMessage() {}
 
 func (x *RelayedRoomAnswerResult) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[31]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1826,7 +1929,7 @@ func (x *RelayedRoomAnswerResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RelayedRoomAnswerResult.ProtoReflect.Descriptor instead.
 func (*RelayedRoomAnswerResult) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{31}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *RelayedRoomAnswerResult) GetOutcome() isRelayedRoomAnswerResult_Outcome {
@@ -1883,7 +1986,7 @@ type GetRoomRequest struct {
 
 func (x *GetRoomRequest) Reset() {
 	*x = GetRoomRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[32]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1895,7 +1998,7 @@ func (x *GetRoomRequest) String() string {
 func (*GetRoomRequest) ProtoMessage() {}
 
 func (x *GetRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[32]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1908,7 +2011,7 @@ func (x *GetRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomRequest.ProtoReflect.Descriptor instead.
 func (*GetRoomRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{32}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *GetRoomRequest) GetPin() string {
@@ -1929,7 +2032,7 @@ type GetRoomResponse struct {
 
 func (x *GetRoomResponse) Reset() {
 	*x = GetRoomResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[33]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1941,7 +2044,7 @@ func (x *GetRoomResponse) String() string {
 func (*GetRoomResponse) ProtoMessage() {}
 
 func (x *GetRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[33]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1954,7 +2057,7 @@ func (x *GetRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomResponse.ProtoReflect.Descriptor instead.
 func (*GetRoomResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{33}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *GetRoomResponse) GetFrame() *RoomFrame {
@@ -1975,7 +2078,7 @@ type GetRoomOutcomeRequest struct {
 
 func (x *GetRoomOutcomeRequest) Reset() {
 	*x = GetRoomOutcomeRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[34]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1987,7 +2090,7 @@ func (x *GetRoomOutcomeRequest) String() string {
 func (*GetRoomOutcomeRequest) ProtoMessage() {}
 
 func (x *GetRoomOutcomeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[34]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2000,7 +2103,7 @@ func (x *GetRoomOutcomeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomOutcomeRequest.ProtoReflect.Descriptor instead.
 func (*GetRoomOutcomeRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{34}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *GetRoomOutcomeRequest) GetPin() string {
@@ -2021,7 +2124,7 @@ type GetRoomOutcomeResponse struct {
 
 func (x *GetRoomOutcomeResponse) Reset() {
 	*x = GetRoomOutcomeResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[35]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2033,7 +2136,7 @@ func (x *GetRoomOutcomeResponse) String() string {
 func (*GetRoomOutcomeResponse) ProtoMessage() {}
 
 func (x *GetRoomOutcomeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[35]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2046,7 +2149,7 @@ func (x *GetRoomOutcomeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomOutcomeResponse.ProtoReflect.Descriptor instead.
 func (*GetRoomOutcomeResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{35}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *GetRoomOutcomeResponse) GetOutcome() *RoomOutcome {
@@ -2067,7 +2170,7 @@ type WatchRoomRequest struct {
 
 func (x *WatchRoomRequest) Reset() {
 	*x = WatchRoomRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[36]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2079,7 +2182,7 @@ func (x *WatchRoomRequest) String() string {
 func (*WatchRoomRequest) ProtoMessage() {}
 
 func (x *WatchRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[36]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2092,7 +2195,7 @@ func (x *WatchRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRoomRequest.ProtoReflect.Descriptor instead.
 func (*WatchRoomRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{36}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *WatchRoomRequest) GetPin() string {
@@ -2113,7 +2216,7 @@ type WatchRoomResponse struct {
 
 func (x *WatchRoomResponse) Reset() {
 	*x = WatchRoomResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[37]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2125,7 +2228,7 @@ func (x *WatchRoomResponse) String() string {
 func (*WatchRoomResponse) ProtoMessage() {}
 
 func (x *WatchRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[37]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2138,7 +2241,7 @@ func (x *WatchRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRoomResponse.ProtoReflect.Descriptor instead.
 func (*WatchRoomResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{37}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *WatchRoomResponse) GetFrame() *RoomFrame {
@@ -2163,7 +2266,7 @@ type GetRoomResultsRequest struct {
 
 func (x *GetRoomResultsRequest) Reset() {
 	*x = GetRoomResultsRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[38]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2175,7 +2278,7 @@ func (x *GetRoomResultsRequest) String() string {
 func (*GetRoomResultsRequest) ProtoMessage() {}
 
 func (x *GetRoomResultsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[38]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2188,7 +2291,7 @@ func (x *GetRoomResultsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomResultsRequest.ProtoReflect.Descriptor instead.
 func (*GetRoomResultsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{38}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *GetRoomResultsRequest) GetRoomId() string {
@@ -2234,7 +2337,7 @@ type GetRoomResultsResponse struct {
 
 func (x *GetRoomResultsResponse) Reset() {
 	*x = GetRoomResultsResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[39]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2246,7 +2349,7 @@ func (x *GetRoomResultsResponse) String() string {
 func (*GetRoomResultsResponse) ProtoMessage() {}
 
 func (x *GetRoomResultsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[39]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2259,7 +2362,7 @@ func (x *GetRoomResultsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomResultsResponse.ProtoReflect.Descriptor instead.
 func (*GetRoomResultsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{39}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *GetRoomResultsResponse) GetQuestions() []*QuestionResult {
@@ -2317,7 +2420,7 @@ type ExportRoomResultsRequest struct {
 
 func (x *ExportRoomResultsRequest) Reset() {
 	*x = ExportRoomResultsRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[40]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2329,7 +2432,7 @@ func (x *ExportRoomResultsRequest) String() string {
 func (*ExportRoomResultsRequest) ProtoMessage() {}
 
 func (x *ExportRoomResultsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[40]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2342,7 +2445,7 @@ func (x *ExportRoomResultsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRoomResultsRequest.ProtoReflect.Descriptor instead.
 func (*ExportRoomResultsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{40}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ExportRoomResultsRequest) GetRoomId() string {
@@ -2374,7 +2477,7 @@ type ExportRoomResultsResponse struct {
 
 func (x *ExportRoomResultsResponse) Reset() {
 	*x = ExportRoomResultsResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[41]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2386,7 +2489,7 @@ func (x *ExportRoomResultsResponse) String() string {
 func (*ExportRoomResultsResponse) ProtoMessage() {}
 
 func (x *ExportRoomResultsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[41]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2399,7 +2502,7 @@ func (x *ExportRoomResultsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRoomResultsResponse.ProtoReflect.Descriptor instead.
 func (*ExportRoomResultsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{41}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ExportRoomResultsResponse) GetFileName() string {
@@ -2434,7 +2537,7 @@ type ExportSeatsRequest struct {
 
 func (x *ExportSeatsRequest) Reset() {
 	*x = ExportSeatsRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[42]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2446,7 +2549,7 @@ func (x *ExportSeatsRequest) String() string {
 func (*ExportSeatsRequest) ProtoMessage() {}
 
 func (x *ExportSeatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[42]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2459,7 +2562,7 @@ func (x *ExportSeatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportSeatsRequest.ProtoReflect.Descriptor instead.
 func (*ExportSeatsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{42}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ExportSeatsRequest) GetPageToken() string {
@@ -2482,7 +2585,7 @@ type ExportSeatsResponse struct {
 
 func (x *ExportSeatsResponse) Reset() {
 	*x = ExportSeatsResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[43]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2494,7 +2597,7 @@ func (x *ExportSeatsResponse) String() string {
 func (*ExportSeatsResponse) ProtoMessage() {}
 
 func (x *ExportSeatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[43]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2507,7 +2610,7 @@ func (x *ExportSeatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportSeatsResponse.ProtoReflect.Descriptor instead.
 func (*ExportSeatsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{43}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ExportSeatsResponse) GetSeats() []*SeatRecord {
@@ -2533,10 +2636,15 @@ const file_topten_room_v1_room_service_proto_rawDesc = "" +
 	"\aquiz_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06quizId\x125\n" +
 	"\aoptions\x18\x02 \x01(\v2\x1b.topten.room.v1.RoomOptionsR\aoptions\"C\n" +
 	"\x10OpenRoomResponse\x12/\n" +
-	"\x05frame\x18\x01 \x01(\v2\x19.topten.room.v1.RoomFrameR\x05frame\"]\n" +
+	"\x05frame\x18\x01 \x01(\v2\x19.topten.room.v1.RoomFrameR\x05frame\"@\n" +
+	"\x17GetJoinChallengeRequest\x12%\n" +
+	"\x03pin\x18\x01 \x01(\tB\x13\xbaH\x10r\x0e2\f^[0-9]{6,7}$R\x03pin\"W\n" +
+	"\x18GetJoinChallengeResponse\x12;\n" +
+	"\tchallenge\x18\x01 \x01(\v2\x1d.topten.room.v1.JoinChallengeR\tchallenge\"\x83\x01\n" +
 	"\x0fJoinRoomRequest\x12%\n" +
 	"\x03pin\x18\x01 \x01(\tB\x13\xbaH\x10r\x0e2\f^[0-9]{6,7}$R\x03pin\x12#\n" +
-	"\bnickname\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18dR\bnickname\"\x96\x01\n" +
+	"\bnickname\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18dR\bnickname\x12$\n" +
+	"\bsolution\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xe8\aR\bsolution\"\x96\x01\n" +
 	"\x10JoinRoomResponse\x125\n" +
 	"\aoutcome\x18\x01 \x01(\v2\x1b.topten.room.v1.RoomOutcomeR\aoutcome\x12\x1a\n" +
 	"\brejoined\x18\x02 \x01(\bR\brejoined\x12/\n" +
@@ -2680,9 +2788,10 @@ const file_topten_room_v1_room_service_proto_rawDesc = "" +
 	"page_token\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\tpageToken\"o\n" +
 	"\x13ExportSeatsResponse\x120\n" +
 	"\x05seats\x18\x01 \x03(\v2\x1a.topten.room.v1.SeatRecordR\x05seats\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xfe\x10\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xf7\x11\n" +
 	"\vRoomService\x12X\n" +
-	"\bOpenRoom\x12\x1f.topten.room.v1.OpenRoomRequest\x1a .topten.room.v1.OpenRoomResponse\"\t\xba\xd7\x18\x02\b\x01\x90\x02\x00\x12_\n" +
+	"\bOpenRoom\x12\x1f.topten.room.v1.OpenRoomRequest\x1a .topten.room.v1.OpenRoomResponse\"\t\xba\xd7\x18\x02\b\x01\x90\x02\x00\x12w\n" +
+	"\x10GetJoinChallenge\x12'.topten.room.v1.GetJoinChallengeRequest\x1a(.topten.room.v1.GetJoinChallengeResponse\"\x10\xba\xd7\x18\t\b\x01\x12\x05guest\x90\x02\x01\x12_\n" +
 	"\bJoinRoom\x12\x1f.topten.room.v1.JoinRoomRequest\x1a .topten.room.v1.JoinRoomResponse\"\x10\xba\xd7\x18\t\b\x01\x12\x05guest\x90\x02\x02\x12s\n" +
 	"\rJoinRoomGroup\x12$.topten.room.v1.JoinRoomGroupRequest\x1a%.topten.room.v1.JoinRoomGroupResponse\"\x15\xba\xd7\x18\x0e\x1a\faction:relay\x90\x02\x02\x12q\n" +
 	"\x0eCreateSeatCode\x12%.topten.room.v1.CreateSeatCodeRequest\x1a&.topten.room.v1.CreateSeatCodeResponse\"\x10\xba\xd7\x18\t\b\x01\x12\x05guest\x90\x02\x00\x12_\n" +
@@ -2716,152 +2825,158 @@ func file_topten_room_v1_room_service_proto_rawDescGZIP() []byte {
 	return file_topten_room_v1_room_service_proto_rawDescData
 }
 
-var file_topten_room_v1_room_service_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
+var file_topten_room_v1_room_service_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
 var file_topten_room_v1_room_service_proto_goTypes = []any{
 	(*OpenRoomRequest)(nil),                 // 0: topten.room.v1.OpenRoomRequest
 	(*OpenRoomResponse)(nil),                // 1: topten.room.v1.OpenRoomResponse
-	(*JoinRoomRequest)(nil),                 // 2: topten.room.v1.JoinRoomRequest
-	(*JoinRoomResponse)(nil),                // 3: topten.room.v1.JoinRoomResponse
-	(*JoinRoomGroupRequest)(nil),            // 4: topten.room.v1.JoinRoomGroupRequest
-	(*RelayedJoin)(nil),                     // 5: topten.room.v1.RelayedJoin
-	(*JoinRoomGroupResponse)(nil),           // 6: topten.room.v1.JoinRoomGroupResponse
-	(*RelayedSeat)(nil),                     // 7: topten.room.v1.RelayedSeat
-	(*CreateSeatCodeRequest)(nil),           // 8: topten.room.v1.CreateSeatCodeRequest
-	(*CreateSeatCodeResponse)(nil),          // 9: topten.room.v1.CreateSeatCodeResponse
-	(*MoveSeatRequest)(nil),                 // 10: topten.room.v1.MoveSeatRequest
-	(*MoveSeatResponse)(nil),                // 11: topten.room.v1.MoveSeatResponse
-	(*AddRoomHostRequest)(nil),              // 12: topten.room.v1.AddRoomHostRequest
-	(*AddRoomHostResponse)(nil),             // 13: topten.room.v1.AddRoomHostResponse
-	(*RemoveRoomHostRequest)(nil),           // 14: topten.room.v1.RemoveRoomHostRequest
-	(*RemoveRoomHostResponse)(nil),          // 15: topten.room.v1.RemoveRoomHostResponse
-	(*ListRoomHostsRequest)(nil),            // 16: topten.room.v1.ListRoomHostsRequest
-	(*ListRoomHostsResponse)(nil),           // 17: topten.room.v1.ListRoomHostsResponse
-	(*AdvanceRoomRequest)(nil),              // 18: topten.room.v1.AdvanceRoomRequest
-	(*AdvanceRoomResponse)(nil),             // 19: topten.room.v1.AdvanceRoomResponse
-	(*LockRoomRequest)(nil),                 // 20: topten.room.v1.LockRoomRequest
-	(*LockRoomResponse)(nil),                // 21: topten.room.v1.LockRoomResponse
-	(*KickFromRoomRequest)(nil),             // 22: topten.room.v1.KickFromRoomRequest
-	(*KickFromRoomResponse)(nil),            // 23: topten.room.v1.KickFromRoomResponse
-	(*SetExtraTimeRequest)(nil),             // 24: topten.room.v1.SetExtraTimeRequest
-	(*SetExtraTimeResponse)(nil),            // 25: topten.room.v1.SetExtraTimeResponse
-	(*AnswerRoomQuestionRequest)(nil),       // 26: topten.room.v1.AnswerRoomQuestionRequest
-	(*AnswerRoomQuestionResponse)(nil),      // 27: topten.room.v1.AnswerRoomQuestionResponse
-	(*AnswerRoomQuestionGroupRequest)(nil),  // 28: topten.room.v1.AnswerRoomQuestionGroupRequest
-	(*RelayedRoomAnswer)(nil),               // 29: topten.room.v1.RelayedRoomAnswer
-	(*AnswerRoomQuestionGroupResponse)(nil), // 30: topten.room.v1.AnswerRoomQuestionGroupResponse
-	(*RelayedRoomAnswerResult)(nil),         // 31: topten.room.v1.RelayedRoomAnswerResult
-	(*GetRoomRequest)(nil),                  // 32: topten.room.v1.GetRoomRequest
-	(*GetRoomResponse)(nil),                 // 33: topten.room.v1.GetRoomResponse
-	(*GetRoomOutcomeRequest)(nil),           // 34: topten.room.v1.GetRoomOutcomeRequest
-	(*GetRoomOutcomeResponse)(nil),          // 35: topten.room.v1.GetRoomOutcomeResponse
-	(*WatchRoomRequest)(nil),                // 36: topten.room.v1.WatchRoomRequest
-	(*WatchRoomResponse)(nil),               // 37: topten.room.v1.WatchRoomResponse
-	(*GetRoomResultsRequest)(nil),           // 38: topten.room.v1.GetRoomResultsRequest
-	(*GetRoomResultsResponse)(nil),          // 39: topten.room.v1.GetRoomResultsResponse
-	(*ExportRoomResultsRequest)(nil),        // 40: topten.room.v1.ExportRoomResultsRequest
-	(*ExportRoomResultsResponse)(nil),       // 41: topten.room.v1.ExportRoomResultsResponse
-	(*ExportSeatsRequest)(nil),              // 42: topten.room.v1.ExportSeatsRequest
-	(*ExportSeatsResponse)(nil),             // 43: topten.room.v1.ExportSeatsResponse
-	(*RoomOptions)(nil),                     // 44: topten.room.v1.RoomOptions
-	(*RoomFrame)(nil),                       // 45: topten.room.v1.RoomFrame
-	(*RoomOutcome)(nil),                     // 46: topten.room.v1.RoomOutcome
-	(*durationpb.Duration)(nil),             // 47: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),           // 48: google.protobuf.Timestamp
-	(RoomCommand)(0),                        // 49: topten.room.v1.RoomCommand
-	(ExtraTime)(0),                          // 50: topten.room.v1.ExtraTime
-	(*SeatExtraTime)(nil),                   // 51: topten.room.v1.SeatExtraTime
-	(*v1.Answer)(nil),                       // 52: topten.quiz.v1.Answer
-	(*QuestionResult)(nil),                  // 53: topten.room.v1.QuestionResult
-	(*RoomEntry)(nil),                       // 54: topten.room.v1.RoomEntry
-	(*SeatAttempt)(nil),                     // 55: topten.room.v1.SeatAttempt
-	(RoomResultsFormat)(0),                  // 56: topten.room.v1.RoomResultsFormat
-	(*SeatRecord)(nil),                      // 57: topten.room.v1.SeatRecord
+	(*GetJoinChallengeRequest)(nil),         // 2: topten.room.v1.GetJoinChallengeRequest
+	(*GetJoinChallengeResponse)(nil),        // 3: topten.room.v1.GetJoinChallengeResponse
+	(*JoinRoomRequest)(nil),                 // 4: topten.room.v1.JoinRoomRequest
+	(*JoinRoomResponse)(nil),                // 5: topten.room.v1.JoinRoomResponse
+	(*JoinRoomGroupRequest)(nil),            // 6: topten.room.v1.JoinRoomGroupRequest
+	(*RelayedJoin)(nil),                     // 7: topten.room.v1.RelayedJoin
+	(*JoinRoomGroupResponse)(nil),           // 8: topten.room.v1.JoinRoomGroupResponse
+	(*RelayedSeat)(nil),                     // 9: topten.room.v1.RelayedSeat
+	(*CreateSeatCodeRequest)(nil),           // 10: topten.room.v1.CreateSeatCodeRequest
+	(*CreateSeatCodeResponse)(nil),          // 11: topten.room.v1.CreateSeatCodeResponse
+	(*MoveSeatRequest)(nil),                 // 12: topten.room.v1.MoveSeatRequest
+	(*MoveSeatResponse)(nil),                // 13: topten.room.v1.MoveSeatResponse
+	(*AddRoomHostRequest)(nil),              // 14: topten.room.v1.AddRoomHostRequest
+	(*AddRoomHostResponse)(nil),             // 15: topten.room.v1.AddRoomHostResponse
+	(*RemoveRoomHostRequest)(nil),           // 16: topten.room.v1.RemoveRoomHostRequest
+	(*RemoveRoomHostResponse)(nil),          // 17: topten.room.v1.RemoveRoomHostResponse
+	(*ListRoomHostsRequest)(nil),            // 18: topten.room.v1.ListRoomHostsRequest
+	(*ListRoomHostsResponse)(nil),           // 19: topten.room.v1.ListRoomHostsResponse
+	(*AdvanceRoomRequest)(nil),              // 20: topten.room.v1.AdvanceRoomRequest
+	(*AdvanceRoomResponse)(nil),             // 21: topten.room.v1.AdvanceRoomResponse
+	(*LockRoomRequest)(nil),                 // 22: topten.room.v1.LockRoomRequest
+	(*LockRoomResponse)(nil),                // 23: topten.room.v1.LockRoomResponse
+	(*KickFromRoomRequest)(nil),             // 24: topten.room.v1.KickFromRoomRequest
+	(*KickFromRoomResponse)(nil),            // 25: topten.room.v1.KickFromRoomResponse
+	(*SetExtraTimeRequest)(nil),             // 26: topten.room.v1.SetExtraTimeRequest
+	(*SetExtraTimeResponse)(nil),            // 27: topten.room.v1.SetExtraTimeResponse
+	(*AnswerRoomQuestionRequest)(nil),       // 28: topten.room.v1.AnswerRoomQuestionRequest
+	(*AnswerRoomQuestionResponse)(nil),      // 29: topten.room.v1.AnswerRoomQuestionResponse
+	(*AnswerRoomQuestionGroupRequest)(nil),  // 30: topten.room.v1.AnswerRoomQuestionGroupRequest
+	(*RelayedRoomAnswer)(nil),               // 31: topten.room.v1.RelayedRoomAnswer
+	(*AnswerRoomQuestionGroupResponse)(nil), // 32: topten.room.v1.AnswerRoomQuestionGroupResponse
+	(*RelayedRoomAnswerResult)(nil),         // 33: topten.room.v1.RelayedRoomAnswerResult
+	(*GetRoomRequest)(nil),                  // 34: topten.room.v1.GetRoomRequest
+	(*GetRoomResponse)(nil),                 // 35: topten.room.v1.GetRoomResponse
+	(*GetRoomOutcomeRequest)(nil),           // 36: topten.room.v1.GetRoomOutcomeRequest
+	(*GetRoomOutcomeResponse)(nil),          // 37: topten.room.v1.GetRoomOutcomeResponse
+	(*WatchRoomRequest)(nil),                // 38: topten.room.v1.WatchRoomRequest
+	(*WatchRoomResponse)(nil),               // 39: topten.room.v1.WatchRoomResponse
+	(*GetRoomResultsRequest)(nil),           // 40: topten.room.v1.GetRoomResultsRequest
+	(*GetRoomResultsResponse)(nil),          // 41: topten.room.v1.GetRoomResultsResponse
+	(*ExportRoomResultsRequest)(nil),        // 42: topten.room.v1.ExportRoomResultsRequest
+	(*ExportRoomResultsResponse)(nil),       // 43: topten.room.v1.ExportRoomResultsResponse
+	(*ExportSeatsRequest)(nil),              // 44: topten.room.v1.ExportSeatsRequest
+	(*ExportSeatsResponse)(nil),             // 45: topten.room.v1.ExportSeatsResponse
+	(*RoomOptions)(nil),                     // 46: topten.room.v1.RoomOptions
+	(*RoomFrame)(nil),                       // 47: topten.room.v1.RoomFrame
+	(*JoinChallenge)(nil),                   // 48: topten.room.v1.JoinChallenge
+	(*RoomOutcome)(nil),                     // 49: topten.room.v1.RoomOutcome
+	(*durationpb.Duration)(nil),             // 50: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),           // 51: google.protobuf.Timestamp
+	(RoomCommand)(0),                        // 52: topten.room.v1.RoomCommand
+	(ExtraTime)(0),                          // 53: topten.room.v1.ExtraTime
+	(*SeatExtraTime)(nil),                   // 54: topten.room.v1.SeatExtraTime
+	(*v1.Answer)(nil),                       // 55: topten.quiz.v1.Answer
+	(*QuestionResult)(nil),                  // 56: topten.room.v1.QuestionResult
+	(*RoomEntry)(nil),                       // 57: topten.room.v1.RoomEntry
+	(*SeatAttempt)(nil),                     // 58: topten.room.v1.SeatAttempt
+	(RoomResultsFormat)(0),                  // 59: topten.room.v1.RoomResultsFormat
+	(*SeatRecord)(nil),                      // 60: topten.room.v1.SeatRecord
 }
 var file_topten_room_v1_room_service_proto_depIdxs = []int32{
-	44, // 0: topten.room.v1.OpenRoomRequest.options:type_name -> topten.room.v1.RoomOptions
-	45, // 1: topten.room.v1.OpenRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	46, // 2: topten.room.v1.JoinRoomResponse.outcome:type_name -> topten.room.v1.RoomOutcome
-	45, // 3: topten.room.v1.JoinRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	5,  // 4: topten.room.v1.JoinRoomGroupRequest.joins:type_name -> topten.room.v1.RelayedJoin
-	2,  // 5: topten.room.v1.RelayedJoin.join:type_name -> topten.room.v1.JoinRoomRequest
-	47, // 6: topten.room.v1.RelayedJoin.time_left:type_name -> google.protobuf.Duration
-	7,  // 7: topten.room.v1.JoinRoomGroupResponse.results:type_name -> topten.room.v1.RelayedSeat
-	45, // 8: topten.room.v1.JoinRoomGroupResponse.frames:type_name -> topten.room.v1.RoomFrame
-	3,  // 9: topten.room.v1.RelayedSeat.response:type_name -> topten.room.v1.JoinRoomResponse
-	48, // 10: topten.room.v1.CreateSeatCodeResponse.expires_at:type_name -> google.protobuf.Timestamp
-	46, // 11: topten.room.v1.MoveSeatResponse.outcome:type_name -> topten.room.v1.RoomOutcome
-	45, // 12: topten.room.v1.MoveSeatResponse.frame:type_name -> topten.room.v1.RoomFrame
-	45, // 13: topten.room.v1.AddRoomHostResponse.frame:type_name -> topten.room.v1.RoomFrame
-	45, // 14: topten.room.v1.RemoveRoomHostResponse.frame:type_name -> topten.room.v1.RoomFrame
-	49, // 15: topten.room.v1.AdvanceRoomRequest.command:type_name -> topten.room.v1.RoomCommand
-	45, // 16: topten.room.v1.AdvanceRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	45, // 17: topten.room.v1.LockRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	45, // 18: topten.room.v1.KickFromRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	50, // 19: topten.room.v1.SetExtraTimeRequest.extra_time:type_name -> topten.room.v1.ExtraTime
-	51, // 20: topten.room.v1.SetExtraTimeResponse.extra_times:type_name -> topten.room.v1.SeatExtraTime
-	52, // 21: topten.room.v1.AnswerRoomQuestionRequest.answer:type_name -> topten.quiz.v1.Answer
-	52, // 22: topten.room.v1.AnswerRoomQuestionResponse.answer:type_name -> topten.quiz.v1.Answer
-	48, // 23: topten.room.v1.AnswerRoomQuestionResponse.received_at:type_name -> google.protobuf.Timestamp
-	29, // 24: topten.room.v1.AnswerRoomQuestionGroupRequest.answers:type_name -> topten.room.v1.RelayedRoomAnswer
-	26, // 25: topten.room.v1.RelayedRoomAnswer.answer:type_name -> topten.room.v1.AnswerRoomQuestionRequest
-	47, // 26: topten.room.v1.RelayedRoomAnswer.time_left:type_name -> google.protobuf.Duration
-	47, // 27: topten.room.v1.RelayedRoomAnswer.held:type_name -> google.protobuf.Duration
-	31, // 28: topten.room.v1.AnswerRoomQuestionGroupResponse.results:type_name -> topten.room.v1.RelayedRoomAnswerResult
-	27, // 29: topten.room.v1.RelayedRoomAnswerResult.response:type_name -> topten.room.v1.AnswerRoomQuestionResponse
-	45, // 30: topten.room.v1.GetRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	46, // 31: topten.room.v1.GetRoomOutcomeResponse.outcome:type_name -> topten.room.v1.RoomOutcome
-	45, // 32: topten.room.v1.WatchRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	53, // 33: topten.room.v1.GetRoomResultsResponse.questions:type_name -> topten.room.v1.QuestionResult
-	54, // 34: topten.room.v1.GetRoomResultsResponse.players:type_name -> topten.room.v1.RoomEntry
-	51, // 35: topten.room.v1.GetRoomResultsResponse.extra_times:type_name -> topten.room.v1.SeatExtraTime
-	55, // 36: topten.room.v1.GetRoomResultsResponse.attempts:type_name -> topten.room.v1.SeatAttempt
-	56, // 37: topten.room.v1.ExportRoomResultsRequest.format:type_name -> topten.room.v1.RoomResultsFormat
-	57, // 38: topten.room.v1.ExportSeatsResponse.seats:type_name -> topten.room.v1.SeatRecord
-	0,  // 39: topten.room.v1.RoomService.OpenRoom:input_type -> topten.room.v1.OpenRoomRequest
-	2,  // 40: topten.room.v1.RoomService.JoinRoom:input_type -> topten.room.v1.JoinRoomRequest
-	4,  // 41: topten.room.v1.RoomService.JoinRoomGroup:input_type -> topten.room.v1.JoinRoomGroupRequest
-	8,  // 42: topten.room.v1.RoomService.CreateSeatCode:input_type -> topten.room.v1.CreateSeatCodeRequest
-	10, // 43: topten.room.v1.RoomService.MoveSeat:input_type -> topten.room.v1.MoveSeatRequest
-	12, // 44: topten.room.v1.RoomService.AddRoomHost:input_type -> topten.room.v1.AddRoomHostRequest
-	14, // 45: topten.room.v1.RoomService.RemoveRoomHost:input_type -> topten.room.v1.RemoveRoomHostRequest
-	16, // 46: topten.room.v1.RoomService.ListRoomHosts:input_type -> topten.room.v1.ListRoomHostsRequest
-	18, // 47: topten.room.v1.RoomService.AdvanceRoom:input_type -> topten.room.v1.AdvanceRoomRequest
-	20, // 48: topten.room.v1.RoomService.LockRoom:input_type -> topten.room.v1.LockRoomRequest
-	22, // 49: topten.room.v1.RoomService.KickFromRoom:input_type -> topten.room.v1.KickFromRoomRequest
-	24, // 50: topten.room.v1.RoomService.SetExtraTime:input_type -> topten.room.v1.SetExtraTimeRequest
-	26, // 51: topten.room.v1.RoomService.AnswerRoomQuestion:input_type -> topten.room.v1.AnswerRoomQuestionRequest
-	28, // 52: topten.room.v1.RoomService.AnswerRoomQuestionGroup:input_type -> topten.room.v1.AnswerRoomQuestionGroupRequest
-	32, // 53: topten.room.v1.RoomService.GetRoom:input_type -> topten.room.v1.GetRoomRequest
-	34, // 54: topten.room.v1.RoomService.GetRoomOutcome:input_type -> topten.room.v1.GetRoomOutcomeRequest
-	36, // 55: topten.room.v1.RoomService.WatchRoom:input_type -> topten.room.v1.WatchRoomRequest
-	38, // 56: topten.room.v1.RoomService.GetRoomResults:input_type -> topten.room.v1.GetRoomResultsRequest
-	40, // 57: topten.room.v1.RoomService.ExportRoomResults:input_type -> topten.room.v1.ExportRoomResultsRequest
-	42, // 58: topten.room.v1.RoomService.ExportSeats:input_type -> topten.room.v1.ExportSeatsRequest
-	1,  // 59: topten.room.v1.RoomService.OpenRoom:output_type -> topten.room.v1.OpenRoomResponse
-	3,  // 60: topten.room.v1.RoomService.JoinRoom:output_type -> topten.room.v1.JoinRoomResponse
-	6,  // 61: topten.room.v1.RoomService.JoinRoomGroup:output_type -> topten.room.v1.JoinRoomGroupResponse
-	9,  // 62: topten.room.v1.RoomService.CreateSeatCode:output_type -> topten.room.v1.CreateSeatCodeResponse
-	11, // 63: topten.room.v1.RoomService.MoveSeat:output_type -> topten.room.v1.MoveSeatResponse
-	13, // 64: topten.room.v1.RoomService.AddRoomHost:output_type -> topten.room.v1.AddRoomHostResponse
-	15, // 65: topten.room.v1.RoomService.RemoveRoomHost:output_type -> topten.room.v1.RemoveRoomHostResponse
-	17, // 66: topten.room.v1.RoomService.ListRoomHosts:output_type -> topten.room.v1.ListRoomHostsResponse
-	19, // 67: topten.room.v1.RoomService.AdvanceRoom:output_type -> topten.room.v1.AdvanceRoomResponse
-	21, // 68: topten.room.v1.RoomService.LockRoom:output_type -> topten.room.v1.LockRoomResponse
-	23, // 69: topten.room.v1.RoomService.KickFromRoom:output_type -> topten.room.v1.KickFromRoomResponse
-	25, // 70: topten.room.v1.RoomService.SetExtraTime:output_type -> topten.room.v1.SetExtraTimeResponse
-	27, // 71: topten.room.v1.RoomService.AnswerRoomQuestion:output_type -> topten.room.v1.AnswerRoomQuestionResponse
-	30, // 72: topten.room.v1.RoomService.AnswerRoomQuestionGroup:output_type -> topten.room.v1.AnswerRoomQuestionGroupResponse
-	33, // 73: topten.room.v1.RoomService.GetRoom:output_type -> topten.room.v1.GetRoomResponse
-	35, // 74: topten.room.v1.RoomService.GetRoomOutcome:output_type -> topten.room.v1.GetRoomOutcomeResponse
-	37, // 75: topten.room.v1.RoomService.WatchRoom:output_type -> topten.room.v1.WatchRoomResponse
-	39, // 76: topten.room.v1.RoomService.GetRoomResults:output_type -> topten.room.v1.GetRoomResultsResponse
-	41, // 77: topten.room.v1.RoomService.ExportRoomResults:output_type -> topten.room.v1.ExportRoomResultsResponse
-	43, // 78: topten.room.v1.RoomService.ExportSeats:output_type -> topten.room.v1.ExportSeatsResponse
-	59, // [59:79] is the sub-list for method output_type
-	39, // [39:59] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	46, // 0: topten.room.v1.OpenRoomRequest.options:type_name -> topten.room.v1.RoomOptions
+	47, // 1: topten.room.v1.OpenRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	48, // 2: topten.room.v1.GetJoinChallengeResponse.challenge:type_name -> topten.room.v1.JoinChallenge
+	49, // 3: topten.room.v1.JoinRoomResponse.outcome:type_name -> topten.room.v1.RoomOutcome
+	47, // 4: topten.room.v1.JoinRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	7,  // 5: topten.room.v1.JoinRoomGroupRequest.joins:type_name -> topten.room.v1.RelayedJoin
+	4,  // 6: topten.room.v1.RelayedJoin.join:type_name -> topten.room.v1.JoinRoomRequest
+	50, // 7: topten.room.v1.RelayedJoin.time_left:type_name -> google.protobuf.Duration
+	9,  // 8: topten.room.v1.JoinRoomGroupResponse.results:type_name -> topten.room.v1.RelayedSeat
+	47, // 9: topten.room.v1.JoinRoomGroupResponse.frames:type_name -> topten.room.v1.RoomFrame
+	5,  // 10: topten.room.v1.RelayedSeat.response:type_name -> topten.room.v1.JoinRoomResponse
+	51, // 11: topten.room.v1.CreateSeatCodeResponse.expires_at:type_name -> google.protobuf.Timestamp
+	49, // 12: topten.room.v1.MoveSeatResponse.outcome:type_name -> topten.room.v1.RoomOutcome
+	47, // 13: topten.room.v1.MoveSeatResponse.frame:type_name -> topten.room.v1.RoomFrame
+	47, // 14: topten.room.v1.AddRoomHostResponse.frame:type_name -> topten.room.v1.RoomFrame
+	47, // 15: topten.room.v1.RemoveRoomHostResponse.frame:type_name -> topten.room.v1.RoomFrame
+	52, // 16: topten.room.v1.AdvanceRoomRequest.command:type_name -> topten.room.v1.RoomCommand
+	47, // 17: topten.room.v1.AdvanceRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	47, // 18: topten.room.v1.LockRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	47, // 19: topten.room.v1.KickFromRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	53, // 20: topten.room.v1.SetExtraTimeRequest.extra_time:type_name -> topten.room.v1.ExtraTime
+	54, // 21: topten.room.v1.SetExtraTimeResponse.extra_times:type_name -> topten.room.v1.SeatExtraTime
+	55, // 22: topten.room.v1.AnswerRoomQuestionRequest.answer:type_name -> topten.quiz.v1.Answer
+	55, // 23: topten.room.v1.AnswerRoomQuestionResponse.answer:type_name -> topten.quiz.v1.Answer
+	51, // 24: topten.room.v1.AnswerRoomQuestionResponse.received_at:type_name -> google.protobuf.Timestamp
+	31, // 25: topten.room.v1.AnswerRoomQuestionGroupRequest.answers:type_name -> topten.room.v1.RelayedRoomAnswer
+	28, // 26: topten.room.v1.RelayedRoomAnswer.answer:type_name -> topten.room.v1.AnswerRoomQuestionRequest
+	50, // 27: topten.room.v1.RelayedRoomAnswer.time_left:type_name -> google.protobuf.Duration
+	50, // 28: topten.room.v1.RelayedRoomAnswer.held:type_name -> google.protobuf.Duration
+	33, // 29: topten.room.v1.AnswerRoomQuestionGroupResponse.results:type_name -> topten.room.v1.RelayedRoomAnswerResult
+	29, // 30: topten.room.v1.RelayedRoomAnswerResult.response:type_name -> topten.room.v1.AnswerRoomQuestionResponse
+	47, // 31: topten.room.v1.GetRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	49, // 32: topten.room.v1.GetRoomOutcomeResponse.outcome:type_name -> topten.room.v1.RoomOutcome
+	47, // 33: topten.room.v1.WatchRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	56, // 34: topten.room.v1.GetRoomResultsResponse.questions:type_name -> topten.room.v1.QuestionResult
+	57, // 35: topten.room.v1.GetRoomResultsResponse.players:type_name -> topten.room.v1.RoomEntry
+	54, // 36: topten.room.v1.GetRoomResultsResponse.extra_times:type_name -> topten.room.v1.SeatExtraTime
+	58, // 37: topten.room.v1.GetRoomResultsResponse.attempts:type_name -> topten.room.v1.SeatAttempt
+	59, // 38: topten.room.v1.ExportRoomResultsRequest.format:type_name -> topten.room.v1.RoomResultsFormat
+	60, // 39: topten.room.v1.ExportSeatsResponse.seats:type_name -> topten.room.v1.SeatRecord
+	0,  // 40: topten.room.v1.RoomService.OpenRoom:input_type -> topten.room.v1.OpenRoomRequest
+	2,  // 41: topten.room.v1.RoomService.GetJoinChallenge:input_type -> topten.room.v1.GetJoinChallengeRequest
+	4,  // 42: topten.room.v1.RoomService.JoinRoom:input_type -> topten.room.v1.JoinRoomRequest
+	6,  // 43: topten.room.v1.RoomService.JoinRoomGroup:input_type -> topten.room.v1.JoinRoomGroupRequest
+	10, // 44: topten.room.v1.RoomService.CreateSeatCode:input_type -> topten.room.v1.CreateSeatCodeRequest
+	12, // 45: topten.room.v1.RoomService.MoveSeat:input_type -> topten.room.v1.MoveSeatRequest
+	14, // 46: topten.room.v1.RoomService.AddRoomHost:input_type -> topten.room.v1.AddRoomHostRequest
+	16, // 47: topten.room.v1.RoomService.RemoveRoomHost:input_type -> topten.room.v1.RemoveRoomHostRequest
+	18, // 48: topten.room.v1.RoomService.ListRoomHosts:input_type -> topten.room.v1.ListRoomHostsRequest
+	20, // 49: topten.room.v1.RoomService.AdvanceRoom:input_type -> topten.room.v1.AdvanceRoomRequest
+	22, // 50: topten.room.v1.RoomService.LockRoom:input_type -> topten.room.v1.LockRoomRequest
+	24, // 51: topten.room.v1.RoomService.KickFromRoom:input_type -> topten.room.v1.KickFromRoomRequest
+	26, // 52: topten.room.v1.RoomService.SetExtraTime:input_type -> topten.room.v1.SetExtraTimeRequest
+	28, // 53: topten.room.v1.RoomService.AnswerRoomQuestion:input_type -> topten.room.v1.AnswerRoomQuestionRequest
+	30, // 54: topten.room.v1.RoomService.AnswerRoomQuestionGroup:input_type -> topten.room.v1.AnswerRoomQuestionGroupRequest
+	34, // 55: topten.room.v1.RoomService.GetRoom:input_type -> topten.room.v1.GetRoomRequest
+	36, // 56: topten.room.v1.RoomService.GetRoomOutcome:input_type -> topten.room.v1.GetRoomOutcomeRequest
+	38, // 57: topten.room.v1.RoomService.WatchRoom:input_type -> topten.room.v1.WatchRoomRequest
+	40, // 58: topten.room.v1.RoomService.GetRoomResults:input_type -> topten.room.v1.GetRoomResultsRequest
+	42, // 59: topten.room.v1.RoomService.ExportRoomResults:input_type -> topten.room.v1.ExportRoomResultsRequest
+	44, // 60: topten.room.v1.RoomService.ExportSeats:input_type -> topten.room.v1.ExportSeatsRequest
+	1,  // 61: topten.room.v1.RoomService.OpenRoom:output_type -> topten.room.v1.OpenRoomResponse
+	3,  // 62: topten.room.v1.RoomService.GetJoinChallenge:output_type -> topten.room.v1.GetJoinChallengeResponse
+	5,  // 63: topten.room.v1.RoomService.JoinRoom:output_type -> topten.room.v1.JoinRoomResponse
+	8,  // 64: topten.room.v1.RoomService.JoinRoomGroup:output_type -> topten.room.v1.JoinRoomGroupResponse
+	11, // 65: topten.room.v1.RoomService.CreateSeatCode:output_type -> topten.room.v1.CreateSeatCodeResponse
+	13, // 66: topten.room.v1.RoomService.MoveSeat:output_type -> topten.room.v1.MoveSeatResponse
+	15, // 67: topten.room.v1.RoomService.AddRoomHost:output_type -> topten.room.v1.AddRoomHostResponse
+	17, // 68: topten.room.v1.RoomService.RemoveRoomHost:output_type -> topten.room.v1.RemoveRoomHostResponse
+	19, // 69: topten.room.v1.RoomService.ListRoomHosts:output_type -> topten.room.v1.ListRoomHostsResponse
+	21, // 70: topten.room.v1.RoomService.AdvanceRoom:output_type -> topten.room.v1.AdvanceRoomResponse
+	23, // 71: topten.room.v1.RoomService.LockRoom:output_type -> topten.room.v1.LockRoomResponse
+	25, // 72: topten.room.v1.RoomService.KickFromRoom:output_type -> topten.room.v1.KickFromRoomResponse
+	27, // 73: topten.room.v1.RoomService.SetExtraTime:output_type -> topten.room.v1.SetExtraTimeResponse
+	29, // 74: topten.room.v1.RoomService.AnswerRoomQuestion:output_type -> topten.room.v1.AnswerRoomQuestionResponse
+	32, // 75: topten.room.v1.RoomService.AnswerRoomQuestionGroup:output_type -> topten.room.v1.AnswerRoomQuestionGroupResponse
+	35, // 76: topten.room.v1.RoomService.GetRoom:output_type -> topten.room.v1.GetRoomResponse
+	37, // 77: topten.room.v1.RoomService.GetRoomOutcome:output_type -> topten.room.v1.GetRoomOutcomeResponse
+	39, // 78: topten.room.v1.RoomService.WatchRoom:output_type -> topten.room.v1.WatchRoomResponse
+	41, // 79: topten.room.v1.RoomService.GetRoomResults:output_type -> topten.room.v1.GetRoomResultsResponse
+	43, // 80: topten.room.v1.RoomService.ExportRoomResults:output_type -> topten.room.v1.ExportRoomResultsResponse
+	45, // 81: topten.room.v1.RoomService.ExportSeats:output_type -> topten.room.v1.ExportSeatsResponse
+	61, // [61:82] is the sub-list for method output_type
+	40, // [40:61] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_topten_room_v1_room_service_proto_init() }
@@ -2870,11 +2985,11 @@ func file_topten_room_v1_room_service_proto_init() {
 		return
 	}
 	file_topten_room_v1_room_proto_init()
-	file_topten_room_v1_room_service_proto_msgTypes[7].OneofWrappers = []any{
+	file_topten_room_v1_room_service_proto_msgTypes[9].OneofWrappers = []any{
 		(*RelayedSeat_Response)(nil),
 		(*RelayedSeat_Error)(nil),
 	}
-	file_topten_room_v1_room_service_proto_msgTypes[31].OneofWrappers = []any{
+	file_topten_room_v1_room_service_proto_msgTypes[33].OneofWrappers = []any{
 		(*RelayedRoomAnswerResult_Response)(nil),
 		(*RelayedRoomAnswerResult_Error)(nil),
 	}
@@ -2884,7 +2999,7 @@ func file_topten_room_v1_room_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_topten_room_v1_room_service_proto_rawDesc), len(file_topten_room_v1_room_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   44,
+			NumMessages:   46,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,6 +22,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	RoomService_OpenRoom_FullMethodName                = "/topten.room.v1.RoomService/OpenRoom"
+	RoomService_GetJoinChallenge_FullMethodName        = "/topten.room.v1.RoomService/GetJoinChallenge"
 	RoomService_JoinRoom_FullMethodName                = "/topten.room.v1.RoomService/JoinRoom"
 	RoomService_JoinRoomGroup_FullMethodName           = "/topten.room.v1.RoomService/JoinRoomGroup"
 	RoomService_CreateSeatCode_FullMethodName          = "/topten.room.v1.RoomService/CreateSeatCode"
@@ -55,9 +56,14 @@ type RoomServiceClient interface {
 	// other accounts if the operator allows it.
 	// Fails with QUIZ_NOT_FOUND, QUIZ_CLOSED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	OpenRoom(ctx context.Context, in *OpenRoomRequest, opts ...grpc.CallOption) (*OpenRoomResponse, error)
+	// GetJoinChallenge returns a new challenge of a room with `proof_of_work`, whose solution JoinRoom takes for a new seat.
+	// Challenges are not stored; any number of them may be asked for.
+	// Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	GetJoinChallenge(ctx context.Context, in *GetJoinChallengeRequest, opts ...grpc.CallOption) (*GetJoinChallengeResponse, error)
 	// JoinRoom gives the caller a seat. A caller who has one already gets the same seat, with its points and name.
 	// Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended, full, closed for new players, or the caller was removed),
-	// NICKNAME_TAKEN, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	// NICKNAME_TAKEN, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT (also of `solution`, where the room asks for one that
+	// is missing, wrong, expired or spent), UNAVAILABLE.
 	JoinRoom(ctx context.Context, in *JoinRoomRequest, opts ...grpc.CallOption) (*JoinRoomResponse, error)
 	// JoinRoomGroup gives seats to several players who reached an edge together. Each is verified, decided and seated on their
 	// own, as JoinRoom would, by the token of its player; one refusal never affects the others. Fails as a whole only before
@@ -144,6 +150,16 @@ func (c *roomServiceClient) OpenRoom(ctx context.Context, in *OpenRoomRequest, o
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(OpenRoomResponse)
 	err := c.cc.Invoke(ctx, RoomService_OpenRoom_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *roomServiceClient) GetJoinChallenge(ctx context.Context, in *GetJoinChallengeRequest, opts ...grpc.CallOption) (*GetJoinChallengeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetJoinChallengeResponse)
+	err := c.cc.Invoke(ctx, RoomService_GetJoinChallenge_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -361,9 +377,14 @@ type RoomServiceServer interface {
 	// other accounts if the operator allows it.
 	// Fails with QUIZ_NOT_FOUND, QUIZ_CLOSED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	OpenRoom(context.Context, *OpenRoomRequest) (*OpenRoomResponse, error)
+	// GetJoinChallenge returns a new challenge of a room with `proof_of_work`, whose solution JoinRoom takes for a new seat.
+	// Challenges are not stored; any number of them may be asked for.
+	// Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	GetJoinChallenge(context.Context, *GetJoinChallengeRequest) (*GetJoinChallengeResponse, error)
 	// JoinRoom gives the caller a seat. A caller who has one already gets the same seat, with its points and name.
 	// Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended, full, closed for new players, or the caller was removed),
-	// NICKNAME_TAKEN, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	// NICKNAME_TAKEN, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT (also of `solution`, where the room asks for one that
+	// is missing, wrong, expired or spent), UNAVAILABLE.
 	JoinRoom(context.Context, *JoinRoomRequest) (*JoinRoomResponse, error)
 	// JoinRoomGroup gives seats to several players who reached an edge together. Each is verified, decided and seated on their
 	// own, as JoinRoom would, by the token of its player; one refusal never affects the others. Fails as a whole only before
@@ -448,6 +469,9 @@ type UnimplementedRoomServiceServer struct{}
 
 func (UnimplementedRoomServiceServer) OpenRoom(context.Context, *OpenRoomRequest) (*OpenRoomResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method OpenRoom not implemented")
+}
+func (UnimplementedRoomServiceServer) GetJoinChallenge(context.Context, *GetJoinChallengeRequest) (*GetJoinChallengeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetJoinChallenge not implemented")
 }
 func (UnimplementedRoomServiceServer) JoinRoom(context.Context, *JoinRoomRequest) (*JoinRoomResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method JoinRoom not implemented")
@@ -541,6 +565,24 @@ func _RoomService_OpenRoom_Handler(srv interface{}, ctx context.Context, dec fun
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(RoomServiceServer).OpenRoom(ctx, req.(*OpenRoomRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RoomService_GetJoinChallenge_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetJoinChallengeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RoomServiceServer).GetJoinChallenge(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RoomService_GetJoinChallenge_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RoomServiceServer).GetJoinChallenge(ctx, req.(*GetJoinChallengeRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -890,6 +932,10 @@ var RoomService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "OpenRoom",
 			Handler:    _RoomService_OpenRoom_Handler,
+		},
+		{
+			MethodName: "GetJoinChallenge",
+			Handler:    _RoomService_GetJoinChallenge_Handler,
 		},
 		{
 			MethodName: "JoinRoom",

@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from topten.quiz.v1 import quiz_pb2 as topten_dot_quiz_dot_v1_dot_quiz__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19topten/room/v1/room.proto\x12\x0etopten.room.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19topten/quiz/v1/quiz.proto\"\xae\x02\n\x0bRoomOptions\x12(\n\x14seconds_per_question\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xd8\x04(\x00\x12\x1e\n\x16lock_when_all_answered\x18\x02 \x01(\x08\x12\x14\n\x0cspeed_points\x18\x03 \x01(\x08\x12#\n\x10\x66rozen_questions\x18\x04 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1f\n\x0bmax_players\x18\x05 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x88\'(\x00\x12\x39\n\tnicknames\x18\x06 \x01(\x0e\x32\x1c.topten.room.v1.NicknameRuleB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x18\n\x10\x63ounts_on_boards\x18\x07 \x01(\x08\x12$\n\x08\x63o_hosts\x18\x08 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\n\x18\x01\"\x06r\x04\x10\x01\x18@\"\x8b\x05\n\tRoomFrame\x12\x0f\n\x07room_id\x18\x01 \x01(\t\x12\x0b\n\x03pin\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12\x0f\n\x07\x63hanges\x18\x04 \x01(\x03\x12(\n\x05phase\x18\x05 \x01(\x0e\x32\x19.topten.room.v1.RoomPhase\x12\r\n\x05title\x18\x06 \x01(\t\x12\x17\n\x0fquestion_number\x18\x07 \x01(\x05\x12\x16\n\x0equestion_count\x18\x08 \x01(\x05\x12*\n\x08question\x18\t \x01(\x0b\x32\x18.topten.quiz.v1.Question\x12,\n\x08\x61sked_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64\x65\x61\x64line\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07players\x18\x0c \x01(\x05\x12\x10\n\x08\x61nswered\x18\r \x01(\x05\x12,\n\x0cright_answer\x18\x0e \x01(\x0b\x32\x16.topten.quiz.v1.Answer\x12\x31\n\x0c\x64istribution\x18\x0f \x03(\x0b\x32\x1b.topten.room.v1.OptionCount\x12(\n\x05\x62oard\x18\x10 \x03(\x0b\x32\x19.topten.room.v1.RoomEntry\x12\x0e\n\x06\x66rozen\x18\x11 \x01(\x08\x12\x32\n\x0enewest_players\x18\x12 \x03(\x0b\x32\x1a.topten.room.v1.RoomPlayer\x12\x16\n\x0ejoining_locked\x18\x13 \x01(\x08\x12,\n\x07options\x18\x14 \x01(\x0b\x32\x1b.topten.room.v1.RoomOptions\x12\x13\n\x0b\x65xplanation\x18\x15 \x01(\t\"/\n\x0bOptionCount\x12\x11\n\toption_id\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\"L\n\tRoomEntry\x12\x0c\n\x04rank\x18\x01 \x01(\x05\x12\x0f\n\x07seat_id\x18\x02 \x01(\t\x12\x10\n\x08nickname\x18\x03 \x01(\t\x12\x0e\n\x06points\x18\x04 \x01(\x05\"/\n\nRoomPlayer\x12\x0f\n\x07seat_id\x18\x01 \x01(\t\x12\x10\n\x08nickname\x18\x02 \x01(\t\"@\n\x0bSeatAttempt\x12\x0f\n\x07seat_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63ounted\x18\x02 \x01(\x08\x12\x0f\n\x07refusal\x18\x03 \x01(\t\"\xa3\x02\n\x0bRoomOutcome\x12\x0f\n\x07seat_id\x18\x01 \x01(\t\x12\x10\n\x08nickname\x18\x02 \x01(\t\x12&\n\x06\x61nswer\x18\x03 \x01(\x0b\x32\x16.topten.quiz.v1.Answer\x12(\n\x07verdict\x18\x04 \x01(\x0e\x32\x17.topten.quiz.v1.Verdict\x12\x16\n\x0epoints_awarded\x18\x05 \x01(\x05\x12\x0e\n\x06points\x18\x06 \x01(\x05\x12\x11\n\x04rank\x18\x07 \x01(\x05H\x00\x88\x01\x01\x12-\n\nextra_time\x18\x08 \x01(\x0e\x32\x19.topten.room.v1.ExtraTime\x12,\n\x08\x64\x65\x61\x64line\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x07\n\x05_rank\"O\n\rSeatExtraTime\x12\x0f\n\x07seat_id\x18\x01 \x01(\t\x12-\n\nextra_time\x18\x02 \x01(\x0e\x32\x19.topten.room.v1.ExtraTime\"\xd1\x01\n\x0eQuestionResult\x12\x13\n\x0bquestion_id\x18\x01 \x01(\t\x12\x10\n\x08\x61nswered\x18\x02 \x01(\x05\x12\r\n\x05right\x18\x03 \x01(\x05\x12\x31\n\x0c\x64istribution\x18\x04 \x03(\x0b\x32\x1b.topten.room.v1.OptionCount\x12\x1b\n\x0e\x64iscrimination\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x17\n\ndifficulty\x18\x06 \x01(\x01H\x01\x88\x01\x01\x42\x11\n\x0f_discriminationB\r\n\x0b_difficulty\"\xad\x01\n\nSeatRecord\x12\x0f\n\x07room_id\x18\x01 \x01(\t\x12\x0f\n\x07quiz_id\x18\x02 \x01(\t\x12\x0f\n\x07seat_id\x18\x03 \x01(\t\x12\x10\n\x08nickname\x18\x04 \x01(\t\x12-\n\tjoined_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07\x61nswers\x18\x06 \x03(\x0b\x32\x1a.topten.room.v1.SeatAnswer\"u\n\nSeatAnswer\x12&\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x16.topten.quiz.v1.Answer\x12/\n\x0breceived_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06points\x18\x03 \x01(\x05*\xc7\x01\n\tRoomPhase\x12\x1a\n\x16ROOM_PHASE_UNSPECIFIED\x10\x00\x12\x14\n\x10ROOM_PHASE_LOBBY\x10\x01\x12\x17\n\x13ROOM_PHASE_QUESTION\x10\x02\x12\x15\n\x11ROOM_PHASE_LOCKED\x10\x03\x12\x15\n\x11ROOM_PHASE_REVEAL\x10\x04\x12\x14\n\x10ROOM_PHASE_BOARD\x10\x05\x12\x15\n\x11ROOM_PHASE_PODIUM\x10\x06\x12\x14\n\x10ROOM_PHASE_ENDED\x10\x07*\x9f\x01\n\x0bRoomCommand\x12\x1c\n\x18ROOM_COMMAND_UNSPECIFIED\x10\x00\x12\x15\n\x11ROOM_COMMAND_NEXT\x10\x01\x12\x15\n\x11ROOM_COMMAND_LOCK\x10\x02\x12\x15\n\x11ROOM_COMMAND_BACK\x10\x03\x12\x17\n\x13ROOM_COMMAND_EXTEND\x10\x04\x12\x14\n\x10ROOM_COMMAND_END\x10\x05*\x80\x01\n\x0cNicknameRule\x12\x1d\n\x19NICKNAME_RULE_UNSPECIFIED\x10\x00\x12\x18\n\x14NICKNAME_RULE_CHOSEN\x10\x01\x12\x1b\n\x17NICKNAME_RULE_GENERATED\x10\x02\x12\x1a\n\x16NICKNAME_RULE_USERNAME\x10\x03*\x8c\x01\n\tExtraTime\x12\x1a\n\x16\x45XTRA_TIME_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x45XTRA_TIME_NONE\x10\x01\x12\x1d\n\x19\x45XTRA_TIME_ONE_AND_A_HALF\x10\x02\x12\x15\n\x11\x45XTRA_TIME_DOUBLE\x10\x03\x12\x18\n\x14\x45XTRA_TIME_UNLIMITED\x10\x04*\xc0\x01\n\x11RoomResultsFormat\x12#\n\x1fROOM_RESULTS_FORMAT_UNSPECIFIED\x10\x00\x12\x1c\n\x18ROOM_RESULTS_FORMAT_JSON\x10\x01\x12\x1c\n\x18ROOM_RESULTS_FORMAT_XLSX\x10\x02\x12#\n\x1fROOM_RESULTS_FORMAT_PLAYERS_CSV\x10\x03\x12%\n!ROOM_RESULTS_FORMAT_QUESTIONS_CSV\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19topten/room/v1/room.proto\x12\x0etopten.room.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19topten/quiz/v1/quiz.proto\"\xc5\x02\n\x0bRoomOptions\x12(\n\x14seconds_per_question\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xd8\x04(\x00\x12\x1e\n\x16lock_when_all_answered\x18\x02 \x01(\x08\x12\x14\n\x0cspeed_points\x18\x03 \x01(\x08\x12#\n\x10\x66rozen_questions\x18\x04 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1f\n\x0bmax_players\x18\x05 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x88\'(\x00\x12\x39\n\tnicknames\x18\x06 \x01(\x0e\x32\x1c.topten.room.v1.NicknameRuleB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x18\n\x10\x63ounts_on_boards\x18\x07 \x01(\x08\x12$\n\x08\x63o_hosts\x18\x08 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\n\x18\x01\"\x06r\x04\x10\x01\x18@\x12\x15\n\rproof_of_work\x18\t \x01(\x08\"\x9a\x01\n\rJoinChallenge\x12\x11\n\talgorithm\x18\x01 \x01(\t\x12\x11\n\tchallenge\x18\x02 \x01(\t\x12\x12\n\nmax_number\x18\x03 \x01(\x05\x12\x0c\n\x04salt\x18\x04 \x01(\t\x12\x11\n\tsignature\x18\x05 \x01(\t\x12.\n\nexpires_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8b\x05\n\tRoomFrame\x12\x0f\n\x07room_id\x18\x01 \x01(\t\x12\x0b\n\x03pin\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12\x0f\n\x07\x63hanges\x18\x04 \x01(\x03\x12(\n\x05phase\x18\x05 \x01(\x0e\x32\x19.topten.room.v1.RoomPhase\x12\r\n\x05title\x18\x06 \x01(\t\x12\x17\n\x0fquestion_number\x18\x07 \x01(\x05\x12\x16\n\x0equestion_count\x18\x08 \x01(\x05\x12*\n\x08question\x18\t \x01(\x0b\x32\x18.topten.quiz.v1.Question\x12,\n\x08\x61sked_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64\x65\x61\x64line\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07players\x18\x0c \x01(\x05\x12\x10\n\x08\x61nswered\x18\r \x01(\x05\x12,\n\x0cright_answer\x18\x0e \x01(\x0b\x32\x16.topten.quiz.v1.Answer\x12\x31\n\x0c\x64istribution\x18\x0f \x03(\x0b\x32\x1b.topten.room.v1.OptionCount\x12(\n\x05\x62oard\x18\x10 \x03(\x0b\x32\x19.topten.room.v1.RoomEntry\x12\x0e\n\x06\x66rozen\x18\x11 \x01(\x08\x12\x32\n\x0enewest_players\x18\x12 \x03(\x0b\x32\x1a.topten.room.v1.RoomPlayer\x12\x16\n\x0ejoining_locked\x18\x13 \x01(\x08\x12,\n\x07options\x18\x14 \x01(\x0b\x32\x1b.topten.room.v1.RoomOptions\x12\x13\n\x0b\x65xplanation\x18\x15 \x01(\t\"/\n\x0bOptionCount\x12\x11\n\toption_id\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\"L\n\tRoomEntry\x12\x0c\n\x04rank\x18\x01 \x01(\x05\x12\x0f\n\x07seat_id\x18\x02 \x01(\t\x12\x10\n\x08nickname\x18\x03 \x01(\t\x12\x0e\n\x06points\x18\x04 \x01(\x05\"/\n\nRoomPlayer\x12\x0f\n\x07seat_id\x18\x01 \x01(\t\x12\x10\n\x08nickname\x18\x02 \x01(\t\"@\n\x0bSeatAttempt\x12\x0f\n\x07seat_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63ounted\x18\x02 \x01(\x08\x12\x0f\n\x07refusal\x18\x03 \x01(\t\"\xa3\x02\n\x0bRoomOutcome\x12\x0f\n\x07seat_id\x18\x01 \x01(\t\x12\x10\n\x08nickname\x18\x02 \x01(\t\x12&\n\x06\x61nswer\x18\x03 \x01(\x0b\x32\x16.topten.quiz.v1.Answer\x12(\n\x07verdict\x18\x04 \x01(\x0e\x32\x17.topten.quiz.v1.Verdict\x12\x16\n\x0epoints_awarded\x18\x05 \x01(\x05\x12\x0e\n\x06points\x18\x06 \x01(\x05\x12\x11\n\x04rank\x18\x07 \x01(\x05H\x00\x88\x01\x01\x12-\n\nextra_time\x18\x08 \x01(\x0e\x32\x19.topten.room.v1.ExtraTime\x12,\n\x08\x64\x65\x61\x64line\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x07\n\x05_rank\"O\n\rSeatExtraTime\x12\x0f\n\x07seat_id\x18\x01 \x01(\t\x12-\n\nextra_time\x18\x02 \x01(\x0e\x32\x19.topten.room.v1.ExtraTime\"\xd1\x01\n\x0eQuestionResult\x12\x13\n\x0bquestion_id\x18\x01 \x01(\t\x12\x10\n\x08\x61nswered\x18\x02 \x01(\x05\x12\r\n\x05right\x18\x03 \x01(\x05\x12\x31\n\x0c\x64istribution\x18\x04 \x03(\x0b\x32\x1b.topten.room.v1.OptionCount\x12\x1b\n\x0e\x64iscrimination\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x17\n\ndifficulty\x18\x06 \x01(\x01H\x01\x88\x01\x01\x42\x11\n\x0f_discriminationB\r\n\x0b_difficulty\"\xad\x01\n\nSeatRecord\x12\x0f\n\x07room_id\x18\x01 \x01(\t\x12\x0f\n\x07quiz_id\x18\x02 \x01(\t\x12\x0f\n\x07seat_id\x18\x03 \x01(\t\x12\x10\n\x08nickname\x18\x04 \x01(\t\x12-\n\tjoined_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07\x61nswers\x18\x06 \x03(\x0b\x32\x1a.topten.room.v1.SeatAnswer\"u\n\nSeatAnswer\x12&\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x16.topten.quiz.v1.Answer\x12/\n\x0breceived_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06points\x18\x03 \x01(\x05*\xc7\x01\n\tRoomPhase\x12\x1a\n\x16ROOM_PHASE_UNSPECIFIED\x10\x00\x12\x14\n\x10ROOM_PHASE_LOBBY\x10\x01\x12\x17\n\x13ROOM_PHASE_QUESTION\x10\x02\x12\x15\n\x11ROOM_PHASE_LOCKED\x10\x03\x12\x15\n\x11ROOM_PHASE_REVEAL\x10\x04\x12\x14\n\x10ROOM_PHASE_BOARD\x10\x05\x12\x15\n\x11ROOM_PHASE_PODIUM\x10\x06\x12\x14\n\x10ROOM_PHASE_ENDED\x10\x07*\x9f\x01\n\x0bRoomCommand\x12\x1c\n\x18ROOM_COMMAND_UNSPECIFIED\x10\x00\x12\x15\n\x11ROOM_COMMAND_NEXT\x10\x01\x12\x15\n\x11ROOM_COMMAND_LOCK\x10\x02\x12\x15\n\x11ROOM_COMMAND_BACK\x10\x03\x12\x17\n\x13ROOM_COMMAND_EXTEND\x10\x04\x12\x14\n\x10ROOM_COMMAND_END\x10\x05*\x80\x01\n\x0cNicknameRule\x12\x1d\n\x19NICKNAME_RULE_UNSPECIFIED\x10\x00\x12\x18\n\x14NICKNAME_RULE_CHOSEN\x10\x01\x12\x1b\n\x17NICKNAME_RULE_GENERATED\x10\x02\x12\x1a\n\x16NICKNAME_RULE_USERNAME\x10\x03*\x8c\x01\n\tExtraTime\x12\x1a\n\x16\x45XTRA_TIME_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x45XTRA_TIME_NONE\x10\x01\x12\x1d\n\x19\x45XTRA_TIME_ONE_AND_A_HALF\x10\x02\x12\x15\n\x11\x45XTRA_TIME_DOUBLE\x10\x03\x12\x18\n\x14\x45XTRA_TIME_UNLIMITED\x10\x04*\xc0\x01\n\x11RoomResultsFormat\x12#\n\x1fROOM_RESULTS_FORMAT_UNSPECIFIED\x10\x00\x12\x1c\n\x18ROOM_RESULTS_FORMAT_JSON\x10\x01\x12\x1c\n\x18ROOM_RESULTS_FORMAT_XLSX\x10\x02\x12#\n\x1fROOM_RESULTS_FORMAT_PLAYERS_CSV\x10\x03\x12%\n!ROOM_RESULTS_FORMAT_QUESTIONS_CSV\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,36 +44,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ROOMOPTIONS'].fields_by_name['nicknames']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_ROOMOPTIONS'].fields_by_name['co_hosts']._loaded_options = None
   _globals['_ROOMOPTIONS'].fields_by_name['co_hosts']._serialized_options = b'\272H\017\222\001\014\020\n\030\001\"\006r\004\020\001\030@'
-  _globals['_ROOMPHASE']._serialized_start=2218
-  _globals['_ROOMPHASE']._serialized_end=2417
-  _globals['_ROOMCOMMAND']._serialized_start=2420
-  _globals['_ROOMCOMMAND']._serialized_end=2579
-  _globals['_NICKNAMERULE']._serialized_start=2582
-  _globals['_NICKNAMERULE']._serialized_end=2710
-  _globals['_EXTRATIME']._serialized_start=2713
-  _globals['_EXTRATIME']._serialized_end=2853
-  _globals['_ROOMRESULTSFORMAT']._serialized_start=2856
-  _globals['_ROOMRESULTSFORMAT']._serialized_end=3048
+  _globals['_ROOMPHASE']._serialized_start=2398
+  _globals['_ROOMPHASE']._serialized_end=2597
+  _globals['_ROOMCOMMAND']._serialized_start=2600
+  _globals['_ROOMCOMMAND']._serialized_end=2759
+  _globals['_NICKNAMERULE']._serialized_start=2762
+  _globals['_NICKNAMERULE']._serialized_end=2890
+  _globals['_EXTRATIME']._serialized_start=2893
+  _globals['_EXTRATIME']._serialized_end=3033
+  _globals['_ROOMRESULTSFORMAT']._serialized_start=3036
+  _globals['_ROOMRESULTSFORMAT']._serialized_end=3228
   _globals['_ROOMOPTIONS']._serialized_start=135
-  _globals['_ROOMOPTIONS']._serialized_end=437
-  _globals['_ROOMFRAME']._serialized_start=440
-  _globals['_ROOMFRAME']._serialized_end=1091
-  _globals['_OPTIONCOUNT']._serialized_start=1093
-  _globals['_OPTIONCOUNT']._serialized_end=1140
-  _globals['_ROOMENTRY']._serialized_start=1142
-  _globals['_ROOMENTRY']._serialized_end=1218
-  _globals['_ROOMPLAYER']._serialized_start=1220
-  _globals['_ROOMPLAYER']._serialized_end=1267
-  _globals['_SEATATTEMPT']._serialized_start=1269
-  _globals['_SEATATTEMPT']._serialized_end=1333
-  _globals['_ROOMOUTCOME']._serialized_start=1336
-  _globals['_ROOMOUTCOME']._serialized_end=1627
-  _globals['_SEATEXTRATIME']._serialized_start=1629
-  _globals['_SEATEXTRATIME']._serialized_end=1708
-  _globals['_QUESTIONRESULT']._serialized_start=1711
-  _globals['_QUESTIONRESULT']._serialized_end=1920
-  _globals['_SEATRECORD']._serialized_start=1923
-  _globals['_SEATRECORD']._serialized_end=2096
-  _globals['_SEATANSWER']._serialized_start=2098
-  _globals['_SEATANSWER']._serialized_end=2215
+  _globals['_ROOMOPTIONS']._serialized_end=460
+  _globals['_JOINCHALLENGE']._serialized_start=463
+  _globals['_JOINCHALLENGE']._serialized_end=617
+  _globals['_ROOMFRAME']._serialized_start=620
+  _globals['_ROOMFRAME']._serialized_end=1271
+  _globals['_OPTIONCOUNT']._serialized_start=1273
+  _globals['_OPTIONCOUNT']._serialized_end=1320
+  _globals['_ROOMENTRY']._serialized_start=1322
+  _globals['_ROOMENTRY']._serialized_end=1398
+  _globals['_ROOMPLAYER']._serialized_start=1400
+  _globals['_ROOMPLAYER']._serialized_end=1447
+  _globals['_SEATATTEMPT']._serialized_start=1449
+  _globals['_SEATATTEMPT']._serialized_end=1513
+  _globals['_ROOMOUTCOME']._serialized_start=1516
+  _globals['_ROOMOUTCOME']._serialized_end=1807
+  _globals['_SEATEXTRATIME']._serialized_start=1809
+  _globals['_SEATEXTRATIME']._serialized_end=1888
+  _globals['_QUESTIONRESULT']._serialized_start=1891
+  _globals['_QUESTIONRESULT']._serialized_end=2100
+  _globals['_SEATRECORD']._serialized_start=2103
+  _globals['_SEATRECORD']._serialized_end=2276
+  _globals['_SEATANSWER']._serialized_start=2278
+  _globals['_SEATANSWER']._serialized_end=2395
 # @@protoc_insertion_point(module_scope)

@@ -207,6 +207,7 @@ class RoomOptions(google.protobuf.message.Message):
     NICKNAMES_FIELD_NUMBER: builtins.int
     COUNTS_ON_BOARDS_FIELD_NUMBER: builtins.int
     CO_HOSTS_FIELD_NUMBER: builtins.int
+    PROOF_OF_WORK_FIELD_NUMBER: builtins.int
     seconds_per_question: builtins.int
     """The time for each question, 5 to 600 seconds; 0 leaves it to the host."""
     lock_when_all_answered: builtins.bool
@@ -228,6 +229,10 @@ class RoomOptions(google.protobuf.message.Message):
     """Whether each account's answers count as an attempt at the quiz when the room ends, by the rules of the quiz and without
     speed points. Those of guests never do.
     """
+    proof_of_work: builtins.bool
+    """Whether a device solves a JoinChallenge before its player gets a new seat. It is a price for floods of players, in
+    computing time, and no proof of who or what joins.
+    """
     @property
     def co_hosts(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """The IDs of accounts that may host the room too, up to 10."""
@@ -243,10 +248,54 @@ class RoomOptions(google.protobuf.message.Message):
         nicknames: global___NicknameRule.ValueType = ...,
         counts_on_boards: builtins.bool = ...,
         co_hosts: collections.abc.Iterable[builtins.str] | None = ...,
+        proof_of_work: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["co_hosts", b"co_hosts", "counts_on_boards", b"counts_on_boards", "frozen_questions", b"frozen_questions", "lock_when_all_answered", b"lock_when_all_answered", "max_players", b"max_players", "nicknames", b"nicknames", "seconds_per_question", b"seconds_per_question", "speed_points", b"speed_points"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["co_hosts", b"co_hosts", "counts_on_boards", b"counts_on_boards", "frozen_questions", b"frozen_questions", "lock_when_all_answered", b"lock_when_all_answered", "max_players", b"max_players", "nicknames", b"nicknames", "proof_of_work", b"proof_of_work", "seconds_per_question", b"seconds_per_question", "speed_points", b"speed_points"]) -> None: ...
 
 global___RoomOptions = RoomOptions
+
+@typing.final
+class JoinChallenge(google.protobuf.message.Message):
+    """A challenge of Altcha, version 1: the number from 0 to `max_number` for which the SHA-256 of `salt` and the number, in
+    decimal digits, is `challenge`. Each is for one room, and its solution for one player.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ALGORITHM_FIELD_NUMBER: builtins.int
+    CHALLENGE_FIELD_NUMBER: builtins.int
+    MAX_NUMBER_FIELD_NUMBER: builtins.int
+    SALT_FIELD_NUMBER: builtins.int
+    SIGNATURE_FIELD_NUMBER: builtins.int
+    EXPIRES_AT_FIELD_NUMBER: builtins.int
+    algorithm: builtins.str
+    """Always SHA-256."""
+    challenge: builtins.str
+    """The digest, in hexadecimal digits."""
+    max_number: builtins.int
+    """The largest number that the solution may be."""
+    salt: builtins.str
+    """What stands before the number. It has the time at which the challenge expires."""
+    signature: builtins.str
+    """By which the server knows its own challenges."""
+    @property
+    def expires_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Until when the server takes the solution."""
+
+    def __init__(
+        self,
+        *,
+        algorithm: builtins.str = ...,
+        challenge: builtins.str = ...,
+        max_number: builtins.int = ...,
+        salt: builtins.str = ...,
+        signature: builtins.str = ...,
+        expires_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["expires_at", b"expires_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["algorithm", b"algorithm", "challenge", b"challenge", "expires_at", b"expires_at", "max_number", b"max_number", "salt", b"salt", "signature", b"signature"]) -> None: ...
+
+global___JoinChallenge = JoinChallenge
 
 @typing.final
 class RoomFrame(google.protobuf.message.Message):

@@ -63,6 +63,45 @@ class OpenRoomResponse(google.protobuf.message.Message):
 global___OpenRoomResponse = OpenRoomResponse
 
 @typing.final
+class GetJoinChallengeRequest(google.protobuf.message.Message):
+    """GetJoinChallengeRequest names a room."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PIN_FIELD_NUMBER: builtins.int
+    pin: builtins.str
+    """The room's PIN."""
+    def __init__(
+        self,
+        *,
+        pin: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["pin", b"pin"]) -> None: ...
+
+global___GetJoinChallengeRequest = GetJoinChallengeRequest
+
+@typing.final
+class GetJoinChallengeResponse(google.protobuf.message.Message):
+    """GetJoinChallengeResponse carries a challenge."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CHALLENGE_FIELD_NUMBER: builtins.int
+    @property
+    def challenge(self) -> topten.room.v1.room_pb2.JoinChallenge:
+        """The challenge; absent if the room asks for none."""
+
+    def __init__(
+        self,
+        *,
+        challenge: topten.room.v1.room_pb2.JoinChallenge | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["challenge", b"challenge"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["challenge", b"challenge"]) -> None: ...
+
+global___GetJoinChallengeResponse = GetJoinChallengeResponse
+
+@typing.final
 class JoinRoomRequest(google.protobuf.message.Message):
     """JoinRoomRequest names a room."""
 
@@ -70,17 +109,24 @@ class JoinRoomRequest(google.protobuf.message.Message):
 
     PIN_FIELD_NUMBER: builtins.int
     NICKNAME_FIELD_NUMBER: builtins.int
+    SOLUTION_FIELD_NUMBER: builtins.int
     pin: builtins.str
     """The room's PIN."""
     nickname: builtins.str
     """The name that the player chooses, 1 to 24 characters; empty unless the room's rule is CHOSEN."""
+    solution: builtins.str
+    """The solution of a JoinChallenge of the room, in base64 the JSON object that Altcha calls a payload: `algorithm`,
+    `challenge`, `number`, `salt` and `signature`. Needed for a new seat in a room with `proof_of_work`, and ignored otherwise.
+    It is spent by the first player who joins with it; the same player may send it again.
+    """
     def __init__(
         self,
         *,
         pin: builtins.str = ...,
         nickname: builtins.str = ...,
+        solution: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["nickname", b"nickname", "pin", b"pin"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["nickname", b"nickname", "pin", b"pin", "solution", b"solution"]) -> None: ...
 
 global___JoinRoomRequest = JoinRoomRequest
 

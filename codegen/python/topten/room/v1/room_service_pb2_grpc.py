@@ -42,6 +42,11 @@ class RoomServiceStub(object):
                 request_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.OpenRoomRequest.SerializeToString,
                 response_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.OpenRoomResponse.FromString,
                 _registered_method=True)
+        self.GetJoinChallenge = channel.unary_unary(
+                '/topten.room.v1.RoomService/GetJoinChallenge',
+                request_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.GetJoinChallengeRequest.SerializeToString,
+                response_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.GetJoinChallengeResponse.FromString,
+                _registered_method=True)
         self.JoinRoom = channel.unary_unary(
                 '/topten.room.v1.RoomService/JoinRoom',
                 request_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.JoinRoomRequest.SerializeToString,
@@ -154,10 +159,20 @@ class RoomServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetJoinChallenge(self, request, context):
+        """GetJoinChallenge returns a new challenge of a room with `proof_of_work`, whose solution JoinRoom takes for a new seat.
+        Challenges are not stored; any number of them may be asked for.
+        Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def JoinRoom(self, request, context):
         """JoinRoom gives the caller a seat. A caller who has one already gets the same seat, with its points and name.
         Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended, full, closed for new players, or the caller was removed),
-        NICKNAME_TAKEN, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        NICKNAME_TAKEN, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT (also of `solution`, where the room asks for one that
+        is missing, wrong, expired or spent), UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -332,6 +347,11 @@ def add_RoomServiceServicer_to_server(servicer, server):
                     request_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.OpenRoomRequest.FromString,
                     response_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.OpenRoomResponse.SerializeToString,
             ),
+            'GetJoinChallenge': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetJoinChallenge,
+                    request_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.GetJoinChallengeRequest.FromString,
+                    response_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.GetJoinChallengeResponse.SerializeToString,
+            ),
             'JoinRoom': grpc.unary_unary_rpc_method_handler(
                     servicer.JoinRoom,
                     request_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.JoinRoomRequest.FromString,
@@ -458,6 +478,33 @@ class RoomService(object):
             '/topten.room.v1.RoomService/OpenRoom',
             topten_dot_room_dot_v1_dot_room__service__pb2.OpenRoomRequest.SerializeToString,
             topten_dot_room_dot_v1_dot_room__service__pb2.OpenRoomResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetJoinChallenge(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.room.v1.RoomService/GetJoinChallenge',
+            topten_dot_room_dot_v1_dot_room__service__pb2.GetJoinChallengeRequest.SerializeToString,
+            topten_dot_room_dot_v1_dot_room__service__pb2.GetJoinChallengeResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -33,13 +33,23 @@ class RoomServiceStub:
     Fails with QUIZ_NOT_FOUND, QUIZ_CLOSED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
+    GetJoinChallenge: grpc.UnaryUnaryMultiCallable[
+        topten.room.v1.room_service_pb2.GetJoinChallengeRequest,
+        topten.room.v1.room_service_pb2.GetJoinChallengeResponse,
+    ]
+    """GetJoinChallenge returns a new challenge of a room with `proof_of_work`, whose solution JoinRoom takes for a new seat.
+    Challenges are not stored; any number of them may be asked for.
+    Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
     JoinRoom: grpc.UnaryUnaryMultiCallable[
         topten.room.v1.room_service_pb2.JoinRoomRequest,
         topten.room.v1.room_service_pb2.JoinRoomResponse,
     ]
     """JoinRoom gives the caller a seat. A caller who has one already gets the same seat, with its points and name.
     Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended, full, closed for new players, or the caller was removed),
-    NICKNAME_TAKEN, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    NICKNAME_TAKEN, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT (also of `solution`, where the room asks for one that
+    is missing, wrong, expired or spent), UNAVAILABLE.
     """
 
     JoinRoomGroup: grpc.UnaryUnaryMultiCallable[
@@ -218,13 +228,23 @@ class RoomServiceAsyncStub:
     Fails with QUIZ_NOT_FOUND, QUIZ_CLOSED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
+    GetJoinChallenge: grpc.aio.UnaryUnaryMultiCallable[
+        topten.room.v1.room_service_pb2.GetJoinChallengeRequest,
+        topten.room.v1.room_service_pb2.GetJoinChallengeResponse,
+    ]
+    """GetJoinChallenge returns a new challenge of a room with `proof_of_work`, whose solution JoinRoom takes for a new seat.
+    Challenges are not stored; any number of them may be asked for.
+    Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
     JoinRoom: grpc.aio.UnaryUnaryMultiCallable[
         topten.room.v1.room_service_pb2.JoinRoomRequest,
         topten.room.v1.room_service_pb2.JoinRoomResponse,
     ]
     """JoinRoom gives the caller a seat. A caller who has one already gets the same seat, with its points and name.
     Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended, full, closed for new players, or the caller was removed),
-    NICKNAME_TAKEN, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    NICKNAME_TAKEN, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT (also of `solution`, where the room asks for one that
+    is missing, wrong, expired or spent), UNAVAILABLE.
     """
 
     JoinRoomGroup: grpc.aio.UnaryUnaryMultiCallable[
@@ -406,6 +426,17 @@ class RoomServiceServicer(metaclass=abc.ABCMeta):
         """
 
     @abc.abstractmethod
+    def GetJoinChallenge(
+        self,
+        request: topten.room.v1.room_service_pb2.GetJoinChallengeRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.room.v1.room_service_pb2.GetJoinChallengeResponse, collections.abc.Awaitable[topten.room.v1.room_service_pb2.GetJoinChallengeResponse]]:
+        """GetJoinChallenge returns a new challenge of a room with `proof_of_work`, whose solution JoinRoom takes for a new seat.
+        Challenges are not stored; any number of them may be asked for.
+        Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
     def JoinRoom(
         self,
         request: topten.room.v1.room_service_pb2.JoinRoomRequest,
@@ -413,7 +444,8 @@ class RoomServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[topten.room.v1.room_service_pb2.JoinRoomResponse, collections.abc.Awaitable[topten.room.v1.room_service_pb2.JoinRoomResponse]]:
         """JoinRoom gives the caller a seat. A caller who has one already gets the same seat, with its points and name.
         Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended, full, closed for new players, or the caller was removed),
-        NICKNAME_TAKEN, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        NICKNAME_TAKEN, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT (also of `solution`, where the room asks for one that
+        is missing, wrong, expired or spent), UNAVAILABLE.
         """
 
     @abc.abstractmethod
