@@ -38,7 +38,8 @@ _PLAYERS: Final = (
 )
 _ROOMS: Final = r"parts/room/(?!own-answer).+|parts/(?:answers|keys|rows)\.js|rooms\.css"
 _SOME_NEED: Final = re.compile(
-    rf".*worker\.js|screens/.+|parts/(?:console|extra-time|notice-list|room/own-answer)\.js|{_PLAYERS}|{_ROOMS}"
+    r".*worker\.js|client/(?:challenge|sha256)\.js|screens/.+|parts/(?:console|extra-time|notice-list|room/own-answer)\.js|"
+    rf"{_PLAYERS}|{_ROOMS}"
 )
 _NAMED: Final = {
     "/ops": re.compile(r"screens/ops\.js|parts/console\.js|console\.css"),

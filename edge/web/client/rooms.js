@@ -11,7 +11,7 @@ const READ = "query ($pin: ID!) { room(pin: $pin) { roomId pin revision phase ti
 const INVITATION = "query ($pin: ID!) { room(pin: $pin) { joinUrl qrSvg } }";
 const OWN = `query ($pin: ID!) { myRoomOutcome(pin: $pin) { ${OUTCOME} } }`;
 const OPEN = "mutation ($input: OpenRoomInput!) { openRoom(input: $input) { pin } }";
-const JOIN = `mutation ($pin: ID!, $nickname: String!) { joinRoom(pin: $pin, nickname: $nickname) { rejoined outcome { ${OUTCOME} } } }`;
+const JOIN = `mutation ($pin: ID!, $nickname: String!, $solution: String!) { joinRoom(pin: $pin, nickname: $nickname, solution: $solution) { rejoined outcome { ${OUTCOME} } } }`;
 const CODE = "mutation ($pin: ID!) { createSeatCode(pin: $pin) { code expiresAt } }";
 const MOVE = `mutation ($pin: ID!, $code: String!) { moveSeat(pin: $pin, code: $code) { outcome { ${OUTCOME} } } }`;
 const ANSWER = "mutation ($pin: ID!, $answer: AnswerInput!) { answerRoomQuestion(pin: $pin, answer: $answer) { answer { questionId selectedOption selectedOptions text matches { option target } } } }";
@@ -79,6 +79,8 @@ export class Rooms {
   constructor(session, boards) {
     this.session = session;
     this.boards = boards;
+    /** The last solution of a challenge, which stays good for another nickname. */
+    this.solution = "";
   }
 
   /**
@@ -115,13 +117,21 @@ export class Rooms {
   }
 
   /**
-   * Take a seat, or one's own again with its name and points.
+   * Take a seat, or one's own again with its name and points. Where the room asks for a proof of work this device computes
+   * for some seconds, in a worker.
    * @param {string} pin
    * @param {string} nickname ignored where players choose none
+   * @param {() => void} [onComputing] called before it computes
    * @returns {Promise<Outcome>}
    */
-  async join(pin, nickname) {
-    return (await this.session.request(JOIN, { pin, nickname })).joinRoom.outcome;
+  async join(pin, nickname, onComputing) {
+    const join = async () => (await this.session.request(JOIN, { pin, nickname, solution: this.solution })).joinRoom.outcome;
+    return join().catch(async (error) => {
+      if (error.field !== "solution") throw error;
+      onComputing?.();
+      this.solution = await (await import("./challenge.js")).solutionFor(this.session, pin);
+      return join();
+    });
   }
 
   /**

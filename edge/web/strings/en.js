@@ -396,6 +396,8 @@ export default {
     moved: "Your seat has moved to another device.",
     notFound: "There is no room with this PIN.",
     otherPin: "Enter another PIN",
+    computing: "Your device computes before you join…",
+    solutionFault: "Your device took too long. Try again.",
     over: "This room is over.",
     removed: "The host has removed you from this room.",
     closed: "The host has closed this room to new players.",
@@ -438,6 +440,7 @@ export default {
     lockWhenAll: "A question locks as soon as everybody has answered",
     speedPoints: "Faster answers earn more points",
     counts: "Answers of accounts count on the leaderboards",
+    proofOfWork: "Devices compute before they join, against floods",
     notHost: "Only the hosts of this room lead it.",
     controls: "Controls",
     nextVerbs: {

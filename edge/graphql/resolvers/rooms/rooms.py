@@ -19,6 +19,7 @@ from edge.graphql.resolvers.rooms.types import (
     TYPICAL_PLAYERS,
     AdvancedRoom,
     AdvanceRoomInput,
+    JoinChallenge,
     JoinedRoom,
     OpenRoomInput,
     OptionCount,
@@ -48,6 +49,18 @@ class RoomQuery:
         context = info.context
         response = await context.call(context.upstreams.room.GetRoom, messages.GetRoomRequest(pin=pin))
         return Room.from_proto(response.frame)
+
+    @field(
+        access=rpc("room.GetJoinChallenge"),
+        cost=30,
+        rate="room",
+        description="A new challenge, whose solution `joinRoom` takes for a new seat; null in a room that asks for none.",
+    )
+    async def join_challenge(self, info: Info, pin: Pin) -> JoinChallenge | None:
+        context = info.context
+        request = messages.GetJoinChallengeRequest(pin=pin)
+        response = await context.call(context.upstreams.room.GetJoinChallenge, request)
+        return JoinChallenge.from_proto(response.challenge) if response.HasField("challenge") else None
 
     @field(
         access=rpc("room.GetRoomOutcome"),
@@ -134,10 +147,17 @@ class RoomMutation:
         nickname: Annotated[
             str, strawberry.argument(description="1 to 24 characters; ignored unless players choose their names.")
         ] = "",
+        solution: Annotated[
+            str,
+            strawberry.argument(
+                description="In a room with `proofOfWork`, for a new seat: in base64 the JSON object with `algorithm`, "
+                "`challenge`, `salt` and `signature` of a `joinChallenge`, and the `number` that solves it."
+            ),
+        ] = "",
     ) -> JoinedRoom | None:
         context = info.context
         await _count_join(context, pin)
-        request = messages.JoinRoomRequest(pin=pin, nickname=nickname)
+        request = messages.JoinRoomRequest(pin=pin, nickname=nickname, solution=solution)
         context.place.wait()
         response = await context.upstreams.room_joins.submit(request, context.caller.token())
         return JoinedRoom(

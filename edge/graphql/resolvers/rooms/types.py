@@ -86,6 +86,11 @@ class OpenRoomInput:
         default=False,
         description="Whether each account's answers are an attempt at the quiz when the room ends. Those of guests never are.",
     )
+    proof_of_work: bool = strawberry.field(
+        default=False,
+        description="Whether a device solves a `joinChallenge` before its player gets a new seat. A price for floods of "
+        "players, in computing time; no proof of who joins.",
+    )
     co_hosts: list[strawberry.ID] = strawberry.field(
         default_factory=list, description="Accounts that may host the room too; up to 10."
     )
@@ -99,6 +104,7 @@ class OpenRoomInput:
             max_players=self.max_players,
             nicknames=(self.nicknames or NicknameRule.CHOSEN).value,
             counts_on_boards=self.counts_on_boards,
+            proof_of_work=self.proof_of_work,
             co_hosts=self.co_hosts,
         )
         return messages.OpenRoomRequest(quiz_id=self.quiz_id, options=options)
@@ -172,6 +178,7 @@ class Room:
     )
     joining_locked: bool = strawberry.field(description="Whether the host has closed the room for new players.")
     nicknames: NicknameRule = strawberry.field(description="Where the names of its players come from.")
+    proof_of_work: bool = strawberry.field(description="Whether a new seat takes the solution of a `joinChallenge`.")
 
     @field(description="Where players join, at the address under which the caller knows the server.")
     def join_url(self, info: Info) -> str:
@@ -206,6 +213,7 @@ class Room:
             ],
             joining_locked=frame.joining_locked,
             nicknames=NicknameRule(frame.options.nicknames or NicknameRule.CHOSEN.value),
+            proof_of_work=frame.options.proof_of_work,
         )
 
 
@@ -235,6 +243,30 @@ class RoomOutcome:
             rank=outcome.rank if outcome.HasField("rank") else None,
             extra_time=ExtraTime(outcome.extra_time),
             deadline=time_of(outcome.deadline) if outcome.HasField("deadline") else None,
+        )
+
+
+@strawberry.type(
+    description="A challenge of Altcha, version 1: find the number from 0 to `maxNumber` for which the SHA-256 of `salt` and "
+    "the number, in decimal digits, is `challenge`."
+)
+class JoinChallenge:
+    algorithm: str = strawberry.field(description="Always SHA-256.")
+    challenge: str = strawberry.field(description="The digest, in hexadecimal digits.")
+    max_number: int
+    salt: str
+    signature: str = strawberry.field(description="By which the server knows its own challenges.")
+    expires_at: datetime = strawberry.field(description="Until when `joinRoom` takes the solution.")
+
+    @classmethod
+    def from_proto(cls, challenge: room_pb2.JoinChallenge) -> Self:
+        return cls(
+            algorithm=challenge.algorithm,
+            challenge=challenge.challenge,
+            max_number=challenge.max_number,
+            salt=challenge.salt,
+            signature=challenge.signature,
+            expires_at=time_of(challenge.expires_at),
         )
 
 

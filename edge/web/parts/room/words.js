@@ -41,8 +41,9 @@ export function summaryOf(room) {
  * @returns {string}
  */
 export function whyOutside(error, room, hadSeat = false) {
-  const reason = error instanceof ApiError ? error.reason : "";
-  if (reason === "ROOM_NOT_FOUND" || (reason === "INVALID_ARGUMENT" && /** @type {ApiError} */ (error).field !== "nickname")) return t.room.notFound;
+  const { reason, field } = error instanceof ApiError ? error : { reason: "", field: "" };
+  if (reason === "INVALID_ARGUMENT" && field === "solution") return t.room.solutionFault;
+  if (reason === "ROOM_NOT_FOUND" || (reason === "INVALID_ARGUMENT" && field !== "nickname")) return t.room.notFound;
   if (reason === "PLAYER_NOT_FOUND") return hadSeat ? t.room.moved : t.room.codeFault;
   if (reason === "NICKNAME_TAKEN") return t.room.nicknameTaken;
   if (reason === "INVALID_ARGUMENT") return t.room.nicknameFault;

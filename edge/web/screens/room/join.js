@@ -51,12 +51,14 @@ function showForm(app, pin, room = null) {
   });
   const isChosen = !room || room.nicknames === "CHOSEN";
   const submit = create("button", { type: "submit" }, t.room.join);
+  const working = create("p", { className: "hint", role: "status" });
   const form = create(
     "form",
     { className: "sign-in", noValidate: true },
     isChosen && create("div", { className: "field" }, create("label", { htmlFor: "nickname" }, t.room.nickname), nickname, create("small", { id: "nickname-rule" }, user ? t.room.nicknameRule : t.room.nicknameRuleOfGuests)),
     fault,
     create("div", { className: "row" }, submit),
+    working,
   );
   const say = (/** @type {(string | Node)[]} */ ...words) => {
     fault.replaceChildren(...words);
@@ -69,8 +71,9 @@ function showForm(app, pin, room = null) {
     say();
     try {
       if (!app.session.user) await continueAs(app, name);
-      await app.rooms.join(pin, name);
+      await app.rooms.join(pin, name, () => (working.textContent = t.room.computing));
     } catch (error) {
+      working.textContent = "";
       const reason = error instanceof ApiError ? error.reason : "";
       if (reason === "ROOM_CLOSED" || reason === "ROOM_NOT_FOUND") return showOutside(app, pin, error);
       return say(...(reason === "PLAYER_BLOCKED" ? refusal(error) : [whyOutside(error, null)]));

@@ -27,6 +27,7 @@ export async function showOpen(app, { quiz: id }) {
     allAnswered: check("all-answered", t.room.lockWhenAll, true),
     speed: check("speed", t.room.speedPoints, false),
     counts: check("counts", t.room.counts, false),
+    proofOfWork: check("proof-of-work", t.room.proofOfWork, false),
   };
   const [seconds, speed] = [fields.seconds.querySelector("select"), fields.speed.querySelector("input")];
   seconds.addEventListener("change", () => {
@@ -48,6 +49,7 @@ export async function showOpen(app, { quiz: id }) {
         maxPlayers: Number(fields.most.querySelector("input").value) || 0,
         nicknames: fields.nicknames.querySelector("select").value,
         countsOnBoards: fields.counts.querySelector("input").checked,
+        proofOfWork: fields.proofOfWork.querySelector("input").checked,
       });
       await app.router.go(`/host/${pin}`);
     } catch (failure) {
