@@ -25,7 +25,7 @@ from tests.servers import RunningStack, unique
 from tests.system.test_attempts import REVIEW, SAVE, START, ask, timed
 
 ROOM = """pin roomId revision phase players answered askedAt deadline question { id } rightAnswer { selectedOption }
-  distribution { optionId count } board { rank nickname points } newestPlayers { nickname }"""
+  distribution { optionId count } board { rank nickname points } newestPlayers { nickname } proofOfWork"""
 OPEN = f"mutation ($input: OpenRoomInput!) {{ openRoom(input: $input) {{ {ROOM} joinUrl qrSvg }} }}"
 JOIN = """mutation ($pin: ID!, $nickname: String!) {
   joinRoom(pin: $pin, nickname: $nickname) { rejoined outcome { seatId nickname } }
@@ -241,8 +241,10 @@ async def test_commands_open_a_room_and_play_one_to_its_podium(
         assert done.exit_code == 0, done.stderr
         return done.stdout
 
-    opened = await printed("room", "open", quiz_id, "--seconds", "20")
-    played = await printed("demo", "room", "--quiz", quiz_id, "--players", "8", "--seconds", "0.2", "--pause", "0")
+    opened = await printed("room", "open", quiz_id, "--seconds", "20", "--proof-of-work")
+    played = await printed(
+        *("demo", "room", "--quiz", quiz_id, "--players", "8", "--seconds", "0.2", "--pause", "0", "--proof-of-work")
+    )
     username, password = endpoints(stack).moderator()
     token = await client.login(username, password)
 
@@ -253,6 +255,8 @@ async def test_commands_open_a_room_and_play_one_to_its_podium(
 
     lobby, ended = await room(opened), await room(played)
     assert (lobby["phase"], ended["phase"]) == ("LOBBY", "ENDED")
+    assert lobby["proofOfWork"]
+    assert ended["proofOfWork"]
     file = tmp_path / f"room-{ended['pin']}-players.csv"
     results = await printed("room", "results", ended["roomId"], "--format", "players-csv", "--to", str(tmp_path))
     assert results == f"{file}\n"

@@ -31,6 +31,9 @@ def open_room(
     speed_points: Annotated[bool, typer.Option("--speed-points", help="Early answers earn more.")] = False,
     max_players: Annotated[int, typer.Option(help="Maximum number of players.", min=1, max=5000)] = 200,
     counts: Annotated[bool, typer.Option("--counts", help="Count each account's answers on the boards.")] = False,
+    proof_of_work: Annotated[
+        bool, typer.Option("--proof-of-work", help="Let a device compute for a moment before its player gets a seat.")
+    ] = False,
     host: Host = None,
     data: Data = DATA,
 ) -> None:
@@ -50,6 +53,7 @@ def open_room(
         "speedPoints": speed_points,
         "maxPlayers": max_players,
         "countsOnBoards": counts,
+        "proofOfWork": proof_of_work,
     }
 
     async def work() -> None:
@@ -104,6 +108,9 @@ def demo_room(
     quiz_id: Annotated[str, typer.Option("--quiz", help="ID of the quiz.")] = "solar-system",
     seconds: Annotated[float, typer.Option(help="Time for each question.", min=0, max=600)] = 5,
     pause: Annotated[float, typer.Option(help="Time for the lobby, each reveal and each board.", min=0, max=60)] = 2,
+    proof_of_work: Annotated[
+        bool, typer.Option("--proof-of-work", help="Let each player compute for a moment before they get a seat.")
+    ] = False,
     host: Host = None,
     data: Data = DATA,
 ) -> None:
@@ -114,7 +121,7 @@ def demo_room(
     from services.cli.demo.demo_room import Plan, play_room
 
     endpoints = load_endpoints(data)
-    plan = Plan(quiz_id, players, skill, seconds, pause)
+    plan = Plan(quiz_id, players, skill, seconds, pause, proof_of_work)
     run(play_room(endpoints, *_credentials(endpoints, host), plan, say))
 
 

@@ -17,13 +17,16 @@ from topten.quiz.v1 import quiz_pb2
 from topten.quiz.v1 import quiz_service_pb2 as messages
 
 from services.cli.demo.demo_players import answer_input
-from services.cli.rooms import RoomHost, State, invitation
+from services.cli.rooms import RoomHost, State, invitation, solved
 from services.cli.system.client import Endpoints, GraphqlClient, GraphqlError
 from services.cli.system.operator_client import quiz_service
 from services.runtime.grpc.client import call
 
 GUEST: Final = "mutation ($nickname: String!) { continueAsGuest(nickname: $nickname) { accessToken } }"
-JOIN: Final = """mutation ($pin: ID!) { joinRoom(pin: $pin) { outcome { nickname } } }"""
+CHALLENGE: Final = "query ($pin: ID!) { joinChallenge(pin: $pin) { algorithm challenge maxNumber salt signature } }"
+JOIN: Final = """mutation ($pin: ID!, $solution: String!) {
+  joinRoom(pin: $pin, solution: $solution) { outcome { nickname } }
+}"""
 ANSWER: Final = """mutation ($pin: ID!, $answer: AnswerInput!) {
   answerRoomQuestion(pin: $pin, answer: $answer) { duplicate }
 }"""
@@ -36,13 +39,17 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """How the room plays: players who know the answer with probability `skill`, and so many seconds for each step."""
+    """How the room plays: players who know the answer with probability `skill`, and so many seconds for each step.
+
+    With `proof_of_work` each player solves a challenge for their seat.
+    """
 
     quiz_id: str
     players: int
     skill: float
     seconds: float
     pause: float
+    proof_of_work: bool = False
 
 
 class _Guest:
@@ -74,11 +81,17 @@ async def play_room(endpoints: Endpoints, username: str, password: str, plan: Pl
         client = await stack.enter_async_context(GraphqlClient(endpoints.graphql))
         token = await client.login(username, password)
         host = await RoomHost.open(
-            client, token, plan.quiz_id, maxPlayers=plan.players + FOR_PEOPLE, nicknames="GENERATED", frozenQuestions=1
+            client,
+            token,
+            plan.quiz_id,
+            maxPlayers=plan.players + FOR_PEOPLE,
+            nicknames="GENERATED",
+            frozenQuestions=1,
+            proofOfWork=plan.proof_of_work,
         )
         try:
             report(invitation(host.opened, with_code=False))
-            guests = await _seated(client, host.pin, plan.players)
+            guests = await _seated(client, host.pin, plan)
             report(f"{len(guests)} players have joined")
             await _play(host, guests, {entry.question.id: entry for entry in questions}, plan, report)
         finally:
@@ -87,17 +100,21 @@ async def play_room(endpoints: Endpoints, username: str, password: str, plan: Pl
                 await host.send("END")
 
 
-async def _seated(client: GraphqlClient, pin: str, count: int) -> list[_Guest]:
+async def _seated(client: GraphqlClient, pin: str, plan: Plan) -> list[_Guest]:
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def seat(number: int) -> _Guest:
         async with slots:
             guest = await client.execute(GUEST, {"nickname": f"Player-{number + 1}"})
             token = guest["continueAsGuest"]["accessToken"]
-            await client.execute(JOIN, {"pin": pin}, token)
+            challenge = None
+            if plan.proof_of_work:
+                challenge = (await client.execute(CHALLENGE, {"pin": pin}, token))["joinChallenge"]
+            solution = "" if challenge is None else await asyncio.to_thread(solved, challenge)
+            await client.execute(JOIN, {"pin": pin, "solution": solution}, token)
             return _Guest(client, token, pin, number)
 
-    return await asyncio.gather(*map(seat, range(count)))
+    return await asyncio.gather(*map(seat, range(plan.players)))
 
 
 async def _play(
