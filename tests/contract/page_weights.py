@@ -86,11 +86,11 @@ def _address(expression: str) -> str:
 
 def _weight(path: str, screens: list[str]) -> Weight:
     address = _address(path)
-    document = _body(address.partition("[")[0])
+    document = body(address.partition("[")[0])
     named = set(re.findall(r'"/assets/[0-9a-f]+/([^"]+)"', gzip.decompress(document).decode())) | {"icon.svg"}
     files = set().union(*map(_reached, named | {posixpath.normpath(screen) for screen in screens}))
     unnamed = frozenset(files - named - {"client/worker.js"})
-    size = len(document) + sum(len(_body(f"/assets/{'0' * 16}/{name}")) for name in files)
+    size = len(document) + sum(len(body(f"/assets/{'0' * 16}/{name}")) for name in files)
     pattern = re.compile(path.replace("(?<", "(?P<"))
     return Weight(address, pattern, frozenset(files), unnamed, size)
 
@@ -113,15 +113,15 @@ def _reached(name: str) -> frozenset[str]:
 
 
 @cache
-def _body(path: str) -> bytes:
+def body(path: str) -> bytes:
     """Return what the edge sends for an address, compressed."""
     request = make_mocked_request("GET", path, headers={"Accept-Encoding": "gzip"})
     try:
-        body = asyncio.run(_page().handle(request)).body
+        sent = asyncio.run(_page().handle(request)).body
     except HTTPNotFound:
         raise LookupError(path) from None
-    assert isinstance(body, bytes)
-    return body
+    assert isinstance(sent, bytes)
+    return sent
 
 
 @cache
