@@ -133,7 +133,7 @@ type IdentityServiceClient interface {
 	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GetUsers(ctx context.Context, in *GetUsersRequest, opts ...grpc.CallOption) (*GetUsersResponse, error)
 	// CheckPlayers tells what keeps players from acting: a block, an erased account, or none at all. Players of whom it tells
-	// nothing may act. It costs a fraction of GetUsers.
+	// nothing may act. It costs less than GetUsers.
 	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	CheckPlayers(ctx context.Context, in *CheckPlayersRequest, opts ...grpc.CallOption) (*CheckPlayersResponse, error)
 	// GrantRole adds a role to an account. Granting a role twice changes nothing.
@@ -684,7 +684,7 @@ type IdentityServiceServer interface {
 	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GetUsers(context.Context, *GetUsersRequest) (*GetUsersResponse, error)
 	// CheckPlayers tells what keeps players from acting: a block, an erased account, or none at all. Players of whom it tells
-	// nothing may act. It costs a fraction of GetUsers.
+	// nothing may act. It costs less than GetUsers.
 	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	CheckPlayers(context.Context, *CheckPlayersRequest) (*CheckPlayersResponse, error)
 	// GrantRole adds a role to an account. Granting a role twice changes nothing.

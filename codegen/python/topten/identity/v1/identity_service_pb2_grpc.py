@@ -370,7 +370,7 @@ class IdentityServiceServicer(object):
 
     def CheckPlayers(self, request, context):
         """CheckPlayers tells what keeps players from acting: a block, an erased account, or none at all. Players of whom it tells
-        nothing may act. It costs a fraction of GetUsers.
+        nothing may act. It costs less than GetUsers.
         Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -168,7 +168,7 @@ class IdentityServiceStub:
         topten.identity.v1.identity_service_pb2.CheckPlayersResponse,
     ]
     """CheckPlayers tells what keeps players from acting: a block, an erased account, or none at all. Players of whom it tells
-    nothing may act. It costs a fraction of GetUsers.
+    nothing may act. It costs less than GetUsers.
     Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
@@ -513,7 +513,7 @@ class IdentityServiceAsyncStub:
         topten.identity.v1.identity_service_pb2.CheckPlayersResponse,
     ]
     """CheckPlayers tells what keeps players from acting: a block, an erased account, or none at all. Players of whom it tells
-    nothing may act. It costs a fraction of GetUsers.
+    nothing may act. It costs less than GetUsers.
     Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
@@ -890,7 +890,7 @@ class IdentityServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[topten.identity.v1.identity_service_pb2.CheckPlayersResponse, collections.abc.Awaitable[topten.identity.v1.identity_service_pb2.CheckPlayersResponse]]:
         """CheckPlayers tells what keeps players from acting: a block, an erased account, or none at all. Players of whom it tells
-        nothing may act. It costs a fraction of GetUsers.
+        nothing may act. It costs less than GetUsers.
         Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
