@@ -64,7 +64,9 @@ class Server(web.Server):
     """
 
     def __init__(self, application: web.Server, headers: Mapping[str, str], **options: Any) -> None:
-        super().__init__(application.request_handler, request_factory=application.request_factory)
+        super().__init__(
+            application.request_handler, request_factory=application.request_factory, handler_cancellation=False
+        )
         self._headers = headers
         self._options = options
 

@@ -161,15 +161,16 @@ class History:
         self, client: GraphqlClient, token: str, player: Player, seconds: float | None
     ) -> datetime:
         """Block a player as soon as the system accepts it."""
-        while True:
-            try:
-                return await self.block(client, token, player.user_id, seconds)
-            except GraphqlError as error:
-                if error.reason not in _LOST:
-                    raise
-            except _NO_RESPONSE:
-                pass
-            await asyncio.sleep(0.1)
+        async with deadline("the system accepts a block"):
+            while True:
+                try:
+                    return await self.block(client, token, player.user_id, seconds)
+                except GraphqlError as error:
+                    if error.reason not in _LOST:
+                        raise
+                except _NO_RESPONSE:
+                    pass
+                await asyncio.sleep(0.1)
 
     async def unblock_all(self, client: GraphqlClient, token: str) -> None:
         """Lift every sanction."""
