@@ -51,8 +51,8 @@ DEFECTS = (
     Defect(
         "two attempts may have one number",
         "services/quiz/submissions/store.py",
-        '("attempt", DESCENDING)], unique=True',
-        '("attempt", DESCENDING)]',
+        "create_index(_BY_PLAYER, unique=True)",
+        "create_index(_BY_PLAYER)",
         (ACTIONS,),
     ),
     Defect(

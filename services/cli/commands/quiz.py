@@ -87,10 +87,10 @@ def rejudge(
     for player in result.largest:
         places = f", place {player.place_before} → {player.place_after}" if dry_run else ""
         say(f"{player.user_id}: {player.before} → {player.after}{places}")
-    if len(result.players) > MAX_SHOWN:
-        say(f"… and {len(result.players) - MAX_SHOWN} more")
+    if result.players > MAX_SHOWN:
+        say(f"… and {result.players - MAX_SHOWN} more")
     change = "would change" if dry_run else "changed"
     say(
         f"{quiz_id}: version {result.version}: {result.actions} answered, {result.changed} {change}, "
-        f"{len(result.players)} players, {result.points:+} points"
+        f"{result.players} players, {result.points:+} points"
     )

@@ -16,22 +16,26 @@ MAX_SHOWN: Final = 20
 
 @dataclass(slots=True)
 class Rejudged:
-    """What judging again did, or would do."""
+    """What judging again did, or would do.
+
+    `points` is by how much the counted points of all players change together; `largest` are those whose points change most, at
+    most MAX_SHOWN.
+    """
 
     version: int = 0
     actions: int = 0
     changed: int = 0
-    players: list[messages.RejudgedPlayer] = field(default_factory=list)
+    players: int = 0
+    points: int = 0
+    largest: list[messages.RejudgedPlayer] = field(default_factory=list)
 
-    @property
-    def largest(self) -> list[messages.RejudgedPlayer]:
-        """The players whose points change most, at most MAX_SHOWN."""
-        return sorted(self.players, key=lambda player: -abs(player.after - player.before))[:MAX_SHOWN]
-
-    @property
-    def points(self) -> int:
-        """By how much the counted points of all players change together."""
-        return sum(player.after - player.before for player in self.players)
+    def add(self, progress: messages.RejudgeQuizResponse) -> None:
+        """Add a step of the work."""
+        self.version, self.actions, self.changed = progress.version, progress.actions, progress.changed
+        self.players += len(progress.players)
+        self.points += sum(player.after - player.before for player in progress.players)
+        players = [*self.largest, *progress.players]
+        self.largest = sorted(players, key=lambda player: -abs(player.after - player.before))[:MAX_SHOWN]
 
 
 async def rejudge_quiz(endpoints: Endpoints, quiz_id: str, reason: str, *, dry_run: bool) -> Rejudged:
@@ -43,6 +47,5 @@ async def rejudge_quiz(endpoints: Endpoints, quiz_id: str, reason: str, *, dry_r
         open_stream(stub.RejudgeQuiz, request, token=token) as steps,
     ):
         async for progress in steps:
-            result.version, result.actions, result.changed = progress.version, progress.actions, progress.changed
-            result.players += progress.players
+            result.add(progress)
     return result

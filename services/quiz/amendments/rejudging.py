@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -13,6 +12,7 @@ import structlog
 import uuid_utils
 
 from services.quiz.amendments.amendment import Amendment, key_of
+from services.quiz.amendments.places import Places, PlayerChange
 from services.quiz.questions.answers import AnswerError
 from services.quiz.quizzes.quiz import judged_again_by
 from services.quiz.quizzes.scoring import Tally, mark, tally_of
@@ -30,23 +30,10 @@ if TYPE_CHECKING:
     from services.quiz.submissions.submission import Submission
     from services.runtime.outbox import Outbox
 
-# Players whose records are read and changed together, and told of at once.
+# Actions in a page, and players whose records are read and changed together, and told of at once.
 GROUP: Final = 200
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _log = structlog.get_logger("rejudging")
-
-
-class PlayerChange(NamedTuple):
-    """What a player's attempts at the quiz counted for, and what they count for now.
-
-    A dry run has the places among the players of the quiz as well; equal points share a place.
-    """
-
-    user_id: str
-    before: int
-    after: int
-    place_before: int = 0
-    place_after: int = 0
 
 
 @dataclass(slots=True)
@@ -89,34 +76,41 @@ class Rejudging:
     async def rejudge(self, quiz_id: str, reason: str, *, actor: str, dry_run: bool) -> AsyncIterator[Progress]:
         """Judge all actions at a quiz again by its current version, and yield how far it is, at the end the result.
 
-        Actions are looked at first, then changed, in groups of players. Raises QUIZ_NOT_FOUND, UNAVAILABLE.
+        One page of actions after the other is looked at and changed, so that what is held does not grow with the quiz. A dry
+        run looks twice: places are known once all changes are. Raises QUIZ_NOT_FOUND, UNAVAILABLE.
         """
         quiz = await self._cache.fresh(quiz_id)
         progress = Progress(quiz.version)
-        changes: dict[str, list[_Judged]] = defaultdict(list)
-        async for page in self._store.at_quiz(quiz_id):
+        if dry_run:
+            places = Places(await self._store.players_by_points(quiz_id))
+            async for group in self._groups(quiz, progress):
+                places.change(await self._would_change(quiz, group, progress))
+                yield progress
+            async for group in self._groups(quiz, Progress(quiz.version)):
+                changes = await self._would_change(quiz, group, Progress(quiz.version))
+                yield replace(progress, players=places.told(changes))
+        else:
+            async for group in self._groups(quiz, progress):
+                yield replace(progress, players=await self._change(quiz, group, reason, actor, progress))
+            _log.info("quiz judged again", quiz_id=quiz_id, version=quiz.version, changed=progress.changed, actor=actor)
+        yield progress
+
+    async def _groups(self, quiz: Quiz, progress: Progress) -> AsyncIterator[dict[str, list[_Judged]]]:
+        """Yield the actions that the current version judges, by player; what it has seen of a player is all or nothing.
+
+        At most GROUP players are held, and a page of actions. Counts the actions in `progress`.
+        """
+        group: dict[str, list[_Judged]] = {}
+        async for page in self._store.at_quiz(quiz.quiz_id, GROUP):
             progress.actions += len(page)
             for submission, elapsed in await self._timed(quiz, page):
                 if judged := await self._judged(quiz, submission, elapsed):
-                    changes[submission.user_id].append(judged)
-            yield replace(progress, players=[])
-        places = _Places(await self._store.counted(quiz_id)) if dry_run else None
-        players = list(changes)
-        for start in range(0, len(players), GROUP):
-            group = {user_id: changes[user_id] for user_id in players[start : start + GROUP]}
-            progress.players = await self._settle(quiz, group, reason, actor, progress, dry_run=dry_run)
-            if places is not None:
-                places.change(progress.players)
-            else:
-                yield progress
-            progress = replace(progress, players=[])
-        if places is not None:
-            told = places.changes()
-            for start in range(0, len(told), GROUP):
-                yield replace(progress, players=told[start : start + GROUP])
-        if not dry_run:
-            _log.info("quiz judged again", quiz_id=quiz_id, version=quiz.version, changed=progress.changed, actor=actor)
-        yield progress
+                    group.setdefault(submission.user_id, []).append(judged)
+            last = page[-1].user_id  # the next page may have more of them
+            unfinished = {last: group.pop(last)} if last in group else {}
+            yield group
+            group = unfinished
+        yield group
 
     async def _timed(self, quiz: Quiz, page: Sequence[Submission]) -> list[tuple[Submission, int | None]]:
         """Return actions with the milliseconds that they took, as far as the quiz asks for them and they are known."""
@@ -143,31 +137,34 @@ class Rejudging:
             return None  # the answers of an erased player
         return _Judged(submission.event_id, submission.action_id, submission.received_at, points)
 
-    async def _settle(
-        self,
-        quiz: Quiz,
-        group: Mapping[str, Sequence[_Judged]],
-        reason: str,
-        actor: str,
-        progress: Progress,
-        *,
-        dry_run: bool,
+    async def _would_change(
+        self, quiz: Quiz, group: Mapping[str, Sequence[_Judged]], progress: Progress
     ) -> list[PlayerChange]:
-        """Change the actions of players; return the players for whom something else counts now. Raises UNAVAILABLE."""
+        """Return the players for whom something else would count. Counts the actions in `progress`. Raises UNAVAILABLE."""
+        changed, found = await self._changed(quiz, group, progress)
+        after = {each: _judged_tally(quiz, found[each], actions).counted for each, actions in changed.items()}
+        return _changes(found, after)
+
+    async def _change(
+        self, quiz: Quiz, group: Mapping[str, Sequence[_Judged]], reason: str, actor: str, progress: Progress
+    ) -> list[PlayerChange]:
+        """Change actions; return the players for whom something else counts now. Raises UNAVAILABLE."""
+        changed, found = await self._changed(quiz, group, progress)
+        return _changes(found, await self._amend(quiz, changed, reason, actor))
+
+    async def _changed(
+        self, quiz: Quiz, group: Mapping[str, Sequence[_Judged]], progress: Progress
+    ) -> tuple[dict[str, list[_Judged]], dict[str, History]]:
+        """Return the actions whose points change, by player, and what the players did, without those who were erased."""
+        if not group:
+            return {}, {}
         found = await self._store.histories(list(group), quiz.quiz_id)
-        # Of an erased player there is nothing.
-        group = {user_id: actions for user_id, actions in group.items() if user_id in found}
-        before = {user_id: found[user_id].last.counted for user_id in group}
-        changed = {
-            user_id: [each for each in actions if found[user_id].points.get(each.event_id) != each.points]
-            for user_id, actions in group.items()
-        }
-        progress.changed += sum(map(len, changed.values()))
-        if dry_run:
-            after = {user_id: _judged_tally(quiz, found[user_id], changed[user_id]).counted for user_id in group}
-        else:
-            after = before | await self._amend(quiz, changed, reason, actor)
-        return [PlayerChange(each, before[each], after[each]) for each in group if before[each] != after[each]]
+        changed: dict[str, list[_Judged]] = {}
+        for user_id, history in found.items():
+            if actions := [each for each in group[user_id] if history.points.get(each.event_id) != each.points]:
+                changed[user_id] = actions
+                progress.changed += len(actions)
+        return changed, found
 
     async def _amend(
         self, quiz: Quiz, group: Mapping[str, Sequence[_Judged]], reason: str, actor: str
@@ -176,7 +173,7 @@ class Rejudging:
 
         Returns what counts for each player whose actions changed. Raises UNAVAILABLE.
         """
-        waiting = {user_id: deque(actions) for user_id, actions in group.items() if actions}
+        waiting = {user_id: deque(actions) for user_id, actions in group.items()}
         counted: dict[str, int] = {}
         conflicts = 0
         while waiting:
@@ -233,30 +230,13 @@ class Rejudging:
         )
 
 
-class _Places:
-    """The places of the players of a quiz before and after a change, by what counts; equal points share a place."""
-
-    def __init__(self, counted: Mapping[str, int]) -> None:
-        self._before = counted
-        self._changes: list[PlayerChange] = []
-
-    def change(self, changes: Sequence[PlayerChange]) -> None:
-        """Note what would count for players."""
-        self._changes += changes
-
-    def changes(self) -> list[PlayerChange]:
-        """Return the changes with the places of their players."""
-        after = dict(self._before) | {each.user_id: each.after for each in self._changes}
-        old, new = sorted(self._before.values()), sorted(after.values())
-        return [
-            each._replace(place_before=_place(old, each.before), place_after=_place(new, each.after))
-            for each in self._changes
-        ]
-
-
-def _place(ordered: Sequence[int], points: int) -> int:
-    """Return 1 and how many have more points, of which `ordered` has the lowest first."""
-    return len(ordered) - bisect_right(ordered, points) + 1
+def _changes(found: Mapping[str, History], after: Mapping[str, int]) -> list[PlayerChange]:
+    """Return the players for whom something else counts, given what counts for those whose actions change."""
+    return [
+        PlayerChange(user_id, found[user_id].last.counted, counted)
+        for user_id, counted in after.items()
+        if counted != found[user_id].last.counted
+    ]
 
 
 def _key(quiz: Quiz, action: _Judged) -> str:

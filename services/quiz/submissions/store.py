@@ -50,6 +50,7 @@ RecordKey = tuple[str, str]
 TallyKey = tuple[str, str]
 """Player and subject: a quiz, or `action:<type>`."""
 _TALLY: Final = {"attempt": 1, "used": 1, "valid": 1, "points_sum": 1, "counted": 1, "recent": 1}
+_BY_PLAYER: Final = [("user_id", ASCENDING), ("quiz_id", ASCENDING), ("attempt", DESCENDING)]
 _DUPLICATE: Final = 11000
 _log = structlog.get_logger("submissions")
 
@@ -86,9 +87,7 @@ class SubmissionStore:
         """Create the indexes and note which collection they are on. Idempotent."""
         async with unavailable_on_failure():
             await self._submissions.create_index([("user_id", ASCENDING), ("action_id", ASCENDING)], unique=True)
-            await self._submissions.create_index(
-                [("user_id", ASCENDING), ("quiz_id", ASCENDING), ("attempt", DESCENDING)], unique=True
-            )
+            await self._submissions.create_index(_BY_PLAYER, unique=True)
             await self._same_data.identify()
         await self.outbox.prepare()
 
@@ -175,15 +174,16 @@ class SubmissionStore:
                 history.points[document["voids"]] = document["points"]
         return found
 
-    async def counted(self, quiz_id: str) -> dict[str, int]:
-        """Return what counts for each player at a quiz. Reads through the records of all quizzes."""
+    async def players_by_points(self, quiz_id: str) -> dict[int, int]:
+        """Return how many players have each sum of what counts at a quiz. Reads through the records of all quizzes."""
         stages: list[Document] = [
             {"$match": {"quiz_id": quiz_id}},
             {"$group": {"_id": "$user_id", "last": {"$max": {"attempt": "$attempt", "counted": "$counted"}}}},
+            {"$group": {"_id": "$last.counted", "players": {"$sum": 1}}},
         ]
         async with unavailable_on_failure():
-            players = await self._submissions.aggregate(stages, allowDiskUse=True)
-            return {each["_id"]: each["last"]["counted"] async for each in players}
+            sums = await self._submissions.aggregate(stages, allowDiskUse=True)
+            return {each["_id"]: each["players"] async for each in sums}
 
     async def last_judgement(self, submission: Submission) -> Amendment | None:
         """Return by what an action was judged again last; None if it never was."""
@@ -197,12 +197,15 @@ class SubmissionStore:
             document = await self._submissions.find_one(query, sort=[("attempt", DESCENDING)])
         return None if document is None else amendment_of(document)
 
-    async def at_quiz(self, quiz_id: str) -> AsyncIterator[list[Submission]]:
-        """Yield all actions at a quiz, oldest first, up to 500 at a time. Reads through the records of all quizzes."""
-        query = {"quiz_id": quiz_id, "kind": None}
+    async def at_quiz(self, quiz_id: str, size: int) -> AsyncIterator[list[Submission]]:
+        """Yield all actions at a quiz, up to `size` at a time: those of a player together, in their order.
+
+        Reads through the keys of all quizzes. What a player does meanwhile is or is not among it.
+        """
         async with unavailable_on_failure():
-            documents = self._submissions.find(query).sort("_id", ASCENDING)
-            while page := await documents.to_list(AUDIT_PAGE):
+            found = self._submissions.find({"quiz_id": quiz_id, "kind": None}, batch_size=size, hint=_BY_PLAYER)
+            documents = found.sort([("user_id", DESCENDING), ("quiz_id", DESCENDING), ("attempt", ASCENDING)])
+            while page := await documents.to_list(size):
                 yield [submission_of(document) for document in page]
 
     async def add_all(self, drafts: Sequence[Draft], publish_by: datetime) -> list[Exception | None]:

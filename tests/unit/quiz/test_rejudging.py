@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from topten.quiz.v1 import quiz_events_pb2, quiz_pb2
 
-from services.quiz.amendments.rejudging import PlayerChange, Progress
+from services.quiz.amendments.places import Places, PlayerChange
+from services.quiz.amendments.rejudging import GROUP, Progress
 from services.quiz.questions.answers import selected
 from services.quiz.quizzes.quiz import from_definition, judged_again_by
 from services.quiz.quizzes.scoring import mark
@@ -68,6 +72,42 @@ async def test_a_mended_key_changes_what_counted_and_says_so_before(open_replica
     assert (again.actions, again.changed, players) == (2, 0, [])
     assert len(await events(replica, quiz_id)) == 2
     assert (await replica.reviews.review("ben", right.action_id)).marks.points == 10
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+async def test_what_is_held_does_not_grow_with_the_quiz(open_replica: Open, *, dry_run: bool) -> None:
+    replica = await open_replica()
+    definition = quiz_definition(unique("judged-"), max_attempts=2)
+    quiz_id = definition.quiz_id
+    await put(replica, definition)
+    players = [f"player-{number}" for number in range(2 * GROUP + 1)]
+    for _ in range(2):
+        await replica.submit(*[act(quiz_id, "a", user_id=user_id) for user_id in players])
+    await put(replica, corrected(definition))
+    told: list[PlayerChange] = []
+    async for each in replica.rejudging.rejudge(quiz_id, "a wrong key", actor="ada", dry_run=dry_run):
+        if not dry_run:
+            # Actions that were looked at are recorded or of the current page, or of a player who may have more of them.
+            held = each.actions - len(await events(replica, quiz_id))
+            assert 0 <= held <= GROUP + 2
+        assert len(each.players) <= GROUP
+        told += each.players
+    assert sorted(each.user_id for each in told) == sorted(players)
+    assert (each.actions, each.changed) == (2 * len(players), 2 * len(players))
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=30))
+def test_places_are_those_of_a_plain_sort(players: list[tuple[int, int]]) -> None:
+    places = Places(Counter(before for before, _ in players))
+    changes = [PlayerChange(str(index), *points) for index, points in enumerate(players)]
+    places.change(changes)
+    assert places.told(changes) == [
+        each._replace(
+            place_before=1 + sum(before > each.before for before, _ in players),
+            place_after=1 + sum(after > each.after for _, after in players),
+        )
+        for each in changes
+    ]
 
 
 @pytest.mark.parametrize("counting", [value for value in quiz_pb2.Counting.values() if value])

@@ -64,18 +64,21 @@ class RejudgingMutation:
     ) -> QuizRejudging | None:
         context = info.context
         request = messages.RejudgeQuizRequest(quiz_id=id, dry_run=dry_run, reason=reason)
-        progress, players = messages.RejudgeQuizResponse(), list[messages.RejudgedPlayer]()
+        progress, largest = messages.RejudgeQuizResponse(), list[messages.RejudgedPlayer]()
+        players = points = 0
         method, token = context.upstreams.quiz.RejudgeQuiz, context.caller.token()
         async with open_stream(method, request, token=token, timeout=time_left()) as steps:
             async for progress in steps:
-                players += progress.players
-        largest = sorted(players, key=lambda player: -abs(player.after - player.before))[:MAX_SHOWN]
+                players += len(progress.players)
+                points += sum(player.after - player.before for player in progress.players)
+                largest += progress.players
+                largest = sorted(largest, key=lambda player: -abs(player.after - player.before))[:MAX_SHOWN]
         return QuizRejudging(
             version=progress.version,
             actions=progress.actions,
             changed=progress.changed,
-            player_count=len(players),
-            points=sum(player.after - player.before for player in players),
+            player_count=players,
+            points=points,
             players=[
                 RejudgedPlayer(
                     user_id=strawberry.ID(player.user_id),

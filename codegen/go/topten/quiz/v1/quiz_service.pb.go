@@ -1218,7 +1218,7 @@ type RejudgeQuizResponse struct {
 	Actions int64 `protobuf:"varint,2,opt,name=actions,proto3" json:"actions,omitempty"`
 	// The actions whose points change, so far.
 	Changed int64 `protobuf:"varint,3,opt,name=changed,proto3" json:"changed,omitempty"`
-	// Up to 100 players whose counted points at the quiz change, in no order. Together the responses name each of them once.
+	// Up to 200 players whose counted points at the quiz change, in no order. Together the responses name each of them once.
 	Players       []*RejudgedPlayer `protobuf:"bytes,4,rep,name=players,proto3" json:"players,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -553,7 +553,7 @@ class RejudgeQuizResponse(google.protobuf.message.Message):
     """The actions whose points change, so far."""
     @property
     def players(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___RejudgedPlayer]:
-        """Up to 100 players whose counted points at the quiz change, in no order. Together the responses name each of them once."""
+        """Up to 200 players whose counted points at the quiz change, in no order. Together the responses name each of them once."""
 
     def __init__(
         self,
