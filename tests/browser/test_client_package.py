@@ -243,9 +243,12 @@ async def test_an_attempt_handed_in_without_a_network_counts_once_after_the_page
         await expect(again.locator("li", has_text=player.username)).to_have_text(f"{player.username} 20")
 
 
+@pytest.mark.parametrize("is_silent", [False, True], ids=["its script is missing", "it never starts"])
 async def test_a_react_page_shows_live_boards_without_a_shared_worker(
-    context: BrowserContext, stack: RunningStack, bundled: Path, player: Player
+    context: BrowserContext, stack: RunningStack, bundled: Path, player: Player, *, is_silent: bool
 ) -> None:
+    if is_silent:
+        await context.add_init_script("globalThis.SharedWorker = class { port = new MessageChannel().port1; };")
     quizzes = [await short_quiz(stack), await short_quiz(stack)]
     boards = [f"quiz:{quiz_id}" for quiz_id in quizzes]
     async with served(bundled) as server:

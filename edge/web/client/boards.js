@@ -7,6 +7,8 @@ import { BoardReader } from "./session.js";
 
 const STREAM_TOKEN = "{ streamToken { token } }";
 const RETRY_AFTER = 5_000;
+// A worker that says nothing for this long is done without.
+const WORKER_TIMEOUT = 5_000;
 
 /**
  * @typedef {import("./stream.js").Frame} Frame
@@ -80,6 +82,7 @@ export class Boards {
   /** @type {string | null} */
   #user = null;
   #port;
+  #workerTimer = 0;
 
   /**
    * @param {import("./session.js").Session | BoardReader} session
@@ -126,7 +129,8 @@ export class Boards {
     try {
       // Bundlers look for exactly this expression.
       const worker = new SharedWorker(new URL("./worker.js", import.meta.url), { type: "module", name: `topten ${url}` });
-      worker.onerror = () => this.#doWithoutWorker();
+      worker.onerror = () => this.#doWithoutWorker(worker.port);
+      this.#workerTimer = setTimeout(() => this.#doWithoutWorker(worker.port), WORKER_TIMEOUT);
       // Held for as long as this tab exists; the worker acquires it when the tab is gone.
       const lock = crypto.randomUUID();
       navigator.locks.request(lock, () => new Promise(() => worker.port.postMessage({ lock })));
@@ -143,8 +147,13 @@ export class Boards {
     return port1;
   }
 
-  /** The worker's script is not where this one is: a bundler has left it behind. */
-  #doWithoutWorker() {
+  /** The worker's script is not where this one is, because a bundler has left it behind, or it does not start. @param {MessagePort} port */
+  #doWithoutWorker(port) {
+    clearTimeout(this.#workerTimer);
+    if (this.#port !== port) return;
+    // Should it start after all, it opens nothing.
+    for (const board of this.#watches.keys()) port.postMessage({ unwatch: board });
+    port.close();
     this.#port = this.#ownHub();
     this.#port.onmessage = ({ data }) => this.#receive(data);
     this.#port.postMessage({ user: this.#user });
@@ -196,8 +205,9 @@ export class Boards {
     for (const watch of this.#watches.get(board) ?? []) watch.put(change);
   }
 
-  /** @param {Change & { board: string, sessionChanged?: boolean }} message */
-  #receive({ board, sessionChanged, ...change }) {
+  /** @param {Change & { board: string, isServing?: boolean, sessionChanged?: boolean }} message */
+  #receive({ board, isServing, sessionChanged, ...change }) {
+    if (isServing) return clearTimeout(this.#workerTimer);
     if (change.state?.ahead !== undefined) setClockAhead(change.state.ahead);
     if (sessionChanged) return void this.#changeSession();
     if (!this.#watches.has(board)) return;

@@ -3,8 +3,8 @@
 // without one, in each tab.
 //
 // A tab sends {user} when somebody signs in (null: signs out), {watch, token} for a board that it shows, {unwatch} when it no
-// longer does, and {lock}, a lock that it holds for as long as it exists. It receives {board} with {frame}, {me} or {state},
-// and {sessionChanged} when another tab has signed in or out.
+// longer does, and {lock}, a lock that it holds for as long as it exists. It receives {isServing} at first, {board} with {frame},
+// {me} or {state}, and {sessionChanged} when another tab has signed in or out.
 
 import { Connection } from "./connection.js";
 import { CookieCredentials, UrlToken } from "./credentials.js";
@@ -35,6 +35,7 @@ export class Hub {
   /** Serve a tab. @param {MessagePort} port */
   add(port) {
     this.#tabs.set(port, new Set());
+    port.postMessage({ isServing: true });
     port.onmessage = ({ data }) => {
       if (data.lock) navigator.locks.request(data.lock, async () => this.#remove(port));
       else if ("user" in data) this.#setUser(port, data.user);

@@ -9,6 +9,7 @@ const MAX_PAUSE = 30_000;
 const HEARTBEAT = 15_000;
 const GRACE = 5_000;
 const REFUSED = [401, 403];
+const TIMEOUT = 15_000;
 
 /**
  * @typedef {object} State
@@ -139,7 +140,8 @@ export function follow(board, connection, { onFrame, onMe, onState }, renewSessi
   /** Renew the session. A refused token in the URL ends here, for good. */
   async function renew() {
     if (renewSession) return renewSession().catch(() => {});
-    const response = await fetch(connection.streamUrl(board), { method: "HEAD", credentials: "omit" }).catch(() => null);
+    const request = { method: "HEAD", credentials: /** @type {const} */ ("omit"), signal: AbortSignal.timeout(TIMEOUT) };
+    const response = await fetch(connection.streamUrl(board), request).catch(() => null);
     if (response && REFUSED.includes(response.status)) {
       close();
       set("refused");
