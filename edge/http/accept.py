@@ -1,4 +1,4 @@
-"""The Accept header: which of the media types that a handler offers a client prefers (RFC 9110, 12.5.1). Pure."""
+"""The Accept header: which of the media types that a handler offers a client prefers (RFC 9110, 12.5.1)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from aiohttp import web
+
+HTML: Final = "text/html"
 _QUALITY: Final = re.compile(r"q\s*=\s*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.ASCII | re.IGNORECASE)
 
 
@@ -34,6 +37,16 @@ def preferred_type(accept: str, offered: tuple[str, ...], *, default: str) -> st
 
     best = max(offered, key=preference)
     return best if _quality(best, ranges) > 0 else None
+
+
+def accepted_by(request: web.Request, offered: tuple[str, ...], *, default: str) -> str | None:
+    """Return what `preferred_type` says of all Accept headers of a request."""
+    return preferred_type(",".join(request.headers.getall("Accept", [])), offered, default=default)
+
+
+def prefers_page(request: web.Request, *others: str) -> bool:
+    """Return whether a person's browser asks: it prefers HTML to the other types, the first of which is the default."""
+    return accepted_by(request, (HTML, *others), default=others[0]) == HTML
 
 
 def _range(text: str) -> _Range:

@@ -46,8 +46,10 @@ class Assets:
     def __init__(self, bodies: dict[str, bytes]) -> None:
         self._assets = {name: _asset(name, body) for name, body in bodies.items()}
 
-    def response(self, name: str, request: web.Request, caching: str = REVALIDATED) -> web.Response:
-        """Return a file, or 304 if the client has it. Raises HTTPNotFound."""
+    def response(
+        self, name: str, request: web.Request, caching: str = REVALIDATED, *, status: int = 200
+    ) -> web.Response:
+        """Return a file, or 304 if the client has it and the status would be 200. Raises HTTPNotFound."""
         asset = self._assets.get(name)
         if asset is None:
             raise web.HTTPNotFound
@@ -56,12 +58,13 @@ class Assets:
         )
         etag = f'"{asset.digest}{"-gzip" if compressed else ""}"'
         headers = {"ETag": etag, "Cache-Control": caching, "Vary": "Accept-Encoding"}
-        if etag in [tag.strip().removeprefix("W/") for tag in request.headers.get("If-None-Match", "").split(",")]:
+        known = [tag.strip().removeprefix("W/") for tag in request.headers.get("If-None-Match", "").split(",")]
+        if status == 200 and etag in known:
             return web.Response(status=304, headers=headers)
         headers["Content-Type"] = asset.content_type
         if compressed:
             headers["Content-Encoding"] = "gzip"
-        return web.Response(body=asset.compressed if compressed else asset.body, headers=headers)
+        return web.Response(body=asset.compressed if compressed else asset.body, status=status, headers=headers)
 
 
 def read_folder(folder: Path) -> dict[str, bytes]:

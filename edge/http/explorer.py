@@ -12,13 +12,12 @@ from typing import Final
 from aiohttp import web
 
 from edge.graphql.execution.requests import GRAPHQL_JSON, JSON
-from edge.http.accept import preferred_type
+from edge.http.accept import prefers_page
 from edge.http.assets import INDEX, Assets, read_folder
 from edge.http.cookies import GRAPHQL_PATH
 
 FOLDER: Final = Path(__file__).parent.parent / "explorer"
 PREFIX: Final = f"{GRAPHQL_PATH}/explorer"
-HTML: Final = "text/html"
 # As for every response, but for icons that GraphiQL's style sheet contains.
 POLICY: Final = (
     "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
@@ -46,7 +45,4 @@ class Explorer:
 
 def wants_page(request: web.Request) -> bool:
     """Return whether a person opened /graphql in a browser: HTML is preferred, and nothing is asked."""
-    if request.query:
-        return False
-    accept = ",".join(request.headers.getall("Accept", []))
-    return preferred_type(accept, (HTML, JSON, GRAPHQL_JSON), default=JSON) == HTML
+    return not request.query and prefers_page(request, JSON, GRAPHQL_JSON)

@@ -19,8 +19,10 @@ from typing import Final
 
 from aiohttp import web
 
+from edge.http.accept import prefers_page
 from edge.http.assets import INDEX, REVALIDATED, Assets, read_folder
 from edge.http.policy import policy_of
+from edge.http.problems import CONTENT_TYPE
 
 FOLDER: Final = Path(__file__).parent.parent / "web"
 # The page's GraphQL documents, by SHA-256.
@@ -93,6 +95,8 @@ class Page:
     async def handle(self, request: web.Request) -> web.Response:
         """Return the requested file, or 304 if the client has it. Raises HTTPNotFound.
 
+        A person's browser gets the page for an unknown address, too, with status 404: it says so, and leads on.
+
         During an upgrade a page may name the version of another edge: it gets this edge's file, which no cache keeps.
         """
         if match := _VERSIONED.fullmatch(request.path):
@@ -106,6 +110,11 @@ class Page:
             return response
         if request.path == f"/{_ICON}":
             return self._assets.response(_ICON, request, REVALIDATED)
+        if prefers_page(request, CONTENT_TYPE):
+            response = self._assets.response(INDEX, request, _NOT_STORED, status=404)
+            response.headers["Content-Security-Policy"] = self._policy
+            response.headers["Vary"] = "Accept, Accept-Encoding"
+            return response
         raise web.HTTPNotFound
 
 

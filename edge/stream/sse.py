@@ -15,7 +15,7 @@ from aiohttp import HttpVersion11, web
 
 from edge.boards import ExistingBoards
 from edge.config import EdgeConfig
-from edge.http.accept import preferred_type
+from edge.http.accept import accepted_by
 from edge.http.authentication import Authenticator, require_board
 from edge.http.cookies import BOARD_STREAM, ROOM_STREAM
 from edge.http.peer import client_address, network_of
@@ -113,8 +113,7 @@ class StreamHandler:
             return await self._open(request, feed, claims, stack)
 
     async def _claims(self, request: web.Request, cookie: str) -> Claims:
-        accept = ",".join(request.headers.getall("Accept", []))
-        if preferred_type(accept, (EVENT_STREAM,), default=EVENT_STREAM) is None:
+        if accepted_by(request, (EVENT_STREAM,), default=EVENT_STREAM) is None:
             raise web.HTTPNotAcceptable
         return await self._authenticator.stream_claims(request, cookie)
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
-from edge.http.accept import preferred_type
+from edge.http.accept import accepted_by
 from services.runtime.errors import Reason, ServiceError
 
 JSON: Final = "application/json"
@@ -62,7 +62,7 @@ async def read_request(request: web.Request, body_timeout: timedelta) -> GraphQL
 
 def accepted_type(request: web.Request) -> str | None:
     """Return the media type of the response that the client prefers, JSON by default; None if it accepts none of ours."""
-    return preferred_type(",".join(request.headers.getall("Accept", [])), (JSON, GRAPHQL_JSON), default=JSON)
+    return accepted_by(request, (JSON, GRAPHQL_JSON), default=JSON)
 
 
 def check_variables(variables: Mapping[str, Any] | None) -> None:

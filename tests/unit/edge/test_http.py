@@ -90,3 +90,18 @@ async def test_requests_that_http_refuses_get_a_problem_that_says_what_to_do(tmp
                         details[status] = (await response.json(content_type="application/problem+json"))["detail"]
     assert len(set(details.values())) == len(details)
     assert "1024 bytes" in details[413]
+
+
+async def test_a_browser_gets_the_page_for_an_unknown_address(tmp_path: Path) -> None:
+    browser = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+    async with Issuer() as issuer, scripted_leaderboard() as leaderboard:
+        async with edge_process(issuer, leaderboard, tmp_path / "log") as edge:
+            async with aiohttp.ClientSession(edge.http, headers=browser) as session:
+                async with session.get("/") as home, session.get("/nowhere") as unknown:
+                    assert (home.status, unknown.status, unknown.content_type) == (200, 404, "text/html")
+                    assert unknown.headers["Cache-Control"] == "no-store"
+                    assert unknown.headers["Content-Security-Policy"] == home.headers["Content-Security-Policy"]
+                    assert await unknown.text() == await home.text()
+                    known = {"If-None-Match": home.headers["ETag"]}
+                async with session.get("/nowhere", headers=known) as again:
+                    assert again.status == 404
