@@ -69,8 +69,9 @@ class Confirmations:
         pages = [user_ids[start : start + MAX_PLAYERS_A_CALL] for start in range(0, len(user_ids), MAX_PLAYERS_A_CALL)]
         for page in pages:
             for board, outcome in zip(boards, await self._ranks(boards, page), strict=True):
-                if isinstance(outcome, ServiceError):
-                    _log.warning("standings unknown", reason=outcome.reason)
+                if isinstance(outcome, ServiceError) or outcome.stale:
+                    reason = outcome.reason if isinstance(outcome, ServiceError) else "the board is being filled"
+                    _log.warning("standings unknown", reason=reason)
                     return {}
                 entries = {entry.user_id: entry for entry in outcome.entries}
                 for user_id in page:

@@ -61,7 +61,6 @@ async def main(config: LeaderboardConfig) -> None:
         catalog = config.boards.catalog
         # The process starts without MongoDB, which only closed periods need.
         mongo = await stack.enter_async_context(open_mongo(config.mongo, DATABASE, wait=False))
-        definitions = Definitions(mongo.database, catalog, timeout=config.read_timeout)
         archive = Archive(mongo.database, timeout=config.read_timeout)
         boards = Boards(redis, archive, catalog, timeout=config.read_timeout, now=mongo.clock.now)
         names = Names(identity, token, ttl=config.names_ttl, wait=config.names_wait, size=config.names_cached)
@@ -100,10 +99,11 @@ async def main(config: LeaderboardConfig) -> None:
         )
         # Without Redis the last frames are served, without MongoDB everything but closed periods.
         watch = StoreWatch(redis=redis.ping, mongo=mongo.ping)
-        updates = Updates(redis, watches, ranks, names).server()
-        await run(
-            ops, definitions.server(), updates, watches, ranks, watch, server, grace=config.process.shutdown_grace
-        )
+        updates = Updates(redis, watches, ranks, names)
+        # A board may show something else now, or be filled.
+        definitions = Definitions(mongo.database, catalog, updates.mark_all, timeout=config.read_timeout)
+        followers = (definitions.server(), updates.server())
+        await run(ops, *followers, watches, ranks, watch, server, grace=config.process.shutdown_grace)
 
 
 if __name__ == "__main__":

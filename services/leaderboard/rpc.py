@@ -54,9 +54,11 @@ class LeaderboardServicer(leaderboard_service_pb2_grpc.LeaderboardServiceService
 
     async def GetRanks(self, request: messages.GetRanksRequest, context: Context) -> messages.GetRanksResponse:
         """Return the entries of certain players."""
-        entries, not_found = await self._service.ranks(request.board, request.user_ids, public_only=request.public_only)
+        entries, not_found, stale = await self._service.ranks(
+            request.board, request.user_ids, public_only=request.public_only
+        )
         return messages.GetRanksResponse(
-            entries=entries, not_found=not_found, frozen_since=self._frozen_since(request.board)
+            entries=entries, not_found=not_found, frozen_since=self._frozen_since(request.board), stale=stale
         )
 
     async def WatchRanks(
@@ -65,19 +67,20 @@ class LeaderboardServicer(leaderboard_service_pb2_grpc.LeaderboardServiceService
         """Stream the changing standings of certain players."""
         self._service.require_readable(request.board)
         async with aclosing(self._ranks.changes(request.board, request.user_ids, _player())) as changes:
-            async for board, standings in changes:
+            async for board, standings, stale in changes:
                 self._service.require_readable(request.board)
                 yield messages.WatchRanksResponse(
                     board=board.name,
                     standings=[self._standing(board, user_id, each) for user_id, each in standings.items()],
                     frozen_since=self._frozen_since(board),
+                    stale=stale,
                 )
 
     async def ListEntries(self, request: messages.ListEntriesRequest, context: Context) -> messages.ListEntriesResponse:
         """Return a page of a board."""
         page = await self._service.page(request.board, request.page_size, request.page_token, request.user_id)
         return messages.ListEntriesResponse(
-            board=self._board(page.board, page.total),
+            board=self._board(page.board, page.total, stale=page.stale),
             stale=page.stale,
             entries=[messages.ListedEntry(entry=entry, cursor=cursor) for entry, cursor in page.entries],
             next_page_token=page.next_token,
@@ -98,7 +101,7 @@ class LeaderboardServicer(leaderboard_service_pb2_grpc.LeaderboardServiceService
             viewer_id=viewer_id,
         )
         return messages.GetGroupLeaderboardResponse(
-            board=self._board(page.board, page.total),
+            board=self._board(page.board, page.total, stale=page.stale),
             member_count=members,
             entries=[messages.ListedEntry(entry=entry, cursor=cursor) for entry, cursor in page.entries],
             own=page.own,
@@ -107,15 +110,19 @@ class LeaderboardServicer(leaderboard_service_pb2_grpc.LeaderboardServiceService
 
     async def GetAround(self, request: messages.GetAroundRequest, context: Context) -> messages.GetAroundResponse:
         """Return a player among their neighbours."""
-        board, total, entries = await self._service.around(request.board, request.user_id, request.radius)
-        return messages.GetAroundResponse(board=self._board(board, total), entries=entries)
+        page = await self._service.around(request.board, request.user_id, request.radius)
+        return messages.GetAroundResponse(
+            board=self._board(page.board, page.total, stale=page.stale), entries=[entry for entry, _ in page.entries]
+        )
 
     async def GetPercentile(
         self, request: messages.GetPercentileRequest, context: Context
     ) -> messages.GetPercentileResponse:
         """Return a player's percentile and rank."""
-        standing, total = await self._service.standing(request.board, request.user_id)
-        response = messages.GetPercentileResponse(total_count=total, frozen_since=self._frozen_since(request.board))
+        standing, total, stale = await self._service.standing(request.board, request.user_id)
+        response = messages.GetPercentileResponse(
+            total_count=total, frozen_since=self._frozen_since(request.board), stale=stale
+        )
         if standing is not None:
             response.percentile = percentile_of(standing.rank, total)
             response.rank = standing.shown_rank
@@ -125,24 +132,26 @@ class LeaderboardServicer(leaderboard_service_pb2_grpc.LeaderboardServiceService
         self, request: messages.GetScoreForPercentileRequest, context: Context
     ) -> messages.GetScoreForPercentileResponse:
         """Return the score that a percentile takes."""
-        score, total = await self._service.score_for_percentile(request.board, request.percentile)
+        score, total, stale = await self._service.score_for_percentile(request.board, request.percentile)
         return messages.GetScoreForPercentileResponse(
-            score=score, total_count=total, frozen_since=self._frozen_since(request.board)
+            score=score, total_count=total, frozen_since=self._frozen_since(request.board), stale=stale
         )
 
     async def GetRankIfScore(
         self, request: messages.GetRankIfScoreRequest, context: Context
     ) -> messages.GetRankIfScoreResponse:
         """Return the rank that a score would have."""
-        rank, total = await self._service.rank_if_score(request.board, request.points, request.user_id)
+        rank, total, stale = await self._service.rank_if_score(request.board, request.points, request.user_id)
         return messages.GetRankIfScoreResponse(
-            rank=rank, total_count=total, frozen_since=self._frozen_since(request.board)
+            rank=rank, total_count=total, frozen_since=self._frozen_since(request.board), stale=stale
         )
 
     async def ListBoards(self, request: messages.ListBoardsRequest, context: Context) -> messages.ListBoardsResponse:
         """Return the current boards."""
         boards = await self._service.boards()
-        return messages.ListBoardsResponse(boards=[self._board(board, total) for board, total in boards])
+        return messages.ListBoardsResponse(
+            boards=[self._board(board, total, stale=stale) for board, total, stale in boards]
+        )
 
     async def ListClosedPeriods(
         self, request: messages.ListClosedPeriodsRequest, context: Context
@@ -167,14 +176,16 @@ class LeaderboardServicer(leaderboard_service_pb2_grpc.LeaderboardServiceService
         """Return the caller's standings for a data export."""
         standings, closed, token = await self._service.export(caller().user_id, request.boards, request.page_token)
         return messages.ExportPlayerResponse(
-            places=[self._place(board, standing) for board, standing in standings],
+            places=[self._place(board, standing, stale=stale) for board, standing, stale in standings],
             closed=[self._place(board, standing) for board, standing in closed],
             next_page_token=token,
         )
 
-    def _board(self, board: Board, total: int) -> leaderboard_pb2.Board:
+    def _board(self, board: Board, total: int, *, stale: bool = False) -> leaderboard_pb2.Board:
         kind = leaderboard_pb2.BoardKind.Value(f"BOARD_KIND_{board.kind.upper()}")
-        message = leaderboard_pb2.Board(name=board.name, kind=kind, period=self._period(board), total_count=total)
+        message = leaderboard_pb2.Board(
+            name=board.name, kind=kind, period=self._period(board), total_count=total, stale=stale
+        )
         period = self._service.period(board)
         if period is not None and self._now() < period.ends_at:
             message.next_reset_at.FromDatetime(period.ends_at)
@@ -190,9 +201,9 @@ class LeaderboardServicer(leaderboard_service_pb2_grpc.LeaderboardServiceService
         message.FromDatetime(since)
         return message
 
-    def _place(self, board: Board, standing: Standing) -> messages.BoardPlace:
+    def _place(self, board: Board, standing: Standing, *, stale: bool = False) -> messages.BoardPlace:
         score = self._service.points(board, standing.value)
-        return messages.BoardPlace(board=board.name, rank=standing.shown_rank, score=score)
+        return messages.BoardPlace(board=board.name, rank=standing.shown_rank, score=score, stale=stale)
 
     def _standing(self, board: Board, user_id: str, standing: Standing | None) -> messages.Standing:
         if standing is None:

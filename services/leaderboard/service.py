@@ -70,7 +70,7 @@ class LeaderboardService:
 
     A board is given by name; an empty one is `all`. An impossible name raises BOARD_NOT_FOUND, and so does a board that the
     caller may not read, as `may_read` says; a board on which nobody is ranked is empty. While a board cannot be read, what
-    its last frame cannot answer raises UNAVAILABLE.
+    its last frame cannot answer raises UNAVAILABLE. What is read of a board that is being built comes with a true `stale`.
     """
 
     def __init__(
@@ -116,21 +116,21 @@ class LeaderboardService:
 
     async def ranks(
         self, name: str, user_ids: Sequence[str], *, public_only: bool = False
-    ) -> tuple[list[Entry], list[str]]:
-        """Return the entries of the ranked players, by rank, and the ids of the others.
+    ) -> tuple[list[Entry], list[str], bool]:
+        """Return the entries of the ranked players, by rank, the ids of the others, and `stale`.
 
         If `public_only`, a board that not everybody may read raises BOARD_NOT_FOUND.
         """
         board = self._board(name)
         if public_only and not is_public(self._catalog, board):
             raise no_such_board(name)
-        standings = await self._read(board, lambda view: view.standings(user_ids))
+        standings, stale = await self._read(board, lambda view: view.standings(user_ids))
         names = await self._names.of(standings)
         entries = [
             self._own_entry(board, user_id, standing, names[user_id])
             for user_id, standing in sorted(standings.items(), key=lambda item: item[1].rank)
         ]
-        return entries, [user_id for user_id in user_ids if user_id not in standings]
+        return entries, [user_id for user_id in user_ids if user_id not in standings], stale
 
     async def page(self, name: str, size: int, token: str, user_id: str) -> Page:
         """Return `size` entries (1 to 100, 0 means 10) after the page token, and the entry of `user_id`.
@@ -147,7 +147,7 @@ class LeaderboardService:
             return window, (await view.standings([user_id])).get(user_id) if user_id else None
 
         try:
-            window, standing = await self._boards.read(board, read)
+            (window, standing), stale = await self._boards.read_marked(board, read)
         except UnreadableError as error:
             if after is not None:
                 raise _unavailable() from error
@@ -161,7 +161,7 @@ class LeaderboardService:
             entries=list(zip(self._entries(board, window, names), cursors, strict=True)),
             next_token=cursors[-1] if has_more else "",
             own=None if standing is None else self._own_entry(board, user_id, standing, names[user_id]),
-            stale=False,
+            stale=stale,
         )
 
     async def group(
@@ -176,7 +176,7 @@ class LeaderboardService:
         listing = f"group {group_id} {board.name}"
         after = read_page_token(token, listing, float, str)
         members = await self._groups.of(group_id, viewer_id)
-        standings = await self._read(board, lambda view: view.standings(members))
+        standings, stale = await self._read(board, lambda view: view.standings(members))
         places = ranked_members(standings, ascending=self._catalog.is_ascending(board), ranks=self._ranks_of(board))
         own = next((place for place in places if place.user_id == user_id), None)
         following = [each for each in places if after is None or (standings[each.user_id].value, each.user_id) < after]
@@ -190,46 +190,47 @@ class LeaderboardService:
             entries=list(zip(entries, cursors, strict=True)),
             next_token=cursors[-1] if len(following) > len(shown) else "",
             own=None if own is None else entry_of(own, names[own.user_id], None),
-            stale=False,
+            stale=stale,
         ), len(members)
 
-    async def around(self, name: str, user_id: str, radius: int) -> tuple[Board, int, list[Entry]]:
+    async def around(self, name: str, user_id: str, radius: int) -> Page:
         """Return the player among `radius` neighbours (1 to 50, 0 means 5) on each side; see `LiveBoard.around`."""
         board = self._board(name)
-        window = await self._read(board, lambda view: view.around(user_id, radius or DEFAULT_RADIUS))
+        window, stale = await self._read(board, lambda view: view.around(user_id, radius or DEFAULT_RADIUS))
         names = await self._names.of([member for member, _ in window.members])
-        return board, window.total, self._entries(board, window, names)
+        entries = [(entry, "") for entry in self._entries(board, window, names)]
+        return Page(board, window.total, entries, "", None, stale)
 
-    async def standing(self, name: str, user_id: str) -> tuple[Standing | None, int]:
-        """Return the player's standing, None if they have none, and the number of ranked players."""
+    async def standing(self, name: str, user_id: str) -> tuple[Standing | None, int, bool]:
+        """Return the player's standing, None if they have none, the number of ranked players, and `stale`."""
 
         async def read(view: BoardView) -> tuple[int, Standing | None]:
             return await view.total(), (await view.standings([user_id])).get(user_id)
 
-        total, standing = await self._read(self._board(name), read)
-        return standing, total
+        (total, standing), stale = await self._read(self._board(name), read)
+        return standing, total, stale
 
-    async def score_for_percentile(self, name: str, percentile: float) -> tuple[int | None, int]:
-        """Return the score that a percentile takes, None on an empty board, and the number of ranked players.
+    async def score_for_percentile(self, name: str, percentile: float) -> tuple[int | None, int, bool]:
+        """Return the score that a percentile takes, None on an empty board, the number of ranked players, and `stale`.
 
         It is the lowest, or where less is better the highest, that has at least this percentile.
         """
         board = self._board(name)
-        value, total = await self._read(board, lambda view: view.quantile(percentile))
-        return (None if value is None else self.points(board, value)), total
+        (value, total), stale = await self._read(board, lambda view: view.quantile(percentile))
+        return (None if value is None else self.points(board, value)), total, stale
 
-    async def rank_if_score(self, name: str, points: int, user_id: str) -> tuple[int, int]:
-        """Return the rank of `points` (1 to 2^31 - 1) reached now, behind equals, and how many others are ranked."""
+    async def rank_if_score(self, name: str, points: int, user_id: str) -> tuple[int, int, bool]:
+        """Return the rank of `points` (1 to 2^31 - 1) reached now, behind equals, how many are ranked, and `stale`."""
         board = self._board(name)
         # Below the value of everybody who has these points, in every encoding.
         stored = mirrored(points) if self._catalog.is_ascending(board) else points
-        ahead, total = await self._read(board, lambda view: view.ahead(float(stored), user_id))
-        return ahead + 1, total
+        (ahead, total), stale = await self._read(board, lambda view: view.ahead(float(stored), user_id))
+        return ahead + 1, total, stale
 
-    async def boards(self) -> list[tuple[Board, int]]:
-        """Return the current boards that the caller may read and the number of players ranked on each."""
+    async def boards(self) -> list[tuple[Board, int, bool]]:
+        """Return the current boards that the caller may read, the number of players ranked on each, and `stale` of each."""
         boards = filter(self._may_read, self._catalog.current(self._now()))
-        return [(board, await self._read(board, lambda view: view.total())) for board in boards]
+        return [(board, *await self._read(board, lambda view: view.total())) for board in boards]
 
     async def closed_periods(self, name: str, size: int, token: str) -> tuple[list[ClosedPeriod], str]:
         """Return the closed periods of a board, the latest first, `size` (1 to 50, 0 means 20) after the page token.
@@ -288,13 +289,13 @@ class LeaderboardService:
 
     async def export(
         self, user_id: str, names: Sequence[str], token: str
-    ) -> tuple[list[tuple[Board, Standing]], list[tuple[Board, Standing]], str]:
-        """Return a player's standings on boards, those in a page of closed periods, and the token of the next page."""
+    ) -> tuple[list[tuple[Board, Standing, bool]], list[tuple[Board, Standing]], str]:
+        """Return a player's standings on boards, each with `stale`, those in a page of closed periods, and its next token."""
         standings = []
         for board in filter(self._may_read, (requested_board(self._catalog, name, self._now()) for name in names)):
-            standing = await self._standing_on(board, user_id)
-            if standing is not None:
-                standings.append((board, standing))
+            found, stale = await self._read(board, lambda view: view.standings([user_id]))
+            if user_id in found:
+                standings.append((board, found[user_id], stale))
         listing = list_of("closed", user_id)
         position = read_page_token(token, listing, str)
         places, last = await _available(self._archive.standings_of(user_id, "" if position is None else position[0]))
@@ -353,21 +354,16 @@ class LeaderboardService:
         return definition is None or not definition.size or rank <= definition.size
 
     async def _standing_on(self, board: Board, user_id: str) -> Standing | None:
-        return (await self._read(board, lambda view: view.standings([user_id]))).get(user_id)
+        return (await self._read(board, lambda view: view.standings([user_id])))[0].get(user_id)
 
-    async def _read(self, board: Board, question: Callable[[BoardView], Awaitable[T]]) -> T:
-        return await _available(self._boards.read(board, question))
+    async def _read(self, board: Board, question: Callable[[BoardView], Awaitable[T]]) -> tuple[T, bool]:
+        return await _available(self._boards.read_marked(board, question))
 
     def _last_frame(self, board: Board, error: UnreadableError) -> Frame:
         frame = self._frames.last(board)
-        if frame is not None:
-            return frame
-        definition = self._catalog.definition_of(board)
-        if definition is None or definition.state != "building":
+        if frame is None:
             raise _unavailable() from error
-        empty = Frame(board=board.name, stale=True)
-        empty.timestamp.FromDatetime(self._now())
-        return empty
+        return frame
 
 
 def _stale_page(board: Board, frame: Frame, size: int, user_id: str) -> Page:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 MAX_USERS = 100
 Request = TypeVar("Request")
 Response = TypeVar("Response")
-FreezingMessage: TypeAlias = (
+BoardMessage: TypeAlias = (
     leaderboard_pb2.Board
     | leaderboard_pb2.Frame
     | leaderboard.GetRanksResponse
@@ -42,7 +42,7 @@ FreezingMessage: TypeAlias = (
     | leaderboard.GetScoreForPercentileResponse
     | leaderboard.GetRankIfScoreResponse
 )
-"""What is read from a board, which may be frozen."""
+"""What is read from a board, which may be stale or frozen."""
 
 
 @dataclass
@@ -116,8 +116,9 @@ class Context:
         self.stale = self.stale or is_old
         return found, is_old
 
-    def note_freeze(self, read: FreezingMessage) -> None:
-        """Note that a board was read which may be frozen."""
+    def note_board(self, read: BoardMessage) -> None:
+        """Note that a board was read which may be stale or frozen."""
+        self.stale = self.stale or read.stale
         if read.HasField("frozen_since"):
             since = time_of(read.frozen_since)
             self.frozen_since = since if self.frozen_since is None else min(since, self.frozen_since)

@@ -74,7 +74,7 @@ class Query(
         else:
             context.board_reads.append(BoardRead(name, limit, frame))
             context.last_responses.put(("head", name, limit), frame)
-        context.note_freeze(frame)
+        context.note_board(frame)
         return [LeaderboardEntry.from_proto(entry) for entry in frame.entries[:limit]]
 
     @field(access=ACCOUNTS | GUEST, description="The calling player or guest.")
@@ -198,5 +198,4 @@ async def _head(context: Context, name: str, limit: int) -> Frame:
         if last is None:
             raise
         frame, context.stale = last, True
-    context.stale = context.stale or frame.stale
     return frame

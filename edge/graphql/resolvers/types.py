@@ -227,5 +227,5 @@ class Me:
         context = info.context
         request = leaderboard_service_pb2.GetRanksRequest(board=board_text(board), user_ids=[self.user_id])
         response = await context.call(context.upstreams.leaderboard.GetRanks, request)
-        context.note_freeze(response)
+        context.note_board(response)
         return response.entries[0].rank if response.entries else None

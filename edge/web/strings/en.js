@@ -173,7 +173,7 @@ export default {
   states: {
     connecting: "Connecting",
     live: "Live",
-    stale: "Last known scores",
+    stale: "Scores may be missing",
     lost: "Not live",
     closed: "Final",
     refused: "Ended",

@@ -17,7 +17,7 @@ class State(StrEnum):
 
     CONNECTING = "Connecting"
     LIVE = "Live"
-    STALE = "Last known scores"
+    STALE = "Scores may be missing"
     LOST = "Not live"
     FINAL = "Final"
 

@@ -70,6 +70,8 @@ class Archive:
 class ArchivedBoard:
     """One archived board, with the methods of `LiveBoard`. Every method raises PyMongoError."""
 
+    is_partial: Final = False
+
     def __init__(self, entries: AsyncCollection[Document], board: ClosedBoard) -> None:
         self._entries = entries
         self._board = board

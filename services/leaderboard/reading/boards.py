@@ -46,7 +46,8 @@ class Boards:
     async def read(self, board: Board, query: Callable[[BoardView], Awaitable[T]]) -> T:
         """Return the result of `query` on the board as its definition shows it. All reads of a query see one state.
 
-        While the board is frozen, that is the state at the freeze: nothing that reads a board gets around this.
+        While the board is frozen, that is the state at the freeze: nothing that reads a board gets around this. While it is
+        being built, the view is partial: players may be missing.
 
         `query` runs again if the board changes in between, so it must have no effects. Raises UnreadableError, after
         `timeout` at the latest.
@@ -54,26 +55,33 @@ class Boards:
         definition, period, now = self._catalog.definition_of(board), self._catalog.period_of(board), self._now()
         source, step = source_of(self._catalog, board, now)
         counted = self._catalog.definition_of(source)
-        if counted is not None and counted.state == "building":
-            raise UnreadableError("the board is being built")
+        is_partial = counted is not None and counted.state == "building"
         is_archived = definition is not None and definition.state == "archived"
         if is_archived or (period is not None and period.ends_at <= now):
             archived = await self._archive.find(board)
             if archived is not None:
                 return await self._archive.read(query(shown(archived, definition, step)))
-        result = await self._read_live(source, lambda live: query(shown(live, definition, step)))
+        result = await self._read_live(source, lambda live: query(shown(live, definition, step)), is_partial=is_partial)
         # Between the two reads the board may have been archived and its keys deleted.
         if is_archived and (archived := await self._archive.find(board)) is not None:
             return await self._archive.read(query(shown(archived, definition, step)))
         return result
 
-    async def _read_live(self, board: Board, query: Callable[[LiveBoard], Awaitable[T]]) -> T:
+    async def read_marked(self, board: Board, query: Callable[[BoardView], Awaitable[T]]) -> tuple[T, bool]:
+        """Read as `read`; return the result, and whether it is of a board that is being built."""
+
+        async def ask(view: BoardView) -> tuple[T, bool]:
+            return await query(view), view.is_partial
+
+        return await self.read(board, ask)
+
+    async def _read_live(self, board: Board, query: Callable[[LiveBoard], Awaitable[T]], *, is_partial: bool) -> T:
         try:
             with _Deadline(self._timeout):
                 async with self._slots:
                     while True:
                         try:
-                            return await query(LiveBoard(self._scripts, board))
+                            return await query(LiveBoard(self._scripts, board, is_partial=is_partial))
                         except MovedError:
                             continue
         except REDIS_ERRORS as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final
 
@@ -19,11 +20,19 @@ _log = structlog.get_logger("definitions")
 
 
 class Definitions:
-    """Keeps `catalog` up to date. Without MongoDB it keeps the last definitions."""
+    """Keeps `catalog` up to date, and calls `changed` after a change. Without MongoDB it keeps the last definitions."""
 
-    def __init__(self, database: AsyncDatabase[dict[str, Any]], catalog: Catalog, *, timeout: timedelta) -> None:
+    def __init__(
+        self,
+        database: AsyncDatabase[dict[str, Any]],
+        catalog: Catalog,
+        changed: Callable[[], None],
+        *,
+        timeout: timedelta,
+    ) -> None:
         self._definitions = database[DEFINITIONS]
         self._catalog = catalog
+        self._changed = changed
         self._timeout = timeout.total_seconds()
 
     def server(self) -> Periodic:
@@ -39,3 +48,4 @@ class Definitions:
         boards = [from_document(name, stored) for name, stored in document["boards"].items()]
         self._catalog.update(boards, edition=document["edition"], numbers=document["numbers"])
         _log.info("defined boards changed", edition=self._catalog.edition, boards=len(boards))
+        self._changed()

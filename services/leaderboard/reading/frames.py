@@ -46,9 +46,10 @@ class Frames:
     async def read(self, board: Board, size: int) -> Reading:
         """Read the first `size` ranks. The frame's timestamp is just before the read. Raises UnreadableError."""
         read_at = self._now()
-        head = await self._boards.read(board, lambda view: view.head(size))
+        head, is_partial = await self._boards.read_marked(board, lambda view: view.head(size))
         names = await self._names.of([user_id for user_id, _ in head.members])
         frame = frame_of(board, head, read_at, names, ascending=self._catalog.is_ascending(board))
+        frame.stale = is_partial
         if since := frozen_since(self._catalog, board, read_at):
             frame.frozen_since.FromDatetime(since)
         last = self._last.get(frame.board)

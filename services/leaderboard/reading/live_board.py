@@ -33,15 +33,18 @@ class MovedError(Exception):
 
 
 class LiveBoard:
-    """One attempt to read `board`.
+    """One attempt to read `board`. `is_partial` is whether it is being built, so that players may be missing.
 
     Every method raises UnreadableError while the boards are rebuilt, MovedError, the driver's errors, and ValueError or
     TypeError for data that no writer of ours stores.
     """
 
-    __slots__ = ("_board", "_generation", "_scripts", "_sharding", "_sharding_text", "_shards", "_versions")
+    __slots__ = (
+        "_board", "_generation", "_scripts", "_sharding", "_sharding_text", "_shards", "_versions", "is_partial",
+    )  # fmt: skip
 
-    def __init__(self, board_scripts: BoardScripts, board: Board) -> None:
+    def __init__(self, board_scripts: BoardScripts, board: Board, *, is_partial: bool = False) -> None:
+        self.is_partial = is_partial
         self._scripts = board_scripts
         self._board = board
         self._sharding_text, self._sharding = board_scripts.sharding

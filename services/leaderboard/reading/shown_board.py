@@ -40,6 +40,11 @@ class ShownBoard:
         self._size = size
         self._ranks = ranks
 
+    @property
+    def is_partial(self) -> bool:
+        """Whether the board is being built, so that players may be missing."""
+        return self._view.is_partial
+
     async def head(self, size: int) -> Head:
         """Read as `LiveBoard.head`."""
         head = await self._view.head(min(size, self._size))

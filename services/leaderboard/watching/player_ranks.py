@@ -28,10 +28,14 @@ MAX_PER_PLAYER: Final = 50
 
 
 class RankChanges(NamedTuple):
-    """The watched players whose standing on `board` changed since the last message; None for players not ranked."""
+    """The watched players whose standing on `board` changed since the last message; None for players not ranked.
+
+    `stale` is whether the board is being built. Once it is not, all players are sent again.
+    """
 
     board: Board
     standings: Mapping[str, Standing | None]
+    stale: bool
 
 
 class _Watch:
@@ -126,8 +130,8 @@ class PlayerRanks:
             watch = _Watch(user_ids)
             self._watches[board.name].add(watch)
             try:
-                async for standings in self._changes_on(board, watch):
-                    yield RankChanges(board, standings)
+                async for standings, stale in self._changes_on(board, watch):
+                    yield RankChanges(board, standings, stale)
             finally:
                 self._remove(board, watch)
             period = self._catalog.period_of(board)
@@ -135,9 +139,12 @@ class PlayerRanks:
                 return
             board = self._catalog.parse(name, max(self._now(), period.ends_at))
 
-    async def _changes_on(self, board: Board, watch: _Watch) -> AsyncGenerator[Mapping[str, Standing | None], None]:
-        """Yield changed standings until the board's period is over."""
+    async def _changes_on(
+        self, board: Board, watch: _Watch
+    ) -> AsyncGenerator[tuple[Mapping[str, Standing | None], bool], None]:
+        """Yield changed standings, and whether the board is being built, until the board's period is over."""
         sent: dict[str, Standing | None] = {}
+        was_stale = False
         period = self._catalog.period_of(board)
         reread_at = time.monotonic() + self._reread
         while True:
@@ -150,15 +157,21 @@ class PlayerRanks:
             watch.wake.clear()
             pause = self._tick
             try:
-                standings = await self._standings(board, sorted(due))
+                standings, stale = await self._standings(board, sorted(due))
             except UnreadableError:
                 watch.due |= due
                 pause = RETRY_SECONDS
             else:
+                if due and was_stale != stale:
+                    was_stale = stale
+                    sent.clear()
+                    watch.due |= watch.user_ids - standings.keys()
                 changed = {user_id: each for user_id, each in standings.items() if sent.get(user_id, ...) != each}
                 sent |= changed
                 if changed:
-                    yield changed
+                    yield changed, stale
+                # What fills a board is announced to nobody.
+                watch.board_changed = watch.board_changed or was_stale
             # Nothing shortens this pause, so a stream gets at most one message a tick.
             await asyncio.sleep(min(pause, remaining))
             if not watch.due:
@@ -169,14 +182,17 @@ class PlayerRanks:
                     watch.board_changed = False
                     watch.due |= watch.user_ids
 
-    async def _standings(self, board: Board, user_ids: Sequence[str]) -> dict[str, Standing | None]:
+    async def _standings(self, board: Board, user_ids: Sequence[str]) -> tuple[dict[str, Standing | None], bool]:
         standings: dict[str, Standing | None] = dict.fromkeys(user_ids)
+        is_stale = False
         for start in range(0, len(user_ids), MAX_PLAYERS_A_READ):
-            standings |= await self._ranked(board, user_ids[start : start + MAX_PLAYERS_A_READ])
-        return standings
+            ranked, stale = await self._ranked(board, user_ids[start : start + MAX_PLAYERS_A_READ])
+            standings |= ranked
+            is_stale = is_stale or stale
+        return standings, is_stale
 
-    async def _ranked(self, board: Board, user_ids: Sequence[str]) -> Mapping[str, Standing]:
-        return await self._boards.read(board, lambda view: view.standings(user_ids))
+    async def _ranked(self, board: Board, user_ids: Sequence[str]) -> tuple[Mapping[str, Standing], bool]:
+        return await self._boards.read_marked(board, lambda view: view.standings(user_ids))
 
     def _remove(self, board: Board, watch: _Watch) -> None:
         watches = self._watches[board.name]

@@ -44,16 +44,21 @@ class Updates:
         """Return the server that subscribes again whenever a subscription ends."""
         return self._channel.server()
 
+    def mark_all(self) -> None:
+        """Record that changes may have been missed: whatever is watched is read."""
+        self._watches.mark_all()
+        self._ranks.mark_all()
+
     def _opened(self) -> None:
         subscriptions.inc()
-        self._mark_all()
+        self.mark_all()
 
     def _pass_on(self, data: bytes) -> None:
         try:
             batch = score_events_pb2.ScoreUpdatedBatch.FromString(data)
         except DecodeError:
             _log.warning("unreadable score message", size=len(data))
-            self._mark_all()
+            self.mark_all()
             return
         for event in batch.events:
             payload = event.payload
@@ -65,7 +70,3 @@ class Updates:
                     board, payload.user_id, standing.value, lowered=standing.lowered, causes=batch.traceparents
                 )
                 self._ranks.notice(board, payload.user_id)
-
-    def _mark_all(self) -> None:
-        self._watches.mark_all()
-        self._ranks.mark_all()

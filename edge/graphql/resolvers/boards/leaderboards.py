@@ -48,6 +48,9 @@ class Board:
         description="Since when the board is frozen: until its period is over, everything read from it is of that moment. "
         "Null if it is not."
     )
+    stale: bool = strawberry.field(
+        description="True if what was read of the board may be behind, or players may be missing while it is being filled."
+    )
 
     @classmethod
     def from_proto(cls, board: leaderboard_pb2.Board) -> Self:
@@ -63,6 +66,7 @@ class Board:
             next_reset_at=time_of(board.next_reset_at) if board.HasField("next_reset_at") else None,
             total_count=board.total_count,
             frozen_since=time_of(board.frozen_since) if board.HasField("frozen_since") else None,
+            stale=board.stale,
         )
 
 
@@ -80,7 +84,8 @@ class LeaderboardConnection:
     board: Board
     total_count: int = strawberry.field(description="The number of ranked players.")
     stale: bool = strawberry.field(
-        description="True if the board cannot be read at the moment and this is its last known state."
+        description="True if the board cannot be read at the moment and this is its last known state, or while it is being "
+        "filled, so that players may be missing."
     )
     me: LeaderboardEntry | None = strawberry.field(
         description="The caller's entry; null if the caller is not ranked or holds a board token, and on a stale board if not "
@@ -168,8 +173,7 @@ class LeaderboardQuery:
         call = context.call_leaderboard(context.upstreams.leaderboard.ListEntries, request)
         # Pages other than the first are requested too seldom to be worth keeping.
         page, is_old = (await call, False) if after else await context.call_or_last(("page", name, first), call)
-        context.stale = context.stale or page.stale
-        context.note_freeze(page.board)
+        context.note_board(page.board)
         return LeaderboardConnection(
             board=Board.from_proto(page.board),
             total_count=page.board.total_count,
@@ -200,7 +204,7 @@ class LeaderboardQuery:
         wanted = user_id or context.caller.require().user_id
         request = messages.GetAroundRequest(board=board_text(board), user_id=wanted, radius=radius)
         response = await context.call(context.upstreams.leaderboard.GetAround, request)
-        context.note_freeze(response.board)
+        context.note_board(response.board)
         entries = [LeaderboardEntry.from_proto(entry) for entry in response.entries]
         return RankedEntries(entries=entries, not_found=[] if entries else [strawberry.ID(wanted)])
 
@@ -217,7 +221,7 @@ class LeaderboardQuery:
             raise ServiceError(Reason.INVALID_ARGUMENT, message)
         request = messages.GetRanksRequest(board=board_text(board), user_ids=user_ids)
         response = await context.call(context.upstreams.leaderboard.GetRanks, request)
-        context.note_freeze(response)
+        context.note_board(response)
         return RankedEntries(
             entries=[LeaderboardEntry.from_proto(entry) for entry in response.entries],
             not_found=[strawberry.ID(user_id) for user_id in response.not_found],
@@ -234,7 +238,7 @@ class LeaderboardQuery:
         wanted = user_id or context.caller.require().user_id
         request = messages.GetPercentileRequest(board=board_text(board), user_id=wanted)
         response = await context.call(context.upstreams.leaderboard.GetPercentile, request)
-        context.note_freeze(response)
+        context.note_board(response)
         return response.percentile if response.HasField("percentile") else None
 
     @field(
@@ -254,7 +258,7 @@ class LeaderboardQuery:
             raise ServiceError(Reason.INVALID_ARGUMENT, message)
         request = messages.GetScoreForPercentileRequest(board=board_text(board), percentile=percentile)
         response = await context.call(context.upstreams.leaderboard.GetScoreForPercentile, request)
-        context.note_freeze(response)
+        context.note_board(response)
         return response.score if response.HasField("score") else None
 
     @field(
@@ -272,7 +276,7 @@ class LeaderboardQuery:
         user_id = context.caller.require().user_id
         request = messages.GetRankIfScoreRequest(board=board_text(board), points=points, user_id=user_id)
         response = await context.call(context.upstreams.leaderboard.GetRankIfScore, request)
-        context.note_freeze(response)
+        context.note_board(response)
         return response.rank
 
     @field(

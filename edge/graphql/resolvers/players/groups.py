@@ -161,6 +161,7 @@ class GroupQuery:
             user_id=context.caller.require().user_id,
         )
         response = await context.call(context.upstreams.leaderboard.GetGroupLeaderboard, request)
+        context.note_board(response.board)
         return GroupLeaderboard(
             board=Board.from_proto(response.board),
             member_count=response.member_count,

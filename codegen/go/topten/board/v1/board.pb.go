@@ -262,7 +262,8 @@ type DefinedBoard_State int32
 const (
 	// Never sent.
 	DefinedBoard_STATE_UNSPECIFIED DefinedBoard_State = 0
-	// It is being filled from the ledger; readers get it as `stale`.
+	// It is being filled from the ledger; readers get what is on it so far, as `stale`. After a change of what is counted, that is
+	// first the board as it was before, on which new actions count by the new definition, and then what is filled.
 	DefinedBoard_BUILDING DefinedBoard_State = 1
 	// It is complete.
 	DefinedBoard_READY DefinedBoard_State = 2

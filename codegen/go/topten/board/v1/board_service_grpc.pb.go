@@ -34,8 +34,8 @@ const (
 // `topten.leaderboard.v1.LeaderboardService`.
 type BoardServiceClient interface {
 	// PutBoard defines a board, or changes title, sources, aggregate, countries, visibility, size, ranks or freeze of one with the
-	// same name. A board that counts something else than before is filled from the ledger, and is stale until then; a change of
-	// title, visibility, size, ranks or freeze never touches it, and readers see it within seconds. The same definition again
+	// same name. A board that counts something else than before is filled from the ledger, and read as `stale` until then; a
+	// change of title, visibility, size, ranks or freeze never touches it, and readers see it within seconds. The same definition again
 	// changes nothing.
 	// Fails with BOARD_DEFINITION_INVALID (also for an archived board, and for another order, period, time zone or division
 	// into countries, which past periods depend on), LIMIT_REACHED (1000 boards), PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
@@ -95,8 +95,8 @@ func (c *boardServiceClient) ListBoards(ctx context.Context, in *ListBoardsReque
 // `topten.leaderboard.v1.LeaderboardService`.
 type BoardServiceServer interface {
 	// PutBoard defines a board, or changes title, sources, aggregate, countries, visibility, size, ranks or freeze of one with the
-	// same name. A board that counts something else than before is filled from the ledger, and is stale until then; a change of
-	// title, visibility, size, ranks or freeze never touches it, and readers see it within seconds. The same definition again
+	// same name. A board that counts something else than before is filled from the ledger, and read as `stale` until then; a
+	// change of title, visibility, size, ranks or freeze never touches it, and readers see it within seconds. The same definition again
 	// changes nothing.
 	// Fails with BOARD_DEFINITION_INVALID (also for an archived board, and for another order, period, time zone or division
 	// into countries, which past periods depend on), LIMIT_REACHED (1000 boards), PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.

@@ -207,7 +207,8 @@ type Frame struct {
 	Version int64 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
 	// When the frame was read.
 	Timestamp *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
-	// True if the boards cannot be read at the moment and this is the last known frame.
+	// True if the boards cannot be read at the moment and this is the last known frame, or if the board is being filled, so that
+	// players may be missing. The position rises all the same.
 	Stale bool `protobuf:"varint,5,opt,name=stale,proto3" json:"stale,omitempty"`
 	// The first entries of the board, by rank.
 	Entries []*Entry `protobuf:"bytes,6,rep,name=entries,proto3" json:"entries,omitempty"`
@@ -385,7 +386,9 @@ type Board struct {
 	// The number of ranked players.
 	TotalCount int32 `protobuf:"varint,5,opt,name=total_count,json=totalCount,proto3" json:"total_count,omitempty"`
 	// Since when the board is frozen: until its period is over, everything read from it is of that moment. Absent if it is not.
-	FrozenSince   *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=frozen_since,json=frozenSince,proto3" json:"frozen_since,omitempty"`
+	FrozenSince *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=frozen_since,json=frozenSince,proto3" json:"frozen_since,omitempty"`
+	// True if what was read with it is stale: see `Frame`.
+	Stale         bool `protobuf:"varint,7,opt,name=stale,proto3" json:"stale,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -460,6 +463,13 @@ func (x *Board) GetFrozenSince() *timestamppb.Timestamp {
 		return x.FrozenSince
 	}
 	return nil
+}
+
+func (x *Board) GetStale() bool {
+	if x != nil {
+		return x.Stale
+	}
+	return false
 }
 
 // A proof that a player has a place on a closed board. The leaf is SHA-256 of a zero byte and the text
@@ -602,7 +612,7 @@ const file_topten_leaderboard_v1_leaderboard_proto_rawDesc = "" +
 	"\x06Period\x127\n" +
 	"\tstarts_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\bstartsAt\x123\n" +
 	"\aends_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x06endsAt\x12\x1b\n" +
-	"\ttime_zone\x18\x03 \x01(\tR\btimeZone\"\xa8\x02\n" +
+	"\ttime_zone\x18\x03 \x01(\tR\btimeZone\"\xbe\x02\n" +
 	"\x05Board\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x124\n" +
 	"\x04kind\x18\x02 \x01(\x0e2 .topten.leaderboard.v1.BoardKindR\x04kind\x125\n" +
@@ -610,7 +620,8 @@ const file_topten_leaderboard_v1_leaderboard_proto_rawDesc = "" +
 	"\rnext_reset_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\vnextResetAt\x12\x1f\n" +
 	"\vtotal_count\x18\x05 \x01(\x05R\n" +
 	"totalCount\x12=\n" +
-	"\ffrozen_since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\vfrozenSince\"\xb4\x01\n" +
+	"\ffrozen_since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\vfrozenSince\x12\x14\n" +
+	"\x05stale\x18\a \x01(\bR\x05stale\"\xb4\x01\n" +
 	"\x05Proof\x12\x14\n" +
 	"\x05board\x18\x01 \x01(\tR\x05board\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x12\n" +

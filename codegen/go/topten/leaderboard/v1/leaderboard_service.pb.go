@@ -300,7 +300,9 @@ type GetRanksResponse struct {
 	// The ids of unranked players.
 	NotFound []string `protobuf:"bytes,2,rep,name=not_found,json=notFound,proto3" json:"not_found,omitempty"`
 	// Since when the board is frozen and the response is of that moment; absent if it is the latest.
-	FrozenSince   *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=frozen_since,json=frozenSince,proto3" json:"frozen_since,omitempty"`
+	FrozenSince *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=frozen_since,json=frozenSince,proto3" json:"frozen_since,omitempty"`
+	// True while the board is being filled: players may be missing.
+	Stale         bool `protobuf:"varint,4,opt,name=stale,proto3" json:"stale,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -354,6 +356,13 @@ func (x *GetRanksResponse) GetFrozenSince() *timestamppb.Timestamp {
 		return x.FrozenSince
 	}
 	return nil
+}
+
+func (x *GetRanksResponse) GetStale() bool {
+	if x != nil {
+		return x.Stale
+	}
+	return false
 }
 
 // WatchRanksRequest names a board and players.
@@ -419,7 +428,9 @@ type WatchRanksResponse struct {
 	// The standings that differ from those sent before.
 	Standings []*Standing `protobuf:"bytes,2,rep,name=standings,proto3" json:"standings,omitempty"`
 	// Since when the board is frozen and the response is of that moment; absent if it is the latest.
-	FrozenSince   *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=frozen_since,json=frozenSince,proto3" json:"frozen_since,omitempty"`
+	FrozenSince *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=frozen_since,json=frozenSince,proto3" json:"frozen_since,omitempty"`
+	// True while the board is being filled: players may be missing. Once it is not, the standings of all players are sent again.
+	Stale         bool `protobuf:"varint,4,opt,name=stale,proto3" json:"stale,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -473,6 +484,13 @@ func (x *WatchRanksResponse) GetFrozenSince() *timestamppb.Timestamp {
 		return x.FrozenSince
 	}
 	return nil
+}
+
+func (x *WatchRanksResponse) GetStale() bool {
+	if x != nil {
+		return x.Stale
+	}
+	return false
 }
 
 // Standing is a player's place on a board, without the name.
@@ -694,7 +712,8 @@ type ListEntriesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The board.
 	Board *Board `protobuf:"bytes,1,opt,name=board,proto3" json:"board,omitempty"`
-	// True if the boards cannot be read at the moment and these are the last known entries.
+	// True if the boards cannot be read at the moment and these are the last known entries, or while the board is being filled:
+	// players may be missing.
 	Stale bool `protobuf:"varint,2,opt,name=stale,proto3" json:"stale,omitempty"`
 	// The entries, by rank.
 	Entries []*ListedEntry `protobuf:"bytes,3,rep,name=entries,proto3" json:"entries,omitempty"`
@@ -1122,7 +1141,9 @@ type GetPercentileResponse struct {
 	// The number of ranked players.
 	TotalCount int32 `protobuf:"varint,3,opt,name=total_count,json=totalCount,proto3" json:"total_count,omitempty"`
 	// Since when the board is frozen and the response is of that moment; absent if it is the latest.
-	FrozenSince   *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=frozen_since,json=frozenSince,proto3" json:"frozen_since,omitempty"`
+	FrozenSince *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=frozen_since,json=frozenSince,proto3" json:"frozen_since,omitempty"`
+	// True while the board is being filled: players may be missing.
+	Stale         bool `protobuf:"varint,5,opt,name=stale,proto3" json:"stale,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1183,6 +1204,13 @@ func (x *GetPercentileResponse) GetFrozenSince() *timestamppb.Timestamp {
 		return x.FrozenSince
 	}
 	return nil
+}
+
+func (x *GetPercentileResponse) GetStale() bool {
+	if x != nil {
+		return x.Stale
+	}
+	return false
 }
 
 // GetScoreForPercentileRequest names a board and a percentile.
@@ -1248,7 +1276,9 @@ type GetScoreForPercentileResponse struct {
 	// The number of ranked players.
 	TotalCount int32 `protobuf:"varint,2,opt,name=total_count,json=totalCount,proto3" json:"total_count,omitempty"`
 	// Since when the board is frozen and the response is of that moment; absent if it is the latest.
-	FrozenSince   *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=frozen_since,json=frozenSince,proto3" json:"frozen_since,omitempty"`
+	FrozenSince *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=frozen_since,json=frozenSince,proto3" json:"frozen_since,omitempty"`
+	// True while the board is being filled: players may be missing.
+	Stale         bool `protobuf:"varint,4,opt,name=stale,proto3" json:"stale,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1302,6 +1332,13 @@ func (x *GetScoreForPercentileResponse) GetFrozenSince() *timestamppb.Timestamp 
 		return x.FrozenSince
 	}
 	return nil
+}
+
+func (x *GetScoreForPercentileResponse) GetStale() bool {
+	if x != nil {
+		return x.Stale
+	}
+	return false
 }
 
 // GetRankIfScoreRequest names a board and a number of points.
@@ -1377,7 +1414,9 @@ type GetRankIfScoreResponse struct {
 	// The number of ranked players.
 	TotalCount int32 `protobuf:"varint,2,opt,name=total_count,json=totalCount,proto3" json:"total_count,omitempty"`
 	// Since when the board is frozen and the response is of that moment; absent if it is the latest.
-	FrozenSince   *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=frozen_since,json=frozenSince,proto3" json:"frozen_since,omitempty"`
+	FrozenSince *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=frozen_since,json=frozenSince,proto3" json:"frozen_since,omitempty"`
+	// True while the board is being filled: players may be missing.
+	Stale         bool `protobuf:"varint,4,opt,name=stale,proto3" json:"stale,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1431,6 +1470,13 @@ func (x *GetRankIfScoreResponse) GetFrozenSince() *timestamppb.Timestamp {
 		return x.FrozenSince
 	}
 	return nil
+}
+
+func (x *GetRankIfScoreResponse) GetStale() bool {
+	if x != nil {
+		return x.Stale
+	}
+	return false
 }
 
 // ListBoardsRequest is empty: all boards are listed.
@@ -1927,7 +1973,9 @@ type BoardPlace struct {
 	// The rank, from 1.
 	Rank int32 `protobuf:"varint,2,opt,name=rank,proto3" json:"rank,omitempty"`
 	// The points.
-	Score         int32 `protobuf:"varint,3,opt,name=score,proto3" json:"score,omitempty"`
+	Score int32 `protobuf:"varint,3,opt,name=score,proto3" json:"score,omitempty"`
+	// True while the board is being filled: players may be missing.
+	Stale         bool `protobuf:"varint,4,opt,name=stale,proto3" json:"stale,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1983,6 +2031,13 @@ func (x *BoardPlace) GetScore() int32 {
 	return 0
 }
 
+func (x *BoardPlace) GetStale() bool {
+	if x != nil {
+		return x.Stale
+	}
+	return false
+}
+
 var File_topten_leaderboard_v1_leaderboard_service_proto protoreflect.FileDescriptor
 
 const file_topten_leaderboard_v1_leaderboard_service_proto_rawDesc = "" +
@@ -2002,18 +2057,20 @@ const file_topten_leaderboard_v1_leaderboard_service_proto_rawDesc = "" +
 	"\x05board\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18dR\x05board\x12/\n" +
 	"\buser_ids\x18\x02 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\b\x01\x10d\x18\x01\"\x06r\x04\x10\x01\x18@R\auserIds\x12\x1f\n" +
 	"\vpublic_only\x18\x03 \x01(\bR\n" +
-	"publicOnly\"\xa6\x01\n" +
+	"publicOnly\"\xbc\x01\n" +
 	"\x10GetRanksResponse\x126\n" +
 	"\aentries\x18\x01 \x03(\v2\x1c.topten.leaderboard.v1.EntryR\aentries\x12\x1b\n" +
 	"\tnot_found\x18\x02 \x03(\tR\bnotFound\x12=\n" +
-	"\ffrozen_since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vfrozenSince\"d\n" +
+	"\ffrozen_since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vfrozenSince\x12\x14\n" +
+	"\x05stale\x18\x04 \x01(\bR\x05stale\"d\n" +
 	"\x11WatchRanksRequest\x12\x1d\n" +
 	"\x05board\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18dR\x05board\x120\n" +
-	"\buser_ids\x18\x02 \x03(\tB\x15\xbaH\x12\x92\x01\x0f\b\x01\x10\xf4\x03\x18\x01\"\x06r\x04\x10\x01\x18@R\auserIds\"\xa8\x01\n" +
+	"\buser_ids\x18\x02 \x03(\tB\x15\xbaH\x12\x92\x01\x0f\b\x01\x10\xf4\x03\x18\x01\"\x06r\x04\x10\x01\x18@R\auserIds\"\xbe\x01\n" +
 	"\x12WatchRanksResponse\x12\x14\n" +
 	"\x05board\x18\x01 \x01(\tR\x05board\x12=\n" +
 	"\tstandings\x18\x02 \x03(\v2\x1f.topten.leaderboard.v1.StandingR\tstandings\x12=\n" +
-	"\ffrozen_since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vfrozenSince\"\xcc\x01\n" +
+	"\ffrozen_since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vfrozenSince\x12\x14\n" +
+	"\x05stale\x18\x04 \x01(\bR\x05stale\"\xcc\x01\n" +
 	"\bStanding\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x17\n" +
 	"\x04rank\x18\x02 \x01(\x05H\x00R\x04rank\x88\x01\x01\x12\x14\n" +
@@ -2061,7 +2118,7 @@ const file_topten_leaderboard_v1_leaderboard_service_proto_rawDesc = "" +
 	"\aentries\x18\x02 \x03(\v2\x1c.topten.leaderboard.v1.EntryR\aentries\"Y\n" +
 	"\x14GetPercentileRequest\x12\x1d\n" +
 	"\x05board\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18dR\x05board\x12\"\n" +
-	"\auser_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06userId\"\xcd\x01\n" +
+	"\auser_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06userId\"\xe3\x01\n" +
 	"\x15GetPercentileResponse\x12#\n" +
 	"\n" +
 	"percentile\x18\x01 \x01(\x01H\x00R\n" +
@@ -2069,29 +2126,32 @@ const file_topten_leaderboard_v1_leaderboard_service_proto_rawDesc = "" +
 	"\x04rank\x18\x02 \x01(\x05H\x01R\x04rank\x88\x01\x01\x12\x1f\n" +
 	"\vtotal_count\x18\x03 \x01(\x05R\n" +
 	"totalCount\x12=\n" +
-	"\ffrozen_since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\vfrozenSinceB\r\n" +
+	"\ffrozen_since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\vfrozenSince\x12\x14\n" +
+	"\x05stale\x18\x05 \x01(\bR\x05staleB\r\n" +
 	"\v_percentileB\a\n" +
 	"\x05_rank\"v\n" +
 	"\x1cGetScoreForPercentileRequest\x12\x1d\n" +
 	"\x05board\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18dR\x05board\x127\n" +
 	"\n" +
 	"percentile\x18\x02 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00Y@!\x00\x00\x00\x00\x00\x00\x00\x00R\n" +
-	"percentile\"\xa4\x01\n" +
+	"percentile\"\xba\x01\n" +
 	"\x1dGetScoreForPercentileResponse\x12\x19\n" +
 	"\x05score\x18\x01 \x01(\x05H\x00R\x05score\x88\x01\x01\x12\x1f\n" +
 	"\vtotal_count\x18\x02 \x01(\x05R\n" +
 	"totalCount\x12=\n" +
-	"\ffrozen_since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vfrozenSinceB\b\n" +
+	"\ffrozen_since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vfrozenSince\x12\x14\n" +
+	"\x05stale\x18\x04 \x01(\bR\x05staleB\b\n" +
 	"\x06_score\"y\n" +
 	"\x15GetRankIfScoreRequest\x12\x1d\n" +
 	"\x05board\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18dR\x05board\x12\x1f\n" +
 	"\x06points\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x01R\x06points\x12 \n" +
-	"\auser_id\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\x06userId\"\x8c\x01\n" +
+	"\auser_id\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\x06userId\"\xa2\x01\n" +
 	"\x16GetRankIfScoreResponse\x12\x12\n" +
 	"\x04rank\x18\x01 \x01(\x05R\x04rank\x12\x1f\n" +
 	"\vtotal_count\x18\x02 \x01(\x05R\n" +
 	"totalCount\x12=\n" +
-	"\ffrozen_since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vfrozenSince\"\x13\n" +
+	"\ffrozen_since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vfrozenSince\x12\x14\n" +
+	"\x05stale\x18\x04 \x01(\bR\x05stale\"\x13\n" +
 	"\x11ListBoardsRequest\"J\n" +
 	"\x12ListBoardsResponse\x124\n" +
 	"\x06boards\x18\x01 \x03(\v2\x1c.topten.leaderboard.v1.BoardR\x06boards\"\x8b\x01\n" +
@@ -2119,12 +2179,13 @@ const file_topten_leaderboard_v1_leaderboard_service_proto_rawDesc = "" +
 	"\x14ExportPlayerResponse\x129\n" +
 	"\x06places\x18\x01 \x03(\v2!.topten.leaderboard.v1.BoardPlaceR\x06places\x129\n" +
 	"\x06closed\x18\x02 \x03(\v2!.topten.leaderboard.v1.BoardPlaceR\x06closed\x12&\n" +
-	"\x0fnext_page_token\x18\x03 \x01(\tR\rnextPageToken\"L\n" +
+	"\x0fnext_page_token\x18\x03 \x01(\tR\rnextPageToken\"b\n" +
 	"\n" +
 	"BoardPlace\x12\x14\n" +
 	"\x05board\x18\x01 \x01(\tR\x05board\x12\x12\n" +
 	"\x04rank\x18\x02 \x01(\x05R\x04rank\x12\x14\n" +
-	"\x05score\x18\x03 \x01(\x05R\x05score2\xfb\x0f\n" +
+	"\x05score\x18\x03 \x01(\x05R\x05score\x12\x14\n" +
+	"\x05stale\x18\x04 \x01(\bR\x05stale2\xfb\x0f\n" +
 	"\x12LeaderboardService\x12\x91\x01\n" +
 	"\x0eGetLeaderboard\x12,.topten.leaderboard.v1.GetLeaderboardRequest\x1a-.topten.leaderboard.v1.GetLeaderboardResponse\"\"\xba\xd7\x18\x1b\b\x01\x12\x05guest\x1a\x10leaderboard:read\x90\x02\x01\x12\x99\x01\n" +
 	"\x10WatchLeaderboard\x12..topten.leaderboard.v1.WatchLeaderboardRequest\x1a/.topten.leaderboard.v1.WatchLeaderboardResponse\"\"\xba\xd7\x18\x1b\b\x01\x12\x05guest\x1a\x10leaderboard:read\x90\x02\x010\x01\x12\x7f\n" +

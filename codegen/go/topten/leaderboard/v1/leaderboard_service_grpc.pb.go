@@ -42,7 +42,8 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // LeaderboardService reads the boards that the score service writes. A defined board that the caller may not read does not
-// exist for them. A board is named as text: `all`, `weekly` (the
+// exist for them. A defined board that is being filled is read as far as it is, and every response says so by `stale`. A board is
+// named as text: `all`, `weekly` (the
 // current week), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and, if
 // declared by the operator, for example `custom:asean`, `custom:asean-week:2026-47` or `custom:week-by-country:VN`.
 type LeaderboardServiceClient interface {
@@ -272,7 +273,8 @@ func (c *leaderboardServiceClient) ExportPlayer(ctx context.Context, in *ExportP
 // for forward compatibility.
 //
 // LeaderboardService reads the boards that the score service writes. A defined board that the caller may not read does not
-// exist for them. A board is named as text: `all`, `weekly` (the
+// exist for them. A defined board that is being filled is read as far as it is, and every response says so by `stale`. A board is
+// named as text: `all`, `weekly` (the
 // current week), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and, if
 // declared by the operator, for example `custom:asean`, `custom:asean-week:2026-47` or `custom:week-by-country:VN`.
 type LeaderboardServiceServer interface {

@@ -229,7 +229,9 @@ class DefinedBoard(google.protobuf.message.Message):
         STATE_UNSPECIFIED: DefinedBoard._State.ValueType  # 0
         """Never sent."""
         BUILDING: DefinedBoard._State.ValueType  # 1
-        """It is being filled from the ledger; readers get it as `stale`."""
+        """It is being filled from the ledger; readers get what is on it so far, as `stale`. After a change of what is counted, that is
+        first the board as it was before, on which new actions count by the new definition, and then what is filled.
+        """
         READY: DefinedBoard._State.ValueType  # 2
         """It is complete."""
         ARCHIVED: DefinedBoard._State.ValueType  # 3
@@ -241,7 +243,9 @@ class DefinedBoard(google.protobuf.message.Message):
     STATE_UNSPECIFIED: DefinedBoard.State.ValueType  # 0
     """Never sent."""
     BUILDING: DefinedBoard.State.ValueType  # 1
-    """It is being filled from the ledger; readers get it as `stale`."""
+    """It is being filled from the ledger; readers get what is on it so far, as `stale`. After a change of what is counted, that is
+    first the board as it was before, on which new actions count by the new definition, and then what is filled.
+    """
     READY: DefinedBoard.State.ValueType  # 2
     """It is complete."""
     ARCHIVED: DefinedBoard.State.ValueType  # 3

@@ -134,7 +134,9 @@ class Frame(google.protobuf.message.Message):
     version: builtins.int
     """Incremented with each write to the board within a generation. Readers drop frames lower than their last one."""
     stale: builtins.bool
-    """True if the boards cannot be read at the moment and this is the last known frame."""
+    """True if the boards cannot be read at the moment and this is the last known frame, or if the board is being filled, so that
+    players may be missing. The position rises all the same.
+    """
     @property
     def timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When the frame was read."""
@@ -213,12 +215,15 @@ class Board(google.protobuf.message.Message):
     NEXT_RESET_AT_FIELD_NUMBER: builtins.int
     TOTAL_COUNT_FIELD_NUMBER: builtins.int
     FROZEN_SINCE_FIELD_NUMBER: builtins.int
+    STALE_FIELD_NUMBER: builtins.int
     name: builtins.str
     """The board as text, with its period: `weekly:2026-47`."""
     kind: global___BoardKind.ValueType
     """The kind of the board."""
     total_count: builtins.int
     """The number of ranked players."""
+    stale: builtins.bool
+    """True if what was read with it is stale: see `Frame`."""
     @property
     def period(self) -> global___Period:
         """The period that the board covers; absent for all time."""
@@ -242,9 +247,10 @@ class Board(google.protobuf.message.Message):
         next_reset_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         total_count: builtins.int = ...,
         frozen_since: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        stale: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["frozen_since", b"frozen_since", "next_reset_at", b"next_reset_at", "period", b"period"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["frozen_since", b"frozen_since", "kind", b"kind", "name", b"name", "next_reset_at", b"next_reset_at", "period", b"period", "total_count", b"total_count"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["frozen_since", b"frozen_since", "kind", b"kind", "name", b"name", "next_reset_at", b"next_reset_at", "period", b"period", "stale", b"stale", "total_count", b"total_count"]) -> None: ...
 
 global___Board = Board
 

@@ -139,6 +139,9 @@ class GetRanksResponse(google.protobuf.message.Message):
     ENTRIES_FIELD_NUMBER: builtins.int
     NOT_FOUND_FIELD_NUMBER: builtins.int
     FROZEN_SINCE_FIELD_NUMBER: builtins.int
+    STALE_FIELD_NUMBER: builtins.int
+    stale: builtins.bool
+    """True while the board is being filled: players may be missing."""
     @property
     def entries(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[topten.leaderboard.v1.leaderboard_pb2.Entry]:
         """The entries of the ranked players, by rank."""
@@ -157,9 +160,10 @@ class GetRanksResponse(google.protobuf.message.Message):
         entries: collections.abc.Iterable[topten.leaderboard.v1.leaderboard_pb2.Entry] | None = ...,
         not_found: collections.abc.Iterable[builtins.str] | None = ...,
         frozen_since: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        stale: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["frozen_since", b"frozen_since"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["entries", b"entries", "frozen_since", b"frozen_since", "not_found", b"not_found"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["entries", b"entries", "frozen_since", b"frozen_since", "not_found", b"not_found", "stale", b"stale"]) -> None: ...
 
 global___GetRanksResponse = GetRanksResponse
 
@@ -196,8 +200,11 @@ class WatchRanksResponse(google.protobuf.message.Message):
     BOARD_FIELD_NUMBER: builtins.int
     STANDINGS_FIELD_NUMBER: builtins.int
     FROZEN_SINCE_FIELD_NUMBER: builtins.int
+    STALE_FIELD_NUMBER: builtins.int
     board: builtins.str
     """The board as text, with its period."""
+    stale: builtins.bool
+    """True while the board is being filled: players may be missing. Once it is not, the standings of all players are sent again."""
     @property
     def standings(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Standing]:
         """The standings that differ from those sent before."""
@@ -212,9 +219,10 @@ class WatchRanksResponse(google.protobuf.message.Message):
         board: builtins.str = ...,
         standings: collections.abc.Iterable[global___Standing] | None = ...,
         frozen_since: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        stale: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["frozen_since", b"frozen_since"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["board", b"board", "frozen_since", b"frozen_since", "standings", b"standings"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["board", b"board", "frozen_since", b"frozen_since", "stale", b"stale", "standings", b"standings"]) -> None: ...
 
 global___WatchRanksResponse = WatchRanksResponse
 
@@ -334,7 +342,9 @@ class ListEntriesResponse(google.protobuf.message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
     OWN_FIELD_NUMBER: builtins.int
     stale: builtins.bool
-    """True if the boards cannot be read at the moment and these are the last known entries."""
+    """True if the boards cannot be read at the moment and these are the last known entries, or while the board is being filled:
+    players may be missing.
+    """
     next_page_token: builtins.str
     """Pass it on as `page_token` for the next page; empty on the last page."""
     @property
@@ -527,6 +537,7 @@ class GetPercentileResponse(google.protobuf.message.Message):
     RANK_FIELD_NUMBER: builtins.int
     TOTAL_COUNT_FIELD_NUMBER: builtins.int
     FROZEN_SINCE_FIELD_NUMBER: builtins.int
+    STALE_FIELD_NUMBER: builtins.int
     percentile: builtins.float
     """The percentage of ranked players at or below this one, including this one: above 0, up to 100; absent if
     unranked.
@@ -535,6 +546,8 @@ class GetPercentileResponse(google.protobuf.message.Message):
     """The player's rank; absent if unranked."""
     total_count: builtins.int
     """The number of ranked players."""
+    stale: builtins.bool
+    """True while the board is being filled: players may be missing."""
     @property
     def frozen_since(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """Since when the board is frozen and the response is of that moment; absent if it is the latest."""
@@ -546,9 +559,10 @@ class GetPercentileResponse(google.protobuf.message.Message):
         rank: builtins.int | None = ...,
         total_count: builtins.int = ...,
         frozen_since: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        stale: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_percentile", b"_percentile", "_rank", b"_rank", "frozen_since", b"frozen_since", "percentile", b"percentile", "rank", b"rank"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_percentile", b"_percentile", "_rank", b"_rank", "frozen_since", b"frozen_since", "percentile", b"percentile", "rank", b"rank", "total_count", b"total_count"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_percentile", b"_percentile", "_rank", b"_rank", "frozen_since", b"frozen_since", "percentile", b"percentile", "rank", b"rank", "stale", b"stale", "total_count", b"total_count"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_percentile", b"_percentile"]) -> typing.Literal["percentile"] | None: ...
     @typing.overload
@@ -587,10 +601,13 @@ class GetScoreForPercentileResponse(google.protobuf.message.Message):
     SCORE_FIELD_NUMBER: builtins.int
     TOTAL_COUNT_FIELD_NUMBER: builtins.int
     FROZEN_SINCE_FIELD_NUMBER: builtins.int
+    STALE_FIELD_NUMBER: builtins.int
     score: builtins.int
     """The lowest score on the board with at least this percentile (nearest rank); absent on an empty board."""
     total_count: builtins.int
     """The number of ranked players."""
+    stale: builtins.bool
+    """True while the board is being filled: players may be missing."""
     @property
     def frozen_since(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """Since when the board is frozen and the response is of that moment; absent if it is the latest."""
@@ -601,9 +618,10 @@ class GetScoreForPercentileResponse(google.protobuf.message.Message):
         score: builtins.int | None = ...,
         total_count: builtins.int = ...,
         frozen_since: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        stale: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_score", b"_score", "frozen_since", b"frozen_since", "score", b"score"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_score", b"_score", "frozen_since", b"frozen_since", "score", b"score", "total_count", b"total_count"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_score", b"_score", "frozen_since", b"frozen_since", "score", b"score", "stale", b"stale", "total_count", b"total_count"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_score", b"_score"]) -> typing.Literal["score"] | None: ...
 
 global___GetScoreForPercentileResponse = GetScoreForPercentileResponse
@@ -643,12 +661,15 @@ class GetRankIfScoreResponse(google.protobuf.message.Message):
     RANK_FIELD_NUMBER: builtins.int
     TOTAL_COUNT_FIELD_NUMBER: builtins.int
     FROZEN_SINCE_FIELD_NUMBER: builtins.int
+    STALE_FIELD_NUMBER: builtins.int
     rank: builtins.int
     """The rank, after all players who already have as many points, or with them where these share a rank. It may be behind
     the last place of a board with a `size`.
     """
     total_count: builtins.int
     """The number of ranked players."""
+    stale: builtins.bool
+    """True while the board is being filled: players may be missing."""
     @property
     def frozen_since(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """Since when the board is frozen and the response is of that moment; absent if it is the latest."""
@@ -659,9 +680,10 @@ class GetRankIfScoreResponse(google.protobuf.message.Message):
         rank: builtins.int = ...,
         total_count: builtins.int = ...,
         frozen_since: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        stale: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["frozen_since", b"frozen_since"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["frozen_since", b"frozen_since", "rank", b"rank", "total_count", b"total_count"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["frozen_since", b"frozen_since", "rank", b"rank", "stale", b"stale", "total_count", b"total_count"]) -> None: ...
 
 global___GetRankIfScoreResponse = GetRankIfScoreResponse
 
@@ -884,19 +906,23 @@ class BoardPlace(google.protobuf.message.Message):
     BOARD_FIELD_NUMBER: builtins.int
     RANK_FIELD_NUMBER: builtins.int
     SCORE_FIELD_NUMBER: builtins.int
+    STALE_FIELD_NUMBER: builtins.int
     board: builtins.str
     """The board as text, with its period."""
     rank: builtins.int
     """The rank, from 1."""
     score: builtins.int
     """The points."""
+    stale: builtins.bool
+    """True while the board is being filled: players may be missing."""
     def __init__(
         self,
         *,
         board: builtins.str = ...,
         rank: builtins.int = ...,
         score: builtins.int = ...,
+        stale: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["board", b"board", "rank", b"rank", "score", b"score"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["board", b"board", "rank", b"rank", "score", b"score", "stale", b"stale"]) -> None: ...
 
 global___BoardPlace = BoardPlace

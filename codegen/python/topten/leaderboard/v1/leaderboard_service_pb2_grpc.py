@@ -27,7 +27,8 @@ if _version_not_supported:
 
 class LeaderboardServiceStub(object):
     """LeaderboardService reads the boards that the score service writes. A defined board that the caller may not read does not
-    exist for them. A board is named as text: `all`, `weekly` (the
+    exist for them. A defined board that is being filled is read as far as it is, and every response says so by `stale`. A board is
+    named as text: `all`, `weekly` (the
     current week), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and, if
     declared by the operator, for example `custom:asean`, `custom:asean-week:2026-47` or `custom:week-by-country:VN`.
     """
@@ -112,7 +113,8 @@ class LeaderboardServiceStub(object):
 
 class LeaderboardServiceServicer(object):
     """LeaderboardService reads the boards that the score service writes. A defined board that the caller may not read does not
-    exist for them. A board is named as text: `all`, `weekly` (the
+    exist for them. A defined board that is being filled is read as far as it is, and every response says so by `stale`. A board is
+    named as text: `all`, `weekly` (the
     current week), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and, if
     declared by the operator, for example `custom:asean`, `custom:asean-week:2026-47` or `custom:week-by-country:VN`.
     """
@@ -323,7 +325,8 @@ def add_LeaderboardServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class LeaderboardService(object):
     """LeaderboardService reads the boards that the score service writes. A defined board that the caller may not read does not
-    exist for them. A board is named as text: `all`, `weekly` (the
+    exist for them. A defined board that is being filled is read as far as it is, and every response says so by `stale`. A board is
+    named as text: `all`, `weekly` (the
     current week), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and, if
     declared by the operator, for example `custom:asean`, `custom:asean-week:2026-47` or `custom:week-by-country:VN`.
     """

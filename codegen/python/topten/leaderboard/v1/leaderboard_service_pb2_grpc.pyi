@@ -19,7 +19,8 @@ class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type:
 
 class LeaderboardServiceStub:
     """LeaderboardService reads the boards that the score service writes. A defined board that the caller may not read does not
-    exist for them. A board is named as text: `all`, `weekly` (the
+    exist for them. A defined board that is being filled is read as far as it is, and every response says so by `stale`. A board is
+    named as text: `all`, `weekly` (the
     current week), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and, if
     declared by the operator, for example `custom:asean`, `custom:asean-week:2026-47` or `custom:week-by-country:VN`.
     """
@@ -150,7 +151,8 @@ class LeaderboardServiceStub:
 
 class LeaderboardServiceAsyncStub:
     """LeaderboardService reads the boards that the score service writes. A defined board that the caller may not read does not
-    exist for them. A board is named as text: `all`, `weekly` (the
+    exist for them. A defined board that is being filled is read as far as it is, and every response says so by `stale`. A board is
+    named as text: `all`, `weekly` (the
     current week), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and, if
     declared by the operator, for example `custom:asean`, `custom:asean-week:2026-47` or `custom:week-by-country:VN`.
     """
@@ -280,7 +282,8 @@ class LeaderboardServiceAsyncStub:
 
 class LeaderboardServiceServicer(metaclass=abc.ABCMeta):
     """LeaderboardService reads the boards that the score service writes. A defined board that the caller may not read does not
-    exist for them. A board is named as text: `all`, `weekly` (the
+    exist for them. A defined board that is being filled is read as far as it is, and every response says so by `stale`. A board is
+    named as text: `all`, `weekly` (the
     current week), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and, if
     declared by the operator, for example `custom:asean`, `custom:asean-week:2026-47` or `custom:week-by-country:VN`.
     """
