@@ -3,7 +3,8 @@
     tools           builds and keeps the programs, outside the tree
     control_plane   etcd and the API server on loopback, without root
     charts          the chart as it is, as it was before, and with another version
-    release         one release in a namespace of its own
+    helm            Helm 3 as a program and Helm 4 as a library
+    release         what the API server has of one release
     life            what happens to a release, and what must hold after each step
     report          what was seen, as docs/operator/cluster-report.md
 

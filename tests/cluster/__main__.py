@@ -37,11 +37,12 @@ def main(arguments: list[str]) -> int:
             define(
                 plane.api, [one for path in tools.definitions for one in yaml.safe_load_all(path.read_text()) if one]
             )
-            life = Life(plane, made)
+            life = Life(plane, made, tools.programs["helm"])
             outcomes = []
             for each in chosen:
-                outcomes.append(life.of(each, values(each), before=each not in NEW))
-                print(f"{each}: {outcomes[-1].failure or 'passed'}", flush=True)
+                for live in (life.by_helm4, life.by_helm3):
+                    outcomes.append(live(each, values(each), before=each not in NEW))
+                    print(f"{each}, Helm {outcomes[-1].helm}: {outcomes[-1].failure or 'passed'}", flush=True)
     commit = subprocess.run(
         ["git", "rev-parse", "--short=10", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.strip()

@@ -13,17 +13,16 @@ import yaml
 
 from tests.helm.rendering import CHART, ROOT
 
-# The last commit before pods lost the labels of chart and release: installs of then must be upgraded.
-PREVIOUS: Final = "57f4a884f718"
+# The commit that introduced this took the labels of chart and release from pods: installs of before it must be upgraded.
+POD_LABELS: Final = 'define "topten.podLabels"'
 NEXT_VERSION: Final = "99.0.0"
 
 
 def previous(folder: Path) -> Path:
-    """The chart of PREVIOUS."""
-    archive = subprocess.run(
-        ["git", "archive", PREVIOUS, str(CHART.relative_to(ROOT))], cwd=ROOT, capture_output=True, check=True
-    )
-    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
+    """The chart before POD_LABELS. Found by its text, which outlives a history that is written again."""
+    introduced = _git("log", "--reverse", "--format=%H", f"-S{POD_LABELS}", "--", str(CHART)).decode().split()[0]
+    archive = _git("archive", f"{introduced}^", str(CHART.relative_to(ROOT)))
+    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
         files.extractall(folder / "previous", filter="data")
     return folder / "previous" / CHART.relative_to(ROOT)
 
@@ -35,3 +34,7 @@ def next_version(folder: Path) -> Path:
     about = yaml.safe_load((copy / "Chart.yaml").read_text())
     (copy / "Chart.yaml").write_text(yaml.safe_dump(about | {"version": NEXT_VERSION}))
     return copy
+
+
+def _git(*arguments: str) -> bytes:
+    return subprocess.run(["git", *arguments], cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout

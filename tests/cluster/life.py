@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,11 +13,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import yaml
+
 from tests.cluster.api import Api, ApiError, Object
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.helm import Helm, Helm3, Helm4, rendered_by_helm3
 from tests.cluster.release import Release
 from tests.deadline import poll
-from tests.helm.rendering import component, pods, render
+from tests.helm.rendering import NAMESPACE, component, pods, render
 
 PROCESSES: Final = {"identity", "quiz", "score", "leaderboard", "edge"}
 JOBS_SECONDS: Final = 0.3
@@ -39,6 +43,7 @@ class Outcome:
     """What happened to one set of values: each step with its seconds, what is left, or the failure."""
 
     values: str
+    helm: str
     objects: int = 0
     pods: int = 0
     steps: list[tuple[str, float]] = field(default_factory=list)
@@ -46,55 +51,91 @@ class Outcome:
     failure: str = ""
 
 
+Step = Callable[[str, Callable[[], None]], None]
+
+
 class Life:
     """Takes one set of values through install, upgrades, rollback and uninstall."""
 
-    def __init__(self, plane: ControlPlane, charts: Charts) -> None:
+    def __init__(self, plane: ControlPlane, charts: Charts, helm3: Path) -> None:
         self._api = plane.api
         self._plane = plane
         self._charts = charts
+        self._helm3 = helm3
 
-    def of(self, name: str, values: Mapping[str, Any], *, before: bool) -> Outcome:
-        """Live it; `before` starts with the previous chart. A failure is in the outcome."""
-        outcome = Outcome(name)
-        release = Release(self._api, self._plane.kubeconfig, name)
-        try:
-            self._prepare(name)
-            with completed_jobs(self._api, name):
-                self._live(release, dict(values), outcome, before=before)
-        except Exception as error:  # noqa: BLE001  # one release must not end the others
-            outcome.failure = f"{type(error).__name__}: {error}"
-        return outcome
+    def by_helm4(self, name: str, values: Mapping[str, Any], *, before: bool) -> Outcome:
+        """Live it by Helm 4; `before` starts with the previous chart. A failure is in the outcome."""
+        helm = Helm4(self._plane.kubeconfig, name)
+        return self._live(Outcome(name, "4"), name, helm, dict(values), before=before)
 
-    def _live(self, release: Release, values: dict[str, Any], outcome: Outcome, *, before: bool) -> None:
+    def by_helm3(self, name: str, values: Mapping[str, Any], *, before: bool) -> Outcome:
+        """Live it by Helm 3, which renders what Helm 4 does, and hand the release to Helm 4 before it is removed."""
+        namespace = f"{name}-helm3"
+        helm = Helm3(self._helm3, self._plane.kubeconfig, namespace)
+        successor = Helm4(self._plane.kubeconfig, namespace)
+        return self._live(Outcome(name, "3"), namespace, helm, dict(values), before=before, successor=successor)
+
+    def _live(
+        self,
+        outcome: Outcome,
+        namespace: str,
+        helm: Helm,
+        values: dict[str, Any],
+        *,
+        before: bool,
+        successor: Helm | None = None,
+    ) -> Outcome:
         def step(name: str, act: Callable[[], None]) -> None:
             started = time.monotonic()
             act()
             outcome.steps.append((name, time.monotonic() - started))
 
+        release = Release(self._api, namespace)
+        try:
+            self._prepare(namespace)
+            with completed_jobs(self._api, namespace):
+                if successor is None:
+                    step("validate", lambda: self._validate(namespace, values, outcome))
+                else:
+                    step("compare with Helm 4", lambda: self._compare(values, outcome))
+                self._change(release, helm, values, outcome, step, before=before)
+                if successor is not None:
+                    first = _templates(release)
+                    step("upgrade by Helm 4", lambda: successor.upgrade(self._charts.this, values))
+                    assert _templates(release) == first, "another Helm changed pods or Jobs"
+                self._remove_url(release, helm if successor is None else successor, values, step)
+                self._uninstall(release, helm if successor is None else successor, outcome, step)
+        except Exception as error:  # noqa: BLE001  # one release must not end the others
+            outcome.failure = f"{type(error).__name__}: {error}"
+        return outcome
+
+    def _change(
+        self, release: Release, helm: Helm, values: dict[str, Any], outcome: Outcome, step: Step, *, before: bool
+    ) -> None:
+        """Install, and upgrade what should replace no pod, and what should replace some; then roll back."""
         this, changed = self._charts.this, values.get("settings", {}) | {"TOPTEN_LOG_LEVEL": "debug"}
-        step("validate", lambda: self._validate(release.namespace, values, outcome))
         if before:
-            step("install the previous chart", lambda: release.install(self._charts.previous, values))
-            step("upgrade to this chart", lambda: release.upgrade(this, values))
+            step("install the previous chart", lambda: helm.install(self._charts.previous, values))
+            step("upgrade to this chart", lambda: helm.upgrade(this, values))
         else:
-            step("install", lambda: release.install(this, values))
+            step("install", lambda: helm.install(this, values))
         first = _templates(release)
         assert first.keys() >= PROCESSES
         step("admit pods", lambda: self._admit_pods(release.namespace, values, outcome))
-        step("upgrade: chart version", lambda: release.upgrade(self._charts.next, values))
+        step("upgrade: chart version", lambda: helm.upgrade(self._charts.next, values))
         assert _templates(release) == first, "a chart version alone changed pods or Jobs"
         labels = {**values.get("labels", {}), "cost-center": "changed"}
-        step("upgrade: label", lambda: release.upgrade(this, values | {"labels": labels}))
+        step("upgrade: label", lambda: helm.upgrade(this, values | {"labels": labels}))
         assert _templates(release) == first, "a label alone changed pods or Jobs"
-        step("upgrade: setting", lambda: release.upgrade(this, values | {"settings": changed}))
+        step("upgrade: setting", lambda: helm.upgrade(this, values | {"settings": changed}))
         after = _templates(release)
         replaced = {name for name in first if not name.startswith("job ") and after.get(name) != first[name]}
         assert replaced == PROCESSES, f"a setting replaced the pods of {sorted(replaced)}"
-        step("roll back", lambda: release.roll_back(2 if before else 1))
+        step("roll back", lambda: helm.roll_back(2 if before else 1))
         assert _templates(release) == first, "a rollback did not restore pods and Jobs"
-        self._remove_url(release, values, step)
-        step("uninstall", release.uninstall)
+
+    def _uninstall(self, release: Release, helm: Helm, outcome: Outcome, step: Step) -> None:
+        step("uninstall", helm.uninstall)
 
         def is_clean() -> bool:
             outcome.left = release.names()
@@ -102,9 +143,19 @@ class Life:
 
         poll(is_clean, "an uninstall leaves only what the page says")
 
-    def _remove_url(
-        self, release: Release, values: dict[str, Any], step: Callable[[str, Callable[[], None]], None]
-    ) -> None:
+    def _compare(self, values: Mapping[str, Any], outcome: Outcome) -> None:
+        """Render an install and an upgrade by both versions of Helm: the objects must be the same."""
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+            yaml.safe_dump(dict(values), file)
+            file.flush()
+            for upgrade in (False, True):
+                text = rendered_by_helm3(self._helm3, self._charts.this, Path(file.name), NAMESPACE, upgrade=upgrade)
+                theirs = [one for one in yaml.load_all(text, yaml.CSafeLoader) if one]
+                ours = render(values, revision=2 if upgrade else 1)
+                outcome.objects = sum(one["kind"] != "Pod" for one in ours)
+                assert _comparable(theirs) == _comparable(ours), "Helm 3 and Helm 4 render different objects"
+
+    def _remove_url(self, release: Release, helm: Helm, values: dict[str, Any], step: Step) -> None:
         """Move a store from its URL to an existing Secret: the URL must leave the cluster."""
         stores = values.get("stores", {})
         moved = {name: store for name, store in stores.items() if store.get("url")}
@@ -112,7 +163,7 @@ class Life:
             return
         name, store = next(iter(moved.items()))
         other = stores | {name: {**store, "url": "", "existingSecret": "elsewhere"}}
-        step("upgrade: URL removed", lambda: release.upgrade(self._charts.this, values | {"stores": other}))
+        step("upgrade: URL removed", lambda: helm.upgrade(self._charts.this, values | {"stores": other}))
         (secret,) = (one for one in release.objects("secrets") if one["metadata"]["name"] == "topten-stores")
         assert set(secret["data"]) == {f"{name}-url" for name in moved.keys() - {name}} | set(), (
             "the URL is still there"
@@ -180,6 +231,17 @@ def _complete() -> Object:
         for kind in ("SuccessCriteriaMet", "Complete")
     ]
     return {"startTime": now, "completionTime": now, "succeeded": 1, "conditions": conditions}
+
+
+def _comparable(manifests: list[Object]) -> dict[tuple[str, str], Object]:
+    """Objects by kind and name, without generated secrets, which are new in each rendering."""
+    found = {}
+    for one in manifests:
+        kept = {
+            key: value for key, value in one.items() if not (one["kind"] == "Secret" and key in ("data", "stringData"))
+        }
+        found[one["kind"], one["metadata"]["name"]] = kept
+    return found
 
 
 def _collection(manifest: Object, namespace: str) -> str:

@@ -1,17 +1,11 @@
-"""One release in a namespace of its own, by Helm 4 as a library."""
+"""One release in a namespace of its own, and what the API server has of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Final
-
-from helm_python import Config
+from typing import Final
 
 from tests.cluster.api import Api, Object
 
-NAME: Final = "topten"
-HELM_SECONDS: Final = 180
 # The kinds that the chart creates.
 COLLECTIONS: Final = {
     "api/v1": ("configmaps", "persistentvolumeclaims", "secrets", "serviceaccounts", "services"),
@@ -27,28 +21,11 @@ COLLECTIONS: Final = {
 
 
 class Release:
-    """Installs, upgrades, rolls back and removes. Raises HelmError."""
+    """Reads the objects of a namespace."""
 
-    def __init__(self, api: Api, kubeconfig: Path, namespace: str) -> None:
+    def __init__(self, api: Api, namespace: str) -> None:
         self.namespace = namespace
         self._api = api
-        self._helm = Config(kubeconfig_path=kubeconfig, namespace=namespace)
-
-    def install(self, chart: Path, values: Mapping[str, Any]) -> None:
-        """Install; hooks are awaited."""
-        self._helm.install(chart, NAME, dict(values), namespace=self.namespace, timeout=HELM_SECONDS)
-
-    def upgrade(self, chart: Path, values: Mapping[str, Any]) -> None:
-        """Upgrade to a chart with exactly these values."""
-        self._helm.upgrade(chart, NAME, dict(values), namespace=self.namespace, timeout=HELM_SECONDS, reset_values=True)
-
-    def roll_back(self, revision: int) -> None:
-        """Go back to a revision."""
-        self._helm.rollback(NAME, version=revision, timeout=HELM_SECONDS)
-
-    def uninstall(self) -> None:
-        """Remove the release."""
-        self._helm.uninstall(NAME, timeout=HELM_SECONDS)
 
     def objects(self, collection: str) -> list[Object]:
         """The objects of a collection such as `jobs` in the namespace of the release."""

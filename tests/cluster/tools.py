@@ -15,11 +15,11 @@ ROOT: Final = Path(__file__).parents[2]
 MODULES: Final = Path(__file__).parent / "tools"
 GO: Final = ROOT / ".venv-codegen" / "bin" / "go"
 CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "topten-cluster"
-BUILD_SECONDS: Final = 3600
 # A program: its module under tools/ and its package. etcd's is named `server` by Go.
 PROGRAMS: Final = {
     "etcd": ("control", "go.etcd.io/etcd/server/v3"),
     "kube-apiserver": ("control", "k8s.io/kubernetes/cmd/kube-apiserver"),
+    "helm": ("helm3", "helm.sh/helm/v3/cmd/helm"),
 }
 # Where the modules of other projects keep the definitions of the kinds that the chart uses.
 DEFINITIONS: Final = {
@@ -90,7 +90,6 @@ def _go(*arguments: str, at: Path, into: Path) -> str:
         env=environ,
         capture_output=True,
         text=True,
-        timeout=BUILD_SECONDS,
         check=False,
     )
     if done.returncode:
