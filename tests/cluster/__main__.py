@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import tempfile
 import time
@@ -43,10 +42,7 @@ def main(arguments: list[str]) -> int:
                 for live in (life.by_helm4, life.by_helm3):
                     outcomes.append(live(each, values(each), before=each not in NEW))
                     print(f"{each}, Helm {outcomes[-1].helm}: {outcomes[-1].failure or 'passed'}", flush=True)
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short=10", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.strip()
-    text = report.markdown(outcomes, commit, time.monotonic() - started)
+    text = report.markdown(outcomes, charts.tree(), time.monotonic() - started)
     if arguments:
         print(text)
     else:

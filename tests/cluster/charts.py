@@ -27,6 +27,11 @@ def previous(folder: Path) -> Path:
     return folder / "previous" / CHART.relative_to(ROOT)
 
 
+def tree() -> str:
+    """The ID that git gives the committed files of this chart, which stays when a commit is written again."""
+    return _git("rev-parse", "--short=10", f"HEAD:{CHART.relative_to(ROOT)}").decode().strip()
+
+
 def next_version(folder: Path) -> Path:
     """This chart with another version and nothing else changed."""
     copy = folder / "next" / "topten"

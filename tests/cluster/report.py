@@ -9,7 +9,7 @@ from helm_python import helm_sdk_version
 
 from tests.cluster.life import Outcome
 from tests.cluster.tools import DEFINITIONS, PROGRAMS, version
-from tests.helm.rendering import ROOT
+from tests.helm.rendering import CHART, ROOT
 
 PAGE: Final = ROOT / "docs" / "operator" / "cluster-report.md"
 NOT_RUN: Final = """\
@@ -23,7 +23,7 @@ template and no Job, one of a setting only the five processes, and a rollback mu
 renders, for an install and for an upgrade, and a release of Helm 3 is handed to Helm 4, which must replace no pod."""
 
 
-def markdown(outcomes: list[Outcome], commit: str, seconds: float) -> str:
+def markdown(outcomes: list[Outcome], tree: str, seconds: float) -> str:
     """The page."""
     failed = [one for one in outcomes if one.failure]
     names = {"helm": "Helm"}
@@ -33,7 +33,8 @@ def markdown(outcomes: list[Outcome], commit: str, seconds: float) -> str:
     lines = [
         "# The chart on a real API server",
         "",
-        f"Written by `make cluster`; do not edit. {datetime.now(UTC):%Y-%m-%d}, commit {commit},",
+        f"Written by `make cluster`; do not edit. {datetime.now(UTC):%Y-%m-%d}, chart {tree}",
+        f"(`git rev-parse --short=10 HEAD:{CHART.relative_to(ROOT)}`),",
         f"{len(outcomes)} releases in {seconds:.0f} s: {len(outcomes) - len(failed)} passed, {len(failed)} failed.",
         "",
         *versions,
