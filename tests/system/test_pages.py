@@ -5,7 +5,8 @@ A fenced block marked `sh run` is run by bash, with the data folder of the syste
 variables in lower case, as in one terminal; the address on a page becomes that of the system. A block marked `text` directly
 after it is its output; `…` in it stands for anything.
 
-A block marked `graphql run` is sent as a new player, whose own ID and those of friends are its variables.
+A block marked `graphql run` is sent as a new player, whose own ID and those of friends are its variables. Commands that
+are not run are read by tests/contract/test_page_commands.py.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
@@ -115,28 +116,3 @@ async def test_documents_of_a_page_are_answered(own: RunningStack, page: Path) -
 @pytest.mark.parametrize("name", TASKS)
 def test_a_page_of_tasks_shows_commands_that_are_run(name: str) -> None:
     assert blocks(DOCS / "operator" / f"{name}.md")
-
-
-def test_every_command_and_option_on_a_page_exists() -> None:
-    """Of all pages, marked or not: `topten` with sub-commands and options that its help lists."""
-    from typer.main import get_command
-
-    from services.cli.app import app
-
-    root: Any = get_command(app)
-    wrong = []
-    for page in [*PAGES, DOCS.parent / "README.md"]:
-        text = re.sub(r"\\\n\s*", " ", page.read_text(encoding="utf-8"))
-        for words in re.findall(
-            r"(?:^|[`$(] ?|exec deploy/\S+ -- )topten ((?:[a-z-]+ ?)+[^`\n|]*)", text, re.MULTILINE
-        ):
-            command, path = root, []
-            rest = words.split("#")[0].split()
-            while rest and isinstance(getattr(command, "commands", None), dict) and rest[0] in command.commands:
-                path.append(rest.pop(0))
-                command = command.commands[path[-1]]
-            known = {each for one in command.params for each in (*one.opts, *one.secondary_opts)} | {"--help"}
-            options = {word.partition("=")[0].rstrip(".,;:)]") for word in rest if word.startswith("--")}
-            if not (path or "--help" in rest) or (unknown := options - known - {"--"}):
-                wrong.append(f"{page.name}: topten {words.strip()}: {unknown if path else 'no such command'}")
-    assert not wrong
