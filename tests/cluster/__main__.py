@@ -6,7 +6,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Final
 
 import yaml
 
@@ -16,9 +15,6 @@ from tests.cluster.life import Charts, Life, define
 from tests.cluster.tools import ROOT, prepare
 from tests.deadline import set_scale
 from tests.helm.rendering import CHART, VALUES, values
-
-# Values that the previous chart does not know.
-NEW: Final = {"openshift"}
 
 
 def main(arguments: list[str]) -> int:
@@ -40,7 +36,7 @@ def main(arguments: list[str]) -> int:
             outcomes = []
             for each in chosen:
                 for live in (life.by_helm4, life.by_helm3):
-                    outcomes.append(live(each, values(each), before=each not in NEW))
+                    outcomes.append(live(each, values(each)))
                     print(f"{each}, Helm {outcomes[-1].helm}: {outcomes[-1].failure or 'passed'}", flush=True)
     text = report.markdown(outcomes, charts.tree(), time.monotonic() - started)
     if arguments:

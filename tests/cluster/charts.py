@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import subprocess
 import tarfile
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import yaml
 
@@ -25,6 +26,22 @@ def previous(folder: Path) -> Path:
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:
         files.extractall(folder / "previous", filter="data")
     return folder / "previous" / CHART.relative_to(ROOT)
+
+
+def known_values(chart: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """What the schema of a chart allows of some values."""
+    schema: dict[str, Any] = json.loads((chart / "values.schema.json").read_text())
+    return _known(values, schema)
+
+
+def _known(values: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    others = schema.get("additionalProperties", True)
+    found = {}
+    for key, value in values.items():
+        part = schema.get("properties", {}).get(key, others)
+        if part is not False:
+            found[key] = _known(value, part) if isinstance(value, dict) and isinstance(part, dict) else value
+    return found
 
 
 def tree() -> str:

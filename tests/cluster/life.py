@@ -16,6 +16,7 @@ from typing import Any, Final
 import yaml
 
 from tests.cluster.api import Api, ApiError, Object
+from tests.cluster.charts import known_values
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.helm import Helm, Helm3, Helm4, rendered_by_helm3
 from tests.cluster.release import Release
@@ -63,17 +64,17 @@ class Life:
         self._charts = charts
         self._helm3 = helm3
 
-    def by_helm4(self, name: str, values: Mapping[str, Any], *, before: bool) -> Outcome:
-        """Live it by Helm 4; `before` starts with the previous chart. A failure is in the outcome."""
+    def by_helm4(self, name: str, values: Mapping[str, Any]) -> Outcome:
+        """Live it by Helm 4, from the previous chart on. A failure is in the outcome."""
         helm = Helm4(self._plane.kubeconfig, name)
-        return self._live(Outcome(name, "4"), name, helm, dict(values), before=before)
+        return self._live(Outcome(name, "4"), name, helm, dict(values))
 
-    def by_helm3(self, name: str, values: Mapping[str, Any], *, before: bool) -> Outcome:
+    def by_helm3(self, name: str, values: Mapping[str, Any]) -> Outcome:
         """Live it by Helm 3, which renders what Helm 4 does, and hand the release to Helm 4 before it is removed."""
         namespace = f"{name}-helm3"
         helm = Helm3(self._helm3, self._plane.kubeconfig, namespace)
         successor = Helm4(self._plane.kubeconfig, namespace)
-        return self._live(Outcome(name, "3"), namespace, helm, dict(values), before=before, successor=successor)
+        return self._live(Outcome(name, "3"), namespace, helm, dict(values), successor=successor)
 
     def _live(
         self,
@@ -81,8 +82,6 @@ class Life:
         namespace: str,
         helm: Helm,
         values: dict[str, Any],
-        *,
-        before: bool,
         successor: Helm | None = None,
     ) -> Outcome:
         def step(name: str, act: Callable[[], None]) -> None:
@@ -98,7 +97,7 @@ class Life:
                     step("validate", lambda: self._validate(namespace, values, outcome))
                 else:
                     step("compare with Helm 4", lambda: self._compare(values, outcome))
-                self._change(release, helm, values, outcome, step, before=before)
+                self._change(release, helm, values, outcome, step)
                 if successor is not None:
                     first = _templates(release)
                     step("upgrade by Helm 4", lambda: successor.upgrade(self._charts.this, values))
@@ -109,16 +108,12 @@ class Life:
             outcome.failure = f"{type(error).__name__}: {error}"
         return outcome
 
-    def _change(
-        self, release: Release, helm: Helm, values: dict[str, Any], outcome: Outcome, step: Step, *, before: bool
-    ) -> None:
+    def _change(self, release: Release, helm: Helm, values: dict[str, Any], outcome: Outcome, step: Step) -> None:
         """Install, and upgrade what should replace no pod, and what should replace some; then roll back."""
         this, changed = self._charts.this, values.get("settings", {}) | {"TOPTEN_LOG_LEVEL": "debug"}
-        if before:
-            step("install the previous chart", lambda: helm.install(self._charts.previous, values))
-            step("upgrade to this chart", lambda: helm.upgrade(this, values))
-        else:
-            step("install", lambda: helm.install(this, values))
+        previous = known_values(self._charts.previous, values)
+        step("install the previous chart", lambda: helm.install(self._charts.previous, previous))
+        step("upgrade to this chart", lambda: helm.upgrade(this, values))
         first = _templates(release)
         assert first.keys() >= PROCESSES
         step("admit pods", lambda: self._admit_pods(release.namespace, values, outcome))
@@ -131,7 +126,7 @@ class Life:
         after = _templates(release)
         replaced = {name for name in first if not name.startswith("job ") and after.get(name) != first[name]}
         assert replaced == PROCESSES, f"a setting replaced the pods of {sorted(replaced)}"
-        step("roll back", lambda: helm.roll_back(2 if before else 1))
+        step("roll back", lambda: helm.roll_back(2))
         assert _templates(release) == first, "a rollback did not restore pods and Jobs"
 
     def _uninstall(self, release: Release, helm: Helm, outcome: Outcome, step: Step) -> None:

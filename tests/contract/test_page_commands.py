@@ -290,10 +290,12 @@ def test_every_command_in_a_comment_of_deploy_names_what_exists(file: Path) -> N
 
 @pytest.mark.parametrize("name", VALUES)
 def test_every_command_of_the_notes_names_what_is_installed(name: str) -> None:
-    file = CHART / "templates" / "NOTES.txt"
-    found = list(noted(file, notes(values(name))))
-    assert found
-    assert not wrong(found, Checker(rendered(name)))
+    given = {**values(name), "operator": {"enabled": True}}
+    found = list(noted(CHART / "templates" / "NOTES.txt", notes(given)))
+    sampled = given.get("setup", {}).get("sampleQuizzes", True)
+    assert len(found) == (4 if sampled else 5), "one more without sample quizzes"
+    assert all("--namespace" in command.words for command in found)
+    assert not wrong(found, Checker(render(given)))
 
 
 @pytest.mark.parametrize(

@@ -384,16 +384,3 @@ def test_every_grpc_server_and_client_gets_the_tls_files() -> None:
     endpoints = json.loads(named(rendered("production"), "ConfigMap", "endpoints")["data"]["endpoints.json"])
     assert set(endpoints["tls"]) == {"cert_file", "key_file", "ca_file"}
     assert "tls" not in json.loads(named(rendered("trial"), "ConfigMap", "endpoints")["data"]["endpoints.json"])
-
-
-def test_commands_in_the_notes_name_existing_objects() -> None:
-    for name in ("trial", "production"):
-        given = {**values(name), "operator": {"enabled": True}}
-        there = {(one["kind"].lower(), one["metadata"]["name"]) for one in render(given)}
-        pasted = [line for line in notes(given).splitlines() if line.startswith(("kubectl ", "helm "))]
-        assert len(pasted) == (4 if name == "trial" else 5), "one more without sample quizzes"
-        for line in pasted:
-            for kind, object_name in re.findall(r"\b(deployment|service)/(\S+)", line):
-                assert (kind, object_name) in there, line
-            assert "--namespace play" in line
-            assert "{{" not in line
