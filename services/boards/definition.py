@@ -34,7 +34,10 @@ MAX_SIZE: Final = 1_000_000
 MAX_DENSE_SIZE: Final = 1000
 """Dense ranks are counted over a whole board, which is read for it."""
 NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
-_SOURCE: Final = re.compile(r"all|quiz:[a-z0-9][a-z0-9-]{0,63}|action:[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
+_TAG: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}", re.ASCII)
+_SOURCE: Final = re.compile(
+    rf"all|quiz:[a-z0-9][a-z0-9-]{{0,63}}|action:[a-z0-9][a-z0-9._-]{{0,63}}|tag:{_TAG.pattern}", re.ASCII
+)
 _COUNTRIES: Final = re.compile(r"country:([A-Z]{2}(?:,[A-Z]{2}){0,249})", re.ASCII)
 _EACH_COUNTRY: Final = "each-country"
 _BUILT_IN_CALENDARS: Final = frozenset(map(Calendar, ("all", "weekly", "monthly")))
@@ -256,12 +259,17 @@ def _problems_of_freeze(definition: Definition) -> list[tuple[str, str]]:
     return []
 
 
+def is_tag(text: str) -> bool:
+    """Whether a source `tag:<text>` can be defined."""
+    return _TAG.fullmatch(text) is not None
+
+
 def _problems_of_sources(sources: Sequence[str]) -> list[tuple[str, str]]:
     if not 1 <= len(sources) <= MAX_SOURCES:
         return [("sources", f"must be 1 to {MAX_SOURCES}")]
     malformed = [source for source in sources if not _SOURCE.fullmatch(source)]
     if malformed:
-        return [("sources", f"has {malformed[0][:60]!r}, which is none of all, quiz:<id> and action:<type>")]
+        return [("sources", f"has {malformed[0][:60]!r}, which is none of all, quiz:<id>, action:<type> and tag:<tag>")]
     if "all" in sources and len(set(sources)) > 1:
         return [("sources", "has all beside others, which it includes")]
     return []

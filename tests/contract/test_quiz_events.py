@@ -47,6 +47,7 @@ GOLDEN_JSON = {
         "totalQuestions": 2,
         "country": "VN",
         "client": {"ip": "127.0.0.1", "userAgent": "topten/1"},
+        "tags": [],
     },
 }
 

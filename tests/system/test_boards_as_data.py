@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from topten.quiz.v1 import quiz_pb2
 
 from services.cli.system.client import GraphqlClient, GraphqlError
 from tests.deadline import eventually
-from tests.players import Player, register, stream, until
+from tests.factories import quiz_definition
+from tests.imports import import_quiz
+from tests.players import Player, endpoints, register, stream, until
 from tests.servers import RunningStack, unique
 from tests.system.test_player_actions import admin, define, submit
 
@@ -19,6 +22,8 @@ PUT = """mutation ($input: BoardDefinitionInput!) { putBoard(input: $input) {
 ARCHIVE = "mutation ($name: String!) { archiveBoard(name: $name) { changed board { state } } }"
 LIST = "{ definedBoards { name state progressPercent } }"
 TOP = """query ($board: BoardInput) { getLeaderboard(board: $board) { username score rank gapToNext } }"""
+VOID = "mutation ($input: VoidActionInput!) { voidAction(input: $input) { success } }"
+REJUDGE = 'mutation ($id: ID!) { rejudgeQuiz(id: $id, dryRun: false, reason: "a wrong key") { changed } }'
 QUESTIONS = """query ($board: BoardInput!, $user: ID!) {
   leaderboard(board: $board, first: 5) { stale board { key kind period startsAt timeZone } edges { node { username score } } }
   aroundPlayer(board: $board, userId: $user) { entries { username score } }
@@ -110,6 +115,43 @@ async def test_a_board_of_lap_times_ranks_the_fastest_and_finds_the_past(
         return await top(client, fast, name) == [(slow.username, 6, 1, None), (fast.username, 12, 2, 6)]
 
     await eventually(is_kept, "the last state can be read")
+
+
+async def test_board_of_a_tag_counts_what_had_it_and_corrections_act_where_the_action_counted(
+    stack: RunningStack, client: GraphqlClient, admin: str
+) -> None:
+    old, new = unique("old-")[:32], unique("new-")[:32]
+    quiz = quiz_definition(unique("tagged-"), counting=quiz_pb2.COUNTING_SUM)
+    quiz.tags[:] = [old, "Not one of a board"]
+    await import_quiz(endpoints(stack), quiz)
+    walk, player = await define(client, admin, "fixed", tags=[old]), await register(client)
+    first = await player.submit(quiz.quiz_id, [("q1", "a"), ("q2", "a")])
+    await submit(player, walk, wait="COUNTED")
+
+    async def shows(tag: str, *points: int) -> None:
+        async def has_them() -> bool:
+            return [score for _, score, _, _ in await top(client, player, f"of-{tag}"[:32])] == [*points]
+
+        await eventually(has_them, f"{points} on the board of {tag}")
+
+    for tag in (old, new):
+        await put(client, admin, name=f"of-{tag}"[:32], sources=[f"tag:{tag}"])
+        await until_ready(client, admin, f"of-{tag}"[:32])
+    await shows(old, 25)
+    quiz.tags[:] = [new]
+    await import_quiz(endpoints(stack), quiz)
+    await player.submit(quiz.quiz_id, [("q1", "a"), ("q2", "b")])
+    await shows(new, 10)
+    await shows(old, 25)
+    void = {"userId": player.user_id, "actionId": first["actionId"], "reason": "a test"}
+    await client.execute(VOID, {"input": void}, admin)
+    await shows(old, 5)
+    quiz.tags[:] = ["neither"]
+    quiz.questions[1].correct_option = "b"
+    await import_quiz(endpoints(stack), quiz)
+    await client.execute(REJUDGE, {"id": quiz.quiz_id}, admin)
+    await shows(new, 20)
+    await shows(old, 5)
 
 
 async def test_definition_is_refused_with_the_field_as_it_was_sent(

@@ -547,7 +547,7 @@ export default {
     title: "Title",
     description: "Description",
     tags: "Tags",
-    tagsRule: "Up to 10, separated by commas",
+    tagsRule: "Up to 10, separated by commas. Boards count tags such as world-history",
     attempts: "Attempts per player",
     attemptsRule: "0 for no limit",
     cooldown: "Pause between attempts",

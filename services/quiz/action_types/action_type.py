@@ -11,7 +11,7 @@ from topten.quiz.v1 import quiz_pb2
 from services.quiz.action_types.rule import rule_problems
 from services.quiz.config import Window
 from services.quiz.quizzes.limits import Limits
-from services.quiz.quizzes.terms import Terms
+from services.quiz.quizzes.terms import Terms, counted_tags
 
 ActionTypeMessage = action_pb2.ActionType
 
@@ -36,7 +36,7 @@ def from_definition(definition: action_pb2.ActionType, version: int) -> ActionTy
     return ActionType(
         action_type_id=definition.action_type_id,
         # Every action counts: their points are added up.
-        terms=Terms(quiz_pb2.COUNTING_SUM, version, _limits(definition.limits)),
+        terms=Terms(quiz_pb2.COUNTING_SUM, version, _limits(definition.limits), counted_tags(definition.tags)),
         rule=definition.rule,
         is_open=definition.state != ActionTypeMessage.ARCHIVED,
         window=Window(window.back.ToTimedelta(), window.ahead.ToTimedelta())
@@ -48,12 +48,13 @@ def from_definition(definition: action_pb2.ActionType, version: int) -> ActionTy
 
 
 def canonical(definition: action_pb2.ActionType) -> action_pb2.ActionType:
-    """Return a definition in the one form that is stored: with its state, and without limits that limit nothing."""
+    """Return a definition in the one form that is stored: with a state, tags in order, and no limits that limit nothing."""
     stored = action_pb2.ActionType()
     stored.CopyFrom(definition)
     stored.state = definition.state or ActionTypeMessage.OPEN
     if stored.limits == action_pb2.Limits():
         stored.ClearField("limits")
+    stored.tags[:] = sorted(stored.tags)
     return stored
 
 

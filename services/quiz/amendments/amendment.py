@@ -25,6 +25,7 @@ class Amendment:
 
     `voids` (the event of the voided action, or of the one judged again) is empty for an adjustment, `country` for the others.
     A void names the quiz of the action, or else its type. `points` are those of the action by `quiz_version` of the quiz.
+    `tags` are those of the action.
     """
 
     kind: str
@@ -43,6 +44,7 @@ class Amendment:
     action_type_id: str = ""
     points: int | None = None
     quiz_version: int = 0
+    tags: tuple[str, ...] = ()
 
     @property
     def subject(self) -> str:
@@ -76,6 +78,7 @@ class Amendment:
             reason=self.reason,
             points_awarded=self.points,
             quiz_version=self.quiz_version,
+            tags=self.tags,
         )
         set_points(payload, self.delta, self.tally.counted)
         return quiz_events_pb2.ActionRejudgedEvent(event_id=self.event_id, event_type=self.kind, payload=payload)
@@ -91,6 +94,7 @@ class Amendment:
             actor=self.actor,
             reason=self.reason,
             action_type_id=self.action_type_id,
+            tags=self.tags,
         )
         set_points(payload, self.delta, self.tally.counted if self.quiz_id else 0)
         return quiz_events_pb2.ActionVoidedEvent(event_id=self.event_id, event_type=self.kind, payload=payload)

@@ -79,6 +79,7 @@ class Moderation:
                 reason=reason,
                 counts_at=submission.received_at,
                 received_at=received_at,
+                tags=submission.tags,
             )
             with suppress(TakenError):
                 await self._amend(amendment, identity)

@@ -53,6 +53,7 @@ class _Judged(NamedTuple):
     action_id: str
     received_at: datetime
     points: int
+    tags: tuple[str, ...]
 
 
 class Rejudging:
@@ -135,7 +136,7 @@ class Rejudging:
             points = mark(judged_again_by(quiz, seen.quiz), submission.answers, elapsed).points
         except AnswerError:
             return None  # the answers of an erased player
-        return _Judged(submission.event_id, submission.action_id, submission.received_at, points)
+        return _Judged(submission.event_id, submission.action_id, submission.received_at, points, submission.tags)
 
     async def _would_change(
         self, quiz: Quiz, group: Mapping[str, Sequence[_Judged]], progress: Progress
@@ -227,6 +228,7 @@ class Rejudging:
             received_at=self._now(),
             points=action.points,
             quiz_version=quiz.version,
+            tags=action.tags,
         )
 
 

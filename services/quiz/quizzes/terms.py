@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from topten.quiz.v1 import quiz_pb2
 
@@ -13,19 +15,27 @@ from services.quiz.quizzes.quiz import Quiz
 from services.quiz.quizzes.scoring import Tally, tally
 from services.runtime.clock import milliseconds_of
 
+_COUNTED_TAG: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}", re.ASCII)
+
 
 class Terms(NamedTuple):
-    """How several actions of a player count together, by which version of the definition, and how many may."""
+    """How actions of a player count together, by which version of the definition, how many may, and under which tags."""
 
     counting: quiz_pb2.Counting.ValueType
     version: int
     limits: Limits
+    tags: tuple[str, ...] = ()
 
 
 def terms_of(quiz: Quiz) -> Terms:
     """Return the terms of a quiz."""
     limits = Limits(max_actions=quiz.max_attempts, cooldown=quiz.cooldown // timedelta(milliseconds=1))
     return Terms(quiz.counting, quiz.version, limits)
+
+
+def counted_tags(tags: Iterable[str]) -> tuple[str, ...]:
+    """Return the tags that boards can count, in order: those that a source of a board can name."""
+    return tuple(sorted({tag for tag in tags if _COUNTED_TAG.fullmatch(tag)}))
 
 
 def tally_after(terms: Terms, before: Tally, at: datetime, points: int) -> Tally:

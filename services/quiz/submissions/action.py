@@ -19,7 +19,7 @@ from services.quiz.questions.answers import Answer, AnswerError
 from services.quiz.quizzes.limits import Limits
 from services.quiz.quizzes.quiz import Quiz
 from services.quiz.quizzes.scoring import Marks, Tally, mark
-from services.quiz.quizzes.terms import Terms, subject_of, terms_of
+from services.quiz.quizzes.terms import Terms, counted_tags, subject_of, terms_of
 from services.quiz.submissions.submission import Submission, payload_digest, report_digest
 from services.runtime.clock import milliseconds_of
 from services.runtime.errors import Reason, ServiceError, invalid
@@ -156,7 +156,7 @@ def attempts_refused(limits: Limits, before: Tally, at: int) -> ServiceError | N
 
 
 def judge_submission(each: PendingAction, quiz: Quiz, seen: Quiz, window: Window) -> None:
-    """Give a submission its terms, by the current quiz, and its marks, by the version that the player saw.
+    """Give a submission its terms, by the current quiz, and its marks and tags, by the version that the player saw.
 
     Raises QUIZ_CLOSED, ATTEMPT_REQUIRED, ATTEMPT_CLOSED, TIMESTAMP_OUT_OF_WINDOW, INVALID_ARGUMENT.
     """
@@ -168,7 +168,7 @@ def judge_submission(each: PendingAction, quiz: Quiz, seen: Quiz, window: Window
     else:
         _check_time(each, window)
         elapsed = None if each.delivered_at is None else (each.received_at - each.delivered_at) // _MILLISECOND
-    each.terms = terms_of(quiz)._replace(version=seen.version)
+    each.terms = terms_of(quiz)._replace(version=seen.version, tags=counted_tags(seen.view.tags))
     each.marks = _marked(seen, each.action, elapsed)
 
 

@@ -46,6 +46,8 @@ def submission_document(draft: Draft, publish_by: datetime) -> Document:
     }
     if submission.elapsed_ms is not None:
         document["elapsed_ms"] = submission.elapsed_ms
+    if submission.tags:
+        document["tags"] = submission.tags
     if submission.action_type_id:
         document |= {
             "action_type_id": submission.action_type_id,
@@ -76,6 +78,7 @@ def submission_of(document: Document) -> Submission:
         happened=happened_in(document),
         metadata=document.get("metadata", ""),
         actor=document.get("actor", ""),
+        tags=tuple(document.get("tags", ())),
         elapsed_ms=document.get("elapsed_ms"),
     )
 
@@ -100,6 +103,8 @@ def amendment_document(amendment: Amendment, publish_by: datetime) -> Document:
     }
     if amendment.action_type_id:
         document["action_type_id"] = amendment.action_type_id
+    if amendment.tags:
+        document["tags"] = amendment.tags
     if amendment.kind == ACTION_REJUDGED:
         document |= {"points": amendment.points, "quiz_version": amendment.quiz_version}
     return document
@@ -125,6 +130,7 @@ def amendment_of(document: Document) -> Amendment:
         action_type_id=document.get("action_type_id", ""),
         points=document.get("points"),
         quiz_version=document.get("quiz_version", 0),
+        tags=tuple(document.get("tags", ())),
     )
 
 

@@ -25,7 +25,7 @@ from topten.quiz.v1 import quiz_pb2
 from services.quiz.amendments.amendment import Amendment, key_of
 from services.quiz.amendments.moderation import without_action
 from services.quiz.quizzes.scoring import Marks, Tally, tally, tally_of
-from services.quiz.quizzes.terms import subject_of
+from services.quiz.quizzes.terms import counted_tags, subject_of
 from services.quiz.submissions.event_points import AtQuiz, delta_of, quiz_total_of
 from services.quiz.submissions.recorder import CONFLICTS_EXCEEDED, MAX_CONFLICTS
 from services.quiz.submissions.submission import Submission, TakenError, metadata_text
@@ -89,6 +89,10 @@ class _Published(NamedTuple):
     @property
     def subject(self) -> str:
         return subject_of(self.quiz_id, self.action_type_id)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return () if isinstance(self.payload, events.ScoreAdjustedPayload) else counted_tags(self.payload.tags)
 
 
 class RecordRestoration:
@@ -177,6 +181,7 @@ class RecordRestoration:
             action_type_id=event.action_type_id,
             metadata=_metadata(payload),
             actor=payload.actor if isinstance(payload, ActionCompletedPayload) else "",
+            tags=event.tags,
         )
 
     async def _evaluated(self, payload: events.QuizCompletedPayload, before: Tally) -> tuple[Marks, Tally]:
@@ -286,6 +291,7 @@ class RecordRestoration:
             reason=CORRECTED_BECAUSE,
             counts_at=event.at,
             received_at=self._now(),
+            tags=event.tags,
         )
 
 

@@ -191,6 +191,7 @@ class Recorder:
             metadata=report.metadata if report else "",
             actor=report.actor if report else "",
             elapsed_ms=each.elapsed_ms,
+            tags=each.terms.tags,
         )
         elapsed = None if each.delivered_at is None else each.received_at - each.delivered_at
         event = event_of_submission(submission, action.client, elapsed)

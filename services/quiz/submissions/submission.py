@@ -52,6 +52,8 @@ class Submission:
     happened: Happened = None
     metadata: str = ""
     actor: str = ""
+    tags: tuple[str, ...] = ()
+    """The tags under which it counts."""
     elapsed_ms: int | None = None
     """Of an attempt that was started, its time as the time bonus counts it."""
     outcomes: Sequence[quiz_pb2.QuestionOutcome] = ()
@@ -130,6 +132,7 @@ def _action_event(submission: Submission, client: quiz_pb2.Client) -> action_eve
             client=client,
             actor=submission.actor,
             metadata=json.loads(submission.metadata) if submission.metadata else {},
+            tags=submission.tags,
         ),
     )
 
@@ -154,6 +157,7 @@ def completed_event(
             total_questions=submission.marks.questions,
             country=submission.country,
             client=client,
+            tags=submission.tags,
         ),
     )
     set_points(event.payload, submission.delta, submission.tally.counted)

@@ -5,7 +5,7 @@ Owns validation. Must never pass an address or a user agent to anything but the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import orjson
 from google.protobuf.message import DecodeError
@@ -22,6 +22,7 @@ from topten.quiz.v1.quiz_events_pb2 import (
     ScoreAdjustedPayload,
 )
 
+from services.boards.definition import is_tag
 from services.score.errors import UnprocessableError
 from services.score.ledger.event_boards import boards_at, periods_of
 from services.score.ledger.events import Change, Event
@@ -41,12 +42,13 @@ from services.streams import (
 
 MAX_ID = 128
 MAX_METADATA = 1024
+MAX_TAGS = 10
 _MAX_CLIENT = 256
 _MAX_REASON = 500
 
 
 def decode(data: bytes, *, sequence: int, partition: int, digests: PersonalDataDigests) -> Event:
-    """Return the event in `data`. An invalid country and too long metadata are dropped: no reason to lose points.
+    """Return the event in `data`. Invalid countries and tags and too long metadata are dropped: no reason to lose points.
 
     Raises UnprocessableError for a message that no later version can understand either: bytes that do not parse, an unknown
     type, a missing id, an attempt below 1, neither a quiz nor an action type, a quiz id or a time that no board can have.
@@ -97,6 +99,7 @@ def _completed(data: bytes, digests: PersonalDataDigests, sequence: int, partiti
         user_agent=user_agent,
         questions=payload.total_questions,
         elapsed=payload.elapsed_ms if payload.HasField("elapsed_ms") else -1,
+        tags=_tags(payload.tags),
     )
 
 
@@ -128,6 +131,7 @@ def _action_completed(data: bytes, digests: PersonalDataDigests, sequence: int, 
             action_type_id=payload.action_type_id,
             metadata=metadata,
         ),
+        tags=_tags(payload.tags),
     )
 
 
@@ -144,6 +148,7 @@ def _voided(data: bytes, digests: PersonalDataDigests, sequence: int, partition:
         change=_change(payload, digests)._replace(
             voids=payload.voided_event_id[:MAX_ID], action_type_id=payload.action_type_id
         ),
+        tags=_tags(payload.tags),
     )
 
 
@@ -158,6 +163,7 @@ def _rejudged(data: bytes, digests: PersonalDataDigests, sequence: int, partitio
         attempt=payload.attempt,
         quiz_total=_quiz_total(payload),
         change=_change(payload, digests)._replace(voids=payload.rejudged_event_id[:MAX_ID]),
+        tags=_tags(payload.tags),
     )
 
 
@@ -212,6 +218,11 @@ def _metadata(given: Mapping[str, str]) -> str:
     """Return metadata as the ledger has it; empty if it is longer than the contract allows."""
     text = orjson.dumps(dict(given), option=orjson.OPT_SORT_KEYS) if given else b""
     return text.decode() if len(text) <= MAX_METADATA else ""
+
+
+def _tags(given: Sequence[str]) -> tuple[str, ...]:
+    """Return the tags that a source of a board can name, up to ten, in order."""
+    return tuple(sorted({tag for tag in given if is_tag(tag)})[:MAX_TAGS]) if given else ()
 
 
 def _delta(payload: QuizCompletedPayload | ActionVoidedPayload | ActionRejudgedPayload) -> int:

@@ -26,6 +26,7 @@ def event_of_row(row: Row) -> bytes:
         payload.user_id, payload.quiz_id, payload.action_id = row.user_id, row.quiz_id, row.action_id
         payload.timestamp.CopyFrom(at)
         payload.country = row.country
+        payload.tags.extend(row.tags)
         payload.score_delta, payload.exact_score_delta = int32(row.delta), row.delta
         payload.quiz_total, payload.exact_quiz_total = int32(row.quiz.points), row.quiz.points
         return completed.SerializeToString()
@@ -42,6 +43,7 @@ def event_of_row(row: Row) -> bytes:
                 country=row.country,
                 actor=change.actor,
                 metadata=metadata_of(change.metadata),
+                tags=row.tags,
             ),
         ).SerializeToString()
     if row.kind == ACTION_VOIDED:
@@ -49,6 +51,7 @@ def event_of_row(row: Row) -> bytes:
         void = voided.payload
         void.user_id, void.quiz_id, void.action_id = row.user_id, row.quiz_id, row.action_id
         void.action_type_id = change.action_type_id
+        void.tags.extend(row.tags)
         void.timestamp.CopyFrom(at)
         void.voided_event_id, void.actor, void.reason = change.voids, change.actor, change.reason
         void.score_delta, void.exact_score_delta = int32(row.delta), row.delta
@@ -59,6 +62,7 @@ def event_of_row(row: Row) -> bytes:
         judgement.user_id, judgement.quiz_id, judgement.action_id = row.user_id, row.quiz_id, row.action_id
         judgement.timestamp.CopyFrom(at)
         judgement.rejudged_event_id, judgement.actor, judgement.reason = change.voids, change.actor, change.reason
+        judgement.tags.extend(row.tags)
         judgement.score_delta, judgement.exact_score_delta = int32(row.delta), row.delta
         return rejudged.SerializeToString()
     if row.kind == SCORE_ADJUSTED:

@@ -42,11 +42,8 @@ class NumberedCounter(NamedTuple):
 
     def includes(self, entry: Event | Row) -> bool:
         """Whether an event is from one of the sources. An adjustment is from `all` alone."""
-        sources = self.spec.sources
-        if "all" in sources:
-            return True
         action_type_id = entry.change.action_type_id if entry.change is not None else ""
-        return (f"quiz:{entry.quiz_id}" if entry.quiz_id else f"action:{action_type_id}") in sources
+        return not self.spec.sources.isdisjoint(_sources(entry.quiz_id, action_type_id, entry.tags))
 
     def period_at(self, at: int) -> str | None:
         """Return the name of the period of a time; None if it counts nothing then."""
@@ -89,11 +86,11 @@ class Counters:
         """Return the counters whose sources include an event."""
         if not self.all:
             return ()
-        return self.of_source(event.quiz_id, "" if event.change is None else event.change.action_type_id)
+        return self.of_source(event.quiz_id, "" if event.change is None else event.change.action_type_id, event.tags)
 
-    def _of_source(self, quiz_id: str, action_type_id: str) -> tuple[NumberedCounter, ...]:
-        source = f"quiz:{quiz_id}" if quiz_id else f"action:{action_type_id}"
-        return tuple(each for each in self.all if not each.spec.sources.isdisjoint(("all", source)))
+    def _of_source(self, quiz_id: str, action_type_id: str, tags: tuple[str, ...]) -> tuple[NumberedCounter, ...]:
+        sources = _sources(quiz_id, action_type_id, tags)
+        return tuple(each for each in self.all if not each.spec.sources.isdisjoint(sources))
 
 
 NO_COUNTERS: Final = Counters()
@@ -102,6 +99,11 @@ NO_COUNTERS: Final = Counters()
 def is_completed(kind: str) -> bool:
     """Whether events of this kind are actions that players completed."""
     return kind in _COMPLETED
+
+
+def _sources(quiz_id: str, action_type_id: str, tags: tuple[str, ...]) -> tuple[str, ...]:
+    """Return every source that an event is from, as definitions name them."""
+    return "all", f"quiz:{quiz_id}" if quiz_id else f"action:{action_type_id}", *(f"tag:{tag}" for tag in tags)
 
 
 @lru_cache(maxsize=4096)

@@ -28,7 +28,7 @@ def counters_added(fold: Fold, rows: Sequence[Row], counters: Counters, recorded
     content = (
         f"counters-{fold.chain.hex()}-{fold.revision + 1}", fold.chain, fold.revision + 1, COUNTERS_ADDED, 0,
         fold.total.points, fold.total, newest(fold.weeks), newest(fold.months), "", NO_QUIZ_TOTAL, "", fold.country, "",
-        fold.hidden, False, recorded_at, recorded_at, 0, 0, b"", None, counters.known, totals,
+        fold.hidden, False, recorded_at, recorded_at, 0, 0, b"", None, counters.known, totals, (),
     )  # fmt: skip
     user_id = pseudonym_of(fold.chain) if fold.erased else fold.user_id
     return Row(user_id, *content, fold.hash, content_hash(content, fold.hash))

@@ -60,6 +60,8 @@ def row_document(row: Row) -> Document:
         document["counters_known"] = row.counters_known
     if row.counters:
         document["counters"] = _stored_counters(row.counters)
+    if row.tags:
+        document["tags"] = row.tags
     return document
 
 
@@ -92,6 +94,7 @@ def row_of(document: Mapping[str, Any]) -> Row:
         change=None if change is None else Change(*change),
         counters_known=document.get("counters_known", 0),
         counters=_counters(document),
+        tags=tuple(document.get("tags", ())),
         previous=document["previous"],
         hash=document["hash"],
     )

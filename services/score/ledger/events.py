@@ -38,7 +38,7 @@ class Event(NamedTuple):
 
     `client` is the salted digest of address and user agent. `elapsed` is how long the player had the quiz, in
     milliseconds, or -1 if unknown. `data` is the message, and `recorded_on` the incarnation of MongoDB's data on which it was
-    recorded, empty if that is the current one in any case.
+    recorded, empty if that is the current one in any case. `tags` are those under which it counts, in order.
     """
 
     event_id: str
@@ -61,6 +61,7 @@ class Event(NamedTuple):
     elapsed: int = -1
     data: bytes = b""
     recorded_on: str = ""
+    tags: tuple[str, ...] = ()
 
 
 class Origin(NamedTuple):

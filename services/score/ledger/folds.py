@@ -156,6 +156,7 @@ def next_row(
         change,
         counters.known,
         counted,
+        event.tags,
     )
     user_id = pseudonym_of(fold.chain) if fold.erased else event.user_id
     return Row(user_id, *content, fold.hash, content_hash(content, fold.hash))

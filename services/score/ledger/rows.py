@@ -45,7 +45,7 @@ class Row(NamedTuple):
 
     `counters_known` is the highest number of a counter that the writer knew, 0 before the first. `counters` are the totals
     after the row of those numbered counters that it changed, of the period that it changed; a counter without a period is
-    one that did not count the event, because that period is closed or too old.
+    one that did not count the event, because that period is closed or too old. `tags` are those under which the event counts.
     """
 
     user_id: str
@@ -73,6 +73,7 @@ class Row(NamedTuple):
     change: Change | None
     counters_known: int
     counters: CounterTotals
+    tags: tuple[str, ...]
     previous: bytes
     hash: bytes
 
@@ -88,15 +89,18 @@ def row_hash(row: Row) -> bytes:
 
     The canonical form is a JSON array of the fields in their order, with sorted keys and bytes in hexadecimal; a change
     contributes its digest in place of its texts, and its action type if it has one. The fields of counters are left out of a
-    row from before the first.
+    row from before the first, and tags of a row without any.
     """
     return content_hash(row[1:-2], row.previous)
 
 
 def content_hash(content: tuple[object, ...], previous: bytes) -> bytes:
-    """Return the hash of a row's fields from `event_id` to `counters`."""
+    """Return the hash of a row's fields from `event_id` to `tags`."""
+    content, tags = content[:-1], content[-1]
     if not content[-_FIELDS_OF_COUNTERS]:
         content = content[:-_FIELDS_OF_COUNTERS]
+    if tags:
+        content = (*content, tags)
     canonical = orjson.dumps(content, _plain, orjson.OPT_SORT_KEYS)
     return hashlib.sha256(previous + canonical).digest()
 

@@ -178,7 +178,7 @@ def _row(
     content = (
         event_id, fold.chain, fold.revision + 1, kind, delta, fold.total.points, total, weeks, months,
         "", NO_QUIZ_TOTAL, action_id, country, fold.country if fold.country != country else "", hidden, False,
-        at, recorded_at, 0, 0, b"", change, 0, counters,
+        at, recorded_at, 0, 0, b"", change, 0, counters, (),
     )  # fmt: skip
     return Row(user_id, *content, fold.hash, content_hash(content, fold.hash))
 

@@ -132,7 +132,7 @@ class Placement:
         if not self.catalog.counted:
             return built_in
         action_type_id = entry.change.action_type_id if entry.change is not None else ""
-        definitions = self._definitions_of(fold.country, entry.quiz_id, action_type_id)
+        definitions = self._definitions_of(fold.country, entry.quiz_id, action_type_id, entry.tags)
         return (
             *built_in,
             *(
@@ -202,9 +202,11 @@ class Placement:
             return None, False
         return _total_of(fold, definition, custom.period), definition.is_ascending
 
-    def _find_definitions(self, country: str, quiz_id: str, action_type_id: str) -> tuple[Definition, ...]:
+    def _find_definitions(
+        self, country: str, quiz_id: str, action_type_id: str, tags: tuple[str, ...]
+    ) -> tuple[Definition, ...]:
         """Return the definitions that rank players of a country and count events of this kind."""
-        numbers = {each.number for each in self.counters.of_source(quiz_id, action_type_id)} | {0}
+        numbers = {each.number for each in self.counters.of_source(quiz_id, action_type_id, tags)} | {0}
         return tuple(each for each in self.catalog.counted if each.number in numbers and each.includes(country))
 
 

@@ -54,6 +54,7 @@ RUN = from_definition(
         action_type_id="run",
         submitters=action_pb2.ActionType.SERVICES,
         rule=action_pb2.Rule(per_unit=action_pb2.PerUnitRule(points_per_unit=7, max_units=100)),
+        tags=["red"],
     ),
     1,
 )
@@ -82,7 +83,7 @@ class Context:
 
     async def quiz(self, quiz_id: str) -> Quiz:
         questions = {f"q{number}": Question(2**number, Choice(frozenset("ab"), "a")) for number in range(4)}
-        return Quiz(quiz_id, 1, questions, 0, self.counting, None, None, quiz_pb2.Quiz())
+        return Quiz(quiz_id, 1, questions, 0, self.counting, None, None, quiz_pb2.Quiz(tags=["red", "Not one"]))
 
     async def players(self, user_ids: Iterable[str]) -> dict[str, Player]:
         return dict.fromkeys(user_ids, Player(country=self.country))
@@ -256,6 +257,11 @@ async def test_what_is_counted_is_what_is_on_record(mongo_url: str, seed: int) -
         assert {event_id: deltas.get(event_id) for event_id in records} == {
             event_id: record["delta"] for event_id, record in records.items()
         }
+        # Whatever is about an action has its tags, and the event is what the record says.
+        about_actions = [record for record in records.values() if record.get("kind") != SCORE_ADJUSTED]
+        assert all(record["tags"] == ["red"] for record in about_actions)
+        payloads = [event_of(system.ledger[record["_id"]]).payload for record in about_actions]
+        assert all(list(payload.tags) == ["red"] for payload in payloads)
         # The score is what the attempts on record count for, and the adjustments.
         adjusted = [record for record in records.values() if record.get("kind") == SCORE_ADJUSTED]
         due = sum([(await system.store.last_tally(PLAYER, subject)).counted for subject in ("quiz", "action:run")])

@@ -10,10 +10,12 @@ import pytest
 from bson import decode, encode
 from hypothesis import given
 from hypothesis import strategies as st
+from topten.quiz.v1.quiz_events_pb2 import QuizCompletedEvent
 
 from services.boards.calendar import Calendar
 from services.boards.definition import CounterSpec
 from services.runtime.clock import milliseconds_of
+from services.score.ingest.row_events import event_of_row
 from services.score.ledger.counter_totals import totals_of
 from services.score.ledger.counters import NO_COUNTERS, Counters, NumberedCounter
 from services.score.ledger.counters_added import counters_added, lacks_counters
@@ -30,7 +32,8 @@ from tests.unit.score.test_history import _records
 START = milliseconds_of(datetime(2026, 11, 28, tzinfo=UTC))
 HOUR = int(timedelta(hours=1).total_seconds() * 1000)
 PERIODS = ("all", "daily", "weekly", "monthly", "yearly", "every:2:2026-11-27", "range:2026-11-28/2026-11-30")
-SOURCES = ("all", "quiz:q", "action:run", "action:jump")
+SOURCES = ("all", "quiz:q", "action:run", "action:jump", "tag:red", "tag:blue")
+TAGS = ((), ("red",), ("blue", "red"), ("green",))
 
 
 def counter(
@@ -65,9 +68,11 @@ def plain(each: NumberedCounter, events: Sequence[Event]) -> dict[str, tuple[int
     """Return points and the time that they were reached, by period, as the words of a definition say."""
     voided = {event.change.voids for event in events if event.kind == ACTION_VOIDED and event.change is not None}
     totals: dict[str, tuple[int, int]] = {}
-    periods = {each.period_at(event.at) for event in events if each.includes(event)} - {None}
+    of_it = [event for event in events if is_from(each.spec.sources, event)]
+    assert of_it == [event for event in events if each.includes(event)]
+    periods = {each.period_at(event.at) for event in of_it} - {None}
     for period in periods:
-        inside = [event for event in events if each.includes(event) and each.period_at(event.at) == period]
+        inside = [event for event in of_it if each.period_at(event.at) == period]
         actions = [e for e in inside if e.kind not in (ACTION_VOIDED, SCORE_ADJUSTED) and e.event_id not in voided]
         if each.is_sum:
             moves: dict[int, int] = {}
@@ -88,6 +93,19 @@ def plain(each: NumberedCounter, events: Sequence[Event]) -> dict[str, tuple[int
     return {period: total for period, total in totals.items() if total != (0, 0)}
 
 
+def is_from(sources: frozenset[str], event: Event) -> bool:
+    """Whether an event is from one of the sources, by plain words. An adjustment is from `all` alone."""
+    action_type = event.change.action_type_id if event.change is not None else ""
+    return any(
+        source == "all"
+        or (kind == "tag" and name in event.tags)
+        or (kind == "quiz" and name == event.quiz_id)
+        or (kind == "action" and name == action_type)
+        for source in sources
+        for kind, _, name in [source.partition(":")]
+    )
+
+
 @st.composite
 def _events(draw: st.DrawFn) -> list[Event]:
     events: list[Event] = []
@@ -106,8 +124,9 @@ def _events(draw: st.DrawFn) -> list[Event]:
             change = Change("s", "", action_type_id=draw(st.sampled_from(["run", "jump"])))
             points = draw(st.integers(0, 4)) * 10
             action = Event(
-                f"e{number}", "ada", "", points, at, f"a{number}", 1, 0, kind=ACTION_COMPLETED, change=change
-            )
+                f"e{number}", "ada", "", points, at, f"a{number}", 1, 0, kind=ACTION_COMPLETED, change=change,
+                tags=draw(st.sampled_from(TAGS)),
+            )  # fmt: skip
             events.append(action)
             open_actions.append(action)
         elif open_actions:
@@ -231,6 +250,32 @@ def test_rows_and_folds_survive_the_store_and_old_ones_are_hashed_as_ever() -> N
     assert row_hash(changed) != rows[0].hash
 
 
+OF_QUIZ = Event("e1", "ada", "q", 10, 1764288000000, "a1", 1, 10, "VN")
+
+
+@pytest.mark.parametrize(
+    ("counters", "hash_"),
+    [
+        (NO_COUNTERS, "dd9ab1a82cdff603388049a4cdec95f6b5a00fc3fcb4a1b5586a87b33c61ceca"),
+        (Counters([counter(1, "quiz:q")], 1), "b11c0c77f9e3ceb7db19f14917828955f131744c196d7efba9c124a17b313009"),
+    ],
+)
+def test_tags_are_hashed_where_they_exist_and_rows_without_keep_the_hash_that_they_always_had(
+    counters: Counters, hash_: str
+) -> None:
+    untagged = next_row(empty_fold("ada"), OF_QUIZ, OF_QUIZ.at, counters=counters)
+    assert untagged.hash.hex() == hash_
+    assert "tags" not in row_document(untagged)
+    tagged = next_row(empty_fold("ada"), OF_QUIZ._replace(tags=("blue", "red")), OF_QUIZ.at, counters=counters)
+    assert row_of(as_read(row_document(tagged))) == tagged
+    assert tagged.hash == row_hash(tagged)
+    hashes = {row_hash(tagged._replace(tags=tags)) for tags in ((), ("blue",), ("red",), ("blue", "red"))}
+    assert len(hashes) == 4
+    assert untagged.hash in hashes
+    tags = QuizCompletedEvent.FromString(event_of_row(tagged)).payload.tags
+    assert tuple(tags) == tagged.tags, "a record that is restored from its row has them"
+
+
 @pytest.mark.parametrize(("aggregate", "points"), [("best", 30), ("latest", 10), ("sum", 60), ("count", 3)])
 def test_each_aggregate(aggregate: str, points: int) -> None:
     events = [
@@ -255,7 +300,7 @@ def test_each_aggregate(aggregate: str, points: int) -> None:
 _of_quizzes = st.lists(
     st.builds(
         lambda sources, aggregate, lowest, period: (sources, aggregate, lowest and aggregate == "best", period),
-        st.sets(st.sampled_from(["all", "quiz:q", "quiz:r"]), min_size=1),
+        st.sets(st.sampled_from(["all", "quiz:q", "quiz:r", "tag:red", "tag:blue"]), min_size=1),
         st.sampled_from(["sum", "count"]),
         st.booleans(),
         st.sampled_from(PERIODS),
@@ -275,8 +320,9 @@ _of_quizzes = st.lists(
 def test_counters_of_quizzes_are_what_all_rows_say_in_any_order(
     events: list[Event], numbered: list[NumberedCounter], random: object
 ) -> None:
-    """A verification compares the two."""
+    """A verification compares the two. Each attempt has the tags that its quiz had then."""
     counters = Counters(numbered, len(numbered))
+    events = [each._replace(tags=TAGS[(each.at // HOUR + len(each.quiz_id)) % len(TAGS)]) for each in events]
     shuffled = list(events)
     random.shuffle(shuffled)  # type: ignore[attr-defined]  # hypothesis types it as an object
     for order in (events, shuffled):

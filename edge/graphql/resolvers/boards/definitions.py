@@ -74,7 +74,7 @@ class DefinedBoard:
     name: str
     title: str
     sources: list[str] = field(
-        size=TYPICAL_SOURCES, description="What is counted: `all`, `quiz:<id>`, `action:<type>`."
+        size=TYPICAL_SOURCES, description="What is counted: `all`, `quiz:<id>`, `action:<type>`, `tag:<tag>`."
     )
     aggregate: BoardAggregate
     order: BoardOrder
@@ -131,7 +131,7 @@ class BoardDefinitionInput:
     title: str = strawberry.field(default="", description="For people, up to 100 characters.")
     sources: list[str] = strawberry.field(
         default_factory=lambda: ["all"],
-        description="What is counted: 1 to 20 of `quiz:<id>` and `action:<type>`, or `all` alone.",
+        description="What is counted: 1 to 20 of `quiz:<id>`, `action:<type>` and `tag:<tag>`, or `all` alone.",
     )
     aggregate: BoardAggregate | None = strawberry.field(default=None, description="SUM by default.")
     order: BoardOrder | None = strawberry.field(default=None, description="DESC by default.")

@@ -128,6 +128,7 @@ class ActionType:
     limits: ActionLimits | None = strawberry.field(description="Null for no limit.")
     timestamp_window: TimestampWindow | None = strawberry.field(description="Null for that of quizzes.")
     state: ActionTypeState
+    tags: list[str] = strawberry.field(description="The tags under which its actions count on boards, `tag:<tag>`.")
 
     @classmethod
     def from_proto(cls, stored: action_pb2.ActionType) -> Self:
@@ -142,6 +143,7 @@ class ActionType:
             if stored.HasField("timestamp_window")
             else None,
             state=ActionTypeState(stored.state),
+            tags=list(stored.tags),
         )
 
 
@@ -252,6 +254,10 @@ class ActionTypeInput:
     timestamp_window: TimestampWindowInput | None = strawberry.field(
         default=None, description="That of quizzes by default."
     )
+    tags: list[str] = strawberry.field(
+        default_factory=list,
+        description="Up to 10 tags under which its actions count on boards: up to 32 lower-case letters, digits and hyphens.",
+    )
 
     def to_proto(self) -> action_pb2.ActionType:
         """Return the definition, open. Raises INVALID_ARGUMENT for an ambiguous rule."""
@@ -265,6 +271,7 @@ class ActionTypeInput:
             timestamp_window=action_pb2.TimestampWindow(back=_duration(window.back), ahead=_duration(window.ahead))
             if window
             else None,
+            tags=self.tags,
         )
 
 

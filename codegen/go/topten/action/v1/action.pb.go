@@ -210,7 +210,10 @@ type ActionType struct {
 	// Which times of `occurred_at` are accepted; absent is the window of quizzes (`TOPTEN_QUIZ_TIMESTAMP_WINDOW`).
 	TimestampWindow *TimestampWindow `protobuf:"bytes,6,opt,name=timestamp_window,json=timestampWindow,proto3" json:"timestamp_window,omitempty"`
 	// Whether actions are accepted; unspecified is OPEN.
-	State         ActionType_State `protobuf:"varint,7,opt,name=state,proto3,enum=topten.action.v1.ActionType_State" json:"state,omitempty"`
+	State ActionType_State `protobuf:"varint,7,opt,name=state,proto3,enum=topten.action.v1.ActionType_State" json:"state,omitempty"`
+	// Up to 10 distinct tags, by which boards count (`tag:<tag>`): up to 32 lower-case letters, digits and hyphens. An action counts
+	// under those that its type had when it was accepted.
+	Tags          []string `protobuf:"bytes,8,rep,name=tags,proto3" json:"tags,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -292,6 +295,13 @@ func (x *ActionType) GetState() ActionType_State {
 		return x.State
 	}
 	return ActionType_STATE_UNSPECIFIED
+}
+
+func (x *ActionType) GetTags() []string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
 }
 
 // How what happened becomes points: one of four rules. The server alone applies it. An action earns 0 to 1 000 000 000 points.
@@ -1183,7 +1193,7 @@ var File_topten_action_v1_action_proto protoreflect.FileDescriptor
 
 const file_topten_action_v1_action_proto_rawDesc = "" +
 	"\n" +
-	"\x1dtopten/action/v1/action.proto\x12\x10topten.action.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"topten/score/v1/confirmation.proto\"\xc9\x04\n" +
+	"\x1dtopten/action/v1/action.proto\x12\x10topten.action.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"topten/score/v1/confirmation.proto\"\x88\x05\n" +
 	"\n" +
 	"ActionType\x12F\n" +
 	"\x0eaction_type_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,63}$R\factionTypeId\x12\x1f\n" +
@@ -1195,7 +1205,9 @@ const file_topten_action_v1_action_proto_rawDesc = "" +
 	"\x04rule\x18\x04 \x01(\v2\x16.topten.action.v1.RuleB\x06\xbaH\x03\xc8\x01\x01R\x04rule\x120\n" +
 	"\x06limits\x18\x05 \x01(\v2\x18.topten.action.v1.LimitsR\x06limits\x12L\n" +
 	"\x10timestamp_window\x18\x06 \x01(\v2!.topten.action.v1.TimestampWindowR\x0ftimestampWindow\x12B\n" +
-	"\x05state\x18\a \x01(\x0e2\".topten.action.v1.ActionType.StateB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05state\"M\n" +
+	"\x05state\x18\a \x01(\x0e2\".topten.action.v1.ActionType.StateB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05state\x12=\n" +
+	"\x04tags\x18\b \x03(\tB)\xbaH&\x92\x01#\x10\n" +
+	"\x18\x01\"\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,31}$R\x04tags\"M\n" +
 	"\n" +
 	"Submitters\x12\x1a\n" +
 	"\x16SUBMITTERS_UNSPECIFIED\x10\x00\x12\f\n" +

@@ -113,7 +113,9 @@ type ActionCompletedPayload struct {
 	// Who submitted it, unless it was the player: a user id, or `service:<name>`.
 	Actor string `protobuf:"bytes,9,opt,name=actor,proto3" json:"actor,omitempty"`
 	// What the client wants to find in the player's history; as JSON at most 1024 bytes.
-	Metadata      map[string]string `protobuf:"bytes,10,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Metadata map[string]string `protobuf:"bytes,10,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The tags of the type when the action was judged.
+	Tags          []string `protobuf:"bytes,11,rep,name=tags,proto3" json:"tags,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -218,6 +220,13 @@ func (x *ActionCompletedPayload) GetMetadata() map[string]string {
 	return nil
 }
 
+func (x *ActionCompletedPayload) GetTags() []string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
 var File_topten_action_v1_action_events_proto protoreflect.FileDescriptor
 
 const file_topten_action_v1_action_events_proto_rawDesc = "" +
@@ -227,7 +236,7 @@ const file_topten_action_v1_action_events_proto_rawDesc = "" +
 	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12\x1d\n" +
 	"\n" +
 	"event_type\x18\x02 \x01(\tR\teventType\x12B\n" +
-	"\apayload\x18\x03 \x01(\v2(.topten.action.v1.ActionCompletedPayloadR\apayload\"\xda\x03\n" +
+	"\apayload\x18\x03 \x01(\v2(.topten.action.v1.ActionCompletedPayloadR\apayload\"\xee\x03\n" +
 	"\x16ActionCompletedPayload\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12$\n" +
 	"\x0eaction_type_id\x18\x02 \x01(\tR\factionTypeId\x12\x1f\n" +
@@ -240,7 +249,8 @@ const file_topten_action_v1_action_events_proto_rawDesc = "" +
 	"\x06client\x18\b \x01(\v2\x16.topten.quiz.v1.ClientR\x06client\x12\x14\n" +
 	"\x05actor\x18\t \x01(\tR\x05actor\x12R\n" +
 	"\bmetadata\x18\n" +
-	" \x03(\v26.topten.action.v1.ActionCompletedPayload.MetadataEntryR\bmetadata\x1a;\n" +
+	" \x03(\v26.topten.action.v1.ActionCompletedPayload.MetadataEntryR\bmetadata\x12\x12\n" +
+	"\x04tags\x18\v \x03(\tR\x04tags\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\xbc\x01\n" +

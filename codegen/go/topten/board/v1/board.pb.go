@@ -321,7 +321,8 @@ type BoardDefinition struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// A title for people, up to 100 characters of text without control characters.
 	Title string `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
-	// What is counted, 1 to 20 of: `quiz:<id>`, `action:<type>`, or `all` alone (every action and adjustment).
+	// What is counted, 1 to 20 of: `quiz:<id>`, `action:<type>`, `tag:<tag>` (actions at quizzes and of types that had the tag when
+	// they were judged), or `all` alone (every action and adjustment). What is from several of them counts once.
 	Sources []string `protobuf:"bytes,3,rep,name=sources,proto3" json:"sources,omitempty"`
 	// How a player's actions become one score.
 	Aggregate BoardDefinition_Aggregate `protobuf:"varint,4,opt,name=aggregate,proto3,enum=topten.board.v1.BoardDefinition_Aggregate" json:"aggregate,omitempty"`

@@ -1234,7 +1234,8 @@ type QuizDefinition struct {
 	Title string `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
 	// Up to 1000 characters; may be empty.
 	Description string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
-	// Up to 10 distinct tags of 1 to 40 characters.
+	// Up to 10 distinct tags of 1 to 40 characters. Boards count those of up to 32 lower-case letters, digits and hyphens
+	// (`tag:<tag>`): a submission counts under the tags that its version of the quiz had.
 	Tags []string `protobuf:"bytes,4,rep,name=tags,proto3" json:"tags,omitempty"`
 	// 1 to 100 questions with their answer keys.
 	Questions []*QuestionDefinition `protobuf:"bytes,5,rep,name=questions,proto3" json:"questions,omitempty"`

@@ -124,8 +124,10 @@ type QuizCompletedPayload struct {
 	ExactScoreDelta *int64 `protobuf:"varint,14,opt,name=exact_score_delta,json=exactScoreDelta,proto3,oneof" json:"exact_score_delta,omitempty"`
 	// What all attempts up to this one count for, if `quiz_total` had to be clamped.
 	ExactQuizTotal *int64 `protobuf:"varint,15,opt,name=exact_quiz_total,json=exactQuizTotal,proto3,oneof" json:"exact_quiz_total,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The tags of the quiz that boards can count: those of the version that judged the attempt.
+	Tags          []string `protobuf:"bytes,16,rep,name=tags,proto3" json:"tags,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *QuizCompletedPayload) Reset() {
@@ -263,6 +265,13 @@ func (x *QuizCompletedPayload) GetExactQuizTotal() int64 {
 	return 0
 }
 
+func (x *QuizCompletedPayload) GetTags() []string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
 // A moderator voided a recorded action: the player's attempts at the quiz were counted again without it. Subject and
 // id as of QuizCompletedEvent.
 type ActionVoidedEvent struct {
@@ -357,7 +366,9 @@ type ActionVoidedPayload struct {
 	// What all attempts except voided ones count for, if `quiz_total` had to be clamped.
 	ExactQuizTotal *int64 `protobuf:"varint,12,opt,name=exact_quiz_total,json=exactQuizTotal,proto3,oneof" json:"exact_quiz_total,omitempty"`
 	// The type of the voided action; empty for an action at a quiz. If it is set, there is no quiz and no `quiz_total`.
-	ActionTypeId  string `protobuf:"bytes,13,opt,name=action_type_id,json=actionTypeId,proto3" json:"action_type_id,omitempty"`
+	ActionTypeId string `protobuf:"bytes,13,opt,name=action_type_id,json=actionTypeId,proto3" json:"action_type_id,omitempty"`
+	// The tags of the event of the voided action.
+	Tags          []string `protobuf:"bytes,14,rep,name=tags,proto3" json:"tags,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -483,6 +494,13 @@ func (x *ActionVoidedPayload) GetActionTypeId() string {
 	return ""
 }
 
+func (x *ActionVoidedPayload) GetTags() []string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
 // An action at a quiz was judged again, after the author changed its answer key or rules: the player's attempts at the quiz
 // were counted again with its new points. Subject and id as of QuizCompletedEvent.
 type ActionRejudgedEvent struct {
@@ -578,7 +596,9 @@ type ActionRejudgedPayload struct {
 	// The points of the action by this version; absent if they are unknown.
 	PointsAwarded *int32 `protobuf:"varint,13,opt,name=points_awarded,json=pointsAwarded,proto3,oneof" json:"points_awarded,omitempty"`
 	// The version of the quiz that judged it; 0 if it is unknown.
-	QuizVersion   int32 `protobuf:"varint,14,opt,name=quiz_version,json=quizVersion,proto3" json:"quiz_version,omitempty"`
+	QuizVersion int32 `protobuf:"varint,14,opt,name=quiz_version,json=quizVersion,proto3" json:"quiz_version,omitempty"`
+	// The tags of the event of the action, whatever tags the quiz has now.
+	Tags          []string `protobuf:"bytes,15,rep,name=tags,proto3" json:"tags,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -709,6 +729,13 @@ func (x *ActionRejudgedPayload) GetQuizVersion() int32 {
 		return x.QuizVersion
 	}
 	return 0
+}
+
+func (x *ActionRejudgedPayload) GetTags() []string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
 }
 
 // A moderator adjusted a player's score without an action of the player. Subject and id as of QuizCompletedEvent.
@@ -1069,7 +1096,7 @@ const file_topten_quiz_v1_quiz_events_proto_rawDesc = "" +
 	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12\x1d\n" +
 	"\n" +
 	"event_type\x18\x02 \x01(\tR\teventType\x12>\n" +
-	"\apayload\x18\x03 \x01(\v2$.topten.quiz.v1.QuizCompletedPayloadR\apayload\"\xfa\x04\n" +
+	"\apayload\x18\x03 \x01(\v2$.topten.quiz.v1.QuizCompletedPayloadR\apayload\"\x8e\x05\n" +
 	"\x14QuizCompletedPayload\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x17\n" +
 	"\aquiz_id\x18\x02 \x01(\tR\x06quizId\x12\x1f\n" +
@@ -1089,7 +1116,8 @@ const file_topten_quiz_v1_quiz_events_proto_rawDesc = "" +
 	"\n" +
 	"elapsed_ms\x18\r \x01(\x05H\x00R\telapsedMs\x88\x01\x01\x12/\n" +
 	"\x11exact_score_delta\x18\x0e \x01(\x03H\x01R\x0fexactScoreDelta\x88\x01\x01\x12-\n" +
-	"\x10exact_quiz_total\x18\x0f \x01(\x03H\x02R\x0eexactQuizTotal\x88\x01\x01B\r\n" +
+	"\x10exact_quiz_total\x18\x0f \x01(\x03H\x02R\x0eexactQuizTotal\x88\x01\x01\x12\x12\n" +
+	"\x04tags\x18\x10 \x03(\tR\x04tagsB\r\n" +
 	"\v_elapsed_msB\x14\n" +
 	"\x12_exact_score_deltaB\x13\n" +
 	"\x11_exact_quiz_total\"\x8c\x01\n" +
@@ -1097,7 +1125,7 @@ const file_topten_quiz_v1_quiz_events_proto_rawDesc = "" +
 	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12\x1d\n" +
 	"\n" +
 	"event_type\x18\x02 \x01(\tR\teventType\x12=\n" +
-	"\apayload\x18\x03 \x01(\v2#.topten.quiz.v1.ActionVoidedPayloadR\apayload\"\xff\x03\n" +
+	"\apayload\x18\x03 \x01(\v2#.topten.quiz.v1.ActionVoidedPayloadR\apayload\"\x93\x04\n" +
 	"\x13ActionVoidedPayload\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x17\n" +
 	"\aquiz_id\x18\x02 \x01(\tR\x06quizId\x12\x1f\n" +
@@ -1114,14 +1142,15 @@ const file_topten_quiz_v1_quiz_events_proto_rawDesc = "" +
 	" \x01(\tR\x06reason\x12/\n" +
 	"\x11exact_score_delta\x18\v \x01(\x03H\x00R\x0fexactScoreDelta\x88\x01\x01\x12-\n" +
 	"\x10exact_quiz_total\x18\f \x01(\x03H\x01R\x0eexactQuizTotal\x88\x01\x01\x12$\n" +
-	"\x0eaction_type_id\x18\r \x01(\tR\factionTypeIdB\x14\n" +
+	"\x0eaction_type_id\x18\r \x01(\tR\factionTypeId\x12\x12\n" +
+	"\x04tags\x18\x0e \x03(\tR\x04tagsB\x14\n" +
 	"\x12_exact_score_deltaB\x13\n" +
 	"\x11_exact_quiz_total\"\x90\x01\n" +
 	"\x13ActionRejudgedEvent\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12\x1d\n" +
 	"\n" +
 	"event_type\x18\x02 \x01(\tR\teventType\x12?\n" +
-	"\apayload\x18\x03 \x01(\v2%.topten.quiz.v1.ActionRejudgedPayloadR\apayload\"\xc1\x04\n" +
+	"\apayload\x18\x03 \x01(\v2%.topten.quiz.v1.ActionRejudgedPayloadR\apayload\"\xd5\x04\n" +
 	"\x15ActionRejudgedPayload\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x17\n" +
 	"\aquiz_id\x18\x02 \x01(\tR\x06quizId\x12\x1f\n" +
@@ -1139,7 +1168,8 @@ const file_topten_quiz_v1_quiz_events_proto_rawDesc = "" +
 	"\x11exact_score_delta\x18\v \x01(\x03H\x00R\x0fexactScoreDelta\x88\x01\x01\x12-\n" +
 	"\x10exact_quiz_total\x18\f \x01(\x03H\x01R\x0eexactQuizTotal\x88\x01\x01\x12*\n" +
 	"\x0epoints_awarded\x18\r \x01(\x05H\x02R\rpointsAwarded\x88\x01\x01\x12!\n" +
-	"\fquiz_version\x18\x0e \x01(\x05R\vquizVersionB\x14\n" +
+	"\fquiz_version\x18\x0e \x01(\x05R\vquizVersion\x12\x12\n" +
+	"\x04tags\x18\x0f \x03(\tR\x04tagsB\x14\n" +
 	"\x12_exact_score_deltaB\x13\n" +
 	"\x11_exact_quiz_totalB\x11\n" +
 	"\x0f_points_awarded\"\x8e\x01\n" +

@@ -77,6 +77,7 @@ class ActionCompletedPayload(google.protobuf.message.Message):
     CLIENT_FIELD_NUMBER: builtins.int
     ACTOR_FIELD_NUMBER: builtins.int
     METADATA_FIELD_NUMBER: builtins.int
+    TAGS_FIELD_NUMBER: builtins.int
     user_id: builtins.str
     """The player's id."""
     action_type_id: builtins.str
@@ -105,6 +106,10 @@ class ActionCompletedPayload(google.protobuf.message.Message):
     def metadata(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """What the client wants to find in the player's history; as JSON at most 1024 bytes."""
 
+    @property
+    def tags(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The tags of the type when the action was judged."""
+
     def __init__(
         self,
         *,
@@ -118,8 +123,9 @@ class ActionCompletedPayload(google.protobuf.message.Message):
         client: topten.quiz.v1.quiz_pb2.Client | None = ...,
         actor: builtins.str = ...,
         metadata: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+        tags: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["client", b"client", "timestamp", b"timestamp"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["action_id", b"action_id", "action_type_id", b"action_type_id", "actor", b"actor", "attempt", b"attempt", "client", b"client", "country", b"country", "metadata", b"metadata", "score_delta", b"score_delta", "timestamp", b"timestamp", "user_id", b"user_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["action_id", b"action_id", "action_type_id", b"action_type_id", "actor", b"actor", "attempt", b"attempt", "client", b"client", "country", b"country", "metadata", b"metadata", "score_delta", b"score_delta", "tags", b"tags", "timestamp", b"timestamp", "user_id", b"user_id"]) -> None: ...
 
 global___ActionCompletedPayload = ActionCompletedPayload

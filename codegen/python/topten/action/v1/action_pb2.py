@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from topten.score.v1 import confirmation_pb2 as topten_dot_score_dot_v1_dot_confirmation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtopten/action/v1/action.proto\x12\x10topten.action.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"topten/score/v1/confirmation.proto\"\x82\x04\n\nActionType\x12\x38\n\x0e\x61\x63tion_type_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,63}$\x12\x18\n\x05title\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\x12G\n\nsubmitters\x18\x03 \x01(\x0e\x32\'.topten.action.v1.ActionType.SubmittersB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12,\n\x04rule\x18\x04 \x01(\x0b\x32\x16.topten.action.v1.RuleB\x06\xbaH\x03\xc8\x01\x01\x12(\n\x06limits\x18\x05 \x01(\x0b\x32\x18.topten.action.v1.Limits\x12;\n\x10timestamp_window\x18\x06 \x01(\x0b\x32!.topten.action.v1.TimestampWindow\x12;\n\x05state\x18\x07 \x01(\x0e\x32\".topten.action.v1.ActionType.StateB\x08\xbaH\x05\x82\x01\x02\x10\x01\"M\n\nSubmitters\x12\x1a\n\x16SUBMITTERS_UNSPECIFIED\x10\x00\x12\x0c\n\x08SERVICES\x10\x01\x12\x0b\n\x07PLAYERS\x10\x02\x12\x08\n\x04\x42OTH\x10\x03\"6\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x08\n\x04OPEN\x10\x01\x12\x0c\n\x08\x41RCHIVED\x10\x02\"\xd8\x01\n\x04Rule\x12,\n\x05\x66ixed\x18\x01 \x01(\x0b\x32\x1b.topten.action.v1.FixedRuleH\x00\x12\x31\n\x08per_unit\x18\x02 \x01(\x0b\x32\x1d.topten.action.v1.PerUnitRuleH\x00\x12,\n\x05table\x18\x03 \x01(\x0b\x32\x1b.topten.action.v1.TableRuleH\x00\x12\x32\n\x08reported\x18\x04 \x01(\x0b\x32\x1e.topten.action.v1.ReportedRuleH\x00\x42\r\n\x04rule\x12\x05\xbaH\x02\x08\x01\"*\n\tFixedRule\x12\x1d\n\x06points\x18\x01 \x01(\x05\x42\r\xbaH\n\x1a\x08\x18\x80\x94\xeb\xdc\x03(\x00\"W\n\x0bPerUnitRule\x12&\n\x0fpoints_per_unit\x18\x01 \x01(\x05\x42\r\xbaH\n\x1a\x08\x18\x80\x94\xeb\xdc\x03(\x00\x12 \n\tmax_units\x18\x02 \x01(\x05\x42\r\xbaH\n\x1a\x08\x18\x80\x94\xeb\xdc\x03(\x01\"\x93\x01\n\tTableRule\x12W\n\x06points\x18\x01 \x03(\x0b\x32\'.topten.action.v1.TableRule.PointsEntryB\x1e\xbaH\x1b\x9a\x01\x18\x08\x01\x10\x64\"\x06r\x04\x10\x01\x18@*\n\x1a\x08\x18\x80\x94\xeb\xdc\x03(\x00\x1a-\n\x0bPointsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"N\n\x0cReportedRule\x12\x1e\n\x07minimum\x18\x01 \x01(\x05\x42\r\xbaH\n\x1a\x08\x18\x80\x94\xeb\xdc\x03(\x00\x12\x1e\n\x07maximum\x18\x02 \x01(\x05\x42\r\xbaH\n\x1a\x08\x18\x80\x94\xeb\xdc\x03(\x00\"\xc6\x01\n\x06Limits\x12 \n\x0bmax_actions\x18\x01 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x00\x12!\n\nmax_points\x18\x02 \x01(\x05\x42\r\xbaH\n\x1a\x08\x18\x80\xa8\xd6\xb9\x07(\x00\x12\x39\n\x03per\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\x0b\"\x05\x08\x80\x8a\x8a\x0f\x32\x02\x08\x01\x12<\n\x08\x63ooldown\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0f\xbaH\x0c\xaa\x01\t\"\x05\x08\x80\x8a\x8a\x0f\x32\x00\"\x8b\x01\n\x0fTimestampWindow\x12;\n\x04\x62\x61\x63k\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\t\"\x05\x08\x80\x8a\x8a\x0f\x32\x00\xc8\x01\x01\x12;\n\x05\x61head\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\x08\"\x04\x08\x80\xa3\x05\x32\x00\xc8\x01\x01\"\x95\x01\n\x11\x41\x63tionTypeVersion\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12\x31\n\x0b\x61\x63tion_type\x18\x02 \x01(\x0b\x32\x1c.topten.action.v1.ActionType\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12-\n\tstored_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"V\n\x06Player\x12\x1c\n\x07user_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@H\x00\x12!\n\x0b\x65xternal_id\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02H\x00\x42\x0b\n\x02id\x12\x05\xbaH\x02\x08\x01\"\xf9\x02\n\x0cPlayerAction\x12(\n\x06player\x18\x01 \x01(\x0b\x32\x18.topten.action.v1.Player\x12!\n\x0e\x61\x63tion_type_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1b\n\taction_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x12\n\x08quantity\x18\x04 \x01(\x05H\x00\x12\x1a\n\x07outcome\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18@H\x00\x12\x0f\n\x05value\x18\x06 \x01(\x05H\x00\x12/\n\x0boccurred_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12P\n\x08metadata\x18\x08 \x03(\x0b\x32,.topten.action.v1.PlayerAction.MetadataEntryB\x10\xbaH\r\x9a\x01\n\x10\x10\"\x06r\x04\x10\x01\x18@\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\n\n\x08happened\"\xcb\x03\n\x0c\x41\x63tionResult\x12\x35\n\x06status\x18\x01 \x01(\x0e\x32%.topten.action.v1.ActionResult.Status\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\r\n\x05\x66ield\x18\x04 \x01(\t\x12\x16\n\x0epoints_awarded\x18\x05 \x01(\x05\x12\x12\n\x05total\x18\x06 \x01(\x05H\x00\x88\x01\x01\x12\x31\n\tstandings\x18\x07 \x03(\x0b\x32\x1e.topten.score.v1.BoardStanding\x12>\n\x08metadata\x18\x08 \x03(\x0b\x32,.topten.action.v1.ActionResult.MetadataEntry\x12.\n\x0bretry_after\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"J\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x41\x43\x43\x45PTED\x10\x01\x12\r\n\tDUPLICATE\x10\x02\x12\x0b\n\x07REFUSED\x10\x03\x42\x08\n\x06_totalb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtopten/action/v1/action.proto\x12\x10topten.action.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"topten/score/v1/confirmation.proto\"\xbb\x04\n\nActionType\x12\x38\n\x0e\x61\x63tion_type_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,63}$\x12\x18\n\x05title\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\x12G\n\nsubmitters\x18\x03 \x01(\x0e\x32\'.topten.action.v1.ActionType.SubmittersB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12,\n\x04rule\x18\x04 \x01(\x0b\x32\x16.topten.action.v1.RuleB\x06\xbaH\x03\xc8\x01\x01\x12(\n\x06limits\x18\x05 \x01(\x0b\x32\x18.topten.action.v1.Limits\x12;\n\x10timestamp_window\x18\x06 \x01(\x0b\x32!.topten.action.v1.TimestampWindow\x12;\n\x05state\x18\x07 \x01(\x0e\x32\".topten.action.v1.ActionType.StateB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x37\n\x04tags\x18\x08 \x03(\tB)\xbaH&\x92\x01#\x10\n\x18\x01\"\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,31}$\"M\n\nSubmitters\x12\x1a\n\x16SUBMITTERS_UNSPECIFIED\x10\x00\x12\x0c\n\x08SERVICES\x10\x01\x12\x0b\n\x07PLAYERS\x10\x02\x12\x08\n\x04\x42OTH\x10\x03\"6\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x08\n\x04OPEN\x10\x01\x12\x0c\n\x08\x41RCHIVED\x10\x02\"\xd8\x01\n\x04Rule\x12,\n\x05\x66ixed\x18\x01 \x01(\x0b\x32\x1b.topten.action.v1.FixedRuleH\x00\x12\x31\n\x08per_unit\x18\x02 \x01(\x0b\x32\x1d.topten.action.v1.PerUnitRuleH\x00\x12,\n\x05table\x18\x03 \x01(\x0b\x32\x1b.topten.action.v1.TableRuleH\x00\x12\x32\n\x08reported\x18\x04 \x01(\x0b\x32\x1e.topten.action.v1.ReportedRuleH\x00\x42\r\n\x04rule\x12\x05\xbaH\x02\x08\x01\"*\n\tFixedRule\x12\x1d\n\x06points\x18\x01 \x01(\x05\x42\r\xbaH\n\x1a\x08\x18\x80\x94\xeb\xdc\x03(\x00\"W\n\x0bPerUnitRule\x12&\n\x0fpoints_per_unit\x18\x01 \x01(\x05\x42\r\xbaH\n\x1a\x08\x18\x80\x94\xeb\xdc\x03(\x00\x12 \n\tmax_units\x18\x02 \x01(\x05\x42\r\xbaH\n\x1a\x08\x18\x80\x94\xeb\xdc\x03(\x01\"\x93\x01\n\tTableRule\x12W\n\x06points\x18\x01 \x03(\x0b\x32\'.topten.action.v1.TableRule.PointsEntryB\x1e\xbaH\x1b\x9a\x01\x18\x08\x01\x10\x64\"\x06r\x04\x10\x01\x18@*\n\x1a\x08\x18\x80\x94\xeb\xdc\x03(\x00\x1a-\n\x0bPointsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"N\n\x0cReportedRule\x12\x1e\n\x07minimum\x18\x01 \x01(\x05\x42\r\xbaH\n\x1a\x08\x18\x80\x94\xeb\xdc\x03(\x00\x12\x1e\n\x07maximum\x18\x02 \x01(\x05\x42\r\xbaH\n\x1a\x08\x18\x80\x94\xeb\xdc\x03(\x00\"\xc6\x01\n\x06Limits\x12 \n\x0bmax_actions\x18\x01 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x00\x12!\n\nmax_points\x18\x02 \x01(\x05\x42\r\xbaH\n\x1a\x08\x18\x80\xa8\xd6\xb9\x07(\x00\x12\x39\n\x03per\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\x0b\"\x05\x08\x80\x8a\x8a\x0f\x32\x02\x08\x01\x12<\n\x08\x63ooldown\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0f\xbaH\x0c\xaa\x01\t\"\x05\x08\x80\x8a\x8a\x0f\x32\x00\"\x8b\x01\n\x0fTimestampWindow\x12;\n\x04\x62\x61\x63k\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\t\"\x05\x08\x80\x8a\x8a\x0f\x32\x00\xc8\x01\x01\x12;\n\x05\x61head\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\x08\"\x04\x08\x80\xa3\x05\x32\x00\xc8\x01\x01\"\x95\x01\n\x11\x41\x63tionTypeVersion\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12\x31\n\x0b\x61\x63tion_type\x18\x02 \x01(\x0b\x32\x1c.topten.action.v1.ActionType\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12-\n\tstored_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"V\n\x06Player\x12\x1c\n\x07user_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@H\x00\x12!\n\x0b\x65xternal_id\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02H\x00\x42\x0b\n\x02id\x12\x05\xbaH\x02\x08\x01\"\xf9\x02\n\x0cPlayerAction\x12(\n\x06player\x18\x01 \x01(\x0b\x32\x18.topten.action.v1.Player\x12!\n\x0e\x61\x63tion_type_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1b\n\taction_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x12\n\x08quantity\x18\x04 \x01(\x05H\x00\x12\x1a\n\x07outcome\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18@H\x00\x12\x0f\n\x05value\x18\x06 \x01(\x05H\x00\x12/\n\x0boccurred_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12P\n\x08metadata\x18\x08 \x03(\x0b\x32,.topten.action.v1.PlayerAction.MetadataEntryB\x10\xbaH\r\x9a\x01\n\x10\x10\"\x06r\x04\x10\x01\x18@\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\n\n\x08happened\"\xcb\x03\n\x0c\x41\x63tionResult\x12\x35\n\x06status\x18\x01 \x01(\x0e\x32%.topten.action.v1.ActionResult.Status\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\r\n\x05\x66ield\x18\x04 \x01(\t\x12\x16\n\x0epoints_awarded\x18\x05 \x01(\x05\x12\x12\n\x05total\x18\x06 \x01(\x05H\x00\x88\x01\x01\x12\x31\n\tstandings\x18\x07 \x03(\x0b\x32\x1e.topten.score.v1.BoardStanding\x12>\n\x08metadata\x18\x08 \x03(\x0b\x32,.topten.action.v1.ActionResult.MetadataEntry\x12.\n\x0bretry_after\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"J\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x41\x43\x43\x45PTED\x10\x01\x12\r\n\tDUPLICATE\x10\x02\x12\x0b\n\x07REFUSED\x10\x03\x42\x08\n\x06_totalb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,6 +45,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACTIONTYPE'].fields_by_name['rule']._serialized_options = b'\272H\003\310\001\001'
   _globals['_ACTIONTYPE'].fields_by_name['state']._loaded_options = None
   _globals['_ACTIONTYPE'].fields_by_name['state']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_ACTIONTYPE'].fields_by_name['tags']._loaded_options = None
+  _globals['_ACTIONTYPE'].fields_by_name['tags']._serialized_options = b'\272H&\222\001#\020\n\030\001\"\035r\0332\031^[a-z0-9][a-z0-9-]{0,31}$'
   _globals['_RULE'].oneofs_by_name['rule']._loaded_options = None
   _globals['_RULE'].oneofs_by_name['rule']._serialized_options = b'\272H\002\010\001'
   _globals['_FIXEDRULE'].fields_by_name['points']._loaded_options = None
@@ -92,39 +94,39 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACTIONRESULT_METADATAENTRY']._loaded_options = None
   _globals['_ACTIONRESULT_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_ACTIONTYPE']._serialized_start=182
-  _globals['_ACTIONTYPE']._serialized_end=696
-  _globals['_ACTIONTYPE_SUBMITTERS']._serialized_start=563
-  _globals['_ACTIONTYPE_SUBMITTERS']._serialized_end=640
-  _globals['_ACTIONTYPE_STATE']._serialized_start=642
-  _globals['_ACTIONTYPE_STATE']._serialized_end=696
-  _globals['_RULE']._serialized_start=699
-  _globals['_RULE']._serialized_end=915
-  _globals['_FIXEDRULE']._serialized_start=917
-  _globals['_FIXEDRULE']._serialized_end=959
-  _globals['_PERUNITRULE']._serialized_start=961
-  _globals['_PERUNITRULE']._serialized_end=1048
-  _globals['_TABLERULE']._serialized_start=1051
-  _globals['_TABLERULE']._serialized_end=1198
-  _globals['_TABLERULE_POINTSENTRY']._serialized_start=1153
-  _globals['_TABLERULE_POINTSENTRY']._serialized_end=1198
-  _globals['_REPORTEDRULE']._serialized_start=1200
-  _globals['_REPORTEDRULE']._serialized_end=1278
-  _globals['_LIMITS']._serialized_start=1281
-  _globals['_LIMITS']._serialized_end=1479
-  _globals['_TIMESTAMPWINDOW']._serialized_start=1482
-  _globals['_TIMESTAMPWINDOW']._serialized_end=1621
-  _globals['_ACTIONTYPEVERSION']._serialized_start=1624
-  _globals['_ACTIONTYPEVERSION']._serialized_end=1773
-  _globals['_PLAYER']._serialized_start=1775
-  _globals['_PLAYER']._serialized_end=1861
-  _globals['_PLAYERACTION']._serialized_start=1864
-  _globals['_PLAYERACTION']._serialized_end=2241
-  _globals['_PLAYERACTION_METADATAENTRY']._serialized_start=2182
-  _globals['_PLAYERACTION_METADATAENTRY']._serialized_end=2229
-  _globals['_ACTIONRESULT']._serialized_start=2244
-  _globals['_ACTIONRESULT']._serialized_end=2703
-  _globals['_ACTIONRESULT_METADATAENTRY']._serialized_start=2182
-  _globals['_ACTIONRESULT_METADATAENTRY']._serialized_end=2229
-  _globals['_ACTIONRESULT_STATUS']._serialized_start=2619
-  _globals['_ACTIONRESULT_STATUS']._serialized_end=2693
+  _globals['_ACTIONTYPE']._serialized_end=753
+  _globals['_ACTIONTYPE_SUBMITTERS']._serialized_start=620
+  _globals['_ACTIONTYPE_SUBMITTERS']._serialized_end=697
+  _globals['_ACTIONTYPE_STATE']._serialized_start=699
+  _globals['_ACTIONTYPE_STATE']._serialized_end=753
+  _globals['_RULE']._serialized_start=756
+  _globals['_RULE']._serialized_end=972
+  _globals['_FIXEDRULE']._serialized_start=974
+  _globals['_FIXEDRULE']._serialized_end=1016
+  _globals['_PERUNITRULE']._serialized_start=1018
+  _globals['_PERUNITRULE']._serialized_end=1105
+  _globals['_TABLERULE']._serialized_start=1108
+  _globals['_TABLERULE']._serialized_end=1255
+  _globals['_TABLERULE_POINTSENTRY']._serialized_start=1210
+  _globals['_TABLERULE_POINTSENTRY']._serialized_end=1255
+  _globals['_REPORTEDRULE']._serialized_start=1257
+  _globals['_REPORTEDRULE']._serialized_end=1335
+  _globals['_LIMITS']._serialized_start=1338
+  _globals['_LIMITS']._serialized_end=1536
+  _globals['_TIMESTAMPWINDOW']._serialized_start=1539
+  _globals['_TIMESTAMPWINDOW']._serialized_end=1678
+  _globals['_ACTIONTYPEVERSION']._serialized_start=1681
+  _globals['_ACTIONTYPEVERSION']._serialized_end=1830
+  _globals['_PLAYER']._serialized_start=1832
+  _globals['_PLAYER']._serialized_end=1918
+  _globals['_PLAYERACTION']._serialized_start=1921
+  _globals['_PLAYERACTION']._serialized_end=2298
+  _globals['_PLAYERACTION_METADATAENTRY']._serialized_start=2239
+  _globals['_PLAYERACTION_METADATAENTRY']._serialized_end=2286
+  _globals['_ACTIONRESULT']._serialized_start=2301
+  _globals['_ACTIONRESULT']._serialized_end=2760
+  _globals['_ACTIONRESULT_METADATAENTRY']._serialized_start=2239
+  _globals['_ACTIONRESULT_METADATAENTRY']._serialized_end=2286
+  _globals['_ACTIONRESULT_STATUS']._serialized_start=2676
+  _globals['_ACTIONRESULT_STATUS']._serialized_end=2750
 # @@protoc_insertion_point(module_scope)

@@ -85,6 +85,7 @@ class ActionType(google.protobuf.message.Message):
     LIMITS_FIELD_NUMBER: builtins.int
     TIMESTAMP_WINDOW_FIELD_NUMBER: builtins.int
     STATE_FIELD_NUMBER: builtins.int
+    TAGS_FIELD_NUMBER: builtins.int
     action_type_id: builtins.str
     """The id: 1 to 64 lower-case letters, digits and hyphens."""
     title: builtins.str
@@ -105,6 +106,12 @@ class ActionType(google.protobuf.message.Message):
     def timestamp_window(self) -> global___TimestampWindow:
         """Which times of `occurred_at` are accepted; absent is the window of quizzes (`TOPTEN_QUIZ_TIMESTAMP_WINDOW`)."""
 
+    @property
+    def tags(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Up to 10 distinct tags, by which boards count (`tag:<tag>`): up to 32 lower-case letters, digits and hyphens. An action counts
+        under those that its type had when it was accepted.
+        """
+
     def __init__(
         self,
         *,
@@ -115,9 +122,10 @@ class ActionType(google.protobuf.message.Message):
         limits: global___Limits | None = ...,
         timestamp_window: global___TimestampWindow | None = ...,
         state: global___ActionType.State.ValueType = ...,
+        tags: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["limits", b"limits", "rule", b"rule", "timestamp_window", b"timestamp_window"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["action_type_id", b"action_type_id", "limits", b"limits", "rule", b"rule", "state", b"state", "submitters", b"submitters", "timestamp_window", b"timestamp_window", "title", b"title"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["action_type_id", b"action_type_id", "limits", b"limits", "rule", b"rule", "state", b"state", "submitters", b"submitters", "tags", b"tags", "timestamp_window", b"timestamp_window", "title", b"title"]) -> None: ...
 
 global___ActionType = ActionType
 

@@ -184,7 +184,9 @@ class BoardDefinition(google.protobuf.message.Message):
     """
     @property
     def sources(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """What is counted, 1 to 20 of: `quiz:<id>`, `action:<type>`, or `all` alone (every action and adjustment)."""
+        """What is counted, 1 to 20 of: `quiz:<id>`, `action:<type>`, `tag:<tag>` (actions at quizzes and of types that had the tag when
+        they were judged), or `all` alone (every action and adjustment). What is from several of them counts once.
+        """
 
     @property
     def freezes_before(self) -> google.protobuf.duration_pb2.Duration:

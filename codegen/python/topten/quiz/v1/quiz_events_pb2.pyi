@@ -66,6 +66,7 @@ class QuizCompletedPayload(google.protobuf.message.Message):
     ELAPSED_MS_FIELD_NUMBER: builtins.int
     EXACT_SCORE_DELTA_FIELD_NUMBER: builtins.int
     EXACT_QUIZ_TOTAL_FIELD_NUMBER: builtins.int
+    TAGS_FIELD_NUMBER: builtins.int
     user_id: builtins.str
     """The player's id."""
     quiz_id: builtins.str
@@ -104,6 +105,10 @@ class QuizCompletedPayload(google.protobuf.message.Message):
     def client(self) -> topten.quiz.v1.quiz_pb2.Client:
         """Where the action came from, for the audit log."""
 
+    @property
+    def tags(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The tags of the quiz that boards can count: those of the version that judged the attempt."""
+
     def __init__(
         self,
         *,
@@ -122,9 +127,10 @@ class QuizCompletedPayload(google.protobuf.message.Message):
         elapsed_ms: builtins.int | None = ...,
         exact_score_delta: builtins.int | None = ...,
         exact_quiz_total: builtins.int | None = ...,
+        tags: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_elapsed_ms", b"_elapsed_ms", "_exact_quiz_total", b"_exact_quiz_total", "_exact_score_delta", b"_exact_score_delta", "client", b"client", "elapsed_ms", b"elapsed_ms", "exact_quiz_total", b"exact_quiz_total", "exact_score_delta", b"exact_score_delta", "timestamp", b"timestamp"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_elapsed_ms", b"_elapsed_ms", "_exact_quiz_total", b"_exact_quiz_total", "_exact_score_delta", b"_exact_score_delta", "action_id", b"action_id", "attempt", b"attempt", "client", b"client", "correct_answers", b"correct_answers", "country", b"country", "elapsed_ms", b"elapsed_ms", "exact_quiz_total", b"exact_quiz_total", "exact_score_delta", b"exact_score_delta", "points_awarded", b"points_awarded", "quiz_id", b"quiz_id", "quiz_total", b"quiz_total", "score_delta", b"score_delta", "timestamp", b"timestamp", "total_questions", b"total_questions", "user_id", b"user_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_elapsed_ms", b"_elapsed_ms", "_exact_quiz_total", b"_exact_quiz_total", "_exact_score_delta", b"_exact_score_delta", "action_id", b"action_id", "attempt", b"attempt", "client", b"client", "correct_answers", b"correct_answers", "country", b"country", "elapsed_ms", b"elapsed_ms", "exact_quiz_total", b"exact_quiz_total", "exact_score_delta", b"exact_score_delta", "points_awarded", b"points_awarded", "quiz_id", b"quiz_id", "quiz_total", b"quiz_total", "score_delta", b"score_delta", "tags", b"tags", "timestamp", b"timestamp", "total_questions", b"total_questions", "user_id", b"user_id"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_elapsed_ms", b"_elapsed_ms"]) -> typing.Literal["elapsed_ms"] | None: ...
     @typing.overload
@@ -184,6 +190,7 @@ class ActionVoidedPayload(google.protobuf.message.Message):
     EXACT_SCORE_DELTA_FIELD_NUMBER: builtins.int
     EXACT_QUIZ_TOTAL_FIELD_NUMBER: builtins.int
     ACTION_TYPE_ID_FIELD_NUMBER: builtins.int
+    TAGS_FIELD_NUMBER: builtins.int
     user_id: builtins.str
     """The player's id."""
     quiz_id: builtins.str
@@ -214,6 +221,10 @@ class ActionVoidedPayload(google.protobuf.message.Message):
     def timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """The server's time of receipt of the voided action. The change acts on the period of this time."""
 
+    @property
+    def tags(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The tags of the event of the voided action."""
+
     def __init__(
         self,
         *,
@@ -230,9 +241,10 @@ class ActionVoidedPayload(google.protobuf.message.Message):
         exact_score_delta: builtins.int | None = ...,
         exact_quiz_total: builtins.int | None = ...,
         action_type_id: builtins.str = ...,
+        tags: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_exact_quiz_total", b"_exact_quiz_total", "_exact_score_delta", b"_exact_score_delta", "exact_quiz_total", b"exact_quiz_total", "exact_score_delta", b"exact_score_delta", "timestamp", b"timestamp"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_exact_quiz_total", b"_exact_quiz_total", "_exact_score_delta", b"_exact_score_delta", "action_id", b"action_id", "action_type_id", b"action_type_id", "actor", b"actor", "attempt", b"attempt", "exact_quiz_total", b"exact_quiz_total", "exact_score_delta", b"exact_score_delta", "quiz_id", b"quiz_id", "quiz_total", b"quiz_total", "reason", b"reason", "score_delta", b"score_delta", "timestamp", b"timestamp", "user_id", b"user_id", "voided_event_id", b"voided_event_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_exact_quiz_total", b"_exact_quiz_total", "_exact_score_delta", b"_exact_score_delta", "action_id", b"action_id", "action_type_id", b"action_type_id", "actor", b"actor", "attempt", b"attempt", "exact_quiz_total", b"exact_quiz_total", "exact_score_delta", b"exact_score_delta", "quiz_id", b"quiz_id", "quiz_total", b"quiz_total", "reason", b"reason", "score_delta", b"score_delta", "tags", b"tags", "timestamp", b"timestamp", "user_id", b"user_id", "voided_event_id", b"voided_event_id"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_exact_quiz_total", b"_exact_quiz_total"]) -> typing.Literal["exact_quiz_total"] | None: ...
     @typing.overload
@@ -291,6 +303,7 @@ class ActionRejudgedPayload(google.protobuf.message.Message):
     EXACT_QUIZ_TOTAL_FIELD_NUMBER: builtins.int
     POINTS_AWARDED_FIELD_NUMBER: builtins.int
     QUIZ_VERSION_FIELD_NUMBER: builtins.int
+    TAGS_FIELD_NUMBER: builtins.int
     user_id: builtins.str
     """The player's id."""
     quiz_id: builtins.str
@@ -321,6 +334,10 @@ class ActionRejudgedPayload(google.protobuf.message.Message):
     def timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """The server's time of receipt of the action. The change acts on the period of this time."""
 
+    @property
+    def tags(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The tags of the event of the action, whatever tags the quiz has now."""
+
     def __init__(
         self,
         *,
@@ -338,9 +355,10 @@ class ActionRejudgedPayload(google.protobuf.message.Message):
         exact_quiz_total: builtins.int | None = ...,
         points_awarded: builtins.int | None = ...,
         quiz_version: builtins.int = ...,
+        tags: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_exact_quiz_total", b"_exact_quiz_total", "_exact_score_delta", b"_exact_score_delta", "_points_awarded", b"_points_awarded", "exact_quiz_total", b"exact_quiz_total", "exact_score_delta", b"exact_score_delta", "points_awarded", b"points_awarded", "timestamp", b"timestamp"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_exact_quiz_total", b"_exact_quiz_total", "_exact_score_delta", b"_exact_score_delta", "_points_awarded", b"_points_awarded", "action_id", b"action_id", "actor", b"actor", "attempt", b"attempt", "exact_quiz_total", b"exact_quiz_total", "exact_score_delta", b"exact_score_delta", "points_awarded", b"points_awarded", "quiz_id", b"quiz_id", "quiz_total", b"quiz_total", "quiz_version", b"quiz_version", "reason", b"reason", "rejudged_event_id", b"rejudged_event_id", "score_delta", b"score_delta", "timestamp", b"timestamp", "user_id", b"user_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_exact_quiz_total", b"_exact_quiz_total", "_exact_score_delta", b"_exact_score_delta", "_points_awarded", b"_points_awarded", "action_id", b"action_id", "actor", b"actor", "attempt", b"attempt", "exact_quiz_total", b"exact_quiz_total", "exact_score_delta", b"exact_score_delta", "points_awarded", b"points_awarded", "quiz_id", b"quiz_id", "quiz_total", b"quiz_total", "quiz_version", b"quiz_version", "reason", b"reason", "rejudged_event_id", b"rejudged_event_id", "score_delta", b"score_delta", "tags", b"tags", "timestamp", b"timestamp", "user_id", b"user_id"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_exact_quiz_total", b"_exact_quiz_total"]) -> typing.Literal["exact_quiz_total"] | None: ...
     @typing.overload

@@ -626,7 +626,9 @@ class QuizDefinition(google.protobuf.message.Message):
     """What players learn of their answers."""
     @property
     def tags(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Up to 10 distinct tags of 1 to 40 characters."""
+        """Up to 10 distinct tags of 1 to 40 characters. Boards count those of up to 32 lower-case letters, digits and hyphens
+        (`tag:<tag>`): a submission counts under the tags that its version of the quiz had.
+        """
 
     @property
     def questions(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___QuestionDefinition]:
