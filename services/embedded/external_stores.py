@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Final
@@ -17,6 +18,7 @@ from services.embedded import probes
 from services.embedded.preflight import STORES
 from services.runtime.config.settings import RedisConfig
 from services.runtime.stores.redis import REDIS_ERRORS, redis_client
+from services.runtime.stores.redis_url import redis_url
 
 SECONDS: Final = 3.0
 _AUTHENTICATION_FAILED: Final = 18
@@ -25,6 +27,10 @@ _UNAUTHORIZED: Final = 13
 
 class _RefusedError(Exception):
     """The store refused the login."""
+
+
+class _UrlError(Exception):
+    """The URL cannot be used; the message is a phrase without it."""
 
 
 async def problems(urls: Mapping[str, str]) -> list[str]:
@@ -41,8 +47,8 @@ async def find_problem(store: str, url: str) -> str:
             await _PROBES[store](url)
     except _RefusedError:
         return f"{name} refuses the user or password in {variable}. Correct them."
-    except ConfigurationError as error:
-        return f"{name} cannot be used by {variable}: {str(error).partition(':')[0][:100]}. Correct the URL."
+    except _UrlError as error:
+        return f"{name} cannot be used by {variable}: {error}. Correct the URL."
     except (PyMongoError, NatsError, TimeoutError, *REDIS_ERRORS) as error:
         return (
             f"{name} does not answer as {name} at the address in {variable} ({type(error).__name__}). Correct the URL."
@@ -51,9 +57,13 @@ async def find_problem(store: str, url: str) -> str:
 
 
 async def _mongo(url: str) -> None:
-    client: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(
-        url, serverSelectionTimeoutMS=int(SECONDS * 1000), timeoutMS=int(SECONDS * 1000)
-    )
+    try:
+        client: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(
+            url, serverSelectionTimeoutMS=int(SECONDS * 1000), timeoutMS=int(SECONDS * 1000)
+        )
+    except (ConfigurationError, ValueError) as error:
+        # What follows the first phrase may be a part of the URL.
+        raise _UrlError(re.split(r"[:.]", str(error), maxsplit=1)[0][:100]) from error
     async with client:
         try:
             await client.admin.command("listDatabases", nameOnly=True, filter={"name": "topten"})
@@ -64,6 +74,10 @@ async def _mongo(url: str) -> None:
 
 
 async def _redis(url: str) -> None:
+    try:
+        redis_url(url)
+    except ValueError as error:
+        raise _UrlError(str(error)) from error
     try:
         async with redis_client(RedisConfig(url=url), "preflight", socket_connect_timeout=2) as client:
             await client.ping()
@@ -79,6 +93,8 @@ async def _nats(url: str) -> None:
     try:
         await probes.nats(last)
     except NatsError as error:
+        if "connect url" in str(error):
+            raise _UrlError("it has no valid host and port") from error
         if isinstance(error, AuthorizationError) or "authorization" in str(error).lower():
             raise _RefusedError from error
         raise

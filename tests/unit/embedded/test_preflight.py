@@ -13,11 +13,14 @@ from pathlib import Path
 import pytest
 
 from services.embedded import preflight
+from services.embedded.external_stores import find_problem
 from services.embedded.preflight import (
     MIB,
+    STORES,
     Problem,
     check_data_folder,
     check_port,
+    check_reachable,
     check_stack,
     report,
     store_addresses,
@@ -150,6 +153,35 @@ def test_existing_data_of_the_stream_counts_as_room(tmp_path: Path) -> None:
 )
 def test_the_servers_of_a_url_are_found(store: str, url: str, addresses: list[tuple[str, int]]) -> None:
     assert store_addresses(store, url) == addresses
+
+
+@pytest.mark.parametrize(
+    ("store", "url", "message"),
+    [
+        ("mongo", f"{HOST}:27017", "TOPTEN_MONGO_URL must begin with mongodb:// or mongodb+srv://."),
+        ("mongo", "mango://u:s3cret@a", "TOPTEN_MONGO_URL must begin with mongodb:// or mongodb+srv://."),
+        ("redis", "http://:s3cret@a", "TOPTEN_REDIS_URL must begin with redis:// or rediss://."),
+        ("nats", "http://u:s3cret@a", "TOPTEN_NATS_URL must begin with nats:// or tls://."),
+    ],
+)
+def test_a_url_of_something_else_is_told_by_how_it_must_begin(store: str, url: str, message: str) -> None:
+    assert [problem.text for problem in check_reachable(store, url)] == [message]
+
+
+@pytest.mark.parametrize(
+    ("store", "url", "reason"),
+    [
+        ("mongo", "mongodb://u:s3cret@a:notaport", "Port contains non-digit characters."),
+        ("mongo", "mongodb://", "Must provide at least one hostname or IP"),
+        ("redis", "redis://:s3cret@a:notaport", "must be an address host:port"),
+        ("nats", "nats://u:s3cret@a:notaport", "it has no valid host and port"),
+    ],
+)
+async def test_a_url_that_no_driver_takes_is_one_line_without_its_password(store: str, url: str, reason: str) -> None:
+    problem = await find_problem(store, url)
+    name = STORES[store]
+    assert problem.startswith(f"{name} cannot be used by TOPTEN_{store.upper()}_URL: {reason}"), problem
+    assert "s3cret" not in problem
 
 
 def test_an_unreachable_store_is_one_line_without_its_password(tmp_path: Path) -> None:
