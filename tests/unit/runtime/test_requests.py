@@ -31,7 +31,7 @@ from topten.text.v1 import text_pb2
 from topten.webhook.v1 import webhook_service_pb2 as webhook
 
 from services.runtime.errors import Reason, ServiceError
-from services.runtime.grpc.requests import read, violations
+from services.runtime.grpc.requests import PATTERNS, read, violations
 from tests.properties import examples
 
 VALIDATOR = protovalidate.Validator()
@@ -87,6 +87,29 @@ def test_a_bound_of_one_is_told_in_the_singular() -> None:
     sent = identity.BlockUserRequest(user_id="", reason="r")
     with pytest.raises(ServiceError, match=r"user_id: .*at least 1 character$"):
         read(identity.BlockUserRequest.FromString, sent.SerializeToString(), VALIDATOR)
+
+
+def test_every_pattern_of_the_contracts_is_told_in_words() -> None:
+    seen: set[str] = set()
+    patterns: set[str] = set()
+
+    def look(descriptor: Descriptor) -> None:
+        if descriptor.full_name in seen:
+            return
+        seen.add(descriptor.full_name)
+        for field in descriptor.fields:
+            rules = field.GetOptions().Extensions[validate_pb2.field]
+            both = (rules.string, rules.repeated.items.string, rules.map.keys.string, rules.map.values.string)
+            patterns.update(each.pattern for each in both if each.pattern)
+            if field.message_type is not None:
+                look(field.message_type)
+
+    for request in ALL_REQUESTS:
+        look(request)
+    assert patterns == PATTERNS.keys()
+    sent = identity.UpdateProfileRequest(country="Vietnam")
+    with pytest.raises(ServiceError, match=r"country: must be two capital letters, such as VN$"):
+        read(identity.UpdateProfileRequest.FromString, sent.SerializeToString(), VALIDATOR)
 
 
 def test_ids_in_capitals_are_the_same_ids() -> None:
