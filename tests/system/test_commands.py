@@ -183,6 +183,11 @@ def test_a_process_and_a_store_that_hang_are_named(own: RunningStack) -> None:
         for name in ("leaderboard", "redis"):
             assert re.search(rf"{name} +does not respond", status.stdout)
         assert "topten logs" in status.stderr
+        checked = run("check", "--timeout", "2", "--data", str(own.data))
+        assert checked.returncode == 1
+        assert re.search(r"(register: |did not finish within 2 s: [\w -]+\.).*`topten status`", checked.stderr), (
+            checked.stderr
+        )
         config = run("config", "--running", "--data", str(own.data))
         assert (config.returncode, "No response from leaderboard." in config.stderr) == (1, True)
     finally:

@@ -11,6 +11,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from contextlib import aclosing, suppress
+from dataclasses import dataclass
 from typing import Final
 
 import aiohttp
@@ -27,6 +28,13 @@ DELETE: Final = "mutation ($password: String!) { deleteMyAccount(password: $pass
 DELETE_SECONDS: Final = 10.0
 
 
+@dataclass
+class _Progress:
+    """What the check waits for, for the message when it waits too long."""
+
+    step: str = "finding a quiz"
+
+
 async def play_and_watch(url: str, quizzes: Sequence[quiz_pb2.QuizDefinition], seconds: float) -> None:
     """Register a player, play one of the quizzes, and wait until the live board shows it.
 
@@ -38,13 +46,15 @@ async def play_and_watch(url: str, quizzes: Sequence[quiz_pb2.QuizDefinition], s
         if token is None:
             fail("A random username is already taken.", EXIT_FINDING)
         say(f"registered {name}")
+        progress = _Progress()
         try:
             try:
                 async with asyncio.timeout(seconds) as limit:
-                    await _play_and_watch(client, url, quizzes, name, token)
+                    await _play_and_watch(client, url, quizzes, name, token, progress)
             except TimeoutError:
                 if limit.expired():
-                    fail(f"The step after the last line above did not finish within {seconds:.0f} s.", EXIT_FINDING)
+                    late = f"The check did not finish within {seconds:.0f} s: {progress.step}."
+                    fail(f"{late} `topten status` shows what is away.", EXIT_FINDING)
                 raise
         except BaseException:
             # The first failure is the one to report; its cause may break the deletion as well.
@@ -55,16 +65,24 @@ async def play_and_watch(url: str, quizzes: Sequence[quiz_pb2.QuizDefinition], s
 
 
 async def _play_and_watch(
-    client: GraphqlClient, url: str, quizzes: Sequence[quiz_pb2.QuizDefinition], name: str, token: str
+    client: GraphqlClient,
+    url: str,
+    quizzes: Sequence[quiz_pb2.QuizDefinition],
+    name: str,
+    token: str,
+    progress: _Progress,
 ) -> None:
     quiz = await _first_imported(client, quizzes, token)
+    progress.step = "reading the live board"
     async with aclosing(read_board(f"{url}{STREAM_PATH}", "all", token)) as events:
         while (event := await anext(events)).name != "update":
             pass
         say(f"the board has {len(event.data['leaderboard'])} entries")
         started = time.monotonic()
+        progress.step = f"submitting {quiz.quiz_id}"
         points = await _play(client, quiz, token)
         say(f"{points} points for {quiz.quiz_id}, none for the duplicate")
+        progress.step = "showing the points on the live board"
         async for event in events:
             if _shows(event, name, points):
                 say(f"on the live board after {time.monotonic() - started:.2f} s")
