@@ -27,7 +27,7 @@ SETTINGS = {"TOPTEN_SCORE_CLOSE_AFTER": "1s", "TOPTEN_SCORE_CLOSE_INTERVAL": "50
 
 
 class EndingBoard:
-    """A board of all points between now and `seconds` from now."""
+    """A board of all points between now and `seconds` from now, which freezes half-way."""
 
     def __init__(self, endpoints: Endpoints, mongo_url: str, seconds: float) -> None:
         self._endpoints = endpoints
@@ -41,6 +41,10 @@ class EndingBoard:
         """Define the board and wait until it counts."""
         period = f"range:{self._starts_at.isoformat()}/{self._ends_at.isoformat()}"
         definition = board_pb2.BoardDefinition(name=self._name, sources=["all"], period=period)
+        # What is hidden in its second half is there when it is closed.
+        definition.freezes_before.FromTimedelta(
+            timedelta(seconds=(self._ends_at - self._starts_at).total_seconds() // 2)
+        )
         async with board_service(self._endpoints) as (stub, token):
             await call(stub.PutBoard, board_service_pb2.PutBoardRequest(definition=definition), token=token)
 

@@ -189,6 +189,11 @@ async def test_frames_show_the_copy_then_the_truth_and_never_go_backwards(redis:
             assert [entry.user_id for entry in frame.entries] == ["early"]
             assert frame.HasField("frozen_since") is (now >= FREEZE)
             seen.append(frame.version)
+        # A copy that is built too late shows what it has so far, and never the board itself.
+        catalog.update([replace(definition, freeze_state="building")], edition=1, numbers=0)
+        clock[0] = FREEZE
+        frame = (await frames.read(board, 10)).frame
+        assert ([entry.user_id for entry in frame.entries], frame.stale) == (["early"], True)
         # The archive of this test is away, so the end is read as if it had not been reached by it.
         catalog.update([replace(definition, freezes_before=0, freeze_changes=2)], edition=2, numbers=0)
         frame = (await frames.read(board, 10)).frame
