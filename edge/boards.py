@@ -187,7 +187,8 @@ class ExistingBoards:
         response = await call(self._upstreams.leaderboard.GetLeaderboard, request, token=token, timeout=CHECK_SECONDS)
         if response.frame.entries:
             self._existing[board.name] = None
-        return bool(response.frame.entries)
+        # On a board that is being filled, whoever is ranked may be missing yet.
+        return bool(response.frame.entries) or response.frame.stale
 
 
 def _not_found() -> ServiceError:

@@ -275,11 +275,10 @@ class LeaderboardService:
                 raise NotRankedError
             return board, proof
         except NotClosedError:
-            if (
-                existence_of(self._catalog, board, self._now()) is Existence.IF_RANKED
-                and not (await self.standing(name, ""))[1]
-            ):
-                raise no_such_board(name) from None
+            if existence_of(self._catalog, board, self._now()) is Existence.IF_RANKED:
+                _, total, stale = await self.standing(name, "")
+                if not total and not stale:
+                    raise no_such_board(name) from None
             raise _not_closed("The period is not closed yet.") from None
         except NotRankedError:
             message = "The player has no place on this board."

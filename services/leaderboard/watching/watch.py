@@ -165,7 +165,8 @@ class Watch:
         is_new = differs(reading.frame, self.frame)
         # A frame that shows nothing new still has a newer version, and is what the next stream starts with.
         self.frame = traced(reading.frame, traceparents) if traceparents else reading.frame
-        self.is_closed = self._reads_last_frame
+        # A board that is being filled is not over before it is whole.
+        self.is_closed = self._reads_last_frame and not reading.frame.stale
         self._throttle.end(clock, sent=is_new, complete=reading.has_all_names)
         (_sent if is_new else _same).inc()
         if is_new:

@@ -74,8 +74,11 @@ class Watches:
         """
         board = requested_board(self._catalog, name, self._now())
         if existence_of(self._catalog, board, self._now()) is Existence.IF_RANKED:
-            yield await self._final_frame(board)  # nothing will change, so nothing is watched
-            return
+            final = await self._final_frame(board)
+            yield final
+            if final.stale:
+                raise ServiceError(Reason.UNAVAILABLE, "The board is being filled. Connect again.")
+            return  # nothing will change, so nothing is watched
         follows = self._catalog.follows_calendar(name)
         while True:
             with self._share(board, player), self._watched(board) as watch:
@@ -112,7 +115,7 @@ class Watches:
             frame = (await self._frames.read(board, self._limits.frame_size)).frame
         except UnreadableError as error:
             raise ServiceError(Reason.UNAVAILABLE, "The board cannot be read. Connect again.") from error
-        if not frame.entries:
+        if not frame.entries and not frame.stale:
             raise no_such_board(board.name)
         return frame
 

@@ -112,6 +112,24 @@ def test_unreadable_board_is_sent_stale_once_and_then_fresh() -> None:
     assert (watch.frame.stale, watch.frames_sent, stale_boards()) == (False, 3, before)
 
 
+def test_board_that_is_being_filled_is_stale_readable_and_not_over() -> None:
+    before = stale_boards()
+    watch = shown({"a": 30}, board=WEEK)
+    watch.pause(WEEK_ENDS + timedelta(seconds=CLOSING), 1.0)
+    states: list[tuple[int, dict[str, float]]] = [(2, {}), (3, {"b": 9})]
+    for version, values in states:
+        watch.begin()
+        part = reading(version, values, board=WEEK)
+        part.frame.stale = True
+        watch.show(part, [], 1.0)
+        assert (scores(watch), watch.is_current, watch.is_closed) == (values, False, False)
+    assert stale_boards() == before, "it can be read"
+    sent = watch.frames_sent
+    watch.begin()
+    watch.show(reading(3, {"b": 9}, board=WEEK), [], 2.0)
+    assert (watch.frames_sent, watch.is_closed) == (sent + 1, True), "the whole is sent, though nothing was written"
+
+
 def test_nothing_is_sent_before_the_first_read_succeeds() -> None:
     watch = Watch(ALL, None, LIMITS, 0.0)
     watch.begin()
