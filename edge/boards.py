@@ -187,7 +187,7 @@ class ExistingBoards:
         response = await call(self._upstreams.leaderboard.GetLeaderboard, request, token=token, timeout=CHECK_SECONDS)
         if response.frame.entries:
             self._existing[board.name] = None
-        # On a board that is being filled, whoever is ranked may be missing yet.
+        # A board that is being filled may lack all who are ranked on it.
         return bool(response.frame.entries) or response.frame.stale
 
 
