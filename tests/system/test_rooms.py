@@ -40,7 +40,7 @@ OUTCOME = (
 )
 RESULTS = """query ($roomId: ID!) {
   roomResults(roomId: $roomId) {
-    totalCount next questions { answered right difficulty } players { nickname points } attempts { counted }
+    totalCount next questions { text answered right difficulty } players { nickname points } attempts { counted }
   }
 }"""
 GUEST = "mutation ($nickname: String!) { continueAsGuest(nickname: $nickname) { accessToken } }"
@@ -204,7 +204,8 @@ async def test_a_room_and_an_attempt_lose_neither_answers_nor_time_when_quiz_is_
     assert await status_of_stream(stack.http, guest, room.pin) == 204
     assert await status_of_stream(stack.http, guest, "0000000") == 404
     results = (await client.execute(RESULTS, {"roomId": opened["roomId"]}, author))["roomResults"]
-    assert (results["totalCount"], results["questions"][0]) == (3, {"answered": 3, "right": 2, "difficulty": 2 / 3})
+    expected = {"text": reveal["question"]["text"], "answered": 3, "right": 2, "difficulty": 2 / 3}
+    assert (results["totalCount"], results["questions"][0]) == (3, expected)
     (seat,) = (await client.execute(EXPORT, {}, ada.access_token))["exportMyData"]["data"]["seats"]
     assert (seat["nickname"], seat["answers"][0]["answer"]["selectedOption"]) == ("Ada", "a")
 

@@ -26,7 +26,7 @@ const REMOVE_HOST = "mutation ($pin: ID!, $userId: ID!) { removeRoomHost(pin: $p
 const RESULTS_FILE = "query ($roomId: ID!, $format: RoomResultsFormat!) { roomResultsFile(roomId: $roomId, format: $format) { name mediaType base64 } }";
 const RESULTS = `query ($roomId: ID!, $after: String) {
   roomResults(roomId: $roomId, first: 200, after: $after) {
-    questions { questionId answered right discrimination } players { seatId rank nickname points } extraTimes { seatId extraTime } next
+    questions { questionId text answered right discrimination } players { seatId rank nickname points } extraTimes { seatId extraTime } next
   }
 }`;
 
@@ -230,7 +230,7 @@ export class Rooms {
   /**
    * All results of a room, for its hosts.
    * @param {string} roomId
-   * @returns {Promise<{ extraTimes: { seatId: string, extraTime: ExtraTime }[], questions: { questionId: string, answered: number, right: number, discrimination: number | null }[], players: RoomEntry[] }>}
+   * @returns {Promise<{ extraTimes: { seatId: string, extraTime: ExtraTime }[], questions: { questionId: string, text: string, answered: number, right: number, discrimination: number | null }[], players: RoomEntry[] }>}
    */
   async results(roomId) {
     const players = [];

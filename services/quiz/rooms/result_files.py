@@ -45,19 +45,19 @@ class ResultFile(NamedTuple):
     content: bytes
 
 
-def file_of(results: Results, texts: Sequence[str], written: Format) -> ResultFile:
-    """Return the results as a file; `texts` has the text of each revealed question."""
+def file_of(results: Results, written: Format) -> ResultFile:
+    """Return the results as a file."""
     kind = written.value.rpartition("_")[2]
     match written:
         case Format.JSON:
-            tables = {"questions": _objects(questions(results, texts)), "players": _objects(players(results))}
+            tables = {"questions": _objects(questions(results)), "players": _objects(players(results))}
             content = json.dumps({"roomId": results.room.room_id, **tables}, ensure_ascii=False, indent=1).encode()
         case Format.XLSX:
-            content = _xlsx({"Players": players(results), "Questions": questions(results, texts)})
+            content = _xlsx({"Players": players(results), "Questions": questions(results)})
         case Format.PLAYERS_CSV:
             content = _csv(players(results))
         case Format.QUESTIONS_CSV:
-            content = _csv(questions(results, texts))
+            content = _csv(questions(results))
     about = written.value.removesuffix(kind).rstrip("_")
     name = "-".join(part for part in ("room", results.room.pin, about) if part)
     return ResultFile(f"{name}.{kind}", MEDIA_TYPES[kind], content)
@@ -73,12 +73,12 @@ def players(results: Results) -> Table:
         yield place.rank, seat.nickname, place.points, results.attempts.get(seat.seat_id), *earned
 
 
-def questions(results: Results, texts: Sequence[str]) -> Table:
+def questions(results: Results) -> Table:
     """Yield a header and a row for each revealed question."""
     yield "question", "text", "answered", "right", "difficulty", "discrimination"
-    for each, text in zip(results.questions, texts, strict=True):
+    for each in results.questions:
         shares = (None if share is None else round(share, 4) for share in (each.difficulty, each.discrimination))
-        yield each.question_id, text, each.answered, each.right, *shares
+        yield each.question_id, each.text, each.answered, each.right, *shares
 
 
 def _objects(table: Table) -> list[dict[str, Cell]]:

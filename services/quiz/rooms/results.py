@@ -30,6 +30,7 @@ class QuestionResult(NamedTuple):
 
     question: int
     question_id: str
+    text: str
     answered: int
     right: int
     choices: Sequence[Choice]
@@ -77,9 +78,7 @@ class RoomResults:
     async def file(self, host: Claims, room_id: str, written: Format) -> ResultFile:
         """Return the results as a file. Raises LIMIT_REACHED for one that is too large for a response."""
         results = await self._read(host, room_id)
-        quiz = await self._rooms.quiz(room_id)
-        texts = [question_of(quiz, each.question_id).text for each in results.questions]
-        made = await asyncio.to_thread(file_of, results, texts, written)
+        made = await asyncio.to_thread(file_of, results, written)
         if len(made.content) > MAX_FILE_BYTES:
             raise ServiceError(Reason.LIMIT_REACHED, "The file is too large. Read the results page by page.")
         return made
@@ -87,6 +86,7 @@ class RoomResults:
     async def _read(self, host: Claims, room_id: str) -> Results:
         room = (await self._reader.current(room_id)).room
         require_host(host, room)
+        quiz = await self._rooms.quiz(room_id)
         fold = await self._reader.latest_fold(room)
         marks = await self._seats.marks(room_id, room.revealed_questions)
         questions = []
@@ -97,6 +97,7 @@ class RoomResults:
                 QuestionResult(
                     question,
                     question_id,
+                    question_of(quiz, question_id).text,
                     len(answers),
                     right,
                     [choice for choice in fold.choices if choice.question == question],

@@ -51,6 +51,7 @@ def question_message(result: QuestionResult) -> room_pb2.QuestionResult:
         distribution=distribution(result.choices, result.question),
         discrimination=result.discrimination,
         difficulty=result.difficulty,
+        text=result.text,
     )
 
 

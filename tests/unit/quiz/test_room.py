@@ -275,16 +275,16 @@ def test_equal_points_share_a_rank() -> None:
 def test_no_cell_of_a_file_is_a_formula() -> None:
     names = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", 'a"b,c', "Zoé"]
     places = ranked([seat(name, joined) for joined, name in enumerate(names)], {})
-    asked = QuestionResult(0, "q1", 1, 1, [], 1.0, None)
+    text = "=cmd|' /C calc'!A1"
+    asked = QuestionResult(0, "q1", text, 1, 1, [], 1.0, None)
     results = Results(at_question(), [asked], places, {0: {"=1+1": Mark(is_right=True, points=-3)}}, {})
-    texts = ["=cmd|' /C calc'!A1"]
-    made = {written: file_of(results, texts, written) for written in Format}
+    made = {written: file_of(results, written) for written in Format}
     rows = [
         list(csv.reader(made[each].content.decode("utf-8-sig").splitlines()))
         for each in (Format.PLAYERS_CSV, Format.QUESTIONS_CSV)
     ]
     assert [row[1] for row in rows[0][1:]] == [f"'{name}" for name in names[:5]] + names[5:]
-    assert rows[1][1] == ["q1", f"'{texts[0]}", "1", "1", "1.0", ""]
+    assert rows[1][1] == ["q1", f"'{text}", "1", "1", "1.0", ""]
     # A number stays one, also where points are negative.
     assert rows[0][1][4] == "-3"
     book = openpyxl.load_workbook(io.BytesIO(made[Format.XLSX].content))
@@ -292,7 +292,7 @@ def test_no_cell_of_a_file_is_a_formula() -> None:
     assert {cell.data_type for cell in cells} <= {"s", "n"}
     assert {*names} - {cell.value for cell in cells} == set()
     read = json.loads(made[Format.JSON].content)
-    assert (read["questions"][0]["text"], [each["nickname"] for each in read["players"]]) == (texts[0], names)
+    assert (read["questions"][0]["text"], [each["nickname"] for each in read["players"]]) == (text, names)
     assert made[Format.XLSX].name == "room-123456.xlsx"
 
 

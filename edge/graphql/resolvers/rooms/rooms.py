@@ -95,6 +95,7 @@ class RoomQuery:
             questions=[
                 RoomQuestionResult(
                     question_id=strawberry.ID(each.question_id),
+                    text=each.text,
                     answered=each.answered,
                     right=each.right,
                     distribution=[OptionCount.from_proto(count) for count in each.distribution],

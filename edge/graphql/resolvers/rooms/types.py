@@ -301,6 +301,7 @@ class RoomAnswer:
 @strawberry.type(description="How well a question of a room was known.")
 class RoomQuestionResult:
     question_id: strawberry.ID
+    text: str = strawberry.field(description="The question, as the players saw it.")
     answered: int
     right: int
     distribution: list[OptionCount] = field(size=TYPICAL_OPTIONS)

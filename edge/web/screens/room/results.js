@@ -47,10 +47,11 @@ export async function showResults(app, { roomId, title }, container) {
   }
 }
 
-/** @param {{ answered: number, right: number, discrimination: number | null }} question @param {number} index */
-function known({ answered, right, discrimination }, index) {
-  const text = [t.room.known(right, answered), discrimination !== null && t.room.discrimination(discrimination)].filter(Boolean).join(" · ");
-  return create("li", {}, create("span", {}, t.questionNumber(index + 1)), create("progress", { max: Math.max(1, answered), value: right, "aria-label": `${t.questionNumber(index + 1)}: ${text}` }), create("span", { className: "count" }, text));
+/** @param {{ text: string, answered: number, right: number, discrimination: number | null }} question @param {number} index */
+function known({ text, answered, right, discrimination }, index) {
+  const figures = [t.room.known(right, answered), discrimination !== null && t.room.discrimination(discrimination)].filter(Boolean).join(" · ");
+  const bar = create("progress", { max: Math.max(1, answered), value: right, "aria-label": `${t.questionNumber(index + 1)}: ${figures}` });
+  return create("li", {}, create("span", { className: "n" }, t.number(index + 1)), create("span", { className: "asked", dir: "auto" }, text), bar, create("span", { className: "count" }, figures));
 }
 
 /** @param {{ rank: number, nickname: string, points: number }[]} players */

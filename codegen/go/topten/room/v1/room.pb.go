@@ -1220,7 +1220,9 @@ type QuestionResult struct {
 	// fewer than two answers in either half.
 	Discrimination *float64 `protobuf:"fixed64,5,opt,name=discrimination,proto3,oneof" json:"discrimination,omitempty"`
 	// The share of right answers among all, 0 to 1; absent without answers.
-	Difficulty    *float64 `protobuf:"fixed64,6,opt,name=difficulty,proto3,oneof" json:"difficulty,omitempty"`
+	Difficulty *float64 `protobuf:"fixed64,6,opt,name=difficulty,proto3,oneof" json:"difficulty,omitempty"`
+	// The question's text, as the players saw it.
+	Text          string `protobuf:"bytes,7,opt,name=text,proto3" json:"text,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1295,6 +1297,13 @@ func (x *QuestionResult) GetDifficulty() float64 {
 		return *x.Difficulty
 	}
 	return 0
+}
+
+func (x *QuestionResult) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
 }
 
 // A seat with its answers, as its player may export it.
@@ -1534,7 +1543,7 @@ const file_topten_room_v1_room_proto_rawDesc = "" +
 	"\rSeatExtraTime\x12\x17\n" +
 	"\aseat_id\x18\x01 \x01(\tR\x06seatId\x128\n" +
 	"\n" +
-	"extra_time\x18\x02 \x01(\x0e2\x19.topten.room.v1.ExtraTimeR\textraTime\"\x98\x02\n" +
+	"extra_time\x18\x02 \x01(\x0e2\x19.topten.room.v1.ExtraTimeR\textraTime\"\xac\x02\n" +
 	"\x0eQuestionResult\x12\x1f\n" +
 	"\vquestion_id\x18\x01 \x01(\tR\n" +
 	"questionId\x12\x1a\n" +
@@ -1544,7 +1553,8 @@ const file_topten_room_v1_room_proto_rawDesc = "" +
 	"\x0ediscrimination\x18\x05 \x01(\x01H\x00R\x0ediscrimination\x88\x01\x01\x12#\n" +
 	"\n" +
 	"difficulty\x18\x06 \x01(\x01H\x01R\n" +
-	"difficulty\x88\x01\x01B\x11\n" +
+	"difficulty\x88\x01\x01\x12\x12\n" +
+	"\x04text\x18\a \x01(\tR\x04textB\x11\n" +
 	"\x0f_discriminationB\r\n" +
 	"\v_difficulty\"\xe2\x01\n" +
 	"\n" +

@@ -604,6 +604,7 @@ class QuestionResult(google.protobuf.message.Message):
     DISTRIBUTION_FIELD_NUMBER: builtins.int
     DISCRIMINATION_FIELD_NUMBER: builtins.int
     DIFFICULTY_FIELD_NUMBER: builtins.int
+    TEXT_FIELD_NUMBER: builtins.int
     question_id: builtins.str
     """The question's ID."""
     answered: builtins.int
@@ -616,6 +617,8 @@ class QuestionResult(google.protobuf.message.Message):
     """
     difficulty: builtins.float
     """The share of right answers among all, 0 to 1; absent without answers."""
+    text: builtins.str
+    """The question's text, as the players saw it."""
     @property
     def distribution(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___OptionCount]:
         """How many selected each option that anybody selected; empty for other kinds of questions."""
@@ -629,9 +632,10 @@ class QuestionResult(google.protobuf.message.Message):
         distribution: collections.abc.Iterable[global___OptionCount] | None = ...,
         discrimination: builtins.float | None = ...,
         difficulty: builtins.float | None = ...,
+        text: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_difficulty", b"_difficulty", "_discrimination", b"_discrimination", "difficulty", b"difficulty", "discrimination", b"discrimination"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_difficulty", b"_difficulty", "_discrimination", b"_discrimination", "answered", b"answered", "difficulty", b"difficulty", "discrimination", b"discrimination", "distribution", b"distribution", "question_id", b"question_id", "right", b"right"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_difficulty", b"_difficulty", "_discrimination", b"_discrimination", "answered", b"answered", "difficulty", b"difficulty", "discrimination", b"discrimination", "distribution", b"distribution", "question_id", b"question_id", "right", b"right", "text", b"text"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_difficulty", b"_difficulty"]) -> typing.Literal["difficulty"] | None: ...
     @typing.overload
