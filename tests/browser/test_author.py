@@ -96,6 +96,24 @@ async def test_a_quiz_is_written_and_published_by_keyboard_alone_and_then_played
     await expect(page.locator(".key input").first).to_have_value("first")
     await expect(page.locator(".key input").first).to_be_focused()
 
+    # Questions are added, ordered and deleted like options.
+    await reach(page, "button", "Add a question")
+    await keyboard.press("Enter")
+    await expect(page).to_have_url(re.compile("/3$"))
+    await reach(page, "button", "Delete this question")
+    await keyboard.press("Enter")
+    await expect(page).to_have_url(re.compile("/2$"))
+    names = page.locator(".question-list .what bdi")
+    await reach(page, "button", "Move up: Question 2")
+    await keyboard.press("Enter")
+    await expect(page).to_have_url(re.compile("/1$"))
+    await expect(names).to_have_text(["Put in order?", "No text yet"])
+    await expect(page.get_by_role("button", name="Move up: Question 1")).to_be_focused()
+    await keyboard.press("Shift+Tab")
+    await keyboard.press("Alt+ArrowDown")
+    await expect(names).to_have_text(["No text yet", "Put in order?"])
+    await expect(page.get_by_role("link", name="Put in order?")).to_be_focused()
+
     # The first question is still empty, and says so.
     await reach(page, "button", "3 faults to fix")
     await keyboard.press("Enter")

@@ -56,6 +56,8 @@ export function signInForm(session, onDone, { username = "", canRegister = true 
       const input = inputs[each].querySelector("input");
       const fault = faults[each] ?? "";
       inputs[each].querySelector(".fault").textContent = fault;
+      // What these say, the rule says too.
+      inputs[each].querySelector("small").hidden = [t.nameFault, t.passwordFault].includes(fault);
       input.toggleAttribute("aria-invalid", Boolean(fault));
       if (fault) input.setAttribute("aria-invalid", "true");
       if (fault && !first) first = input;

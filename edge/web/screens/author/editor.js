@@ -131,14 +131,15 @@ class Editor {
   #move(index, by) {
     const to = index + by;
     if (to < 0 || to >= this.questions.length) return;
-    const direction = by < 0 ? "up" : "down";
+    // The link or the button that moved the question keeps the focus.
+    const focused = /** @type {HTMLElement | null} */ (document.activeElement)?.dataset.key?.replace(/^question-\d+/, `question-${to}`);
     const shown = this.questions[this.n - 1];
     move(this.questions, index, to);
     this.draft.changed();
     this.n = shown ? this.questions.indexOf(shown) + 1 : 0;
     if (shown) history.replaceState(history.state, "", `${this.address}/${this.n}`);
     this.#draw();
-    /** @type {HTMLElement | null} */ (this.side.querySelector(`[data-key="question-${to}-${direction}"]`))?.focus();
+    if (focused) /** @type {HTMLElement | null} */ (this.side.querySelector(`[data-key="${CSS.escape(focused)}"]`))?.focus();
     this.app.announce(t.moved(t.author.question(index + 1), to + 1, this.questions.length));
   }
 

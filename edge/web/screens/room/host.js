@@ -150,7 +150,8 @@ class Desk {
     this.back.hidden = phase !== "BOARD" && phase !== "PODIUM";
     this.more.hidden = phase !== "QUESTION" || !room.deadline;
     this.skip.hidden = phase !== "QUESTION";
-    this.lock.hidden = this.hosts.hidden = this.end.hidden = phase === "ENDED";
+    this.lock.hidden = this.hosts.hidden = phase === "ENDED";
+    this.end.hidden = phase === "PODIUM" || phase === "ENDED"; // after the podium, that is what comes next
     this.everybody.hidden = players === 0;
     say(this.lock, room.joiningLocked ? t.room.openDoor : t.room.closeDoor);
     this.answered.hidden = phase !== "QUESTION" && phase !== "LOCKED";
