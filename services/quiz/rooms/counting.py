@@ -82,7 +82,8 @@ class RoomCounting:
     async def _count(self, room: Room) -> bool:
         """Submit the attempts of a room; False if some have to be submitted again."""
         # A recorded outcome is final: an attempt that was refused is not submitted again.
-        seats = [seat for seat in await self._seats.of_room(room.room_id) if not seat.is_guest and not seat.attempt]
+        taken = (await self._seats.of_rooms([room.room_id]))[room.room_id]
+        seats = [seat for seat in taken if not seat.is_guest and not seat.attempt]
         quiz = await self._rooms.quiz(room.room_id)
         outcomes: Counter[str] = Counter()
         for group in _groups(seats):

@@ -59,7 +59,9 @@ class RoomReader:
 
     async def latest_fold(self, room: Room) -> Fold:
         """Return the same with all players of this moment, who may join without a new revision."""
-        return await self.fold(room) if room.phase is Phase.ENDED else await self._fold(room)
+        if room.phase is Phase.ENDED:
+            return await self.fold(room)
+        return (await self._read_folds({room.room_id: room}))[room.room_id]
 
     def forget(self) -> None:
         """Empty the cache, because the database holds other data now."""
@@ -106,20 +108,21 @@ class RoomReader:
 
     async def _fold_all(self, rooms: Sequence[Room]) -> list[Fold | Exception]:
         distinct = {(room.room_id, room.revision): room for room in rooms}
-        known = {key: self._folds[key] for key in distinct if key in self._folds}
-        missing = [key for key in distinct if key not in known]
-        made = await asyncio.gather(*(self._fold(distinct[key]) for key in missing), return_exceptions=True)
-        found = known | {key: outcome(fold) for key, fold in zip(missing, made, strict=True)}
-        self._folds.update({key: fold for key, fold in found.items() if isinstance(fold, Fold)})
+        found = {key: self._folds[key] for key in distinct if key in self._folds}
+        while missing := {room.room_id: room for key, room in distinct.items() if key not in found}:
+            made = await self._read_folds(missing)
+            found |= {(room_id, room.revision): made[room_id] for room_id, room in missing.items()}
+        self._folds.update(found)
         return [found[room.room_id, room.revision] for room in rooms]
 
-    async def _fold(self, room: Room) -> Fold:
+    async def _read_folds(self, rooms: Mapping[str, Room]) -> dict[str, Fold]:
+        """Read the folds of rooms together: hosts press at the same moment, and a read costs more than what it reads."""
         seats, points, choices = await asyncio.gather(
-            self._seats.of_room(room.room_id),
-            self._seats.points(room.room_id, room.counted_questions),
-            self._seats.choices(room.room_id, room.revealed_questions),
+            self._seats.of_rooms(list(rooms)),
+            self._seats.points({room_id: room.counted_questions for room_id, room in rooms.items()}),
+            self._seats.choices({room_id: room.revealed_questions for room_id, room in rooms.items()}),
         )
-        return Fold.of(ranked(seats, points), choices)
+        return {room_id: Fold.of(ranked(seats[room_id], points), choices[room_id]) for room_id in rooms}
 
 
 async def each_of(read: Callable[[str], Awaitable[T]], keys: Collection[str]) -> Mapping[str, T | BaseException]:

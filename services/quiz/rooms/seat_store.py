@@ -83,10 +83,13 @@ class SeatStore:
             seats = [seat_of(document) async for document in self._seats.find(query)]
         return {(seat.room_id, seat.user_id): seat for seat in seats}
 
-    async def of_room(self, room_id: str) -> list[Seat]:
-        """Return the seats of a room, without those that were removed."""
+    async def of_rooms(self, room_ids: Sequence[str]) -> dict[str, list[Seat]]:
+        """Return the seats of each room, without those that were removed, from one read."""
+        found: dict[str, list[Seat]] = {room_id: [] for room_id in room_ids}
         async with unavailable_on_failure():
-            return [seat_of(each) async for each in self._seats.find({"room_id": room_id, "is_removed": False})]
+            async for document in self._seats.find({"room_id": {"$in": list(found)}, "is_removed": False}):
+                found[document["room_id"]].append(seat_of(document))
+        return found
 
     async def newest(self, players: Mapping[str, int]) -> dict[str, list[Seat]]:
         """Return the last 50 seats that were taken in each room, newest first, without those that were removed.
@@ -214,22 +217,25 @@ class SeatStore:
         of_each = [{"room_id": room_id, "question": question} for room_id, question in questions.items()]
         return await _counts(self._answers, {"$or": of_each})
 
-    async def choices(self, room_id: str, questions: int) -> list[Choice]:
-        """Return how many players selected each option of the first `questions` questions."""
+    async def choices(self, questions: Mapping[str, int]) -> dict[str, list[Choice]]:
+        """Return how many players selected each option of the first questions of rooms, of each so many."""
+        choice = {"room": "$room_id", "question": "$question", "option": "$options"}
         stages: list[Document] = [
-            {"$match": {"room_id": room_id, "question": {"$lt": questions}}},
+            {"$match": _to_first(questions)},
             {"$unwind": "$options"},
-            {"$group": {"_id": {"question": "$question", "option": "$options"}, "players": {"$sum": 1}}},
+            {"$group": {"_id": choice, "players": {"$sum": 1}}},
         ]
+        found: dict[str, list[Choice]] = {room_id: [] for room_id in questions}
         async with unavailable_on_failure():
-            return [
-                Choice(**each["_id"], players=each["players"]) async for each in await self._answers.aggregate(stages)
-            ]
+            async for each in await self._answers.aggregate(stages):
+                chosen = each["_id"]
+                found[chosen["room"]].append(Choice(chosen["question"], chosen["option"], each["players"]))
+        return found
 
-    async def points(self, room_id: str, questions: int) -> Mapping[str, int]:
-        """Return the points of each seat that answered any of the first `questions` questions."""
+    async def points(self, questions: Mapping[str, int]) -> dict[str, int]:
+        """Return the points of each seat that answered any of the first questions of rooms, of each so many."""
         stages: list[Document] = [
-            {"$match": {"room_id": room_id, "question": {"$lt": questions}}},
+            {"$match": _to_first(questions)},
             {"$group": {"_id": "$seat_id", "points": {"$sum": "$points"}}},
         ]
         async with unavailable_on_failure():
@@ -283,6 +289,14 @@ class SeatStore:
                 )
                 erased += 1
         return erased
+
+
+def _to_first(questions: Mapping[str, int]) -> Document:
+    """Select the answers to the first questions of rooms: one branch for rooms with equally many, most of them in one."""
+    rooms: dict[int, list[str]] = {}
+    for room_id, count in questions.items():
+        rooms.setdefault(count, []).append(room_id)
+    return {"$or": [{"room_id": {"$in": room_ids}, "question": {"$lt": count}} for count, room_ids in rooms.items()]}
 
 
 async def _counts(collection: AsyncCollection[Document], query: Document) -> dict[str, int]:

@@ -15,7 +15,7 @@ from services.quiz.rooms.room import GRACE, Options, Phase
 from services.quiz.rooms.transitions import Command
 from services.quiz.rooms.watching import MIN_PAUSE_SECONDS, PAUSE_SECONDS_PER_PLAYER, PAUSE_SECONDS_PER_ROOM
 from tests.deadline import deadline, eventually
-from tests.unit.quiz.room_table import HOST, SECOND, Table, claims, refused, table
+from tests.unit.quiz.room_table import HOST, SECOND, Game, Table, claims, refused, table
 
 __all__ = ["table"]
 
@@ -79,6 +79,42 @@ async def test_of_two_hosts_at_once_one_wins_and_the_other_gets_the_state(table:
         )
         assert sorted(applied) == [False, True]
         assert (await game.room()).revision == revision + 1
+
+
+async def test_an_answer_that_meets_the_lock_counts_or_is_refused(table: Table) -> None:
+    """Also if the right option is shown at once: what was accepted is on the next board."""
+    for _ in range(5):
+        game = await table.open()
+        other, names = table.elsewhere(game), [f"p{number}" for number in range(8)]
+        await game.join(*names)
+        await game.until(Phase.QUESTION)
+        answers = [(game, other)[index % 2].answer(name, "q1") for index, name in enumerate(names)]
+        outcomes, _ = await asyncio.gather(asyncio.gather(*answers), other.until(Phase.REVEAL))
+        assert set(outcomes) <= {"a", "QUESTION_LOCKED"}
+        await game.until(Phase.BOARD)
+        assert await game.board() == {
+            f"The {name}": 10 if outcome == "a" else 0 for name, outcome in zip(names, outcomes, strict=True)
+        }
+
+
+async def test_rooms_that_are_revealed_together_are_read_together(table: Table) -> None:
+    first, *others = [await table.open() for _ in range(6)]
+    games = [first, *(Game(first.rooms, each.clock, each.pin, each.room_id) for each in others)]
+    for number, game in enumerate(games):
+        await game.join("ada", "ben")
+        await game.until(Phase.QUESTION)
+        assert await game.answer("ada", "q1") == "a"
+        # One of them is a question ahead.
+        await game.until(Phase.BOARD if number == 0 else Phase.REVEAL)
+    await first.until(Phase.QUESTION)
+    await first.answer("ben", "q2", "b")
+    await first.until(Phase.REVEAL)
+    table.replica.commands.counts.clear()
+    frames = await asyncio.gather(*(game.frame() for game in games))
+    counts = table.replica.commands.counts
+    assert (counts["aggregate room_answers"], counts["find room_seats"]) == (3, 1)
+    shown = [[(each.option_id, each.count) for each in frame.distribution] for frame in frames]
+    assert shown == [[("b", 1)], *[[("a", 1)]] * 5]
 
 
 async def test_a_command_that_is_sent_again_is_carried_out_once(table: Table) -> None:

@@ -49,6 +49,20 @@ async def test_players_who_join_together_share_an_insert_and_fill_the_room_exact
     assert table.replica.identity.calls <= 2
 
 
+async def test_who_joins_while_the_host_closes_the_door_is_in_or_out(table: Table) -> None:
+    game = await table.open()
+    other, names = table.elsewhere(game), [f"p{number}" for number in range(20)]
+    joins = [(game, other)[index % 2].join(name) for index, name in enumerate(names)]
+    outcomes, _ = await asyncio.gather(
+        asyncio.gather(*joins, return_exceptions=True), other.rooms.service.lock(HOST, game.pin, locked=True)
+    )
+    seated = [each for each in outcomes if not isinstance(each, BaseException)]
+    assert {str(each.reason) for each in outcomes if isinstance(each, ServiceError)} <= {"ROOM_CLOSED"}
+    assert len(seated) == (await game.frame()).players
+    for replica in (game, other):
+        assert await refused(replica.join("late")) == "ROOM_CLOSED"
+
+
 async def test_a_guest_moves_to_another_device_by_a_code_once(table: Table) -> None:
     game = await table.open()
     moving, gus = game.rooms.moving, claims("gus", "guest")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from dataclasses import replace
 from datetime import timedelta
@@ -60,6 +61,18 @@ async def test_answers_are_judged_by_the_version_that_the_player_saw(open_replic
     assert (after.marks.points, after.version) == (20, 2)
     plain = await submitted(replica, act(definition.quiz_id, "a", user_id="cem"))
     assert (plain.marks.points, plain.version) == (0, 2)
+
+
+async def test_answers_that_meet_an_edit_are_judged_by_the_version_that_they_name(open_replica: Open) -> None:
+    replica = await open_replica()
+    definition = quiz_definition(unique("versions-"), max_attempts=1)
+    await put(replica, definition)
+    seen = [act(definition.quiz_id, "a", version=1, user_id=f"seen-{number}") for number in range(10)]
+    plain = [act(definition.quiz_id, "a", user_id=f"plain-{number}") for number in range(10)]
+    playing = [submitted(replica, action) for pair in zip(seen, plain, strict=True) for action in pair]
+    recorded, _ = await asyncio.gather(asyncio.gather(*playing), put(replica, swapped(definition)))
+    assert all(each.version == 1 for each in recorded[::2])
+    assert all(each.marks.points == (20 if each.version == 1 else 0) for each in recorded)
 
 
 async def test_version_that_another_instance_imported_is_known_at_once(open_replica: Open) -> None:
