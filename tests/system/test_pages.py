@@ -27,7 +27,7 @@ from tests.players import endpoints, register
 from tests.servers import RunningStack, running_stack
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = sorted(DOCS.rglob("*.md"))
+PAGES = [*sorted(DOCS.rglob("*.md")), DOCS.parent / "codegen" / "README.md"]
 ADDRESS = "http://127.0.0.1:8080"
 # A shell for each block: one that fails ends alone, with its line.
 SHELL = """if [ -f .shell ]; then . ./.shell; fi
@@ -68,7 +68,7 @@ def documents(page: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def own() -> Iterator[RunningStack]:
-    with running_stack({"TOPTEN_LEADERBOARD_TICK": "100ms"}) as stack:
+    with running_stack({"TOPTEN_LEADERBOARD_TICK": "100ms", "TOPTEN_SCORE_CLOSE_INTERVAL": "1s"}) as stack:
         yield stack
 
 
