@@ -17,6 +17,8 @@ from tests.deadline import eventually
 from tests.players import PASSWORD, endpoints, register
 from tests.servers import RunningStack, unique
 from tests.system.test_boards_as_data import put, until_ready
+from tests.system.test_boards_being_filled import is_known, newcomer_on, nothing_is_built
+from tests.system.test_player_actions import define
 
 RESET = "{ leaderboard(board: {kind: WEEKLY}, first: 1) { board { nextResetAt } } }"
 # How far the countdown is from the truth at worst, in seconds, while it shows two more of them. The page's clock is wrong by
@@ -71,6 +73,25 @@ async def test_a_submission_updates_the_board_in_every_browser(
         await expect(row.locator(".change")).to_have_css("opacity", "0")
     finally:
         await other.close()
+
+
+async def test_a_board_that_is_being_filled_says_so_and_becomes_live_by_itself(page: Page, stack: RunningStack) -> None:
+    await page.set_viewport_size({"width": 320, "height": 640})
+    await sign_up(page, unique("fill"))
+    async with GraphqlClient(endpoints(stack).graphql) as client:
+        account, name = await register(client), unique("filling-")[:32]
+        await grant_role(endpoints(stack), account.username, "admin")
+        admin = await client.login(account.username, PASSWORD)
+        walk = await define(client, admin, "fixed")
+        async with nothing_is_built(stack):
+            await put(client, admin, name=name, title="Long runs of the year", sources=[f"action:{walk}"])
+            await eventually(lambda: is_known(client, admin, name), "readers know the board")
+            newcomer = await newcomer_on(client, name, walk)
+            await page.goto(f"/b/custom:{name}")
+            await expect(page.locator(".state")).to_have_text("Scores may be missing")
+            await expect(page.locator(f'li[data-user="{newcomer.username}"] .score')).to_have_text("5")
+            assert await page.evaluate("document.documentElement.scrollWidth") <= 320
+        await expect(page.locator(".state")).to_have_text("Live")
 
 
 async def test_a_silent_server_is_not_live(page: Page, stack: RunningStack) -> None:
