@@ -29,6 +29,7 @@ _LAST_SECOND: Final = 253_402_300_799
 _NANOS: Final = 1_000_000_000
 # The rules of contracts are worded for every number: "at least 1 characters".
 _ONE: Final = re.compile(r"\b(1 [a-z]+)s\b")
+_LIST: Final = re.compile(r"in list \[([^\]]*)\]$")
 # What the patterns of contracts admit: people read messages, not patterns.
 PATTERNS: Final = {
     "^[A-Z]{2}$": "must be two capital letters, such as VN",
@@ -36,6 +37,7 @@ PATTERNS: Final = {
     "^[0-9]{6,7}$": "must be 6 or 7 digits",
     "^[A-Za-z0-9_-]{1,64}$": "must be 1 to 64 characters of A-Z, a-z, 0-9, _ and -",
     "^[a-z0-9][a-z0-9-]{0,63}$": "must be 1 to 64 characters of a-z, 0-9 and -, the first of them no -",
+    "^[a-z0-9][a-z0-9-]{0,31}$": "must be 1 to 32 characters of a-z, 0-9 and -, the first of them no -",
     "^[a-z][a-z0-9-]{0,62}$": "must be 1 to 63 characters of a-z, 0-9 and -, the first of them a letter",
     r"^[0-9]{1,15}(\.[0-9]{1,9})?$": "must be a decimal number, such as 12.5, of at most 15 digits and 9 after the point",
     r"^-?[0-9]{1,15}(\.[0-9]{1,9})?$": "must be a decimal number, such as -12.5, of at most 15 digits and 9 after the point",
@@ -79,7 +81,7 @@ def violations(message: Message, validator: protovalidate.Validator) -> list[Vio
 def _text(violation: Any) -> str:
     if violation.proto.rule_id == "string.pattern" and (text := PATTERNS.get(violation.rule_value)):
         return text
-    return _ONE.sub(r"\1", str(violation.proto.message))
+    return _LIST.sub(r"one of \1", _ONE.sub(r"\1", str(violation.proto.message)))
 
 
 def malformed() -> ServiceError:

@@ -89,6 +89,12 @@ def test_a_bound_of_one_is_told_in_the_singular() -> None:
         read(identity.BlockUserRequest.FromString, sent.SerializeToString(), VALIDATOR)
 
 
+def test_a_list_of_values_is_told_as_a_choice() -> None:
+    sent = identity.GrantRoleRequest(username="ada", role="boss")
+    with pytest.raises(ServiceError, match=r"role: must be one of player, author, moderator, admin$"):
+        read(identity.GrantRoleRequest.FromString, sent.SerializeToString(), VALIDATOR)
+
+
 def test_every_pattern_of_the_contracts_is_told_in_words() -> None:
     seen: set[str] = set()
     patterns: set[str] = set()
