@@ -157,6 +157,11 @@ class Catalog:
         definition = self.definition_of(board)
         return definition is not None and definition.is_ascending
 
+    def ranks_teams(self, board: Board) -> bool:
+        """Whether the entries of the board are teams."""
+        definition = self.definition_of(board)
+        return definition is not None and definition.teams is not None
+
     def current(self, now: datetime) -> list[Board]:
         """Return the boards of which there is one at a time: all, this week's, this month's, and defined ones."""
         boards = [Board("all"), Board("weekly", week_of(now)), Board("monthly", month_of(now))]

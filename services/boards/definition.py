@@ -25,12 +25,14 @@ Order = Literal["desc", "asc"]
 State = Literal["building", "ready", "archived"]
 Visibility = Literal["public", "members", "moderators"]
 Ranks = Literal["unique", "competition", "dense"]
+TeamMethod = Literal["sum", "mean", "best"]
 
 DEFINITIONS: Final = "definitions"
 """The collection of the database `boards`, and the id of the document in it that has all definitions."""
 MAX_SOURCES: Final = 20
 MAX_TITLE: Final = 100
 MAX_SIZE: Final = 1_000_000
+MAX_BEST_OF: Final = 500
 MAX_DENSE_SIZE: Final = 1000
 """Dense ranks are counted over a whole board, which is read for it."""
 NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
@@ -41,6 +43,13 @@ _SOURCE: Final = re.compile(
 _COUNTRIES: Final = re.compile(r"country:([A-Z]{2}(?:,[A-Z]{2}){0,249})", re.ASCII)
 _EACH_COUNTRY: Final = "each-country"
 _BUILT_IN_CALENDARS: Final = frozenset(map(Calendar, ("all", "weekly", "monthly")))
+
+
+class TeamScore(NamedTuple):
+    """How the points of a team's members become its score; `best_of` is how many count for `best`, else 0."""
+
+    method: TeamMethod
+    best_of: int = 0
 
 
 class CounterSpec(NamedTuple):
@@ -72,6 +81,8 @@ class Definition:
     `freezes_before` is how many seconds before the end of its period the board freezes, 0 for never. `freeze_changes` counts
     the changes of it. `freeze_number` and `freeze_state` are number and state of the copy that stops counting then, which
     alone has `stops_before`.
+
+    `teams` is set if the board ranks teams: how it is shown, and nothing that is counted.
     """
 
     name: str
@@ -85,6 +96,7 @@ class Definition:
     visibility: Visibility = "public"
     size: int = 0
     ranks: Ranks = "unique"
+    teams: TeamScore | None = None
     number: int = 0
     state: State = "ready"
     version: int = 1
@@ -158,6 +170,7 @@ class Definition:
             visibility=other.visibility,
             size=other.size,
             ranks=other.ranks,
+            teams=other.teams,
             freezes_before=other.freezes_before,
         )
 
@@ -240,12 +253,28 @@ def problems(definition: Definition) -> list[tuple[str, str]]:
         faults.append(("time_zone" if "time zone" in str(error) else "period", str(error)))
     else:
         faults += _problems_of_freeze(definition)
+    faults += _problems_of_teams(definition)
     countries = definition.countries
     if definition.segment not in ("all", _EACH_COUNTRY) and not countries:
         faults.append(("segment", "must be all, each-country, or country: with codes such as country:VN,TH"))
     if unknown := sorted(countries - COUNTRIES):
         faults.append(("segment", f"has {unknown[0]}, which is no country of ISO 3166-1"))
     return faults
+
+
+def _problems_of_teams(definition: Definition) -> list[tuple[str, str]]:
+    if definition.teams is None:
+        return []
+    method, best_of = definition.teams
+    if method == "sum" and definition.is_ascending:
+        return [
+            ("teams", "must have the method mean or best where less is better: a sum favors teams with few members")
+        ]
+    if method == "best" and not 1 <= best_of <= MAX_BEST_OF:
+        return [("teams", f"must have a best_of of 1 to {MAX_BEST_OF}")]
+    if method != "best" and best_of:
+        return [("teams", "has a best_of, which only the method best uses")]
+    return []
 
 
 def _problems_of_freeze(definition: Definition) -> list[tuple[str, str]]:
@@ -278,13 +307,19 @@ def _problems_of_sources(sources: Sequence[str]) -> list[tuple[str, str]]:
 def to_document(definition: Definition) -> dict[str, Any]:
     """Return the definition as MongoDB stores it."""
     fields = {name: getattr(definition, name) for name in _STORED}
-    return {**fields, "sources": list(definition.sources)}
+    teams = definition.teams and definition.teams._asdict()
+    return {**fields, "sources": list(definition.sources), "teams": teams}
 
 
 def from_document(name: str, document: Mapping[str, Any]) -> Definition:
     """Read a stored definition."""
     fields = {each: document[each] for each in _STORED if each in document}
-    return Definition(name, **{**fields, "sources": tuple(cast("Sequence[str]", document["sources"]))})
+    teams = document.get("teams")
+    fields |= {
+        "sources": tuple(cast("Sequence[str]", document["sources"])),
+        "teams": None if teams is None else TeamScore(teams["method"], teams["best_of"]),
+    }
+    return Definition(name, **fields)
 
 
 _STORED: Final = (

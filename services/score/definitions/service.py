@@ -159,6 +159,8 @@ def _refuse_fixed(former: Definition, wanted: Definition) -> None:
         for field, why in _FIXED.items()
         if getattr(former, field) != getattr(wanted, field)
     ]
+    if (former.teams is None) != (wanted.teams is None):
+        faults.append(("teams", "cannot change between players and teams: Past periods depend on it."))
     if former.is_per_country != wanted.is_per_country:
         faults.append(("segment", "cannot change to or from each-country: the names of boards depend on it"))
     if faults:

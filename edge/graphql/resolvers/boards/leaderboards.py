@@ -51,6 +51,9 @@ class Board:
     stale: bool = strawberry.field(
         description="True if what was read of the board may be behind, or players may be missing while it is being filled."
     )
+    ranks_teams: bool = strawberry.field(
+        description="Whether its entries are teams: `userId` is the ID of a group and `username` its title."
+    )
 
     @classmethod
     def from_proto(cls, board: leaderboard_pb2.Board) -> Self:
@@ -67,6 +70,7 @@ class Board:
             total_count=board.total_count,
             frozen_since=time_of(board.frozen_since) if board.HasField("frozen_since") else None,
             stale=board.stale,
+            ranks_teams=board.ranks_teams,
         )
 
 
@@ -88,8 +92,8 @@ class LeaderboardConnection:
         "filled, so that players may be missing."
     )
     me: LeaderboardEntry | None = strawberry.field(
-        description="The caller's entry; null if the caller is not ranked or holds a board token, and on a stale board if not "
-        "on this page."
+        description="The caller's entry, or that of their best-placed team; null if the caller is not ranked or holds a board "
+        "token, and on a stale board if not on this page."
     )
     edges: list[LeaderboardEdge] = field(size=1)  # as many as the page has
     page_info: PageInfo

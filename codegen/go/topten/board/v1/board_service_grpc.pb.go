@@ -33,12 +33,13 @@ const (
 // BoardService owns the definitions of boards; the score process serves it. Boards are read from
 // `topten.leaderboard.v1.LeaderboardService`.
 type BoardServiceClient interface {
-	// PutBoard defines a board, or changes title, sources, aggregate, countries, visibility, size, ranks or freeze of one with the
-	// same name. A board that counts something else than before is filled from the ledger, and read as `stale` until then; a
-	// change of title, visibility, size, ranks or freeze never touches it, and readers see it within seconds. The same definition again
-	// changes nothing.
-	// Fails with BOARD_DEFINITION_INVALID (also for an archived board, and for another order, period, time zone or division
-	// into countries, which past periods depend on), LIMIT_REACHED (1000 boards), PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	// PutBoard defines a board, or changes title, sources, aggregate, countries, visibility, size, ranks, freeze or the score of
+	// teams of one with the same name. A board that counts something else than before is filled from the ledger, and read as
+	// `stale` until then; a change of title, visibility, size, ranks, freeze or the score of teams never touches it, and readers
+	// see it within seconds. The same definition again changes nothing.
+	// Fails with BOARD_DEFINITION_INVALID (also for an archived board, and for another order, period, time zone, division
+	// into countries, or players in place of teams, which past periods depend on), LIMIT_REACHED (1000 boards), PERMISSION_DENIED,
+	// INVALID_ARGUMENT, UNAVAILABLE.
 	PutBoard(ctx context.Context, in *PutBoardRequest, opts ...grpc.CallOption) (*PutBoardResponse, error)
 	// ArchiveBoard ends the count of a board. Its last state stays readable. Archiving it again changes nothing.
 	// Fails with BOARD_NOT_FOUND, BOARD_DEFINITION_INVALID (the settings declare it), PERMISSION_DENIED, INVALID_ARGUMENT,
@@ -94,12 +95,13 @@ func (c *boardServiceClient) ListBoards(ctx context.Context, in *ListBoardsReque
 // BoardService owns the definitions of boards; the score process serves it. Boards are read from
 // `topten.leaderboard.v1.LeaderboardService`.
 type BoardServiceServer interface {
-	// PutBoard defines a board, or changes title, sources, aggregate, countries, visibility, size, ranks or freeze of one with the
-	// same name. A board that counts something else than before is filled from the ledger, and read as `stale` until then; a
-	// change of title, visibility, size, ranks or freeze never touches it, and readers see it within seconds. The same definition again
-	// changes nothing.
-	// Fails with BOARD_DEFINITION_INVALID (also for an archived board, and for another order, period, time zone or division
-	// into countries, which past periods depend on), LIMIT_REACHED (1000 boards), PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	// PutBoard defines a board, or changes title, sources, aggregate, countries, visibility, size, ranks, freeze or the score of
+	// teams of one with the same name. A board that counts something else than before is filled from the ledger, and read as
+	// `stale` until then; a change of title, visibility, size, ranks, freeze or the score of teams never touches it, and readers
+	// see it within seconds. The same definition again changes nothing.
+	// Fails with BOARD_DEFINITION_INVALID (also for an archived board, and for another order, period, time zone, division
+	// into countries, or players in place of teams, which past periods depend on), LIMIT_REACHED (1000 boards), PERMISSION_DENIED,
+	// INVALID_ARGUMENT, UNAVAILABLE.
 	PutBoard(context.Context, *PutBoardRequest) (*PutBoardResponse, error)
 	// ArchiveBoard ends the count of a board. Its last state stays readable. Archiving it again changes nothing.
 	// Fails with BOARD_NOT_FOUND, BOARD_DEFINITION_INVALID (the settings declare it), PERMISSION_DENIED, INVALID_ARGUMENT,

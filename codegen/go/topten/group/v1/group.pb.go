@@ -38,7 +38,9 @@ type Group struct {
 	// The number of members, at most 500.
 	MemberCount int32 `protobuf:"varint,5,opt,name=member_count,json=memberCount,proto3" json:"member_count,omitempty"`
 	// When it was created.
-	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// The boards on which it is a team, by name, without `custom:`; at most 10. Who reads them sees its title.
+	Boards        []string `protobuf:"bytes,7,rep,name=boards,proto3" json:"boards,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -115,6 +117,87 @@ func (x *Group) GetCreatedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Group) GetBoards() []string {
+	if x != nil {
+		return x.Boards
+	}
+	return nil
+}
+
+// A group as a team on a board.
+type Team struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The group's id.
+	GroupId string `protobuf:"bytes,1,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`
+	// The group's title.
+	Title string `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
+	// The members' user ids, first joined first; at most 500.
+	UserIds []string `protobuf:"bytes,3,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
+	// For each member, since when they count for the team: when they joined, or the group was entered if that was later, in
+	// milliseconds since 1970.
+	CountsSinceMs []int64 `protobuf:"varint,4,rep,packed,name=counts_since_ms,json=countsSinceMs,proto3" json:"counts_since_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Team) Reset() {
+	*x = Team{}
+	mi := &file_topten_group_v1_group_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Team) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Team) ProtoMessage() {}
+
+func (x *Team) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_group_v1_group_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Team.ProtoReflect.Descriptor instead.
+func (*Team) Descriptor() ([]byte, []int) {
+	return file_topten_group_v1_group_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Team) GetGroupId() string {
+	if x != nil {
+		return x.GroupId
+	}
+	return ""
+}
+
+func (x *Team) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *Team) GetUserIds() []string {
+	if x != nil {
+		return x.UserIds
+	}
+	return nil
+}
+
+func (x *Team) GetCountsSinceMs() []int64 {
+	if x != nil {
+		return x.CountsSinceMs
+	}
+	return nil
+}
+
 // A member of a group.
 type Member struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -128,7 +211,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_topten_group_v1_group_proto_msgTypes[1]
+	mi := &file_topten_group_v1_group_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -140,7 +223,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_group_v1_group_proto_msgTypes[1]
+	mi := &file_topten_group_v1_group_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -153,7 +236,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_topten_group_v1_group_proto_rawDescGZIP(), []int{1}
+	return file_topten_group_v1_group_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Member) GetUserId() string {
@@ -187,7 +270,7 @@ type Membership struct {
 
 func (x *Membership) Reset() {
 	*x = Membership{}
-	mi := &file_topten_group_v1_group_proto_msgTypes[2]
+	mi := &file_topten_group_v1_group_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -199,7 +282,7 @@ func (x *Membership) String() string {
 func (*Membership) ProtoMessage() {}
 
 func (x *Membership) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_group_v1_group_proto_msgTypes[2]
+	mi := &file_topten_group_v1_group_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -212,7 +295,7 @@ func (x *Membership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Membership.ProtoReflect.Descriptor instead.
 func (*Membership) Descriptor() ([]byte, []int) {
-	return file_topten_group_v1_group_proto_rawDescGZIP(), []int{2}
+	return file_topten_group_v1_group_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Membership) GetGroupId() string {
@@ -247,7 +330,7 @@ var File_topten_group_v1_group_proto protoreflect.FileDescriptor
 
 const file_topten_group_v1_group_proto_rawDesc = "" +
 	"\n" +
-	"\x1btopten/group/v1/group.proto\x12\x0ftopten.group.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd2\x01\n" +
+	"\x1btopten/group/v1/group.proto\x12\x0ftopten.group.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xea\x01\n" +
 	"\x05Group\x12\x19\n" +
 	"\bgroup_id\x18\x01 \x01(\tR\agroupId\x12\x14\n" +
 	"\x05title\x18\x02 \x01(\tR\x05title\x12\x19\n" +
@@ -256,7 +339,13 @@ const file_topten_group_v1_group_proto_rawDesc = "" +
 	"inviteCode\x12!\n" +
 	"\fmember_count\x18\x05 \x01(\x05R\vmemberCount\x129\n" +
 	"\n" +
-	"created_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\"Z\n" +
+	"created_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x16\n" +
+	"\x06boards\x18\a \x03(\tR\x06boards\"z\n" +
+	"\x04Team\x12\x19\n" +
+	"\bgroup_id\x18\x01 \x01(\tR\agroupId\x12\x14\n" +
+	"\x05title\x18\x02 \x01(\tR\x05title\x12\x19\n" +
+	"\buser_ids\x18\x03 \x03(\tR\auserIds\x12&\n" +
+	"\x0fcounts_since_ms\x18\x04 \x03(\x03R\rcountsSinceMs\"Z\n" +
 	"\x06Member\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x127\n" +
 	"\tjoined_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\bjoinedAt\"\x91\x01\n" +
@@ -281,17 +370,18 @@ func file_topten_group_v1_group_proto_rawDescGZIP() []byte {
 	return file_topten_group_v1_group_proto_rawDescData
 }
 
-var file_topten_group_v1_group_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_topten_group_v1_group_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_topten_group_v1_group_proto_goTypes = []any{
 	(*Group)(nil),                 // 0: topten.group.v1.Group
-	(*Member)(nil),                // 1: topten.group.v1.Member
-	(*Membership)(nil),            // 2: topten.group.v1.Membership
-	(*timestamppb.Timestamp)(nil), // 3: google.protobuf.Timestamp
+	(*Team)(nil),                  // 1: topten.group.v1.Team
+	(*Member)(nil),                // 2: topten.group.v1.Member
+	(*Membership)(nil),            // 3: topten.group.v1.Membership
+	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
 }
 var file_topten_group_v1_group_proto_depIdxs = []int32{
-	3, // 0: topten.group.v1.Group.created_at:type_name -> google.protobuf.Timestamp
-	3, // 1: topten.group.v1.Member.joined_at:type_name -> google.protobuf.Timestamp
-	3, // 2: topten.group.v1.Membership.joined_at:type_name -> google.protobuf.Timestamp
+	4, // 0: topten.group.v1.Group.created_at:type_name -> google.protobuf.Timestamp
+	4, // 1: topten.group.v1.Member.joined_at:type_name -> google.protobuf.Timestamp
+	4, // 2: topten.group.v1.Membership.joined_at:type_name -> google.protobuf.Timestamp
 	3, // [3:3] is the sub-list for method output_type
 	3, // [3:3] is the sub-list for method input_type
 	3, // [3:3] is the sub-list for extension type_name
@@ -310,7 +400,7 @@ func file_topten_group_v1_group_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_topten_group_v1_group_proto_rawDesc), len(file_topten_group_v1_group_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

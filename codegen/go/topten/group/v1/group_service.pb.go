@@ -861,6 +861,337 @@ func (x *DeleteGroupResponse) GetDeleted() bool {
 	return false
 }
 
+// EnterBoardRequest identifies a group and a board.
+type EnterBoardRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The group's id.
+	GroupId string `protobuf:"bytes,1,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`
+	// The name of a board that ranks teams, without `custom:`. The group is entered for all its periods and countries.
+	BoardName     string `protobuf:"bytes,2,opt,name=board_name,json=boardName,proto3" json:"board_name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EnterBoardRequest) Reset() {
+	*x = EnterBoardRequest{}
+	mi := &file_topten_group_v1_group_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EnterBoardRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EnterBoardRequest) ProtoMessage() {}
+
+func (x *EnterBoardRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_group_v1_group_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EnterBoardRequest.ProtoReflect.Descriptor instead.
+func (*EnterBoardRequest) Descriptor() ([]byte, []int) {
+	return file_topten_group_v1_group_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *EnterBoardRequest) GetGroupId() string {
+	if x != nil {
+		return x.GroupId
+	}
+	return ""
+}
+
+func (x *EnterBoardRequest) GetBoardName() string {
+	if x != nil {
+		return x.BoardName
+	}
+	return ""
+}
+
+// EnterBoardResponse carries the group.
+type EnterBoardResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The group.
+	Group *Group `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// False if it was so before.
+	Changed       bool `protobuf:"varint,2,opt,name=changed,proto3" json:"changed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EnterBoardResponse) Reset() {
+	*x = EnterBoardResponse{}
+	mi := &file_topten_group_v1_group_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EnterBoardResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EnterBoardResponse) ProtoMessage() {}
+
+func (x *EnterBoardResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_group_v1_group_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EnterBoardResponse.ProtoReflect.Descriptor instead.
+func (*EnterBoardResponse) Descriptor() ([]byte, []int) {
+	return file_topten_group_v1_group_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *EnterBoardResponse) GetGroup() *Group {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
+func (x *EnterBoardResponse) GetChanged() bool {
+	if x != nil {
+		return x.Changed
+	}
+	return false
+}
+
+// LeaveBoardRequest identifies a group and a board.
+type LeaveBoardRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The group's id.
+	GroupId string `protobuf:"bytes,1,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`
+	// The board's name, without `custom:`.
+	BoardName     string `protobuf:"bytes,2,opt,name=board_name,json=boardName,proto3" json:"board_name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeaveBoardRequest) Reset() {
+	*x = LeaveBoardRequest{}
+	mi := &file_topten_group_v1_group_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeaveBoardRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeaveBoardRequest) ProtoMessage() {}
+
+func (x *LeaveBoardRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_group_v1_group_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeaveBoardRequest.ProtoReflect.Descriptor instead.
+func (*LeaveBoardRequest) Descriptor() ([]byte, []int) {
+	return file_topten_group_v1_group_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *LeaveBoardRequest) GetGroupId() string {
+	if x != nil {
+		return x.GroupId
+	}
+	return ""
+}
+
+func (x *LeaveBoardRequest) GetBoardName() string {
+	if x != nil {
+		return x.BoardName
+	}
+	return ""
+}
+
+// LeaveBoardResponse carries the group.
+type LeaveBoardResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The group.
+	Group *Group `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// False if it was so before.
+	Changed       bool `protobuf:"varint,2,opt,name=changed,proto3" json:"changed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeaveBoardResponse) Reset() {
+	*x = LeaveBoardResponse{}
+	mi := &file_topten_group_v1_group_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeaveBoardResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeaveBoardResponse) ProtoMessage() {}
+
+func (x *LeaveBoardResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_group_v1_group_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeaveBoardResponse.ProtoReflect.Descriptor instead.
+func (*LeaveBoardResponse) Descriptor() ([]byte, []int) {
+	return file_topten_group_v1_group_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *LeaveBoardResponse) GetGroup() *Group {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
+func (x *LeaveBoardResponse) GetChanged() bool {
+	if x != nil {
+		return x.Changed
+	}
+	return false
+}
+
+// ListTeamsRequest identifies a board.
+type ListTeamsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The board's name, without `custom:`.
+	BoardName string `protobuf:"bytes,1,opt,name=board_name,json=boardName,proto3" json:"board_name,omitempty"`
+	// The edition that the caller has; 0 if none.
+	Edition       int64 `protobuf:"varint,2,opt,name=edition,proto3" json:"edition,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTeamsRequest) Reset() {
+	*x = ListTeamsRequest{}
+	mi := &file_topten_group_v1_group_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTeamsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTeamsRequest) ProtoMessage() {}
+
+func (x *ListTeamsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_group_v1_group_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTeamsRequest.ProtoReflect.Descriptor instead.
+func (*ListTeamsRequest) Descriptor() ([]byte, []int) {
+	return file_topten_group_v1_group_service_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ListTeamsRequest) GetBoardName() string {
+	if x != nil {
+		return x.BoardName
+	}
+	return ""
+}
+
+func (x *ListTeamsRequest) GetEdition() int64 {
+	if x != nil {
+		return x.Edition
+	}
+	return 0
+}
+
+// ListTeamsResponse carries the teams.
+type ListTeamsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The edition of the teams: it rises with every change of a title, of members, and of which groups are entered. 0 if no group
+	// ever was.
+	Edition int64 `protobuf:"varint,1,opt,name=edition,proto3" json:"edition,omitempty"`
+	// The teams, by group id; empty if the caller has this edition.
+	Teams         []*Team `protobuf:"bytes,2,rep,name=teams,proto3" json:"teams,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTeamsResponse) Reset() {
+	*x = ListTeamsResponse{}
+	mi := &file_topten_group_v1_group_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTeamsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTeamsResponse) ProtoMessage() {}
+
+func (x *ListTeamsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_group_v1_group_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTeamsResponse.ProtoReflect.Descriptor instead.
+func (*ListTeamsResponse) Descriptor() ([]byte, []int) {
+	return file_topten_group_v1_group_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ListTeamsResponse) GetEdition() int64 {
+	if x != nil {
+		return x.Edition
+	}
+	return 0
+}
+
+func (x *ListTeamsResponse) GetTeams() []*Team {
+	if x != nil {
+		return x.Teams
+	}
+	return nil
+}
+
 var File_topten_group_v1_group_service_proto protoreflect.FileDescriptor
 
 const file_topten_group_v1_group_service_proto_rawDesc = "" +
@@ -911,7 +1242,29 @@ const file_topten_group_v1_group_service_proto_rawDesc = "" +
 	"\x12DeleteGroupRequest\x12#\n" +
 	"\bgroup_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\agroupId\"/\n" +
 	"\x13DeleteGroupResponse\x12\x18\n" +
-	"\adeleted\x18\x01 \x01(\bR\adeleted2\xb9\a\n" +
+	"\adeleted\x18\x01 \x01(\bR\adeleted\"v\n" +
+	"\x11EnterBoardRequest\x12#\n" +
+	"\bgroup_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\agroupId\x12<\n" +
+	"\n" +
+	"board_name\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9-]{0,31}$R\tboardName\"\\\n" +
+	"\x12EnterBoardResponse\x12,\n" +
+	"\x05group\x18\x01 \x01(\v2\x16.topten.group.v1.GroupR\x05group\x12\x18\n" +
+	"\achanged\x18\x02 \x01(\bR\achanged\"v\n" +
+	"\x11LeaveBoardRequest\x12#\n" +
+	"\bgroup_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\agroupId\x12<\n" +
+	"\n" +
+	"board_name\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9-]{0,31}$R\tboardName\"\\\n" +
+	"\x12LeaveBoardResponse\x12,\n" +
+	"\x05group\x18\x01 \x01(\v2\x16.topten.group.v1.GroupR\x05group\x12\x18\n" +
+	"\achanged\x18\x02 \x01(\bR\achanged\"s\n" +
+	"\x10ListTeamsRequest\x12<\n" +
+	"\n" +
+	"board_name\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9-]{0,31}$R\tboardName\x12!\n" +
+	"\aedition\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\aedition\"Z\n" +
+	"\x11ListTeamsResponse\x12\x18\n" +
+	"\aedition\x18\x01 \x01(\x03R\aedition\x12+\n" +
+	"\x05teams\x18\x02 \x03(\v2\x15.topten.group.v1.TeamR\x05teams2\x80\n" +
+	"\n" +
 	"\fGroupService\x12g\n" +
 	"\bPutGroup\x12 .topten.group.v1.PutGroupRequest\x1a!.topten.group.v1.PutGroupResponse\"\x16\xba\xd7\x18\x0f\b\x01\x1a\vgroup:write\x90\x02\x02\x12s\n" +
 	"\bGetGroup\x12 .topten.group.v1.GetGroupRequest\x1a!.topten.group.v1.GetGroupResponse\"\"\xba\xd7\x18\x1b\b\x01\x1a\n" +
@@ -923,7 +1276,13 @@ const file_topten_group_v1_group_service_proto_rawDesc = "" +
 	"group:read\x1a\vgroup:write\x90\x02\x01\x12j\n" +
 	"\tJoinGroup\x12!.topten.group.v1.JoinGroupRequest\x1a\".topten.group.v1.JoinGroupResponse\"\x16\xba\xd7\x18\x0f\b\x01\x1a\vgroup:write\x90\x02\x02\x12s\n" +
 	"\fRemoveMember\x12$.topten.group.v1.RemoveMemberRequest\x1a%.topten.group.v1.RemoveMemberResponse\"\x16\xba\xd7\x18\x0f\b\x01\x1a\vgroup:write\x90\x02\x02\x12\x7f\n" +
-	"\x10RotateInviteCode\x12(.topten.group.v1.RotateInviteCodeRequest\x1a).topten.group.v1.RotateInviteCodeResponse\"\x16\xba\xd7\x18\x0f\b\x01\x1a\vgroup:write\x90\x02\x00\x12p\n" +
+	"\x10RotateInviteCode\x12(.topten.group.v1.RotateInviteCodeRequest\x1a).topten.group.v1.RotateInviteCodeResponse\"\x16\xba\xd7\x18\x0f\b\x01\x1a\vgroup:write\x90\x02\x00\x12m\n" +
+	"\n" +
+	"EnterBoard\x12\".topten.group.v1.EnterBoardRequest\x1a#.topten.group.v1.EnterBoardResponse\"\x16\xba\xd7\x18\x0f\b\x01\x1a\vgroup:write\x90\x02\x02\x12m\n" +
+	"\n" +
+	"LeaveBoard\x12\".topten.group.v1.LeaveBoardRequest\x1a#.topten.group.v1.LeaveBoardResponse\"\x16\xba\xd7\x18\x0f\b\x01\x1a\vgroup:write\x90\x02\x02\x12g\n" +
+	"\tListTeams\x12!.topten.group.v1.ListTeamsRequest\x1a\".topten.group.v1.ListTeamsResponse\"\x13\xba\xd7\x18\f\x1a\n" +
+	"group:read\x90\x02\x01\x12p\n" +
 	"\vDeleteGroup\x12#.topten.group.v1.DeleteGroupRequest\x1a$.topten.group.v1.DeleteGroupResponse\"\x16\xba\xd7\x18\x0f\b\x01\x1a\vgroup:write\x90\x02\x02B\xb5\x01\n" +
 	"\x13com.topten.group.v1B\x11GroupServiceProtoP\x01Z-topten.internal/stubs/topten/group/v1;groupv1\xa2\x02\x03TGX\xaa\x02\x0fTopten.Group.V1\xca\x02\x0fTopten\\Group\\V1\xe2\x02\x1bTopten\\Group\\V1\\GPBMetadata\xea\x02\x11Topten::Group::V1b\x06proto3"
 
@@ -939,7 +1298,7 @@ func file_topten_group_v1_group_service_proto_rawDescGZIP() []byte {
 	return file_topten_group_v1_group_service_proto_rawDescData
 }
 
-var file_topten_group_v1_group_service_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_topten_group_v1_group_service_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_topten_group_v1_group_service_proto_goTypes = []any{
 	(*PutGroupRequest)(nil),          // 0: topten.group.v1.PutGroupRequest
 	(*PutGroupResponse)(nil),         // 1: topten.group.v1.PutGroupResponse
@@ -957,37 +1316,53 @@ var file_topten_group_v1_group_service_proto_goTypes = []any{
 	(*RotateInviteCodeResponse)(nil), // 13: topten.group.v1.RotateInviteCodeResponse
 	(*DeleteGroupRequest)(nil),       // 14: topten.group.v1.DeleteGroupRequest
 	(*DeleteGroupResponse)(nil),      // 15: topten.group.v1.DeleteGroupResponse
-	(*Group)(nil),                    // 16: topten.group.v1.Group
-	(*Member)(nil),                   // 17: topten.group.v1.Member
+	(*EnterBoardRequest)(nil),        // 16: topten.group.v1.EnterBoardRequest
+	(*EnterBoardResponse)(nil),       // 17: topten.group.v1.EnterBoardResponse
+	(*LeaveBoardRequest)(nil),        // 18: topten.group.v1.LeaveBoardRequest
+	(*LeaveBoardResponse)(nil),       // 19: topten.group.v1.LeaveBoardResponse
+	(*ListTeamsRequest)(nil),         // 20: topten.group.v1.ListTeamsRequest
+	(*ListTeamsResponse)(nil),        // 21: topten.group.v1.ListTeamsResponse
+	(*Group)(nil),                    // 22: topten.group.v1.Group
+	(*Member)(nil),                   // 23: topten.group.v1.Member
+	(*Team)(nil),                     // 24: topten.group.v1.Team
 }
 var file_topten_group_v1_group_service_proto_depIdxs = []int32{
-	16, // 0: topten.group.v1.PutGroupResponse.group:type_name -> topten.group.v1.Group
-	16, // 1: topten.group.v1.GetGroupResponse.group:type_name -> topten.group.v1.Group
-	16, // 2: topten.group.v1.ListGroupsResponse.groups:type_name -> topten.group.v1.Group
-	17, // 3: topten.group.v1.ListMembersResponse.members:type_name -> topten.group.v1.Member
-	16, // 4: topten.group.v1.JoinGroupResponse.group:type_name -> topten.group.v1.Group
-	16, // 5: topten.group.v1.RotateInviteCodeResponse.group:type_name -> topten.group.v1.Group
-	0,  // 6: topten.group.v1.GroupService.PutGroup:input_type -> topten.group.v1.PutGroupRequest
-	2,  // 7: topten.group.v1.GroupService.GetGroup:input_type -> topten.group.v1.GetGroupRequest
-	4,  // 8: topten.group.v1.GroupService.ListGroups:input_type -> topten.group.v1.ListGroupsRequest
-	6,  // 9: topten.group.v1.GroupService.ListMembers:input_type -> topten.group.v1.ListMembersRequest
-	8,  // 10: topten.group.v1.GroupService.JoinGroup:input_type -> topten.group.v1.JoinGroupRequest
-	10, // 11: topten.group.v1.GroupService.RemoveMember:input_type -> topten.group.v1.RemoveMemberRequest
-	12, // 12: topten.group.v1.GroupService.RotateInviteCode:input_type -> topten.group.v1.RotateInviteCodeRequest
-	14, // 13: topten.group.v1.GroupService.DeleteGroup:input_type -> topten.group.v1.DeleteGroupRequest
-	1,  // 14: topten.group.v1.GroupService.PutGroup:output_type -> topten.group.v1.PutGroupResponse
-	3,  // 15: topten.group.v1.GroupService.GetGroup:output_type -> topten.group.v1.GetGroupResponse
-	5,  // 16: topten.group.v1.GroupService.ListGroups:output_type -> topten.group.v1.ListGroupsResponse
-	7,  // 17: topten.group.v1.GroupService.ListMembers:output_type -> topten.group.v1.ListMembersResponse
-	9,  // 18: topten.group.v1.GroupService.JoinGroup:output_type -> topten.group.v1.JoinGroupResponse
-	11, // 19: topten.group.v1.GroupService.RemoveMember:output_type -> topten.group.v1.RemoveMemberResponse
-	13, // 20: topten.group.v1.GroupService.RotateInviteCode:output_type -> topten.group.v1.RotateInviteCodeResponse
-	15, // 21: topten.group.v1.GroupService.DeleteGroup:output_type -> topten.group.v1.DeleteGroupResponse
-	14, // [14:22] is the sub-list for method output_type
-	6,  // [6:14] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	22, // 0: topten.group.v1.PutGroupResponse.group:type_name -> topten.group.v1.Group
+	22, // 1: topten.group.v1.GetGroupResponse.group:type_name -> topten.group.v1.Group
+	22, // 2: topten.group.v1.ListGroupsResponse.groups:type_name -> topten.group.v1.Group
+	23, // 3: topten.group.v1.ListMembersResponse.members:type_name -> topten.group.v1.Member
+	22, // 4: topten.group.v1.JoinGroupResponse.group:type_name -> topten.group.v1.Group
+	22, // 5: topten.group.v1.RotateInviteCodeResponse.group:type_name -> topten.group.v1.Group
+	22, // 6: topten.group.v1.EnterBoardResponse.group:type_name -> topten.group.v1.Group
+	22, // 7: topten.group.v1.LeaveBoardResponse.group:type_name -> topten.group.v1.Group
+	24, // 8: topten.group.v1.ListTeamsResponse.teams:type_name -> topten.group.v1.Team
+	0,  // 9: topten.group.v1.GroupService.PutGroup:input_type -> topten.group.v1.PutGroupRequest
+	2,  // 10: topten.group.v1.GroupService.GetGroup:input_type -> topten.group.v1.GetGroupRequest
+	4,  // 11: topten.group.v1.GroupService.ListGroups:input_type -> topten.group.v1.ListGroupsRequest
+	6,  // 12: topten.group.v1.GroupService.ListMembers:input_type -> topten.group.v1.ListMembersRequest
+	8,  // 13: topten.group.v1.GroupService.JoinGroup:input_type -> topten.group.v1.JoinGroupRequest
+	10, // 14: topten.group.v1.GroupService.RemoveMember:input_type -> topten.group.v1.RemoveMemberRequest
+	12, // 15: topten.group.v1.GroupService.RotateInviteCode:input_type -> topten.group.v1.RotateInviteCodeRequest
+	16, // 16: topten.group.v1.GroupService.EnterBoard:input_type -> topten.group.v1.EnterBoardRequest
+	18, // 17: topten.group.v1.GroupService.LeaveBoard:input_type -> topten.group.v1.LeaveBoardRequest
+	20, // 18: topten.group.v1.GroupService.ListTeams:input_type -> topten.group.v1.ListTeamsRequest
+	14, // 19: topten.group.v1.GroupService.DeleteGroup:input_type -> topten.group.v1.DeleteGroupRequest
+	1,  // 20: topten.group.v1.GroupService.PutGroup:output_type -> topten.group.v1.PutGroupResponse
+	3,  // 21: topten.group.v1.GroupService.GetGroup:output_type -> topten.group.v1.GetGroupResponse
+	5,  // 22: topten.group.v1.GroupService.ListGroups:output_type -> topten.group.v1.ListGroupsResponse
+	7,  // 23: topten.group.v1.GroupService.ListMembers:output_type -> topten.group.v1.ListMembersResponse
+	9,  // 24: topten.group.v1.GroupService.JoinGroup:output_type -> topten.group.v1.JoinGroupResponse
+	11, // 25: topten.group.v1.GroupService.RemoveMember:output_type -> topten.group.v1.RemoveMemberResponse
+	13, // 26: topten.group.v1.GroupService.RotateInviteCode:output_type -> topten.group.v1.RotateInviteCodeResponse
+	17, // 27: topten.group.v1.GroupService.EnterBoard:output_type -> topten.group.v1.EnterBoardResponse
+	19, // 28: topten.group.v1.GroupService.LeaveBoard:output_type -> topten.group.v1.LeaveBoardResponse
+	21, // 29: topten.group.v1.GroupService.ListTeams:output_type -> topten.group.v1.ListTeamsResponse
+	15, // 30: topten.group.v1.GroupService.DeleteGroup:output_type -> topten.group.v1.DeleteGroupResponse
+	20, // [20:31] is the sub-list for method output_type
+	9,  // [9:20] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_topten_group_v1_group_service_proto_init() }
@@ -1002,7 +1377,7 @@ func file_topten_group_v1_group_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_topten_group_v1_group_service_proto_rawDesc), len(file_topten_group_v1_group_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -28,6 +28,9 @@ const (
 	GroupService_JoinGroup_FullMethodName        = "/topten.group.v1.GroupService/JoinGroup"
 	GroupService_RemoveMember_FullMethodName     = "/topten.group.v1.GroupService/RemoveMember"
 	GroupService_RotateInviteCode_FullMethodName = "/topten.group.v1.GroupService/RotateInviteCode"
+	GroupService_EnterBoard_FullMethodName       = "/topten.group.v1.GroupService/EnterBoard"
+	GroupService_LeaveBoard_FullMethodName       = "/topten.group.v1.GroupService/LeaveBoard"
+	GroupService_ListTeams_FullMethodName        = "/topten.group.v1.GroupService/ListTeams"
 	GroupService_DeleteGroup_FullMethodName      = "/topten.group.v1.GroupService/DeleteGroup"
 )
 
@@ -65,6 +68,18 @@ type GroupServiceClient interface {
 	// RotateInviteCode gives a group of the caller another invite code. Nobody can join with the former one any more.
 	// Fails with GROUP_NOT_FOUND, PERMISSION_DENIED (another member's group), INVALID_ARGUMENT, UNAVAILABLE.
 	RotateInviteCode(ctx context.Context, in *RotateInviteCodeRequest, opts ...grpc.CallOption) (*RotateInviteCodeResponse, error)
+	// EnterBoard makes a group of the caller a team on a board that ranks teams. From then on everybody who may read the board sees
+	// the group's title there, and its score, but not who its members are. Entering it again changes nothing.
+	// Fails with GROUP_NOT_FOUND, PERMISSION_DENIED (another member's group), BOARD_NOT_FOUND (also for a board that the caller may
+	// not read), INVALID_ARGUMENT (also for a board of players and an archived one), LIMIT_REACHED (a group is on at most 10 boards,
+	// and a board has at most 100 teams), PLAYER_BLOCKED, UNAVAILABLE.
+	EnterBoard(ctx context.Context, in *EnterBoardRequest, opts ...grpc.CallOption) (*EnterBoardResponse, error)
+	// LeaveBoard takes a group of the caller off a board, its past periods included. A group that is not on it is not an error.
+	// Fails with GROUP_NOT_FOUND, PERMISSION_DENIED (another member's group), INVALID_ARGUMENT, UNAVAILABLE.
+	LeaveBoard(ctx context.Context, in *LeaveBoardRequest, opts ...grpc.CallOption) (*LeaveBoardResponse, error)
+	// ListTeams lists the teams of a board with their members, for the service that ranks them; at most 100.
+	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	ListTeams(ctx context.Context, in *ListTeamsRequest, opts ...grpc.CallOption) (*ListTeamsResponse, error)
 	// DeleteGroup deletes a group of the caller. Deleting it again is not an error.
 	// Fails with PERMISSION_DENIED (another member's group), INVALID_ARGUMENT, UNAVAILABLE.
 	DeleteGroup(ctx context.Context, in *DeleteGroupRequest, opts ...grpc.CallOption) (*DeleteGroupResponse, error)
@@ -148,6 +163,36 @@ func (c *groupServiceClient) RotateInviteCode(ctx context.Context, in *RotateInv
 	return out, nil
 }
 
+func (c *groupServiceClient) EnterBoard(ctx context.Context, in *EnterBoardRequest, opts ...grpc.CallOption) (*EnterBoardResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EnterBoardResponse)
+	err := c.cc.Invoke(ctx, GroupService_EnterBoard_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *groupServiceClient) LeaveBoard(ctx context.Context, in *LeaveBoardRequest, opts ...grpc.CallOption) (*LeaveBoardResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LeaveBoardResponse)
+	err := c.cc.Invoke(ctx, GroupService_LeaveBoard_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *groupServiceClient) ListTeams(ctx context.Context, in *ListTeamsRequest, opts ...grpc.CallOption) (*ListTeamsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListTeamsResponse)
+	err := c.cc.Invoke(ctx, GroupService_ListTeams_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *groupServiceClient) DeleteGroup(ctx context.Context, in *DeleteGroupRequest, opts ...grpc.CallOption) (*DeleteGroupResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DeleteGroupResponse)
@@ -192,6 +237,18 @@ type GroupServiceServer interface {
 	// RotateInviteCode gives a group of the caller another invite code. Nobody can join with the former one any more.
 	// Fails with GROUP_NOT_FOUND, PERMISSION_DENIED (another member's group), INVALID_ARGUMENT, UNAVAILABLE.
 	RotateInviteCode(context.Context, *RotateInviteCodeRequest) (*RotateInviteCodeResponse, error)
+	// EnterBoard makes a group of the caller a team on a board that ranks teams. From then on everybody who may read the board sees
+	// the group's title there, and its score, but not who its members are. Entering it again changes nothing.
+	// Fails with GROUP_NOT_FOUND, PERMISSION_DENIED (another member's group), BOARD_NOT_FOUND (also for a board that the caller may
+	// not read), INVALID_ARGUMENT (also for a board of players and an archived one), LIMIT_REACHED (a group is on at most 10 boards,
+	// and a board has at most 100 teams), PLAYER_BLOCKED, UNAVAILABLE.
+	EnterBoard(context.Context, *EnterBoardRequest) (*EnterBoardResponse, error)
+	// LeaveBoard takes a group of the caller off a board, its past periods included. A group that is not on it is not an error.
+	// Fails with GROUP_NOT_FOUND, PERMISSION_DENIED (another member's group), INVALID_ARGUMENT, UNAVAILABLE.
+	LeaveBoard(context.Context, *LeaveBoardRequest) (*LeaveBoardResponse, error)
+	// ListTeams lists the teams of a board with their members, for the service that ranks them; at most 100.
+	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	ListTeams(context.Context, *ListTeamsRequest) (*ListTeamsResponse, error)
 	// DeleteGroup deletes a group of the caller. Deleting it again is not an error.
 	// Fails with PERMISSION_DENIED (another member's group), INVALID_ARGUMENT, UNAVAILABLE.
 	DeleteGroup(context.Context, *DeleteGroupRequest) (*DeleteGroupResponse, error)
@@ -225,6 +282,15 @@ func (UnimplementedGroupServiceServer) RemoveMember(context.Context, *RemoveMemb
 }
 func (UnimplementedGroupServiceServer) RotateInviteCode(context.Context, *RotateInviteCodeRequest) (*RotateInviteCodeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RotateInviteCode not implemented")
+}
+func (UnimplementedGroupServiceServer) EnterBoard(context.Context, *EnterBoardRequest) (*EnterBoardResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method EnterBoard not implemented")
+}
+func (UnimplementedGroupServiceServer) LeaveBoard(context.Context, *LeaveBoardRequest) (*LeaveBoardResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method LeaveBoard not implemented")
+}
+func (UnimplementedGroupServiceServer) ListTeams(context.Context, *ListTeamsRequest) (*ListTeamsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListTeams not implemented")
 }
 func (UnimplementedGroupServiceServer) DeleteGroup(context.Context, *DeleteGroupRequest) (*DeleteGroupResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteGroup not implemented")
@@ -376,6 +442,60 @@ func _GroupService_RotateInviteCode_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _GroupService_EnterBoard_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EnterBoardRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GroupServiceServer).EnterBoard(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: GroupService_EnterBoard_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GroupServiceServer).EnterBoard(ctx, req.(*EnterBoardRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _GroupService_LeaveBoard_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(LeaveBoardRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GroupServiceServer).LeaveBoard(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: GroupService_LeaveBoard_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GroupServiceServer).LeaveBoard(ctx, req.(*LeaveBoardRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _GroupService_ListTeams_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListTeamsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GroupServiceServer).ListTeams(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: GroupService_ListTeams_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GroupServiceServer).ListTeams(ctx, req.(*ListTeamsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _GroupService_DeleteGroup_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DeleteGroupRequest)
 	if err := dec(in); err != nil {
@@ -428,6 +548,18 @@ var GroupService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RotateInviteCode",
 			Handler:    _GroupService_RotateInviteCode_Handler,
+		},
+		{
+			MethodName: "EnterBoard",
+			Handler:    _GroupService_EnterBoard_Handler,
+		},
+		{
+			MethodName: "LeaveBoard",
+			Handler:    _GroupService_LeaveBoard_Handler,
+		},
+		{
+			MethodName: "ListTeams",
+			Handler:    _GroupService_ListTeams_Handler,
 		},
 		{
 			MethodName: "DeleteGroup",

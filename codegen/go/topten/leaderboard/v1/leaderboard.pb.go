@@ -93,20 +93,20 @@ func (BoardKind) EnumDescriptor() ([]byte, []int) {
 	return file_topten_leaderboard_v1_leaderboard_proto_rawDescGZIP(), []int{0}
 }
 
-// An entry: one player's place on a board.
+// An entry: one player's place on a board, or on a board that ranks teams, one team's.
 type Entry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The rank, from 1. Of equal points, those reached first rank first, on every board alike, and at the same moment the
 	// greater user id, so no two players share a rank, except on a defined board with other `ranks`. Moments are told apart to 16 ms below 65 536 points, 1 s below 4 million.
 	Rank int32 `protobuf:"varint,1,opt,name=rank,proto3" json:"rank,omitempty"`
-	// The player's id. In a closed period, a pseudonym `erased-…` if the account was erased since.
+	// The player's id, or the team's group id. In a closed period, a pseudonym `erased-…` if the account was erased since.
 	UserId string `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
-	// The player's display name. `#deleted` if the account is erased, and `#` with the last characters of the id if the
+	// The player's display name, or the title of the team's group. `#deleted` if the account is erased, and `#` with the last characters of the id if the
 	// name is unknown; registered names contain no `#`.
 	Username string `protobuf:"bytes,3,opt,name=username,proto3" json:"username,omitempty"`
 	// Points on this board.
 	Score int32 `protobuf:"varint,4,opt,name=score,proto3" json:"score,omitempty"`
-	// ISO 3166-1 alpha-2 code of the player's country; empty if none.
+	// ISO 3166-1 alpha-2 code of the player's country; empty if none, and for teams.
 	Country string `protobuf:"bytes,5,opt,name=country,proto3" json:"country,omitempty"`
 	// The rank before the player's last counted action; absent after the first action, for ranks that are not stored, and
 	// where players with equal points share a rank.
@@ -203,7 +203,8 @@ type Frame struct {
 	Board string `protobuf:"bytes,1,opt,name=board,proto3" json:"board,omitempty"`
 	// Incremented when boards are rebuilt. Together with `version` it orders frames.
 	Generation int64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
-	// Incremented with each write to the board within a generation. Readers drop frames lower than their last one.
+	// Incremented with each write to the board within a generation, and with each change of the teams of a board that ranks
+	// them. Readers drop frames lower than their last one.
 	Version int64 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
 	// When the frame was read.
 	Timestamp *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
@@ -383,12 +384,14 @@ type Board struct {
 	// When the name without its period starts to mean the next period; absent for boards of all time and of past
 	// periods.
 	NextResetAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=next_reset_at,json=nextResetAt,proto3" json:"next_reset_at,omitempty"`
-	// The number of ranked players.
+	// The number of ranked players, or teams.
 	TotalCount int32 `protobuf:"varint,5,opt,name=total_count,json=totalCount,proto3" json:"total_count,omitempty"`
 	// Since when the board is frozen: until its period is over, everything read from it is of that moment. Absent if it is not.
 	FrozenSince *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=frozen_since,json=frozenSince,proto3" json:"frozen_since,omitempty"`
 	// True if what was read with it is stale: see `Frame`.
-	Stale         bool `protobuf:"varint,7,opt,name=stale,proto3" json:"stale,omitempty"`
+	Stale bool `protobuf:"varint,7,opt,name=stale,proto3" json:"stale,omitempty"`
+	// Whether its entries are teams: groups of players, ranked by the points of their members.
+	RanksTeams    bool `protobuf:"varint,8,opt,name=ranks_teams,json=ranksTeams,proto3" json:"ranks_teams,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -468,6 +471,13 @@ func (x *Board) GetFrozenSince() *timestamppb.Timestamp {
 func (x *Board) GetStale() bool {
 	if x != nil {
 		return x.Stale
+	}
+	return false
+}
+
+func (x *Board) GetRanksTeams() bool {
+	if x != nil {
+		return x.RanksTeams
 	}
 	return false
 }
@@ -612,7 +622,7 @@ const file_topten_leaderboard_v1_leaderboard_proto_rawDesc = "" +
 	"\x06Period\x127\n" +
 	"\tstarts_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\bstartsAt\x123\n" +
 	"\aends_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x06endsAt\x12\x1b\n" +
-	"\ttime_zone\x18\x03 \x01(\tR\btimeZone\"\xbe\x02\n" +
+	"\ttime_zone\x18\x03 \x01(\tR\btimeZone\"\xdf\x02\n" +
 	"\x05Board\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x124\n" +
 	"\x04kind\x18\x02 \x01(\x0e2 .topten.leaderboard.v1.BoardKindR\x04kind\x125\n" +
@@ -621,7 +631,9 @@ const file_topten_leaderboard_v1_leaderboard_proto_rawDesc = "" +
 	"\vtotal_count\x18\x05 \x01(\x05R\n" +
 	"totalCount\x12=\n" +
 	"\ffrozen_since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\vfrozenSince\x12\x14\n" +
-	"\x05stale\x18\a \x01(\bR\x05stale\"\xb4\x01\n" +
+	"\x05stale\x18\a \x01(\bR\x05stale\x12\x1f\n" +
+	"\vranks_teams\x18\b \x01(\bR\n" +
+	"ranksTeams\"\xb4\x01\n" +
 	"\x05Proof\x12\x14\n" +
 	"\x05board\x18\x01 \x01(\tR\x05board\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x12\n" +

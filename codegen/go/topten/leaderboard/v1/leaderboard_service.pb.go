@@ -719,7 +719,7 @@ type ListEntriesResponse struct {
 	Entries []*ListedEntry `protobuf:"bytes,3,rep,name=entries,proto3" json:"entries,omitempty"`
 	// Pass it on as `page_token` for the next page; empty on the last page.
 	NextPageToken string `protobuf:"bytes,4,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
-	// The entry of `user_id`; absent if that player is unranked.
+	// The entry of `user_id`, or of their best-placed team; absent if that player is unranked.
 	Own           *Entry `protobuf:"bytes,5,opt,name=own,proto3" json:"own,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -46,6 +46,10 @@ const (
 // named as text: `all`, `weekly` (the
 // current week), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and, if
 // declared by the operator, for example `custom:asean`, `custom:asean-week:2026-47` or `custom:week-by-country:VN`.
+//
+// On a board that ranks teams, every entry is a team's: `user_id` is the id of its group, `username` the group's title. What is
+// read of a player is of their best-placed team; a group's id is accepted in place of a player's. A change of teams or of their
+// members is seen within 4 seconds. In a period that is over, members count who counted before its end and still are members.
 type LeaderboardServiceClient interface {
 	// GetLeaderboard reads the head of a board.
 	// Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
@@ -55,7 +59,8 @@ type LeaderboardServiceClient interface {
 	// may watch up to 50 boards at a time.
 	// Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, RATE_LIMITED, UNAVAILABLE.
 	WatchLeaderboard(ctx context.Context, in *WatchLeaderboardRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchLeaderboardResponse], error)
-	// GetRanks reads the entries of up to 100 players on a board.
+	// GetRanks reads the entries of up to 100 players on a board. On a board that ranks teams, each has the player's id and name,
+	// with rank and score of their best-placed team.
 	// Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GetRanks(ctx context.Context, in *GetRanksRequest, opts ...grpc.CallOption) (*GetRanksResponse, error)
 	// WatchRanks sends the standings of up to 500 players immediately, and changed standings afterwards: soon after a
@@ -68,7 +73,8 @@ type LeaderboardServiceClient interface {
 	ListEntries(ctx context.Context, in *ListEntriesRequest, opts ...grpc.CallOption) (*ListEntriesResponse, error)
 	// GetGroupLeaderboard reads the board of a group: its members, ranked among themselves by their places on a board of all
 	// players. It is exact at each read, and has everything that they did before they joined. A player reads it as a member.
-	// Fails with GROUP_NOT_FOUND, BOARD_NOT_FOUND, CURSOR_EXPIRED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	// Fails with GROUP_NOT_FOUND, BOARD_NOT_FOUND, CURSOR_EXPIRED, PERMISSION_DENIED, INVALID_ARGUMENT (also for a board that
+	// ranks teams), UNAVAILABLE.
 	GetGroupLeaderboard(ctx context.Context, in *GetGroupLeaderboardRequest, opts ...grpc.CallOption) (*GetGroupLeaderboardResponse, error)
 	// GetAround reads the entries around a player.
 	// Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
@@ -93,8 +99,8 @@ type LeaderboardServiceClient interface {
 	// GetProof reads a proof of a player's place on a closed board: the path from the entry to the signed root of the
 	// board. It can be checked without the service. A board has its root some time after it is closed or resealed; until then
 	// the call fails with UNAVAILABLE.
-	// Fails with BOARD_NOT_FOUND, PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT for a board that is not closed,
-	// UNAVAILABLE.
+	// Fails with BOARD_NOT_FOUND, PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT for a board that is not closed, and for
+	// one that ranks teams, UNAVAILABLE.
 	GetProof(ctx context.Context, in *GetProofRequest, opts ...grpc.CallOption) (*GetProofResponse, error)
 	// ExportPlayer reads the caller's own ranks on the given boards and lists the closed periods in which they have a
 	// rank.
@@ -277,6 +283,10 @@ func (c *leaderboardServiceClient) ExportPlayer(ctx context.Context, in *ExportP
 // named as text: `all`, `weekly` (the
 // current week), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and, if
 // declared by the operator, for example `custom:asean`, `custom:asean-week:2026-47` or `custom:week-by-country:VN`.
+//
+// On a board that ranks teams, every entry is a team's: `user_id` is the id of its group, `username` the group's title. What is
+// read of a player is of their best-placed team; a group's id is accepted in place of a player's. A change of teams or of their
+// members is seen within 4 seconds. In a period that is over, members count who counted before its end and still are members.
 type LeaderboardServiceServer interface {
 	// GetLeaderboard reads the head of a board.
 	// Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
@@ -286,7 +296,8 @@ type LeaderboardServiceServer interface {
 	// may watch up to 50 boards at a time.
 	// Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, RATE_LIMITED, UNAVAILABLE.
 	WatchLeaderboard(*WatchLeaderboardRequest, grpc.ServerStreamingServer[WatchLeaderboardResponse]) error
-	// GetRanks reads the entries of up to 100 players on a board.
+	// GetRanks reads the entries of up to 100 players on a board. On a board that ranks teams, each has the player's id and name,
+	// with rank and score of their best-placed team.
 	// Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GetRanks(context.Context, *GetRanksRequest) (*GetRanksResponse, error)
 	// WatchRanks sends the standings of up to 500 players immediately, and changed standings afterwards: soon after a
@@ -299,7 +310,8 @@ type LeaderboardServiceServer interface {
 	ListEntries(context.Context, *ListEntriesRequest) (*ListEntriesResponse, error)
 	// GetGroupLeaderboard reads the board of a group: its members, ranked among themselves by their places on a board of all
 	// players. It is exact at each read, and has everything that they did before they joined. A player reads it as a member.
-	// Fails with GROUP_NOT_FOUND, BOARD_NOT_FOUND, CURSOR_EXPIRED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	// Fails with GROUP_NOT_FOUND, BOARD_NOT_FOUND, CURSOR_EXPIRED, PERMISSION_DENIED, INVALID_ARGUMENT (also for a board that
+	// ranks teams), UNAVAILABLE.
 	GetGroupLeaderboard(context.Context, *GetGroupLeaderboardRequest) (*GetGroupLeaderboardResponse, error)
 	// GetAround reads the entries around a player.
 	// Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
@@ -324,8 +336,8 @@ type LeaderboardServiceServer interface {
 	// GetProof reads a proof of a player's place on a closed board: the path from the entry to the signed root of the
 	// board. It can be checked without the service. A board has its root some time after it is closed or resealed; until then
 	// the call fails with UNAVAILABLE.
-	// Fails with BOARD_NOT_FOUND, PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT for a board that is not closed,
-	// UNAVAILABLE.
+	// Fails with BOARD_NOT_FOUND, PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT for a board that is not closed, and for
+	// one that ranks teams, UNAVAILABLE.
 	GetProof(context.Context, *GetProofRequest) (*GetProofResponse, error)
 	// ExportPlayer reads the caller's own ranks on the given boards and lists the closed periods in which they have a
 	// rank.

@@ -59,12 +59,13 @@ class BoardServiceServicer(object):
     """
 
     def PutBoard(self, request, context):
-        """PutBoard defines a board, or changes title, sources, aggregate, countries, visibility, size, ranks or freeze of one with the
-        same name. A board that counts something else than before is filled from the ledger, and read as `stale` until then; a
-        change of title, visibility, size, ranks or freeze never touches it, and readers see it within seconds. The same definition again
-        changes nothing.
-        Fails with BOARD_DEFINITION_INVALID (also for an archived board, and for another order, period, time zone or division
-        into countries, which past periods depend on), LIMIT_REACHED (1000 boards), PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """PutBoard defines a board, or changes title, sources, aggregate, countries, visibility, size, ranks, freeze or the score of
+        teams of one with the same name. A board that counts something else than before is filled from the ledger, and read as
+        `stale` until then; a change of title, visibility, size, ranks, freeze or the score of teams never touches it, and readers
+        see it within seconds. The same definition again changes nothing.
+        Fails with BOARD_DEFINITION_INVALID (also for an archived board, and for another order, period, time zone, division
+        into countries, or players in place of teams, which past periods depend on), LIMIT_REACHED (1000 boards), PERMISSION_DENIED,
+        INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -27,12 +27,13 @@ class BoardServiceStub:
         topten.board.v1.board_service_pb2.PutBoardRequest,
         topten.board.v1.board_service_pb2.PutBoardResponse,
     ]
-    """PutBoard defines a board, or changes title, sources, aggregate, countries, visibility, size, ranks or freeze of one with the
-    same name. A board that counts something else than before is filled from the ledger, and read as `stale` until then; a
-    change of title, visibility, size, ranks or freeze never touches it, and readers see it within seconds. The same definition again
-    changes nothing.
-    Fails with BOARD_DEFINITION_INVALID (also for an archived board, and for another order, period, time zone or division
-    into countries, which past periods depend on), LIMIT_REACHED (1000 boards), PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """PutBoard defines a board, or changes title, sources, aggregate, countries, visibility, size, ranks, freeze or the score of
+    teams of one with the same name. A board that counts something else than before is filled from the ledger, and read as
+    `stale` until then; a change of title, visibility, size, ranks, freeze or the score of teams never touches it, and readers
+    see it within seconds. The same definition again changes nothing.
+    Fails with BOARD_DEFINITION_INVALID (also for an archived board, and for another order, period, time zone, division
+    into countries, or players in place of teams, which past periods depend on), LIMIT_REACHED (1000 boards), PERMISSION_DENIED,
+    INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     ArchiveBoard: grpc.UnaryUnaryMultiCallable[
@@ -61,12 +62,13 @@ class BoardServiceAsyncStub:
         topten.board.v1.board_service_pb2.PutBoardRequest,
         topten.board.v1.board_service_pb2.PutBoardResponse,
     ]
-    """PutBoard defines a board, or changes title, sources, aggregate, countries, visibility, size, ranks or freeze of one with the
-    same name. A board that counts something else than before is filled from the ledger, and read as `stale` until then; a
-    change of title, visibility, size, ranks or freeze never touches it, and readers see it within seconds. The same definition again
-    changes nothing.
-    Fails with BOARD_DEFINITION_INVALID (also for an archived board, and for another order, period, time zone or division
-    into countries, which past periods depend on), LIMIT_REACHED (1000 boards), PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """PutBoard defines a board, or changes title, sources, aggregate, countries, visibility, size, ranks, freeze or the score of
+    teams of one with the same name. A board that counts something else than before is filled from the ledger, and read as
+    `stale` until then; a change of title, visibility, size, ranks, freeze or the score of teams never touches it, and readers
+    see it within seconds. The same definition again changes nothing.
+    Fails with BOARD_DEFINITION_INVALID (also for an archived board, and for another order, period, time zone, division
+    into countries, or players in place of teams, which past periods depend on), LIMIT_REACHED (1000 boards), PERMISSION_DENIED,
+    INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     ArchiveBoard: grpc.aio.UnaryUnaryMultiCallable[
@@ -97,12 +99,13 @@ class BoardServiceServicer(metaclass=abc.ABCMeta):
         request: topten.board.v1.board_service_pb2.PutBoardRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.board.v1.board_service_pb2.PutBoardResponse, collections.abc.Awaitable[topten.board.v1.board_service_pb2.PutBoardResponse]]:
-        """PutBoard defines a board, or changes title, sources, aggregate, countries, visibility, size, ranks or freeze of one with the
-        same name. A board that counts something else than before is filled from the ledger, and read as `stale` until then; a
-        change of title, visibility, size, ranks or freeze never touches it, and readers see it within seconds. The same definition again
-        changes nothing.
-        Fails with BOARD_DEFINITION_INVALID (also for an archived board, and for another order, period, time zone or division
-        into countries, which past periods depend on), LIMIT_REACHED (1000 boards), PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """PutBoard defines a board, or changes title, sources, aggregate, countries, visibility, size, ranks, freeze or the score of
+        teams of one with the same name. A board that counts something else than before is filled from the ledger, and read as
+        `stale` until then; a change of title, visibility, size, ranks, freeze or the score of teams never touches it, and readers
+        see it within seconds. The same definition again changes nothing.
+        Fails with BOARD_DEFINITION_INVALID (also for an archived board, and for another order, period, time zone, division
+        into countries, or players in place of teams, which past periods depend on), LIMIT_REACHED (1000 boards), PERMISSION_DENIED,
+        INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btopten/group/v1/group.proto\x12\x0ftopten.group.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x95\x01\n\x05Group\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x10\n\x08owner_id\x18\x03 \x01(\t\x12\x13\n\x0binvite_code\x18\x04 \x01(\t\x12\x14\n\x0cmember_count\x18\x05 \x01(\x05\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"H\n\x06Member\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12-\n\tjoined_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"n\n\nMembership\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x10\n\x08is_owner\x18\x03 \x01(\x08\x12-\n\tjoined_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btopten/group/v1/group.proto\x12\x0ftopten.group.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa5\x01\n\x05Group\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x10\n\x08owner_id\x18\x03 \x01(\t\x12\x13\n\x0binvite_code\x18\x04 \x01(\t\x12\x14\n\x0cmember_count\x18\x05 \x01(\x05\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x62oards\x18\x07 \x03(\t\"R\n\x04Team\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x10\n\x08user_ids\x18\x03 \x03(\t\x12\x17\n\x0f\x63ounts_since_ms\x18\x04 \x03(\x03\"H\n\x06Member\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12-\n\tjoined_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"n\n\nMembership\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x10\n\x08is_owner\x18\x03 \x01(\x08\x12-\n\tjoined_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,9 +33,11 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'topten.group.v1.group_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GROUP']._serialized_start=82
-  _globals['_GROUP']._serialized_end=231
-  _globals['_MEMBER']._serialized_start=233
-  _globals['_MEMBER']._serialized_end=305
-  _globals['_MEMBERSHIP']._serialized_start=307
-  _globals['_MEMBERSHIP']._serialized_end=417
+  _globals['_GROUP']._serialized_end=247
+  _globals['_TEAM']._serialized_start=249
+  _globals['_TEAM']._serialized_end=331
+  _globals['_MEMBER']._serialized_start=333
+  _globals['_MEMBER']._serialized_end=405
+  _globals['_MEMBERSHIP']._serialized_start=407
+  _globals['_MEMBERSHIP']._serialized_end=517
 # @@protoc_insertion_point(module_scope)

@@ -4,7 +4,9 @@ isort:skip_file
 Groups of players."""
 
 import builtins
+import collections.abc
 import google.protobuf.descriptor
+import google.protobuf.internal.containers
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
 import typing
@@ -23,6 +25,7 @@ class Group(google.protobuf.message.Message):
     INVITE_CODE_FIELD_NUMBER: builtins.int
     MEMBER_COUNT_FIELD_NUMBER: builtins.int
     CREATED_AT_FIELD_NUMBER: builtins.int
+    BOARDS_FIELD_NUMBER: builtins.int
     group_id: builtins.str
     """The group's id, a UUID."""
     title: builtins.str
@@ -37,6 +40,10 @@ class Group(google.protobuf.message.Message):
     def created_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When it was created."""
 
+    @property
+    def boards(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The boards on which it is a team, by name, without `custom:`; at most 10. Who reads them sees its title."""
+
     def __init__(
         self,
         *,
@@ -46,11 +53,48 @@ class Group(google.protobuf.message.Message):
         invite_code: builtins.str = ...,
         member_count: builtins.int = ...,
         created_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        boards: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["created_at", b"created_at"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["created_at", b"created_at", "group_id", b"group_id", "invite_code", b"invite_code", "member_count", b"member_count", "owner_id", b"owner_id", "title", b"title"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["boards", b"boards", "created_at", b"created_at", "group_id", b"group_id", "invite_code", b"invite_code", "member_count", b"member_count", "owner_id", b"owner_id", "title", b"title"]) -> None: ...
 
 global___Group = Group
+
+@typing.final
+class Team(google.protobuf.message.Message):
+    """A group as a team on a board."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    GROUP_ID_FIELD_NUMBER: builtins.int
+    TITLE_FIELD_NUMBER: builtins.int
+    USER_IDS_FIELD_NUMBER: builtins.int
+    COUNTS_SINCE_MS_FIELD_NUMBER: builtins.int
+    group_id: builtins.str
+    """The group's id."""
+    title: builtins.str
+    """The group's title."""
+    @property
+    def user_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The members' user ids, first joined first; at most 500."""
+
+    @property
+    def counts_since_ms(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """For each member, since when they count for the team: when they joined, or the group was entered if that was later, in
+        milliseconds since 1970.
+        """
+
+    def __init__(
+        self,
+        *,
+        group_id: builtins.str = ...,
+        title: builtins.str = ...,
+        user_ids: collections.abc.Iterable[builtins.str] | None = ...,
+        counts_since_ms: collections.abc.Iterable[builtins.int] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["counts_since_ms", b"counts_since_ms", "group_id", b"group_id", "title", b"title", "user_ids", b"user_ids"]) -> None: ...
+
+global___Team = Team
 
 @typing.final
 class Member(google.protobuf.message.Message):

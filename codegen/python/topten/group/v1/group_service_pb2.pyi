@@ -364,3 +364,145 @@ class DeleteGroupResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["deleted", b"deleted"]) -> None: ...
 
 global___DeleteGroupResponse = DeleteGroupResponse
+
+@typing.final
+class EnterBoardRequest(google.protobuf.message.Message):
+    """EnterBoardRequest identifies a group and a board."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    GROUP_ID_FIELD_NUMBER: builtins.int
+    BOARD_NAME_FIELD_NUMBER: builtins.int
+    group_id: builtins.str
+    """The group's id."""
+    board_name: builtins.str
+    """The name of a board that ranks teams, without `custom:`. The group is entered for all its periods and countries."""
+    def __init__(
+        self,
+        *,
+        group_id: builtins.str = ...,
+        board_name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["board_name", b"board_name", "group_id", b"group_id"]) -> None: ...
+
+global___EnterBoardRequest = EnterBoardRequest
+
+@typing.final
+class EnterBoardResponse(google.protobuf.message.Message):
+    """EnterBoardResponse carries the group."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: builtins.int
+    CHANGED_FIELD_NUMBER: builtins.int
+    changed: builtins.bool
+    """False if it was so before."""
+    @property
+    def group(self) -> topten.group.v1.group_pb2.Group:
+        """The group."""
+
+    def __init__(
+        self,
+        *,
+        group: topten.group.v1.group_pb2.Group | None = ...,
+        changed: builtins.bool = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["group", b"group"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["changed", b"changed", "group", b"group"]) -> None: ...
+
+global___EnterBoardResponse = EnterBoardResponse
+
+@typing.final
+class LeaveBoardRequest(google.protobuf.message.Message):
+    """LeaveBoardRequest identifies a group and a board."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    GROUP_ID_FIELD_NUMBER: builtins.int
+    BOARD_NAME_FIELD_NUMBER: builtins.int
+    group_id: builtins.str
+    """The group's id."""
+    board_name: builtins.str
+    """The board's name, without `custom:`."""
+    def __init__(
+        self,
+        *,
+        group_id: builtins.str = ...,
+        board_name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["board_name", b"board_name", "group_id", b"group_id"]) -> None: ...
+
+global___LeaveBoardRequest = LeaveBoardRequest
+
+@typing.final
+class LeaveBoardResponse(google.protobuf.message.Message):
+    """LeaveBoardResponse carries the group."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: builtins.int
+    CHANGED_FIELD_NUMBER: builtins.int
+    changed: builtins.bool
+    """False if it was so before."""
+    @property
+    def group(self) -> topten.group.v1.group_pb2.Group:
+        """The group."""
+
+    def __init__(
+        self,
+        *,
+        group: topten.group.v1.group_pb2.Group | None = ...,
+        changed: builtins.bool = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["group", b"group"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["changed", b"changed", "group", b"group"]) -> None: ...
+
+global___LeaveBoardResponse = LeaveBoardResponse
+
+@typing.final
+class ListTeamsRequest(google.protobuf.message.Message):
+    """ListTeamsRequest identifies a board."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BOARD_NAME_FIELD_NUMBER: builtins.int
+    EDITION_FIELD_NUMBER: builtins.int
+    board_name: builtins.str
+    """The board's name, without `custom:`."""
+    edition: builtins.int
+    """The edition that the caller has; 0 if none."""
+    def __init__(
+        self,
+        *,
+        board_name: builtins.str = ...,
+        edition: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["board_name", b"board_name", "edition", b"edition"]) -> None: ...
+
+global___ListTeamsRequest = ListTeamsRequest
+
+@typing.final
+class ListTeamsResponse(google.protobuf.message.Message):
+    """ListTeamsResponse carries the teams."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EDITION_FIELD_NUMBER: builtins.int
+    TEAMS_FIELD_NUMBER: builtins.int
+    edition: builtins.int
+    """The edition of the teams: it rises with every change of a title, of members, and of which groups are entered. 0 if no group
+    ever was.
+    """
+    @property
+    def teams(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[topten.group.v1.group_pb2.Team]:
+        """The teams, by group id; empty if the caller has this edition."""
+
+    def __init__(
+        self,
+        *,
+        edition: builtins.int = ...,
+        teams: collections.abc.Iterable[topten.group.v1.group_pb2.Team] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["edition", b"edition", "teams", b"teams"]) -> None: ...
+
+global___ListTeamsResponse = ListTeamsResponse

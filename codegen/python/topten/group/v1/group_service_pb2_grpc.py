@@ -72,6 +72,21 @@ class GroupServiceStub(object):
                 request_serializer=topten_dot_group_dot_v1_dot_group__service__pb2.RotateInviteCodeRequest.SerializeToString,
                 response_deserializer=topten_dot_group_dot_v1_dot_group__service__pb2.RotateInviteCodeResponse.FromString,
                 _registered_method=True)
+        self.EnterBoard = channel.unary_unary(
+                '/topten.group.v1.GroupService/EnterBoard',
+                request_serializer=topten_dot_group_dot_v1_dot_group__service__pb2.EnterBoardRequest.SerializeToString,
+                response_deserializer=topten_dot_group_dot_v1_dot_group__service__pb2.EnterBoardResponse.FromString,
+                _registered_method=True)
+        self.LeaveBoard = channel.unary_unary(
+                '/topten.group.v1.GroupService/LeaveBoard',
+                request_serializer=topten_dot_group_dot_v1_dot_group__service__pb2.LeaveBoardRequest.SerializeToString,
+                response_deserializer=topten_dot_group_dot_v1_dot_group__service__pb2.LeaveBoardResponse.FromString,
+                _registered_method=True)
+        self.ListTeams = channel.unary_unary(
+                '/topten.group.v1.GroupService/ListTeams',
+                request_serializer=topten_dot_group_dot_v1_dot_group__service__pb2.ListTeamsRequest.SerializeToString,
+                response_deserializer=topten_dot_group_dot_v1_dot_group__service__pb2.ListTeamsResponse.FromString,
+                _registered_method=True)
         self.DeleteGroup = channel.unary_unary(
                 '/topten.group.v1.GroupService/DeleteGroup',
                 request_serializer=topten_dot_group_dot_v1_dot_group__service__pb2.DeleteGroupRequest.SerializeToString,
@@ -146,6 +161,33 @@ class GroupServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EnterBoard(self, request, context):
+        """EnterBoard makes a group of the caller a team on a board that ranks teams. From then on everybody who may read the board sees
+        the group's title there, and its score, but not who its members are. Entering it again changes nothing.
+        Fails with GROUP_NOT_FOUND, PERMISSION_DENIED (another member's group), BOARD_NOT_FOUND (also for a board that the caller may
+        not read), INVALID_ARGUMENT (also for a board of players and an archived one), LIMIT_REACHED (a group is on at most 10 boards,
+        and a board has at most 100 teams), PLAYER_BLOCKED, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LeaveBoard(self, request, context):
+        """LeaveBoard takes a group of the caller off a board, its past periods included. A group that is not on it is not an error.
+        Fails with GROUP_NOT_FOUND, PERMISSION_DENIED (another member's group), INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTeams(self, request, context):
+        """ListTeams lists the teams of a board with their members, for the service that ranks them; at most 100.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteGroup(self, request, context):
         """DeleteGroup deletes a group of the caller. Deleting it again is not an error.
         Fails with PERMISSION_DENIED (another member's group), INVALID_ARGUMENT, UNAVAILABLE.
@@ -191,6 +233,21 @@ def add_GroupServiceServicer_to_server(servicer, server):
                     servicer.RotateInviteCode,
                     request_deserializer=topten_dot_group_dot_v1_dot_group__service__pb2.RotateInviteCodeRequest.FromString,
                     response_serializer=topten_dot_group_dot_v1_dot_group__service__pb2.RotateInviteCodeResponse.SerializeToString,
+            ),
+            'EnterBoard': grpc.unary_unary_rpc_method_handler(
+                    servicer.EnterBoard,
+                    request_deserializer=topten_dot_group_dot_v1_dot_group__service__pb2.EnterBoardRequest.FromString,
+                    response_serializer=topten_dot_group_dot_v1_dot_group__service__pb2.EnterBoardResponse.SerializeToString,
+            ),
+            'LeaveBoard': grpc.unary_unary_rpc_method_handler(
+                    servicer.LeaveBoard,
+                    request_deserializer=topten_dot_group_dot_v1_dot_group__service__pb2.LeaveBoardRequest.FromString,
+                    response_serializer=topten_dot_group_dot_v1_dot_group__service__pb2.LeaveBoardResponse.SerializeToString,
+            ),
+            'ListTeams': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTeams,
+                    request_deserializer=topten_dot_group_dot_v1_dot_group__service__pb2.ListTeamsRequest.FromString,
+                    response_serializer=topten_dot_group_dot_v1_dot_group__service__pb2.ListTeamsResponse.SerializeToString,
             ),
             'DeleteGroup': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteGroup,
@@ -390,6 +447,87 @@ class GroupService(object):
             '/topten.group.v1.GroupService/RotateInviteCode',
             topten_dot_group_dot_v1_dot_group__service__pb2.RotateInviteCodeRequest.SerializeToString,
             topten_dot_group_dot_v1_dot_group__service__pb2.RotateInviteCodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EnterBoard(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.group.v1.GroupService/EnterBoard',
+            topten_dot_group_dot_v1_dot_group__service__pb2.EnterBoardRequest.SerializeToString,
+            topten_dot_group_dot_v1_dot_group__service__pb2.EnterBoardResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LeaveBoard(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.group.v1.GroupService/LeaveBoard',
+            topten_dot_group_dot_v1_dot_group__service__pb2.LeaveBoardRequest.SerializeToString,
+            topten_dot_group_dot_v1_dot_group__service__pb2.LeaveBoardResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTeams(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.group.v1.GroupService/ListTeams',
+            topten_dot_group_dot_v1_dot_group__service__pb2.ListTeamsRequest.SerializeToString,
+            topten_dot_group_dot_v1_dot_group__service__pb2.ListTeamsResponse.FromString,
             options,
             channel_credentials,
             insecure,

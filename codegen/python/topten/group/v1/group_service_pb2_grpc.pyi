@@ -85,6 +85,33 @@ class GroupServiceStub:
     Fails with GROUP_NOT_FOUND, PERMISSION_DENIED (another member's group), INVALID_ARGUMENT, UNAVAILABLE.
     """
 
+    EnterBoard: grpc.UnaryUnaryMultiCallable[
+        topten.group.v1.group_service_pb2.EnterBoardRequest,
+        topten.group.v1.group_service_pb2.EnterBoardResponse,
+    ]
+    """EnterBoard makes a group of the caller a team on a board that ranks teams. From then on everybody who may read the board sees
+    the group's title there, and its score, but not who its members are. Entering it again changes nothing.
+    Fails with GROUP_NOT_FOUND, PERMISSION_DENIED (another member's group), BOARD_NOT_FOUND (also for a board that the caller may
+    not read), INVALID_ARGUMENT (also for a board of players and an archived one), LIMIT_REACHED (a group is on at most 10 boards,
+    and a board has at most 100 teams), PLAYER_BLOCKED, UNAVAILABLE.
+    """
+
+    LeaveBoard: grpc.UnaryUnaryMultiCallable[
+        topten.group.v1.group_service_pb2.LeaveBoardRequest,
+        topten.group.v1.group_service_pb2.LeaveBoardResponse,
+    ]
+    """LeaveBoard takes a group of the caller off a board, its past periods included. A group that is not on it is not an error.
+    Fails with GROUP_NOT_FOUND, PERMISSION_DENIED (another member's group), INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    ListTeams: grpc.UnaryUnaryMultiCallable[
+        topten.group.v1.group_service_pb2.ListTeamsRequest,
+        topten.group.v1.group_service_pb2.ListTeamsResponse,
+    ]
+    """ListTeams lists the teams of a board with their members, for the service that ranks them; at most 100.
+    Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
     DeleteGroup: grpc.UnaryUnaryMultiCallable[
         topten.group.v1.group_service_pb2.DeleteGroupRequest,
         topten.group.v1.group_service_pb2.DeleteGroupResponse,
@@ -158,6 +185,33 @@ class GroupServiceAsyncStub:
     ]
     """RotateInviteCode gives a group of the caller another invite code. Nobody can join with the former one any more.
     Fails with GROUP_NOT_FOUND, PERMISSION_DENIED (another member's group), INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    EnterBoard: grpc.aio.UnaryUnaryMultiCallable[
+        topten.group.v1.group_service_pb2.EnterBoardRequest,
+        topten.group.v1.group_service_pb2.EnterBoardResponse,
+    ]
+    """EnterBoard makes a group of the caller a team on a board that ranks teams. From then on everybody who may read the board sees
+    the group's title there, and its score, but not who its members are. Entering it again changes nothing.
+    Fails with GROUP_NOT_FOUND, PERMISSION_DENIED (another member's group), BOARD_NOT_FOUND (also for a board that the caller may
+    not read), INVALID_ARGUMENT (also for a board of players and an archived one), LIMIT_REACHED (a group is on at most 10 boards,
+    and a board has at most 100 teams), PLAYER_BLOCKED, UNAVAILABLE.
+    """
+
+    LeaveBoard: grpc.aio.UnaryUnaryMultiCallable[
+        topten.group.v1.group_service_pb2.LeaveBoardRequest,
+        topten.group.v1.group_service_pb2.LeaveBoardResponse,
+    ]
+    """LeaveBoard takes a group of the caller off a board, its past periods included. A group that is not on it is not an error.
+    Fails with GROUP_NOT_FOUND, PERMISSION_DENIED (another member's group), INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    ListTeams: grpc.aio.UnaryUnaryMultiCallable[
+        topten.group.v1.group_service_pb2.ListTeamsRequest,
+        topten.group.v1.group_service_pb2.ListTeamsResponse,
+    ]
+    """ListTeams lists the teams of a board with their members, for the service that ranks them; at most 100.
+    Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     DeleteGroup: grpc.aio.UnaryUnaryMultiCallable[
@@ -247,6 +301,39 @@ class GroupServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[topten.group.v1.group_service_pb2.RotateInviteCodeResponse, collections.abc.Awaitable[topten.group.v1.group_service_pb2.RotateInviteCodeResponse]]:
         """RotateInviteCode gives a group of the caller another invite code. Nobody can join with the former one any more.
         Fails with GROUP_NOT_FOUND, PERMISSION_DENIED (another member's group), INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def EnterBoard(
+        self,
+        request: topten.group.v1.group_service_pb2.EnterBoardRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.group.v1.group_service_pb2.EnterBoardResponse, collections.abc.Awaitable[topten.group.v1.group_service_pb2.EnterBoardResponse]]:
+        """EnterBoard makes a group of the caller a team on a board that ranks teams. From then on everybody who may read the board sees
+        the group's title there, and its score, but not who its members are. Entering it again changes nothing.
+        Fails with GROUP_NOT_FOUND, PERMISSION_DENIED (another member's group), BOARD_NOT_FOUND (also for a board that the caller may
+        not read), INVALID_ARGUMENT (also for a board of players and an archived one), LIMIT_REACHED (a group is on at most 10 boards,
+        and a board has at most 100 teams), PLAYER_BLOCKED, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def LeaveBoard(
+        self,
+        request: topten.group.v1.group_service_pb2.LeaveBoardRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.group.v1.group_service_pb2.LeaveBoardResponse, collections.abc.Awaitable[topten.group.v1.group_service_pb2.LeaveBoardResponse]]:
+        """LeaveBoard takes a group of the caller off a board, its past periods included. A group that is not on it is not an error.
+        Fails with GROUP_NOT_FOUND, PERMISSION_DENIED (another member's group), INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def ListTeams(
+        self,
+        request: topten.group.v1.group_service_pb2.ListTeamsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.group.v1.group_service_pb2.ListTeamsResponse, collections.abc.Awaitable[topten.group.v1.group_service_pb2.ListTeamsResponse]]:
+        """ListTeams lists the teams of a board with their members, for the service that ranks them; at most 100.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod

@@ -62,7 +62,7 @@ global___BoardKind = BoardKind
 
 @typing.final
 class Entry(google.protobuf.message.Message):
-    """An entry: one player's place on a board."""
+    """An entry: one player's place on a board, or on a board that ranks teams, one team's."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -78,15 +78,15 @@ class Entry(google.protobuf.message.Message):
     greater user id, so no two players share a rank, except on a defined board with other `ranks`. Moments are told apart to 16 ms below 65 536 points, 1 s below 4 million.
     """
     user_id: builtins.str
-    """The player's id. In a closed period, a pseudonym `erased-…` if the account was erased since."""
+    """The player's id, or the team's group id. In a closed period, a pseudonym `erased-…` if the account was erased since."""
     username: builtins.str
-    """The player's display name. `#deleted` if the account is erased, and `#` with the last characters of the id if the
+    """The player's display name, or the title of the team's group. `#deleted` if the account is erased, and `#` with the last characters of the id if the
     name is unknown; registered names contain no `#`.
     """
     score: builtins.int
     """Points on this board."""
     country: builtins.str
-    """ISO 3166-1 alpha-2 code of the player's country; empty if none."""
+    """ISO 3166-1 alpha-2 code of the player's country; empty if none, and for teams."""
     previous_rank: builtins.int
     """The rank before the player's last counted action; absent after the first action, for ranks that are not stored, and
     where players with equal points share a rank.
@@ -132,7 +132,9 @@ class Frame(google.protobuf.message.Message):
     generation: builtins.int
     """Incremented when boards are rebuilt. Together with `version` it orders frames."""
     version: builtins.int
-    """Incremented with each write to the board within a generation. Readers drop frames lower than their last one."""
+    """Incremented with each write to the board within a generation, and with each change of the teams of a board that ranks
+    them. Readers drop frames lower than their last one.
+    """
     stale: builtins.bool
     """True if the boards cannot be read at the moment and this is the last known frame, or if the board is being filled, so that
     players may be missing. The position rises all the same.
@@ -216,14 +218,17 @@ class Board(google.protobuf.message.Message):
     TOTAL_COUNT_FIELD_NUMBER: builtins.int
     FROZEN_SINCE_FIELD_NUMBER: builtins.int
     STALE_FIELD_NUMBER: builtins.int
+    RANKS_TEAMS_FIELD_NUMBER: builtins.int
     name: builtins.str
     """The board as text, with its period: `weekly:2026-47`."""
     kind: global___BoardKind.ValueType
     """The kind of the board."""
     total_count: builtins.int
-    """The number of ranked players."""
+    """The number of ranked players, or teams."""
     stale: builtins.bool
     """True if what was read with it is stale: see `Frame`."""
+    ranks_teams: builtins.bool
+    """Whether its entries are teams: groups of players, ranked by the points of their members."""
     @property
     def period(self) -> global___Period:
         """The period that the board covers; absent for all time."""
@@ -248,9 +253,10 @@ class Board(google.protobuf.message.Message):
         total_count: builtins.int = ...,
         frozen_since: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         stale: builtins.bool = ...,
+        ranks_teams: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["frozen_since", b"frozen_since", "next_reset_at", b"next_reset_at", "period", b"period"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["frozen_since", b"frozen_since", "kind", b"kind", "name", b"name", "next_reset_at", b"next_reset_at", "period", b"period", "stale", b"stale", "total_count", b"total_count"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["frozen_since", b"frozen_since", "kind", b"kind", "name", b"name", "next_reset_at", b"next_reset_at", "period", b"period", "ranks_teams", b"ranks_teams", "stale", b"stale", "total_count", b"total_count"]) -> None: ...
 
 global___Board = Board
 

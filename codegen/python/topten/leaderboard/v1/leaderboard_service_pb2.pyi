@@ -357,7 +357,7 @@ class ListEntriesResponse(google.protobuf.message.Message):
 
     @property
     def own(self) -> topten.leaderboard.v1.leaderboard_pb2.Entry:
-        """The entry of `user_id`; absent if that player is unranked."""
+        """The entry of `user_id`, or of their best-placed team; absent if that player is unranked."""
 
     def __init__(
         self,

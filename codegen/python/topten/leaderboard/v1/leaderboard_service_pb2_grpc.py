@@ -31,6 +31,10 @@ class LeaderboardServiceStub(object):
     named as text: `all`, `weekly` (the
     current week), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and, if
     declared by the operator, for example `custom:asean`, `custom:asean-week:2026-47` or `custom:week-by-country:VN`.
+
+    On a board that ranks teams, every entry is a team's: `user_id` is the id of its group, `username` the group's title. What is
+    read of a player is of their best-placed team; a group's id is accepted in place of a player's. A change of teams or of their
+    members is seen within 4 seconds. In a period that is over, members count who counted before its end and still are members.
     """
 
     def __init__(self, channel):
@@ -117,6 +121,10 @@ class LeaderboardServiceServicer(object):
     named as text: `all`, `weekly` (the
     current week), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and, if
     declared by the operator, for example `custom:asean`, `custom:asean-week:2026-47` or `custom:week-by-country:VN`.
+
+    On a board that ranks teams, every entry is a team's: `user_id` is the id of its group, `username` the group's title. What is
+    read of a player is of their best-placed team; a group's id is accepted in place of a player's. A change of teams or of their
+    members is seen within 4 seconds. In a period that is over, members count who counted before its end and still are members.
     """
 
     def GetLeaderboard(self, request, context):
@@ -138,7 +146,8 @@ class LeaderboardServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetRanks(self, request, context):
-        """GetRanks reads the entries of up to 100 players on a board.
+        """GetRanks reads the entries of up to 100 players on a board. On a board that ranks teams, each has the player's id and name,
+        with rank and score of their best-placed team.
         Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -166,7 +175,8 @@ class LeaderboardServiceServicer(object):
     def GetGroupLeaderboard(self, request, context):
         """GetGroupLeaderboard reads the board of a group: its members, ranked among themselves by their places on a board of all
         players. It is exact at each read, and has everything that they did before they joined. A player reads it as a member.
-        Fails with GROUP_NOT_FOUND, BOARD_NOT_FOUND, CURSOR_EXPIRED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        Fails with GROUP_NOT_FOUND, BOARD_NOT_FOUND, CURSOR_EXPIRED, PERMISSION_DENIED, INVALID_ARGUMENT (also for a board that
+        ranks teams), UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -226,8 +236,8 @@ class LeaderboardServiceServicer(object):
         """GetProof reads a proof of a player's place on a closed board: the path from the entry to the signed root of the
         board. It can be checked without the service. A board has its root some time after it is closed or resealed; until then
         the call fails with UNAVAILABLE.
-        Fails with BOARD_NOT_FOUND, PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT for a board that is not closed,
-        UNAVAILABLE.
+        Fails with BOARD_NOT_FOUND, PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT for a board that is not closed, and for
+        one that ranks teams, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -329,6 +339,10 @@ class LeaderboardService(object):
     named as text: `all`, `weekly` (the
     current week), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and, if
     declared by the operator, for example `custom:asean`, `custom:asean-week:2026-47` or `custom:week-by-country:VN`.
+
+    On a board that ranks teams, every entry is a team's: `user_id` is the id of its group, `username` the group's title. What is
+    read of a player is of their best-placed team; a group's id is accepted in place of a player's. A change of teams or of their
+    members is seen within 4 seconds. In a period that is over, members count who counted before its end and still are members.
     """
 
     @staticmethod

@@ -23,6 +23,10 @@ class LeaderboardServiceStub:
     named as text: `all`, `weekly` (the
     current week), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and, if
     declared by the operator, for example `custom:asean`, `custom:asean-week:2026-47` or `custom:week-by-country:VN`.
+
+    On a board that ranks teams, every entry is a team's: `user_id` is the id of its group, `username` the group's title. What is
+    read of a player is of their best-placed team; a group's id is accepted in place of a player's. A change of teams or of their
+    members is seen within 4 seconds. In a period that is over, members count who counted before its end and still are members.
     """
 
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
@@ -48,7 +52,8 @@ class LeaderboardServiceStub:
         topten.leaderboard.v1.leaderboard_service_pb2.GetRanksRequest,
         topten.leaderboard.v1.leaderboard_service_pb2.GetRanksResponse,
     ]
-    """GetRanks reads the entries of up to 100 players on a board.
+    """GetRanks reads the entries of up to 100 players on a board. On a board that ranks teams, each has the player's id and name,
+    with rank and score of their best-placed team.
     Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
@@ -76,7 +81,8 @@ class LeaderboardServiceStub:
     ]
     """GetGroupLeaderboard reads the board of a group: its members, ranked among themselves by their places on a board of all
     players. It is exact at each read, and has everything that they did before they joined. A player reads it as a member.
-    Fails with GROUP_NOT_FOUND, BOARD_NOT_FOUND, CURSOR_EXPIRED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    Fails with GROUP_NOT_FOUND, BOARD_NOT_FOUND, CURSOR_EXPIRED, PERMISSION_DENIED, INVALID_ARGUMENT (also for a board that
+    ranks teams), UNAVAILABLE.
     """
 
     GetAround: grpc.UnaryUnaryMultiCallable[
@@ -136,8 +142,8 @@ class LeaderboardServiceStub:
     """GetProof reads a proof of a player's place on a closed board: the path from the entry to the signed root of the
     board. It can be checked without the service. A board has its root some time after it is closed or resealed; until then
     the call fails with UNAVAILABLE.
-    Fails with BOARD_NOT_FOUND, PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT for a board that is not closed,
-    UNAVAILABLE.
+    Fails with BOARD_NOT_FOUND, PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT for a board that is not closed, and for
+    one that ranks teams, UNAVAILABLE.
     """
 
     ExportPlayer: grpc.UnaryUnaryMultiCallable[
@@ -155,6 +161,10 @@ class LeaderboardServiceAsyncStub:
     named as text: `all`, `weekly` (the
     current week), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and, if
     declared by the operator, for example `custom:asean`, `custom:asean-week:2026-47` or `custom:week-by-country:VN`.
+
+    On a board that ranks teams, every entry is a team's: `user_id` is the id of its group, `username` the group's title. What is
+    read of a player is of their best-placed team; a group's id is accepted in place of a player's. A change of teams or of their
+    members is seen within 4 seconds. In a period that is over, members count who counted before its end and still are members.
     """
 
     GetLeaderboard: grpc.aio.UnaryUnaryMultiCallable[
@@ -179,7 +189,8 @@ class LeaderboardServiceAsyncStub:
         topten.leaderboard.v1.leaderboard_service_pb2.GetRanksRequest,
         topten.leaderboard.v1.leaderboard_service_pb2.GetRanksResponse,
     ]
-    """GetRanks reads the entries of up to 100 players on a board.
+    """GetRanks reads the entries of up to 100 players on a board. On a board that ranks teams, each has the player's id and name,
+    with rank and score of their best-placed team.
     Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
@@ -207,7 +218,8 @@ class LeaderboardServiceAsyncStub:
     ]
     """GetGroupLeaderboard reads the board of a group: its members, ranked among themselves by their places on a board of all
     players. It is exact at each read, and has everything that they did before they joined. A player reads it as a member.
-    Fails with GROUP_NOT_FOUND, BOARD_NOT_FOUND, CURSOR_EXPIRED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    Fails with GROUP_NOT_FOUND, BOARD_NOT_FOUND, CURSOR_EXPIRED, PERMISSION_DENIED, INVALID_ARGUMENT (also for a board that
+    ranks teams), UNAVAILABLE.
     """
 
     GetAround: grpc.aio.UnaryUnaryMultiCallable[
@@ -267,8 +279,8 @@ class LeaderboardServiceAsyncStub:
     """GetProof reads a proof of a player's place on a closed board: the path from the entry to the signed root of the
     board. It can be checked without the service. A board has its root some time after it is closed or resealed; until then
     the call fails with UNAVAILABLE.
-    Fails with BOARD_NOT_FOUND, PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT for a board that is not closed,
-    UNAVAILABLE.
+    Fails with BOARD_NOT_FOUND, PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT for a board that is not closed, and for
+    one that ranks teams, UNAVAILABLE.
     """
 
     ExportPlayer: grpc.aio.UnaryUnaryMultiCallable[
@@ -286,6 +298,10 @@ class LeaderboardServiceServicer(metaclass=abc.ABCMeta):
     named as text: `all`, `weekly` (the
     current week), `weekly:2026-47`, `monthly`, `monthly:2026-11`, `country:VN`, `quiz:world-capitals`, and, if
     declared by the operator, for example `custom:asean`, `custom:asean-week:2026-47` or `custom:week-by-country:VN`.
+
+    On a board that ranks teams, every entry is a team's: `user_id` is the id of its group, `username` the group's title. What is
+    read of a player is of their best-placed team; a group's id is accepted in place of a player's. A change of teams or of their
+    members is seen within 4 seconds. In a period that is over, members count who counted before its end and still are members.
     """
 
     @abc.abstractmethod
@@ -316,7 +332,8 @@ class LeaderboardServiceServicer(metaclass=abc.ABCMeta):
         request: topten.leaderboard.v1.leaderboard_service_pb2.GetRanksRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.leaderboard.v1.leaderboard_service_pb2.GetRanksResponse, collections.abc.Awaitable[topten.leaderboard.v1.leaderboard_service_pb2.GetRanksResponse]]:
-        """GetRanks reads the entries of up to 100 players on a board.
+        """GetRanks reads the entries of up to 100 players on a board. On a board that ranks teams, each has the player's id and name,
+        with rank and score of their best-placed team.
         Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
@@ -350,7 +367,8 @@ class LeaderboardServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[topten.leaderboard.v1.leaderboard_service_pb2.GetGroupLeaderboardResponse, collections.abc.Awaitable[topten.leaderboard.v1.leaderboard_service_pb2.GetGroupLeaderboardResponse]]:
         """GetGroupLeaderboard reads the board of a group: its members, ranked among themselves by their places on a board of all
         players. It is exact at each read, and has everything that they did before they joined. A player reads it as a member.
-        Fails with GROUP_NOT_FOUND, BOARD_NOT_FOUND, CURSOR_EXPIRED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        Fails with GROUP_NOT_FOUND, BOARD_NOT_FOUND, CURSOR_EXPIRED, PERMISSION_DENIED, INVALID_ARGUMENT (also for a board that
+        ranks teams), UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -424,8 +442,8 @@ class LeaderboardServiceServicer(metaclass=abc.ABCMeta):
         """GetProof reads a proof of a player's place on a closed board: the path from the entry to the signed root of the
         board. It can be checked without the service. A board has its root some time after it is closed or resealed; until then
         the call fails with UNAVAILABLE.
-        Fails with BOARD_NOT_FOUND, PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT for a board that is not closed,
-        UNAVAILABLE.
+        Fails with BOARD_NOT_FOUND, PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT for a board that is not closed, and for
+        one that ranks teams, UNAVAILABLE.
         """
 
     @abc.abstractmethod
