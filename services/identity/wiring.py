@@ -12,6 +12,7 @@ from topten.identity.v1.identity_service_pb2_grpc import add_IdentityServiceServ
 from topten.quiz.v1.quiz_service_pb2_grpc import QuizServiceStub
 from topten.score.v1.score_service_pb2_grpc import ScoreServiceStub
 
+from services.boards.closed_periods import DATABASE
 from services.identity.board_tokens.board_token_store import BoardTokenStore
 from services.identity.board_tokens.service import BoardTokens
 from services.identity.clients.client_store import ClientStore
@@ -26,6 +27,7 @@ from services.identity.external_players.service import ExternalPlayers
 from services.identity.groups.group_store import GroupStore
 from services.identity.groups.rpc import GroupServicer
 from services.identity.groups.service import Groups
+from services.identity.groups.team_boards import BoardDefinitions
 from services.identity.guests import Guests
 from services.identity.http import IdentityHttp
 from services.identity.moderation.change_store import ChangeStore
@@ -205,7 +207,9 @@ def build_server(
         accounts.board_tokens,
         now,
     )
-    groups = GroupServicer(Groups(stores.groups, stores.accounts, now=now))
+    # Where score keeps the definitions of boards.
+    boards = BoardDefinitions(stores.mongo.client[f"{config.mongo.database}_{DATABASE}"])
+    groups = GroupServicer(Groups(stores.groups, boards, stores.accounts, now=now))
     return GrpcServer(
         config.grpc_address,
         [

@@ -41,7 +41,7 @@ RIGHT: dict[str, Any] = {
     "rule": {"fixed": {"points": 1}}, "roomId": str(uuid.uuid4()), "groupId": str(uuid.uuid4()), "pin": "123456",
     "commandId": str(uuid.uuid4()), "document": "{}", "copyId": "a-copy", "base64": "e30=", "version": 2**30, "revision": 0,
     "attemptId": str(uuid.uuid4()), "webhookId": str(uuid.uuid4()), "deliveryId": str(uuid.uuid4()),
-    "url": "https://hooks.example.com/", "kinds": ["BOARD_CLOSED"],
+    "url": "https://hooks.example.com/", "kinds": ["BOARD_CLOSED"], "boardName": "cup",
 }  # fmt: skip
 # A wrong name or token is refused for another reason, or changes the account that the sweep uses; a proof needs a
 # closed period with players before anything else is looked at.

@@ -172,9 +172,11 @@ def standings_of(
 
 @strawberry.type(description="A player's entry on a board.")
 class LeaderboardEntry:
-    user_id: strawberry.ID
-    username: str
-    score: int = strawberry.field(description="The player's score on this board.")
+    user_id: strawberry.ID = strawberry.field(
+        description="The ID of the player, or on a board that ranks teams, of the team's group."
+    )
+    username: str = strawberry.field(description="The name of the player, or the title of the team's group.")
+    score: int = strawberry.field(description="The score on this board.")
     rank: int = strawberry.field(description="The rank, from 1. No two players share a rank.")
     country: str | None
     previous_rank: int | None = strawberry.field(description="The rank before the player's last counted action.")
@@ -183,7 +185,7 @@ class LeaderboardEntry:
     )
 
     # One call for all of a page, but each waits for it by itself.
-    @field(cost=10, description="The account; null if it no longer exists.")
+    @field(cost=10, description="The account; null if it no longer exists, and for a team.")
     async def user(self, info: Info) -> User | None:
         return await account(info, self.user_id)
 

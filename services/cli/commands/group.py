@@ -1,4 +1,4 @@
-"""`topten group list|members|remove|rotate-code|delete`: groups of players, with the operator's credentials."""
+"""`topten group list|members|remove|rotate-code|enter-board|leave-board|delete`, with the operator's credentials."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from services.cli.terminal import DATA, Data, load_endpoints, run, say
 
 group = typer.Typer(help="Read groups of players, and change them for their owners.", no_args_is_help=True)
 GroupId = Annotated[str, typer.Argument(metavar="GROUP", help="The ID of the group.")]
+BoardName = Annotated[str, typer.Argument(metavar="BOARD", help="The name of the board, without custom:.")]
 UserId = Annotated[str, typer.Argument(metavar="USER", help="The user ID of the player.")]
 
 
@@ -49,6 +50,26 @@ def rotate_code(group_id: GroupId, data: Data = DATA) -> None:
 
     run(rotate_invite_code(endpoints, group_id))
     say(f"{group_id} has another invite code.")
+
+
+@group.command("enter-board")
+def enter_board(group_id: GroupId, board: BoardName, data: Data = DATA) -> None:
+    """Make a group a team on a board that ranks teams. Its title is seen there."""
+    endpoints = load_endpoints(data)
+    from services.cli.identity.groups import enter_board as enter
+
+    changed = run(enter(endpoints, group_id, board))
+    say(f"{group_id} is on {board}{'' if changed else ', as before'}.")
+
+
+@group.command("leave-board")
+def leave_board(group_id: GroupId, board: BoardName, data: Data = DATA) -> None:
+    """Take a group off a board, its past periods included."""
+    endpoints = load_endpoints(data)
+    from services.cli.identity.groups import leave_board as leave
+
+    changed = run(leave(endpoints, group_id, board))
+    say(f"{group_id} is not on {board}{'' if changed else ', as before'}.")
 
 
 @group.command()

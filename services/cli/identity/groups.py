@@ -49,6 +49,20 @@ async def rotate_invite_code(endpoints: Endpoints, group_id: str) -> None:
         await call(stub.RotateInviteCode, messages.RotateInviteCodeRequest(group_id=group_id), token=token)
 
 
+async def enter_board(endpoints: Endpoints, group_id: str, board: str) -> bool:
+    """Make a group a team on a board; True if it was none. Raises GROUP_NOT_FOUND, BOARD_NOT_FOUND, LIMIT_REACHED."""
+    request = messages.EnterBoardRequest(group_id=group_id, board_name=board)
+    async with group_service(endpoints) as (stub, token):
+        return (await call(stub.EnterBoard, request, token=token)).changed
+
+
+async def leave_board(endpoints: Endpoints, group_id: str, board: str) -> bool:
+    """Take a group off a board; True if it was on it. Raises GROUP_NOT_FOUND."""
+    request = messages.LeaveBoardRequest(group_id=group_id, board_name=board)
+    async with group_service(endpoints) as (stub, token):
+        return (await call(stub.LeaveBoard, request, token=token)).changed
+
+
 async def delete_group(endpoints: Endpoints, group_id: str) -> bool:
     """Delete a group; True if there was one."""
     async with group_service(endpoints) as (stub, token):

@@ -1,4 +1,4 @@
-"""A group of players and how its membership changes. Pure.
+"""A group of players, how its membership changes, and on which boards it is a team. Pure.
 
 Every group has a member at least, and its owner is one: when the owner leaves, the member who joined first becomes owner, and
 a group that its last member leaves is gone.
@@ -15,6 +15,8 @@ MAX_MEMBERS: Final = 500
 MAX_GROUPS: Final = 50
 """Groups of a player."""
 MAX_OWNED: Final = 20
+MAX_BOARDS: Final = 10
+"""Boards on which a group is a team."""
 CODE_LENGTH: Final = 12
 # Of Crockford's base 32: no letter is taken for a digit. A code has 60 random bits.
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -25,12 +27,24 @@ class GroupFullError(Exception):
     """The group has as many members as one may have."""
 
 
+class TooManyBoardsError(Exception):
+    """The group is on as many boards as one may be."""
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
     """A member, and when they joined."""
 
     user_id: str
     joined_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class EnteredBoard:
+    """A board on which a group is a team, by name, and since when."""
+
+    board: str
+    entered_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +57,12 @@ class Group:
     code: str
     created_at: datetime
     members: tuple[Member, ...]
+    boards: tuple[EnteredBoard, ...] = ()
+
+    @property
+    def board_names(self) -> frozenset[str]:
+        """The names of the boards on which it is a team."""
+        return frozenset(each.board for each in self.boards)
 
     def has(self, user_id: str) -> bool:
         """Whether a player is a member."""
@@ -70,6 +90,20 @@ def without_member(group: Group, user_id: str) -> Group | None:
         return None
     owner_id = members[0].user_id if group.owner_id == user_id else group.owner_id
     return replace(group, owner_id=owner_id, members=members)
+
+
+def on_board(group: Group, board: str, at: datetime) -> Group:
+    """Return the group with one more board, or as it is if it is on it. Raises TooManyBoardsError."""
+    if board in group.board_names:
+        return group
+    if len(group.boards) >= MAX_BOARDS:
+        raise TooManyBoardsError
+    return replace(group, boards=(*group.boards, EnteredBoard(board, at)))
+
+
+def off_board(group: Group, board: str) -> Group:
+    """Return the group without a board."""
+    return replace(group, boards=tuple(each for each in group.boards if each.board != board))
 
 
 def new_code() -> str:

@@ -1,7 +1,8 @@
 """Groups of players in MongoDB.
 
-Owns `groups` {_id: group id, title, owner_id, code, created_at, members: [{user_id, joined_at}]}. A change of a group reads
-and replaces its document in one transaction.
+Owns `groups` {_id: group id, title, owner_id, code, created_at, members: [{user_id, joined_at}], boards: [{board,
+entered_at}]}. A change of a group reads and replaces its document in one transaction, which the boards follow on which it is a
+team.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from pymongo import DESCENDING
+from pymongo import ASCENDING, DESCENDING
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
 from services.identity.account_documents import Document
-from services.identity.groups.group import MAX_GROUPS, Group, Member, without_member
+from services.identity.groups.group import MAX_GROUPS, EnteredBoard, Group, Member, without_member
+from services.identity.groups.team_boards import TeamBoardStore
 from services.identity.store import in_transaction
 from services.runtime.stores.mongo import unavailable_on_failure
 
@@ -36,12 +38,14 @@ class GroupStore:
     def __init__(self, database: AsyncDatabase[Document]) -> None:
         self._client = database.client
         self._groups = database["groups"]
+        self._boards = TeamBoardStore(database)
 
     async def prepare(self) -> None:
         """Create the indexes. Idempotent."""
         async with unavailable_on_failure():
             await self._groups.create_index("code", unique=True)
             await self._groups.create_index("members.user_id")
+            await self._groups.create_index("boards.board")
 
     async def add(self, group: Group) -> bool:
         """Store a new group; False, with nothing changed, if its id is taken."""
@@ -66,8 +70,18 @@ class GroupStore:
         async with unavailable_on_failure():
             return [_group(each) async for each in found]
 
+    async def teams(self, board: str, edition: int) -> tuple[int, list[Group]]:
+        """Return the edition of a board's teams, and the groups, by id; no groups if the edition is the given one."""
+        current = await self._boards.edition(board)
+        if current == edition:
+            return current, []
+        # What changes between the two reads is in the groups already, and makes another edition.
+        found = self._groups.find({"boards.board": board}).sort("_id", ASCENDING)
+        async with unavailable_on_failure():
+            return current, [_group(each) async for each in found]
+
     async def change(self, group_id: str, change: Change) -> Changed | None:
-        """Change a group; None if there is none. What `change` raises leaves it as it is."""
+        """Change a group; None if there is none. What `change` raises leaves it as it is, and so does BoardFullError."""
 
         async def work(transaction: AsyncClientSession) -> Changed | None:
             document = await self._groups.find_one({"_id": group_id}, session=transaction)
@@ -86,6 +100,7 @@ class GroupStore:
             await self._groups.delete_one({"_id": before.group_id}, session=transaction)
         elif after != before:
             await self._groups.replace_one({"_id": before.group_id}, _document(after), session=transaction)
+        await self._boards.follow(before, after, transaction)
         return Changed(before, after)
 
     async def _find(self, query: Document) -> Group | None:
@@ -102,6 +117,7 @@ def _document(group: Group) -> Document:
         "code": group.code,
         "created_at": group.created_at,
         "members": [{"user_id": each.user_id, "joined_at": each.joined_at} for each in group.members],
+        "boards": [{"board": each.board, "entered_at": each.entered_at} for each in group.boards],
     }
 
 
@@ -114,4 +130,5 @@ def _group(document: Document) -> Group:
         document["code"],
         document["created_at"],
         members,
+        tuple(EnteredBoard(each["board"], each["entered_at"]) for each in document.get("boards", ())),
     )

@@ -9,8 +9,9 @@ import grpc
 from topten.group.v1 import group_pb2, group_service_pb2_grpc
 from topten.group.v1 import group_service_pb2 as messages
 
+from services.boards.visibility import may_read_definition
 from services.identity.groups.group import Group
-from services.identity.groups.messages import group_message, member_message
+from services.identity.groups.messages import group_message, member_message, team_message
 from services.identity.groups.service import Groups
 from services.runtime.auth.access import ACCOUNTS, ADMIN
 from services.runtime.errors import Reason, ServiceError, invalid
@@ -77,6 +78,31 @@ class GroupServicer(group_service_pb2_grpc.GroupServiceServicer):
         """See group_service.proto."""
         group = await asyncio.shield(self._groups.rotate_code(request.group_id, owner_id=_self_unless(_WRITERS)))
         return messages.RotateInviteCodeResponse(group=_message(group))
+
+    async def EnterBoard(self, request: messages.EnterBoardRequest, context: Context) -> messages.EnterBoardResponse:
+        """See group_service.proto."""
+        claims = caller()
+        entering = self._groups.enter(
+            request.group_id,
+            request.board_name,
+            owner_id=_self_unless(_WRITERS),
+            may_read=lambda definition: may_read_definition(definition, claims),
+        )
+        group, changed = await asyncio.shield(entering)
+        return messages.EnterBoardResponse(group=_message(group), changed=changed)
+
+    async def LeaveBoard(self, request: messages.LeaveBoardRequest, context: Context) -> messages.LeaveBoardResponse:
+        """See group_service.proto."""
+        leaving = self._groups.leave_board(request.group_id, request.board_name, owner_id=_self_unless(_WRITERS))
+        group, changed = await asyncio.shield(leaving)
+        return messages.LeaveBoardResponse(group=_message(group), changed=changed)
+
+    async def ListTeams(self, request: messages.ListTeamsRequest, context: Context) -> messages.ListTeamsResponse:
+        """See group_service.proto."""
+        edition, groups = await self._groups.teams(request.board_name, request.edition)
+        return messages.ListTeamsResponse(
+            edition=edition, teams=[team_message(group, request.board_name) for group in groups]
+        )
 
     async def DeleteGroup(self, request: messages.DeleteGroupRequest, context: Context) -> messages.DeleteGroupResponse:
         """See group_service.proto."""

@@ -13,23 +13,29 @@ from typing import Final, NamedTuple
 import structlog
 from prometheus_client import Counter
 
+from services.boards.definition import Definition
 from services.identity.groups.group import (
+    MAX_BOARDS,
     MAX_GROUPS,
     MAX_MEMBERS,
     MAX_OWNED,
     Group,
     GroupFullError,
     Member,
+    TooManyBoardsError,
     new_code,
     new_group,
+    off_board,
+    on_board,
     read_code,
     with_member,
     without_member,
 )
 from services.identity.groups.group_store import Changed, GroupStore
+from services.identity.groups.team_boards import MAX_TEAMS, BoardDefinitions, BoardFullError
 from services.identity.service import refuse_if_blocked
 from services.identity.store import IdentityStore
-from services.runtime.errors import Reason, ServiceError
+from services.runtime.errors import Reason, ServiceError, invalid
 from services.runtime.page_tokens import page_token, read_page_token
 
 DEFAULT_PAGE: Final = 100
@@ -48,8 +54,11 @@ class MemberPage(NamedTuple):
 class Groups:
     """Every method raises UNAVAILABLE if the database does not respond."""
 
-    def __init__(self, store: GroupStore, accounts: IdentityStore, *, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, store: GroupStore, boards: BoardDefinitions, accounts: IdentityStore, *, now: Callable[[], datetime]
+    ) -> None:
         self._store = store
+        self._boards = boards
         self._accounts = accounts
         self._now = now
 
@@ -148,6 +157,42 @@ class Groups:
         self._report("code_rotated", group_id, owner_id or "")
         return _kept(changed.after)
 
+    async def enter(
+        self, group_id: str, board: str, *, owner_id: str | None, may_read: Callable[[Definition], bool]
+    ) -> tuple[Group, bool]:
+        """Make a group a team on a board; return it, and whether it was none before.
+
+        Raises GROUP_NOT_FOUND, PERMISSION_DENIED, BOARD_NOT_FOUND, INVALID_ARGUMENT, LIMIT_REACHED, PLAYER_BLOCKED.
+        """
+        if owner_id is not None:
+            await self._check_player(owner_id)
+        _check_board(await self._boards.find(board), may_read)
+
+        def change(group: Group) -> Group:
+            try:
+                return on_board(group, board, self._now())
+            except TooManyBoardsError:
+                raise _limit(f"A group is on at most {MAX_BOARDS} boards. Leave one first.") from None
+
+        try:
+            changed = await self._change(group_id, owner_id, change)
+        except BoardFullError:
+            raise _limit(f"The board is full: it has {MAX_TEAMS} teams.") from None
+        if changed.after != changed.before:
+            self._report("entered_board", group_id, owner_id or "")
+        return _kept(changed.after), changed.after != changed.before
+
+    async def leave_board(self, group_id: str, board: str, *, owner_id: str | None) -> tuple[Group, bool]:
+        """Take a group off a board; return it, and whether it was on it. Raises GROUP_NOT_FOUND, PERMISSION_DENIED."""
+        changed = await self._change(group_id, owner_id, lambda group: off_board(group, board))
+        if changed.after != changed.before:
+            self._report("left_board", group_id, owner_id or "")
+        return _kept(changed.after), changed.after != changed.before
+
+    async def teams(self, board: str, edition: int) -> tuple[int, list[Group]]:
+        """Return the edition of a board's teams, and the groups; no groups if the edition is the given one."""
+        return await self._store.teams(board, edition)
+
     async def delete(self, group_id: str, *, owner_id: str | None) -> bool:
         """Delete a group; True if there was one that the owner sees. Raises PERMISSION_DENIED."""
         try:
@@ -184,6 +229,16 @@ class Groups:
 def _check_count(groups: list[Group]) -> None:
     if len(groups) >= MAX_GROUPS:
         raise _limit(f"A player may be in at most {MAX_GROUPS} groups. Leave one first.")
+
+
+def _check_board(definition: Definition | None, may_read: Callable[[Definition], bool]) -> None:
+    if definition is None or not may_read(definition):
+        message = "No board has this name."
+        raise ServiceError(Reason.BOARD_NOT_FOUND, message, violations=[("board_name", message)])
+    if definition.teams is None:
+        raise invalid("board_name", "ranks players, not teams", "The board ranks players, not teams.")
+    if definition.state == "archived":
+        raise invalid("board_name", "is archived", "The board is archived.")
 
 
 def _kept(group: Group | None) -> Group:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,10 +13,12 @@ import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.boards.definition import DEFINITIONS, Definition, TeamScore, to_document
 from services.identity.accounts import Account
 from services.identity.erasure.erasure_store import ErasureStore
 from services.identity.groups.group import (
     CODE_LENGTH,
+    MAX_BOARDS,
     MAX_GROUPS,
     MAX_MEMBERS,
     MAX_OWNED,
@@ -29,8 +32,9 @@ from services.identity.groups.group import (
 )
 from services.identity.groups.group_store import GroupStore
 from services.identity.groups.service import Groups
+from services.identity.groups.team_boards import MAX_TEAMS, BoardDefinitions
 from services.identity.moderation.changes import Change
-from services.identity.store import IdentityStore
+from services.identity.store import IdentityStore, in_transaction
 from services.runtime.config.settings import MongoConfig
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.stores.mongo import Mongo, open_mongo
@@ -81,7 +85,12 @@ async def mongo(mongo_url: str) -> AsyncIterator[Mongo]:
 
 @pytest.fixture
 def groups(mongo: Mongo) -> Groups:
-    return Groups(GroupStore(mongo.database), IdentityStore(mongo.database), now=lambda: START)
+    return Groups(
+        GroupStore(mongo.database),
+        BoardDefinitions(mongo.database),
+        IdentityStore(mongo.database),
+        now=lambda: START,
+    )
 
 
 async def created(groups: Groups, owner: str = "ada") -> Group:
@@ -201,3 +210,94 @@ async def test_erased_player_is_in_no_group_and_their_groups_go_on(groups: Group
     await mongo.database["changes"].update_many({}, {"$unset": {"unpublished": ""}})
     assert await erasures.finish("ada", "erased-00")
     assert await groups.of_player("ada") == []
+
+
+async def defined(mongo: Mongo, *definitions: Definition) -> None:
+    """Write definitions as score does."""
+    boards = {each.name: to_document(each) for each in definitions}
+    await mongo.database[DEFINITIONS].insert_one({"_id": DEFINITIONS, "boards": boards})
+
+
+CUP = Definition("cup", teams=TeamScore("sum"))
+
+
+def everybody(_: Definition) -> bool:
+    """Whether a board may be read, by those who read all."""
+    return True
+
+
+async def test_edition_of_a_board_rises_with_everything_that_its_readers_see(groups: Groups, mongo: Mongo) -> None:
+    await defined(mongo, CUP)
+    group = await created(groups)
+    group_id, editions = group.group_id, [0]
+
+    async def rose() -> bool:
+        edition, teams = await groups.teams("cup", editions[-1])
+        editions.append(edition)
+        assert bool(teams) <= (edition > editions[-2]), "teams are sent with a new edition alone"
+        return edition > editions[-2]
+
+    assert not await rose()
+    assert (await groups.enter(group_id, "cup", owner_id="ada", may_read=everybody))[1]
+    assert await rose()
+    entered, changed = await groups.enter(group_id, "cup", owner_id="ada", may_read=everybody)
+    assert ([each.board for each in entered.boards], changed, await rose()) == (["cup"], False, False)
+    await groups.join(group.code, "ben")
+    assert await rose()
+    await groups.rotate_code(group_id, owner_id="ada")
+    assert not await rose()
+    await groups.put(group_id, "Champions", "ada", owner_id="ada")
+    assert await rose()
+    await in_transaction(mongo.client, lambda transaction: GroupStore(mongo.database).remove_player("ben", transaction))
+    assert await rose(), "erasures are changes like any other"
+    assert [each.title for each in (await groups.teams("cup", 0))[1]] == ["Champions"]
+    assert (await groups.leave_board(group_id, "cup", owner_id="ada"))[1]
+    assert editions[-1] < (await groups.teams("cup", 0))[0]
+    assert (await groups.leave_board(group_id, "cup", owner_id="ada"))[1] is False
+    await groups.enter(group_id, "cup", owner_id=None, may_read=everybody)
+    await groups.delete(group_id, owner_id="ada")
+    assert (await groups.teams("cup", 0))[1] == []
+    assert await rose()
+
+
+async def test_group_enters_boards_of_teams_that_its_owner_may_read(groups: Groups, mongo: Mongo) -> None:
+    await defined(mongo, CUP, Definition("plain"), replace(CUP, name="over", state="archived"))
+    group = await created(groups)
+    await groups.join(group.code, "ben")
+    for board, owner, may_read, reason in (
+        ("cup", "ben", everybody, Reason.PERMISSION_DENIED),
+        ("cup", "cleo", everybody, Reason.GROUP_NOT_FOUND),
+        ("cup", "ada", lambda _: False, Reason.BOARD_NOT_FOUND),
+        ("none", "ada", everybody, Reason.BOARD_NOT_FOUND),
+        ("plain", "ada", everybody, Reason.INVALID_ARGUMENT),
+        ("over", "ada", everybody, Reason.INVALID_ARGUMENT),
+    ):
+        with pytest.raises(ServiceError) as refused:
+            await groups.enter(group.group_id, board, owner_id=owner, may_read=may_read)
+        assert refused.value.reason is reason
+    for owner, reason in (("ben", Reason.PERMISSION_DENIED), ("cleo", Reason.GROUP_NOT_FOUND)):
+        with pytest.raises(ServiceError) as refused:
+            await groups.leave_board(group.group_id, "cup", owner_id=owner)
+        assert refused.value.reason is reason
+    assert await groups.teams("cup", 0) == (0, [])
+
+
+async def test_boards_of_a_group_and_teams_of_a_board_are_bounded(groups: Groups, mongo: Mongo) -> None:
+    boards = [replace(CUP, name=f"cup-{number}") for number in range(MAX_BOARDS + 1)]
+    await defined(mongo, *boards)
+    entering, group = [await created(groups) for _ in range(4)], await created(groups, "ben")
+    for each in boards[:-1]:
+        await groups.enter(group.group_id, each.name, owner_id="ben", may_read=everybody)
+    with pytest.raises(ServiceError, match="at most 10 boards"):
+        await groups.enter(group.group_id, boards[-1].name, owner_id="ben", may_read=everybody)
+    almost = [str(number) for number in range(MAX_TEAMS - 3)]
+    await mongo.database["team_boards"].update_one({"_id": "cup-0"}, {"$set": {"groups": [group.group_id, *almost]}})
+    results = await asyncio.gather(
+        *(groups.enter(each.group_id, "cup-0", owner_id="ada", may_read=everybody) for each in entering),
+        return_exceptions=True,
+    )
+    refused = [each for each in results if isinstance(each, ServiceError)]
+    assert [each.reason for each in refused] == [Reason.LIMIT_REACHED] * 2, "also of groups that enter at the same time"
+    await groups.leave_board(group.group_id, "cup-0", owner_id="ben")
+    last = next(each for each, result in zip(entering, results, strict=True) if result in refused)
+    assert (await groups.enter(last.group_id, "cup-0", owner_id="ada", may_read=everybody))[1], "a place became free"

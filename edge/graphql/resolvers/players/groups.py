@@ -20,6 +20,8 @@ from edge.graphql.resolvers.types import LeaderboardEntry, User
 from edge.times import time_of
 
 TYPICAL_GROUPS: Final = 5
+TYPICAL_BOARDS: Final = 1
+BoardArgument = Annotated[str, strawberry.argument(description="The name of a defined board that ranks teams.")]
 GroupIdArgument = Annotated[strawberry.ID, strawberry.argument(description="The group's ID.")]
 
 
@@ -31,6 +33,11 @@ class Group:
     invite_code: str | None = strawberry.field(description="For `joinGroup`; null unless the caller owns the group.")
     member_count: int = strawberry.field(description="At most 500.")
     created_at: datetime
+    boards: list[str] = field(
+        size=TYPICAL_BOARDS,
+        description="The boards on which it is a team, by name; at most 10. Who reads them sees its title and its score, but "
+        "not its members.",
+    )
 
     @classmethod
     def from_proto(cls, group: group_pb2.Group) -> Self:
@@ -41,6 +48,7 @@ class Group:
             invite_code=group.invite_code or None,
             member_count=group.member_count,
             created_at=time_of(group.created_at),
+            boards=list(group.boards),
         )
 
 
@@ -241,6 +249,31 @@ class GroupMutation:
         context = info.context
         request = messages.RotateInviteCodeRequest(group_id=group_id)
         return Group.from_proto((await context.call(context.upstreams.group.RotateInviteCode, request)).group)
+
+    @field(
+        access=rpc("group.EnterBoard"),
+        cost=200,
+        rate="write",
+        description="Makes a group of the caller's own a team on a board that ranks teams: everybody who may read the board "
+        "sees its title and its score. A group is on at most 10 boards, and a board has at most 100 teams.",
+    )
+    async def enter_board(self, info: Info, group_id: GroupIdArgument, board_name: BoardArgument) -> GroupChange | None:
+        context = info.context
+        request = messages.EnterBoardRequest(group_id=group_id, board_name=board_name)
+        response = await context.call(context.upstreams.group.EnterBoard, request)
+        return GroupChange(group=Group.from_proto(response.group), changed=response.changed)
+
+    @field(
+        access=rpc("group.LeaveBoard"),
+        cost=200,
+        rate="write",
+        description="Takes a group of the caller's own off a board, its past periods included.",
+    )
+    async def leave_board(self, info: Info, group_id: GroupIdArgument, board_name: BoardArgument) -> GroupChange | None:
+        context = info.context
+        request = messages.LeaveBoardRequest(group_id=group_id, board_name=board_name)
+        response = await context.call(context.upstreams.group.LeaveBoard, request)
+        return GroupChange(group=Group.from_proto(response.group), changed=response.changed)
 
     @field(
         access=rpc("group.DeleteGroup"),
