@@ -23,6 +23,7 @@ from services.leaderboard.reading.frames import Frames
 from services.leaderboard.reading.groups import GroupMembers
 from services.leaderboard.reading.names import Names
 from services.leaderboard.reading.proofs import Proofs
+from services.leaderboard.reading.teams import Teams
 from services.leaderboard.rpc import LeaderboardServicer
 from services.leaderboard.service import LeaderboardService
 from services.leaderboard.watching.player_ranks import PlayerRanks
@@ -57,12 +58,13 @@ async def main(config: LeaderboardConfig) -> None:
             open_channel(config.upstream.identity, config.tls, upstream="identity")
         )
         identity = cast("IdentityServiceAsyncStub", IdentityServiceStub(channel))
-        groups = GroupMembers(cast("GroupServiceAsyncStub", GroupServiceStub(channel)), token)
+        groups = cast("GroupServiceAsyncStub", GroupServiceStub(channel))
         catalog = config.boards.catalog
         # The process starts without MongoDB, which only closed periods need.
         mongo = await stack.enter_async_context(open_mongo(config.mongo, DATABASE, wait=False))
         archive = Archive(mongo.database, timeout=config.read_timeout)
-        boards = Boards(redis, archive, catalog, timeout=config.read_timeout, now=mongo.clock.now)
+        teams = Teams(groups, token)
+        boards = Boards(redis, archive, catalog, teams, timeout=config.read_timeout, now=mongo.clock.now)
         names = Names(identity, token, ttl=config.names_ttl, wait=config.names_wait, size=config.names_cached)
         frames = Frames(boards, names, catalog, now=mongo.clock.now)
         limits = WatchLimits(
@@ -81,7 +83,7 @@ async def main(config: LeaderboardConfig) -> None:
             Proofs(mongo.database, archive),
             frames,
             names,
-            groups,
+            GroupMembers(groups, token),
             watches,
             catalog,
             may_read=lambda board: may_read(catalog, board, caller()),

@@ -191,6 +191,7 @@ class LeaderboardServicer(leaderboard_service_pb2_grpc.LeaderboardServiceService
             message.next_reset_at.FromDatetime(period.ends_at)
         if frozen := self._frozen_since(board):
             message.frozen_since.CopyFrom(frozen)
+        message.ranks_teams = self._service.ranks_teams(board)
         return message
 
     def _frozen_since(self, board: Board | str) -> Timestamp | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -17,10 +16,10 @@ from services.boards.existence import Existence, existence_of
 from services.boards.freezing import frozen_since
 from services.boards.periods import Period
 from services.boards.visibility import is_public
-from services.leaderboard.ranking import Ranked, gap, ranked
 from services.leaderboard.reading.boards import no_such_board, requested_board
-from services.leaderboard.reading.frames import cut, entry_of
+from services.leaderboard.reading.frames import cut, entry_of, names_of
 from services.leaderboard.reading.groups import ranked_members
+from services.leaderboard.reading.pages import ClosedPeriod, Page, entries_of, entry_with, stale_page
 from services.leaderboard.reading.proofs import NotClosedError, NotRankedError, NotSealedError
 from services.leaderboard.reading.results import Standing, UnreadableError, Window
 from services.runtime.errors import Reason, ServiceError, invalid
@@ -41,28 +40,6 @@ DEFAULT_LIMIT: Final = 10
 DEFAULT_RADIUS: Final = 5
 DEFAULT_PERIODS: Final = 20
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Entries with their cursors, the requested player's entry, and the number of ranked players."""
-
-    board: Board
-    total: int
-    entries: Sequence[tuple[Entry, str]]
-    next_token: str
-    own: Entry | None
-    stale: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ClosedPeriod:
-    """A board whose period is closed, the number of ranked players, when it was closed, and its cursor."""
-
-    board: Board
-    total: int
-    closed_at: datetime
-    cursor: str
 
 
 class LeaderboardService:
@@ -125,7 +102,9 @@ class LeaderboardService:
         if public_only and not is_public(self._catalog, board):
             raise no_such_board(name)
         standings, stale = await self._read(board, lambda view: view.standings(user_ids))
-        names = await self._names.of(standings)
+        # On a board that ranks teams, players keep their names, and their teams have titles.
+        titles = {user_id: each.team[1] for user_id, each in standings.items() if each.team and each.team[0] == user_id}
+        names = {**await self._names.of(standings.keys() - titles), **(await names_of(self._names, titles, titles))}
         entries = [
             self._own_entry(board, user_id, standing, names[user_id])
             for user_id, standing in sorted(standings.items(), key=lambda item: item[1].rank)
@@ -151,8 +130,10 @@ class LeaderboardService:
         except UnreadableError as error:
             if after is not None:
                 raise _unavailable() from error
-            return _stale_page(board, self._last_frame(board, error), size, user_id)
-        names = await self._names.of([member for member, _ in window.members] + ([user_id] if standing else []))
+            return stale_page(board, self._last_frame(board, error), size, user_id)
+        own_id = standing.team[0] if standing is not None and standing.team else user_id
+        member_ids = [member for member, _ in window.members] + ([own_id] if standing else [])
+        names = await names_of(self._names, member_ids, window.titles)
         cursors = [page_token(board.name, value, member) for member, value in window.members]
         has_more = window.members and window.first + len(window.members) <= window.total
         return Page(
@@ -160,7 +141,7 @@ class LeaderboardService:
             total=window.total,
             entries=list(zip(self._entries(board, window, names), cursors, strict=True)),
             next_token=cursors[-1] if has_more else "",
-            own=None if standing is None else self._own_entry(board, user_id, standing, names[user_id]),
+            own=None if standing is None else self._own_entry(board, own_id, standing, names[own_id]),
             stale=stale,
         )
 
@@ -170,9 +151,10 @@ class LeaderboardService:
         """Return a page of the board of a group, `size` (1 to 500, 0 means 10) after the token, and the number of members.
 
         The page's total is the number of ranked members. Raises GROUP_NOT_FOUND unless `viewer_id` is a member or empty;
-        CURSOR_EXPIRED, INVALID_ARGUMENT.
+        CURSOR_EXPIRED, INVALID_ARGUMENT, also for a board that ranks teams.
         """
         board = self._board(name)
+        self._refuse_teams(board, "Members of a group are compared on boards that rank players.")
         listing = f"group {group_id} {board.name}"
         after = read_page_token(token, listing, float, str)
         members = await self._groups.of(group_id, viewer_id)
@@ -197,7 +179,7 @@ class LeaderboardService:
         """Return the player among `radius` neighbours (1 to 50, 0 means 5) on each side; see `LiveBoard.around`."""
         board = self._board(name)
         window, stale = await self._read(board, lambda view: view.around(user_id, radius or DEFAULT_RADIUS))
-        names = await self._names.of([member for member, _ in window.members])
+        names = await names_of(self._names, [member for member, _ in window.members], window.titles)
         entries = [(entry, "") for entry in self._entries(board, window, names)]
         return Page(board, window.total, entries, "", None, stale)
 
@@ -247,26 +229,21 @@ class LeaderboardService:
         position = read_page_token(token, listing, str)
         before = None if position is None else _end_of_period(position[0])
         closed = await _available(self._archive.closed(series, before, size + 1))
-        definition = self._catalog.definition_of(board)
-        places = definition.size if definition is not None and definition.size else MAX_POINTS
-        periods = [
-            ClosedPeriod(
-                Board.parse(each.name, self._now()),
-                min(each.players, places),
-                each.closed_at,
-                page_token(listing, each.ends_at.date().isoformat()),
-            )
-            for each in closed[:size]
-        ]
+        periods = []
+        for each in closed[:size]:
+            period = Board.parse(each.name, self._now())
+            cursor = page_token(listing, each.ends_at.date().isoformat())
+            periods.append(ClosedPeriod(period, await self._ranked_on(period, each.players), each.closed_at, cursor))
         return periods, (periods[-1].cursor if len(closed) > size else "")
 
     async def proof(self, name: str, user_id: str) -> tuple[Board, Proof]:
         """Return the proof of a player's place on a closed board.
 
-        Raises INVALID_ARGUMENT for a board that is not closed, BOARD_NOT_FOUND for a past period in which nobody was ranked,
-        PLAYER_NOT_FOUND for a player without a place, and UNAVAILABLE until the board is sealed.
+        Raises INVALID_ARGUMENT for a board that is not closed or ranks teams, BOARD_NOT_FOUND for a past period in which
+        nobody was ranked, PLAYER_NOT_FOUND for a player without a place, and UNAVAILABLE until the board is sealed.
         """
         board = self._board(name)
+        self._refuse_teams(board, "Only places of players have proofs.")
         if self._catalog.period_of(board) is None:
             raise _not_closed(f"{board.name!r} has no periods. Only boards of closed periods have proofs.")
         try:
@@ -301,10 +278,8 @@ class LeaderboardService:
         closed = []
         for name, place in places:
             board = Board.parse(name, self._now())
-            if self._may_read(board) and self._has_place(board, place.rank):
-                # Where equal points share a rank, the board knows it.
-                shown = place if self._ranks_of(board) == "unique" else await self._standing_on(board, user_id)
-                closed.append((board, shown or place))
+            if self._may_read(board) and (shown := await self._shown_place(board, user_id, place)) is not None:
+                closed.append((board, shown))
         return standings, closed, page_token(listing, last) if last else ""
 
     def points(self, board: Board, value: float) -> int:
@@ -315,24 +290,20 @@ class LeaderboardService:
         """Return the period of a board; None for all time."""
         return self._catalog.period_of(board)
 
+    def ranks_teams(self, board: Board) -> bool:
+        """Whether the entries of a board are teams."""
+        return self._catalog.ranks_teams(board)
+
     def frozen_since(self, board: Board | str) -> datetime | None:
         """Return since when a board, which exists, shows no later standings; None if it shows the latest."""
         board = self._board(board) if isinstance(board, str) else board
         return frozen_since(self._catalog, board, self._now())
 
     def _entries(self, board: Board, window: Window, names: Mapping[str, Name]) -> list[Entry]:
-        ascending = self._catalog.is_ascending(board)
-        return [
-            entry_of(place, names[place.user_id], window.previous_ranks.get(place.user_id))
-            for place in ranked(
-                window.members, window.first, window.above, ascending=ascending, shared_ranks=window.shared_ranks
-            )
-        ]
+        return entries_of(window, names, ascending=self._catalog.is_ascending(board))
 
-    def _own_entry(self, board: Board, user_id: str, standing: Standing, name: Name) -> Entry:
-        points = self.points(board, standing.value)
-        place = Ranked(standing.shown_rank, user_id, points, gap(standing.value, standing.above))
-        return entry_of(place, name, standing.previous_rank)
+    def _own_entry(self, board: Board, member_id: str, standing: Standing, name: Name) -> Entry:
+        return entry_with(standing, member_id, name, ascending=self._catalog.is_ascending(board))
 
     def require_readable(self, name: str) -> None:
         """Raise BOARD_NOT_FOUND for a board that the caller may not read, or that does not exist."""
@@ -344,9 +315,30 @@ class LeaderboardService:
             raise no_such_board(name)
         return board
 
+    def _refuse_teams(self, board: Board, why: str) -> None:
+        if self._catalog.ranks_teams(board):
+            message = f"The board ranks teams. {why}"
+            raise invalid("board", message, message)
+
     def _ranks_of(self, board: Board) -> Ranks:
         definition = self._catalog.definition_of(board)
         return "unique" if definition is None else definition.ranks
+
+    async def _shown_place(self, board: Board, user_id: str, place: Standing) -> Standing | None:
+        """Return what a closed board shows of a player who has this place on it; None if it shows them not."""
+        if self._catalog.ranks_teams(board):
+            return await self._standing_on(board, user_id)
+        if not self._has_place(board, place.rank):
+            return None
+        # Where equal points share a rank, the board knows it.
+        return place if self._ranks_of(board) == "unique" else await self._standing_on(board, user_id) or place
+
+    async def _ranked_on(self, board: Board, players: int) -> int:
+        """Return how many players or teams are ranked on a closed board."""
+        definition = self._catalog.definition_of(board)
+        if definition is not None and definition.teams is not None:
+            return (await self._read(board, lambda view: view.total()))[0]
+        return min(players, definition.size if definition is not None and definition.size else MAX_POINTS)
 
     def _has_place(self, board: Board, rank: int) -> bool:
         definition = self._catalog.definition_of(board)
@@ -363,11 +355,6 @@ class LeaderboardService:
         if frame is None:
             raise _unavailable() from error
         return frame
-
-
-def _stale_page(board: Board, frame: Frame, size: int, user_id: str) -> Page:
-    own = next((entry for entry in frame.entries if entry.user_id == user_id), None)
-    return Page(board, len(frame.entries), [(entry, "") for entry in frame.entries[:size]], "", own, stale=True)
 
 
 def _end_of_period(date: str) -> datetime:

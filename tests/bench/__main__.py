@@ -27,6 +27,7 @@ from tests.bench import (
     score_throughput,
     sizes,
     submit,
+    teams,
     tracing,
     workers,
 )
@@ -62,6 +63,8 @@ def main(chosen: list[str]) -> None:
         overload.main()
     if not chosen or "reads" in chosen:
         reads.main()
+    if not chosen or "teams" in chosen:
+        teams.main()
     if not chosen or "rooms" in chosen:
         rooms.main(chosen)
     if not chosen or "rejudge" in chosen:

@@ -40,6 +40,7 @@ from services.runtime.stores.redis import open_redis
 from services.score.projection.board_writer import BoardWriter, by_board
 from services.score.projection.standings import Placement, Standing
 from tests.servers import RunningServer, running
+from tests.system.boards import FixedTeams
 from tests.system.processes import running_identity, running_service
 
 SIZES = (10_000, 100_000, 1_000_000)
@@ -192,7 +193,7 @@ async def measure(size: int, mongo_url: str) -> None:
         second = timedelta(seconds=1)
         mongo: AsyncMongoClient[dict[str, Any]] = await stack.enter_async_context(AsyncMongoClient(mongo_url))
         archive = Archive(mongo["boards"], timeout=second)
-        boards = Boards(redis, archive, Catalog(), timeout=second, now=utc_now)
+        boards = Boards(redis, archive, Catalog(), FixedTeams(), timeout=second, now=utc_now)
         one = await compared(raw_questions(redis), our_questions(boards, values), ids)
         calls = await over_grpc(server, mongo_url, ids[:50])
         await redis.flushall(asynchronous=True)

@@ -14,6 +14,7 @@ from services.boards.catalog import Catalog
 from services.boards.encoding import encode
 from services.leaderboard.reading.archive import Archive
 from services.leaderboard.reading.boards import Boards
+from services.leaderboard.reading.teams import Roster, Teams
 from services.runtime.clock import milliseconds_of, utc_now
 from services.runtime.stores.redis import is_cluster
 from services.score.ledger.events import Event
@@ -82,10 +83,23 @@ def reader(
     timeout: timedelta | None = None,
     catalog: Catalog | None = None,
     now: Callable[[], datetime] = utc_now,
+    teams: Teams | None = None,
 ) -> Boards:
     """Return a reader of boards that is configured for one key a board; `timeout` is the suite's deadline by default."""
     timeout = timeout or timedelta(seconds=deadline_seconds())
-    return Boards(redis, Archive(database, timeout=timeout), catalog or Catalog(), timeout=timeout, now=now)
+    archive = Archive(database, timeout=timeout)
+    return Boards(redis, archive, catalog or Catalog(), teams or FixedTeams(), timeout=timeout, now=now)
+
+
+class FixedTeams(Teams):
+    """The teams of boards that a test sets."""
+
+    def __init__(self) -> None:
+        self.rosters: dict[str, Roster] = {}
+
+    async def of(self, board: str) -> Roster:
+        """Return the roster that was set."""
+        return self.rosters[board]
 
 
 async def drop_subscriptions(redis: Redis) -> None:

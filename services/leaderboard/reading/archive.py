@@ -76,6 +76,11 @@ class ArchivedBoard:
         self._entries = entries
         self._board = board
 
+    @property
+    def name(self) -> str:
+        """What distinguishes it from every other board, also from a live one."""
+        return f"archived {self._board.copy_id}"
+
     async def head(self, size: int) -> Head:
         """Read as `LiveBoard.head`."""
         return Head(self._board.generation, self._board.version, await self._slice(1, size), {})
@@ -94,6 +99,16 @@ class ArchivedBoard:
             async for entry in self._entries.find({"made": made, "rank": {"$in": ranks}}, {"rank": 1, "value": 1})
         }
         return {entry["user_id"]: _standing(entry, above.get(entry["rank"] - 1)) for entry in entries}
+
+    async def values(self, user_ids: Sequence[str]) -> Mapping[str, float]:
+        """Read as `LiveBoard.values`."""
+        query = {"made": self._board.copy_id, "user_id": {"$in": list(user_ids)}}
+        entries = self._entries.find(query, {"user_id": 1, "value": 1})
+        return {entry["user_id"]: entry["value"] async for entry in entries}
+
+    async def state(self) -> tuple[int, int]:
+        """Read as `LiveBoard.state`."""
+        return self._board.generation, self._board.version
 
     async def page(self, size: int, after: Member | None) -> Window:
         """Read as `LiveBoard.page`."""

@@ -18,11 +18,16 @@ from services.leaderboard.reading.live_board import LiveBoard, MovedError
 from services.leaderboard.reading.results import UnreadableError
 from services.leaderboard.reading.scripts import BoardScripts
 from services.leaderboard.reading.shown_board import shown
+from services.leaderboard.reading.team_board import TeamBoard, TeamRankings, TeamsOfBoard, TeamView
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.stores.redis import REDIS_ERRORS
 
 if TYPE_CHECKING:
+    from services.boards.definition import Definition
+    from services.boards.periods import Period
+    from services.leaderboard.reading.archive import ArchivedBoard
     from services.leaderboard.reading.shown_board import BoardView
+    from services.leaderboard.reading.teams import Teams
 
 # More concurrent reads do not make one Redis server faster. The others wait, within their time limit.
 MAX_CONCURRENT: Final = 32
@@ -34,11 +39,20 @@ class Boards:
     """All boards. The catalog's sharding applies until Redis is read, which stores that of the current generation."""
 
     def __init__(
-        self, redis: Redis, archive: Archive, catalog: Catalog, *, timeout: timedelta, now: Callable[[], datetime]
+        self,
+        redis: Redis,
+        archive: Archive,
+        catalog: Catalog,
+        teams: Teams,
+        *,
+        timeout: timedelta,
+        now: Callable[[], datetime],
     ) -> None:
         self._scripts = BoardScripts(redis, catalog.sharding)
         self._catalog = catalog
         self._archive = archive
+        self._teams = teams
+        self._rankings = TeamRankings()
         self._timeout = timeout.total_seconds()
         self._now = now
         self._slots = asyncio.Semaphore(MAX_CONCURRENT)
@@ -56,15 +70,16 @@ class Boards:
         source, step = source_of(self._catalog, board, now)
         counted = self._catalog.definition_of(source)
         is_partial = counted is not None and counted.state == "building"
+        view = await self._view_of(definition, period, step)
         is_archived = definition is not None and definition.state == "archived"
         if is_archived or (period is not None and period.ends_at <= now):
             archived = await self._archive.find(board)
             if archived is not None:
-                return await self._archive.read(query(shown(archived, definition, step)))
-        result = await self._read_live(source, lambda live: query(shown(live, definition, step)), is_partial=is_partial)
+                return await self._archive.read(query(view(archived)))
+        result = await self._read_live(source, lambda live: query(view(live)), is_partial=is_partial)
         # Between the two reads the board may have been archived and its keys deleted.
         if is_archived and (archived := await self._archive.find(board)) is not None:
-            return await self._archive.read(query(shown(archived, definition, step)))
+            return await self._archive.read(query(view(archived)))
         return result
 
     async def read_marked(self, board: Board, query: Callable[[BoardView], Awaitable[T]]) -> tuple[T, bool]:
@@ -74,6 +89,22 @@ class Boards:
             return await query(view), view.is_partial
 
         return await self.read(board, ask)
+
+    async def _view_of(
+        self, definition: Definition | None, period: Period | None, step: int
+    ) -> Callable[[LiveBoard | ArchivedBoard], BoardView]:
+        """Return what makes a view of the board, as its definition shows it, from where it is. Raises UnreadableError."""
+        if definition is None or definition.teams is None:
+            return lambda board: shown(board, definition, step)
+        end = None if period is None else period.ends_at
+        roster = (await self._teams.of(definition.name)).until(end)
+        teams = TeamsOfBoard(roster, definition.teams, definition.is_ascending)
+
+        def view(board: LiveBoard | ArchivedBoard) -> BoardView:
+            ranked = TeamBoard(board, teams, self._rankings)
+            return TeamView(ranked, shown(ranked, definition, step), roster)
+
+        return view
 
     async def _read_live(self, board: Board, query: Callable[[LiveBoard], Awaitable[T]], *, is_partial: bool) -> T:
         try:

@@ -6,7 +6,7 @@ made: a stream may be sending it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -26,11 +26,15 @@ MAX_FRAMES: Final = 500
 
 
 class Reading(NamedTuple):
-    """A frame, the members that it shows, and whether identity was reachable for all their names."""
+    """A frame, the members that it shows, and whether identity was reachable for all their names.
+
+    `movers` are the players who can change it if the members are teams; else None.
+    """
 
     frame: Frame
     members: Sequence[Member]
     has_all_names: bool
+    movers: Container[str] | None = None
 
 
 class Frames:
@@ -47,7 +51,7 @@ class Frames:
         """Read the first `size` ranks. The frame's timestamp is just before the read. Raises UnreadableError."""
         read_at = self._now()
         head, is_partial = await self._boards.read_marked(board, lambda view: view.head(size))
-        names = await self._names.of([user_id for user_id, _ in head.members])
+        names = await names_of(self._names, [user_id for user_id, _ in head.members], head.titles)
         frame = frame_of(board, head, read_at, names, ascending=self._catalog.is_ascending(board))
         frame.stale = is_partial
         if since := frozen_since(self._catalog, board, read_at):
@@ -59,12 +63,19 @@ class Frames:
         # Reads can end in another order than they started in. Of two frames of one state the longer one is kept.
         if last is None or (*position(last), len(last.entries)) <= (*position(frame), len(frame.entries)):
             self._last[frame.board] = frame
-        return Reading(frame, head.members, all(name.known for name in names.values()))
+        return Reading(frame, head.members, all(name.known for name in names.values()), head.movers)
 
     def last(self, board: Board) -> Frame | None:
         """Return the newest frame that was read, marked stale; None if there is none."""
         last = self._last.get(board.name)
         return None if last is None else restated(last, stale=True)
+
+
+async def names_of(names: Names, member_ids: Collection[str], titles: Mapping[str, str] | None) -> Mapping[str, Name]:
+    """Return the names of members of a board: of players, or those in `titles` if they are teams."""
+    if titles is None:
+        return await names.of(member_ids)
+    return {team_id: Name(titles[team_id], "") for team_id in member_ids}
 
 
 def frame_of(

@@ -52,6 +52,11 @@ class LiveBoard:
         self._generation = 0
         self._versions: list[int] | None = None
 
+    @property
+    def name(self) -> str:
+        """What distinguishes it from every other board, also from an archived one."""
+        return self._board.name
+
     async def head(self, size: int) -> Head:
         """Return the first `size` members. A board without any is empty and has version 0."""
         members, previous, _ = _cut(*_merge([*reply, None] for reply in await self._ask(scripts.HEAD, size)), 0, size)
@@ -76,6 +81,25 @@ class LiveBoard:
         if len(self._shards) > 1 and standings:
             await self._add_other_shards(standings)
         return standings
+
+    async def values(self, user_ids: Sequence[str]) -> Mapping[str, float]:
+        """Return the value of each of the players, tens of thousands at once, who is ranked."""
+        by_shard: defaultdict[Shard, list[str]] = defaultdict(list)
+        for user_id in user_ids:
+            by_shard[self._sharding.shard_of(self._board, user_id)].append(user_id)
+        replies = await self._ask_each(scripts.VALUES, by_shard) if by_shard else []
+        return {
+            user_id: float(value)
+            for ids, (lists,) in zip(by_shard.values(), replies, strict=True)
+            for user_id, value in zip(ids, chain.from_iterable(lists), strict=True)
+            if value is not None
+        }
+
+    async def state(self) -> tuple[int, int]:
+        """Return the generation and the version."""
+        if self._versions is None:
+            await self._totals()
+        return self._generation, sum(self._versions or ())
 
     async def page(self, size: int, after: Member | None) -> Window:
         """Return `size` members that follow `after`, or the first ones. `after` need not be on the board."""

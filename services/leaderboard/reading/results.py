@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Container, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from services.leaderboard.ranking import Member
+
+# More than the writes to one board within a generation; 2^20 steps stay below 2^53.
+VERSIONS_PER_STEP: Final = 2**32
 
 
 class UnreadableError(Exception):
@@ -17,6 +20,8 @@ class Head(NamedTuple):
 
     `previous_ranks` holds the rank before each member's last counted action, where one is stored. `shared_ranks` has the ranks
     of the members where equal points share one; None where ranks are places.
+
+    On a board that ranks teams, members are teams: `titles` has theirs, and `movers` are the players who can change it.
     """
 
     generation: int
@@ -24,13 +29,15 @@ class Head(NamedTuple):
     members: Sequence[Member]
     previous_ranks: Mapping[str, int]
     shared_ranks: Sequence[int] | None = None
+    titles: Mapping[str, str] | None = None
+    movers: Container[str] | None = None
 
 
 class Standing(NamedTuple):
     """A player on a board: place from 1, value, and the rank before their last counted action, if one is stored.
 
     `above` is the value of the place above, None for the leader. `shared_rank` is the rank where equal points share one, else
-    None.
+    None. `team` is the id and title of the player's team if the board ranks teams.
     """
 
     rank: int
@@ -38,6 +45,7 @@ class Standing(NamedTuple):
     previous_rank: int | None
     above: float | None
     shared_rank: int | None = None
+    team: tuple[str, str] | None = None
 
     @property
     def shown_rank(self) -> int:
@@ -48,8 +56,8 @@ class Standing(NamedTuple):
 class Window(NamedTuple):
     """Consecutive members of a board, the place of the first one, and the number of ranked players.
 
-    `previous_ranks` and `shared_ranks` are as in `Head`; `above` is the value of the place above the first member, None if
-    that is the leader.
+    `previous_ranks`, `shared_ranks` and `titles` are as in `Head`; `above` is the value of the place above the first member,
+    None if that is the leader.
     """
 
     total: int
@@ -58,3 +66,4 @@ class Window(NamedTuple):
     previous_ranks: Mapping[str, int]
     above: float | None
     shared_ranks: Sequence[int] | None = None
+    titles: Mapping[str, str] | None = None

@@ -101,7 +101,15 @@ if tonumber(ARGV[1]) < tonumber(ARGV[2]) then
 end
 return {{all[1], all[2], meta[1], meta[2], redis.call('ZCARD', KEYS[1]), found}}
 """
-_ALL: Final = (HEAD, STANDINGS, PAGE, AROUND, AHEAD, BEFORE, SLICE)
+# ARGV: user ids, tens of thousands; returns a list for each thousand, because Lua unpacks only some thousand at once
+VALUES: Final = f"""{_STATE}
+local values = {{}}
+for i = 1, #ARGV, 1000 do
+  values[#values + 1] = redis.call('ZMSCORE', KEYS[1], unpack(ARGV, i, math.min(i + 999, #ARGV)))
+end
+return {{all[1], all[2], meta[1], meta[2], values}}
+"""
+_ALL: Final = (HEAD, STANDINGS, PAGE, AROUND, AHEAD, BEFORE, SLICE, VALUES)
 _ALL_BOARDS: Final = (GENERATION_KEY, SHARDING_KEY)
 REBUILDING: Final = "the boards are being rebuilt"
 

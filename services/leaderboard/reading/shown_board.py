@@ -1,30 +1,29 @@
 """A board as its definition shows it: with a limited size, and shared ranks for equal points. Reads only.
 
-Has the methods of `LiveBoard` and wraps a live or closed board, so that size and ranks are the same for both, and on every
-read path. The order of the members is never changed. Versions of what is shown by a later choice (see `boards/freezing.py`)
-are higher than those of any earlier one, so that frames never go backwards when a freeze starts to hide a board or ends.
+Has the methods of `LiveBoard` and wraps a live or closed board, or one of teams, so that size and ranks are the same for all,
+and on every read path. The order of the members is never changed. Versions of what is shown by a later choice (see
+`boards/freezing.py`) are higher than those of any earlier one, so that no frame goes backwards when a freeze starts to hide a
+board or ends.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 from services.boards.definition import MAX_DENSE_SIZE, Definition, Ranks
 from services.boards.encoding import points_of
 from services.leaderboard.ranking import Member, quantile_index, shared_ranks
 from services.leaderboard.reading.archive import ArchivedBoard
 from services.leaderboard.reading.live_board import LiveBoard
-from services.leaderboard.reading.results import Head, Standing, Window
+from services.leaderboard.reading.results import VERSIONS_PER_STEP, Head, Standing, Window
+from services.leaderboard.reading.team_board import TeamBoard, TeamView
 
 _EVERYBODY: Final = 2**31
-# More than the writes to one board within a generation; 2^20 steps stay below 2^53.
-_VERSIONS_PER_STEP: Final = 2**32
+View = TypeVar("View", bound=LiveBoard | ArchivedBoard | TeamBoard)
 
 
-def shown(
-    view: LiveBoard | ArchivedBoard, definition: Definition | None, step: int
-) -> LiveBoard | ArchivedBoard | ShownBoard:
+def shown(view: View, definition: Definition | None, step: int) -> View | ShownBoard:
     """Return the board as its definition shows it; `step` is that of its `Source`."""
     if definition is None or (not definition.size and definition.ranks == "unique" and not step):
         return view
@@ -34,9 +33,9 @@ def shown(
 class ShownBoard:
     """The first `size` places of a board, with its ranks. Every method raises what those of the board raise."""
 
-    def __init__(self, view: LiveBoard | ArchivedBoard, size: int, ranks: Ranks, step: int) -> None:
+    def __init__(self, view: LiveBoard | ArchivedBoard | TeamBoard, size: int, ranks: Ranks, step: int) -> None:
         self._view = view
-        self._versions = step * _VERSIONS_PER_STEP
+        self._versions = step * VERSIONS_PER_STEP
         self._size = size
         self._ranks = ranks
 
@@ -134,4 +133,4 @@ class ShownBoard:
         return shared_ranks(values, "competition", first=first, rank=rank)
 
 
-BoardView: TypeAlias = LiveBoard | ArchivedBoard | ShownBoard
+BoardView: TypeAlias = LiveBoard | ArchivedBoard | TeamBoard | ShownBoard | TeamView

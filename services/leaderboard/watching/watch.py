@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from prometheus_client import Counter, Gauge
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from services.leaderboard.ranking import Member
 
+# A board that ranks teams is read this often: no message says that their members have changed.
+TEAMS_REREAD: Final = timedelta(seconds=2)
 stale_boards = Gauge("topten_board_stale", "Watched boards that cannot be read, so that their last frame is served")
 reads = Counter("topten_leaderboard_reads_total", "Reads of watched boards by their result", ["result"])
 _sent, _same, _failed = (reads.labels(result) for result in ("sent", "same", "failed"))
@@ -83,6 +85,7 @@ class Watch:
         self._is_reading = False
         self._is_stale = False
         self._members: Sequence[Member] = ()
+        self._movers: Container[str] | None = None
         self._streams = 0
         self._idle_since = clock
         self._causes: deque[str] = deque(maxlen=tracing.MAX_JOINED)
@@ -111,9 +114,14 @@ class Watch:
         `causes` are the traces of the change; the read that shows it becomes part of them.
         """
         # During a read the known head decides nothing: the next one may still have been read before this change.
-        if self._is_reading or self._is_stale or may_change(self._members, self._size, user_id, value, lowered=lowered):
+        if self._is_reading or self._is_stale or self._may_show(user_id, value, lowered=lowered):
             self._causes.extend(causes)
             self.mark()
+
+    def _may_show(self, user_id: str, value: float, *, lowered: bool) -> bool:
+        if self._movers is not None:
+            return user_id in self._movers
+        return may_change(self._members, self._size, user_id, value, lowered=lowered)
 
     def mark(self) -> None:
         """Record that a change may have been missed: the board is read."""
@@ -162,6 +170,7 @@ class Watch:
         self._is_reading = False
         self._set_stale(stale=False)
         self._members = reading.members
+        self._movers = reading.movers
         is_new = differs(reading.frame, self.frame)
         # A frame that shows nothing new still has a newer version, and is what the next stream starts with.
         self.frame = traced(reading.frame, traceparents) if traceparents else reading.frame

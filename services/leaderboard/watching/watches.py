@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -23,7 +24,7 @@ from services.boards.freezing import freezes_at
 from services.leaderboard.reading.boards import no_such_board, requested_board
 from services.leaderboard.reading.frames import Frames
 from services.leaderboard.reading.results import UnreadableError
-from services.leaderboard.watching.watch import Watch, WatchLimits, wait_until_set
+from services.leaderboard.watching.watch import TEAMS_REREAD, Watch, WatchLimits, wait_until_set
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.lifecycle import cancel, spawn
 from services.runtime.telemetry import tracing
@@ -151,6 +152,11 @@ class Watches:
         finally:
             watch.leave(time.monotonic())
 
+    def _limits_of(self, board: Board) -> WatchLimits:
+        if not self._catalog.ranks_teams(board):
+            return self._limits
+        return replace(self._limits, reread=min(self._limits.reread, TEAMS_REREAD))
+
     def _start(self, board: Board) -> Watch:
         if self._is_stopping or len(self._watches) >= self._limits.max_watched:
             raise ServiceError(
@@ -161,7 +167,7 @@ class Watches:
         watch = self._watches[board.name] = Watch(
             board,
             self._catalog.period_of(board),
-            self._limits,
+            self._limits_of(board),
             time.monotonic(),
             freezes_at=freezes_at(self._catalog, board),
         )

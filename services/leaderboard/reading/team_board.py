@@ -1,0 +1,228 @@
+"""Boards that rank teams, by the points of their members on the board of all players. Reads only.
+
+`TeamBoard` has the methods of `LiveBoard` for teams in place of players, so that all that is built on a board is the same for
+both; `TeamView` finds the team of a player. Nothing is stored. A team has the exact score of its present members in the
+state of the board that is read. Versions rise with those of the board and with the edition of its teams.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from cachetools import LRUCache
+
+from services.leaderboard.ranking import Member, order, quantile_index
+from services.leaderboard.reading.results import VERSIONS_PER_STEP, Head, Standing, Window
+from services.leaderboard.team_scores import team_value
+
+if TYPE_CHECKING:
+    from services.boards.definition import TeamScore
+    from services.leaderboard.reading.archive import ArchivedBoard
+    from services.leaderboard.reading.live_board import LiveBoard
+    from services.leaderboard.reading.shown_board import ShownBoard
+    from services.leaderboard.reading.teams import Roster
+
+# A ranking of 100 teams takes about 15 KB of memory.
+_MAX_RANKINGS: Final = 1000
+
+
+class Ranking(NamedTuple):
+    """The teams of a board in order, and the generation and version of the board."""
+
+    generation: int
+    version: int
+    members: Sequence[Member]
+
+
+class TeamsOfBoard(NamedTuple):
+    """What makes a board one of teams: who they are, how they score, and whether less is better."""
+
+    roster: Roster
+    score: TeamScore
+    ascending: bool
+
+
+@dataclass
+class _Shared:
+    """The last ranking of one board. `begun` counts its reads, of which `number` led to it."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    begun: int = 0
+    number: int = 0
+    teams: TeamsOfBoard | None = None
+    ranking: Ranking | None = None
+
+
+class TeamRankings:
+    """Ranks teams: one read of a board's members at a time, which all share who came before it began.
+
+    While the board and its teams stay the same, the last ranking is used again.
+    """
+
+    def __init__(self) -> None:
+        self._shared: LRUCache[str, _Shared] = LRUCache(_MAX_RANKINGS)
+
+    async def read(self, board: LiveBoard | ArchivedBoard, teams: TeamsOfBoard) -> Ranking:
+        """Return the ranking of teams. Raises what the methods of the board raise."""
+        shared = self._shared.setdefault(board.name, _Shared())
+        begun = shared.begun
+        async with shared.lock:
+            last = shared.ranking if shared.teams == teams else None
+            if last is not None and (shared.number > begun or await board.state() == last[:2]):
+                return last
+            shared.begun += 1
+            number = shared.begun
+            ranking = await _ranked(board, teams)
+            shared.number, shared.teams, shared.ranking = number, teams, ranking
+            return ranking
+
+
+async def _ranked(board: LiveBoard | ArchivedBoard, teams: TeamsOfBoard) -> Ranking:
+    values = await board.values(list(teams.roster.teams_of))
+    members = []
+    for team in teams.roster.teams:
+        ranked = [values[user_id] for user_id in team.user_ids if user_id in values]
+        value = team_value(ranked, teams.score, ascending=teams.ascending)
+        if value is not None:
+            members.append((team.team_id, value))
+    return Ranking(*await board.state(), order(members))
+
+
+class TeamBoard:
+    """One attempt to read the teams of a board: all its results are of one state. Every method raises what `read` raises."""
+
+    def __init__(self, board: LiveBoard | ArchivedBoard, teams: TeamsOfBoard, rankings: TeamRankings) -> None:
+        self._board = board
+        self._teams = teams
+        self._rankings = rankings
+        self._ranking: Ranking | None = None
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether the board is being built, so that players may be missing."""
+        return self._board.is_partial
+
+    async def members(self) -> Sequence[Member]:
+        """Return all teams, in order."""
+        return (await self._read()).members
+
+    async def head(self, size: int) -> Head:
+        """Read as `LiveBoard.head`."""
+        ranking = await self._read()
+        version = ranking.version + self._teams.roster.edition * VERSIONS_PER_STEP
+        return Head(ranking.generation, version, ranking.members[:size], {})
+
+    async def total(self) -> int:
+        """Read as `LiveBoard.total`."""
+        return len(await self.members())
+
+    async def standings(self, team_ids: Sequence[str]) -> Mapping[str, Standing]:
+        """Read as `LiveBoard.standings`."""
+        members = await self.members()
+        return {
+            team_id: Standing(place + 1, value, None, members[place - 1][1] if place else None)
+            for place, (team_id, value) in enumerate(members)
+            if team_id in team_ids
+        }
+
+    async def page(self, size: int, after: Member | None) -> Window:
+        """Read as `LiveBoard.page`."""
+        members = await self.members()
+        # As many as rank at or before this value and id, which need not be on the board.
+        start = 0 if after is None else sum((value, each) >= after[::-1] for each, value in members)
+        return _window(members, start, size)
+
+    async def around(self, team_id: str, radius: int) -> Window:
+        """Read as `LiveBoard.around`."""
+        members = await self.members()
+        place = next((place for place, (each, _) in enumerate(members) if each == team_id), None)
+        if place is None:
+            return Window(len(members), 1, [], {}, None)
+        width = 2 * radius + 1
+        return _window(members, max(0, min(place - radius, len(members) - width)), width)
+
+    async def ahead(self, value: float, excluded: str) -> tuple[int, int]:
+        """Read as `LiveBoard.ahead`."""
+        members = await self.members()
+        return sum(each >= value for team_id, each in members if team_id != excluded), len(members)
+
+    async def quantile(self, percentile: float) -> tuple[float | None, int]:
+        """Read as `LiveBoard.quantile`."""
+        members = await self.members()
+        total = len(members)
+        return (members[quantile_index(percentile, total)][1] if total else None), total
+
+    async def _read(self) -> Ranking:
+        if self._ranking is None:
+            self._ranking = await self._rankings.read(self._board, self._teams)
+        return self._ranking
+
+
+class TeamView:
+    """The teams as readers see them: with titles, and for a player their best-placed team.
+
+    Takes the id of a player or a team wherever `LiveBoard` takes a player's.
+    """
+
+    def __init__(self, board: TeamBoard, shown: TeamBoard | ShownBoard, roster: Roster) -> None:
+        self._board = board
+        self._shown = shown
+        self._roster = roster
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether the board is being built, so that players may be missing."""
+        return self._board.is_partial
+
+    async def head(self, size: int) -> Head:
+        """Read as `LiveBoard.head`."""
+        head = await self._shown.head(size)
+        return head._replace(titles=self._roster.titles, movers=self._roster.teams_of.keys())
+
+    async def total(self) -> int:
+        """Read as `LiveBoard.total`."""
+        return await self._shown.total()
+
+    async def standings(self, user_ids: Sequence[str]) -> Mapping[str, Standing]:
+        """Read as `LiveBoard.standings`, by the ids that were given."""
+        teams = {user_id: await self._team_of(user_id) for user_id in user_ids}
+        standings = await self._shown.standings(list(teams.values()))
+        return {
+            user_id: standings[team_id]._replace(team=(team_id, self._roster.titles[team_id]))
+            for user_id, team_id in teams.items()
+            if team_id in standings
+        }
+
+    async def page(self, size: int, after: Member | None) -> Window:
+        """Read as `LiveBoard.page`."""
+        return self._titled(await self._shown.page(size, after))
+
+    async def around(self, user_id: str, radius: int) -> Window:
+        """Read as `LiveBoard.around`."""
+        return self._titled(await self._shown.around(await self._team_of(user_id), radius))
+
+    async def ahead(self, value: float, excluded: str) -> tuple[int, int]:
+        """Read as `LiveBoard.ahead`."""
+        return await self._shown.ahead(value, await self._team_of(excluded))
+
+    async def quantile(self, percentile: float) -> tuple[float | None, int]:
+        """Read as `LiveBoard.quantile`."""
+        return await self._shown.quantile(percentile)
+
+    async def _team_of(self, user_id: str) -> str:
+        """Return the best-placed team of a player; the id itself if they are in none that is ranked."""
+        teams = self._roster.teams_of.get(user_id, ())
+        if len(teams) == 1:
+            return teams[0]
+        return next((team_id for team_id, _ in await self._board.members() if team_id in teams), user_id)
+
+    def _titled(self, window: Window) -> Window:
+        return window._replace(titles=self._roster.titles)
+
+
+def _window(members: Sequence[Member], start: int, size: int) -> Window:
+    above = members[start - 1][1] if start else None
+    return Window(len(members), start + 1, list(members[start : start + size]), {}, above)
