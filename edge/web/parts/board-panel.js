@@ -17,7 +17,7 @@ const SPREAD = 10_000;
 const MISSING = ["BOARD_NOT_FOUND", "QUIZ_NOT_FOUND", "INVALID_ARGUMENT"];
 const BOARD = `query ($board: BoardInput) {
   leaderboard(board: $board, first: 10) {
-    totalCount board { endsAt nextResetAt } me { rank score } edges { node { rank userId username score country } }
+    totalCount board { endsAt nextResetAt ranksTeams } me { userId rank score } edges { node { rank userId username score country } }
   }
 }`;
 const AROUND = `query ($board: BoardInput) {
@@ -90,6 +90,9 @@ export class BoardPanel {
     /** @type {import("../client/stream.js").Entry[]} */
     this.nearby = [];
     this.wasLive = false;
+    /** The player's own entry, or their team's. */
+    this.ownId = session.user?.userId;
+    this.words = t;
     this.title = create(heading, {});
     this.stateText = create("span", { className: "state" });
     this.pauseButton = button(t.pause, () => this.#pause(), { className: "quiet small", "aria-pressed": "false" });
@@ -97,10 +100,12 @@ export class BoardPanel {
     this.empty = create("p", { className: "hint", hidden: true }, t.emptyBoard);
     this.own = create("p", { className: "own-place" });
     this.around = new Rows(session.user?.userId);
-    this.neighbors = create("section", { className: "neighbors", hidden: true }, create("h2", {}, t.neighbors), this.around.element);
+    this.neighborsTitle = create("h2", {}, t.neighbors);
+    this.neighbors = create("section", { className: "neighbors", hidden: true }, this.neighborsTitle, this.around.element);
     this.players = create("span", {});
     this.reset = create("span", { className: "reset" });
     this.frozen = create("span", { className: "frozen", hidden: true });
+    this.ties = create("span", {}, t.ties);
     this.element = create(
       "section",
       { className: "board card", "aria-label": t.boards },
@@ -108,7 +113,7 @@ export class BoardPanel {
       create("div", { className: "board-rows" }, this.rows.element, this.empty),
       this.own,
       this.neighbors,
-      create("p", { className: "board-foot" }, this.players, create("span", {}, t.ties)),
+      create("p", { className: "board-foot" }, this.players, this.ties),
     );
   }
 
@@ -124,6 +129,7 @@ export class BoardPanel {
     this.players.textContent = this.reset.textContent = this.own.textContent = "";
     this.neighbors.hidden = this.empty.hidden = this.frozen.hidden = true;
     this.title.textContent = boardTitle(name, quizTitle);
+    this.#showOf(false, this.session.user?.userId);
     this.clock ??= setInterval(() => this.#tick(), TICK);
     this.#showState({ name: "connecting", heardAt: 0 });
     this.#readDetails();
@@ -159,17 +165,35 @@ export class BoardPanel {
     this.#showFreeze(frame.frozenSince);
     if (this.paused) return;
     const first = frame.leaderboard[0];
-    if (leader && first && leader.userId !== first.userId && first.userId !== this.session.user?.userId) {
+    if (leader && first && leader.userId !== first.userId && first.userId !== this.ownId) {
       this.announcer.put("leader", t.leads(first.username, first.score));
     }
     const entries = frame.leaderboard.slice(0, SHOWN);
     this.rows.show(entries);
     this.empty.hidden = entries.length > 0;
     if (this.players.textContent) this.#showCount();
-    const own = entries.find((entry) => entry.userId === this.session.user?.userId);
+    const own = entries.find((entry) => entry.userId === this.ownId);
     if (own) this.#showOwn({ board: frame.board, rank: own.rank, score: own.score });
     else if (this.standing) this.#showOwn(this.standing);
     else if (!isFirst) this.#showGap();
+  }
+
+  /**
+   * Speak of teams or of players, and mark the own entry.
+   * @param {boolean} teams
+   * @param {string | undefined} ownId
+   */
+  #showOf(teams, ownId) {
+    const words = teams ? { ...t, ...t.ofTeams } : t;
+    this.words = words;
+    this.neighborsTitle.textContent = words.neighbors;
+    this.ties.textContent = words.ties;
+    this.empty.textContent = words.emptyBoard;
+    if (this.standing) this.#showGap();
+    if (ownId === this.ownId) return;
+    this.ownId = ownId;
+    for (const rows of [this.rows, this.around]) rows.own(ownId, words.you);
+    if (this.frame && !this.paused) this.rows.show(this.frame.leaderboard.slice(0, SHOWN));
   }
 
   /** Say since when the board shows no later standings. @param {string | null | undefined} since */
@@ -189,7 +213,7 @@ export class BoardPanel {
     if (!moved) return;
     this.onUpdate?.(standing);
     this.#readDetails();
-    if (standing.rank && !this.paused) this.announcer.put("own", t.ownStanding(standing.rank, standing.score));
+    if (standing.rank && !this.paused) this.announcer.put("own", this.words.ownStanding(standing.rank, standing.score));
   }
 
   /** Show the player's place in a line of its own, with the distance to the next one. */
@@ -197,14 +221,14 @@ export class BoardPanel {
     const { rank, score } = this.standing ?? { rank: null, score: 0 };
     this.own.classList.toggle("ranked", rank !== null);
     if (rank === null) {
-      this.own.textContent = this.standing ? t.unranked : "";
+      this.own.textContent = this.standing ? this.words.unranked : "";
       return;
     }
     const entries = [...(this.frame?.leaderboard ?? []), ...this.nearby];
     const above = entries.find((entry) => entry.rank === rank - 1);
-    const gap = rank === 1 ? t.leading : above ? t.gap(Math.max(0, above.score - score), above.username) : "";
+    const gap = rank === 1 ? this.words.leading : above ? t.gap(Math.max(0, above.score - score), above.username) : "";
     this.own.replaceChildren(
-      create("strong", {}, `${t.you} · ${t.rankOf(rank)}`),
+      create("strong", {}, `${this.words.you} · ${t.rankOf(rank)}`),
       create("span", { className: "own-points" }, t.points(score)),
       create("span", { className: "own-gap" }, create("bdi", {}, gap)),
     );
@@ -212,7 +236,7 @@ export class BoardPanel {
 
   /** Show how many players there are. The number is read less often than the rows come. */
   #showCount() {
-    this.players.textContent = t.players(Math.max(this.count, this.frame?.leaderboard.length ?? 0));
+    this.players.textContent = this.words.players(Math.max(this.count, this.frame?.leaderboard.length ?? 0));
   }
 
   /** Read what the stream does not have: the number of players, the time of the next period, the neighbors. */
@@ -224,6 +248,7 @@ export class BoardPanel {
       const variables = { board: boardInput(board) };
       const { leaderboard } = await this.session.request(BOARD, variables);
       if (!isCurrent()) return;
+      this.#showOf(leaderboard.board.ranksTeams, leaderboard.me?.userId ?? this.session.user?.userId);
       this.count = leaderboard.totalCount;
       this.#showCount();
       this.resetAt = Date.parse(leaderboard.board.nextResetAt ?? "") || 0;

@@ -11,7 +11,7 @@ const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 /**
  * @typedef {import("../client/stream.js").Entry} Entry
  * @typedef {(entry: Entry, gained: number) => void} OnGain `gained` is 0 for a player who is new on the board
- * @typedef {{ rank: HTMLElement, name: HTMLElement, move: HTMLElement, gain: HTMLElement, score: HTMLElement }} Cells
+ * @typedef {{ rank: HTMLElement, name: HTMLElement, you: HTMLElement, move: HTMLElement, gain: HTMLElement, score: HTMLElement }} Cells
  * @typedef {{ element: HTMLElement, cells: Cells, rank: number, score: number, timer: number }} Row
  */
 
@@ -22,10 +22,21 @@ export class Rows {
    */
   constructor(userId, onGain) {
     this.userId = userId;
+    this.you = t.you;
     this.onGain = onGain;
     this.element = create("ol", { className: "rows" });
     /** @type {Map<string, Row>} */
     this.rows = new Map();
+  }
+
+  /**
+   * Say which entry is the reader's own, and what stands on it; seen when entries are shown next.
+   * @param {string | undefined} userId
+   * @param {string} you
+   */
+  own(userId, you) {
+    this.userId = userId;
+    this.you = you;
   }
 
   /** Show entries in rank order. @param {Entry[]} entries */
@@ -48,10 +59,10 @@ export class Rows {
 
   /** @param {Entry} entry @returns {Row} */
   #row(entry) {
-    const own = entry.userId === this.userId;
     const cells = {
       rank: create("span", { className: "rank" }),
       name: create("bdi", { className: "name" }),
+      you: create("span", { className: "you" }),
       move: create("span", { className: "move", "aria-hidden": "true" }),
       gain: create("span", { className: "gain" }),
       score: create("span", { className: "score" }),
@@ -60,9 +71,9 @@ export class Rows {
       entry.country && create("abbr", { className: "country", title: t.country(entry.country) }, entry.country);
     const element = create(
       "li",
-      { className: own ? "own" : "", dataset: { user: entry.username } },
+      { dataset: { user: entry.username } },
       cells.rank,
-      create("span", { className: "player" }, cells.name, own && create("span", { className: "you" }, t.you), country),
+      create("span", { className: "player" }, cells.name, cells.you, country),
       create("span", { className: "change" }, cells.move, cells.gain),
       cells.score,
       create("span", { className: "bar", "aria-hidden": "true" }),
@@ -80,6 +91,10 @@ export class Rows {
     const { element, cells } = row;
     const gained = entry.score - row.score;
     const climbed = row.rank - entry.rank;
+    const own = entry.userId === this.userId;
+    element.classList.toggle("own", own);
+    cells.you.textContent = own ? this.you : "";
+    cells.you.hidden = !own;
     element.dataset.rank = String(entry.rank);
     cells.rank.textContent = t.number(entry.rank);
     cells.name.textContent = entry.username;

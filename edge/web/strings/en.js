@@ -154,6 +154,17 @@ export default {
   neighbors: "Around you",
   players: (count) => counted(count, "player"),
   ties: "Equal points: the player who had them first is ahead.",
+  // On a board of teams, in place of the sentences above.
+  ofTeams: {
+    you: "Your team",
+    ownStanding: (rank, points) => `Your team is ${ordinal(rank)} with ${counted(points, "point")}.`,
+    leading: "Your team leads.",
+    unranked: "None of your groups is a team with points here.",
+    neighbors: "Around your team",
+    players: (count) => counted(count, "team"),
+    ties: "Equal points: the team that had them first is ahead.",
+    emptyBoard: "No team has points yet.",
+  },
   frozenSince: (date) => `Frozen since ${moment(date)}`,
   resetsIn: (duration) => `Starts again in ${duration}`,
   duration: (seconds) => {
