@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeVar
@@ -75,6 +76,21 @@ def say(line: str) -> None:
     out.print(line, markup=False, soft_wrap=True)
 
 
+@contextmanager
+def listing(what: str) -> Iterator[Callable[[str], None]]:
+    """Print a list, one line for each call of the result. Without any, stderr says so, and stdout stays empty for programs."""
+    lines = 0
+
+    def report(line: str) -> None:
+        nonlocal lines
+        lines += 1
+        say(line)
+
+    yield report
+    if not lines:
+        warn(f"No {what}.")
+
+
 def table_of(*headings: str) -> Table:
     """A table without lines. The names in its first column stay whole in a narrow terminal; the other columns are folded."""
     from rich.table import Table
@@ -85,8 +101,14 @@ def table_of(*headings: str) -> Table:
     return rows
 
 
-def show_table(rows: Table) -> None:
-    """Print a table on stdout: as wide as the terminal, into a pipe or a file one line for each row, however long."""
+def show_table(rows: Table, what: str = "") -> None:
+    """Print a table on stdout: as wide as the terminal, into a pipe or a file one line for each row, however long.
+
+    Without a row, stderr says that there are no `what`, if it is given.
+    """
+    if what and not rows.row_count:
+        warn(f"No {what}.")
+        return
     if not out.is_terminal:
         out.width = UNBOUNDED
     out.print(rows)

@@ -1,6 +1,6 @@
 """The commands on the pages: where each stands, and its words.
 
-A fenced block of `sh` or `console` is commands, and so is a comment at the top of a file of `deploy` that is indented by three
+A fenced block of `sh` is commands, and so is a comment at the top of a file of `deploy` that is indented by three
 spaces. In a sentence, what stands in backticks and begins with one of PROGRAMS and another word is a command.
 """
 
@@ -52,9 +52,8 @@ def commands(page: Path) -> Iterator[Command]:
     for fence in _FENCE.finditer(text):
         (kind, _, option), line = fence["kind"].partition(" "), text.count("\n", 0, fence.start()) + 2
         sentences = sentences.replace(fence[0], "\n" * fence[0].count("\n"), 1)
-        if kind in ("sh", "console"):
-            body = _prompted(fence["body"]) if kind == "console" else fence["body"]
-            yield from _of_shell(page, line, body, block=line, runs=option == "run")
+        if kind == "sh":
+            yield from _of_shell(page, line, fence["body"], block=line, runs=option == "run")
     for match in _INLINE.finditer(sentences):
         line = sentences.count("\n", 0, match.start()) + 1
         words = match["body"].replace("\\|", "|").split("|")[0].split()
@@ -72,10 +71,6 @@ def noted(page: Path, text: str) -> Iterator[Command]:
     """The commands in notes, where each is a line of its own."""
     lines = (line if line.startswith(PROGRAMS) else "" for line in text.splitlines())
     yield from _of_shell(page, 1, "\n".join(lines), block=1)
-
-
-def _prompted(body: str) -> str:
-    return "\n".join(line[2:] if line.startswith("$ ") else "" for line in body.splitlines())
 
 
 def _of_shell(page: Path, line: int, body: str, *, block: int, runs: bool = False) -> Iterator[Command]:

@@ -172,6 +172,19 @@ def test_no_dead_letters_is_said(own: RunningStack) -> None:
         assert (done.returncode, done.stdout) == (0, "No dead letters.\n")
 
 
+def test_an_empty_list_is_said_and_stdout_stays_empty(own: RunningStack) -> None:
+    nobody = "00000000-0000-4000-8000-000000000000"
+    for command, what in (
+        (["board", "list"], "defined boards"),
+        (["action-type", "list"], "action types"),
+        (["group", "list", nobody], "groups of this player"),
+        (["webhook", "list"], "webhooks"),
+        (["user", "list", "--blocked"], "such accounts"),
+    ):
+        done = CliRunner().invoke(app, [*command, "--data", str(own.data)])
+        assert (done.exit_code, done.stdout, done.stderr) == (0, "", f"No {what}.\n"), command
+
+
 def test_a_process_and_a_store_that_hang_are_named(own: RunningStack) -> None:
     """Both would accept a connection."""
     pids = [own.pid_of(name) for name in ("leaderboard", "redis")]

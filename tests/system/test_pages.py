@@ -36,7 +36,7 @@ SHELL = """if [ -f .shell ]; then . ./.shell; fi
 """
 FENCE = re.compile(r"^```(?P<kind>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 # Pages that promise a task to an operator: each shows at least one command that this test runs.
-TASKS = ("backup", "upgrade", "sizing", "tls", "secrets", "operations")
+TASKS = ("backup", "upgrade", "sizing", "tls", "secrets", "moderation", "operations")
 
 
 class Block(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from services.cli.terminal import DATA, EXIT_FINDING, Data, load_endpoints, run, say, warn
+from services.cli.terminal import DATA, EXIT_FINDING, Data, listing, load_endpoints, run, say, warn
 
 types = typer.Typer(help="Manage action types: what players may do other than answer quizzes.", no_args_is_help=True)
 group = typer.Typer(help="Submit actions of players.", no_args_is_help=True)
@@ -36,7 +36,8 @@ def list_all(data: Data = DATA) -> None:
     endpoints = load_endpoints(data)
     from services.cli.actions import list_action_types
 
-    run(list_action_types(endpoints, report=say))
+    with listing("action types") as report:
+        run(list_action_types(endpoints, report=report))
 
 
 @types.command()

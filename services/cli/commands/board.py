@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from services.cli.terminal import DATA, EXIT_FINDING, Data, load_endpoints, run, say, warn
+from services.cli.terminal import DATA, EXIT_FINDING, Data, listing, load_endpoints, run, say, warn
 
 group = typer.Typer(help="Define boards: what they count, who stands on them, in which order.", no_args_is_help=True)
 
@@ -39,7 +39,8 @@ def list_all(data: Data = DATA) -> None:
     endpoints = load_endpoints(data)
     from services.cli.boards import list_boards
 
-    run(list_boards(endpoints, report=say))
+    with listing("defined boards") as report:
+        run(list_boards(endpoints, report=report))
 
 
 @group.command()

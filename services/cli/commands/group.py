@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from services.cli.terminal import DATA, Data, load_endpoints, run, say
+from services.cli.terminal import DATA, Data, listing, load_endpoints, run, say
 
 group = typer.Typer(help="Read groups of players, and change them for their owners.", no_args_is_help=True)
 GroupId = Annotated[str, typer.Argument(metavar="GROUP", help="The ID of the group.")]
@@ -20,7 +20,8 @@ def list_of_player(user_id: UserId, data: Data = DATA) -> None:
     endpoints = load_endpoints(data)
     from services.cli.identity.groups import list_groups
 
-    run(list_groups(endpoints, user_id, report=say))
+    with listing("groups of this player") as report:
+        run(list_groups(endpoints, user_id, report=report))
 
 
 @group.command()
@@ -29,7 +30,8 @@ def members(group_id: GroupId, data: Data = DATA) -> None:
     endpoints = load_endpoints(data)
     from services.cli.identity.groups import list_members
 
-    run(list_members(endpoints, group_id, report=say))
+    with listing("members") as report:
+        run(list_members(endpoints, group_id, report=report))
 
 
 @group.command()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from services.cli.terminal import DATA, Data, load_endpoints, run, say
+from services.cli.terminal import DATA, Data, listing, load_endpoints, run, say
 
 if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
@@ -65,8 +65,9 @@ def list_users(
     endpoints = load_endpoints(data)
     from services.cli.identity.accounts import list_accounts
 
-    for user in run(list_accounts(endpoints, prefix, limit, blocked=blocked)):
-        say(f"{user.username}  {user.user_id}  {', '.join(user.roles)}{_block_text(user)}")
+    with listing("such accounts") as report:
+        for user in run(list_accounts(endpoints, prefix, limit, blocked=blocked)):
+            report(f"{user.username}  {user.user_id}  {', '.join(user.roles)}{_block_text(user)}")
 
 
 @group.command()
@@ -118,9 +119,10 @@ def sessions(name: Name, data: Data = DATA) -> None:
     endpoints = load_endpoints(data)
     from services.cli.identity.accounts import list_sessions
 
-    for session in run(list_sessions(endpoints, name)):
-        opened, renewed, ends = map(_time, (session.opened_at, session.renewed_at, session.expires_at))
-        say(f"{session.session_id}  opened {opened}  renewed {renewed}  ends {ends}")
+    with listing("open sessions") as report:
+        for session in run(list_sessions(endpoints, name)):
+            opened, renewed, ends = map(_time, (session.opened_at, session.renewed_at, session.expires_at))
+            report(f"{session.session_id}  opened {opened}  renewed {renewed}  ends {ends}")
 
 
 @group.command(name="end-sessions")

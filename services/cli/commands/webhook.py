@@ -59,7 +59,7 @@ def list_all(data: Data = DATA) -> None:
     for each in run(list_webhooks(endpoints)):
         boards = ", ".join(each.boards) or "all"
         table.add_row(each.name, each.webhook_id, each.owner, each.url, ", ".join(each.kinds), boards)
-    show_table(table)
+    show_table(table, "webhooks")
 
 
 @group.command()
@@ -117,7 +117,7 @@ def deliveries(
             following,
             each.last_error,
         )
-    show_table(table)
+    show_table(table, "deliveries")
     if any(each.last_error for each in found):
         raise typer.Exit(EXIT_FINDING)
 
