@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from services.boards.board import Board
+from services.boards.catalog import Catalog
 from services.boards.closed_periods import BOARDS
 from services.boards.freezing import source_of
 from services.runtime.clock import utc_now
@@ -94,4 +95,7 @@ async def test_closed_board_has_what_the_freeze_hid_and_its_copy_is_never_closed
         assert [name for name in closed if "until_freeze" in name] == []
         boards = reader(system.redis, database, catalog=system.placement.catalog)
         assert await boards.read_marked(board, lambda view: view.total()) == (len(truth), False)
+        changed = Catalog(defined=[replace(ENDED, number=9, state="building")])
+        boards = reader(system.redis, database, catalog=changed)
+        assert await boards.read_marked(board, lambda view: view.total()) == (len(truth), False), "closed is whole"
         assert await system.verify() == []
