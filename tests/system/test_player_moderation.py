@@ -223,4 +223,4 @@ async def test_commands_find_rename_block_and_sign_out(stack: RunningStack, clie
     assert "blocked until 2099-01-02T00:00:00Z: cheating" in blocked
     assert player.user_id in await user("list", name, "--blocked")
     assert await user("unblock", name.upper(), "--reason=a mistake") == "Sanctions lifted: 1.\n"
-    assert await user("list", name, "--blocked") == ""
+    assert await user("list", name, "--blocked") == "No such accounts.\n"
