@@ -25,6 +25,9 @@ from tests.players import PASSWORD, Player, endpoints, register
 from tests.replicas import second_instance
 from tests.servers import RunningStack, unique
 from tests.system.test_boards_as_data import put, until_ready
+from tests.system.test_groups import JOIN, PUT, ask
+from tests.system.test_player_actions import define, submit
+from tests.system.test_team_boards import ENTER
 
 ISSUE = "mutation ($board: BoardInput) { boardToken(board: $board) { id token url } }"
 REVOKE = "mutation ($id: ID!) { revokeBoardToken(id: $id) }"
@@ -338,3 +341,44 @@ async def test_frozen_board_says_so_on_the_page_and_on_every_display(
         await page.set_viewport_size({"width": 320, "height": 640})
         assert await page.evaluate("document.documentElement.scrollWidth") <= 320
         await page.close()
+
+
+async def test_board_of_teams_speaks_of_teams_and_marks_the_players_own(
+    page: Page, context: BrowserContext, stack: RunningStack
+) -> None:
+    name, board_name = unique("team-page-"), unique("teams-")[:32]
+    board = {"kind": "CUSTOM", "name": board_name}
+    await page.goto("/")
+    await sign_up(page, name)
+    async with GraphqlClient(endpoints(stack).graphql) as client:
+        admin = await register(client)
+        await grant_role(endpoints(stack), admin.username, "admin")
+        token = await client.login(admin.username, PASSWORD)
+        walk = await define(client, token, "perUnit")
+        await put(client, token, name=board_name, sources=[f"action:{walk}"], teams={"method": "SUM"})
+        await until_ready(client, token, board_name)
+        owners = [await register(client, country=COUNTRY) for _ in range(2)]
+        codes = []
+        for owner, title, quantity in zip(
+            owners, ("The long-distance runners of the north", "Üben"), (5, 3), strict=True
+        ):
+            await submit(owner, walk, quantity=quantity, wait="COUNTED")
+            group = (await ask(owner, PUT, input={"title": title}))["group"]
+            await ask(owner, ENTER, id=group["groupId"], board=board_name)
+            codes.append(group["inviteCode"])
+        await page.goto(f"/b/custom:{board_name}")
+        await expect(page.locator(".board-foot")).to_contain_text("2 teams")
+        await expect(page.locator(".own-place")).to_have_text("None of your groups is a team with points here.")
+        visitor = Player(client, name, "", await client.login(name, PASSWORD), "")
+        await ask(visitor, JOIN, code=codes[1])
+    # The stream tells of the player's new standing, and the page asks whose it is.
+    await expect(page.locator(".rows li.own .name").first).to_have_text("Üben")
+    await expect(page.locator(".rows li.own .you").first).to_have_text("Your team")
+    await expect(page.locator(".own-place")).to_contain_text("Your team · 2nd")
+    await expect(page.locator(".rows .country")).to_have_count(0)
+    for view in VIEWS:
+        display = await show(context, (await link(stack, board))["url"], view)
+        await expect(display.locator(".rows li").first).to_contain_text("The long-distance runners of the north")
+        await expect(display.locator(".rows .country, .rows li.own")).to_have_count(0)
+        assert await findings(display) == []
+        await display.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -94,8 +94,8 @@ def reader(
 class FixedTeams(Teams):
     """The teams of boards that a test sets."""
 
-    def __init__(self) -> None:
-        self.rosters: dict[str, Roster] = {}
+    def __init__(self, rosters: Mapping[str, Roster] | None = None) -> None:
+        self.rosters = dict(rosters or {})
 
     async def of(self, board: str) -> Roster:
         """Return the roster that was set."""

@@ -10,10 +10,12 @@ import pytest
 from topten.identity.v1.identity_events_pb2 import PlayerChangedEvent
 
 from services.boards.board import Board
+from services.boards.catalog import Catalog
 from services.boards.closed_periods import DATABASE
-from services.boards.definition import Definition
+from services.boards.definition import Definition, TeamScore
 from services.boards.encoding import points_of
 from services.leaderboard.reading.shown_board import BoardView
+from services.leaderboard.reading.teams import Roster, Team
 from services.runtime.clock import utc_now
 from services.runtime.errors import Reason, ServiceError
 from services.score.coordination_store import CLOSING_LEASE, CoordinationStore
@@ -24,7 +26,7 @@ from services.score.projection.standings import Agreement
 from services.score.service import ScoreService
 from services.streams import PLAYER_BLOCKED, PLAYER_UNBLOCKED
 from tests.deadline import eventually
-from tests.system.boards import reader
+from tests.system.boards import FixedTeams, reader
 from tests.system.closing import (
     LAST_WEEK,
     Quiz,
@@ -70,6 +72,11 @@ async def test_archived_board_of_all_time_stays_readable_after_its_keys(system: 
         boards = reader(system.redis, archive_of_database(system), catalog=system.placement.catalog)
         await system.redis.delete("leaderboard:custom:ever")
         assert await boards.read(Board("custom", "ever"), lambda view: view.total()) == 2
+        catalog = Catalog(defined=[replace(system.placement.catalog.definitions["ever"], teams=TeamScore("sum"))])
+        teams = FixedTeams({"ever": Roster(1, [Team("t", "T", ["ada", "ben"], [0, 0]), Team("u", "U", ["cleo"], [0])])})
+        boards = reader(system.redis, archive_of_database(system), catalog=catalog, teams=teams)
+        head = await boards.read(Board("custom", "ever"), lambda view: view.head(10))
+        assert [(team_id, points_of(value)) for team_id, value in head.members] == [("t", 70)], "teams, too"
 
 
 async def does_not_reach(system: ScoreSystem, event_id: str, boards: list[str]) -> None:

@@ -25,7 +25,7 @@ from services.leaderboard.reading.boards import Boards
 from services.leaderboard.reading.frames import Frames, position
 from services.leaderboard.reading.teams import Roster, Team
 from services.leaderboard.team_scores import team_value
-from services.runtime.clock import milliseconds_of
+from services.runtime.clock import milliseconds_of, utc_now
 from services.runtime.config.settings import MongoConfig
 from services.runtime.stores.mongo import open_mongo
 from tests.deadline import eventually
@@ -197,6 +197,28 @@ async def test_frames_follow_members_and_points_and_never_go_backwards(redis: Re
     assert await shown(3, {"t": ["b"], "u": ["a"]}, {"b": 2.5}) == [("Title of t", 2, "")], "voided or blocked"
     assert await shown(4, {"u": ["a"]}, {"b": 2.5}) == [], "a team without points is not ranked"
     assert seen == sorted(set(seen)), "each frame is later than the one before"
+
+
+async def test_frozen_board_ranks_teams_by_what_their_members_had_at_the_freeze(redis: Redis, live: Everything) -> None:
+    name = unique("cup-")[:20]
+    frozen = Definition(
+        name, period="range:2020-01-01/2100-01-01", freezes_before=2_500_000_000, freeze_changes=1, freeze_number=1,
+        teams=TeamScore("sum"),
+    )  # fmt: skip
+    live.catalog.update([frozen], edition=3, numbers=1)
+    frames = Frames(live.boards, Nobody(), live.catalog, now=utc_now)  # type: ignore[arg-type]  # asks for no name
+    await write(redis, live.catalog, Board("custom", name), {"a": 9.5, "b": 7.5})
+    await write(redis, live.catalog, Board("custom", f"{name}_until_freeze"), {"a": 3.5})
+    live.teams.rosters = {name: roster_of({"t": ["a"], "u": ["b"]})}
+    first = (await frames.read(Board("custom", name), 10)).frame
+    assert ([(each.user_id, each.score) for each in first.entries], first.HasField("frozen_since")) == (
+        [("t", 3)],
+        True,
+    )
+    live.catalog.update([replace(frozen, freezes_before=0, freeze_changes=2)], edition=4, numbers=1)
+    second = (await frames.read(Board("custom", name), 10)).frame
+    assert [(each.user_id, each.score) for each in second.entries] == [("t", 9), ("u", 7)]
+    assert position(first) < position(second)
 
 
 async def test_concurrent_readers_share_reads_and_see_what_was_written_before(redis: Redis, live: Everything) -> None:
