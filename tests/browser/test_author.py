@@ -223,6 +223,16 @@ async def test_a_quiz_gets_times_editors_and_more_time_for_a_player(
         await dialog.get_by_role("button", name="Give extra time").click()
         await expect(page.locator(".notice")).to_contain_text("Twice. Before: As for everybody.")
 
+        # A schedule is a version of its own; one that ends before it begins says so beside its field.
+        await page.get_by_role("button", name="Schedule…").click()
+        await dialog.get_by_label("Opens").fill("2031-05-02T10:00")
+        await dialog.get_by_label("Closes").fill("2031-05-01T10:00")
+        await dialog.get_by_role("button", name="Schedule").click()
+        await expect(dialog.locator("[aria-invalid=true]")).to_have_count(1)
+        await dialog.get_by_label("Closes").fill("2031-05-03T10:00")
+        await dialog.get_by_role("button", name="Schedule").click()
+        await expect(page.locator(".tags")).to_have_text(re.compile("ScheduledVersion 2"))
+
         draft = (await client.execute(DRAFT, {"id": quiz_id}, token))["quizDraft"]
         assert draft["quiz"] == {"owner": {"username": account.username}, "editors": [{"username": other.username}]}
         written = json.loads(draft["document"])

@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 
 from playwright.async_api import BrowserContext, Page, Route, expect
+from topten.quiz.v1 import quiz_pb2
 
 from tests.browser.test_quality import MAX_SHIFT, OBSERVE_SHIFTS
 from tests.browser.visitor import QUIZ, answer, play, points_of_result, requests_of, short_quiz, sign_up
+from tests.factories import quiz_definition
+from tests.imports import import_quiz
+from tests.players import endpoints
 from tests.servers import RunningStack, unique
 
 
@@ -80,6 +84,29 @@ async def test_attempts_are_shown_before_the_start(page: Page, stack: RunningSta
     await page.get_by_role("link", name="Play again").click()
     await expect(page.get_by_text("All 2 attempts used")).to_be_visible()
     await expect(page.get_by_role("link", name="Start")).to_have_count(0)
+
+
+async def test_the_result_says_what_was_right_and_why_and_the_old_and_the_new_rank(
+    page: Page, stack: RunningStack
+) -> None:
+    definition = quiz_definition(unique("told-"), counting=quiz_pb2.COUNTING_SUM)
+    definition.feedback = quiz_pb2.FEEDBACK_ANSWERS
+    definition.questions[1].explanation = "This is written first."
+    await import_quiz(endpoints(stack), definition)
+    await sign_up(page, unique("told"))
+    await play(page, definition.quiz_id, options=(1, 2))
+    right, wrong = await page.locator(".outcome").all()
+    await expect(right.locator(".verdict")).to_have_text("Right · 10 points")
+    await expect(wrong.get_by_role("heading")).to_have_text("Question 2?")
+    await expect(wrong.locator(".verdict")).to_have_text("Wrong · 0 points")
+    assert await wrong.locator(":is(dt, dd)").all_inner_texts() == [
+        *("You", "That"), *("Right", "This"), *("Why", "This is written first."),
+    ]  # fmt: skip
+    await expect(page.locator(".rank-change")).to_have_text(re.compile(r"^You are \d+(st|nd|rd|th)\.$"))
+    await play(page, definition.quiz_id)
+    await expect(page.locator(".rank-change")).to_have_text(
+        re.compile(r"^You (went from \d+(st|nd|rd|th) to|are still) \d+(st|nd|rd|th)\.$")
+    )
 
 
 async def test_an_answer_waits_for_the_network(page: Page, context: BrowserContext, stack: RunningStack) -> None:
