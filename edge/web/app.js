@@ -164,8 +164,11 @@ export class App {
   /** Say what went wrong, with a way on. @param {unknown} error */
   fail(error) {
     if (error instanceof ApiError && error.reason === "UNAUTHENTICATED") return; // signed out in the meantime
-    const again = button(t.tryAgain, () => this.router.show());
-    this.fill(create("section", { className: "card" }, create("h1", {}, explain(error)), create("div", { className: "row" }, again, link("/", t.toQuizzes, { className: "button second" }))));
+    const isLasting = error instanceof ApiError && !error.isTemporary; // asked again, the answer would be the same
+    const again = !isLasting && button(t.tryAgain, () => this.router.show());
+    const home = link("/", t.toQuizzes, { className: isLasting ? "button" : "button second" });
+    this.title(explain(error));
+    this.fill(create("section", { className: "card" }, create("h1", {}, explain(error)), create("div", { className: "row" }, again, home)));
   }
 
   #header() {

@@ -37,7 +37,9 @@ class Place:
         self._waits = False
 
     def wait(self) -> None:
-        """Give the place to another request: from now on this one waits with others for one call, and costs little.
+        """Give the place to another request: from now on this one waits for a service, and costs this process little.
+
+        For requests that share a call with others, and for those that many people wait for.
 
         The request keeps its place if too many wait already.
         """

@@ -29,7 +29,7 @@ from edge.upstreams import Upstreams
 from services.runtime.admission import Admission, Place
 from services.runtime.errors import ServiceError
 
-# Requests that wait for one call to quiz together, for each that may run: to refuse them would only bring them again.
+# Requests that wait for quiz, most of them for one call together, for each that may run: refused, they would only come again.
 MAX_WAITING = 8
 
 

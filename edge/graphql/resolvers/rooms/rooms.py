@@ -259,6 +259,7 @@ class RoomMutation:
     )
     async def advance_room(self, info: Info, input: AdvanceRoomInput) -> AdvancedRoom | None:
         context = info.context
+        context.place.wait()  # a room full of players waits for it
         request = messages.AdvanceRoomRequest(
             pin=input.pin,
             command=input.command.value,
