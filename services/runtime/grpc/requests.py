@@ -27,9 +27,22 @@ EXTERNAL_ID: Final = "external_id"
 _FIRST_SECOND: Final = -62_135_596_800
 _LAST_SECOND: Final = 253_402_300_799
 _NANOS: Final = 1_000_000_000
-# The rules of contracts are worded for every number: "at least 1 characters".
-_ONE: Final = re.compile(r"\b(1 [a-z]+)s\b")
-_LIST: Final = re.compile(r"in list \[([^\]]*)\]$")
+# The rules of contracts have the words of their library, which are for every number and every kind of value.
+_WORDINGS: Final = tuple(
+    (re.compile(found), words)
+    for found, words in (
+        (r"greater than or equal to (-?[\d.]+) and less than or equal to (-?[\d.]+)$", r"from \1 to \2"),
+        (r"contain no more than (\d+) item\(s\)$", r"have at most \1 items"),
+        (r"contain at least (\d+) item\(s\)$", r"have at least \1 items"),
+        (r"\b(1 [a-z]+)s\b", r"\1"),
+        (r"in list \[([^\]]*)\]$", r"one of \1"),
+        (r"^must not be one of (\S+)$", r"must not be \1"),
+        (r"^value is required$", "is required"),
+        (r"^value is empty, which is not a valid", "must be a valid"),
+        (r"^value must be one of the defined enum values$", "must be one of the values of the contract"),
+        (r"^repeated value must contain unique items$", "must have nothing twice"),
+    )
+)
 # What the patterns of contracts admit: people read messages, not patterns.
 PATTERNS: Final = {
     "^[A-Z]{2}$": "must be two capital letters, such as VN",
@@ -38,6 +51,7 @@ PATTERNS: Final = {
     "^[A-Za-z0-9_-]{1,64}$": "must be 1 to 64 characters of A-Z, a-z, 0-9, _ and -",
     "^[a-z0-9][a-z0-9-]{0,63}$": "must be 1 to 64 characters of a-z, 0-9 and -, the first of them no -",
     "^[a-z0-9][a-z0-9-]{0,31}$": "must be 1 to 32 characters of a-z, 0-9 and -, the first of them no -",
+    "^[a-z][a-z0-9-]{0,31}$": "must be 1 to 32 characters of a-z, 0-9 and -, the first of them a letter",
     "^[a-z][a-z0-9-]{0,62}$": "must be 1 to 63 characters of a-z, 0-9 and -, the first of them a letter",
     r"^[0-9]{1,15}(\.[0-9]{1,9})?$": "must be a decimal number, such as 12.5, of at most 15 digits and 9 after the point",
     r"^-?[0-9]{1,15}(\.[0-9]{1,9})?$": "must be a decimal number, such as -12.5, of at most 15 digits and 9 after the point",
@@ -81,7 +95,10 @@ def violations(message: Message, validator: protovalidate.Validator) -> list[Vio
 def _text(violation: Any) -> str:
     if violation.proto.rule_id == "string.pattern" and (text := PATTERNS.get(violation.rule_value)):
         return text
-    return _LIST.sub(r"one of \1", _ONE.sub(r"\1", str(violation.proto.message)))
+    text = str(violation.proto.message)
+    for found, words in _WORDINGS:
+        text = found.sub(words, text)
+    return text
 
 
 def malformed() -> ServiceError:
