@@ -87,7 +87,7 @@ class RoomCounting:
         quiz = await self._rooms.quiz(room.room_id)
         outcomes: Counter[str] = Counter()
         for group in _groups(seats):
-            answers = await self._seats.answers_of([seat.seat_id for seat in group])
+            answers = await self._seats.answers.of_seats([seat.seat_id for seat in group])
             attempted = [seat for seat in group if answers[seat.seat_id]]
             actions = [self._action(room, quiz, seat, answers[seat.seat_id]) for seat in attempted]
             noted: defaultdict[str, list[str]] = defaultdict(list)

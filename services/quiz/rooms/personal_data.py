@@ -42,7 +42,7 @@ class RoomPersonalData:
         (after,) = read_page_token(token, listing, str) or ("",)
         seats, following = await self._seats.of_player(user_id, after)
         rooms = await self._rooms.rooms([seat.room_id for seat in seats])
-        answers = await self._seats.answers_of([seat.seat_id for seat in seats])
+        answers = await self._seats.answers.of_seats([seat.seat_id for seat in seats])
         records = [
             SeatRecord(seat, rooms[seat.room_id].quiz_id if seat.room_id in rooms else "", answers[seat.seat_id])
             for seat in seats

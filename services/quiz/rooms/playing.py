@@ -126,7 +126,7 @@ class RoomPlay:
         """Return the answer and place of the player in each seat of a room. Raises UNAVAILABLE."""
         rooms = {room.room_id: room for room, _ in seats}
         asked = [answer_id(seat.seat_id, room.question) for room, seat in seats if room.question >= 0]
-        answers = await self._seats.recorded(asked) if asked else {}
+        answers = await self._seats.answers.recorded(asked) if asked else {}
         folds = {room_id: await self._fold(room) for room_id, room in rooms.items()}
         return [
             OwnPlace(room, seat, answers.get(answer_id(seat.seat_id, room.question)), folds[room.room_id])
@@ -146,7 +146,7 @@ class RoomPlay:
         asked = [
             answer_id(seat.seat_id, rooms[seat.room_id].question) for seat in seats.values() if seat.room_id in rooms
         ]
-        answers = await self._seats.recorded(asked)
+        answers = await self._seats.answers.recorded(asked)
         outcomes: list[OwnPlace | Exception] = []
         for key in keys:
             try:
@@ -177,7 +177,7 @@ class RoomPlay:
             except ServiceError as error:
                 outcomes[index] = error
         if accepted:
-            outcomes |= dict(zip(accepted, await self._seats.record(list(accepted.values())), strict=True))
+            outcomes |= dict(zip(accepted, await self._seats.answers.record(list(accepted.values())), strict=True))
             # A host may have removed a player while the answer was under way.
             seat_ids = {index: answer.seat_id for index, (answer, _) in accepted.items()}
             removed = await self._seats.removed(list(seat_ids.values()))
@@ -186,7 +186,7 @@ class RoomPlay:
                 self._changes.announce(room_id)
         closed = {index: error.answer_id for index, error in outcomes.items() if isinstance(error, _TooLateError)}
         if closed:
-            recorded = await self._seats.recorded(list(closed.values()))
+            recorded = await self._seats.answers.recorded(list(closed.values()))
             outcomes |= {index: (recorded[key], True) for index, key in closed.items() if key in recorded}
         return [outcomes[index] for index in range(len(group))]
 

@@ -73,7 +73,9 @@ class RoomReader:
             rooms = await self._rooms.rooms(unread)
             found |= {room_id: room_not_found() for room_id in unread if room_id not in rooms}
             shown = {room_id: room.question for room_id, room in rooms.items() if room.shows_question}
-            players, answered = await asyncio.gather(self._seats.counts(list(rooms)), self._seats.answered(shown))
+            players, answered = await asyncio.gather(
+                self._seats.counts(list(rooms)), self._seats.answers.answered(shown)
+            )
             waiting_for = await self._waiting_for(rooms.values())
             for room_id, room in rooms.items():
                 seen = Snapshot(room, players.get(room_id, 0), answered.get(room_id, 0), waiting_for[room_id])
@@ -99,7 +101,7 @@ class RoomReader:
         keys = {
             answer_id(seat_id, room.question): (room.room_id, seat_id) for room in asked for seat_id in room.extra_times
         }
-        recorded = await self._seats.recorded(list(keys)) if keys else {}
+        recorded = await self._seats.answers.recorded(list(keys)) if keys else {}
         waiting: dict[str, list[str]] = {room.room_id: [] for room in rooms}
         for key, (room_id, seat_id) in keys.items():
             if key not in recorded:
@@ -119,8 +121,8 @@ class RoomReader:
         """Read the folds of rooms together: hosts press at the same moment, and a read costs more than what it reads."""
         seats, points, choices = await asyncio.gather(
             self._seats.of_rooms(list(rooms)),
-            self._seats.points({room_id: room.counted_questions for room_id, room in rooms.items()}),
-            self._seats.choices({room_id: room.revealed_questions for room_id, room in rooms.items()}),
+            self._seats.answers.points({room_id: room.counted_questions for room_id, room in rooms.items()}),
+            self._seats.answers.choices({room_id: room.revealed_questions for room_id, room in rooms.items()}),
         )
         return {room_id: Fold.of(ranked(seats[room_id], points), choices[room_id]) for room_id in rooms}
 

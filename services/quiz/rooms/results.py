@@ -88,7 +88,7 @@ class RoomResults:
         require_host(host, room)
         quiz = await self._rooms.quiz(room_id)
         fold = await self._reader.latest_fold(room)
-        marks = await self._seats.marks(room_id, room.revealed_questions)
+        marks = await self._seats.answers.marks(room_id, room.revealed_questions)
         questions = []
         for question, question_id in enumerate(room.question_ids[: room.revealed_questions]):
             answers = {seat_id: mark.is_right for seat_id, mark in marks.get(question, {}).items()}

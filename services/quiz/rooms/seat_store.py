@@ -1,7 +1,6 @@
-"""Seats and answers in MongoDB: the collections `room_seats` and `room_answers`.
+"""Seats in MongoDB: the collection `room_seats`.
 
-A player has one seat in a room and a seat one answer to a question: unique indexes decide every race. An answer names its
-seat, never its player.
+A player has one seat in a room, and a nickname is one seat's: unique indexes decide every race. Answers go with their seat.
 """
 
 from __future__ import annotations
@@ -12,23 +11,17 @@ from datetime import datetime
 from typing import Final
 
 from pymongo import ASCENDING, DESCENDING, ReturnDocument
-from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
-from topten.quiz.v1 import quiz_pb2
 
+from services.quiz.rooms.answer_store import AnswerStore, counts_by_room
 from services.quiz.rooms.documents import (
     Document,
     Seat,
-    SeatAnswer,
-    answer_fields,
-    answer_id,
-    answer_of,
     seat_fields,
     seat_of,
 )
 from services.quiz.rooms.inserts import insert_each
-from services.quiz.rooms.standings import Choice, Mark
 from services.runtime.stores.mongo import unavailable_on_failure
 
 NEWEST: Final = 50
@@ -42,11 +35,11 @@ class SeatedError(Exception):
 
 
 class SeatStore:
-    """Seats and answers. Every method raises UNAVAILABLE if the database does not respond."""
+    """Seats, with their `answers`. Every method raises UNAVAILABLE if the database does not respond."""
 
     def __init__(self, database: AsyncDatabase[Document]) -> None:
         self._seats = database["room_seats"]
-        self._answers = database["room_answers"]
+        self.answers = AnswerStore(database)
 
     async def prepare(self) -> None:
         """Create the indexes. Idempotent."""
@@ -60,11 +53,7 @@ class SeatStore:
             await self._seats.create_index([("user_id", ASCENDING), ("_id", ASCENDING)])
             await self._seats.create_index([("code.digest", ASCENDING)], sparse=True)
             await self._seats.create_index("purge_at", expireAfterSeconds=0)
-            await self._answers.create_index(
-                [("room_id", ASCENDING), ("question", ASCENDING), ("seat_id", ASCENDING), ("points", ASCENDING)]
-            )
-            await self._answers.create_index([("seat_id", ASCENDING)])
-            await self._answers.create_index("purge_at", expireAfterSeconds=0)
+        await self.answers.prepare()
 
     async def seat(self, room_id: str, user_id: str) -> Seat | None:
         """Return a player's seat in a room."""
@@ -115,7 +104,7 @@ class SeatStore:
 
     async def counts(self, room_ids: Sequence[str]) -> dict[str, int]:
         """Return the number of seats of each room that has any, without those that were removed."""
-        return await _counts(self._seats, {"room_id": {"$in": list(room_ids)}, "is_removed": False})
+        return await counts_by_room(self._seats, {"room_id": {"$in": list(room_ids)}, "is_removed": False})
 
     async def take(self, seats: Sequence[tuple[Seat, datetime]]) -> list[Seat | None]:
         """Store seats, each with its time of deletion; return the seat that each player has now.
@@ -166,15 +155,15 @@ class SeatStore:
         """Remove a seat with its answers. Safe to repeat."""
         async with unavailable_on_failure():
             await self._seats.update_one({"_id": seat_id}, {"$set": {"is_removed": True}})
-            await self._answers.delete_many({"seat_id": seat_id})
+        await self.answers.remove([seat_id])
 
     async def removed(self, seat_ids: Sequence[str]) -> set[str]:
         """Return those of these seats that were removed, and remove the answers that they have by now."""
         query = {"_id": {"$in": list(seat_ids)}, "is_removed": True}
         async with unavailable_on_failure():
             removed = {document["_id"] async for document in self._seats.find(query, {"_id": 1})}
-            if removed:
-                await self._answers.delete_many({"seat_id": {"$in": list(removed)}})
+        if removed:
+            await self.answers.remove(list(removed))
         return removed
 
     async def note_attempts(self, attempts: Mapping[str, Sequence[str]]) -> None:
@@ -188,77 +177,6 @@ class SeatStore:
         query = {"room_id": room_id, "attempt": {"$exists": True}}
         async with unavailable_on_failure():
             return {each["_id"]: each["attempt"] async for each in self._seats.find(query, {"attempt": 1})}
-
-    async def record(self, answers: Sequence[tuple[SeatAnswer, datetime]]) -> list[tuple[SeatAnswer, bool]]:
-        """Record answers, each with its time of deletion; return what is recorded, and whether it was recorded before."""
-        documents = [{**answer_fields(answer), "purge_at": purge_at} for answer, purge_at in answers]
-        existed = await insert_each(self._answers, documents)
-        found = await self.recorded([documents[index]["_id"] for index in existed]) if existed else {}
-        return [
-            (found.get(document["_id"], answer), index in existed)
-            for index, ((answer, _), document) in enumerate(zip(answers, documents, strict=True))
-        ]
-
-    async def recorded(self, ids: Sequence[str]) -> dict[str, SeatAnswer]:
-        """Return the existing ones of these answers, by `answer_id`."""
-        async with unavailable_on_failure():
-            documents = self._answers.find({"_id": {"$in": list(ids)}})
-            return {document["_id"]: answer_of(document) async for document in documents}
-
-    async def answer(self, seat_id: str, question: int) -> SeatAnswer | None:
-        """Return a seat's answer to a question."""
-        key = answer_id(seat_id, question)
-        return (await self.recorded([key])).get(key)
-
-    async def answered(self, questions: Mapping[str, int]) -> dict[str, int]:
-        """Return the number of answers to a question of each room, where there are any."""
-        if not questions:
-            return {}
-        of_each = [{"room_id": room_id, "question": question} for room_id, question in questions.items()]
-        return await _counts(self._answers, {"$or": of_each})
-
-    async def choices(self, questions: Mapping[str, int]) -> dict[str, list[Choice]]:
-        """Return how many players selected each option of the first questions of rooms, of each so many."""
-        choice = {"room": "$room_id", "question": "$question", "option": "$options"}
-        stages: list[Document] = [
-            {"$match": _to_first(questions)},
-            {"$unwind": "$options"},
-            {"$group": {"_id": choice, "players": {"$sum": 1}}},
-        ]
-        found: dict[str, list[Choice]] = {room_id: [] for room_id in questions}
-        async with unavailable_on_failure():
-            async for each in await self._answers.aggregate(stages):
-                chosen = each["_id"]
-                found[chosen["room"]].append(Choice(chosen["question"], chosen["option"], each["players"]))
-        return found
-
-    async def points(self, questions: Mapping[str, int]) -> dict[str, int]:
-        """Return the points of each seat that answered any of the first questions of rooms, of each so many."""
-        stages: list[Document] = [
-            {"$match": _to_first(questions)},
-            {"$group": {"_id": "$seat_id", "points": {"$sum": "$points"}}},
-        ]
-        async with unavailable_on_failure():
-            return {each["_id"]: each["points"] async for each in await self._answers.aggregate(stages)}
-
-    async def marks(self, room_id: str, questions: int) -> dict[int, dict[str, Mark]]:
-        """Return the marks of the seats that answered each of the first `questions` questions."""
-        fields = {"question": 1, "seat_id": 1, "verdict": 1, "points": 1}
-        found: dict[int, dict[str, Mark]] = {}
-        async with unavailable_on_failure():
-            async for each in self._answers.find({"room_id": room_id, "question": {"$lt": questions}}, fields):
-                is_right = each["verdict"] == quiz_pb2.VERDICT_RIGHT
-                found.setdefault(each["question"], {})[each["seat_id"]] = Mark(is_right, each["points"])
-        return found
-
-    async def answers_of(self, seat_ids: Sequence[str]) -> dict[str, list[SeatAnswer]]:
-        """Return the answers of seats by question."""
-        found: dict[str, list[SeatAnswer]] = {seat_id: [] for seat_id in seat_ids}
-        async with unavailable_on_failure():
-            answers = self._answers.find({"seat_id": {"$in": list(seat_ids)}}).sort("question", ASCENDING)
-            async for document in answers:
-                found[document["seat_id"]].append(answer_of(document))
-        return found
 
     async def of_player(self, user_id: str, after: str) -> tuple[list[Seat], str]:
         """Return up to 50 seats of a player with ids above `after`, and the next `after`, empty if there are no more."""
@@ -289,21 +207,6 @@ class SeatStore:
                 )
                 erased += 1
         return erased
-
-
-def _to_first(questions: Mapping[str, int]) -> Document:
-    """Select the answers to the first questions of rooms: one branch for rooms with equally many, most of them in one."""
-    rooms: dict[int, list[str]] = {}
-    for room_id, count in questions.items():
-        rooms.setdefault(count, []).append(room_id)
-    return {"$or": [{"room_id": {"$in": room_ids}, "question": {"$lt": count}} for count, room_ids in rooms.items()]}
-
-
-async def _counts(collection: AsyncCollection[Document], query: Document) -> dict[str, int]:
-    """Return the number of documents of each room that has any."""
-    stages: list[Document] = [{"$match": query}, {"$group": {"_id": "$room_id", "count": {"$sum": 1}}}]
-    async with unavailable_on_failure():
-        return {each["_id"]: each["count"] async for each in await collection.aggregate(stages)}
 
 
 def _key(seat: Seat) -> SeatKey:
