@@ -132,7 +132,7 @@ async def check_export(scene: Scene) -> None:
     assert {flag["rule"] for flag in page["flags"]} == {"impossible_time"}
     assert page["noticesSeenThrough"] == 6
     assert [delivery["quizId"] for delivery in page["deliveries"]] == [QUIZ]
-    assert {"board": CLOSED.name, "rank": 1, "score": 30} in page["closedPeriods"]
+    assert {"board": CLOSED.name, "rank": 1, "score": 30, "stale": False} in page["closedPeriods"]
     assert {place["board"].partition(":")[0] for place in page["standings"]} == {
         *("all", "weekly", "monthly", "country", "quiz", "custom")
     }
