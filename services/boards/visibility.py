@@ -38,6 +38,11 @@ def may_read_definition(definition: Definition, caller: Claims) -> bool:
     return definition.visibility == "members" and is_player and definition.includes(caller.country)
 
 
+def sees_team_of(user_id: str, caller: Claims) -> bool:
+    """Whether the caller may learn on a board of teams which team a player is in: players learn their own alone."""
+    return caller.user_id == user_id or caller.may(_READS_ALL)
+
+
 def is_public(catalog: Catalog, board: Board) -> bool:
     """Whether everybody who may read boards may read this one."""
     definition = catalog.definition_of(board)

@@ -14,7 +14,7 @@ from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from topten.leaderboard.v1.leaderboard_service_pb2_grpc import add_LeaderboardServiceServicer_to_server
 
 from services.boards.closed_periods import DATABASE
-from services.boards.visibility import may_read
+from services.boards.visibility import may_read, sees_team_of
 from services.leaderboard.config import LeaderboardConfig
 from services.leaderboard.reading.archive import Archive
 from services.leaderboard.reading.boards import Boards
@@ -64,7 +64,15 @@ async def main(config: LeaderboardConfig) -> None:
         mongo = await stack.enter_async_context(open_mongo(config.mongo, DATABASE, wait=False))
         archive = Archive(mongo.database, timeout=config.read_timeout)
         teams = Teams(groups, token)
-        boards = Boards(redis, archive, catalog, teams, timeout=config.read_timeout, now=mongo.clock.now)
+        boards = Boards(
+            redis,
+            archive,
+            catalog,
+            teams,
+            sees_team_of=lambda user_id: sees_team_of(user_id, caller()),
+            timeout=config.read_timeout,
+            now=mongo.clock.now,
+        )
         names = Names(identity, token, ttl=config.names_ttl, wait=config.names_wait, size=config.names_cached)
         frames = Frames(boards, names, catalog, now=mongo.clock.now)
         limits = WatchLimits(

@@ -57,7 +57,9 @@ async def measure() -> Table:
             AsyncMongoClient("mongodb://127.0.0.1:1/?replicaSet=none")["boards"], timeout=timedelta(seconds=1)
         )
         catalog = Catalog(defined=[Definition("cup", teams=TeamScore("best", 50))])
-        boards = Boards(redis, archive, catalog, teams, timeout=timedelta(seconds=30), now=utc_now)
+        boards = Boards(
+            redis, archive, catalog, teams, sees_team_of=lambda _: True, timeout=timedelta(seconds=30), now=utc_now
+        )
 
         async def head() -> None:
             await boards.read(BOARD, methodcaller("head", 10))

@@ -88,7 +88,15 @@ def reader(
     """Return a reader of boards that is configured for one key a board; `timeout` is the suite's deadline by default."""
     timeout = timeout or timedelta(seconds=deadline_seconds())
     archive = Archive(database, timeout=timeout)
-    return Boards(redis, archive, catalog or Catalog(), teams or FixedTeams(), timeout=timeout, now=now)
+    return Boards(
+        redis,
+        archive,
+        catalog or Catalog(),
+        teams or FixedTeams(),
+        sees_team_of=lambda _: True,
+        timeout=timeout,
+        now=now,
+    )
 
 
 class FixedTeams(Teams):

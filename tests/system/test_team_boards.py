@@ -336,6 +336,16 @@ async def test_teams_are_ranked_on_every_read_path_and_move_with_their_members(
     (listed,) = [each for each in data["boards"] if each["key"] == f"custom:{name}"]
     assert listed == {"key": f"custom:{name}", "ranksTeams": True, "totalCount": 2}
 
+    other = await web.graphql(DOCUMENT, {"board": board, "user": dora.user_id}, token=stranger.access_token)
+    hidden = other.body["data"]
+    assert [each["username"] for each in hidden["getLeaderboard"]] == ["Red", "Blue"]
+    assert (hidden["ranks"], hidden["percentile"]) == ({"entries": [], "notFound": [dora.user_id]}, None)
+    assert (hidden["aroundPlayer"]["entries"], hidden["leaderboard"]["me"]) == ([], None), (
+        "who is in a team is not told"
+    )
+    other = await web.graphql(DOCUMENT, {"board": board, "user": red}, token=stranger.access_token)
+    assert [each["username"] for each in other.body["data"]["ranks"]["entries"]] == ["Red"], "a team has its title"
+
     compared = "query ($id: ID!, $board: BoardInput) { groupLeaderboard(groupId: $id, board: $board) { memberCount } }"
     assert await refused(ada, compared, id=red, board=board) == "INVALID_ARGUMENT"
     proven = "query ($board: BoardInput!) { proof(board: $board) { rank } }"

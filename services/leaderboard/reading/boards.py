@@ -36,7 +36,10 @@ T = TypeVar("T")
 
 
 class Boards:
-    """All boards. The catalog's sharding applies until Redis is read, which stores that of the current generation."""
+    """All boards. The catalog's sharding applies until Redis is read, which stores that of the current generation.
+
+    `sees_team_of` says whether the caller may learn the team of the player with an id.
+    """
 
     def __init__(
         self,
@@ -45,6 +48,7 @@ class Boards:
         catalog: Catalog,
         teams: Teams,
         *,
+        sees_team_of: Callable[[str], bool],
         timeout: timedelta,
         now: Callable[[], datetime],
     ) -> None:
@@ -53,6 +57,7 @@ class Boards:
         self._archive = archive
         self._teams = teams
         self._rankings = TeamRankings()
+        self._sees_team_of = sees_team_of
         self._timeout = timeout.total_seconds()
         self._now = now
         self._slots = asyncio.Semaphore(MAX_CONCURRENT)
@@ -102,7 +107,7 @@ class Boards:
 
         def view(board: LiveBoard | ArchivedBoard) -> BoardView:
             ranked = TeamBoard(board, teams, self._rankings)
-            return TeamView(ranked, shown(ranked, definition, step), roster)
+            return TeamView(ranked, shown(ranked, definition, step), roster, self._sees_team_of)
 
         return view
 

@@ -8,7 +8,7 @@ state of the board that is read. Versions rise with those of the board and with 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -164,10 +164,14 @@ class TeamBoard:
 class TeamView:
     """The teams as readers see them: with titles, and for a player their best-placed team.
 
-    Takes the id of a player or a team wherever `LiveBoard` takes a player's.
+    Takes the id of a player or a team wherever `LiveBoard` takes a player's. A player whose team the caller must not learn has
+    none.
     """
 
-    def __init__(self, board: TeamBoard, shown: TeamBoard | ShownBoard, roster: Roster) -> None:
+    def __init__(
+        self, board: TeamBoard, shown: TeamBoard | ShownBoard, roster: Roster, sees_team_of: Callable[[str], bool]
+    ) -> None:
+        self._sees_team_of = sees_team_of
         self._board = board
         self._shown = shown
         self._roster = roster
@@ -213,8 +217,10 @@ class TeamView:
         return await self._shown.quantile(percentile)
 
     async def _team_of(self, user_id: str) -> str:
-        """Return the best-placed team of a player; the id itself if they are in none that is ranked."""
+        """Return the best-placed team of a player; the id itself if they are in none that the caller sees."""
         teams = self._roster.teams_of.get(user_id, ())
+        if not teams or not self._sees_team_of(user_id):
+            return user_id
         if len(teams) == 1:
             return teams[0]
         return next((team_id for team_id, _ in await self._board.members() if team_id in teams), user_id)

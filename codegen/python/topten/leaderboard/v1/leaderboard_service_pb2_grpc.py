@@ -33,7 +33,8 @@ class LeaderboardServiceStub(object):
     declared by the operator, for example `custom:asean`, `custom:asean-week:2026-47` or `custom:week-by-country:VN`.
 
     On a board that ranks teams, every entry is a team's: `user_id` is the id of its group, `username` the group's title. What is
-    read of a player is of their best-placed team; a group's id is accepted in place of a player's. A change of teams or of their
+    read of a player is of their best-placed team; a group's id is accepted in place of a player's. Players learn their own team
+    alone, so for them nobody else is ranked; services, moderators and admins learn every player's. A change of teams or of their
     members is seen within 4 seconds. In a period that is over, members count who counted before its end and still are members.
     """
 
@@ -123,7 +124,8 @@ class LeaderboardServiceServicer(object):
     declared by the operator, for example `custom:asean`, `custom:asean-week:2026-47` or `custom:week-by-country:VN`.
 
     On a board that ranks teams, every entry is a team's: `user_id` is the id of its group, `username` the group's title. What is
-    read of a player is of their best-placed team; a group's id is accepted in place of a player's. A change of teams or of their
+    read of a player is of their best-placed team; a group's id is accepted in place of a player's. Players learn their own team
+    alone, so for them nobody else is ranked; services, moderators and admins learn every player's. A change of teams or of their
     members is seen within 4 seconds. In a period that is over, members count who counted before its end and still are members.
     """
 
@@ -341,7 +343,8 @@ class LeaderboardService(object):
     declared by the operator, for example `custom:asean`, `custom:asean-week:2026-47` or `custom:week-by-country:VN`.
 
     On a board that ranks teams, every entry is a team's: `user_id` is the id of its group, `username` the group's title. What is
-    read of a player is of their best-placed team; a group's id is accepted in place of a player's. A change of teams or of their
+    read of a player is of their best-placed team; a group's id is accepted in place of a player's. Players learn their own team
+    alone, so for them nobody else is ranked; services, moderators and admins learn every player's. A change of teams or of their
     members is seen within 4 seconds. In a period that is over, members count who counted before its end and still are members.
     """
 
