@@ -56,7 +56,7 @@ async def players(browser: Browser, stack: RunningStack, camera: Camera) -> None
     await expect(page.get_by_role("button", name="Download my data")).to_be_visible()
     await camera.take(page, "my-data")
     await page.goto("/q/nowhere")
-    await expect(page.get_by_role("button", name="Try again")).to_be_visible()
+    await expect(page.get_by_role("heading", name="There is no such quiz.")).to_be_visible()
     await camera.take(page, "refusal")
     await displays(page, stack, camera)
     await context.close()
