@@ -15,7 +15,7 @@ from typing import Any
 
 from services.embedded import lock
 from services.embedded.credentials import new_password, new_signing_key
-from services.embedded.preflight import HOST
+from services.embedded.preflight import HOST, MAX_PORT
 from services.runtime.files import replace_file
 
 
@@ -43,8 +43,7 @@ class DataFolder:
 
     def ports(self, *names: str) -> dict[str, int]:
         """A port for each name: its previous one, or a free one if it is new or its port is taken."""
-        path = self.path / "ports.json"
-        previous: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
+        previous = self._previous_ports()
         held: list[socket.socket] = []
         # Below the kernel's range for outgoing connections, which could take the port of a child during its restart. Any
         # other port is the last resort.
@@ -56,6 +55,16 @@ class DataFolder:
                 listener.close()
         self.write("ports.json", json.dumps(ports, indent=2))
         return ports
+
+    def _previous_ports(self) -> dict[str, int]:
+        """The ports of the last run; none if their file is damaged, because any others do as well."""
+        try:
+            ports = json.loads((self.path / "ports.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return {}
+        if not isinstance(ports, dict):
+            return {}
+        return {name: port for name, port in ports.items() if type(port) is int and 0 < port <= MAX_PORT}
 
     def write(self, name: str, text: str) -> None:
         """Write a file that only its owner can read; it survives a power cut whole."""

@@ -43,6 +43,14 @@ def test_ports_are_kept_unless_they_are_taken(tmp_path: Path) -> None:
     assert moved["redis"] == first["redis"]
 
 
+@pytest.mark.parametrize("content", ["", "[1]", '{"quiz": "x"}', '{"quiz": 70000}', "\xff"])
+def test_a_damaged_file_of_ports_is_written_again(tmp_path: Path, content: str) -> None:
+    folder = DataFolder(tmp_path)
+    (tmp_path / "ports.json").write_text(content, encoding="latin-1")
+    ports = folder.ports("quiz")
+    assert json.loads((tmp_path / "ports.json").read_text()) == ports
+
+
 def test_two_stacks_never_choose_the_same_port(tmp_path: Path) -> None:
     first, second = DataFolder(tmp_path / "first"), DataFolder(tmp_path / "second")
     chosen = first.ports("mongo", "redis")  # nothing listens on them yet
