@@ -72,9 +72,11 @@ class DataFolder:
 
     def _once(self, name: str, make: Any) -> str:
         path = self.path / name
-        if not path.exists():
-            self.write(name, make())
-        return path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        if not text:  # an empty file holds no secret: it was cut off while it was created
+            text = make()
+            self.write(name, text)
+        return text
 
     def _port(self, wanted: Sequence[int], held: list[socket.socket]) -> int:
         for port in wanted:

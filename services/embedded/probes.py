@@ -20,6 +20,7 @@ from pymongo.errors import OperationFailure
 MIN_FREE_BYTES: Final = 16 * 1024 * 1024
 _OK = 200
 _AUTHENTICATION_FAILED = 18
+_UNAUTHORIZED = 13
 _DIRECT: dict[str, Any] = {"directConnection": True, "serverSelectionTimeoutMS": 1000, "timeoutMS": 5000}
 
 
@@ -29,6 +30,10 @@ class UnhealthyError(RuntimeError):
 
 class FullDiskError(RuntimeError):
     """The store runs but cannot work until there is space on the disk."""
+
+
+class UnusableError(RuntimeError):
+    """The store will not become usable by waiting; the message says what to do."""
 
 
 class NotReadyError(RuntimeError):
@@ -85,7 +90,10 @@ async def redis(url: str) -> None:
 
 
 async def mongo(host: str, port: int, user: str, password: str) -> None:
-    """Raise unless a primary takes writes at the address; initiate the replica set and the user if they are missing."""
+    """Raise unless a primary takes writes at the address; initiate the replica set and the user if they are missing.
+
+    Raises UnusableError if there are users and the password is wrong.
+    """
     address = f"{host}:{port}"
     client: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(
         host, port, username=user, password=password, **_DIRECT
@@ -97,7 +105,16 @@ async def mongo(host: str, port: int, user: str, password: str) -> None:
         except OperationFailure as error:
             if error.code != _AUTHENTICATION_FAILED:
                 raise
-            await _initiate(host, port, user, password)
+            try:
+                await _initiate(host, port, user, password)
+            except OperationFailure as refused:
+                if refused.code != _UNAUTHORIZED:
+                    raise
+                # There are users, and the password is not theirs.
+                raise UnusableError(
+                    "its data has another password than secrets/mongo in the data folder. Bring back that file, or choose "
+                    "another folder with --data (DATA= with make)."
+                ) from None
             raise NotReadyError("the user was just created") from None
         if not hello.get("isWritablePrimary"):
             await _follow_port(client, address)

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from services.embedded.fork_server import ForkedProcess, ForkServer, die_with_parent, reset_signals
-from services.embedded.probes import FullDiskError, UnhealthyError
+from services.embedded.probes import FullDiskError, UnhealthyError, UnusableError
 from services.embedded.programs import Program
 from services.runtime.files import replace_file
 
@@ -32,6 +32,8 @@ STOP_SECONDS: Final = 15.0
 READY_POLL_SECONDS: Final = 0.05
 # A probe costs CPU that the starting child needs, so the pause between two grows by a quarter, up to this.
 MAX_READY_POLL_SECONDS: Final = 0.25
+# A store that starts may refuse for a moment what it accepts later.
+UNUSABLE_SECONDS: Final = 3.0
 HEALTH_CHECK_SECONDS: Final = 6.0
 CHECK_AGAIN_SECONDS: Final = 1.0
 # A child is restarted after this many failed health checks in a row.
@@ -84,12 +86,17 @@ class Child:
         """Return when the program is ready. Raises ChildFailedError after `seconds`, or when it was given up."""
         deadline = time.monotonic() + seconds
         pause = READY_POLL_SECONDS
+        unusable_since = 0.0
         while True:
             try:
                 await self.program.ready()
                 self._was_ready = True
                 return
             except Exception as error:  # noqa: BLE001  # whatever a probe raises means "not yet"
+                if isinstance(error, UnusableError):
+                    unusable_since = unusable_since or time.monotonic()
+                    if time.monotonic() - unusable_since > UNUSABLE_SECONDS:
+                        raise ChildFailedError(f"{self.program.name} cannot be used: {error}") from None
                 if self._watcher is not None and self._watcher.done():
                     code = self._running().returncode
                     raise ChildFailedError(

@@ -43,6 +43,14 @@ def test_ports_are_kept_unless_they_are_taken(tmp_path: Path) -> None:
     assert moved["redis"] == first["redis"]
 
 
+def test_an_empty_secret_is_created_again(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path)
+    (tmp_path / "secrets" / "redis").touch()
+    made = folder.secret("redis")
+    assert made
+    assert folder.secret("redis") == made
+
+
 @pytest.mark.parametrize("content", ["", "[1]", '{"quiz": "x"}', '{"quiz": 70000}', "\xff"])
 def test_a_damaged_file_of_ports_is_written_again(tmp_path: Path, content: str) -> None:
     folder = DataFolder(tmp_path)

@@ -9,7 +9,7 @@ import pytest
 from pymongo import AsyncMongoClient
 
 from services.embedded.programs import MissingProgramError, mongo_server, nats_server, redis_server
-from services.embedded.supervisor import Supervisor
+from services.embedded.supervisor import ChildFailedError, Supervisor
 from tests.servers import free_port
 
 
@@ -37,7 +37,7 @@ def test_no_password_is_a_command_line_argument(tmp_path: Path) -> None:
         assert not any("s3cret" in argument for argument in make(tmp_path, 1, "s3cret").argv)
 
 
-async def test_mongo_keeps_its_data_on_another_port(tmp_path: Path) -> None:
+async def test_mongo_keeps_its_data_on_another_port_and_refuses_another_password(tmp_path: Path) -> None:
     for written in (1, 2):
         supervisor = Supervisor(tmp_path, print)
         program = mongo_server(tmp_path / "mongo", free_port(), "pw" * 20)
@@ -48,3 +48,8 @@ async def test_mongo_keeps_its_data_on_another_port(tmp_path: Path) -> None:
             await client.test.written.insert_one({})
             assert await client.test.written.count_documents({}) == written
         await supervisor.stop()
+    supervisor = Supervisor(tmp_path, print)
+    child = await supervisor.add(mongo_server(tmp_path / "mongo", free_port(), "wp" * 20))
+    with pytest.raises(ChildFailedError, match=r"mongo cannot be used: .* secrets/mongo"):
+        await child.wait_ready(60)
+    await supervisor.stop()
