@@ -28,15 +28,15 @@ export class RoomBoard {
   }
 }
 
-/** The first three on steps; with equal points they share a rank. @param {Room} room @param {string} [ownSeat] the seat of who looks at it */
-export const podiumOf = ({ board }, ownSeat) =>
-  create("ol", { className: "steps" }, ...board.slice(0, 3).map((entry, index) => step(entry, index, entry.seatId === ownSeat)));
+/** The first three on steps; with equal points they share a rank. @param {Room} room */
+export const podiumOf = ({ board }) =>
+  create("ol", { className: "steps" }, ...board.slice(0, 3).map(step));
 
-/** @param {RoomEntry} entry @param {number} index @param {boolean} isOwn */
-const step = ({ rank, nickname, points }, index, isOwn) =>
+/** @param {RoomEntry} entry @param {number} index */
+const step = ({ rank, nickname, points }, index) =>
   create(
     "li",
     { className: "step", dataset: { rank: String(rank), step: String(index + 1) } },
-    create("span", { className: "name" }, create("bdi", {}, nickname), isOwn && " ", isOwn && create("span", { className: "you" }, t.you)),
+    create("bdi", { className: "name" }, nickname),
     create("span", { className: "block" }, create("span", { className: "rank" }, t.rankOf(rank)), create("span", { className: "score" }, t.points(points))),
   );

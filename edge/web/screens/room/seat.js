@@ -164,7 +164,7 @@ class Seat {
       case "BOARD":
         return [create("h1", {}, t.room.board), this.board.element];
       case "PODIUM":
-        return [create("h1", {}, t.room.podium), podiumOf(room, this.outcome.seatId), this.#ownSentence()];
+        return [create("h1", {}, t.room.podium), podiumOf(room), this.#ownSentence()];
       default:
         return [create("h1", {}, t.room.ended), this.#ownSentence(), this.board.element, create("div", { className: "row" }, link("/", this.app.isGuest ? t.createAccount : t.toQuizzes, { className: "button" }))];
     }
