@@ -16,12 +16,13 @@ from edge.times import format_time
 
 
 def encode_room(frame: RoomFrame, *, stale: bool = False) -> Message:
-    """Encode the `room` event: the fields of `Room` but `joinUrl` and `qrSvg`, and `stale` while the room cannot be read.
+    """Encode the `state` event: the fields of `Room` but `joinUrl` and `qrSvg`, and `stale` while the room cannot be read.
 
-    Its id is `<revision>-<changes>`, which orders the states of a room.
+    The phase is in lower case. Its id is `<version>-<changes>`, which orders the states of a room.
     """
-    data = _plain(Room.from_proto(frame)) | {"stale": stale}
-    return Message.of(encode_event("room", data, id=f"{frame.revision}-{frame.changes}"))
+    room = Room.from_proto(frame)
+    data = _plain(room) | {"phase": room.phase.name.lower(), "stale": stale}
+    return Message.of(encode_event("state", data, id=f"{frame.revision}-{frame.changes}"))
 
 
 def _plain(value: Any) -> Any:

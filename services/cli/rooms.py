@@ -7,18 +7,18 @@ import hashlib
 import io
 import json
 import time
-import uuid
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from typing import Any, Final
 
 from services.cli.system.client import GraphqlClient
 
-STATE: Final = """roomId pin revision phase questionNumber questionCount players answered question { id }
+STATE: Final = """roomId pin version phase questionNumber questionCount players answered question { id }
   rightAnswer { selectedOption } board { rank nickname points }"""
 OPEN: Final = f"mutation ($input: OpenRoomInput!) {{ openRoom(input: $input) {{ title joinUrl {STATE} }} }}"
 READ: Final = f"query ($pin: ID!) {{ room(pin: $pin) {{ {STATE} }} }}"
-ADVANCE: Final = f"mutation ($input: AdvanceRoomInput!) {{ advanceRoom(input: $input) {{ room {{ {STATE} }} }} }}"
+NEXT: Final = f"mutation ($pin: ID!) {{ nextStep(pin: $pin) {{ room {{ {STATE} }} }} }}"
+CLOSE: Final = f"mutation ($pin: ID!) {{ closeRoom(pin: $pin) {{ room {{ {STATE} }} }} }}"
 RESULTS: Final = """query ($roomId: ID!, $format: RoomResultsFormat!) {
   roomResultsFile(roomId: $roomId, format: $format) { name base64 }
 }"""
@@ -37,8 +37,8 @@ class RoomHost:
 
     @classmethod
     async def open(cls, client: GraphqlClient, token: str, quiz_id: str, **options: Any) -> RoomHost:
-        """Open a room with options of OpenRoomInput. Raises GraphqlError."""
-        data = await client.execute(OPEN, {"input": {"quizId": quiz_id, **options}}, token)
+        """Open a room with options of RoomOptionsInput. Raises GraphqlError."""
+        data = await client.execute(OPEN, {"input": {"quizId": quiz_id, "options": options}}, token)
         return cls(client, token, data["openRoom"])
 
     async def state(self) -> State:
@@ -46,15 +46,14 @@ class RoomHost:
         state: State = (await self._client.execute(READ, {"pin": self.pin}, self._token))["room"]
         return state
 
-    async def send(self, command: str) -> State:
-        """Carry out a command at whatever revision the room is, and return the room."""
-        sent = {
-            "pin": self.pin,
-            "command": command,
-            "expectedRevision": (await self.state())["revision"],
-            "commandId": str(uuid.uuid4()),
-        }
-        room: State = (await self._client.execute(ADVANCE, {"input": sent}, self._token))["advanceRoom"]["room"]
+    async def next(self) -> State:
+        """Take the room to its next phase, and return it."""
+        room: State = (await self._client.execute(NEXT, {"pin": self.pin}, self._token))["nextStep"]["room"]
+        return room
+
+    async def close(self) -> State:
+        """End the room, and return it."""
+        room: State = (await self._client.execute(CLOSE, {"pin": self.pin}, self._token))["closeRoom"]["room"]
         return room
 
     async def wait_for_answers(self, seconds: float) -> State:

@@ -18,7 +18,6 @@ import asyncio
 import json
 import random
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
@@ -46,14 +45,13 @@ REVEAL: Final = b'"REVEAL"'
 RATES: Final = ("QUERY", "SUBMIT", "WRITE", "GUEST", "ROOM", "ROOM_JOIN", "STREAM")
 GUEST: Final = "mutation ($nickname: String!) { continueAsGuest(nickname: $nickname) { accessToken } }"
 OPEN: Final = "mutation ($input: OpenRoomInput!) { openRoom(input: $input) { pin roomId } }"
-JOIN: Final = (
-    "mutation ($pin: ID!, $nickname: String!) { joinRoom(pin: $pin, nickname: $nickname) { outcome { seatId } } }"
-)
-ANSWER: Final = """mutation ($pin: ID!, $answer: AnswerInput!) {
-  answerRoomQuestion(pin: $pin, answer: $answer) { duplicate }
+JOIN: Final = "mutation ($input: JoinRoomInput!) { joinRoom(input: $input) { outcome { seatId } } }"
+ANSWER: Final = "mutation ($input: AnswerRoomQuestionInput!) { answerRoomQuestion(input: $input) { duplicate } }"
+STATE: Final = "query ($pin: ID!) { room(pin: $pin) { players answered } }"
+NEXT: Final = """mutation ($pin: ID!, $expectedVersion: Int!) {
+  nextStep(pin: $pin, expectedVersion: $expectedVersion) { applied room { version } }
 }"""
-STATE: Final = "query ($pin: ID!) { room(pin: $pin) { revision players answered } }"
-ADVANCE: Final = "mutation ($input: AdvanceRoomInput!) { advanceRoom(input: $input) { applied room { revision } } }"
+CLOSE: Final = "mutation ($pin: ID!) { closeRoom(pin: $pin) { applied } }"
 RESULTS: Final = "query ($id: ID!) { roomResults(roomId: $id) { totalCount questions { answered right } } }"
 
 
@@ -159,7 +157,7 @@ class Crowd:
 
     async def open(self, tokens: Sequence[str]) -> Room:
         """Open a room, and a stream of it for each player."""
-        options = {"quizId": self._quiz_id, "maxPlayers": len(tokens)}
+        options = {"quizId": self._quiz_id, "options": {"maxPlayers": len(tokens)}}
         opened = await self.ask(OPEN, self._host, input=options)
         room = Room(opened["pin"], opened["roomId"], tokens)
         turns = asyncio.Semaphore(AT_ONCE)
@@ -171,12 +169,11 @@ class Crowd:
         room.streams.extend(await asyncio.gather(*map(watch, tokens)))
         return room
 
-    async def next(self, room: Room, revision: int) -> int:
-        """Take the next step of a room, and return its revision."""
-        step = {"pin": room.pin, "command": "NEXT", "expectedRevision": revision, "commandId": str(uuid.uuid4())}
-        advanced = await self.ask(ADVANCE, self._host, input=step)
+    async def next(self, room: Room, version: int) -> int:
+        """Take the next step of a room, and return its version."""
+        advanced = await self.ask(NEXT, self._host, pin=room.pin, expectedVersion=version)
         assert advanced["applied"]
-        return int(advanced["room"]["revision"])
+        return int(advanced["room"]["version"])
 
     async def play(self, name: str, rooms: Sequence[Room]) -> Outcome:
         """Play a question in all rooms at once, and check that everybody counts once."""
@@ -188,34 +185,34 @@ class Crowd:
 
         async def join(number: int) -> None:
             room, token = seats[number]
-            joined = await self.ask(JOIN, token, pin=room.pin, nickname=f"Player {number}")
+            joined = await self.ask(JOIN, token, input={"pin": room.pin, "nickname": f"Player {number}"})
             taken.add(joined["outcome"]["seatId"])
 
         async def answer(number: int) -> None:
             room, token = seats[number]
-            given = {"questionId": "q1", "selectedOption": "a" if number // len(rooms) % 2 else "b"}
-            await self.ask(ANSWER, token, pin=room.pin, answer=given)
+            given = {"selectedOption": "a" if number // len(rooms) % 2 else "b"}
+            await self.ask(ANSWER, token, input={"pin": room.pin, "questionId": "q1", "answer": given})
 
         async def again(number: int) -> None:
             room, token = seats[number * AGAIN]
-            given = {"questionId": "q1", "selectedOption": "a"}
-            assert (await self.ask(ANSWER, token, pin=room.pin, answer=given))["duplicate"]
+            given = {"pin": room.pin, "questionId": "q1", "answer": {"selectedOption": "a"}}
+            assert (await self.ask(ANSWER, token, input=given))["duplicate"]
 
         joins = await on_time(join, len(seats), JOIN_SECONDS)
         meter.read("joins")
-        revisions = await asyncio.gather(*(self.next(room, 1) for room in rooms))
+        versions = await asyncio.gather(*(self.next(room, 1) for room in rooms))
         meter.read("questions")
         answers = await on_time(answer, len(seats), ANSWER_SECONDS)
         meter.read("answers")
         await on_time(again, len(seats) // AGAIN, 1.0)
         meter.read("answers again")
 
-        async def reveal(room: Room, revision: int) -> list[float]:
+        async def reveal(room: Room, version: int) -> list[float]:
             begun = time.perf_counter()
-            await self.next(room, await self.next(room, revision))
+            await self.next(room, await self.next(room, version))
             return [at - begun for at in await asyncio.gather(*(stream.revealed for stream in room.streams))]
 
-        revealed = await asyncio.gather(*map(reveal, rooms, revisions))
+        revealed = await asyncio.gather(*map(reveal, rooms, versions))
         meter.read("reveals")
         assert len(taken) == len(seats), "a seat for each player"
         await asyncio.gather(*map(self._check, rooms))
@@ -229,9 +226,7 @@ class Crowd:
         assert (results["totalCount"], results["questions"][0]["answered"]) == (players, players), results
         # Every other player has chosen the right option; what was sent again changed nothing.
         assert results["questions"][0]["right"] == players // 2, results
-        await self.ask(ADVANCE, self._host, input={
-            "pin": room.pin, "command": "END", "expectedRevision": state["revision"], "commandId": str(uuid.uuid4()),
-        })  # fmt: skip
+        await self.ask(CLOSE, self._host, pin=room.pin)
 
 
 class Meter:

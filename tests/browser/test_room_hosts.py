@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from playwright.async_api import Browser, Page, expect
 
-from services.cli.demo.demo_room import GUEST
 from services.cli.system.client import GraphqlClient
 from tests.browser.test_question_kinds import press, tab_to
 from tests.browser.test_rooms import Visitors, check, open_room, shown, visiting
@@ -87,9 +86,7 @@ async def test_the_results_are_printed_with_every_player_and_nothing_to_press(
     pin, _ = await open_room(stack, await short_quiz(stack))
     async with GraphqlClient(endpoints(stack).graphql) as client:
         for number in range(1, 23):
-            guest = await client.execute(GUEST, {"nickname": f"guest-{number}"})
-            joining = {"pin": pin, "nickname": f"Player {number}"}
-            await client.execute(JOIN, joining, guest["continueAsGuest"]["accessToken"])
+            await client.execute(JOIN, {"input": {"pin": pin, "nickname": f"Player {number}"}})
     async with visiting(browser, stack) as visitors:
         host = await visitors.host(f"/host/{pin}")
         await expect(host.get_by_role("heading", name="22 players")).to_be_visible()

@@ -22,12 +22,13 @@ CONTROLS = [
     "Lock the answers",
     "15 s more",
     "Skip to the answer",
+    "Freeze the board",
     "Let nobody else in",
     "All players",
     "Hosts",
     "End the room",
 ]
-LOCK = "mutation ($pin: ID!) { lockRoom(pin: $pin, locked: true) { revision } }"
+LOCK = "mutation ($pin: ID!) { lockRoom(pin: $pin, locked: true) { version } }"
 OPEN = "mutation ($input: OpenRoomInput!) { openRoom(input: $input) { pin } }"
 
 
@@ -83,7 +84,7 @@ async def open_room(stack: RunningStack, quiz_id: str, **options: object) -> tup
     account = stack.endpoints["moderator"]
     async with GraphqlClient(endpoints(stack).graphql) as client:
         token = await client.login(account["username"], account["password"])
-        pin = (await client.execute(OPEN, {"input": {"quizId": quiz_id, **options}}, token))["openRoom"]["pin"]
+        pin = (await client.execute(OPEN, {"input": {"quizId": quiz_id, "options": options}}, token))["openRoom"]["pin"]
     return pin, token
 
 
@@ -165,6 +166,11 @@ async def test_a_whole_room_by_keyboard_alone(browser: Browser, stack: RunningSt
         await host.keyboard.press(" ")
         await shown("BOARD", *everybody)
         await expect(ada.locator(".own-place")).to_have_text("Ada1st · 12 points")
+        await host.keyboard.press("f")
+        for page in everybody:
+            await expect(page.get_by_text("The standings stand still until the podium.").first).to_be_visible()
+        await host.keyboard.press("f")
+        await expect(host.get_by_text("The standings stand still")).to_be_hidden()
         await host.keyboard.press("b")
         await shown("REVEAL", *everybody)
         await host.keyboard.press(" ")

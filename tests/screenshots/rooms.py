@@ -8,17 +8,14 @@ from typing import Final
 
 from playwright.async_api import Browser, Page, expect
 
-from services.cli.demo.demo_room import GUEST
 from services.cli.system.client import GraphqlClient
 from tests.browser.visitor import QUIZ, new_context
 from tests.players import endpoints, register
 from tests.screenshots.camera import Camera
 from tests.servers import RunningStack
 
-JOIN: Final = "mutation ($pin: ID!, $nickname: String!) { joinRoom(pin: $pin, nickname: $nickname) { rejoined } }"
-ANSWER: Final = """mutation ($pin: ID!, $answer: AnswerInput!) {
-  answerRoomQuestion(pin: $pin, answer: $answer) { duplicate }
-}"""
+JOIN: Final = "mutation ($input: JoinRoomInput!) { joinRoom(input: $input) { accessToken } }"
+ANSWER: Final = "mutation ($input: AnswerRoomQuestionInput!) { answerRoomQuestion(input: $input) { duplicate } }"
 NICKNAMES: Final = (
     *("Amélie", "Björn", "Chidi", "Dilan", "Ekaterina", "Fatou", "Giulia", "Hugo", "Ίρις", "Jamal", "Kaia", "Łucja"),
     *("Maximilian-Alexander", "Nour", "Oskar", "Priya"),
@@ -40,17 +37,16 @@ class Guests:
 
     async def join(self) -> None:
         """Take their seats."""
-        for number, nickname in enumerate(NICKNAMES):
-            guest = await self._client.execute(GUEST, {"nickname": f"guest-{number}"})
-            self._tokens.append(guest["continueAsGuest"]["accessToken"])
-            await self._client.execute(JOIN, {"pin": self._pin, "nickname": nickname}, self._tokens[-1])
+        for nickname in NICKNAMES:
+            joined = await self._client.execute(JOIN, {"input": {"pin": self._pin, "nickname": nickname}})
+            self._tokens.append(joined["joinRoom"]["accessToken"])
 
     async def answer(self, question: str, options: str, count: int) -> None:
         """Let the first ones answer."""
         for token in self._tokens[:count]:
             option = self._dice.choice(options)
-            variables = {"pin": self._pin, "answer": {"questionId": question, "selectedOption": option}}
-            await self._client.execute(ANSWER, variables, token)
+            given = {"pin": self._pin, "questionId": question, "answer": {"selectedOption": option}}
+            await self._client.execute(ANSWER, {"input": given}, token)
 
 
 async def rooms(browser: Browser, stack: RunningStack, camera: Camera) -> None:

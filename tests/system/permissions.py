@@ -64,6 +64,7 @@ _NARROWER: Final = {
     "score.ListScoreHistory": "own moderator admin score:read",
     "Query.scoreHistory": "own moderator admin score:read",
     "Mutation.openRoom": "author moderator admin",
+    "Mutation.joinRoom": "anonymous guest player",
 }
 
 
@@ -85,10 +86,8 @@ def process_of(path: str) -> str:
 
 def _row(name: str, access: frozenset[str]) -> str:
     """The row of a declared access. A method that admits every account admits the roles of all but guests."""
-    if access == EVERYBODY:
-        return "*"
     words = access - ACCOUNTS | {"player"} if access >= ACCOUNTS else access
-    return _NARROWER.get(name, " ".join(sorted(words)))
+    return _NARROWER.get(name, "*" if access == EVERYBODY else " ".join(sorted(words)))
 
 
 RPCS: Final[Mapping[str, str]] = {

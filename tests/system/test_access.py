@@ -89,7 +89,7 @@ async def callers(stack: RunningStack) -> Callers:
             await grant_role(endpoints(stack), player.username, role)
             tokens[role] = await client.login(player.username, PASSWORD)
     accounts = [
-        Caller("nobody", frozenset(), ""),
+        Caller("nobody", frozenset({"anonymous"}), ""),
         Caller("guest", frozenset({"guest"}), guest),
         Caller("player", frozenset({"player", "own"}), ada.access_token),
         Caller("other player", frozenset({"player"}), other.access_token),

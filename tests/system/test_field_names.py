@@ -57,6 +57,8 @@ def right(name: str, type_: Any) -> Any:
     if isinstance(nullable, GraphQLEnumType):
         return next(iter(nullable.values))
     if isinstance(nullable, GraphQLInputObjectType):
+        if nullable.name == "GivenAnswerInput":  # none of its forms is required, but one of them is
+            return {"selectedOption": "a"}
         return {
             key: right(key, field.type)
             for key, field in nullable.fields.items()

@@ -166,7 +166,7 @@ async def test_no_quiz_reveals_its_answer_key(
     names = {f"{kind['name']}.{field['name']}" for kind in schema["types"] for field in kind["fields"] or []}
     telling = {name for name in names if re.search("correct(?!Answers)|right|key|solution", name, re.IGNORECASE)}
     # A board's key is its name. A question's is told by the feedback of its quiz and at the reveal in a room.
-    told = {"QuestionOutcome.correct", "Room.rightAnswer", "RoomQuestionResult.right"}
+    told = {"QuestionOutcome.correct", "AnsweredQuestion.correct", "Room.rightAnswer", "RoomQuestionResult.right"}
     assert telling == {"Board.key", *told}
 
 

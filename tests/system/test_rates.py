@@ -223,7 +223,7 @@ async def test_players_who_enter_a_room_count_for_the_room(edges: tuple[Edge, Ed
         return (await edges[number % 2].ask(document, player))[1]
 
     join, move = (
-        'mutation { joinRoom(pin: "%s") { rejoined } }',
+        'mutation { joinRoom(input: {pin: "%s"}) { rejoined } }',
         'mutation { moveSeat(pin: "%s", code: "ABCDEFGH") { rejoined } }',
     )
     reasons = [await reason(number, document % "123456") for number, document in enumerate((join, move, join, move))]

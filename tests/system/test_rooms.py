@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
+from pymongo import AsyncMongoClient
 from typer.testing import CliRunner
 
 from services.cli.app import app
@@ -24,15 +26,14 @@ from tests.players import PASSWORD, endpoints, register, room_stream
 from tests.servers import RunningStack, unique
 from tests.system.test_attempts import REVIEW, SAVE, START, ask, timed
 
-ROOM = """pin roomId revision phase players answered askedAt deadline question { id } rightAnswer { selectedOption }
+ROOM = """pin roomId version phase players answered askedAt deadline question { id } rightAnswer { selectedOption }
   distribution { optionId count } board { rank nickname points } newestPlayers { nickname } proofOfWork"""
 OPEN = f"mutation ($input: OpenRoomInput!) {{ openRoom(input: $input) {{ {ROOM} joinUrl qrSvg }} }}"
-JOIN = """mutation ($pin: ID!, $nickname: String!) {
-  joinRoom(pin: $pin, nickname: $nickname) { rejoined outcome { seatId nickname } }
+JOIN = """mutation ($input: JoinRoomInput!) {
+  joinRoom(input: $input) { rejoined outcome { seatId nickname } accessToken user { roles guestUntil } }
 }"""
-ADVANCE = f"mutation ($input: AdvanceRoomInput!) {{ advanceRoom(input: $input) {{ applied room {{ {ROOM} }} }} }}"
-ANSWER = """mutation ($pin: ID!, $answer: AnswerInput!) {
-  answerRoomQuestion(pin: $pin, answer: $answer) { duplicate answer { selectedOption } }
+ANSWER = """mutation ($input: AnswerRoomQuestionInput!) {
+  answerRoomQuestion(input: $input) { duplicate actionId answer { selectedOption } }
 }"""
 STATE = f"query ($pin: ID!) {{ room(pin: $pin) {{ {ROOM} }} }}"
 OUTCOME = (
@@ -43,7 +44,6 @@ RESULTS = """query ($roomId: ID!) {
     totalCount next questions { text answered right difficulty } players { nickname points } attempts { counted }
   }
 }"""
-GUEST = "mutation ($nickname: String!) { continueAsGuest(nickname: $nickname) { accessToken } }"
 EXPORT = "query { exportMyData { data } }"
 
 
@@ -61,21 +61,25 @@ class Room:
         state: dict[str, Any] = data["room"]
         return state
 
+    async def command(self, field: str, arguments: str = "") -> tuple[bool, dict[str, Any]]:
+        """Carry out a command; return whether it took effect, and the room."""
+        text = f'mutation {{ effect: {field}(pin: "{self.pin}"{arguments}) {{ applied room {{ {ROOM} frozen }} }} }}'
+        effect = (await self.client.execute(text, {}, self.host))["effect"]
+        return effect["applied"], effect["room"]
+
     async def next(self) -> dict[str, Any]:
-        command = {
-            "pin": self.pin,
-            "command": "NEXT",
-            "expectedRevision": (await self.state())["revision"],
-            "commandId": str(uuid.uuid4()),
-        }
-        advanced = (await self.client.execute(ADVANCE, {"input": command}, self.host))["advanceRoom"]
-        assert advanced["applied"]
-        room: dict[str, Any] = advanced["room"]
+        applied, room = await self.command("nextStep")
+        assert applied
         return room
 
+    async def join(self, nickname: str, token: str | None) -> dict[str, Any]:
+        data = await self.client.execute(JOIN, {"input": {"pin": self.pin, "nickname": nickname}}, token)
+        joined: dict[str, Any] = data["joinRoom"]
+        return joined
+
     async def answer(self, nickname: str, question: str, option: str) -> dict[str, Any]:
-        answer = {"questionId": question, "selectedOption": option}
-        data = await self.client.execute(ANSWER, {"pin": self.pin, "answer": answer}, self.players[nickname])
+        given = {"pin": self.pin, "questionId": question, "answer": {"selectedOption": option}, "actionId": question}
+        data = await self.client.execute(ANSWER, {"input": given}, self.players[nickname])
         recorded: dict[str, Any] = data["answerRoomQuestion"]
         return recorded
 
@@ -87,10 +91,10 @@ class Room:
 
 async def watch(url: str, token: str, pin: str, states: list[dict[str, Any]]) -> None:
     """Collect every state of a room that a stream shows until the room ends, opening it again where it breaks off."""
-    while not states or states[-1]["phase"] != "ENDED":
+    while not states or states[-1]["phase"] != "ended":
         async with room_stream(url, token, pin) as events:
             async for event in events:
-                assert (event.name, event.id.partition("-")[0]) == ("room", str(event.data["revision"]))
+                assert (event.name, event.id.partition("-")[0]) == ("state", str(event.data["version"]))
                 states.append(event.data)
 
 
@@ -120,27 +124,27 @@ async def test_a_room_and_an_attempt_lose_neither_answers_nor_time_when_quiz_is_
     host = await register(client)
     await grant_role(endpoints(stack), host.username, "author")
     author = await client.login(host.username, PASSWORD)
-    options = {"quizId": quiz_id, "countsOnBoards": True, "secondsPerQuestion": 600}
-    opened = (await client.execute(OPEN, {"input": options}, author))["openRoom"]
+    options = {"countsOnBoards": True, "secondsPerQuestion": 600}
+    opened = (await client.execute(OPEN, {"input": {"quizId": quiz_id, "options": options}}, author))["openRoom"]
     assert opened["joinUrl"] == f"{stack.http}/j/{opened['pin']}"
     assert opened["qrSvg"].startswith('<svg role="img" viewBox=')
     assert f"<title>QR code of the room {opened['pin']}</title>" in opened["qrSvg"]
     ada, ben = await register(client), await register(client)
     for token, may_host in ((author, True), (ada.access_token, False)):
         assert (await client.execute("{ me { mayHostRooms } }", {}, token))["me"]["mayHostRooms"] is may_host
-    guest = (await client.execute(GUEST, {"nickname": "Gus"}))["continueAsGuest"]["accessToken"]
-    tokens = {"Ada": ada.access_token, "Ben": ben.access_token, "Gus": guest}
+    tokens = {"Ada": ada.access_token, "Ben": ben.access_token}
     room = Room(client, opened["pin"], author, tokens)
-    seats = {
-        nickname: (await client.execute(JOIN, {"pin": room.pin, "nickname": nickname}, token))["joinRoom"]
-        for nickname, token in tokens.items()
-    }
+    seats = {nickname: await room.join(nickname, token) for nickname, token in tokens.items()}
+    assert seats["Ada"]["user"] is seats["Ada"]["accessToken"] is None
+    joined = await room.join("Gus", None)
+    assert (joined["user"]["roles"], joined["outcome"]["nickname"]) == (["guest"], "Gus")
+    guest = tokens["Gus"] = joined["accessToken"]
     assert {each["nickname"] for each in (await room.state())["newestPlayers"]} == {*tokens}
 
     states: list[dict[str, Any]] = []
     watching = asyncio.create_task(watch(stack.http, guest, room.pin, states))
-    await shown(states, "LOBBY")
-    assert (await room.next())["question"] == {"id": "q1"}
+    await shown(states, "lobby")
+    assert (await room.command("startRoom"))[1]["question"] == {"id": "q1"}
     await asyncio.gather(room.answer("Ada", "q1", "a"), room.answer("Gus", "q1", "b"))
     asked = await room.state()
     assert asked["deadline"] > asked["askedAt"]
@@ -165,9 +169,13 @@ async def test_a_room_and_an_attempt_lose_neither_answers_nor_time_when_quiz_is_
     assert [again[each] for each in ("askedAt", "deadline")] == [asked[each] for each in ("askedAt", "deadline")]
     kept = {"resumed": True, "answers": [{"questionId": "q1"}]}
     assert await ask(ada, START, id=long) == attempts[long] | kept
-    assert await room.answer("Ada", "q1", "b") == {"duplicate": True, "answer": {"selectedOption": "a"}}
+    assert await room.answer("Ada", "q1", "b") == {
+        "duplicate": True,
+        "actionId": "q1",
+        "answer": {"selectedOption": "a"},
+    }
     await room.answer("Ben", "q1", "a")
-    again = (await client.execute(JOIN, {"pin": room.pin, "nickname": "Ada"}, ada.access_token))["joinRoom"]
+    again = await room.join("Ada", ada.access_token)
     assert (again["rejoined"], again["outcome"]) == (True, seats["Ada"]["outcome"])
 
     asked = await room.state()
@@ -177,7 +185,7 @@ async def test_a_room_and_an_attempt_lose_neither_answers_nor_time_when_quiz_is_
     revealed = await room.next()
     assert revealed["rightAnswer"] == {"selectedOption": "a"}
     assert revealed["distribution"] == [{"optionId": "a", "count": 2}, {"optionId": "b", "count": 1}]
-    await shown(states, "REVEAL")
+    await shown(states, "reveal")
     board = (await room.next())["board"]
     assert [(each["rank"], each["nickname"], each["points"]) for each in board] == [
         (1, "Ada", 10),
@@ -195,10 +203,10 @@ async def test_a_room_and_an_attempt_lose_neither_answers_nor_time_when_quiz_is_
         pass
     async with deadline("the stream ends with the room"):
         await watching
-    orders = [(state["revision"], state["players"] + state["answered"]) for state in states]
+    orders = [(state["version"], state["players"] + state["answered"]) for state in states]
     assert orders == sorted(orders), "no state comes after a later one"
-    assert all((state["rightAnswer"] is None) == (state["phase"] != "REVEAL") for state in states)
-    reveal = next(state for state in states if state["phase"] == "REVEAL")
+    assert all((state["rightAnswer"] is None) == (state["phase"] != "reveal") for state in states)
+    reveal = next(state for state in states if state["phase"] == "reveal")
     assert reveal["rightAnswer"]["selectedOption"] == "a"
     assert reveal["question"]["options"][0] == {"id": "a", "text": "This"}
     assert await status_of_stream(stack.http, guest, room.pin) == 204
@@ -229,6 +237,65 @@ async def test_a_room_and_an_attempt_lose_neither_answers_nor_time_when_quiz_is_
             return False
 
     await eventually(handed_in, "the server hands in what was saved")
+
+
+async def test_hosts_lead_a_room_by_commands_that_name_what_they_do(stack: RunningStack, client: GraphqlClient) -> None:
+    quiz_id = unique("room-")
+    await import_quiz(endpoints(stack), quiz_definition(quiz_id))
+    token = await client.login(*endpoints(stack).moderator())
+    options = {"secondsPerQuestion": 20}
+    opened = (await client.execute(OPEN, {"input": {"quizId": quiz_id, "options": options}}, token))["openRoom"]
+    room = Room(client, opened["pin"], token, {})
+    seats = [await room.join(nickname, None) for nickname in ("Ada", "Ben")]
+    room.players["Ada"] = seats[0]["accessToken"]
+    with pytest.raises(GraphqlError, match="does not take REVEAL"):
+        await room.command("reveal")
+    once = f', expectedVersion: 1, commandId: "{uuid.uuid4()}"'
+    for _ in range(2):
+        applied, asked = await room.command("startRoom", once)
+        assert (applied, asked["phase"], asked["version"]) == (True, "QUESTION", 2), "sent again, it changes nothing"
+    assert not (await room.command("nextStep", ", expectedVersion: 1"))[0], "the room has moved on"
+    later = (await room.command("extendQuestion", ", seconds: 30"))[1]
+    assert later["deadline"] > asked["deadline"]
+    await room.answer("Ada", "q1", "a")
+    assert (await room.command("lockQuestion"))[1]["phase"] == "LOCKED"
+    assert (await room.command("reveal"))[1]["rightAnswer"] == {"selectedOption": "a"}
+    board = await room.next()
+    _, frozen = await room.command("freezeBoard")
+    assert (frozen["frozen"], frozen["board"]) == (True, board["board"])
+    version = frozen["version"]
+    assert (await room.command("freezeBoard"))[1]["version"] == version, "it stands still already"
+    await room.next()
+    await room.answer("Ada", "q2", "a")
+    assert (await room.command("reveal"))[1]["phase"] == "REVEAL", "also from the open question"
+    assert (await room.next())["board"] == board["board"]
+    assert (await room.command("freezeBoard", ", frozen: false"))[1]["board"][0]["points"] == 20
+    assert (await room.command("previousStep"))[1]["phase"] == "REVEAL"
+    kick = f'mutation {{ kickPlayer(pin: "{room.pin}", seatId: "{seats[1]["outcome"]["seatId"]}") {{ players }} }}'
+    assert (await client.execute(kick, {}, token))["kickPlayer"]["players"] == 1
+    assert (await room.command("closeRoom"))[1]["phase"] == "ENDED"
+
+
+async def test_a_caller_without_a_session_becomes_no_guest_of_a_room_that_does_not_let_them_in(
+    stack: RunningStack, client: GraphqlClient
+) -> None:
+    quiz_id = unique("room-")
+    await import_quiz(endpoints(stack), quiz_definition(quiz_id))
+    token = await client.login(*endpoints(stack).moderator())
+    costly = {"quizId": quiz_id, "options": {"proofOfWork": True}}
+    pin = (await client.execute(OPEN, {"input": costly}, token))["openRoom"]["pin"]
+    guests = await count_of_guests(stack)
+    for missing, reason in (("0000000", "ROOM_NOT_FOUND"), ("1", "INVALID_ARGUMENT"), (pin, "INVALID_ARGUMENT")):
+        with pytest.raises(GraphqlError) as refused:
+            await Room(client, missing, token, {}).join("Ada", None)
+        assert refused.value.reason == reason
+    assert await count_of_guests(stack) == guests
+
+
+async def count_of_guests(stack: RunningStack) -> int:
+    mongo: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(stack.endpoints["stores"]["mongo"])
+    async with mongo:
+        return await mongo["topten_identity"]["users"].count_documents({"guest_until": {"$exists": True}})
 
 
 async def test_commands_open_a_room_and_play_one_to_its_podium(

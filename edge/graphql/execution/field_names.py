@@ -17,10 +17,12 @@ from graphql import (
     GraphQLError,
     GraphQLField,
     GraphQLInputObjectType,
+    GraphQLList,
     Node,
     ObjectFieldNode,
     Visitor,
     get_named_type,
+    get_nullable_type,
     print_ast,
     visit,
 )
@@ -30,7 +32,14 @@ from services.runtime.errors import Reason, ServiceError
 
 MAX_FIELDS: Final = 3
 # Fields of contracts that have another name in the schema.
-_RENAMED: Final = {"pageToken": "after", "pageSize": "first", "quizId": "id", "inviteCode": "code"}
+_RENAMED: Final = {
+    "pageToken": "after",
+    "pageSize": "first",
+    "quizId": "id",
+    "inviteCode": "code",
+    "expectedRevision": "expectedVersion",
+    "answers": "answer",
+}
 _VARIABLE: Final = re.compile(r"Variable '\$(\w+)' has invalid value(?: at ([\w.[\]]+))?: ", re.ASCII)
 _ENUM: Final = re.compile(
     r"(?:Value '.*' does not exist in '(\w+)' enum|Enum '(\w+)' cannot represent)", re.ASCII | re.DOTALL
@@ -66,35 +75,37 @@ def with_field_names(error: ServiceError, definition: GraphQLField) -> ServiceEr
 def field_path(definition: GraphQLField, path: str) -> str:
     """Return the argument of a field that a path of its contract's request means; the path in camel case if none does.
 
-    `credentials.username` becomes `input.username`: a message that only groups fields in the contract is left out.
+    `credentials.username` becomes `input.username`: a message that only groups fields in the contract is left out. A path that
+    leads to its end is better than one that does not.
     """
     parts = [re.sub(r"_(\w)", lambda match: match[1].upper(), part) for part in path.split(".")]
     fields = {name: argument.type for name, argument in definition.args.items()}
     within = get_named_type(fields["input"]) if "input" in fields else None
+    inner = _types_in(within) if isinstance(within, GraphQLInputObjectType) else {}
+    found: list[tuple[bool, str]] = []
     for start in range(len(parts)):
-        found = _below(fields, parts[start:])
-        if found:
-            return found
-        if isinstance(within, GraphQLInputObjectType):
-            found = _below({name: each.type for name, each in within.fields.items()}, parts[start:])
-            if found:
-                return f"input.{found}"
-    return ".".join(parts)
+        for prefix, types in ("", fields), ("input.", inner):
+            if names := _below(types, parts[start:]):
+                found.append((len(names) == len(parts) - start, prefix + ".".join(names)))
+    return next((path for is_whole, path in found if is_whole), found[0][1] if found else ".".join(parts))
 
 
-def _below(fields: Mapping[str, Any], parts: list[str]) -> str:
-    """Return the longest beginning of a path that leads through `fields`, empty if none does."""
+def _below(types: Mapping[str, Any], parts: list[str]) -> list[str]:
+    """Return the longest beginning of a path that leads through fields of these types."""
     if not parts:
-        return ""
+        return []
     name, bracket, index = parts[0].partition("[")
-    name = name if name in fields else _RENAMED.get(name, name)
-    if name not in fields:
-        return ""
-    inner = get_named_type(fields[name])
-    rest = ""
-    if isinstance(inner, GraphQLInputObjectType):
-        rest = _below({key: each.type for key, each in inner.fields.items()}, parts[1:])
-    return f"{name}{bracket}{index}{'.' if rest else ''}{rest}"
+    name = name if name in types else _RENAMED.get(name, name)
+    if name not in types:
+        return []
+    inner = get_named_type(types[name])
+    rest = _below(_types_in(inner), parts[1:]) if isinstance(inner, GraphQLInputObjectType) else []
+    is_list = isinstance(get_nullable_type(types[name]), GraphQLList)
+    return [f"{name}{bracket}{index}" if is_list else name, *rest]
+
+
+def _types_in(definition: GraphQLInputObjectType) -> dict[str, Any]:
+    return {name: each.type for name, each in definition.fields.items()}
 
 
 def variable_message(error: GraphQLError) -> tuple[str, str]:

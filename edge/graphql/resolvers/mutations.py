@@ -17,17 +17,18 @@ from edge.graphql.resolvers.players.groups import GroupMutation
 from edge.graphql.resolvers.players.moderation import ModerationMutation
 from edge.graphql.resolvers.players.notices import NoticeMutation
 from edge.graphql.resolvers.players.players import PlayerMutation
+from edge.graphql.resolvers.players.sessions import opened_session
 from edge.graphql.resolvers.quizzes.action_types import ActionTypeMutation
 from edge.graphql.resolvers.quizzes.attempt_fields import AttemptMutation
 from edge.graphql.resolvers.quizzes.authoring import AuthoringMutation
 from edge.graphql.resolvers.quizzes.rejudging import RejudgingMutation
 from edge.graphql.resolvers.quizzes.submissions import SubmissionMutation
+from edge.graphql.resolvers.rooms.hosting import HostMutation
 from edge.graphql.resolvers.rooms.rooms import RoomMutation
 from edge.graphql.resolvers.types import Session, User
 from edge.graphql.resolvers.webhooks import WebhookMutation
 from edge.rates.attempts import PasswordAttempts
 from services.runtime.auth.access import EVERYBODY
-from services.runtime.clock import utc_now
 from services.runtime.errors import Reason, ServiceError
 
 RefreshTokenArgument = Annotated[
@@ -88,6 +89,7 @@ class Mutation(
     OperationsMutation,
     BoardTokenMutation,
     RoomMutation,
+    HostMutation,
     AuthoringMutation,
     RejudgingMutation,
     AttemptMutation,
@@ -103,7 +105,7 @@ class Mutation(
         )
         response = await context.call_as_edge(context.upstreams.identity.Register, request)
         await PasswordAttempts(context.limiter).succeeded(input.username, context.client_address)
-        return _opened(context, response.session)
+        return opened_session(context, response.session)
 
     @field(
         access=EVERYBODY,
@@ -125,7 +127,7 @@ class Mutation(
         context = info.context
         request = identity.CreateGuestRequest(nickname=nickname)
         response = await context.call_as_edge(context.upstreams.identity.CreateGuest, request)
-        return _opened(context, response.session)
+        return opened_session(context, response.session)
 
     @field(
         access=EVERYBODY,
@@ -140,7 +142,7 @@ class Mutation(
         request = identity.LoginRequest(username=input.username, password=input.password)
         response = await context.call_as_edge(context.upstreams.identity.Login, request)
         await attempts.succeeded(input.username, context.client_address)
-        return _opened(context, response.session)
+        return opened_session(context, response.session)
 
     @field(
         access=EVERYBODY,
@@ -171,7 +173,7 @@ class Mutation(
         if not request.refresh_token:
             raise ServiceError(Reason.UNAUTHENTICATED, "Not signed in. Sign in and try again.")
         response = await context.call_as_edge(context.upstreams.identity.RefreshSession, request)
-        return _opened(context, response.session)
+        return opened_session(context, response.session)
 
     @field(
         access=EVERYBODY, cost=200, rate="refresh", description="Ends a session. True if there was a session to end."
@@ -234,12 +236,6 @@ class Mutation(
         request = identity.UpdateProfileRequest(country=input.country or "")
         response = await context.call(context.upstreams.identity.UpdateProfile, request)
         return User.from_proto(response.user)
-
-
-def _opened(context: Context, session: identity_pb2.Session) -> Session:
-    if context.cookies is not None:
-        context.cookies.open(session, utc_now())
-    return Session.from_proto(session, with_tokens=context.cookies is None)
 
 
 def _refresh_token(context: Context, given: str | None) -> str:

@@ -214,7 +214,10 @@ export class Attempts {
 }
 
 /** The GraphQL input of an answer. @param {string} questionId @param {Answer} answer */
-export const answerInput = (questionId, answer) => ({ questionId, ...(typeof answer === "string" ? { selectedOption: answer } : answer) });
+export const answerInput = (questionId, answer) => ({ questionId, ...givenAnswer(answer) });
+
+/** An answer as a `GivenAnswerInput`. @param {Answer} answer */
+export const givenAnswer = (answer) => (typeof answer === "string" ? { selectedOption: answer } : answer);
 
 /** Go on with another version of the quiz. @param {Quiz} quiz @param {Attempt} attempt */
 function moveTo(quiz, attempt) {

@@ -2,27 +2,40 @@
 // Live rooms: what everybody in one sees, a player's seat and answers, and the commands of its host. Answers and commands are
 // sent until the server has said what became of them, and count once.
 
-import { answerInput } from "./attempts.js";
+import { givenAnswer } from "./attempts.js";
 import { ApiError, untilHeard } from "./connection.js";
 
 const FIRST_PAUSE = 500;
 const OUTCOME = "seatId nickname verdict pointsAwarded points rank extraTime deadline answer { questionId selectedOption selectedOptions text matches { option target } }";
-const READ = "query ($pin: ID!) { room(pin: $pin) { roomId pin revision phase title questionNumber players joiningLocked nicknames } }";
+const READ = "query ($pin: ID!) { room(pin: $pin) { roomId pin version phase title questionNumber players joiningLocked nicknames } }";
 const INVITATION = "query ($pin: ID!) { room(pin: $pin) { joinUrl qrSvg } }";
 const OWN = `query ($pin: ID!) { myRoomOutcome(pin: $pin) { ${OUTCOME} } }`;
 const OPEN = "mutation ($input: OpenRoomInput!) { openRoom(input: $input) { pin } }";
-const JOIN = `mutation ($pin: ID!, $nickname: String!, $solution: String!) { joinRoom(pin: $pin, nickname: $nickname, solution: $solution) { rejoined outcome { ${OUTCOME} } } }`;
+const JOIN = `mutation ($input: JoinRoomInput!) { joinRoom(input: $input) { rejoined outcome { ${OUTCOME} } } }`;
 const CODE = "mutation ($pin: ID!) { createSeatCode(pin: $pin) { code expiresAt } }";
 const MOVE = `mutation ($pin: ID!, $code: String!) { moveSeat(pin: $pin, code: $code) { outcome { ${OUTCOME} } } }`;
-const ANSWER = "mutation ($pin: ID!, $answer: AnswerInput!) { answerRoomQuestion(pin: $pin, answer: $answer) { answer { questionId selectedOption selectedOptions text matches { option target } } } }";
-const ADVANCE = "mutation ($input: AdvanceRoomInput!) { advanceRoom(input: $input) { applied room { revision phase questionNumber } } }";
-const LOCK = "mutation ($pin: ID!, $locked: Boolean!) { lockRoom(pin: $pin, locked: $locked) { revision } }";
-const KICK = "mutation ($pin: ID!, $seatId: ID!) { kickFromRoom(pin: $pin, seatId: $seatId) { revision } }";
+const ANSWER = "mutation ($input: AnswerRoomQuestionInput!) { answerRoomQuestion(input: $input) { answer { questionId selectedOption selectedOptions text matches { option target } } } }";
+const VARIABLES = "$pin: ID!, $expectedVersion: Int!, $commandId: ID!";
+const ARGUMENTS = "pin: $pin, expectedVersion: $expectedVersion, commandId: $commandId";
+const EFFECT = "applied room { version phase questionNumber }";
+const COMMANDS = {
+  START: `mutation (${VARIABLES}) { effect: startRoom(${ARGUMENTS}) { ${EFFECT} } }`,
+  NEXT: `mutation (${VARIABLES}) { effect: nextStep(${ARGUMENTS}) { ${EFFECT} } }`,
+  BACK: `mutation (${VARIABLES}) { effect: previousStep(${ARGUMENTS}) { ${EFFECT} } }`,
+  LOCK: `mutation (${VARIABLES}) { effect: lockQuestion(${ARGUMENTS}) { ${EFFECT} } }`,
+  EXTEND: `mutation (${VARIABLES}, $seconds: Int!) { effect: extendQuestion(${ARGUMENTS}, seconds: $seconds) { ${EFFECT} } }`,
+  REVEAL: `mutation (${VARIABLES}) { effect: reveal(${ARGUMENTS}) { ${EFFECT} } }`,
+  FREEZE: `mutation (${VARIABLES}) { effect: freezeBoard(${ARGUMENTS}) { ${EFFECT} } }`,
+  UNFREEZE: `mutation (${VARIABLES}) { effect: freezeBoard(${ARGUMENTS}, frozen: false) { ${EFFECT} } }`,
+  END: `mutation (${VARIABLES}) { effect: closeRoom(${ARGUMENTS}) { ${EFFECT} } }`,
+};
+const LOCK = "mutation ($pin: ID!, $locked: Boolean!) { lockRoom(pin: $pin, locked: $locked) { version } }";
+const KICK = "mutation ($pin: ID!, $seatId: ID!) { kickPlayer(pin: $pin, seatId: $seatId) { version } }";
 const EXTRA_TIME = "mutation ($pin: ID!, $seatId: ID!, $extraTime: ExtraTime!) { setExtraTime(pin: $pin, seatId: $seatId, extraTime: $extraTime) { seatId extraTime } }";
 const HOSTS = "query ($pin: ID!) { roomHosts(pin: $pin) { userId opened user { username } } }";
 const ACCOUNT = "query ($username: String!) { user(username: $username) { userId } }";
-const ADD_HOST = "mutation ($pin: ID!, $userId: ID!) { addRoomHost(pin: $pin, userId: $userId) { revision } }";
-const REMOVE_HOST = "mutation ($pin: ID!, $userId: ID!) { removeRoomHost(pin: $pin, userId: $userId) { revision } }";
+const ADD_HOST = "mutation ($pin: ID!, $userId: ID!) { addRoomHost(pin: $pin, userId: $userId) { version } }";
+const REMOVE_HOST = "mutation ($pin: ID!, $userId: ID!) { removeRoomHost(pin: $pin, userId: $userId) { version } }";
 const RESULTS_FILE = "query ($roomId: ID!, $format: RoomResultsFormat!) { roomResultsFile(roomId: $roomId, format: $format) { name mediaType base64 } }";
 const RESULTS = `query ($roomId: ID!, $after: String) {
   roomResults(roomId: $roomId, first: 200, after: $after) {
@@ -32,7 +45,7 @@ const RESULTS = `query ($roomId: ID!, $after: String) {
 
 /**
  * @typedef {"LOBBY" | "QUESTION" | "LOCKED" | "REVEAL" | "BOARD" | "PODIUM" | "ENDED"} Phase
- * @typedef {"NEXT" | "LOCK" | "BACK" | "EXTEND" | "END"} Command
+ * @typedef {keyof typeof COMMANDS} Command
  * @typedef {"NONE" | "ONE_AND_A_HALF" | "DOUBLE" | "UNLIMITED"} ExtraTime
  * @typedef {{ seatId: string, nickname: string }} Player
  * @typedef {Player & { rank: number, points: number }} RoomEntry
@@ -41,7 +54,7 @@ const RESULTS = `query ($roomId: ID!, $after: String) {
  * @typedef {object} Room a room as everybody in it sees it
  * @property {string} roomId
  * @property {string} pin
- * @property {number} revision
+ * @property {number} version
  * @property {Phase} phase
  * @property {string} title
  * @property {number} questionNumber from 1; 0 in the lobby
@@ -96,7 +109,7 @@ export class Rooms {
   /**
    * What is known of a room without watching it.
    * @param {string} pin
-   * @returns {Promise<Pick<Room, "roomId" | "pin" | "revision" | "phase" | "title" | "questionNumber" | "players" | "joiningLocked" | "nicknames">>}
+   * @returns {Promise<Pick<Room, "roomId" | "pin" | "version" | "phase" | "title" | "questionNumber" | "players" | "joiningLocked" | "nicknames">>}
    */
   async read(pin) {
     return (await this.session.request(READ, { pin })).room;
@@ -111,7 +124,7 @@ export class Rooms {
     return (await this.session.request(INVITATION, { pin })).room;
   }
 
-  /** Open a room and return its PIN. @param {{ quizId: string } & Record<string, unknown>} input an `OpenRoomInput` @returns {Promise<string>} */
+  /** Open a room and return its PIN. @param {{ quizId: string, options?: Record<string, unknown> }} input an `OpenRoomInput` @returns {Promise<string>} */
   async open(input) {
     return (await this.session.request(OPEN, { input })).openRoom.pin;
   }
@@ -125,9 +138,9 @@ export class Rooms {
    * @returns {Promise<Outcome>}
    */
   async join(pin, nickname, onComputing) {
-    const join = async () => (await this.session.request(JOIN, { pin, nickname, solution: this.solution })).joinRoom.outcome;
+    const join = async () => (await this.session.request(JOIN, { input: { pin, nickname, solution: this.solution } })).joinRoom.outcome;
     return join().catch(async (error) => {
-      if (error.field !== "solution") throw error;
+      if (error.field !== "input.solution") throw error;
       onComputing?.();
       this.solution = await (await import("./challenge.js")).solutionFor(this.session, pin);
       return join();
@@ -162,26 +175,26 @@ export class Rooms {
    * @returns {Promise<any>}
    */
   async answer(pin, questionId, answer, onWaiting) {
-    const variables = { pin, answer: answerInput(questionId, answer) };
+    const variables = { input: { pin, questionId, answer: givenAnswer(answer) } };
     return (await untilHeard(() => this.session.request(ANSWER, variables), onWaiting, FIRST_PAUSE)).answerRoomQuestion.answer;
   }
 
   /**
    * Carry out a host's command once, in the phase that the host saw; false if the room has gone on to another one since.
-   * @param {Pick<Room, "pin" | "revision" | "phase" | "questionNumber">} room
+   * @param {Pick<Room, "pin" | "version" | "phase" | "questionNumber">} room
    * @param {Command} command
    * @param {number} [seconds] by how much EXTEND moves the deadline
    * @returns {Promise<boolean>}
    */
-  async advance({ pin, revision, phase, questionNumber }, command, seconds = 0) {
+  async advance({ pin, version, phase, questionNumber }, command, seconds) {
     const commandId = crypto.randomUUID();
-    for (let expectedRevision = revision; ; ) {
-      const input = { pin, command, expectedRevision, commandId, seconds };
-      const { applied, room } = (await untilHeard(() => this.session.request(ADVANCE, { input }), undefined, FIRST_PAUSE)).advanceRoom;
+    for (let expectedVersion = version; ; ) {
+      const variables = { pin, expectedVersion, commandId, ...(seconds && { seconds }) };
+      const { applied, room } = (await untilHeard(() => this.session.request(COMMANDS[command], variables), undefined, FIRST_PAUSE)).effect;
       if (applied) return true;
       // A player was removed or given more time, which changes nothing about the command.
-      if (room.phase !== phase || room.questionNumber !== questionNumber || room.revision === expectedRevision) return false;
-      expectedRevision = room.revision;
+      if (room.phase !== phase || room.questionNumber !== questionNumber || room.version === expectedVersion) return false;
+      expectedVersion = room.version;
     }
   }
 

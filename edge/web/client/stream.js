@@ -91,8 +91,9 @@ export function follow(board, connection, { onFrame, onMe, onState }, renewSessi
       set(frame.stale ? "stale" : "live");
       onFrame(frame);
     });
-    source.addEventListener("room", (event) => {
+    source.addEventListener("state", (event) => {
       const room = JSON.parse(event.data);
+      room.phase = room.phase.toUpperCase(); // as in GraphQL
       pause = MIN_PAUSE;
       heard();
       set(room.stale ? "stale" : "live");
@@ -168,6 +169,6 @@ export function follow(board, connection, { onFrame, onMe, onState }, renewSessi
 
 /** Whether the state of a room with one id was before the state with another. @param {string} id @param {string} other */
 function isOlder(id, other) {
-  const [[revision, changes], [lastRevision, lastChanges]] = [id, other || "0-0"].map((each) => each.split("-").map(Number));
-  return revision < lastRevision || (revision === lastRevision && changes < lastChanges);
+  const [[version, changes], [lastVersion, lastChanges]] = [id, other || "0-0"].map((each) => each.split("-").map(Number));
+  return version < lastVersion || (version === lastVersion && changes < lastChanges);
 }

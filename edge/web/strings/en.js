@@ -467,6 +467,8 @@ export default {
     back: "Back",
     more: (seconds) => `${seconds} s more`,
     skip: "Skip to the answer",
+    freezeBoard: "Freeze the board",
+    unfreezeBoard: "Let the board go on",
     closeDoor: "Let nobody else in",
     openDoor: "Let players in again",
     doorClosed: "Closed to new players",

@@ -126,16 +126,16 @@ def attempt(quiz: quiz_pb2.QuizDefinition, skill: float, dice: random.Random) ->
     return {
         "quizId": quiz.quiz_id,
         "actionId": str(uuid.uuid4()),
-        "answers": [answer_input(entry, skill, dice) for entry in quiz.questions],
+        "answers": [{"questionId": entry.question.id, **given_answer(entry, skill, dice)} for entry in quiz.questions],
         "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }
 
 
-def answer_input(entry: quiz_pb2.QuestionDefinition, skill: float, dice: random.Random) -> dict[str, Any]:
-    """Make an answer, right with probability `skill` and otherwise a guess."""
+def given_answer(entry: quiz_pb2.QuestionDefinition, skill: float, dice: random.Random) -> dict[str, Any]:
+    """Make a GivenAnswerInput, right with probability `skill` and otherwise a guess."""
     kind = kind_of(entry)
     values = kind.right if dice.random() < skill else _guess(entry, dice)
-    return {"questionId": entry.question.id, **_form_of(kind.form, values)}
+    return _form_of(kind.form, values)
 
 
 def _guess(entry: quiz_pb2.QuestionDefinition, dice: random.Random) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ import aiohttp
 from topten.quiz.v1 import quiz_pb2
 from topten.quiz.v1 import quiz_service_pb2 as messages
 
-from services.cli.demo.demo_players import answer_input
+from services.cli.demo.demo_players import given_answer
 from services.cli.rooms import RoomHost, State, invitation, solved
 from services.cli.system.client import Endpoints, GraphqlClient, GraphqlError
 from services.cli.system.operator_client import quiz_service
@@ -24,12 +24,8 @@ from services.runtime.grpc.client import call
 
 GUEST: Final = "mutation ($nickname: String!) { continueAsGuest(nickname: $nickname) { accessToken } }"
 CHALLENGE: Final = "query ($pin: ID!) { joinChallenge(pin: $pin) { algorithm challenge maxNumber salt signature } }"
-JOIN: Final = """mutation ($pin: ID!, $solution: String!) {
-  joinRoom(pin: $pin, solution: $solution) { outcome { nickname } }
-}"""
-ANSWER: Final = """mutation ($pin: ID!, $answer: AnswerInput!) {
-  answerRoomQuestion(pin: $pin, answer: $answer) { duplicate }
-}"""
+JOIN: Final = "mutation ($input: JoinRoomInput!) { joinRoom(input: $input) { outcome { nickname } } }"
+ANSWER: Final = "mutation ($input: AnswerRoomQuestionInput!) { answerRoomQuestion(input: $input) { duplicate } }"
 AT_ONCE: Final = 25
 FOR_PEOPLE: Final = 50
 PODIUM: Final = 3
@@ -64,9 +60,10 @@ class _Guest:
     async def answer(self, entry: quiz_pb2.QuestionDefinition, plan: Plan) -> None:
         """Think for a while and answer. An answer that is too late is lost, as a slow person's is."""
         await asyncio.sleep(self._dice.uniform(0, plan.seconds * 0.8))
-        answer = answer_input(entry, plan.skill, self._dice)
+        question_id, answer = entry.question.id, given_answer(entry, plan.skill, self._dice)
+        given = {"pin": self._pin, "questionId": question_id, "answer": answer}
         try:
-            await self._client.execute(ANSWER, {"pin": self._pin, "answer": answer}, self._token)
+            await self._client.execute(ANSWER, {"input": given}, self._token)
         except GraphqlError as error:
             if error.reason != "QUESTION_LOCKED":
                 raise
@@ -97,7 +94,7 @@ async def play_room(endpoints: Endpoints, username: str, password: str, plan: Pl
         finally:
             # The first failure is the one to report; its cause may keep the room from ending as well.
             with suppress(GraphqlError, aiohttp.ClientError, TimeoutError):
-                await host.send("END")
+                await host.close()
 
 
 async def _seated(client: GraphqlClient, pin: str, plan: Plan) -> list[_Guest]:
@@ -111,7 +108,7 @@ async def _seated(client: GraphqlClient, pin: str, plan: Plan) -> list[_Guest]:
             if plan.proof_of_work:
                 challenge = (await client.execute(CHALLENGE, {"pin": pin}, token))["joinChallenge"]
             solution = "" if challenge is None else await asyncio.to_thread(solved, challenge)
-            await client.execute(JOIN, {"pin": pin, "solution": solution}, token)
+            await client.execute(JOIN, {"input": {"pin": pin, "solution": solution}}, token)
             return _Guest(client, token, pin, number)
 
     return await asyncio.gather(*map(seat, range(plan.players)))
@@ -125,24 +122,26 @@ async def _play(
     report: Report,
 ) -> None:
     await asyncio.sleep(plan.pause)  # everybody is seen in the lobby
-    state = await host.send("NEXT")
+    state = await host.next()
     while state["phase"] != "PODIUM":
         entry = questions[state["question"]["id"]]
         number, of_all = state["questionNumber"], state["questionCount"]
         answering = asyncio.gather(*(guest.answer(entry, plan) for guest in guests))
         try:
             answered = (await host.wait_for_answers(plan.seconds))["answered"]
-            await host.send("LOCK")
+            state = await host.state()
+            if state["phase"] == "QUESTION":
+                await host.next()  # lock it
             await answering
         finally:
             answering.cancel()
         report(f"question {number} of {of_all}: {answered} of {len(guests)} have answered")
         for _ in range(2):  # the reveal, the board
             await asyncio.sleep(plan.pause)
-            state = await host.send("NEXT")
+            state = await host.next()
         report(f"  leading: {_leaders(state)}")
         await asyncio.sleep(plan.pause)
-        state = await host.send("NEXT")
+        state = await host.next()
     report(f"podium: {_leaders(state)}")
 
 

@@ -107,6 +107,10 @@ class Room:
         """When it is deleted, with its seats and answers."""
         return self.ends_at + RETENTION
 
+    def is_at_step_of(self, other: Room) -> bool:
+        """Whether the room is in the phase and at the question of another revision of it."""
+        return (self.phase, self.question) == (other.phase, other.question)
+
     @property
     def shows_question(self) -> bool:
         """Whether everybody sees the current question."""
@@ -124,8 +128,10 @@ class Room:
 
     @property
     def is_frozen(self) -> bool:
-        """Whether the board leaves out questions that were revealed."""
-        return self.counted_questions < self.revealed_questions
+        """Whether the board stands still: the next question that is revealed will not count on it."""
+        frozen = self.options.frozen_questions
+        is_final = self.phase in (Phase.PODIUM, Phase.ENDED)
+        return bool(frozen) and not is_final and self.revealed_questions >= len(self.question_ids) - frozen
 
     @property
     def revealed_questions(self) -> int:

@@ -125,6 +125,8 @@ class RoomStore:
         if transition.command_id:
             query["record.command_id"] = {"$ne": transition.command_id}
         fields = state_fields(after)
+        if after.options != before.options:
+            fields["options.frozen_questions"] = after.options.frozen_questions
         if after.phase is Phase.ENDED:
             fields[UNCOUNTED] = after.ended_at
         update: Document = {"$set": fields, "$push": {"record": {"$each": [entry], "$slice": -MAX_RECORD}}}

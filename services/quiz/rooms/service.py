@@ -98,20 +98,27 @@ class RoomService:
     ) -> tuple[Snapshot, bool]:
         """Carry out a command if the room is at the expected revision; return the room, and whether the command took effect.
 
-        It also took effect if an earlier call with the same `command_id` carried it out.
+        It also took effect if an earlier call with the same `command_id` carried it out. `expected` is 0 for whatever the
+        revision is, as long as phase and question stay those that this call has found.
 
         Raises ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         snapshot = await self._hosted(host, pin)
-        room = snapshot.room
-        if room.revision == expected:
+        found = room = snapshot.room
+        if not expected and await self._rooms.has_carried_out(room.room_id, command_id):
+            return snapshot, True
+        while room.revision == expected or (not expected and room.is_at_step_of(found)):
             now = self._now()
             try:
                 after = advanced(room, command, now, About(extension=extension))
             except CommandError as error:
                 raise invalid("command", str(error)) from None
+            if _is_same(room, after):
+                return snapshot, True
             if await self._replace(room, after, Transition(command, now, host.user_id, command_id)):
                 return replace(snapshot, room=after), True
+            snapshot = await self._reader.current(room.room_id)
+            room = snapshot.room
         applied = await self._rooms.has_carried_out(room.room_id, command_id)
         return await self._reader.current(room.room_id), applied
 
@@ -213,8 +220,7 @@ class RoomService:
                 raise _ended() from None
             if len(after.hosts) > max(MAX_HOSTS, len(room.hosts)):
                 raise _too_many_hosts()
-            is_done = replace(after, revision=room.revision, changed_at=room.changed_at) == room
-            if is_done and command is not Command.KICK:
+            if _is_same(room, after) and command is not Command.KICK:
                 return snapshot
             seat_id = about.seat_id if about else ""
             if await self._replace(room, after, Transition(command, now, host.user_id, about=seat_id)):
@@ -240,6 +246,11 @@ def require_host(host: Claims, room: Room) -> None:
     """Raise PERMISSION_DENIED unless the caller hosts the room."""
     if host.user_id not in room.hosts and not host.may(STAFF):
         raise ServiceError(Reason.PERMISSION_DENIED, "Only the hosts of the room may do this.")
+
+
+def _is_same(room: Room, after: Room) -> bool:
+    """Whether a command changed nothing but the revision."""
+    return replace(after, revision=room.revision, changed_at=room.changed_at) == room
 
 
 def _too_many_hosts() -> ServiceError:

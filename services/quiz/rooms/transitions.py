@@ -19,6 +19,10 @@ class Command(StrEnum):
     BACK = "back"
     EXTEND = "extend"
     END = "end"
+    START = "start"
+    REVEAL = "reveal"
+    FREEZE = "freeze"
+    UNFREEZE = "unfreeze"
     CLOSE_TO_NEW_PLAYERS = "close_to_new_players"
     OPEN_TO_NEW_PLAYERS = "open_to_new_players"
     KICK = "kick"
@@ -76,32 +80,50 @@ def settled(room: Room, now: datetime, *, waiting_for: Collection[str] = (), all
 
 
 def _after(room: Room, command: Command, now: datetime, about: About) -> Room | None:
-    phase = room.phase
-    if phase is Phase.ENDED:
+    if room.phase is Phase.ENDED:
         return None
-    match command:
-        case Command.END:
+    return _moved(room, command, now) or _changed(room, command, now, about)
+
+
+def _moved(room: Room, command: Command, now: datetime) -> Room | None:
+    """Return the room in another phase; None if the command does not lead to one from here."""
+    match command, room.phase:
+        case Command.END, _:
             return _ended(room, now)
+        case Command.NEXT, _:
+            return _next(room, now)
+        case Command.START, Phase.LOBBY:
+            return _next(room, now)
+        case Command.LOCK, Phase.QUESTION:
+            return _locked(room, now)
+        case Command.REVEAL, Phase.QUESTION:
+            return replace(_locked(room, now), phase=Phase.REVEAL)
+        case (Command.REVEAL, Phase.LOCKED) | (Command.BACK, Phase.BOARD):
+            return replace(room, phase=Phase.REVEAL)
+        case Command.BACK, Phase.PODIUM:
+            return replace(room, phase=Phase.BOARD)
+    return None
+
+
+def _changed(room: Room, command: Command, now: datetime, about: About) -> Room | None:
+    """Return the room with another deadline, board, door, host or extra time; None if the phase does not allow it."""
+    match command:
+        case Command.EXTEND if room.phase is Phase.QUESTION and room.deadline is not None and about.extension:
+            return replace(room, deadline=max(room.deadline, now) + about.extension)
+        case Command.FREEZE if room.phase is not Phase.PODIUM:
+            return _with_frozen_questions(room, len(room.question_ids) - room.counted_questions)
+        case Command.UNFREEZE if room.phase is not Phase.PODIUM:
+            return _with_frozen_questions(room, 0)
+        case Command.CLOSE_TO_NEW_PLAYERS | Command.OPEN_TO_NEW_PLAYERS:
+            return replace(room, is_closed_to_new_players=command is Command.CLOSE_TO_NEW_PLAYERS)
         case Command.KICK:
             return _with_extra_time(room, about.seat_id, ExtraTime.NONE)
         case Command.SET_EXTRA_TIME:
             return _with_extra_time(room, about.seat_id, about.extra_time)
-        case Command.CLOSE_TO_NEW_PLAYERS | Command.OPEN_TO_NEW_PLAYERS:
-            return replace(room, is_closed_to_new_players=command is Command.CLOSE_TO_NEW_PLAYERS)
         case Command.ADD_HOST:
             return replace(room, hosts=tuple(dict.fromkeys((*room.hosts, about.host))))
         case Command.REMOVE_HOST:
             return replace(room, hosts=tuple(each for each in room.hosts if each != about.host))
-        case Command.LOCK if phase is Phase.QUESTION:
-            return _locked(room, now)
-        case Command.EXTEND if phase is Phase.QUESTION and room.deadline is not None and about.extension:
-            return replace(room, deadline=max(room.deadline, now) + about.extension)
-        case Command.BACK if phase is Phase.BOARD:
-            return replace(room, phase=Phase.REVEAL)
-        case Command.BACK if phase is Phase.PODIUM:
-            return replace(room, phase=Phase.BOARD)
-        case Command.NEXT:
-            return _next(room, now)
     return None
 
 
@@ -137,6 +159,10 @@ def _locked(room: Room, now: datetime) -> Room:
 def _with_extra_time(room: Room, seat_id: str, extra_time: ExtraTime) -> Room:
     others = {seat: each for seat, each in room.extra_times.items() if seat != seat_id}
     return replace(room, extra_times=others if extra_time is ExtraTime.NONE else others | {seat_id: extra_time})
+
+
+def _with_frozen_questions(room: Room, count: int) -> Room:
+    return replace(room, options=replace(room.options, frozen_questions=count))
 
 
 def _ended(room: Room, now: datetime) -> Room:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from topten.quiz.v1 import quiz_pb2
 
-from services.quiz.questions.answers import AnswerError
+from services.quiz.questions.answers import AnswerError, answer_message
 from services.quiz.quizzes.quiz import Quiz, judged_again_by
 from services.quiz.quizzes.scoring import judge
 from services.runtime.errors import Reason, ServiceError
@@ -92,10 +92,14 @@ def _outcomes(quiz: Quiz, submission: Submission, *, with_answers: bool) -> Sequ
         outcomes = judge(quiz, submission.answers)
     except AnswerError:
         return ()  # answers of an erased or restored record
+    given = {answer.question_id: answer_message(answer) for answer in submission.answers}
     messages = []
     for outcome in outcomes:
         message = quiz_pb2.QuestionOutcome(
-            question_id=outcome.question_id, verdict=outcome.verdict, points=outcome.points
+            question_id=outcome.question_id,
+            verdict=outcome.verdict,
+            points=outcome.points,
+            selected=given.get(outcome.question_id),
         )
         if with_answers:
             question = quiz.questions[outcome.question_id]

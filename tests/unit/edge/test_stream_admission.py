@@ -124,7 +124,7 @@ async def test_pins_of_no_room_take_no_place_and_a_room_that_exists_opens(
             assert await status_of(edge, method, "/api/v1/rooms/654321/stream", headers) == 204
         assert leaderboard.rooms.watched == []
         async with room_stream(edge.http, issuer.token(), "123456") as events:
-            assert (await next_event(events)).data["phase"] == "LOBBY"
+            assert (await next_event(events)).data["phase"] == "lobby"
             assert await status_of(edge, "HEAD", "/api/v1/rooms/123456/stream", headers) == 200
 
 

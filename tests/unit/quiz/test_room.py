@@ -103,10 +103,10 @@ def test_any_order_of_commands_keeps_the_invariants(
             assert before.phase in (Phase.LOBBY, Phase.BOARD)
             assert after.phase is Phase.QUESTION
         if after.shows_key and not before.shows_board:
-            assert before.phase in (Phase.LOCKED, Phase.REVEAL)
+            assert before.phase in (Phase.QUESTION, Phase.LOCKED, Phase.REVEAL)
     for each, now in revisions:
         assert 0 <= each.counted_questions <= each.revealed_questions <= each.question + 1 <= len(QUESTIONS)
-        assert each.is_frozen == (each.counted_questions < each.revealed_questions)
+        assert each.is_frozen or each.counted_questions == each.revealed_questions
         assert room_of(room_fields(each)) == each
         if each.phase in (Phase.PODIUM, Phase.ENDED):
             assert not each.is_frozen
@@ -200,12 +200,31 @@ def test_the_board_stands_still_for_the_last_questions_until_the_podium() -> Non
         if each.shows_board:
             counted.append((each.phase, each.counted_questions, each.is_frozen))
     assert counted == [
-        (Phase.BOARD, 1, False),
+        (Phase.BOARD, 1, True),
         (Phase.BOARD, 1, True),
         (Phase.BOARD, 1, True),
         (Phase.PODIUM, 3, False),
         (Phase.ENDED, 3, False),
     ]
+
+
+def test_a_host_freezes_the_board_as_it_stands_and_lets_it_go_on() -> None:
+    each = advanced(advanced(at_question(), Command.REVEAL, OPENED), Command.NEXT, OPENED)
+    frozen = advanced(each, Command.FREEZE, OPENED)
+    assert (frozen.phase, frozen.counted_questions, frozen.is_frozen) == (Phase.BOARD, 1, True)
+    later = advanced(advanced(frozen, Command.NEXT, OPENED), Command.REVEAL, OPENED)
+    assert (later.revealed_questions, later.counted_questions) == (2, 1)
+    again = advanced(later, Command.FREEZE, OPENED)
+    assert again.options == later.options, "it stands as it did"
+    moving = advanced(later, Command.UNFREEZE, OPENED)
+    assert (moving.counted_questions, moving.is_frozen) == (2, False)
+
+
+def test_a_command_that_names_its_phase_is_refused_in_another() -> None:
+    assert advanced(room(), Command.START, OPENED).phase is Phase.QUESTION
+    for each, command in ((at_question(), Command.START), (room(), Command.REVEAL)):
+        with pytest.raises(CommandError):
+            advanced(each, command, OPENED)
 
 
 @given(st.integers(-1000, 40_000), st.integers(1, 1000))

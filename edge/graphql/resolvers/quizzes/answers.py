@@ -16,9 +16,8 @@ class MatchInput:
     target: strawberry.ID
 
 
-@strawberry.input(description="The answer to one question, in the one form that the question's kind has.")
-class AnswerInput:
-    question_id: strawberry.ID
+@strawberry.input(description="An answer in the one form that the question's kind has.")
+class GivenAnswerInput:
     selected_option: strawberry.ID | None = strawberry.field(
         default=None, description="For SINGLE_CHOICE and TRUE_FALSE: the selected option."
     )
@@ -34,14 +33,22 @@ class AnswerInput:
         default=None, description="For MATCHING: the targets of options, each option at most once."
     )
 
-    def to_proto(self) -> quiz_pb2.Answer:
+    def to_question(self, question_id: str) -> quiz_pb2.Answer:
         return quiz_pb2.Answer(
-            question_id=self.question_id,
+            question_id=question_id,
             selected_option=self.selected_option or "",
             selected_options=self.selected_options or (),
             text=self.text or "",
             matches=[quiz_pb2.Match(option=each.option, target=each.target) for each in self.matches or ()],
         )
+
+
+@strawberry.input(description="The answer to one question, in the one form that the question's kind has.")
+class AnswerInput(GivenAnswerInput):
+    question_id: strawberry.ID
+
+    def to_proto(self) -> quiz_pb2.Answer:
+        return self.to_question(self.question_id)
 
 
 @strawberry.type(description="An option and its target.")
@@ -72,3 +79,8 @@ class Answer:
             text=answer.text or None,
             matches=matches or None,
         )
+
+    def as_text(self) -> str:
+        """Return the answer in whatever form it has, as text."""
+        matches = [f"{each.option}={each.target}" for each in self.matches or ()]
+        return self.selected_option or self.text or ",".join([*(self.selected_options or ()), *matches])

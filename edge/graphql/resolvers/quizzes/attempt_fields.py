@@ -56,13 +56,21 @@ class AttemptMutation:
     async def save_answers(
         self, info: Info, attempt_id: strawberry.ID, answers: list[AnswerInput], cleared_question_ids: ClearedIds = None
     ) -> Attempt | None:
-        context = info.context
         request = messages.SaveAnswersRequest(
             attempt_id=attempt_id,
             answers=[answer.to_proto() for answer in answers],
             cleared_question_ids=cleared_question_ids or (),
         )
-        return Attempt.from_proto((await context.call(context.upstreams.attempt.SaveAnswers, request)).attempt)
+        return await _saved(info, request)
+
+    @field(
+        access=rpc("attempt.SaveAnswers"),
+        cost=200,
+        rate="save",
+        description="Saves one answer of an open attempt, as `saveAnswers` does.",
+    )
+    async def save_answer(self, info: Info, attempt_id: strawberry.ID, answer: AnswerInput) -> Attempt | None:
+        return await _saved(info, messages.SaveAnswersRequest(attempt_id=attempt_id, answers=[answer.to_proto()]))
 
     @field(
         access=rpc("attempt.SetExtraTime"),
@@ -94,3 +102,8 @@ class AttemptQuery:
         request = messages.ListExtraTimesRequest(user_id=user_id)
         response = await context.call(context.upstreams.attempt.ListExtraTimes, request)
         return [ExtraTimeDecision.from_proto(decision) for decision in response.decisions]
+
+
+async def _saved(info: Info, request: messages.SaveAnswersRequest) -> Attempt:
+    context = info.context
+    return Attempt.from_proto((await context.call(context.upstreams.attempt.SaveAnswers, request)).attempt)

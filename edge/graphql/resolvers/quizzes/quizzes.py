@@ -216,6 +216,7 @@ class QuestionOutcome:
     explanation: str | None = strawberry.field(
         description="Why it is right; null if the author gives no reason, and until the right answer is told."
     )
+    selected: Answer | None = strawberry.field(description="The player's answer; null if there is none.")
 
     @classmethod
     def from_proto(cls, outcome: quiz_pb2.QuestionOutcome) -> Self:
@@ -225,6 +226,27 @@ class QuestionOutcome:
             points=outcome.points,
             correct=Answer.from_proto(outcome.correct) if outcome.HasField("correct") else None,
             explanation=outcome.explanation or None,
+            selected=Answer.from_proto(outcome.selected) if outcome.HasField("selected") else None,
+        )
+
+
+@strawberry.type(
+    description="A question and its answers as text: the ID of an option, several IDs with commas between them, or "
+    "`option=target` for each match."
+)
+class AnsweredQuestion:
+    question_id: strawberry.ID
+    correct: str | None = strawberry.field(description="The right answer; null until the quiz lets players know it.")
+    selected: str | None = strawberry.field(description="The player's answer; null if there is none.")
+    explanation: str | None = strawberry.field(description="As in `QuestionOutcome`.")
+
+    @classmethod
+    def of(cls, outcome: QuestionOutcome) -> Self:
+        return cls(
+            question_id=outcome.question_id,
+            correct=None if outcome.correct is None else outcome.correct.as_text(),
+            selected=None if outcome.selected is None else outcome.selected.as_text(),
+            explanation=outcome.explanation,
         )
 
 
@@ -248,6 +270,11 @@ class QuizSubmissionResult:
         size=10,
         description="How each question was judged, in the order of the quiz; empty unless the quiz's feedback tells it.",
     )
+
+    @field(size=10, description="The same questions with their answers as text.")
+    def questions(self) -> list[AnsweredQuestion]:
+        return [AnsweredQuestion.of(outcome) for outcome in self.outcomes]
+
     total: int | None = strawberry.field(
         description="With COUNTED: the all-time score after this action; null while the action is on its way."
     )

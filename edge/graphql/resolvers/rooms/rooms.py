@@ -1,4 +1,4 @@
-"""Rooms: quizzes that players play together, live, at the pace of a host."""
+"""Rooms, quizzes that players play together: what players do, and what is read of a room. `hosting` has what hosts do."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from base64 import b64encode
 from typing import Annotated
 
 import strawberry
-from topten.room.v1 import room_pb2
+from topten.identity.v1 import identity_pb2
+from topten.identity.v1.identity_service_pb2 import CreateGuestRequest
 from topten.room.v1 import room_service_pb2 as messages
 
 from edge.graphql.execution.context import Context, Info
 from edge.graphql.fields import field, rpc
-from edge.graphql.resolvers.players.extra_time import ExtraTime
-from edge.graphql.resolvers.quizzes.answers import Answer, AnswerInput
+from edge.graphql.resolvers.players.sessions import opened_session
+from edge.graphql.resolvers.quizzes.answers import Answer
 from edge.graphql.resolvers.rooms.types import (
-    TYPICAL_EXTRA_TIMES,
     TYPICAL_HOSTS,
     TYPICAL_PLAYERS,
-    AdvancedRoom,
-    AdvanceRoomInput,
+    AnswerRoomQuestionInput,
     JoinChallenge,
     JoinedRoom,
-    OpenRoomInput,
+    JoinRoomInput,
     OptionCount,
+    Pin,
     Room,
     RoomAnswer,
     RoomEntry,
@@ -37,9 +37,12 @@ from edge.graphql.resolvers.rooms.types import (
     SeatExtraTime,
 )
 from edge.times import time_of
+from services.runtime.auth.access import EVERYBODY
+from services.runtime.errors import invalid
 
 MAX_PIN = 7
-Pin = Annotated[strawberry.ID, strawberry.argument(description="The room's PIN: 6 or 7 digits.")]
+# The name of the account of a guest who joins; everybody in the room sees the one of the seat.
+GUEST = "Guest"
 
 
 @strawberry.type
@@ -126,46 +129,20 @@ class RoomQuery:
 @strawberry.type
 class RoomMutation:
     @field(
-        access=rpc("room.OpenRoom"),
-        cost=200,
-        rate="write",
-        description="Opens a room. For authors, moderators and admins; for players if the operator allows it.",
-    )
-    async def open_room(self, info: Info, input: OpenRoomInput) -> Room | None:
-        context = info.context
-        return Room.from_proto((await context.call(context.upstreams.room.OpenRoom, input.to_proto())).frame)
-
-    @field(
-        access=rpc("room.JoinRoom"),
+        access=EVERYBODY,
         cost=200,
         rate="room",
-        description="Takes a seat in a room. A player who has one gets it again, with its name and points.",
+        description="Takes a seat in a room. A player who has one gets it again, with its name and points. A caller who is "
+        "not signed in becomes a guest, for some hours.",
     )
-    async def join_room(
-        self,
-        info: Info,
-        pin: Pin,
-        nickname: Annotated[
-            str, strawberry.argument(description="1 to 24 characters; ignored unless players choose their names.")
-        ] = "",
-        solution: Annotated[
-            str,
-            strawberry.argument(
-                description="In a room with `proofOfWork`, for a new seat: in base64 the JSON object with `algorithm`, "
-                "`challenge`, `salt` and `signature` of a `joinChallenge`, and the `number` that solves it."
-            ),
-        ] = "",
-    ) -> JoinedRoom | None:
+    async def join_room(self, info: Info, input: JoinRoomInput) -> JoinedRoom | None:
         context = info.context
-        await _count_join(context, pin)
-        request = messages.JoinRoomRequest(pin=pin, nickname=nickname, solution=solution)
+        await _count_join(context, input.pin)
+        session = None if context.caller.claims else await _guest_in(context, input)
         context.place.wait()
-        response = await context.upstreams.room_joins.submit(request, context.caller.token())
-        return JoinedRoom(
-            room=Room.from_proto(response.frame),
-            outcome=RoomOutcome.from_proto(response.outcome),
-            rejoined=response.rejoined,
-        )
+        token = session.access_token if session else context.caller.token()
+        joined = await context.upstreams.room_joins.submit(input.to_proto(), token)
+        return JoinedRoom.of(joined, rejoined=joined.rejoined, session=session and opened_session(context, session))
 
     @field(
         access=rpc("room.CreateSeatCode"),
@@ -196,42 +173,7 @@ class RoomMutation:
         context = info.context
         await _count_join(context, pin)
         response = await context.call(context.upstreams.room.MoveSeat, messages.MoveSeatRequest(pin=pin, code=code))
-        return JoinedRoom(
-            room=Room.from_proto(response.frame), outcome=RoomOutcome.from_proto(response.outcome), rejoined=True
-        )
-
-    @field(
-        access=rpc("room.AddRoomHost"),
-        cost=200,
-        rate="write",
-        description="Lets another account host the room too, with all that the first host can do. For the room's hosts.",
-    )
-    async def add_room_host(
-        self,
-        info: Info,
-        pin: Pin,
-        user_id: Annotated[strawberry.ID, strawberry.argument(description="The account's ID.")],
-    ) -> Room | None:
-        context = info.context
-        request = messages.AddRoomHostRequest(pin=pin, user_id=user_id)
-        return Room.from_proto((await context.call(context.upstreams.room.AddRoomHost, request)).frame)
-
-    @field(
-        access=rpc("room.RemoveRoomHost"),
-        cost=200,
-        rate="write",
-        description="Takes the room from a host, but not from the account that opened it. For the room's hosts, who may "
-        "remove themselves.",
-    )
-    async def remove_room_host(
-        self,
-        info: Info,
-        pin: Pin,
-        user_id: Annotated[strawberry.ID, strawberry.argument(description="The account's ID.")],
-    ) -> Room | None:
-        context = info.context
-        request = messages.RemoveRoomHostRequest(pin=pin, user_id=user_id)
-        return Room.from_proto((await context.call(context.upstreams.room.RemoveRoomHost, request)).frame)
+        return JoinedRoom.of(response, rejoined=True)
 
     @field(
         access=rpc("room.AnswerRoomQuestion"),
@@ -240,77 +182,34 @@ class RoomMutation:
         description="Answers the open question of a room. The first answer stays. It counts if the server receives it at most "
         "a second after the deadline or the lock, and before the reveal.",
     )
-    async def answer_room_question(self, info: Info, pin: Pin, answer: AnswerInput) -> RoomAnswer | None:
+    async def answer_room_question(self, info: Info, input: AnswerRoomQuestionInput) -> RoomAnswer | None:
         context = info.context
-        request = messages.AnswerRoomQuestionRequest(pin=pin, answer=answer.to_proto())
         context.place.wait()
-        response = await context.upstreams.room_answers.submit(request, context.caller.token())
+        response = await context.upstreams.room_answers.submit(input.to_proto(), context.caller.token())
         return RoomAnswer(
             answer=Answer.from_proto(response.answer),
             received_at=time_of(response.received_at),
             duplicate=response.duplicate,
+            action_id=input.action_id,
         )
-
-    @field(
-        access=rpc("room.AdvanceRoom"),
-        cost=200,
-        rate="write",
-        description="Carries out a host's command. Of two at once the first wins, and the other gets the state.",
-    )
-    async def advance_room(self, info: Info, input: AdvanceRoomInput) -> AdvancedRoom | None:
-        context = info.context
-        context.place.wait()  # a room full of players waits for it
-        request = messages.AdvanceRoomRequest(
-            pin=input.pin,
-            command=input.command.value,
-            expected_revision=input.expected_revision,
-            command_id=input.command_id,
-            seconds=input.seconds,
-        )
-        response = await context.call(context.upstreams.room.AdvanceRoom, request)
-        return AdvancedRoom(room=Room.from_proto(response.frame), applied=response.applied)
-
-    @field(
-        access=rpc("room.LockRoom"),
-        cost=200,
-        rate="write",
-        description="Closes a room for new players, or opens it again. For its hosts.",
-    )
-    async def lock_room(self, info: Info, pin: Pin, locked: bool) -> Room | None:
-        context = info.context
-        request = messages.LockRoomRequest(pin=pin, locked=locked)
-        return Room.from_proto((await context.call(context.upstreams.room.LockRoom, request)).frame)
-
-    @field(
-        access=rpc("room.KickFromRoom"),
-        cost=200,
-        rate="write",
-        description="Removes a player with their answers; they cannot join the room again. For its hosts.",
-    )
-    async def kick_from_room(self, info: Info, pin: Pin, seat_id: strawberry.ID) -> Room | None:
-        context = info.context
-        request = messages.KickFromRoomRequest(pin=pin, seat_id=seat_id)
-        return Room.from_proto((await context.call(context.upstreams.room.KickFromRoom, request)).frame)
-
-    @field(
-        access=rpc("room.SetExtraTime"),
-        cost=200,
-        rate="write",
-        size=TYPICAL_EXTRA_TIMES,
-        description="Gives a player more time for this question and the later ones, and returns all seats with extra time. "
-        "For the hosts; other players do not see it.",
-    )
-    async def set_extra_time(
-        self, info: Info, pin: Pin, seat_id: strawberry.ID, extra_time: ExtraTime
-    ) -> list[SeatExtraTime] | None:
-        context = info.context
-        given = room_pb2.ExtraTime.Value(f"EXTRA_TIME_{extra_time.name}")
-        request = messages.SetExtraTimeRequest(pin=pin, seat_id=seat_id, extra_time=given)
-        response = await context.call(context.upstreams.room.SetExtraTime, request)
-        return [SeatExtraTime.from_proto(each) for each in response.extra_times]
 
 
 async def _count_join(context: Context, pin: str) -> None:
     """Count a player who enters a room. Raises RATE_LIMITED."""
     if len(pin) <= MAX_PIN:
         await context.limiter.take("room_join", caller=pin)
+
+
+async def _guest_in(context: Context, join: JoinRoomInput) -> identity_pb2.Session:
+    """Make a guest for a room that may take one.
+
+    Raises ROOM_NOT_FOUND, INVALID_ARGUMENT without a solution that the room asks for, RATE_LIMITED, and what identity raises.
+    """
+    found = await context.call_as_edge(context.upstreams.room.GetRoom, messages.GetRoomRequest(pin=join.pin))
+    if found.frame.options.proof_of_work and not join.solution:
+        raise invalid(
+            "solution", "is required in this room; sign in with `continueAsGuest` and ask for a `joinChallenge`"
+        )
+    await context.limiter.take("guest", address=context.client_address)
+    request = CreateGuestRequest(nickname=GUEST)
+    return (await context.call_as_edge(context.upstreams.identity.CreateGuest, request)).session

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import Enum
-from typing import Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 import strawberry
 from topten.quiz.v1.quiz_pb2 import VERDICT_UNSPECIFIED
@@ -14,12 +14,17 @@ from topten.room.v1 import room_service_pb2 as messages
 from edge.graphql.execution.context import Info
 from edge.graphql.fields import field
 from edge.graphql.resolvers.players.extra_time import ExtraTime
-from edge.graphql.resolvers.quizzes.answers import Answer
+from edge.graphql.resolvers.quizzes.answers import Answer, GivenAnswerInput
 from edge.graphql.resolvers.quizzes.quizzes import Question, Verdict
-from edge.graphql.resolvers.types import User, account
+from edge.graphql.resolvers.types import Session, User, account
 from edge.qr_codes import qr_svg
 from edge.times import time_of
 
+if TYPE_CHECKING:
+    from edge.room_kinds import JoinedSeat
+
+PIN = "The room's PIN: 6 or 7 digits."
+Pin = Annotated[strawberry.ID, strawberry.argument(description=PIN)]
 TYPICAL_OPTIONS = 4
 TYPICAL_QUESTIONS = 10
 TYPICAL_BOARD = 10
@@ -44,18 +49,6 @@ class RoomPhase(Enum):
 
 
 @strawberry.enum(
-    description="What a host does. NEXT: the next phase. LOCK: no more answers. BACK: from BOARD to REVEAL or from PODIUM to "
-    "BOARD. EXTEND: `seconds` more for the question. END: the end of the room."
-)
-class RoomCommand(Enum):
-    NEXT = room_pb2.ROOM_COMMAND_NEXT
-    LOCK = room_pb2.ROOM_COMMAND_LOCK
-    BACK = room_pb2.ROOM_COMMAND_BACK
-    EXTEND = room_pb2.ROOM_COMMAND_EXTEND
-    END = room_pb2.ROOM_COMMAND_END
-
-
-@strawberry.enum(
     description="Where the names in a room come from: players choose them, the server generates them, or they are usernames "
     "and guests stay out."
 )
@@ -65,9 +58,8 @@ class NicknameRule(Enum):
     USERNAME = room_pb2.NICKNAME_RULE_USERNAME
 
 
-@strawberry.input(description="The options of a room.")
-class OpenRoomInput:
-    quiz_id: strawberry.ID
+@strawberry.input(description="How a room plays.")
+class RoomOptionsInput:
     seconds_per_question: int = strawberry.field(default=0, description="Up to 600; 0 leaves the time to the host.")
     lock_when_all_answered: bool = strawberry.field(
         default=False, description="Whether a question locks as soon as all players have answered."
@@ -78,7 +70,8 @@ class OpenRoomInput:
         "second, down to half; more slowly where the time is longer than 21 s.",
     )
     frozen_questions: int = strawberry.field(
-        default=0, description="For how many last questions the board stands still until the podium; up to 100."
+        default=0,
+        description="For how many last questions the board stands still until the podium; up to 100. See `freezeBoard`.",
     )
     max_players: int = strawberry.field(default=0, description="Up to 5000; 0 is 200.")
     nicknames: NicknameRule | None = strawberry.field(default=None, description="CHOSEN by default.")
@@ -95,8 +88,8 @@ class OpenRoomInput:
         default_factory=list, description="Accounts that may host the room too; up to 10."
     )
 
-    def to_proto(self) -> messages.OpenRoomRequest:
-        options = room_pb2.RoomOptions(
+    def to_proto(self) -> room_pb2.RoomOptions:
+        return room_pb2.RoomOptions(
             seconds_per_question=self.seconds_per_question,
             lock_when_all_answered=self.lock_when_all_answered,
             speed_points=self.speed_points,
@@ -107,20 +100,47 @@ class OpenRoomInput:
             proof_of_work=self.proof_of_work,
             co_hosts=self.co_hosts,
         )
-        return messages.OpenRoomRequest(quiz_id=self.quiz_id, options=options)
 
 
-@strawberry.input(description="A host's command.")
-class AdvanceRoomInput:
-    pin: strawberry.ID
-    command: RoomCommand
-    expected_revision: int = strawberry.field(
-        description="The `revision` that the host saw. If the room has moved on since, nothing happens."
+@strawberry.input(description="A room to open.")
+class OpenRoomInput:
+    quiz_id: strawberry.ID
+    options: RoomOptionsInput | None = None
+
+    def to_proto(self) -> messages.OpenRoomRequest:
+        options = self.options or RoomOptionsInput()
+        return messages.OpenRoomRequest(quiz_id=self.quiz_id, options=options.to_proto())
+
+
+@strawberry.input(description="A seat to take.")
+class JoinRoomInput:
+    pin: strawberry.ID = strawberry.field(description=PIN)
+    nickname: str = strawberry.field(
+        default="", description="1 to 24 characters; ignored unless players choose their names."
     )
-    command_id: strawberry.ID = strawberry.field(
-        description="A UUID made by the client. A command is carried out once under its ID, however often it is sent."
+    solution: str = strawberry.field(
+        default="",
+        description="In a room with `proofOfWork`, for a new seat: in base64 the JSON object with `algorithm`, `challenge`, "
+        "`salt` and `signature` of a `joinChallenge`, and the `number` that solves it.",
     )
-    seconds: int = strawberry.field(default=0, description="For EXTEND: 1 to 600.")
+
+    def to_proto(self) -> messages.JoinRoomRequest:
+        return messages.JoinRoomRequest(pin=self.pin, nickname=self.nickname, solution=self.solution)
+
+
+@strawberry.input(description="The answer to the open question of a room.")
+class AnswerRoomQuestionInput:
+    pin: strawberry.ID = strawberry.field(description=PIN)
+    question_id: strawberry.ID
+    answer: GivenAnswerInput
+    action_id: strawberry.ID | None = strawberry.field(
+        default=None,
+        description="A UUID made by the client, which the response repeats. It decides nothing: the first answer to a "
+        "question stays.",
+    )
+
+    def to_proto(self) -> messages.AnswerRoomQuestionRequest:
+        return messages.AnswerRoomQuestionRequest(pin=self.pin, answer=self.answer.to_question(self.question_id))
 
 
 @strawberry.type(description="How many players selected an option.")
@@ -155,7 +175,7 @@ class RoomPlayer:
 class Room:
     room_id: strawberry.ID
     pin: str = strawberry.field(description="The number by which players find the room.")
-    revision: int = strawberry.field(description="Counts the transitions of the room, from 1.")
+    version: int = strawberry.field(description="Counts the transitions of the room, from 1.")
     phase: RoomPhase
     title: str = strawberry.field(description="The title of the quiz.")
     question_number: int = strawberry.field(description="From 1; 0 in the lobby.")
@@ -172,7 +192,7 @@ class Room:
     explanation: str | None = strawberry.field(description="In the phase REVEAL only.")
     distribution: list[OptionCount] = field(size=TYPICAL_OPTIONS, description="In the phase REVEAL only.")
     board: list[RoomEntry] = field(size=TYPICAL_BOARD, description="The best 10, in the phases BOARD to ENDED.")
-    frozen: bool = strawberry.field(description="Whether the board stands still.")
+    frozen: bool = strawberry.field(description="Whether the board stands still until the podium.")
     newest_players: list[RoomPlayer] = field(
         size=TYPICAL_LOBBY, description="In the lobby: who joined last, newest first, at most 50."
     )
@@ -193,7 +213,7 @@ class Room:
         return cls(
             room_id=strawberry.ID(frame.room_id),
             pin=frame.pin,
-            revision=frame.revision,
+            version=frame.revision,
             phase=RoomPhase(frame.phase),
             title=frame.title,
             question_number=frame.question_number,
@@ -270,11 +290,32 @@ class JoinChallenge:
         )
 
 
-@strawberry.type(description="A seat in a room.")
+@strawberry.type(
+    description="A seat in a room. For a caller who was not signed in it has the session of a guest, as `continueAsGuest` "
+    "has; for others `user` and the tokens are null."
+)
 class JoinedRoom:
     room: Room
     outcome: RoomOutcome
     rejoined: bool = strawberry.field(description="True if the caller had the seat before.")
+    access_token: str | None = strawberry.field(description="As in `Session`.")
+    refresh_token: str | None = strawberry.field(description="As in `Session`.")
+    expires_in: int | None = strawberry.field(description="As in `Session`.")
+    user: User | None = strawberry.field(description="The guest.")
+
+    @classmethod
+    def of(
+        cls, response: JoinedSeat | messages.MoveSeatResponse, *, rejoined: bool, session: Session | None = None
+    ) -> Self:
+        return cls(
+            room=Room.from_proto(response.frame),
+            outcome=RoomOutcome.from_proto(response.outcome),
+            rejoined=rejoined,
+            access_token=None if session is None else session.access_token,
+            refresh_token=None if session is None else session.refresh_token,
+            expires_in=None if session is None else session.expires_in,
+            user=None if session is None else session.user,
+        )
 
 
 @strawberry.type(description="A code that moves a seat to another device, once.")
@@ -287,7 +328,7 @@ class SeatCode:
 class AdvancedRoom:
     room: Room
     applied: bool = strawberry.field(
-        description="True if the command was carried out, now or before; false if the room had moved on."
+        description="True if the command was carried out, now or before; false if the room had moved on meanwhile."
     )
 
 
@@ -296,6 +337,7 @@ class RoomAnswer:
     answer: Answer = strawberry.field(description="The player's first answer to the question, which stays.")
     received_at: datetime
     duplicate: bool = strawberry.field(description="True if it was recorded before.")
+    action_id: strawberry.ID | None = strawberry.field(description="The `actionId` of this request.")
 
 
 @strawberry.type(description="How well a question of a room was known.")

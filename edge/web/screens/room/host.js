@@ -59,7 +59,8 @@ class Desk {
     this.next = control(" ", () => this.#advance("NEXT"), "go");
     this.back = control("b", () => this.#advance("BACK"), "second", t.room.back);
     this.more = control("m", () => this.#advance("EXTEND", MORE_SECONDS), "second", t.room.more(MORE_SECONDS));
-    this.skip = control("s", () => this.#skip(), "second", t.room.skip);
+    this.skip = control("s", () => this.#advance("REVEAL"), "second", t.room.skip);
+    this.freeze = control("f", () => this.#advance(this.room?.frozen ? "UNFREEZE" : "FREEZE"), "second");
     this.lock = control("l", () => this.#lock(), "second");
     this.everybody = control("p", () => this.#everybody(), "second", t.room.everybody);
     this.hosts = control("h", () => this.#hosts(), "second", t.room.hosts);
@@ -69,14 +70,14 @@ class Desk {
       { className: "card controls", "aria-label": t.room.controls },
       this.answered,
       this.next,
-      create("div", { className: "acts" }, this.back, this.more, this.skip, this.lock, this.everybody, this.hosts, this.end),
+      create("div", { className: "acts" }, this.back, this.more, this.skip, this.freeze, this.lock, this.everybody, this.hosts, this.end),
       this.error,
     );
     const head = create("div", { className: "room-head" }, this.progress, link(`/screen/${pin}`, t.room.projector, { target: "_blank", className: "button quiet small" }));
     this.live = followRoom(app, pin, (room, before) => this.#onRoom(room, before));
     head.append(this.live.element, this.countdown.element);
     app.fill(create("div", { className: "room host" }, create("div", { className: "host-main" }, head, this.stage), create("div", { className: "host-side" }, this.controls, this.invitation.element)));
-    this.offKeys = onKeys(/^[ bmslph]$/, (key) => this.#key(key));
+    this.offKeys = onKeys(/^[ bmsflph]$/, (key) => this.#key(key));
   }
 
   close() {
@@ -87,7 +88,7 @@ class Desk {
 
   /** @param {string} key */
   #key(key) {
-    const control = { " ": this.next, b: this.back, m: this.more, s: this.skip, l: this.lock, p: this.everybody, h: this.hosts }[key];
+    const control = { " ": this.next, b: this.back, m: this.more, s: this.skip, f: this.freeze, l: this.lock, p: this.everybody, h: this.hosts }[key];
     if (control && !control.hidden) control.click();
   }
 
@@ -98,7 +99,7 @@ class Desk {
     this.app.title(room.title);
     this.countdown.show(room);
     this.progress.textContent = room.questionNumber ? t.progress(room.questionNumber, room.questionCount) : room.title;
-    if (isNext || room.phase === "LOBBY" || (room.phase === "BOARD" && room.revision !== before?.revision)) this.#show(room);
+    if (isNext || room.phase === "LOBBY" || (room.phase === "BOARD" && room.version !== before?.version)) this.#show(room);
     if (isNext && before) this.app.announce(summaryOf(room));
     this.#showControls(room);
     this.invitation.show(room);
@@ -150,6 +151,8 @@ class Desk {
     this.back.hidden = phase !== "BOARD" && phase !== "PODIUM";
     this.more.hidden = phase !== "QUESTION" || !room.deadline;
     this.skip.hidden = phase !== "QUESTION";
+    this.freeze.hidden = phase === "LOBBY" || phase === "PODIUM" || phase === "ENDED";
+    say(this.freeze, room.frozen ? t.room.unfreezeBoard : t.room.freezeBoard);
     this.lock.hidden = this.hosts.hidden = phase === "ENDED";
     this.end.hidden = phase === "PODIUM" || phase === "ENDED"; // after the podium, that is what comes next
     this.everybody.hidden = players === 0;
@@ -163,15 +166,6 @@ class Desk {
   #advance(command, seconds) {
     const { room } = this;
     return room && this.#attempt(() => this.app.rooms.advance(room, command, seconds));
-  }
-
-  /** From the open question to its answer. */
-  async #skip() {
-    const { room } = this;
-    if (!room) return;
-    await this.#attempt(async () => {
-      if (await this.app.rooms.advance(room, "LOCK")) await this.app.rooms.advance({ ...room, phase: "LOCKED", revision: room.revision + 1 }, "NEXT");
-    });
   }
 
   #lock() {

@@ -40,8 +40,7 @@ export async function showOpen(app, { quiz: id }) {
   const open = async () => {
     error.textContent = "";
     try {
-      const pin = await app.rooms.open({
-        quizId: id,
+      const options = {
         secondsPerQuestion: Number(seconds.value),
         lockWhenAllAnswered: fields.allAnswered.querySelector("input").checked,
         speedPoints: speed.checked,
@@ -50,10 +49,11 @@ export async function showOpen(app, { quiz: id }) {
         nicknames: fields.nicknames.querySelector("select").value,
         countsOnBoards: fields.counts.querySelector("input").checked,
         proofOfWork: fields.proofOfWork.querySelector("input").checked,
-      });
+      };
+      const pin = await app.rooms.open({ quizId: id, options });
       await app.router.go(`/host/${pin}`);
     } catch (failure) {
-      error.textContent = failure instanceof ApiError && failure.field === "options.max_players" ? t.room.maxPlayersFault : explain(failure);
+      error.textContent = failure instanceof ApiError && failure.field === "input.options.maxPlayers" ? t.room.maxPlayersFault : explain(failure);
     }
   };
   form.addEventListener("submit", (/** @type {Event} */ event) => {

@@ -38,7 +38,7 @@ class Seat {
     this.app = app;
     this.pin = pin;
     this.outcome = outcome;
-    /** The revision of the room to which the outcome belongs; 0 if that is not known. */
+    /** The version of the room to which the outcome belongs; 0 if that is not known. */
     this.outcomeAt = 0;
     this.isClosed = false;
     this.answer = new OwnAnswer(app, pin, outcome.seatId, (error) => this.#onAnswer(error));
@@ -73,7 +73,7 @@ class Seat {
     else this.#update(room);
     this.#showCountdown();
     if (isNext && before && room.phase !== "REVEAL" && room.phase !== "PODIUM") this.#announce();
-    if (room.revision !== before?.revision) this.#readOutcome(room, isNext);
+    if (room.version !== before?.version) this.#readOutcome(room, isNext);
   }
 
   /** Read what the last transition means for this player: points, extra time, or the end of the seat. @param {Room} room @param {boolean} isNext */
@@ -81,9 +81,9 @@ class Seat {
     await new Promise((resolve) => setTimeout(resolve, Math.random() * Math.min(MAX_SPREAD, SPREAD_PER_PLAYER * room.players)));
     try {
       const outcome = await this.app.rooms.outcome(this.pin);
-      if (this.isClosed || this.room?.revision !== room.revision) return;
+      if (this.isClosed || this.room?.version !== room.version) return;
       this.outcome = outcome;
-      this.outcomeAt = room.revision;
+      this.outcomeAt = room.version;
       this.answer.recorded = outcome.answer ?? this.answer.recorded;
       this.#showPlace();
       this.#showCountdown();
@@ -127,7 +127,7 @@ class Seat {
     const room = /** @type {Room} */ (this.room);
     const { extraTime, deadline } = this.outcome;
     if (extraTime === "NONE") this.countdown.show(room);
-    else this.countdown.show(room, this.outcomeAt === room.revision ? deadline : null);
+    else this.countdown.show(room, this.outcomeAt === room.version ? deadline : null);
   }
 
   /** Fill the stage for the phase. The focus stays on it if it was within. */
@@ -180,8 +180,8 @@ class Seat {
   }
 
   /** How the answer was judged: in a word, by a shape and by a colour. Its place is taken before it is known. @param {Room} room */
-  #outcome({ revision }) {
-    const isKnown = this.outcomeAt === revision;
+  #outcome({ version }) {
+    const isKnown = this.outcomeAt === version;
     const verdict = isKnown ? (this.outcome.verdict ?? "UNANSWERED") : "";
     return create("div", { className: "outcome own-outcome", dataset: { verdict } }, create("h1", { className: "verdict" }, isKnown ? this.#verdict() : t.loading));
   }

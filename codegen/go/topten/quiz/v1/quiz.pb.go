@@ -1457,7 +1457,9 @@ type QuestionOutcome struct {
 	// accepted.
 	Correct *Answer `protobuf:"bytes,4,opt,name=correct,proto3" json:"correct,omitempty"`
 	// Why it is right; empty if there is none, and until the right answer is told.
-	Explanation   string `protobuf:"bytes,5,opt,name=explanation,proto3" json:"explanation,omitempty"`
+	Explanation string `protobuf:"bytes,5,opt,name=explanation,proto3" json:"explanation,omitempty"`
+	// The player's answer; absent if there is none.
+	Selected      *Answer `protobuf:"bytes,6,opt,name=selected,proto3" json:"selected,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1525,6 +1527,13 @@ func (x *QuestionOutcome) GetExplanation() string {
 		return x.Explanation
 	}
 	return ""
+}
+
+func (x *QuestionOutcome) GetSelected() *Answer {
+	if x != nil {
+		return x.Selected
+	}
+	return nil
 }
 
 // Where an action came from, for the audit log. Set by the edge and kept for a limited time.
@@ -1689,14 +1698,15 @@ const file_topten_quiz_v1_quiz_proto_rawDesc = "" +
 	"\"\x19r\x172\x15^[A-Za-z0-9_-]{1,64}$R\x0fselectedOptions\x12\x1c\n" +
 	"\x04text\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x04text\x129\n" +
 	"\amatches\x18\x05 \x03(\v2\x15.topten.quiz.v1.MatchB\b\xbaH\x05\x92\x01\x02\x10\n" +
-	"R\amatches\"\xd1\x01\n" +
+	"R\amatches\"\x85\x02\n" +
 	"\x0fQuestionOutcome\x12\x1f\n" +
 	"\vquestion_id\x18\x01 \x01(\tR\n" +
 	"questionId\x121\n" +
 	"\averdict\x18\x02 \x01(\x0e2\x17.topten.quiz.v1.VerdictR\averdict\x12\x16\n" +
 	"\x06points\x18\x03 \x01(\x05R\x06points\x120\n" +
 	"\acorrect\x18\x04 \x01(\v2\x16.topten.quiz.v1.AnswerR\acorrect\x12 \n" +
-	"\vexplanation\x18\x05 \x01(\tR\vexplanation\"J\n" +
+	"\vexplanation\x18\x05 \x01(\tR\vexplanation\x122\n" +
+	"\bselected\x18\x06 \x01(\v2\x16.topten.quiz.v1.AnswerR\bselected\"J\n" +
 	"\x06Client\x12\x17\n" +
 	"\x02ip\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\x02ip\x12'\n" +
 	"\n" +
@@ -1797,11 +1807,12 @@ var file_topten_quiz_v1_quiz_proto_depIdxs = []int32{
 	15, // 24: topten.quiz.v1.Answer.matches:type_name -> topten.quiz.v1.Match
 	2,  // 25: topten.quiz.v1.QuestionOutcome.verdict:type_name -> topten.quiz.v1.Verdict
 	17, // 26: topten.quiz.v1.QuestionOutcome.correct:type_name -> topten.quiz.v1.Answer
-	27, // [27:27] is the sub-list for method output_type
-	27, // [27:27] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	17, // 27: topten.quiz.v1.QuestionOutcome.selected:type_name -> topten.quiz.v1.Answer
+	28, // [28:28] is the sub-list for method output_type
+	28, // [28:28] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_topten_quiz_v1_quiz_proto_init() }

@@ -115,6 +115,14 @@ const (
 	RoomCommand_ROOM_COMMAND_EXTEND RoomCommand = 4
 	// End the room, in any phase.
 	RoomCommand_ROOM_COMMAND_END RoomCommand = 5
+	// Ask the first question. In the lobby alone.
+	RoomCommand_ROOM_COMMAND_START RoomCommand = 6
+	// Show the right answer to the question that is locked, or lock the open one and show it at once.
+	RoomCommand_ROOM_COMMAND_REVEAL RoomCommand = 7
+	// Let the board stand still, as it counts now, until UNFREEZE or the podium.
+	RoomCommand_ROOM_COMMAND_FREEZE RoomCommand = 8
+	// Let the board count every question that was revealed.
+	RoomCommand_ROOM_COMMAND_UNFREEZE RoomCommand = 9
 )
 
 // Enum value maps for RoomCommand.
@@ -126,6 +134,10 @@ var (
 		3: "ROOM_COMMAND_BACK",
 		4: "ROOM_COMMAND_EXTEND",
 		5: "ROOM_COMMAND_END",
+		6: "ROOM_COMMAND_START",
+		7: "ROOM_COMMAND_REVEAL",
+		8: "ROOM_COMMAND_FREEZE",
+		9: "ROOM_COMMAND_UNFREEZE",
 	}
 	RoomCommand_value = map[string]int32{
 		"ROOM_COMMAND_UNSPECIFIED": 0,
@@ -134,6 +146,10 @@ var (
 		"ROOM_COMMAND_BACK":        3,
 		"ROOM_COMMAND_EXTEND":      4,
 		"ROOM_COMMAND_END":         5,
+		"ROOM_COMMAND_START":       6,
+		"ROOM_COMMAND_REVEAL":      7,
+		"ROOM_COMMAND_FREEZE":      8,
+		"ROOM_COMMAND_UNFREEZE":    9,
 	}
 )
 
@@ -343,7 +359,7 @@ func (RoomResultsFormat) EnumDescriptor() ([]byte, []int) {
 	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{4}
 }
 
-// How a room plays. Fixed when it is opened.
+// How a room plays. Fixed when it is opened, but for `frozen_questions`.
 type RoomOptions struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The time for each question, 5 to 600 seconds; 0 leaves it to the host.
@@ -354,7 +370,7 @@ type RoomOptions struct {
 	// each second, but at least half of them. Where the time is longer than 21 s, they fall to half at the deadline. Needs a
 	// time for each question.
 	SpeedPoints bool `protobuf:"varint,3,opt,name=speed_points,json=speedPoints,proto3" json:"speed_points,omitempty"`
-	// For how many last questions the board stands still until the podium; 0 to 100.
+	// For how many last questions the board stands still until the podium; 0 to 100. FREEZE and UNFREEZE change it.
 	FrozenQuestions int32 `protobuf:"varint,4,opt,name=frozen_questions,json=frozenQuestions,proto3" json:"frozen_questions,omitempty"`
 	// The maximum number of players, 1 to 5000; 0 is 200. Players who join at the same moment through
 	// different instances may exceed it.
@@ -1579,14 +1595,18 @@ const file_topten_room_v1_room_proto_rawDesc = "" +
 	"\x11ROOM_PHASE_REVEAL\x10\x04\x12\x14\n" +
 	"\x10ROOM_PHASE_BOARD\x10\x05\x12\x15\n" +
 	"\x11ROOM_PHASE_PODIUM\x10\x06\x12\x14\n" +
-	"\x10ROOM_PHASE_ENDED\x10\a*\x9f\x01\n" +
+	"\x10ROOM_PHASE_ENDED\x10\a*\x84\x02\n" +
 	"\vRoomCommand\x12\x1c\n" +
 	"\x18ROOM_COMMAND_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11ROOM_COMMAND_NEXT\x10\x01\x12\x15\n" +
 	"\x11ROOM_COMMAND_LOCK\x10\x02\x12\x15\n" +
 	"\x11ROOM_COMMAND_BACK\x10\x03\x12\x17\n" +
 	"\x13ROOM_COMMAND_EXTEND\x10\x04\x12\x14\n" +
-	"\x10ROOM_COMMAND_END\x10\x05*\x80\x01\n" +
+	"\x10ROOM_COMMAND_END\x10\x05\x12\x16\n" +
+	"\x12ROOM_COMMAND_START\x10\x06\x12\x17\n" +
+	"\x13ROOM_COMMAND_REVEAL\x10\a\x12\x17\n" +
+	"\x13ROOM_COMMAND_FREEZE\x10\b\x12\x19\n" +
+	"\x15ROOM_COMMAND_UNFREEZE\x10\t*\x80\x01\n" +
 	"\fNicknameRule\x12\x1d\n" +
 	"\x19NICKNAME_RULE_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14NICKNAME_RULE_CHOSEN\x10\x01\x12\x1b\n" +

@@ -1143,7 +1143,7 @@ type AdvanceRoomRequest struct {
 	Pin string `protobuf:"bytes,1,opt,name=pin,proto3" json:"pin,omitempty"`
 	// The command.
 	Command RoomCommand `protobuf:"varint,2,opt,name=command,proto3,enum=topten.room.v1.RoomCommand" json:"command,omitempty"`
-	// The revision that the host saw.
+	// The revision that the host saw; 0 for the current phase of the current question, as the server has it.
 	ExpectedRevision int64 `protobuf:"varint,3,opt,name=expected_revision,json=expectedRevision,proto3" json:"expected_revision,omitempty"`
 	// Identifies the command, so that sending it again is safe. Chosen by the client.
 	CommandId string `protobuf:"bytes,4,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
@@ -2696,7 +2696,7 @@ const file_topten_room_v1_room_service_proto_rawDesc = "" +
 	"\x03pin\x18\x01 \x01(\tB\x13\xbaH\x10r\x0e2\f^[0-9]{6,7}$R\x03pin\x12A\n" +
 	"\acommand\x18\x02 \x01(\x0e2\x1b.topten.room.v1.RoomCommandB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\acommand\x124\n" +
-	"\x11expected_revision\x18\x03 \x01(\x03B\a\xbaH\x04\"\x02(\x01R\x10expectedRevision\x12'\n" +
+	"\x11expected_revision\x18\x03 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x10expectedRevision\x12'\n" +
 	"\n" +
 	"command_id\x18\x04 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\tcommandId\x12$\n" +
 	"\aseconds\x18\x05 \x01(\x05B\n" +

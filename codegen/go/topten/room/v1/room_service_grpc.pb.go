@@ -92,7 +92,7 @@ type RoomServiceClient interface {
 	// Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	ListRoomHosts(ctx context.Context, in *ListRoomHostsRequest, opts ...grpc.CallOption) (*ListRoomHostsResponse, error)
 	// AdvanceRoom carries out a host's command if the room is still at the expected revision; the first of two commands at
-	// once wins. A command ID that was carried out before changes nothing.
+	// once wins. A command ID that was carried out before changes nothing, nor does FREEZE of a board that stands still.
 	// Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT (also for a command that the phase does not allow),
 	// UNAVAILABLE.
 	AdvanceRoom(ctx context.Context, in *AdvanceRoomRequest, opts ...grpc.CallOption) (*AdvanceRoomResponse, error)
@@ -413,7 +413,7 @@ type RoomServiceServer interface {
 	// Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	ListRoomHosts(context.Context, *ListRoomHostsRequest) (*ListRoomHostsResponse, error)
 	// AdvanceRoom carries out a host's command if the room is still at the expected revision; the first of two commands at
-	// once wins. A command ID that was carried out before changes nothing.
+	// once wins. A command ID that was carried out before changes nothing, nor does FREEZE of a board that stands still.
 	// Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT (also for a command that the phase does not allow),
 	// UNAVAILABLE.
 	AdvanceRoom(context.Context, *AdvanceRoomRequest) (*AdvanceRoomResponse, error)

@@ -723,6 +723,7 @@ class QuestionOutcome(google.protobuf.message.Message):
     POINTS_FIELD_NUMBER: builtins.int
     CORRECT_FIELD_NUMBER: builtins.int
     EXPLANATION_FIELD_NUMBER: builtins.int
+    SELECTED_FIELD_NUMBER: builtins.int
     question_id: builtins.str
     """The id of the question."""
     verdict: global___Verdict.ValueType
@@ -737,6 +738,10 @@ class QuestionOutcome(google.protobuf.message.Message):
         accepted.
         """
 
+    @property
+    def selected(self) -> global___Answer:
+        """The player's answer; absent if there is none."""
+
     def __init__(
         self,
         *,
@@ -745,9 +750,10 @@ class QuestionOutcome(google.protobuf.message.Message):
         points: builtins.int = ...,
         correct: global___Answer | None = ...,
         explanation: builtins.str = ...,
+        selected: global___Answer | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["correct", b"correct"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["correct", b"correct", "explanation", b"explanation", "points", b"points", "question_id", b"question_id", "verdict", b"verdict"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["correct", b"correct", "selected", b"selected"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["correct", b"correct", "explanation", b"explanation", "points", b"points", "question_id", b"question_id", "selected", b"selected", "verdict", b"verdict"]) -> None: ...
 
 global___QuestionOutcome = QuestionOutcome
 

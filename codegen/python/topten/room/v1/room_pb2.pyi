@@ -83,6 +83,14 @@ class _RoomCommandEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """Move the deadline of the open question by `seconds`."""
     ROOM_COMMAND_END: _RoomCommand.ValueType  # 5
     """End the room, in any phase."""
+    ROOM_COMMAND_START: _RoomCommand.ValueType  # 6
+    """Ask the first question. In the lobby alone."""
+    ROOM_COMMAND_REVEAL: _RoomCommand.ValueType  # 7
+    """Show the right answer to the question that is locked, or lock the open one and show it at once."""
+    ROOM_COMMAND_FREEZE: _RoomCommand.ValueType  # 8
+    """Let the board stand still, as it counts now, until UNFREEZE or the podium."""
+    ROOM_COMMAND_UNFREEZE: _RoomCommand.ValueType  # 9
+    """Let the board count every question that was revealed."""
 
 class RoomCommand(_RoomCommand, metaclass=_RoomCommandEnumTypeWrapper):
     """What a host can do with a room."""
@@ -99,6 +107,14 @@ ROOM_COMMAND_EXTEND: RoomCommand.ValueType  # 4
 """Move the deadline of the open question by `seconds`."""
 ROOM_COMMAND_END: RoomCommand.ValueType  # 5
 """End the room, in any phase."""
+ROOM_COMMAND_START: RoomCommand.ValueType  # 6
+"""Ask the first question. In the lobby alone."""
+ROOM_COMMAND_REVEAL: RoomCommand.ValueType  # 7
+"""Show the right answer to the question that is locked, or lock the open one and show it at once."""
+ROOM_COMMAND_FREEZE: RoomCommand.ValueType  # 8
+"""Let the board stand still, as it counts now, until UNFREEZE or the podium."""
+ROOM_COMMAND_UNFREEZE: RoomCommand.ValueType  # 9
+"""Let the board count every question that was revealed."""
 global___RoomCommand = RoomCommand
 
 class _NicknameRule:
@@ -195,7 +211,7 @@ global___RoomResultsFormat = RoomResultsFormat
 
 @typing.final
 class RoomOptions(google.protobuf.message.Message):
-    """How a room plays. Fixed when it is opened."""
+    """How a room plays. Fixed when it is opened, but for `frozen_questions`."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -218,7 +234,7 @@ class RoomOptions(google.protobuf.message.Message):
     time for each question.
     """
     frozen_questions: builtins.int
-    """For how many last questions the board stands still until the podium; 0 to 100."""
+    """For how many last questions the board stands still until the podium; 0 to 100. FREEZE and UNFREEZE change it."""
     max_players: builtins.int
     """The maximum number of players, 1 to 5000; 0 is 200. Players who join at the same moment through
     different instances may exceed it.

@@ -510,7 +510,7 @@ class AdvanceRoomRequest(google.protobuf.message.Message):
     command: topten.room.v1.room_pb2.RoomCommand.ValueType
     """The command."""
     expected_revision: builtins.int
-    """The revision that the host saw."""
+    """The revision that the host saw; 0 for the current phase of the current question, as the server has it."""
     command_id: builtins.str
     """Identifies the command, so that sending it again is safe. Chosen by the client."""
     seconds: builtins.int

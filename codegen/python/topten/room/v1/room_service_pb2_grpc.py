@@ -236,7 +236,7 @@ class RoomServiceServicer(object):
 
     def AdvanceRoom(self, request, context):
         """AdvanceRoom carries out a host's command if the room is still at the expected revision; the first of two commands at
-        once wins. A command ID that was carried out before changes nothing.
+        once wins. A command ID that was carried out before changes nothing, nor does FREEZE of a board that stands still.
         Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT (also for a command that the phase does not allow),
         UNAVAILABLE.
         """

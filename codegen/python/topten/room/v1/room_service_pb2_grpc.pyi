@@ -113,7 +113,7 @@ class RoomServiceStub:
         topten.room.v1.room_service_pb2.AdvanceRoomResponse,
     ]
     """AdvanceRoom carries out a host's command if the room is still at the expected revision; the first of two commands at
-    once wins. A command ID that was carried out before changes nothing.
+    once wins. A command ID that was carried out before changes nothing, nor does FREEZE of a board that stands still.
     Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT (also for a command that the phase does not allow),
     UNAVAILABLE.
     """
@@ -308,7 +308,7 @@ class RoomServiceAsyncStub:
         topten.room.v1.room_service_pb2.AdvanceRoomResponse,
     ]
     """AdvanceRoom carries out a host's command if the room is still at the expected revision; the first of two commands at
-    once wins. A command ID that was carried out before changes nothing.
+    once wins. A command ID that was carried out before changes nothing, nor does FREEZE of a board that stands still.
     Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT (also for a command that the phase does not allow),
     UNAVAILABLE.
     """
@@ -523,7 +523,7 @@ class RoomServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[topten.room.v1.room_service_pb2.AdvanceRoomResponse, collections.abc.Awaitable[topten.room.v1.room_service_pb2.AdvanceRoomResponse]]:
         """AdvanceRoom carries out a host's command if the room is still at the expected revision; the first of two commands at
-        once wins. A command ID that was carried out before changes nothing.
+        once wins. A command ID that was carried out before changes nothing, nor does FREEZE of a board that stands still.
         Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT (also for a command that the phase does not allow),
         UNAVAILABLE.
         """
