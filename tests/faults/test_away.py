@@ -228,8 +228,7 @@ async def test_process_restarted_without_identity_verifies_tokens_by_its_stored_
     await eventually(lambda: web.graphql(LOGIN, login), lambda answer: "errors" not in answer.body)
 
 
-ADVANCE = "mutation ($input: AdvanceRoomInput!) { advanceRoom(input: $input) { applied } }"
-NEXT = {"pin": "1000000", "command": "NEXT", "expectedRevision": 1, "commandId": "1f0b5b6e-8a53-4a4d-9a3c-2f1f3c1f0a11"}
+NEXT = 'mutation { nextStep(pin: "1000000") { applied } }'
 
 
 async def attempt(web: Web, player: Player, quiz_id: str) -> Answer | None:
@@ -252,7 +251,7 @@ async def test_requests_over_the_limit_are_refused_at_once(
         async with browsing(http) as web, stream(http, player.access_token) as events:
             with stopped(system, "quiz"):
                 # The command of a host, for whom a room waits, takes no place.
-                leading = asyncio.create_task(web.graphql(ADVANCE, {"input": NEXT}, player.access_token))
+                leading = asyncio.create_task(web.graphql(NEXT, token=player.access_token))
                 await eventually(lambda: metric(metrics, running, at="graphql"), lambda count: count == 1)
                 hanging = [asyncio.create_task(submit(web, player, quiz_id)) for _ in range(2)]
                 await eventually(lambda: metric(metrics, running, at="graphql"), lambda count: count == 3)
