@@ -57,7 +57,7 @@ DEFECTS = (
     ),
     Defect(
         "one solution gives seats to several players",
-        "services/quiz/rooms/challenges.py",
+        "services/quiz/rooms/seats/challenges.py",
         "existed = {indexes[place] for place in await insert_each(self._spent, documents)}",
         "existed = {indexes[place] for place in await insert_each(self._spent, documents) if place < 0}",
         ("tests/unit/quiz/test_room_challenges.py",),
@@ -254,7 +254,7 @@ DEFECTS = (
     ),
     Defect(
         "a code is kept for a seat that its player has lost",
-        "services/quiz/rooms/seat_store.py",
+        "services/quiz/rooms/seats/seat_store.py",
         '{"_id": seat.seat_id, "user_id": seat.user_id, "is_removed": False}',
         '{"_id": seat.seat_id}',
         ("tests/unit/quiz/test_room_seats.py", "-k", "code_is_only_kept"),

@@ -10,8 +10,8 @@ from topten.quiz.v1 import quiz_pb2
 
 from services.quiz.attempts.extra_time import ExtraTime
 from services.quiz.questions.answers import Answer, answer_in, answer_list
-from services.quiz.rooms.nickname import nickname_key
 from services.quiz.rooms.room import Nicknames, Options, Phase, Room
+from services.quiz.rooms.seats.nickname import nickname_key
 
 Document = dict[str, Any]
 

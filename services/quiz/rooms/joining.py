@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from topten.room.v1 import room_pb2
 
-from services.quiz.rooms.seating import Seated, SeatRequest
+from services.quiz.rooms.seats.seating import Seated, SeatRequest
 
 if TYPE_CHECKING:
-    from services.quiz.rooms.playing import RoomPlay
-    from services.quiz.rooms.seating import RoomSeating
-    from services.quiz.rooms.standings import OwnPlace
-    from services.quiz.rooms.watching import RoomWatching
+    from services.quiz.rooms.play.playing import RoomPlay
+    from services.quiz.rooms.play.watching import RoomWatching
+    from services.quiz.rooms.seats.seating import RoomSeating
+    from services.quiz.rooms.seats.standings import OwnPlace
 
 
 class JoinedPlayer(NamedTuple):

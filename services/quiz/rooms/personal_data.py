@@ -13,7 +13,7 @@ from services.runtime.page_tokens import list_of, page_token, read_page_token
 if TYPE_CHECKING:
     from services.quiz.rooms.documents import Seat, SeatAnswer
     from services.quiz.rooms.room_store import RoomStore
-    from services.quiz.rooms.seat_store import SeatStore
+    from services.quiz.rooms.seats.seat_store import SeatStore
 
 LISTING: Final = "seats"
 

@@ -17,8 +17,8 @@ from services.quiz.rooms.changes import RoomChanges
 from services.quiz.rooms.documents import answer_id
 from services.quiz.rooms.room import Phase, Room, Snapshot
 from services.quiz.rooms.room_store import RoomStore, Transition, room_not_found
-from services.quiz.rooms.seat_store import SeatStore
-from services.quiz.rooms.standings import Fold, ranked
+from services.quiz.rooms.seats.seat_store import SeatStore
+from services.quiz.rooms.seats.standings import Fold, ranked
 from services.quiz.rooms.transitions import settled
 from services.runtime.batcher import Batcher
 

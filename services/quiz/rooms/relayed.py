@@ -11,10 +11,10 @@ from topten.room.v1 import room_service_pb2 as messages
 
 from services.quiz.questions.answers import Answer, AnswerError, answer_message, answers_of
 from services.quiz.relay import RelayedKind
-from services.quiz.rooms.frames import outcome_of
 from services.quiz.rooms.joining import JoinedPlayer
-from services.quiz.rooms.playing import AnswerRequest, RecordedAnswer
-from services.quiz.rooms.seating import SeatRequest
+from services.quiz.rooms.play.frames import outcome_of
+from services.quiz.rooms.play.playing import AnswerRequest, RecordedAnswer
+from services.quiz.rooms.seats.seating import SeatRequest
 from services.runtime.auth.claims import Claims
 from services.runtime.errors import ServiceError, invalid, to_rpc_status
 from services.runtime.grpc import requests

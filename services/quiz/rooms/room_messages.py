@@ -5,13 +5,13 @@ from __future__ import annotations
 from topten.room.v1 import room_pb2
 
 from services.quiz.questions.answers import answer_message
-from services.quiz.rooms.challenge import Challenge
-from services.quiz.rooms.counting import COUNTED
 from services.quiz.rooms.documents import SeatAnswer
-from services.quiz.rooms.frames import EXTRA_TIMES, distribution
 from services.quiz.rooms.personal_data import SeatRecord
-from services.quiz.rooms.results import QuestionResult
+from services.quiz.rooms.play.frames import EXTRA_TIMES, distribution
+from services.quiz.rooms.results.counting import COUNTED
+from services.quiz.rooms.results.results import QuestionResult
 from services.quiz.rooms.room import DEFAULT_PLAYERS, Nicknames, Options, Room
+from services.quiz.rooms.seats.challenge import Challenge
 
 
 def challenge_message(challenge: Challenge) -> room_pb2.JoinChallenge:

@@ -14,15 +14,14 @@ from topten.room.v1 import room_service_pb2 as messages
 
 from services.quiz.attempts.extra_time import ExtraTime
 from services.quiz.relay import Relay
-from services.quiz.rooms.challenges import RoomChallenges
-from services.quiz.rooms.frames import entry_of, outcome_of
 from services.quiz.rooms.joining import JoinedPlayer, RoomJoining
-from services.quiz.rooms.moving import RoomMoving
 from services.quiz.rooms.personal_data import RoomPersonalData
-from services.quiz.rooms.playing import RoomPlay
+from services.quiz.rooms.play.frames import entry_of, outcome_of
+from services.quiz.rooms.play.playing import RoomPlay
+from services.quiz.rooms.play.watching import RoomWatching
 from services.quiz.rooms.relayed import RELAYED_ANSWERS, RELAYED_JOINS, answer_in, recorded_answer
-from services.quiz.rooms.result_files import Format
-from services.quiz.rooms.results import RoomResults
+from services.quiz.rooms.results.result_files import Format
+from services.quiz.rooms.results.results import RoomResults
 from services.quiz.rooms.room_messages import (
     attempt_message,
     challenge_message,
@@ -31,10 +30,11 @@ from services.quiz.rooms.room_messages import (
     question_message,
     seat_message,
 )
-from services.quiz.rooms.seating import SeatRequest
+from services.quiz.rooms.seats.challenges import RoomChallenges
+from services.quiz.rooms.seats.moving import RoomMoving
+from services.quiz.rooms.seats.seating import SeatRequest
 from services.quiz.rooms.service import RoomService
 from services.quiz.rooms.transitions import Command
-from services.quiz.rooms.watching import RoomWatching
 from services.runtime.grpc.call_context import caller
 
 Context = grpc.aio.ServicerContext[Any, Any]

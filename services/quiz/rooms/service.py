@@ -12,9 +12,9 @@ import structlog
 
 from services.quiz.quizzes.quiz import from_definition
 from services.quiz.quizzes.quiz_cache import quiz_not_found
-from services.quiz.rooms.challenge import new_key
 from services.quiz.rooms.room import Options, Phase, Room, Snapshot
 from services.quiz.rooms.room_store import Transition
+from services.quiz.rooms.seats.challenge import new_key
 from services.quiz.rooms.transitions import About, Command, CommandError, advanced
 from services.runtime.auth.access import HOSTS, STAFF
 from services.runtime.errors import Reason, ServiceError, invalid
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from services.quiz.rooms.changes import RoomChanges
     from services.quiz.rooms.reading import RoomReader
     from services.quiz.rooms.room_store import RoomStore
-    from services.quiz.rooms.seat_store import SeatStore
+    from services.quiz.rooms.seats.seat_store import SeatStore
     from services.runtime.auth.claims import Claims
 
 MAX_EXTRA_TIMES: Final = 500

@@ -17,8 +17,8 @@ from topten.room.v1 import room_pb2
 from services.cli.rooms import solved
 from services.quiz.player_lookup import PlayerLookup
 from services.quiz.questions.answers import selected
-from services.quiz.rooms.challenge import Challenge
 from services.quiz.rooms.room import Options, Phase, Room
+from services.quiz.rooms.seats.challenge import Challenge
 from services.quiz.rooms.transitions import Command
 from services.quiz.rooms.wiring import Rooms, rooms_of
 from services.runtime.auth.claims import Claims

@@ -12,7 +12,7 @@ from altcha import v1 as altcha
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.quiz.rooms.challenge import LIFE, SolutionError, new_challenge, new_key, verified
+from services.quiz.rooms.seats.challenge import LIFE, SolutionError, new_challenge, new_key, verified
 from tests.unit.quiz.room_table import solution_of
 
 HASHES = 50

@@ -20,18 +20,18 @@ from services.quiz.attempts.extra_time import ExtraTime
 from services.quiz.questions.answers import selected
 from services.quiz.quizzes.quiz import from_definition
 from services.quiz.rooms.documents import Seat, SeatAnswer, room_fields, room_of
-from services.quiz.rooms.judging import judged
-from services.quiz.rooms.nickname import (
+from services.quiz.rooms.play.judging import judged
+from services.quiz.rooms.results.result_files import Format, file_of
+from services.quiz.rooms.results.results import QuestionResult, Results
+from services.quiz.rooms.room import GRACE, LIFE, Options, Phase, Room
+from services.quiz.rooms.seats.nickname import (
     ForbiddenWords,
     NicknameError,
     generated_nickname,
     nickname_key,
     normalise_nickname,
 )
-from services.quiz.rooms.result_files import Format, file_of
-from services.quiz.rooms.results import QuestionResult, Results
-from services.quiz.rooms.room import GRACE, LIFE, Options, Phase, Room
-from services.quiz.rooms.standings import Mark, discrimination, ranked
+from services.quiz.rooms.seats.standings import Mark, discrimination, ranked
 from services.quiz.rooms.transitions import About, Command, CommandError, advanced, settled
 from tests.factories import quiz_definition
 

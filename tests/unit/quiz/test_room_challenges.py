@@ -6,9 +6,9 @@ import asyncio
 
 from topten.room.v1 import room_pb2
 
-from services.quiz.rooms.challenge import LIFE
 from services.quiz.rooms.room_messages import options_of
-from services.quiz.rooms.seating import SeatRequest
+from services.quiz.rooms.seats.challenge import LIFE
+from services.quiz.rooms.seats.seating import SeatRequest
 from services.runtime.errors import ServiceError
 from tests.unit.quiz.room_table import Game, Table, claims, refused, solution_of, table
 

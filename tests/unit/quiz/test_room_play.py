@@ -10,10 +10,10 @@ from datetime import timedelta
 from topten.room.v1 import room_pb2
 
 from services.quiz.attempts.extra_time import ExtraTime
-from services.quiz.rooms.frames import outcome_of
+from services.quiz.rooms.play.frames import outcome_of
+from services.quiz.rooms.play.watching import MIN_PAUSE_SECONDS, PAUSE_SECONDS_PER_PLAYER, PAUSE_SECONDS_PER_ROOM
 from services.quiz.rooms.room import GRACE, Options, Phase
 from services.quiz.rooms.transitions import Command
-from services.quiz.rooms.watching import MIN_PAUSE_SECONDS, PAUSE_SECONDS_PER_PLAYER, PAUSE_SECONDS_PER_ROOM
 from tests.deadline import deadline, eventually
 from tests.unit.quiz.room_table import HOST, SECOND, Game, Table, claims, refused, table
 

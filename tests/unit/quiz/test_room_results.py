@@ -8,7 +8,7 @@ import uuid
 from topten.quiz.v1 import quiz_pb2
 
 from services.quiz.questions.answers import selected
-from services.quiz.rooms.result_files import Format
+from services.quiz.rooms.results.result_files import Format
 from services.quiz.rooms.room import LIFE, Phase
 from services.quiz.submissions.action import Action
 from services.runtime.clock import utc_now

@@ -14,8 +14,8 @@ from pymongo.asynchronous.database import AsyncDatabase
 from topten.quiz.v1 import quiz_pb2
 
 from services.quiz.rooms.documents import Document, SeatAnswer, answer_fields, answer_of
-from services.quiz.rooms.inserts import insert_each
-from services.quiz.rooms.standings import Choice, Mark
+from services.quiz.rooms.seats.inserts import insert_each
+from services.quiz.rooms.seats.standings import Choice, Mark
 from services.runtime.stores.mongo import unavailable_on_failure
 
 

@@ -16,11 +16,11 @@ from topten.room.v1.room_pb2 import RoomFrame
 
 from services.quiz.rooms.changes import RoomChanges
 from services.quiz.rooms.documents import Seat
-from services.quiz.rooms.frames import frame_of
+from services.quiz.rooms.play.frames import frame_of
 from services.quiz.rooms.reading import MAX_READS, MAX_SHARED, RoomReader, outcome
 from services.quiz.rooms.room import Phase, Snapshot
 from services.quiz.rooms.room_store import RoomStore
-from services.quiz.rooms.seat_store import SeatStore
+from services.quiz.rooms.seats.seat_store import SeatStore
 from services.runtime.batcher import Batcher
 from services.runtime.errors import ServiceError
 from services.runtime.periodic import Periodic

@@ -10,9 +10,9 @@ from services.quiz.attempts.extra_time import ExtraTime
 from services.quiz.questions.answers import answer_message
 from services.quiz.quizzes.quiz import Quiz
 from services.quiz.rooms.documents import Seat
-from services.quiz.rooms.judging import question_of
+from services.quiz.rooms.play.judging import question_of
 from services.quiz.rooms.room import BOARD_SIZE, Nicknames, Options, Phase, Snapshot
-from services.quiz.rooms.standings import Choice, Fold, OwnPlace, Place
+from services.quiz.rooms.seats.standings import Choice, Fold, OwnPlace, Place
 
 PHASES = {phase: messages.RoomPhase.Value(f"ROOM_PHASE_{phase.name}") for phase in Phase}
 NICKNAMES = {rule: messages.NicknameRule.Value(f"NICKNAME_RULE_{rule.name}") for rule in Nicknames}

@@ -14,14 +14,14 @@ from pymongo import ASCENDING, DESCENDING, ReturnDocument
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
-from services.quiz.rooms.answer_store import AnswerStore, counts_by_room
 from services.quiz.rooms.documents import (
     Document,
     Seat,
     seat_fields,
     seat_of,
 )
-from services.quiz.rooms.inserts import insert_each
+from services.quiz.rooms.seats.answer_store import AnswerStore, counts_by_room
+from services.quiz.rooms.seats.inserts import insert_each
 from services.runtime.stores.mongo import unavailable_on_failure
 
 NEWEST: Final = 50

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pymongo.asynchronous.database import AsyncDatabase
 
-from services.quiz.rooms.challenge import Challenge, Solution, SolutionError, new_challenge, verified
 from services.quiz.rooms.documents import Document
-from services.quiz.rooms.inserts import insert_each
+from services.quiz.rooms.seats.challenge import Challenge, Solution, SolutionError, new_challenge, verified
+from services.quiz.rooms.seats.inserts import insert_each
 from services.runtime.errors import ServiceError, invalid
 from services.runtime.stores.mongo import unavailable_on_failure
 

@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from services.quiz.rooms.room import Phase, Room, Snapshot
-from services.quiz.rooms.seat_store import SeatedError
-from services.quiz.rooms.seating import not_removed
+from services.quiz.rooms.seats.seat_store import SeatedError
+from services.quiz.rooms.seats.seating import not_removed
 from services.quiz.submissions.action import blocked
 from services.runtime.errors import Reason, ServiceError
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from services.quiz.rooms.documents import Seat
     from services.quiz.rooms.reading import RoomReader
     from services.quiz.rooms.room_store import RoomStore
-    from services.quiz.rooms.seat_store import SeatStore
+    from services.quiz.rooms.seats.seat_store import SeatStore
     from services.runtime.auth.claims import Claims
 
 VALID_FOR: Final = timedelta(minutes=10)

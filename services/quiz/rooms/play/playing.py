@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from services.quiz.questions.answers import Answer, AnswerError
 from services.quiz.rooms.documents import Seat, SeatAnswer, answer_id
-from services.quiz.rooms.judging import judged
+from services.quiz.rooms.play.judging import judged
 from services.quiz.rooms.reading import each_of, ok, outcome
 from services.quiz.rooms.room import Room, Snapshot
 from services.quiz.rooms.room_store import room_not_found
-from services.quiz.rooms.seating import not_removed, removed_player
-from services.quiz.rooms.standings import Fold, OwnPlace
+from services.quiz.rooms.seats.seating import not_removed, removed_player
+from services.quiz.rooms.seats.standings import Fold, OwnPlace
 from services.runtime.batcher import Batcher
 from services.runtime.errors import Reason, ServiceError, invalid, late
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from services.quiz.rooms.changes import RoomChanges
     from services.quiz.rooms.reading import RoomReader
     from services.quiz.rooms.room_store import RoomStore
-    from services.quiz.rooms.seat_store import SeatKey, SeatStore
+    from services.quiz.rooms.seats.seat_store import SeatKey, SeatStore
     from services.runtime.auth.claims import Claims
 
 MAX_GROUP: Final = 200

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from services.quiz.rooms.judging import question_of
-from services.quiz.rooms.result_files import Format, ResultFile, file_of
+from services.quiz.rooms.play.judging import question_of
+from services.quiz.rooms.results.result_files import Format, ResultFile, file_of
+from services.quiz.rooms.seats.standings import Choice, Mark, Place, discrimination
 from services.quiz.rooms.service import require_host
-from services.quiz.rooms.standings import Choice, Mark, Place, discrimination
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.page_tokens import list_of, page_token, read_page_token
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from services.quiz.rooms.reading import RoomReader
     from services.quiz.rooms.room import Room
     from services.quiz.rooms.room_store import RoomStore
-    from services.quiz.rooms.seat_store import SeatStore
+    from services.quiz.rooms.seats.seat_store import SeatStore
     from services.runtime.auth.claims import Claims
 
 DEFAULT_PAGE: Final = 100

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from services.quiz.rooms.documents import Seat, SeatAnswer
     from services.quiz.rooms.reading import RoomReader
     from services.quiz.rooms.room_store import RoomStore
-    from services.quiz.rooms.seat_store import SeatStore
+    from services.quiz.rooms.seats.seat_store import SeatStore
     from services.quiz.submissions.service import SubmissionService
 
 EVERY: Final = timedelta(seconds=1)

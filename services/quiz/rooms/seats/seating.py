@@ -16,9 +16,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from services.quiz.rooms.documents import Seat
-from services.quiz.rooms.nickname import ForbiddenWords, NicknameError, generated_nickname, normalise_nickname
 from services.quiz.rooms.reading import each_of, ok, outcome
 from services.quiz.rooms.room import Nicknames, Phase, Room, Snapshot
+from services.quiz.rooms.seats.nickname import ForbiddenWords, NicknameError, generated_nickname, normalise_nickname
 from services.quiz.submissions.action import blocked
 from services.runtime.auth.access import PLAYER
 from services.runtime.batcher import Batcher
@@ -26,11 +26,11 @@ from services.runtime.errors import Reason, ServiceError, invalid, late
 
 if TYPE_CHECKING:
     from services.quiz.player_lookup import PlayerLookup
-    from services.quiz.rooms.challenges import RoomChallenges, SpentSolution
     from services.quiz.rooms.changes import RoomChanges
     from services.quiz.rooms.reading import RoomReader
     from services.quiz.rooms.room_store import RoomStore
-    from services.quiz.rooms.seat_store import SeatKey, SeatStore
+    from services.quiz.rooms.seats.challenges import RoomChallenges, SpentSolution
+    from services.quiz.rooms.seats.seat_store import SeatKey, SeatStore
     from services.runtime.auth.claims import Claims
 
 MAX_GROUP: Final = 500

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from services.quiz.rooms.results import Results
+    from services.quiz.rooms.results.results import Results
 
 # Prefixes that make a CSV cell a formula (OWASP, CSV injection). An apostrophe in front of one makes the cell text.
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
