@@ -14,7 +14,7 @@ from topten.action.v1.action_pb2 import ActionResult
 from topten.action.v1.action_service_pb2 import SubmitActionsRequest
 from topten.quiz.v1 import quiz_service_pb2
 from topten.quiz.v1.quiz_service_pb2 import SubmitActionRequest, SubmitActionResponse
-from topten.score.v1.confirmation_pb2 import WAIT_COUNTED
+from topten.score.v1.confirmation_pb2 import COUNTED
 
 from edge.action_groups import Relay
 from services.runtime.errors import Reason, ServiceError, from_rpc_status
@@ -33,7 +33,7 @@ class QuizAnswers:
 
     def waits(self, request: SubmitActionRequest) -> bool:
         """See Kind."""
-        return request.wait == WAIT_COUNTED
+        return request.wait == COUNTED
 
     async def submit_one(self, request: SubmitActionRequest, token: str) -> SubmitActionResponse:
         """See Kind."""
@@ -69,7 +69,7 @@ class PlayerActions:
 
     def waits(self, request: SubmitActionsRequest) -> bool:
         """See Kind."""
-        return request.wait == WAIT_COUNTED
+        return request.wait == COUNTED
 
     async def submit_one(self, request: SubmitActionsRequest, token: str) -> ActionResult:
         """See Kind. A refused action raises its reason."""

@@ -10,7 +10,7 @@ from typing import Final
 from google.protobuf.json_format import MessageToJson
 from topten.action.v1 import action_pb2
 from topten.action.v1 import action_service_pb2 as messages
-from topten.score.v1.confirmation_pb2 import WAIT_COUNTED, WAIT_RECORDED
+from topten.score.v1.confirmation_pb2 import COUNTED, RECORDED
 
 from services.cli.json_lines import read_definitions, read_messages
 from services.cli.system.client import Endpoints, describe
@@ -85,7 +85,7 @@ async def submit_actions(
             response = messages.SubmitActionsResponse()
             if actions:
                 request = messages.SubmitActionsRequest(
-                    actions=actions, wait=WAIT_COUNTED if wait else WAIT_RECORDED, boards=boards
+                    actions=actions, wait=COUNTED if wait else RECORDED, boards=boards
                 )
                 response = await call(stub.SubmitActions, request, token=token, timeout=CALL_SECONDS)
             for result in _results(chunk, response.results):

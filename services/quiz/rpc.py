@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 from topten.quiz.v1 import quiz_service_pb2 as messages
 from topten.quiz.v1 import quiz_service_pb2_grpc
-from topten.score.v1.confirmation_pb2 import WAIT_COUNTED
+from topten.score.v1.confirmation_pb2 import COUNTED
 
 from services.quiz.amendments.moderation import Moderation
 from services.quiz.amendments.rejudging import Rejudging
@@ -96,7 +96,7 @@ class QuizServicer(quiz_service_pb2_grpc.QuizServiceServicer):
     ) -> messages.SubmitActionResponse:
         """See quiz_service.proto."""
         action = action_of(request, caller())
-        if request.wait == WAIT_COUNTED:
+        if request.wait == COUNTED:
             confirmed = await self._confirmed.submit(action, request.boards)
             return response_of(
                 confirmed.submission,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 import grpc
 from topten.quiz.v1 import quiz_pb2, quiz_service_pb2
 from topten.quiz.v1.quiz_service_pb2_grpc import QuizServiceStub
-from topten.score.v1.confirmation_pb2 import WAIT_COUNTED
+from topten.score.v1.confirmation_pb2 import COUNTED
 
 from services.cli.system.client import GraphqlClient, GraphqlError
 from services.runtime.grpc.client import call
@@ -145,7 +145,7 @@ async def test_actions_are_accepted_while_jetstream_is_away_and_count_later() ->
                 responses = [await player.submit("arithmetic-sprint", [("q5", "true")]) for _ in range(5)]
                 assert [response["pointsAwarded"] for response in responses] == [5] * 5
                 request = quiz_service_pb2.SubmitActionRequest(
-                    quiz_id="arithmetic-sprint", action_id=str(uuid.uuid4()), wait=WAIT_COUNTED
+                    quiz_id="arithmetic-sprint", action_id=str(uuid.uuid4()), wait=COUNTED
                 )
                 request.timestamp.GetCurrentTime()
                 async with grpc.aio.insecure_channel(stack.endpoints["grpc"]["quiz"]) as channel:

@@ -201,7 +201,7 @@ async def test_quizzes_of_others_are_closed_to_authors_and_open_to_admins(
             )
         by_rpc = await call(authoring.GetDraft, messages.GetDraftRequest(quiz_id=quiz_id), token=ada.token)
     with refusal("PERMISSION_DENIED"):
-        await eve.run('mutation ($id: ID!) { rejudgeQuiz(id: $id, dryRun: true, reason: "x") { changed } }', id=quiz_id)
+        await eve.run("mutation ($id: ID!) { rejudgeQuiz(quizId: $id, dryRun: true) { changed } }", id=quiz_id)
     with refusal("PERMISSION_DENIED"):
         await eve.listed(every=True)
     report = await eve.take(quiz_id, GIFT, dry_run=False, replace=True)
@@ -252,7 +252,7 @@ async def test_a_quiz_is_scheduled_closed_archived_copied_and_judged_again(
     await ada.save(quiz_id, corrected, 1)
     await ada.publish(quiz_id, 2, 1)
     rejudge = (
-        "mutation ($id: ID!, $dry: Boolean!) { rejudgeQuiz(id: $id, dryRun: $dry, reason: $reason) {"
+        "mutation ($id: ID!, $dry: Boolean!) { rejudgeQuiz(quizId: $id, dryRun: $dry, reason: $reason) {"
         " version actions changed playerCount points"
         " players { userId before after placeBefore placeAfter user { username } } } }"
     ).replace("$dry: Boolean!", "$dry: Boolean!, $reason: String!")

@@ -23,7 +23,7 @@ ARCHIVE = "mutation ($name: String!) { archiveBoard(name: $name) { changed board
 LIST = "{ definedBoards { name state progressPercent } }"
 TOP = """query ($board: BoardInput) { getLeaderboard(board: $board) { username score rank gapToNext } }"""
 VOID = "mutation ($input: VoidActionInput!) { voidAction(input: $input) { success } }"
-REJUDGE = 'mutation ($id: ID!) { rejudgeQuiz(id: $id, dryRun: false, reason: "a wrong key") { changed } }'
+REJUDGE = 'mutation ($id: ID!) { rejudgeQuiz(quizId: $id, dryRun: false, reason: "a wrong key") { changed } }'
 QUESTIONS = """query ($board: BoardInput!, $user: ID!) {
   leaderboard(board: $board, first: 5) { stale board { key kind period startsAt timeZone } edges { node { username score } } }
   aroundPlayer(board: $board, userId: $user) { entries { username score } }

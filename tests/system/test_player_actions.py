@@ -154,6 +154,8 @@ async def test_an_admin_defines_lists_and_archives_action_types(
     for changed in (True, False):
         data = await client.execute(ARCHIVE, {"id": archived}, admin)
         assert data["archiveActionType"] == {"version": 2, "changed": changed}
+    stated_so = await client.execute(PUT, {"input": stated["table"] | {"state": "ARCHIVED"}}, admin)
+    assert stated_so["putActionType"] == {"version": 2, "changed": False}
 
     found: dict[str, Any] = {}
     after, more = None, True

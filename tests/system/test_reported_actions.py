@@ -137,10 +137,10 @@ async def test_a_batch_that_waits_is_on_every_board_when_its_response_arrives(
         await asked("PutActionType", actionType=RUN | {"actionTypeId": run})
         before = action(ada, run)
         await asked("SubmitActions", actions=[before])
-        boards = {"wait": "WAIT_COUNTED", "boards": ["country:NR", "all"]}
+        boards = {"wait": "COUNTED", "boards": ["country:NR", "all"]}
         lost = action(ben, run)
         with pytest.raises(ServiceError) as caught:
-            await asked("SubmitActions", actions=[lost], wait="WAIT_COUNTED", boards=["all", "custom:nowhere"])
+            await asked("SubmitActions", actions=[lost], wait="COUNTED", boards=["all", "custom:nowhere"])
         assert (caught.value.reason, caught.value.violations[0][0]) == (Reason.BOARD_NOT_FOUND, "boards[1]")
         sent = [before, lost, action(ada, run), action(ada, run), action(ben, run, quantity=10)]
         results = (await asked("SubmitActions", actions=sent, **boards))["results"]

@@ -140,8 +140,8 @@ class StreamToken:
     "every board shows it; if that takes too long, `total` and `standings` are null and the action is still on its way."
 )
 class Wait(Enum):
-    RECORDED = confirmation_pb2.WAIT_RECORDED
-    COUNTED = confirmation_pb2.WAIT_COUNTED
+    RECORDED = confirmation_pb2.RECORDED
+    COUNTED = confirmation_pb2.COUNTED
 
 
 @strawberry.type(description="The player's place on a board after the action was counted.")

@@ -675,7 +675,6 @@ export default {
     rejudgeWhy: "The answers that were given are judged by the published version, after a correction of its key, points or scoring.",
     rejudgeVerb: "Judge again",
     rejudgeRule: "1 to 500 characters. Players whose points change read it.",
-    dryRun: "Dry run",
     effect: "Effect",
     wouldChange: ({ actions, changed, playerCount, points }) =>
       changed ? `${number.format(changed)} of ${counted(actions, "attempt")} of ${counted(playerCount, "player")}: ${points > 0 ? "+" : ""}${counted(points, "point")}` : `None of ${counted(actions, "attempt")} changes.`,

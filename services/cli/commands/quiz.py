@@ -71,7 +71,7 @@ def export_files(
 @group.command("rejudge")
 def rejudge(
     quiz_id: Annotated[str, typer.Argument(help="ID of the quiz.")],
-    reason: Annotated[str, typer.Option(help="Why, for the audit log and for the players whose score changes.")],
+    reason: Annotated[str, typer.Option(help="Why, for the audit log and for the players whose score changes.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change; change nothing.")] = False,
     data: Data = DATA,
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 from topten.action.v1 import action_pb2, action_service_pb2_grpc
 from topten.action.v1 import action_service_pb2 as messages
-from topten.score.v1.confirmation_pb2 import WAIT_COUNTED
+from topten.score.v1.confirmation_pb2 import COUNTED
 
 from services.quiz.action_types.reports import RELAYED_REPORTS, ActionReports
 from services.quiz.action_types.service import ActionTypeService
@@ -77,7 +77,7 @@ class ActionServicer(action_service_pb2_grpc.ActionServiceServicer):
         self, request: messages.SubmitActionsRequest, context: Context
     ) -> messages.SubmitActionsResponse:
         """See action_service.proto."""
-        boards = request.boards if request.wait == WAIT_COUNTED else None
+        boards = request.boards if request.wait == COUNTED else None
         results = await self._reports.submit(request.actions, request.client, caller(), boards=boards)
         return messages.SubmitActionsResponse(results=results)
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import protovalidate
 from topten.quiz.v1 import quiz_service_pb2 as messages
-from topten.score.v1.confirmation_pb2 import WAIT_COUNTED, BoardStanding
+from topten.score.v1.confirmation_pb2 import COUNTED, BoardStanding
 
 from services.quiz.questions.answers import AnswerError, answers_of
 from services.quiz.relay import RelayedKind
@@ -71,7 +71,7 @@ def _read(
     relayed: messages.RelayedAction, player: Claims, validator: protovalidate.Validator, abandoned_at: float
 ) -> Action:
     requests.check(relayed.action, validator)
-    if relayed.action.wait == WAIT_COUNTED:
+    if relayed.action.wait == COUNTED:
         message = "An action of a group cannot wait until it is counted. Submit it by a call of its own."
         raise invalid("wait", message, message)
     return action_of(relayed.action, player, abandoned_at=abandoned_at)

@@ -18,7 +18,7 @@ from topten.action.v1.action_service_pb2_grpc import (
     add_ActionServiceServicer_to_server,
 )
 from topten.quiz.v1 import quiz_pb2
-from topten.score.v1.confirmation_pb2 import WAIT_COUNTED
+from topten.score.v1.confirmation_pb2 import COUNTED
 
 from edge.action_groups import ActionGroups
 from edge.action_kinds import PlayerActions
@@ -105,7 +105,7 @@ async def test_actions_that_arrive_together_are_one_call_and_keep_what_is_theirs
     served: tuple[Actions, Groups],
 ) -> None:
     actions, groups = served
-    waiting = submit(groups, "dddd", wait=WAIT_COUNTED)
+    waiting = submit(groups, "dddd", wait=COUNTED)
     assert [*await asyncio.gather(submit(groups, "a"), submit(groups, "bb"), waiting)] == [1, 2, 4]
     assert await submit(groups, "ccc") == 3
     (group,) = actions.groups

@@ -258,9 +258,10 @@ class ActionTypeInput:
         default_factory=list,
         description="Up to 10 tags under which its actions count on boards: up to 32 lower-case letters, digits and hyphens.",
     )
+    state: ActionTypeState | None = strawberry.field(default=None, description="OPEN by default.")
 
     def to_proto(self) -> action_pb2.ActionType:
-        """Return the definition, open. Raises INVALID_ARGUMENT for an ambiguous rule."""
+        """Return the definition. Raises INVALID_ARGUMENT for an ambiguous rule."""
         window = self.timestamp_window
         return action_pb2.ActionType(
             action_type_id=self.action_type_id,
@@ -272,6 +273,7 @@ class ActionTypeInput:
             if window
             else None,
             tags=self.tags,
+            state=(self.state or ActionTypeState.OPEN).value,
         )
 
 
@@ -302,7 +304,7 @@ class ActionTypeMutation:
         access=rpc("action.PutActionType"),
         cost=200,
         rate="write",
-        description="Stores an action type, open, and replaces the one with the same ID. Actions that were accepted before "
+        description="Stores an action type and replaces the one with the same ID. Actions that were accepted before "
         "keep their points. For admins.",
     )
     async def put_action_type(self, info: Info, input: ActionTypeInput) -> ActionTypeChange | None:

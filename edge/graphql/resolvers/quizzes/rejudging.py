@@ -56,14 +56,14 @@ class RejudgingMutation:
     async def rejudge_quiz(
         self,
         info: Info,
-        id: Annotated[strawberry.ID, strawberry.argument(description="The ID of the quiz.")],
+        quiz_id: strawberry.ID,
         dry_run: Annotated[bool, strawberry.argument(description="True to learn only what would change.")],
         reason: Annotated[
-            str, strawberry.argument(description="Why, 1 to 500 characters; players see it in their history.")
-        ],
+            str, strawberry.argument(description="Why, up to 500 characters; players whose points change see it.")
+        ] = "",
     ) -> QuizRejudging | None:
         context = info.context
-        request = messages.RejudgeQuizRequest(quiz_id=id, dry_run=dry_run, reason=reason)
+        request = messages.RejudgeQuizRequest(quiz_id=quiz_id, dry_run=dry_run, reason=reason)
         progress, largest = messages.RejudgeQuizResponse(), list[messages.RejudgedPlayer]()
         players = points = 0
         method, token = context.upstreams.quiz.RejudgeQuiz, context.caller.token()

@@ -14,7 +14,7 @@ const SCHEDULE = `mutation ($input: ScheduleQuizInput!) { scheduleQuiz(input: $i
 const ARCHIVE = `mutation ($id: ID!) { archiveQuiz(id: $id) ${QUIZ} }`;
 const COPY = "mutation ($id: ID!, $copy: ID!) { duplicateQuiz(id: $id, copyId: $copy) { quiz { id } } }";
 const EXPORT = "query ($id: ID!, $format: QuizFileFormat!) { exportQuiz(id: $id, format: $format) { name base64 lost } }";
-const REJUDGE = "mutation ($id: ID!, $dryRun: Boolean!, $reason: String!) { rejudgeQuiz(id: $id, dryRun: $dryRun, reason: $reason) { actions changed playerCount points } }";
+const REJUDGE = "mutation ($id: ID!, $dryRun: Boolean!, $reason: String) { rejudgeQuiz(quizId: $id, dryRun: $dryRun, reason: $reason) { actions changed playerCount points } }";
 const FORMATS = ["JSON", "GIFT", "AIKEN", "CSV", "XLSX", "MOODLE", "QTI"];
 
 /** @param {any} session @param {import("./drafts.js").Draft} draft @param {(quiz: any, text: string) => Promise<void>} take */
@@ -100,7 +100,7 @@ export async function rejudge(session, quiz, notify) {
     reasonRule: t.author.rejudgeRule,
     changes: [{ label: t.author.effect, before: "", after: () => result.textContent || "…" }],
     prepare: async () => {
-      const found = (await session.request(REJUDGE, { id: quiz.id, dryRun: true, reason: t.author.dryRun })).rejudgeQuiz;
+      const found = (await session.request(REJUDGE, { id: quiz.id, dryRun: true })).rejudgeQuiz;
       result.textContent = t.author.wouldChange(found);
     },
     send: async ({ reason }) => {

@@ -1152,7 +1152,7 @@ type RejudgeQuizRequest struct {
 	QuizId string `protobuf:"bytes,1,opt,name=quiz_id,json=quizId,proto3" json:"quiz_id,omitempty"`
 	// True to learn only what would change.
 	DryRun bool `protobuf:"varint,2,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
-	// Why, 1 to 500 characters; players see it in their history.
+	// Why, up to 500 characters; players whose points change see it. Empty is none.
 	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2797,12 +2797,11 @@ const file_topten_quiz_v1_quiz_service_proto_rawDesc = "" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x1f\n" +
 	"\vscore_delta\x18\x03 \x01(\x05R\n" +
 	"scoreDelta\x12\x1c\n" +
-	"\tpublished\x18\x04 \x01(\bR\tpublished\"u\n" +
+	"\tpublished\x18\x04 \x01(\bR\tpublished\"s\n" +
 	"\x12RejudgeQuizRequest\x12\"\n" +
 	"\aquiz_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06quizId\x12\x17\n" +
-	"\adry_run\x18\x02 \x01(\bR\x06dryRun\x12\"\n" +
-	"\x06reason\x18\x03 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\xf4\x03R\x06reason\"\x9d\x01\n" +
+	"\adry_run\x18\x02 \x01(\bR\x06dryRun\x12 \n" +
+	"\x06reason\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\x06reason\"\x9d\x01\n" +
 	"\x13RejudgeQuizResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x05R\aversion\x12\x18\n" +
 	"\aactions\x18\x02 \x01(\x03R\aactions\x12\x18\n" +

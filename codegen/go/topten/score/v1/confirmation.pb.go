@@ -30,22 +30,22 @@ const (
 	// The same as RECORDED.
 	Wait_WAIT_UNSPECIFIED Wait = 0
 	// Until the action is recorded: it will count.
-	Wait_WAIT_RECORDED Wait = 1
+	Wait_RECORDED Wait = 1
 	// Until the action is counted and every board shows it, or the call's deadline is near.
-	Wait_WAIT_COUNTED Wait = 2
+	Wait_COUNTED Wait = 2
 )
 
 // Enum value maps for Wait.
 var (
 	Wait_name = map[int32]string{
 		0: "WAIT_UNSPECIFIED",
-		1: "WAIT_RECORDED",
-		2: "WAIT_COUNTED",
+		1: "RECORDED",
+		2: "COUNTED",
 	}
 	Wait_value = map[string]int32{
 		"WAIT_UNSPECIFIED": 0,
-		"WAIT_RECORDED":    1,
-		"WAIT_COUNTED":     2,
+		"RECORDED":         1,
+		"COUNTED":          2,
 	}
 )
 
@@ -149,11 +149,11 @@ const file_topten_score_v1_confirmation_proto_rawDesc = "" +
 	"\x05board\x18\x01 \x01(\tR\x05board\x12\x17\n" +
 	"\x04rank\x18\x02 \x01(\x05H\x00R\x04rank\x88\x01\x01\x12\x14\n" +
 	"\x05score\x18\x03 \x01(\x05R\x05scoreB\a\n" +
-	"\x05_rank*A\n" +
+	"\x05_rank*7\n" +
 	"\x04Wait\x12\x14\n" +
-	"\x10WAIT_UNSPECIFIED\x10\x00\x12\x11\n" +
-	"\rWAIT_RECORDED\x10\x01\x12\x10\n" +
-	"\fWAIT_COUNTED\x10\x02B\xb5\x01\n" +
+	"\x10WAIT_UNSPECIFIED\x10\x00\x12\f\n" +
+	"\bRECORDED\x10\x01\x12\v\n" +
+	"\aCOUNTED\x10\x02B\xb5\x01\n" +
 	"\x13com.topten.score.v1B\x11ConfirmationProtoP\x01Z-topten.internal/stubs/topten/score/v1;scorev1\xa2\x02\x03TSX\xaa\x02\x0fTopten.Score.V1\xca\x02\x0fTopten\\Score\\V1\xe2\x02\x1bTopten\\Score\\V1\\GPBMetadata\xea\x02\x11Topten::Score::V1b\x06proto3"
 
 var (

@@ -523,7 +523,7 @@ class RejudgeQuizRequest(google.protobuf.message.Message):
     dry_run: builtins.bool
     """True to learn only what would change."""
     reason: builtins.str
-    """Why, 1 to 500 characters; players see it in their history."""
+    """Why, up to 500 characters; players whose points change see it. Empty is none."""
     def __init__(
         self,
         *,

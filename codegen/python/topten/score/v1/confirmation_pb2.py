@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"topten/score/v1/confirmation.proto\x12\x0ftopten.score.v1\"I\n\rBoardStanding\x12\r\n\x05\x62oard\x18\x01 \x01(\t\x12\x11\n\x04rank\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\r\n\x05score\x18\x03 \x01(\x05\x42\x07\n\x05_rank*A\n\x04Wait\x12\x14\n\x10WAIT_UNSPECIFIED\x10\x00\x12\x11\n\rWAIT_RECORDED\x10\x01\x12\x10\n\x0cWAIT_COUNTED\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"topten/score/v1/confirmation.proto\x12\x0ftopten.score.v1\"I\n\rBoardStanding\x12\r\n\x05\x62oard\x18\x01 \x01(\t\x12\x11\n\x04rank\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\r\n\x05score\x18\x03 \x01(\x05\x42\x07\n\x05_rank*7\n\x04Wait\x12\x14\n\x10WAIT_UNSPECIFIED\x10\x00\x12\x0c\n\x08RECORDED\x10\x01\x12\x0b\n\x07\x43OUNTED\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,7 +32,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'topten.score.v1.confirmatio
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_WAIT']._serialized_start=130
-  _globals['_WAIT']._serialized_end=195
+  _globals['_WAIT']._serialized_end=185
   _globals['_BOARDSTANDING']._serialized_start=55
   _globals['_BOARDSTANDING']._serialized_end=128
 # @@protoc_insertion_point(module_scope)

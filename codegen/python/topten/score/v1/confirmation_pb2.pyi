@@ -25,9 +25,9 @@ class _WaitEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeW
     DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
     WAIT_UNSPECIFIED: _Wait.ValueType  # 0
     """The same as RECORDED."""
-    WAIT_RECORDED: _Wait.ValueType  # 1
+    RECORDED: _Wait.ValueType  # 1
     """Until the action is recorded: it will count."""
-    WAIT_COUNTED: _Wait.ValueType  # 2
+    COUNTED: _Wait.ValueType  # 2
     """Until the action is counted and every board shows it, or the call's deadline is near."""
 
 class Wait(_Wait, metaclass=_WaitEnumTypeWrapper):
@@ -35,9 +35,9 @@ class Wait(_Wait, metaclass=_WaitEnumTypeWrapper):
 
 WAIT_UNSPECIFIED: Wait.ValueType  # 0
 """The same as RECORDED."""
-WAIT_RECORDED: Wait.ValueType  # 1
+RECORDED: Wait.ValueType  # 1
 """Until the action is recorded: it will count."""
-WAIT_COUNTED: Wait.ValueType  # 2
+COUNTED: Wait.ValueType  # 2
 """Until the action is counted and every board shows it, or the call's deadline is near."""
 global___Wait = Wait
 
