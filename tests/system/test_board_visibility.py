@@ -32,7 +32,7 @@ NEEDED: Final[dict[str, Any]] = {
     "user_ids": ["x"], "user_id": "x", "percentile": 50, "points": 1, "group_id": GROUP,
 }  # fmt: skip
 STREAM: Final = "/api/v1/leaderboard/stream"
-LISTED: Final = "{ definedBoards { name } boards { key } }"
+LISTED: Final = "{ definedBoards { name } boards { key name } }"
 
 
 async def readable(stack: RunningStack, web: Web, name: str, token: str, user_id: str) -> set[str]:
@@ -104,7 +104,7 @@ async def lists_nowhere(client: GraphqlClient, name: str, player: Player, modera
     for token, is_listed in ((player.access_token, False), (moderator, True)):
         lists = await client.execute(LISTED, {}, token)
         assert (name in {each["name"] for each in lists["definedBoards"]}) is is_listed
-        assert (f"custom:{name}" in {each["key"] for each in lists["boards"]}) is is_listed
+        assert ((f"custom:{name}", name) in {(each["key"], each["name"]) for each in lists["boards"]}) is is_listed
     data = await client.execute("{ exportMyData { data } }", {}, player.access_token)
     assert f"custom:{name}" not in str(data)
 

@@ -30,6 +30,7 @@ WhichUser = Annotated[strawberry.ID | None, strawberry.argument(description="The
 class Board:
     key: str = strawberry.field(description="The name with its period: `weekly:2026-47`.")
     kind: BoardKind
+    name: str | None = strawberry.field(description="The name by which a CUSTOM board is defined; null for any other.")
     period: str | None = strawberry.field(
         description="The ISO week (`2026-47`), the month (`2026-11`), or what the calendar of a CUSTOM board has: a day or a "
         "year. Null for a board with one period."
@@ -57,11 +58,12 @@ class Board:
 
     @classmethod
     def from_proto(cls, board: leaderboard_pb2.Board) -> Self:
-        kind = BoardKind(board.name.partition(":")[0])
+        kind, _, qualifier = board.name.partition(":")
         has_period = board.HasField("period")
         return cls(
             key=board.name,
-            kind=kind,
+            kind=BoardKind(kind),
+            name=qualifier.partition(":")[0] if kind == BoardKind.CUSTOM.value else None,
             period=_period_in(board.name),
             starts_at=time_of(board.period.starts_at) if has_period else None,
             ends_at=time_of(board.period.ends_at) if has_period else None,
