@@ -42,6 +42,7 @@ _SOURCE: Final = re.compile(
 )
 _COUNTRIES: Final = re.compile(r"country:([A-Z]{2}(?:,[A-Z]{2}){0,249})", re.ASCII)
 _EACH_COUNTRY: Final = "each-country"
+_TEAMS: Final = re.compile(r"teams:(?:(sum|mean)|best:([1-9][0-9]{0,2}))", re.ASCII)
 _BUILT_IN_CALENDARS: Final = frozenset(map(Calendar, ("all", "weekly", "monthly")))
 
 
@@ -82,7 +83,7 @@ class Definition:
     the changes of it. `freeze_number` and `freeze_state` are number and state of the copy that stops counting then, which
     alone has `stops_before`.
 
-    `teams` is set if the board ranks teams: how it is shown, and nothing that is counted.
+    A `segment` of teams says how the board is shown, and nothing that is counted.
     """
 
     name: str
@@ -96,7 +97,6 @@ class Definition:
     visibility: Visibility = "public"
     size: int = 0
     ranks: Ranks = "unique"
-    teams: TeamScore | None = None
     number: int = 0
     state: State = "ready"
     version: int = 1
@@ -144,6 +144,14 @@ class Definition:
         """Whether nothing is counted any more and the archive lacks the last state: rebuilds have to fill its boards."""
         return self.state == "archived" and not self.kept
 
+    @cached_property
+    def teams(self) -> TeamScore | None:
+        """How teams score if the board ranks them; None if it ranks players."""
+        match = _TEAMS.fullmatch(self.segment)
+        if match is None:
+            return None
+        return TeamScore("best", int(match[2])) if match[2] else TeamScore(cast("TeamMethod", match[1]))
+
     @property
     def is_per_country(self) -> bool:
         """Whether there is a board for each country."""
@@ -170,7 +178,7 @@ class Definition:
             visibility=other.visibility,
             size=other.size,
             ranks=other.ranks,
-            teams=other.teams,
+            segment=other.segment if self.teams and other.teams else self.segment,
             freezes_before=other.freezes_before,
         )
 
@@ -202,6 +210,7 @@ class Definition:
                 freeze_changes=0,
                 freeze_number=0,
                 freeze_state="ready",
+                segment="all" if each.teams else each.segment,
             ).with_presentation_of(_UNTITLED)
             for each in (self, other)
         )
@@ -253,28 +262,21 @@ def problems(definition: Definition) -> list[tuple[str, str]]:
         faults.append(("time_zone" if "time zone" in str(error) else "period", str(error)))
     else:
         faults += _problems_of_freeze(definition)
-    faults += _problems_of_teams(definition)
-    countries = definition.countries
-    if definition.segment not in ("all", _EACH_COUNTRY) and not countries:
-        faults.append(("segment", "must be all, each-country, or country: with codes such as country:VN,TH"))
-    if unknown := sorted(countries - COUNTRIES):
-        faults.append(("segment", f"has {unknown[0]}, which is no country of ISO 3166-1"))
+    faults += [("segment", fault) for fault in _problems_of_segment(definition)]
     return faults
 
 
-def _problems_of_teams(definition: Definition) -> list[tuple[str, str]]:
-    if definition.teams is None:
+def _problems_of_segment(definition: Definition) -> list[str]:
+    segment, countries, teams = definition.segment, definition.countries, definition.teams
+    if segment.startswith("teams:"):
+        if teams is None or teams.best_of > MAX_BEST_OF:
+            return [f"must be teams:sum, teams:mean, or teams:best:<k> with a k of 1 to {MAX_BEST_OF}"]
+        if teams.method == "sum" and definition.is_ascending:
+            return ["must be teams:mean or teams:best:<k> where less is better: a sum favors teams with few members"]
         return []
-    method, best_of = definition.teams
-    if method == "sum" and definition.is_ascending:
-        return [
-            ("teams", "must have the method mean or best where less is better: a sum favors teams with few members")
-        ]
-    if method == "best" and not 1 <= best_of <= MAX_BEST_OF:
-        return [("teams", f"must have a best_of of 1 to {MAX_BEST_OF}")]
-    if method != "best" and best_of:
-        return [("teams", "has a best_of, which only the method best uses")]
-    return []
+    if segment not in ("all", _EACH_COUNTRY) and not countries:
+        return ["must be all, each-country, country: with codes such as country:VN,TH, or teams: such as teams:best:5"]
+    return [f"has {each}, which is no country of ISO 3166-1" for each in sorted(countries - COUNTRIES)[:1]]
 
 
 def _problems_of_freeze(definition: Definition) -> list[tuple[str, str]]:
@@ -307,18 +309,13 @@ def _problems_of_sources(sources: Sequence[str]) -> list[tuple[str, str]]:
 def to_document(definition: Definition) -> dict[str, Any]:
     """Return the definition as MongoDB stores it."""
     fields = {name: getattr(definition, name) for name in _STORED}
-    teams = definition.teams and definition.teams._asdict()
-    return {**fields, "sources": list(definition.sources), "teams": teams}
+    return {**fields, "sources": list(definition.sources)}
 
 
 def from_document(name: str, document: Mapping[str, Any]) -> Definition:
     """Read a stored definition."""
     fields = {each: document[each] for each in _STORED if each in document}
-    teams = document.get("teams")
-    fields |= {
-        "sources": tuple(cast("Sequence[str]", document["sources"])),
-        "teams": None if teams is None else TeamScore(teams["method"], teams["best_of"]),
-    }
+    fields["sources"] = tuple(cast("Sequence[str]", document["sources"]))
     return Definition(name, **fields)
 
 

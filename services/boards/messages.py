@@ -9,9 +9,8 @@ from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
 from topten.board.v1.board_pb2 import BoardDefinition, DefinedBoard
-from topten.board.v1.board_pb2 import TeamScore as TeamScoreMessage
 
-from services.boards.definition import Aggregate, Definition, Order, Ranks, State, TeamMethod, TeamScore, Visibility
+from services.boards.definition import Aggregate, Definition, Order, Ranks, State, Visibility
 
 _AGGREGATES: Final[Mapping[int, Aggregate]] = {
     BoardDefinition.AGGREGATE_UNSPECIFIED: "sum",
@@ -37,12 +36,6 @@ _RANKS: Final[Mapping[int, Ranks]] = {
     BoardDefinition.COMPETITION: "competition",
     BoardDefinition.DENSE: "dense",
 }
-_TEAM_METHODS: Final[Mapping[int, TeamMethod]] = {
-    TeamScoreMessage.METHOD_UNSPECIFIED: "sum",
-    TeamScoreMessage.SUM: "sum",
-    TeamScoreMessage.MEAN: "mean",
-    TeamScoreMessage.BEST: "best",
-}
 _STATES: Final[Mapping[int, State]] = {
     DefinedBoard.BUILDING: "building",
     DefinedBoard.READY: "ready",
@@ -53,10 +46,6 @@ _STATES: Final[Mapping[int, State]] = {
 def _seconds(duration: Duration) -> int:
     """Return whole seconds; -1, which no definition may have, for a part of one."""
     return -1 if duration.nanos else duration.seconds
-
-
-def _team_score(message: TeamScoreMessage) -> TeamScore:
-    return TeamScore(_TEAM_METHODS[message.method], message.best_of)
 
 
 def definition_of(message: BoardDefinition) -> Definition:
@@ -73,7 +62,6 @@ def definition_of(message: BoardDefinition) -> Definition:
         visibility=_VISIBILITIES[message.visibility],
         size=message.size,
         ranks=_RANKS[message.ranks],
-        teams=_team_score(message.teams) if message.HasField("teams") else None,
         freezes_before=_seconds(message.freezes_before),
     )
 
@@ -117,9 +105,6 @@ def message_of(definition: Definition, progress: int = 100) -> DefinedBoard:
     )
     if definition.freezes_before:
         message.definition.freezes_before.seconds = definition.freezes_before
-    if definition.teams is not None:
-        method = TeamScoreMessage.Method.Value(definition.teams.method.upper())
-        message.definition.teams.MergeFrom(TeamScoreMessage(method=method, best_of=definition.teams.best_of))
     if definition.archived_at is not None:
         message.archived_at.FromDatetime(definition.archived_at)
     return message

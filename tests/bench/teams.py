@@ -29,7 +29,7 @@ from topten.group.v1.group_service_pb2 import ListTeamsResponse
 
 from services.boards.board import GENERATION_KEY, Board
 from services.boards.catalog import Catalog
-from services.boards.definition import Definition, TeamScore
+from services.boards.definition import Definition
 from services.boards.encoding import encode
 from services.leaderboard.reading.archive import Archive
 from services.leaderboard.reading.boards import Boards
@@ -56,7 +56,7 @@ async def measure() -> Table:
         archive = Archive(
             AsyncMongoClient("mongodb://127.0.0.1:1/?replicaSet=none")["boards"], timeout=timedelta(seconds=1)
         )
-        catalog = Catalog(defined=[Definition("cup", teams=TeamScore("best", 50))])
+        catalog = Catalog(defined=[Definition("cup", segment="teams:best:50")])
         boards = Boards(
             redis, archive, catalog, teams, sees_team_of=lambda _: True, timeout=timedelta(seconds=30), now=utc_now
         )

@@ -355,7 +355,7 @@ async def test_board_of_teams_speaks_of_teams_and_marks_the_players_own(
         await grant_role(endpoints(stack), admin.username, "admin")
         token = await client.login(admin.username, PASSWORD)
         walk = await define(client, token, "perUnit")
-        await put(client, token, name=board_name, sources=[f"action:{walk}"], teams={"method": "SUM"})
+        await put(client, token, name=board_name, sources=[f"action:{walk}"], segment="teams:sum")
         await until_ready(client, token, board_name)
         owners = [await register(client, country=COUNTRY) for _ in range(2)]
         codes = []

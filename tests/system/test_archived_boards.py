@@ -12,7 +12,7 @@ from topten.identity.v1.identity_events_pb2 import PlayerChangedEvent
 from services.boards.board import Board
 from services.boards.catalog import Catalog
 from services.boards.closed_periods import DATABASE
-from services.boards.definition import Definition, TeamScore
+from services.boards.definition import Definition
 from services.boards.encoding import points_of
 from services.leaderboard.reading.shown_board import BoardView
 from services.leaderboard.reading.teams import Roster, Team
@@ -72,7 +72,7 @@ async def test_archived_board_of_all_time_stays_readable_after_its_keys(system: 
         boards = reader(system.redis, archive_of_database(system), catalog=system.placement.catalog)
         await system.redis.delete("leaderboard:custom:ever")
         assert await boards.read(Board("custom", "ever"), lambda view: view.total()) == 2
-        catalog = Catalog(defined=[replace(system.placement.catalog.definitions["ever"], teams=TeamScore("sum"))])
+        catalog = Catalog(defined=[replace(system.placement.catalog.definitions["ever"], segment="teams:sum")])
         teams = FixedTeams({"ever": Roster(1, [Team("t", "T", ["ada", "ben"], [0, 0]), Team("u", "U", ["cleo"], [0])])})
         boards = reader(system.redis, archive_of_database(system), catalog=catalog, teams=teams)
         head = await boards.read(Board("custom", "ever"), lambda view: view.head(10))

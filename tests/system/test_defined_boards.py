@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -296,6 +297,15 @@ async def test_archived_board_takes_no_more_points_and_its_name_is_gone(system: 
         (Definition("board", time_zone="Mars/Olympus"), "time_zone"),
         (Definition("board", segment="country:XX"), "segment"),
         (Definition("board", segment="continent:EU"), "segment"),
+        (Definition("board", segment="teams:"), "segment"),
+        (Definition("board", segment="teams:most"), "segment"),
+        (Definition("board", segment="teams:best"), "segment"),
+        (Definition("board", segment="teams:best:0"), "segment"),
+        (Definition("board", segment="teams:best:03"), "segment"),
+        (Definition("board", segment="teams:best:501"), "segment"),
+        (Definition("board", segment="teams:sum:3"), "segment"),
+        (Definition("board", segment="teams:sum,country:VN"), "segment"),
+        (Definition("board", segment="teams:sum", order="asc"), "segment"),
         (Definition("declared"), "name"),
     ],
 )
@@ -314,15 +324,32 @@ async def test_definition_that_cannot_be_is_refused_with_its_field(
 async def test_order_period_and_division_of_a_board_stay(system: ScoreSystem) -> None:
     definitions = definitions_of(system)
     await definitions.put(Definition("board", period="weekly"), actor="test")
+    await definitions.put(Definition("teams", segment="teams:sum"), actor="test")
     for changed in (
         Definition("board", period="daily"),
         Definition("board", period="weekly", time_zone="Asia/Tokyo"),
         Definition("board", period="weekly", order="asc"),
         Definition("board", period="weekly", segment="each-country"),
+        Definition("board", period="weekly", segment="teams:mean"),
+        Definition("teams", segment="all"),
+        Definition("teams", segment="country:VN"),
+        Definition("teams", segment="each-country"),
     ):
         with pytest.raises(ServiceError) as refusal:
             await definitions.put(changed, actor="test")
         assert refusal.value.reason is Reason.BOARD_DEFINITION_INVALID
+        assert len(refusal.value.violations) == 1
+
+
+async def test_how_teams_score_changes_without_another_count(system: ScoreSystem) -> None:
+    definitions = definitions_of(system)
+    first, _ = await definitions.put(Definition("teams", sources=RUN, segment="teams:sum"), actor="test")
+    async with system.worker():
+        await until_ready(system)
+    second, changed = await definitions.put(replace(first, segment="teams:best:500"), actor="test")
+    assert (second.segment, second.state, second.number, changed) == ("teams:best:500", "ready", first.number, True)
+    _, listed = await definitions.all(0)
+    assert [(each.definition.segment, each.definition.version) for each in listed] == [("teams:best:500", 2)]
 
 
 async def test_player_is_on_a_bounded_number_of_boards(system: ScoreSystem) -> None:

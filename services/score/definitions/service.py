@@ -160,8 +160,8 @@ def _refuse_fixed(former: Definition, wanted: Definition) -> None:
         if getattr(former, field) != getattr(wanted, field)
     ]
     if (former.teams is None) != (wanted.teams is None):
-        faults.append(("teams", "cannot change between players and teams: Past periods depend on it."))
-    if former.is_per_country != wanted.is_per_country:
+        faults.append(("segment", "cannot change between players and teams: past periods depend on it"))
+    elif former.is_per_country != wanted.is_per_country:
         faults.append(("segment", "cannot change to or from each-country: the names of boards depend on it"))
     if faults:
         raise _invalid(faults)

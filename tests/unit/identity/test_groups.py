@@ -13,7 +13,7 @@ import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.boards.definition import DEFINITIONS, Definition, TeamScore, to_document
+from services.boards.definition import DEFINITIONS, Definition, to_document
 from services.identity.accounts import Account
 from services.identity.erasure.erasure_store import ErasureStore
 from services.identity.groups.group import (
@@ -218,7 +218,7 @@ async def defined(mongo: Mongo, *definitions: Definition) -> None:
     await mongo.database[DEFINITIONS].insert_one({"_id": DEFINITIONS, "boards": boards})
 
 
-CUP = Definition("cup", teams=TeamScore("sum"))
+CUP = Definition("cup", segment="teams:sum")
 
 
 def everybody(_: Definition) -> bool:

@@ -10,7 +10,6 @@ import strawberry
 from topten.board.v1 import board_service_pb2 as messages
 from topten.board.v1.board_pb2 import BoardDefinition as BoardDefinitionMessage
 from topten.board.v1.board_pb2 import DefinedBoard as DefinedBoardMessage
-from topten.board.v1.board_pb2 import TeamScore as TeamScoreMessage
 
 from edge.graphql.execution.context import Info
 from edge.graphql.fields import field, rpc
@@ -70,36 +69,6 @@ class BoardRanks(Enum):
     DENSE = BoardDefinitionMessage.DENSE
 
 
-@strawberry.enum(
-    description="Which members of a team count: all (SUM, not for the order ASC), the MEAN of all who have points, rounded "
-    "down, or the sum of the BEST ones."
-)
-class TeamMethod(Enum):
-    SUM = TeamScoreMessage.SUM
-    MEAN = TeamScoreMessage.MEAN
-    BEST = TeamScoreMessage.BEST
-
-
-@strawberry.type(description="How the points of a team's members become the team's score.")
-class TeamScore:
-    method: TeamMethod
-    best_of: int | None = strawberry.field(description="For BEST, how many members count; else null.")
-
-    @classmethod
-    def from_proto(cls, score: TeamScoreMessage) -> Self:
-        return cls(method=TeamMethod(score.method), best_of=score.best_of or None)
-
-
-@strawberry.input(description="How the points of a team's members become the team's score.")
-class TeamScoreInput:
-    method: TeamMethod
-    best_of: int | None = strawberry.field(
-        default=None,
-        description="For BEST: how many members count, 1 to 500. A team with fewer has the sum of those; if the order is ASC, "
-        "it is not ranked.",
-    )
-
-
 @strawberry.type(description="A board that a team or the operator defined, read as CUSTOM with its name.")
 class DefinedBoard:
     name: str
@@ -111,15 +80,15 @@ class DefinedBoard:
     order: BoardOrder
     period: str = strawberry.field(description="`all`, `daily`, `weekly`, `monthly`, `yearly`, `every:…` or `range:…`.")
     time_zone: str = strawberry.field(description="The IANA time zone in which days begin.")
-    segment: str = strawberry.field(description="Who stands on it: `all`, `country:VN,TH` or `each-country`.")
+    segment: str = strawberry.field(
+        description="Who stands on it: `all`, `country:VN,TH`, `each-country`, or teams: `teams:sum`, `teams:mean`, "
+        "`teams:best:5`."
+    )
     visibility: BoardVisibility
     size: int | None = strawberry.field(description="How many places the board has; null for no limit.")
     ranks: BoardRanks
     freezes_before: int | None = strawberry.field(
         description="How many seconds before the end of its period the board freezes; null for never."
-    )
-    teams: TeamScore | None = strawberry.field(
-        description="Set if the board ranks teams: groups that were entered for it."
     )
     state: BoardState
     progress_percent: int = strawberry.field(description="The share of players who are on it while it is BUILDING.")
@@ -143,7 +112,6 @@ class DefinedBoard:
             size=definition.size or None,
             ranks=BoardRanks(definition.ranks),
             freezes_before=int32(definition.freezes_before.seconds) or None,
-            teams=TeamScore.from_proto(definition.teams) if definition.HasField("teams") else None,
             state=BoardState(board.state),
             progress_percent=board.progress_percent,
             version=board.version,
@@ -178,7 +146,10 @@ class BoardDefinitionInput:
     time_zone: str = strawberry.field(default="UTC", description="The IANA time zone in which days begin.")
     segment: str = strawberry.field(
         default="all",
-        description="Who stands on it: `all`, `country:VN,TH`, or `each-country` for one board a country.",
+        description="Who stands on it: `all`, `country:VN,TH`, or `each-country` for one board a country. Or teams, the "
+        "groups that their owners enter, with the points of their members: the sum of all (`teams:sum`, not for the order "
+        "ASC), the mean of all who have points, rounded down (`teams:mean`), or the sum of the best ones, 1 to 500 "
+        "(`teams:best:5`). A team with fewer has the sum of those; if the order is ASC, it is not ranked.",
     )
     visibility: BoardVisibility | None = strawberry.field(default=None, description="PUBLIC by default.")
     size: int | None = strawberry.field(
@@ -193,10 +164,6 @@ class BoardDefinitionInput:
         default=None,
         description="How many seconds before the end of its period the board freezes: until the period is over, everything "
         "that is read shows what was counted of the time before. Never by default.",
-    )
-    teams: TeamScoreInput | None = strawberry.field(
-        default=None,
-        description="Given if the board ranks teams by the points of their members: the groups that their owners enter.",
     )
 
     def to_proto(self) -> BoardDefinitionMessage:
@@ -216,9 +183,6 @@ class BoardDefinitionInput:
         )
         if self.freezes_before:
             message.freezes_before.seconds = self.freezes_before
-        if self.teams:
-            score = TeamScoreMessage(method=self.teams.method.value, best_of=self.teams.best_of or 0)
-            message.teams.CopyFrom(score)
         return message
 
 
@@ -244,7 +208,7 @@ class BoardDefinitionMutation:
         cost=200,
         rate="write",
         description="Defines a board, or changes title, sources, aggregate, countries, visibility, size, ranks, freeze or "
-        "the score of teams of one with the same name. What players did before is on it once it is READY. For admins.",
+        "how teams score of one with the same name. What players did before is on it once it is READY. For admins.",
     )
     async def put_board(self, info: Info, input: BoardDefinitionInput) -> BoardChange | None:
         context = info.context

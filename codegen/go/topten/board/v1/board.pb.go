@@ -256,63 +256,6 @@ func (BoardDefinition_Ranks) EnumDescriptor() ([]byte, []int) {
 	return file_topten_board_v1_board_proto_rawDescGZIP(), []int{0, 3}
 }
 
-// Which members count.
-type TeamScore_Method int32
-
-const (
-	// Stored as SUM.
-	TeamScore_METHOD_UNSPECIFIED TeamScore_Method = 0
-	// The sum of all members. Not for the order ASC, where it would favor teams with few members.
-	TeamScore_SUM TeamScore_Method = 1
-	// The mean of all members who have points, rounded down.
-	TeamScore_MEAN TeamScore_Method = 2
-	// The sum of the `best_of` best members. A team with fewer has the sum of those; if the order is ASC, it is not ranked.
-	TeamScore_BEST TeamScore_Method = 3
-)
-
-// Enum value maps for TeamScore_Method.
-var (
-	TeamScore_Method_name = map[int32]string{
-		0: "METHOD_UNSPECIFIED",
-		1: "SUM",
-		2: "MEAN",
-		3: "BEST",
-	}
-	TeamScore_Method_value = map[string]int32{
-		"METHOD_UNSPECIFIED": 0,
-		"SUM":                1,
-		"MEAN":               2,
-		"BEST":               3,
-	}
-)
-
-func (x TeamScore_Method) Enum() *TeamScore_Method {
-	p := new(TeamScore_Method)
-	*p = x
-	return p
-}
-
-func (x TeamScore_Method) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (TeamScore_Method) Descriptor() protoreflect.EnumDescriptor {
-	return file_topten_board_v1_board_proto_enumTypes[4].Descriptor()
-}
-
-func (TeamScore_Method) Type() protoreflect.EnumType {
-	return &file_topten_board_v1_board_proto_enumTypes[4]
-}
-
-func (x TeamScore_Method) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use TeamScore_Method.Descriptor instead.
-func (TeamScore_Method) EnumDescriptor() ([]byte, []int) {
-	return file_topten_board_v1_board_proto_rawDescGZIP(), []int{1, 0}
-}
-
 // Whether a board can be read.
 type DefinedBoard_State int32
 
@@ -355,11 +298,11 @@ func (x DefinedBoard_State) String() string {
 }
 
 func (DefinedBoard_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_topten_board_v1_board_proto_enumTypes[5].Descriptor()
+	return file_topten_board_v1_board_proto_enumTypes[4].Descriptor()
 }
 
 func (DefinedBoard_State) Type() protoreflect.EnumType {
-	return &file_topten_board_v1_board_proto_enumTypes[5]
+	return &file_topten_board_v1_board_proto_enumTypes[4]
 }
 
 func (x DefinedBoard_State) Number() protoreflect.EnumNumber {
@@ -368,7 +311,7 @@ func (x DefinedBoard_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use DefinedBoard_State.Descriptor instead.
 func (DefinedBoard_State) EnumDescriptor() ([]byte, []int) {
-	return file_topten_board_v1_board_proto_rawDescGZIP(), []int{2, 0}
+	return file_topten_board_v1_board_proto_rawDescGZIP(), []int{1, 0}
 }
 
 // A board's definition: what it counts, who stands on it, and in which order. It is read as `custom:<name>` everywhere.
@@ -392,6 +335,12 @@ type BoardDefinition struct {
 	// The IANA time zone in which days begin; empty is `UTC`.
 	TimeZone string `protobuf:"bytes,7,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
 	// Who stands on it: `all`, `country:VN,TH`, or `each-country` (one board a country). Empty is `all`.
+	// Or teams, the groups of players that were entered for it (see `topten.group.v1.GroupService.EnterBoard`), with the points of
+	// their members on it: the sum of all (`teams:sum`; not for the order ASC, where it would favor teams with few members), the mean
+	// of all who have points, rounded down (`teams:mean`), or the sum of the k best, 1 to 500 (`teams:best:3`; a team with fewer has
+	// the sum of those, or if the order is ASC, it is not ranked). Members without points do not count, and a team is ranked if at
+	// least one counts. A score is at most 2 147 483 647. A player counts for each of their teams, and on the board as on any. Whether
+	// it ranks teams cannot change, how they score can.
 	Segment string `protobuf:"bytes,8,opt,name=segment,proto3" json:"segment,omitempty"`
 	// Who reads the board. For everybody else it does not exist.
 	Visibility BoardDefinition_Visibility `protobuf:"varint,9,opt,name=visibility,proto3,enum=topten.board.v1.BoardDefinition_Visibility" json:"visibility,omitempty"`
@@ -405,9 +354,6 @@ type BoardDefinition struct {
 	// is over, everything that is read shows what was counted of the time before the freeze. Empty is never. A board with a freeze
 	// counts as two where boards are limited.
 	FreezesBefore *durationpb.Duration `protobuf:"bytes,12,opt,name=freezes_before,json=freezesBefore,proto3" json:"freezes_before,omitempty"`
-	// Set if the board ranks teams, by the points of their members on it: the groups of players that were entered for it (see
-	// `topten.group.v1.GroupService.EnterBoard`). Players are counted as on any board. Whether it ranks teams cannot change.
-	Teams         *TeamScore `protobuf:"bytes,13,opt,name=teams,proto3" json:"teams,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -526,69 +472,6 @@ func (x *BoardDefinition) GetFreezesBefore() *durationpb.Duration {
 	return nil
 }
 
-func (x *BoardDefinition) GetTeams() *TeamScore {
-	if x != nil {
-		return x.Teams
-	}
-	return nil
-}
-
-// How the points of a team's members become the team's score. Members without points do not count, and a team is ranked if at
-// least one counts. A score is at most 2 147 483 647. A player counts for each of their teams.
-type TeamScore struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Which members count.
-	Method TeamScore_Method `protobuf:"varint,1,opt,name=method,proto3,enum=topten.board.v1.TeamScore_Method" json:"method,omitempty"`
-	// For BEST, how many members count, 1 to 500; else 0.
-	BestOf        int32 `protobuf:"varint,2,opt,name=best_of,json=bestOf,proto3" json:"best_of,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *TeamScore) Reset() {
-	*x = TeamScore{}
-	mi := &file_topten_board_v1_board_proto_msgTypes[1]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *TeamScore) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*TeamScore) ProtoMessage() {}
-
-func (x *TeamScore) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_board_v1_board_proto_msgTypes[1]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use TeamScore.ProtoReflect.Descriptor instead.
-func (*TeamScore) Descriptor() ([]byte, []int) {
-	return file_topten_board_v1_board_proto_rawDescGZIP(), []int{1}
-}
-
-func (x *TeamScore) GetMethod() TeamScore_Method {
-	if x != nil {
-		return x.Method
-	}
-	return TeamScore_METHOD_UNSPECIFIED
-}
-
-func (x *TeamScore) GetBestOf() int32 {
-	if x != nil {
-		return x.BestOf
-	}
-	return 0
-}
-
 // A defined board and its state.
 type DefinedBoard struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -614,7 +497,7 @@ type DefinedBoard struct {
 
 func (x *DefinedBoard) Reset() {
 	*x = DefinedBoard{}
-	mi := &file_topten_board_v1_board_proto_msgTypes[2]
+	mi := &file_topten_board_v1_board_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -626,7 +509,7 @@ func (x *DefinedBoard) String() string {
 func (*DefinedBoard) ProtoMessage() {}
 
 func (x *DefinedBoard) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_board_v1_board_proto_msgTypes[2]
+	mi := &file_topten_board_v1_board_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -639,7 +522,7 @@ func (x *DefinedBoard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DefinedBoard.ProtoReflect.Descriptor instead.
 func (*DefinedBoard) Descriptor() ([]byte, []int) {
-	return file_topten_board_v1_board_proto_rawDescGZIP(), []int{2}
+	return file_topten_board_v1_board_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *DefinedBoard) GetDefinition() *BoardDefinition {
@@ -702,7 +585,7 @@ var File_topten_board_v1_board_proto protoreflect.FileDescriptor
 
 const file_topten_board_v1_board_proto_rawDesc = "" +
 	"\n" +
-	"\x1btopten/board/v1/board.proto\x12\x0ftopten.board.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd2\a\n" +
+	"\x1btopten/board/v1/board.proto\x12\x0ftopten.board.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa0\a\n" +
 	"\x0fBoardDefinition\x12\x1b\n" +
 	"\x04name\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18dR\x04name\x12\x1d\n" +
 	"\x05title\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18dR\x05title\x12(\n" +
@@ -718,8 +601,7 @@ const file_topten_board_v1_board_proto_rawDesc = "" +
 	"\x04size\x18\n" +
 	" \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x00R\x04size\x12F\n" +
 	"\x05ranks\x18\v \x01(\x0e2&.topten.board.v1.BoardDefinition.RanksB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05ranks\x12@\n" +
-	"\x0efreezes_before\x18\f \x01(\v2\x19.google.protobuf.DurationR\rfreezesBefore\x120\n" +
-	"\x05teams\x18\r \x01(\v2\x1a.topten.board.v1.TeamScoreR\x05teams\"P\n" +
+	"\x0efreezes_before\x18\f \x01(\v2\x19.google.protobuf.DurationR\rfreezesBefore\"P\n" +
 	"\tAggregate\x12\x19\n" +
 	"\x15AGGREGATE_UNSPECIFIED\x10\x00\x12\a\n" +
 	"\x03SUM\x10\x01\x12\b\n" +
@@ -744,16 +626,7 @@ const file_topten_board_v1_board_proto_rawDesc = "" +
 	"\n" +
 	"\x06UNIQUE\x10\x01\x12\x0f\n" +
 	"\vCOMPETITION\x10\x02\x12\t\n" +
-	"\x05DENSE\x10\x03\"\xb4\x01\n" +
-	"\tTeamScore\x12C\n" +
-	"\x06method\x18\x01 \x01(\x0e2!.topten.board.v1.TeamScore.MethodB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06method\x12#\n" +
-	"\abest_of\x18\x02 \x01(\x05B\n" +
-	"\xbaH\a\x1a\x05\x18\xf4\x03(\x00R\x06bestOf\"=\n" +
-	"\x06Method\x12\x16\n" +
-	"\x12METHOD_UNSPECIFIED\x10\x00\x12\a\n" +
-	"\x03SUM\x10\x01\x12\b\n" +
-	"\x04MEAN\x10\x02\x12\b\n" +
-	"\x04BEST\x10\x03\"\xb1\x03\n" +
+	"\x05DENSE\x10\x03\"\xb1\x03\n" +
 	"\fDefinedBoard\x12@\n" +
 	"\n" +
 	"definition\x18\x01 \x01(\v2 .topten.board.v1.BoardDefinitionR\n" +
@@ -786,37 +659,33 @@ func file_topten_board_v1_board_proto_rawDescGZIP() []byte {
 	return file_topten_board_v1_board_proto_rawDescData
 }
 
-var file_topten_board_v1_board_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_topten_board_v1_board_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_topten_board_v1_board_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_topten_board_v1_board_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_topten_board_v1_board_proto_goTypes = []any{
 	(BoardDefinition_Aggregate)(0),  // 0: topten.board.v1.BoardDefinition.Aggregate
 	(BoardDefinition_Order)(0),      // 1: topten.board.v1.BoardDefinition.Order
 	(BoardDefinition_Visibility)(0), // 2: topten.board.v1.BoardDefinition.Visibility
 	(BoardDefinition_Ranks)(0),      // 3: topten.board.v1.BoardDefinition.Ranks
-	(TeamScore_Method)(0),           // 4: topten.board.v1.TeamScore.Method
-	(DefinedBoard_State)(0),         // 5: topten.board.v1.DefinedBoard.State
-	(*BoardDefinition)(nil),         // 6: topten.board.v1.BoardDefinition
-	(*TeamScore)(nil),               // 7: topten.board.v1.TeamScore
-	(*DefinedBoard)(nil),            // 8: topten.board.v1.DefinedBoard
-	(*durationpb.Duration)(nil),     // 9: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),   // 10: google.protobuf.Timestamp
+	(DefinedBoard_State)(0),         // 4: topten.board.v1.DefinedBoard.State
+	(*BoardDefinition)(nil),         // 5: topten.board.v1.BoardDefinition
+	(*DefinedBoard)(nil),            // 6: topten.board.v1.DefinedBoard
+	(*durationpb.Duration)(nil),     // 7: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),   // 8: google.protobuf.Timestamp
 }
 var file_topten_board_v1_board_proto_depIdxs = []int32{
-	0,  // 0: topten.board.v1.BoardDefinition.aggregate:type_name -> topten.board.v1.BoardDefinition.Aggregate
-	1,  // 1: topten.board.v1.BoardDefinition.order:type_name -> topten.board.v1.BoardDefinition.Order
-	2,  // 2: topten.board.v1.BoardDefinition.visibility:type_name -> topten.board.v1.BoardDefinition.Visibility
-	3,  // 3: topten.board.v1.BoardDefinition.ranks:type_name -> topten.board.v1.BoardDefinition.Ranks
-	9,  // 4: topten.board.v1.BoardDefinition.freezes_before:type_name -> google.protobuf.Duration
-	7,  // 5: topten.board.v1.BoardDefinition.teams:type_name -> topten.board.v1.TeamScore
-	4,  // 6: topten.board.v1.TeamScore.method:type_name -> topten.board.v1.TeamScore.Method
-	6,  // 7: topten.board.v1.DefinedBoard.definition:type_name -> topten.board.v1.BoardDefinition
-	5,  // 8: topten.board.v1.DefinedBoard.state:type_name -> topten.board.v1.DefinedBoard.State
-	10, // 9: topten.board.v1.DefinedBoard.archived_at:type_name -> google.protobuf.Timestamp
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	0, // 0: topten.board.v1.BoardDefinition.aggregate:type_name -> topten.board.v1.BoardDefinition.Aggregate
+	1, // 1: topten.board.v1.BoardDefinition.order:type_name -> topten.board.v1.BoardDefinition.Order
+	2, // 2: topten.board.v1.BoardDefinition.visibility:type_name -> topten.board.v1.BoardDefinition.Visibility
+	3, // 3: topten.board.v1.BoardDefinition.ranks:type_name -> topten.board.v1.BoardDefinition.Ranks
+	7, // 4: topten.board.v1.BoardDefinition.freezes_before:type_name -> google.protobuf.Duration
+	5, // 5: topten.board.v1.DefinedBoard.definition:type_name -> topten.board.v1.BoardDefinition
+	4, // 6: topten.board.v1.DefinedBoard.state:type_name -> topten.board.v1.DefinedBoard.State
+	8, // 7: topten.board.v1.DefinedBoard.archived_at:type_name -> google.protobuf.Timestamp
+	8, // [8:8] is the sub-list for method output_type
+	8, // [8:8] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_topten_board_v1_board_proto_init() }
@@ -829,8 +698,8 @@ func file_topten_board_v1_board_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_topten_board_v1_board_proto_rawDesc), len(file_topten_board_v1_board_proto_rawDesc)),
-			NumEnums:      6,
-			NumMessages:   3,
+			NumEnums:      5,
+			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

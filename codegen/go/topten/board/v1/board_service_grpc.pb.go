@@ -33,9 +33,9 @@ const (
 // BoardService owns the definitions of boards; the score process serves it. Boards are read from
 // `topten.leaderboard.v1.LeaderboardService`.
 type BoardServiceClient interface {
-	// PutBoard defines a board, or changes title, sources, aggregate, countries, visibility, size, ranks, freeze or the score of
-	// teams of one with the same name. A board that counts something else than before is filled from the ledger, and read as
-	// `stale` until then; a change of title, visibility, size, ranks, freeze or the score of teams never touches it, and readers
+	// PutBoard defines a board, or changes title, sources, aggregate, countries, visibility, size, ranks, freeze or how teams
+	// score of one with the same name. A board that counts something else than before is filled from the ledger, and read as
+	// `stale` until then; a change of title, visibility, size, ranks, freeze or how teams score never touches it, and readers
 	// see it within seconds. The same definition again changes nothing.
 	// Fails with BOARD_DEFINITION_INVALID (also for an archived board, and for another order, period, time zone, division
 	// into countries, or players in place of teams, which past periods depend on), LIMIT_REACHED (1000 boards), PERMISSION_DENIED,
@@ -95,9 +95,9 @@ func (c *boardServiceClient) ListBoards(ctx context.Context, in *ListBoardsReque
 // BoardService owns the definitions of boards; the score process serves it. Boards are read from
 // `topten.leaderboard.v1.LeaderboardService`.
 type BoardServiceServer interface {
-	// PutBoard defines a board, or changes title, sources, aggregate, countries, visibility, size, ranks, freeze or the score of
-	// teams of one with the same name. A board that counts something else than before is filled from the ledger, and read as
-	// `stale` until then; a change of title, visibility, size, ranks, freeze or the score of teams never touches it, and readers
+	// PutBoard defines a board, or changes title, sources, aggregate, countries, visibility, size, ranks, freeze or how teams
+	// score of one with the same name. A board that counts something else than before is filled from the ledger, and read as
+	// `stale` until then; a change of title, visibility, size, ranks, freeze or how teams score never touches it, and readers
 	// see it within seconds. The same definition again changes nothing.
 	// Fails with BOARD_DEFINITION_INVALID (also for an archived board, and for another order, period, time zone, division
 	// into countries, or players in place of teams, which past periods depend on), LIMIT_REACHED (1000 boards), PERMISSION_DENIED,

@@ -866,7 +866,7 @@ type EnterBoardRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The group's id.
 	GroupId string `protobuf:"bytes,1,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`
-	// The name of a board that ranks teams, without `custom:`. The group is entered for all its periods and countries.
+	// The name of a board that ranks teams, without `custom:`. The group is entered for all its periods.
 	BoardName     string `protobuf:"bytes,2,opt,name=board_name,json=boardName,proto3" json:"board_name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

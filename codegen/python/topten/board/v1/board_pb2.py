@@ -27,7 +27,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btopten/board/v1/board.proto\x12\x0ftopten.board.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe0\x06\n\x0f\x42oardDefinition\x12\x15\n\x04name\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x16\n\x05title\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x1f\n\x07sources\x18\x03 \x03(\tB\x0e\xbaH\x0b\x92\x01\x08\x10\x14\"\x04r\x02\x18\x64\x12G\n\taggregate\x18\x04 \x01(\x0e\x32*.topten.board.v1.BoardDefinition.AggregateB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12?\n\x05order\x18\x05 \x01(\x0e\x32&.topten.board.v1.BoardDefinition.OrderB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x17\n\x06period\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x1a\n\ttime_zone\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x19\n\x07segment\x18\x08 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12I\n\nvisibility\x18\t \x01(\x0e\x32+.topten.board.v1.BoardDefinition.VisibilityB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x19\n\x04size\x18\n \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x00\x12?\n\x05ranks\x18\x0b \x01(\x0e\x32&.topten.board.v1.BoardDefinition.RanksB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x31\n\x0e\x66reezes_before\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x05teams\x18\r \x01(\x0b\x32\x1a.topten.board.v1.TeamScore\"P\n\tAggregate\x12\x19\n\x15\x41GGREGATE_UNSPECIFIED\x10\x00\x12\x07\n\x03SUM\x10\x01\x12\x08\n\x04\x42\x45ST\x10\x02\x12\n\n\x06LATEST\x10\x03\x12\t\n\x05\x43OUNT\x10\x04\"1\n\x05Order\x12\x15\n\x11ORDER_UNSPECIFIED\x10\x00\x12\x08\n\x04\x44\x45SC\x10\x01\x12\x07\n\x03\x41SC\x10\x02\"Q\n\nVisibility\x12\x1a\n\x16VISIBILITY_UNSPECIFIED\x10\x00\x12\n\n\x06PUBLIC\x10\x01\x12\x0b\n\x07MEMBERS\x10\x02\x12\x0e\n\nMODERATORS\x10\x03\"F\n\x05Ranks\x12\x15\n\x11RANKS_UNSPECIFIED\x10\x00\x12\n\n\x06UNIQUE\x10\x01\x12\x0f\n\x0b\x43OMPETITION\x10\x02\x12\t\n\x05\x44\x45NSE\x10\x03\"\xa4\x01\n\tTeamScore\x12;\n\x06method\x18\x01 \x01(\x0e\x32!.topten.board.v1.TeamScore.MethodB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1b\n\x07\x62\x65st_of\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\"=\n\x06Method\x12\x16\n\x12METHOD_UNSPECIFIED\x10\x00\x12\x07\n\x03SUM\x10\x01\x12\x08\n\x04MEAN\x10\x02\x12\x08\n\x04\x42\x45ST\x10\x03\"\xd6\x02\n\x0c\x44\x65\x66inedBoard\x12\x34\n\ndefinition\x18\x01 \x01(\x0b\x32 .topten.board.v1.BoardDefinition\x12\x32\n\x05state\x18\x02 \x01(\x0e\x32#.topten.board.v1.DefinedBoard.State\x12\x18\n\x10progress_percent\x18\x03 \x01(\x05\x12\x0f\n\x07version\x18\x04 \x01(\x05\x12\x10\n\x08\x64\x65\x63lared\x18\x05 \x01(\x08\x12/\n\x0b\x61rchived_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63ounter\x18\x07 \x01(\x05\x12\x16\n\x0e\x66reeze_changes\x18\x08 \x01(\x05\"E\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x42UILDING\x10\x01\x12\t\n\x05READY\x10\x02\x12\x0c\n\x08\x41RCHIVED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btopten/board/v1/board.proto\x12\x0ftopten.board.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb5\x06\n\x0f\x42oardDefinition\x12\x15\n\x04name\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x16\n\x05title\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x1f\n\x07sources\x18\x03 \x03(\tB\x0e\xbaH\x0b\x92\x01\x08\x10\x14\"\x04r\x02\x18\x64\x12G\n\taggregate\x18\x04 \x01(\x0e\x32*.topten.board.v1.BoardDefinition.AggregateB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12?\n\x05order\x18\x05 \x01(\x0e\x32&.topten.board.v1.BoardDefinition.OrderB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x17\n\x06period\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x1a\n\ttime_zone\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x19\n\x07segment\x18\x08 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12I\n\nvisibility\x18\t \x01(\x0e\x32+.topten.board.v1.BoardDefinition.VisibilityB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x19\n\x04size\x18\n \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x00\x12?\n\x05ranks\x18\x0b \x01(\x0e\x32&.topten.board.v1.BoardDefinition.RanksB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x31\n\x0e\x66reezes_before\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\"P\n\tAggregate\x12\x19\n\x15\x41GGREGATE_UNSPECIFIED\x10\x00\x12\x07\n\x03SUM\x10\x01\x12\x08\n\x04\x42\x45ST\x10\x02\x12\n\n\x06LATEST\x10\x03\x12\t\n\x05\x43OUNT\x10\x04\"1\n\x05Order\x12\x15\n\x11ORDER_UNSPECIFIED\x10\x00\x12\x08\n\x04\x44\x45SC\x10\x01\x12\x07\n\x03\x41SC\x10\x02\"Q\n\nVisibility\x12\x1a\n\x16VISIBILITY_UNSPECIFIED\x10\x00\x12\n\n\x06PUBLIC\x10\x01\x12\x0b\n\x07MEMBERS\x10\x02\x12\x0e\n\nMODERATORS\x10\x03\"F\n\x05Ranks\x12\x15\n\x11RANKS_UNSPECIFIED\x10\x00\x12\n\n\x06UNIQUE\x10\x01\x12\x0f\n\x0b\x43OMPETITION\x10\x02\x12\t\n\x05\x44\x45NSE\x10\x03\"\xd6\x02\n\x0c\x44\x65\x66inedBoard\x12\x34\n\ndefinition\x18\x01 \x01(\x0b\x32 .topten.board.v1.BoardDefinition\x12\x32\n\x05state\x18\x02 \x01(\x0e\x32#.topten.board.v1.DefinedBoard.State\x12\x18\n\x10progress_percent\x18\x03 \x01(\x05\x12\x0f\n\x07version\x18\x04 \x01(\x05\x12\x10\n\x08\x64\x65\x63lared\x18\x05 \x01(\x08\x12/\n\x0b\x61rchived_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63ounter\x18\x07 \x01(\x05\x12\x16\n\x0e\x66reeze_changes\x18\x08 \x01(\x05\"E\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x42UILDING\x10\x01\x12\t\n\x05READY\x10\x02\x12\x0c\n\x08\x41RCHIVED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -56,26 +56,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BOARDDEFINITION'].fields_by_name['size']._serialized_options = b'\272H\010\032\006\030\300\204=(\000'
   _globals['_BOARDDEFINITION'].fields_by_name['ranks']._loaded_options = None
   _globals['_BOARDDEFINITION'].fields_by_name['ranks']._serialized_options = b'\272H\005\202\001\002\020\001'
-  _globals['_TEAMSCORE'].fields_by_name['method']._loaded_options = None
-  _globals['_TEAMSCORE'].fields_by_name['method']._serialized_options = b'\272H\005\202\001\002\020\001'
-  _globals['_TEAMSCORE'].fields_by_name['best_of']._loaded_options = None
-  _globals['_TEAMSCORE'].fields_by_name['best_of']._serialized_options = b'\272H\007\032\005\030\364\003(\000'
   _globals['_BOARDDEFINITION']._serialized_start=143
-  _globals['_BOARDDEFINITION']._serialized_end=1007
-  _globals['_BOARDDEFINITION_AGGREGATE']._serialized_start=721
-  _globals['_BOARDDEFINITION_AGGREGATE']._serialized_end=801
-  _globals['_BOARDDEFINITION_ORDER']._serialized_start=803
-  _globals['_BOARDDEFINITION_ORDER']._serialized_end=852
-  _globals['_BOARDDEFINITION_VISIBILITY']._serialized_start=854
-  _globals['_BOARDDEFINITION_VISIBILITY']._serialized_end=935
-  _globals['_BOARDDEFINITION_RANKS']._serialized_start=937
-  _globals['_BOARDDEFINITION_RANKS']._serialized_end=1007
-  _globals['_TEAMSCORE']._serialized_start=1010
-  _globals['_TEAMSCORE']._serialized_end=1174
-  _globals['_TEAMSCORE_METHOD']._serialized_start=1113
-  _globals['_TEAMSCORE_METHOD']._serialized_end=1174
-  _globals['_DEFINEDBOARD']._serialized_start=1177
-  _globals['_DEFINEDBOARD']._serialized_end=1519
-  _globals['_DEFINEDBOARD_STATE']._serialized_start=1450
-  _globals['_DEFINEDBOARD_STATE']._serialized_end=1519
+  _globals['_BOARDDEFINITION']._serialized_end=964
+  _globals['_BOARDDEFINITION_AGGREGATE']._serialized_start=678
+  _globals['_BOARDDEFINITION_AGGREGATE']._serialized_end=758
+  _globals['_BOARDDEFINITION_ORDER']._serialized_start=760
+  _globals['_BOARDDEFINITION_ORDER']._serialized_end=809
+  _globals['_BOARDDEFINITION_VISIBILITY']._serialized_start=811
+  _globals['_BOARDDEFINITION_VISIBILITY']._serialized_end=892
+  _globals['_BOARDDEFINITION_RANKS']._serialized_start=894
+  _globals['_BOARDDEFINITION_RANKS']._serialized_end=964
+  _globals['_DEFINEDBOARD']._serialized_start=967
+  _globals['_DEFINEDBOARD']._serialized_end=1309
+  _globals['_DEFINEDBOARD_STATE']._serialized_start=1240
+  _globals['_DEFINEDBOARD_STATE']._serialized_end=1309
 # @@protoc_insertion_point(module_scope)

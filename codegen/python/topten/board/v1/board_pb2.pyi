@@ -155,7 +155,6 @@ class BoardDefinition(google.protobuf.message.Message):
     SIZE_FIELD_NUMBER: builtins.int
     RANKS_FIELD_NUMBER: builtins.int
     FREEZES_BEFORE_FIELD_NUMBER: builtins.int
-    TEAMS_FIELD_NUMBER: builtins.int
     name: builtins.str
     """The name: a lower-case letter, then up to 31 lower-case letters, digits and hyphens."""
     title: builtins.str
@@ -172,7 +171,14 @@ class BoardDefinition(google.protobuf.message.Message):
     time_zone: builtins.str
     """The IANA time zone in which days begin; empty is `UTC`."""
     segment: builtins.str
-    """Who stands on it: `all`, `country:VN,TH`, or `each-country` (one board a country). Empty is `all`."""
+    """Who stands on it: `all`, `country:VN,TH`, or `each-country` (one board a country). Empty is `all`.
+    Or teams, the groups of players that were entered for it (see `topten.group.v1.GroupService.EnterBoard`), with the points of
+    their members on it: the sum of all (`teams:sum`; not for the order ASC, where it would favor teams with few members), the mean
+    of all who have points, rounded down (`teams:mean`), or the sum of the k best, 1 to 500 (`teams:best:3`; a team with fewer has
+    the sum of those, or if the order is ASC, it is not ranked). Members without points do not count, and a team is ranked if at
+    least one counts. A score is at most 2 147 483 647. A player counts for each of their teams, and on the board as on any. Whether
+    it ranks teams cannot change, how they score can.
+    """
     visibility: global___BoardDefinition.Visibility.ValueType
     """Who reads the board. For everybody else it does not exist."""
     size: builtins.int
@@ -196,12 +202,6 @@ class BoardDefinition(google.protobuf.message.Message):
         counts as two where boards are limited.
         """
 
-    @property
-    def teams(self) -> global___TeamScore:
-        """Set if the board ranks teams, by the points of their members on it: the groups of players that were entered for it (see
-        `topten.group.v1.GroupService.EnterBoard`). Players are counted as on any board. Whether it ranks teams cannot change.
-        """
-
     def __init__(
         self,
         *,
@@ -217,63 +217,11 @@ class BoardDefinition(google.protobuf.message.Message):
         size: builtins.int = ...,
         ranks: global___BoardDefinition.Ranks.ValueType = ...,
         freezes_before: google.protobuf.duration_pb2.Duration | None = ...,
-        teams: global___TeamScore | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["freezes_before", b"freezes_before", "teams", b"teams"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["aggregate", b"aggregate", "freezes_before", b"freezes_before", "name", b"name", "order", b"order", "period", b"period", "ranks", b"ranks", "segment", b"segment", "size", b"size", "sources", b"sources", "teams", b"teams", "time_zone", b"time_zone", "title", b"title", "visibility", b"visibility"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["freezes_before", b"freezes_before"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["aggregate", b"aggregate", "freezes_before", b"freezes_before", "name", b"name", "order", b"order", "period", b"period", "ranks", b"ranks", "segment", b"segment", "size", b"size", "sources", b"sources", "time_zone", b"time_zone", "title", b"title", "visibility", b"visibility"]) -> None: ...
 
 global___BoardDefinition = BoardDefinition
-
-@typing.final
-class TeamScore(google.protobuf.message.Message):
-    """How the points of a team's members become the team's score. Members without points do not count, and a team is ranked if at
-    least one counts. A score is at most 2 147 483 647. A player counts for each of their teams.
-    """
-
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    class _Method:
-        ValueType = typing.NewType("ValueType", builtins.int)
-        V: typing_extensions.TypeAlias = ValueType
-
-    class _MethodEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[TeamScore._Method.ValueType], builtins.type):
-        DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
-        METHOD_UNSPECIFIED: TeamScore._Method.ValueType  # 0
-        """Stored as SUM."""
-        SUM: TeamScore._Method.ValueType  # 1
-        """The sum of all members. Not for the order ASC, where it would favor teams with few members."""
-        MEAN: TeamScore._Method.ValueType  # 2
-        """The mean of all members who have points, rounded down."""
-        BEST: TeamScore._Method.ValueType  # 3
-        """The sum of the `best_of` best members. A team with fewer has the sum of those; if the order is ASC, it is not ranked."""
-
-    class Method(_Method, metaclass=_MethodEnumTypeWrapper):
-        """Which members count."""
-
-    METHOD_UNSPECIFIED: TeamScore.Method.ValueType  # 0
-    """Stored as SUM."""
-    SUM: TeamScore.Method.ValueType  # 1
-    """The sum of all members. Not for the order ASC, where it would favor teams with few members."""
-    MEAN: TeamScore.Method.ValueType  # 2
-    """The mean of all members who have points, rounded down."""
-    BEST: TeamScore.Method.ValueType  # 3
-    """The sum of the `best_of` best members. A team with fewer has the sum of those; if the order is ASC, it is not ranked."""
-
-    METHOD_FIELD_NUMBER: builtins.int
-    BEST_OF_FIELD_NUMBER: builtins.int
-    method: global___TeamScore.Method.ValueType
-    """Which members count."""
-    best_of: builtins.int
-    """For BEST, how many members count, 1 to 500; else 0."""
-    def __init__(
-        self,
-        *,
-        method: global___TeamScore.Method.ValueType = ...,
-        best_of: builtins.int = ...,
-    ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["best_of", b"best_of", "method", b"method"]) -> None: ...
-
-global___TeamScore = TeamScore
 
 @typing.final
 class DefinedBoard(google.protobuf.message.Message):

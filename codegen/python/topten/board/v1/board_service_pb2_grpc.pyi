@@ -27,9 +27,9 @@ class BoardServiceStub:
         topten.board.v1.board_service_pb2.PutBoardRequest,
         topten.board.v1.board_service_pb2.PutBoardResponse,
     ]
-    """PutBoard defines a board, or changes title, sources, aggregate, countries, visibility, size, ranks, freeze or the score of
-    teams of one with the same name. A board that counts something else than before is filled from the ledger, and read as
-    `stale` until then; a change of title, visibility, size, ranks, freeze or the score of teams never touches it, and readers
+    """PutBoard defines a board, or changes title, sources, aggregate, countries, visibility, size, ranks, freeze or how teams
+    score of one with the same name. A board that counts something else than before is filled from the ledger, and read as
+    `stale` until then; a change of title, visibility, size, ranks, freeze or how teams score never touches it, and readers
     see it within seconds. The same definition again changes nothing.
     Fails with BOARD_DEFINITION_INVALID (also for an archived board, and for another order, period, time zone, division
     into countries, or players in place of teams, which past periods depend on), LIMIT_REACHED (1000 boards), PERMISSION_DENIED,
@@ -62,9 +62,9 @@ class BoardServiceAsyncStub:
         topten.board.v1.board_service_pb2.PutBoardRequest,
         topten.board.v1.board_service_pb2.PutBoardResponse,
     ]
-    """PutBoard defines a board, or changes title, sources, aggregate, countries, visibility, size, ranks, freeze or the score of
-    teams of one with the same name. A board that counts something else than before is filled from the ledger, and read as
-    `stale` until then; a change of title, visibility, size, ranks, freeze or the score of teams never touches it, and readers
+    """PutBoard defines a board, or changes title, sources, aggregate, countries, visibility, size, ranks, freeze or how teams
+    score of one with the same name. A board that counts something else than before is filled from the ledger, and read as
+    `stale` until then; a change of title, visibility, size, ranks, freeze or how teams score never touches it, and readers
     see it within seconds. The same definition again changes nothing.
     Fails with BOARD_DEFINITION_INVALID (also for an archived board, and for another order, period, time zone, division
     into countries, or players in place of teams, which past periods depend on), LIMIT_REACHED (1000 boards), PERMISSION_DENIED,
@@ -99,9 +99,9 @@ class BoardServiceServicer(metaclass=abc.ABCMeta):
         request: topten.board.v1.board_service_pb2.PutBoardRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.board.v1.board_service_pb2.PutBoardResponse, collections.abc.Awaitable[topten.board.v1.board_service_pb2.PutBoardResponse]]:
-        """PutBoard defines a board, or changes title, sources, aggregate, countries, visibility, size, ranks, freeze or the score of
-        teams of one with the same name. A board that counts something else than before is filled from the ledger, and read as
-        `stale` until then; a change of title, visibility, size, ranks, freeze or the score of teams never touches it, and readers
+        """PutBoard defines a board, or changes title, sources, aggregate, countries, visibility, size, ranks, freeze or how teams
+        score of one with the same name. A board that counts something else than before is filled from the ledger, and read as
+        `stale` until then; a change of title, visibility, size, ranks, freeze or how teams score never touches it, and readers
         see it within seconds. The same definition again changes nothing.
         Fails with BOARD_DEFINITION_INVALID (also for an archived board, and for another order, period, time zone, division
         into countries, or players in place of teams, which past periods depend on), LIMIT_REACHED (1000 boards), PERMISSION_DENIED,

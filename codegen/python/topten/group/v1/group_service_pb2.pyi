@@ -376,7 +376,7 @@ class EnterBoardRequest(google.protobuf.message.Message):
     group_id: builtins.str
     """The group's id."""
     board_name: builtins.str
-    """The name of a board that ranks teams, without `custom:`. The group is entered for all its periods and countries."""
+    """The name of a board that ranks teams, without `custom:`. The group is entered for all its periods."""
     def __init__(
         self,
         *,
