@@ -21,6 +21,7 @@ PUT = """mutation ($input: BoardDefinitionInput!) { putBoard(input: $input) {
 } }"""
 ARCHIVE = "mutation ($name: String!) { archiveBoard(name: $name) { changed board { state } } }"
 LIST = "{ definedBoards { name state progressPercent } }"
+STALE = "query ($board: BoardInput!) { leaderboard(board: $board, first: 1) { stale } }"
 TOP = """query ($board: BoardInput) { getLeaderboard(board: $board) { username score rank gapToNext } }"""
 VOID = "mutation ($input: VoidActionInput!) { voidAction(input: $input) { success } }"
 REJUDGE = 'mutation ($id: ID!) { rejudgeQuiz(quizId: $id, dryRun: false, reason: "a wrong key") { changed } }'
@@ -46,11 +47,11 @@ async def until_ready(client: GraphqlClient, token: str, name: str) -> None:
 
     async def is_known() -> bool:
         try:
-            await client.execute(TOP, {"board": {"kind": "CUSTOM", "name": name}}, token)
+            data = await client.execute(STALE, {"board": {"kind": "CUSTOM", "name": name}}, token)
         except GraphqlError as error:
             assert error.reason == "BOARD_NOT_FOUND"
             return False
-        return True
+        return data["leaderboard"]["stale"] is False
 
     await eventually(is_ready, f"{name} is ready, and readers know it")
 
