@@ -1,11 +1,12 @@
-"""The feed of one room: its state after each change, the same for everybody in it.
+"""The feed of one room: its state after each change, the same for everybody in it, and then each player's own outcome.
 
-Owns that a connected client sees no earlier state of the room after a later one.
+Owns that a connected client sees no earlier state of the room after a later one, and no outcome before its state.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
@@ -16,6 +17,7 @@ from topten.room.v1.room_service_pb2 import WatchRoomRequest
 from edge.stream.feed import Feed
 from edge.stream.frames import Message, Position
 from edge.stream.room_frames import encode_room
+from edge.stream.room_outcomes import RoomOutcomeFeed
 from edge.stream.subscriber import Subscriber
 from edge.upstreams import Upstreams
 from services.runtime.errors import Reason
@@ -47,16 +49,27 @@ class RoomFeed(Feed):
         self._pin = pin
         self._upstreams = upstreams
         self._state: RoomState | None = None
+        self._outcomes = RoomOutcomeFeed(pin, upstreams)
 
     @property
     def latest(self) -> RoomState | None:
         """The state of the room that was shown last."""
         return self._state
 
+    async def close(self) -> None:
+        """Close the upstreams."""
+        await self._outcomes.close()
+        await super().close()
+
     def _greet(self, subscriber: Subscriber, last_seen: Position | None, catch_up: timedelta) -> None:  # noqa: ARG002  # boards need them
         """Send the state, whatever the client has seen: there is one room, and a state is small."""
         if self._state is not None:
             subscriber.write(self._state.message)
+        self._outcomes.subscribe(subscriber)
+
+    def _unsubscribe(self, subscriber: Subscriber, on_disconnect: Callable[[], None]) -> None:
+        self._outcomes.unsubscribe(subscriber)
+        super()._unsubscribe(subscriber, on_disconnect)
 
     async def _watch(self) -> None:
         token = await self._upstreams.service_token.get()
@@ -78,6 +91,7 @@ class RoomFeed(Feed):
             self._state = state
             self._notify()
             await self.write(state.message)
+            self._outcomes.follow(frame.revision, self.subscribers)
 
     async def _show_stale(self) -> None:
         if self._state is not None:

@@ -1,4 +1,4 @@
-"""States of rooms as Server-Sent Events: the `Room` of the GraphQL schema, encoded once for everybody. Pure."""
+"""Rooms as Server-Sent Events: the `Room` of the GraphQL schema, encoded once for everybody, and the `RoomOutcome`. Pure."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
+from topten.room.v1 import room_pb2
 from topten.room.v1.room_pb2 import RoomFrame
 
-from edge.graphql.resolvers.rooms.types import Room
+from edge.graphql.resolvers.rooms.types import Room, RoomOutcome
 from edge.stream.frames import Message, encode_event
 from edge.times import format_time
 
@@ -23,6 +24,14 @@ def encode_room(frame: RoomFrame, *, stale: bool = False) -> Message:
     room = Room.from_proto(frame)
     data = _plain(room) | {"phase": room.phase.name.lower(), "stale": stale}
     return Message.of(encode_event("state", data, id=f"{frame.revision}-{frame.changes}"))
+
+
+def encode_outcome(version: int, outcome: room_pb2.RoomOutcome) -> Message:
+    """Encode the `me` event: the fields of `RoomOutcome`, and the `version` of the room to which they belong.
+
+    It has no id, because the id of an event is that of a state.
+    """
+    return Message.of(encode_event("me", {"version": version} | _plain(RoomOutcome.from_proto(outcome))))
 
 
 def _plain(value: Any) -> Any:

@@ -89,11 +89,21 @@ class Room:
         return outcome
 
 
-async def watch(url: str, token: str, pin: str, states: list[dict[str, Any]]) -> None:
-    """Collect every state of a room that a stream shows until the room ends, opening it again where it breaks off."""
+async def watch(
+    url: str, token: str, pin: str, states: list[dict[str, Any]], own: list[dict[str, Any]] | None = None
+) -> None:
+    """Collect every state of a room that a stream shows until the room ends, opening it again where it breaks off.
+
+    `own` gets the outcomes of the player.
+    """
     while not states or states[-1]["phase"] != "ended":
         async with room_stream(url, token, pin) as events:
             async for event in events:
+                if event.name == "me" and own is not None:
+                    assert event.id == ""
+                    assert event.data["version"] == states[-1]["version"], "it follows its state"
+                    own.append(event.data)
+                    continue
                 assert (event.name, event.id.partition("-")[0]) == ("state", str(event.data["version"]))
                 states.append(event.data)
 
@@ -105,6 +115,16 @@ async def shown(states: list[dict[str, Any]], phase: str) -> None:
         return any(state["phase"] == phase for state in states)
 
     await eventually(is_shown, f"the stream shows {phase}")
+
+
+async def own_outcome(own: list[dict[str, Any]], version: int) -> dict[str, Any]:
+    """Wait until a stream has shown its player's own outcome at a version, and return it."""
+
+    async def is_shown() -> bool:
+        return any(outcome["version"] == version for outcome in own)
+
+    await eventually(is_shown, f"the stream shows the outcome at version {version}")
+    return next(outcome for outcome in own if outcome["version"] == version)
 
 
 async def status_of_stream(url: str, token: str, pin: str) -> int:
@@ -142,7 +162,12 @@ async def test_a_room_and_an_attempt_lose_neither_answers_nor_time_when_quiz_is_
     assert {each["nickname"] for each in (await room.state())["newestPlayers"]} == {*tokens}
 
     states: list[dict[str, Any]] = []
-    watching = asyncio.create_task(watch(stack.http, guest, room.pin, states))
+    own: dict[str, list[dict[str, Any]]] = {nickname: [] for nickname in tokens}
+    watching = asyncio.gather(
+        watch(stack.http, guest, room.pin, states, own["Gus"]),
+        watch(stack.http, ada.access_token, room.pin, [], own["Ada"]),
+        watch(stack.http, author, room.pin, []),  # of whom has no seat, and gets nobody's outcome
+    )
     await shown(states, "lobby")
     assert (await room.command("startRoom"))[1]["question"] == {"id": "q1"}
     await asyncio.gather(room.answer("Ada", "q1", "a"), room.answer("Gus", "q1", "b"))
@@ -186,7 +211,16 @@ async def test_a_room_and_an_attempt_lose_neither_answers_nor_time_when_quiz_is_
     assert revealed["rightAnswer"] == {"selectedOption": "a"}
     assert revealed["distribution"] == [{"optionId": "a", "count": 2}, {"optionId": "b", "count": 1}]
     await shown(states, "reveal")
-    board = (await room.next())["board"]
+    judged = ("nickname", "verdict", "pointsAwarded", "extraTime", "deadline")
+    for nickname, verdict, points in (("Ada", "RIGHT", 10), ("Gus", "WRONG", 0)):
+        outcome = await own_outcome(own[nickname], revealed["version"])
+        assert [outcome[each] for each in judged] == [nickname, verdict, points, "NONE", None]
+        assert outcome["answer"]["questionId"] == "q1"
+    after = await room.next()
+    board = after["board"]
+    for nickname, place in (("Ada", (1, 10)), ("Gus", (3, 0))):
+        outcome = await own_outcome(own[nickname], after["version"])
+        assert (outcome["nickname"], outcome["rank"], outcome["points"]) == (nickname, *place)
     assert [(each["rank"], each["nickname"], each["points"]) for each in board] == [
         (1, "Ada", 10),
         (1, "Ben", 10),
@@ -203,6 +237,8 @@ async def test_a_room_and_an_attempt_lose_neither_answers_nor_time_when_quiz_is_
         pass
     async with deadline("the stream ends with the room"):
         await watching
+    for nickname, outcomes in own.items():
+        assert {outcome["nickname"] for outcome in outcomes} <= {nickname}, "nobody else's"
     orders = [(state["version"], state["players"] + state["answered"]) for state in states]
     assert orders == sorted(orders), "no state comes after a later one"
     assert all((state["rightAnswer"] is None) == (state["phase"] != "reveal") for state in states)

@@ -22,6 +22,7 @@ export { TimedAttempts } from "./timed.js";
  * @typedef {import("./boards.js").Change} Change
  * @typedef {import("./notices.js").Notice} Notice
  * @typedef {import("./rooms.js").Outcome} Outcome
+ * @typedef {import("./rooms.js").OwnOutcome} OwnOutcome
  * @typedef {import("./rooms.js").Room} Room
  * @typedef {import("./session.js").User} User
  * @typedef {import("./stream.js").Entry} Entry

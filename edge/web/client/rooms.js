@@ -84,6 +84,8 @@ const RESULTS = `query ($roomId: ID!, $after: String) {
  * @property {number | null} rank on the board
  * @property {ExtraTime} extraTime given by the host
  * @property {string | null} deadline when the open question locks for this player
+ *
+ * @typedef {Outcome & { version: number }} OwnOutcome at a version of the room
  */
 
 /** The rooms of a session: of a player, a guest or a host. Every method throws an ApiError. */
@@ -97,10 +99,11 @@ export class Rooms {
   }
 
   /**
-   * What changes in a room: `for await (const { frame, state } of rooms.watch(pin))`, where the frame is the whole Room and
-   * never an older one than before. It ends with the loop or with `return()`; any number of watches share one stream.
+   * What changes in a room: `for await (const { frame, me, state } of rooms.watch(pin))`, where the frame is the whole Room and
+   * never an older one than before, and `me` the outcome of a player with a seat, after each frame with a new version until the
+   * room ends. It ends with the loop or with `return()`; any number of watches share one stream.
    * @param {string} pin
-   * @returns {AsyncIterableIterator<{ frame?: Room, state?: import("./stream.js").State }> & { return(): Promise<any> }}
+   * @returns {AsyncIterableIterator<{ frame?: Room, me?: OwnOutcome, state?: import("./stream.js").State }> & { return(): Promise<any> }}
    */
   watch(pin) {
     return /** @type {any} */ (this.boards.watch(`room:${pin}`));

@@ -51,7 +51,7 @@ const TIMEOUT = 15_000;
  * @param {(frame: any) => void} handlers.onFrame a Frame, or a Room. Of a board the first frame of each connection, which may
  *   be older than the last one if the server's store was restored, and then each frame of that connection; of a room no state
  *   that is older than the last one
- * @param {(standing: Standing) => void} handlers.onMe the player's own standing
+ * @param {(own: any) => void} handlers.onMe the player's own Standing, or in a room their OwnOutcome
  * @param {(state: State) => void} handlers.onState
  * @param {() => Promise<void>} [renewSession] renews what opens the stream, where that can be renewed; a token in the URL can't
  */

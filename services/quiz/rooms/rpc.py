@@ -195,6 +195,16 @@ class RoomServicer(room_service_pb2_grpc.RoomServiceServicer):
         place = await self._play.own_place(caller(), request.pin)
         return messages.GetRoomOutcomeResponse(outcome=outcome_of(place))
 
+    async def ListRoomOutcomes(
+        self, request: messages.ListRoomOutcomesRequest, context: Context
+    ) -> messages.ListRoomOutcomesResponse:
+        """See room_service.proto."""
+        room, places = await self._play.places(request.pin, request.user_ids)
+        outcomes = [
+            messages.PlayerOutcome(user_id=user_id, outcome=outcome_of(place)) for user_id, place in places.items()
+        ]
+        return messages.ListRoomOutcomesResponse(revision=room.revision, outcomes=outcomes)
+
     async def WatchRoom(
         self, request: messages.WatchRoomRequest, context: Context
     ) -> AsyncIterator[messages.WatchRoomResponse]:

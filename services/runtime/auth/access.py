@@ -32,7 +32,7 @@ SCOPES: Final[Mapping[str, str]] = {
     "account:read": "read accounts, with their roles and blocks",
     "account:block": "block and unblock players",
     OWN_DATA: "export and erase the data of the token's own account; identity issues such tokens to players",
-    "action:relay": "submit actions in groups, each with the token of its player",
+    "action:relay": "submit actions in groups, each with its player's token, and read players' places in rooms",
     "action:define": "define and archive action types",
     "action:submit": "submit actions of any player, and read action types",
     "board:define": "define and archive boards",

@@ -143,11 +143,27 @@ class ScriptedQuizzes(QuizServiceServicer):
 
 @partly
 class ScriptedRooms(RoomServiceServicer):
-    """Serves only `GetRoom` and `WatchRoom`, of the rooms in `phases`; `watched` lists the PINs that were watched."""
+    """Serves only `GetRoom`, `WatchRoom` and `ListRoomOutcomes`, of the rooms in `phases`.
+
+    `watched` lists the PINs that were watched. `requests` lists the `ListRoomOutcomes` calls: the revision of the room, and
+    the users. Each waits for `answering`, and responds with the `points` of players at that revision, unless it `fails`.
+    """
 
     def __init__(self) -> None:
         self.phases: dict[str, room_pb2.RoomPhase.ValueType] = {}
         self.watched: list[str] = []
+        self.points: dict[str, int] = {}
+        self.requests: list[tuple[int, list[str]]] = []
+        self.answering = asyncio.Event()
+        self.answering.set()
+        self.fails = False
+        self._revisions: defaultdict[str, int] = defaultdict(lambda: 1)
+        self._shown: dict[str, asyncio.Queue[int]] = defaultdict(asyncio.Queue)
+
+    def show(self, pin: str, revision: int) -> None:
+        """Send the state of a watched room at a revision."""
+        self._revisions[pin] = revision
+        self._shown[pin].put_nowait(revision)
 
     async def GetRoom(self, request: room_messages.GetRoomRequest, context: Any) -> room_messages.GetRoomResponse:
         if request.pin not in self.phases:
@@ -158,10 +174,31 @@ class ScriptedRooms(RoomServiceServicer):
         self, request: room_messages.WatchRoomRequest, context: Any
     ) -> AsyncIterator[room_messages.WatchRoomResponse]:
         self.watched.append(request.pin)
-        yield room_messages.WatchRoomResponse(
-            frame=(await self.GetRoom(room_messages.GetRoomRequest(pin=request.pin), context)).frame
-        )
-        await asyncio.Event().wait()
+        frame = (await self.GetRoom(room_messages.GetRoomRequest(pin=request.pin), context)).frame
+        frame.revision = 1
+        while True:
+            yield room_messages.WatchRoomResponse(frame=frame)
+            frame.revision = await self._shown[request.pin].get()
+
+    async def ListRoomOutcomes(
+        self, request: room_messages.ListRoomOutcomesRequest, context: Any
+    ) -> room_messages.ListRoomOutcomesResponse:
+        revision = self._revisions[request.pin]
+        self.requests.append((revision, list(request.user_ids)))
+        await self.answering.wait()
+        if self.fails:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "failed by the test")
+        outcomes = [
+            room_messages.PlayerOutcome(
+                user_id=user_id,
+                outcome=room_pb2.RoomOutcome(
+                    seat_id=f"seat of {user_id}", points=self.points[user_id], extra_time=room_pb2.EXTRA_TIME_NONE
+                ),
+            )
+            for user_id in request.user_ids
+            if user_id in self.points
+        ]
+        return room_messages.ListRoomOutcomesResponse(revision=revision, outcomes=outcomes)
 
 
 async def _refuse(context: Any, reason: Reason) -> None:

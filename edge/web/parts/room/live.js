@@ -4,15 +4,19 @@
 import { create } from "../dom.js";
 import { t } from "../text.js";
 
-/** @typedef {import("../../client/rooms.js").Room} Room */
+/**
+ * @typedef {import("../../client/rooms.js").OwnOutcome} OwnOutcome
+ * @typedef {import("../../client/rooms.js").Room} Room
+ */
 
 /**
  * Follow a room until `close()`. The element says whether it is live; a change of that is announced.
  * @param {import("../../app.js").App} app
  * @param {string} pin
  * @param {(room: Room, before: Room | null) => void} onRoom
+ * @param {(own: OwnOutcome) => void} [onOwn] called with what the player of a seat is shown, after the room at its version
  */
-export function followRoom(app, pin, onRoom) {
+export function followRoom(app, pin, onRoom, onOwn) {
   const element = create("span", { className: "state" });
   /** @type {import("../../client/stream.js").State} */
   let state = { name: "connecting", heardAt: 0 };
@@ -28,17 +32,19 @@ export function followRoom(app, pin, onRoom) {
   };
   const clock = setInterval(tick, 1_000);
   const follow = async () => {
-    for await (const { frame, state: next } of watch) {
+    for await (const { frame, me, state: next } of watch) {
       if (next) {
         const isLive = (state = next).name === "live";
         if (isLive !== wasLive && room && state.name !== "closed") app.announce(t.room.states[state.name]);
         wasLive = isLive;
         tick();
       }
-      if (!frame) continue;
-      const before = room;
-      room = frame;
-      onRoom(frame, before);
+      if (frame) {
+        const before = room;
+        room = frame;
+        onRoom(frame, before);
+      }
+      if (me) onOwn?.(me);
     }
   };
   tick();

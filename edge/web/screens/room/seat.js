@@ -15,7 +15,8 @@ import { isNextStep, spaced, summaryOf } from "../../parts/room/words.js";
 import { t } from "../../parts/text.js";
 import { showOutside } from "./outside.js";
 
-// In a large room not everybody reads their place at the same moment.
+// The stream brings the place. If it has not done so by then it is read: not by everybody in a large room at the same moment.
+const MISSING_AFTER = 2_500;
 const SPREAD_PER_PLAYER = 5;
 const MAX_SPREAD = 2_000;
 const GONE = new Set(["ROOM_CLOSED", "PLAYER_NOT_FOUND"]);
@@ -40,6 +41,8 @@ class Seat {
     this.outcome = outcome;
     /** The version of the room to which the outcome belongs; 0 if that is not known. */
     this.outcomeAt = 0;
+    /** Whether the player is yet to be told of the last step, with the outcome. */
+    this.isUntold = false;
     this.isClosed = false;
     this.answer = new OwnAnswer(app, pin, outcome.seatId, (error) => this.#onAnswer(error));
     this.answer.recorded = outcome.answer;
@@ -48,7 +51,7 @@ class Seat {
     this.place = create("strong", {});
     this.progress = create("span", { className: "count" });
     this.stage = create("section", { className: "stage", tabIndex: -1 });
-    this.live = followRoom(app, pin, (room, before) => this.#onRoom(room, before));
+    this.live = followRoom(app, pin, (room, before) => this.#onRoom(room, before), (own) => this.#onOutcome(own, own.version));
     const head = create("div", { className: "room-head" }, this.progress, this.live.element, this.countdown.element);
     const own = create("p", { className: "own-place ranked" }, create("bdi", { className: "name" }, outcome.nickname), this.place);
     app.fill(create("div", { className: "room seat" }, head, own, this.stage, app.isGuest && otherDevice(app, pin)));
@@ -73,26 +76,36 @@ class Seat {
     else this.#update(room);
     this.#showCountdown();
     if (isNext && before && room.phase !== "REVEAL" && room.phase !== "PODIUM") this.#announce();
-    if (room.version !== before?.version) this.#readOutcome(room, isNext);
+    if (room.version === before?.version) return;
+    this.isUntold ||= isNext;
+    this.#ensureOutcome(room);
   }
 
-  /** Read what the last transition means for this player: points, extra time, or the end of the seat. @param {Room} room @param {boolean} isNext */
-  async #readOutcome(room, isNext) {
-    await new Promise((resolve) => setTimeout(resolve, Math.random() * Math.min(MAX_SPREAD, SPREAD_PER_PLAYER * room.players)));
+  /** Read the outcome of a transition if the stream does not bring it, as at its end, or because the seat is gone. @param {Room} room */
+  async #ensureOutcome({ version, phase, players }) {
+    const after = (phase === "ENDED" ? 0 : MISSING_AFTER) + Math.random() * Math.min(MAX_SPREAD, SPREAD_PER_PLAYER * players);
+    await new Promise((resolve) => setTimeout(resolve, after));
+    if (this.isClosed || this.room?.version !== version || this.outcomeAt === version) return;
     try {
-      const outcome = await this.app.rooms.outcome(this.pin);
-      if (this.isClosed || this.room?.version !== room.version) return;
-      this.outcome = outcome;
-      this.outcomeAt = room.version;
-      this.answer.recorded = outcome.answer ?? this.answer.recorded;
-      this.#showPlace();
-      this.#showCountdown();
-      if (!["REVEAL", "PODIUM", "ENDED"].includes(room.phase)) return;
-      this.#show();
-      if (isNext && room.phase !== "ENDED") this.#announce();
+      this.#onOutcome(await this.app.rooms.outcome(this.pin), version);
     } catch (error) {
-      this.#leaveIfOutside(error); // otherwise the room goes on; this is read again with the next change
+      this.#leaveIfOutside(error); // otherwise the room goes on, and there is another outcome after the next change
     }
+  }
+
+  /** What the last transition means for this player: points, extra time. @param {Outcome} outcome @param {number} version of the room */
+  #onOutcome(outcome, version) {
+    const room = this.room;
+    if (this.isClosed || room?.version !== version) return;
+    this.outcome = outcome;
+    this.outcomeAt = version;
+    this.answer.recorded = outcome.answer ?? this.answer.recorded;
+    this.#showPlace();
+    this.#showCountdown();
+    if (!["REVEAL", "PODIUM", "ENDED"].includes(room.phase)) return;
+    this.#show();
+    if (this.isUntold && room.phase !== "ENDED") this.#announce();
+    this.isUntold = false;
   }
 
   /** @param {unknown} [error] */

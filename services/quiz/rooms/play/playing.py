@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -116,6 +116,17 @@ class RoomPlay:
     async def own_place(self, player: Claims, pin: str) -> OwnPlace:
         """Return a player's own answer and place. Raises ROOM_NOT_FOUND, ROOM_CLOSED, PLAYER_NOT_FOUND, UNAVAILABLE."""
         return await self._place((await self._rooms.room_id(pin), player.user_id))
+
+    async def places(self, pin: str, user_ids: Iterable[str]) -> tuple[Room, dict[str, OwnPlace]]:
+        """Return a room, and the places of those users who have a seat in it, by as many reads as for one of them.
+
+        Raises ROOM_NOT_FOUND, UNAVAILABLE.
+        """
+        room_id = await self._rooms.room_id(pin)
+        keys = [(room_id, user_id) for user_id in dict.fromkeys(user_ids)]
+        snapshot, seats = await asyncio.gather(self._reader.current(room_id), self._seats.seats(keys))
+        seated = [(snapshot.room, seat) for seat in seats.values() if not seat.is_removed]
+        return snapshot.room, {place.seat.user_id: place for place in await self.places_of(seated)}
 
     async def place_of(self, room: Room, seat: Seat) -> OwnPlace:
         """Return the answer and place of the player in a seat. Raises UNAVAILABLE."""

@@ -2159,6 +2159,171 @@ func (x *GetRoomOutcomeResponse) GetOutcome() *RoomOutcome {
 	return nil
 }
 
+// ListRoomOutcomesRequest names a room and players.
+type ListRoomOutcomesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The room's PIN.
+	Pin string `protobuf:"bytes,1,opt,name=pin,proto3" json:"pin,omitempty"`
+	// The IDs of 1 to 500 users. One that occurs twice counts once.
+	UserIds       []string `protobuf:"bytes,2,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRoomOutcomesRequest) Reset() {
+	*x = ListRoomOutcomesRequest{}
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRoomOutcomesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRoomOutcomesRequest) ProtoMessage() {}
+
+func (x *ListRoomOutcomesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRoomOutcomesRequest.ProtoReflect.Descriptor instead.
+func (*ListRoomOutcomesRequest) Descriptor() ([]byte, []int) {
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *ListRoomOutcomesRequest) GetPin() string {
+	if x != nil {
+		return x.Pin
+	}
+	return ""
+}
+
+func (x *ListRoomOutcomesRequest) GetUserIds() []string {
+	if x != nil {
+		return x.UserIds
+	}
+	return nil
+}
+
+// ListRoomOutcomesResponse carries places.
+type ListRoomOutcomesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The revision of the room at which the places are.
+	Revision int64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	// The places, in no order.
+	Outcomes      []*PlayerOutcome `protobuf:"bytes,2,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRoomOutcomesResponse) Reset() {
+	*x = ListRoomOutcomesResponse{}
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRoomOutcomesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRoomOutcomesResponse) ProtoMessage() {}
+
+func (x *ListRoomOutcomesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRoomOutcomesResponse.ProtoReflect.Descriptor instead.
+func (*ListRoomOutcomesResponse) Descriptor() ([]byte, []int) {
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *ListRoomOutcomesResponse) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *ListRoomOutcomesResponse) GetOutcomes() []*PlayerOutcome {
+	if x != nil {
+		return x.Outcomes
+	}
+	return nil
+}
+
+// PlayerOutcome is the place of a player.
+type PlayerOutcome struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The player's ID.
+	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// The place.
+	Outcome       *RoomOutcome `protobuf:"bytes,2,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlayerOutcome) Reset() {
+	*x = PlayerOutcome{}
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlayerOutcome) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlayerOutcome) ProtoMessage() {}
+
+func (x *PlayerOutcome) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlayerOutcome.ProtoReflect.Descriptor instead.
+func (*PlayerOutcome) Descriptor() ([]byte, []int) {
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *PlayerOutcome) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *PlayerOutcome) GetOutcome() *RoomOutcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return nil
+}
+
 // WatchRoomRequest names a room.
 type WatchRoomRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2170,7 +2335,7 @@ type WatchRoomRequest struct {
 
 func (x *WatchRoomRequest) Reset() {
 	*x = WatchRoomRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[38]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2182,7 +2347,7 @@ func (x *WatchRoomRequest) String() string {
 func (*WatchRoomRequest) ProtoMessage() {}
 
 func (x *WatchRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[38]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2195,7 +2360,7 @@ func (x *WatchRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRoomRequest.ProtoReflect.Descriptor instead.
 func (*WatchRoomRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{38}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *WatchRoomRequest) GetPin() string {
@@ -2216,7 +2381,7 @@ type WatchRoomResponse struct {
 
 func (x *WatchRoomResponse) Reset() {
 	*x = WatchRoomResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[39]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2228,7 +2393,7 @@ func (x *WatchRoomResponse) String() string {
 func (*WatchRoomResponse) ProtoMessage() {}
 
 func (x *WatchRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[39]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2241,7 +2406,7 @@ func (x *WatchRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRoomResponse.ProtoReflect.Descriptor instead.
 func (*WatchRoomResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{39}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *WatchRoomResponse) GetFrame() *RoomFrame {
@@ -2266,7 +2431,7 @@ type GetRoomResultsRequest struct {
 
 func (x *GetRoomResultsRequest) Reset() {
 	*x = GetRoomResultsRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[40]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2278,7 +2443,7 @@ func (x *GetRoomResultsRequest) String() string {
 func (*GetRoomResultsRequest) ProtoMessage() {}
 
 func (x *GetRoomResultsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[40]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2291,7 +2456,7 @@ func (x *GetRoomResultsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomResultsRequest.ProtoReflect.Descriptor instead.
 func (*GetRoomResultsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{40}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *GetRoomResultsRequest) GetRoomId() string {
@@ -2337,7 +2502,7 @@ type GetRoomResultsResponse struct {
 
 func (x *GetRoomResultsResponse) Reset() {
 	*x = GetRoomResultsResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[41]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2349,7 +2514,7 @@ func (x *GetRoomResultsResponse) String() string {
 func (*GetRoomResultsResponse) ProtoMessage() {}
 
 func (x *GetRoomResultsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[41]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2362,7 +2527,7 @@ func (x *GetRoomResultsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomResultsResponse.ProtoReflect.Descriptor instead.
 func (*GetRoomResultsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{41}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *GetRoomResultsResponse) GetQuestions() []*QuestionResult {
@@ -2420,7 +2585,7 @@ type ExportRoomResultsRequest struct {
 
 func (x *ExportRoomResultsRequest) Reset() {
 	*x = ExportRoomResultsRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[42]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2432,7 +2597,7 @@ func (x *ExportRoomResultsRequest) String() string {
 func (*ExportRoomResultsRequest) ProtoMessage() {}
 
 func (x *ExportRoomResultsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[42]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2445,7 +2610,7 @@ func (x *ExportRoomResultsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRoomResultsRequest.ProtoReflect.Descriptor instead.
 func (*ExportRoomResultsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{42}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ExportRoomResultsRequest) GetRoomId() string {
@@ -2477,7 +2642,7 @@ type ExportRoomResultsResponse struct {
 
 func (x *ExportRoomResultsResponse) Reset() {
 	*x = ExportRoomResultsResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[43]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2489,7 +2654,7 @@ func (x *ExportRoomResultsResponse) String() string {
 func (*ExportRoomResultsResponse) ProtoMessage() {}
 
 func (x *ExportRoomResultsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[43]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2502,7 +2667,7 @@ func (x *ExportRoomResultsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRoomResultsResponse.ProtoReflect.Descriptor instead.
 func (*ExportRoomResultsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{43}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ExportRoomResultsResponse) GetFileName() string {
@@ -2537,7 +2702,7 @@ type ExportSeatsRequest struct {
 
 func (x *ExportSeatsRequest) Reset() {
 	*x = ExportSeatsRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[44]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2549,7 +2714,7 @@ func (x *ExportSeatsRequest) String() string {
 func (*ExportSeatsRequest) ProtoMessage() {}
 
 func (x *ExportSeatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[44]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2562,7 +2727,7 @@ func (x *ExportSeatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportSeatsRequest.ProtoReflect.Descriptor instead.
 func (*ExportSeatsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{44}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ExportSeatsRequest) GetPageToken() string {
@@ -2585,7 +2750,7 @@ type ExportSeatsResponse struct {
 
 func (x *ExportSeatsResponse) Reset() {
 	*x = ExportSeatsResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[45]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2597,7 +2762,7 @@ func (x *ExportSeatsResponse) String() string {
 func (*ExportSeatsResponse) ProtoMessage() {}
 
 func (x *ExportSeatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[45]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2610,7 +2775,7 @@ func (x *ExportSeatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportSeatsResponse.ProtoReflect.Descriptor instead.
 func (*ExportSeatsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{45}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ExportSeatsResponse) GetSeats() []*SeatRecord {
@@ -2754,7 +2919,16 @@ const file_topten_room_v1_room_service_proto_rawDesc = "" +
 	"\x15GetRoomOutcomeRequest\x12%\n" +
 	"\x03pin\x18\x01 \x01(\tB\x13\xbaH\x10r\x0e2\f^[0-9]{6,7}$R\x03pin\"O\n" +
 	"\x16GetRoomOutcomeResponse\x125\n" +
-	"\aoutcome\x18\x01 \x01(\v2\x1b.topten.room.v1.RoomOutcomeR\aoutcome\"9\n" +
+	"\aoutcome\x18\x01 \x01(\v2\x1b.topten.room.v1.RoomOutcomeR\aoutcome\"p\n" +
+	"\x17ListRoomOutcomesRequest\x12%\n" +
+	"\x03pin\x18\x01 \x01(\tB\x13\xbaH\x10r\x0e2\f^[0-9]{6,7}$R\x03pin\x12.\n" +
+	"\buser_ids\x18\x02 \x03(\tB\x13\xbaH\x10\x92\x01\r\b\x01\x10\xf4\x03\"\x06r\x04\x10\x01\x18@R\auserIds\"q\n" +
+	"\x18ListRoomOutcomesResponse\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x03R\brevision\x129\n" +
+	"\boutcomes\x18\x02 \x03(\v2\x1d.topten.room.v1.PlayerOutcomeR\boutcomes\"_\n" +
+	"\rPlayerOutcome\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x125\n" +
+	"\aoutcome\x18\x02 \x01(\v2\x1b.topten.room.v1.RoomOutcomeR\aoutcome\"9\n" +
 	"\x10WatchRoomRequest\x12%\n" +
 	"\x03pin\x18\x01 \x01(\tB\x13\xbaH\x10r\x0e2\f^[0-9]{6,7}$R\x03pin\"D\n" +
 	"\x11WatchRoomResponse\x12/\n" +
@@ -2788,7 +2962,7 @@ const file_topten_room_v1_room_service_proto_rawDesc = "" +
 	"page_token\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\tpageToken\"o\n" +
 	"\x13ExportSeatsResponse\x120\n" +
 	"\x05seats\x18\x01 \x03(\v2\x1a.topten.room.v1.SeatRecordR\x05seats\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xf7\x11\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xf5\x12\n" +
 	"\vRoomService\x12X\n" +
 	"\bOpenRoom\x12\x1f.topten.room.v1.OpenRoomRequest\x1a .topten.room.v1.OpenRoomResponse\"\t\xba\xd7\x18\x02\b\x01\x90\x02\x00\x12w\n" +
 	"\x10GetJoinChallenge\x12'.topten.room.v1.GetJoinChallengeRequest\x1a(.topten.room.v1.GetJoinChallengeResponse\"\x10\xba\xd7\x18\t\b\x01\x12\x05guest\x90\x02\x01\x12_\n" +
@@ -2806,7 +2980,8 @@ const file_topten_room_v1_room_service_proto_rawDesc = "" +
 	"\x12AnswerRoomQuestion\x12).topten.room.v1.AnswerRoomQuestionRequest\x1a*.topten.room.v1.AnswerRoomQuestionResponse\"\x10\xba\xd7\x18\t\b\x01\x12\x05guest\x90\x02\x02\x12\x91\x01\n" +
 	"\x17AnswerRoomQuestionGroup\x12..topten.room.v1.AnswerRoomQuestionGroupRequest\x1a/.topten.room.v1.AnswerRoomQuestionGroupResponse\"\x15\xba\xd7\x18\x0e\x1a\faction:relay\x90\x02\x02\x12g\n" +
 	"\aGetRoom\x12\x1e.topten.room.v1.GetRoomRequest\x1a\x1f.topten.room.v1.GetRoomResponse\"\x1b\xba\xd7\x18\x14\b\x01\x12\x05guest\x1a\tquiz:read\x90\x02\x01\x12q\n" +
-	"\x0eGetRoomOutcome\x12%.topten.room.v1.GetRoomOutcomeRequest\x1a&.topten.room.v1.GetRoomOutcomeResponse\"\x10\xba\xd7\x18\t\b\x01\x12\x05guest\x90\x02\x01\x12f\n" +
+	"\x0eGetRoomOutcome\x12%.topten.room.v1.GetRoomOutcomeRequest\x1a&.topten.room.v1.GetRoomOutcomeResponse\"\x10\xba\xd7\x18\t\b\x01\x12\x05guest\x90\x02\x01\x12|\n" +
+	"\x10ListRoomOutcomes\x12'.topten.room.v1.ListRoomOutcomesRequest\x1a(.topten.room.v1.ListRoomOutcomesResponse\"\x15\xba\xd7\x18\x0e\x1a\faction:relay\x90\x02\x01\x12f\n" +
 	"\tWatchRoom\x12 .topten.room.v1.WatchRoomRequest\x1a!.topten.room.v1.WatchRoomResponse\"\x12\xba\xd7\x18\v\x1a\tquiz:read\x90\x02\x010\x01\x12j\n" +
 	"\x0eGetRoomResults\x12%.topten.room.v1.GetRoomResultsRequest\x1a&.topten.room.v1.GetRoomResultsResponse\"\t\xba\xd7\x18\x02\b\x01\x90\x02\x01\x12s\n" +
 	"\x11ExportRoomResults\x12(.topten.room.v1.ExportRoomResultsRequest\x1a).topten.room.v1.ExportRoomResultsResponse\"\t\xba\xd7\x18\x02\b\x01\x90\x02\x01\x12r\n" +
@@ -2825,7 +3000,7 @@ func file_topten_room_v1_room_service_proto_rawDescGZIP() []byte {
 	return file_topten_room_v1_room_service_proto_rawDescData
 }
 
-var file_topten_room_v1_room_service_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
+var file_topten_room_v1_room_service_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
 var file_topten_room_v1_room_service_proto_goTypes = []any{
 	(*OpenRoomRequest)(nil),                 // 0: topten.room.v1.OpenRoomRequest
 	(*OpenRoomResponse)(nil),                // 1: topten.room.v1.OpenRoomResponse
@@ -2865,118 +3040,125 @@ var file_topten_room_v1_room_service_proto_goTypes = []any{
 	(*GetRoomResponse)(nil),                 // 35: topten.room.v1.GetRoomResponse
 	(*GetRoomOutcomeRequest)(nil),           // 36: topten.room.v1.GetRoomOutcomeRequest
 	(*GetRoomOutcomeResponse)(nil),          // 37: topten.room.v1.GetRoomOutcomeResponse
-	(*WatchRoomRequest)(nil),                // 38: topten.room.v1.WatchRoomRequest
-	(*WatchRoomResponse)(nil),               // 39: topten.room.v1.WatchRoomResponse
-	(*GetRoomResultsRequest)(nil),           // 40: topten.room.v1.GetRoomResultsRequest
-	(*GetRoomResultsResponse)(nil),          // 41: topten.room.v1.GetRoomResultsResponse
-	(*ExportRoomResultsRequest)(nil),        // 42: topten.room.v1.ExportRoomResultsRequest
-	(*ExportRoomResultsResponse)(nil),       // 43: topten.room.v1.ExportRoomResultsResponse
-	(*ExportSeatsRequest)(nil),              // 44: topten.room.v1.ExportSeatsRequest
-	(*ExportSeatsResponse)(nil),             // 45: topten.room.v1.ExportSeatsResponse
-	(*RoomOptions)(nil),                     // 46: topten.room.v1.RoomOptions
-	(*RoomFrame)(nil),                       // 47: topten.room.v1.RoomFrame
-	(*JoinChallenge)(nil),                   // 48: topten.room.v1.JoinChallenge
-	(*RoomOutcome)(nil),                     // 49: topten.room.v1.RoomOutcome
-	(*durationpb.Duration)(nil),             // 50: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),           // 51: google.protobuf.Timestamp
-	(RoomCommand)(0),                        // 52: topten.room.v1.RoomCommand
-	(ExtraTime)(0),                          // 53: topten.room.v1.ExtraTime
-	(*SeatExtraTime)(nil),                   // 54: topten.room.v1.SeatExtraTime
-	(*v1.Answer)(nil),                       // 55: topten.quiz.v1.Answer
-	(*QuestionResult)(nil),                  // 56: topten.room.v1.QuestionResult
-	(*RoomEntry)(nil),                       // 57: topten.room.v1.RoomEntry
-	(*SeatAttempt)(nil),                     // 58: topten.room.v1.SeatAttempt
-	(RoomResultsFormat)(0),                  // 59: topten.room.v1.RoomResultsFormat
-	(*SeatRecord)(nil),                      // 60: topten.room.v1.SeatRecord
+	(*ListRoomOutcomesRequest)(nil),         // 38: topten.room.v1.ListRoomOutcomesRequest
+	(*ListRoomOutcomesResponse)(nil),        // 39: topten.room.v1.ListRoomOutcomesResponse
+	(*PlayerOutcome)(nil),                   // 40: topten.room.v1.PlayerOutcome
+	(*WatchRoomRequest)(nil),                // 41: topten.room.v1.WatchRoomRequest
+	(*WatchRoomResponse)(nil),               // 42: topten.room.v1.WatchRoomResponse
+	(*GetRoomResultsRequest)(nil),           // 43: topten.room.v1.GetRoomResultsRequest
+	(*GetRoomResultsResponse)(nil),          // 44: topten.room.v1.GetRoomResultsResponse
+	(*ExportRoomResultsRequest)(nil),        // 45: topten.room.v1.ExportRoomResultsRequest
+	(*ExportRoomResultsResponse)(nil),       // 46: topten.room.v1.ExportRoomResultsResponse
+	(*ExportSeatsRequest)(nil),              // 47: topten.room.v1.ExportSeatsRequest
+	(*ExportSeatsResponse)(nil),             // 48: topten.room.v1.ExportSeatsResponse
+	(*RoomOptions)(nil),                     // 49: topten.room.v1.RoomOptions
+	(*RoomFrame)(nil),                       // 50: topten.room.v1.RoomFrame
+	(*JoinChallenge)(nil),                   // 51: topten.room.v1.JoinChallenge
+	(*RoomOutcome)(nil),                     // 52: topten.room.v1.RoomOutcome
+	(*durationpb.Duration)(nil),             // 53: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),           // 54: google.protobuf.Timestamp
+	(RoomCommand)(0),                        // 55: topten.room.v1.RoomCommand
+	(ExtraTime)(0),                          // 56: topten.room.v1.ExtraTime
+	(*SeatExtraTime)(nil),                   // 57: topten.room.v1.SeatExtraTime
+	(*v1.Answer)(nil),                       // 58: topten.quiz.v1.Answer
+	(*QuestionResult)(nil),                  // 59: topten.room.v1.QuestionResult
+	(*RoomEntry)(nil),                       // 60: topten.room.v1.RoomEntry
+	(*SeatAttempt)(nil),                     // 61: topten.room.v1.SeatAttempt
+	(RoomResultsFormat)(0),                  // 62: topten.room.v1.RoomResultsFormat
+	(*SeatRecord)(nil),                      // 63: topten.room.v1.SeatRecord
 }
 var file_topten_room_v1_room_service_proto_depIdxs = []int32{
-	46, // 0: topten.room.v1.OpenRoomRequest.options:type_name -> topten.room.v1.RoomOptions
-	47, // 1: topten.room.v1.OpenRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	48, // 2: topten.room.v1.GetJoinChallengeResponse.challenge:type_name -> topten.room.v1.JoinChallenge
-	49, // 3: topten.room.v1.JoinRoomResponse.outcome:type_name -> topten.room.v1.RoomOutcome
-	47, // 4: topten.room.v1.JoinRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	49, // 0: topten.room.v1.OpenRoomRequest.options:type_name -> topten.room.v1.RoomOptions
+	50, // 1: topten.room.v1.OpenRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	51, // 2: topten.room.v1.GetJoinChallengeResponse.challenge:type_name -> topten.room.v1.JoinChallenge
+	52, // 3: topten.room.v1.JoinRoomResponse.outcome:type_name -> topten.room.v1.RoomOutcome
+	50, // 4: topten.room.v1.JoinRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
 	7,  // 5: topten.room.v1.JoinRoomGroupRequest.joins:type_name -> topten.room.v1.RelayedJoin
 	4,  // 6: topten.room.v1.RelayedJoin.join:type_name -> topten.room.v1.JoinRoomRequest
-	50, // 7: topten.room.v1.RelayedJoin.time_left:type_name -> google.protobuf.Duration
+	53, // 7: topten.room.v1.RelayedJoin.time_left:type_name -> google.protobuf.Duration
 	9,  // 8: topten.room.v1.JoinRoomGroupResponse.results:type_name -> topten.room.v1.RelayedSeat
-	47, // 9: topten.room.v1.JoinRoomGroupResponse.frames:type_name -> topten.room.v1.RoomFrame
+	50, // 9: topten.room.v1.JoinRoomGroupResponse.frames:type_name -> topten.room.v1.RoomFrame
 	5,  // 10: topten.room.v1.RelayedSeat.response:type_name -> topten.room.v1.JoinRoomResponse
-	51, // 11: topten.room.v1.CreateSeatCodeResponse.expires_at:type_name -> google.protobuf.Timestamp
-	49, // 12: topten.room.v1.MoveSeatResponse.outcome:type_name -> topten.room.v1.RoomOutcome
-	47, // 13: topten.room.v1.MoveSeatResponse.frame:type_name -> topten.room.v1.RoomFrame
-	47, // 14: topten.room.v1.AddRoomHostResponse.frame:type_name -> topten.room.v1.RoomFrame
-	47, // 15: topten.room.v1.RemoveRoomHostResponse.frame:type_name -> topten.room.v1.RoomFrame
-	52, // 16: topten.room.v1.AdvanceRoomRequest.command:type_name -> topten.room.v1.RoomCommand
-	47, // 17: topten.room.v1.AdvanceRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	47, // 18: topten.room.v1.LockRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	47, // 19: topten.room.v1.KickFromRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	53, // 20: topten.room.v1.SetExtraTimeRequest.extra_time:type_name -> topten.room.v1.ExtraTime
-	54, // 21: topten.room.v1.SetExtraTimeResponse.extra_times:type_name -> topten.room.v1.SeatExtraTime
-	55, // 22: topten.room.v1.AnswerRoomQuestionRequest.answer:type_name -> topten.quiz.v1.Answer
-	55, // 23: topten.room.v1.AnswerRoomQuestionResponse.answer:type_name -> topten.quiz.v1.Answer
-	51, // 24: topten.room.v1.AnswerRoomQuestionResponse.received_at:type_name -> google.protobuf.Timestamp
+	54, // 11: topten.room.v1.CreateSeatCodeResponse.expires_at:type_name -> google.protobuf.Timestamp
+	52, // 12: topten.room.v1.MoveSeatResponse.outcome:type_name -> topten.room.v1.RoomOutcome
+	50, // 13: topten.room.v1.MoveSeatResponse.frame:type_name -> topten.room.v1.RoomFrame
+	50, // 14: topten.room.v1.AddRoomHostResponse.frame:type_name -> topten.room.v1.RoomFrame
+	50, // 15: topten.room.v1.RemoveRoomHostResponse.frame:type_name -> topten.room.v1.RoomFrame
+	55, // 16: topten.room.v1.AdvanceRoomRequest.command:type_name -> topten.room.v1.RoomCommand
+	50, // 17: topten.room.v1.AdvanceRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	50, // 18: topten.room.v1.LockRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	50, // 19: topten.room.v1.KickFromRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	56, // 20: topten.room.v1.SetExtraTimeRequest.extra_time:type_name -> topten.room.v1.ExtraTime
+	57, // 21: topten.room.v1.SetExtraTimeResponse.extra_times:type_name -> topten.room.v1.SeatExtraTime
+	58, // 22: topten.room.v1.AnswerRoomQuestionRequest.answer:type_name -> topten.quiz.v1.Answer
+	58, // 23: topten.room.v1.AnswerRoomQuestionResponse.answer:type_name -> topten.quiz.v1.Answer
+	54, // 24: topten.room.v1.AnswerRoomQuestionResponse.received_at:type_name -> google.protobuf.Timestamp
 	31, // 25: topten.room.v1.AnswerRoomQuestionGroupRequest.answers:type_name -> topten.room.v1.RelayedRoomAnswer
 	28, // 26: topten.room.v1.RelayedRoomAnswer.answer:type_name -> topten.room.v1.AnswerRoomQuestionRequest
-	50, // 27: topten.room.v1.RelayedRoomAnswer.time_left:type_name -> google.protobuf.Duration
-	50, // 28: topten.room.v1.RelayedRoomAnswer.held:type_name -> google.protobuf.Duration
+	53, // 27: topten.room.v1.RelayedRoomAnswer.time_left:type_name -> google.protobuf.Duration
+	53, // 28: topten.room.v1.RelayedRoomAnswer.held:type_name -> google.protobuf.Duration
 	33, // 29: topten.room.v1.AnswerRoomQuestionGroupResponse.results:type_name -> topten.room.v1.RelayedRoomAnswerResult
 	29, // 30: topten.room.v1.RelayedRoomAnswerResult.response:type_name -> topten.room.v1.AnswerRoomQuestionResponse
-	47, // 31: topten.room.v1.GetRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	49, // 32: topten.room.v1.GetRoomOutcomeResponse.outcome:type_name -> topten.room.v1.RoomOutcome
-	47, // 33: topten.room.v1.WatchRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	56, // 34: topten.room.v1.GetRoomResultsResponse.questions:type_name -> topten.room.v1.QuestionResult
-	57, // 35: topten.room.v1.GetRoomResultsResponse.players:type_name -> topten.room.v1.RoomEntry
-	54, // 36: topten.room.v1.GetRoomResultsResponse.extra_times:type_name -> topten.room.v1.SeatExtraTime
-	58, // 37: topten.room.v1.GetRoomResultsResponse.attempts:type_name -> topten.room.v1.SeatAttempt
-	59, // 38: topten.room.v1.ExportRoomResultsRequest.format:type_name -> topten.room.v1.RoomResultsFormat
-	60, // 39: topten.room.v1.ExportSeatsResponse.seats:type_name -> topten.room.v1.SeatRecord
-	0,  // 40: topten.room.v1.RoomService.OpenRoom:input_type -> topten.room.v1.OpenRoomRequest
-	2,  // 41: topten.room.v1.RoomService.GetJoinChallenge:input_type -> topten.room.v1.GetJoinChallengeRequest
-	4,  // 42: topten.room.v1.RoomService.JoinRoom:input_type -> topten.room.v1.JoinRoomRequest
-	6,  // 43: topten.room.v1.RoomService.JoinRoomGroup:input_type -> topten.room.v1.JoinRoomGroupRequest
-	10, // 44: topten.room.v1.RoomService.CreateSeatCode:input_type -> topten.room.v1.CreateSeatCodeRequest
-	12, // 45: topten.room.v1.RoomService.MoveSeat:input_type -> topten.room.v1.MoveSeatRequest
-	14, // 46: topten.room.v1.RoomService.AddRoomHost:input_type -> topten.room.v1.AddRoomHostRequest
-	16, // 47: topten.room.v1.RoomService.RemoveRoomHost:input_type -> topten.room.v1.RemoveRoomHostRequest
-	18, // 48: topten.room.v1.RoomService.ListRoomHosts:input_type -> topten.room.v1.ListRoomHostsRequest
-	20, // 49: topten.room.v1.RoomService.AdvanceRoom:input_type -> topten.room.v1.AdvanceRoomRequest
-	22, // 50: topten.room.v1.RoomService.LockRoom:input_type -> topten.room.v1.LockRoomRequest
-	24, // 51: topten.room.v1.RoomService.KickFromRoom:input_type -> topten.room.v1.KickFromRoomRequest
-	26, // 52: topten.room.v1.RoomService.SetExtraTime:input_type -> topten.room.v1.SetExtraTimeRequest
-	28, // 53: topten.room.v1.RoomService.AnswerRoomQuestion:input_type -> topten.room.v1.AnswerRoomQuestionRequest
-	30, // 54: topten.room.v1.RoomService.AnswerRoomQuestionGroup:input_type -> topten.room.v1.AnswerRoomQuestionGroupRequest
-	34, // 55: topten.room.v1.RoomService.GetRoom:input_type -> topten.room.v1.GetRoomRequest
-	36, // 56: topten.room.v1.RoomService.GetRoomOutcome:input_type -> topten.room.v1.GetRoomOutcomeRequest
-	38, // 57: topten.room.v1.RoomService.WatchRoom:input_type -> topten.room.v1.WatchRoomRequest
-	40, // 58: topten.room.v1.RoomService.GetRoomResults:input_type -> topten.room.v1.GetRoomResultsRequest
-	42, // 59: topten.room.v1.RoomService.ExportRoomResults:input_type -> topten.room.v1.ExportRoomResultsRequest
-	44, // 60: topten.room.v1.RoomService.ExportSeats:input_type -> topten.room.v1.ExportSeatsRequest
-	1,  // 61: topten.room.v1.RoomService.OpenRoom:output_type -> topten.room.v1.OpenRoomResponse
-	3,  // 62: topten.room.v1.RoomService.GetJoinChallenge:output_type -> topten.room.v1.GetJoinChallengeResponse
-	5,  // 63: topten.room.v1.RoomService.JoinRoom:output_type -> topten.room.v1.JoinRoomResponse
-	8,  // 64: topten.room.v1.RoomService.JoinRoomGroup:output_type -> topten.room.v1.JoinRoomGroupResponse
-	11, // 65: topten.room.v1.RoomService.CreateSeatCode:output_type -> topten.room.v1.CreateSeatCodeResponse
-	13, // 66: topten.room.v1.RoomService.MoveSeat:output_type -> topten.room.v1.MoveSeatResponse
-	15, // 67: topten.room.v1.RoomService.AddRoomHost:output_type -> topten.room.v1.AddRoomHostResponse
-	17, // 68: topten.room.v1.RoomService.RemoveRoomHost:output_type -> topten.room.v1.RemoveRoomHostResponse
-	19, // 69: topten.room.v1.RoomService.ListRoomHosts:output_type -> topten.room.v1.ListRoomHostsResponse
-	21, // 70: topten.room.v1.RoomService.AdvanceRoom:output_type -> topten.room.v1.AdvanceRoomResponse
-	23, // 71: topten.room.v1.RoomService.LockRoom:output_type -> topten.room.v1.LockRoomResponse
-	25, // 72: topten.room.v1.RoomService.KickFromRoom:output_type -> topten.room.v1.KickFromRoomResponse
-	27, // 73: topten.room.v1.RoomService.SetExtraTime:output_type -> topten.room.v1.SetExtraTimeResponse
-	29, // 74: topten.room.v1.RoomService.AnswerRoomQuestion:output_type -> topten.room.v1.AnswerRoomQuestionResponse
-	32, // 75: topten.room.v1.RoomService.AnswerRoomQuestionGroup:output_type -> topten.room.v1.AnswerRoomQuestionGroupResponse
-	35, // 76: topten.room.v1.RoomService.GetRoom:output_type -> topten.room.v1.GetRoomResponse
-	37, // 77: topten.room.v1.RoomService.GetRoomOutcome:output_type -> topten.room.v1.GetRoomOutcomeResponse
-	39, // 78: topten.room.v1.RoomService.WatchRoom:output_type -> topten.room.v1.WatchRoomResponse
-	41, // 79: topten.room.v1.RoomService.GetRoomResults:output_type -> topten.room.v1.GetRoomResultsResponse
-	43, // 80: topten.room.v1.RoomService.ExportRoomResults:output_type -> topten.room.v1.ExportRoomResultsResponse
-	45, // 81: topten.room.v1.RoomService.ExportSeats:output_type -> topten.room.v1.ExportSeatsResponse
-	61, // [61:82] is the sub-list for method output_type
-	40, // [40:61] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	50, // 31: topten.room.v1.GetRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	52, // 32: topten.room.v1.GetRoomOutcomeResponse.outcome:type_name -> topten.room.v1.RoomOutcome
+	40, // 33: topten.room.v1.ListRoomOutcomesResponse.outcomes:type_name -> topten.room.v1.PlayerOutcome
+	52, // 34: topten.room.v1.PlayerOutcome.outcome:type_name -> topten.room.v1.RoomOutcome
+	50, // 35: topten.room.v1.WatchRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	59, // 36: topten.room.v1.GetRoomResultsResponse.questions:type_name -> topten.room.v1.QuestionResult
+	60, // 37: topten.room.v1.GetRoomResultsResponse.players:type_name -> topten.room.v1.RoomEntry
+	57, // 38: topten.room.v1.GetRoomResultsResponse.extra_times:type_name -> topten.room.v1.SeatExtraTime
+	61, // 39: topten.room.v1.GetRoomResultsResponse.attempts:type_name -> topten.room.v1.SeatAttempt
+	62, // 40: topten.room.v1.ExportRoomResultsRequest.format:type_name -> topten.room.v1.RoomResultsFormat
+	63, // 41: topten.room.v1.ExportSeatsResponse.seats:type_name -> topten.room.v1.SeatRecord
+	0,  // 42: topten.room.v1.RoomService.OpenRoom:input_type -> topten.room.v1.OpenRoomRequest
+	2,  // 43: topten.room.v1.RoomService.GetJoinChallenge:input_type -> topten.room.v1.GetJoinChallengeRequest
+	4,  // 44: topten.room.v1.RoomService.JoinRoom:input_type -> topten.room.v1.JoinRoomRequest
+	6,  // 45: topten.room.v1.RoomService.JoinRoomGroup:input_type -> topten.room.v1.JoinRoomGroupRequest
+	10, // 46: topten.room.v1.RoomService.CreateSeatCode:input_type -> topten.room.v1.CreateSeatCodeRequest
+	12, // 47: topten.room.v1.RoomService.MoveSeat:input_type -> topten.room.v1.MoveSeatRequest
+	14, // 48: topten.room.v1.RoomService.AddRoomHost:input_type -> topten.room.v1.AddRoomHostRequest
+	16, // 49: topten.room.v1.RoomService.RemoveRoomHost:input_type -> topten.room.v1.RemoveRoomHostRequest
+	18, // 50: topten.room.v1.RoomService.ListRoomHosts:input_type -> topten.room.v1.ListRoomHostsRequest
+	20, // 51: topten.room.v1.RoomService.AdvanceRoom:input_type -> topten.room.v1.AdvanceRoomRequest
+	22, // 52: topten.room.v1.RoomService.LockRoom:input_type -> topten.room.v1.LockRoomRequest
+	24, // 53: topten.room.v1.RoomService.KickFromRoom:input_type -> topten.room.v1.KickFromRoomRequest
+	26, // 54: topten.room.v1.RoomService.SetExtraTime:input_type -> topten.room.v1.SetExtraTimeRequest
+	28, // 55: topten.room.v1.RoomService.AnswerRoomQuestion:input_type -> topten.room.v1.AnswerRoomQuestionRequest
+	30, // 56: topten.room.v1.RoomService.AnswerRoomQuestionGroup:input_type -> topten.room.v1.AnswerRoomQuestionGroupRequest
+	34, // 57: topten.room.v1.RoomService.GetRoom:input_type -> topten.room.v1.GetRoomRequest
+	36, // 58: topten.room.v1.RoomService.GetRoomOutcome:input_type -> topten.room.v1.GetRoomOutcomeRequest
+	38, // 59: topten.room.v1.RoomService.ListRoomOutcomes:input_type -> topten.room.v1.ListRoomOutcomesRequest
+	41, // 60: topten.room.v1.RoomService.WatchRoom:input_type -> topten.room.v1.WatchRoomRequest
+	43, // 61: topten.room.v1.RoomService.GetRoomResults:input_type -> topten.room.v1.GetRoomResultsRequest
+	45, // 62: topten.room.v1.RoomService.ExportRoomResults:input_type -> topten.room.v1.ExportRoomResultsRequest
+	47, // 63: topten.room.v1.RoomService.ExportSeats:input_type -> topten.room.v1.ExportSeatsRequest
+	1,  // 64: topten.room.v1.RoomService.OpenRoom:output_type -> topten.room.v1.OpenRoomResponse
+	3,  // 65: topten.room.v1.RoomService.GetJoinChallenge:output_type -> topten.room.v1.GetJoinChallengeResponse
+	5,  // 66: topten.room.v1.RoomService.JoinRoom:output_type -> topten.room.v1.JoinRoomResponse
+	8,  // 67: topten.room.v1.RoomService.JoinRoomGroup:output_type -> topten.room.v1.JoinRoomGroupResponse
+	11, // 68: topten.room.v1.RoomService.CreateSeatCode:output_type -> topten.room.v1.CreateSeatCodeResponse
+	13, // 69: topten.room.v1.RoomService.MoveSeat:output_type -> topten.room.v1.MoveSeatResponse
+	15, // 70: topten.room.v1.RoomService.AddRoomHost:output_type -> topten.room.v1.AddRoomHostResponse
+	17, // 71: topten.room.v1.RoomService.RemoveRoomHost:output_type -> topten.room.v1.RemoveRoomHostResponse
+	19, // 72: topten.room.v1.RoomService.ListRoomHosts:output_type -> topten.room.v1.ListRoomHostsResponse
+	21, // 73: topten.room.v1.RoomService.AdvanceRoom:output_type -> topten.room.v1.AdvanceRoomResponse
+	23, // 74: topten.room.v1.RoomService.LockRoom:output_type -> topten.room.v1.LockRoomResponse
+	25, // 75: topten.room.v1.RoomService.KickFromRoom:output_type -> topten.room.v1.KickFromRoomResponse
+	27, // 76: topten.room.v1.RoomService.SetExtraTime:output_type -> topten.room.v1.SetExtraTimeResponse
+	29, // 77: topten.room.v1.RoomService.AnswerRoomQuestion:output_type -> topten.room.v1.AnswerRoomQuestionResponse
+	32, // 78: topten.room.v1.RoomService.AnswerRoomQuestionGroup:output_type -> topten.room.v1.AnswerRoomQuestionGroupResponse
+	35, // 79: topten.room.v1.RoomService.GetRoom:output_type -> topten.room.v1.GetRoomResponse
+	37, // 80: topten.room.v1.RoomService.GetRoomOutcome:output_type -> topten.room.v1.GetRoomOutcomeResponse
+	39, // 81: topten.room.v1.RoomService.ListRoomOutcomes:output_type -> topten.room.v1.ListRoomOutcomesResponse
+	42, // 82: topten.room.v1.RoomService.WatchRoom:output_type -> topten.room.v1.WatchRoomResponse
+	44, // 83: topten.room.v1.RoomService.GetRoomResults:output_type -> topten.room.v1.GetRoomResultsResponse
+	46, // 84: topten.room.v1.RoomService.ExportRoomResults:output_type -> topten.room.v1.ExportRoomResultsResponse
+	48, // 85: topten.room.v1.RoomService.ExportSeats:output_type -> topten.room.v1.ExportSeatsResponse
+	64, // [64:86] is the sub-list for method output_type
+	42, // [42:64] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_topten_room_v1_room_service_proto_init() }
@@ -2999,7 +3181,7 @@ func file_topten_room_v1_room_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_topten_room_v1_room_service_proto_rawDesc), len(file_topten_room_v1_room_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   46,
+			NumMessages:   49,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

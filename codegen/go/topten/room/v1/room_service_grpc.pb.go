@@ -38,6 +38,7 @@ const (
 	RoomService_AnswerRoomQuestionGroup_FullMethodName = "/topten.room.v1.RoomService/AnswerRoomQuestionGroup"
 	RoomService_GetRoom_FullMethodName                 = "/topten.room.v1.RoomService/GetRoom"
 	RoomService_GetRoomOutcome_FullMethodName          = "/topten.room.v1.RoomService/GetRoomOutcome"
+	RoomService_ListRoomOutcomes_FullMethodName        = "/topten.room.v1.RoomService/ListRoomOutcomes"
 	RoomService_WatchRoom_FullMethodName               = "/topten.room.v1.RoomService/WatchRoom"
 	RoomService_GetRoomResults_FullMethodName          = "/topten.room.v1.RoomService/GetRoomResults"
 	RoomService_ExportRoomResults_FullMethodName       = "/topten.room.v1.RoomService/ExportRoomResults"
@@ -122,6 +123,10 @@ type RoomServiceClient interface {
 	// GetRoomOutcome returns the caller's own place in a room.
 	// Fails with ROOM_NOT_FOUND, PLAYER_NOT_FOUND (the caller has no seat), PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GetRoomOutcome(ctx context.Context, in *GetRoomOutcomeRequest, opts ...grpc.CallOption) (*GetRoomOutcomeResponse, error)
+	// ListRoomOutcomes returns the places of players in a room, all at one revision of it, for the streams of those players. Users
+	// without a seat, and those whom a host has removed, are left out.
+	// Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	ListRoomOutcomes(ctx context.Context, in *ListRoomOutcomesRequest, opts ...grpc.CallOption) (*ListRoomOutcomesResponse, error)
 	// WatchRoom streams the state of a room: first the current one, then the latest one after each change, until the room has
 	// ended. States in between may be left out.
 	// Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
@@ -316,6 +321,16 @@ func (c *roomServiceClient) GetRoomOutcome(ctx context.Context, in *GetRoomOutco
 	return out, nil
 }
 
+func (c *roomServiceClient) ListRoomOutcomes(ctx context.Context, in *ListRoomOutcomesRequest, opts ...grpc.CallOption) (*ListRoomOutcomesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListRoomOutcomesResponse)
+	err := c.cc.Invoke(ctx, RoomService_ListRoomOutcomes_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *roomServiceClient) WatchRoom(ctx context.Context, in *WatchRoomRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchRoomResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &RoomService_ServiceDesc.Streams[0], RoomService_WatchRoom_FullMethodName, cOpts...)
@@ -443,6 +458,10 @@ type RoomServiceServer interface {
 	// GetRoomOutcome returns the caller's own place in a room.
 	// Fails with ROOM_NOT_FOUND, PLAYER_NOT_FOUND (the caller has no seat), PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GetRoomOutcome(context.Context, *GetRoomOutcomeRequest) (*GetRoomOutcomeResponse, error)
+	// ListRoomOutcomes returns the places of players in a room, all at one revision of it, for the streams of those players. Users
+	// without a seat, and those whom a host has removed, are left out.
+	// Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	ListRoomOutcomes(context.Context, *ListRoomOutcomesRequest) (*ListRoomOutcomesResponse, error)
 	// WatchRoom streams the state of a room: first the current one, then the latest one after each change, until the room has
 	// ended. States in between may be left out.
 	// Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
@@ -517,6 +536,9 @@ func (UnimplementedRoomServiceServer) GetRoom(context.Context, *GetRoomRequest) 
 }
 func (UnimplementedRoomServiceServer) GetRoomOutcome(context.Context, *GetRoomOutcomeRequest) (*GetRoomOutcomeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetRoomOutcome not implemented")
+}
+func (UnimplementedRoomServiceServer) ListRoomOutcomes(context.Context, *ListRoomOutcomesRequest) (*ListRoomOutcomesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListRoomOutcomes not implemented")
 }
 func (UnimplementedRoomServiceServer) WatchRoom(*WatchRoomRequest, grpc.ServerStreamingServer[WatchRoomResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchRoom not implemented")
@@ -857,6 +879,24 @@ func _RoomService_GetRoomOutcome_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RoomService_ListRoomOutcomes_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListRoomOutcomesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RoomServiceServer).ListRoomOutcomes(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RoomService_ListRoomOutcomes_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RoomServiceServer).ListRoomOutcomes(ctx, req.(*ListRoomOutcomesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _RoomService_WatchRoom_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(WatchRoomRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -996,6 +1036,10 @@ var RoomService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetRoomOutcome",
 			Handler:    _RoomService_GetRoomOutcome_Handler,
+		},
+		{
+			MethodName: "ListRoomOutcomes",
+			Handler:    _RoomService_ListRoomOutcomes_Handler,
 		},
 		{
 			MethodName: "GetRoomResults",

@@ -933,6 +933,79 @@ class GetRoomOutcomeResponse(google.protobuf.message.Message):
 global___GetRoomOutcomeResponse = GetRoomOutcomeResponse
 
 @typing.final
+class ListRoomOutcomesRequest(google.protobuf.message.Message):
+    """ListRoomOutcomesRequest names a room and players."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PIN_FIELD_NUMBER: builtins.int
+    USER_IDS_FIELD_NUMBER: builtins.int
+    pin: builtins.str
+    """The room's PIN."""
+    @property
+    def user_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The IDs of 1 to 500 users. One that occurs twice counts once."""
+
+    def __init__(
+        self,
+        *,
+        pin: builtins.str = ...,
+        user_ids: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["pin", b"pin", "user_ids", b"user_ids"]) -> None: ...
+
+global___ListRoomOutcomesRequest = ListRoomOutcomesRequest
+
+@typing.final
+class ListRoomOutcomesResponse(google.protobuf.message.Message):
+    """ListRoomOutcomesResponse carries places."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: builtins.int
+    OUTCOMES_FIELD_NUMBER: builtins.int
+    revision: builtins.int
+    """The revision of the room at which the places are."""
+    @property
+    def outcomes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___PlayerOutcome]:
+        """The places, in no order."""
+
+    def __init__(
+        self,
+        *,
+        revision: builtins.int = ...,
+        outcomes: collections.abc.Iterable[global___PlayerOutcome] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["outcomes", b"outcomes", "revision", b"revision"]) -> None: ...
+
+global___ListRoomOutcomesResponse = ListRoomOutcomesResponse
+
+@typing.final
+class PlayerOutcome(google.protobuf.message.Message):
+    """PlayerOutcome is the place of a player."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: builtins.int
+    OUTCOME_FIELD_NUMBER: builtins.int
+    user_id: builtins.str
+    """The player's ID."""
+    @property
+    def outcome(self) -> topten.room.v1.room_pb2.RoomOutcome:
+        """The place."""
+
+    def __init__(
+        self,
+        *,
+        user_id: builtins.str = ...,
+        outcome: topten.room.v1.room_pb2.RoomOutcome | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["outcome", b"outcome"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["outcome", b"outcome", "user_id", b"user_id"]) -> None: ...
+
+global___PlayerOutcome = PlayerOutcome
+
+@typing.final
 class WatchRoomRequest(google.protobuf.message.Message):
     """WatchRoomRequest names a room."""
 

@@ -122,6 +122,11 @@ class RoomServiceStub(object):
                 request_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.GetRoomOutcomeRequest.SerializeToString,
                 response_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.GetRoomOutcomeResponse.FromString,
                 _registered_method=True)
+        self.ListRoomOutcomes = channel.unary_unary(
+                '/topten.room.v1.RoomService/ListRoomOutcomes',
+                request_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.ListRoomOutcomesRequest.SerializeToString,
+                response_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.ListRoomOutcomesResponse.FromString,
+                _registered_method=True)
         self.WatchRoom = channel.unary_stream(
                 '/topten.room.v1.RoomService/WatchRoom',
                 request_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.WatchRoomRequest.SerializeToString,
@@ -305,6 +310,15 @@ class RoomServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListRoomOutcomes(self, request, context):
+        """ListRoomOutcomes returns the places of players in a room, all at one revision of it, for the streams of those players. Users
+        without a seat, and those whom a host has removed, are left out.
+        Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchRoom(self, request, context):
         """WatchRoom streams the state of a room: first the current one, then the latest one after each change, until the room has
         ended. States in between may be left out.
@@ -426,6 +440,11 @@ def add_RoomServiceServicer_to_server(servicer, server):
                     servicer.GetRoomOutcome,
                     request_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.GetRoomOutcomeRequest.FromString,
                     response_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.GetRoomOutcomeResponse.SerializeToString,
+            ),
+            'ListRoomOutcomes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRoomOutcomes,
+                    request_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.ListRoomOutcomesRequest.FromString,
+                    response_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.ListRoomOutcomesResponse.SerializeToString,
             ),
             'WatchRoom': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchRoom,
@@ -910,6 +929,33 @@ class RoomService(object):
             '/topten.room.v1.RoomService/GetRoomOutcome',
             topten_dot_room_dot_v1_dot_room__service__pb2.GetRoomOutcomeRequest.SerializeToString,
             topten_dot_room_dot_v1_dot_room__service__pb2.GetRoomOutcomeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRoomOutcomes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.room.v1.RoomService/ListRoomOutcomes',
+            topten_dot_room_dot_v1_dot_room__service__pb2.ListRoomOutcomesRequest.SerializeToString,
+            topten_dot_room_dot_v1_dot_room__service__pb2.ListRoomOutcomesResponse.FromString,
             options,
             channel_credentials,
             insecure,

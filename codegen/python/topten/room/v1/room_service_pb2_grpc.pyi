@@ -179,6 +179,15 @@ class RoomServiceStub:
     Fails with ROOM_NOT_FOUND, PLAYER_NOT_FOUND (the caller has no seat), PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
+    ListRoomOutcomes: grpc.UnaryUnaryMultiCallable[
+        topten.room.v1.room_service_pb2.ListRoomOutcomesRequest,
+        topten.room.v1.room_service_pb2.ListRoomOutcomesResponse,
+    ]
+    """ListRoomOutcomes returns the places of players in a room, all at one revision of it, for the streams of those players. Users
+    without a seat, and those whom a host has removed, are left out.
+    Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
     WatchRoom: grpc.UnaryStreamMultiCallable[
         topten.room.v1.room_service_pb2.WatchRoomRequest,
         topten.room.v1.room_service_pb2.WatchRoomResponse,
@@ -372,6 +381,15 @@ class RoomServiceAsyncStub:
     ]
     """GetRoomOutcome returns the caller's own place in a room.
     Fails with ROOM_NOT_FOUND, PLAYER_NOT_FOUND (the caller has no seat), PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    ListRoomOutcomes: grpc.aio.UnaryUnaryMultiCallable[
+        topten.room.v1.room_service_pb2.ListRoomOutcomesRequest,
+        topten.room.v1.room_service_pb2.ListRoomOutcomesResponse,
+    ]
+    """ListRoomOutcomes returns the places of players in a room, all at one revision of it, for the streams of those players. Users
+    without a seat, and those whom a host has removed, are left out.
+    Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     WatchRoom: grpc.aio.UnaryStreamMultiCallable[
@@ -601,6 +619,17 @@ class RoomServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[topten.room.v1.room_service_pb2.GetRoomOutcomeResponse, collections.abc.Awaitable[topten.room.v1.room_service_pb2.GetRoomOutcomeResponse]]:
         """GetRoomOutcome returns the caller's own place in a room.
         Fails with ROOM_NOT_FOUND, PLAYER_NOT_FOUND (the caller has no seat), PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def ListRoomOutcomes(
+        self,
+        request: topten.room.v1.room_service_pb2.ListRoomOutcomesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.room.v1.room_service_pb2.ListRoomOutcomesResponse, collections.abc.Awaitable[topten.room.v1.room_service_pb2.ListRoomOutcomesResponse]]:
+        """ListRoomOutcomes returns the places of players in a room, all at one revision of it, for the streams of those players. Users
+        without a seat, and those whom a host has removed, are left out.
+        Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
