@@ -95,7 +95,7 @@ DEFECTS = (
         "services/score/projection/board_write.lua",
         "if #plain > 0 then changed = redis.call('ZADD', board, 'GT', 'CH', unpack(plain)) end",
         "for i = 1, #plain, 2 do redis.call('ZINCRBY', board, plain[i], plain[i + 1]); changed = changed + 1 end",
-        (SERVICE, "-k", "ten_times or duplicate"),
+        (WORKER, "-k", "outdated_fold"),
     ),
     Defect(
         "a lowered player is not fenced",
@@ -116,7 +116,7 @@ DEFECTS = (
         "services/score/ingest/worker.py",
         "            await self._project(events, folds, counted, batch)\n",
         "            await self._project(uncounted, folds, counted, batch)\n",
-        (CRASHES, "-k", "after-insert-before-boards"),
+        (WORKER, "-k", "counted_before"),
     ),
     Defect(
         "an unknown outcome is taken for success",
@@ -182,7 +182,7 @@ DEFECTS = (
         ("tests/unit/runtime/test_grpc_server.py", "-k", "invented"),
     ),
     Defect(
-        "all sizes of one board push out the last responses of others",
+        "every size of a board is kept as a last response",
         "edge/graphql/execution/last_responses.py",
         "MAX_SIZES: Final = 4\n",
         "MAX_SIZES: Final = 4000\n",

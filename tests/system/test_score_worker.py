@@ -60,6 +60,21 @@ async def test_same_event_in_two_workers_at_once_is_one_row(system: ScoreSystem)
     assert dict(await system.board("all")) == {"p0": 100, "p1": 100, "p2": 100}
 
 
+async def test_event_that_was_counted_before_its_boards_were_written_is_on_them_after_its_redelivery(
+    system: ScoreSystem,
+) -> None:
+    """As if the worker had died between the two; that the row is there already says nothing about the boards."""
+    one, two = await local_worker(system), await local_worker(system)
+    boards = ("all", "weekly", "monthly", "country:VN", "quiz:capitals")
+    same = event("ada", 10, 1, 10)
+    await one.count(same)
+    await system.redis.flushall()
+    await two.count(same)
+    for board in boards:
+        assert await system.board(board) == [("ada", 10)], board
+    assert await system.chain("ada") == [1]
+
+
 async def test_stored_fold_is_never_replaced_by_an_older_one(system: ScoreSystem) -> None:
     one, two = await local_worker(system), await local_worker(system)
     await one.count(event("ada", 10, 1, 10))
