@@ -118,6 +118,8 @@ class RoomService:
             if await self._replace(room, after, Transition(command, now, host.user_id, command_id)):
                 return replace(snapshot, room=after), True
             snapshot = await self._reader.current(room.room_id)
+            if expected or snapshot.room.revision == room.revision:
+                break  # the room has moved on, or the command was carried out before
             room = snapshot.room
         applied = await self._rooms.has_carried_out(room.room_id, command_id)
         return await self._reader.current(room.room_id), applied
