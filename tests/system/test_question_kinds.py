@@ -32,7 +32,8 @@ RESULT = """{
   quizId quizVersion duplicate pointsAwarded correctAnswers totalQuestions message outcomes {
     questionId verdict points explanation
     correct { questionId selectedOption selectedOptions text matches { option target } }
-  }
+    selected { questionId selectedOption selectedOptions text matches { option target } }
+  } questions { questionId correct selected explanation }
 }"""
 SUBMIT = "mutation ($input: QuizActionInput!) { submitQuizAction(input: $input) " + RESULT + " }"
 REVIEW = "query ($id: ID!) { reviewAction(actionId: $id) " + RESULT + " }"
@@ -68,7 +69,9 @@ async def submit_by_rpc(stack: RunningStack, player: Player, quiz_id: str) -> li
     for outcome in response.outcomes:
         found = MessageToDict(outcome, always_print_fields_with_no_presence=True)
         found["verdict"] = found["verdict"].removeprefix("VERDICT_")
-        found["correct"] = {name: value or None for name, value in found["correct"].items()}
+        for name in ("correct", "selected"):
+            answer = found.get(name)
+            found[name] = answer and {form: value or None for form, value in answer.items()}
         outcomes.append(found)
     return outcomes
 
@@ -97,6 +100,10 @@ async def test_every_kind_has_the_same_outcomes_over_graphql_and_grpc(
     assert [outcome["verdict"] for outcome in result["outcomes"]] == VERDICTS
     assert result["outcomes"][1]["points"] == -3
     assert result["outcomes"][0]["explanation"] == "Because."
+    single, multiple = result["questions"][:2]
+    assert single == {"questionId": "single", "correct": "a", "selected": "a", "explanation": "Because."}
+    assert multiple["selected"] == "a,b"
+    assert [each["selected"] is None for each in result["questions"]] == [each == "UNANSWERED" for each in VERDICTS]
     assert (result["quizId"], result["quizVersion"]) == (definition.quiz_id, 1)
     other = await register(client)
     assert await submit_by_rpc(stack, other, definition.quiz_id) == result["outcomes"]

@@ -270,11 +270,7 @@ class QuizSubmissionResult:
         size=10,
         description="How each question was judged, in the order of the quiz; empty unless the quiz's feedback tells it.",
     )
-
-    @field(size=10, description="The same questions with their answers as text.")
-    def questions(self) -> list[AnsweredQuestion]:
-        return [AnsweredQuestion.of(outcome) for outcome in self.outcomes]
-
+    questions: list[AnsweredQuestion] = field(size=10, description="The same questions with their answers as text.")
     total: int | None = strawberry.field(
         description="With COUNTED: the all-time score after this action; null while the action is on its way."
     )
@@ -287,6 +283,7 @@ class QuizSubmissionResult:
     @classmethod
     def from_proto(cls, response: quiz_service_pb2.SubmitActionResponse, quiz_id: str, boards: int = 0) -> Self:
         right, total, points = response.correct_answers, response.total_questions, response.points_awarded
+        outcomes = [QuestionOutcome.from_proto(outcome) for outcome in response.outcomes]
         return cls(
             success=True,
             message=f"{right} of {total} correct, {points} {'point' if points == 1 else 'points'}.",
@@ -297,7 +294,8 @@ class QuizSubmissionResult:
             points_awarded=points,
             correct_answers=right,
             total_questions=total,
-            outcomes=[QuestionOutcome.from_proto(outcome) for outcome in response.outcomes],
+            outcomes=outcomes,
+            questions=[AnsweredQuestion.of(outcome) for outcome in outcomes],
             total=total_of(response),
             standings=standings_of(response, boards),
         )
