@@ -41,7 +41,7 @@ ANSWER_SECONDS: Final = 5.0
 AGAIN: Final = 10
 AT_ONCE: Final = 64
 CONNECTIONS: Final = 1000
-REVEAL: Final = b'"REVEAL"'
+REVEAL: Final = b'"reveal"'
 RATES: Final = ("QUERY", "SUBMIT", "WRITE", "GUEST", "ROOM", "ROOM_JOIN", "STREAM")
 GUEST: Final = "mutation ($nickname: String!) { continueAsGuest(nickname: $nickname) { accessToken } }"
 OPEN: Final = "mutation ($input: OpenRoomInput!) { openRoom(input: $input) { pin roomId } }"
@@ -294,7 +294,7 @@ async def floor(stack: RunningStack, players: int) -> Floor:
         answers = await on_time(insert, players, ANSWER_SECONDS)
         cpu = time.process_time() - mine + cpu_seconds(stack)["mongo"] - theirs
         await mongo.drop_database("bench")
-    body = json.dumps({"phase": "REVEAL", "body": "x" * 1500}).encode()
+    body = json.dumps({"phase": "reveal", "body": "x" * 1500}).encode()
     async with bare_server(players) as (writers, streams):
         begun = time.perf_counter()
         for writer in writers:
