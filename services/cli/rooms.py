@@ -17,8 +17,6 @@ STATE: Final = """roomId pin version phase questionNumber questionCount players 
   rightAnswer { selectedOption } board { rank nickname points }"""
 OPEN: Final = f"mutation ($input: OpenRoomInput!) {{ openRoom(input: $input) {{ title joinUrl {STATE} }} }}"
 READ: Final = f"query ($pin: ID!) {{ room(pin: $pin) {{ {STATE} }} }}"
-NEXT: Final = f"mutation ($pin: ID!) {{ nextStep(pin: $pin) {{ room {{ {STATE} }} }} }}"
-CLOSE: Final = f"mutation ($pin: ID!) {{ closeRoom(pin: $pin) {{ room {{ {STATE} }} }} }}"
 RESULTS: Final = """query ($roomId: ID!, $format: RoomResultsFormat!) {
   roomResultsFile(roomId: $roomId, format: $format) { name base64 }
 }"""
@@ -48,12 +46,19 @@ class RoomHost:
 
     async def next(self) -> State:
         """Take the room to its next phase, and return it."""
-        room: State = (await self._client.execute(NEXT, {"pin": self.pin}, self._token))["nextStep"]["room"]
-        return room
+        return await self._carried_out("nextStep")
+
+    async def lock(self) -> State:
+        """Lock the open question, and return the room."""
+        return await self._carried_out("lockQuestion")
 
     async def close(self) -> State:
         """End the room, and return it."""
-        room: State = (await self._client.execute(CLOSE, {"pin": self.pin}, self._token))["closeRoom"]["room"]
+        return await self._carried_out("closeRoom")
+
+    async def _carried_out(self, command: str) -> State:
+        document = f"mutation ($pin: ID!) {{ effect: {command}(pin: $pin) {{ room {{ {STATE} }} }} }}"
+        room: State = (await self._client.execute(document, {"pin": self.pin}, self._token))["effect"]["room"]
         return room
 
     async def wait_for_answers(self, seconds: float) -> State:

@@ -30,6 +30,7 @@ from edge.graphql.resolvers.quizzes.action_types import ActionTypeQuery
 from edge.graphql.resolvers.quizzes.attempt_fields import AttemptQuery
 from edge.graphql.resolvers.quizzes.authoring import AuthoringQuery
 from edge.graphql.resolvers.quizzes.quizzes import Quiz, QuizConnection, QuizEdge, QuizSubmissionResult
+from edge.graphql.resolvers.rooms.results import RoomResultsQuery
 from edge.graphql.resolvers.rooms.rooms import RoomQuery
 from edge.graphql.resolvers.types import LeaderboardEntry, Me, StreamToken
 from edge.graphql.resolvers.webhooks import WebhookQuery
@@ -51,6 +52,7 @@ class Query(
     OperationsQuery,
     BoardTokenQuery,
     RoomQuery,
+    RoomResultsQuery,
     AuthoringQuery,
     AttemptQuery,
     WebhookQuery,

@@ -129,9 +129,7 @@ async def _play(
         answering = asyncio.gather(*(guest.answer(entry, plan) for guest in guests))
         try:
             answered = (await host.wait_for_answers(plan.seconds))["answered"]
-            state = await host.state()
-            if state["phase"] == "QUESTION":
-                await host.next()  # lock it
+            await host.lock()
             await answering
         finally:
             answering.cancel()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from typing import Annotated
 
 import strawberry
@@ -16,25 +15,16 @@ from edge.graphql.resolvers.players.sessions import opened_session
 from edge.graphql.resolvers.quizzes.answers import Answer
 from edge.graphql.resolvers.rooms.types import (
     TYPICAL_HOSTS,
-    TYPICAL_PLAYERS,
     AnswerRoomQuestionInput,
     JoinChallenge,
     JoinedRoom,
     JoinRoomInput,
-    OptionCount,
     Pin,
     Room,
     RoomAnswer,
-    RoomEntry,
     RoomHost,
     RoomOutcome,
-    RoomQuestionResult,
-    RoomResults,
-    RoomResultsFile,
-    RoomResultsFormat,
-    SeatAttempt,
     SeatCode,
-    SeatExtraTime,
 )
 from edge.times import time_of
 from services.runtime.auth.access import EVERYBODY
@@ -86,44 +76,6 @@ class RoomQuery:
         context = info.context
         response = await context.call(context.upstreams.room.ListRoomHosts, messages.ListRoomHostsRequest(pin=pin))
         return [RoomHost(user_id=strawberry.ID(user_id), opened=not n) for n, user_id in enumerate(response.user_ids)]
-
-    @field(access=rpc("room.GetRoomResults"), cost=100, description="The results of a room, for its hosts.")
-    async def room_results(
-        self, info: Info, room_id: strawberry.ID, first: int = TYPICAL_PLAYERS, after: str | None = None
-    ) -> RoomResults | None:
-        context = info.context
-        request = messages.GetRoomResultsRequest(room_id=room_id, page_size=first, page_token=after or "")
-        response = await context.call(context.upstreams.room.GetRoomResults, request)
-        return RoomResults(
-            questions=[
-                RoomQuestionResult(
-                    question_id=strawberry.ID(each.question_id),
-                    text=each.text,
-                    answered=each.answered,
-                    right=each.right,
-                    distribution=[OptionCount.from_proto(count) for count in each.distribution],
-                    difficulty=each.difficulty if each.HasField("difficulty") else None,
-                    discrimination=each.discrimination if each.HasField("discrimination") else None,
-                )
-                for each in response.questions
-            ],
-            players=[RoomEntry.from_proto(each) for each in response.players],
-            extra_times=[SeatExtraTime.from_proto(each) for each in response.extra_times],
-            attempts=[SeatAttempt.from_proto(each) for each in response.attempts],
-            total_count=response.total_size,
-            next=response.next_page_token or None,
-        )
-
-    @field(
-        access=rpc("room.ExportRoomResults"), cost=500, description="The results of a room as a file, for its hosts."
-    )
-    async def room_results_file(
-        self, info: Info, room_id: strawberry.ID, format: RoomResultsFormat
-    ) -> RoomResultsFile | None:
-        context = info.context
-        request = messages.ExportRoomResultsRequest(room_id=room_id, format=format.value)
-        made = await context.call(context.upstreams.room.ExportRoomResults, request)
-        return RoomResultsFile(name=made.file_name, media_type=made.media_type, base64=b64encode(made.content).decode())
 
 
 @strawberry.type

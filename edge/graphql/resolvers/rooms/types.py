@@ -1,4 +1,4 @@
-"""The types of rooms: their options, their state, a player's own place, and their results."""
+"""The types of rooms: their options, their state, and a player's own place."""
 
 from __future__ import annotations
 
@@ -26,10 +26,8 @@ if TYPE_CHECKING:
 PIN = "The room's PIN: 6 or 7 digits."
 Pin = Annotated[strawberry.ID, strawberry.argument(description=PIN)]
 TYPICAL_OPTIONS = 4
-TYPICAL_QUESTIONS = 10
 TYPICAL_BOARD = 10
 TYPICAL_LOBBY = 25
-TYPICAL_PLAYERS = 100
 TYPICAL_EXTRA_TIMES = 10
 TYPICAL_HOSTS = 2
 
@@ -340,49 +338,6 @@ class RoomAnswer:
     action_id: strawberry.ID | None = strawberry.field(description="The `actionId` of this request.")
 
 
-@strawberry.type(description="How well a question of a room was known.")
-class RoomQuestionResult:
-    question_id: strawberry.ID
-    text: str = strawberry.field(description="The question, as the players saw it.")
-    answered: int
-    right: int
-    distribution: list[OptionCount] = field(size=TYPICAL_OPTIONS)
-    difficulty: float | None = strawberry.field(description="The share of right answers; null without answers.")
-    discrimination: float | None = strawberry.field(
-        description="The share of right answers in the better half of the players minus that in the other half; null with too "
-        "few answers."
-    )
-
-
-@strawberry.enum(
-    description="How results are written. XLSX has a sheet of players and one of questions, a file of CSV one table. Text is "
-    "never a formula: in CSV an apostrophe stands before what looks like one."
-)
-class RoomResultsFormat(Enum):
-    JSON = room_pb2.ROOM_RESULTS_FORMAT_JSON
-    XLSX = room_pb2.ROOM_RESULTS_FORMAT_XLSX
-    PLAYERS_CSV = room_pb2.ROOM_RESULTS_FORMAT_PLAYERS_CSV
-    QUESTIONS_CSV = room_pb2.ROOM_RESULTS_FORMAT_QUESTIONS_CSV
-
-
-@strawberry.type(description="A file to save.")
-class RoomResultsFile:
-    name: str
-    media_type: str
-    base64: str = strawberry.field(description="The content.")
-
-
-@strawberry.type(description="The outcome of a player's answers as an attempt at the quiz.")
-class SeatAttempt:
-    seat_id: strawberry.ID
-    counted: bool
-    refusal: str | None = strawberry.field(description="The reason, such as ATTEMPTS_EXHAUSTED; null if it counts.")
-
-    @classmethod
-    def from_proto(cls, each: room_pb2.SeatAttempt) -> Self:
-        return cls(seat_id=strawberry.ID(each.seat_id), counted=each.counted, refusal=each.refusal or None)
-
-
 @strawberry.type(description="A seat with extra time.")
 class SeatExtraTime:
     seat_id: strawberry.ID
@@ -401,16 +356,3 @@ class RoomHost:
     @field(cost=10, description="The account; null after its erasure.")
     async def user(self, info: Info) -> User | None:
         return await account(info, self.user_id)
-
-
-@strawberry.type(description="The results of a room.")
-class RoomResults:
-    questions: list[RoomQuestionResult] = field(size=TYPICAL_QUESTIONS, description="Those that were revealed.")
-    players: list[RoomEntry] = field(size=TYPICAL_PLAYERS, description="A page of players, by rank.")
-    extra_times: list[SeatExtraTime] = field(size=TYPICAL_EXTRA_TIMES, description="The seats with extra time.")
-    attempts: list[SeatAttempt] = field(
-        size=TYPICAL_PLAYERS,
-        description="Of the players of this page, in rooms that count on boards; empty until the room is counted.",
-    )
-    total_count: int
-    next: str | None = strawberry.field(description="Pass it as `after` to get the next page; null on the last page.")
