@@ -21,7 +21,8 @@ EXPECTED = ("401", "503", "ERR_INTERNET_DISCONNECTED", "ERR_FAILED")
 def stack() -> Iterator[RunningStack]:
     """A separate system, where a new player is in the top 10 with few points, and whose silence is soon noticed.
 
-    Answers to a version of a quiz are refused as soon as it is replaced. Players may host rooms.
+    Answers to a version of a quiz are refused as soon as it is replaced. Players may host rooms. The last week is closed,
+    even if it has just ended.
     """
     settings = {
         "TOPTEN_LEADERBOARD_TICK": "100ms",
@@ -29,6 +30,7 @@ def stack() -> Iterator[RunningStack]:
         "TOPTEN_QUIZ_VERSION_GRACE": "0s",
         "TOPTEN_MEDIA_HOSTS": PICTURES,
         "TOPTEN_ROOMS_PLAYERS_HOST": "true",
+        "TOPTEN_SCORE_CLOSE_AFTER": "0",
     }
     with running_stack(settings) as stack:
         yield stack

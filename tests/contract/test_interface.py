@@ -21,13 +21,13 @@ from graphql import build_schema
 from graphql.utilities import DangerousChangeType, find_breaking_changes, find_dangerous_changes
 from topten.leaderboard.v1.leaderboard_pb2 import Entry, Frame
 from topten.leaderboard.v1.leaderboard_service_pb2 import Standing
-from topten.room.v1.room_pb2 import ROOM_PHASE_LOBBY, RoomFrame
+from topten.room.v1.room_pb2 import EXTRA_TIME_NONE, ROOM_PHASE_LOBBY, RoomFrame, RoomOutcome
 from typer.core import TyperGroup
 
 from edge.graphql.schema import executable_schema
 from edge.http.cookies import GRAPHQL_PATH, ROOM_STREAM_PATH, STREAM_PATH
 from edge.stream.frames import encode_end, encode_heartbeat, encode_me, encode_update
-from edge.stream.room_frames import encode_room
+from edge.stream.room_frames import encode_outcome, encode_room
 from services import streams
 from services.boards.board import Board
 from services.boards.definition import Definition, problems
@@ -119,13 +119,14 @@ DEFAULTS: Final = {
     "TOPTEN_IDENTITY_ROTATION_GRACE": "1m",
     "TOPTEN_EDGE_STREAM_HEARTBEAT": "15s",
 }
-EVENTS: Final = {
-    "update": "timestamp board version stale leaderboard",
-    "me": "board rank score previousRank",
-    "end": "board",
-    "ping": "timestamp",
-    "state": "version phase question deadline players answered board",
-}
+EVENTS: Final = (
+    ("update", "timestamp board version stale leaderboard"),
+    ("me", "board rank score previousRank"),
+    ("end", "board"),
+    ("ping", "timestamp"),
+    ("state", "version phase question deadline players answered board"),
+    ("me", "version seatId nickname answer verdict pointsAwarded points rank"),
+)
 BOARDS: Final = (
     "all",
     "weekly",
@@ -231,8 +232,9 @@ def test_events_have_their_data() -> None:
         encode_end("all").plain,
         ping,
         encode_room(RoomFrame(phase=ROOM_PHASE_LOBBY)).plain,
+        encode_outcome(3, RoomOutcome(extra_time=EXTRA_TIME_NONE)).plain,
     ]
-    for text, (name, keys) in zip(sent, EVENTS.items(), strict=True):
+    for text, (name, keys) in zip(sent, EVENTS, strict=True):
         lines = dict(line.partition(b": ")[::2] for line in text.splitlines())
         assert lines[b"event"] == name.encode()
         assert set(keys.split()) <= set(orjson.loads(lines[b"data"])), name
