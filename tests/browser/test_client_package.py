@@ -110,6 +110,19 @@ LATE = """async ([url, username, password, other]) => {
   return found;
 }"""
 
+# What a request says, and how often a new sign-in is asked for, of a session never opened and of one signed out of.
+SIGNED_OUT = """async ([url, username, password]) => {
+  const { connect } = await import('topten-client');
+  const { session } = connect({ url, storage: sessionStorage });
+  let asked = 0;
+  session.signInAgain = () => ((asked += 1), Promise.reject(new Error('asked')));
+  const ask = () => session.request('{ me { username } }').catch((error) => error.reason);
+  const found = [await ask()];
+  await session.login({ username, password });
+  await session.logout();
+  return [...found, await ask(), asked];
+}"""
+
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -221,6 +234,15 @@ async def test_what_comes_late_changes_nothing_of_a_newer_session(
         found = await page.evaluate(LATE, [stack.http, player.username, PASSWORD, other.username])
     signed_in, signed_out, by_other = [player.username] * 2, [None] * 2, [other.username] * 2
     assert found == [signed_in, signed_out, ["UNAUTHENTICATED", None], by_other]
+
+
+async def test_nobody_is_asked_to_sign_in_again_who_is_not_signed_in(
+    context: BrowserContext, stack: RunningStack, plain: Path, player: Player
+) -> None:
+    async with served(plain) as server:
+        page = await open_example(context, f"http://localhost:{server.port}/index.html?server={stack.http}", None)
+        found = await page.evaluate(SIGNED_OUT, [stack.http, player.username, PASSWORD])
+    assert found == ["UNAUTHENTICATED", "UNAUTHENTICATED", 0]
 
 
 async def test_an_attempt_handed_in_without_a_network_counts_once_after_the_page_was_closed(

@@ -26,6 +26,11 @@ export class CookieCredentials {
     return null;
   }
 
+  /** Whether there may be a session to renew: only the server sees the cookie. */
+  get isRenewable() {
+    return true;
+  }
+
   /** @returns {string | undefined} */
   get accessToken() {
     return undefined;
@@ -60,6 +65,11 @@ export class TokenCredentials {
 
   get refreshToken() {
     return this.#tokens?.refreshToken ?? null;
+  }
+
+  /** Whether there may be a session to renew. */
+  get isRenewable() {
+    return this.refreshToken !== null;
   }
 
   get accessToken() {

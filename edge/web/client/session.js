@@ -72,13 +72,14 @@ export class Renewal {
 
   /**
    * Exchange the session's tokens for new ones; concurrent calls share one request, and one that another tab has just made
-   * is not repeated. Throws an ApiError: UNAUTHENTICATED if the session has ended.
+   * is not repeated. Throws an ApiError: UNAUTHENTICATED if the session has ended, or nobody is signed in.
    * @param {string} [used] the access token that was refused
    */
   refresh(used) {
     this.refreshing ??= this.alone(async () => {
       const { accessToken, refreshToken } = this.credentials;
       if (used !== accessToken) return;
+      if (!this.credentials.isRenewable) throw new ApiError("UNAUTHENTICATED", "Nobody is signed in.");
       const tokens = (await this.send(REFRESH, { token: refreshToken })).refreshToken;
       // Without locks, somebody may have signed in or out in another tab meanwhile.
       if (refreshToken === this.credentials.refreshToken) this.credentials.keep(tokens);
@@ -135,7 +136,7 @@ export class Session extends EventTarget {
 
   /**
    * The `data` of a response. Renews an expired access token; if the session has ended, waits until the player has signed
-   * in again. Throws an ApiError: UNAUTHENTICATED if the player has signed out in the meantime.
+   * in again. Throws an ApiError: UNAUTHENTICATED if nobody is signed in, or the player has signed out in the meantime.
    * @param {string} query
    * @param {object} [variables]
    * @returns {Promise<any>}
@@ -146,7 +147,9 @@ export class Session extends EventTarget {
       try {
         return await this.#renewed(query, variables);
       } catch (error) {
-        if (!(error instanceof ApiError) || error.reason !== "UNAUTHENTICATED" || !this.#isStill(user)) throw error;
+        const ended = error instanceof ApiError && error.reason === "UNAUTHENTICATED";
+        // Nobody is asked to sign in again who has signed out, or was never signed in.
+        if (!ended || !user || !this.#isStill(user)) throw error;
       }
       this.signingIn ??= this.signInAgain().finally(() => {
         this.signingIn = null;
