@@ -91,6 +91,10 @@ class Feed(ABC):
         if self._task is not None:
             await cancel(self._task)
 
+    def refusal_of(self, user_id: str) -> ServiceError | None:  # noqa: ARG002  # rooms need it
+        """Return why a user is shown nothing of this feed; None if they are."""
+        return self.refusal
+
     def is_showing(self) -> bool:
         """Return whether there is something to show, and it is not the last: then the end is on its way."""
         return self.latest is not None and not self._is_over()

@@ -1,6 +1,7 @@
 """The feed of one room: its state after each change, the same for everybody in it, and then each player's own outcome.
 
-Owns that a connected client sees no earlier state of the room after a later one, and no outcome before its state.
+Owns that a connected client sees no earlier state of the room after a later one, and no outcome before its state; and that
+the streams of a player whom a host has removed end, and that they open no other.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from topten.room.v1.room_service_pb2 import WatchRoomRequest
 
 from edge.stream.feed import Feed
 from edge.stream.frames import Message, Position
-from edge.stream.room_frames import encode_room
+from edge.stream.room_frames import encode_room, encode_room_end
 from edge.stream.room_outcomes import RoomOutcomeFeed
 from edge.stream.subscriber import Subscriber
 from edge.upstreams import Upstreams
-from services.runtime.errors import Reason
+from services.runtime.errors import Reason, ServiceError
 from services.runtime.grpc.client import open_stream
 
 PREFIX = "room:"
@@ -49,6 +50,7 @@ class RoomFeed(Feed):
         self._pin = pin
         self._upstreams = upstreams
         self._state: RoomState | None = None
+        self._removed: frozenset[str] = frozenset()
         self._outcomes = RoomOutcomeFeed(pin, upstreams)
 
     @property
@@ -61,8 +63,17 @@ class RoomFeed(Feed):
         await self._outcomes.close()
         await super().close()
 
+    def refusal_of(self, user_id: str) -> ServiceError | None:
+        """Return why a user is shown nothing of the room: ROOM_CLOSED for one whom a host has removed."""
+        if user_id in self._removed:
+            return ServiceError(Reason.ROOM_CLOSED, "The host has removed you from this room.")
+        return self.refusal
+
     def _greet(self, subscriber: Subscriber, last_seen: Position | None, catch_up: timedelta) -> None:  # noqa: ARG002  # boards need them
         """Send the state, whatever the client has seen: there is one room, and a state is small."""
+        if subscriber.user_id in self._removed:  # while the stream was being opened
+            _remove(subscriber)
+            return
         if self._state is not None:
             subscriber.write(self._state.message)
         self._outcomes.subscribe(subscriber)
@@ -80,6 +91,7 @@ class RoomFeed(Feed):
                 async for response in responses:
                     received = True
                     await self._show(response.frame)
+                    self._remove_streams(frozenset(response.removed_user_ids))
             finally:
                 if received:
                     self._lost_at = time.monotonic()
@@ -93,6 +105,13 @@ class RoomFeed(Feed):
             await self.write(state.message)
             self._outcomes.follow(frame.revision, self.subscribers)
 
+    def _remove_streams(self, removed: frozenset[str]) -> None:
+        """End the streams of players who were removed. They were sent the state, of whose version they get no outcome."""
+        if removed != self._removed:
+            self._removed = removed
+            for subscriber in [each for each in self.subscribers if each.user_id in removed]:
+                _remove(subscriber)
+
     async def _show_stale(self) -> None:
         if self._state is not None:
             await self.write(encode_room(self._state.frame, stale=True))
@@ -102,3 +121,9 @@ class RoomFeed(Feed):
 
     def _end_message(self) -> None:
         """The last state says that the room has ended."""
+
+
+def _remove(subscriber: Subscriber) -> None:
+    if subscriber.is_open:
+        subscriber.write(encode_room_end(Reason.ROOM_CLOSED))
+        subscriber.drop("removed")

@@ -14,6 +14,7 @@ from topten.room.v1.room_pb2 import RoomFrame
 from edge.graphql.resolvers.rooms.types import Room, RoomOutcome
 from edge.stream.frames import Message, encode_event
 from edge.times import format_time
+from services.runtime.errors import Reason
 
 
 def encode_room(frame: RoomFrame, *, stale: bool = False) -> Message:
@@ -32,6 +33,11 @@ def encode_outcome(version: int, outcome: room_pb2.RoomOutcome) -> Message:
     It has no id, because the id of an event is that of a state.
     """
     return Message.of(encode_event("me", {"version": version} | _plain(RoomOutcome.from_proto(outcome))))
+
+
+def encode_room_end(reason: Reason) -> Message:
+    """Encode the `end` event, the last one of a player who may see the room no more, and why."""
+    return Message.of(encode_event("end", {"reason": reason}))
 
 
 def _plain(value: Any) -> Any:

@@ -94,7 +94,8 @@ class StreamHandler:
     async def handle_room(self, request: web.Request) -> web.StreamResponse:
         """Start a stream of a room, which lasts until the client leaves, its session or the room ends, or the process stops.
 
-        Raises UNAUTHENTICATED, PERMISSION_DENIED, ROOM_NOT_FOUND, RATE_LIMITED and UNAVAILABLE before it starts, and
+        Raises UNAUTHENTICATED, PERMISSION_DENIED, ROOM_NOT_FOUND, ROOM_CLOSED for a player whom a host has removed,
+        RATE_LIMITED and UNAVAILABLE before it starts, and
         HTTPNotAcceptable. The response for a room that has ended is 204, after which EventSource does not reconnect.
         """
         claims = await self._claims(request, ROOM_STREAM)
@@ -134,8 +135,8 @@ class StreamHandler:
         version = self._hub.version(feed.name)  # by which the client was admitted just now
         last_seen = Position.parse(request.headers.get("Last-Event-ID") or request.query.get("lastEventId"))
         await feed.wait_ready(FIRST_FRAME_TIMEOUT)
-        if feed.refusal is not None:
-            raise feed.refusal
+        if (refusal := feed.refusal_of(claims.user_id)) is not None:
+            raise refusal
         if feed.closed:
             return web.Response(status=204)
         response = web.StreamResponse(headers=HEADERS)

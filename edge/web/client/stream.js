@@ -14,7 +14,8 @@ const TIMEOUT = 15_000;
 /**
  * @typedef {object} State
  * @property {"connecting" | "live" | "stale" | "lost" | "closed" | "refused"} name `stale`: the server has only the last
- *   known board, or is still filling it; `lost`: the server is silent or away; `closed`: the board's period or the room is over; `refused`: the token in the URL
+ *   known board, or is still filling it; `lost`: the server is silent or away; `closed`: the board's period or the room is over, or
+ *   the host of the room has removed the player; `refused`: the token in the URL
  *   has expired, was revoked, or is for another board
  * @property {number} heardAt when the server was last heard, in milliseconds of this device's clock; 0 if never
  * @property {number} [ahead] what the server's clock is ahead of this device's, in milliseconds; absent until it is known

@@ -1,4 +1,4 @@
-"""Reading rooms: their current state, and the fold of their answers.
+"""Reading rooms: their current state, the fold of their answers, and who was removed from them.
 
 A read first records the transitions that are due without a command, such as the lock of a question. Concurrent callers share
 one read, for all of their rooms, which starts after all of their calls, so that none gets a state from before its call.
@@ -44,6 +44,10 @@ class RoomReader:
             "room reads", self._read_all, max_size=MAX_SHARED, max_concurrent=MAX_READS
         )
         self._share_fold: Batcher[Room, Fold] = Batcher("room folds", self._fold_all, max_size=MAX_SHARED)
+        self._removed: LRUCache[tuple[str, int], frozenset[str]] = LRUCache(MAX_FOLDS)
+        self._share_removed: Batcher[Room, frozenset[str]] = Batcher(
+            "removed players", self._removed_from_all, max_size=MAX_SHARED
+        )
 
     async def current(self, room_id: str) -> Snapshot:
         """Return a room as it is now, after recording the transitions that are due without a command."""
@@ -57,6 +61,11 @@ class RoomReader:
         found = self._folds.get((room.room_id, room.revision))
         return found if found is not None else await self._share_fold(room)
 
+    async def removed_from(self, room: Room) -> frozenset[str]:
+        """Return the players whom a host has removed by this revision, but for those who host the room themselves."""
+        found = self._removed.get((room.room_id, room.revision))
+        return found if found is not None else await self._share_removed(room)
+
     async def latest_fold(self, room: Room) -> Fold:
         """Return the same with all players of this moment, who may join without a new revision."""
         if room.phase is Phase.ENDED:
@@ -64,8 +73,9 @@ class RoomReader:
         return (await self._read_folds({room.room_id: room}))[room.room_id]
 
     def forget(self) -> None:
-        """Empty the cache, because the database holds other data now."""
+        """Empty the caches, because the database holds other data now."""
         self._folds.clear()
+        self._removed.clear()
 
     async def _read_all(self, room_ids: Sequence[str]) -> list[Snapshot | Exception]:
         found: dict[str, Snapshot | Exception] = {}
@@ -116,6 +126,12 @@ class RoomReader:
             found |= {(room_id, room.revision): made[room_id] for room_id, room in missing.items()}
         self._folds.update(found)
         return [found[room.room_id, room.revision] for room in rooms]
+
+    async def _removed_from_all(self, rooms: Sequence[Room]) -> list[frozenset[str]]:
+        removed = await self._seats.removed_players([room.room_id for room in rooms])
+        found = [removed[room.room_id].difference(room.hosts) for room in rooms]
+        self._removed.update(((room.room_id, room.revision), each) for room, each in zip(rooms, found, strict=True))
+        return found
 
     async def _read_folds(self, rooms: Mapping[str, Room]) -> dict[str, Fold]:
         """Read the folds of rooms together: hosts press at the same moment, and a read costs more than what it reads."""

@@ -23,6 +23,7 @@ from topten.quiz.v1 import quiz_pb2
 from services.quiz.quizzes.quiz import Quiz, from_definition
 from services.quiz.rooms.documents import Document, room_fields, room_of, state_fields
 from services.quiz.rooms.room import Phase, Room
+from services.quiz.rooms.transitions import Command
 from services.runtime.errors import RETRY_AFTER, Reason, ServiceError
 from services.runtime.stores.mongo import unavailable_on_failure
 
@@ -144,6 +145,13 @@ class RoomStore:
         async with unavailable_on_failure():
             found = await self._rooms.find_one({"_id": room_id, "record.command_id": command_id}, {"_id": 1})
         return found is not None
+
+    async def has_only_moved_seats(self, room_id: str, since: int) -> bool:
+        """Return whether every transition after the revision `since` moved a seat. False if they are too many to tell."""
+        later = {"$elemMatch": {"revision": {"$gt": since}, "command": {"$ne": Command.MOVE_SEAT}}}
+        query = {"_id": room_id, "record": {"$not": later}, "revision": {"$gt": since, "$lte": since + MAX_RECORD}}
+        async with unavailable_on_failure():
+            return await self._rooms.find_one(query, {"_id": 1}) is not None
 
     async def living(self, now: datetime) -> list[str]:
         """Return the ids of the rooms that have not ended."""

@@ -35,6 +35,7 @@ from services.quiz.rooms.seats.moving import RoomMoving
 from services.quiz.rooms.seats.seating import SeatRequest
 from services.quiz.rooms.service import RoomService
 from services.quiz.rooms.transitions import Command
+from services.runtime.auth.access import STAFF
 from services.runtime.grpc.call_context import caller
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -186,7 +187,9 @@ class RoomServicer(room_service_pb2_grpc.RoomServiceServicer):
 
     async def GetRoom(self, request: messages.GetRoomRequest, context: Context) -> messages.GetRoomResponse:
         """See room_service.proto."""
-        return messages.GetRoomResponse(frame=await self._watching.current(request.pin))
+        viewer = caller()
+        viewer_id = "" if viewer.may(STAFF) else viewer.user_id
+        return messages.GetRoomResponse(frame=await self._watching.current(request.pin, viewer_id))
 
     async def GetRoomOutcome(
         self, request: messages.GetRoomOutcomeRequest, context: Context
@@ -210,8 +213,8 @@ class RoomServicer(room_service_pb2_grpc.RoomServiceServicer):
     ) -> AsyncIterator[messages.WatchRoomResponse]:
         """See room_service.proto."""
         async with aclosing(self._watching.frames(request.pin)) as frames:
-            async for frame in frames:
-                yield messages.WatchRoomResponse(frame=frame)
+            async for frame, removed in frames:
+                yield messages.WatchRoomResponse(frame=frame, removed_user_ids=removed)
 
     async def GetRoomResults(
         self, request: messages.GetRoomResultsRequest, context: Context

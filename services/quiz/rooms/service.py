@@ -99,7 +99,8 @@ class RoomService:
         """Carry out a command if the room is at the expected revision; return the room, and whether the command took effect.
 
         It also took effect if an earlier call with the same `command_id` carried it out. `expected` is 0 for whatever the
-        revision is, as long as phase and question stay those that this call has found.
+        revision is, as long as phase and question stay those that this call has found. Seats that have moved since do not
+        matter: players must not be able to keep a host from leading.
 
         Raises ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
@@ -107,7 +108,7 @@ class RoomService:
         found = room = snapshot.room
         if not expected and await self._rooms.has_carried_out(room.room_id, command_id):
             return snapshot, True
-        while room.revision == expected or (not expected and room.is_at_step_of(found)):
+        while await self._is_as_expected(room, expected, found):
             now = self._now()
             try:
                 after = advanced(room, command, now, About(extension=extension))
@@ -118,8 +119,8 @@ class RoomService:
             if await self._replace(room, after, Transition(command, now, host.user_id, command_id)):
                 return replace(snapshot, room=after), True
             snapshot = await self._reader.current(room.room_id)
-            if expected or snapshot.room.revision == room.revision:
-                break  # the room has moved on, or the command was carried out before
+            if snapshot.room.revision == room.revision:
+                break  # the command was carried out before
             room = snapshot.room
         applied = await self._rooms.has_carried_out(room.room_id, command_id)
         return await self._reader.current(room.room_id), applied
@@ -203,6 +204,11 @@ class RoomService:
     async def hosts(self, host: Claims, pin: str) -> Sequence[str]:
         """Return the hosts of a room, first the one who opened it. Raises ROOM_NOT_FOUND, PERMISSION_DENIED, UNAVAILABLE."""
         return (await self._hosted(host, pin)).room.hosts
+
+    async def _is_as_expected(self, room: Room, expected: int, found: Room) -> bool:
+        if not expected:
+            return room.is_at_step_of(found)
+        return room.revision == expected or await self._rooms.has_only_moved_seats(room.room_id, expected)
 
     async def _hosted(self, host: Claims, pin: str) -> Snapshot:
         snapshot = await self._reader.current(await self._rooms.room_id(pin))

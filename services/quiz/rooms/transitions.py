@@ -12,7 +12,7 @@ from services.quiz.rooms.room import GRACE, Phase, Room
 
 
 class Command(StrEnum):
-    """The commands of a host."""
+    """The commands of a host, and MOVE_SEAT of a player, which changes nothing that a room shows."""
 
     NEXT = "next"
     LOCK = "lock"
@@ -29,6 +29,7 @@ class Command(StrEnum):
     SET_EXTRA_TIME = "set_extra_time"
     ADD_HOST = "add_host"
     REMOVE_HOST = "remove_host"
+    MOVE_SEAT = "move_seat"
 
 
 class CommandError(ValueError):
@@ -124,6 +125,8 @@ def _changed(room: Room, command: Command, now: datetime, about: About) -> Room 
             return replace(room, hosts=tuple(dict.fromkeys((*room.hosts, about.host))))
         case Command.REMOVE_HOST:
             return replace(room, hosts=tuple(each for each in room.hosts if each != about.host))
+        case Command.MOVE_SEAT:
+            return room
     return None
 
 

@@ -87,7 +87,7 @@ def rooms_of(
     seating = RoomSeating(
         rooms, seats, reader, changes, players, challenges, forbidden=ForbiddenWords(forbidden_nicknames), now=now
     )
-    moving = RoomMoving(rooms, seats, reader, players, now=now)
+    moving = RoomMoving(rooms, seats, reader, changes, players, now=now)
     play = RoomPlay(rooms, seats, reader, changes, now=now)
     watching = RoomWatching(rooms, seats, reader, changes, now=now)
     counting = RoomCounting(rooms, seats, reader, submissions, now=now)

@@ -145,8 +145,9 @@ class ScriptedQuizzes(QuizServiceServicer):
 class ScriptedRooms(RoomServiceServicer):
     """Serves only `GetRoom`, `WatchRoom` and `ListRoomOutcomes`, of the rooms in `phases`.
 
-    `watched` lists the PINs that were watched. `requests` lists the `ListRoomOutcomes` calls: the revision of the room, and
-    the users. Each waits for `answering`, and responds with the `points` of players at that revision, unless it `fails`.
+    `watched` lists the PINs that were watched, and `removed` has the users who were removed from them. `requests` lists the
+    `ListRoomOutcomes` calls: the revision of the room, and the users. Each waits for `answering`, and responds with the
+    `points` of players at that revision, unless it `fails`.
     """
 
     def __init__(self) -> None:
@@ -159,6 +160,7 @@ class ScriptedRooms(RoomServiceServicer):
         self.fails = False
         self._revisions: defaultdict[str, int] = defaultdict(lambda: 1)
         self._shown: dict[str, asyncio.Queue[int]] = defaultdict(asyncio.Queue)
+        self.removed: set[str] = set()
 
     def show(self, pin: str, revision: int) -> None:
         """Send the state of a watched room at a revision."""
@@ -177,7 +179,7 @@ class ScriptedRooms(RoomServiceServicer):
         frame = (await self.GetRoom(room_messages.GetRoomRequest(pin=request.pin), context)).frame
         frame.revision = 1
         while True:
-            yield room_messages.WatchRoomResponse(frame=frame)
+            yield room_messages.WatchRoomResponse(frame=frame, removed_user_ids=self.removed)
             frame.revision = await self._shown[request.pin].get()
 
     async def ListRoomOutcomes(

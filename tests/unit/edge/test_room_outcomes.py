@@ -22,7 +22,7 @@ from tests.players import Event, room_stream
 from tests.servers import unique
 from tests.unit.edge.edge_process import EdgeProcess
 from tests.unit.edge.scripted_leaderboard import ScriptedLeaderboard, ScriptedRooms
-from tests.unit.edge.streams import next_event
+from tests.unit.edge.streams import get, next_event
 from tests.unit.runtime.issuer import Issuer
 
 _pins = count(100_000)
@@ -34,6 +34,7 @@ def rooms(leaderboard: ScriptedLeaderboard) -> ScriptedRooms:
     scripted.requests.clear()
     scripted.answering.set()
     scripted.fails = False
+    scripted.removed = set()
     return scripted
 
 
@@ -179,3 +180,29 @@ async def test_outcomes_of_many_players_are_read_in_batches(
     for player in players[:-1]:
         (written,) = player.written
         assert f"seat of {player.user_id}".encode() in written
+
+
+async def test_a_removed_player_is_told_and_shown_the_room_no_more(
+    edge: EdgeProcess, issuer: Issuer, rooms: ScriptedRooms, pin: str
+) -> None:
+    ada, ben = unique("ada-"), unique("ben-")
+    rooms.points |= {ada: 10, ben: 20}
+    async with AsyncExitStack() as stack:
+        streams = Streams(edge, issuer, pin, stack)
+        ada_1, ada_2, ben_1 = [await streams.open(user_id) for user_id in (ada, ada, ben)]
+        for events in (ada_1, ada_2, ben_1):
+            assert [await seen(events), await seen(events)] == [("state", 1), ("me", 1)]
+        rooms.removed = {ada}
+        rooms.show(pin, 2)
+        for events in (ada_1, ada_2):
+            assert await seen(events) == ("state", 2)
+            end = await next_event(events)
+            assert (end.name, end.id, end.data) == ("end", "", {"reason": "ROOM_CLOSED"})
+            assert [event async for event in events] == []
+        assert [await seen(ben_1), await seen(ben_1)] == [("state", 2), ("me", 2)]
+        headers = {"Authorization": f"Bearer {issuer.token(sub=ada, userId=ada)}"}
+        for _ in range(2):
+            status, _, body = await get(edge, f"/api/v1/rooms/{pin}/stream", **headers)
+            assert (status, body["code"]) == (409, "ROOM_CLOSED")
+        assert [await seen(await streams.open(ben))] == [("state", 2)]
+        assert await edge.metric("topten_sse_dropped_total", reason="removed") == 2

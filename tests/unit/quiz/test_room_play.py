@@ -172,8 +172,8 @@ async def test_frames_follow_every_change_up_to_the_end(table: Table) -> None:
 
     async def watch() -> None:
         async with aclosing(other.rooms.watching.frames(game.pin)) as frames:
-            async for frame in frames:
-                seen.append(frame)  # noqa: PERF401  # read while it grows
+            async for frame, _ in frames:
+                seen.append(frame)  # read while it grows
 
     async def is_locked() -> bool:
         return bool(seen) and seen[-1].phase == room_pb2.ROOM_PHASE_LOCKED
@@ -212,7 +212,7 @@ async def test_a_lobby_shows_fifty_players_at_most_two_frames_after_the_last_has
                 joined.set()
 
             joining = asyncio.create_task(join())
-            async for frame in frames:
+            async for frame, _ in frames:
                 if frame.players == 50:
                     break
                 late += joined.is_set()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from contextlib import aclosing
 
 from services.quiz.rooms.room import Nicknames, Phase
+from services.quiz.rooms.seats.moving import _digest
 from services.quiz.rooms.service import MAX_HOSTS
 from services.quiz.rooms.transitions import About, Command
 from services.runtime.errors import ServiceError
@@ -99,6 +101,37 @@ async def test_a_guest_moves_to_another_device_by_a_code_once(table: Table) -> N
     assert await refused(moving.move(claims("new", "guest"), game.pin, code)) == "PLAYER_NOT_FOUND"
 
 
+async def test_a_move_is_a_new_revision_once_and_keeps_no_host_from_leading(table: Table) -> None:
+    game = await table.open()
+    moving = game.rooms.moving
+    gus, phone = claims("gus", "guest"), claims("phone", "guest")
+    await game.rooms.seating.join(gus, game.pin, "Gus")
+    await game.until(Phase.BOARD)
+    shown = await game.frame()
+    code, _ = await moving.create_code(gus, game.pin)
+    assert (await game.frame()).revision == shown.revision
+    snapshot, _ = await moving.move(phone, game.pin, code)
+    moved = await game.frame()
+    assert snapshot.room.revision == moved.revision == shown.revision + 1
+    room, places = await game.rooms.play.places(game.pin, ["gus", "phone"])
+    assert (room.revision, [*places]) == (moved.revision, ["phone"])
+    assert (await moving.move(phone, game.pin, code))[0].room.revision == moved.revision, "sent again"
+    # What a host saw before the move is what the room still shows, whichever of the two comes first.
+    code, _ = await moving.create_code(phone, game.pin)
+    _, applied = await asyncio.gather(
+        table.elsewhere(game).rooms.moving.move(gus, game.pin, code), game.command(Command.NEXT, shown.revision)
+    )
+    assert applied
+    assert (await game.frame()).revision == moved.revision + 2
+    assert not await game.command(Command.NEXT, shown.revision), "another command was carried out since"
+    # A response that was lost on the way to the record of the move: it is recorded when the move is sent again.
+    code, _ = await moving.create_code(gus, game.pin)
+    before = await game.frame()
+    await game.rooms.seats.move(game.room_id, _digest(game.room_id, code), "phone", table.clock.now)
+    assert (await game.frame()).revision == before.revision
+    assert (await moving.move(phone, game.pin, code))[0].room.revision == before.revision + 1
+
+
 async def test_a_code_is_only_kept_for_a_seat_that_its_player_still_has(table: Table) -> None:
     """Somebody who asked for one, and lost the seat meanwhile, could take it back by the code."""
     game = await table.open()
@@ -164,6 +197,16 @@ async def test_who_is_removed_stays_out_with_their_answers(table: Table) -> None
         await game.rooms.service.kick(HOST, game.pin, seat)
     frame = await game.frame()
     assert (frame.players, frame.answered, frame.revision) == (1, 0, 3)
+    # They are shown the room no more, on every instance, unless they host it.
+    for watching in (game.rooms.watching, table.elsewhere(game).rooms.watching):
+        assert await refused(watching.current(game.pin, "ada")) == "ROOM_CLOSED"
+        assert await watching.current(game.pin, "ben") == await watching.current(game.pin, "hal") == frame
+        async with aclosing(watching.frames(game.pin)) as frames:
+            assert await anext(frames) == (frame, frozenset({"ada"}))
+    (own,) = await game.join("hal")
+    await game.rooms.service.kick(HOST, game.pin, own)
+    async with aclosing(game.rooms.watching.frames(game.pin)) as frames:
+        assert (await anext(frames))[1] == {"ada"}
     assert await game.answer("ada", "q1") == "ROOM_CLOSED"
     assert await refused(game.join("ada")) == "ROOM_CLOSED"
     assert await refused(game.rooms.service.kick(HOST, game.pin, str(uuid.uuid4()))) == "PLAYER_NOT_FOUND"
@@ -175,6 +218,7 @@ async def test_who_is_removed_stays_out_with_their_answers(table: Table) -> None
     record = await table.replica.database["rooms"].find_one({"_id": game.room_id})
     assert [(entry["command"], entry["actor"]) for entry in record["record"]] == [
         ("next", "hal"),
+        ("kick", "hal"),
         ("kick", "hal"),
         ("close_to_new_players", "hal"),
         ("open_to_new_players", "hal"),

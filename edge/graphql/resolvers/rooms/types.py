@@ -173,7 +173,10 @@ class RoomPlayer:
 class Room:
     room_id: strawberry.ID
     pin: str = strawberry.field(description="The number by which players find the room.")
-    version: int = strawberry.field(description="Counts the transitions of the room, from 1.")
+    version: int = strawberry.field(
+        description="Counts the transitions of the room, from 1: what its hosts do, what is due at a time, and guests who "
+        "move to another device. While it stays, so does every `RoomOutcome`, but for the answer to the open question."
+    )
     phase: RoomPhase
     title: str = strawberry.field(description="The title of the quiz.")
     question_number: int = strawberry.field(description="From 1; 0 in the lobby.")

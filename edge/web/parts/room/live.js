@@ -15,8 +15,9 @@ import { t } from "../text.js";
  * @param {string} pin
  * @param {(room: Room, before: Room | null) => void} onRoom
  * @param {(own: OwnOutcome) => void} [onOwn] called with what the player of a seat is shown, after the room at its version
+ * @param {() => void} [onRemoved] called when the player is shown the room no more, although it goes on
  */
-export function followRoom(app, pin, onRoom, onOwn) {
+export function followRoom(app, pin, onRoom, onOwn, onRemoved) {
   const element = create("span", { className: "state" });
   /** @type {import("../../client/stream.js").State} */
   let state = { name: "connecting", heardAt: 0 };
@@ -45,6 +46,7 @@ export function followRoom(app, pin, onRoom, onOwn) {
         onRoom(frame, before);
       }
       if (me) onOwn?.(me);
+      if (next?.name === "closed" && room && room.phase !== "ENDED") onRemoved?.();
     }
   };
   tick();

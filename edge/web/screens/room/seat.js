@@ -51,7 +51,7 @@ class Seat {
     this.place = create("strong", {});
     this.progress = create("span", { className: "count" });
     this.stage = create("section", { className: "stage", tabIndex: -1 });
-    this.live = followRoom(app, pin, (room, before) => this.#onRoom(room, before), (own) => this.#onOutcome(own, own.version));
+    this.live = followRoom(app, pin, (room, before) => this.#onRoom(room, before), (own) => this.#onOutcome(own, own.version), () => this.#askWhy());
     const head = create("div", { className: "room-head" }, this.progress, this.live.element, this.countdown.element);
     const own = create("p", { className: "own-place ranked" }, create("bdi", { className: "name" }, outcome.nickname), this.place);
     app.fill(create("div", { className: "room seat" }, head, own, this.stage, app.isGuest && otherDevice(app, pin)));
@@ -91,6 +91,11 @@ class Seat {
     } catch (error) {
       this.#leaveIfOutside(error); // otherwise the room goes on, and there is another outcome after the next change
     }
+  }
+
+  /** The stream has ended before the room: the seat tells why. */
+  #askWhy() {
+    this.app.rooms.outcome(this.pin).catch((error) => this.#leaveIfOutside(error));
   }
 
   /** What the last transition means for this player: points, extra time. @param {Outcome} outcome @param {number} version of the room */

@@ -21,6 +21,7 @@ from services.quiz.rooms.reading import MAX_READS, MAX_SHARED, RoomReader, outco
 from services.quiz.rooms.room import Phase, Snapshot
 from services.quiz.rooms.room_store import RoomStore
 from services.quiz.rooms.seats.seat_store import SeatStore
+from services.quiz.rooms.seats.seating import removed_player
 from services.runtime.batcher import Batcher
 from services.runtime.errors import ServiceError
 from services.runtime.periodic import Periodic
@@ -93,12 +94,16 @@ class RoomWatching:
         fold = await self._reader.fold(room) if room.shows_key or room.shows_board else None
         return frame_of(snapshot, quiz, fold, newest)
 
-    async def current(self, pin: str) -> RoomFrame:
-        """Return the frame of the room with a PIN. Raises ROOM_NOT_FOUND, UNAVAILABLE."""
-        return await self.frame(await self._reader.current(await self._rooms.room_id(pin)))
+    async def current(self, pin: str, viewer_id: str = "") -> RoomFrame:
+        """Return the frame of the room with a PIN. Raises ROOM_NOT_FOUND, ROOM_CLOSED for a removed player, UNAVAILABLE."""
+        snapshot = await self._reader.current(await self._rooms.room_id(pin))
+        if viewer_id and viewer_id in await self._reader.removed_from(snapshot.room):
+            raise removed_player()
+        return await self.frame(snapshot)
 
-    async def frames(self, pin: str) -> AsyncGenerator[RoomFrame, None]:
-        """Yield the current frame, then the latest one after each change, until the room has ended.
+    async def frames(self, pin: str) -> AsyncGenerator[tuple[RoomFrame, frozenset[str]], None]:
+        """Yield the current frame, then the latest one after each change, until the room has ended; each with the players
+        whom a host has removed by then, but for hosts.
 
         Raises ROOM_NOT_FOUND, UNAVAILABLE.
         """
@@ -108,11 +113,11 @@ class RoomWatching:
             while True:
                 follower.clear()
                 snapshot = await self._reader.current(room_id)
-                frame = await self.frame(snapshot)
+                frame, removed = await asyncio.gather(self.frame(snapshot), self._reader.removed_from(snapshot.room))
                 if frame != shown:
                     self._observe(snapshot, shown)
                     shown = frame
-                    yield frame
+                    yield frame, removed
                 if snapshot.room.phase is Phase.ENDED:
                     return
                 await follower.pause(self._pause_seconds(snapshot))

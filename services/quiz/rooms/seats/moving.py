@@ -9,17 +9,21 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from services.quiz.rooms.room import Phase, Room, Snapshot
+from services.quiz.rooms.room_store import Transition
 from services.quiz.rooms.seats.seat_store import SeatedError
 from services.quiz.rooms.seats.seating import not_removed
+from services.quiz.rooms.transitions import Command, advanced
 from services.quiz.submissions.action import blocked
 from services.runtime.errors import Reason, ServiceError
 
 if TYPE_CHECKING:
     from services.quiz.player_lookup import PlayerLookup
+    from services.quiz.rooms.changes import RoomChanges
     from services.quiz.rooms.documents import Seat
     from services.quiz.rooms.reading import RoomReader
     from services.quiz.rooms.room_store import RoomStore
@@ -40,6 +44,7 @@ class RoomMoving:
         rooms: RoomStore,
         seats: SeatStore,
         reader: RoomReader,
+        changes: RoomChanges,
         players: PlayerLookup,
         *,
         now: Callable[[], datetime],
@@ -47,6 +52,7 @@ class RoomMoving:
         self._rooms = rooms
         self._seats = seats
         self._reader = reader
+        self._changes = changes
         self._players = players
         self._now = now
 
@@ -71,6 +77,8 @@ class RoomMoving:
     async def move(self, player: Claims, pin: str, code: str) -> tuple[Snapshot, Seat]:
         """Give the player the seat to which a code belongs; return the room and the seat. A code works once.
 
+        The room gets another revision, once, by which the player who had the seat learns that it is gone.
+
         Safe to repeat: the same player gets the same seat. Raises ROOM_NOT_FOUND, ROOM_CLOSED, PLAYER_NOT_FOUND,
         LIMIT_REACHED, PLAYER_BLOCKED, UNAVAILABLE.
         """
@@ -85,7 +93,20 @@ class RoomMoving:
             raise ServiceError(Reason.LIMIT_REACHED, "You have another seat in this room.") from None
         if seat is None:
             raise ServiceError(Reason.PLAYER_NOT_FOUND, "This code is invalid or has expired. Ask for a new one.")
-        return await self._reader.current(room.room_id), seat
+        return await self._moved(seat, digest), seat
+
+    async def _moved(self, seat: Seat, digest: str) -> Snapshot:
+        """Record the move as a transition, unless it is recorded or the room has ended; return the room."""
+        while True:
+            snapshot = await self._reader.current(seat.room_id)
+            room, now = snapshot.room, self._now()
+            if room.phase is Phase.ENDED or await self._rooms.has_carried_out(room.room_id, digest):
+                return snapshot
+            after = advanced(room, Command.MOVE_SEAT, now)
+            transition = Transition(Command.MOVE_SEAT, now, seat.user_id, digest, seat.seat_id)
+            if await self._rooms.replace(room, after, transition):
+                self._changes.announce(room.room_id, transition=True)
+                return replace(snapshot, room=after)
 
     async def _open_room(self, pin: str) -> Room:
         room = (await self._reader.current(await self._rooms.room_id(pin))).room

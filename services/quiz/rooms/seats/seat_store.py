@@ -80,6 +80,15 @@ class SeatStore:
                 found[document["room_id"]].append(seat_of(document))
         return found
 
+    async def removed_players(self, room_ids: Sequence[str]) -> dict[str, frozenset[str]]:
+        """Return the players whose seats were removed in each room, from one read."""
+        found: dict[str, set[str]] = {room_id: set() for room_id in room_ids}
+        query = {"room_id": {"$in": list(found)}, "is_removed": True}
+        async with unavailable_on_failure():
+            async for document in self._seats.find(query, {"room_id": 1, "user_id": 1}):
+                found[document["room_id"]].add(document["user_id"])
+        return {room_id: frozenset(user_ids) for room_id, user_ids in found.items()}
+
     async def newest(self, players: Mapping[str, int]) -> dict[str, list[Seat]]:
         """Return the last 50 seats that were taken in each room, newest first, without those that were removed.
 

@@ -581,7 +581,7 @@ type RoomFrame struct {
 	RoomId string `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
 	// The PIN with which players find it.
 	Pin string `protobuf:"bytes,2,opt,name=pin,proto3" json:"pin,omitempty"`
-	// Counts the transitions of the room, from 1.
+	// Counts the transitions of the room, from 1: what its hosts do, what is due at a time, and guests who move to another device.
 	Revision int64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
 	// Counts what happened within the revision: players who joined and answers.
 	Changes int64 `protobuf:"varint,4,opt,name=changes,proto3" json:"changes,omitempty"`

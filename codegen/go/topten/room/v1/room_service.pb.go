@@ -2374,9 +2374,11 @@ func (x *WatchRoomRequest) GetPin() string {
 type WatchRoomResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The state of the room.
-	Frame         *RoomFrame `protobuf:"bytes,1,opt,name=frame,proto3" json:"frame,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Frame *RoomFrame `protobuf:"bytes,1,opt,name=frame,proto3" json:"frame,omitempty"`
+	// The IDs of users whom a host has removed by this revision, but for hosts of the room. They are shown no states.
+	RemovedUserIds []string `protobuf:"bytes,2,rep,name=removed_user_ids,json=removedUserIds,proto3" json:"removed_user_ids,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *WatchRoomResponse) Reset() {
@@ -2412,6 +2414,13 @@ func (*WatchRoomResponse) Descriptor() ([]byte, []int) {
 func (x *WatchRoomResponse) GetFrame() *RoomFrame {
 	if x != nil {
 		return x.Frame
+	}
+	return nil
+}
+
+func (x *WatchRoomResponse) GetRemovedUserIds() []string {
+	if x != nil {
+		return x.RemovedUserIds
 	}
 	return nil
 }
@@ -2930,9 +2939,10 @@ const file_topten_room_v1_room_service_proto_rawDesc = "" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x125\n" +
 	"\aoutcome\x18\x02 \x01(\v2\x1b.topten.room.v1.RoomOutcomeR\aoutcome\"9\n" +
 	"\x10WatchRoomRequest\x12%\n" +
-	"\x03pin\x18\x01 \x01(\tB\x13\xbaH\x10r\x0e2\f^[0-9]{6,7}$R\x03pin\"D\n" +
+	"\x03pin\x18\x01 \x01(\tB\x13\xbaH\x10r\x0e2\f^[0-9]{6,7}$R\x03pin\"n\n" +
 	"\x11WatchRoomResponse\x12/\n" +
-	"\x05frame\x18\x01 \x01(\v2\x19.topten.room.v1.RoomFrameR\x05frame\"\x8c\x01\n" +
+	"\x05frame\x18\x01 \x01(\v2\x19.topten.room.v1.RoomFrameR\x05frame\x12(\n" +
+	"\x10removed_user_ids\x18\x02 \x03(\tR\x0eremovedUserIds\"\x8c\x01\n" +
 	"\x15GetRoomResultsRequest\x12!\n" +
 	"\aroom_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x06roomId\x12'\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\n" +

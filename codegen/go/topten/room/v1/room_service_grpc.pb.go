@@ -76,7 +76,8 @@ type RoomServiceClient interface {
 	// PERMISSION_DENIED (the caller took the seat with an account), INVALID_ARGUMENT, UNAVAILABLE.
 	CreateSeatCode(ctx context.Context, in *CreateSeatCodeRequest, opts ...grpc.CallOption) (*CreateSeatCodeResponse, error)
 	// MoveSeat gives the caller the seat to which a code belongs, with its name, points and answers. The player who had it has
-	// none then. Its answers count on no other board, as those of any guest.
+	// none then. Its answers count on no other board, as those of any guest. The room gets another revision, so that everybody who
+	// follows it by revisions asks again whose seat is whose; a command that expects an earlier one is carried out all the same.
 	// Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended), PLAYER_NOT_FOUND (the code is invalid or has expired), LIMIT_REACHED (the
 	// caller has another seat in the room), PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	MoveSeat(ctx context.Context, in *MoveSeatRequest, opts ...grpc.CallOption) (*MoveSeatResponse, error)
@@ -118,7 +119,7 @@ type RoomServiceClient interface {
 	// as a whole only before anything is read: with PERMISSION_DENIED, INVALID_ARGUMENT or UNAVAILABLE.
 	AnswerRoomQuestionGroup(ctx context.Context, in *AnswerRoomQuestionGroupRequest, opts ...grpc.CallOption) (*AnswerRoomQuestionGroupResponse, error)
 	// GetRoom returns the state of a room.
-	// Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	// Fails with ROOM_NOT_FOUND, ROOM_CLOSED (the caller was removed), PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GetRoom(ctx context.Context, in *GetRoomRequest, opts ...grpc.CallOption) (*GetRoomResponse, error)
 	// GetRoomOutcome returns the caller's own place in a room.
 	// Fails with ROOM_NOT_FOUND, PLAYER_NOT_FOUND (the caller has no seat), PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
@@ -411,7 +412,8 @@ type RoomServiceServer interface {
 	// PERMISSION_DENIED (the caller took the seat with an account), INVALID_ARGUMENT, UNAVAILABLE.
 	CreateSeatCode(context.Context, *CreateSeatCodeRequest) (*CreateSeatCodeResponse, error)
 	// MoveSeat gives the caller the seat to which a code belongs, with its name, points and answers. The player who had it has
-	// none then. Its answers count on no other board, as those of any guest.
+	// none then. Its answers count on no other board, as those of any guest. The room gets another revision, so that everybody who
+	// follows it by revisions asks again whose seat is whose; a command that expects an earlier one is carried out all the same.
 	// Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended), PLAYER_NOT_FOUND (the code is invalid or has expired), LIMIT_REACHED (the
 	// caller has another seat in the room), PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	MoveSeat(context.Context, *MoveSeatRequest) (*MoveSeatResponse, error)
@@ -453,7 +455,7 @@ type RoomServiceServer interface {
 	// as a whole only before anything is read: with PERMISSION_DENIED, INVALID_ARGUMENT or UNAVAILABLE.
 	AnswerRoomQuestionGroup(context.Context, *AnswerRoomQuestionGroupRequest) (*AnswerRoomQuestionGroupResponse, error)
 	// GetRoom returns the state of a room.
-	// Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	// Fails with ROOM_NOT_FOUND, ROOM_CLOSED (the caller was removed), PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GetRoom(context.Context, *GetRoomRequest) (*GetRoomResponse, error)
 	// GetRoomOutcome returns the caller's own place in a room.
 	// Fails with ROOM_NOT_FOUND, PLAYER_NOT_FOUND (the caller has no seat), PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.

@@ -345,7 +345,7 @@ class RoomFrame(google.protobuf.message.Message):
     pin: builtins.str
     """The PIN with which players find it."""
     revision: builtins.int
-    """Counts the transitions of the room, from 1."""
+    """Counts the transitions of the room, from 1: what its hosts do, what is due at a time, and guests who move to another device."""
     changes: builtins.int
     """Counts what happened within the revision: players who joined and answers."""
     phase: global___RoomPhase.ValueType

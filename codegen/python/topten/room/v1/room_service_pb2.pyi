@@ -1030,17 +1030,23 @@ class WatchRoomResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     FRAME_FIELD_NUMBER: builtins.int
+    REMOVED_USER_IDS_FIELD_NUMBER: builtins.int
     @property
     def frame(self) -> topten.room.v1.room_pb2.RoomFrame:
         """The state of the room."""
+
+    @property
+    def removed_user_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The IDs of users whom a host has removed by this revision, but for hosts of the room. They are shown no states."""
 
     def __init__(
         self,
         *,
         frame: topten.room.v1.room_pb2.RoomFrame | None = ...,
+        removed_user_ids: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["frame", b"frame"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["frame", b"frame"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["frame", b"frame", "removed_user_ids", b"removed_user_ids"]) -> None: ...
 
 global___WatchRoomResponse = WatchRoomResponse
 

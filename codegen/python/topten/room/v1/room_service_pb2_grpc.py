@@ -204,7 +204,8 @@ class RoomServiceServicer(object):
 
     def MoveSeat(self, request, context):
         """MoveSeat gives the caller the seat to which a code belongs, with its name, points and answers. The player who had it has
-        none then. Its answers count on no other board, as those of any guest.
+        none then. Its answers count on no other board, as those of any guest. The room gets another revision, so that everybody who
+        follows it by revisions asks again whose seat is whose; a command that expects an earlier one is carried out all the same.
         Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended), PLAYER_NOT_FOUND (the code is invalid or has expired), LIMIT_REACHED (the
         caller has another seat in the room), PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
@@ -296,7 +297,7 @@ class RoomServiceServicer(object):
 
     def GetRoom(self, request, context):
         """GetRoom returns the state of a room.
-        Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        Fails with ROOM_NOT_FOUND, ROOM_CLOSED (the caller was removed), PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

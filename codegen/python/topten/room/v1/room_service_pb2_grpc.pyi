@@ -76,7 +76,8 @@ class RoomServiceStub:
         topten.room.v1.room_service_pb2.MoveSeatResponse,
     ]
     """MoveSeat gives the caller the seat to which a code belongs, with its name, points and answers. The player who had it has
-    none then. Its answers count on no other board, as those of any guest.
+    none then. Its answers count on no other board, as those of any guest. The room gets another revision, so that everybody who
+    follows it by revisions asks again whose seat is whose; a command that expects an earlier one is carried out all the same.
     Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended), PLAYER_NOT_FOUND (the code is invalid or has expired), LIMIT_REACHED (the
     caller has another seat in the room), PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
@@ -168,7 +169,7 @@ class RoomServiceStub:
         topten.room.v1.room_service_pb2.GetRoomResponse,
     ]
     """GetRoom returns the state of a room.
-    Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    Fails with ROOM_NOT_FOUND, ROOM_CLOSED (the caller was removed), PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     GetRoomOutcome: grpc.UnaryUnaryMultiCallable[
@@ -280,7 +281,8 @@ class RoomServiceAsyncStub:
         topten.room.v1.room_service_pb2.MoveSeatResponse,
     ]
     """MoveSeat gives the caller the seat to which a code belongs, with its name, points and answers. The player who had it has
-    none then. Its answers count on no other board, as those of any guest.
+    none then. Its answers count on no other board, as those of any guest. The room gets another revision, so that everybody who
+    follows it by revisions asks again whose seat is whose; a command that expects an earlier one is carried out all the same.
     Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended), PLAYER_NOT_FOUND (the code is invalid or has expired), LIMIT_REACHED (the
     caller has another seat in the room), PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
@@ -372,7 +374,7 @@ class RoomServiceAsyncStub:
         topten.room.v1.room_service_pb2.GetRoomResponse,
     ]
     """GetRoom returns the state of a room.
-    Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    Fails with ROOM_NOT_FOUND, ROOM_CLOSED (the caller was removed), PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     GetRoomOutcome: grpc.aio.UnaryUnaryMultiCallable[
@@ -496,7 +498,8 @@ class RoomServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[topten.room.v1.room_service_pb2.MoveSeatResponse, collections.abc.Awaitable[topten.room.v1.room_service_pb2.MoveSeatResponse]]:
         """MoveSeat gives the caller the seat to which a code belongs, with its name, points and answers. The player who had it has
-        none then. Its answers count on no other board, as those of any guest.
+        none then. Its answers count on no other board, as those of any guest. The room gets another revision, so that everybody who
+        follows it by revisions asks again whose seat is whose; a command that expects an earlier one is carried out all the same.
         Fails with ROOM_NOT_FOUND, ROOM_CLOSED (ended), PLAYER_NOT_FOUND (the code is invalid or has expired), LIMIT_REACHED (the
         caller has another seat in the room), PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
@@ -608,7 +611,7 @@ class RoomServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[topten.room.v1.room_service_pb2.GetRoomResponse, collections.abc.Awaitable[topten.room.v1.room_service_pb2.GetRoomResponse]]:
         """GetRoom returns the state of a room.
-        Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        Fails with ROOM_NOT_FOUND, ROOM_CLOSED (the caller was removed), PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
