@@ -41,8 +41,6 @@ Data = Annotated[
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run `work` and return its result; an expected failure becomes one line on stderr and an exit code."""
-    import asyncio
-
     import aiohttp
     import grpc
 
@@ -50,7 +48,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     from services.runtime.errors import ServiceError
 
     try:
-        return asyncio.run(work)
+        return run_loop(work)
     except NotRunningError as error:
         fail(str(error), EXIT_USAGE)
     except (ServiceError, GraphqlError) as error:
@@ -58,6 +56,16 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         fail(describe(error) + hint, EXIT_FINDING)
     except (aiohttp.ClientError, grpc.aio.AioRpcError, OSError, TimeoutError) as error:
         fail(describe(error), EXIT_FINDING)
+
+
+def run_loop(work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` in an event loop and return its result; what it logs goes to stderr with its secrets redacted."""
+    import asyncio
+
+    from services.runtime.telemetry.logging import configure_logs
+
+    configure_logs("topten")
+    return asyncio.run(work)
 
 
 def load_endpoints(data: Path) -> Endpoints:

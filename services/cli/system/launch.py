@@ -18,7 +18,7 @@ from services.cli.demo.demo_players import DemoPlayers
 from services.cli.identity.accounts import grant_role
 from services.cli.quizzes.quiz_import import SAMPLES, import_quizzes, sample_files
 from services.cli.system.client import Endpoints, GraphqlClient, GraphqlError, describe
-from services.cli.terminal import DATA, EXIT_FINDING, EXIT_USAGE, err, fail, fail_with, out, warn
+from services.cli.terminal import DATA, EXIT_FINDING, EXIT_USAGE, err, fail, fail_with, out, run_loop, warn
 from services.embedded import external_stores, preflight
 from services.embedded.data_folder import DataFolder
 from services.embedded.lock import FolderInUseError
@@ -45,10 +45,10 @@ def launch(data: Path, *, port: int, demo: int, workers: int) -> None:
     if problems:
         fail_with(problems, EXIT_USAGE)
     urls = {store: preflight.store_url(os.environ, store) for store in preflight.STORES}
-    if problems := asyncio.run(external_stores.problems({store: url for store, url in urls.items() if url})):
+    if problems := run_loop(external_stores.problems({store: url for store, url in urls.items() if url})):
         fail_with(problems, EXIT_USAGE)
     try:
-        asyncio.run(_run(DataFolder(data), port, demo, workers))
+        run_loop(_run(DataFolder(data), port, demo, workers))
     except (FolderInUseError, MissingProgramError, WrongSettingError) as error:
         fail(str(error), EXIT_USAGE)
     except (ChildFailedError, ServiceError, GraphqlError, aiohttp.ClientError, TimeoutError) as error:

@@ -45,24 +45,8 @@ Event = MutableMapping[str, Any]
 
 def configure(config: ProcessConfig, service: str) -> None:
     """Configure logs, metrics and traces; every line names `service`. May be called again."""
-    level = getattr(logging, config.log_level.upper())
     as_json = config.log_format == "json" or (config.log_format == "auto" and config.production)
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-            _name_service(service),
-            _name_trace,
-            structlog.processors.format_exc_info,
-            redact,
-            _render_json if as_json else _render_text,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
-        cache_logger_on_first_use=False,
-    )
-    _bridge_stdlib(level)
+    configure_logs(service, config.log_level, as_json=as_json)
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library left it unannotated
     tracing.configure(
         config.trace_endpoint,
@@ -76,6 +60,30 @@ def configure(config: ProcessConfig, service: str) -> None:
         },
     )
     build_info.labels(service, version(), sys.version.split()[0]).set(1)
+
+
+def configure_logs(service: str, level: str = "warning", *, as_json: bool = False) -> None:
+    """Configure logs alone, on stderr from `level` on. May be called again.
+
+    Without this, the library shows a traceback with the values of local variables, secrets among them.
+    """
+    number = getattr(logging, level.upper())
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+            _name_service(service),
+            _name_trace,
+            structlog.processors.format_exc_info,
+            redact,
+            _render_json if as_json else _render_text,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+        cache_logger_on_first_use=False,
+    )
+    _bridge_stdlib(number)
 
 
 def version() -> str:
