@@ -162,6 +162,11 @@ class Catalog:
         definition = self.definition_of(board)
         return definition is not None and definition.teams is not None
 
+    def has_roster(self, board: Board) -> bool:
+        """Whether identity lists who is on the board: teams, or the members of a group."""
+        definition = self.definition_of(board)
+        return definition is not None and definition.has_roster
+
     def current(self, now: datetime) -> list[Board]:
         """Return the boards of which there is one at a time: all, this week's, this month's, and defined ones."""
         boards = [Board("all"), Board("weekly", week_of(now)), Board("monthly", month_of(now))]

@@ -42,6 +42,7 @@ _SOURCE: Final = re.compile(
 )
 _COUNTRIES: Final = re.compile(r"country:([A-Z]{2}(?:,[A-Z]{2}){0,249})", re.ASCII)
 _EACH_COUNTRY: Final = "each-country"
+_GROUP: Final = re.compile(r"group:([0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})", re.ASCII)
 _TEAMS: Final = re.compile(r"teams:(?:(sum|mean)|best:([1-9][0-9]{0,2}))", re.ASCII)
 _BUILT_IN_CALENDARS: Final = frozenset(map(Calendar, ("all", "weekly", "monthly")))
 
@@ -83,7 +84,7 @@ class Definition:
     the changes of it. `freeze_number` and `freeze_state` are number and state of the copy that stops counting then, which
     alone has `stops_before`.
 
-    A `segment` of teams says how the board is shown, and nothing that is counted.
+    A `segment` of teams or of a group says how the board is shown, and nothing that is counted: all players are.
     """
 
     name: str
@@ -151,6 +152,17 @@ class Definition:
         if match is None:
             return None
         return TeamScore("best", int(match[2])) if match[2] else TeamScore(cast("TeamMethod", match[1]))
+
+    @cached_property
+    def group(self) -> str:
+        """The id of the group whose members the board shows; empty for any other board."""
+        match = _GROUP.fullmatch(self.segment)
+        return "" if match is None else match[1]
+
+    @property
+    def has_roster(self) -> bool:
+        """Whether identity lists who is on the board: groups as teams, or the members of a group."""
+        return self.teams is not None or bool(self.group)
 
     @property
     def is_per_country(self) -> bool:
@@ -252,6 +264,10 @@ def problems(definition: Definition) -> list[tuple[str, str]]:
     ):
         why = "what attempts at a quiz count for together is the quiz's own rule"
         faults.append(("aggregate", f"must be sum or count with sources other than action types: {why}"))
+    if definition.group and definition.visibility == "members":
+        faults.append(
+            ("visibility", "must be public or moderators on the board of a group, whose members no token tells")
+        )
     if not 0 <= definition.size <= MAX_SIZE:
         faults.append(("size", f"must be 1 to {MAX_SIZE}, or 0 for no limit"))
     if definition.ranks == "dense" and not 1 <= definition.size <= MAX_DENSE_SIZE:
@@ -274,8 +290,12 @@ def _problems_of_segment(definition: Definition) -> list[str]:
         if teams.method == "sum" and definition.is_ascending:
             return ["must be teams:mean or teams:best:<k> where less is better: a sum favors teams with few members"]
         return []
+    if segment.startswith("group:"):
+        return [] if definition.group else ["must have the ID of a group, a UUID, after group:"]
     if segment not in ("all", _EACH_COUNTRY) and not countries:
-        return ["must be all, each-country, country: with codes such as country:VN,TH, or teams: such as teams:best:5"]
+        return [
+            "must be all, each-country, country:<codes> such as country:VN,TH, group:<id>, or teams: such as teams:best:5"
+        ]
     return [f"has {each}, which is no country of ISO 3166-1" for each in sorted(countries - COUNTRIES)[:1]]
 
 

@@ -23,7 +23,7 @@ from services.leaderboard.reading.frames import Frames
 from services.leaderboard.reading.groups import GroupMembers
 from services.leaderboard.reading.names import Names
 from services.leaderboard.reading.proofs import Proofs
-from services.leaderboard.reading.teams import Teams
+from services.leaderboard.reading.rosters import Rosters
 from services.leaderboard.rpc import LeaderboardServicer
 from services.leaderboard.service import LeaderboardService
 from services.leaderboard.watching.player_ranks import PlayerRanks
@@ -63,12 +63,11 @@ async def main(config: LeaderboardConfig) -> None:
         # The process starts without MongoDB, which only closed periods need.
         mongo = await stack.enter_async_context(open_mongo(config.mongo, DATABASE, wait=False))
         archive = Archive(mongo.database, timeout=config.read_timeout)
-        teams = Teams(groups, token)
         boards = Boards(
             redis,
             archive,
             catalog,
-            teams,
+            Rosters(groups, token),
             sees_team_of=lambda user_id: sees_team_of(user_id, caller()),
             timeout=config.read_timeout,
             now=mongo.clock.now,

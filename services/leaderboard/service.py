@@ -239,13 +239,15 @@ class LeaderboardService:
     async def proof(self, name: str, user_id: str) -> tuple[Board, Proof]:
         """Return the proof of a player's place on a closed board.
 
-        Raises INVALID_ARGUMENT for a board that is not closed or ranks teams, BOARD_NOT_FOUND for a past period in which
+        Raises INVALID_ARGUMENT for a board that is not closed or is one of groups, BOARD_NOT_FOUND for a past period in which
         nobody was ranked, PLAYER_NOT_FOUND for a player without a place, and UNAVAILABLE until the board is sealed.
         """
         board = self._board(name)
         self._refuse_teams(board, "Only places of players have proofs.")
+        if self._catalog.has_roster(board):
+            raise _no_proof("The board shows the members of a group. Only places among all players have proofs.")
         if self._catalog.period_of(board) is None:
-            raise _not_closed(f"{board.name!r} has no periods. Only boards of closed periods have proofs.")
+            raise _no_proof(f"{board.name!r} has no periods. Only boards of closed periods have proofs.")
         try:
             proof = await _available(self._proofs.of(board, user_id))
             if not self._has_place(board, proof.rank):
@@ -256,7 +258,7 @@ class LeaderboardService:
                 _, total, stale = await self.standing(name, "")
                 if not total and not stale:
                     raise no_such_board(name) from None
-            raise _not_closed("The period is not closed yet.") from None
+            raise _no_proof("The period is not closed yet.") from None
         except NotRankedError:
             message = "The player has no place on this board."
             raise ServiceError(Reason.PLAYER_NOT_FOUND, message, violations=[("user_id", message)]) from None
@@ -326,7 +328,7 @@ class LeaderboardService:
 
     async def _shown_place(self, board: Board, user_id: str, place: Standing) -> Standing | None:
         """Return what a closed board shows of a player who has this place on it; None if it shows them not."""
-        if self._catalog.ranks_teams(board):
+        if self._catalog.has_roster(board):
             return await self._standing_on(board, user_id)
         if not self._has_place(board, place.rank):
             return None
@@ -336,7 +338,7 @@ class LeaderboardService:
     async def _ranked_on(self, board: Board, players: int) -> int:
         """Return how many players or teams are ranked on a closed board."""
         definition = self._catalog.definition_of(board)
-        if definition is not None and definition.teams is not None:
+        if definition is not None and definition.has_roster:
             return (await self._read(board, lambda view: view.total()))[0]
         return min(players, definition.size if definition is not None and definition.size else MAX_POINTS)
 
@@ -371,7 +373,7 @@ async def _available(read: Awaitable[T]) -> T:
         raise _unavailable() from error
 
 
-def _not_closed(message: str) -> ServiceError:
+def _no_proof(message: str) -> ServiceError:
     return invalid("board", message, message)
 
 

@@ -26,6 +26,7 @@ from services.score.admin.erasure import PlayerEraser
 from services.score.admin.head_audit import HeadAudit
 from services.score.admin.verify import Verification
 from services.score.config import ScoreConfig
+from services.score.definitions.groups import Groups
 from services.score.definitions.rpc import BoardServicer
 from services.score.definitions.service import BoardDefinitions
 from services.score.errors import STORE_ERRORS
@@ -154,7 +155,10 @@ async def main(config: ScoreConfig) -> None:
         periods = await build_periods(config, stores, ledger, projection, upstreams)
         servicer = build_servicer(config, stores, ledger, projection, fair_play, webhooks, ingest, periods)
         definitions = BoardDefinitions(
-            projection.definitions, lambda: projection.placement.catalog, now=stores.mongo.clock.now
+            projection.definitions,
+            lambda: projection.placement.catalog,
+            Groups(upstreams.groups, stores.token).has,
+            now=stores.mongo.clock.now,
         )
         boards = BoardServicer(definitions)
         hooks = WebhookServicer(build_webhooks(config, stores, webhooks, lambda: projection.placement.catalog))

@@ -40,7 +40,7 @@ from services.runtime.stores.redis import open_redis
 from services.score.projection.board_writer import BoardWriter, by_board
 from services.score.projection.standings import Placement, Standing
 from tests.servers import RunningServer, running
-from tests.system.boards import FixedTeams
+from tests.system.boards import FixedRosters
 from tests.system.processes import running_identity, running_service
 
 SIZES = (10_000, 100_000, 1_000_000)
@@ -194,7 +194,7 @@ async def measure(size: int, mongo_url: str) -> None:
         mongo: AsyncMongoClient[dict[str, Any]] = await stack.enter_async_context(AsyncMongoClient(mongo_url))
         archive = Archive(mongo["boards"], timeout=second)
         boards = Boards(
-            redis, archive, Catalog(), FixedTeams(), sees_team_of=lambda _: True, timeout=second, now=utc_now
+            redis, archive, Catalog(), FixedRosters(), sees_team_of=lambda _: True, timeout=second, now=utc_now
         )
         one = await compared(raw_questions(redis), our_questions(boards, values), ids)
         calls = await over_grpc(server, mongo_url, ids[:50])

@@ -33,12 +33,12 @@ from services.boards.definition import Definition
 from services.boards.encoding import encode
 from services.leaderboard.reading.archive import Archive
 from services.leaderboard.reading.boards import Boards
-from services.leaderboard.reading.teams import Roster, roster_of
+from services.leaderboard.reading.rosters import Roster, roster_of
 from services.runtime.clock import utc_now
 from services.runtime.config.settings import RedisConfig
 from services.runtime.stores.redis import open_redis
 from tests.servers import running
-from tests.system.boards import FixedTeams
+from tests.system.boards import FixedRosters
 
 PLAYERS, TEAMS, MEMBERS, ROUNDS, READERS = 100_000, 100, 500, 30, 20
 BOARD: Final = Board("custom", "cup")
@@ -51,14 +51,14 @@ async def measure() -> Table:
         redis = await stack.enter_async_context(open_redis(RedisConfig(url=server.url), "bench"))
         user_ids = [str(uuid.uuid4()) for _ in range(PLAYERS)]
         await fill(redis, user_ids)
-        teams, message = FixedTeams(), encoded(user_ids)
-        teams.rosters["cup"], parsed = read(message)
+        rosters, message = FixedRosters(), encoded(user_ids)
+        rosters.rosters["cup"], parsed = read(message)
         archive = Archive(
             AsyncMongoClient("mongodb://127.0.0.1:1/?replicaSet=none")["boards"], timeout=timedelta(seconds=1)
         )
         catalog = Catalog(defined=[Definition("cup", segment="teams:best:50")])
         boards = Boards(
-            redis, archive, catalog, teams, sees_team_of=lambda _: True, timeout=timedelta(seconds=30), now=utc_now
+            redis, archive, catalog, rosters, sees_team_of=lambda _: True, timeout=timedelta(seconds=30), now=utc_now
         )
 
         async def head() -> None:

@@ -142,7 +142,10 @@ PERIODS: Final = (
     *("all", "daily", "weekly", "monthly", "yearly"),
     *("range:2026-11-01/2026-12-01", "every:3:2026-11-02"),
 )
-SEGMENTS: Final = ("all", "country:TH,VN", "each-country", "teams:sum", "teams:mean", "teams:best:3")
+SEGMENTS: Final = (
+    *("all", "country:TH,VN", "each-country", "group:0198c0de-0000-7000-8000-000000000001"),
+    *("teams:sum", "teams:mean", "teams:best:3"),
+)
 
 
 def test_the_schema_has_what_is_published() -> None:

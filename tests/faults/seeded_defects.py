@@ -316,20 +316,6 @@ DEFECTS = (
         (FROZEN, "-k", "from_the_ledger"),
     ),
     Defect(
-        "a change of teams makes no later frame",
-        "services/leaderboard/reading/team_board.py",
-        "version = ranking.version + self._teams.roster.edition * VERSIONS_PER_STEP",
-        "version = ranking.version",
-        ("tests/system/test_team_boards.py", "-k", "never_go_backwards"),
-    ),
-    Defect(
-        "who joins a team when a period is over changes its result",
-        "services/leaderboard/reading/teams.py",
-        "for user_id, since in members if since < ends_at",
-        "for user_id, since in members",
-        ("tests/system/test_team_boards.py", "-k", "does_not_count_in_it"),
-    ),
-    Defect(
         "a board that is being filled passes for whole",
         "services/leaderboard/reading/boards.py",
         'is_partial = counted is not None and counted.state == "building"',

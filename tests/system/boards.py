@@ -11,10 +11,11 @@ from redis.asyncio import Redis
 
 from services.boards.board import GENERATION_KEY, Board
 from services.boards.catalog import Catalog
+from services.boards.definition import Definition
 from services.boards.encoding import encode
 from services.leaderboard.reading.archive import Archive
 from services.leaderboard.reading.boards import Boards
-from services.leaderboard.reading.teams import Roster, Teams
+from services.leaderboard.reading.rosters import Roster, Rosters
 from services.runtime.clock import milliseconds_of, utc_now
 from services.runtime.stores.redis import is_cluster
 from services.score.ledger.events import Event
@@ -83,7 +84,7 @@ def reader(
     timeout: timedelta | None = None,
     catalog: Catalog | None = None,
     now: Callable[[], datetime] = utc_now,
-    teams: Teams | None = None,
+    rosters: Rosters | None = None,
 ) -> Boards:
     """Return a reader of boards that is configured for one key a board; `timeout` is the suite's deadline by default."""
     timeout = timeout or timedelta(seconds=deadline_seconds())
@@ -92,22 +93,27 @@ def reader(
         redis,
         archive,
         catalog or Catalog(),
-        teams or FixedTeams(),
+        rosters or FixedRosters(),
         sees_team_of=lambda _: True,
         timeout=timeout,
         now=now,
     )
 
 
-class FixedTeams(Teams):
-    """The teams of boards that a test sets."""
+class FixedRosters(Rosters):
+    """Who is on boards of groups, by name, as a test sets it."""
 
     def __init__(self, rosters: Mapping[str, Roster] | None = None) -> None:
         self.rosters = dict(rosters or {})
 
-    async def of(self, board: str) -> Roster:
+    async def of(self, definition: Definition) -> Roster:
         """Return the roster that was set."""
-        return self.rosters[board]
+        return self.rosters[definition.name]
+
+
+async def no_group(_group_id: str) -> bool:
+    """Tell that no group of players exists."""
+    return False
 
 
 async def drop_subscriptions(redis: Redis) -> None:

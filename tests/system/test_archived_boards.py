@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -14,9 +15,9 @@ from services.boards.catalog import Catalog
 from services.boards.closed_periods import DATABASE
 from services.boards.definition import Definition
 from services.boards.encoding import points_of
+from services.leaderboard.reading.rosters import Roster, Team
 from services.leaderboard.reading.shown_board import BoardView
-from services.leaderboard.reading.teams import Roster, Team
-from services.runtime.clock import utc_now
+from services.runtime.clock import milliseconds_of, utc_now
 from services.runtime.errors import Reason, ServiceError
 from services.score.coordination_store import CLOSING_LEASE, CoordinationStore
 from services.score.definitions.service import BoardDefinitions
@@ -26,7 +27,7 @@ from services.score.projection.standings import Agreement
 from services.score.service import ScoreService
 from services.streams import PLAYER_BLOCKED, PLAYER_UNBLOCKED
 from tests.deadline import eventually
-from tests.system.boards import FixedTeams, reader
+from tests.system.boards import FixedRosters, no_group, reader
 from tests.system.closing import (
     LAST_WEEK,
     Quiz,
@@ -51,7 +52,7 @@ __all__ = ["quiz", "system"]
 
 async def test_archived_board_of_all_time_stays_readable_after_its_keys(system: ScoreSystem, quiz: Quiz) -> None:
     store = DefinitionStore(system.mongo.client[f"{system.environ['TOPTEN_MONGO_DATABASE']}_{DATABASE}"])
-    definitions = BoardDefinitions(store, lambda: system.placement.catalog, now=utc_now)
+    definitions = BoardDefinitions(store, lambda: system.placement.catalog, no_group, now=utc_now)
     async with system.worker():
         await system.publish(completed("ada", 40), completed("ben", 30))
         await definitions.put(Definition("ever", sources=("quiz:capitals",)), actor="m")
@@ -73,10 +74,25 @@ async def test_archived_board_of_all_time_stays_readable_after_its_keys(system: 
         await system.redis.delete("leaderboard:custom:ever")
         assert await boards.read(Board("custom", "ever"), lambda view: view.total()) == 2
         catalog = Catalog(defined=[replace(system.placement.catalog.definitions["ever"], segment="teams:sum")])
-        teams = FixedTeams({"ever": Roster(1, [Team("t", "T", ["ada", "ben"], [0, 0]), Team("u", "U", ["cleo"], [0])])})
-        boards = reader(system.redis, archive_of_database(system), catalog=catalog, teams=teams)
+        rosters = FixedRosters(
+            {"ever": Roster(1, [Team("t", "T", ["ada", "ben"], [0, 0]), Team("u", "U", ["cleo"], [0])])}
+        )
+        boards = reader(system.redis, archive_of_database(system), catalog=catalog, rosters=rosters)
         head = await boards.read(Board("custom", "ever"), lambda view: view.head(10))
         assert [(team_id, points_of(value)) for team_id, value in head.members] == [("t", 70)], "teams, too"
+
+        archived_at = system.placement.catalog.definitions["ever"].archived_at
+        assert archived_at is not None
+        later = milliseconds_of(archived_at) + 1
+        catalog = Catalog(
+            defined=[replace(system.placement.catalog.definitions["ever"], segment=f"group:{uuid.uuid4()}")]
+        )
+        rosters = FixedRosters({"ever": Roster(1, [Team("g", "", ["ada", "ben", "cleo"], [later, 0, 0])])})
+        boards = reader(system.redis, archive_of_database(system), catalog=catalog, rosters=rosters)
+        head = await boards.read(Board("custom", "ever"), lambda view: view.head(10))
+        assert [(user_id, points_of(value)) for user_id, value in head.members] == [("ben", 30)], (
+            "joining changes nothing"
+        )
 
 
 async def does_not_reach(system: ScoreSystem, event_id: str, boards: list[str]) -> None:
@@ -92,7 +108,7 @@ async def does_not_reach(system: ScoreSystem, event_id: str, boards: list[str]) 
 
 async def test_archived_board_is_resealed_with_what_is_known_later(system: ScoreSystem, quiz: Quiz) -> None:
     store = DefinitionStore(archive_of_database(system))
-    definitions = BoardDefinitions(store, lambda: system.placement.catalog, now=utc_now)
+    definitions = BoardDefinitions(store, lambda: system.placement.catalog, no_group, now=utc_now)
     board, begun = Board("custom", "over"), utc_now()
     async with system.worker():
         await system.publish(completed("ada", 40), completed("ben", 30), completed("cleo", 20))
@@ -146,7 +162,7 @@ async def test_archived_board_has_its_last_state_whatever_is_rebuilt_before_it_i
 ) -> None:
     """Its counter is that of a board that goes on, and Redis loses everything again while no worker runs."""
     store = DefinitionStore(archive_of_database(system))
-    definitions = BoardDefinitions(store, lambda: system.placement.catalog, now=utc_now)
+    definitions = BoardDefinitions(store, lambda: system.placement.catalog, no_group, now=utc_now)
     ended = Definition("ended", sources=("quiz:capitals",), segment="each-country")
     board = ended.board("VN", "")
     expected = [("ada", 40), ("ben", 30), ("cleo", 20)]

@@ -30,6 +30,7 @@ from services.score.periods.closing import PeriodCloser
 from services.score.projection.standings import Agreement
 from services.streams import PLAYER_BLOCKED, PLAYER_ERASED, PLAYER_UNBLOCKED
 from tests.deadline import eventually
+from tests.system.boards import no_group
 from tests.system.closing import (
     LAST_WEEK,
     Quiz,
@@ -167,7 +168,7 @@ async def test_defined_boards_are_closed_in_their_own_calendar_and_resealed(syst
     quiz.oldest = last_week()
     database = system.mongo.client[f"{system.environ['TOPTEN_MONGO_DATABASE']}_{DATABASE}"]
     store = DefinitionStore(database)
-    definitions = BoardDefinitions(store, lambda: system.placement.catalog, now=utc_now)
+    definitions = BoardDefinitions(store, lambda: system.placement.catalog, no_group, now=utc_now)
     weekly = Definition("attempts", sources=("quiz:capitals",), aggregate="count", period="weekly")
     daily = Definition("fewest", sources=("quiz:capitals",), order="asc", period="daily", time_zone="Asia/Tokyo")
     scores = {"ada": 40, "ben": 30, "cleo": 20}
@@ -247,7 +248,7 @@ async def test_period_stays_open_while_a_suspended_worker_may_write_to_it(system
 async def test_worker_whose_clock_is_a_day_ahead_closes_no_period_early(system: ScoreSystem, quiz: Quiz) -> None:
     quiz.oldest = utc_now() + timedelta(days=2)
     store = DefinitionStore(system.mongo.client[f"{system.environ['TOPTEN_MONGO_DATABASE']}_{DATABASE}"])
-    definitions = BoardDefinitions(store, lambda: system.placement.catalog, now=utc_now)
+    definitions = BoardDefinitions(store, lambda: system.placement.catalog, no_group, now=utc_now)
     ends_at = utc_now().replace(microsecond=0) + timedelta(hours=2)
     await definitions.put(Definition("tonight", period=f"range:2026-01-01/{ends_at.isoformat()}"), actor="m")
     coordination = CoordinationStore(system.database)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -33,6 +34,7 @@ from tests.system.score import ScoreSystem, completed, random_events
 QuizCompleted = quiz_events_pb2.QuizCompletedEvent
 QUIZ = ("quiz:quiz-0", "quiz:quiz-1")
 RUN = ("action:run",)
+GROUP, OTHER_GROUP = (f"group:{uuid.uuid4()}" for _ in range(2))
 DEFINED = (
     Definition("two", sources=QUIZ),
     Definition("count", sources=("all",), aggregate="count"),
@@ -74,9 +76,14 @@ async def publish(system: ScoreSystem, events: Sequence[Happened]) -> None:
         await system.publish_bytes(event.payload.user_id, event.SerializeToString())
 
 
-def definitions_of(system: ScoreSystem) -> BoardDefinitions:
+def definitions_of(system: ScoreSystem, *segments: str) -> BoardDefinitions:
+    """Return the use cases of definitions; the groups of these segments exist."""
+
+    async def has_group(group_id: str) -> bool:
+        return f"group:{group_id}" in segments
+
     store = DefinitionStore(system.mongo.client[f"{system.prefix}_{DATABASE}"])
-    return BoardDefinitions(store, lambda: system.placement.catalog, now=utc_now)
+    return BoardDefinitions(store, lambda: system.placement.catalog, has_group, now=utc_now)
 
 
 async def until_ready(system: ScoreSystem) -> None:
@@ -306,6 +313,11 @@ async def test_archived_board_takes_no_more_points_and_its_name_is_gone(system: 
         (Definition("board", segment="teams:sum:3"), "segment"),
         (Definition("board", segment="teams:sum,country:VN"), "segment"),
         (Definition("board", segment="teams:sum", order="asc"), "segment"),
+        (Definition("board", segment="group:"), "segment"),
+        (Definition("board", segment="group:friends"), "segment"),
+        (Definition("board", segment=f"{GROUP}0"), "segment"),
+        (Definition("board", segment=GROUP), "segment"),  # there is no group with this id
+        (Definition("board", segment=GROUP, visibility="members"), "visibility"),
         (Definition("declared"), "name"),
     ],
 )
@@ -325,6 +337,7 @@ async def test_order_period_and_division_of_a_board_stay(system: ScoreSystem) ->
     definitions = definitions_of(system)
     await definitions.put(Definition("board", period="weekly"), actor="test")
     await definitions.put(Definition("teams", segment="teams:sum"), actor="test")
+    await definitions_of(system, GROUP, OTHER_GROUP).put(Definition("friends", segment=GROUP), actor="test")
     for changed in (
         Definition("board", period="daily"),
         Definition("board", period="weekly", time_zone="Asia/Tokyo"),
@@ -334,9 +347,15 @@ async def test_order_period_and_division_of_a_board_stay(system: ScoreSystem) ->
         Definition("teams", segment="all"),
         Definition("teams", segment="country:VN"),
         Definition("teams", segment="each-country"),
+        Definition("teams", segment=GROUP),
+        Definition("board", period="weekly", segment=GROUP),
+        Definition("friends", segment=OTHER_GROUP),
+        Definition("friends", segment="all"),
+        Definition("friends", segment="each-country"),
+        Definition("friends", segment="teams:sum"),
     ):
         with pytest.raises(ServiceError) as refusal:
-            await definitions.put(changed, actor="test")
+            await definitions_of(system, GROUP, OTHER_GROUP).put(changed, actor="test")
         assert refusal.value.reason is Reason.BOARD_DEFINITION_INVALID
         assert len(refusal.value.violations) == 1
 

@@ -23,7 +23,7 @@ from services.boards.sharding import SHARDING_KEY, Sharding
 from services.cli.system.client import GraphqlClient
 from services.leaderboard.reading.boards import Boards
 from services.leaderboard.reading.frames import Frames, position
-from services.leaderboard.reading.teams import Roster, Team
+from services.leaderboard.reading.rosters import Roster, Team
 from services.leaderboard.team_scores import team_value
 from services.runtime.clock import milliseconds_of, utc_now
 from services.runtime.config.settings import MongoConfig
@@ -31,7 +31,7 @@ from services.runtime.stores.mongo import open_mongo
 from tests.deadline import eventually
 from tests.players import Event, Player, register, stream, until
 from tests.servers import RunningStack, run_topten, unique
-from tests.system.boards import FixedTeams, reader
+from tests.system.boards import FixedRosters, reader
 from tests.system.graphql import Web
 from tests.system.test_board_tokens import moderator
 from tests.system.test_boards_as_data import put, until_ready
@@ -49,12 +49,12 @@ LEAVE_BOARD: Final = ENTER.replace("enterBoard", "leaveBoard")
 
 
 class Everything:
-    """A live reader, its catalog and the teams that a test sets."""
+    """A live reader, its catalog and the rosters that a test sets."""
 
-    def __init__(self, boards: Boards, catalog: Catalog, teams: FixedTeams) -> None:
+    def __init__(self, boards: Boards, catalog: Catalog, rosters: FixedRosters) -> None:
         self.boards = boards
         self.catalog = catalog
-        self.teams = teams
+        self.rosters = rosters
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -62,8 +62,8 @@ async def live(redis: Redis) -> AsyncIterator[Everything]:
     await redis.set(GENERATION_KEY, 1)
     await redis.set(SHARDING_KEY, SHARDED)
     async with open_mongo(NO_MONGO, "boards", wait=False) as unreachable:
-        catalog, teams = Catalog(sharding=Sharding(SHARDED)), FixedTeams()
-        yield Everything(reader(redis, unreachable.database, catalog=catalog, teams=teams), catalog, teams)
+        catalog, rosters = Catalog(sharding=Sharding(SHARDED)), FixedRosters()
+        yield Everything(reader(redis, unreachable.database, catalog=catalog, rosters=rosters), catalog, rosters)
 
 
 def roster_of(members: Mapping[str, Sequence[str]], edition: int = 1, since: int = 0) -> Roster:
@@ -114,7 +114,7 @@ async def test_teams_are_read_as_players_with_their_scores_would_be(
     ranked = Definition(name, order=order, size=size, ranks=ranks, segment=segment)
     plain = replace(ranked, name="plain-teams", segment="all")
     live.catalog.update([ranked, plain], edition=1, numbers=0)
-    live.teams.rosters = {name: roster_of({team: sorted(ids) for team, ids in members.items()})}
+    live.rosters.rosters = {name: roster_of({team: sorted(ids) for team, ids in members.items()})}
     score = ranked.teams
     assert score is not None
     scores = {
@@ -184,7 +184,7 @@ async def test_frames_follow_members_and_points_and_never_go_backwards(redis: Re
     written: list[Mapping[str, float]] = [{}]
 
     async def shown(edition: int, teams: Mapping[str, Sequence[str]], values: Mapping[str, float]) -> list[Any]:
-        live.teams.rosters = {name: roster_of(teams, edition)}
+        live.rosters.rosters = {name: roster_of(teams, edition)}
         if values != written[-1]:  # a change of teams alone is no write to the board
             await write(redis, live.catalog, board, values)
             written.append(values)
@@ -214,7 +214,7 @@ async def test_frozen_board_ranks_teams_by_what_their_members_had_at_the_freeze(
     frames = Frames(live.boards, Nobody(), live.catalog, now=utc_now)  # type: ignore[arg-type]  # asks for no name
     await write(redis, live.catalog, Board("custom", name), {"a": 9.5, "b": 7.5})
     await write(redis, live.catalog, Board("custom", f"{name}_until_freeze"), {"a": 3.5})
-    live.teams.rosters = {name: roster_of({"t": ["a"], "u": ["b"]})}
+    live.rosters.rosters = {name: roster_of({"t": ["a"], "u": ["b"]})}
     first = (await frames.read(Board("custom", name), 10)).frame
     assert ([(each.user_id, each.score) for each in first.entries], first.HasField("frozen_since")) == (
         [("t", 3)],
@@ -230,7 +230,7 @@ async def test_concurrent_readers_share_reads_and_see_what_was_written_before(re
     name = unique("cup-")[:20]
     board = Board("custom", name)
     live.catalog.update([Definition(name, segment="teams:sum")], edition=3, numbers=0)
-    live.teams.rosters = {name: roster_of({"t": ["a"]})}
+    live.rosters.rosters = {name: roster_of({"t": ["a"]})}
     for points in range(1, 20):
         await write(redis, live.catalog, board, {"a": points + 0.5})
         heads = await asyncio.gather(*(live.boards.read(board, methodcaller("head", 1)) for _ in range(20)))

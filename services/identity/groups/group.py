@@ -49,7 +49,7 @@ class EnteredBoard:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group; `members` are in the order in which they joined."""
+    """A group; `members` are in the order in which they joined. `edition` rises with every change, from 1."""
 
     group_id: str
     title: str
@@ -58,6 +58,7 @@ class Group:
     created_at: datetime
     members: tuple[Member, ...]
     boards: tuple[EnteredBoard, ...] = ()
+    edition: int = 1
 
     @property
     def board_names(self) -> frozenset[str]:

@@ -1,13 +1,14 @@
 """Groups of players in MongoDB.
 
 Owns `groups` {_id: group id, title, owner_id, code, created_at, members: [{user_id, joined_at}], boards: [{board,
-entered_at}]}. A change of a group reads and replaces its document in one transaction, which the boards follow on which it is a
-team.
+entered_at}], edition}. A change of a group reads and replaces its document in one transaction, which the boards follow on
+which it is a team. `edition` is 1 if it is missing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 from pymongo import ASCENDING, DESCENDING
@@ -60,6 +61,12 @@ class GroupStore:
         """Return the group with this id."""
         return await self._find({"_id": group_id})
 
+    async def edition(self, group_id: str) -> int | None:
+        """Return the edition of a group; None if there is none."""
+        async with unavailable_on_failure():
+            document = await self._groups.find_one({"_id": group_id}, {"edition": 1})
+        return None if document is None else _edition(document)
+
     async def group_by_code(self, code: str) -> Group | None:
         """Return the group with this invite code."""
         return await self._find({"code": code})
@@ -99,6 +106,7 @@ class GroupStore:
         if after is None:
             await self._groups.delete_one({"_id": before.group_id}, session=transaction)
         elif after != before:
+            after = replace(after, edition=before.edition + 1)
             await self._groups.replace_one({"_id": before.group_id}, _document(after), session=transaction)
         await self._boards.follow(before, after, transaction)
         return Changed(before, after)
@@ -118,6 +126,7 @@ def _document(group: Group) -> Document:
         "created_at": group.created_at,
         "members": [{"user_id": each.user_id, "joined_at": each.joined_at} for each in group.members],
         "boards": [{"board": each.board, "entered_at": each.entered_at} for each in group.boards],
+        "edition": group.edition,
     }
 
 
@@ -131,4 +140,9 @@ def _group(document: Document) -> Group:
         document["created_at"],
         members,
         tuple(EnteredBoard(each["board"], each["entered_at"]) for each in document.get("boards", ())),
+        _edition(document),
     )
+
+
+def _edition(document: Document) -> int:
+    return int(document.get("edition", 1))

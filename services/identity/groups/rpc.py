@@ -52,9 +52,14 @@ class GroupServicer(group_service_pb2_grpc.GroupServiceServicer):
             viewer_id = request.viewer_id or None
         elif request.viewer_id not in ("", viewer_id):
             raise _denied()
-        page = await self._groups.members(request.group_id, request.page_size, request.page_token, viewer_id=viewer_id)
+        page = await self._groups.members(
+            request.group_id, request.page_size, request.page_token, viewer_id=viewer_id, edition=request.edition
+        )
         return messages.ListMembersResponse(
-            members=map(member_message, page.members), next_page_token=page.next_page_token, cursors=page.cursors
+            members=map(member_message, page.members),
+            next_page_token=page.next_page_token,
+            cursors=page.cursors,
+            edition=page.edition,
         )
 
     async def JoinGroup(self, request: messages.JoinGroupRequest, context: Context) -> messages.JoinGroupResponse:

@@ -44,11 +44,15 @@ _log = structlog.get_logger("groups")
 
 
 class MemberPage(NamedTuple):
-    """Members in the order in which they joined, the token of the next page, empty on the last one, and one for each."""
+    """Members in the order in which they joined, the token of the next page, empty on the last one, and one for each.
+
+    `edition` is that of the group.
+    """
 
     members: list[Member]
     next_page_token: str
     cursors: list[str]
+    edition: int
 
 
 class Groups:
@@ -65,10 +69,13 @@ class Groups:
     async def put(self, group_id: str, title: str, user_id: str, *, owner_id: str | None) -> tuple[Group, bool]:
         """Create a group of a player, or change the title of one; return it, and whether anything changed.
 
+        A deleted group whose members have a board is not created again: the board was defined for others.
         Raises GROUP_NOT_FOUND, LIMIT_REACHED, PLAYER_NOT_FOUND, PLAYER_BLOCKED.
         """
         if await self._store.group(group_id) is None:
             await self._check_player(user_id)
+            if await self._boards.shows_members_of(group_id):
+                raise _not_found()
             groups = await self._store.of_player(user_id)
             if sum(each.owner_id == user_id for each in groups) >= MAX_OWNED:
                 raise _limit(f"A player may own at most {MAX_OWNED} groups. Delete one first.")
@@ -91,17 +98,25 @@ class Groups:
         """Return the groups of a player, latest first, at most 50."""
         return await self._store.of_player(user_id)
 
-    async def members(self, group_id: str, size: int, token: str, *, viewer_id: str | None) -> MemberPage:
-        """Return a page of members; a `size` of 0 means 100. Raises GROUP_NOT_FOUND, INVALID_ARGUMENT, CURSOR_EXPIRED."""
+    async def members(
+        self, group_id: str, size: int, token: str, *, viewer_id: str | None, edition: int = 0
+    ) -> MemberPage:
+        """Return a page of members, none if the group has this `edition`; a `size` of 0 means 100.
+
+        Raises GROUP_NOT_FOUND, INVALID_ARGUMENT, CURSOR_EXPIRED.
+        """
         listing = f"group {group_id}"
         position = read_page_token(token, listing, str, str)
+        if edition and viewer_id is None and await self._store.edition(group_id) == edition:
+            return MemberPage([], "", [], edition)
         group = await self.group(group_id, viewer_id=viewer_id)
         # By when they joined, so that members who leave move no page.
         places = [((each.joined_at.isoformat(), each.user_id), each) for each in group.members]
         places = sorted(place for place in places if position is None or place[0] > position)
         page = places[: size or DEFAULT_PAGE]
         cursors = [page_token(listing, *place) for place, _ in page]
-        return MemberPage([member for _, member in page], cursors[-1] if len(places) > len(page) else "", cursors)
+        next_page_token = cursors[-1] if len(places) > len(page) else ""
+        return MemberPage([member for _, member in page], next_page_token, cursors, group.edition)
 
     async def join(self, code: str, user_id: str) -> tuple[Group, bool]:
         """Make a player a member; return the group, and whether they were none before.

@@ -1,4 +1,4 @@
-"""Boards on which groups are teams: which boards there are, and which groups are on each.
+"""Boards of groups: which there are, and which groups are on those of teams.
 
 Owns `team_boards` {_id: name of the board, edition, groups: [group id]}. The document of a board changes in the transaction of
 the group, so that its limit holds and its edition rises with everything that readers of the board see. It is kept when the
@@ -70,6 +70,17 @@ class BoardDefinitions:
             document = await self._definitions.find_one({"_id": DEFINITIONS}, {f"boards.{name}": 1})
         stored = ((document or {}).get("boards") or {}).get(name)
         return None if stored is None else from_document(name, stored)
+
+    async def shows_members_of(self, group_id: str) -> bool:
+        """Whether the members of a group have a board, an archived one included. Raises UNAVAILABLE."""
+        segments = {"$map": {"input": {"$objectToArray": "$boards"}, "in": "$$this.v.segment"}}
+        pipeline: list[dict[str, Any]] = [
+            {"$match": {"_id": DEFINITIONS}},
+            {"$project": {"is_shown": {"$in": [f"group:{group_id}", segments]}}},
+        ]
+        async with unavailable_on_failure():
+            found = await (await self._definitions.aggregate(pipeline)).to_list()
+        return any(each["is_shown"] for each in found)
 
 
 def _as_team(group: Group) -> tuple[object, ...]:

@@ -16,9 +16,9 @@ from services.boards.freezing import source_of
 from services.leaderboard.reading.archive import Archive
 from services.leaderboard.reading.live_board import LiveBoard, MovedError
 from services.leaderboard.reading.results import UnreadableError
+from services.leaderboard.reading.roster_board import Rankings, RosterBoard, Selection, TeamView
 from services.leaderboard.reading.scripts import BoardScripts
 from services.leaderboard.reading.shown_board import shown
-from services.leaderboard.reading.team_board import TeamBoard, TeamRankings, TeamsOfBoard, TeamView
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.stores.redis import REDIS_ERRORS
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from services.boards.definition import Definition
     from services.boards.periods import Period
     from services.leaderboard.reading.archive import ArchivedBoard
+    from services.leaderboard.reading.rosters import Rosters
     from services.leaderboard.reading.shown_board import BoardView
-    from services.leaderboard.reading.teams import Teams
 
 # More concurrent reads do not make one Redis server faster. The others wait, within their time limit.
 MAX_CONCURRENT: Final = 32
@@ -46,7 +46,7 @@ class Boards:
         redis: Redis,
         archive: Archive,
         catalog: Catalog,
-        teams: Teams,
+        rosters: Rosters,
         *,
         sees_team_of: Callable[[str], bool],
         timeout: timedelta,
@@ -55,8 +55,8 @@ class Boards:
         self._scripts = BoardScripts(redis, catalog.sharding)
         self._catalog = catalog
         self._archive = archive
-        self._teams = teams
-        self._rankings = TeamRankings()
+        self._rosters = rosters
+        self._rankings = Rankings()
         self._sees_team_of = sees_team_of
         self._timeout = timeout.total_seconds()
         self._now = now
@@ -99,15 +99,16 @@ class Boards:
         self, definition: Definition | None, period: Period | None, step: int
     ) -> Callable[[LiveBoard | ArchivedBoard], BoardView]:
         """Return what makes a view of the board, as its definition shows it, from where it is. Raises UnreadableError."""
-        if definition is None or definition.teams is None:
+        if definition is None or not definition.has_roster:
             return lambda board: shown(board, definition, step)
         end = None if period is None else period.ends_at
-        roster = (await self._teams.of(definition.name)).until(end)
-        teams = TeamsOfBoard(roster, definition.teams, definition.is_ascending)
+        roster = (await self._rosters.of(definition)).until(end).until(definition.archived_at)
+        selection = Selection(roster, definition.teams, definition.is_ascending)
 
         def view(board: LiveBoard | ArchivedBoard) -> BoardView:
-            ranked = TeamBoard(board, teams, self._rankings)
-            return TeamView(ranked, shown(ranked, definition, step), roster, self._sees_team_of)
+            ranked = RosterBoard(board, selection, self._rankings)
+            of_readers = shown(ranked, definition, step)
+            return of_readers if definition.teams is None else TeamView(ranked, of_readers, roster, self._sees_team_of)
 
         return view
 

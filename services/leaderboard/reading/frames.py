@@ -28,7 +28,7 @@ MAX_FRAMES: Final = 500
 class Reading(NamedTuple):
     """A frame, the members that it shows, and whether identity was reachable for all their names.
 
-    `movers` are the players who can change it if the members are teams; else None.
+    `movers` are the players who can change it on a board of groups; None if all can.
     """
 
     frame: Frame

@@ -21,7 +21,8 @@ class Head(NamedTuple):
     `previous_ranks` holds the rank before each member's last counted action, where one is stored. `shared_ranks` has the ranks
     of the members where equal points share one; None where ranks are places.
 
-    On a board that ranks teams, members are teams: `titles` has theirs, and `movers` are the players who can change it.
+    On a board that ranks teams, members are teams, and `titles` has theirs. On a board of groups, `movers` are the players who
+    can change it.
     """
 
     generation: int

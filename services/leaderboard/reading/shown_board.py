@@ -1,6 +1,6 @@
 """A board as its definition shows it: with a limited size, and shared ranks for equal points. Reads only.
 
-Has the methods of `LiveBoard` and wraps a live or closed board, or one of teams, so that size and ranks are the same for all,
+Has the methods of `LiveBoard` and wraps a live or closed board, or one of groups, so that size and ranks are the same for all,
 and on every read path. The order of the members is never changed. Versions of what is shown by a later choice (see
 `boards/freezing.py`) are higher than those of any earlier one, so that no frame goes backwards when a freeze starts to hide a
 board or ends.
@@ -17,10 +17,10 @@ from services.leaderboard.ranking import Member, quantile_index, shared_ranks
 from services.leaderboard.reading.archive import ArchivedBoard
 from services.leaderboard.reading.live_board import LiveBoard
 from services.leaderboard.reading.results import VERSIONS_PER_STEP, Head, Standing, Window
-from services.leaderboard.reading.team_board import TeamBoard, TeamView
+from services.leaderboard.reading.roster_board import RosterBoard, TeamView
 
 _EVERYBODY: Final = 2**31
-View = TypeVar("View", bound=LiveBoard | ArchivedBoard | TeamBoard)
+View = TypeVar("View", bound=LiveBoard | ArchivedBoard | RosterBoard)
 
 
 def shown(view: View, definition: Definition | None, step: int) -> View | ShownBoard:
@@ -33,7 +33,7 @@ def shown(view: View, definition: Definition | None, step: int) -> View | ShownB
 class ShownBoard:
     """The first `size` places of a board, with its ranks. Every method raises what those of the board raise."""
 
-    def __init__(self, view: LiveBoard | ArchivedBoard | TeamBoard, size: int, ranks: Ranks, step: int) -> None:
+    def __init__(self, view: LiveBoard | ArchivedBoard | RosterBoard, size: int, ranks: Ranks, step: int) -> None:
         self._view = view
         self._versions = step * VERSIONS_PER_STEP
         self._size = size
@@ -133,4 +133,4 @@ class ShownBoard:
         return shared_ranks(values, "competition", first=first, rank=rank)
 
 
-BoardView: TypeAlias = LiveBoard | ArchivedBoard | TeamBoard | ShownBoard | TeamView
+BoardView: TypeAlias = LiveBoard | ArchivedBoard | RosterBoard | ShownBoard | TeamView

@@ -19,7 +19,7 @@ from services.boards.catalog import Catalog
 from services.leaderboard.reading.boards import Boards, requested_board
 from services.leaderboard.reading.results import Standing, UnreadableError
 from services.leaderboard.watching.throttle import RETRY_SECONDS
-from services.leaderboard.watching.watch import TEAMS_REREAD, wait_until_set
+from services.leaderboard.watching.watch import ROSTER_REREAD, wait_until_set
 from services.runtime.errors import Reason, ServiceError
 
 MAX_PLAYERS_A_READ: Final = 100
@@ -145,8 +145,8 @@ class PlayerRanks:
         """Yield changed standings, and whether the board is being built, until the board's period is over."""
         sent: dict[str, Standing | None] = {}
         was_stale = False
-        ranks_teams = self._catalog.ranks_teams(board)
-        reread = min(self._reread, TEAMS_REREAD.total_seconds()) if ranks_teams else self._reread
+        has_roster = self._catalog.has_roster(board)
+        reread = min(self._reread, ROSTER_REREAD.total_seconds()) if has_roster else self._reread
         period = self._catalog.period_of(board)
         reread_at = time.monotonic() + reread
         while True:
@@ -180,8 +180,8 @@ class PlayerRanks:
                 await wait_until_set(watch.wake, max(0.0, min(reread_at - time.monotonic(), remaining)))
             if time.monotonic() >= reread_at:
                 reread_at = time.monotonic() + reread
-                # A player's team also moves by its other members, and by who they are.
-                if watch.board_changed or ranks_teams:
+                # A player's team also moves by its other members, and every rank by who the members are.
+                if watch.board_changed or has_roster:
                     watch.board_changed = False
                     watch.due |= watch.user_ids
 

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from services.leaderboard.ranking import Member
 
-# A board that ranks teams is read this often: no message says that their members have changed.
-TEAMS_REREAD: Final = timedelta(seconds=2)
+# A board of groups is read this often: no message says that their members have changed.
+ROSTER_REREAD: Final = timedelta(seconds=0.5)
 stale_boards = Gauge("topten_board_stale", "Watched boards that cannot be read, so that their last frame is served")
 reads = Counter("topten_leaderboard_reads_total", "Reads of watched boards by their result", ["result"])
 _sent, _same, _failed = (reads.labels(result) for result in ("sent", "same", "failed"))

@@ -24,7 +24,7 @@ from services.boards.freezing import freezes_at
 from services.leaderboard.reading.boards import no_such_board, requested_board
 from services.leaderboard.reading.frames import Frames
 from services.leaderboard.reading.results import UnreadableError
-from services.leaderboard.watching.watch import TEAMS_REREAD, Watch, WatchLimits, wait_until_set
+from services.leaderboard.watching.watch import ROSTER_REREAD, Watch, WatchLimits, wait_until_set
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.lifecycle import cancel, spawn
 from services.runtime.telemetry import tracing
@@ -153,9 +153,9 @@ class Watches:
             watch.leave(time.monotonic())
 
     def _limits_of(self, board: Board) -> WatchLimits:
-        if not self._catalog.ranks_teams(board):
+        if not self._catalog.has_roster(board):
             return self._limits
-        return replace(self._limits, reread=min(self._limits.reread, TEAMS_REREAD))
+        return replace(self._limits, reread=min(self._limits.reread, ROSTER_REREAD))
 
     def _start(self, board: Board) -> Watch:
         if self._is_stopping or len(self._watches) >= self._limits.max_watched:

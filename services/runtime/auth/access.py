@@ -59,7 +59,9 @@ SCOPES: Final[Mapping[str, str]] = {
 OWN_SCOPES: Final[Mapping[str, frozenset[str]]] = {
     "edge": frozenset({"session:open", "session:check", "action:relay", "quiz:read", "leaderboard:read"}),
     "quiz": frozenset({"account:read", "leaderboard:read"}),
-    "score": frozenset({"account:block", "event:read", "event:replay", "outbox:read", "head:sign", "leaderboard:read"}),
+    "score": frozenset(
+        {"account:block", "event:read", "event:replay", "group:read", "outbox:read", "head:sign", "leaderboard:read"}
+    ),
     "leaderboard": frozenset({"account:read", "group:read"}),
 }
 # Readers of boards over GraphQL and the stream.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -40,12 +40,20 @@ class ListedBoard(NamedTuple):
 class BoardDefinitions:
     """Boards that teams define, beside those that the operator declares.
 
-    `catalog` returns the boards in force, `now` the time of an archiving.
+    `catalog` returns the boards in force, `has_group` whether a group of players exists, `now` the time of an archiving.
     """
 
-    def __init__(self, store: DefinitionStore, catalog: Callable[[], Catalog], *, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        store: DefinitionStore,
+        catalog: Callable[[], Catalog],
+        has_group: Callable[[str], Awaitable[bool]],
+        *,
+        now: Callable[[], datetime],
+    ) -> None:
         self._store = store
         self._catalog = catalog
+        self._has_group = has_group
         self._now = now
 
     async def put(self, definition: Definition, *, actor: str) -> tuple[Definition, bool]:
@@ -59,6 +67,7 @@ class BoardDefinitions:
             faults.append(("name", "is that of a board which the settings declare"))
         if faults:
             raise _invalid(faults)
+        await self._require_group(definition)
 
         def change(before: Definitions) -> tuple[Definitions | None, tuple[Definition, bool]]:
             former = before.boards.get(definition.name)
@@ -120,6 +129,15 @@ class BoardDefinitions:
             for name, each in sorted(boards.items())
         ]
 
+    async def _require_group(self, definition: Definition) -> None:
+        """Raise BOARD_DEFINITION_INVALID if a new board is of a group that does not exist. A board outlives its group."""
+        if not definition.group:
+            return
+        async with store_errors_as_unavailable():
+            is_defined = definition.name in (await self._store.read()).boards
+        if not is_defined and not await self._has_group(definition.group):
+            raise _invalid([("segment", "has the ID of a group that does not exist")])
+
     def _declared(self) -> dict[str, Definition]:
         return {name: each for name, each in self._catalog().definitions.items() if each.declared}
 
@@ -161,6 +179,8 @@ def _refuse_fixed(former: Definition, wanted: Definition) -> None:
     ]
     if (former.teams is None) != (wanted.teams is None):
         faults.append(("segment", "cannot change between players and teams: past periods depend on it"))
+    elif former.group != wanted.group:
+        faults.append(("segment", "cannot change to or from a group, or to another one: past periods depend on it"))
     elif former.is_per_country != wanted.is_per_country:
         faults.append(("segment", "cannot change to or from each-country: the names of boards depend on it"))
     if faults:

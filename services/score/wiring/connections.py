@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from redis.asyncio import Redis
+from topten.group.v1.group_service_pb2_grpc import GroupServiceStub
 from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from topten.leaderboard.v1.leaderboard_service_pb2_grpc import LeaderboardServiceStub
 from topten.quiz.v1.quiz_service_pb2_grpc import QuizServiceStub
@@ -23,6 +24,7 @@ from services.runtime.stores.redis import REDIS_ERRORS, open_redis
 from services.score.config import ScoreConfig
 
 if TYPE_CHECKING:
+    from topten.group.v1.group_service_pb2_grpc import GroupServiceAsyncStub
     from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceAsyncStub
     from topten.leaderboard.v1.leaderboard_service_pb2_grpc import LeaderboardServiceAsyncStub
     from topten.quiz.v1.quiz_service_pb2_grpc import QuizServiceAsyncStub
@@ -43,9 +45,10 @@ class Stores:
 
 @dataclass(frozen=True)
 class Upstreams:
-    """The services that record events; score also blocks players at identity, and watches boards for webhooks."""
+    """The services that record events. Score also has players blocked, finds groups, and watches boards."""
 
     identity: IdentityServiceAsyncStub
+    groups: GroupServiceAsyncStub
     quiz: QuizServiceAsyncStub
     leaderboard: LeaderboardServiceAsyncStub
 
@@ -72,6 +75,7 @@ async def open_upstreams(config: ScoreConfig, stack: AsyncExitStack) -> Upstream
     leaderboard = await stack.enter_async_context(open_channel(target, config.tls, upstream="leaderboard"))
     return Upstreams(
         cast("IdentityServiceAsyncStub", IdentityServiceStub(identity)),
+        cast("GroupServiceAsyncStub", GroupServiceStub(identity)),
         cast("QuizServiceAsyncStub", QuizServiceStub(quiz)),
         cast("LeaderboardServiceAsyncStub", LeaderboardServiceStub(leaderboard)),
     )

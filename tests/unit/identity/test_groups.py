@@ -260,6 +260,46 @@ async def test_edition_of_a_board_rises_with_everything_that_its_readers_see(gro
     assert await rose()
 
 
+async def test_members_are_listed_again_only_when_the_group_has_another_edition(groups: Groups, mongo: Mongo) -> None:
+    group = await created(groups)
+    # As an earlier version stored it.
+    await mongo.database["groups"].update_one({"_id": group.group_id}, {"$unset": {"edition": ""}})
+    editions = [0]
+
+    async def listed() -> list[str]:
+        page = await groups.members(group.group_id, 0, "", viewer_id=None, edition=editions[-1])
+        assert page.edition >= editions[-1]
+        editions.append(page.edition)
+        return [each.user_id for each in page.members]
+
+    assert await listed() == ["ada"]
+    assert await listed() == []
+    await groups.join(group.code, "ben")
+    assert await listed() == ["ada", "ben"]
+    assert await listed() == []
+    assert [each.user_id for each in (await groups.members(group.group_id, 0, "", viewer_id="ben", edition=2)).members]
+    await groups.remove(group.group_id, "ada", actor_id="ada")
+    assert await listed() == ["ben"]
+    await groups.put(group.group_id, "Others", "ben", owner_id="ben")
+    assert await listed() == ["ben"], "a change of anything may be sent again"
+    await in_transaction(mongo.client, lambda transaction: GroupStore(mongo.database).remove_player("ben", transaction))
+    with pytest.raises(ServiceError) as gone:
+        await listed()
+    assert gone.value.reason is Reason.GROUP_NOT_FOUND
+    assert len(set(editions)) == 5
+
+
+async def test_deleted_group_with_a_board_of_its_members_is_not_created_again(groups: Groups, mongo: Mongo) -> None:
+    shown, other = await created(groups), await created(groups)
+    await defined(mongo, CUP, Definition("friends", segment=f"group:{shown.group_id}"))
+    for group in (shown, other):
+        await groups.delete(group.group_id, owner_id="ada")
+    with pytest.raises(ServiceError) as refused:
+        await groups.put(shown.group_id, "Impostors", "cleo", owner_id="cleo")
+    assert refused.value.reason is Reason.GROUP_NOT_FOUND
+    assert (await groups.put(other.group_id, "Others", "cleo", owner_id="cleo"))[1]
+
+
 async def test_group_enters_boards_of_teams_that_its_owner_may_read(groups: Groups, mongo: Mongo) -> None:
     await defined(mongo, CUP, Definition("plain"), replace(CUP, name="over", state="archived"))
     group = await created(groups)

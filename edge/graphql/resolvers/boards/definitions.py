@@ -50,8 +50,8 @@ class BoardState(Enum):
 
 
 @strawberry.enum(
-    description="Who reads a board: everybody (PUBLIC), accounts of players whom its segment includes (MEMBERS), or "
-    "MODERATORS. Moderators, admins and services read all. For everybody else it does not exist."
+    description="Who reads a board: everybody (PUBLIC), accounts of players whom its segment includes (MEMBERS; not on "
+    "the board of a group), or MODERATORS. Moderators, admins and services read all. For everybody else it does not exist."
 )
 class BoardVisibility(Enum):
     PUBLIC = BoardDefinitionMessage.PUBLIC
@@ -81,8 +81,8 @@ class DefinedBoard:
     period: str = strawberry.field(description="`all`, `daily`, `weekly`, `monthly`, `yearly`, `every:…` or `range:…`.")
     time_zone: str = strawberry.field(description="The IANA time zone in which days begin.")
     segment: str = strawberry.field(
-        description="Who stands on it: `all`, `country:VN,TH`, `each-country`, or teams: `teams:sum`, `teams:mean`, "
-        "`teams:best:5`."
+        description="Who stands on it: `all`, `country:VN,TH`, `each-country`, `group:<id>`, or teams: `teams:sum`, "
+        "`teams:mean`, `teams:best:5`."
     )
     visibility: BoardVisibility
     size: int | None = strawberry.field(description="How many places the board has; null for no limit.")
@@ -146,10 +146,11 @@ class BoardDefinitionInput:
     time_zone: str = strawberry.field(default="UTC", description="The IANA time zone in which days begin.")
     segment: str = strawberry.field(
         default="all",
-        description="Who stands on it: `all`, `country:VN,TH`, or `each-country` for one board a country. Or teams, the "
-        "groups that their owners enter, with the points of their members: the sum of all (`teams:sum`, not for the order "
-        "ASC), the mean of all who have points, rounded down (`teams:mean`), or the sum of the best ones, 1 to 500 "
-        "(`teams:best:5`). A team with fewer has the sum of those; if the order is ASC, it is not ranked.",
+        description="Who stands on it: `all`, `country:VN,TH`, `each-country` for one board a country, or `group:<id>` for "
+        "the members of an existing group, which cannot be changed later. Or teams, the groups that their owners enter, with "
+        "the points of their members: the sum of all (`teams:sum`, not for the order ASC), the mean of all who have points, "
+        "rounded down (`teams:mean`), or the sum of the best ones, 1 to 500 (`teams:best:5`). A team with fewer has the sum "
+        "of those; if the order is ASC, it is not ranked.",
     )
     visibility: BoardVisibility | None = strawberry.field(default=None, description="PUBLIC by default.")
     size: int | None = strawberry.field(

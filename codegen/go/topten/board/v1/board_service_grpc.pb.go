@@ -37,8 +37,9 @@ type BoardServiceClient interface {
 	// score of one with the same name. A board that counts something else than before is filled from the ledger, and read as
 	// `stale` until then; a change of title, visibility, size, ranks, freeze or how teams score never touches it, and readers
 	// see it within seconds. The same definition again changes nothing.
-	// Fails with BOARD_DEFINITION_INVALID (also for an archived board, and for another order, period, time zone, division
-	// into countries, or players in place of teams, which past periods depend on), LIMIT_REACHED (1000 boards), PERMISSION_DENIED,
+	// Fails with BOARD_DEFINITION_INVALID (also for an archived board, for a new board of a group that does not exist, and for
+	// another order, period, time zone, division into countries, group, or players in place of teams, which past periods depend on),
+	// LIMIT_REACHED (1000 boards), PERMISSION_DENIED,
 	// INVALID_ARGUMENT, UNAVAILABLE.
 	PutBoard(ctx context.Context, in *PutBoardRequest, opts ...grpc.CallOption) (*PutBoardResponse, error)
 	// ArchiveBoard ends the count of a board. Its last state stays readable. Archiving it again changes nothing.
@@ -99,8 +100,9 @@ type BoardServiceServer interface {
 	// score of one with the same name. A board that counts something else than before is filled from the ledger, and read as
 	// `stale` until then; a change of title, visibility, size, ranks, freeze or how teams score never touches it, and readers
 	// see it within seconds. The same definition again changes nothing.
-	// Fails with BOARD_DEFINITION_INVALID (also for an archived board, and for another order, period, time zone, division
-	// into countries, or players in place of teams, which past periods depend on), LIMIT_REACHED (1000 boards), PERMISSION_DENIED,
+	// Fails with BOARD_DEFINITION_INVALID (also for an archived board, for a new board of a group that does not exist, and for
+	// another order, period, time zone, division into countries, group, or players in place of teams, which past periods depend on),
+	// LIMIT_REACHED (1000 boards), PERMISSION_DENIED,
 	// INVALID_ARGUMENT, UNAVAILABLE.
 	PutBoard(context.Context, *PutBoardRequest) (*PutBoardResponse, error)
 	// ArchiveBoard ends the count of a board. Its last state stays readable. Archiving it again changes nothing.

@@ -339,7 +339,9 @@ type ListMembersRequest struct {
 	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// The list is read for this player, who must be a member. Empty for the calling player; a service or an admin that leaves it
 	// empty reads any group.
-	ViewerId      string `protobuf:"bytes,4,opt,name=viewer_id,json=viewerId,proto3" json:"viewer_id,omitempty"`
+	ViewerId string `protobuf:"bytes,4,opt,name=viewer_id,json=viewerId,proto3" json:"viewer_id,omitempty"`
+	// The edition that the caller has; 0 if none. If the group still has it, no members are returned.
+	Edition       int64 `protobuf:"varint,5,opt,name=edition,proto3" json:"edition,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -402,6 +404,13 @@ func (x *ListMembersRequest) GetViewerId() string {
 	return ""
 }
 
+func (x *ListMembersRequest) GetEdition() int64 {
+	if x != nil {
+		return x.Edition
+	}
+	return 0
+}
+
 // ListMembersResponse carries a page of members.
 type ListMembersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -410,7 +419,9 @@ type ListMembersResponse struct {
 	// Pass it on as `page_token` for the next page; empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	// For each member, the page token of what follows.
-	Cursors       []string `protobuf:"bytes,3,rep,name=cursors,proto3" json:"cursors,omitempty"`
+	Cursors []string `protobuf:"bytes,3,rep,name=cursors,proto3" json:"cursors,omitempty"`
+	// The edition of the group, from 1: it rises with every change of it.
+	Edition       int64 `protobuf:"varint,4,opt,name=edition,proto3" json:"edition,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -464,6 +475,13 @@ func (x *ListMembersResponse) GetCursors() []string {
 		return x.Cursors
 	}
 	return nil
+}
+
+func (x *ListMembersResponse) GetEdition() int64 {
+	if x != nil {
+		return x.Edition
+	}
+	return 0
 }
 
 // JoinGroupRequest carries an invite code.
@@ -1211,18 +1229,20 @@ const file_topten_group_v1_group_service_proto_rawDesc = "" +
 	"\x11ListGroupsRequest\x12 \n" +
 	"\auser_id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\x06userId\"D\n" +
 	"\x12ListGroupsResponse\x12.\n" +
-	"\x06groups\x18\x01 \x03(\v2\x16.topten.group.v1.GroupR\x06groups\"\xb1\x01\n" +
+	"\x06groups\x18\x01 \x03(\v2\x16.topten.group.v1.GroupR\x06groups\"\xd4\x01\n" +
 	"\x12ListMembersRequest\x12#\n" +
 	"\bgroup_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\agroupId\x12'\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xf4\x03(\x00R\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xac\x02R\tpageToken\x12$\n" +
-	"\tviewer_id\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18@R\bviewerId\"\x8a\x01\n" +
+	"\tviewer_id\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18@R\bviewerId\x12!\n" +
+	"\aedition\x18\x05 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\aedition\"\xa4\x01\n" +
 	"\x13ListMembersResponse\x121\n" +
 	"\amembers\x18\x01 \x03(\v2\x17.topten.group.v1.MemberR\amembers\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x18\n" +
-	"\acursors\x18\x03 \x03(\tR\acursors\"`\n" +
+	"\acursors\x18\x03 \x03(\tR\acursors\x12\x18\n" +
+	"\aedition\x18\x04 \x01(\x03R\aedition\"`\n" +
 	"\x10JoinGroupRequest\x12*\n" +
 	"\vinvite_code\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\n" +
 	"inviteCode\x12 \n" +

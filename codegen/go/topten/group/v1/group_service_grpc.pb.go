@@ -44,7 +44,7 @@ const (
 type GroupServiceClient interface {
 	// PutGroup creates a group, of which the player becomes owner and first member, or changes its title. The same again changes
 	// nothing.
-	// Fails with GROUP_NOT_FOUND for another player's group, LIMIT_REACHED (a player owns at most 20 groups and is in at most 50),
+	// Fails with GROUP_NOT_FOUND for another player's group (also for one that was deleted and still has a board of its members), LIMIT_REACHED (a player owns at most 20 groups and is in at most 50),
 	// PLAYER_NOT_FOUND, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	PutGroup(ctx context.Context, in *PutGroupRequest, opts ...grpc.CallOption) (*PutGroupResponse, error)
 	// GetGroup reads a group.
@@ -213,7 +213,7 @@ func (c *groupServiceClient) DeleteGroup(ctx context.Context, in *DeleteGroupReq
 type GroupServiceServer interface {
 	// PutGroup creates a group, of which the player becomes owner and first member, or changes its title. The same again changes
 	// nothing.
-	// Fails with GROUP_NOT_FOUND for another player's group, LIMIT_REACHED (a player owns at most 20 groups and is in at most 50),
+	// Fails with GROUP_NOT_FOUND for another player's group (also for one that was deleted and still has a board of its members), LIMIT_REACHED (a player owns at most 20 groups and is in at most 50),
 	// PLAYER_NOT_FOUND, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	PutGroup(context.Context, *PutGroupRequest) (*PutGroupResponse, error)
 	// GetGroup reads a group.

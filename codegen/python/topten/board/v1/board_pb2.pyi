@@ -97,7 +97,7 @@ class BoardDefinition(google.protobuf.message.Message):
         """Everybody who may read boards."""
         MEMBERS: BoardDefinition._Visibility.ValueType  # 2
         """Accounts of players whom the segment includes, by the country in their token; no guests and no board tokens.
-        Moderators, admins and services as well.
+        Moderators, admins and services as well. Refused for the board of a group, whose members no token tells.
         """
         MODERATORS: BoardDefinition._Visibility.ValueType  # 3
         """Moderators, admins and services with the scope `leaderboard:read`."""
@@ -111,7 +111,7 @@ class BoardDefinition(google.protobuf.message.Message):
     """Everybody who may read boards."""
     MEMBERS: BoardDefinition.Visibility.ValueType  # 2
     """Accounts of players whom the segment includes, by the country in their token; no guests and no board tokens.
-    Moderators, admins and services as well.
+    Moderators, admins and services as well. Refused for the board of a group, whose members no token tells.
     """
     MODERATORS: BoardDefinition.Visibility.ValueType  # 3
     """Moderators, admins and services with the scope `leaderboard:read`."""
@@ -171,7 +171,11 @@ class BoardDefinition(google.protobuf.message.Message):
     time_zone: builtins.str
     """The IANA time zone in which days begin; empty is `UTC`."""
     segment: builtins.str
-    """Who stands on it: `all`, `country:VN,TH`, or `each-country` (one board a country). Empty is `all`.
+    """Who stands on it: `all`, `country:VN,TH`, `each-country` (one board a country), or `group:<id>`, the members of a group of
+    players (see `topten.group.v1.GroupService`). Empty is `all`.
+    On the board of a group, members appear with what they did before they joined, and disappear when they leave. In a period that
+    is over, only those are on it who joined before its end. All players are counted for it, so it counts like one of `all` where
+    boards are limited. A board cannot change to or from a group, or to another one. If the group is deleted, the board is empty.
     Or teams, the groups of players that were entered for it (see `topten.group.v1.GroupService.EnterBoard`), with the points of
     their members on it: the sum of all (`teams:sum`; not for the order ASC, where it would favor teams with few members), the mean
     of all who have points, rounded down (`teams:mean`), or the sum of the k best, 1 to 500 (`teams:best:3`; a team with fewer has

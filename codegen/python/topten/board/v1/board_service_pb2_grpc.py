@@ -63,8 +63,9 @@ class BoardServiceServicer(object):
         score of one with the same name. A board that counts something else than before is filled from the ledger, and read as
         `stale` until then; a change of title, visibility, size, ranks, freeze or how teams score never touches it, and readers
         see it within seconds. The same definition again changes nothing.
-        Fails with BOARD_DEFINITION_INVALID (also for an archived board, and for another order, period, time zone, division
-        into countries, or players in place of teams, which past periods depend on), LIMIT_REACHED (1000 boards), PERMISSION_DENIED,
+        Fails with BOARD_DEFINITION_INVALID (also for an archived board, for a new board of a group that does not exist, and for
+        another order, period, time zone, division into countries, group, or players in place of teams, which past periods depend on),
+        LIMIT_REACHED (1000 boards), PERMISSION_DENIED,
         INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

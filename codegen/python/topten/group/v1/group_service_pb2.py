@@ -27,7 +27,7 @@ from topten.access.v1 import access_pb2 as topten_dot_access_dot_v1_dot_access__
 from topten.group.v1 import group_pb2 as topten_dot_group_dot_v1_dot_group__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#topten/group/v1/group_service.proto\x12\x0ftopten.group.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1dtopten/access/v1/access.proto\x1a\x1btopten/group/v1/group.proto\"a\n\x0fPutGroupRequest\x12\x1a\n\x08group_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x18\n\x05title\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18<\x12\x18\n\x07user_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\"J\n\x10PutGroupResponse\x12%\n\x05group\x18\x01 \x01(\x0b\x32\x16.topten.group.v1.Group\x12\x0f\n\x07\x63hanged\x18\x02 \x01(\x08\"-\n\x0fGetGroupRequest\x12\x1a\n\x08group_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"9\n\x10GetGroupResponse\x12%\n\x05group\x18\x01 \x01(\x0b\x32\x16.topten.group.v1.Group\"-\n\x11ListGroupsRequest\x12\x18\n\x07user_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\"<\n\x12ListGroupsResponse\x12&\n\x06groups\x18\x01 \x03(\x0b\x32\x16.topten.group.v1.Group\"\x89\x01\n\x12ListMembersRequest\x12\x1a\n\x08group_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xac\x02\x12\x1a\n\tviewer_id\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\"i\n\x13ListMembersResponse\x12(\n\x07members\x18\x01 \x03(\x0b\x32\x17.topten.group.v1.Member\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x0f\n\x07\x63ursors\x18\x03 \x03(\t\"L\n\x10JoinGroupRequest\x12\x1e\n\x0binvite_code\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 \x12\x18\n\x07user_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\"K\n\x11JoinGroupResponse\x12%\n\x05group\x18\x01 \x01(\x0b\x32\x16.topten.group.v1.Group\x12\x0f\n\x07\x63hanged\x18\x02 \x01(\x08\"K\n\x13RemoveMemberRequest\x12\x1a\n\x08group_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x18\n\x07user_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\"\'\n\x14RemoveMemberResponse\x12\x0f\n\x07removed\x18\x01 \x01(\x08\"5\n\x17RotateInviteCodeRequest\x12\x1a\n\x08group_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"A\n\x18RotateInviteCodeResponse\x12%\n\x05group\x18\x01 \x01(\x0b\x32\x16.topten.group.v1.Group\"0\n\x12\x44\x65leteGroupRequest\x12\x1a\n\x08group_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"&\n\x13\x44\x65leteGroupResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\x08\"b\n\x11\x45nterBoardRequest\x12\x1a\n\x08group_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x31\n\nboard_name\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9-]{0,31}$\"L\n\x12\x45nterBoardResponse\x12%\n\x05group\x18\x01 \x01(\x0b\x32\x16.topten.group.v1.Group\x12\x0f\n\x07\x63hanged\x18\x02 \x01(\x08\"b\n\x11LeaveBoardRequest\x12\x1a\n\x08group_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x31\n\nboard_name\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9-]{0,31}$\"L\n\x12LeaveBoardResponse\x12%\n\x05group\x18\x01 \x01(\x0b\x32\x16.topten.group.v1.Group\x12\x0f\n\x07\x63hanged\x18\x02 \x01(\x08\"_\n\x10ListTeamsRequest\x12\x31\n\nboard_name\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9-]{0,31}$\x12\x18\n\x07\x65\x64ition\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"J\n\x11ListTeamsResponse\x12\x0f\n\x07\x65\x64ition\x18\x01 \x01(\x03\x12$\n\x05teams\x18\x02 \x03(\x0b\x32\x15.topten.group.v1.Team2\x80\n\n\x0cGroupService\x12g\n\x08PutGroup\x12 .topten.group.v1.PutGroupRequest\x1a!.topten.group.v1.PutGroupResponse\"\x16\x90\x02\x02\xba\xd7\x18\x0f\x08\x01\x1a\x0bgroup:write\x12s\n\x08GetGroup\x12 .topten.group.v1.GetGroupRequest\x1a!.topten.group.v1.GetGroupResponse\"\"\x90\x02\x01\xba\xd7\x18\x1b\x08\x01\x1a\ngroup:read\x1a\x0bgroup:write\x12y\n\nListGroups\x12\".topten.group.v1.ListGroupsRequest\x1a#.topten.group.v1.ListGroupsResponse\"\"\x90\x02\x01\xba\xd7\x18\x1b\x08\x01\x1a\ngroup:read\x1a\x0bgroup:write\x12|\n\x0bListMembers\x12#.topten.group.v1.ListMembersRequest\x1a$.topten.group.v1.ListMembersResponse\"\"\x90\x02\x01\xba\xd7\x18\x1b\x08\x01\x1a\ngroup:read\x1a\x0bgroup:write\x12j\n\tJoinGroup\x12!.topten.group.v1.JoinGroupRequest\x1a\".topten.group.v1.JoinGroupResponse\"\x16\x90\x02\x02\xba\xd7\x18\x0f\x08\x01\x1a\x0bgroup:write\x12s\n\x0cRemoveMember\x12$.topten.group.v1.RemoveMemberRequest\x1a%.topten.group.v1.RemoveMemberResponse\"\x16\x90\x02\x02\xba\xd7\x18\x0f\x08\x01\x1a\x0bgroup:write\x12\x7f\n\x10RotateInviteCode\x12(.topten.group.v1.RotateInviteCodeRequest\x1a).topten.group.v1.RotateInviteCodeResponse\"\x16\x90\x02\x00\xba\xd7\x18\x0f\x08\x01\x1a\x0bgroup:write\x12m\n\nEnterBoard\x12\".topten.group.v1.EnterBoardRequest\x1a#.topten.group.v1.EnterBoardResponse\"\x16\x90\x02\x02\xba\xd7\x18\x0f\x08\x01\x1a\x0bgroup:write\x12m\n\nLeaveBoard\x12\".topten.group.v1.LeaveBoardRequest\x1a#.topten.group.v1.LeaveBoardResponse\"\x16\x90\x02\x02\xba\xd7\x18\x0f\x08\x01\x1a\x0bgroup:write\x12g\n\tListTeams\x12!.topten.group.v1.ListTeamsRequest\x1a\".topten.group.v1.ListTeamsResponse\"\x13\x90\x02\x01\xba\xd7\x18\x0c\x1a\ngroup:read\x12p\n\x0b\x44\x65leteGroup\x12#.topten.group.v1.DeleteGroupRequest\x1a$.topten.group.v1.DeleteGroupResponse\"\x16\x90\x02\x02\xba\xd7\x18\x0f\x08\x01\x1a\x0bgroup:writeb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#topten/group/v1/group_service.proto\x12\x0ftopten.group.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1dtopten/access/v1/access.proto\x1a\x1btopten/group/v1/group.proto\"a\n\x0fPutGroupRequest\x12\x1a\n\x08group_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x18\n\x05title\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18<\x12\x18\n\x07user_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\"J\n\x10PutGroupResponse\x12%\n\x05group\x18\x01 \x01(\x0b\x32\x16.topten.group.v1.Group\x12\x0f\n\x07\x63hanged\x18\x02 \x01(\x08\"-\n\x0fGetGroupRequest\x12\x1a\n\x08group_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"9\n\x10GetGroupResponse\x12%\n\x05group\x18\x01 \x01(\x0b\x32\x16.topten.group.v1.Group\"-\n\x11ListGroupsRequest\x12\x18\n\x07user_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\"<\n\x12ListGroupsResponse\x12&\n\x06groups\x18\x01 \x03(\x0b\x32\x16.topten.group.v1.Group\"\xa3\x01\n\x12ListMembersRequest\x12\x1a\n\x08group_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xac\x02\x12\x1a\n\tviewer_id\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x18\n\x07\x65\x64ition\x18\x05 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"z\n\x13ListMembersResponse\x12(\n\x07members\x18\x01 \x03(\x0b\x32\x17.topten.group.v1.Member\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x0f\n\x07\x63ursors\x18\x03 \x03(\t\x12\x0f\n\x07\x65\x64ition\x18\x04 \x01(\x03\"L\n\x10JoinGroupRequest\x12\x1e\n\x0binvite_code\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 \x12\x18\n\x07user_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\"K\n\x11JoinGroupResponse\x12%\n\x05group\x18\x01 \x01(\x0b\x32\x16.topten.group.v1.Group\x12\x0f\n\x07\x63hanged\x18\x02 \x01(\x08\"K\n\x13RemoveMemberRequest\x12\x1a\n\x08group_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x18\n\x07user_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\"\'\n\x14RemoveMemberResponse\x12\x0f\n\x07removed\x18\x01 \x01(\x08\"5\n\x17RotateInviteCodeRequest\x12\x1a\n\x08group_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"A\n\x18RotateInviteCodeResponse\x12%\n\x05group\x18\x01 \x01(\x0b\x32\x16.topten.group.v1.Group\"0\n\x12\x44\x65leteGroupRequest\x12\x1a\n\x08group_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"&\n\x13\x44\x65leteGroupResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\x08\"b\n\x11\x45nterBoardRequest\x12\x1a\n\x08group_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x31\n\nboard_name\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9-]{0,31}$\"L\n\x12\x45nterBoardResponse\x12%\n\x05group\x18\x01 \x01(\x0b\x32\x16.topten.group.v1.Group\x12\x0f\n\x07\x63hanged\x18\x02 \x01(\x08\"b\n\x11LeaveBoardRequest\x12\x1a\n\x08group_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x31\n\nboard_name\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9-]{0,31}$\"L\n\x12LeaveBoardResponse\x12%\n\x05group\x18\x01 \x01(\x0b\x32\x16.topten.group.v1.Group\x12\x0f\n\x07\x63hanged\x18\x02 \x01(\x08\"_\n\x10ListTeamsRequest\x12\x31\n\nboard_name\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9-]{0,31}$\x12\x18\n\x07\x65\x64ition\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"J\n\x11ListTeamsResponse\x12\x0f\n\x07\x65\x64ition\x18\x01 \x01(\x03\x12$\n\x05teams\x18\x02 \x03(\x0b\x32\x15.topten.group.v1.Team2\x80\n\n\x0cGroupService\x12g\n\x08PutGroup\x12 .topten.group.v1.PutGroupRequest\x1a!.topten.group.v1.PutGroupResponse\"\x16\x90\x02\x02\xba\xd7\x18\x0f\x08\x01\x1a\x0bgroup:write\x12s\n\x08GetGroup\x12 .topten.group.v1.GetGroupRequest\x1a!.topten.group.v1.GetGroupResponse\"\"\x90\x02\x01\xba\xd7\x18\x1b\x08\x01\x1a\ngroup:read\x1a\x0bgroup:write\x12y\n\nListGroups\x12\".topten.group.v1.ListGroupsRequest\x1a#.topten.group.v1.ListGroupsResponse\"\"\x90\x02\x01\xba\xd7\x18\x1b\x08\x01\x1a\ngroup:read\x1a\x0bgroup:write\x12|\n\x0bListMembers\x12#.topten.group.v1.ListMembersRequest\x1a$.topten.group.v1.ListMembersResponse\"\"\x90\x02\x01\xba\xd7\x18\x1b\x08\x01\x1a\ngroup:read\x1a\x0bgroup:write\x12j\n\tJoinGroup\x12!.topten.group.v1.JoinGroupRequest\x1a\".topten.group.v1.JoinGroupResponse\"\x16\x90\x02\x02\xba\xd7\x18\x0f\x08\x01\x1a\x0bgroup:write\x12s\n\x0cRemoveMember\x12$.topten.group.v1.RemoveMemberRequest\x1a%.topten.group.v1.RemoveMemberResponse\"\x16\x90\x02\x02\xba\xd7\x18\x0f\x08\x01\x1a\x0bgroup:write\x12\x7f\n\x10RotateInviteCode\x12(.topten.group.v1.RotateInviteCodeRequest\x1a).topten.group.v1.RotateInviteCodeResponse\"\x16\x90\x02\x00\xba\xd7\x18\x0f\x08\x01\x1a\x0bgroup:write\x12m\n\nEnterBoard\x12\".topten.group.v1.EnterBoardRequest\x1a#.topten.group.v1.EnterBoardResponse\"\x16\x90\x02\x02\xba\xd7\x18\x0f\x08\x01\x1a\x0bgroup:write\x12m\n\nLeaveBoard\x12\".topten.group.v1.LeaveBoardRequest\x1a#.topten.group.v1.LeaveBoardResponse\"\x16\x90\x02\x02\xba\xd7\x18\x0f\x08\x01\x1a\x0bgroup:write\x12g\n\tListTeams\x12!.topten.group.v1.ListTeamsRequest\x1a\".topten.group.v1.ListTeamsResponse\"\x13\x90\x02\x01\xba\xd7\x18\x0c\x1a\ngroup:read\x12p\n\x0b\x44\x65leteGroup\x12#.topten.group.v1.DeleteGroupRequest\x1a$.topten.group.v1.DeleteGroupResponse\"\x16\x90\x02\x02\xba\xd7\x18\x0f\x08\x01\x1a\x0bgroup:writeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -52,6 +52,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTMEMBERSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\254\002'
   _globals['_LISTMEMBERSREQUEST'].fields_by_name['viewer_id']._loaded_options = None
   _globals['_LISTMEMBERSREQUEST'].fields_by_name['viewer_id']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_LISTMEMBERSREQUEST'].fields_by_name['edition']._loaded_options = None
+  _globals['_LISTMEMBERSREQUEST'].fields_by_name['edition']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_JOINGROUPREQUEST'].fields_by_name['invite_code']._loaded_options = None
   _globals['_JOINGROUPREQUEST'].fields_by_name['invite_code']._serialized_options = b'\272H\006r\004\020\001\030 '
   _globals['_JOINGROUPREQUEST'].fields_by_name['user_id']._loaded_options = None
@@ -111,37 +113,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTGROUPSRESPONSE']._serialized_start=473
   _globals['_LISTGROUPSRESPONSE']._serialized_end=533
   _globals['_LISTMEMBERSREQUEST']._serialized_start=536
-  _globals['_LISTMEMBERSREQUEST']._serialized_end=673
-  _globals['_LISTMEMBERSRESPONSE']._serialized_start=675
-  _globals['_LISTMEMBERSRESPONSE']._serialized_end=780
-  _globals['_JOINGROUPREQUEST']._serialized_start=782
-  _globals['_JOINGROUPREQUEST']._serialized_end=858
-  _globals['_JOINGROUPRESPONSE']._serialized_start=860
-  _globals['_JOINGROUPRESPONSE']._serialized_end=935
-  _globals['_REMOVEMEMBERREQUEST']._serialized_start=937
-  _globals['_REMOVEMEMBERREQUEST']._serialized_end=1012
-  _globals['_REMOVEMEMBERRESPONSE']._serialized_start=1014
-  _globals['_REMOVEMEMBERRESPONSE']._serialized_end=1053
-  _globals['_ROTATEINVITECODEREQUEST']._serialized_start=1055
-  _globals['_ROTATEINVITECODEREQUEST']._serialized_end=1108
-  _globals['_ROTATEINVITECODERESPONSE']._serialized_start=1110
-  _globals['_ROTATEINVITECODERESPONSE']._serialized_end=1175
-  _globals['_DELETEGROUPREQUEST']._serialized_start=1177
-  _globals['_DELETEGROUPREQUEST']._serialized_end=1225
-  _globals['_DELETEGROUPRESPONSE']._serialized_start=1227
-  _globals['_DELETEGROUPRESPONSE']._serialized_end=1265
-  _globals['_ENTERBOARDREQUEST']._serialized_start=1267
-  _globals['_ENTERBOARDREQUEST']._serialized_end=1365
-  _globals['_ENTERBOARDRESPONSE']._serialized_start=1367
-  _globals['_ENTERBOARDRESPONSE']._serialized_end=1443
-  _globals['_LEAVEBOARDREQUEST']._serialized_start=1445
-  _globals['_LEAVEBOARDREQUEST']._serialized_end=1543
-  _globals['_LEAVEBOARDRESPONSE']._serialized_start=1545
-  _globals['_LEAVEBOARDRESPONSE']._serialized_end=1621
-  _globals['_LISTTEAMSREQUEST']._serialized_start=1623
-  _globals['_LISTTEAMSREQUEST']._serialized_end=1718
-  _globals['_LISTTEAMSRESPONSE']._serialized_start=1720
-  _globals['_LISTTEAMSRESPONSE']._serialized_end=1794
-  _globals['_GROUPSERVICE']._serialized_start=1797
-  _globals['_GROUPSERVICE']._serialized_end=3077
+  _globals['_LISTMEMBERSREQUEST']._serialized_end=699
+  _globals['_LISTMEMBERSRESPONSE']._serialized_start=701
+  _globals['_LISTMEMBERSRESPONSE']._serialized_end=823
+  _globals['_JOINGROUPREQUEST']._serialized_start=825
+  _globals['_JOINGROUPREQUEST']._serialized_end=901
+  _globals['_JOINGROUPRESPONSE']._serialized_start=903
+  _globals['_JOINGROUPRESPONSE']._serialized_end=978
+  _globals['_REMOVEMEMBERREQUEST']._serialized_start=980
+  _globals['_REMOVEMEMBERREQUEST']._serialized_end=1055
+  _globals['_REMOVEMEMBERRESPONSE']._serialized_start=1057
+  _globals['_REMOVEMEMBERRESPONSE']._serialized_end=1096
+  _globals['_ROTATEINVITECODEREQUEST']._serialized_start=1098
+  _globals['_ROTATEINVITECODEREQUEST']._serialized_end=1151
+  _globals['_ROTATEINVITECODERESPONSE']._serialized_start=1153
+  _globals['_ROTATEINVITECODERESPONSE']._serialized_end=1218
+  _globals['_DELETEGROUPREQUEST']._serialized_start=1220
+  _globals['_DELETEGROUPREQUEST']._serialized_end=1268
+  _globals['_DELETEGROUPRESPONSE']._serialized_start=1270
+  _globals['_DELETEGROUPRESPONSE']._serialized_end=1308
+  _globals['_ENTERBOARDREQUEST']._serialized_start=1310
+  _globals['_ENTERBOARDREQUEST']._serialized_end=1408
+  _globals['_ENTERBOARDRESPONSE']._serialized_start=1410
+  _globals['_ENTERBOARDRESPONSE']._serialized_end=1486
+  _globals['_LEAVEBOARDREQUEST']._serialized_start=1488
+  _globals['_LEAVEBOARDREQUEST']._serialized_end=1586
+  _globals['_LEAVEBOARDRESPONSE']._serialized_start=1588
+  _globals['_LEAVEBOARDRESPONSE']._serialized_end=1664
+  _globals['_LISTTEAMSREQUEST']._serialized_start=1666
+  _globals['_LISTTEAMSREQUEST']._serialized_end=1761
+  _globals['_LISTTEAMSRESPONSE']._serialized_start=1763
+  _globals['_LISTTEAMSRESPONSE']._serialized_end=1837
+  _globals['_GROUPSERVICE']._serialized_start=1840
+  _globals['_GROUPSERVICE']._serialized_end=3120
 # @@protoc_insertion_point(module_scope)

@@ -151,6 +151,7 @@ class ListMembersRequest(google.protobuf.message.Message):
     PAGE_SIZE_FIELD_NUMBER: builtins.int
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
     VIEWER_ID_FIELD_NUMBER: builtins.int
+    EDITION_FIELD_NUMBER: builtins.int
     group_id: builtins.str
     """The group's id."""
     page_size: builtins.int
@@ -161,6 +162,8 @@ class ListMembersRequest(google.protobuf.message.Message):
     """The list is read for this player, who must be a member. Empty for the calling player; a service or an admin that leaves it
     empty reads any group.
     """
+    edition: builtins.int
+    """The edition that the caller has; 0 if none. If the group still has it, no members are returned."""
     def __init__(
         self,
         *,
@@ -168,8 +171,9 @@ class ListMembersRequest(google.protobuf.message.Message):
         page_size: builtins.int = ...,
         page_token: builtins.str = ...,
         viewer_id: builtins.str = ...,
+        edition: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["group_id", b"group_id", "page_size", b"page_size", "page_token", b"page_token", "viewer_id", b"viewer_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["edition", b"edition", "group_id", b"group_id", "page_size", b"page_size", "page_token", b"page_token", "viewer_id", b"viewer_id"]) -> None: ...
 
 global___ListMembersRequest = ListMembersRequest
 
@@ -182,8 +186,11 @@ class ListMembersResponse(google.protobuf.message.Message):
     MEMBERS_FIELD_NUMBER: builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
     CURSORS_FIELD_NUMBER: builtins.int
+    EDITION_FIELD_NUMBER: builtins.int
     next_page_token: builtins.str
     """Pass it on as `page_token` for the next page; empty on the last page."""
+    edition: builtins.int
+    """The edition of the group, from 1: it rises with every change of it."""
     @property
     def members(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[topten.group.v1.group_pb2.Member]:
         """The members, first joined first."""
@@ -198,8 +205,9 @@ class ListMembersResponse(google.protobuf.message.Message):
         members: collections.abc.Iterable[topten.group.v1.group_pb2.Member] | None = ...,
         next_page_token: builtins.str = ...,
         cursors: collections.abc.Iterable[builtins.str] | None = ...,
+        edition: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["cursors", b"cursors", "members", b"members", "next_page_token", b"next_page_token"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cursors", b"cursors", "edition", b"edition", "members", b"members", "next_page_token", b"next_page_token"]) -> None: ...
 
 global___ListMembersResponse = ListMembersResponse
 

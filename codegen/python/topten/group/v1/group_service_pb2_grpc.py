@@ -103,7 +103,7 @@ class GroupServiceServicer(object):
     def PutGroup(self, request, context):
         """PutGroup creates a group, of which the player becomes owner and first member, or changes its title. The same again changes
         nothing.
-        Fails with GROUP_NOT_FOUND for another player's group, LIMIT_REACHED (a player owns at most 20 groups and is in at most 50),
+        Fails with GROUP_NOT_FOUND for another player's group (also for one that was deleted and still has a board of its members), LIMIT_REACHED (a player owns at most 20 groups and is in at most 50),
         PLAYER_NOT_FOUND, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

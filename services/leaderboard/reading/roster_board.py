@@ -1,14 +1,15 @@
-"""Boards that rank teams, by the points of their members on the board of all players. Reads only.
+"""Boards of groups, by what their members have on the board of all players: teams, or the members of one group. Reads only.
 
-`TeamBoard` has the methods of `LiveBoard` for teams in place of players, so that all that is built on a board is the same for
-both; `TeamView` finds the team of a player. Nothing is stored. A team has the exact score of its present members in the
-state of the board that is read. Versions rise with those of the board and with the edition of its teams.
+`RosterBoard` has the methods of `LiveBoard` for them in place of all players, so that all that is built on a board is the same
+for every board; `TeamView` finds the team of a player. Nothing is stored. A team has the exact score of its present members in
+the state of the board that is read, and a member has their own. Versions rise with those of the board and with the edition of
+the roster.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -22,26 +23,29 @@ if TYPE_CHECKING:
     from services.boards.definition import TeamScore
     from services.leaderboard.reading.archive import ArchivedBoard
     from services.leaderboard.reading.live_board import LiveBoard
+    from services.leaderboard.reading.rosters import Roster
     from services.leaderboard.reading.shown_board import ShownBoard
-    from services.leaderboard.reading.teams import Roster
 
 # A ranking of 100 teams takes about 15 KB of memory.
 _MAX_RANKINGS: Final = 1000
 
 
 class Ranking(NamedTuple):
-    """The teams of a board in order, and the generation and version of the board."""
+    """Who is on a board, in order, and the generation and version of the board."""
 
     generation: int
     version: int
     members: Sequence[Member]
 
 
-class TeamsOfBoard(NamedTuple):
-    """What makes a board one of teams: who they are, how they score, and whether less is better."""
+class Selection(NamedTuple):
+    """What makes a board one of groups: who they are, how teams score, and whether less is better.
+
+    `score` is None if the members themselves are ranked.
+    """
 
     roster: Roster
-    score: TeamScore
+    score: TeamScore | None
     ascending: bool
 
 
@@ -52,51 +56,63 @@ class _Shared:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     begun: int = 0
     number: int = 0
-    teams: TeamsOfBoard | None = None
+    selection: Selection | None = None
     ranking: Ranking | None = None
 
 
-class TeamRankings:
-    """Ranks teams: one read of a board's members at a time, which all share who came before it began.
+class Rankings:
+    """Ranks selections: one read of a board's members at a time, which all share who came before it began.
 
-    While the board and its teams stay the same, the last ranking is used again.
+    While the board and the selection stay the same, the last ranking is used again.
     """
 
     def __init__(self) -> None:
         self._shared: LRUCache[str, _Shared] = LRUCache(_MAX_RANKINGS)
 
-    async def read(self, board: LiveBoard | ArchivedBoard, teams: TeamsOfBoard) -> Ranking:
-        """Return the ranking of teams. Raises what the methods of the board raise."""
+    async def read(self, board: LiveBoard | ArchivedBoard, selection: Selection) -> Ranking:
+        """Return the ranking of a selection. Raises what the methods of the board raise."""
         shared = self._shared.setdefault(board.name, _Shared())
         begun = shared.begun
         async with shared.lock:
-            last = shared.ranking if shared.teams == teams else None
+            last = shared.ranking if shared.selection == selection else None
             if last is not None and (shared.number > begun or await board.state() == last[:2]):
                 return last
             shared.begun += 1
             number = shared.begun
-            ranking = await _ranked(board, teams)
-            shared.number, shared.teams, shared.ranking = number, teams, ranking
+            ranking = await _ranked(board, selection)
+            shared.number, shared.selection, shared.ranking = number, selection, ranking
             return ranking
 
 
-async def _ranked(board: LiveBoard | ArchivedBoard, teams: TeamsOfBoard) -> Ranking:
-    values = await board.values(list(teams.roster.teams_of))
-    members = []
-    for team in teams.roster.teams:
-        ranked = [values[user_id] for user_id in team.user_ids if user_id in values]
-        value = team_value(ranked, teams.score, ascending=teams.ascending)
-        if value is not None:
-            members.append((team.team_id, value))
+async def _ranked(board: LiveBoard | ArchivedBoard, selection: Selection) -> Ranking:
+    values = await board.values(list(selection.roster.teams_of))
+    score = selection.score
+    members = (
+        values.items() if score is None else _teams(values, selection.roster, score, ascending=selection.ascending)
+    )
     return Ranking(*await board.state(), order(members))
 
 
-class TeamBoard:
-    """One attempt to read the teams of a board: all its results are of one state. Every method raises what `read` raises."""
+def _teams(
+    values: Mapping[str, float], roster: Roster, score: TeamScore, *, ascending: bool
+) -> Iterator[tuple[str, float]]:
+    """Yield the teams that are ranked, with their values."""
+    for team in roster.teams:
+        ranked = [values[user_id] for user_id in team.user_ids if user_id in values]
+        value = team_value(ranked, score, ascending=ascending)
+        if value is not None:
+            yield team.team_id, value
 
-    def __init__(self, board: LiveBoard | ArchivedBoard, teams: TeamsOfBoard, rankings: TeamRankings) -> None:
+
+class RosterBoard:
+    """One attempt to read a selection of a board: all its results are of one state. Every method raises what `read` raises.
+
+    Its members are teams, or the members of a group.
+    """
+
+    def __init__(self, board: LiveBoard | ArchivedBoard, selection: Selection, rankings: Rankings) -> None:
         self._board = board
-        self._teams = teams
+        self._selection = selection
         self._rankings = rankings
         self._ranking: Ranking | None = None
 
@@ -106,26 +122,27 @@ class TeamBoard:
         return self._board.is_partial
 
     async def members(self) -> Sequence[Member]:
-        """Return all teams, in order."""
+        """Return all members, in order."""
         return (await self._read()).members
 
     async def head(self, size: int) -> Head:
         """Read as `LiveBoard.head`."""
         ranking = await self._read()
-        version = ranking.version + self._teams.roster.edition * VERSIONS_PER_STEP
-        return Head(ranking.generation, version, ranking.members[:size], {})
+        roster = self._selection.roster
+        version = ranking.version + roster.edition * VERSIONS_PER_STEP
+        return Head(ranking.generation, version, ranking.members[:size], {}, movers=roster.teams_of.keys())
 
     async def total(self) -> int:
         """Read as `LiveBoard.total`."""
         return len(await self.members())
 
-    async def standings(self, team_ids: Sequence[str]) -> Mapping[str, Standing]:
+    async def standings(self, member_ids: Sequence[str]) -> Mapping[str, Standing]:
         """Read as `LiveBoard.standings`."""
         members = await self.members()
         return {
-            team_id: Standing(place + 1, value, None, members[place - 1][1] if place else None)
-            for place, (team_id, value) in enumerate(members)
-            if team_id in team_ids
+            member_id: Standing(place + 1, value, None, members[place - 1][1] if place else None)
+            for place, (member_id, value) in enumerate(members)
+            if member_id in member_ids
         }
 
     async def page(self, size: int, after: Member | None) -> Window:
@@ -135,10 +152,10 @@ class TeamBoard:
         start = 0 if after is None else sum((value, each) >= after[::-1] for each, value in members)
         return _window(members, start, size)
 
-    async def around(self, team_id: str, radius: int) -> Window:
+    async def around(self, member_id: str, radius: int) -> Window:
         """Read as `LiveBoard.around`."""
         members = await self.members()
-        place = next((place for place, (each, _) in enumerate(members) if each == team_id), None)
+        place = next((place for place, (each, _) in enumerate(members) if each == member_id), None)
         if place is None:
             return Window(len(members), 1, [], {}, None)
         width = 2 * radius + 1
@@ -147,7 +164,7 @@ class TeamBoard:
     async def ahead(self, value: float, excluded: str) -> tuple[int, int]:
         """Read as `LiveBoard.ahead`."""
         members = await self.members()
-        return sum(each >= value for team_id, each in members if team_id != excluded), len(members)
+        return sum(each >= value for member_id, each in members if member_id != excluded), len(members)
 
     async def quantile(self, percentile: float) -> tuple[float | None, int]:
         """Read as `LiveBoard.quantile`."""
@@ -157,7 +174,7 @@ class TeamBoard:
 
     async def _read(self) -> Ranking:
         if self._ranking is None:
-            self._ranking = await self._rankings.read(self._board, self._teams)
+            self._ranking = await self._rankings.read(self._board, self._selection)
         return self._ranking
 
 
@@ -169,7 +186,7 @@ class TeamView:
     """
 
     def __init__(
-        self, board: TeamBoard, shown: TeamBoard | ShownBoard, roster: Roster, sees_team_of: Callable[[str], bool]
+        self, board: RosterBoard, shown: RosterBoard | ShownBoard, roster: Roster, sees_team_of: Callable[[str], bool]
     ) -> None:
         self._sees_team_of = sees_team_of
         self._board = board
@@ -184,7 +201,7 @@ class TeamView:
     async def head(self, size: int) -> Head:
         """Read as `LiveBoard.head`."""
         head = await self._shown.head(size)
-        return head._replace(titles=self._roster.titles, movers=self._roster.teams_of.keys())
+        return head._replace(titles=self._roster.titles)
 
     async def total(self) -> int:
         """Read as `LiveBoard.total`."""
