@@ -1,4 +1,4 @@
-"""Whether a room that a client names exists: asked before anything is allocated for it.
+"""Whether a room that a client names exists, or its board is theirs to read: asked before anything is allocated for it.
 
 Most PINs that do not exist are guesses. Without the question each would hold a feed of this process for seconds.
 """
@@ -6,21 +6,29 @@ Most PINs that do not exist are guesses. Without the question each would hold a 
 from __future__ import annotations
 
 import asyncio
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
-from topten.room.v1.room_pb2 import ROOM_PHASE_ENDED
-from topten.room.v1.room_service_pb2 import GetRoomRequest
+from topten.leaderboard.v1.leaderboard_pb2 import Entry
+from topten.room.v1.room_pb2 import ROOM_PHASE_ENDED, RoomPlace
+from topten.room.v1.room_service_pb2 import GetRoomBoardRequest, GetRoomRequest
 
+from services.runtime.auth.access import STAFF
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.grpc.client import call
 
 if TYPE_CHECKING:
     from edge.upstreams import Upstreams
+    from services.runtime.auth.claims import Claims
 
 CHECK_SECONDS: Final = 2.0
+BOARD_PREFIX: Final = "room:"
+ERASED: Final = "#deleted"
+_READS_ALL: Final = STAFF | {"leaderboard:read"}
 _REFUSALS: Final = frozenset({Reason.ROOM_NOT_FOUND, Reason.INVALID_ARGUMENT})
+_ROOM_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _log = structlog.get_logger("rooms")
 
 
@@ -43,6 +51,22 @@ class ExistingRooms:
             task.add_done_callback(partial(self._checked, pin))
         return await asyncio.shield(task)
 
+    async def board_is_final(self, board: str, claims: Claims) -> bool:
+        """Return whether the room of the board `room:<room id>` has ended. The board is then final.
+
+        Raises BOARD_NOT_FOUND if there is no such room, or the client takes no part in it; UNAVAILABLE.
+        """
+        room_id = room_of(board)
+        viewer_id = "" if claims.may(_READS_ALL) else claims.user_id
+        if not room_id or not (viewer_id or claims.may(_READS_ALL)):
+            raise no_such_room_board()
+        request = GetRoomBoardRequest(room_id=room_id, viewer_id=viewer_id)
+        token = await self._upstreams.service_token.get()
+        try:
+            return (await call(self._upstreams.room.GetRoomBoard, request, token=token, timeout=CHECK_SECONDS)).ended
+        except ServiceError as error:
+            raise (no_such_room_board() if error.reason in _REFUSALS else error) from None
+
     async def _check(self, pin: str) -> bool:
         token = await self._upstreams.service_token.get()
         request = GetRoomRequest(pin=pin)
@@ -59,3 +83,38 @@ class ExistingRooms:
         del self._checks[pin]
         if not task.cancelled():
             task.exception()  # seen, also if every client has left
+
+
+def is_room_board(board: str) -> bool:
+    """Whether a name is of the form `room:<room id>`, which is the board of a room if there is that room."""
+    return board.startswith(BOARD_PREFIX)
+
+
+def room_of(board: str) -> str:
+    """Return the room's ID in the name of its board; empty for a text that is no ID."""
+    room_id = board.removeprefix(BOARD_PREFIX)
+    return room_id if _ROOM_ID.fullmatch(room_id) else ""
+
+
+def no_such_room_board() -> ServiceError:
+    """Return the refusal of a board of a room that does not exist, or in which the caller takes no part."""
+    message = "Board not found. The board of a room is for its players and hosts, until the room is deleted."
+    return ServiceError(Reason.BOARD_NOT_FOUND, message)
+
+
+def entry_of(place: RoomPlace) -> Entry:
+    """Return a line of the board of a room as an entry: the player is the seat, under the name that they have in the room."""
+    entry = place.entry
+    # An erased player has no name.
+    return Entry(
+        rank=entry.rank,
+        user_id=entry.seat_id,
+        username=entry.nickname or ERASED,
+        score=entry.points,
+        gap_to_next=gap_of(place),
+    )
+
+
+def gap_of(place: RoomPlace) -> int | None:
+    """Return the points to the line above; None for the first one."""
+    return place.gap_to_next if place.HasField("gap_to_next") else None

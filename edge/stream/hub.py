@@ -16,10 +16,12 @@ from topten.leaderboard.v1.leaderboard_pb2 import Frame
 
 from edge.config import EdgeConfig
 from edge.http.sessions import Sessions
+from edge.rooms import is_room_board
 from edge.stream.board_feed import BoardFeed
 from edge.stream.feed import Feed
 from edge.stream.frames import encode_heartbeat
 from edge.stream.latency import ScreenLatency
+from edge.stream.room_board_feed import RoomBoardFeed
 from edge.stream.room_feed import PREFIX, RoomFeed
 from edge.stream.subscriber import Subscriber
 from edge.upstreams import Upstreams
@@ -86,7 +88,7 @@ class Hub:
 
     @contextmanager
     def feed(self, name: str) -> Iterator[Feed]:
-        """Count one stream of a board, or of a room by `room:<pin>`, and yield its feed.
+        """Count one stream of a board, or of a room by `pin:<pin>`, and yield its feed.
 
         The feed outlives its last stream by a few seconds. Raises UNAVAILABLE at this process's limit of streams or feeds.
         """
@@ -136,9 +138,9 @@ class Hub:
         return 0 if definition is None else definition.version
 
     def _board(self, name: str) -> Board | None:
-        """Return the board of a feed; None for a room, and for a board that is not known any more."""
+        """Return the board of a feed; None for a room and its board, and for a board that is not known any more."""
         try:
-            return None if name.startswith(PREFIX) else self.catalog.parse(name, self._now())
+            return self.catalog.parse(name, self._now())
         except ValueError:
             return None
 
@@ -171,6 +173,8 @@ class Hub:
         max_buffer = self._config.stream_max_buffer
         if name.startswith(PREFIX):
             return RoomFeed(name.removeprefix(PREFIX), self._upstreams, max_buffer=max_buffer)
+        if is_room_board(name):
+            return RoomBoardFeed(name, self._upstreams, max_buffer=max_buffer)
         return BoardFeed(name, self._upstreams, self.catalog, self._latency, max_buffer=max_buffer, now=self._now)
 
     def _full(self, message: str) -> ServiceError:

@@ -1,30 +1,26 @@
 """The feed of one room: its state after each change, the same for everybody in it, and then each player's own outcome.
 
-Owns that a connected client sees no earlier state of the room after a later one, and no outcome before its state; and that
-the streams of a player whom a host has removed end, and that they open no other.
+Owns that a connected client sees no earlier state of the room after a later one, and no outcome before its state.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import ClassVar
 
-from topten.room.v1.room_pb2 import ROOM_PHASE_ENDED, RoomFrame
-from topten.room.v1.room_service_pb2 import WatchRoomRequest
+from topten.room.v1.room_pb2 import RoomFrame
+from topten.room.v1.room_service_pb2 import ListRoomOutcomesRequest, WatchRoomRequest
 
-from edge.stream.feed import Feed
-from edge.stream.frames import Message, Position
-from edge.stream.room_frames import encode_room, encode_room_end
-from edge.stream.room_outcomes import RoomOutcomeFeed
+from edge.stream.frames import Message
+from edge.stream.room_frames import encode_outcome, encode_room, encode_room_end
+from edge.stream.room_outcomes import ReadOutcomes
+from edge.stream.room_upstream import RoomUpstreamFeed
 from edge.stream.subscriber import Subscriber
 from edge.upstreams import Upstreams
 from services.runtime.errors import Reason, ServiceError
-from services.runtime.grpc.client import open_stream
+from services.runtime.grpc.client import call
 
-PREFIX = "room:"
+PREFIX = "pin:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,63 +36,23 @@ class RoomState:
         return self.frame.revision, self.frame.changes
 
 
-class RoomFeed(Feed):
-    """The room with a PIN, called `room:<pin>`; closed once the room has ended."""
-
-    refusals: ClassVar[frozenset[str]] = frozenset({Reason.ROOM_NOT_FOUND, Reason.INVALID_ARGUMENT})
+class RoomFeed(RoomUpstreamFeed):
+    """The room with a PIN, called `pin:<pin>`. A player who was removed is told so by the event `end`."""
 
     def __init__(self, pin: str, upstreams: Upstreams, *, max_buffer: int) -> None:
-        super().__init__(f"{PREFIX}{pin}", max_buffer=max_buffer)
-        self._pin = pin
-        self._upstreams = upstreams
+        request = WatchRoomRequest(pin=pin)
+        super().__init__(f"{PREFIX}{pin}", request, upstreams, outcomes_of(pin, upstreams), max_buffer=max_buffer)
         self._state: RoomState | None = None
-        self._removed: frozenset[str] = frozenset()
-        self._outcomes = RoomOutcomeFeed(pin, upstreams)
 
     @property
     def latest(self) -> RoomState | None:
         """The state of the room that was shown last."""
         return self._state
 
-    async def close(self) -> None:
-        """Close the upstreams."""
-        await self._outcomes.close()
-        await super().close()
+    def _shown(self) -> Message | None:
+        return None if self._state is None else self._state.message
 
-    def refusal_of(self, user_id: str) -> ServiceError | None:
-        """Return why a user is shown nothing of the room: ROOM_CLOSED for one whom a host has removed."""
-        if user_id in self._removed:
-            return ServiceError(Reason.ROOM_CLOSED, "The host has removed you from this room.")
-        return self.refusal
-
-    def _greet(self, subscriber: Subscriber, last_seen: Position | None, catch_up: timedelta) -> None:  # noqa: ARG002  # boards need them
-        """Send the state, whatever the client has seen: there is one room, and a state is small."""
-        if subscriber.user_id in self._removed:  # while the stream was being opened
-            _remove(subscriber)
-            return
-        if self._state is not None:
-            subscriber.write(self._state.message)
-        self._outcomes.subscribe(subscriber)
-
-    def _unsubscribe(self, subscriber: Subscriber, on_disconnect: Callable[[], None]) -> None:
-        self._outcomes.unsubscribe(subscriber)
-        super()._unsubscribe(subscriber, on_disconnect)
-
-    async def _watch(self) -> None:
-        token = await self._upstreams.service_token.get()
-        request = WatchRoomRequest(pin=self._pin)
-        async with open_stream(self._upstreams.room.WatchRoom, request, token=token) as responses:
-            received = False
-            try:
-                async for response in responses:
-                    received = True
-                    await self._show(response.frame)
-                    self._remove_streams(frozenset(response.removed_user_ids))
-            finally:
-                if received:
-                    self._lost_at = time.monotonic()
-
-    async def _show(self, frame: RoomFrame) -> None:
+    async def _follow(self, frame: RoomFrame) -> None:
         """Write a state, unless it is an earlier one than the current one: an upstream of another instance may be behind."""
         state = RoomState(frame, encode_room(frame))
         if self._state is None or state.order >= self._state.order:
@@ -105,25 +61,30 @@ class RoomFeed(Feed):
             await self.write(state.message)
             self._outcomes.follow(frame.revision, self.subscribers)
 
-    def _remove_streams(self, removed: frozenset[str]) -> None:
-        """End the streams of players who were removed. They were sent the state, of whose version they get no outcome."""
-        if removed != self._removed:
-            self._removed = removed
-            for subscriber in [each for each in self.subscribers if each.user_id in removed]:
-                _remove(subscriber)
+    def _remove(self, subscriber: Subscriber) -> None:
+        subscriber.write(encode_room_end(Reason.ROOM_CLOSED))
+        subscriber.drop("removed")
+
+    def _removal(self) -> ServiceError:
+        return ServiceError(Reason.ROOM_CLOSED, "The host has removed you from this room.")
 
     async def _show_stale(self) -> None:
         if self._state is not None:
             await self.write(encode_room(self._state.frame, stale=True))
 
-    def _is_over(self) -> bool:
-        return self._state is not None and self._state.frame.phase == ROOM_PHASE_ENDED
-
     def _end_message(self) -> None:
         """The last state says that the room has ended."""
 
 
-def _remove(subscriber: Subscriber) -> None:
-    if subscriber.is_open:
-        subscriber.write(encode_room_end(Reason.ROOM_CLOSED))
-        subscriber.drop("removed")
+def outcomes_of(pin: str, upstreams: Upstreams) -> ReadOutcomes:
+    """Return what reads the outcomes of the room with a PIN: the `me` events of those who have a seat."""
+
+    async def read(user_ids: set[str]) -> tuple[int, Mapping[str, Message]]:
+        request = ListRoomOutcomesRequest(pin=pin, user_ids=user_ids)
+        token = await upstreams.service_token.get()
+        response = await call(upstreams.room.ListRoomOutcomes, request, token=token)
+        return response.revision, {
+            each.user_id: encode_outcome(response.revision, each.outcome) for each in response.outcomes
+        }
+
+    return read

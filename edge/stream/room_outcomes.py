@@ -8,23 +8,20 @@ version than the one whose state was written is dropped. A client that gets none
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import structlog
 from prometheus_client import Counter
-from topten.room.v1.room_service_pb2 import ListRoomOutcomesRequest
 
-from edge.stream.room_frames import encode_outcome
 from services.runtime.errors import ServiceError
 from services.runtime.grpc.call_context import begin_call
-from services.runtime.grpc.client import call
 from services.runtime.lifecycle import cancel, spawn
 
 if TYPE_CHECKING:
+    from edge.stream.frames import Message
     from edge.stream.subscriber import Subscriber
-    from edge.upstreams import Upstreams
 
 BATCH_SIZE: Final = 500
 # Streams that begin within this time are asked for together.
@@ -33,12 +30,16 @@ batches_total = Counter("topten_sse_room_outcomes_total", "Reads of players' own
 _log = structlog.get_logger("stream.room_outcomes")
 
 
-class RoomOutcomeFeed:
-    """The outcomes of the players who watch the room with a PIN. `close` ends what is under way."""
+ReadOutcomes = Callable[[set[str]], Awaitable[tuple[int, Mapping[str, "Message"]]]]
+"""Reads what users are to be sent: the version of the room to which it belongs, and the message of each who gets one."""
 
-    def __init__(self, pin: str, upstreams: Upstreams) -> None:
-        self._pin = pin
-        self._upstreams = upstreams
+
+class RoomOutcomeFeed:
+    """The outcomes of the players who watch the feed called `name`, by `read`. `close` ends what is under way."""
+
+    def __init__(self, name: str, read: ReadOutcomes) -> None:
+        self._name = name
+        self._read = read
         self._version = 0
         self._due: dict[Subscriber, None] = {}
         self._task: asyncio.Task[None] | None = None
@@ -66,7 +67,7 @@ class RoomOutcomeFeed:
     def _ask(self, subscribers: Iterable[Subscriber], *, after: float = 0) -> None:
         self._due.update(dict.fromkeys(each for each in subscribers if each.user_id))
         if self._due and (self._task is None or self._task.done()):
-            self._task = spawn(f"room outcomes {self._pin}", self._run(after))
+            self._task = spawn(f"room outcomes {self._name}", self._run(after))
 
     async def _run(self, after: float) -> None:
         structlog.contextvars.clear_contextvars()
@@ -87,12 +88,9 @@ class RoomOutcomeFeed:
 
     async def _send(self, batch: list[Subscriber]) -> str:
         """Send a batch what the upstream has for it; return the result."""
-        request = ListRoomOutcomesRequest(pin=self._pin, user_ids={subscriber.user_id for subscriber in batch})
-        token = await self._upstreams.service_token.get()
-        response = await call(self._upstreams.room.ListRoomOutcomes, request, token=token)
-        if response.revision != self._version:
+        version, outcomes = await self._read({subscriber.user_id for subscriber in batch})
+        if version != self._version:
             return "outdated"
-        outcomes = {each.user_id: encode_outcome(response.revision, each.outcome) for each in response.outcomes}
         for subscriber in batch:
             outcome = outcomes.get(subscriber.user_id)
             if outcome is not None and subscriber.is_open:

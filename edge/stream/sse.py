@@ -8,12 +8,15 @@ Afterwards a failure must only end the stream, because EventSource does not reco
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from datetime import timedelta
+from functools import partial
+from typing import TypeVar
 
 from aiohttp import HttpVersion11, web
 
-from edge.boards import ExistingBoards
+from edge.boards import ExistingBoard, ExistingBoards
 from edge.config import EdgeConfig
 from edge.http.accept import accepted_by
 from edge.http.authentication import Authenticator, require_board
@@ -21,7 +24,7 @@ from edge.http.cookies import BOARD_STREAM, ROOM_STREAM
 from edge.http.peer import client_address, network_of
 from edge.http.sessions import Sessions
 from edge.rates.limiter import Limiter
-from edge.rooms import ExistingRooms
+from edge.rooms import ExistingRooms, is_room_board
 from edge.stream.connection import take_over
 from edge.stream.feed import Feed
 from edge.stream.frames import Position
@@ -30,9 +33,10 @@ from edge.stream.quota import StreamQuota
 from edge.stream.room_feed import PREFIX
 from edge.stream.subscriber import Subscriber, retry_after
 from services.runtime.auth.claims import Claims
-from services.runtime.errors import ServiceError
+from services.runtime.errors import Reason, ServiceError
 
 FIRST_FRAME_TIMEOUT = timedelta(seconds=1)
+T = TypeVar("T")
 EVENT_STREAM = "text/event-stream"
 HEADERS = {
     "Content-Type": EVENT_STREAM,
@@ -69,19 +73,19 @@ class StreamHandler:
         )
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Start a stream, which lasts until the client leaves, the session or the board's period ends, or the process stops.
+        """Start a stream, which lasts until the client leaves, the session or the board's period or room ends, or the process
+        stops.
 
         Raises UNAUTHENTICATED, PERMISSION_DENIED, BOARD_NOT_FOUND, RATE_LIMITED and UNAVAILABLE before it starts, and
-        HTTPNotAcceptable. The response for a closed period is 204, after which EventSource does not reconnect.
+        HTTPNotAcceptable. The response for a closed period, and for a room that has ended, is 204, after which EventSource
+        does not reconnect.
         """
         claims = await self._claims(request, BOARD_STREAM)
         address = client_address(request, self._config.trusted_proxies)
         # A board token is held by every visitor of a page: they count by their addresses.
         await self._limiter.take("stream", caller=claims.user_id, address=address)
         await self._sessions.require_open(claims.session_id)
-        board = await self._boards.find(request.query.get("board", ""), claims.user_id or claims.session_id)
-        require_board(claims, board.name)
-        claims = await self._readers_claims(request, board.name, claims)
+        board, claims = await self._board(request, claims)
         if board.is_closed:
             return web.Response(status=204)
         if request.method == "HEAD":
@@ -118,17 +122,31 @@ class StreamHandler:
             raise web.HTTPNotAcceptable
         return await self._authenticator.stream_claims(request, cookie)
 
-    async def _readers_claims(self, request: web.Request, board: str, claims: Claims) -> Claims:
-        """Return the claims by which a client may read a board. Raises BOARD_NOT_FOUND if it may not."""
+    async def _board(self, request: web.Request, claims: Claims) -> tuple[ExistingBoard, Claims]:
+        """Return the board that a client names and the claims by which it may read it. Raises BOARD_NOT_FOUND if none do."""
+        name = request.query.get("board", "")
+        if is_room_board(name):
+            require_board(claims, name)
+            is_final, claims = await self._as_reader(request, claims, partial(self._rooms.board_is_final, name))
+            return ExistingBoard(name, is_final), claims
+        board = await self._boards.find(name, claims.user_id or claims.session_id)
+        require_board(claims, board.name)
+        _, claims = await self._as_reader(request, claims, partial(self._boards.require_readable, board.name))
+        return board, claims
+
+    async def _as_reader(
+        self, request: web.Request, claims: Claims, ask: Callable[[Claims], Awaitable[T]]
+    ) -> tuple[T, Claims]:
+        """Ask about a board by the claims of a client or, if these are not enough, of its session; return which were."""
         try:
-            await self._boards.require_readable(board, claims)
-        except ServiceError:
-            access = await self._authenticator.board_claims(request, claims)
+            return await ask(claims), claims
+        except ServiceError as error:
+            access = claims
+            if error.reason is Reason.BOARD_NOT_FOUND:
+                access = await self._authenticator.board_claims(request, claims)
             if access is claims:
                 raise
-            await self._boards.require_readable(board, access)
-            return access
-        return claims
+            return await ask(access), access
 
     async def _open(self, request: web.Request, feed: Feed, claims: Claims, stack: ExitStack) -> web.StreamResponse:
         """Start the response and hand over the connection; `stack` is then closed at the end of the stream."""

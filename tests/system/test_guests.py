@@ -61,6 +61,7 @@ def test_guests_are_admitted_to_boards_rooms_and_their_own_data_alone() -> None:
         "room.ExportSeats",
         "room.GetJoinChallenge",
         "room.GetRoom",
+        "room.GetRoomBoard",
         "room.GetRoomOutcome",
         "room.JoinRoom",
         "room.MoveSeat",

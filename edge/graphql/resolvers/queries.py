@@ -14,6 +14,7 @@ from topten.score.v1.score_service_pb2 import ListScoreHistoryRequest
 from edge.graphql.execution.context import Context, Info
 from edge.graphql.execution.response_cache import BoardRead
 from edge.graphql.fields import Page, field, rpc
+from edge.graphql.resolvers.boards import room_boards
 from edge.graphql.resolvers.boards.boards import board_text
 from edge.graphql.resolvers.boards.definitions import BoardDefinitionQuery
 from edge.graphql.resolvers.boards.history import ScoreChange, ScoreChangeEdge, ScoreHistory
@@ -34,6 +35,7 @@ from edge.graphql.resolvers.rooms.results import RoomResultsQuery
 from edge.graphql.resolvers.rooms.rooms import RoomQuery
 from edge.graphql.resolvers.types import LeaderboardEntry, Me, StreamToken
 from edge.graphql.resolvers.webhooks import WebhookQuery
+from edge.rooms import is_room_board
 from services.runtime.auth.access import ACCOUNTS, GUEST
 from services.runtime.errors import Reason, ServiceError
 
@@ -69,7 +71,11 @@ class Query(
         self, info: Info, board: WhichBoard = None, limit: UpTo100 = 10
     ) -> list[LeaderboardEntry] | None:
         context = info.context
-        name = await context.board(board_text(board))
+        name = await context.board(board_text(board, rooms=True))
+        if is_room_board(name):
+            return [
+                LeaderboardEntry.from_proto(each) for each in (await room_boards.head(context, name, limit)).entries
+            ]
         frame = context.hub.held(name, limit)
         if frame is None:
             frame = await _head(context, name, limit)

@@ -16,7 +16,9 @@ from topten.score.v1.score_service_pb2 import GetScoreRequest
 
 from edge.graphql.execution.context import Info
 from edge.graphql.fields import field
+from edge.graphql.resolvers.boards import room_boards
 from edge.graphql.resolvers.boards.boards import BoardInput, board_text
+from edge.rooms import is_room_board
 from edge.times import time_of
 from services.runtime.auth.access import HOSTS, PLAYER
 
@@ -173,11 +175,15 @@ def standings_of(
 @strawberry.type(description="A player's entry on a board.")
 class LeaderboardEntry:
     user_id: strawberry.ID = strawberry.field(
-        description="The ID of the player, or on a board that ranks teams, of the team's group."
+        description="The ID of the player; on a board of teams, of the team's group, and on that of a room, of the seat."
     )
-    username: str = strawberry.field(description="The name of the player, or the title of the team's group.")
+    username: str = strawberry.field(
+        description="The name of the player, on the board of a room that of the seat, or the title of the team's group."
+    )
     score: int = strawberry.field(description="The score on this board.")
-    rank: int = strawberry.field(description="The rank, from 1. No two players share a rank.")
+    rank: int = strawberry.field(
+        description="The rank, from 1. No two players share a rank, but on boards that are defined otherwise, and in rooms."
+    )
     country: str | None
     previous_rank: int | None = strawberry.field(description="The rank before the player's last counted action.")
     gap_to_next: int | None = strawberry.field(
@@ -185,7 +191,7 @@ class LeaderboardEntry:
     )
 
     # One call for all of a page, but each waits for it by itself.
-    @field(cost=10, description="The account; null if it no longer exists, and for a team.")
+    @field(cost=10, description="The account; null if it no longer exists, for a team, and for a seat.")
     async def user(self, info: Info) -> User | None:
         return await account(info, self.user_id)
 
@@ -227,7 +233,11 @@ class Me:
         board: Annotated[BoardInput | None, strawberry.argument(description="The all-time board by default.")] = None,
     ) -> int | None:
         context = info.context
-        request = leaderboard_service_pb2.GetRanksRequest(board=board_text(board), user_ids=[self.user_id])
-        response = await context.call(context.upstreams.leaderboard.GetRanks, request)
+        name = board_text(board, rooms=True)
+        request = leaderboard_service_pb2.GetRanksRequest(board=name, user_ids=[self.user_id])
+        if is_room_board(name):
+            response = await room_boards.ranks(context, request)
+        else:
+            response = await context.call(context.upstreams.leaderboard.GetRanks, request)
         context.note_board(response)
         return response.entries[0].rank if response.entries else None

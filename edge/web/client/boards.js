@@ -100,7 +100,7 @@ export class Boards {
   }
 
   /**
-   * What changes on a board, such as `weekly` or `quiz:<id>`: `for await (const { frame, me, state } of boards.watch("all"))`.
+   * What changes on a board, such as `weekly`, `quiz:<id>` or `room:<roomId>`: `for await (const { frame, me, state } of boards.watch("all"))`.
    * It ends with the loop or with `return()`. Any number of watches share one stream, over all tabs.
    * @param {string} board
    */

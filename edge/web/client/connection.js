@@ -4,7 +4,7 @@
 const TIMEOUT = 15_000;
 const MIN_PAUSE = 1_000;
 const MAX_PAUSE = 15_000;
-const ROOM = "room:";
+const ROOM = /^room:(\d{6,7})$/; // another one is a board: that of the room with an ID
 const TEMPORARY = ["UNAVAILABLE", "RATE_LIMITED", "INTERNAL"];
 
 /** A refusal. `reason` is one of the published reasons; `field` the argument that is at fault, empty if none is. */
@@ -158,7 +158,7 @@ export class Connection {
 
   /** The address of the stream of a board, or of a room as `room:<pin>`. @param {string} name @param {string} [lastEventId] */
   streamUrl(name, lastEventId) {
-    const pin = name.startsWith(ROOM) && name.slice(ROOM.length);
+    const pin = ROOM.exec(name)?.[1];
     const query = new URLSearchParams(pin ? {} : { board: name });
     if (this.credentials.urlToken !== undefined) query.set("token", this.credentials.urlToken);
     if (lastEventId) query.set("lastEventId", lastEventId);

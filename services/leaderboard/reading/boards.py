@@ -141,6 +141,8 @@ def requested_board(catalog: Catalog, name: str, now: datetime) -> Board:
 def no_such_board(name: str) -> ServiceError:
     """Return the error for a board that does not exist."""
     message = f"No board is named {name[:100]!r}."
+    if name.startswith("room:"):
+        message = "The board of a room is read from topten.room.v1.RoomService/GetRoomBoard, or at the edge."
     return ServiceError(Reason.BOARD_NOT_FOUND, message, violations=[("board", message)])
 
 

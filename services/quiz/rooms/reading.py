@@ -27,6 +27,8 @@ MAX_SHARED: Final = 500
 MAX_READS: Final = 4
 MAX_FOLDS: Final = 500
 T = TypeVar("T")
+FoldKey = tuple[str, int, int, int]
+"""Room, revision, and how many questions it counts and reveals there."""
 
 
 class RoomReader:
@@ -39,7 +41,7 @@ class RoomReader:
         self._seats = seats
         self._changes = changes
         self._now = now
-        self._folds: LRUCache[tuple[str, int], Fold] = LRUCache(MAX_FOLDS)
+        self._folds: LRUCache[FoldKey, Fold] = LRUCache(MAX_FOLDS)
         self._share_read: Batcher[str, Snapshot] = Batcher(
             "room reads", self._read_all, max_size=MAX_SHARED, max_concurrent=MAX_READS
         )
@@ -58,7 +60,7 @@ class RoomReader:
 
         It is kept for the revision: players who joined since the first call for it are missing.
         """
-        found = self._folds.get((room.room_id, room.revision))
+        found = self._folds.get(_fold_key(room))
         return found if found is not None else await self._share_fold(room)
 
     async def removed_from(self, room: Room) -> frozenset[str]:
@@ -119,13 +121,13 @@ class RoomReader:
         return waiting
 
     async def _fold_all(self, rooms: Sequence[Room]) -> list[Fold | Exception]:
-        distinct = {(room.room_id, room.revision): room for room in rooms}
+        distinct = {_fold_key(room): room for room in rooms}
         found = {key: self._folds[key] for key in distinct if key in self._folds}
         while missing := {room.room_id: room for key, room in distinct.items() if key not in found}:
             made = await self._read_folds(missing)
-            found |= {(room_id, room.revision): made[room_id] for room_id, room in missing.items()}
+            found |= {_fold_key(room): made[room_id] for room_id, room in missing.items()}
         self._folds.update(found)
-        return [found[room.room_id, room.revision] for room in rooms]
+        return [found[_fold_key(room)] for room in rooms]
 
     async def _removed_from_all(self, rooms: Sequence[Room]) -> list[frozenset[str]]:
         removed = await self._seats.removed_players([room.room_id for room in rooms])
@@ -141,6 +143,10 @@ class RoomReader:
             self._seats.answers.choices({room_id: room.revealed_questions for room_id, room in rooms.items()}),
         )
         return {room_id: Fold.of(ranked(seats[room_id], points), choices[room_id]) for room_id in rooms}
+
+
+def _fold_key(room: Room) -> FoldKey:
+    return room.room_id, room.revision, room.counted_questions, room.revealed_questions
 
 
 async def each_of(read: Callable[[str], Awaitable[T]], keys: Collection[str]) -> Mapping[str, T | BaseException]:

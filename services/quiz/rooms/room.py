@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -145,6 +145,16 @@ class Room:
         if self.phase in (Phase.PODIUM, Phase.ENDED):
             return self.revealed_questions
         return min(self.revealed_questions, max(0, len(self.question_ids) - self.options.frozen_questions))
+
+    @property
+    def at_last_board(self) -> Room | None:
+        """The room as it counts the board that it shows, or has shown last; None before the first one.
+
+        While a question is open, locked or revealed that is the board before it, so that nobody is ahead of the host.
+        """
+        if self.shows_board:
+            return self
+        return replace(self, phase=Phase.QUESTION) if self.question > 0 else None
 
     def extra_time_of(self, seat_id: str) -> ExtraTime:
         """Return the extra time of a seat."""

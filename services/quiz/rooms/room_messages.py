@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from topten.room.v1 import room_pb2
+from topten.room.v1 import room_pb2, room_service_pb2
 
 from services.quiz.questions.answers import answer_message
 from services.quiz.rooms.documents import SeatAnswer
 from services.quiz.rooms.personal_data import SeatRecord
-from services.quiz.rooms.play.frames import EXTRA_TIMES, distribution
+from services.quiz.rooms.play.frames import EXTRA_TIMES, distribution, entry_of
+from services.quiz.rooms.results.board import Line, RoomBoard
 from services.quiz.rooms.results.counting import COUNTED
 from services.quiz.rooms.results.results import QuestionResult
-from services.quiz.rooms.room import DEFAULT_PLAYERS, Nicknames, Options, Room
+from services.quiz.rooms.room import DEFAULT_PLAYERS, Nicknames, Options, Phase, Room
 from services.quiz.rooms.seats.challenge import Challenge
 
 
@@ -53,6 +54,23 @@ def question_message(result: QuestionResult) -> room_pb2.QuestionResult:
         difficulty=result.difficulty,
         text=result.text,
     )
+
+
+def board_message(board: RoomBoard) -> room_service_pb2.GetRoomBoardResponse:
+    """Return the board of a room."""
+    response = room_service_pb2.GetRoomBoardResponse(
+        revision=board.room.revision,
+        ended=board.room.phase is Phase.ENDED,
+        total_size=board.total,
+        entries=[_place(line) for line in board.window],
+        places=[_place(line, asked) for asked, line in board.places],
+    )
+    response.changed_at.FromDatetime(board.room.changed_at)
+    return response
+
+
+def _place(line: Line, asked: str = "") -> room_pb2.RoomPlace:
+    return room_pb2.RoomPlace(id=asked, position=line.position, entry=entry_of(line.place), gap_to_next=line.gap)
 
 
 def attempt_message(seat_id: str, outcome: str) -> room_pb2.SeatAttempt:

@@ -20,10 +20,12 @@ from services.quiz.rooms.play.frames import entry_of, outcome_of
 from services.quiz.rooms.play.playing import RoomPlay
 from services.quiz.rooms.play.watching import RoomWatching
 from services.quiz.rooms.relayed import RELAYED_ANSWERS, RELAYED_JOINS, answer_in, recorded_answer
+from services.quiz.rooms.results.board import RoomBoards
 from services.quiz.rooms.results.result_files import Format
 from services.quiz.rooms.results.results import RoomResults
 from services.quiz.rooms.room_messages import (
     attempt_message,
+    board_message,
     challenge_message,
     extra_time_messages,
     options_of,
@@ -53,6 +55,7 @@ class RoomServicer(room_service_pb2_grpc.RoomServiceServicer):
         play: RoomPlay,
         watching: RoomWatching,
         results: RoomResults,
+        boards: RoomBoards,
         personal_data: RoomPersonalData,
         relay: Relay,
     ) -> None:
@@ -61,6 +64,7 @@ class RoomServicer(room_service_pb2_grpc.RoomServiceServicer):
         self._joining = joining
         self._moving = moving
         self._results = results
+        self._boards = boards
         self._play = play
         self._watching = watching
         self._personal_data = personal_data
@@ -208,11 +212,26 @@ class RoomServicer(room_service_pb2_grpc.RoomServiceServicer):
         ]
         return messages.ListRoomOutcomesResponse(revision=room.revision, outcomes=outcomes)
 
+    async def GetRoomBoard(
+        self, request: messages.GetRoomBoardRequest, context: Context
+    ) -> messages.GetRoomBoardResponse:
+        """See room_service.proto."""
+        board = await self._boards.read(
+            caller(),
+            request.room_id,
+            skip=request.skip,
+            limit=request.limit,
+            ids=request.ids,
+            viewer_id=request.viewer_id,
+        )
+        return board_message(board)
+
     async def WatchRoom(
         self, request: messages.WatchRoomRequest, context: Context
     ) -> AsyncIterator[messages.WatchRoomResponse]:
         """See room_service.proto."""
-        async with aclosing(self._watching.frames(request.pin)) as frames:
+        room_id = request.room_id or await self._watching.room_id(request.pin)
+        async with aclosing(self._watching.frames(room_id)) as frames:
             async for frame, removed in frames:
                 yield messages.WatchRoomResponse(frame=frame, removed_user_ids=removed)
 

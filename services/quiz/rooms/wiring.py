@@ -19,6 +19,7 @@ from services.quiz.rooms.personal_data import RoomPersonalData
 from services.quiz.rooms.play.playing import RoomPlay
 from services.quiz.rooms.play.watching import RoomWatching
 from services.quiz.rooms.reading import RoomReader
+from services.quiz.rooms.results.board import RoomBoards
 from services.quiz.rooms.results.counting import RoomCounting
 from services.quiz.rooms.results.results import RoomResults
 from services.quiz.rooms.room_store import RoomStore
@@ -46,6 +47,7 @@ class Rooms(NamedTuple):
     play: RoomPlay
     watching: RoomWatching
     results: RoomResults
+    boards: RoomBoards
     counting: RoomCounting
     personal_data: RoomPersonalData
     servicer: RoomServicer
@@ -92,6 +94,7 @@ def rooms_of(
     watching = RoomWatching(rooms, seats, reader, changes, now=now)
     counting = RoomCounting(rooms, seats, reader, submissions, now=now)
     results = RoomResults(rooms, seats, reader)
+    boards = RoomBoards(seats, reader)
     personal_data = RoomPersonalData(rooms, seats)
     return Rooms(
         rooms=rooms,
@@ -104,6 +107,7 @@ def rooms_of(
         play=play,
         watching=watching,
         results=results,
+        boards=boards,
         counting=counting,
         personal_data=personal_data,
         servicer=RoomServicer(
@@ -114,6 +118,7 @@ def rooms_of(
             play,
             watching,
             results,
+            boards,
             personal_data,
             relay,
         ),

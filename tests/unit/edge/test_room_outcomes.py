@@ -11,6 +11,7 @@ import pytest
 from topten.room.v1 import room_pb2
 
 from edge.stream.frames import Message
+from edge.stream.room_feed import outcomes_of
 from edge.stream.room_outcomes import BATCH_SIZE, RoomOutcomeFeed
 from edge.stream.subscriber import Subscriber
 from edge.upstreams import open_upstreams
@@ -165,7 +166,7 @@ async def test_outcomes_of_many_players_are_read_in_batches(
         ServiceToken(issuer.token_url, "edge", "s") as token,
         open_upstreams(upstream, TlsConfig(), token) as upstreams,
     ):
-        outcomes = RoomOutcomeFeed(pin, upstreams)
+        outcomes = RoomOutcomeFeed(pin, outcomes_of(pin, upstreams))
         outcomes.follow(1, [*players, Recorded("")])
         outcomes.unsubscribe(players[-1])
         outcomes.follow(1, players)

@@ -171,7 +171,7 @@ async def test_frames_follow_every_change_up_to_the_end(table: Table) -> None:
     seen: list[room_pb2.RoomFrame] = []
 
     async def watch() -> None:
-        async with aclosing(other.rooms.watching.frames(game.pin)) as frames:
+        async with aclosing(other.rooms.watching.frames(game.room_id)) as frames:
             async for frame, _ in frames:
                 seen.append(frame)  # read while it grows
 
@@ -205,7 +205,7 @@ async def test_a_lobby_shows_fifty_players_at_most_two_frames_after_the_last_has
         await server.start()
     joined, late = asyncio.Event(), 0
     try:
-        async with deadline("the lobby shows everybody"), aclosing(other.rooms.watching.frames(game.pin)) as frames:
+        async with deadline("the lobby shows everybody"), aclosing(other.rooms.watching.frames(game.room_id)) as frames:
 
             async def join() -> None:
                 await game.join(*(f"player-{number}" for number in range(50)))

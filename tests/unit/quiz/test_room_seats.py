@@ -201,11 +201,11 @@ async def test_who_is_removed_stays_out_with_their_answers(table: Table) -> None
     for watching in (game.rooms.watching, table.elsewhere(game).rooms.watching):
         assert await refused(watching.current(game.pin, "ada")) == "ROOM_CLOSED"
         assert await watching.current(game.pin, "ben") == await watching.current(game.pin, "hal") == frame
-        async with aclosing(watching.frames(game.pin)) as frames:
+        async with aclosing(watching.frames(game.room_id)) as frames:
             assert await anext(frames) == (frame, frozenset({"ada"}))
     (own,) = await game.join("hal")
     await game.rooms.service.kick(HOST, game.pin, own)
-    async with aclosing(game.rooms.watching.frames(game.pin)) as frames:
+    async with aclosing(game.rooms.watching.frames(game.room_id)) as frames:
         assert (await anext(frames))[1] == {"ada"}
     assert await game.answer("ada", "q1") == "ROOM_CLOSED"
     assert await refused(game.join("ada")) == "ROOM_CLOSED"

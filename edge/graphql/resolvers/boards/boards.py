@@ -19,6 +19,7 @@ class BoardKind(Enum):
     COUNTRY = "country"
     QUIZ = "quiz"
     CUSTOM = "custom"
+    ROOM = "room"
 
 
 @strawberry.input(description="A board. Set only the fields that its kind uses.")
@@ -35,12 +36,18 @@ class BoardInput:
     )
     quiz_id: strawberry.ID | None = strawberry.field(default=None, description="For QUIZ: the ID of the quiz.")
     name: str | None = strawberry.field(default=None, description="For CUSTOM: the name of the defined board.")
+    room_id: strawberry.ID | None = strawberry.field(
+        default=None,
+        description="For ROOM: the ID of a room in which the caller has a seat, or which they host. Read by `getLeaderboard`, "
+        "`leaderboard`, `aroundPlayer`, `ranks` and `rank` alone.",
+    )
 
 
 _NEEDED: Mapping[BoardKind, str] = {
     BoardKind.COUNTRY: "country",
     BoardKind.QUIZ: "quizId",
     BoardKind.CUSTOM: "name",
+    BoardKind.ROOM: "roomId",
 }
 _ALLOWED: Mapping[BoardKind, Sequence[str]] = {
     BoardKind.ALL: (),
@@ -49,18 +56,28 @@ _ALLOWED: Mapping[BoardKind, Sequence[str]] = {
     BoardKind.COUNTRY: ("country",),
     BoardKind.QUIZ: ("quizId",),
     BoardKind.CUSTOM: ("name", "country", "period"),  # in the order of the board's text
+    BoardKind.ROOM: ("roomId",),
 }
 
 
-def board_text(board: BoardInput | None, argument: str = "board") -> str:
+def board_text(board: BoardInput | None, argument: str = "board", *, rooms: bool = False) -> str:
     """Return the board's name: `all`, `weekly`, `weekly:2026-47`, `country:VN`, `quiz:<id>`, `custom:<name>`; `all` for None.
 
-    Raises INVALID_ARGUMENT for a field of `argument` that is missing or that the kind does not use. Whether the board exists
-    is up to the leaderboard service.
+    With `rooms` also `room:<id>`, for what reads boards of rooms. Raises INVALID_ARGUMENT for another kind than that, and for
+    a field of `argument` that is missing or that the kind does not use. Whether the board exists is up to the service.
     """
     if board is None:
         return "all"
-    given = {"period": board.period, "country": board.country, "quizId": board.quiz_id, "name": board.name}
+    if board.kind is BoardKind.ROOM and not rooms:
+        fault = "must not be ROOM here: this is not read of the board of a room."
+        raise invalid(f"{argument}.kind", fault, fault)
+    given = {
+        "period": board.period,
+        "country": board.country,
+        "quizId": board.quiz_id,
+        "name": board.name,
+        "roomId": board.room_id,
+    }
     allowed = _ALLOWED[board.kind]
     for name, value in given.items():
         fault = ""

@@ -10,11 +10,13 @@ import strawberry
 from topten.leaderboard.v1 import leaderboard_pb2
 from topten.leaderboard.v1 import leaderboard_service_pb2 as messages
 
-from edge.graphql.execution.context import Info
+from edge.graphql.execution.context import Context, Info
 from edge.graphql.fields import Page, field, rpc
+from edge.graphql.resolvers.boards import room_boards
 from edge.graphql.resolvers.boards.boards import BoardInput, BoardKind, board_text
 from edge.graphql.resolvers.paging import ENTRIES, MAX_ENTRIES, After, PageInfo, UpTo50, UpTo100, page_info
 from edge.graphql.resolvers.types import LeaderboardEntry
+from edge.rooms import is_room_board
 from edge.times import time_of
 from services.boards.board import parse_custom_name
 from services.runtime.errors import Reason, ServiceError
@@ -28,7 +30,7 @@ WhichUser = Annotated[strawberry.ID | None, strawberry.argument(description="The
 
 @strawberry.type(description="A board at this moment.")
 class Board:
-    key: str = strawberry.field(description="The name with its period: `weekly:2026-47`.")
+    key: str = strawberry.field(description="The name with its period: `weekly:2026-47`; of a room, `room:<id>`.")
     kind: BoardKind
     name: str | None = strawberry.field(description="The name by which a CUSTOM board is defined; null for any other.")
     period: str | None = strawberry.field(
@@ -173,12 +175,10 @@ class LeaderboardQuery:
         self, info: Info, board: WhichBoard = None, first: UpTo100 = 10, after: After = None
     ) -> LeaderboardConnection | None:
         context = info.context
-        name = await context.board(board_text(board))
+        name = await context.board(board_text(board, rooms=True))
         user_id = "" if context.caller.board else context.caller.require().user_id
         request = messages.ListEntriesRequest(board=name, page_size=first, page_token=after or "", user_id=user_id)
-        call = context.call_leaderboard(context.upstreams.leaderboard.ListEntries, request)
-        # Pages other than the first are requested too seldom to be worth keeping.
-        page, is_old = (await call, False) if after else await context.call_or_last(("page", name, first), call)
+        page, is_old = await _page(context, request)
         context.note_board(page.board)
         return LeaderboardConnection(
             board=Board.from_proto(page.board),
@@ -208,8 +208,12 @@ class LeaderboardQuery:
     ) -> RankedEntries | None:
         context = info.context
         wanted = user_id or context.caller.require().user_id
-        request = messages.GetAroundRequest(board=board_text(board), user_id=wanted, radius=radius)
-        response = await context.call(context.upstreams.leaderboard.GetAround, request)
+        name = board_text(board, rooms=True)
+        request = messages.GetAroundRequest(board=name, user_id=wanted, radius=radius)
+        if is_room_board(name):
+            response = await room_boards.around(context, request)
+        else:
+            response = await context.call(context.upstreams.leaderboard.GetAround, request)
         context.note_board(response.board)
         entries = [LeaderboardEntry.from_proto(entry) for entry in response.entries]
         return RankedEntries(entries=entries, not_found=[] if entries else [strawberry.ID(wanted)])
@@ -225,8 +229,12 @@ class LeaderboardQuery:
         if not 1 <= len(user_ids) <= MAX_ENTRIES:
             message = f"userIds has {len(user_ids)} entries. It must have between 1 and {MAX_ENTRIES}."
             raise ServiceError(Reason.INVALID_ARGUMENT, message)
-        request = messages.GetRanksRequest(board=board_text(board), user_ids=user_ids)
-        response = await context.call(context.upstreams.leaderboard.GetRanks, request)
+        name = board_text(board, rooms=True)
+        request = messages.GetRanksRequest(board=name, user_ids=user_ids)
+        if is_room_board(name):
+            response = await room_boards.ranks(context, request)
+        else:
+            response = await context.call(context.upstreams.leaderboard.GetRanks, request)
         context.note_board(response)
         return RankedEntries(
             entries=[LeaderboardEntry.from_proto(entry) for entry in response.entries],
@@ -347,6 +355,17 @@ class LeaderboardQuery:
         wanted = user_id or context.caller.require().user_id
         request = messages.GetProofRequest(board=board_text(board), user_id=wanted)
         return Proof.from_proto((await context.call(context.upstreams.leaderboard.GetProof, request)).proof)
+
+
+async def _page(context: Context, request: messages.ListEntriesRequest) -> tuple[messages.ListEntriesResponse, bool]:
+    """Return a page of a board, and whether it is the last known one because the service is away."""
+    if is_room_board(request.board):
+        return await room_boards.page(context, request), False
+    call = context.call_leaderboard(context.upstreams.leaderboard.ListEntries, request)
+    # Pages other than the first are requested too seldom to be worth keeping.
+    if request.page_token:
+        return await call, False
+    return await context.call_or_last(("page", request.board, request.page_size), call)
 
 
 def _period_in(name: str) -> str | None:

@@ -101,13 +101,16 @@ class RoomWatching:
             raise removed_player()
         return await self.frame(snapshot)
 
-    async def frames(self, pin: str) -> AsyncGenerator[tuple[RoomFrame, frozenset[str]], None]:
+    async def room_id(self, pin: str) -> str:
+        """Return the id of the room with a PIN. Raises ROOM_NOT_FOUND, UNAVAILABLE."""
+        return await self._rooms.room_id(pin)
+
+    async def frames(self, room_id: str) -> AsyncGenerator[tuple[RoomFrame, frozenset[str]], None]:
         """Yield the current frame, then the latest one after each change, until the room has ended; each with the players
         whom a host has removed by then, but for hosts.
 
         Raises ROOM_NOT_FOUND, UNAVAILABLE.
         """
-        room_id = await self._rooms.room_id(pin)
         shown: RoomFrame | None = None
         with self._changes.following(room_id) as follower:
             while True:

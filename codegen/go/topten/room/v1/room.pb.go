@@ -929,6 +929,80 @@ func (x *RoomEntry) GetPoints() int32 {
 	return 0
 }
 
+// A line of the board `room:<room id>`.
+type RoomPlace struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The ID by which the place was asked for, of a seat or a user; empty in a window of the board.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The position on the board, from 1, which no two lines share: players with equal points stand in the order in which they
+	// joined.
+	Position int32 `protobuf:"varint,2,opt,name=position,proto3" json:"position,omitempty"`
+	// The line.
+	Entry *RoomEntry `protobuf:"bytes,3,opt,name=entry,proto3" json:"entry,omitempty"`
+	// The points to the line above; 0 on a tie, absent for the first line.
+	GapToNext     *int32 `protobuf:"varint,4,opt,name=gap_to_next,json=gapToNext,proto3,oneof" json:"gap_to_next,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomPlace) Reset() {
+	*x = RoomPlace{}
+	mi := &file_topten_room_v1_room_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomPlace) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomPlace) ProtoMessage() {}
+
+func (x *RoomPlace) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_room_v1_room_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomPlace.ProtoReflect.Descriptor instead.
+func (*RoomPlace) Descriptor() ([]byte, []int) {
+	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *RoomPlace) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RoomPlace) GetPosition() int32 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
+}
+
+func (x *RoomPlace) GetEntry() *RoomEntry {
+	if x != nil {
+		return x.Entry
+	}
+	return nil
+}
+
+func (x *RoomPlace) GetGapToNext() int32 {
+	if x != nil && x.GapToNext != nil {
+		return *x.GapToNext
+	}
+	return 0
+}
+
 // A player of a room, as everybody in it sees them.
 type RoomPlayer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -942,7 +1016,7 @@ type RoomPlayer struct {
 
 func (x *RoomPlayer) Reset() {
 	*x = RoomPlayer{}
-	mi := &file_topten_room_v1_room_proto_msgTypes[5]
+	mi := &file_topten_room_v1_room_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -954,7 +1028,7 @@ func (x *RoomPlayer) String() string {
 func (*RoomPlayer) ProtoMessage() {}
 
 func (x *RoomPlayer) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_proto_msgTypes[5]
+	mi := &file_topten_room_v1_room_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -967,7 +1041,7 @@ func (x *RoomPlayer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomPlayer.ProtoReflect.Descriptor instead.
 func (*RoomPlayer) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{5}
+	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RoomPlayer) GetSeatId() string {
@@ -999,7 +1073,7 @@ type SeatAttempt struct {
 
 func (x *SeatAttempt) Reset() {
 	*x = SeatAttempt{}
-	mi := &file_topten_room_v1_room_proto_msgTypes[6]
+	mi := &file_topten_room_v1_room_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1011,7 +1085,7 @@ func (x *SeatAttempt) String() string {
 func (*SeatAttempt) ProtoMessage() {}
 
 func (x *SeatAttempt) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_proto_msgTypes[6]
+	mi := &file_topten_room_v1_room_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1024,7 +1098,7 @@ func (x *SeatAttempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SeatAttempt.ProtoReflect.Descriptor instead.
 func (*SeatAttempt) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{6}
+	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SeatAttempt) GetSeatId() string {
@@ -1075,7 +1149,7 @@ type RoomOutcome struct {
 
 func (x *RoomOutcome) Reset() {
 	*x = RoomOutcome{}
-	mi := &file_topten_room_v1_room_proto_msgTypes[7]
+	mi := &file_topten_room_v1_room_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1087,7 +1161,7 @@ func (x *RoomOutcome) String() string {
 func (*RoomOutcome) ProtoMessage() {}
 
 func (x *RoomOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_proto_msgTypes[7]
+	mi := &file_topten_room_v1_room_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1100,7 +1174,7 @@ func (x *RoomOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomOutcome.ProtoReflect.Descriptor instead.
 func (*RoomOutcome) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{7}
+	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RoomOutcome) GetSeatId() string {
@@ -1179,7 +1253,7 @@ type SeatExtraTime struct {
 
 func (x *SeatExtraTime) Reset() {
 	*x = SeatExtraTime{}
-	mi := &file_topten_room_v1_room_proto_msgTypes[8]
+	mi := &file_topten_room_v1_room_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1191,7 +1265,7 @@ func (x *SeatExtraTime) String() string {
 func (*SeatExtraTime) ProtoMessage() {}
 
 func (x *SeatExtraTime) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_proto_msgTypes[8]
+	mi := &file_topten_room_v1_room_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1204,7 +1278,7 @@ func (x *SeatExtraTime) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SeatExtraTime.ProtoReflect.Descriptor instead.
 func (*SeatExtraTime) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{8}
+	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SeatExtraTime) GetSeatId() string {
@@ -1245,7 +1319,7 @@ type QuestionResult struct {
 
 func (x *QuestionResult) Reset() {
 	*x = QuestionResult{}
-	mi := &file_topten_room_v1_room_proto_msgTypes[9]
+	mi := &file_topten_room_v1_room_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1257,7 +1331,7 @@ func (x *QuestionResult) String() string {
 func (*QuestionResult) ProtoMessage() {}
 
 func (x *QuestionResult) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_proto_msgTypes[9]
+	mi := &file_topten_room_v1_room_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1270,7 +1344,7 @@ func (x *QuestionResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuestionResult.ProtoReflect.Descriptor instead.
 func (*QuestionResult) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{9}
+	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *QuestionResult) GetQuestionId() string {
@@ -1343,7 +1417,7 @@ type SeatRecord struct {
 
 func (x *SeatRecord) Reset() {
 	*x = SeatRecord{}
-	mi := &file_topten_room_v1_room_proto_msgTypes[10]
+	mi := &file_topten_room_v1_room_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1355,7 +1429,7 @@ func (x *SeatRecord) String() string {
 func (*SeatRecord) ProtoMessage() {}
 
 func (x *SeatRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_proto_msgTypes[10]
+	mi := &file_topten_room_v1_room_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1368,7 +1442,7 @@ func (x *SeatRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SeatRecord.ProtoReflect.Descriptor instead.
 func (*SeatRecord) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{10}
+	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SeatRecord) GetRoomId() string {
@@ -1428,7 +1502,7 @@ type SeatAnswer struct {
 
 func (x *SeatAnswer) Reset() {
 	*x = SeatAnswer{}
-	mi := &file_topten_room_v1_room_proto_msgTypes[11]
+	mi := &file_topten_room_v1_room_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1440,7 +1514,7 @@ func (x *SeatAnswer) String() string {
 func (*SeatAnswer) ProtoMessage() {}
 
 func (x *SeatAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_proto_msgTypes[11]
+	mi := &file_topten_room_v1_room_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1453,7 +1527,7 @@ func (x *SeatAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SeatAnswer.ProtoReflect.Descriptor instead.
 func (*SeatAnswer) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{11}
+	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SeatAnswer) GetAnswer() *v1.Answer {
@@ -1535,7 +1609,13 @@ const file_topten_room_v1_room_proto_rawDesc = "" +
 	"\x04rank\x18\x01 \x01(\x05R\x04rank\x12\x17\n" +
 	"\aseat_id\x18\x02 \x01(\tR\x06seatId\x12\x1a\n" +
 	"\bnickname\x18\x03 \x01(\tR\bnickname\x12\x16\n" +
-	"\x06points\x18\x04 \x01(\x05R\x06points\"A\n" +
+	"\x06points\x18\x04 \x01(\x05R\x06points\"\x9d\x01\n" +
+	"\tRoomPlace\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
+	"\bposition\x18\x02 \x01(\x05R\bposition\x12/\n" +
+	"\x05entry\x18\x03 \x01(\v2\x19.topten.room.v1.RoomEntryR\x05entry\x12#\n" +
+	"\vgap_to_next\x18\x04 \x01(\x05H\x00R\tgapToNext\x88\x01\x01B\x0e\n" +
+	"\f_gap_to_next\"A\n" +
 	"\n" +
 	"RoomPlayer\x12\x17\n" +
 	"\aseat_id\x18\x01 \x01(\tR\x06seatId\x12\x1a\n" +
@@ -1639,7 +1719,7 @@ func file_topten_room_v1_room_proto_rawDescGZIP() []byte {
 }
 
 var file_topten_room_v1_room_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_topten_room_v1_room_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_topten_room_v1_room_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_topten_room_v1_room_proto_goTypes = []any{
 	(RoomPhase)(0),                // 0: topten.room.v1.RoomPhase
 	(RoomCommand)(0),              // 1: topten.room.v1.RoomCommand
@@ -1651,45 +1731,47 @@ var file_topten_room_v1_room_proto_goTypes = []any{
 	(*RoomFrame)(nil),             // 7: topten.room.v1.RoomFrame
 	(*OptionCount)(nil),           // 8: topten.room.v1.OptionCount
 	(*RoomEntry)(nil),             // 9: topten.room.v1.RoomEntry
-	(*RoomPlayer)(nil),            // 10: topten.room.v1.RoomPlayer
-	(*SeatAttempt)(nil),           // 11: topten.room.v1.SeatAttempt
-	(*RoomOutcome)(nil),           // 12: topten.room.v1.RoomOutcome
-	(*SeatExtraTime)(nil),         // 13: topten.room.v1.SeatExtraTime
-	(*QuestionResult)(nil),        // 14: topten.room.v1.QuestionResult
-	(*SeatRecord)(nil),            // 15: topten.room.v1.SeatRecord
-	(*SeatAnswer)(nil),            // 16: topten.room.v1.SeatAnswer
-	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
-	(*v1.Question)(nil),           // 18: topten.quiz.v1.Question
-	(*v1.Answer)(nil),             // 19: topten.quiz.v1.Answer
-	(v1.Verdict)(0),               // 20: topten.quiz.v1.Verdict
+	(*RoomPlace)(nil),             // 10: topten.room.v1.RoomPlace
+	(*RoomPlayer)(nil),            // 11: topten.room.v1.RoomPlayer
+	(*SeatAttempt)(nil),           // 12: topten.room.v1.SeatAttempt
+	(*RoomOutcome)(nil),           // 13: topten.room.v1.RoomOutcome
+	(*SeatExtraTime)(nil),         // 14: topten.room.v1.SeatExtraTime
+	(*QuestionResult)(nil),        // 15: topten.room.v1.QuestionResult
+	(*SeatRecord)(nil),            // 16: topten.room.v1.SeatRecord
+	(*SeatAnswer)(nil),            // 17: topten.room.v1.SeatAnswer
+	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
+	(*v1.Question)(nil),           // 19: topten.quiz.v1.Question
+	(*v1.Answer)(nil),             // 20: topten.quiz.v1.Answer
+	(v1.Verdict)(0),               // 21: topten.quiz.v1.Verdict
 }
 var file_topten_room_v1_room_proto_depIdxs = []int32{
 	2,  // 0: topten.room.v1.RoomOptions.nicknames:type_name -> topten.room.v1.NicknameRule
-	17, // 1: topten.room.v1.JoinChallenge.expires_at:type_name -> google.protobuf.Timestamp
+	18, // 1: topten.room.v1.JoinChallenge.expires_at:type_name -> google.protobuf.Timestamp
 	0,  // 2: topten.room.v1.RoomFrame.phase:type_name -> topten.room.v1.RoomPhase
-	18, // 3: topten.room.v1.RoomFrame.question:type_name -> topten.quiz.v1.Question
-	17, // 4: topten.room.v1.RoomFrame.asked_at:type_name -> google.protobuf.Timestamp
-	17, // 5: topten.room.v1.RoomFrame.deadline:type_name -> google.protobuf.Timestamp
-	19, // 6: topten.room.v1.RoomFrame.right_answer:type_name -> topten.quiz.v1.Answer
+	19, // 3: topten.room.v1.RoomFrame.question:type_name -> topten.quiz.v1.Question
+	18, // 4: topten.room.v1.RoomFrame.asked_at:type_name -> google.protobuf.Timestamp
+	18, // 5: topten.room.v1.RoomFrame.deadline:type_name -> google.protobuf.Timestamp
+	20, // 6: topten.room.v1.RoomFrame.right_answer:type_name -> topten.quiz.v1.Answer
 	8,  // 7: topten.room.v1.RoomFrame.distribution:type_name -> topten.room.v1.OptionCount
 	9,  // 8: topten.room.v1.RoomFrame.board:type_name -> topten.room.v1.RoomEntry
-	10, // 9: topten.room.v1.RoomFrame.newest_players:type_name -> topten.room.v1.RoomPlayer
+	11, // 9: topten.room.v1.RoomFrame.newest_players:type_name -> topten.room.v1.RoomPlayer
 	5,  // 10: topten.room.v1.RoomFrame.options:type_name -> topten.room.v1.RoomOptions
-	19, // 11: topten.room.v1.RoomOutcome.answer:type_name -> topten.quiz.v1.Answer
-	20, // 12: topten.room.v1.RoomOutcome.verdict:type_name -> topten.quiz.v1.Verdict
-	3,  // 13: topten.room.v1.RoomOutcome.extra_time:type_name -> topten.room.v1.ExtraTime
-	17, // 14: topten.room.v1.RoomOutcome.deadline:type_name -> google.protobuf.Timestamp
-	3,  // 15: topten.room.v1.SeatExtraTime.extra_time:type_name -> topten.room.v1.ExtraTime
-	8,  // 16: topten.room.v1.QuestionResult.distribution:type_name -> topten.room.v1.OptionCount
-	17, // 17: topten.room.v1.SeatRecord.joined_at:type_name -> google.protobuf.Timestamp
-	16, // 18: topten.room.v1.SeatRecord.answers:type_name -> topten.room.v1.SeatAnswer
-	19, // 19: topten.room.v1.SeatAnswer.answer:type_name -> topten.quiz.v1.Answer
-	17, // 20: topten.room.v1.SeatAnswer.received_at:type_name -> google.protobuf.Timestamp
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	9,  // 11: topten.room.v1.RoomPlace.entry:type_name -> topten.room.v1.RoomEntry
+	20, // 12: topten.room.v1.RoomOutcome.answer:type_name -> topten.quiz.v1.Answer
+	21, // 13: topten.room.v1.RoomOutcome.verdict:type_name -> topten.quiz.v1.Verdict
+	3,  // 14: topten.room.v1.RoomOutcome.extra_time:type_name -> topten.room.v1.ExtraTime
+	18, // 15: topten.room.v1.RoomOutcome.deadline:type_name -> google.protobuf.Timestamp
+	3,  // 16: topten.room.v1.SeatExtraTime.extra_time:type_name -> topten.room.v1.ExtraTime
+	8,  // 17: topten.room.v1.QuestionResult.distribution:type_name -> topten.room.v1.OptionCount
+	18, // 18: topten.room.v1.SeatRecord.joined_at:type_name -> google.protobuf.Timestamp
+	17, // 19: topten.room.v1.SeatRecord.answers:type_name -> topten.room.v1.SeatAnswer
+	20, // 20: topten.room.v1.SeatAnswer.answer:type_name -> topten.quiz.v1.Answer
+	18, // 21: topten.room.v1.SeatAnswer.received_at:type_name -> google.protobuf.Timestamp
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_topten_room_v1_room_proto_init() }
@@ -1697,15 +1779,16 @@ func file_topten_room_v1_room_proto_init() {
 	if File_topten_room_v1_room_proto != nil {
 		return
 	}
-	file_topten_room_v1_room_proto_msgTypes[7].OneofWrappers = []any{}
-	file_topten_room_v1_room_proto_msgTypes[9].OneofWrappers = []any{}
+	file_topten_room_v1_room_proto_msgTypes[5].OneofWrappers = []any{}
+	file_topten_room_v1_room_proto_msgTypes[8].OneofWrappers = []any{}
+	file_topten_room_v1_room_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_topten_room_v1_room_proto_rawDesc), len(file_topten_room_v1_room_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -2324,18 +2324,194 @@ func (x *PlayerOutcome) GetOutcome() *RoomOutcome {
 	return nil
 }
 
-// WatchRoomRequest names a room.
+// GetRoomBoardRequest names a room, a window of its board, and seats.
+type GetRoomBoardRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The room's ID.
+	RoomId string `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	// How many lines to skip.
+	Skip int32 `protobuf:"varint,2,opt,name=skip,proto3" json:"skip,omitempty"`
+	// The maximum number of lines of the window, 0 to 101; 0 asks for none.
+	Limit int32 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	// Whose places to return, at most 500: IDs of seats, or the caller's own user ID. A service with the scope `action:relay` may
+	// name any user. IDs without a place are left out.
+	Ids []string `protobuf:"bytes,4,rep,name=ids,proto3" json:"ids,omitempty"`
+	// For services: the ID of the player for whom the board is read, who must be one of its readers. Ignored for other callers.
+	ViewerId      string `protobuf:"bytes,5,opt,name=viewer_id,json=viewerId,proto3" json:"viewer_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRoomBoardRequest) Reset() {
+	*x = GetRoomBoardRequest{}
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRoomBoardRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRoomBoardRequest) ProtoMessage() {}
+
+func (x *GetRoomBoardRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRoomBoardRequest.ProtoReflect.Descriptor instead.
+func (*GetRoomBoardRequest) Descriptor() ([]byte, []int) {
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *GetRoomBoardRequest) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *GetRoomBoardRequest) GetSkip() int32 {
+	if x != nil {
+		return x.Skip
+	}
+	return 0
+}
+
+func (x *GetRoomBoardRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *GetRoomBoardRequest) GetIds() []string {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+func (x *GetRoomBoardRequest) GetViewerId() string {
+	if x != nil {
+		return x.ViewerId
+	}
+	return ""
+}
+
+// GetRoomBoardResponse carries the board.
+type GetRoomBoardResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The revision of the room.
+	Revision int64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	// When the room got this revision.
+	ChangedAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=changed_at,json=changedAt,proto3" json:"changed_at,omitempty"`
+	// True if the room is over: the board is final.
+	Ended bool `protobuf:"varint,3,opt,name=ended,proto3" json:"ended,omitempty"`
+	// The number of lines of the board.
+	TotalSize int32 `protobuf:"varint,4,opt,name=total_size,json=totalSize,proto3" json:"total_size,omitempty"`
+	// The window, by position.
+	Entries []*RoomPlace `protobuf:"bytes,5,rep,name=entries,proto3" json:"entries,omitempty"`
+	// The places of those who were asked for, in no order.
+	Places        []*RoomPlace `protobuf:"bytes,6,rep,name=places,proto3" json:"places,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRoomBoardResponse) Reset() {
+	*x = GetRoomBoardResponse{}
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRoomBoardResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRoomBoardResponse) ProtoMessage() {}
+
+func (x *GetRoomBoardResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRoomBoardResponse.ProtoReflect.Descriptor instead.
+func (*GetRoomBoardResponse) Descriptor() ([]byte, []int) {
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *GetRoomBoardResponse) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *GetRoomBoardResponse) GetChangedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ChangedAt
+	}
+	return nil
+}
+
+func (x *GetRoomBoardResponse) GetEnded() bool {
+	if x != nil {
+		return x.Ended
+	}
+	return false
+}
+
+func (x *GetRoomBoardResponse) GetTotalSize() int32 {
+	if x != nil {
+		return x.TotalSize
+	}
+	return 0
+}
+
+func (x *GetRoomBoardResponse) GetEntries() []*RoomPlace {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+func (x *GetRoomBoardResponse) GetPlaces() []*RoomPlace {
+	if x != nil {
+		return x.Places
+	}
+	return nil
+}
+
+// WatchRoomRequest names a room, by its ID or its PIN.
 type WatchRoomRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The room's PIN.
-	Pin           string `protobuf:"bytes,1,opt,name=pin,proto3" json:"pin,omitempty"`
+	// The room's PIN; ignored if `room_id` names the room, and required otherwise.
+	Pin string `protobuf:"bytes,1,opt,name=pin,proto3" json:"pin,omitempty"`
+	// The room's ID, also of a room whose PIN is free again; empty if `pin` names the room.
+	RoomId        string `protobuf:"bytes,2,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WatchRoomRequest) Reset() {
 	*x = WatchRoomRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[41]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2347,7 +2523,7 @@ func (x *WatchRoomRequest) String() string {
 func (*WatchRoomRequest) ProtoMessage() {}
 
 func (x *WatchRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[41]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2360,12 +2536,19 @@ func (x *WatchRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRoomRequest.ProtoReflect.Descriptor instead.
 func (*WatchRoomRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{41}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *WatchRoomRequest) GetPin() string {
 	if x != nil {
 		return x.Pin
+	}
+	return ""
+}
+
+func (x *WatchRoomRequest) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
 	}
 	return ""
 }
@@ -2383,7 +2566,7 @@ type WatchRoomResponse struct {
 
 func (x *WatchRoomResponse) Reset() {
 	*x = WatchRoomResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[42]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2395,7 +2578,7 @@ func (x *WatchRoomResponse) String() string {
 func (*WatchRoomResponse) ProtoMessage() {}
 
 func (x *WatchRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[42]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2408,7 +2591,7 @@ func (x *WatchRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRoomResponse.ProtoReflect.Descriptor instead.
 func (*WatchRoomResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{42}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *WatchRoomResponse) GetFrame() *RoomFrame {
@@ -2440,7 +2623,7 @@ type GetRoomResultsRequest struct {
 
 func (x *GetRoomResultsRequest) Reset() {
 	*x = GetRoomResultsRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[43]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2452,7 +2635,7 @@ func (x *GetRoomResultsRequest) String() string {
 func (*GetRoomResultsRequest) ProtoMessage() {}
 
 func (x *GetRoomResultsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[43]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2465,7 +2648,7 @@ func (x *GetRoomResultsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomResultsRequest.ProtoReflect.Descriptor instead.
 func (*GetRoomResultsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{43}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *GetRoomResultsRequest) GetRoomId() string {
@@ -2511,7 +2694,7 @@ type GetRoomResultsResponse struct {
 
 func (x *GetRoomResultsResponse) Reset() {
 	*x = GetRoomResultsResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[44]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2523,7 +2706,7 @@ func (x *GetRoomResultsResponse) String() string {
 func (*GetRoomResultsResponse) ProtoMessage() {}
 
 func (x *GetRoomResultsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[44]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2536,7 +2719,7 @@ func (x *GetRoomResultsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomResultsResponse.ProtoReflect.Descriptor instead.
 func (*GetRoomResultsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{44}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *GetRoomResultsResponse) GetQuestions() []*QuestionResult {
@@ -2594,7 +2777,7 @@ type ExportRoomResultsRequest struct {
 
 func (x *ExportRoomResultsRequest) Reset() {
 	*x = ExportRoomResultsRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[45]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2606,7 +2789,7 @@ func (x *ExportRoomResultsRequest) String() string {
 func (*ExportRoomResultsRequest) ProtoMessage() {}
 
 func (x *ExportRoomResultsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[45]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2619,7 +2802,7 @@ func (x *ExportRoomResultsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRoomResultsRequest.ProtoReflect.Descriptor instead.
 func (*ExportRoomResultsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{45}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ExportRoomResultsRequest) GetRoomId() string {
@@ -2651,7 +2834,7 @@ type ExportRoomResultsResponse struct {
 
 func (x *ExportRoomResultsResponse) Reset() {
 	*x = ExportRoomResultsResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[46]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2663,7 +2846,7 @@ func (x *ExportRoomResultsResponse) String() string {
 func (*ExportRoomResultsResponse) ProtoMessage() {}
 
 func (x *ExportRoomResultsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[46]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2676,7 +2859,7 @@ func (x *ExportRoomResultsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRoomResultsResponse.ProtoReflect.Descriptor instead.
 func (*ExportRoomResultsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{46}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ExportRoomResultsResponse) GetFileName() string {
@@ -2711,7 +2894,7 @@ type ExportSeatsRequest struct {
 
 func (x *ExportSeatsRequest) Reset() {
 	*x = ExportSeatsRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[47]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2723,7 +2906,7 @@ func (x *ExportSeatsRequest) String() string {
 func (*ExportSeatsRequest) ProtoMessage() {}
 
 func (x *ExportSeatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[47]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2736,7 +2919,7 @@ func (x *ExportSeatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportSeatsRequest.ProtoReflect.Descriptor instead.
 func (*ExportSeatsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{47}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ExportSeatsRequest) GetPageToken() string {
@@ -2759,7 +2942,7 @@ type ExportSeatsResponse struct {
 
 func (x *ExportSeatsResponse) Reset() {
 	*x = ExportSeatsResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[48]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2771,7 +2954,7 @@ func (x *ExportSeatsResponse) String() string {
 func (*ExportSeatsResponse) ProtoMessage() {}
 
 func (x *ExportSeatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[48]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2784,7 +2967,7 @@ func (x *ExportSeatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportSeatsResponse.ProtoReflect.Descriptor instead.
 func (*ExportSeatsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{48}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ExportSeatsResponse) GetSeats() []*SeatRecord {
@@ -2937,9 +3120,25 @@ const file_topten_room_v1_room_service_proto_rawDesc = "" +
 	"\boutcomes\x18\x02 \x03(\v2\x1d.topten.room.v1.PlayerOutcomeR\boutcomes\"_\n" +
 	"\rPlayerOutcome\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x125\n" +
-	"\aoutcome\x18\x02 \x01(\v2\x1b.topten.room.v1.RoomOutcomeR\aoutcome\"9\n" +
-	"\x10WatchRoomRequest\x12%\n" +
-	"\x03pin\x18\x01 \x01(\tB\x13\xbaH\x10r\x0e2\f^[0-9]{6,7}$R\x03pin\"n\n" +
+	"\aoutcome\x18\x02 \x01(\v2\x1b.topten.room.v1.RoomOutcomeR\aoutcome\"\xc1\x01\n" +
+	"\x13GetRoomBoardRequest\x12!\n" +
+	"\aroom_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x06roomId\x12\x1b\n" +
+	"\x04skip\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\x04skip\x12\x1f\n" +
+	"\x05limit\x18\x03 \x01(\x05B\t\xbaH\x06\x1a\x04\x18e(\x00R\x05limit\x12#\n" +
+	"\x03ids\x18\x04 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10\xf4\x03\"\x06r\x04\x10\x01\x18@R\x03ids\x12$\n" +
+	"\tviewer_id\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18@R\bviewerId\"\x8a\x02\n" +
+	"\x14GetRoomBoardResponse\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x03R\brevision\x129\n" +
+	"\n" +
+	"changed_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tchangedAt\x12\x14\n" +
+	"\x05ended\x18\x03 \x01(\bR\x05ended\x12\x1d\n" +
+	"\n" +
+	"total_size\x18\x04 \x01(\x05R\ttotalSize\x123\n" +
+	"\aentries\x18\x05 \x03(\v2\x19.topten.room.v1.RoomPlaceR\aentries\x121\n" +
+	"\x06places\x18\x06 \x03(\v2\x19.topten.room.v1.RoomPlaceR\x06places\"b\n" +
+	"\x10WatchRoomRequest\x12(\n" +
+	"\x03pin\x18\x01 \x01(\tB\x16\xbaH\x13\xd8\x01\x01r\x0e2\f^[0-9]{6,7}$R\x03pin\x12$\n" +
+	"\aroom_id\x18\x02 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\x06roomId\"n\n" +
 	"\x11WatchRoomResponse\x12/\n" +
 	"\x05frame\x18\x01 \x01(\v2\x19.topten.room.v1.RoomFrameR\x05frame\x12(\n" +
 	"\x10removed_user_ids\x18\x02 \x03(\tR\x0eremovedUserIds\"\x8c\x01\n" +
@@ -2972,7 +3171,7 @@ const file_topten_room_v1_room_service_proto_rawDesc = "" +
 	"page_token\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\tpageToken\"o\n" +
 	"\x13ExportSeatsResponse\x120\n" +
 	"\x05seats\x18\x01 \x03(\v2\x1a.topten.room.v1.SeatRecordR\x05seats\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xf5\x12\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\x83\x14\n" +
 	"\vRoomService\x12X\n" +
 	"\bOpenRoom\x12\x1f.topten.room.v1.OpenRoomRequest\x1a .topten.room.v1.OpenRoomResponse\"\t\xba\xd7\x18\x02\b\x01\x90\x02\x00\x12w\n" +
 	"\x10GetJoinChallenge\x12'.topten.room.v1.GetJoinChallengeRequest\x1a(.topten.room.v1.GetJoinChallengeResponse\"\x10\xba\xd7\x18\t\b\x01\x12\x05guest\x90\x02\x01\x12_\n" +
@@ -2991,7 +3190,8 @@ const file_topten_room_v1_room_service_proto_rawDesc = "" +
 	"\x17AnswerRoomQuestionGroup\x12..topten.room.v1.AnswerRoomQuestionGroupRequest\x1a/.topten.room.v1.AnswerRoomQuestionGroupResponse\"\x15\xba\xd7\x18\x0e\x1a\faction:relay\x90\x02\x02\x12g\n" +
 	"\aGetRoom\x12\x1e.topten.room.v1.GetRoomRequest\x1a\x1f.topten.room.v1.GetRoomResponse\"\x1b\xba\xd7\x18\x14\b\x01\x12\x05guest\x1a\tquiz:read\x90\x02\x01\x12q\n" +
 	"\x0eGetRoomOutcome\x12%.topten.room.v1.GetRoomOutcomeRequest\x1a&.topten.room.v1.GetRoomOutcomeResponse\"\x10\xba\xd7\x18\t\b\x01\x12\x05guest\x90\x02\x01\x12|\n" +
-	"\x10ListRoomOutcomes\x12'.topten.room.v1.ListRoomOutcomesRequest\x1a(.topten.room.v1.ListRoomOutcomesResponse\"\x15\xba\xd7\x18\x0e\x1a\faction:relay\x90\x02\x01\x12f\n" +
+	"\x10ListRoomOutcomes\x12'.topten.room.v1.ListRoomOutcomesRequest\x1a(.topten.room.v1.ListRoomOutcomesResponse\"\x15\xba\xd7\x18\x0e\x1a\faction:relay\x90\x02\x01\x12\x8b\x01\n" +
+	"\fGetRoomBoard\x12#.topten.room.v1.GetRoomBoardRequest\x1a$.topten.room.v1.GetRoomBoardResponse\"0\xba\xd7\x18)\b\x01\x12\x05guest\x1a\faction:relay\x1a\x10leaderboard:read\x90\x02\x01\x12f\n" +
 	"\tWatchRoom\x12 .topten.room.v1.WatchRoomRequest\x1a!.topten.room.v1.WatchRoomResponse\"\x12\xba\xd7\x18\v\x1a\tquiz:read\x90\x02\x010\x01\x12j\n" +
 	"\x0eGetRoomResults\x12%.topten.room.v1.GetRoomResultsRequest\x1a&.topten.room.v1.GetRoomResultsResponse\"\t\xba\xd7\x18\x02\b\x01\x90\x02\x01\x12s\n" +
 	"\x11ExportRoomResults\x12(.topten.room.v1.ExportRoomResultsRequest\x1a).topten.room.v1.ExportRoomResultsResponse\"\t\xba\xd7\x18\x02\b\x01\x90\x02\x01\x12r\n" +
@@ -3010,7 +3210,7 @@ func file_topten_room_v1_room_service_proto_rawDescGZIP() []byte {
 	return file_topten_room_v1_room_service_proto_rawDescData
 }
 
-var file_topten_room_v1_room_service_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
+var file_topten_room_v1_room_service_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
 var file_topten_room_v1_room_service_proto_goTypes = []any{
 	(*OpenRoomRequest)(nil),                 // 0: topten.room.v1.OpenRoomRequest
 	(*OpenRoomResponse)(nil),                // 1: topten.room.v1.OpenRoomResponse
@@ -3053,122 +3253,130 @@ var file_topten_room_v1_room_service_proto_goTypes = []any{
 	(*ListRoomOutcomesRequest)(nil),         // 38: topten.room.v1.ListRoomOutcomesRequest
 	(*ListRoomOutcomesResponse)(nil),        // 39: topten.room.v1.ListRoomOutcomesResponse
 	(*PlayerOutcome)(nil),                   // 40: topten.room.v1.PlayerOutcome
-	(*WatchRoomRequest)(nil),                // 41: topten.room.v1.WatchRoomRequest
-	(*WatchRoomResponse)(nil),               // 42: topten.room.v1.WatchRoomResponse
-	(*GetRoomResultsRequest)(nil),           // 43: topten.room.v1.GetRoomResultsRequest
-	(*GetRoomResultsResponse)(nil),          // 44: topten.room.v1.GetRoomResultsResponse
-	(*ExportRoomResultsRequest)(nil),        // 45: topten.room.v1.ExportRoomResultsRequest
-	(*ExportRoomResultsResponse)(nil),       // 46: topten.room.v1.ExportRoomResultsResponse
-	(*ExportSeatsRequest)(nil),              // 47: topten.room.v1.ExportSeatsRequest
-	(*ExportSeatsResponse)(nil),             // 48: topten.room.v1.ExportSeatsResponse
-	(*RoomOptions)(nil),                     // 49: topten.room.v1.RoomOptions
-	(*RoomFrame)(nil),                       // 50: topten.room.v1.RoomFrame
-	(*JoinChallenge)(nil),                   // 51: topten.room.v1.JoinChallenge
-	(*RoomOutcome)(nil),                     // 52: topten.room.v1.RoomOutcome
-	(*durationpb.Duration)(nil),             // 53: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),           // 54: google.protobuf.Timestamp
-	(RoomCommand)(0),                        // 55: topten.room.v1.RoomCommand
-	(ExtraTime)(0),                          // 56: topten.room.v1.ExtraTime
-	(*SeatExtraTime)(nil),                   // 57: topten.room.v1.SeatExtraTime
-	(*v1.Answer)(nil),                       // 58: topten.quiz.v1.Answer
-	(*QuestionResult)(nil),                  // 59: topten.room.v1.QuestionResult
-	(*RoomEntry)(nil),                       // 60: topten.room.v1.RoomEntry
-	(*SeatAttempt)(nil),                     // 61: topten.room.v1.SeatAttempt
-	(RoomResultsFormat)(0),                  // 62: topten.room.v1.RoomResultsFormat
-	(*SeatRecord)(nil),                      // 63: topten.room.v1.SeatRecord
+	(*GetRoomBoardRequest)(nil),             // 41: topten.room.v1.GetRoomBoardRequest
+	(*GetRoomBoardResponse)(nil),            // 42: topten.room.v1.GetRoomBoardResponse
+	(*WatchRoomRequest)(nil),                // 43: topten.room.v1.WatchRoomRequest
+	(*WatchRoomResponse)(nil),               // 44: topten.room.v1.WatchRoomResponse
+	(*GetRoomResultsRequest)(nil),           // 45: topten.room.v1.GetRoomResultsRequest
+	(*GetRoomResultsResponse)(nil),          // 46: topten.room.v1.GetRoomResultsResponse
+	(*ExportRoomResultsRequest)(nil),        // 47: topten.room.v1.ExportRoomResultsRequest
+	(*ExportRoomResultsResponse)(nil),       // 48: topten.room.v1.ExportRoomResultsResponse
+	(*ExportSeatsRequest)(nil),              // 49: topten.room.v1.ExportSeatsRequest
+	(*ExportSeatsResponse)(nil),             // 50: topten.room.v1.ExportSeatsResponse
+	(*RoomOptions)(nil),                     // 51: topten.room.v1.RoomOptions
+	(*RoomFrame)(nil),                       // 52: topten.room.v1.RoomFrame
+	(*JoinChallenge)(nil),                   // 53: topten.room.v1.JoinChallenge
+	(*RoomOutcome)(nil),                     // 54: topten.room.v1.RoomOutcome
+	(*durationpb.Duration)(nil),             // 55: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),           // 56: google.protobuf.Timestamp
+	(RoomCommand)(0),                        // 57: topten.room.v1.RoomCommand
+	(ExtraTime)(0),                          // 58: topten.room.v1.ExtraTime
+	(*SeatExtraTime)(nil),                   // 59: topten.room.v1.SeatExtraTime
+	(*v1.Answer)(nil),                       // 60: topten.quiz.v1.Answer
+	(*RoomPlace)(nil),                       // 61: topten.room.v1.RoomPlace
+	(*QuestionResult)(nil),                  // 62: topten.room.v1.QuestionResult
+	(*RoomEntry)(nil),                       // 63: topten.room.v1.RoomEntry
+	(*SeatAttempt)(nil),                     // 64: topten.room.v1.SeatAttempt
+	(RoomResultsFormat)(0),                  // 65: topten.room.v1.RoomResultsFormat
+	(*SeatRecord)(nil),                      // 66: topten.room.v1.SeatRecord
 }
 var file_topten_room_v1_room_service_proto_depIdxs = []int32{
-	49, // 0: topten.room.v1.OpenRoomRequest.options:type_name -> topten.room.v1.RoomOptions
-	50, // 1: topten.room.v1.OpenRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	51, // 2: topten.room.v1.GetJoinChallengeResponse.challenge:type_name -> topten.room.v1.JoinChallenge
-	52, // 3: topten.room.v1.JoinRoomResponse.outcome:type_name -> topten.room.v1.RoomOutcome
-	50, // 4: topten.room.v1.JoinRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	51, // 0: topten.room.v1.OpenRoomRequest.options:type_name -> topten.room.v1.RoomOptions
+	52, // 1: topten.room.v1.OpenRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	53, // 2: topten.room.v1.GetJoinChallengeResponse.challenge:type_name -> topten.room.v1.JoinChallenge
+	54, // 3: topten.room.v1.JoinRoomResponse.outcome:type_name -> topten.room.v1.RoomOutcome
+	52, // 4: topten.room.v1.JoinRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
 	7,  // 5: topten.room.v1.JoinRoomGroupRequest.joins:type_name -> topten.room.v1.RelayedJoin
 	4,  // 6: topten.room.v1.RelayedJoin.join:type_name -> topten.room.v1.JoinRoomRequest
-	53, // 7: topten.room.v1.RelayedJoin.time_left:type_name -> google.protobuf.Duration
+	55, // 7: topten.room.v1.RelayedJoin.time_left:type_name -> google.protobuf.Duration
 	9,  // 8: topten.room.v1.JoinRoomGroupResponse.results:type_name -> topten.room.v1.RelayedSeat
-	50, // 9: topten.room.v1.JoinRoomGroupResponse.frames:type_name -> topten.room.v1.RoomFrame
+	52, // 9: topten.room.v1.JoinRoomGroupResponse.frames:type_name -> topten.room.v1.RoomFrame
 	5,  // 10: topten.room.v1.RelayedSeat.response:type_name -> topten.room.v1.JoinRoomResponse
-	54, // 11: topten.room.v1.CreateSeatCodeResponse.expires_at:type_name -> google.protobuf.Timestamp
-	52, // 12: topten.room.v1.MoveSeatResponse.outcome:type_name -> topten.room.v1.RoomOutcome
-	50, // 13: topten.room.v1.MoveSeatResponse.frame:type_name -> topten.room.v1.RoomFrame
-	50, // 14: topten.room.v1.AddRoomHostResponse.frame:type_name -> topten.room.v1.RoomFrame
-	50, // 15: topten.room.v1.RemoveRoomHostResponse.frame:type_name -> topten.room.v1.RoomFrame
-	55, // 16: topten.room.v1.AdvanceRoomRequest.command:type_name -> topten.room.v1.RoomCommand
-	50, // 17: topten.room.v1.AdvanceRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	50, // 18: topten.room.v1.LockRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	50, // 19: topten.room.v1.KickFromRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	56, // 20: topten.room.v1.SetExtraTimeRequest.extra_time:type_name -> topten.room.v1.ExtraTime
-	57, // 21: topten.room.v1.SetExtraTimeResponse.extra_times:type_name -> topten.room.v1.SeatExtraTime
-	58, // 22: topten.room.v1.AnswerRoomQuestionRequest.answer:type_name -> topten.quiz.v1.Answer
-	58, // 23: topten.room.v1.AnswerRoomQuestionResponse.answer:type_name -> topten.quiz.v1.Answer
-	54, // 24: topten.room.v1.AnswerRoomQuestionResponse.received_at:type_name -> google.protobuf.Timestamp
+	56, // 11: topten.room.v1.CreateSeatCodeResponse.expires_at:type_name -> google.protobuf.Timestamp
+	54, // 12: topten.room.v1.MoveSeatResponse.outcome:type_name -> topten.room.v1.RoomOutcome
+	52, // 13: topten.room.v1.MoveSeatResponse.frame:type_name -> topten.room.v1.RoomFrame
+	52, // 14: topten.room.v1.AddRoomHostResponse.frame:type_name -> topten.room.v1.RoomFrame
+	52, // 15: topten.room.v1.RemoveRoomHostResponse.frame:type_name -> topten.room.v1.RoomFrame
+	57, // 16: topten.room.v1.AdvanceRoomRequest.command:type_name -> topten.room.v1.RoomCommand
+	52, // 17: topten.room.v1.AdvanceRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	52, // 18: topten.room.v1.LockRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	52, // 19: topten.room.v1.KickFromRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	58, // 20: topten.room.v1.SetExtraTimeRequest.extra_time:type_name -> topten.room.v1.ExtraTime
+	59, // 21: topten.room.v1.SetExtraTimeResponse.extra_times:type_name -> topten.room.v1.SeatExtraTime
+	60, // 22: topten.room.v1.AnswerRoomQuestionRequest.answer:type_name -> topten.quiz.v1.Answer
+	60, // 23: topten.room.v1.AnswerRoomQuestionResponse.answer:type_name -> topten.quiz.v1.Answer
+	56, // 24: topten.room.v1.AnswerRoomQuestionResponse.received_at:type_name -> google.protobuf.Timestamp
 	31, // 25: topten.room.v1.AnswerRoomQuestionGroupRequest.answers:type_name -> topten.room.v1.RelayedRoomAnswer
 	28, // 26: topten.room.v1.RelayedRoomAnswer.answer:type_name -> topten.room.v1.AnswerRoomQuestionRequest
-	53, // 27: topten.room.v1.RelayedRoomAnswer.time_left:type_name -> google.protobuf.Duration
-	53, // 28: topten.room.v1.RelayedRoomAnswer.held:type_name -> google.protobuf.Duration
+	55, // 27: topten.room.v1.RelayedRoomAnswer.time_left:type_name -> google.protobuf.Duration
+	55, // 28: topten.room.v1.RelayedRoomAnswer.held:type_name -> google.protobuf.Duration
 	33, // 29: topten.room.v1.AnswerRoomQuestionGroupResponse.results:type_name -> topten.room.v1.RelayedRoomAnswerResult
 	29, // 30: topten.room.v1.RelayedRoomAnswerResult.response:type_name -> topten.room.v1.AnswerRoomQuestionResponse
-	50, // 31: topten.room.v1.GetRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	52, // 32: topten.room.v1.GetRoomOutcomeResponse.outcome:type_name -> topten.room.v1.RoomOutcome
+	52, // 31: topten.room.v1.GetRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	54, // 32: topten.room.v1.GetRoomOutcomeResponse.outcome:type_name -> topten.room.v1.RoomOutcome
 	40, // 33: topten.room.v1.ListRoomOutcomesResponse.outcomes:type_name -> topten.room.v1.PlayerOutcome
-	52, // 34: topten.room.v1.PlayerOutcome.outcome:type_name -> topten.room.v1.RoomOutcome
-	50, // 35: topten.room.v1.WatchRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	59, // 36: topten.room.v1.GetRoomResultsResponse.questions:type_name -> topten.room.v1.QuestionResult
-	60, // 37: topten.room.v1.GetRoomResultsResponse.players:type_name -> topten.room.v1.RoomEntry
-	57, // 38: topten.room.v1.GetRoomResultsResponse.extra_times:type_name -> topten.room.v1.SeatExtraTime
-	61, // 39: topten.room.v1.GetRoomResultsResponse.attempts:type_name -> topten.room.v1.SeatAttempt
-	62, // 40: topten.room.v1.ExportRoomResultsRequest.format:type_name -> topten.room.v1.RoomResultsFormat
-	63, // 41: topten.room.v1.ExportSeatsResponse.seats:type_name -> topten.room.v1.SeatRecord
-	0,  // 42: topten.room.v1.RoomService.OpenRoom:input_type -> topten.room.v1.OpenRoomRequest
-	2,  // 43: topten.room.v1.RoomService.GetJoinChallenge:input_type -> topten.room.v1.GetJoinChallengeRequest
-	4,  // 44: topten.room.v1.RoomService.JoinRoom:input_type -> topten.room.v1.JoinRoomRequest
-	6,  // 45: topten.room.v1.RoomService.JoinRoomGroup:input_type -> topten.room.v1.JoinRoomGroupRequest
-	10, // 46: topten.room.v1.RoomService.CreateSeatCode:input_type -> topten.room.v1.CreateSeatCodeRequest
-	12, // 47: topten.room.v1.RoomService.MoveSeat:input_type -> topten.room.v1.MoveSeatRequest
-	14, // 48: topten.room.v1.RoomService.AddRoomHost:input_type -> topten.room.v1.AddRoomHostRequest
-	16, // 49: topten.room.v1.RoomService.RemoveRoomHost:input_type -> topten.room.v1.RemoveRoomHostRequest
-	18, // 50: topten.room.v1.RoomService.ListRoomHosts:input_type -> topten.room.v1.ListRoomHostsRequest
-	20, // 51: topten.room.v1.RoomService.AdvanceRoom:input_type -> topten.room.v1.AdvanceRoomRequest
-	22, // 52: topten.room.v1.RoomService.LockRoom:input_type -> topten.room.v1.LockRoomRequest
-	24, // 53: topten.room.v1.RoomService.KickFromRoom:input_type -> topten.room.v1.KickFromRoomRequest
-	26, // 54: topten.room.v1.RoomService.SetExtraTime:input_type -> topten.room.v1.SetExtraTimeRequest
-	28, // 55: topten.room.v1.RoomService.AnswerRoomQuestion:input_type -> topten.room.v1.AnswerRoomQuestionRequest
-	30, // 56: topten.room.v1.RoomService.AnswerRoomQuestionGroup:input_type -> topten.room.v1.AnswerRoomQuestionGroupRequest
-	34, // 57: topten.room.v1.RoomService.GetRoom:input_type -> topten.room.v1.GetRoomRequest
-	36, // 58: topten.room.v1.RoomService.GetRoomOutcome:input_type -> topten.room.v1.GetRoomOutcomeRequest
-	38, // 59: topten.room.v1.RoomService.ListRoomOutcomes:input_type -> topten.room.v1.ListRoomOutcomesRequest
-	41, // 60: topten.room.v1.RoomService.WatchRoom:input_type -> topten.room.v1.WatchRoomRequest
-	43, // 61: topten.room.v1.RoomService.GetRoomResults:input_type -> topten.room.v1.GetRoomResultsRequest
-	45, // 62: topten.room.v1.RoomService.ExportRoomResults:input_type -> topten.room.v1.ExportRoomResultsRequest
-	47, // 63: topten.room.v1.RoomService.ExportSeats:input_type -> topten.room.v1.ExportSeatsRequest
-	1,  // 64: topten.room.v1.RoomService.OpenRoom:output_type -> topten.room.v1.OpenRoomResponse
-	3,  // 65: topten.room.v1.RoomService.GetJoinChallenge:output_type -> topten.room.v1.GetJoinChallengeResponse
-	5,  // 66: topten.room.v1.RoomService.JoinRoom:output_type -> topten.room.v1.JoinRoomResponse
-	8,  // 67: topten.room.v1.RoomService.JoinRoomGroup:output_type -> topten.room.v1.JoinRoomGroupResponse
-	11, // 68: topten.room.v1.RoomService.CreateSeatCode:output_type -> topten.room.v1.CreateSeatCodeResponse
-	13, // 69: topten.room.v1.RoomService.MoveSeat:output_type -> topten.room.v1.MoveSeatResponse
-	15, // 70: topten.room.v1.RoomService.AddRoomHost:output_type -> topten.room.v1.AddRoomHostResponse
-	17, // 71: topten.room.v1.RoomService.RemoveRoomHost:output_type -> topten.room.v1.RemoveRoomHostResponse
-	19, // 72: topten.room.v1.RoomService.ListRoomHosts:output_type -> topten.room.v1.ListRoomHostsResponse
-	21, // 73: topten.room.v1.RoomService.AdvanceRoom:output_type -> topten.room.v1.AdvanceRoomResponse
-	23, // 74: topten.room.v1.RoomService.LockRoom:output_type -> topten.room.v1.LockRoomResponse
-	25, // 75: topten.room.v1.RoomService.KickFromRoom:output_type -> topten.room.v1.KickFromRoomResponse
-	27, // 76: topten.room.v1.RoomService.SetExtraTime:output_type -> topten.room.v1.SetExtraTimeResponse
-	29, // 77: topten.room.v1.RoomService.AnswerRoomQuestion:output_type -> topten.room.v1.AnswerRoomQuestionResponse
-	32, // 78: topten.room.v1.RoomService.AnswerRoomQuestionGroup:output_type -> topten.room.v1.AnswerRoomQuestionGroupResponse
-	35, // 79: topten.room.v1.RoomService.GetRoom:output_type -> topten.room.v1.GetRoomResponse
-	37, // 80: topten.room.v1.RoomService.GetRoomOutcome:output_type -> topten.room.v1.GetRoomOutcomeResponse
-	39, // 81: topten.room.v1.RoomService.ListRoomOutcomes:output_type -> topten.room.v1.ListRoomOutcomesResponse
-	42, // 82: topten.room.v1.RoomService.WatchRoom:output_type -> topten.room.v1.WatchRoomResponse
-	44, // 83: topten.room.v1.RoomService.GetRoomResults:output_type -> topten.room.v1.GetRoomResultsResponse
-	46, // 84: topten.room.v1.RoomService.ExportRoomResults:output_type -> topten.room.v1.ExportRoomResultsResponse
-	48, // 85: topten.room.v1.RoomService.ExportSeats:output_type -> topten.room.v1.ExportSeatsResponse
-	64, // [64:86] is the sub-list for method output_type
-	42, // [42:64] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	54, // 34: topten.room.v1.PlayerOutcome.outcome:type_name -> topten.room.v1.RoomOutcome
+	56, // 35: topten.room.v1.GetRoomBoardResponse.changed_at:type_name -> google.protobuf.Timestamp
+	61, // 36: topten.room.v1.GetRoomBoardResponse.entries:type_name -> topten.room.v1.RoomPlace
+	61, // 37: topten.room.v1.GetRoomBoardResponse.places:type_name -> topten.room.v1.RoomPlace
+	52, // 38: topten.room.v1.WatchRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	62, // 39: topten.room.v1.GetRoomResultsResponse.questions:type_name -> topten.room.v1.QuestionResult
+	63, // 40: topten.room.v1.GetRoomResultsResponse.players:type_name -> topten.room.v1.RoomEntry
+	59, // 41: topten.room.v1.GetRoomResultsResponse.extra_times:type_name -> topten.room.v1.SeatExtraTime
+	64, // 42: topten.room.v1.GetRoomResultsResponse.attempts:type_name -> topten.room.v1.SeatAttempt
+	65, // 43: topten.room.v1.ExportRoomResultsRequest.format:type_name -> topten.room.v1.RoomResultsFormat
+	66, // 44: topten.room.v1.ExportSeatsResponse.seats:type_name -> topten.room.v1.SeatRecord
+	0,  // 45: topten.room.v1.RoomService.OpenRoom:input_type -> topten.room.v1.OpenRoomRequest
+	2,  // 46: topten.room.v1.RoomService.GetJoinChallenge:input_type -> topten.room.v1.GetJoinChallengeRequest
+	4,  // 47: topten.room.v1.RoomService.JoinRoom:input_type -> topten.room.v1.JoinRoomRequest
+	6,  // 48: topten.room.v1.RoomService.JoinRoomGroup:input_type -> topten.room.v1.JoinRoomGroupRequest
+	10, // 49: topten.room.v1.RoomService.CreateSeatCode:input_type -> topten.room.v1.CreateSeatCodeRequest
+	12, // 50: topten.room.v1.RoomService.MoveSeat:input_type -> topten.room.v1.MoveSeatRequest
+	14, // 51: topten.room.v1.RoomService.AddRoomHost:input_type -> topten.room.v1.AddRoomHostRequest
+	16, // 52: topten.room.v1.RoomService.RemoveRoomHost:input_type -> topten.room.v1.RemoveRoomHostRequest
+	18, // 53: topten.room.v1.RoomService.ListRoomHosts:input_type -> topten.room.v1.ListRoomHostsRequest
+	20, // 54: topten.room.v1.RoomService.AdvanceRoom:input_type -> topten.room.v1.AdvanceRoomRequest
+	22, // 55: topten.room.v1.RoomService.LockRoom:input_type -> topten.room.v1.LockRoomRequest
+	24, // 56: topten.room.v1.RoomService.KickFromRoom:input_type -> topten.room.v1.KickFromRoomRequest
+	26, // 57: topten.room.v1.RoomService.SetExtraTime:input_type -> topten.room.v1.SetExtraTimeRequest
+	28, // 58: topten.room.v1.RoomService.AnswerRoomQuestion:input_type -> topten.room.v1.AnswerRoomQuestionRequest
+	30, // 59: topten.room.v1.RoomService.AnswerRoomQuestionGroup:input_type -> topten.room.v1.AnswerRoomQuestionGroupRequest
+	34, // 60: topten.room.v1.RoomService.GetRoom:input_type -> topten.room.v1.GetRoomRequest
+	36, // 61: topten.room.v1.RoomService.GetRoomOutcome:input_type -> topten.room.v1.GetRoomOutcomeRequest
+	38, // 62: topten.room.v1.RoomService.ListRoomOutcomes:input_type -> topten.room.v1.ListRoomOutcomesRequest
+	41, // 63: topten.room.v1.RoomService.GetRoomBoard:input_type -> topten.room.v1.GetRoomBoardRequest
+	43, // 64: topten.room.v1.RoomService.WatchRoom:input_type -> topten.room.v1.WatchRoomRequest
+	45, // 65: topten.room.v1.RoomService.GetRoomResults:input_type -> topten.room.v1.GetRoomResultsRequest
+	47, // 66: topten.room.v1.RoomService.ExportRoomResults:input_type -> topten.room.v1.ExportRoomResultsRequest
+	49, // 67: topten.room.v1.RoomService.ExportSeats:input_type -> topten.room.v1.ExportSeatsRequest
+	1,  // 68: topten.room.v1.RoomService.OpenRoom:output_type -> topten.room.v1.OpenRoomResponse
+	3,  // 69: topten.room.v1.RoomService.GetJoinChallenge:output_type -> topten.room.v1.GetJoinChallengeResponse
+	5,  // 70: topten.room.v1.RoomService.JoinRoom:output_type -> topten.room.v1.JoinRoomResponse
+	8,  // 71: topten.room.v1.RoomService.JoinRoomGroup:output_type -> topten.room.v1.JoinRoomGroupResponse
+	11, // 72: topten.room.v1.RoomService.CreateSeatCode:output_type -> topten.room.v1.CreateSeatCodeResponse
+	13, // 73: topten.room.v1.RoomService.MoveSeat:output_type -> topten.room.v1.MoveSeatResponse
+	15, // 74: topten.room.v1.RoomService.AddRoomHost:output_type -> topten.room.v1.AddRoomHostResponse
+	17, // 75: topten.room.v1.RoomService.RemoveRoomHost:output_type -> topten.room.v1.RemoveRoomHostResponse
+	19, // 76: topten.room.v1.RoomService.ListRoomHosts:output_type -> topten.room.v1.ListRoomHostsResponse
+	21, // 77: topten.room.v1.RoomService.AdvanceRoom:output_type -> topten.room.v1.AdvanceRoomResponse
+	23, // 78: topten.room.v1.RoomService.LockRoom:output_type -> topten.room.v1.LockRoomResponse
+	25, // 79: topten.room.v1.RoomService.KickFromRoom:output_type -> topten.room.v1.KickFromRoomResponse
+	27, // 80: topten.room.v1.RoomService.SetExtraTime:output_type -> topten.room.v1.SetExtraTimeResponse
+	29, // 81: topten.room.v1.RoomService.AnswerRoomQuestion:output_type -> topten.room.v1.AnswerRoomQuestionResponse
+	32, // 82: topten.room.v1.RoomService.AnswerRoomQuestionGroup:output_type -> topten.room.v1.AnswerRoomQuestionGroupResponse
+	35, // 83: topten.room.v1.RoomService.GetRoom:output_type -> topten.room.v1.GetRoomResponse
+	37, // 84: topten.room.v1.RoomService.GetRoomOutcome:output_type -> topten.room.v1.GetRoomOutcomeResponse
+	39, // 85: topten.room.v1.RoomService.ListRoomOutcomes:output_type -> topten.room.v1.ListRoomOutcomesResponse
+	42, // 86: topten.room.v1.RoomService.GetRoomBoard:output_type -> topten.room.v1.GetRoomBoardResponse
+	44, // 87: topten.room.v1.RoomService.WatchRoom:output_type -> topten.room.v1.WatchRoomResponse
+	46, // 88: topten.room.v1.RoomService.GetRoomResults:output_type -> topten.room.v1.GetRoomResultsResponse
+	48, // 89: topten.room.v1.RoomService.ExportRoomResults:output_type -> topten.room.v1.ExportRoomResultsResponse
+	50, // 90: topten.room.v1.RoomService.ExportSeats:output_type -> topten.room.v1.ExportSeatsResponse
+	68, // [68:91] is the sub-list for method output_type
+	45, // [45:68] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_topten_room_v1_room_service_proto_init() }
@@ -3191,7 +3399,7 @@ func file_topten_room_v1_room_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_topten_room_v1_room_service_proto_rawDesc), len(file_topten_room_v1_room_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   49,
+			NumMessages:   51,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -39,6 +39,7 @@ const (
 	RoomService_GetRoom_FullMethodName                 = "/topten.room.v1.RoomService/GetRoom"
 	RoomService_GetRoomOutcome_FullMethodName          = "/topten.room.v1.RoomService/GetRoomOutcome"
 	RoomService_ListRoomOutcomes_FullMethodName        = "/topten.room.v1.RoomService/ListRoomOutcomes"
+	RoomService_GetRoomBoard_FullMethodName            = "/topten.room.v1.RoomService/GetRoomBoard"
 	RoomService_WatchRoom_FullMethodName               = "/topten.room.v1.RoomService/WatchRoom"
 	RoomService_GetRoomResults_FullMethodName          = "/topten.room.v1.RoomService/GetRoomResults"
 	RoomService_ExportRoomResults_FullMethodName       = "/topten.room.v1.RoomService/ExportRoomResults"
@@ -128,6 +129,13 @@ type RoomServiceClient interface {
 	// without a seat, and those whom a host has removed, are left out.
 	// Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	ListRoomOutcomes(ctx context.Context, in *ListRoomOutcomesRequest, opts ...grpc.CallOption) (*ListRoomOutcomesResponse, error)
+	// GetRoomBoard returns the board `room:<room id>`: the standing that the room shows or has shown last. Before the first board
+	// it is empty. It has no points of a question whose board was not shown, and stands still where the room's board does. After
+	// the room it is the final standing, for as long as the room is kept.
+	// For players with a seat, hosts, moderators and admins; services read it by themselves, or for a player. For everybody
+	// else, also a player whom a host has removed, there is no such room.
+	// Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	GetRoomBoard(ctx context.Context, in *GetRoomBoardRequest, opts ...grpc.CallOption) (*GetRoomBoardResponse, error)
 	// WatchRoom streams the state of a room: first the current one, then the latest one after each change, until the room has
 	// ended. States in between may be left out.
 	// Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
@@ -332,6 +340,16 @@ func (c *roomServiceClient) ListRoomOutcomes(ctx context.Context, in *ListRoomOu
 	return out, nil
 }
 
+func (c *roomServiceClient) GetRoomBoard(ctx context.Context, in *GetRoomBoardRequest, opts ...grpc.CallOption) (*GetRoomBoardResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetRoomBoardResponse)
+	err := c.cc.Invoke(ctx, RoomService_GetRoomBoard_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *roomServiceClient) WatchRoom(ctx context.Context, in *WatchRoomRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchRoomResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &RoomService_ServiceDesc.Streams[0], RoomService_WatchRoom_FullMethodName, cOpts...)
@@ -464,6 +482,13 @@ type RoomServiceServer interface {
 	// without a seat, and those whom a host has removed, are left out.
 	// Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	ListRoomOutcomes(context.Context, *ListRoomOutcomesRequest) (*ListRoomOutcomesResponse, error)
+	// GetRoomBoard returns the board `room:<room id>`: the standing that the room shows or has shown last. Before the first board
+	// it is empty. It has no points of a question whose board was not shown, and stands still where the room's board does. After
+	// the room it is the final standing, for as long as the room is kept.
+	// For players with a seat, hosts, moderators and admins; services read it by themselves, or for a player. For everybody
+	// else, also a player whom a host has removed, there is no such room.
+	// Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	GetRoomBoard(context.Context, *GetRoomBoardRequest) (*GetRoomBoardResponse, error)
 	// WatchRoom streams the state of a room: first the current one, then the latest one after each change, until the room has
 	// ended. States in between may be left out.
 	// Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
@@ -541,6 +566,9 @@ func (UnimplementedRoomServiceServer) GetRoomOutcome(context.Context, *GetRoomOu
 }
 func (UnimplementedRoomServiceServer) ListRoomOutcomes(context.Context, *ListRoomOutcomesRequest) (*ListRoomOutcomesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListRoomOutcomes not implemented")
+}
+func (UnimplementedRoomServiceServer) GetRoomBoard(context.Context, *GetRoomBoardRequest) (*GetRoomBoardResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetRoomBoard not implemented")
 }
 func (UnimplementedRoomServiceServer) WatchRoom(*WatchRoomRequest, grpc.ServerStreamingServer[WatchRoomResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchRoom not implemented")
@@ -899,6 +927,24 @@ func _RoomService_ListRoomOutcomes_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RoomService_GetRoomBoard_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetRoomBoardRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RoomServiceServer).GetRoomBoard(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RoomService_GetRoomBoard_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RoomServiceServer).GetRoomBoard(ctx, req.(*GetRoomBoardRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _RoomService_WatchRoom_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(WatchRoomRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -1042,6 +1088,10 @@ var RoomService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListRoomOutcomes",
 			Handler:    _RoomService_ListRoomOutcomes_Handler,
+		},
+		{
+			MethodName: "GetRoomBoard",
+			Handler:    _RoomService_GetRoomBoard_Handler,
 		},
 		{
 			MethodName: "GetRoomResults",

@@ -483,6 +483,42 @@ class RoomEntry(google.protobuf.message.Message):
 global___RoomEntry = RoomEntry
 
 @typing.final
+class RoomPlace(google.protobuf.message.Message):
+    """A line of the board `room:<room id>`."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ID_FIELD_NUMBER: builtins.int
+    POSITION_FIELD_NUMBER: builtins.int
+    ENTRY_FIELD_NUMBER: builtins.int
+    GAP_TO_NEXT_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    """The ID by which the place was asked for, of a seat or a user; empty in a window of the board."""
+    position: builtins.int
+    """The position on the board, from 1, which no two lines share: players with equal points stand in the order in which they
+    joined.
+    """
+    gap_to_next: builtins.int
+    """The points to the line above; 0 on a tie, absent for the first line."""
+    @property
+    def entry(self) -> global___RoomEntry:
+        """The line."""
+
+    def __init__(
+        self,
+        *,
+        id: builtins.str = ...,
+        position: builtins.int = ...,
+        entry: global___RoomEntry | None = ...,
+        gap_to_next: builtins.int | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_gap_to_next", b"_gap_to_next", "entry", b"entry", "gap_to_next", b"gap_to_next"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_gap_to_next", b"_gap_to_next", "entry", b"entry", "gap_to_next", b"gap_to_next", "id", b"id", "position", b"position"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_gap_to_next", b"_gap_to_next"]) -> typing.Literal["gap_to_next"] | None: ...
+
+global___RoomPlace = RoomPlace
+
+@typing.final
 class RoomPlayer(google.protobuf.message.Message):
     """A player of a room, as everybody in it sees them."""
 

@@ -1006,20 +1006,107 @@ class PlayerOutcome(google.protobuf.message.Message):
 global___PlayerOutcome = PlayerOutcome
 
 @typing.final
+class GetRoomBoardRequest(google.protobuf.message.Message):
+    """GetRoomBoardRequest names a room, a window of its board, and seats."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ROOM_ID_FIELD_NUMBER: builtins.int
+    SKIP_FIELD_NUMBER: builtins.int
+    LIMIT_FIELD_NUMBER: builtins.int
+    IDS_FIELD_NUMBER: builtins.int
+    VIEWER_ID_FIELD_NUMBER: builtins.int
+    room_id: builtins.str
+    """The room's ID."""
+    skip: builtins.int
+    """How many lines to skip."""
+    limit: builtins.int
+    """The maximum number of lines of the window, 0 to 101; 0 asks for none."""
+    viewer_id: builtins.str
+    """For services: the ID of the player for whom the board is read, who must be one of its readers. Ignored for other callers."""
+    @property
+    def ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Whose places to return, at most 500: IDs of seats, or the caller's own user ID. A service with the scope `action:relay` may
+        name any user. IDs without a place are left out.
+        """
+
+    def __init__(
+        self,
+        *,
+        room_id: builtins.str = ...,
+        skip: builtins.int = ...,
+        limit: builtins.int = ...,
+        ids: collections.abc.Iterable[builtins.str] | None = ...,
+        viewer_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["ids", b"ids", "limit", b"limit", "room_id", b"room_id", "skip", b"skip", "viewer_id", b"viewer_id"]) -> None: ...
+
+global___GetRoomBoardRequest = GetRoomBoardRequest
+
+@typing.final
+class GetRoomBoardResponse(google.protobuf.message.Message):
+    """GetRoomBoardResponse carries the board."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: builtins.int
+    CHANGED_AT_FIELD_NUMBER: builtins.int
+    ENDED_FIELD_NUMBER: builtins.int
+    TOTAL_SIZE_FIELD_NUMBER: builtins.int
+    ENTRIES_FIELD_NUMBER: builtins.int
+    PLACES_FIELD_NUMBER: builtins.int
+    revision: builtins.int
+    """The revision of the room."""
+    ended: builtins.bool
+    """True if the room is over: the board is final."""
+    total_size: builtins.int
+    """The number of lines of the board."""
+    @property
+    def changed_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the room got this revision."""
+
+    @property
+    def entries(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[topten.room.v1.room_pb2.RoomPlace]:
+        """The window, by position."""
+
+    @property
+    def places(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[topten.room.v1.room_pb2.RoomPlace]:
+        """The places of those who were asked for, in no order."""
+
+    def __init__(
+        self,
+        *,
+        revision: builtins.int = ...,
+        changed_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        ended: builtins.bool = ...,
+        total_size: builtins.int = ...,
+        entries: collections.abc.Iterable[topten.room.v1.room_pb2.RoomPlace] | None = ...,
+        places: collections.abc.Iterable[topten.room.v1.room_pb2.RoomPlace] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["changed_at", b"changed_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["changed_at", b"changed_at", "ended", b"ended", "entries", b"entries", "places", b"places", "revision", b"revision", "total_size", b"total_size"]) -> None: ...
+
+global___GetRoomBoardResponse = GetRoomBoardResponse
+
+@typing.final
 class WatchRoomRequest(google.protobuf.message.Message):
-    """WatchRoomRequest names a room."""
+    """WatchRoomRequest names a room, by its ID or its PIN."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     PIN_FIELD_NUMBER: builtins.int
+    ROOM_ID_FIELD_NUMBER: builtins.int
     pin: builtins.str
-    """The room's PIN."""
+    """The room's PIN; ignored if `room_id` names the room, and required otherwise."""
+    room_id: builtins.str
+    """The room's ID, also of a room whose PIN is free again; empty if `pin` names the room."""
     def __init__(
         self,
         *,
         pin: builtins.str = ...,
+        room_id: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["pin", b"pin"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["pin", b"pin", "room_id", b"room_id"]) -> None: ...
 
 global___WatchRoomRequest = WatchRoomRequest
 

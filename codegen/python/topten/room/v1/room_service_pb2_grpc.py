@@ -127,6 +127,11 @@ class RoomServiceStub(object):
                 request_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.ListRoomOutcomesRequest.SerializeToString,
                 response_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.ListRoomOutcomesResponse.FromString,
                 _registered_method=True)
+        self.GetRoomBoard = channel.unary_unary(
+                '/topten.room.v1.RoomService/GetRoomBoard',
+                request_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.GetRoomBoardRequest.SerializeToString,
+                response_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.GetRoomBoardResponse.FromString,
+                _registered_method=True)
         self.WatchRoom = channel.unary_stream(
                 '/topten.room.v1.RoomService/WatchRoom',
                 request_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.WatchRoomRequest.SerializeToString,
@@ -320,6 +325,18 @@ class RoomServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetRoomBoard(self, request, context):
+        """GetRoomBoard returns the board `room:<room id>`: the standing that the room shows or has shown last. Before the first board
+        it is empty. It has no points of a question whose board was not shown, and stands still where the room's board does. After
+        the room it is the final standing, for as long as the room is kept.
+        For players with a seat, hosts, moderators and admins; services read it by themselves, or for a player. For everybody
+        else, also a player whom a host has removed, there is no such room.
+        Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchRoom(self, request, context):
         """WatchRoom streams the state of a room: first the current one, then the latest one after each change, until the room has
         ended. States in between may be left out.
@@ -446,6 +463,11 @@ def add_RoomServiceServicer_to_server(servicer, server):
                     servicer.ListRoomOutcomes,
                     request_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.ListRoomOutcomesRequest.FromString,
                     response_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.ListRoomOutcomesResponse.SerializeToString,
+            ),
+            'GetRoomBoard': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRoomBoard,
+                    request_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.GetRoomBoardRequest.FromString,
+                    response_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.GetRoomBoardResponse.SerializeToString,
             ),
             'WatchRoom': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchRoom,
@@ -957,6 +979,33 @@ class RoomService(object):
             '/topten.room.v1.RoomService/ListRoomOutcomes',
             topten_dot_room_dot_v1_dot_room__service__pb2.ListRoomOutcomesRequest.SerializeToString,
             topten_dot_room_dot_v1_dot_room__service__pb2.ListRoomOutcomesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRoomBoard(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.room.v1.RoomService/GetRoomBoard',
+            topten_dot_room_dot_v1_dot_room__service__pb2.GetRoomBoardRequest.SerializeToString,
+            topten_dot_room_dot_v1_dot_room__service__pb2.GetRoomBoardResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -189,6 +189,18 @@ class RoomServiceStub:
     Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
+    GetRoomBoard: grpc.UnaryUnaryMultiCallable[
+        topten.room.v1.room_service_pb2.GetRoomBoardRequest,
+        topten.room.v1.room_service_pb2.GetRoomBoardResponse,
+    ]
+    """GetRoomBoard returns the board `room:<room id>`: the standing that the room shows or has shown last. Before the first board
+    it is empty. It has no points of a question whose board was not shown, and stands still where the room's board does. After
+    the room it is the final standing, for as long as the room is kept.
+    For players with a seat, hosts, moderators and admins; services read it by themselves, or for a player. For everybody
+    else, also a player whom a host has removed, there is no such room.
+    Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
     WatchRoom: grpc.UnaryStreamMultiCallable[
         topten.room.v1.room_service_pb2.WatchRoomRequest,
         topten.room.v1.room_service_pb2.WatchRoomResponse,
@@ -391,6 +403,18 @@ class RoomServiceAsyncStub:
     ]
     """ListRoomOutcomes returns the places of players in a room, all at one revision of it, for the streams of those players. Users
     without a seat, and those whom a host has removed, are left out.
+    Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    GetRoomBoard: grpc.aio.UnaryUnaryMultiCallable[
+        topten.room.v1.room_service_pb2.GetRoomBoardRequest,
+        topten.room.v1.room_service_pb2.GetRoomBoardResponse,
+    ]
+    """GetRoomBoard returns the board `room:<room id>`: the standing that the room shows or has shown last. Before the first board
+    it is empty. It has no points of a question whose board was not shown, and stands still where the room's board does. After
+    the room it is the final standing, for as long as the room is kept.
+    For players with a seat, hosts, moderators and admins; services read it by themselves, or for a player. For everybody
+    else, also a player whom a host has removed, there is no such room.
     Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
@@ -632,6 +656,20 @@ class RoomServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[topten.room.v1.room_service_pb2.ListRoomOutcomesResponse, collections.abc.Awaitable[topten.room.v1.room_service_pb2.ListRoomOutcomesResponse]]:
         """ListRoomOutcomes returns the places of players in a room, all at one revision of it, for the streams of those players. Users
         without a seat, and those whom a host has removed, are left out.
+        Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def GetRoomBoard(
+        self,
+        request: topten.room.v1.room_service_pb2.GetRoomBoardRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.room.v1.room_service_pb2.GetRoomBoardResponse, collections.abc.Awaitable[topten.room.v1.room_service_pb2.GetRoomBoardResponse]]:
+        """GetRoomBoard returns the board `room:<room id>`: the standing that the room shows or has shown last. Before the first board
+        it is empty. It has no points of a question whose board was not shown, and stands still where the room's board does. After
+        the room it is the final standing, for as long as the room is kept.
+        For players with a seat, hosts, moderators and admins; services read it by themselves, or for a player. For everybody
+        else, also a player whom a host has removed, there is no such room.
         Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
