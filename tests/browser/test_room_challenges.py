@@ -65,7 +65,7 @@ async def test_players_join_a_room_whose_host_has_asked_for_a_proof_of_work(
     quiz_id = await short_quiz(stack)
     async with visiting(browser, stack) as visitors:
         host = await visitors.host(f"/q/{quiz_id}/host")
-        await tab_to(host, host.get_by_label("Devices compute before they join, against floods"))
+        await tab_to(host, host.get_by_label("Devices do some work before they join, which slows bots down"))
         await press(host, "Space")
         await check(host)
         await tab_to(host, host.get_by_role("button", name="Open the room"))

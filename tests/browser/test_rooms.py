@@ -168,9 +168,9 @@ async def test_a_whole_room_by_keyboard_alone(browser: Browser, stack: RunningSt
         await expect(ada.locator(".own-place")).to_have_text("Ada1st · 12 points")
         await host.keyboard.press("f")
         for page in everybody:
-            await expect(page.get_by_text("The standings stand still until the podium.").first).to_be_visible()
+            await expect(page.get_by_text("The board is frozen until the podium.").first).to_be_visible()
         await host.keyboard.press("f")
-        await expect(host.get_by_text("The standings stand still")).to_be_hidden()
+        await expect(host.get_by_text("The board is frozen")).to_be_hidden()
         await host.keyboard.press("b")
         await shown("REVEAL", *everybody)
         await host.keyboard.press(" ")

@@ -128,7 +128,7 @@ async def test_a_whole_room_is_led_and_played_through_the_accessibility_tree(
         await reader.hear("The podium", "heading")
         await reader.hear("Ada")
     await host.activate("button", "^End the room", "Space")
-    await player.hear("That was it")
+    await player.hear("That’s all")
     await host.hear("Results", "heading")
     assert (await host.hear("Question 1: 1 of 1 right", "progressbar")).value
     await host.hear("^Ada$", "cell")

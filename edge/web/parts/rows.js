@@ -103,7 +103,7 @@ export class Rows {
     if (gained || climbed || isNew) {
       cells.move.dataset.way = String(Math.sign(climbed));
       cells.move.textContent = climbed ? t.number(Math.abs(climbed)) : "";
-      cells.gain.textContent = gained > 0 ? `+${t.number(gained)}` : "";
+      cells.gain.textContent = gained > 0 ? `+${t.number(gained)}` : isNew ? t.newcomer : "";
       element.classList.toggle("changed", gained > 0 || isNew);
       if (gained > 0 || isNew) this.onGain?.(entry, gained);
       element.classList.remove("settled");

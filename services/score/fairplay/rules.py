@@ -73,7 +73,7 @@ def suspicions(event: Event, fold: Fold, limits: Limits) -> Iterator[Suspicion]:
         yield _suspicion(
             IMPOSSIBLE_TIME,
             event,
-            f"{event.questions} questions read and answered in {event.elapsed} ms, less than {minimum}",
+            f"{event.questions} questions read and answered in {event.elapsed} ms, less than {minimum} ms",
             {"elapsed_ms": event.elapsed, "limit_ms": minimum, "questions": event.questions},
         )
 

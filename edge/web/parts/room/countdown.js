@@ -42,6 +42,7 @@ export class Countdown {
     this.element.style.setProperty("--left", String(Math.min(1, left / this.total)));
     if (this.seconds.textContent === t.number(seconds)) return;
     this.seconds.textContent = t.number(seconds);
+    this.element.style.setProperty("--digits", String(t.number(seconds).length));
     this.words.textContent = t.room.secondsLeft(seconds);
     this.element.classList.toggle("last", seconds <= 5);
   }

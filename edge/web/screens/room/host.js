@@ -98,7 +98,7 @@ class Desk {
     const isNext = isNextStep(room, before);
     this.app.title(room.title);
     this.countdown.show(room);
-    this.progress.textContent = room.questionNumber ? t.progress(room.questionNumber, room.questionCount) : room.title;
+    this.progress.textContent = room.questionNumber && room.phase !== "ENDED" ? t.progress(room.questionNumber, room.questionCount) : room.title;
     if (isNext || room.phase === "LOBBY" || (room.phase === "BOARD" && room.version !== before?.version)) this.#show(room);
     if (isNext && before) this.app.announce(summaryOf(room));
     this.#showControls(room);

@@ -69,7 +69,7 @@ class Seat {
   #onRoom(room, before) {
     this.room = room;
     this.app.title(room.title);
-    this.progress.textContent = room.questionNumber ? t.progress(room.questionNumber, room.questionCount) : t.room.pinIs(spaced(this.pin));
+    this.progress.textContent = room.phase === "ENDED" ? room.title : room.questionNumber ? t.progress(room.questionNumber, room.questionCount) : t.room.pinIs(spaced(this.pin));
     const isNext = isNextStep(room, before);
     if (isNext && room.phase === "QUESTION") this.answer.fault = "";
     if (isNext) this.#show();
