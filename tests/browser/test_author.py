@@ -14,6 +14,7 @@ from services.cli.identity.accounts import grant_role
 from services.cli.system.client import GraphqlClient
 from tests.browser.visitor import findings, new_context, sign_up
 from tests.players import PASSWORD, Player, endpoints, register
+from tests.quiz_files import SAMPLES, content_of
 from tests.servers import RunningStack, unique
 
 MAX_BYTES = 60 * 1024
@@ -22,6 +23,8 @@ SCHEMES: Final[list[tuple[Literal["light", "dark"], Literal["none", "active"]]]]
     ("dark", "none"),
     ("dark", "active"),
 ]
+# A line of a report in tests/fixtures/quiz_files for each item: where it stands, and what became of it.
+REPORTED = r"^  .+: (taken|changed|refused)(?:: .*)?$"
 GIFT = "::One:: Which is a prime? { =7 ~9 ~8 }\n\n::Two:: <b>The sky</b> is green. {F}\n\n::Three:: Who are you? {}\n"
 TIMES = "query ($id: ID!) { playerExtraTimes(userId: $id) { extraTime quizId reason } }"
 DRAFT = "query ($id: ID!) { quizDraft(id: $id) { document quiz { owner { username } editors { username } } } }"
@@ -261,6 +264,23 @@ async def test_a_file_shows_a_line_for_each_item_before_it_is_stored(page: Page)
     await page.get_by_role("button", name="Store 1 draft").click()
     await page.locator(".report").get_by_role("link").click()
     await expect(page.locator(".question-list li")).to_have_count(3)
+
+
+async def test_a_file_of_every_format_has_a_line_for_each_item_and_stores_nothing(page: Page) -> None:
+    await page.goto("/author/import")
+    chosen, check = page.get_by_label("Choose a file"), page.get_by_role("button", name="Check the file")
+    for sample in SAMPLES:
+        expected = re.findall(REPORTED, sample.with_name(f"{sample.name}.report").read_text(), re.MULTILINE)
+        content = {"name": sample.name, "mimeType": "application/octet-stream", "buffer": content_of(sample)}
+        await chosen.set_input_files(content)  # type: ignore[arg-type]  # a FilePayload is a dict
+        await check.click()
+        verdicts = page.locator(".items .verdict")
+        if expected:
+            await expect(verdicts, sample.name).to_have_text([each.capitalize() for each in expected])
+        else:
+            await expect(page.locator(".report .error"), sample.name).to_have_count(1)
+    await page.goto("/author")
+    await expect(page.get_by_role("link", name="kinds")).to_have_count(0)
 
 
 async def test_the_screens_have_no_finding_and_are_light(page: Page, stack: RunningStack) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import uuid
 from itertools import pairwise
 
 import aiohttp
@@ -12,6 +13,7 @@ from playwright.async_api import Browser, BrowserContext, Page, Route, expect
 
 from services.cli.identity.accounts import grant_role
 from services.cli.system.client import GraphqlClient
+from tests.browser.test_quality import look
 from tests.browser.visitor import FOUR_RIGHT, QUIZ, adjust, new_context, play, short_quiz, sign_up
 from tests.deadline import eventually
 from tests.players import PASSWORD, endpoints, register
@@ -91,6 +93,7 @@ async def test_a_board_that_is_being_filled_says_so_and_becomes_live_by_itself(p
             await expect(page.locator(".state")).to_have_text("Scores may be missing")
             await expect(page.locator(f'li[data-user="{newcomer.username}"] .score')).to_have_text("5")
             assert await page.evaluate("document.documentElement.scrollWidth") <= 320
+            assert await look(page) == []
         await expect(page.locator(".state")).to_have_text("Live")
 
 
@@ -102,6 +105,7 @@ async def test_a_silent_server_is_not_live(page: Page, stack: RunningStack) -> N
     os.kill(edge, signal.SIGSTOP)
     try:
         await expect(page.locator(".state")).to_have_text(re.compile(r"^Not live · \d+ s ago$"))
+        assert await look(page) == []
     finally:
         os.kill(edge, signal.SIGCONT)
     await expect(page.locator(".state")).to_have_text("Live")
@@ -143,8 +147,10 @@ async def test_boards_have_addresses(page: Page, stack: RunningStack) -> None:
     await expect(page.locator(".tabs [aria-current=page]")).to_have_text("Vietnam")
     await page.goto("/b/weekly:2020-01")
     await expect(page.locator(".state")).to_have_text("Final")
+    assert await look(page) == []
     await page.goto("/b/nonsense")
     await expect(page.get_by_text("There is no such leaderboard.")).to_be_visible()
+    assert await look(page) == []
 
 
 async def test_two_tabs_share_one_stream_and_end_it_together(
@@ -191,6 +197,8 @@ async def test_a_player_below_the_top_sees_their_place_and_those_around(page: Pa
     own = page.locator(f'.neighbors li[data-user="{name}"]')
     await expect(own.get_by_text("You", exact=True)).to_be_visible()
     await expect(page.locator("#announcement")).to_have_text("You are 11th with 2 points.")
+    await expect(page.locator(".neighbors .rank")).to_have_text(["5", "6", "7", "8", "9", "10", "11"])
+    assert await look(page) == []
 
 
 async def test_a_paused_board_stands_still(page: Page, stack: RunningStack) -> None:
@@ -208,6 +216,7 @@ async def test_a_paused_board_stands_still(page: Page, stack: RunningStack) -> N
 
         await eventually(is_counted, "the submission is counted")
     await expect(page.locator(".state")).to_have_text("Paused")
+    assert await look(page) == []
     await expect(page.locator(".rows li")).to_have_count(0)
     await page.get_by_role("button", name="Continue").click()
     await expect(page.locator(f'li[data-user="{player.username}"]')).to_be_visible()
@@ -235,6 +244,45 @@ async def test_a_riser_is_above_the_rows_it_passes(page: Page, stack: RunningSta
         await page.wait_for_function("users => users.every(user => raised.some(each => each[0] === user))", arg=risers)
         raised = dict(await page.evaluate("raised"))
         assert int(raised[second.username]) > int(raised[first.username])
+
+
+async def test_with_reduced_motion_a_change_is_marked_and_nothing_moves(page: Page, stack: RunningStack) -> None:
+    quiz_id = await short_quiz(stack)
+    await page.emulate_media(reduced_motion="reduce")
+    async with GraphqlClient(endpoints(stack).graphql) as client:
+        first, second = await register(client), await register(client)
+        await first.submit(quiz_id, [("q1", "a")])
+        await sign_up(page, unique("calm"))
+        await page.goto(f"/b/quiz:{quiz_id}")
+        await expect(page.locator(f'li[data-user="{first.username}"]')).to_be_visible()
+        await page.evaluate("""() => {
+          window.moved = 0;
+          const real = Element.prototype.animate;
+          Element.prototype.animate = function (...how) { moved += 1; return real.apply(this, how); };
+        }""")
+        await second.submit(quiz_id, [("q1", "a"), ("q2", "a")])
+        row = page.locator(f'li[data-user="{second.username}"]')
+        await expect(row.locator(".gain")).to_have_text("new")
+        await first.submit(quiz_id, [("q1", "a"), ("q2", "a")])
+        row = page.locator(f'li[data-user="{first.username}"]')
+        await expect(row.locator(".gain")).to_have_text("+20")
+        await expect(row.locator(".move")).to_have_text("1")
+    assert await page.evaluate("moved") == 0
+
+
+async def test_names_of_every_script_begin_at_one_edge(page: Page, stack: RunningStack) -> None:
+    quiz_id = await short_quiz(stack)
+    async with GraphqlClient(endpoints(stack).graphql) as client:
+        for name in ("שלום", "سلام", "日本語", "ไทยดี", "Ελλάδα"):
+            player = await register(client, username=f"{name}{uuid.uuid4().int % 10**9}")
+            await player.submit(quiz_id, [("q1", "a")])
+    await sign_up(page, unique("scripts"))
+    await page.goto(f"/b/quiz:{quiz_id}")
+    await expect(page.locator(".rows .name")).to_have_count(5)
+    edges = "names => names.map(name => [name.tagName, Math.round(name.getBoundingClientRect().left)])"
+    found = await page.locator(".rows .name").evaluate_all(edges)
+    assert found == [found[0]] * 5
+    assert found[0][0] == "BDI"
 
 
 async def test_a_name_keeps_room_beside_the_largest_score(page: Page, stack: RunningStack) -> None:

@@ -36,6 +36,10 @@ COUNTRY = "AX"
 BOARD = {"kind": "COUNTRY", "country": COUNTRY}
 EMPTY = {"kind": "COUNTRY", "country": "BV"}
 BIG = {"width": 1920, "height": 1080}
+OFF_CENTER = """row => {
+  const middle = element => { const { top, bottom } = element.getBoundingClientRect(); return (top + bottom) / 2; };
+  return Math.abs(middle(row) - middle(row.querySelector('.score')));
+}"""
 VIEWS = ["kiosk", "overlay", "embed"]
 
 
@@ -294,6 +298,11 @@ async def test_a_display_fits_every_frame(
         assert inside, view
         name = page.locator(f'li[data-user="{player.username}"] .name')
         assert (await name.evaluate("name => name.getBoundingClientRect().width")) > 0.15 * width, view
+        # What has just changed stands on the line of its row.
+        await adjust(stack, player.user_id, 1)
+        row = page.locator(f'li[data-user="{player.username}"]')
+        await expect(row.locator(".gain")).to_have_text("+1")
+        assert await row.evaluate(OFF_CENTER) < 2, view
         await page.close()
 
 

@@ -14,6 +14,7 @@ from topten.quiz.v1 import quiz_events_pb2
 
 from services.cli.identity.accounts import grant_role
 from services.cli.system.client import GraphqlClient, GraphqlError
+from tests.browser.test_question_kinds import press, tab_to
 from tests.browser.visitor import FOUR_RIGHT, QUIZ, findings, new_context, sign_up
 from tests.deadline import eventually
 from tests.players import PASSWORD, Player, endpoints, register
@@ -170,6 +171,23 @@ async def test_a_block_asks_for_a_reason_shows_before_and_after_can_be_extended_
     await expect(mod.locator(".sanctions")).to_have_count(0)
 
 
+async def test_a_player_is_found_and_blocked_by_keyboard_alone(mod: Page, player: Player) -> None:
+    await mod.goto("/mod/players")
+    await expect(mod.get_by_label("Name starts with")).to_be_focused()
+    await mod.keyboard.type(player.username)
+    await expect(mod.locator(".players li")).to_have_count(1)
+    await press(mod, "Enter", "Enter")
+    await expect(mod.get_by_role("heading", name=player.username)).to_be_visible()
+    await tab_to(mod, mod.get_by_role("button", name="Block…"))
+    await mod.keyboard.press("Enter")
+    await tab_to(mod, mod.get_by_role("dialog").get_by_label("Reason"))
+    await mod.keyboard.type(REASON)
+    await tab_to(mod, mod.get_by_role("dialog").locator("[type=submit]"))
+    await mod.keyboard.press("Enter")
+    await expect(mod.locator(".outcome")).to_be_focused()
+    await expect(mod.locator(".sanctions li")).to_contain_text(REASON)
+
+
 async def test_an_action_is_voided_and_a_score_adjusted_and_both_are_undone_once(mod: Page, player: Player) -> None:
     await player.submit(QUIZ, FOUR_RIGHT)
     await open_player(mod, player)
@@ -291,6 +309,9 @@ async def test_a_player_is_disqualified_from_a_closed_period_by_resealing_it(
             return bool(resealed["resealPeriod"])
 
         await eventually(has_place, "the player is on the closed week")
+    await mod.goto("/b/weekly")
+    podium = mod.get_by_role("region", name="Last time")
+    await expect(podium.get_by_role("listitem").filter(has_text=player.username)).to_contain_text("30 points")
     await open_player(mod, player)
     await act(mod, mod.get_by_role("button", name="Block…"))
     await mod.get_by_role("button", name="Disqualify from a closed period…").click()

@@ -19,6 +19,11 @@ from tests.servers import RunningStack, unique
 
 MAX_SHIFT = 0.05
 WIDTHS = [320, 390, 768, 1440, 1920]
+AT_400_PERCENT = (320, 256)
+"""What a window of 1280 by 1024 is for the page at a zoom of 400 %."""
+STUCK = """() => [...document.querySelectorAll('body *')]
+  .filter(each => ['fixed', 'sticky'].includes(getComputedStyle(each).position) && each.offsetHeight > innerHeight / 5)
+  .map(each => each.className)"""
 SCHEMES: list[dict[str, Any]] = [
     {"color_scheme": "light", "forced_colors": "none"},
     {"color_scheme": "dark", "forced_colors": "none"},
@@ -165,14 +170,16 @@ async def test_no_state_of_the_entrance_has_an_accessibility_finding(
 async def test_every_screen_fits_every_window(finished: Group, staffed: Group, group: str) -> None:
     context, paths = {"finished": finished, "staffed": staffed}[group]
     page = await context.new_page()
-    wide = {}
+    wide, covering = {}, {}
     for path in paths:
         await settle(page, path)
-        for width in WIDTHS:
-            await page.set_viewport_size({"width": width, "height": 800})
+        for width, height in (*((width, 800) for width in WIDTHS), AT_400_PERCENT):
+            await page.set_viewport_size({"width": width, "height": height})
             wide[path, width] = await page.evaluate("document.documentElement.scrollWidth") - width
+        covering[path] = await page.evaluate(STUCK)
     await page.close()
     assert {where: each for where, each in wide.items() if each > 0} == {}
+    assert {path: each for path, each in covering.items() if each} == {}, "at 400 % zoom"
 
 
 async def test_the_selected_tab_and_option_are_seen_in_forced_colors(

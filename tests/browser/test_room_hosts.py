@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from playwright.async_api import Browser, Page, expect
 
 from services.cli.system.client import GraphqlClient
@@ -109,3 +111,31 @@ async def test_the_results_are_printed_with_every_player_and_nothing_to_press(
         assert await host.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(255, 255, 255)"
         await host.evaluate("dispatchEvent(new Event('afterprint'))")
         await expect(host.get_by_role("table").locator("tbody tr")).to_have_count(20)
+
+
+async def test_a_host_gives_more_time_and_closes_the_door_by_keyboard(browser: Browser, stack: RunningStack) -> None:
+    """The player's device counts the same seconds, though its clock is wrong by ten minutes."""
+    pin, _ = await open_room(stack, await short_quiz(stack), secondsPerQuestion=600)
+    async with visiting(browser, stack) as visitors:
+        host = await visitors.host(f"/host/{pin}")
+        ada = await visitors.page("/")
+        await ada.context.add_init_script("const now = Date.now; Date.now = () => now() + 10 * 60 * 1000;")
+        await ada.goto(f"/j/{pin}")
+        await ada.get_by_label("Your name in this room").fill("Ada")
+        await press(ada, "Enter")
+        await expect(host.get_by_role("heading", name="1 player")).to_be_visible()
+        await press(host, "l")
+        await expect(host.get_by_text("Closed to new players")).to_be_visible()
+        await press(host, "l")
+        await expect(host.get_by_text("Closed to new players")).to_be_hidden()
+        await press(host, " ")
+        await shown("QUESTION", host, ada)
+        for _ in range(6):
+            await press(host, "m")
+        timer = ada.get_by_role("timer")
+        await expect(timer).to_contain_text(re.compile(r"6(?!00)\d\d seconds left"))
+        within = "ring => ring.firstChild.getBoundingClientRect().width / ring.getBoundingClientRect().width"
+        assert await timer.evaluate(within) < 0.75, "three digits stand within the ring"
+        await press(host, " ")
+        await shown("LOCKED", host, ada)
+        await expect(ada.get_by_role("timer")).to_be_hidden()

@@ -76,6 +76,7 @@ async def test_a_fault_stands_in_words_beside_its_field(page: Page, stack: Runni
         described = str(await field.get_attribute("aria-describedby")).split()
         return await page.locator(f"#{described[0]}").inner_text()
 
+    await expect(page.get_by_text("2 to 32 letters, digits, “_”, “-” or “.”")).to_be_visible()
     await page.get_by_label("Name").fill("no/slash")
     await page.get_by_label("Password").fill("short")
     await page.get_by_label("Country").fill("1")

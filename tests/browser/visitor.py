@@ -22,6 +22,11 @@ FOUR_RIGHT = [("q1", "c"), ("q2", "b"), ("q3", "b"), ("q4", "c")]
 ADJUST = "mutation ($input: AdjustScoreInput!) { adjustScore(input: $input) { success } }"
 
 AXE = FOLDER / "node_modules" / "axe-core" / "axe.min.js"
+# What still fades in has the contrast of nothing that a player reads.
+AT_REST = """async () => {
+  const moving = () => document.getAnimations().filter((each) => each.effect.getTiming().iterations !== Infinity);
+  while (moving().length) await Promise.allSettled(moving().map((each) => each.finished));
+}"""
 
 
 async def new_context(browser: Browser, stack: RunningStack, **options: Any) -> BrowserContext:
@@ -89,7 +94,8 @@ async def adjust(stack: RunningStack, user_id: str, delta: int) -> None:
 
 
 async def findings(page: Page, within: str = "html") -> list[Any]:
-    """Return what axe-core finds on a page, or within elements of a selector."""
+    """Return what axe-core finds on a page at rest, or within elements of a selector."""
+    await page.evaluate(AT_REST)
     if not await page.evaluate("'axe' in window"):
         await page.evaluate(AXE.read_text())  # not subject to the page's Content-Security-Policy, as a tag would be
     result = await page.evaluate("within => axe.run(within, { resultTypes: ['violations'] })", within)
