@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
-from cachetools import LRUCache
+from cachetools import LRUCache, TLRUCache
 
 from services.quiz.rooms.changes import RoomChanges
 from services.quiz.rooms.documents import answer_id
@@ -26,6 +26,8 @@ BY_ITSELF: Final = "by_itself"
 MAX_SHARED: Final = 500
 MAX_READS: Final = 4
 MAX_FOLDS: Final = 500
+# A player who is erased keeps their name in a fold for as long, also of a room that has ended.
+FOLD_LIFE: Final = timedelta(minutes=1)
 T = TypeVar("T")
 FoldKey = tuple[str, int, int, int]
 """Room, revision, and how many questions it counts and reveals there."""
@@ -41,7 +43,7 @@ class RoomReader:
         self._seats = seats
         self._changes = changes
         self._now = now
-        self._folds: LRUCache[FoldKey, Fold] = LRUCache(MAX_FOLDS)
+        self._folds: TLRUCache[FoldKey, Fold] = TLRUCache(MAX_FOLDS, ttu=_expiry, timer=now)
         self._share_read: Batcher[str, Snapshot] = Batcher(
             "room reads", self._read_all, max_size=MAX_SHARED, max_concurrent=MAX_READS
         )
@@ -58,7 +60,7 @@ class RoomReader:
     async def fold(self, room: Room) -> Fold:
         """Return the fold of the answers to the questions that the room counts and reveals at this revision.
 
-        It is kept for the revision: players who joined since the first call for it are missing.
+        It is kept for the revision, for up to a minute: players who joined or were erased since are not seen in it.
         """
         found = self._folds.get(_fold_key(room))
         return found if found is not None else await self._share_fold(room)
@@ -122,7 +124,7 @@ class RoomReader:
 
     async def _fold_all(self, rooms: Sequence[Room]) -> list[Fold | Exception]:
         distinct = {_fold_key(room): room for room in rooms}
-        found = {key: self._folds[key] for key in distinct if key in self._folds}
+        found = {key: fold for key in distinct if (fold := self._folds.get(key)) is not None}
         while missing := {room.room_id: room for key, room in distinct.items() if key not in found}:
             made = await self._read_folds(missing)
             found |= {_fold_key(room): made[room_id] for room_id, room in missing.items()}
@@ -143,6 +145,10 @@ class RoomReader:
             self._seats.answers.choices({room_id: room.revealed_questions for room_id, room in rooms.items()}),
         )
         return {room_id: Fold.of(ranked(seats[room_id], points), choices[room_id]) for room_id in rooms}
+
+
+def _expiry(_key: FoldKey, _fold: Fold, now: datetime) -> datetime:
+    return now + FOLD_LIFE
 
 
 def _fold_key(room: Room) -> FoldKey:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from services.quiz.rooms.reading import FOLD_LIFE
 from services.quiz.rooms.results.board import RoomBoard
 from services.quiz.rooms.room import Phase
 from services.quiz.rooms.transitions import Command
@@ -28,7 +29,7 @@ async def shown(game: Game) -> list[tuple[int, str, int]]:
         own = await read(game, claims(line.place.seat.user_id), line.place.seat.user_id, limit=0)
         assert own.places == [(line.place.seat.user_id, line)]
     assert board.total == len(lines)
-    return lines
+    return sorted(lines)  # who joined at the same moment may stand either way
 
 
 async def test_the_board_is_the_one_that_the_room_has_shown_last(table: Table) -> None:
@@ -123,3 +124,16 @@ async def test_a_board_is_read_in_windows_with_the_points_to_the_line_above(tabl
     assert (board.total, [line.position for line in board.window]) == (4, [2, 3])
     assert [line.gap for line in (await read(game)).window] == [None, 10, 0, 0]
     assert [(await read(game, skip=skip, limit=2)).window for skip in (4, 1000)] == [[], []]
+
+
+async def test_an_erased_player_has_no_name_within_a_minute(table: Table) -> None:
+    game = await table.open()
+    await game.join("ada", "ben")
+    await game.until(Phase.BOARD)
+    await game.command(Command.END)
+    assert [name for _, name, _ in await shown(game)] == ["The ada", "The ben"]
+    await game.rooms.personal_data.erase("ada", "erased-1")
+    table.clock.now += FOLD_LIFE
+    board = await read(game)
+    assert {line.place.seat.nickname for line in board.window} == {"", "The ben"}
+    assert not [place for place, _ in (await read(game, RELAY, "ada")).places]
