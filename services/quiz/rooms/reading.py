@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
-from cachetools import LRUCache, TLRUCache
+from cachetools import LRUCache, TTLCache
 
 from services.quiz.rooms.changes import RoomChanges
 from services.quiz.rooms.documents import answer_id
@@ -43,7 +43,9 @@ class RoomReader:
         self._seats = seats
         self._changes = changes
         self._now = now
-        self._folds: TLRUCache[FoldKey, Fold] = TLRUCache(MAX_FOLDS, ttu=_expiry, timer=now)
+        self._folds: TTLCache[FoldKey, Fold] = TTLCache(
+            MAX_FOLDS, FOLD_LIFE.total_seconds(), timer=lambda: now().timestamp()
+        )
         self._share_read: Batcher[str, Snapshot] = Batcher(
             "room reads", self._read_all, max_size=MAX_SHARED, max_concurrent=MAX_READS
         )
@@ -145,10 +147,6 @@ class RoomReader:
             self._seats.answers.choices({room_id: room.revealed_questions for room_id, room in rooms.items()}),
         )
         return {room_id: Fold.of(ranked(seats[room_id], points), choices[room_id]) for room_id in rooms}
-
-
-def _expiry(_key: FoldKey, _fold: Fold, now: datetime) -> datetime:
-    return now + FOLD_LIFE
 
 
 def _fold_key(room: Room) -> FoldKey:
