@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from operator import methodcaller
+from pathlib import Path
 from random import Random
 from typing import Any, Final, get_args
 
 import pytest
 import pytest_asyncio
+from bson import ObjectId
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pymongo import AsyncMongoClient
 from redis.asyncio import Redis
 
 from services.boards.board import GENERATION_KEY, Board
 from services.boards.catalog import Catalog
+from services.boards.closed_periods import BOARDS, DATABASE, ENTRIES, ClosedBoard
 from services.boards.definition import Definition, Order, Ranks
+from services.boards.encoding import ENCODING
 from services.boards.sharding import SHARDING_KEY, Sharding
 from services.cli.system.client import GraphqlClient
 from services.leaderboard.reading.frames import Frames, position
@@ -30,6 +36,7 @@ from tests.deadline import eventually
 from tests.players import Player, register, stream, until
 from tests.servers import RunningStack, run_topten, unique
 from tests.system.boards import FixedRosters, reader
+from tests.system.erasure_scene import EXPORT
 from tests.system.graphql import Web
 from tests.system.score import ScoreSystem
 from tests.system.test_boards_as_data import VOID, put, until_ready
@@ -37,6 +44,7 @@ from tests.system.test_defined_boards import RUN, definitions_of
 from tests.system.test_defined_boards import until_ready as until_built
 from tests.system.test_groups import DELETE, JOIN, LEAVE, PUT, REMOVE, ask, refused
 from tests.system.test_player_actions import admin, define, submit
+from tests.system.test_rank_queries import CLOSED
 from tests.system.test_team_boards import NO_MONGO, PLAYERS, VALUES, Everything, until_me, write
 
 __all__ = ["admin"]
@@ -251,7 +259,56 @@ async def test_members_alone_are_on_every_read_path_from_joining_until_leaving(
     assert name in archived
 
 
-async def test_group_of_a_board_exists_and_stays(client: GraphqlClient, admin: str) -> None:
+async def test_closed_period_has_those_who_joined_before_its_end(
+    stack: RunningStack, client: GraphqlClient, admin: str
+) -> None:
+    early, late, outside = [await register(client) for _ in range(3)]
+    group_id, _ = await founded(early, late)
+    name = unique("friends-")[:32]
+    await put(client, admin, name=name, period="weekly", segment=f"group:{group_id}")
+    await until_ready(client, admin, name)
+    week, copy_id = {"kind": "CUSTOM", "name": name, "period": "2026-W40"}, ObjectId()
+    ends_at = datetime(2026, 10, 5, tzinfo=UTC)
+    closed = ClosedBoard(
+        f"custom:{name}:2026-W40",
+        f"custom:{name}",
+        copy_id,
+        3,
+        1,
+        9,
+        ends_at,
+        ends_at,
+        ENCODING,
+        ends_at - timedelta(7),
+    )
+    mongo: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(stack.endpoints["stores"]["mongo"])
+    async with mongo:
+        joined = {"$set": {"members.0.joined_at": ends_at - timedelta(seconds=1)}, "$inc": {"edition": 1}}
+        await mongo["topten_identity"]["groups"].update_one({"_id": group_id}, joined)
+        places = enumerate((outside, late, early), start=1)
+        entries = [{"made": copy_id, "rank": n, "user_id": each.user_id, "value": 40.5 - n} for n, each in places]
+        await mongo[f"topten_{DATABASE}"][ENTRIES].insert_many(entries)
+        await mongo[f"topten_{DATABASE}"][BOARDS].insert_one(closed.to_document())
+
+    async def is_shown() -> bool:
+        entries = await outside.top(week)
+        return [(each["userId"], each["rank"], each["score"]) for each in entries] == [(early.user_id, 1, 37)]
+
+    await eventually(is_shown, "the member of that time alone")
+    listed = await ask(outside, CLOSED, board={"kind": "CUSTOM", "name": name}, first=2)
+    assert [edge["node"]["board"]["totalCount"] for edge in listed["edges"]] == [1]
+    assert await refused(outside, "query ($board: BoardInput!) { proof(board: $board) { rank } }", board=week) == (
+        "INVALID_ARGUMENT"
+    )
+    places_of = [(early, [{"board": closed.name, "rank": 1, "score": 37, "stale": False}]), (late, []), (outside, [])]
+    for player, expected in places_of:
+        exported = (await ask(player, EXPORT))["data"]["closedPeriods"]
+        assert [each for each in exported if each["board"] == closed.name] == expected
+
+
+async def test_group_of_a_board_exists_and_stays(
+    stack: RunningStack, client: GraphqlClient, admin: str, tmp_path: Path
+) -> None:
     owner = await register(client)
     group_id, _ = await founded(owner)
     for fields, why in (
@@ -266,6 +323,9 @@ async def test_group_of_a_board_exists_and_stays(client: GraphqlClient, admin: s
     assert (await put(client, admin, name=name, segment=f"group:{group_id}"))["changed"] is False
     with pytest.raises(Exception, match="cannot change to or from a group"):
         await put(client, admin, name=name, segment="all")
+    definition = tmp_path / "board.json"
+    definition.write_text(json.dumps({"name": f"{name}-2"[-32:], "sources": ["all"], "segment": f"group:{group_id}"}))
+    assert f"{name}-2"[-32:] in (await run_topten("board", "put", str(definition), data=stack.data)).stdout
 
 
 @pytest.mark.parametrize("seed", range(3))
