@@ -6,10 +6,12 @@ Owns how many streams and feeds there are, the one heartbeat, and the check of s
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import structlog
 from topten.leaderboard.v1.leaderboard_pb2 import Frame
@@ -32,8 +34,20 @@ from services.runtime.lifecycle import spawn
 from services.runtime.periodic import Periodic
 
 CLOSING_SECONDS = 2.0
+# A process that stops ends its streams at this pace, or faster to end all of them in this part of its grace: clients come
+# back within a second, to processes that serve others meanwhile.
+ENDED_AT_ONCE = 500
+PACE_SECONDS = 0.25
+ENDING_PART = 0.4
 SESSION_CHECK_INTERVAL = timedelta(seconds=3)
+T = TypeVar("T")
 _log = structlog.get_logger("stream.hub")
+
+
+def paced(streams: Sequence[T], grace: timedelta) -> list[Sequence[T]]:
+    """Return streams in the batches in which they end, one every `PACE_SECONDS`."""
+    size = max(ENDED_AT_ONCE, math.ceil(len(streams) * PACE_SECONDS / (ENDING_PART * grace.total_seconds())))
+    return [streams[at : at + size] for at in range(0, len(streams), size)]
 
 
 class Hub:
@@ -69,8 +83,16 @@ class Hub:
             await each.start()
 
     async def stop(self) -> None:
-        """End every stream, wait at most 2 s until the clients have read what is buffered, then close the upstreams."""
+        """End every stream, wait at most 2 s until the clients have read what is buffered, then close the upstreams.
+
+        Thousands of streams are ended one after another, within 40 % of the process's grace.
+        """
         self._stopping = True
+        for number, batch in enumerate(paced(list(self._subscribers()), self._config.process.shutdown_grace)):
+            if number:
+                await asyncio.sleep(PACE_SECONDS)
+            for subscriber in batch:
+                subscriber.end()
         for feed in self._feeds.values():
             feed.end_streams()
         try:

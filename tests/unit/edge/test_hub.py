@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from edge.config import EdgeConfig
 from edge.http.sessions import Sessions
-from edge.stream.hub import Hub
+from edge.stream.hub import ENDED_AT_ONCE, PACE_SECONDS, Hub, paced
 from edge.stream.latency import ScreenLatency
-from edge.stream.subscriber import Subscriber
+from edge.stream.subscriber import Subscriber, retry_after
 from edge.upstreams import open_upstreams
 from services.boards.definition import Definition
 from services.runtime.auth.claims import Claims
@@ -116,6 +119,21 @@ async def test_a_stream_ends_whose_board_was_hidden_while_it_opened() -> None:
                 hub.catalog.update([Definition("own", visibility="moderators", version=2)], edition=2, numbers=0)
                 feed.subscribe(subscriber, lambda: None)
                 assert b"retry: " in await reader.read()
+
+
+@pytest.mark.parametrize("count", [0, 1, ENDED_AT_ONCE, ENDED_AT_ONCE + 1, 100_000])
+@pytest.mark.parametrize("seconds", [1, 20, 600])
+def test_a_process_that_stops_ends_many_streams_one_after_another_within_its_grace(count: int, seconds: int) -> None:
+    batches = paced(range(count), timedelta(seconds=seconds))
+    assert [stream for batch in batches for stream in batch] == list(range(count))
+    assert len(batches) <= math.ceil(count / ENDED_AT_ONCE), "few streams do not wait"
+    assert (len(batches) - 1) * PACE_SECONDS < seconds / 2
+
+
+def test_a_client_of_a_stopped_process_is_back_within_two_seconds() -> None:
+    """As EventSource does it: `retry:` is all that it waits for."""
+    longest = max(int(retry_after(EdgeConfig().stream_retry).plain.split()[1]) for _ in range(100))
+    assert longest <= 1000, "the rest is for the connection and the next frame"
 
 
 async def test_a_stream_that_opens_while_the_process_stops_is_ended() -> None:
