@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Final
 
@@ -15,6 +16,7 @@ from topten.score.v1.confirmation_pb2 import COUNTED, RECORDED
 from services.cli.json_lines import read_definitions, read_messages
 from services.cli.system.client import Endpoints, describe
 from services.cli.system.operator_client import action_service
+from services.cli.typed_names import of_file, renamed
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.grpc.client import call
 
@@ -40,7 +42,7 @@ async def put_action_types(endpoints: Endpoints, file: str, *, on_success: Repor
                 if error.reason is not Reason.INVALID_ARGUMENT:
                     raise
                 refused += 1
-                on_problem(f"{definition.action_type_id}: {describe(error)}")
+                on_problem(f"{definition.action_type_id}: {describe(error, partial(of_file, wrapper='action_type'))}")
             else:
                 changed = "" if response.changed else ", unchanged"
                 on_success(f"{definition.action_type_id}: version {response.version}{changed}")
@@ -102,4 +104,8 @@ def _results(chunk: Iterable[Entry], results: Iterable[action_pb2.ActionResult])
             message = f"Line {number}: {entry}"
             yield action_pb2.ActionResult(status=_REFUSED, reason=Reason.INVALID_ARGUMENT, message=message)
         else:
-            yield next(remaining)
+            result = next(remaining)
+            if result.field:
+                result.message = renamed(result.message, (), of_file)
+                result.field = of_file(result.field)
+            yield result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from google.protobuf.json_format import MessageToJson
 from topten.board.v1 import board_service_pb2 as messages
@@ -11,6 +12,7 @@ from topten.board.v1.board_pb2 import BoardDefinition
 from services.cli.json_lines import read_definitions
 from services.cli.system.client import Endpoints, describe
 from services.cli.system.operator_client import board_service
+from services.cli.typed_names import of_file
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.grpc.client import call
 
@@ -33,7 +35,7 @@ async def put_boards(endpoints: Endpoints, file: str, *, on_success: Report, on_
                 if error.reason not in _REFUSALS:
                     raise
                 refused += 1
-                on_problem(f"{definition.name}: {describe(error)}")
+                on_problem(f"{definition.name}: {describe(error, partial(of_file, wrapper='definition'))}")
             else:
                 changed = "" if response.changed else ", unchanged"
                 on_success(f"custom:{definition.name}: version {response.board.version}{changed}")

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from services.cli.terminal import EXIT_FINDING, warn
+from services.cli.typed_names import noted
 
 _INVALID: Final = re.compile(r"Invalid value for '(?P<name>[^']+)': (?P<problem>.*)")
 # The library that parses values speaks of an input, and repeats itself after a comma.
@@ -31,6 +32,7 @@ class CommandLine(TyperGroup):
         **extra: Any,
     ) -> Any:
         """Run a command and exit with its code; return instead if `standalone_mode` is false."""
+        _note_parameters(self)
         try:
             code = super().main(
                 args, prog_name, complete_var, standalone_mode=False, windows_expand_args=windows_expand_args, **extra
@@ -49,6 +51,14 @@ class CommandLine(TyperGroup):
         if standalone_mode:
             sys.exit(code)
         return code
+
+
+def _note_parameters(command: Any) -> None:
+    """Let every command below this one note what somebody types for its parameters."""
+    for each in getattr(command, "commands", {}).values():
+        if each.callback is not None and not hasattr(each, "commands"):
+            each.callback = noted(each.callback, each.params)
+        _note_parameters(each)
 
 
 def explain(problem: str, error: TyperException) -> str:

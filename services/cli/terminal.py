@@ -45,6 +45,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     import grpc
 
     from services.cli.system.client import GraphqlError, describe
+    from services.cli.typed_names import of_command
     from services.runtime.errors import ServiceError
 
     try:
@@ -53,7 +54,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         fail(str(error), EXIT_USAGE)
     except (ServiceError, GraphqlError) as error:
         hint = " `topten status` shows what is away." if error.reason == "UNAVAILABLE" else ""
-        fail(describe(error) + hint, EXIT_FINDING)
+        fail(describe(error, of_command) + hint, EXIT_FINDING)
     except (aiohttp.ClientError, grpc.aio.AioRpcError, OSError, TimeoutError) as error:
         fail(describe(error), EXIT_FINDING)
 

@@ -14,6 +14,7 @@ from topten.identity.v1 import identity_service_pb2 as messages
 from services.cli.json_lines import read_messages
 from services.cli.system.client import Endpoints
 from services.cli.system.operator_client import identity_service
+from services.cli.typed_names import of_file, renamed
 from services.runtime.errors import Reason
 from services.runtime.grpc.client import call
 
@@ -54,4 +55,6 @@ def _results(
             message = f"Line {number}: {entry}"
             yield identity_pb2.EnsuredPlayer(status=_REFUSED, reason=Reason.INVALID_ARGUMENT, message=message)
         else:
-            yield next(remaining)
+            result = next(remaining)
+            result.message = renamed(result.message, (), of_file)
+            yield result

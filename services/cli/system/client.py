@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ import aiohttp
 import grpc
 
 from services.cli.system.locate import NotRunningError, read_endpoints
+from services.cli.typed_names import renamed
 from services.runtime.auth.service_token import ServiceToken
 from services.runtime.config.settings import TlsConfig
 from services.runtime.errors import ServiceError
@@ -149,12 +150,14 @@ class GraphqlClient:
         return str(data["register"]["accessToken"])
 
 
-def describe(error: BaseException) -> str:
-    """Describe an error in one line, for a terminal."""
-    if isinstance(error, ServiceError):
-        return f"{error.call}: {error.message} ({error.reason})" if error.call else f"{error.message} ({error.reason})"
-    if isinstance(error, GraphqlError):
-        return f"{error.field}: {error} ({error.reason})" if error.field else f"{error} ({error.reason})"
+def describe(error: BaseException, name: Callable[[str], str] = str) -> str:
+    """Describe an error in one line, for a terminal. `name` turns a field of a request into what somebody typed for it."""
+    if isinstance(error, ServiceError | GraphqlError):
+        text, violations = (error.message, error.violations) if isinstance(error, ServiceError) else (str(error), ())
+        message = renamed(text, violations, name)
+        call = error.call if isinstance(error, ServiceError) else error.field
+        # What was typed tells more than the call.
+        return f"{call}: {message} ({error.reason})" if call and message == text else f"{message} ({error.reason})"
     if isinstance(error, UnexpectedResponseError):
         return str(error)
     if isinstance(error, aiohttp.ClientConnectorError):
