@@ -88,7 +88,7 @@ sbom: .venv-audit/done  ## what the image holds, as CycloneDX: dist/topten.cdx.j
 policy: .venv/dev .venv-policy/done  ## hold the rendered chart and the Dockerfile to checkov's policies; asks nobody on the network
 	$(BIN)/python -m tests.helm.policy
 
-cluster: .venv/dev .venv-codegen/done  ## the chart on a real Kubernetes API server: ARGS="trial minimal" takes some sets of values
+cluster: .venv/dev .venv-codegen/done  ## the chart on a real Kubernetes API server and, as root, a node: ARGS="trial minimal node" takes some
 	@$(BIN)/python -m tests.cluster $(ARGS)
 
 bench: .venv/dev  ## measure, each figure beside its floor: ARGS=answers, ARGS=score_throughput

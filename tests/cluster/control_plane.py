@@ -6,10 +6,10 @@ Everything it writes is in one folder, and every process it starts ends with the
 from __future__ import annotations
 
 import secrets
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from subprocess import Popen
 from typing import Any, Final
 
 import yaml
@@ -17,24 +17,32 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.cluster.api import Api
+from tests.cluster.processes import running
 from tests.cluster.tools import Tools
 from tests.deadline import poll
 from tests.servers import free_port
 
 HOST: Final = "127.0.0.1"
-STOP_SECONDS: Final = 20
+NODE: Final = "node1"
+# Who has a token: the user's name in Kubernetes, and the group if it has one.
+USERS: Final = {
+    "admin": ("admin", "system:masters"),
+    "kubelet": (f"system:node:{NODE}", "system:nodes"),
+    **{name: (f"system:{name}", "") for name in ("kube-controller-manager", "kube-scheduler", "kube-proxy")},
+}
 
 
 class ControlPlane:
-    """The running server: a client of it, and a kubeconfig for Helm."""
+    """The running server: a client of it, and a kubeconfig for each user."""
 
     def __init__(self, folder: Path, tools: Tools) -> None:
         self._folder = folder
         self._tools = tools
-        token = secrets.token_hex(16)
+        self._tokens = {name: secrets.token_hex(16) for name in USERS}
         self._port = free_port()
-        self.api = Api(f"https://{HOST}:{self._port}", token)
-        self.kubeconfig = self._kubeconfig()
+        self.accounts_key = folder / "accounts.key"
+        self.api = Api(f"https://{HOST}:{self._port}", self._tokens["admin"])
+        self.kubeconfig = self.kubeconfig_of("admin")
 
     @contextmanager
     def running(self) -> Iterator[ControlPlane]:
@@ -43,8 +51,9 @@ class ControlPlane:
         client, peer = (f"http://{HOST}:{free_port()}" for _ in range(2))
         with ExitStack() as stack:
 
-            def start(name: str, *options: str) -> subprocess.Popen[Any]:
-                return stack.enter_context(self._process(name, *options))
+            def start(name: str, *options: str) -> Popen[Any]:
+                log = self._folder / f"{name}.log"
+                return stack.enter_context(running([self._tools.programs[name], *options], log))
 
             start(
                 "etcd",
@@ -70,11 +79,12 @@ class ControlPlane:
             f"--secure-port={self._port}",
             f"--cert-dir={self._folder}",
             f"--token-auth-file={self._folder / 'tokens.csv'}",
-            "--authorization-mode=RBAC",
+            "--authorization-mode=Node,RBAC",
             "--service-account-issuer=https://kubernetes.default.svc",
-            f"--service-account-key-file={self._folder / 'accounts.key'}",
-            f"--service-account-signing-key-file={self._folder / 'accounts.key'}",
+            f"--service-account-key-file={self.accounts_key}",
+            f"--service-account-signing-key-file={self.accounts_key}",
             "--service-cluster-ip-range=10.96.0.0/16",
+            "--kubelet-preferred-address-types=InternalIP",
         ]
 
     def _write_credentials(self) -> None:
@@ -82,36 +92,24 @@ class ControlPlane:
         pem = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        (self._folder / "accounts.key").write_bytes(pem)
-        (self._folder / "tokens.csv").write_text(f'{self.api.token},admin,admin,"system:masters"\n')
+        self.accounts_key.write_bytes(pem)
+        lines = [
+            f"{self._tokens[name]},{user},{name}{group and f',{group}'}\n" for name, (user, group) in USERS.items()
+        ]
+        (self._folder / "tokens.csv").write_text("".join(lines))
 
-    def _kubeconfig(self) -> Path:
-        path = self._folder / "kubeconfig"
+    def kubeconfig_of(self, user: str) -> Path:
+        """A kubeconfig with the token of a user."""
+        path = self._folder / f"{user}.kubeconfig"
         cluster = {"server": self.api.address, "insecure-skip-tls-verify": True}
         config = {
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{"name": "here", "cluster": cluster}],
-            "users": [{"name": "admin", "user": {"token": self.api.token}}],
-            "contexts": [{"name": "here", "context": {"cluster": "here", "user": "admin"}}],
+            "users": [{"name": "here", "user": {"token": self._tokens[user]}}],
+            "contexts": [{"name": "here", "context": {"cluster": "here", "user": "here"}}],
             "current-context": "here",
         }
         path.write_text(yaml.safe_dump(config))
         path.chmod(0o600)  # Helm warns of others
         return path
-
-    @contextmanager
-    def _process(self, name: str, *options: str) -> Iterator[subprocess.Popen[Any]]:
-        with (self._folder / f"{name}.log").open("wb") as log:
-            process = subprocess.Popen(
-                [self._tools.programs[name], *options], stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
-        try:
-            yield process
-        finally:
-            process.terminate()
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()

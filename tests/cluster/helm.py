@@ -60,6 +60,10 @@ class Helm4:
         """See Helm."""
         self._helm.uninstall(NAME, timeout=HELM_SECONDS)
 
+    def test(self) -> None:
+        """Run the tests of the release."""
+        self._helm.test(NAME, timeout=HELM_SECONDS)
+
 
 class Helm3:
     """Helm 3 as a program. Raises Helm3Error."""

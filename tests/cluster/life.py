@@ -259,8 +259,9 @@ def _templates(release: Release) -> dict[str, Any]:
     return found
 
 
-def define(api: Api, manifests: list[Object]) -> None:
+def define(api: Api, files: list[Path]) -> None:
     """Create custom definitions and the priority class that some values name; returns when they are served."""
+    manifests = [one for path in files for one in yaml.safe_load_all(path.read_text()) if one]
     definitions = [one for one in manifests if one.get("kind") == "CustomResourceDefinition"]
     for one in definitions:
         api.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", one)

@@ -18,6 +18,7 @@ COLLECTIONS: Final = {
     "apis/networking.k8s.io/v1": ("ingresses", "networkpolicies"),
     "apis/policy/v1": ("poddisruptionbudgets",),
 }
+_EVERYWHERE: Final = ("default", "kube-root-ca.crt")
 
 
 class Release:
@@ -33,11 +34,11 @@ class Release:
         return self._api.items(f"/{group}/namespaces/{self.namespace}/{collection}")
 
     def names(self) -> set[str]:
-        """Everything in the namespace as `collection/name`, without Helm's records and the account of the namespace."""
+        """Everything in the namespace as `collection/name`, without Helm's records and what every namespace has."""
         return {
             f"{collection}/{one['metadata']['name']}"
             for names in COLLECTIONS.values()
             for collection in names
             for one in self.objects(collection)
-            if one.get("type") != "helm.sh/release.v1" and one["metadata"]["name"] != "default"
+            if one.get("type") != "helm.sh/release.v1" and one["metadata"]["name"] not in _EVERYWHERE
         }

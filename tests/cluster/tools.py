@@ -21,6 +21,11 @@ PROGRAMS: Final = {
     "kube-apiserver": ("control", "k8s.io/kubernetes/cmd/kube-apiserver"),
     "helm": ("helm3", "helm.sh/helm/v3/cmd/helm"),
 }
+# What a node needs besides: the controllers that create pods, and the command line.
+NODE_PROGRAMS: Final = {
+    name: ("control", f"k8s.io/kubernetes/cmd/{name}")
+    for name in ("kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
+}
 # Where the modules of other projects keep the definitions of the kinds that the chart uses.
 DEFINITIONS: Final = {
     "sigs.k8s.io/gateway-api@v1.7.0": (
@@ -47,20 +52,21 @@ class BuildError(RuntimeError):
     """A program could not be built; the message has the compiler's last lines."""
 
 
-def prepare() -> Tools:
-    """Build what is not in the cache. Raises BuildError."""
-    return Tools({name: _program(name) for name in PROGRAMS}, [path for each in DEFINITIONS for path in _crds(each)])
+def prepare(*, node: bool) -> Tools:
+    """Build what is not in the cache, and with `node` what a node needs too. Raises BuildError."""
+    wanted = PROGRAMS | NODE_PROGRAMS if node else PROGRAMS
+    return Tools({name: _program(name) for name in wanted}, [path for each in DEFINITIONS for path in _crds(each)])
 
 
 def version(name: str) -> str:
     """The pinned version of a program."""
-    module, package = PROGRAMS[name]
+    module, package = (PROGRAMS | NODE_PROGRAMS)[name]
     required = re.findall(r"^\s*([\w./-]+) (v[\w.+-]+)", (MODULES / module / "go.mod").read_text(), re.MULTILINE)
     return next(str(number) for path, number in required if package.startswith(path))
 
 
 def _program(name: str) -> Path:
-    module, package = PROGRAMS[name]
+    module, package = (PROGRAMS | NODE_PROGRAMS)[name]
     pinned = hashlib.sha256((MODULES / module / "go.sum").read_bytes()).hexdigest()[:12]
     built = CACHE / f"{module}-{pinned}" / name
     if built.exists():
