@@ -130,7 +130,7 @@ def encode_retry(milliseconds: int) -> bytes:
 
 
 def _entry(entry: Entry) -> dict[str, Any]:
-    return {
+    data = {
         "rank": entry.rank,
         "userId": entry.user_id,
         "username": entry.username,
@@ -139,6 +139,9 @@ def _entry(entry: Entry) -> dict[str, Any]:
         "previousRank": entry.previous_rank if entry.HasField("previous_rank") else None,
         "gapToNext": entry.gap_to_next if entry.HasField("gap_to_next") else None,
     }
+    if entry.metadata:
+        data["metadata"] = dict(entry.metadata)
+    return data
 
 
 def encode_event(name: str, data: dict[str, Any], *, id: str = "") -> bytes:  # noqa: A002  # the field's name

@@ -4,15 +4,17 @@ Two collections of the database `boards`:
 
     closed            {_id: name of the board, series, made, players, generation, version, starts_at, ends_at, closed_at,
                       encoding, ascending}
-    closed_entries    {made, rank, user_id, value}
+    closed_entries    {made, rank, user_id, value, metadata}
 
 A board is complete when it has its document in `closed`, which is written last. `made` is the id of the copy: entries
 of a board carry the id in its document, and entries with any other are left over from an attempt that failed.
 `generation` and `version` are those of the board in Redis, and `encoding`, 1 if it is missing, is the one of its values:
 it never changes. `starts_at` is missing from boards of weeks and months that an earlier version closed, and `ascending`,
 whether less is better, is false if it is missing. Nothing else changes afterwards, except that a pseudonym replaces
-the id of an erased player and that a reseal replaces the board by another copy; both raise the version. A board on which
-nobody was ranked has no document. The field `head` is that of `signed_heads`: a reseal removes it.
+the id of an erased player, whose entry loses its metadata, and that a reseal replaces the board by another copy; both
+raise the version. `metadata`, a JSON object, is what the board shows of the player; most entries have none, and no leaf of
+the tree has it. A board on which nobody was ranked has no document. The field `head` is that of `signed_heads`: a reseal
+removes it.
 """
 
 from __future__ import annotations

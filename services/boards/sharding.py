@@ -65,13 +65,26 @@ class Shard(NamedTuple):
 
     @property
     def meta_key(self) -> str:
-        """The generation and version of the shard."""
+        """The generation and version of the shard, and `shown` if it has metadata."""
         return f"{{{self.key}}}:meta"
 
     @property
     def previous_key(self) -> str:
         """The rank before each player's last counted action: user id → rank."""
         return f"{{{self.key}}}:previous"
+
+    @property
+    def shown_key(self) -> str:
+        """The metadata that is shown of players: user id → revision of their standing, a space, and a JSON object.
+
+        Nothing follows the space if the last standing has none. Exists only if `shown` of the meta is set.
+        """
+        return f"{{{self.key}}}:shown"
+
+
+def shown_metadata(stored: bytes | None) -> str:
+    """Return the metadata in a member of `shown_key`, a JSON object; empty if there is none."""
+    return "" if stored is None else stored.partition(b" ")[2].decode()
 
 
 class Sharding:

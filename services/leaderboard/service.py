@@ -165,13 +165,16 @@ class LeaderboardService:
         shown = following[: size or DEFAULT_LIMIT]
         names = await self._names.of({place.user_id for place in (*shown, *filter(None, [own]))})
         cursors = [page_token(listing, standings[place.user_id].value, place.user_id) for place in shown]
-        entries = [entry_of(place, names[place.user_id], None) for place in shown]
+        entries = [
+            entry_of(place, names[place.user_id], None, standings[place.user_id].metadata)
+            for place in (*shown, *filter(None, [own]))
+        ]
         return Page(
             board=board,
             total=len(places),
-            entries=list(zip(entries, cursors, strict=True)),
+            entries=list(zip(entries, cursors, strict=False)),
             next_token=cursors[-1] if len(following) > len(shown) else "",
-            own=None if own is None else entry_of(own, names[own.user_id], None),
+            own=None if own is None else entries[-1],
             stale=stale,
         ), len(members)
 

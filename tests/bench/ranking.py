@@ -39,6 +39,7 @@ from services.runtime.grpc.client import call, open_channel
 from services.runtime.stores.redis import open_redis
 from services.score.projection.board_writer import BoardWriter, by_board
 from services.score.projection.standings import Placement, Standing
+from tests.no_metadata import no_metadata
 from tests.servers import RunningServer, running
 from tests.system.boards import FixedRosters
 from tests.system.processes import running_identity, running_service
@@ -80,6 +81,7 @@ async def write(redis: Redis, members: Sequence[tuple[str, float]], sharding: Sh
     writer = BoardWriter(
         redis,
         Placement(Catalog((), sharding)),
+        no_metadata,
         fence_ttl=timedelta(hours=1),
         period_retention=timedelta(days=35),
         now=utc_now,

@@ -41,6 +41,7 @@ from services.score.ledger.personal_data_digests import PersonalDataDigests
 from services.score.ledger.store import ScoreStore
 from services.score.projection.board_writer import BoardWriter
 from services.score.projection.rebuild import Rebuild
+from services.score.projection.shown_metadata import ShownMetadata
 from services.score.projection.standings import Placement
 from tests.bench.sizes import PAGE, RETENTION, event, now_ms
 from tests.servers import running, topten
@@ -170,7 +171,8 @@ async def rebuild_boards(mongo: Mongo, redis_url: str) -> tuple[float, int]:
         store = ScoreStore(mongo.database, PersonalDataDigests(await meta.salt()))
         folds = FoldCache(store, meta, incarnation, "bench", limit=50_000, now=now_ms)
         placement = Placement(Catalog())
-        writer = BoardWriter(redis, placement, fence_ttl=HOUR, period_retention=RETENTION, now=utc_now)
+        metadata = ShownMetadata(store.shown_rows, placement)
+        writer = BoardWriter(redis, placement, metadata.of, fence_ttl=HOUR, period_retention=RETENTION, now=utc_now)
         rebuild = Rebuild(redis, store, folds, meta, writer, placement, period_retention=RETENTION, now=utc_now)
         start = time.perf_counter()
         await rebuild.run("drill", lambda *_: None)

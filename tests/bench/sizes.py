@@ -43,6 +43,7 @@ from services.score.projection.board_writer import BoardWriter
 from services.score.projection.loss_detection import LossDetector
 from services.score.projection.publisher import ScorePublisher
 from services.score.projection.rebuild import Rebuild
+from services.score.projection.shown_metadata import ShownMetadata
 from services.score.projection.standings import Placement
 from tests.servers import running
 from tests.system.score import announcer, fair_play_monitor
@@ -133,7 +134,10 @@ async def measure(players: int) -> Cost:
         stack.push_async_callback(incarnation.stop)
         folds = FoldCache(store, meta, incarnation, "bench", limit=50_000, now=now_ms)
         placement = Placement(Catalog())
-        writer = BoardWriter(redis, placement, fence_ttl=timedelta(hours=1), period_retention=RETENTION, now=utc_now)
+        metadata = ShownMetadata(store.shown_rows, placement)
+        writer = BoardWriter(
+            redis, placement, metadata.of, fence_ttl=timedelta(hours=1), period_retention=RETENTION, now=utc_now
+        )
         rebuild = Rebuild(redis, store, folds, meta, writer, placement, period_retention=RETENTION, now=utc_now)
         definitions = DefinitionStore(mongo.client["boards"])
         generation = LossDetector(

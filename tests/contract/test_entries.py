@@ -34,7 +34,10 @@ def filled() -> Entry:
     """Return an entry with a different value in each of its fields."""
     entry = Entry()
     for number, field in enumerate(Entry.DESCRIPTOR.fields, 1):
-        setattr(entry, field.name, f"text {number}" if field.type == STRING else number)
+        if field.name == "metadata":
+            entry.metadata["name"] = f"text {number}"
+        else:
+            setattr(entry, field.name, f"text {number}" if field.type == STRING else number)
     return entry
 
 
@@ -79,6 +82,12 @@ def test_every_field_of_an_entry_is_on_the_stream() -> None:
     assert entry == EXPECTED, "edge/stream/frames.py"
 
 
+def test_an_entry_without_metadata_has_no_member_for_it() -> None:
+    """So that every other board costs no byte more."""
+    bare = encode_update(Frame(board="all", entries=[Entry(rank=1, user_id="a")])).message.plain
+    assert b"metadata" not in bare
+
+
 def test_every_field_of_a_players_own_place_is_on_the_stream() -> None:
     standing = MessageToDict(Standing(rank=1, score=2, previous_rank=3, gap_to_next=4, user_id="p"))
     of_the_caller = {"board", *(name for name in standing if name != "userId")}
@@ -89,5 +98,5 @@ def test_every_field_of_a_players_own_place_is_on_the_stream() -> None:
 def test_the_guide_lists_the_members_of_an_event(event: str) -> None:
     (row,) = re.findall(rf"^\| `{event}`.*$", GUIDE.read_text(encoding="utf-8"), re.MULTILINE)
     documented = set(re.findall(r'"(\w+)"', row))
-    members = {*names(payload(event)), *(EXPECTED if event == "update" else ())}
+    members = {*names(payload(event)), *(EXPECTED if event == "update" else ())} - {*ENTRY.metadata}
     assert documented == members, f"docs/app-developer.md, event {event}"

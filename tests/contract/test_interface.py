@@ -45,7 +45,7 @@ GRAPHQL: Final = build_schema((Path(__file__).parent / "interface.graphql").read
 MESSAGES: Final = {
     "action.v1.PutActionTypeRequest": "actionType",
     "action.v1.PutActionTypeResponse": "version changed",
-    "action.v1.ActionType": "actionTypeId title submitters rule limits timestampWindow state",
+    "action.v1.ActionType": "actionTypeId title submitters rule limits timestampWindow state showsMetadata",
     "action.v1.Rule": "fixed perUnit table reported",
     "action.v1.FixedRule": "points",
     "action.v1.PerUnitRule": "pointsPerUnit maxUnits",
@@ -68,7 +68,7 @@ MESSAGES: Final = {
     "identity.v1.EnsurePlayersResponse": "results",
     "identity.v1.EnsuredPlayer": "status userId reason message",
     "board.v1.BoardDefinition": "name title sources aggregate order period timeZone segment size visibility freezesBefore",
-    "leaderboard.v1.Entry": "userId username score rank country previousRank gapToNext",
+    "leaderboard.v1.Entry": "userId username score rank country previousRank gapToNext metadata",
 }
 ENUMS: Final = {
     "action.v1.ActionType.Submitters": "SERVICES PLAYERS BOTH",

@@ -24,6 +24,7 @@ from services.score.projection.publisher import ScorePublisher, ScoreUpdate
 from services.score.projection.rebuild import server_time
 from services.score.projection.standings import Placement, Standing
 from tests.deadline import deadline_seconds
+from tests.no_metadata import no_metadata
 
 EVENT = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -35,7 +36,12 @@ class BoardSeeder:
         self.generation = 0
         self._redis = redis
         self._writer = BoardWriter(
-            redis, Placement(Catalog()), fence_ttl=timedelta(hours=1), period_retention=timedelta(days=35), now=utc_now
+            redis,
+            Placement(Catalog()),
+            no_metadata,
+            fence_ttl=timedelta(hours=1),
+            period_retention=timedelta(days=35),
+            now=utc_now,
         )
         self._publisher = ScorePublisher(redis)
         self._revision = 0

@@ -187,9 +187,12 @@ async def leave_traces(scene: Scene) -> None:
 
 
 async def reported(scene: Scene) -> None:
-    """Report an action of eve with a note."""
+    """Report an action of eve with a note, which boards show."""
     walk = action_pb2.ActionType(
-        action_type_id=unique("walk-"), title="Walk", submitters=action_pb2.ActionType.SERVICES
+        action_type_id=unique("walk-"),
+        title="Walk",
+        submitters=action_pb2.ActionType.SERVICES,
+        shows_metadata=True,
     )
     walk.rule.fixed.points = 4
     action = action_pb2.PlayerAction(action_type_id=walk.action_type_id, action_id=str(uuid.uuid4()))

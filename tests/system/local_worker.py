@@ -27,6 +27,7 @@ from services.score.projection.board_writer import BoardWriter, Standings
 from services.score.projection.loss_detection import LossDetector
 from services.score.projection.publisher import ScorePublisher
 from services.score.projection.rebuild import Rebuild
+from services.score.projection.shown_metadata import ShownMetadata
 from services.score.projection.standings import Placement
 from tests.servers import unique
 from tests.system.score import RETENTION, ScoreSystem, announcer, completed, fair_play_monitor
@@ -82,7 +83,12 @@ class LocalWorker:
         name, meta = unique("w"), CoordinationStore(system.database)
         self._adopt = partial(meta.record_adoption, name, str(placement.catalog), 0, 0, placement.agreement.encoding)
         self.writer = SteppedWriter(
-            system.redis, placement, fence_ttl=timedelta(hours=1), period_retention=RETENTION, now=utc_now
+            system.redis,
+            placement,
+            ShownMetadata(store.shown_rows, placement).of,
+            fence_ttl=timedelta(hours=1),
+            period_retention=RETENTION,
+            now=utc_now,
         )
         self.incarnation = IncarnationWatch(IncarnationStore(system.mongo.client, system.prefix), retry_on=REDIS_ERRORS)
         self.folds = FoldCache(store, meta, self.incarnation, name, limit=100, now=now_ms)

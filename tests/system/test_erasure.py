@@ -66,7 +66,8 @@ async def test_erased_player_is_found_nowhere(system: RunningStack) -> None:
         planted = {each.split(": ")[1] for each in await residue_in_mongo(stores["mongo"], scene.needles)}
         assert planted == set(scene.needles), "each needle is stored before the erasure"
         assert {each.split(": ")[1] for each in await residue_in_redis(stores["redis"], scene.needles)} >= {
-            scene.eve.user_id
+            scene.eve.user_id,
+            NOTE,
         }
         closed_before = await scene.entries(CLOSED_INPUT)
         assert [entry["username"] for entry in closed_before] == [
@@ -227,7 +228,7 @@ async def check_late_event(scene: Scene) -> None:
     event.payload.timestamp.GetCurrentTime()
     action = action_events_pb2.ActionCompletedEvent(event_id=str(uuid.uuid4()), event_type="ACTION_COMPLETED")
     action.payload.user_id, action.payload.action_type_id, action.payload.score_delta = scene.eve.user_id, "walk", 4
-    action.payload.attempt, action.payload.metadata["note"] = 9, NOTE
+    action.payload.attempt, action.payload.metadata["note"], action.payload.shows_metadata = 9, NOTE, True
     action.payload.timestamp.GetCurrentTime()
     adjustment = quiz_events_pb2.ScoreAdjustedEvent(event_id=str(uuid.uuid4()), event_type="SCORE_ADJUSTED")
     adjustment.payload.user_id, adjustment.payload.score_delta = scene.eve.user_id, 7

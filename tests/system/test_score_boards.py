@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -13,12 +13,13 @@ from redis.asyncio import Redis
 
 from services.boards.board import Board
 from services.boards.catalog import Catalog
-from services.boards.sharding import Sharding
+from services.boards.sharding import Sharding, shown_metadata
 from services.runtime.clock import utc_now
 from services.runtime.config.settings import RedisConfig
-from services.runtime.stores.redis import open_redis
+from services.runtime.stores.redis import is_cluster, open_redis
 from services.score.projection.board_writer import HEAD, MAX_PREVIOUS, BoardWriter, TooOldError, by_board
 from services.score.projection.rebuild import server_time
+from services.score.projection.shown_metadata import Shown
 from services.score.projection.standings import Placement, Standing
 from tests.servers import RunningServer, running, unique
 
@@ -32,12 +33,34 @@ class BoardUnderTest:
         self.redis = redis
         self.board = Board("quiz", unique("b"))
         self.shard = Sharding().shards(self.board)[0]
+        self.texts: dict[tuple[str, int], str] = {}
         self.writer = BoardWriter(
-            redis, Placement(Catalog()), fence_ttl=FENCE_TTL, period_retention=timedelta(days=35), now=utc_now
+            redis,
+            Placement(Catalog()),
+            self._metadata,
+            fence_ttl=FENCE_TTL,
+            period_retention=timedelta(days=35),
+            now=utc_now,
         )
 
     def standing(self, user_id: str, points: int, order: int = 1, *, lowered: bool = False) -> Standing:
         return Standing(self.board, user_id, points, points + 0.5 if points > 0 else 0.0, order, lowered)
+
+    def with_metadata(self, user_id: str, points: int, order: int, text: str, *, lowered: bool = False) -> Standing:
+        """Return a standing of a player of whom boards show metadata, here this text."""
+        self.texts[user_id, order] = text
+        return self.standing(user_id, points, order, lowered=lowered)._replace(reached_at=order)
+
+    async def shown(self) -> dict[str, str]:
+        texts: Any = await self.redis.hgetall(self.shard.shown_key)
+        return {member.decode(): text for member, stored in texts.items() if (text := shown_metadata(stored))}
+
+    async def _metadata(self, standings: Iterable[Standing]) -> Shown:
+        return {
+            (each.board, each.user_id): self.texts[each.user_id, each.revision]
+            for each in standings
+            if each.reached_at is not None
+        }
 
     async def write(self, *standings: Standing, generation: int = 1) -> int:
         return await self.writer.write(
@@ -69,7 +92,7 @@ async def writes(server: RunningServer) -> AsyncIterator[BoardUnderTest]:
         board = BoardUnderTest(redis)
         yield board
         shard = board.shard
-        await redis.delete(shard.key, shard.fence_key, shard.meta_key, shard.previous_key)
+        await redis.delete(shard.key, shard.fence_key, shard.meta_key, shard.previous_key, shard.shown_key)
 
 
 async def test_lower_value_changes_neither_board_nor_version(writes: BoardUnderTest) -> None:
@@ -204,3 +227,69 @@ async def test_generation_of_a_board_never_decreases(writes: BoardUnderTest) -> 
     for generation in (3, 2, 0):
         await writes.write(writes.standing("ada", 10 - generation), generation=generation)
     assert (await writes.meta())["generation"] == 3
+
+
+async def test_metadata_is_that_of_the_standing_in_whatever_order_they_are_written(writes: BoardUnderTest) -> None:
+    chance = random.Random(3)
+    standings: list[Standing] = []
+    expected: dict[str, str] = {}
+    for player in (f"p{n}" for n in range(30)):
+        total = 0
+        for order in range(1, 9):
+            # Equal values are of actions at the same time, as far as a value tells.
+            delta = chance.choice([-5, 0, 0, 10])
+            total += delta
+            text = chance.choice(["", f'{{"order":"{order}"}}'])
+            standings.append(writes.with_metadata(player, total, order, text, lowered=delta < 0))
+        text = chance.choice(["", '{"order":"9"}'])
+        standings.append(writes.with_metadata(player, total + 1, 9, text))
+        if total + 1 > 0 and text:
+            expected[player] = text
+    for _ in range(2):
+        chance.shuffle(standings)
+        for standing in standings:
+            await writes.write(standing)
+        # A worker that lowers a player reads them again behind the fence.
+        await writes.write(*(each._replace(lowered=True) for each in standings if each.revision == 9))
+        assert await writes.shown() == expected
+
+
+async def test_of_equal_values_the_later_metadata_stays(writes: BoardUnderTest) -> None:
+    await writes.write(writes.with_metadata("ada", 20, 5, '{"n":"5"}'), writes.with_metadata("ben", 20, 5, ""))
+    await writes.write(writes.with_metadata("ada", 20, 4, '{"n":"4"}'), writes.with_metadata("ben", 10, 4, "{}"))
+    assert await writes.shown() == {"ada": '{"n":"5"}'}
+    version = (await writes.meta())["version"]
+    assert await writes.write(writes.with_metadata("ada", 20, 6, "")) == 0
+    assert await writes.shown() == {}
+    assert (await writes.meta())["version"] == version + 1, "frames follow a change of metadata alone"
+    await writes.write(writes.with_metadata("ada", 20, 5, '{"n":"5"}'))
+    assert await writes.shown() == {}
+
+
+async def test_metadata_leaves_with_its_player_and_expires_with_the_board(writes: BoardUnderTest) -> None:
+    await writes.write(writes.with_metadata("ada", 20, 1, "{}"), writes.with_metadata("ben", 10, 1, "{}"))
+    await writes.write(writes.with_metadata("ada", 0, 2, "", lowered=True))
+    await writes.write(writes.with_metadata("ada", 20, 1, "{}"))
+    assert await writes.shown() == {"ben": "{}"}
+    writes.board = Board.parse("weekly", utc_now())
+    (writes.shard,) = Sharding().shards(writes.board)
+    await writes.write(writes.with_metadata("eve", 10, 1, "{}"))
+    assert await writes.shown() == {"eve": "{}"}
+    assert await writes.redis.ttl(writes.shard.shown_key) == await writes.redis.ttl(writes.shard.key) > 0
+    await writes.writer.empty(writes.shard, 1, 1)
+    assert (await writes.shown(), "shown" in await writes.meta()) == ({}, False)
+
+
+async def test_board_without_metadata_costs_no_command_and_no_key_for_it(writes: BoardUnderTest) -> None:
+    """The commands that scripts run are counted, too: they are those of a board before boards showed metadata."""
+    if is_cluster(writes.redis):
+        pytest.skip("the statistics are those of one server")
+    await writes.write(writes.standing("ada", 30), writes.standing("ben", 20))
+    await writes.redis.config_resetstat()
+    await writes.write(writes.standing("ben", 40, 2))
+    await writes.write(writes.standing("ada", 0, 3, lowered=True))
+    calls: Any = await writes.redis.info("commandstats")
+    counted = {name: calls.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("hget", "hset", "hdel", "zscore")}
+    assert counted == {"hget": 3, "hset": 2, "hdel": 1, "zscore": 1}
+    assert not await writes.redis.exists(writes.shard.shown_key)
+    assert "shown" not in await writes.meta()

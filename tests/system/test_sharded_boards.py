@@ -30,6 +30,7 @@ from services.score.projection.board_writer import BoardWriter, by_board
 from services.score.projection.rebuild import server_time
 from services.score.projection.standings import Placement, Standing
 from tests.deadline import deadline_seconds
+from tests.no_metadata import no_metadata
 from tests.servers import running, unique
 from tests.system.boards import reader
 
@@ -52,6 +53,7 @@ class Both:
             redis: BoardWriter(
                 redis,
                 Placement(Catalog((), Sharding(sharding))),
+                no_metadata,
                 fence_ttl=timedelta(hours=1),
                 period_retention=timedelta(days=35),
                 now=utc_now,
@@ -167,6 +169,7 @@ async def test_closed_period_of_several_shards_is_archived_in_one_order(both: Bo
     writer = BoardWriter(
         redis,
         Placement(Catalog((), Sharding("weekly=3"))),
+        no_metadata,
         fence_ttl=timedelta(hours=1),
         period_retention=timedelta(days=42),
         now=lambda: datetime(2026, 11, 25, tzinfo=UTC),

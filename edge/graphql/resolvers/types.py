@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Annotated, Self
 
 import strawberry
+from strawberry.scalars import JSON
 from topten.action.v1 import action_pb2
 from topten.identity.v1 import identity_pb2
 from topten.leaderboard.v1 import leaderboard_pb2, leaderboard_service_pb2
@@ -189,6 +190,10 @@ class LeaderboardEntry:
     gap_to_next: int | None = strawberry.field(
         description="The points to the place above: 0 on a tie, null for the leader."
     )
+    metadata: JSON | None = strawberry.field(
+        description="The metadata of the action with which the score was reached, names with texts, if its type shows it on "
+        "boards; null for any other."
+    )
 
     # One call for all of a page, but each waits for it by itself.
     @field(cost=10, description="The account; null if it no longer exists, for a team, and for a seat.")
@@ -205,6 +210,7 @@ class LeaderboardEntry:
             country=entry.country or None,
             previous_rank=entry.previous_rank if entry.HasField("previous_rank") else None,
             gap_to_next=entry.gap_to_next if entry.HasField("gap_to_next") else None,
+            metadata=JSON(dict(entry.metadata)) if entry.metadata else None,
         )
 
 

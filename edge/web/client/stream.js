@@ -28,6 +28,7 @@ const TIMEOUT = 15_000;
  * @property {string | null} country two letters of ISO 3166-1
  * @property {number | null} [previousRank] before the player's last action that counted; null at first
  * @property {number | null} [gapToNext] points to the place above; 0 on a tie, null for the leader
+ * @property {Record<string, string>} [metadata] of the action with which the score was reached, if boards show it
  *
  * @typedef {object} Frame the whole top 10 at one moment
  * @property {string} board

@@ -71,6 +71,7 @@ class ArchivedBoard:
     """One archived board, with the methods of `LiveBoard`. Every method raises PyMongoError."""
 
     is_partial: Final = False
+    has_metadata: Final = True
 
     def __init__(self, entries: AsyncCollection[Document], board: ClosedBoard) -> None:
         self._entries = entries
@@ -83,7 +84,8 @@ class ArchivedBoard:
 
     async def head(self, size: int) -> Head:
         """Read as `LiveBoard.head`."""
-        return Head(self._board.generation, self._board.version, await self._slice(1, size), {})
+        members, metadata = await self._slice(1, size)
+        return Head(self._board.generation, self._board.version, members, {}, metadata=metadata)
 
     async def total(self) -> int:
         """Read as `LiveBoard.total`."""
@@ -105,6 +107,12 @@ class ArchivedBoard:
         query = {"made": self._board.copy_id, "user_id": {"$in": list(user_ids)}}
         entries = self._entries.find(query, {"user_id": 1, "value": 1})
         return {entry["user_id"]: entry["value"] async for entry in entries}
+
+    async def metadata(self, user_ids: Sequence[str], _state: tuple[int, int]) -> Mapping[str, str]:
+        """Read as `LiveBoard.metadata`: it changes only by an erasure, which no later state shows less of."""
+        query = {"made": self._board.copy_id, "user_id": {"$in": list(user_ids)}, "metadata": {"$exists": True}}
+        entries = self._entries.find(query, {"user_id": 1, "metadata": 1})
+        return {entry["user_id"]: entry["metadata"] async for entry in entries}
 
     async def state(self) -> tuple[int, int]:
         """Read as `LiveBoard.state`."""
@@ -133,21 +141,27 @@ class ArchivedBoard:
     async def quantile(self, percentile: float) -> tuple[float | None, int]:
         """Read as `LiveBoard.quantile`."""
         players = self._board.players
-        members = await self._slice(quantile_index(percentile, players) + 1, 1)
+        members, _ = await self._slice(quantile_index(percentile, players) + 1, 1)
         return (members[0][1] if members else None), players
 
     async def _window(self, first: int, size: int) -> Window:
         """Return up to `size` members from rank `first`, and the place above them."""
-        if first == 1:
-            return Window(self._board.players, first, await self._slice(first, size), {}, None)
-        (_, above), *members = await self._slice(first - 1, size + 1)
-        return Window(self._board.players, first, members, {}, above)
+        before = int(first > 1)
+        members, metadata = await self._slice(first - before, size + before)
+        above = members[0][1] if before else None
+        return Window(self._board.players, first, members[before:], {}, above, metadata=metadata)
 
-    async def _slice(self, first: int, size: int) -> list[Member]:
-        """Return up to `size` members from rank `first`."""
+    async def _slice(self, first: int, size: int) -> tuple[list[Member], Mapping[str, str]]:
+        """Return up to `size` members from rank `first`, and the metadata of those who have any."""
         query = {"made": self._board.copy_id, "rank": {"$gte": first, "$lt": first + size}}
         entries = self._entries.find(query).sort("rank", ASCENDING)
-        return [(entry["user_id"], entry["value"]) async for entry in entries]
+        members: list[Member] = []
+        metadata: dict[str, str] = {}
+        async for entry in entries:
+            members.append((entry["user_id"], entry["value"]))
+            if "metadata" in entry:
+                metadata[entry["user_id"]] = entry["metadata"]
+        return members, metadata
 
     async def _count_ahead(self, member: Member) -> int:
         """Return how many members rank at or before this value and id, which need not be on the board."""
@@ -155,7 +169,7 @@ class ArchivedBoard:
         low, high = 0, self._board.players
         while low < high:
             middle = (low + high) // 2
-            other_id, other_value = (await self._slice(middle + 1, 1))[0]
+            ((other_id, other_value),), _ = await self._slice(middle + 1, 1)
             if (other_value, other_id) >= (value, user_id):
                 low = middle + 1
             else:
@@ -164,4 +178,4 @@ class ArchivedBoard:
 
 
 def _standing(entry: Document, above: float | None) -> Standing:
-    return Standing(entry["rank"], entry["value"], None, above)
+    return Standing(entry["rank"], entry["value"], None, above, metadata=entry.get("metadata", ""))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
+import orjson
 from cachetools import LRUCache
 from topten.leaderboard.v1.leaderboard_pb2 import Entry, Frame
 
@@ -87,7 +88,12 @@ def frame_of(
         generation=head.generation,
         version=head.version,
         entries=[
-            entry_of(place, names[place.user_id], head.previous_ranks.get(place.user_id))
+            entry_of(
+                place,
+                names[place.user_id],
+                head.previous_ranks.get(place.user_id),
+                head.metadata.get(place.user_id, ""),
+            )
             for place in ranked(head.members, ascending=ascending, shared_ranks=head.shared_ranks)
         ],
     )
@@ -95,8 +101,8 @@ def frame_of(
     return frame
 
 
-def entry_of(place: Ranked, name: Name, previous_rank: int | None) -> Entry:
-    """Make the entry of a ranked player."""
+def entry_of(place: Ranked, name: Name, previous_rank: int | None, metadata: str) -> Entry:
+    """Make the entry of a ranked player; `metadata` is a JSON object, or empty."""
     return Entry(
         rank=place.rank,
         user_id=place.user_id,
@@ -105,6 +111,7 @@ def entry_of(place: Ranked, name: Name, previous_rank: int | None) -> Entry:
         country=name.country,
         previous_rank=previous_rank,
         gap_to_next=place.gap,
+        metadata=orjson.loads(metadata) if metadata else None,
     )
 
 

@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from services.boards.board import Board
-from services.boards.sharding import Shard
+from services.boards.sharding import Shard, shown_metadata
 from services.leaderboard.ranking import Member, order, quantile_index
 from services.leaderboard.reading import scripts
 from services.leaderboard.reading.results import Head, Standing, UnreadableError, Window
@@ -35,16 +35,20 @@ class MovedError(Exception):
 class LiveBoard:
     """One attempt to read `board`. `is_partial` is whether it is being built, so that players may be missing.
 
+    `has_metadata` is whether it may show any of the players whose `values` were read.
+
     Every method raises UnreadableError while the boards are rebuilt, MovedError, the driver's errors, and ValueError or
     TypeError for data that no writer of ours stores.
     """
 
     __slots__ = (
-        "_board", "_generation", "_scripts", "_sharding", "_sharding_text", "_shards", "_versions", "is_partial",
+        "_board", "_generation", "_scripts", "_sharding", "_sharding_text", "_shards", "_versions", "has_metadata",
+        "is_partial",
     )  # fmt: skip
 
     def __init__(self, board_scripts: BoardScripts, board: Board, *, is_partial: bool = False) -> None:
         self.is_partial = is_partial
+        self.has_metadata = False
         self._scripts = board_scripts
         self._board = board
         self._sharding_text, self._sharding = board_scripts.sharding
@@ -59,8 +63,8 @@ class LiveBoard:
 
     async def head(self, size: int) -> Head:
         """Return the first `size` members. A board without any is empty and has version 0."""
-        members, previous, _ = _cut(*_merge([*reply, None] for reply in await self._ask(scripts.HEAD, size)), 0, size)
-        return Head(self._generation, sum(self._versions or ()), members, previous)
+        part = _cut(_merge([*reply, None] for reply in await self._ask(scripts.HEAD, size)), 0, size)
+        return Head(self._generation, sum(self._versions or ()), part.members, part.previous, metadata=part.metadata)
 
     async def total(self) -> int:
         """Return the number of ranked players."""
@@ -68,32 +72,41 @@ class LiveBoard:
 
     async def standings(self, user_ids: Sequence[str]) -> Mapping[str, Standing]:
         """Return the standing of each of the players (at least one) who is ranked."""
-        by_shard: defaultdict[Shard, list[str]] = defaultdict(list)
-        for user_id in user_ids:
-            by_shard[self._sharding.shard_of(self._board, user_id)].append(user_id)
+        by_shard = self._by_shard(user_ids)
         standings: dict[str, Standing] = {}
         replies = await self._ask_each(scripts.STANDINGS, by_shard)
-        for ids, lists in zip(by_shard.values(), replies, strict=True):
+        for ids, (*lists, shown) in zip(by_shard.values(), replies, strict=True):
+            metadata = _metadata(ids, shown)
             for user_id, rank, value, before, above in zip(ids, *lists, strict=True):
                 if rank is not None:
-                    previous = None if before is None else int(before)
-                    standings[user_id] = Standing(int(rank) + 1, float(value), previous, _value(above))
+                    previous, text = None if before is None else int(before), metadata.get(user_id, "")
+                    standings[user_id] = Standing(int(rank) + 1, float(value), previous, _value(above), metadata=text)
         if len(self._shards) > 1 and standings:
             await self._add_other_shards(standings)
         return standings
 
     async def values(self, user_ids: Sequence[str]) -> Mapping[str, float]:
         """Return the value of each of the players, tens of thousands at once, who is ranked."""
-        by_shard: defaultdict[Shard, list[str]] = defaultdict(list)
-        for user_id in user_ids:
-            by_shard[self._sharding.shard_of(self._board, user_id)].append(user_id)
+        by_shard = self._by_shard(user_ids)
         replies = await self._ask_each(scripts.VALUES, by_shard) if by_shard else []
+        self.has_metadata = any(shown is not None for _, shown in replies)
         return {
             user_id: float(value)
-            for ids, (lists,) in zip(by_shard.values(), replies, strict=True)
+            for ids, (lists, _) in zip(by_shard.values(), replies, strict=True)
             for user_id, value in zip(ids, chain.from_iterable(lists), strict=True)
             if value is not None
         }
+
+    async def metadata(self, user_ids: Sequence[str], state: tuple[int, int]) -> Mapping[str, str]:
+        """Return what the board shows of the players (at least one) in a state. Raises MovedError if it has another one."""
+        by_shard = self._by_shard(user_ids)
+        replies = await self._ask_each(scripts.STANDINGS, by_shard)
+        if await self.state() != state:
+            raise MovedError
+        found: dict[str, str] = {}
+        for ids, (*_, shown) in zip(by_shard.values(), replies, strict=True):
+            found |= _metadata(ids, shown)
+        return found
 
     async def state(self) -> tuple[int, int]:
         """Return the generation and the version."""
@@ -105,7 +118,7 @@ class LiveBoard:
         """Return `size` members that follow `after`, or the first ones. `after` need not be on the board."""
         replies = await self._ask(scripts.PAGE, size, *(("", "") if after is None else (repr(after[1]), after[0])))
         total, before = (sum(int(reply[n]) for reply in replies) for n in (0, 1))
-        return Window(total, before + 1, *_cut(*_merge(reply[2:] for reply in replies), 0, size))
+        return _cut(_merge(reply[2:] for reply in replies), 0, size).window(total, before + 1)
 
     async def around(self, user_id: str, radius: int) -> Window:
         """Return the player and `radius` others on each side, shifted where the board ends sooner.
@@ -114,7 +127,7 @@ class LiveBoard:
         """
         if len(self._shards) == 1:
             ((total, start, *reply),) = await self._ask(scripts.AROUND, user_id, radius, "")
-            return Window(int(total), int(start) + 1, *_merge([reply]))
+            return _merge([reply]).window(int(total), int(start) + 1)
         standing = (await self.standings([user_id])).get(user_id)
         value = "" if standing is None else repr(standing.value)
         # Near an end of the board, all neighbours may be on one side.
@@ -122,10 +135,10 @@ class LiveBoard:
         total = sum(int(reply[0]) for reply in replies)
         if standing is None:
             return Window(total, 1, [], {}, None)
-        members, previous, above = _merge(reply[2:] for reply in replies)
+        part = _merge(reply[2:] for reply in replies)
         start = max(0, min(standing.rank - 1 - radius, total - 2 * radius - 1))
-        skipped = members.index((user_id, standing.value)) - (standing.rank - 1 - start)
-        return Window(total, start + 1, *_cut(members, previous, above, skipped, 2 * radius + 1))
+        skipped = part.members.index((user_id, standing.value)) - (standing.rank - 1 - start)
+        return _cut(part, skipped, 2 * radius + 1).window(total, start + 1)
 
     async def ahead(self, value: float, excluded: str) -> tuple[int, int]:
         """Return how many players other than `excluded` have at least this value, and how many are ranked."""
@@ -144,6 +157,12 @@ class LiveBoard:
 
     async def _totals(self) -> list[int]:
         return [int(reply[0]) for reply in await self._ask(scripts.SLICE, 0, 0)]
+
+    def _by_shard(self, user_ids: Sequence[str]) -> Mapping[Shard, Sequence[str]]:
+        by_shard: defaultdict[Shard, list[str]] = defaultdict(list)
+        for user_id in user_ids:
+            by_shard[self._sharding.shard_of(self._board, user_id)].append(user_id)
+        return by_shard
 
     async def _add_other_shards(self, standings: dict[str, Standing]) -> None:
         """Add to each standing, which is of the player's own shard, the members that rank before it on the others."""
@@ -207,32 +226,50 @@ class LiveBoard:
         return [reply[STATE_FIELDS:] for reply in replies.shards]
 
 
-def _merge(replies: Iterable[Sequence[Any]]) -> tuple[list[Member], dict[str, int], float | None]:
-    """Return members and previous ranks of all shards, in order, and the value of the place above the first member."""
+class _Part(NamedTuple):
+    """Consecutive members of a board, with previous ranks and metadata, and the value of the place above the first one."""
+
+    members: list[Member]
+    previous: Mapping[str, int]
+    metadata: Mapping[str, str]
+    above: float | None
+
+    def window(self, total: int, first: int) -> Window:
+        """Return the part as a window that begins with the place `first` of `total`."""
+        return Window(total, first, self.members, self.previous, self.above, metadata=self.metadata)
+
+
+def _merge(replies: Iterable[Sequence[Any]]) -> _Part:
+    """Return the members of all shards, in order."""
     members: list[Member] = []
     previous: dict[str, int] = {}
+    metadata: dict[str, str] = {}
     aboves: list[float | None] = []
-    for flat, ranks, above in replies:
+    for flat, ranks, shown, above in replies:
         aboves.append(_value(above))
         of_shard = _members(flat)
         members += of_shard
         if ranks:
             previous |= {of_shard[n][0]: int(rank) for n, rank in zip(ranks[::2], ranks[1::2], strict=True)}
-    return (members if len(aboves) == 1 else order(members)), previous, _nearest(aboves)
+        if shown:
+            metadata |= _metadata([user_id for user_id, _ in of_shard], shown)
+    return _Part(members if len(aboves) == 1 else order(members), previous, metadata, _nearest(aboves))
 
 
-def _cut(
-    members: list[Member], previous: Mapping[str, int], above: float | None, start: int, size: int
-) -> tuple[list[Member], Mapping[str, int], float | None]:
-    """Return `size` members from `start`, with their previous ranks and the value of the place above them."""
-    if not start and len(members) <= size:
-        return members, previous, above
-    part = members[start : start + size]
-    return (
-        part,
-        {user_id: previous[user_id] for user_id, _ in part if user_id in previous},
-        members[start - 1][1] if start else above,
-    )
+def _cut(part: _Part, start: int, size: int) -> _Part:
+    """Return `size` members from `start`, and the value of the place above them."""
+    if not start and len(part.members) <= size:
+        return part
+    members = part.members[start : start + size]
+    previous = {user_id: part.previous[user_id] for user_id, _ in members if user_id in part.previous}
+    metadata = {user_id: part.metadata[user_id] for user_id, _ in members if user_id in part.metadata}
+    return _Part(members, previous, metadata, part.members[start - 1][1] if start else part.above)
+
+
+def _metadata(user_ids: Sequence[str], shown: Sequence[bytes | None] | None) -> dict[str, str]:
+    """Return the metadata of those of the members who have any; `shown` is None if the shard has none."""
+    found = zip(user_ids, shown, strict=True) if shown else ()
+    return {user_id: text for user_id, stored in found if (text := shown_metadata(stored))}
 
 
 def _nearest(aboves: Iterable[float | None]) -> float | None:

@@ -47,11 +47,19 @@ def stale_page(board: Board, frame: Frame, size: int, user_id: str) -> Page:
 def entries_of(window: Window, names: Mapping[str, Name], *, ascending: bool) -> list[Entry]:
     """Return the entries of a window; `ascending` where less is better."""
     places = ranked(window.members, window.first, window.above, ascending=ascending, shared_ranks=window.shared_ranks)
-    return [entry_of(place, names[place.user_id], window.previous_ranks.get(place.user_id)) for place in places]
+    return [
+        entry_of(
+            place,
+            names[place.user_id],
+            window.previous_ranks.get(place.user_id),
+            window.metadata.get(place.user_id, ""),
+        )
+        for place in places
+    ]
 
 
 def entry_with(standing: Standing, member_id: str, name: Name, *, ascending: bool) -> Entry:
     """Return the entry of one member of a board, by its standing."""
     points = points_of(standing.value, ascending=ascending)
     place = Ranked(standing.shown_rank, member_id, points, gap(standing.value, standing.above))
-    return entry_of(place, name, standing.previous_rank)
+    return entry_of(place, name, standing.previous_rank, standing.metadata)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from cachetools import LRUCache
 
 from services.leaderboard.ranking import Member, order, quantile_index
-from services.leaderboard.reading.results import VERSIONS_PER_STEP, Head, Standing, Window
+from services.leaderboard.reading.results import NO_METADATA, VERSIONS_PER_STEP, Head, Standing, Window
 from services.leaderboard.team_scores import team_value
 
 if TYPE_CHECKING:
@@ -31,11 +31,12 @@ _MAX_RANKINGS: Final = 1000
 
 
 class Ranking(NamedTuple):
-    """Who is on a board, in order, and the generation and version of the board."""
+    """Who is on a board, in order, and the generation and version of the board; whether it may show metadata of them."""
 
     generation: int
     version: int
     members: Sequence[Member]
+    has_metadata: bool
 
 
 class Selection(NamedTuple):
@@ -90,7 +91,7 @@ async def _ranked(board: LiveBoard | ArchivedBoard, selection: Selection) -> Ran
     members = (
         values.items() if score is None else _teams(values, selection.roster, score, ascending=selection.ascending)
     )
-    return Ranking(*await board.state(), order(members))
+    return Ranking(*await board.state(), order(members), board.has_metadata)
 
 
 def _teams(
@@ -130,7 +131,9 @@ class RosterBoard:
         ranking = await self._read()
         roster = self._selection.roster
         version = ranking.version + roster.edition * VERSIONS_PER_STEP
-        return Head(ranking.generation, version, ranking.members[:size], {}, movers=roster.teams_of.keys())
+        members = ranking.members[:size]
+        metadata = await self._metadata([member_id for member_id, _ in members])
+        return Head(ranking.generation, version, members, {}, movers=roster.teams_of.keys(), metadata=metadata)
 
     async def total(self) -> int:
         """Read as `LiveBoard.total`."""
@@ -139,18 +142,20 @@ class RosterBoard:
     async def standings(self, member_ids: Sequence[str]) -> Mapping[str, Standing]:
         """Read as `LiveBoard.standings`."""
         members = await self.members()
-        return {
+        standings = {
             member_id: Standing(place + 1, value, None, members[place - 1][1] if place else None)
             for place, (member_id, value) in enumerate(members)
             if member_id in member_ids
         }
+        metadata = await self._metadata(list(standings))
+        return {each: standing._replace(metadata=metadata.get(each, "")) for each, standing in standings.items()}
 
     async def page(self, size: int, after: Member | None) -> Window:
         """Read as `LiveBoard.page`."""
         members = await self.members()
         # As many as rank at or before this value and id, which need not be on the board.
         start = 0 if after is None else sum((value, each) >= after[::-1] for each, value in members)
-        return _window(members, start, size)
+        return await self._window(members, start, size)
 
     async def around(self, member_id: str, radius: int) -> Window:
         """Read as `LiveBoard.around`."""
@@ -159,7 +164,7 @@ class RosterBoard:
         if place is None:
             return Window(len(members), 1, [], {}, None)
         width = 2 * radius + 1
-        return _window(members, max(0, min(place - radius, len(members) - width)), width)
+        return await self._window(members, max(0, min(place - radius, len(members) - width)), width)
 
     async def ahead(self, value: float, excluded: str) -> tuple[int, int]:
         """Read as `LiveBoard.ahead`."""
@@ -171,6 +176,19 @@ class RosterBoard:
         members = await self.members()
         total = len(members)
         return (members[quantile_index(percentile, total)][1] if total else None), total
+
+    async def _window(self, members: Sequence[Member], start: int, size: int) -> Window:
+        above = members[start - 1][1] if start else None
+        part = members[start : start + size]
+        metadata = await self._metadata([member_id for member_id, _ in part])
+        return Window(len(members), start + 1, list(part), {}, above, metadata=metadata)
+
+    async def _metadata(self, member_ids: Sequence[str]) -> Mapping[str, str]:
+        """Return what the board shows of members of a group; teams have none."""
+        ranking = await self._read()
+        if self._selection.score is not None or not ranking.has_metadata or not member_ids:
+            return NO_METADATA
+        return await self._board.metadata(member_ids, (ranking.generation, ranking.version))
 
     async def _read(self) -> Ranking:
         if self._ranking is None:
@@ -244,8 +262,3 @@ class TeamView:
 
     def _titled(self, window: Window) -> Window:
         return window._replace(titles=self._roster.titles)
-
-
-def _window(members: Sequence[Member], start: int, size: int) -> Window:
-    above = members[start - 1][1] if start else None
-    return Window(len(members), start + 1, list(members[start : start + size]), {}, above)

@@ -1,7 +1,8 @@
 """The Lua scripts that read one shard of a board, and the way they are run.
 
-A script sees one moment of its shard. Its keys are the shard, its meta and its previous ranks and, on a single server, the
-generation and the sharding of all boards. Every reply begins with these two and the shard's generation and version.
+A script sees one moment of its shard. Its keys are the shard, its meta, its previous ranks and its metadata and, on a single
+server, the generation and the sharding of all boards. Every reply begins with these two and the shard's generation and
+version.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from services.runtime.stores.redis import is_cluster
 from services.runtime.stores.redis_scripts import Command, Script, in_order, together
 
 _STATE: Final = """
-local all = KEYS[4] and redis.call('MGET', KEYS[4], KEYS[5]) or {false, false}
-local meta = redis.call('HMGET', KEYS[2], 'generation', 'version')
+local all = KEYS[5] and redis.call('MGET', KEYS[5], KEYS[6]) or {false, false}
+local meta = redis.call('HMGET', KEYS[2], 'generation', 'version', 'shown')
 """
 STATE_FIELDS: Final = 4
 # Takes members and values in turn; returns the index (from 0) and previous rank, in turn, of each member that has one.
@@ -39,6 +40,15 @@ local function previous(found)
   return known
 end
 """
+# Takes members that are `step` apart; returns the metadata of each as it is stored, or false if the shard has none.
+_SHOWN: Final = """
+local function shown(found, step)
+  if not meta[3] or #found == 0 then return false end
+  local ids = {}
+  for i = 1, #found, step do ids[#ids + 1] = found[i] end
+  return redis.call('HMGET', KEYS[4], unpack(ids))
+end
+"""
 # Returns the value of the member before an index (from 0), false for the first one.
 _ABOVE: Final = """
 local function above(index)
@@ -46,35 +56,37 @@ local function above(index)
 end
 """
 # ARGV: number of members
-HEAD: Final = f"""{_STATE}{_PREVIOUS}
+HEAD: Final = f"""{_STATE}{_PREVIOUS}{_SHOWN}
 local found = redis.call('ZREVRANGE', KEYS[1], 0, ARGV[1] - 1, 'WITHSCORES')
-return {{all[1], all[2], meta[1], meta[2], found, previous(found)}}
+return {{all[1], all[2], meta[1], meta[2], found, previous(found), shown(found, 2)}}
 """
 # ARGV: user ids
-STANDINGS: Final = f"""{_STATE}{_ABOVE}
+STANDINGS: Final = f"""{_STATE}{_SHOWN}{_ABOVE}
 local ranks, values, aboves = {{}}, {{}}, {{}}
 for i, id in ipairs(ARGV) do
   ranks[i] = redis.call('ZREVRANK', KEYS[1], id)
   values[i] = redis.call('ZSCORE', KEYS[1], id)
   aboves[i] = ranks[i] and above(ranks[i])
 end
-return {{all[1], all[2], meta[1], meta[2], ranks, values, redis.call('HMGET', KEYS[3], unpack(ARGV)), aboves}}
+local before = redis.call('HMGET', KEYS[3], unpack(ARGV))
+return {{all[1], all[2], meta[1], meta[2], ranks, values, before, aboves, shown(ARGV, 1)}}
 """
 # ARGV: number of members, and the value and id that the page follows (both empty for the first page)
-PAGE: Final = f"""{_STATE}{_PREVIOUS}{COUNT_BEFORE}{_ABOVE}
+PAGE: Final = f"""{_STATE}{_PREVIOUS}{_SHOWN}{COUNT_BEFORE}{_ABOVE}
 local start = ARGV[2] == '' and 0 or before(ARGV[2], ARGV[3], true)
 local found = redis.call('ZREVRANGE', KEYS[1], start, start + ARGV[1] - 1, 'WITHSCORES')
-return {{all[1], all[2], meta[1], meta[2], redis.call('ZCARD', KEYS[1]), start, found, previous(found), above(start)}}
+local total = redis.call('ZCARD', KEYS[1])
+return {{all[1], all[2], meta[1], meta[2], total, start, found, previous(found), shown(found, 2), above(start)}}
 """
 # ARGV: user id, number of neighbours on each side, and the player's value if they are on another shard (else empty)
-AROUND: Final = f"""{_STATE}{_PREVIOUS}{COUNT_BEFORE}{_ABOVE}
+AROUND: Final = f"""{_STATE}{_PREVIOUS}{_SHOWN}{COUNT_BEFORE}{_ABOVE}
 local total = redis.call('ZCARD', KEYS[1])
 local rank = ARGV[3] == '' and redis.call('ZREVRANK', KEYS[1], ARGV[1]) or ARGV[3] ~= '' and before(ARGV[3], ARGV[1])
-if not rank then return {{all[1], all[2], meta[1], meta[2], total, 0, {{}}, {{}}, false}} end
+if not rank then return {{all[1], all[2], meta[1], meta[2], total, 0, {{}}, {{}}, false, false}} end
 local width = 2 * ARGV[2] + 1
 local start = math.max(0, math.min(rank - ARGV[2], total - width))
 local found = redis.call('ZREVRANGE', KEYS[1], start, start + width - 1, 'WITHSCORES')
-return {{all[1], all[2], meta[1], meta[2], total, start, found, previous(found), above(start)}}
+return {{all[1], all[2], meta[1], meta[2], total, start, found, previous(found), shown(found, 2), above(start)}}
 """
 # ARGV: value, and the user id to leave out
 AHEAD: Final = f"""{_STATE}
@@ -101,13 +113,14 @@ if tonumber(ARGV[1]) < tonumber(ARGV[2]) then
 end
 return {{all[1], all[2], meta[1], meta[2], redis.call('ZCARD', KEYS[1]), found}}
 """
-# ARGV: user ids, tens of thousands; returns a list for each thousand, because Lua unpacks only some thousand at once
+# ARGV: user ids, tens of thousands; returns a list for each thousand, because Lua unpacks only some thousand at once, and
+# whether the shard has metadata
 VALUES: Final = f"""{_STATE}
 local values = {{}}
 for i = 1, #ARGV, 1000 do
   values[#values + 1] = redis.call('ZMSCORE', KEYS[1], unpack(ARGV, i, math.min(i + 999, #ARGV)))
 end
-return {{all[1], all[2], meta[1], meta[2], values}}
+return {{all[1], all[2], meta[1], meta[2], values, meta[3]}}
 """
 _ALL: Final = (HEAD, STANDINGS, PAGE, AROUND, AHEAD, BEFORE, SLICE, VALUES)
 _ALL_BOARDS: Final = (GENERATION_KEY, SHARDING_KEY)
@@ -169,4 +182,4 @@ class BoardScripts:
 
     def _keys_of(self, shard: Shard) -> tuple[bytes, ...]:
         shared = () if self._is_cluster else _ALL_BOARDS
-        return tuple(key.encode() for key in (shard.key, shard.meta_key, shard.previous_key, *shared))
+        return tuple(key.encode() for key in (shard.key, shard.meta_key, shard.previous_key, shard.shown_key, *shared))

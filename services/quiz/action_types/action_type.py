@@ -36,7 +36,13 @@ def from_definition(definition: action_pb2.ActionType, version: int) -> ActionTy
     return ActionType(
         action_type_id=definition.action_type_id,
         # Every action counts: their points are added up.
-        terms=Terms(quiz_pb2.COUNTING_SUM, version, _limits(definition.limits), counted_tags(definition.tags)),
+        terms=Terms(
+            quiz_pb2.COUNTING_SUM,
+            version,
+            _limits(definition.limits),
+            counted_tags(definition.tags),
+            definition.shows_metadata,
+        ),
         rule=definition.rule,
         is_open=definition.state != ActionTypeMessage.ARCHIVED,
         window=Window(window.back.ToTimedelta(), window.ahead.ToTimedelta())

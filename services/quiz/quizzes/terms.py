@@ -19,12 +19,16 @@ _COUNTED_TAG: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}", re.ASCII)
 
 
 class Terms(NamedTuple):
-    """How actions of a player count together, by which version of the definition, how many may, and under which tags."""
+    """How actions of a player count together, by which version of the definition, how many may, and under which tags.
+
+    `shows_metadata` is whether boards show their metadata.
+    """
 
     counting: quiz_pb2.Counting.ValueType
     version: int
     limits: Limits
     tags: tuple[str, ...] = ()
+    shows_metadata: bool = False
 
 
 def terms_of(quiz: Quiz) -> Terms:

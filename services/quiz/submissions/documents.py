@@ -55,6 +55,8 @@ def submission_document(draft: Draft, publish_by: datetime) -> Document:
             "metadata": submission.metadata,
             "actor": submission.actor,
         }
+    if submission.shows_metadata:
+        document["shows_metadata"] = True
     return document
 
 
@@ -79,6 +81,7 @@ def submission_of(document: Document) -> Submission:
         metadata=document.get("metadata", ""),
         actor=document.get("actor", ""),
         tags=tuple(document.get("tags", ())),
+        shows_metadata=document.get("shows_metadata", False),
         elapsed_ms=document.get("elapsed_ms"),
     )
 

@@ -182,6 +182,7 @@ class RecordRestoration:
             metadata=_metadata(payload),
             actor=payload.actor if isinstance(payload, ActionCompletedPayload) else "",
             tags=event.tags,
+            shows_metadata=isinstance(payload, ActionCompletedPayload) and payload.shows_metadata,
         )
 
     async def _evaluated(self, payload: events.QuizCompletedPayload, before: Tally) -> tuple[Marks, Tally]:

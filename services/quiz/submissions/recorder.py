@@ -192,6 +192,7 @@ class Recorder:
             actor=report.actor if report else "",
             elapsed_ms=each.elapsed_ms,
             tags=each.terms.tags,
+            shows_metadata=bool(report and report.metadata and each.terms.shows_metadata),
         )
         elapsed = None if each.delivered_at is None else each.received_at - each.delivered_at
         event = event_of_submission(submission, action.client, elapsed)

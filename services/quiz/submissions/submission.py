@@ -54,6 +54,8 @@ class Submission:
     actor: str = ""
     tags: tuple[str, ...] = ()
     """The tags under which it counts."""
+    shows_metadata: bool = False
+    """Whether boards show the metadata."""
     elapsed_ms: int | None = None
     """Of an attempt that was started, its time as the time bonus counts it."""
     outcomes: Sequence[quiz_pb2.QuestionOutcome] = ()
@@ -133,6 +135,7 @@ def _action_event(submission: Submission, client: quiz_pb2.Client) -> action_eve
             actor=submission.actor,
             metadata=json.loads(submission.metadata) if submission.metadata else {},
             tags=submission.tags,
+            shows_metadata=submission.shows_metadata,
         ),
     )
 

@@ -26,7 +26,7 @@ from services.score.notices.seen_store import SeenStore
 from services.score.periods.archive_store import ArchiveStore
 from services.score.projection.board_writer import BoardWriter, TooOldError, by_board
 from services.score.projection.rebuild import REBUILD_KEY, server_time, shards_in
-from services.score.projection.standings import Standing
+from services.score.projection.standings import unranked
 from services.score.webhooks.delivery_store import DeliveryStore
 from services.score.webhooks.top_store import TopStore
 
@@ -88,7 +88,7 @@ class PlayerEraser:
     async def _remove_from_boards(self, fold: Fold) -> None:
         """Remove the player from every board: the worker that counted the erasure may have died before writing them."""
         boards = {shard.board async for shard in shards_in(self._redis, time_of(self._now()))}
-        standings = by_board(Standing(board, fold.user_id, 0, 0.0, fold.revision, lowered=True) for board in boards)
+        standings = by_board(unranked(fold, board) for board in boards)
         await self._writer.write(standings, started_at=await server_time(self._redis), generation=0)
 
     async def _may_be_written(self, recorded_at: int) -> bool:

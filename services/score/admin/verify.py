@@ -13,16 +13,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 
 from services.boards.board import Board
 from services.boards.encoding import points_of
 from services.boards.pseudonyms import is_pseudonym
-from services.boards.sharding import Shard
+from services.boards.sharding import Shard, shown_metadata
 from services.runtime.clock import milliseconds_of
 from services.runtime.int32 import int32
 from services.runtime.stores.redis_scripts import together
@@ -36,7 +36,8 @@ from services.score.ledger.seals import Seal, seal_of
 from services.score.ledger.store import ScoreStore
 from services.score.ledger.totals import PeriodTotals
 from services.score.projection.rebuild import shards_in
-from services.score.projection.standings import Placement, is_kept
+from services.score.projection.shown_metadata import ShownMetadata
+from services.score.projection.standings import Placement, Standing, is_kept
 from services.streams import CHAIN_CORRECTED, CHAIN_SEALED
 
 # From the insert of a row to its boards and folds, on a busy machine.
@@ -94,6 +95,7 @@ class Verification:
         self._redis = redis
         self._coordination = coordination
         self._placement = placement
+        self._metadata = ShownMetadata(store.shown_rows, placement)
         self._heads = heads
         self._retention = period_retention
         self._now = now
@@ -181,23 +183,37 @@ class Verification:
             next_stored = await anext(stored_folds, None)
 
     async def _compare_boards(self, folds: Sequence[Fold]) -> None:
-        """Compare the value of each player on each of their boards."""
-        expected: dict[Shard, list[tuple[str, float]]] = {}
+        """Compare the value and the metadata of each player on each of their boards."""
+        expected: dict[Shard, list[Standing]] = {}
         now, sharding = self._now(), self._placement.catalog.sharding
         for fold in folds:
             for board in self._placement.boards_of(fold):
                 standing = self._placement.standing(fold, board)
                 if standing is not None and is_kept(self._placement.catalog, board, now, self._retention):
-                    expected.setdefault(sharding.shard_of(board, fold.user_id), []).append(
-                        (fold.user_id, standing.value)
-                    )
-        commands = [("ZMSCORE", shard.key, *(user_id for user_id, _ in players)) for shard, players in expected.items()]
+                    expected.setdefault(sharding.shard_of(board, fold.user_id), []).append(standing)
+        commands = [
+            ("ZMSCORE", shard.key, *(each.user_id for each in standings)) for shard, standings in expected.items()
+        ]
         replies = await together(self._redis, commands)
-        for (shard, players), values in zip(expected.items(), replies, strict=True):
-            for (user_id, expected_value), value in zip(players, values, strict=True):
-                self._members[shard] += expected_value > 0
-                if (value or 0.0) != expected_value:
-                    self._suspects[_Suspect(user_id, shard.board)] = None
+        for (shard, standings), values in zip(expected.items(), replies, strict=True):
+            for standing, value in zip(standings, values, strict=True):
+                self._members[shard] += standing.value > 0
+                if (value or 0.0) != standing.value:
+                    self._suspects[_Suspect(standing.user_id, shard.board)] = None
+        await self._compare_metadata(expected)
+
+    async def _compare_metadata(self, expected: Mapping[Shard, Sequence[Standing]]) -> None:
+        shown = await self._metadata.of(each for standings in expected.values() for each in standings)
+        concerned = [
+            (shard, each)
+            for shard, standings in expected.items()
+            for each in standings
+            if (each.board, each.user_id) in shown
+        ]
+        replies = await together(self._redis, [("HGET", shard.shown_key, each.user_id) for shard, each in concerned])
+        for (_, each), stored in zip(concerned, replies, strict=True):
+            if shown_metadata(stored) != shown[each.board, each.user_id]:
+                self._suspects[_Suspect(each.user_id, each.board)] = None
 
     async def _find_strangers(self, shard: Shard) -> None:
         """Find members of a key that the ledger does not have there.
@@ -254,12 +270,16 @@ class Verification:
             return findings, is_recent
         standing = self._placement.standing(fold, board)
         expected = 0.0 if standing is None else standing.value
-        key = self._placement.catalog.sharding.shard_of(board, user_id).key
-        value = await self._redis.zscore(key, user_id) or 0.0
-        if value == expected:
+        shard = self._placement.catalog.sharding.shard_of(board, user_id)
+        value = await self._redis.zscore(shard.key, user_id) or 0.0
+        if value != expected:
+            detail = f"player {user_id} stands at {points_of(value)} ({value!r}), the ledger says {expected!r}"
+            return [Finding("board", board.name, detail)], is_recent
+        shown = (await self._metadata.of(filter(None, [standing]))).get((board, user_id))
+        held: Any = await self._redis.hget(shard.shown_key, user_id) if shown is not None else None
+        if shown_metadata(held) == (shown or ""):
             return [], is_recent
-        detail = f"player {user_id} stands at {points_of(value)} ({value!r}), the ledger says {expected!r}"
-        return [Finding("board", board.name, detail)], is_recent
+        return [Finding("board", board.name, f"player {user_id} has other metadata than the ledger says")], is_recent
 
     def _fold_chain(self, user_id: str, rows: Sequence[Row], stored: Fold | None) -> tuple[Fold, list[Finding]]:
         """Return the fold of a whole chain, and what is wrong with the chain or the stored fold.

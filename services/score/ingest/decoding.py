@@ -130,6 +130,7 @@ def _action_completed(data: bytes, digests: PersonalDataDigests, sequence: int, 
             digest=digests.change(payload.user_id, actor, "", metadata),
             action_type_id=payload.action_type_id,
             metadata=metadata,
+            shows_metadata=payload.shows_metadata and bool(metadata),
         ),
         tags=_tags(payload.tags),
     )

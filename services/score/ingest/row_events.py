@@ -44,6 +44,7 @@ def event_of_row(row: Row) -> bytes:
                 actor=change.actor,
                 metadata=metadata_of(change.metadata),
                 tags=row.tags,
+                shows_metadata=change.shows_metadata,
             ),
         ).SerializeToString()
     if row.kind == ACTION_VOIDED:

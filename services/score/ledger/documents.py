@@ -6,7 +6,7 @@ with the time of the latest change as another element if it differs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from bson.codec_options import CodecOptions, DatetimeConversion
@@ -20,6 +20,7 @@ from services.score.ledger.totals import CounterTotals, PeriodTotals, QuizTotal,
 
 Document = dict[str, Any]
 _MEMBERS_WITHOUT_ACTION_TYPE: Final = 6
+_MEMBERS_OF_STORED_CHANGE: Final = 8
 # Times of the ledger may exceed the range of datetime.
 MS_DATES: CodecOptions[Document] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
 
@@ -55,7 +56,10 @@ def row_document(row: Row) -> Document:
         document["moved_from"] = row.moved_from
     if row.change is not None:
         change = row.change
-        document["change"] = change if change.action_type_id else change[:_MEMBERS_WITHOUT_ACTION_TYPE]
+        members = _MEMBERS_OF_STORED_CHANGE if change.action_type_id else _MEMBERS_WITHOUT_ACTION_TYPE
+        document["change"] = change[:members]
+        if change.shows_metadata:
+            document["shows_metadata"] = True
     if row.counters_known:
         document["counters_known"] = row.counters_known
     if row.counters:
@@ -91,7 +95,7 @@ def row_of(document: Mapping[str, Any]) -> Row:
         sequence=document["sequence"],
         partition=document["partition"],
         client=document["client"],
-        change=None if change is None else Change(*change),
+        change=None if change is None else _change_of(change, shows_metadata="shows_metadata" in document),
         counters_known=document.get("counters_known", 0),
         counters=_counters(document),
         tags=tuple(document.get("tags", ())),
@@ -121,6 +125,8 @@ def fold_document(fold: Fold) -> Document:
     }
     if fold.complete_through:
         document |= {"complete_through": fold.complete_through, "counters": _stored_counters(fold.counters)}
+    if fold.shows_metadata:
+        document["shows_metadata"] = True
     return document
 
 
@@ -144,7 +150,13 @@ def fold_of(document: Mapping[str, Any]) -> Fold:
         recorded_at=int(document["recorded_at"]),
         counters=_counters(document),
         complete_through=document.get("complete_through", 0),
+        shows_metadata=document.get("shows_metadata", False),
     )
+
+
+def _change_of(members: Iterable[Any], *, shows_metadata: bool) -> Change:
+    change = Change(*members)
+    return change._replace(shows_metadata=True) if shows_metadata else change
 
 
 def _stored(totals: Mapping[str, Total | QuizTotal]) -> dict[str, list[int]]:

@@ -15,7 +15,8 @@ class Change(NamedTuple):
     `version` numbers the changes of one account from 1, and `blocked` is the account's state after that version. `voids`
     is the id of the event that is taken back. `action_type_id` is the type of an action, or of a voided one, that is not at
     a quiz, and `metadata` a JSON object of what its client submitted with it. `digest` is the salted digest of `actor`,
-    `reason` and `metadata`; those three are personal and are removed when the player is erased.
+    `reason` and `metadata`; those three are personal and are removed when the player is erased. `shows_metadata` is whether
+    boards show the metadata.
     """
 
     actor: str
@@ -26,6 +27,7 @@ class Change(NamedTuple):
     digest: bytes = b""
     action_type_id: str = ""
     metadata: str = ""
+    shows_metadata: bool = False
 
 
 def metadata_of(text: str) -> dict[str, str]:

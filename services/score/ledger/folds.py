@@ -57,7 +57,7 @@ class Fold(NamedTuple):
     """A player's state after row `revision`; revision 0 is a player without rows. An erased player stays hidden.
 
     `counters` has every numbered counter up to `complete_through`; those that it does not name are empty. Of higher ones
-    nothing is known.
+    nothing is known. `shows_metadata` is whether boards show the metadata of any of the player's actions.
     """
 
     user_id: str
@@ -77,6 +77,7 @@ class Fold(NamedTuple):
     recorded_at: int
     counters: CounterTotals
     complete_through: int
+    shows_metadata: bool = False
 
 
 _NO_ACTIVITY = RecentActivity(0, 0, 0, 0, 0)
@@ -196,6 +197,7 @@ def apply(fold: Fold, row: Row) -> Fold:
         recorded_at=row.recorded_at,
         counters=counters,
         complete_through=complete_through,
+        shows_metadata=fold.shows_metadata or (row.change is not None and row.change.shows_metadata),
     )
 
 

@@ -88,8 +88,8 @@ def row_hash(row: Row) -> bytes:
     """Return the hash that a row must carry: SHA-256 of the previous hash and the canonical form of the hashed fields.
 
     The canonical form is a JSON array of the fields in their order, with sorted keys and bytes in hexadecimal; a change
-    contributes its digest in place of its texts, and its action type if it has one. The fields of counters are left out of a
-    row from before the first, and tags of a row without any.
+    contributes its digest in place of its texts, its action type if it has one, and that it shows metadata if it does. The
+    fields of counters are left out of a row from before the first, and tags of a row without any.
     """
     return content_hash(row[1:-2], row.previous)
 
@@ -109,5 +109,6 @@ def _plain(value: object) -> object:
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, Change):
-        return value[2:6] if not value.action_type_id else (*value[2:6], value.action_type_id)
+        type_of_action = (value.action_type_id,) if value.action_type_id else ()
+        return (*value[2:6], *type_of_action, *((True,) if value.shows_metadata else ()))
     return stored(value)  # type: ignore[arg-type]  # the rest are totals

@@ -34,6 +34,7 @@ from services.score.ledger.events import Event, Origin
 from services.score.ledger.folds import Fold, apply, empty_fold
 from services.score.ledger.personal_data_digests import PersonalDataDigests
 from services.score.ledger.rows import AMENDING_KINDS, EVENTLESS_KINDS, Row
+from services.score.ledger.shown_rows import ShownRows
 from services.score.ledger.times import time_of
 from services.score.ledger.totals import Total
 
@@ -88,6 +89,7 @@ class ScoreStore:
         self._ledger = database["ledger"].with_options(MS_DATES)
         self._players = database["players"].with_options(MS_DATES)
         self._audit = database["audit"]
+        self.shown_rows = ShownRows(self._ledger, digests)
         self._same_data = SameData(database, "ledger", "players")
 
     @property
@@ -107,6 +109,7 @@ class ScoreStore:
         await self._ledger.create_index("recorded_at")
         newest_first = [("chain", ASCENDING), ("revision", DESCENDING)]
         await self._ledger.create_index(newest_first, partialFilterExpression=_AMENDING)
+        await self.shown_rows.prepare()
         await self._players.create_index("complete_through")
         await self._audit.create_index("user_id")
         seconds = int(audit_ttl.total_seconds())

@@ -1,7 +1,7 @@
 """The boards of closed periods in MongoDB, archived once.
 
-Two later changes are possible: an erased player's entry gets their pseudonym, and a reseal replaces the board by a new
-version. The entries of the former version are kept beside it.
+Two later changes are possible: an erased player's entry gets their pseudonym and loses its metadata, and a reseal replaces
+the board by a new version. The entries of the former version are kept beside it.
 
 Owns the two collections of `closed_periods`; `closing`, the attempts that have not finished: {_id, at}; and `reseals`:
 {_id, board, at, by, reason, user_id, former, made, version, players, changed, changes}, where `former` and `made` are the two
@@ -28,7 +28,7 @@ from services.boards.board import GENERATION_KEY, Board, period_of
 from services.boards.closed_periods import BOARDS, ENTRIES, ClosedBoard, series_of
 from services.boards.encoding import ENCODING, points_of
 from services.boards.periods import Period
-from services.boards.sharding import SHARDING_KEY, Shard, Sharding
+from services.boards.sharding import SHARDING_KEY, Shard, Sharding, shown_metadata
 from services.boards.signed_heads import TILES
 from services.runtime.stores.redis_scripts import together
 from services.score.errors import BoardsLostError
@@ -42,18 +42,20 @@ _log = structlog.get_logger("archive")
 
 
 class Member(NamedTuple):
-    """A player on a board, in order of rank."""
+    """A player on a board, in order of rank, and the metadata that is shown of them."""
 
     user_id: str
     value: float
+    metadata: str = ""
 
 
 class ResealedBoard(NamedTuple):
-    """A board before a reseal: its document, None if nobody was ranked, and the value of each member."""
+    """A board before a reseal: its document, None if nobody was ranked, and each member's value, rank and metadata."""
 
     closed: ClosedBoard | None
     values: Mapping[str, float]
     ranks: Mapping[str, int]
+    metadata: Mapping[str, str]
 
 
 class RankChange(NamedTuple):
@@ -150,7 +152,8 @@ class ArchiveStore:
     async def expire(self, board: Board, after: timedelta) -> None:
         """Let the keys of an archived board expire."""
         _, sharding = await self._generation()
-        keys = [key for shard in sharding.shards(board) for key in (shard.key, shard.meta_key, shard.previous_key)]
+        shards = sharding.shards(board)
+        keys = [key for each in shards for key in (each.key, each.meta_key, each.previous_key, each.shown_key)]
         await together(self._redis, [("EXPIRE", key, int(after.total_seconds())) for key in keys])
 
     async def rename(self, user_id: str, pseudonym: str) -> None:
@@ -172,7 +175,7 @@ class ArchiveStore:
             ):
                 await self._rename_on(entry["made"], entry["user_id"], pseudonym, entry["rank"])
         of_attempts = {"made": {"$in": attempts}, "user_id": user_id}
-        await self._entries.update_many(of_attempts, {"$set": {"user_id": pseudonym}})
+        await self._entries.update_many(of_attempts, _renamed(pseudonym))
         await self._reseals.update_many({"user_id": user_id}, {"$set": {"user_id": pseudonym, "reason": ""}})
         await self._reseals.update_many({"by": user_id}, {"$set": {"by": pseudonym}})
         await self._reseals.update_many(
@@ -203,13 +206,16 @@ class ArchiveStore:
         """Return an archived board with all its members."""
         document = await self._boards.find_one({"_id": board.name})
         if document is None:
-            return ResealedBoard(None, {}, {})
+            return ResealedBoard(None, {}, {}, {})
         closed = ClosedBoard.from_document(document)
         values: dict[str, float] = {}
         ranks: dict[str, int] = {}
+        metadata: dict[str, str] = {}
         async for entry in self._entries.find({"made": closed.copy_id}, batch_size=PAGE):
             values[entry["user_id"]], ranks[entry["user_id"]] = entry["value"], entry["rank"]
-        return ResealedBoard(closed, values, ranks)
+            if "metadata" in entry:
+                metadata[entry["user_id"]] = entry["metadata"]
+        return ResealedBoard(closed, values, ranks, metadata)
 
     async def replace(
         self,
@@ -232,10 +238,7 @@ class ArchiveStore:
         await self._attempts.insert_one({"_id": attempt, "at": now})
         for start in range(0, len(members), PAGE):
             page = enumerate(members[start : start + PAGE], start + 1)
-            await self._entries.insert_many(
-                [{"made": attempt, "rank": rank, "user_id": each, "value": value} for rank, (each, value) in page],
-                ordered=False,
-            )
+            await self._entries.insert_many([_entry(attempt, rank, member) for rank, member in page], ordered=False)
         if former.closed is None:
             generation, _ = await self._generation()
             bounds = (period.ends_at, now, ENCODING, period.starts_at, ascending)
@@ -292,7 +295,7 @@ class ArchiveStore:
             if user_id == pseudonym:
                 return
             entry = {"made": made, "user_id": user_id}
-            await self._entries.update_one(entry, {"$set": {"user_id": pseudonym}}, session=session)
+            await self._entries.update_one(entry, _renamed(pseudonym), session=session)
             await self._boards.update_one({"made": made}, {"$inc": {"version": 1}}, session=session)
 
         async with self._client.start_session() as session:
@@ -329,9 +332,9 @@ class ArchiveStore:
         """Copy all members as entries of the attempt, and return their number."""
         rank = 0
         page: list[Document] = []
-        async for user_id, value in self._merged(shards):
+        async for member in self._merged(shards):
             rank += 1
-            page.append({"made": attempt, "rank": rank, "user_id": user_id, "value": value})
+            page.append(_entry(attempt, rank, member))
             if len(page) >= PAGE:
                 await self._entries.insert_many(page, ordered=False)
                 page = []
@@ -339,27 +342,41 @@ class ArchiveStore:
             await self._entries.insert_many(page, ordered=False)
         return rank
 
-    async def _merged(self, shards: Sequence[Shard]) -> AsyncIterator[tuple[str, float]]:
+    async def _merged(self, shards: Sequence[Shard]) -> AsyncIterator[Member]:
         """Yield all members of the board: those of its keys, merged by value and id as one key orders them."""
-        heads: dict[AsyncIterator[tuple[str, float]], tuple[str, float] | None] = {}
+        heads: dict[AsyncIterator[Member], Member | None] = {}
         for shard in shards:
             members = self._members(shard)
             heads[members] = await anext(members, None)
         while open_heads := {members: head for members, head in heads.items() if head is not None}:
-            first = max(open_heads, key=lambda each: (open_heads[each][1], open_heads[each][0]))
+            first = max(open_heads, key=lambda each: (open_heads[each].value, open_heads[each].user_id))
             yield open_heads[first]
             heads[first] = await anext(first, None)
 
-    async def _members(self, shard: Shard) -> AsyncIterator[tuple[str, float]]:
+    async def _members(self, shard: Shard) -> AsyncIterator[Member]:
         """Yield all members of one key, in order."""
         start = 0
+        has_metadata: Any = await self._redis.hexists(shard.meta_key, "shown")
         while True:
             page: Any = await self._redis.zrevrange(shard.key, start, start + PAGE - 1, withscores=True)
             if not page:
                 return
-            for member, value in page:
-                yield member.decode(), value
+            user_ids = [member.decode() for member, _ in page]
+            shown: Any = await self._redis.hmget(shard.shown_key, user_ids) if has_metadata else [None] * len(page)
+            for user_id, (_, value), text in zip(user_ids, page, shown, strict=True):
+                yield Member(user_id, value, shown_metadata(text))
             start += len(page)
+
+
+def _entry(attempt: ObjectId, rank: int, member: Member) -> Document:
+    entry: Document = {"made": attempt, "rank": rank, "user_id": member.user_id, "value": member.value}
+    if member.metadata:
+        entry["metadata"] = member.metadata
+    return entry
+
+
+def _renamed(pseudonym: str) -> Document:
+    return {"$set": {"user_id": pseudonym}, "$unset": {"metadata": ""}}
 
 
 class _ChangedError(RuntimeError):
@@ -371,7 +388,7 @@ def _rank_changes(former: ResealedBoard, members: Sequence[Member], *, ascending
     points = {user_id: points_of(value, ascending=ascending) for user_id, value in former.values.items()}
     changes = []
     left = dict(former.ranks)
-    for rank, (user_id, value) in enumerate(members, 1):
+    for rank, (user_id, value, _) in enumerate(members, 1):
         rank_before, points_before = left.pop(user_id, 0), points.get(user_id, 0)
         points_after = points_of(value, ascending=ascending)
         if (rank_before, points_before) != (rank, points_after):

@@ -21,6 +21,7 @@ from services.boards.periods import Period
 from services.boards.pseudonyms import is_pseudonym, pseudonym_of
 from services.runtime.clock import milliseconds_of
 from services.runtime.errors import Reason, ServiceError, invalid
+from services.runtime.int32 import int32
 from services.score.coordination_store import CoordinationStore
 from services.score.errors import store_errors_as_unavailable
 from services.score.ledger.counter_totals import total_of
@@ -31,7 +32,8 @@ from services.score.ledger.rows import Row
 from services.score.ledger.store import ScoreStore
 from services.score.ledger.totals import Total
 from services.score.periods.archive_store import ArchiveStore, Member, Reseal
-from services.score.projection.standings import Placement, shown_value
+from services.score.projection.shown_metadata import ShownMetadata
+from services.score.projection.standings import Placement, Standing, shown_value
 
 # How far the clocks of two processes may differ.
 _MARGIN: Final = timedelta(days=2)
@@ -86,6 +88,7 @@ class PeriodResealer:
         self._coordination = coordination
         self._archive = archive
         self._placement = placement
+        self._metadata = ShownMetadata(store.shown_rows, placement)
         self._now = now
 
     async def reseal(self, name: str, user_id: str, reason: str, *, actor: str) -> list[Reseal]:
@@ -204,6 +207,7 @@ class PeriodResealer:
             former = await self._archive.members(board)
             encoding = ENCODING if former.closed is None else former.closed.encoding
             computed: dict[str, float] = {}
+            standings: list[Standing] = []
             for fold in folds:
                 player = players[fold.chain]
                 member = pseudonym_of(fold.chain) if fold.erased else player.user_id
@@ -215,17 +219,25 @@ class PeriodResealer:
                     value = shown_value(total, board, encoding, is_ascending=is_ascending)
                     if value > 0:
                         computed[member] = value
+                        if fold.shows_metadata and not fold.erased:
+                            points = int32(total.points)
+                            standings.append(
+                                Standing(board, member, points, value, fold.revision, False, total.reached_at)
+                            )
+            shown = await self._metadata.of(standings)
+            metadata = {each.user_id: text for each in standings if (text := shown[board, each.user_id])}
             if user_id:
                 concerned = {fold.user_id for fold in folds} | {pseudonym_of(fold.chain) for fold in folds}
                 kept = {each: value for each, value in former.values.items() if each not in concerned | {user_id}}
                 computed = kept | computed
-            if computed == former.values:
+                metadata = {each: text for each, text in former.metadata.items() if each in kept} | metadata
+            if (computed, metadata) == (former.values, former.metadata):
                 return None
             members = sorted(((value, member) for member, value in computed.items()), reverse=True)
             reseal = await self._archive.replace(
                 board,
                 former,
-                [Member(member, value) for value, member in members],
+                [Member(member, value, metadata.get(member, "")) for value, member in members],
                 closed.period,
                 self._now(),
                 ascending=is_ascending,

@@ -21,11 +21,14 @@ from services.boards.sharding import Shard, Sharding
 from services.runtime.stores.redis_scripts import Call, Script
 from services.score.ledger.folds import Fold
 from services.score.projection.previous_ranks import PreviousRanks
+from services.score.projection.shown_metadata import Shown
 from services.score.projection.standings import Placement, Standing, expires_at
 
 Standings = Mapping[Board, Collection[Standing]]
 ReadFolds = Callable[[Collection[str]], Awaitable[Mapping[str, Fold]]]
 """Returns the folds of players, including every row that the ledger has now."""
+ReadMetadata = Callable[[Iterable[Standing]], Awaitable[Shown]]
+"""Returns what boards show of players: `ShownMetadata.of`."""
 # Previous ranks are kept for the head of a board, which is all that frames show.
 HEAD = 128
 MAX_PREVIOUS = 1024
@@ -35,6 +38,7 @@ _FENCES = "{leaderboard:*}:fence"
 _EMPTY = """
 if tonumber(redis.call('HGET', KEYS[2], 'edition') or 0) >= tonumber(ARGV[2]) then return 0 end
 redis.call('DEL', KEYS[1], KEYS[3], KEYS[4])
+if redis.call('HDEL', KEYS[2], 'shown') == 1 then redis.call('DEL', KEYS[5]) end
 redis.call('HSET', KEYS[2], 'generation', ARGV[1], 'edition', ARGV[2])
 return redis.call('HINCRBY', KEYS[2], 'version', 1)
 """
@@ -46,18 +50,20 @@ class TooOldError(Exception):
 
 
 class BoardWriter:
-    """`now` decides which periods are still kept; it must be right to the day."""
+    """`metadata` returns what is shown of players. `now` decides which periods are still kept; it must be right to the day."""
 
     def __init__(
         self,
         redis: Redis,
         placement: Placement,
+        metadata: ReadMetadata,
         *,
         fence_ttl: timedelta,
         period_retention: timedelta,
         now: Callable[[], datetime],
     ) -> None:
         self._placement = placement
+        self._metadata = metadata
         self._redis = redis
         self._script = Script(redis, _WRITE)
         self._empty = Script(redis, _EMPTY)
@@ -69,10 +75,12 @@ class BoardWriter:
     async def write(self, standings: Standings, *, started_at: int, generation: int) -> int:
         """Write standings whose folds were read after `started_at`, the Redis server's time in milliseconds.
 
-        Skips boards whose period ended longer ago than the retention. Returns the number of changed standings. Raises
-        TooOldError, when some may have been written, and the driver's errors.
+        Each comes with the metadata that is shown of the player. Skips boards whose period ended longer ago than the
+        retention. Returns the number of changed standings. Raises TooOldError, when some may have been written, and the
+        drivers' errors.
         """
         calls: list[Call] = []
+        shown = await self._metadata(each for members in standings.values() for each in members)
         sharding = self._placement.catalog.sharding
         for board, members in standings.items():
             ends = expires_at(self._placement.catalog, board, self._retention)
@@ -84,11 +92,11 @@ class BoardWriter:
             by_shard = _by_shard(sharding, board, members)
             ranks = orjson.dumps(await self._previous.of(shards, by_shard)) if len(shards) > 1 else b""
             for shard, of_shard in by_shard.items():
-                keys = (shard.key, shard.fence_key, shard.meta_key, shard.previous_key)
-                calls += [
-                    (keys, (*head, _packed(of_shard[start : start + _MEMBERS_PER_CALL]), ranks))
-                    for start in range(0, len(of_shard), _MEMBERS_PER_CALL)
-                ]
+                for start in range(0, len(of_shard), _MEMBERS_PER_CALL):
+                    batch = of_shard[start : start + _MEMBERS_PER_CALL]
+                    texts = _texts(batch, shown)
+                    keys = (shard.key, shard.fence_key, shard.meta_key, shard.previous_key)
+                    calls.append(((*keys, shard.shown_key) if texts else keys, (*head, _packed(batch), ranks, texts)))
         changes = await self._script.run(calls)
         if any(count < 0 for count in changes):
             raise TooOldError
@@ -118,7 +126,7 @@ class BoardWriter:
 
         The version rises, so that nobody takes the former state for a later one.
         """
-        keys = (shard.key, shard.meta_key, shard.previous_key, shard.fence_key)
+        keys = (shard.key, shard.meta_key, shard.previous_key, shard.fence_key, shard.shown_key)
         await self._empty.run([(keys, (generation, edition))])
 
     async def remove_all_fences(self) -> None:
@@ -150,11 +158,17 @@ def _by_shard(sharding: Sharding, board: Board, members: Collection[Standing]) -
     return by_shard
 
 
+def _texts(members: Iterable[Standing], shown: Shown) -> bytes:
+    """Return the metadata of members by user id; empty if boards show none of any of them."""
+    texts = {each.user_id: shown[each.board, each.user_id] for each in members if each.reached_at is not None}
+    return orjson.dumps(texts) if texts else b""
+
+
 def _packed(members: Iterable[Standing]) -> bytes:
     raised: list[float | str] = []
     revisions: list[int] = []
     lowered: list[float | str] = []
-    for _, user_id, _, value, revision, is_lowered in members:
+    for _, user_id, _, value, revision, is_lowered, _ in members:
         if is_lowered:
             lowered += (revision, value, user_id)
         elif value > 0:  # a player without points who was not lowered is not on the board

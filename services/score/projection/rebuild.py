@@ -47,7 +47,8 @@ from services.score.ledger.fold_cache import MARGIN, SILENCE, FoldCache
 from services.score.ledger.store import ScoreStore
 from services.score.metrics import REBUILD_SECONDS
 from services.score.projection.board_writer import BoardWriter, TooOldError, by_board
-from services.score.projection.standings import Placement, can_lower, expires_at, is_kept
+from services.score.projection.shown_metadata import ShownMetadata
+from services.score.projection.standings import Placement, Standing, can_lower, expires_at, is_kept
 
 REBUILD_KEY = f"{{{GENERATION_KEY}}}:rebuild"
 MARK_KEY = "topten:score:boards"
@@ -85,6 +86,13 @@ class RebuildSummary(NamedTuple):
     generation: int
     boards: int
     members: int
+
+
+class _Size(NamedTuple):
+    """The number of members of a new key, and of those with metadata."""
+
+    members: int = 0
+    shown: int = 0
 
 
 class RedisState(NamedTuple):
@@ -129,6 +137,7 @@ class Rebuild:
         self._coordination = coordination
         self._writer = writer
         self._placement = placement
+        self._metadata = ShownMetadata(store.shown_rows, placement)
         self._retention = period_retention
         self._now = now
         self._swap = Script(redis, _SWAP)
@@ -180,39 +189,42 @@ class Rebuild:
             if not all(await self._finish.run([(keys, (token, generation, str(catalog.sharding)))])):
                 raise BoardsLostError("the token of the rebuild is gone")
             await self._replay(max(since, replayed_at), generation, report)
-        boards, members = len({shard.board for shard in sizes}), sum(sizes.values())
+        boards, members = len({shard.board for shard in sizes}), sum(size.members for size in sizes.values())
         _log.info("boards rebuilt", generation=generation, boards=boards, members=members)
         return RebuildSummary(generation, boards, members)
 
-    async def _fill_new_keys(self, token: str, report: ReportProgress) -> dict[Shard, int]:
-        """Write all folds to new keys, and return the number of members of each."""
+    async def _fill_new_keys(self, token: str, report: ReportProgress) -> dict[Shard, _Size]:
+        """Write all folds to new keys, and return the size of each."""
         _, players = await self._store.count()
-        sizes: dict[Shard, int] = {}
+        sizes: dict[Shard, _Size] = {}
         done = 0
         async for page in pages(self._store.all_folds(), _PAGE):
-            members: defaultdict[Shard, list[float | str]] = defaultdict(list)
+            members: defaultdict[Shard, list[Standing]] = defaultdict(list)
             now, catalog = self._now(), self._placement.catalog
             for fold in page:
                 boards = (*self._placement.boards_of(fold), *self._placement.archiving_boards(fold))
                 for standing in self._placement.standings(fold, boards):
                     if standing.value > 0:
-                        shard = catalog.sharding.shard_of(standing.board, standing.user_id)
-                        members[shard] += (standing.value, standing.user_id)
+                        members[catalog.sharding.shard_of(standing.board, standing.user_id)].append(standing)
             kept = {
-                shard: pairs for shard, pairs in members.items() if is_kept(catalog, shard.board, now, self._retention)
+                shard: standings
+                for shard, standings in members.items()
+                if is_kept(catalog, shard.board, now, self._retention)
             }
             await self._add_members(token, kept, sizes)
+            await self._add_metadata(token, kept, sizes)
             done += len(page)
             report("folding players", done, max(players, done))
         return sizes
 
     async def _add_members(
-        self, token: str, members: Mapping[Shard, list[float | str]], sizes: dict[Shard, int]
+        self, token: str, members: Mapping[Shard, list[Standing]], sizes: dict[Shard, _Size]
     ) -> None:
         adds: list[tuple[Shard, Command]] = []
         others: list[Command] = []
-        for shard, pairs in members.items():
+        for shard, standings in members.items():
             key = _new_key(shard, token)
+            pairs = [each for standing in standings for each in (standing.value, standing.user_id)]
             adds += [
                 (shard, ("ZADD", key, *pairs[start : start + 2 * _MEMBERS_PER_COMMAND]))
                 for start in range(0, len(pairs), 2 * _MEMBERS_PER_COMMAND)
@@ -221,21 +233,43 @@ class Rebuild:
                 others += [("EXPIRE", key, _NEW_KEY_SECONDS), ("HSET", shard.meta_key, "rebuild", token)]
         replies = await together(self._redis, [*(command for _, command in adds), *others])
         for (shard, _), added in zip(adds, replies, strict=False):
-            sizes[shard] = sizes.get(shard, 0) + int(added)
+            size = sizes.get(shard, _Size())
+            sizes[shard] = size._replace(members=size.members + int(added))
 
-    async def _swap_in(self, token: str, generation: int, sizes: Mapping[Shard, int], report: ReportProgress) -> None:
-        for done, (shard, members) in enumerate(sizes.items(), start=1):
-            await self._swap_shard(shard, token, generation, members)
+    async def _add_metadata(
+        self, token: str, members: Mapping[Shard, list[Standing]], sizes: dict[Shard, _Size]
+    ) -> None:
+        shown = await self._metadata.of(each for standings in members.values() for each in standings)
+        adds: list[tuple[Shard, Command]] = []
+        expiries: list[Command] = []
+        for shard, standings in members.items():
+            texts: list[str] = []
+            for each in standings:
+                if text := shown.get((each.board, each.user_id)):
+                    texts += (each.user_id, f"{each.revision} {text}")
+            if texts:
+                key = _new_shown_key(shard, token)
+                adds.append((shard, ("HSET", key, *texts)))
+                expiries.append(("EXPIRE", key, _NEW_KEY_SECONDS))
+        replies = await together(self._redis, [*(command for _, command in adds), *expiries])
+        for (shard, _), added in zip(adds, replies, strict=False):
+            size = sizes[shard]
+            sizes[shard] = size._replace(shown=size.shown + int(added))
+
+    async def _swap_in(self, token: str, generation: int, sizes: Mapping[Shard, _Size], report: ReportProgress) -> None:
+        for done, (shard, size) in enumerate(sizes.items(), start=1):
+            await self._swap_shard(shard, token, generation, size)
             report("swapping boards in", done, len(sizes))
 
-    async def _swap_shard(self, shard: Shard, token: str, generation: int, members: int) -> None:
+    async def _swap_shard(self, shard: Shard, token: str, generation: int, size: _Size) -> None:
         ends = expires_at(self._placement.catalog, shard.board, self._retention)
-        keys = (shard.key, shard.meta_key, shard.previous_key, _new_key(shard, token))
-        arguments = (token, members, generation, 0 if ends is None else int(ends.timestamp()))
+        new_keys = (_new_key(shard, token), _new_shown_key(shard, token))
+        keys = (shard.key, shard.meta_key, shard.previous_key, shard.shown_key, *new_keys)
+        arguments = (token, size.members, generation, 0 if ends is None else int(ends.timestamp()), size.shown)
         if not all(await self._swap.run([(keys, arguments)])):
             raise BoardsLostError(f"{shard.key} changed before it was swapped in")
 
-    async def _remove_others(self, token: str, generation: int, sizes: Mapping[Shard, int]) -> None:
+    async def _remove_others(self, token: str, generation: int, sizes: Mapping[Shard, _Size]) -> None:
         """Remove keys without a fold: of a former sharding, of another Redis, or newer than the folds.
 
         The last are written again by step 4.
@@ -243,7 +277,7 @@ class Rebuild:
         async for shard in shards_in(self._redis, self._now()):
             if shard not in sizes:
                 await self._redis.hset(shard.meta_key, "rebuild", token)
-                await self._swap_shard(shard, token, generation, 0)
+                await self._swap_shard(shard, token, generation, _Size())
 
     async def _replay(self, since: int, generation: int, report: ReportProgress) -> None:
         """Write the current standings of every player with a row stamped since."""
@@ -304,3 +338,7 @@ async def shards_in(redis: Redis, now: datetime) -> AsyncIterator[Shard]:
 
 def _new_key(shard: Shard, token: str) -> str:
     return f"{{{shard.key}}}:tmp:{token}"
+
+
+def _new_shown_key(shard: Shard, token: str) -> str:
+    return f"{_new_key(shard, token)}:shown"

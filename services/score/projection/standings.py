@@ -30,7 +30,11 @@ from services.streams import ACTION_REJUDGED, ACTION_VOIDED, COUNTERS_ADDED
 
 
 class Standing(NamedTuple):
-    """A player on one board. `value` is 0 for an unranked player; `lowered` means it may be less than before."""
+    """A player on one board. `value` is 0 for an unranked player; `lowered` means it may be less than before.
+
+    `reached_at` is when the total was reached if the entry may have the metadata of the action at that time: 0 without a rank,
+    and None if boards show no metadata of the player at all.
+    """
 
     board: Board
     user_id: str
@@ -38,6 +42,7 @@ class Standing(NamedTuple):
     value: float
     revision: int
     lowered: bool
+    reached_at: int | None = None
 
 
 class Agreement(NamedTuple):
@@ -91,7 +96,7 @@ class Placement:
     def standings(self, fold: Fold, boards: Iterable[Board], *, lowered: bool = False) -> list[Standing]:
         """Return the player's standings on those of `boards` that count them."""
         standings = []
-        user_id, revision, hidden = fold.user_id, fold.revision, fold.hidden
+        user_id, revision, hidden, shows_metadata = fold.user_id, fold.revision, fold.hidden, fold.shows_metadata
         encoding = self.agreement.encoding
         overall = -1.0
         for board in boards:
@@ -121,7 +126,8 @@ class Placement:
                 overall = value = shown_value(total, board, encoding) if overall < 0 else overall
             else:
                 value = shown_value(total, board, encoding)
-            standings.append(Standing(board, user_id, points, value, revision, lowered))
+            reached_at = (total.reached_at if value else 0) if shows_metadata else None
+            standings.append(Standing(board, user_id, points, value, revision, lowered, reached_at))
         return standings
 
     def affected_boards(self, fold: Fold, entry: Event | Row) -> Iterable[Board]:
@@ -152,7 +158,7 @@ class Placement:
         definitions = (*self.catalog.counted, *self.catalog.archiving) if rebuilding else self.catalog.counted
         boards = {Board("country", former_country), *self.boards_defined_by(definitions, fold, former_country)}
         boards.difference_update(self.boards_defined_by(definitions, fold))
-        return [Standing(board, fold.user_id, 0, 0.0, fold.revision, lowered=True) for board in sorted(boards)]
+        return [unranked(fold, board) for board in sorted(boards)]
 
     def boards_of(self, fold: Fold) -> list[Board]:
         """Return every board on which the player has a total, including the closed periods that the fold still has."""
@@ -244,6 +250,11 @@ def _periods_of(fold: Fold, definition: Definition) -> Sequence[str]:
 def boards_at_day(day: int, country: str, quiz_id: str) -> tuple[Board, ...]:
     """Return every built-in board of an event on this day. Raises ValueError for an invalid country or quiz id."""
     return boards_at(day * DAY_MS, country, quiz_id)
+
+
+def unranked(fold: Fold, board: Board) -> Standing:
+    """Return the standing that takes a player off a board."""
+    return Standing(board, fold.user_id, 0, 0.0, fold.revision, True, 0 if fold.shows_metadata else None)
 
 
 def shown_value(total: Total | QuizTotal, board: Board, encoding: int, *, is_ascending: bool = False) -> float:

@@ -13,6 +13,7 @@ from services.score.projection.board_building import BoardBuilder
 from services.score.projection.board_writer import BoardWriter
 from services.score.projection.loss_detection import LossDetector
 from services.score.projection.rebuild import Rebuild
+from services.score.projection.shown_metadata import ShownMetadata
 from services.score.projection.standings import Placement
 from services.score.wiring.connections import Stores
 from services.score.wiring.ledger import Ledger
@@ -35,7 +36,12 @@ def build_projection(config: ScoreConfig, stores: Stores, ledger: Ledger) -> Pro
     placement = Placement(config.boards.catalog)
     definitions = DefinitionStore(stores.mongo.client[f"{config.mongo.database}_{closed_periods.DATABASE}"])
     writer = BoardWriter(
-        redis, placement, fence_ttl=config.fence_ttl, period_retention=retention, now=stores.mongo.clock.now
+        redis,
+        placement,
+        ShownMetadata(ledger.store.shown_rows, placement).of,
+        fence_ttl=config.fence_ttl,
+        period_retention=retention,
+        now=stores.mongo.clock.now,
     )
     rebuild = Rebuild(
         redis,

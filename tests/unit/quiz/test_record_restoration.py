@@ -55,6 +55,7 @@ RUN = from_definition(
         submitters=action_pb2.ActionType.SERVICES,
         rule=action_pb2.Rule(per_unit=action_pb2.PerUnitRule(points_per_unit=7, max_units=100)),
         tags=["red"],
+        shows_metadata=True,
     ),
     1,
 )

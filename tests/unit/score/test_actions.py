@@ -14,7 +14,7 @@ from topten.quiz.v1 import quiz_events_pb2
 from services.score.errors import UnprocessableError
 from services.score.ingest.decoding import MAX_METADATA, decode
 from services.score.ingest.row_events import event_of_row
-from services.score.ledger.documents import row_document, row_of
+from services.score.ledger.documents import fold_document, fold_of, row_document, row_of
 from services.score.ledger.events import Change, Event
 from services.score.ledger.folds import apply, empty_fold, next_row
 from services.score.ledger.history import EMPTY
@@ -147,3 +147,31 @@ def test_an_action_judged_again_moves_the_totals_and_is_traced_to_its_action() -
     payload.attempt = 0
     with pytest.raises(UnprocessableError):
         decoded(event)
+
+
+def test_an_action_that_shows_metadata_says_so_in_its_hash_its_document_and_its_event() -> None:
+    hidden, shown = row(decoded(message())), row(decoded(message(shows_metadata=True)))
+    assert "shows_metadata" not in row_document(hidden), "as every earlier row"
+    assert shown.hash != hidden.hash
+    assert shown.change is not None
+    assert shown.change._replace(shows_metadata=False) == hidden.change
+    stored = row_of(bson.decode(bson.encode(row_document(shown)), DATES))
+    assert stored == shown
+    assert row_hash(stored) == shown.hash
+    expected = message(shows_metadata=True)
+    expected.payload.ClearField("attempt")
+    assert ActionCompletedEvent.FromString(event_of_row(shown)) == expected
+    folds = [apply(empty_fold("ada", b"chain"), each) for each in (hidden, shown)]
+    assert [fold.shows_metadata for fold in folds] == [False, True]
+    assert fold_of(bson.decode(bson.encode(fold_document(folds[1])), DATES)) == folds[1]
+    assert "shows_metadata" not in fold_document(folds[0])
+
+
+@pytest.mark.parametrize("metadata", [{}, {"note": "x" * MAX_METADATA}])
+def test_an_action_without_metadata_shows_none(metadata: dict[str, str]) -> None:
+    event = ActionCompletedEvent.FromString(message(shows_metadata=True).SerializeToString())
+    event.payload.ClearField("metadata")
+    event.payload.metadata.update(metadata)
+    change = decoded(event).change
+    assert change is not None
+    assert (change.metadata, change.shows_metadata) == ("", False)

@@ -129,6 +129,9 @@ class ActionType:
     timestamp_window: TimestampWindow | None = strawberry.field(description="Null for that of quizzes.")
     state: ActionTypeState
     tags: list[str] = strawberry.field(description="The tags under which its actions count on boards, `tag:<tag>`.")
+    shows_metadata: bool = strawberry.field(
+        description="Whether boards show the metadata of its actions to everyone who reads them."
+    )
 
     @classmethod
     def from_proto(cls, stored: action_pb2.ActionType) -> Self:
@@ -144,6 +147,7 @@ class ActionType:
             else None,
             state=ActionTypeState(stored.state),
             tags=list(stored.tags),
+            shows_metadata=stored.shows_metadata,
         )
 
 
@@ -258,6 +262,9 @@ class ActionTypeInput:
         default_factory=list,
         description="Up to 10 tags under which its actions count on boards: up to 32 lower-case letters, digits and hyphens.",
     )
+    shows_metadata: bool = strawberry.field(
+        default=False, description="Whether boards show the metadata of its actions to everyone who reads them."
+    )
     state: ActionTypeState | None = strawberry.field(default=None, description="OPEN by default.")
 
     def to_proto(self) -> action_pb2.ActionType:
@@ -273,6 +280,7 @@ class ActionTypeInput:
             if window
             else None,
             tags=self.tags,
+            shows_metadata=self.shows_metadata,
             state=(self.state or ActionTypeState.OPEN).value,
         )
 

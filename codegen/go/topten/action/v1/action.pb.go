@@ -213,7 +213,10 @@ type ActionType struct {
 	State ActionType_State `protobuf:"varint,7,opt,name=state,proto3,enum=topten.action.v1.ActionType_State" json:"state,omitempty"`
 	// Up to 10 distinct tags, by which boards count (`tag:<tag>`): up to 32 lower-case letters, digits and hyphens. An action counts
 	// under those that its type had when it was accepted.
-	Tags          []string `protobuf:"bytes,8,rep,name=tags,proto3" json:"tags,omitempty"`
+	Tags []string `protobuf:"bytes,8,rep,name=tags,proto3" json:"tags,omitempty"`
+	// Whether boards show the metadata of its actions to everyone who reads them: an entry has that of the action with which the player
+	// reached the points. An action counts under what its type said when it was accepted.
+	ShowsMetadata bool `protobuf:"varint,9,opt,name=shows_metadata,json=showsMetadata,proto3" json:"shows_metadata,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -302,6 +305,13 @@ func (x *ActionType) GetTags() []string {
 		return x.Tags
 	}
 	return nil
+}
+
+func (x *ActionType) GetShowsMetadata() bool {
+	if x != nil {
+		return x.ShowsMetadata
+	}
+	return false
 }
 
 // How what happened becomes points: one of four rules. The server alone applies it. An action earns 0 to 1 000 000 000 points.
@@ -939,7 +949,7 @@ type PlayerAction struct {
 	// When it happened, within the type's window; absent is the server's time of receipt. It never affects points or periods.
 	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
 	// What the client wants to find in the player's history: up to 16 names of 1 to 64 characters with texts, as JSON at most
-	// 1024 bytes. Shown to the player, and removed when they are erased.
+	// 1024 bytes. Shown to the player, on boards too if the type says so, and removed when the player is erased.
 	Metadata      map[string]string `protobuf:"bytes,8,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1193,7 +1203,7 @@ var File_topten_action_v1_action_proto protoreflect.FileDescriptor
 
 const file_topten_action_v1_action_proto_rawDesc = "" +
 	"\n" +
-	"\x1dtopten/action/v1/action.proto\x12\x10topten.action.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"topten/score/v1/confirmation.proto\"\x88\x05\n" +
+	"\x1dtopten/action/v1/action.proto\x12\x10topten.action.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"topten/score/v1/confirmation.proto\"\xaf\x05\n" +
 	"\n" +
 	"ActionType\x12F\n" +
 	"\x0eaction_type_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,63}$R\factionTypeId\x12\x1f\n" +
@@ -1207,7 +1217,8 @@ const file_topten_action_v1_action_proto_rawDesc = "" +
 	"\x10timestamp_window\x18\x06 \x01(\v2!.topten.action.v1.TimestampWindowR\x0ftimestampWindow\x12B\n" +
 	"\x05state\x18\a \x01(\x0e2\".topten.action.v1.ActionType.StateB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05state\x12=\n" +
 	"\x04tags\x18\b \x03(\tB)\xbaH&\x92\x01#\x10\n" +
-	"\x18\x01\"\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,31}$R\x04tags\"M\n" +
+	"\x18\x01\"\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,31}$R\x04tags\x12%\n" +
+	"\x0eshows_metadata\x18\t \x01(\bR\rshowsMetadata\"M\n" +
 	"\n" +
 	"Submitters\x12\x1a\n" +
 	"\x16SUBMITTERS_UNSPECIFIED\x10\x00\x12\f\n" +

@@ -115,7 +115,9 @@ type ActionCompletedPayload struct {
 	// What the client wants to find in the player's history; as JSON at most 1024 bytes.
 	Metadata map[string]string `protobuf:"bytes,10,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// The tags of the type when the action was judged.
-	Tags          []string `protobuf:"bytes,11,rep,name=tags,proto3" json:"tags,omitempty"`
+	Tags []string `protobuf:"bytes,11,rep,name=tags,proto3" json:"tags,omitempty"`
+	// Whether boards show the metadata, as the type said when the action was judged. False without metadata.
+	ShowsMetadata bool `protobuf:"varint,12,opt,name=shows_metadata,json=showsMetadata,proto3" json:"shows_metadata,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -227,6 +229,13 @@ func (x *ActionCompletedPayload) GetTags() []string {
 	return nil
 }
 
+func (x *ActionCompletedPayload) GetShowsMetadata() bool {
+	if x != nil {
+		return x.ShowsMetadata
+	}
+	return false
+}
+
 var File_topten_action_v1_action_events_proto protoreflect.FileDescriptor
 
 const file_topten_action_v1_action_events_proto_rawDesc = "" +
@@ -236,7 +245,7 @@ const file_topten_action_v1_action_events_proto_rawDesc = "" +
 	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12\x1d\n" +
 	"\n" +
 	"event_type\x18\x02 \x01(\tR\teventType\x12B\n" +
-	"\apayload\x18\x03 \x01(\v2(.topten.action.v1.ActionCompletedPayloadR\apayload\"\xee\x03\n" +
+	"\apayload\x18\x03 \x01(\v2(.topten.action.v1.ActionCompletedPayloadR\apayload\"\x95\x04\n" +
 	"\x16ActionCompletedPayload\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12$\n" +
 	"\x0eaction_type_id\x18\x02 \x01(\tR\factionTypeId\x12\x1f\n" +
@@ -250,7 +259,8 @@ const file_topten_action_v1_action_events_proto_rawDesc = "" +
 	"\x05actor\x18\t \x01(\tR\x05actor\x12R\n" +
 	"\bmetadata\x18\n" +
 	" \x03(\v26.topten.action.v1.ActionCompletedPayload.MetadataEntryR\bmetadata\x12\x12\n" +
-	"\x04tags\x18\v \x03(\tR\x04tags\x1a;\n" +
+	"\x04tags\x18\v \x03(\tR\x04tags\x12%\n" +
+	"\x0eshows_metadata\x18\f \x01(\bR\rshowsMetadata\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\xbc\x01\n" +

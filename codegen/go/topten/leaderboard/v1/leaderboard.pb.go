@@ -112,7 +112,10 @@ type Entry struct {
 	// where players with equal points share a rank.
 	PreviousRank *int32 `protobuf:"varint,6,opt,name=previous_rank,json=previousRank,proto3,oneof" json:"previous_rank,omitempty"`
 	// The points to the place above; 0 on a tie, absent for the leader.
-	GapToNext     *int32 `protobuf:"varint,7,opt,name=gap_to_next,json=gapToNext,proto3,oneof" json:"gap_to_next,omitempty"`
+	GapToNext *int32 `protobuf:"varint,7,opt,name=gap_to_next,json=gapToNext,proto3,oneof" json:"gap_to_next,omitempty"`
+	// The metadata of the action with which the points were reached, if its type shows it on boards; as JSON at most 1024 bytes.
+	// Empty for any other action, and for teams.
+	Metadata      map[string]string `protobuf:"bytes,8,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -194,6 +197,13 @@ func (x *Entry) GetGapToNext() int32 {
 		return *x.GapToNext
 	}
 	return 0
+}
+
+func (x *Entry) GetMetadata() map[string]string {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
 }
 
 // A frame: the head of a board at one moment. A state, never a difference.
@@ -597,7 +607,7 @@ var File_topten_leaderboard_v1_leaderboard_proto protoreflect.FileDescriptor
 
 const file_topten_leaderboard_v1_leaderboard_proto_rawDesc = "" +
 	"\n" +
-	"'topten/leaderboard/v1/leaderboard.proto\x12\x15topten.leaderboard.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf1\x01\n" +
+	"'topten/leaderboard/v1/leaderboard.proto\x12\x15topten.leaderboard.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf6\x02\n" +
 	"\x05Entry\x12\x12\n" +
 	"\x04rank\x18\x01 \x01(\x05R\x04rank\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x1a\n" +
@@ -605,7 +615,11 @@ const file_topten_leaderboard_v1_leaderboard_proto_rawDesc = "" +
 	"\x05score\x18\x04 \x01(\x05R\x05score\x12\x18\n" +
 	"\acountry\x18\x05 \x01(\tR\acountry\x12(\n" +
 	"\rprevious_rank\x18\x06 \x01(\x05H\x00R\fpreviousRank\x88\x01\x01\x12#\n" +
-	"\vgap_to_next\x18\a \x01(\x05H\x01R\tgapToNext\x88\x01\x01B\x10\n" +
+	"\vgap_to_next\x18\a \x01(\x05H\x01R\tgapToNext\x88\x01\x01\x12F\n" +
+	"\bmetadata\x18\b \x03(\v2*.topten.leaderboard.v1.Entry.MetadataEntryR\bmetadata\x1a;\n" +
+	"\rMetadataEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x10\n" +
 	"\x0e_previous_rankB\x0e\n" +
 	"\f_gap_to_next\"\xc2\x02\n" +
 	"\x05Frame\x12\x14\n" +
@@ -666,7 +680,7 @@ func file_topten_leaderboard_v1_leaderboard_proto_rawDescGZIP() []byte {
 }
 
 var file_topten_leaderboard_v1_leaderboard_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_topten_leaderboard_v1_leaderboard_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_topten_leaderboard_v1_leaderboard_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_topten_leaderboard_v1_leaderboard_proto_goTypes = []any{
 	(BoardKind)(0),                // 0: topten.leaderboard.v1.BoardKind
 	(*Entry)(nil),                 // 1: topten.leaderboard.v1.Entry
@@ -674,23 +688,25 @@ var file_topten_leaderboard_v1_leaderboard_proto_goTypes = []any{
 	(*Period)(nil),                // 3: topten.leaderboard.v1.Period
 	(*Board)(nil),                 // 4: topten.leaderboard.v1.Board
 	(*Proof)(nil),                 // 5: topten.leaderboard.v1.Proof
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
+	nil,                           // 6: topten.leaderboard.v1.Entry.MetadataEntry
+	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
 }
 var file_topten_leaderboard_v1_leaderboard_proto_depIdxs = []int32{
-	6, // 0: topten.leaderboard.v1.Frame.timestamp:type_name -> google.protobuf.Timestamp
-	1, // 1: topten.leaderboard.v1.Frame.entries:type_name -> topten.leaderboard.v1.Entry
-	6, // 2: topten.leaderboard.v1.Frame.frozen_since:type_name -> google.protobuf.Timestamp
-	6, // 3: topten.leaderboard.v1.Period.starts_at:type_name -> google.protobuf.Timestamp
-	6, // 4: topten.leaderboard.v1.Period.ends_at:type_name -> google.protobuf.Timestamp
-	0, // 5: topten.leaderboard.v1.Board.kind:type_name -> topten.leaderboard.v1.BoardKind
-	3, // 6: topten.leaderboard.v1.Board.period:type_name -> topten.leaderboard.v1.Period
-	6, // 7: topten.leaderboard.v1.Board.next_reset_at:type_name -> google.protobuf.Timestamp
-	6, // 8: topten.leaderboard.v1.Board.frozen_since:type_name -> google.protobuf.Timestamp
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	6,  // 0: topten.leaderboard.v1.Entry.metadata:type_name -> topten.leaderboard.v1.Entry.MetadataEntry
+	7,  // 1: topten.leaderboard.v1.Frame.timestamp:type_name -> google.protobuf.Timestamp
+	1,  // 2: topten.leaderboard.v1.Frame.entries:type_name -> topten.leaderboard.v1.Entry
+	7,  // 3: topten.leaderboard.v1.Frame.frozen_since:type_name -> google.protobuf.Timestamp
+	7,  // 4: topten.leaderboard.v1.Period.starts_at:type_name -> google.protobuf.Timestamp
+	7,  // 5: topten.leaderboard.v1.Period.ends_at:type_name -> google.protobuf.Timestamp
+	0,  // 6: topten.leaderboard.v1.Board.kind:type_name -> topten.leaderboard.v1.BoardKind
+	3,  // 7: topten.leaderboard.v1.Board.period:type_name -> topten.leaderboard.v1.Period
+	7,  // 8: topten.leaderboard.v1.Board.next_reset_at:type_name -> google.protobuf.Timestamp
+	7,  // 9: topten.leaderboard.v1.Board.frozen_since:type_name -> google.protobuf.Timestamp
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_topten_leaderboard_v1_leaderboard_proto_init() }
@@ -705,7 +721,7 @@ func file_topten_leaderboard_v1_leaderboard_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_topten_leaderboard_v1_leaderboard_proto_rawDesc), len(file_topten_leaderboard_v1_leaderboard_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   5,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from topten.quiz.v1 import quiz_pb2 as topten_dot_quiz_dot_v1_dot_quiz__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$topten/action/v1/action_events.proto\x12\x10topten.action.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19topten/quiz/v1/quiz.proto\"w\n\x14\x41\x63tionCompletedEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x12\n\nevent_type\x18\x02 \x01(\t\x12\x39\n\x07payload\x18\x03 \x01(\x0b\x32(.topten.action.v1.ActionCompletedPayload\"\xfa\x02\n\x16\x41\x63tionCompletedPayload\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x63tion_type_id\x18\x02 \x01(\t\x12\x13\n\x0bscore_delta\x18\x03 \x01(\x05\x12-\n\ttimestamp\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\taction_id\x18\x05 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x06 \x01(\x05\x12\x0f\n\x07\x63ountry\x18\x07 \x01(\t\x12&\n\x06\x63lient\x18\x08 \x01(\x0b\x32\x16.topten.quiz.v1.Client\x12\r\n\x05\x61\x63tor\x18\t \x01(\t\x12H\n\x08metadata\x18\n \x03(\x0b\x32\x36.topten.action.v1.ActionCompletedPayload.MetadataEntry\x12\x0c\n\x04tags\x18\x0b \x03(\t\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$topten/action/v1/action_events.proto\x12\x10topten.action.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19topten/quiz/v1/quiz.proto\"w\n\x14\x41\x63tionCompletedEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x12\n\nevent_type\x18\x02 \x01(\t\x12\x39\n\x07payload\x18\x03 \x01(\x0b\x32(.topten.action.v1.ActionCompletedPayload\"\x92\x03\n\x16\x41\x63tionCompletedPayload\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x63tion_type_id\x18\x02 \x01(\t\x12\x13\n\x0bscore_delta\x18\x03 \x01(\x05\x12-\n\ttimestamp\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\taction_id\x18\x05 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x06 \x01(\x05\x12\x0f\n\x07\x63ountry\x18\x07 \x01(\t\x12&\n\x06\x63lient\x18\x08 \x01(\x0b\x32\x16.topten.quiz.v1.Client\x12\r\n\x05\x61\x63tor\x18\t \x01(\t\x12H\n\x08metadata\x18\n \x03(\x0b\x32\x36.topten.action.v1.ActionCompletedPayload.MetadataEntry\x12\x0c\n\x04tags\x18\x0b \x03(\t\x12\x16\n\x0eshows_metadata\x18\x0c \x01(\x08\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,7 +38,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACTIONCOMPLETEDEVENT']._serialized_start=118
   _globals['_ACTIONCOMPLETEDEVENT']._serialized_end=237
   _globals['_ACTIONCOMPLETEDPAYLOAD']._serialized_start=240
-  _globals['_ACTIONCOMPLETEDPAYLOAD']._serialized_end=618
-  _globals['_ACTIONCOMPLETEDPAYLOAD_METADATAENTRY']._serialized_start=571
-  _globals['_ACTIONCOMPLETEDPAYLOAD_METADATAENTRY']._serialized_end=618
+  _globals['_ACTIONCOMPLETEDPAYLOAD']._serialized_end=642
+  _globals['_ACTIONCOMPLETEDPAYLOAD_METADATAENTRY']._serialized_start=595
+  _globals['_ACTIONCOMPLETEDPAYLOAD_METADATAENTRY']._serialized_end=642
 # @@protoc_insertion_point(module_scope)

@@ -78,6 +78,7 @@ class ActionCompletedPayload(google.protobuf.message.Message):
     ACTOR_FIELD_NUMBER: builtins.int
     METADATA_FIELD_NUMBER: builtins.int
     TAGS_FIELD_NUMBER: builtins.int
+    SHOWS_METADATA_FIELD_NUMBER: builtins.int
     user_id: builtins.str
     """The player's id."""
     action_type_id: builtins.str
@@ -94,6 +95,8 @@ class ActionCompletedPayload(google.protobuf.message.Message):
     """
     actor: builtins.str
     """Who submitted it, unless it was the player: a user id, or `service:<name>`."""
+    shows_metadata: builtins.bool
+    """Whether boards show the metadata, as the type said when the action was judged. False without metadata."""
     @property
     def timestamp(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """The server's time of receipt, in milliseconds. It decides the period and breaks ties."""
@@ -124,8 +127,9 @@ class ActionCompletedPayload(google.protobuf.message.Message):
         actor: builtins.str = ...,
         metadata: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
         tags: collections.abc.Iterable[builtins.str] | None = ...,
+        shows_metadata: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["client", b"client", "timestamp", b"timestamp"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["action_id", b"action_id", "action_type_id", b"action_type_id", "actor", b"actor", "attempt", b"attempt", "client", b"client", "country", b"country", "metadata", b"metadata", "score_delta", b"score_delta", "tags", b"tags", "timestamp", b"timestamp", "user_id", b"user_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["action_id", b"action_id", "action_type_id", b"action_type_id", "actor", b"actor", "attempt", b"attempt", "client", b"client", "country", b"country", "metadata", b"metadata", "score_delta", b"score_delta", "shows_metadata", b"shows_metadata", "tags", b"tags", "timestamp", b"timestamp", "user_id", b"user_id"]) -> None: ...
 
 global___ActionCompletedPayload = ActionCompletedPayload

@@ -86,6 +86,7 @@ class ActionType(google.protobuf.message.Message):
     TIMESTAMP_WINDOW_FIELD_NUMBER: builtins.int
     STATE_FIELD_NUMBER: builtins.int
     TAGS_FIELD_NUMBER: builtins.int
+    SHOWS_METADATA_FIELD_NUMBER: builtins.int
     action_type_id: builtins.str
     """The id: 1 to 64 lower-case letters, digits and hyphens."""
     title: builtins.str
@@ -94,6 +95,10 @@ class ActionType(google.protobuf.message.Message):
     """Who may submit actions."""
     state: global___ActionType.State.ValueType
     """Whether actions are accepted; unspecified is OPEN."""
+    shows_metadata: builtins.bool
+    """Whether boards show the metadata of its actions to everyone who reads them: an entry has that of the action with which the player
+    reached the points. An action counts under what its type said when it was accepted.
+    """
     @property
     def rule(self) -> global___Rule:
         """How what happened becomes points."""
@@ -123,9 +128,10 @@ class ActionType(google.protobuf.message.Message):
         timestamp_window: global___TimestampWindow | None = ...,
         state: global___ActionType.State.ValueType = ...,
         tags: collections.abc.Iterable[builtins.str] | None = ...,
+        shows_metadata: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["limits", b"limits", "rule", b"rule", "timestamp_window", b"timestamp_window"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["action_type_id", b"action_type_id", "limits", b"limits", "rule", b"rule", "state", b"state", "submitters", b"submitters", "tags", b"tags", "timestamp_window", b"timestamp_window", "title", b"title"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["action_type_id", b"action_type_id", "limits", b"limits", "rule", b"rule", "shows_metadata", b"shows_metadata", "state", b"state", "submitters", b"submitters", "tags", b"tags", "timestamp_window", b"timestamp_window", "title", b"title"]) -> None: ...
 
 global___ActionType = ActionType
 
@@ -447,7 +453,7 @@ class PlayerAction(google.protobuf.message.Message):
     @property
     def metadata(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """What the client wants to find in the player's history: up to 16 names of 1 to 64 characters with texts, as JSON at most
-        1024 bytes. Shown to the player, and removed when they are erased.
+        1024 bytes. Shown to the player, on boards too if the type says so, and removed when the player is erased.
         """
 
     def __init__(

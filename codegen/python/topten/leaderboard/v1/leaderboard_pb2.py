@@ -25,23 +25,27 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'topten/leaderboard/v1/leaderboard.proto\x12\x15topten.leaderboard.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb0\x01\n\x05\x45ntry\x12\x0c\n\x04rank\x18\x01 \x01(\x05\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x10\n\x08username\x18\x03 \x01(\t\x12\r\n\x05score\x18\x04 \x01(\x05\x12\x0f\n\x07\x63ountry\x18\x05 \x01(\t\x12\x1a\n\rprevious_rank\x18\x06 \x01(\x05H\x00\x88\x01\x01\x12\x18\n\x0bgap_to_next\x18\x07 \x01(\x05H\x01\x88\x01\x01\x42\x10\n\x0e_previous_rankB\x0e\n\x0c_gap_to_next\"\xf0\x01\n\x05\x46rame\x12\r\n\x05\x62oard\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\x03\x12\x0f\n\x07version\x18\x03 \x01(\x03\x12-\n\ttimestamp\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05stale\x18\x05 \x01(\x08\x12-\n\x07\x65ntries\x18\x06 \x03(\x0b\x32\x1c.topten.leaderboard.v1.Entry\x12\x14\n\x0ctraceparents\x18\x07 \x03(\t\x12\x30\n\x0c\x66rozen_since\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"w\n\x06Period\x12-\n\tstarts_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07\x65nds_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\ttime_zone\x18\x03 \x01(\t\"\x92\x02\n\x05\x42oard\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\x04kind\x18\x02 \x01(\x0e\x32 .topten.leaderboard.v1.BoardKind\x12-\n\x06period\x18\x03 \x01(\x0b\x32\x1d.topten.leaderboard.v1.Period\x12\x31\n\rnext_reset_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0btotal_count\x18\x05 \x01(\x05\x12\x30\n\x0c\x66rozen_since\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05stale\x18\x07 \x01(\x08\x12\x13\n\x0branks_teams\x18\x08 \x01(\x08\"~\n\x05Proof\x12\r\n\x05\x62oard\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0c\n\x04rank\x18\x03 \x01(\x05\x12\r\n\x05score\x18\x04 \x01(\x05\x12\x0c\n\x04salt\x18\x05 \x01(\x0c\x12\x0e\n\x06\x64igest\x18\x06 \x01(\x0c\x12\x0c\n\x04path\x18\x07 \x03(\x0c\x12\x0c\n\x04head\x18\x08 \x01(\t*\xae\x01\n\tBoardKind\x12\x1a\n\x16\x42OARD_KIND_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x42OARD_KIND_ALL\x10\x01\x12\x15\n\x11\x42OARD_KIND_WEEKLY\x10\x02\x12\x16\n\x12\x42OARD_KIND_MONTHLY\x10\x03\x12\x16\n\x12\x42OARD_KIND_COUNTRY\x10\x04\x12\x13\n\x0f\x42OARD_KIND_QUIZ\x10\x05\x12\x15\n\x11\x42OARD_KIND_CUSTOM\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'topten/leaderboard/v1/leaderboard.proto\x12\x15topten.leaderboard.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9f\x02\n\x05\x45ntry\x12\x0c\n\x04rank\x18\x01 \x01(\x05\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x10\n\x08username\x18\x03 \x01(\t\x12\r\n\x05score\x18\x04 \x01(\x05\x12\x0f\n\x07\x63ountry\x18\x05 \x01(\t\x12\x1a\n\rprevious_rank\x18\x06 \x01(\x05H\x00\x88\x01\x01\x12\x18\n\x0bgap_to_next\x18\x07 \x01(\x05H\x01\x88\x01\x01\x12<\n\x08metadata\x18\x08 \x03(\x0b\x32*.topten.leaderboard.v1.Entry.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x10\n\x0e_previous_rankB\x0e\n\x0c_gap_to_next\"\xf0\x01\n\x05\x46rame\x12\r\n\x05\x62oard\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\x03\x12\x0f\n\x07version\x18\x03 \x01(\x03\x12-\n\ttimestamp\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05stale\x18\x05 \x01(\x08\x12-\n\x07\x65ntries\x18\x06 \x03(\x0b\x32\x1c.topten.leaderboard.v1.Entry\x12\x14\n\x0ctraceparents\x18\x07 \x03(\t\x12\x30\n\x0c\x66rozen_since\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"w\n\x06Period\x12-\n\tstarts_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07\x65nds_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\ttime_zone\x18\x03 \x01(\t\"\x92\x02\n\x05\x42oard\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\x04kind\x18\x02 \x01(\x0e\x32 .topten.leaderboard.v1.BoardKind\x12-\n\x06period\x18\x03 \x01(\x0b\x32\x1d.topten.leaderboard.v1.Period\x12\x31\n\rnext_reset_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0btotal_count\x18\x05 \x01(\x05\x12\x30\n\x0c\x66rozen_since\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05stale\x18\x07 \x01(\x08\x12\x13\n\x0branks_teams\x18\x08 \x01(\x08\"~\n\x05Proof\x12\r\n\x05\x62oard\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0c\n\x04rank\x18\x03 \x01(\x05\x12\r\n\x05score\x18\x04 \x01(\x05\x12\x0c\n\x04salt\x18\x05 \x01(\x0c\x12\x0e\n\x06\x64igest\x18\x06 \x01(\x0c\x12\x0c\n\x04path\x18\x07 \x03(\x0c\x12\x0c\n\x04head\x18\x08 \x01(\t*\xae\x01\n\tBoardKind\x12\x1a\n\x16\x42OARD_KIND_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x42OARD_KIND_ALL\x10\x01\x12\x15\n\x11\x42OARD_KIND_WEEKLY\x10\x02\x12\x16\n\x12\x42OARD_KIND_MONTHLY\x10\x03\x12\x16\n\x12\x42OARD_KIND_COUNTRY\x10\x04\x12\x13\n\x0f\x42OARD_KIND_QUIZ\x10\x05\x12\x15\n\x11\x42OARD_KIND_CUSTOM\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'topten.leaderboard.v1.leaderboard_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_BOARDKIND']._serialized_start=1048
-  _globals['_BOARDKIND']._serialized_end=1222
+  _globals['_ENTRY_METADATAENTRY']._loaded_options = None
+  _globals['_ENTRY_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_BOARDKIND']._serialized_start=1159
+  _globals['_BOARDKIND']._serialized_end=1333
   _globals['_ENTRY']._serialized_start=100
-  _globals['_ENTRY']._serialized_end=276
-  _globals['_FRAME']._serialized_start=279
-  _globals['_FRAME']._serialized_end=519
-  _globals['_PERIOD']._serialized_start=521
-  _globals['_PERIOD']._serialized_end=640
-  _globals['_BOARD']._serialized_start=643
-  _globals['_BOARD']._serialized_end=917
-  _globals['_PROOF']._serialized_start=919
-  _globals['_PROOF']._serialized_end=1045
+  _globals['_ENTRY']._serialized_end=387
+  _globals['_ENTRY_METADATAENTRY']._serialized_start=306
+  _globals['_ENTRY_METADATAENTRY']._serialized_end=353
+  _globals['_FRAME']._serialized_start=390
+  _globals['_FRAME']._serialized_end=630
+  _globals['_PERIOD']._serialized_start=632
+  _globals['_PERIOD']._serialized_end=751
+  _globals['_BOARD']._serialized_start=754
+  _globals['_BOARD']._serialized_end=1028
+  _globals['_PROOF']._serialized_start=1030
+  _globals['_PROOF']._serialized_end=1156
 # @@protoc_insertion_point(module_scope)

@@ -66,6 +66,22 @@ class Entry(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class MetadataEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     RANK_FIELD_NUMBER: builtins.int
     USER_ID_FIELD_NUMBER: builtins.int
     USERNAME_FIELD_NUMBER: builtins.int
@@ -73,6 +89,7 @@ class Entry(google.protobuf.message.Message):
     COUNTRY_FIELD_NUMBER: builtins.int
     PREVIOUS_RANK_FIELD_NUMBER: builtins.int
     GAP_TO_NEXT_FIELD_NUMBER: builtins.int
+    METADATA_FIELD_NUMBER: builtins.int
     rank: builtins.int
     """The rank, from 1. Of equal points, those reached first rank first, on every board alike, and at the same moment the
     greater user id, so no two players share a rank, except on a defined board with other `ranks`. Moments are told apart to 16 ms below 65 536 points, 1 s below 4 million.
@@ -93,6 +110,12 @@ class Entry(google.protobuf.message.Message):
     """
     gap_to_next: builtins.int
     """The points to the place above; 0 on a tie, absent for the leader."""
+    @property
+    def metadata(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """The metadata of the action with which the points were reached, if its type shows it on boards; as JSON at most 1024 bytes.
+        Empty for any other action, and for teams.
+        """
+
     def __init__(
         self,
         *,
@@ -103,9 +126,10 @@ class Entry(google.protobuf.message.Message):
         country: builtins.str = ...,
         previous_rank: builtins.int | None = ...,
         gap_to_next: builtins.int | None = ...,
+        metadata: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_gap_to_next", b"_gap_to_next", "_previous_rank", b"_previous_rank", "gap_to_next", b"gap_to_next", "previous_rank", b"previous_rank"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_gap_to_next", b"_gap_to_next", "_previous_rank", b"_previous_rank", "country", b"country", "gap_to_next", b"gap_to_next", "previous_rank", b"previous_rank", "rank", b"rank", "score", b"score", "user_id", b"user_id", "username", b"username"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_gap_to_next", b"_gap_to_next", "_previous_rank", b"_previous_rank", "country", b"country", "gap_to_next", b"gap_to_next", "metadata", b"metadata", "previous_rank", b"previous_rank", "rank", b"rank", "score", b"score", "user_id", b"user_id", "username", b"username"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_gap_to_next", b"_gap_to_next"]) -> typing.Literal["gap_to_next"] | None: ...
     @typing.overload
