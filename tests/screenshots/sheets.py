@@ -11,10 +11,10 @@ from typing import Final
 
 from playwright.async_api import Browser
 
-WIDTH: Final = 1280
+WIDTH: Final = 1600
 QUALITY: Final = 72
 STYLE: Final = """
-  body { margin: 0; padding: 20px; background: #8b90a3; display: grid; gap: 20px; }
+  body { margin: 0; padding: 20px; background: #8b90a3; display: grid; grid-template-columns: minmax(0, 1fr); gap: 20px; }
   div { display: flex; gap: 20px; justify-content: space-between; }
   img { display: block; min-width: 0; border-radius: 8px; }
 """
