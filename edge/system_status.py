@@ -21,8 +21,10 @@ from services.diagnosis.checks import (
     check_process,
     check_reach,
     check_utilization,
+    totals_of,
 )
 from services.diagnosis.process_status import ProcessStatus
+from services.diagnosis.rates import Rates
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.grpc.client import call
 from services.runtime.grpc.status import samples
@@ -41,8 +43,8 @@ class Section(NamedTuple):
     checks: list[Check]
 
 
-async def read_sections(upstreams: Upstreams, token: str) -> list[Section]:
-    """Read and judge the status of every process. One that is away is a finding, not an error.
+async def read_sections(upstreams: Upstreams, token: str, rates: Rates) -> list[Section]:
+    """Read and judge the status of every process. One that is away is a finding, not an error. `rates` are those of this edge.
 
     Raises PERMISSION_DENIED and UNAUTHENTICATED for a token that may not read it.
     """
@@ -50,12 +52,13 @@ async def read_sections(upstreams: Upstreams, token: str) -> list[Section]:
         asyncio.gather(*(_read(upstreams, name, token) for name in upstreams.status)),
         _check_dead_letters(upstreams, token),
     )
-    processes = [_status(_EDGE, samples(SAMPLES), 0.0), *services]
+    edge = _status(_EDGE, samples(SAMPLES), 0.0)
+    processes = [edge, *services]
     return [
         Section("PROCESSES", [check_process(process) for process in processes]),
         Section("STORES", [*check_reach(processes), *check_utilization(processes)]),
         Section("PIPELINE", [*check_pipeline(processes), dead_letters]),
-        Section("PLAYERS", check_players(processes)),
+        Section("PLAYERS", check_players(processes, rates.read(totals_of([edge]), time.monotonic()))),
     ]
 
 

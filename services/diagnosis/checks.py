@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from services.diagnosis.process_status import ProcessStatus, largest, largest_by_label, quantile, total
@@ -17,6 +18,9 @@ MAX_FAILED_RATIO: Final = 0.001
 MAX_ERRORS: Final = 2
 MAX_CLOCK_SKEW_SECONDS: Final = 2.0
 MAX_UTILIZATION: Final = 0.85
+SUBMISSIONS: Final = "submissions"
+GRAPHQL: Final = "GraphQL"
+NO_RATES: Final[Mapping[str, float]] = MappingProxyType({})
 # The names of the samples that the checks read.
 SAMPLES: Final = (
     "process_start_time_seconds",
@@ -108,27 +112,35 @@ def check_pipeline(processes: Sequence[ProcessStatus]) -> list[Check]:
     ]
 
 
-def check_players(processes: Sequence[ProcessStatus]) -> list[Check]:
-    """Check what players got since the processes started."""
+def totals_of(processes: Sequence[ProcessStatus]) -> dict[str, float]:
+    """What players asked for since the processes started: totals by the subjects of `check_players`."""
+    return {
+        SUBMISSIONS: total(processes, "topten_submissions_total"),
+        GRAPHQL: total(processes, "http_server_request_duration_seconds_count", http_route="/graphql"),
+    }
+
+
+def check_players(processes: Sequence[ProcessStatus], rates: Mapping[str, float] = NO_RATES) -> list[Check]:
+    """Check what players got since the processes started. `rates` a second, by subject, are told where they are known."""
     freshness = "topten_action_to_screen_seconds"
     shown = total(processes, f"{freshness}_count")
     fresh = total(processes, f"{freshness}_bucket", le="1.0") / shown if shown else 1.0
     p50, p99 = (quantile(processes, freshness, share) for share in (0.5, 0.99))
     times = "no action yet" if p50 is None or p99 is None else f"p50 {p50:.2f} s, p99 {p99:.2f} s"
-    submissions = total(processes, "topten_submissions_total")
     failed = total(processes, "topten_submissions_total", outcome="failed")
-    requests = total(processes, "http_server_request_duration_seconds_count", http_route="/graphql")
+    submissions, requests = totals_of(processes).values()
+    now = {subject: f", {rate:.1f} a second now" for subject, rate in rates.items()}
     errors = sum(total(processes, "topten_graphql_errors_total", reason=each) for each in ("UNAVAILABLE", "INTERNAL"))
     return [
         check(
-            "submissions",
-            f"{failed:.0f} of {submissions:.0f} failed",
+            SUBMISSIONS,
+            f"{failed:.0f} of {submissions:.0f} failed{now.get(SUBMISSIONS, '')}",
             wrong=failed > MAX_FAILED_RATIO * submissions,
             runbook="toptensubmissions",
         ),
         check(
-            "GraphQL",
-            f"{errors:.0f} errors in {requests:.0f} responses",
+            GRAPHQL,
+            f"{errors:.0f} errors in {requests:.0f} responses{now.get(GRAPHQL, '')}",
             wrong=errors > max(MAX_ERRORS, MAX_FAILED_RATIO * requests),
             runbook="toptengraphql",
         ),

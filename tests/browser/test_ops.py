@@ -93,6 +93,11 @@ async def test_a_process_that_hangs_is_a_finding_with_its_runbook_and_recovers(o
     await expect(row.locator(".mark")).to_have_text("ok")
 
 
+async def test_rates_are_told_from_the_second_read_on(ops: Page) -> None:
+    fact = ops.locator('[data-subject="GraphQL"] .fact')
+    await expect(fact).to_have_text(re.compile(r"^\d+ errors in \d+ responses, \d+\.\d a second now$"))
+
+
 async def test_a_paused_screen_stands_still(ops: Page) -> None:
     await ops.get_by_role("button", name="Pause").click()
     await expect(ops.locator(".console-head .hint").first).to_have_text("Paused")

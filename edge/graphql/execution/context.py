@@ -24,6 +24,7 @@ from edge.http.cookies import CookieSession
 from edge.rates.limiter import Left, Limiter
 from edge.times import time_of
 from edge.upstreams import Upstreams
+from services.diagnosis.rates import Rates
 from services.runtime.admission import Place
 from services.runtime.grpc.client import call
 from services.runtime.texts import canonical_id
@@ -65,6 +66,8 @@ class Context:
     """The address under which the client knows this server: `https://play.example`."""
     runbooks: str = ""
     """Where operators read runbooks; empty if nobody has said."""
+    system_rates: Rates = field(default_factory=Rates)
+    """What the operator's screen has read of this edge before."""
     players_host_rooms: bool = False
     """Whether players without another role open rooms."""
     cookies: CookieSession | None = None

@@ -26,6 +26,7 @@ from edge.http.peer import client_address, user_agent
 from edge.rates.limiter import Limiter
 from edge.stream.hub import Hub
 from edge.upstreams import Upstreams
+from services.diagnosis.rates import Rates
 from services.runtime.admission import Admission, Place
 from services.runtime.errors import ServiceError
 
@@ -60,6 +61,7 @@ class GraphQLHandler:
         self._on_accepted = on_accepted
         self._responses = ResponseCache(hub.held)
         self._last_responses = LastResponses()
+        self._system_rates = Rates()
         limit = config.process.max_running
         self._admission = Admission("graphql", limit=limit, max_waiting=MAX_WAITING * limit)
 
@@ -98,6 +100,7 @@ class GraphQLHandler:
             place=place,
             origin=f"{'https' if self._config.secure_cookies else 'http'}://{http.host}",
             runbooks=self._config.runbooks,
+            system_rates=self._system_rates,
             players_host_rooms=self._config.rooms.players_host,
             cookies=CookieSession(http.cookies.get(REFRESH, "")) if cookie_mode else None,
         )

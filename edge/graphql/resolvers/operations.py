@@ -112,7 +112,7 @@ class OperationsQuery:
     )
     async def system_status(self, info: Info) -> SystemStatus | None:
         context = info.context
-        sections = await read_sections(context.upstreams, context.caller.token())
+        sections = await read_sections(context.upstreams, context.caller.token(), context.system_rates)
         checks = [SystemCheck.of(section, check, context.runbooks) for section in sections for check in section.checks]
         return SystemStatus(checked_at=utc_now(), checks=checks)
 
