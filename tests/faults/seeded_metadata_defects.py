@@ -18,7 +18,7 @@ METADATA_DEFECTS = (
         "services/score/projection/shown_metadata.py",
         " or row.event_id in voided",
         "",
-        (SHOWN, "-k", "deciding_action"),
+        (SHOWN, "-k", "one_moment"),
     ),
     Defect(
         "the metadata of an older write replaces that of a later one",

@@ -113,6 +113,23 @@ async def test_every_read_shows_the_metadata_of_the_deciding_action(system: Scor
 
 
 @pytest.mark.usefixtures("open_weeks")
+async def test_of_actions_at_one_moment_the_last_that_is_not_voided_is_shown(system: ScoreSystem) -> None:
+    at = utc_now() - timedelta(minutes=1)
+    first, second = (act("ada", 5, at, {"car": name}) for name in ("first", "second"))
+    async with system.worker():
+        boards = await define(system, *DEFINED)
+        await publish(system, [first.event])
+        await publish(system, [second.event])
+        for definition in DEFINED:
+            assert await shown(boards, definition.board("", "")) == {"ada": second.text}, definition.name
+        await publish(system, [void(second)])
+        for definition in DEFINED:
+            assert await shown(boards, definition.board("", "")) == {"ada": first.text}, definition.name
+        assert await shown(boards, Board("all")) == {"ada": first.text}
+        assert await system.verify() == []
+
+
+@pytest.mark.usefixtures("open_weeks")
 async def test_metadata_leaves_and_comes_back_with_its_player(system: ScoreSystem) -> None:
     start = utc_now() - timedelta(minutes=1)
     acts = [
