@@ -5,8 +5,10 @@ Owns the request id, deadlines, security headers, and the response to every erro
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import orjson
 import structlog
@@ -44,6 +46,9 @@ SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+# The part of a stopping process's grace in which requests on open connections are still answered.
+FAREWELL_PART = 0.05
+FAREWELL_POLL_SECONDS = 0.02
 _log = structlog.get_logger("http")
 
 
@@ -69,6 +74,7 @@ class HttpServer:
         self._readiness = readiness
         self._origins = Origins(config.allowed_origins, local=not config.process.production)
         self._announced = False
+        self._ends_connections = False
         self._site: web.TCPSite | None = None
         self._runner: web.ServerRunner | None = None
         app = web.Application(
@@ -122,12 +128,26 @@ class HttpServer:
 
     async def stop(self) -> None:
         """Stop listening, end the streams, then wait for the requests in flight, which an open stream would delay."""
+        self._ends_connections = True
         if self._site is not None:
             await self._site.stop()
         await self._hub.stop()
         if self._runner is not None:
+            await self._farewell(self._runner)
             await self._runner.cleanup()
         await self._application.cleanup()
+
+    async def _farewell(self, runner: web.ServerRunner) -> None:
+        """Wait until clients have closed their connections, as each response now tells them to, for a part of the grace.
+
+        A request that arrives while the server closes its connection is lost, and one that acts is not always sent again:
+        proxies do that for reads alone.
+        """
+        grace = self._config.process.shutdown_grace.total_seconds()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL_PART * grace):
+                while runner.server is not None and runner.server.connections:  # noqa: ASYNC110  # no event tells it
+                    await asyncio.sleep(FAREWELL_POLL_SECONDS)
 
     @web.middleware
     async def _respond(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -147,6 +167,8 @@ class HttpServer:
         except Exception:  # noqa: BLE001  # the client must not read the exception's text
             _log.exception("request failed", method=request.method, path=request.path)
             response = problem(ServiceError(Reason.INTERNAL, INTERNAL_ERROR), request)
+        if self._ends_connections:
+            response.force_close()
         record(
             request.method,
             route,

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
-from tests.deadline import deadline, eventually
+from tests.deadline import deadline, deadline_seconds, eventually
 from tests.unit.edge.edge_process import edge_process
 from tests.unit.edge.scripted_leaderboard import scripted_leaderboard
 from tests.unit.runtime.issuer import Issuer
@@ -70,6 +71,37 @@ async def test_clients_that_leave_before_the_response_cause_no_error(tmp_path: P
                 assert await response.json() == {"data": {"__typename": "Query"}}
             assert await edge.stop() == 0
             assert " error " not in edge.log
+
+
+async def test_a_request_on_a_kept_connection_is_answered_while_the_edge_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And its client is told to send the next one elsewhere. A connection that is closed under a request loses it."""
+    monkeypatch.setenv("TOPTEN_SHUTDOWN_GRACE", "600s")  # a part of which is longer than this test
+    async with Issuer() as issuer, scripted_leaderboard() as leaderboard:
+        async with edge_process(issuer, leaderboard, tmp_path / "log") as edge, deadline("the edge answers and stops"):
+            host, _, port = edge.http.removeprefix("http://").partition(":")
+            reader, writer = await asyncio.open_connection(host, int(port))
+            request = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+            writer.write(request)
+            assert b"Connection: close" not in await reader.readuntil(b"ok\n")
+            edge.process.terminate()
+
+            async def refuses_others() -> bool:
+                try:
+                    _, other = await asyncio.open_connection(host, int(port))
+                except ConnectionRefusedError:
+                    return True
+                other.close()
+                return False
+
+            await eventually(refuses_others, "the edge does not listen any more")
+            writer.write(request)
+            answer = await reader.read()
+            assert answer.startswith(b"HTTP/1.1 200"), answer
+            assert b"Connection: close" in answer
+            writer.close()
+            assert await asyncio.to_thread(edge.process.wait, deadline_seconds()) == 0
 
 
 async def test_requests_that_http_refuses_get_a_problem_that_says_what_to_do(tmp_path: Path) -> None:
