@@ -34,7 +34,9 @@ namespace enforces `restricted`.
 it is disturbed, {PLAYERS} players submit and {WATCHERS} watchers hold the stream. A submission that is refused or cut off is
 sent again under its action ID; it has failed if it is not accepted within {GIVE_UP_SECONDS:g} s. Watchers reconnect when the
 server's `retry:` says. In the end every player must have the points that they were told, and `topten verify` must agree. A gap
-is the longest time between two frames of any watcher; it should be at most {GAP_SECONDS:g} s."""
+is the longest time between two frames of any watcher; it should be at most {GAP_SECONDS:g} s.
+
+`minimal` begins with the chart as it was before a label or a version could be changed without new pods, and has no players."""
 
 
 def machine() -> list[str]:
@@ -54,8 +56,8 @@ def markdown(
         "# The chart on a real API server and a real node",
         "",
         f"Written by `make cluster`; do not edit. {datetime.now(UTC):%Y-%m-%d}, chart {tree}",
-        f"(`git rev-parse --short=10 HEAD:{CHART.relative_to(ROOT)}`): {len(failed)} of {len(outcomes) + len(weeks)}",
-        "releases failed.",
+        f"(`git rev-parse --short=10 HEAD:{CHART.relative_to(ROOT)}`).",
+        f"{len(outcomes) + len(weeks) - len(failed)} releases passed, {len(failed)} failed.",
         "",
         *_versions(node),
         "",

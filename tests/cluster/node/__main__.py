@@ -30,7 +30,7 @@ def main(name: str, images: str, cgroup: str) -> None:
     with plane.running(), node.running(Path(images)):
         print(f"the node is ready after {time.monotonic() - started:.0f} s", flush=True)
         define(plane.api, tools.definitions)
-        made = Charts(CHART, CHART, charts.next_version(folder))
+        made = Charts(charts.previous(folder), CHART, charts.next_version(folder))
         operator = Operator(plane, node, tools, made)
         weeks = [operator.trial(), operator.minimal()]
     (folder / "outcome.json").write_text(json.dumps([asdict(week) for week in weeks], default=sorted))

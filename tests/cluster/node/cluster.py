@@ -39,15 +39,16 @@ class Install:
         return self.kubectl("exec", "--stdin", "deployment/topten-operator", "--", *arguments, given=given)
 
     def wait(self, *names: str) -> None:
-        """Wait for the rollout of components, by default all, and for the end of the old pods. Raises ProgramError."""
-        for name in names or self.components():
-            self.kubectl("rollout", "status", f"deployment/{NAME}-{name}", f"--timeout={ROLLOUT}")
-        poll(lambda: not self._ending(), "old pods have ended")
+        """Wait for the rollout of components, by default all with their stores, and for the end of the old pods.
 
-    def components(self) -> list[str]:
-        """The components that are Deployments, but the operator's pod."""
-        names = [one["metadata"]["name"].removeprefix(f"{NAME}-") for one in self._list("deployments", "apis/apps/v1")]
-        return sorted({*names} - {"operator"})
+        Raises ProgramError.
+        """
+        rollouts = [f"deployment/{NAME}-{name}" for name in names]
+        for kind in () if names else ("statefulset", "deployment"):
+            rollouts += [f"{kind}/{one['metadata']['name']}" for one in self._list(f"{kind}s", "apis/apps/v1")]
+        for rollout in rollouts:
+            self.kubectl("rollout", "status", rollout, f"--timeout={ROLLOUT}")
+        poll(lambda: not self._ending(), "old pods have ended")
 
     def restart(self, *names: str) -> None:
         """Replace the pods of components one by one, all components at the same time."""

@@ -99,7 +99,7 @@ class Traffic:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[Phase]:
-        """What happens within the block is counted under this name."""
+        """What happens within the block, and until another begins, is counted under this name."""
         self._begin(Phase(name))
         phase = self._phase
         try:
@@ -114,7 +114,6 @@ class Traffic:
                 f"{phase.failed} failed; longest gap {phase.gap:.1f} s; {phase.errors}",
                 flush=True,
             )
-            self._begin(Phase("between"))
 
     def _begin(self, phase: Phase) -> None:
         self._begun = time.monotonic()

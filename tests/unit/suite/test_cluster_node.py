@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import asdict
 
 import dns.message
@@ -10,12 +12,13 @@ import pytest
 from services.embedded.preflight import report as problems_report
 from tests.cluster import report
 from tests.cluster.api import Object
+from tests.cluster.life import LEFT
 from tests.cluster.node import requirements
 from tests.cluster.node.dns import Zone
 from tests.cluster.node.policies import ALL, Pod, rules
 from tests.cluster.node.traffic import Phase
 from tests.cluster.node.week import Week
-from tests.helm.rendering import NAMESPACE, of_kind, rendered
+from tests.helm.rendering import NAMESPACE, ROOT, of_kind, rendered
 
 EDGE = Pod(NAMESPACE, "10.0.0.1", {"app.kubernetes.io/name": "topten", "app.kubernetes.io/component": "edge"})
 QUIZ = Pod(NAMESPACE, "10.0.0.2", {"app.kubernetes.io/name": "topten", "app.kubernetes.io/component": "quiz"})
@@ -111,3 +114,14 @@ def test_everything_that_a_node_needs_is_named_at_once(monkeypatch: pytest.Monke
     monkeypatch.setenv("PATH", "/nowhere")
     lines = problems_report(requirements.missing())
     assert {"buildah", "containerd", "iptables", "mmdebstrap", "runc"} <= set(lines[-1].split())
+
+
+def test_a_node_is_not_tried_without_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert requirements.unsuitable() == "a node needs root"
+
+
+def test_what_an_uninstall_may_leave_is_what_the_page_says() -> None:
+    page = (ROOT / "docs" / "operator" / "install.md").read_text()
+    section = page.partition("## Uninstall")[2].partition("\n\n")[2].partition("\n\n")[0]
+    assert {each.partition("/")[2] for each in LEFT} == set(re.findall(r"`(topten-[a-z-]+)`", section))
