@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import services.runtime.quick_start  # noqa: F401  # first: it makes the imports below cheap
+import services.runtime.process.quick_start  # noqa: F401  # first: it makes the imports below cheap
 
 # isort: split
 from contextlib import AsyncExitStack
@@ -13,10 +13,10 @@ from edge.graphql.execution.documents import open_documents
 from edge.graphql.execution.handler import GraphQLHandler
 from edge.graphql.schema import executable_schema
 from edge.http.application import HttpServer
-from edge.http.authentication import Authenticator
-from edge.http.outside_players import OutsidePlayers
+from edge.http.callers.authentication import Authenticator
+from edge.http.callers.outside_players import OutsidePlayers
+from edge.http.callers.sessions import Sessions
 from edge.http.page import Page
-from edge.http.sessions import Sessions
 from edge.rates.limiter import open_limiter
 from edge.rooms import ExistingRooms
 from edge.stream.hub import Hub
@@ -26,8 +26,8 @@ from edge.upstreams import Readiness, open_upstreams
 from services.runtime.auth.verification import keys_of, open_service_token, open_verifier
 from services.runtime.clock import utc_now
 from services.runtime.config.loading import from_command_line
-from services.runtime.lifecycle import execute, run
-from services.runtime.ops_server import OpsServer
+from services.runtime.process.lifecycle import execute, run
+from services.runtime.process.ops_server import OpsServer
 from services.runtime.stores.watch import StoreWatch
 from services.runtime.telemetry.logging import configure
 

@@ -27,7 +27,7 @@ from services.boards.messages import defined_board_of
 from services.boards.visibility import is_public, may_read
 from services.runtime.errors import Reason, ServiceError, invalid
 from services.runtime.grpc.client import call
-from services.runtime.periodic import Periodic
+from services.runtime.process.periodic import Periodic
 
 if TYPE_CHECKING:
     from edge.upstreams import Upstreams

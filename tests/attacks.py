@@ -1,7 +1,7 @@
 """Requests that cost a server more than they cost their sender, each as large as a body may be.
 
-`system/test_attacks.py` tests the response to each, `bench/documents.py` measures what it costs. Those that are executed grow
-until one more field would be refused.
+`system/access/test_attacks.py` tests the response to each, `bench/documents.py` measures what it costs. Those that are
+executed grow until one more field would be refused.
 """
 
 from __future__ import annotations

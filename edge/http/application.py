@@ -17,12 +17,12 @@ from aiohttp import HttpVersion11, web
 from edge.config import EdgeConfig
 from edge.graphql.execution.handler import GraphQLHandler
 from edge.graphql.schema import sdl
-from edge.http.cookies import GRAPHQL_PATH, ROOM_STREAM_PATH, STREAM_PATH, STREAM_ROUTES
+from edge.http.callers.cookies import GRAPHQL_PATH, ROOM_STREAM_PATH, STREAM_PATH, STREAM_ROUTES
+from edge.http.callers.peer import client_address
 from edge.http.explorer import PREFIX, Explorer, wants_page
 from edge.http.malformed import Server
 from edge.http.origins import Origins
 from edge.http.page import Page
-from edge.http.peer import client_address
 from edge.http.policy import policy_of
 from edge.http.problems import INTERNAL_ERROR, problem, problem_of_http
 from edge.http.request_metrics import record

@@ -14,7 +14,7 @@ from aiohttp import web
 from edge.graphql.execution.requests import GRAPHQL_JSON, JSON
 from edge.http.accept import prefers_page
 from edge.http.assets import INDEX, Assets, read_folder
-from edge.http.cookies import GRAPHQL_PATH
+from edge.http.callers.cookies import GRAPHQL_PATH
 
 FOLDER: Final = Path(__file__).parent.parent / "explorer"
 PREFIX: Final = f"{GRAPHQL_PATH}/explorer"

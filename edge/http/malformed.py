@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from edge.http.peer import canonical
+from edge.http.callers.peer import canonical
 from edge.http.problems import INTERNAL_ERROR, problem
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.grpc.call_context import begin_call, request_id

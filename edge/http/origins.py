@@ -14,8 +14,8 @@ import structlog
 from aiohttp import web
 from cachetools import TTLCache
 
-from edge.http.cookies import GRAPHQL_PATH
-from edge.http.peer import is_same_origin
+from edge.http.callers.cookies import GRAPHQL_PATH
+from edge.http.callers.peer import is_same_origin
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.texts import without_controls
 

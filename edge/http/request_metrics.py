@@ -9,7 +9,7 @@ from typing import Any, Final
 import structlog
 from prometheus_client import Histogram
 
-from edge.http.cookies import STREAM_ROUTES
+from edge.http.callers.cookies import STREAM_ROUTES
 from services.runtime.telemetry.logging import LATENCY_BUCKETS
 
 SLOW_SECONDS: Final = 1.0

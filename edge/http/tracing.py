@@ -8,8 +8,8 @@ from typing import Any
 from aiohttp import web
 
 from edge.config import Network
-from edge.http.cookies import STREAM_ROUTES
-from edge.http.peer import is_trusted
+from edge.http.callers.cookies import STREAM_ROUTES
+from edge.http.callers.peer import is_trusted
 from services.runtime.telemetry import tracing
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

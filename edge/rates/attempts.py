@@ -12,7 +12,7 @@ import unicodedata
 from datetime import timedelta
 from typing import Final
 
-from edge.http.peer import network_of
+from edge.http.callers.peer import network_of
 from edge.rates.limiter import Limiter
 
 KNOWN_FOR: Final = timedelta(days=30)

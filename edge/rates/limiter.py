@@ -21,12 +21,12 @@ from cachetools import LRUCache
 from prometheus_client import Counter
 from redis.asyncio import Redis
 
-from edge.http.peer import network_of
+from edge.http.callers.peer import network_of
 from edge.rates import gcra
 from edge.rates.rates import UNITS, Rate, Rates
 from services.runtime.config.settings import RedisConfig
 from services.runtime.errors import Reason, ServiceError
-from services.runtime.lifecycle import spawn
+from services.runtime.process.lifecycle import spawn
 from services.runtime.stores.redis import REDIS_ERRORS, redis_client
 
 _NOTE: Final = "topten:rate:note:v1:"

@@ -23,7 +23,7 @@ from edge.upstreams import Upstreams
 from services.boards.catalog import Catalog
 from services.runtime.errors import Reason
 from services.runtime.grpc.client import open_stream
-from services.runtime.lifecycle import spawn
+from services.runtime.process.lifecycle import spawn
 from services.runtime.telemetry import tracing
 
 # An upstream whose frames are older for this long (two ticks) is believed: its store was restored.

@@ -22,7 +22,7 @@ from edge.stream.frames import Message, Position
 from edge.stream.subscriber import Subscriber, dropped_total
 from services.runtime.errors import ServiceError
 from services.runtime.grpc.call_context import begin_call
-from services.runtime.lifecycle import cancel, spawn
+from services.runtime.process.lifecycle import cancel, spawn
 
 MIN_RETRY_SECONDS: Final = 0.1
 MAX_RETRY_SECONDS: Final = 3.0

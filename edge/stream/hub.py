@@ -17,7 +17,7 @@ import structlog
 from topten.leaderboard.v1.leaderboard_pb2 import Frame
 
 from edge.config import EdgeConfig
-from edge.http.sessions import Sessions
+from edge.http.callers.sessions import Sessions
 from edge.rooms import is_room_board
 from edge.stream.board_feed import BoardFeed
 from edge.stream.feed import Feed
@@ -30,8 +30,8 @@ from edge.upstreams import Upstreams
 from services.boards.board import Board
 from services.boards.visibility import is_public
 from services.runtime.errors import Reason, ServiceError
-from services.runtime.lifecycle import spawn
-from services.runtime.periodic import Periodic
+from services.runtime.process.lifecycle import spawn
+from services.runtime.process.periodic import Periodic
 
 CLOSING_SECONDS = 2.0
 # A process that stops ends its streams at this pace, or faster to end all of them in this part of its grace: clients come

@@ -19,7 +19,7 @@ from edge.upstreams import Upstreams
 from services.runtime.errors import ServiceError
 from services.runtime.grpc.call_context import begin_call
 from services.runtime.grpc.client import open_stream
-from services.runtime.lifecycle import cancel, spawn
+from services.runtime.process.lifecycle import cancel, spawn
 
 if TYPE_CHECKING:
     from edge.stream.subscriber import Subscriber

@@ -1,7 +1,7 @@
 """The stream quota: each client's share of the streams and boards of this process.
 
-A client is a player and, because anybody may register many, a network (`edge.http.peer.network_of`). Holders of a board
-token, who have no user id, are counted by network alone.
+A client is a player and, because anybody may register many, a network (`network_of` in `edge.http.callers.peer`). Holders of
+a board token, who have no user id, are counted by network alone.
 """
 
 from __future__ import annotations

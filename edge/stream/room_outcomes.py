@@ -17,7 +17,7 @@ from prometheus_client import Counter
 
 from services.runtime.errors import ServiceError
 from services.runtime.grpc.call_context import begin_call
-from services.runtime.lifecycle import cancel, spawn
+from services.runtime.process.lifecycle import cancel, spawn
 
 if TYPE_CHECKING:
     from edge.stream.frames import Message

@@ -19,10 +19,10 @@ from aiohttp import HttpVersion11, web
 from edge.boards import ExistingBoard, ExistingBoards
 from edge.config import EdgeConfig
 from edge.http.accept import accepted_by
-from edge.http.authentication import Authenticator, require_board
-from edge.http.cookies import BOARD_STREAM, ROOM_STREAM
-from edge.http.peer import client_address, network_of
-from edge.http.sessions import Sessions
+from edge.http.callers.authentication import Authenticator, require_board
+from edge.http.callers.cookies import BOARD_STREAM, ROOM_STREAM
+from edge.http.callers.peer import client_address, network_of
+from edge.http.callers.sessions import Sessions
 from edge.rates.limiter import Limiter
 from edge.rooms import ExistingRooms, is_room_board
 from edge.stream.connection import take_over

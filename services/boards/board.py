@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from services.boards.periods import Period, month, month_of, month_start, parse_period, week, week_of, week_start
+from services.boards.periods.period import Period, month, month_of, month_start, parse_period, week, week_of, week_start
 
 Kind = Literal["all", "weekly", "monthly", "country", "quiz", "custom"]
 

@@ -18,7 +18,7 @@ from typing import Final
 from services.boards.board import Board, no_such_board, parse_custom_name
 from services.boards.board import period_of as built_in_period_of
 from services.boards.definition import NAME, Definition, with_copies
-from services.boards.periods import Period, month_of, week_of
+from services.boards.periods.period import Period, month_of, week_of
 from services.boards.sharding import Sharding
 from services.runtime.clock import milliseconds_of
 

@@ -15,9 +15,9 @@ from functools import cached_property
 from typing import Any, Final, Literal, NamedTuple, cast, get_args
 
 from services.boards.board import UNTIL_FREEZE, Board
-from services.boards.calendar import Calendar, nominal_seconds
 from services.boards.encoding import EPOCH
-from services.boards.periods import Period
+from services.boards.periods.calendar import Calendar, nominal_seconds
+from services.boards.periods.period import Period
 from services.countries import COUNTRIES
 
 Aggregate = Literal["sum", "best", "latest", "count"]

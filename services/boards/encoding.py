@@ -17,7 +17,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from services.boards.periods import in_utc
+from services.boards.periods.period import in_utc
 
 # The number of this formula. Encoding 1 is the one of `former_encoding`.
 ENCODING: Final = 2

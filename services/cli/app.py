@@ -5,29 +5,9 @@ from __future__ import annotations
 import typer
 
 from services.cli.command_line import CommandLine
-from services.cli.commands import (
-    action,
-    backup,
-    board,
-    check,
-    client,
-    config,
-    dlq,
-    doctor,
-    group,
-    ledger,
-    player,
-    proof,
-    quiz,
-    room,
-    secrets,
-    stack,
-    stores,
-    top,
-    up,
-    user,
-    webhook,
-)
+from services.cli.commands.operation import backup, config, dlq, doctor, ledger, proof, secrets, stores
+from services.cli.commands.resources import action, board, client, group, player, quiz, room, user, webhook
+from services.cli.commands.running import check, stack, top, up
 
 app = typer.Typer(
     name="topten",

@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from topten.score.v1 import score_events_pb2
 
 from services.runtime.errors import ServiceError
-from services.runtime.periodic import Periodic
+from services.runtime.process.periodic import Periodic
 from services.runtime.stores.channel import Channel
 from services.streams import SCORE_CHANNEL
 

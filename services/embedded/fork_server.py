@@ -29,13 +29,13 @@ from typing import IO, Any, Final
 
 from setproctitle import setproctitle
 
-from services.runtime.quick_start import hide_unused
+from services.runtime.process.quick_start import hide_unused
 
 # What every process imports. None of them has a state that depends on a setting, starts a thread or opens a file.
 PRELOADED: Final = """
     aiohttp.web cryptography.hazmat.primitives.asymmetric.ed25519 google.protobuf.json_format grpc.aio jwt nats
     prometheus_client protovalidate pymongo.asynchronous.mongo_client redis.asyncio structlog
-    services.runtime.grpc.server services.runtime.lifecycle services.runtime.ops_server
+    services.runtime.grpc.server services.runtime.process.lifecycle services.runtime.process.ops_server
 """.split()
 # On a busy machine the imports take seconds.
 SPAWN_SECONDS: Final = 120.0

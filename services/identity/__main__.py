@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import services.runtime.quick_start  # noqa: F401  # first: it makes the imports below cheap
+import services.runtime.process.quick_start  # noqa: F401  # first: it makes the imports below cheap
 
 # isort: split
 from contextlib import AsyncExitStack
@@ -18,8 +18,8 @@ from services.runtime.auth.jwks import StaticKeys
 from services.runtime.auth.verification import open_verifier
 from services.runtime.config.loading import from_command_line
 from services.runtime.errors import ServiceError
-from services.runtime.lifecycle import execute, run
-from services.runtime.periodic import Periodic
+from services.runtime.process.lifecycle import execute, run
+from services.runtime.process.periodic import Periodic
 from services.runtime.stores.incarnation import Incarnation
 from services.runtime.stores.mongo_clock import MongoClock
 from services.runtime.stores.watch import StoreWatch

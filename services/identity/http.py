@@ -19,7 +19,7 @@ from services.identity.clients.client import UNKNOWN_CLIENT
 from services.identity.clients.service import ServiceClients
 from services.identity.tokens import TokenIssuer
 from services.runtime.errors import ServiceError
-from services.runtime.ops_server import HttpHandler
+from services.runtime.process.ops_server import HttpHandler
 
 _log = structlog.get_logger("identity.http")
 MAX_CLIENT_ID = 64

@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from topten.identity.v1 import identity_pb2
 from topten.identity.v1 import identity_service_pb2 as messages
 
-from services.boards.signed_heads import Head
+from services.boards.proofs.signed_heads import Head
 from services.identity.account_messages import add_block, block_message, change_message, sanction_message, user_message
 from services.identity.board_tokens.board_token_store import BoardToken
 from services.identity.board_tokens.service import BoardTokens

@@ -21,8 +21,8 @@ import uuid_utils
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from services.boards.signed_heads import TYPE as HEAD_TYPE
-from services.boards.signed_heads import Head
+from services.boards.proofs.signed_heads import TYPE as HEAD_TYPE
+from services.boards.proofs.signed_heads import Head
 from services.identity.accounts import Account
 from services.runtime.auth.access import OWN_DATA
 from services.runtime.auth.claims import TYPES

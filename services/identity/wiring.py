@@ -12,7 +12,7 @@ from topten.identity.v1.identity_service_pb2_grpc import add_IdentityServiceServ
 from topten.quiz.v1.quiz_service_pb2_grpc import QuizServiceStub
 from topten.score.v1.score_service_pb2_grpc import ScoreServiceStub
 
-from services.boards.closed_periods import DATABASE
+from services.boards.periods.closed import DATABASE
 from services.identity.board_tokens.board_token_store import BoardTokenStore
 from services.identity.board_tokens.service import BoardTokens
 from services.identity.clients.client_store import ClientStore
@@ -43,8 +43,8 @@ from services.runtime.auth.access import SERVICE
 from services.runtime.auth.verification import TokenVerifier
 from services.runtime.grpc.client import open_channel
 from services.runtime.grpc.server import GrpcServer
-from services.runtime.ops_server import OpsServer
-from services.runtime.outbox import EventPublisher, Outbox
+from services.runtime.outbox.publishing import EventPublisher, Outbox
+from services.runtime.process.ops_server import OpsServer
 from services.runtime.stores.incarnation import IncarnationStore, IncarnationWatch
 from services.runtime.stores.jetstream import Nats, open_jetstream
 from services.runtime.stores.mongo import Mongo, open_mongo

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import services.runtime.quick_start  # noqa: F401  # first: it makes the imports below cheap
+import services.runtime.process.quick_start  # noqa: F401  # first: it makes the imports below cheap
 
 # isort: split
 from contextlib import AsyncExitStack
@@ -13,7 +13,7 @@ from topten.group.v1.group_service_pb2_grpc import GroupServiceStub
 from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from topten.leaderboard.v1.leaderboard_service_pb2_grpc import add_LeaderboardServiceServicer_to_server
 
-from services.boards.closed_periods import DATABASE
+from services.boards.periods.closed import DATABASE
 from services.boards.visibility import may_read, sees_team_of
 from services.leaderboard.config import LeaderboardConfig
 from services.leaderboard.reading.archive import Archive
@@ -35,8 +35,8 @@ from services.runtime.config.loading import from_command_line
 from services.runtime.grpc.call_context import caller
 from services.runtime.grpc.client import open_channel
 from services.runtime.grpc.server import GrpcServer
-from services.runtime.lifecycle import execute, run
-from services.runtime.ops_server import OpsServer
+from services.runtime.process.lifecycle import execute, run
+from services.runtime.process.ops_server import OpsServer
 from services.runtime.stores.mongo import open_mongo
 from services.runtime.stores.redis import open_redis
 from services.runtime.stores.watch import StoreWatch

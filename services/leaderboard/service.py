@@ -10,11 +10,11 @@ from topten.leaderboard.v1.leaderboard_pb2 import Entry, Frame
 
 from services.boards.board import Board
 from services.boards.catalog import Catalog
-from services.boards.closed_periods import series_of
 from services.boards.encoding import MAX_POINTS, mirrored, points_of
 from services.boards.existence import Existence, existence_of
-from services.boards.freezing import frozen_since
-from services.boards.periods import Period
+from services.boards.periods.closed import series_of
+from services.boards.periods.freezing import frozen_since
+from services.boards.periods.period import Period
 from services.boards.visibility import is_public
 from services.leaderboard.reading.boards import no_such_board, requested_board
 from services.leaderboard.reading.frames import cut, entry_of, names_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import services.runtime.quick_start  # noqa: F401  # first: it makes the imports below cheap
+import services.runtime.process.quick_start  # noqa: F401  # first: it makes the imports below cheap
 
 # isort: split
 from contextlib import AsyncExitStack
@@ -18,9 +18,9 @@ from services.quiz.wiring.serving import build_server
 from services.quiz.wiring.submissions import Submissions, build_submissions
 from services.runtime.auth.verification import open_verifier
 from services.runtime.config.loading import from_command_line
-from services.runtime.lifecycle import Stage, execute, run
-from services.runtime.ops_server import OpsServer
-from services.runtime.periodic import Periodic
+from services.runtime.process.lifecycle import Stage, execute, run
+from services.runtime.process.ops_server import OpsServer
+from services.runtime.process.periodic import Periodic
 from services.runtime.stores.incarnation import Incarnation
 from services.runtime.stores.redis import REDIS_ERRORS
 from services.runtime.stores.watch import StoreWatch

@@ -19,7 +19,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 from services.quiz.action_types.rule import Happened
 from services.quiz.questions.answers import Answer, answer_in
 from services.quiz.submissions.documents import Document, event_of, happened_in, quiz_in
-from services.runtime.outbox_store import republished_field
+from services.runtime.outbox.store import republished_field
 from services.runtime.page_tokens import list_of, page_token, read_page_token
 from services.runtime.stores.mongo import unavailable_on_failure
 from services.streams import ACTION_COMPLETED, QUIZ_COMPLETED

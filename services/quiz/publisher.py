@@ -20,7 +20,7 @@ from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfi
 from nats.js.errors import NotFoundError
 from topten.quiz.v1 import quiz_events_pb2
 
-from services.runtime.outbox import EventPublisher, PublishError, UnpublishedEvent
+from services.runtime.outbox.publishing import EventPublisher, PublishError, UnpublishedEvent
 from services.runtime.stores.durability import stream_faults
 from services.streams import (
     EVENT_GROUP,

@@ -11,7 +11,7 @@ import contextvars
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
-from services.runtime.lifecycle import spawn
+from services.runtime.process.lifecycle import spawn
 from services.runtime.telemetry import tracing
 
 K = TypeVar("K")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import services.runtime.quick_start  # noqa: F401  # first: it makes the imports below cheap
+import services.runtime.process.quick_start  # noqa: F401  # first: it makes the imports below cheap
 
 # isort: split
 import gc
@@ -16,8 +16,8 @@ from topten.webhook.v1.webhook_service_pb2_grpc import add_WebhookServiceService
 from services.runtime.auth.verification import open_verifier
 from services.runtime.config.loading import from_command_line
 from services.runtime.grpc.server import GrpcServer
-from services.runtime.lifecycle import execute, request_stop, run, wait_for
-from services.runtime.ops_server import OpsServer
+from services.runtime.process.lifecycle import execute, request_stop, run, wait_for
+from services.runtime.process.ops_server import OpsServer
 from services.runtime.stores.incarnation import Incarnation, IncarnationWatch
 from services.runtime.stores.watch import StoreWatch
 from services.runtime.telemetry.logging import configure

@@ -20,7 +20,7 @@ from services.score.errors import store_errors_as_unavailable
 from services.score.fairplay.flag_store import Flag, FlagStore
 from services.score.ingest.dead_letter_store import DeadLetterStore
 from services.score.ledger.events import Origin
-from services.score.ledger.fold_cache import MARGIN, FoldCache
+from services.score.ledger.folds.cache import MARGIN, FoldCache
 from services.score.ledger.rows import Row
 from services.score.ledger.seals import Seal
 from services.score.ledger.store import EventKey, ScoreStore

@@ -16,7 +16,7 @@ from nats.js import JetStreamContext
 from pymongo.asynchronous.database import AsyncDatabase
 from redis.asyncio import Redis
 
-from services.runtime.periodic import Periodic
+from services.runtime.process.periodic import Periodic
 from services.runtime.stores.redis import information
 from services.score.errors import STORE_ERRORS
 from services.score.metrics import STORE_USED

@@ -41,7 +41,7 @@ from services.score.projection.board_writer import BoardWriter, by_board
 from services.score.projection.standings import Placement, Standing
 from tests.no_metadata import no_metadata
 from tests.servers import RunningServer, running
-from tests.system.boards import FixedRosters
+from tests.system.boards.seeded import FixedRosters
 from tests.system.processes import running_identity, running_service
 
 SIZES = (10_000, 100_000, 1_000_000)

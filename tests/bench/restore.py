@@ -35,8 +35,8 @@ from services.runtime.stores.redis import open_redis
 from services.score.coordination_store import CoordinationStore
 from services.score.ledger.documents import fold_document, row_document
 from services.score.ledger.events import Event
-from services.score.ledger.fold_cache import FoldCache
-from services.score.ledger.folds import apply, next_row
+from services.score.ledger.folds.cache import FoldCache
+from services.score.ledger.folds.fold import apply, next_row
 from services.score.ledger.personal_data_digests import PersonalDataDigests
 from services.score.ledger.store import ScoreStore
 from services.score.projection.board_writer import BoardWriter

@@ -43,7 +43,7 @@ from services.score.ingest.dead_letter_store import DeadLetterStore
 from services.score.ingest.partition_assignment import PartitionAssignment
 from services.score.ingest.record_check import RecordCheck
 from services.score.ingest.worker import Worker
-from services.score.ledger.fold_cache import FoldCache
+from services.score.ledger.folds.cache import FoldCache
 from services.score.ledger.personal_data_digests import PersonalDataDigests
 from services.score.ledger.store import ScoreStore
 from services.score.periods.head_store import HeadStore

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from services.embedded.programs import nats_server
-from services.runtime.lifecycle import wait_for
+from services.runtime.process.lifecycle import wait_for
 from tests.servers import free_port
 
 

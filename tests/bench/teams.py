@@ -38,7 +38,7 @@ from services.runtime.clock import utc_now
 from services.runtime.config.settings import RedisConfig
 from services.runtime.stores.redis import open_redis
 from tests.servers import running
-from tests.system.boards import FixedRosters
+from tests.system.boards.seeded import FixedRosters
 
 PLAYERS, TEAMS, MEMBERS, ROUNDS, READERS = 100_000, 100, 500, 30, 20
 BOARD: Final = Board("custom", "cup")

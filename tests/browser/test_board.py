@@ -18,9 +18,9 @@ from tests.browser.visitor import FOUR_RIGHT, QUIZ, adjust, new_context, play, s
 from tests.deadline import eventually
 from tests.players import PASSWORD, endpoints, register
 from tests.servers import RunningStack, unique
-from tests.system.test_boards_as_data import put, until_ready
-from tests.system.test_boards_being_filled import is_known, newcomer_on, nothing_is_built
-from tests.system.test_player_actions import define
+from tests.system.actions.test_player_actions import define
+from tests.system.boards.test_boards_as_data import put, until_ready
+from tests.system.boards.test_boards_being_filled import is_known, newcomer_on, nothing_is_built
 
 RESET = "{ leaderboard(board: {kind: WEEKLY}, first: 1) { board { nextResetAt } } }"
 # How far the countdown is from the truth at worst, in seconds, while it shows two more of them. The page's clock is wrong by
@@ -342,7 +342,7 @@ async def test_a_board_for_moderators_is_live_for_them_and_does_not_exist_for_ot
 
 
 async def test_the_podium_of_the_last_period_stands_beside_the_board(page: Page) -> None:
-    """A period of a test's system ends in days: what the server says of periods is tested in system/test_closed_periods.py."""
+    """A test's period ends in days: system/periods/test_closed_periods.py tests what the server says of periods."""
     first = {"rank": 1, "userId": "a", "username": "שלום", "score": 1_234, "country": None}
     last = {"closedPeriods": {"edges": [{"node": {"board": {"period": "2026-47"}}}]}}
 

@@ -24,10 +24,10 @@ from tests.deadline import eventually
 from tests.players import PASSWORD, Player, endpoints, register
 from tests.replicas import second_instance
 from tests.servers import RunningStack, unique
-from tests.system.test_boards_as_data import put, until_ready
-from tests.system.test_groups import JOIN, PUT, ask
-from tests.system.test_player_actions import define, submit
-from tests.system.test_team_boards import ENTER
+from tests.system.accounts.test_groups import JOIN, PUT, ask
+from tests.system.actions.test_player_actions import define, submit
+from tests.system.boards.test_boards_as_data import put, until_ready
+from tests.system.views.test_team_boards import ENTER
 
 ISSUE = "mutation ($board: BoardInput) { boardToken(board: $board) { id token url } }"
 REVOKE = "mutation ($id: ID!) { revokeBoardToken(id: $id) }"

@@ -19,7 +19,7 @@ from tests.browser.visitor import FOUR_RIGHT, QUIZ, findings, new_context, sign_
 from tests.deadline import eventually
 from tests.players import PASSWORD, Player, endpoints, register
 from tests.servers import RunningStack, unique
-from tests.system.test_history import add_dead_letter, event
+from tests.system.moderation.test_history import add_dead_letter, event
 
 MAX_BYTES = 60 * 1024
 REASON = "A test of moderators"

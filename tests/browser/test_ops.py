@@ -21,7 +21,7 @@ from tests.browser.visitor import findings, new_context, requests_of, sign_up
 from tests.deadline import eventually
 from tests.players import Player, endpoints, register
 from tests.servers import RunningStack, unique
-from tests.system.test_history import add_dead_letter, event
+from tests.system.moderation.test_history import add_dead_letter, event
 
 MAX_BYTES = 60 * 1024
 

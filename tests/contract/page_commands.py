@@ -24,7 +24,7 @@ _ASSIGNMENT: Final = re.compile(r"[A-Za-z_]\w*=")
 
 
 class Command(NamedTuple):
-    """One command; `block` is the line of its block, and 0 in a sentence. It `runs` in tests/system/test_pages.py."""
+    """One command; `block` is the line of its block, and 0 in a sentence. It `runs` in tests/system/commands/test_pages.py."""
 
     page: Path
     line: int

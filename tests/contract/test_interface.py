@@ -25,7 +25,7 @@ from topten.room.v1.room_pb2 import EXTRA_TIME_NONE, ROOM_PHASE_LOBBY, RoomFrame
 from typer.core import TyperGroup
 
 from edge.graphql.schema import executable_schema
-from edge.http.cookies import GRAPHQL_PATH, ROOM_STREAM_PATH, STREAM_PATH
+from edge.http.callers.cookies import GRAPHQL_PATH, ROOM_STREAM_PATH, STREAM_PATH
 from edge.stream.frames import encode_end, encode_heartbeat, encode_me, encode_update
 from edge.stream.room_frames import encode_outcome, encode_room
 from services import streams

@@ -1,4 +1,4 @@
-"""Links between pages: each leads to a file of the repository, and to a heading that is there."""
+"""Links between pages, and the names of modules in the page of tests: each leads to what is there."""
 
 from __future__ import annotations
 
@@ -34,3 +34,16 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
         if not target.exists() or (anchor and target.suffix == ".md" and anchor not in _anchors(target)):
             dead.append(f"{path}#{anchor}")
     assert not dead
+
+
+def test_every_module_that_the_page_of_tests_names_is_there() -> None:
+    """A path from `tests`, or a name beside the path before it in the same line."""
+    tests = ROOT / "tests"
+    lost = []
+    for line in (tests / "README.md").read_text(encoding="utf-8").splitlines():
+        beside = tests
+        for name in re.findall(r"`([\w/.-]+\.py)`", line):
+            path = next((path for path in (tests / name, beside / name) if path.exists()), None)
+            lost += [] if path else [name]
+            beside = path.parent if path else beside
+    assert not lost

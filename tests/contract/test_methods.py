@@ -1,4 +1,4 @@
-"""What the contracts declare about methods: who may call each is in tests/system/permissions.py, the rest here."""
+"""What the contracts declare about methods: who may call each is in tests/system/access/permissions.py, the rest here."""
 
 from __future__ import annotations
 

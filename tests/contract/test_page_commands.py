@@ -1,8 +1,8 @@
 """Every command on every page exists as it is written there, with its options, files, values and objects.
 
-tests/system/test_pages.py runs the blocks that an embedded system can run. Those that need a container engine, a cluster or
-much time are held here to what they name: the chart's values and rendered objects, Compose's services, the targets of the
-Makefile, the command line.
+tests/system/commands/test_pages.py runs the blocks that an embedded system can run. Those that need a container engine, a
+cluster or much time are held here to what they name: the chart's values and rendered objects, Compose's services, the
+targets of the Makefile, the command line.
 """
 
 from __future__ import annotations

@@ -39,10 +39,10 @@ from edge.graphql.execution.context import Context
 from edge.graphql.execution.cost import Limits, cost_of
 from edge.graphql.execution.prepared import prepare
 from edge.graphql.schema import executable_schema
-from edge.http.authentication import Caller
+from edge.http.callers.authentication import Caller
 from services.quiz.rpc import QuizServicer
 from services.runtime.grpc.methods import methods
-from tests.system.permissions import ROOTS, RPCS
+from tests.system.access.permissions import ROOTS, RPCS
 
 TEXT = 'mutation { praisePlayer(userId: "Ada") }'
 
@@ -171,7 +171,7 @@ def test_the_places_of_a_new_field_that_are_forgotten_are_named(copy: Path) -> N
 
 def test_a_new_setting_and_a_new_metric_are_each_one_place_and_a_generated_line(copy: Path) -> None:
     assert follow(copy, "Add a setting") == {"edge/config.py"}
-    assert follow(copy, "Add a metric") == {"edge/http/sessions.py"}
+    assert follow(copy, "Add a metric") == {"edge/http/callers/sessions.py"}
     page = (
         "import sys; from services.cli.configuration import configuration_page; sys.stdout.write(configuration_page())"
     )

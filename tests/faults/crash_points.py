@@ -86,7 +86,7 @@ POINTS = {
     "score.sealing-before-the-head": Point("services.score.periods.head_store:HeadStore.add", _before),
     "quiz.after-outbox-write": Point("services.quiz.submissions.store:SubmissionStore.add_all", _after),
     "quiz.after-publish-before-puback": Point(
-        "services.runtime.outbox:EventPublisher.publish", _sent_but_not_acknowledged
+        "services.runtime.outbox.publishing:EventPublisher.publish", _sent_but_not_acknowledged
     ),
     "score.erasing-before-names-are-erased": Point("services.score.ledger.store:ScoreStore.erase_names", _before),
     "quiz.erasing-before-it-answers": Point("services.quiz.personal_data_store:PersonalDataStore.erase", _after),

@@ -13,8 +13,8 @@ from topten.board.v1 import board_pb2, board_service_pb2
 from topten.score.v1 import score_service_pb2
 
 from services.boards.board import Board
-from services.boards.closed_periods import BOARDS, DATABASE, ENTRIES
 from services.boards.encoding import points_of
+from services.boards.periods.closed import BOARDS, DATABASE, ENTRIES
 from services.cli.system.client import Endpoints
 from services.cli.system.operator_client import board_service, score_service
 from services.runtime.errors import Reason, ServiceError

@@ -15,15 +15,15 @@ class Defect(NamedTuple):
     tests: tuple[str, ...]
 
 
-SERVICE = "tests/system/test_score_service.py"
-RECOVERY = "tests/system/test_score_recovery.py"
-WORKER = "tests/system/test_score_worker.py"
-REPLACED = "tests/system/test_replaced_data.py"
+SERVICE = "tests/system/counting/test_score_service.py"
+RECOVERY = "tests/system/recovery/test_score_recovery.py"
+WORKER = "tests/system/counting/test_score_worker.py"
+REPLACED = "tests/system/recovery/test_replaced_data.py"
 CRASHES = "tests/faults/test_crash_points.py"
-FROZEN = "tests/system/test_frozen_boards.py"
-ACTIONS = "tests/system/test_actions.py"
-CLOSING = "tests/system/test_closed_periods.py"
-LOST_RECORDS = "tests/system/test_lost_records.py"
+FROZEN = "tests/system/views/test_frozen_boards.py"
+ACTIONS = "tests/system/actions/test_actions.py"
+CLOSING = "tests/system/periods/test_closed_periods.py"
+LOST_RECORDS = "tests/system/recovery/test_lost_records.py"
 RESTORATION = "tests/unit/quiz/test_record_restoration.py"
 DEFECTS = (
     Defect(
@@ -53,14 +53,14 @@ DEFECTS = (
         "services/quiz/submissions/store.py",
         "create_index(_BY_PLAYER, unique=True)",
         "create_index(_BY_PLAYER)",
-        ("tests/unit/quiz/test_action_groups.py", "-k", "cold_tallies"),
+        ("tests/unit/quiz/action_types/test_action_groups.py", "-k", "cold_tallies"),
     ),
     Defect(
         "one solution gives seats to several players",
         "services/quiz/rooms/seats/challenges.py",
         "existed = {indexes[place] for place in await insert_each(self._spent, documents)}",
         "existed = {indexes[place] for place in await insert_each(self._spent, documents) if place < 0}",
-        ("tests/unit/quiz/test_room_challenges.py",),
+        ("tests/unit/quiz/rooms/test_room_challenges.py",),
     ),
     Defect(
         "a cached player is not read again after a conflict",
@@ -102,7 +102,7 @@ DEFECTS = (
         "services/score/projection/board_write.lua",
         "if #raised > 0 and redis.call('EXISTS', fence) == 1 then",
         "if false then",
-        ("tests/system/test_score_boards.py",),
+        ("tests/system/counting/test_score_boards.py",),
     ),
     Defect(
         "a fold may be written over a newer one",
@@ -127,7 +127,7 @@ DEFECTS = (
     ),
     Defect(
         "the outbox is not swept",
-        "services/runtime/outbox.py",
+        "services/runtime/outbox/publishing.py",
         "        self.publish(*await self._store.lease_unpublished(now, now + self.lease, self.recorded_on))\n",
         "",
         (CRASHES, "-k", "outbox-write"),
@@ -172,21 +172,21 @@ DEFECTS = (
         "services/leaderboard/watching/player_ranks.py",
         "        if self._held[caller] >= MAX_PER_PLAYER:\n",
         "        if False:\n",
-        ("tests/system/test_player_ranks.py", "-k", "share"),
+        ("tests/system/streams/test_player_ranks.py", "-k", "share"),
     ),
     Defect(
         "health keeps a stream for every invented name",
         "services/runtime/grpc/health.py",
         "        if request.service not in self._names:\n",
         "        if False:\n",
-        ("tests/unit/runtime/test_grpc_server.py", "-k", "invented"),
+        ("tests/unit/runtime/grpc/test_grpc_server.py", "-k", "invented"),
     ),
     Defect(
         "every size of a board is kept as a last response",
         "edge/graphql/execution/last_responses.py",
         "MAX_SIZES: Final = 4\n",
         "MAX_SIZES: Final = 4000\n",
-        ("tests/unit/edge/test_last_responses.py",),
+        ("tests/unit/edge/graphql/test_last_responses.py",),
     ),
     Defect(
         "a blocked player stays on boards",
@@ -211,7 +211,7 @@ DEFECTS = (
     ),
     Defect(
         "rows that an older server took stay",
-        "services/score/ledger/fold_cache.py",
+        "services/score/ledger/folds/cache.py",
         "        if self._store.identity.primary == basis.identity.primary:\n",
         "        if True:\n",
         (REPLACED, "-k", "row_that_an_older_server"),
@@ -228,14 +228,14 @@ DEFECTS = (
         "services/runtime/stores/incarnation.py",
         "        if now.mark < known.mark:",
         "        if now.id == known.id and now.mark < known.mark:",
-        ("tests/unit/runtime/test_incarnation.py",),
+        ("tests/unit/runtime/stores/test_incarnation.py",),
     ),
     Defect(
         "the stream is created only at the start of quiz",
         "services/quiz/__main__.py",
         '            Periodic("stream", publisher.keep, every=KEEP_STREAM, at_rest=5, retry_on=(NatsError, TimeoutError)),\n',
         "",
-        ("tests/system/test_replaced_stores.py", "-k", "lost_stream_held"),
+        ("tests/system/recovery/test_replaced_stores.py", "-k", "lost_stream_held"),
     ),
     Defect(
         "a worker closes periods by its own clock",
@@ -250,28 +250,28 @@ DEFECTS = (
         "services/runtime/stores/mongo_clock.py",
         "        seconds = self._wall() if self._ahead is None else self._monotonic() + self._ahead\n",
         "        seconds = self._wall()\n",
-        ("tests/system/test_wrong_clocks.py",),
+        ("tests/system/recovery/test_wrong_clocks.py",),
     ),
     Defect(
         "a code is kept for a seat that its player has lost",
         "services/quiz/rooms/seats/seat_store.py",
         '{"_id": seat.seat_id, "user_id": seat.user_id, "is_removed": False}',
         '{"_id": seat.seat_id}',
-        ("tests/unit/quiz/test_room_seats.py", "-k", "code_is_only_kept"),
+        ("tests/unit/quiz/rooms/test_room_seats.py", "-k", "code_is_only_kept"),
     ),
     Defect(
         "a removed host carries out what is under way",
         "services/quiz/rooms/service.py",
         "            require_host(host, snapshot.room)  # another host may have removed this one meanwhile\n",
         "",
-        ("tests/unit/quiz/test_room_seats.py", "-k", "host_who_was_removed"),
+        ("tests/unit/quiz/rooms/test_room_seats.py", "-k", "host_who_was_removed"),
     ),
     Defect(
         "texts stay as the device composed them",
         "services/runtime/grpc/requests.py",
         'canonical_id if name.endswith(("_id", "_ids")) else composed',
         "canonical_id",
-        ("tests/unit/runtime/test_requests.py", "-k", "composed"),
+        ("tests/unit/runtime/grpc/test_requests.py", "-k", "composed"),
     ),
     Defect(
         "a late refusal ends a newer session of the client",
@@ -299,7 +299,7 @@ DEFECTS = (
         "services/score/periods/resealing.py",
         "            period = definition.counted_until_archived(period)\n",
         "            period = Period(definition.archived_at - timedelta(days=400), self._now() + timedelta(days=1))\n",
-        ("tests/system/test_archived_boards.py", "-k", "known_later"),
+        ("tests/system/boards/test_archived_boards.py", "-k", "known_later"),
     ),
     Defect(
         "a frozen board is read as it is",
@@ -310,7 +310,7 @@ DEFECTS = (
     ),
     Defect(
         "what happens after a freeze is in the standings of the freeze",
-        "services/boards/calendar.py",
+        "services/boards/periods/calendar.py",
         "return period is not None and at < milliseconds_of(stops_at(period, self.stops_before))",
         "return period is not None",
         (FROZEN, "-k", "from_the_ledger"),
@@ -320,14 +320,14 @@ DEFECTS = (
         "services/leaderboard/reading/boards.py",
         'is_partial = counted is not None and counted.state == "building"',
         "is_partial = False",
-        ("tests/system/test_boards_being_filled.py", "-k", "on_every_path"),
+        ("tests/system/boards/test_boards_being_filled.py", "-k", "on_every_path"),
     ),
     Defect(
         "the board of a room is ahead of its host",
         "services/quiz/rooms/room.py",
         "return replace(self, phase=Phase.QUESTION) if self.question > 0 else None",
         "return self",
-        ("tests/unit/quiz/test_room_board.py", "-k", "shown_last"),
+        ("tests/unit/quiz/rooms/test_room_board.py", "-k", "shown_last"),
     ),
     Defect(
         "the stream of a period ends with a board that lacks players",
@@ -348,21 +348,21 @@ DEFECTS = (
         "services/quiz/amendments/moderation.py",
         "                tags=submission.tags,\n",
         "",
-        ("tests/system/test_boards_as_data.py", "-k", "of_a_tag"),
+        ("tests/system/boards/test_boards_as_data.py", "-k", "of_a_tag"),
     ),
     Defect(
         "a page begins where that of another player ended",
         "services/runtime/page_tokens.py",
         '    return f"{listing} {hashlib',
         '    return listing or f"{listing} {hashlib',
-        ("tests/unit/quiz/test_room_results.py", "-k", "each_question"),
+        ("tests/unit/quiz/rooms/test_room_results.py", "-k", "each_question"),
     ),
     Defect(
         "a process stays with a driver that failed by itself",
         "services/runtime/stores/watch.py",
         "    except RuntimeError:\n        raise\n",
         "",
-        ("tests/unit/runtime/test_store_watch.py", "-k", "ends_the_process"),
+        ("tests/unit/runtime/stores/test_store_watch.py", "-k", "ends_the_process"),
     ),
     Defect(
         "a dead letter is dropped",

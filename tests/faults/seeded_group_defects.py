@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.faults.seeded_defects import Defect
 
-TEAMS = "tests/system/test_team_boards.py"
+TEAMS = "tests/system/views/test_team_boards.py"
 GROUPS = "tests/unit/identity/test_groups.py"
 ROSTERS = "tests/unit/leaderboard/test_rosters.py"
 GROUP_DEFECTS = (
@@ -27,14 +27,14 @@ GROUP_DEFECTS = (
         "services/leaderboard/reading/boards.py",
         "if definition is None or not definition.has_roster:",
         "if definition is None or not definition.teams:",
-        ("tests/system/test_group_boards.py", "-k", "nobody_else"),
+        ("tests/system/views/test_group_boards.py", "-k", "nobody_else"),
     ),
     Defect(
         "who joins when a board is archived changes its last state",
         "services/leaderboard/reading/boards.py",
         ".until(end).until(definition.archived_at)",
         ".until(end)",
-        ("tests/system/test_archived_boards.py", "-k", "after_its_keys"),
+        ("tests/system/boards/test_archived_boards.py", "-k", "after_its_keys"),
     ),
     Defect(
         "the board of a deleted group goes back to an earlier edition",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.faults.seeded_defects import Defect
 
-SHOWN = "tests/system/test_shown_metadata.py"
+SHOWN = "tests/system/views/test_shown_metadata.py"
 METADATA_DEFECTS = (
     Defect(
         "a row that shows metadata has the hash of one that does not",
@@ -25,7 +25,7 @@ METADATA_DEFECTS = (
         "services/score/projection/board_write.lua",
         "tonumber(held:sub(1, space)) > revision then return end",
         "false then return end",
-        ("tests/system/test_score_boards.py", "-k", "metadata"),
+        ("tests/system/counting/test_score_boards.py", "-k", "metadata"),
     ),
     Defect(
         "an erased player's entry in a closed period keeps its metadata",

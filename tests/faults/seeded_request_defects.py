@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.faults.seeded_defects import Defect
 
-EDGE_ADMISSION = "tests/unit/edge/test_stream_admission.py"
+EDGE_ADMISSION = "tests/unit/edge/stream/test_stream_admission.py"
 REQUEST_DEFECTS = (
     Defect(
         "a stream opens for a board that does not exist",
@@ -39,21 +39,21 @@ REQUEST_DEFECTS = (
         "edge/stream/board_feed.py",
         "            asyncio.get_running_loop().call_later(catch_up.total_seconds(), self._write_withheld, subscriber)\n",
         "",
-        ("tests/unit/edge/test_stream.py", "-k", "resume_id"),
+        ("tests/unit/edge/stream/test_stream.py", "-k", "resume_id"),
     ),
     Defect(
         "a board whose store went back stays as it was",
         "edge/stream/board_feed.py",
         "                self._note_older(update)\n",
         "                pass\n",
-        ("tests/unit/edge/test_stream.py", "-k", "went_back"),
+        ("tests/unit/edge/stream/test_stream.py", "-k", "went_back"),
     ),
     Defect(
         "an address is compared as text",
-        "edge/http/peer.py",
+        "edge/http/callers/peer.py",
         'return str(IPv6Network((address, NETWORK_BITS), strict=False)) if ":" in address else address',
         "return address",
-        ("tests/unit/edge/test_peer.py",),
+        ("tests/unit/edge/http/test_peer.py",),
     ),
     Defect(
         "a late refusal removes a newer session",
@@ -61,21 +61,21 @@ REQUEST_DEFECTS = (
         "        if not request.refresh_token:\n            raise",
         "        if context.cookies is not None:\n            context.cookies.close()\n"
         "        if not request.refresh_token:\n            raise",
-        ("tests/system/test_graphql_sessions.py", "-k", "late_refusal"),
+        ("tests/system/http/test_graphql_sessions.py", "-k", "late_refusal"),
     ),
     Defect(
         "a refused media type is sent",
         "edge/http/accept.py",
         "return best if _quality(best, ranges) > 0 else None",
         "return best",
-        ("tests/unit/edge/test_accept.py",),
+        ("tests/unit/edge/http/test_accept.py",),
     ),
     Defect(
         "a service's name of a field reaches the client",
         "edge/graphql/fields.py",
         "        named = with_field_names(error, definition)\n",
         "        named = error\n",
-        ("tests/system/test_field_names.py",),
+        ("tests/system/access/test_field_names.py",),
     ),
     Defect(
         "the last sanction replaces the others",
@@ -96,14 +96,14 @@ REQUEST_DEFECTS = (
         "services/runtime/grpc/chain.py",
         "        codec = (None, handler.response_serializer)\n",
         "        codec = (self._parse, handler.response_serializer)\n",
-        ("tests/unit/runtime/test_grpc.py", "-k", "parse"),
+        ("tests/unit/runtime/grpc/test_grpc.py", "-k", "parse"),
     ),
     Defect(
         "a time that does not exist is admitted",
         "services/runtime/grpc/requests.py",
         '            yield path, "must be a time in the years 1 to 9999"\n',
         "            return\n",
-        ("tests/unit/runtime/test_requests.py", "-k", "time"),
+        ("tests/unit/runtime/grpc/test_requests.py", "-k", "time"),
     ),
     Defect(
         "a percentile near 0 is behind the last rank",
@@ -124,7 +124,7 @@ REQUEST_DEFECTS = (
         "services/runtime/texts.py",
         "    return text.lower() if _UUID.fullmatch(text) else text\n",
         "    return text\n",
-        ("tests/unit/runtime/test_requests.py", "-k", "capitals"),
+        ("tests/unit/runtime/grpc/test_requests.py", "-k", "capitals"),
     ),
     Defect(
         "passwords are compared as they are sent",
@@ -138,6 +138,6 @@ REQUEST_DEFECTS = (
         "edge/rates/attempts.py",
         "        if not await self._limiter.is_noted(at_address):\n",
         "        if True:\n",
-        ("tests/system/test_rates.py", "-k", "owners_attempts"),
+        ("tests/system/access/test_rates.py", "-k", "owners_attempts"),
     ),
 )

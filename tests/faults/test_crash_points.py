@@ -17,7 +17,7 @@ from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from topten.quiz.v1 import quiz_pb2, quiz_service_pb2
 from topten.quiz.v1.quiz_service_pb2_grpc import QuizServiceStub
 
-from services.boards.signed_heads import HEADS
+from services.boards.proofs.signed_heads import HEADS
 from services.leaderboard.reading.proofs import NotSealedError
 from services.runtime.errors import ServiceError
 from services.runtime.grpc.client import call, open_channel
@@ -25,9 +25,9 @@ from services.score.coordination_store import CoordinationStore
 from tests.deadline import deadline
 from tests.factories import quiz_definition
 from tests.faults.crash_points import POINTS, resolve
+from tests.system.periods.test_sealing import WEEK, archive, database_of, names, proof_of, published_keys, until_sealed
 from tests.system.processes import Identity, running_identity, running_service, service_process
 from tests.system.score import ScoreSystem, assert_counted_once, random_events
-from tests.system.test_sealing import WEEK, archive, database_of, names, proof_of, published_keys, until_sealed
 
 if TYPE_CHECKING:
     from topten.action.v1.action_service_pb2_grpc import ActionServiceAsyncStub

@@ -19,8 +19,8 @@ from services.runtime.grpc.client import call, open_channel
 from tests.deadline import eventually
 from tests.faults.crash_points import POINTS
 from tests.faults.test_crash_points import SHORT_ACK_WAIT, imported, submit, until_scored
+from tests.system.accounts.residue import residue_in_mongo, residue_in_nats, residue_in_redis
 from tests.system.processes import PASSWORD, Identity, Service, running_identity, service_process
-from tests.system.residue import residue_in_mongo, residue_in_nats, residue_in_redis
 from tests.system.score import ScoreSystem, score_servers, score_system
 
 if TYPE_CHECKING:

@@ -16,14 +16,14 @@ import pytest
 
 from services.cli.identity.accounts import grant_role
 from services.cli.system.client import GraphqlClient, GraphqlError
-from services.runtime.lifecycle import cancel
+from services.runtime.process.lifecycle import cancel
 from tests.deadline import eventually
 from tests.players import PASSWORD, Player, endpoints, register, stream
 from tests.servers import running_stack
-from tests.system.test_boards_as_data import put, until_ready
-from tests.system.test_group_boards import founded
-from tests.system.test_groups import JOIN, LEAVE, ask
-from tests.system.test_player_actions import define, submit
+from tests.system.accounts.test_groups import JOIN, LEAVE, ask
+from tests.system.actions.test_player_actions import define, submit
+from tests.system.boards.test_boards_as_data import put, until_ready
+from tests.system.views.test_group_boards import founded
 
 NAME = "friends"
 SETTINGS = {"TOPTEN_LEADERBOARD_TICK": "100ms"}

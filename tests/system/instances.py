@@ -17,7 +17,7 @@ from services.leaderboard.reading.frames import position
 from services.runtime.grpc.client import call, open_channel, open_stream
 from tests.deadline import deadline
 from tests.servers import RunningServer
-from tests.system.boards import BoardSeeder
+from tests.system.boards.seeded import BoardSeeder
 from tests.system.processes import Identity, Service, running_service
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from services.cli.system.client import GraphqlClient
 from tests.deadline import eventually
 from tests.players import Player
 from tests.servers import RunningStack
-from tests.system.test_moderation import Moderator
+from tests.system.moderation.test_moderation import Moderator
 
 ENTRY = "userId username score rank country previousRank gapToNext"
 BOARD = "board { key kind period startsAt endsAt timeZone nextResetAt totalCount }"

@@ -19,8 +19,8 @@ from topten.quiz.v1 import quiz_events_pb2
 
 from services.boards.board import GENERATION_KEY, Board
 from services.boards.catalog import Catalog
-from services.boards.closed_periods import DATABASE
 from services.boards.encoding import points_of
+from services.boards.periods.closed import DATABASE
 from services.quiz.publisher import QuizPublisher, partition_of
 from services.runtime.clock import utc_now
 from services.runtime.config.settings import MongoConfig, NatsConfig, RedisConfig

@@ -19,8 +19,8 @@ from topten.leaderboard.v1 import leaderboard_service_pb2 as leaderboard
 from edge.boards import ExistingBoards
 from edge.graphql.execution.last_responses import Key, LastResponses
 from edge.graphql.execution.response_cache import BoardRead
-from edge.http.authentication import Caller, require_board
-from edge.http.cookies import CookieSession
+from edge.http.callers.authentication import Caller, require_board
+from edge.http.callers.cookies import CookieSession
 from edge.rates.limiter import Left, Limiter
 from edge.times import time_of
 from edge.upstreams import Upstreams

@@ -20,9 +20,9 @@ from edge.graphql.execution.prepared import DocumentError, Operation, Prepared, 
 from edge.graphql.execution.requests import JSON, GraphQLRequest, accepted_type, read_request
 from edge.graphql.execution.response_cache import Key, ResponseCache, key_of
 from edge.graphql.execution.responses import Outcome, answered, outcome_of, refused
-from edge.http.authentication import Authenticator, Caller
-from edge.http.cookies import REFRESH, CookieSession, wants_cookies
-from edge.http.peer import client_address, user_agent
+from edge.http.callers.authentication import Authenticator, Caller
+from edge.http.callers.cookies import REFRESH, CookieSession, wants_cookies
+from edge.http.callers.peer import client_address, user_agent
 from edge.rates.limiter import Limiter
 from edge.stream.hub import Hub
 from edge.upstreams import Upstreams

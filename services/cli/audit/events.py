@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from topten.score.v1 import score_pb2
 from topten.score.v1 import score_service_pb2 as messages
 
-from services.boards.pseudonyms import is_pseudonym
+from services.boards.proofs.pseudonyms import is_pseudonym
 from services.cli.audit.event_sources import EventSource, RecordedEvent, open_event_sources
 from services.cli.system.client import Endpoints
 from services.cli.system.operator_client import score_service

@@ -13,7 +13,7 @@ from pymongo import DESCENDING, AsyncMongoClient
 from pymongo.errors import PyMongoError
 
 from services.boards.board import GENERATION_KEY
-from services.boards.closed_periods import BOARDS, DATABASE
+from services.boards.periods.closed import BOARDS, DATABASE
 from services.diagnosis.checks import RUNBOOKS, STORE_AWAY, UNCOUNTED, Check, check, check_utilization
 from services.diagnosis.process_status import ProcessStatus
 from services.runtime.config.settings import RedisConfig

@@ -24,7 +24,7 @@ from services.identity.passwords import Passwords
 from services.identity.store import IdentityStore, SessionState
 from services.runtime.auth.verification import auth_failures
 from services.runtime.errors import Reason, ServiceError
-from services.runtime.outbox import Outbox, UnpublishedEvent
+from services.runtime.outbox.publishing import Outbox, UnpublishedEvent
 from services.streams import PLAYER_ERASED
 
 MAX_SESSIONS: Final = 1000

@@ -24,7 +24,7 @@ from services.streams import PLAYER_ERASED, PLAYER_UNBLOCKED
 if TYPE_CHECKING:
     from services.identity.erasure.erasure_store import ErasureStore
     from services.identity.moderation.change_store import ChangeStore
-    from services.runtime.outbox import Outbox
+    from services.runtime.outbox.publishing import Outbox
 
 ANNOUNCED_BY: Final = "service:identity"
 ANNOUNCED_BECAUSE: Final = "A backup was put back, and this is what it says."

@@ -27,7 +27,7 @@ from services.identity.accounts import Account
 from services.identity.erasure.blocked_names import BlockedNames
 from services.identity.moderation.changes import Change
 from services.identity.store import in_transaction, of_epoch, username_taken
-from services.runtime.outbox_store import OutboxStore, republished_field, unpublished_field
+from services.runtime.outbox.store import OutboxStore, republished_field, unpublished_field
 from services.runtime.stores.mongo import unavailable_on_failure
 from services.runtime.telemetry import tracing
 

@@ -27,12 +27,12 @@ from services.identity.moderation.changes import (
 )
 from services.identity.service import refuse_if_blocked
 from services.runtime.errors import Reason, ServiceError, invalid
-from services.runtime.outbox import UnpublishedEvent
+from services.runtime.outbox.publishing import UnpublishedEvent
 from services.streams import COUNTRY_CHANGED, PLAYER_BLOCKED, PLAYER_UNBLOCKED, PROFILE_CHANGED
 
 if TYPE_CHECKING:
     from services.identity.moderation.change_store import AccountEvent, Applied, ChangeStore
-    from services.runtime.outbox import Outbox
+    from services.runtime.outbox.publishing import Outbox
 
 EXPIRED_PAGE: Final = 100
 _STAFF: Final = frozenset({"moderator", "admin"})

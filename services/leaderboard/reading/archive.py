@@ -17,7 +17,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
 from services.boards.board import Board
-from services.boards.closed_periods import BOARDS, ENTRIES, ClosedBoard
+from services.boards.periods.closed import BOARDS, ENTRIES, ClosedBoard
 from services.leaderboard.ranking import Member, quantile_index
 from services.leaderboard.reading.results import Head, Standing, UnreadableError, Window
 

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from services.boards.board import Board
 from services.boards.catalog import Catalog
 from services.boards.existence import Existence, existence_of
-from services.boards.freezing import source_of
+from services.boards.periods.freezing import source_of
 from services.leaderboard.reading.archive import Archive
 from services.leaderboard.reading.live_board import LiveBoard, MovedError
 from services.leaderboard.reading.results import UnreadableError
@@ -24,7 +24,7 @@ from services.runtime.stores.redis import REDIS_ERRORS
 
 if TYPE_CHECKING:
     from services.boards.definition import Definition
-    from services.boards.periods import Period
+    from services.boards.periods.period import Period
     from services.leaderboard.reading.archive import ArchivedBoard
     from services.leaderboard.reading.rosters import Rosters
     from services.leaderboard.reading.shown_board import BoardView

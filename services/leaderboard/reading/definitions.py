@@ -13,7 +13,7 @@ from pymongo.errors import PyMongoError
 
 from services.boards.catalog import Catalog
 from services.boards.definition import DEFINITIONS, from_document
-from services.runtime.periodic import Periodic
+from services.runtime.process.periodic import Periodic
 
 EVERY: Final = timedelta(seconds=1)
 _log = structlog.get_logger("definitions")

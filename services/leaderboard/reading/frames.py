@@ -16,7 +16,7 @@ from topten.leaderboard.v1.leaderboard_pb2 import Entry, Frame
 
 from services.boards.board import Board
 from services.boards.catalog import Catalog
-from services.boards.freezing import frozen_since
+from services.boards.periods.freezing import frozen_since
 from services.leaderboard.ranking import Member, Ranked, ranked
 from services.leaderboard.reading.boards import Boards
 from services.leaderboard.reading.names import Name, Names

@@ -19,7 +19,7 @@ from cachetools import LRUCache
 from prometheus_client import Counter
 from topten.identity.v1 import identity_service_pb2
 
-from services.boards.pseudonyms import ERASED_USERNAME, is_pseudonym
+from services.boards.proofs.pseudonyms import ERASED_USERNAME, is_pseudonym
 from services.runtime.auth.service_token import ServiceToken
 from services.runtime.batcher import Batcher
 from services.runtime.errors import ServiceError

@@ -8,10 +8,10 @@ from bson import ObjectId
 from pymongo.asynchronous.database import AsyncDatabase
 
 from services.boards.board import Board
-from services.boards.closed_periods import BOARDS, ENTRIES
 from services.boards.encoding import points_of
-from services.boards.merkle import HASH_BYTES, TILE, path_of, root_of, tiles_of_path
-from services.boards.signed_heads import HEADS, TILES, entry_leaf
+from services.boards.periods.closed import BOARDS, ENTRIES
+from services.boards.proofs.merkle import HASH_BYTES, TILE, path_of, root_of, tiles_of_path
+from services.boards.proofs.signed_heads import HEADS, TILES, entry_leaf
 from services.leaderboard.reading.archive import Archive
 
 Document = dict[str, Any]

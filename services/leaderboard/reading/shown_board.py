@@ -1,9 +1,9 @@
 """A board as its definition shows it: with a limited size, and shared ranks for equal points. Reads only.
 
-Has the methods of `LiveBoard` and wraps a live or closed board, or one of groups, so that size and ranks are the same for all,
-and on every read path. The order of the members is never changed. Versions of what is shown by a later choice (see
-`boards/freezing.py`) are higher than those of any earlier one, so that no frame goes backwards when a freeze starts to hide a
-board or ends.
+Has the methods of `LiveBoard` and wraps a live or closed board, or one of groups, so that size and ranks are the same for
+all, and on every read path. The order of the members is never changed. Versions of what is shown by a later choice (see
+`boards/periods/freezing.py`) are higher than those of any earlier one, so that no frame goes backwards when a freeze starts
+to hide a board or ends.
 """
 
 from __future__ import annotations

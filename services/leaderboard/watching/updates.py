@@ -19,7 +19,7 @@ from services.boards.board import UNTIL_FREEZE
 from services.leaderboard.reading.names import Names
 from services.leaderboard.watching.player_ranks import PlayerRanks
 from services.leaderboard.watching.watches import Watches
-from services.runtime.periodic import Periodic
+from services.runtime.process.periodic import Periodic
 from services.runtime.stores.channel import SILENCE, Channel
 from services.streams import COUNTRY_CHANGED, PLAYER_ERASED, PROFILE_CHANGED, SCORE_CHANNEL
 

@@ -18,7 +18,7 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from services.boards.board import Board
-from services.boards.periods import Period
+from services.boards.periods.period import Period
 from services.leaderboard.ranking import may_change
 from services.leaderboard.reading.frames import Reading, differs, position, restated, traced
 from services.leaderboard.watching.throttle import Throttle

@@ -20,13 +20,13 @@ from prometheus_client import Gauge
 from services.boards.board import Board
 from services.boards.catalog import Catalog
 from services.boards.existence import Existence, existence_of
-from services.boards.freezing import freezes_at
+from services.boards.periods.freezing import freezes_at
 from services.leaderboard.reading.boards import no_such_board, requested_board
 from services.leaderboard.reading.frames import Frames
 from services.leaderboard.reading.results import UnreadableError
 from services.leaderboard.watching.watch import ROSTER_REREAD, Watch, WatchLimits, wait_until_set
 from services.runtime.errors import Reason, ServiceError
-from services.runtime.lifecycle import cancel, spawn
+from services.runtime.process.lifecycle import cancel, spawn
 from services.runtime.telemetry import tracing
 
 if TYPE_CHECKING:

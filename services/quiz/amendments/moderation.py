@@ -17,7 +17,7 @@ from services.quiz.quizzes.scoring import Tally, tally_of
 from services.quiz.submissions.recorder import CONFLICTS_EXCEEDED, MAX_CONFLICTS
 from services.quiz.submissions.submission import TakenError
 from services.runtime.errors import Reason, ServiceError
-from services.runtime.outbox import UnpublishedEvent
+from services.runtime.outbox.publishing import UnpublishedEvent
 from services.streams import ACTION_VOIDED, SCORE_ADJUSTED
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from services.quiz.quizzes.quiz_cache import QuizCache
     from services.quiz.submissions.store import SubmissionStore
     from services.quiz.submissions.submission import Submission
-    from services.runtime.outbox import Outbox
+    from services.runtime.outbox.publishing import Outbox
     from services.runtime.stores.data_identity import DataIdentity
 
 _log = structlog.get_logger("moderation")

@@ -19,7 +19,7 @@ from services.quiz.quizzes.scoring import Tally, mark, tally_of
 from services.quiz.submissions.recorder import CONFLICTS_EXCEEDED, MAX_CONFLICTS
 from services.quiz.submissions.submission import TakenError
 from services.runtime.errors import Reason, ServiceError
-from services.runtime.outbox import UnpublishedEvent
+from services.runtime.outbox.publishing import UnpublishedEvent
 from services.streams import ACTION_REJUDGED
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from services.quiz.quizzes.quiz_cache import QuizCache
     from services.quiz.submissions.store import History, SubmissionStore
     from services.quiz.submissions.submission import Submission
-    from services.runtime.outbox import Outbox
+    from services.runtime.outbox.publishing import Outbox
 
 # Actions in a page, and players whose records are read and changed together, and told of at once.
 GROUP: Final = 200

@@ -19,7 +19,7 @@ from services.quiz.attempts.attempt import Attempt
 from services.quiz.attempts.metrics import attempts_timed_out
 from services.quiz.submissions.action import Action
 from services.runtime.errors import Reason, ServiceError
-from services.runtime.periodic import Periodic
+from services.runtime.process.periodic import Periodic
 
 if TYPE_CHECKING:
     from services.quiz.attempts.attempt_store import AttemptStore

@@ -16,7 +16,7 @@ from services.quiz.player_lookup import PlayerLookup
 from services.quiz.quizzes.quiz_cache import QuizCache
 from services.quiz.submissions.service import SubmissionService
 from services.quiz.submissions.store import SubmissionStore
-from services.runtime.periodic import Periodic
+from services.runtime.process.periodic import Periodic
 
 
 class Attempts(NamedTuple):

@@ -19,8 +19,8 @@ from typing import Final
 import structlog
 from redis.asyncio import Redis
 
-from services.runtime.lifecycle import Stage
-from services.runtime.periodic import Periodic
+from services.runtime.process.lifecycle import Stage
+from services.runtime.process.periodic import Periodic
 from services.runtime.stores.channel import Channel
 from services.runtime.stores.redis import REDIS_ERRORS
 

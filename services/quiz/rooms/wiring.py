@@ -31,7 +31,7 @@ from services.quiz.rooms.seats.seat_store import SeatStore
 from services.quiz.rooms.seats.seating import RoomSeating
 from services.quiz.rooms.service import RoomService
 from services.quiz.submissions.service import SubmissionService
-from services.runtime.periodic import Periodic
+from services.runtime.process.periodic import Periodic
 
 
 class Rooms(NamedTuple):

@@ -16,7 +16,7 @@ from services.quiz.amendments.amendment import Amendment, key_of
 from services.quiz.questions.answers import answer_in, answer_list
 from services.quiz.quizzes.scoring import Marks, Tally, Use
 from services.quiz.submissions.submission import Draft, Submission, event_of_submission
-from services.runtime.outbox_store import unpublished_field
+from services.runtime.outbox.store import unpublished_field
 from services.runtime.telemetry import tracing
 from services.streams import ACTION_REJUDGED
 

@@ -31,13 +31,13 @@ from services.quiz.submissions.recorder import CONFLICTS_EXCEEDED, MAX_CONFLICTS
 from services.quiz.submissions.submission import Submission, TakenError, metadata_text
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.int32 import int32
-from services.runtime.outbox import UnpublishedEvent
+from services.runtime.outbox.publishing import UnpublishedEvent
 from services.streams import ACTION_COMPLETED, ACTION_REJUDGED, ACTION_VOIDED, QUIZ_COMPLETED, SCORE_ADJUSTED
 
 if TYPE_CHECKING:
     from services.quiz.quizzes.quiz_cache import QuizCache
     from services.quiz.submissions.store import SubmissionStore
-    from services.runtime.outbox import Outbox
+    from services.runtime.outbox.publishing import Outbox
 
 CORRECTED_BY: Final = "service:quiz"
 CORRECTED_BECAUSE: Final = "A record was lost when a backup was put back, and its event had been counted."

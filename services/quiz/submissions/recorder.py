@@ -22,13 +22,13 @@ from services.quiz.quizzes.terms import tally_after
 from services.quiz.submissions.action import PendingAction
 from services.quiz.submissions.submission import Draft, Submission, TakenError, event_of_submission
 from services.runtime.errors import Reason, ServiceError, late
-from services.runtime.outbox import UnpublishedEvent
+from services.runtime.outbox.publishing import UnpublishedEvent
 from services.runtime.stores.data_identity import DataIdentity
 from services.runtime.telemetry import tracing
 
 if TYPE_CHECKING:
     from services.quiz.submissions.store import SubmissionStore, TallyKey
-    from services.runtime.outbox import Outbox
+    from services.runtime.outbox.publishing import Outbox
 
 # How often a record is tried again because another one of the same player was written first.
 MAX_CONFLICTS: Final = 20

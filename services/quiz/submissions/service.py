@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from services.quiz.quizzes.quiz_cache import QuizCache
     from services.quiz.submissions.reviews import Reviews
     from services.quiz.submissions.store import SubmissionStore
-    from services.runtime.outbox import Outbox
+    from services.runtime.outbox.publishing import Outbox
 
 MAX_GROUP: Final = 200
 # Groups of single actions at a time: quick ones follow one another, and one that waits for a store holds up no other for long.

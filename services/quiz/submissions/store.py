@@ -36,8 +36,8 @@ from services.quiz.submissions.documents import (
 )
 from services.quiz.submissions.submission import Draft, Submission, SubmittedEvent, TakenError
 from services.runtime.errors import RETRY_AFTER, Reason, ServiceError
-from services.runtime.outbox import UnpublishedEvent
-from services.runtime.outbox_store import OutboxStore, republished_field
+from services.runtime.outbox.publishing import UnpublishedEvent
+from services.runtime.outbox.store import OutboxStore, republished_field
 from services.runtime.stores.data_identity import DataIdentity
 from services.runtime.stores.mongo import unavailable_on_failure
 from services.runtime.stores.same_data import CollectionReplacedError, SameData

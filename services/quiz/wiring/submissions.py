@@ -15,7 +15,7 @@ from services.quiz.submissions.reviews import Reviews
 from services.quiz.submissions.service import SubmissionService
 from services.quiz.wiring.connections import Stores, Upstreams
 from services.runtime.auth.verification import TokenVerifier
-from services.runtime.outbox import Outbox
+from services.runtime.outbox.publishing import Outbox
 
 
 @dataclass(frozen=True)

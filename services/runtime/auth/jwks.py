@@ -24,8 +24,8 @@ from jwt import PyJWK, PyJWTError
 from services.runtime.auth.key_copy import KeyCopy
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.http_json import FAILURES, JsonClient
-from services.runtime.lifecycle import cancel
-from services.runtime.periodic import Periodic
+from services.runtime.process.lifecycle import cancel
+from services.runtime.process.periodic import Periodic
 
 MAX_KEYS = 32
 MIN_RSA_BITS = 2048

@@ -16,7 +16,7 @@ import structlog
 
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.http_json import FAILURES, JsonClient
-from services.runtime.lifecycle import cancel, spawn
+from services.runtime.process.lifecycle import cancel, spawn
 
 RENEW_AT = 0.8
 RETRY_SECONDS = 1.0

@@ -19,13 +19,13 @@ import protovalidate
 import structlog
 from google.protobuf.message import Message
 
-from services.runtime.activity import BACKGROUND_KEY, PROCESS
 from services.runtime.admission import Admission, OverloadError
 from services.runtime.auth.verification import TokenVerifier, bearer_token
 from services.runtime.errors import FAULTS, STATUS_KEY, Reason, ServiceError, late, to_rpc_status
 from services.runtime.grpc import requests
 from services.runtime.grpc.call_context import REQUEST_ID_KEY, begin_call, set_caller
 from services.runtime.grpc.metrics import MethodMetrics
+from services.runtime.process.activity import BACKGROUND_KEY, PROCESS
 from services.runtime.telemetry import tracing
 
 # Generic only in the published types, hence the quotes.

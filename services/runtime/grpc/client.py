@@ -15,13 +15,13 @@ from typing import Any, TypeVar, cast
 import grpc
 import orjson
 
-from services.runtime.activity import IN_BACKGROUND
 from services.runtime.config.settings import TlsConfig
 from services.runtime.errors import FAULTS, STATUS_KEY, Reason, ServiceError, from_rpc_error
 from services.runtime.grpc.breaker import Breaker
 from services.runtime.grpc.call_context import REQUEST_ID_KEY, request_id, time_left
 from services.runtime.grpc.methods import methods
 from services.runtime.grpc.tls import ReloadingChannel
+from services.runtime.process.activity import IN_BACKGROUND
 from services.runtime.telemetry import tracing
 
 DEFAULT_TIMEOUT_SECONDS = 5.0

@@ -14,7 +14,7 @@ import grpc
 import structlog
 
 from services.runtime.config.settings import TlsConfig
-from services.runtime.lifecycle import spawn
+from services.runtime.process.lifecycle import spawn
 
 CHECK_SECONDS = 1.0
 _log = structlog.get_logger("tls")

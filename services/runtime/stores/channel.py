@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 from redis.asyncio import Redis
 
-from services.runtime.periodic import Periodic
+from services.runtime.process.periodic import Periodic
 from services.runtime.stores.redis import REDIS_ERRORS, subscription
 
 SILENCE: Final = timedelta(seconds=3)

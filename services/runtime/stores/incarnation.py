@@ -23,7 +23,7 @@ from pymongo import AsyncMongoClient, ReturnDocument
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from services.runtime.errors import ServiceError
-from services.runtime.periodic import Periodic
+from services.runtime.process.periodic import Periodic
 
 EVERY: Final = timedelta(seconds=2)
 HEADER: Final = "Topten-Incarnation"

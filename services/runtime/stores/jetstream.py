@@ -14,7 +14,7 @@ from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 
 from services.runtime.config.settings import NatsConfig
-from services.runtime.lifecycle import cancel, startup_left, wait_for
+from services.runtime.process.lifecycle import cancel, startup_left, wait_for
 from services.runtime.stores.bulk_client import BulkClient
 from services.runtime.stores.metrics import Connections, counted
 

@@ -14,7 +14,7 @@ from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError, Wr
 
 from services.runtime.config.settings import MongoConfig
 from services.runtime.errors import Reason, ServiceError
-from services.runtime.lifecycle import wait_for
+from services.runtime.process.lifecycle import wait_for
 from services.runtime.stores.metrics import counted
 from services.runtime.stores.mongo_clock import MongoClock
 from services.runtime.stores.mongo_listeners import MongoPools, mongo_listeners

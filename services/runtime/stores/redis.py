@@ -21,7 +21,7 @@ from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import ExponentialBackoff
 
 from services.runtime.config.settings import RedisConfig
-from services.runtime.lifecycle import wait_for
+from services.runtime.process.lifecycle import wait_for
 from services.runtime.stores.metrics import Connections, counted
 from services.runtime.stores.redis_url import RedisAddress, parse_redis_url
 from services.runtime.stores.spans import trace_redis

@@ -11,8 +11,8 @@ from typing import Any, Final
 import structlog
 from prometheus_client import Gauge
 
-from services.runtime.activity import PROCESS
-from services.runtime.periodic import Periodic
+from services.runtime.process.activity import PROCESS
+from services.runtime.process.periodic import Periodic
 
 Ping = Callable[[], Awaitable[Any]]
 

@@ -14,12 +14,12 @@ from datetime import timedelta
 
 from redis.asyncio import Redis
 
-from services.boards.pseudonyms import pseudonym_of
+from services.boards.proofs.pseudonyms import pseudonym_of
 from services.score.errors import store_errors_as_unavailable
 from services.score.fairplay.flag_store import FlagStore
 from services.score.ingest.dead_letter_store import DeadLetterStore
-from services.score.ledger.fold_cache import FoldCache
-from services.score.ledger.folds import Fold
+from services.score.ledger.folds.cache import FoldCache
+from services.score.ledger.folds.fold import Fold
 from services.score.ledger.store import ScoreStore
 from services.score.ledger.times import time_of
 from services.score.notices.seen_store import SeenStore

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from services.boards.merkle import TILE, Tile, TreeBuilder
-from services.boards.pseudonyms import is_pseudonym
-from services.boards.signed_heads import entry_leaf, player_digest, read_head
+from services.boards.proofs.merkle import TILE, Tile, TreeBuilder
+from services.boards.proofs.pseudonyms import is_pseudonym
+from services.boards.proofs.signed_heads import entry_leaf, player_digest, read_head
 from services.score.periods.head_store import HeadStore, Leaf, StoredHead
 
 

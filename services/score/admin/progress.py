@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, NamedTuple
 
-from services.runtime.lifecycle import cancel
+from services.runtime.process.lifecycle import cancel
 from services.score.projection.rebuild import RebuildSummary, ReportProgress
 
 

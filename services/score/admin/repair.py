@@ -13,7 +13,7 @@ import structlog
 from services.score.admin.progress import Progress, rebuild_with_progress
 from services.score.admin.verify import Finding, Verification, VerifySummary
 from services.score.errors import RetryableError
-from services.score.ledger.fold_cache import FoldCache
+from services.score.ledger.folds.cache import FoldCache
 from services.score.ledger.seals import Seal, UnsealableError, repairing_row, seal_of
 from services.score.ledger.store import InsertResult, ScoreStore
 from services.score.projection.loss_detection import LossDetector

@@ -21,7 +21,7 @@ from redis.asyncio import Redis
 
 from services.boards.board import Board
 from services.boards.encoding import points_of
-from services.boards.pseudonyms import is_pseudonym
+from services.boards.proofs.pseudonyms import is_pseudonym
 from services.boards.sharding import Shard, shown_metadata
 from services.runtime.clock import milliseconds_of
 from services.runtime.int32 import int32
@@ -29,8 +29,8 @@ from services.runtime.stores.redis_scripts import together
 from services.score.admin.head_audit import HeadAudit
 from services.score.admin.progress import Progress
 from services.score.coordination_store import CoordinationStore
-from services.score.ledger.counter_totals import totals_of
-from services.score.ledger.folds import Fold, apply
+from services.score.ledger.counters.totals import totals_of
+from services.score.ledger.folds.fold import Fold, apply
 from services.score.ledger.rows import Row, row_hash
 from services.score.ledger.seals import Seal, seal_of
 from services.score.ledger.store import ScoreStore

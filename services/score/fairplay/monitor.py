@@ -19,13 +19,13 @@ from topten.identity.v1 import identity_service_pb2
 from services.runtime.auth.service_token import ServiceToken
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.grpc.client import call
-from services.runtime.lifecycle import cancel, spawn
-from services.runtime.periodic import Periodic
+from services.runtime.process.lifecycle import cancel, spawn
+from services.runtime.process.periodic import Periodic
 from services.score.errors import STORE_ERRORS
 from services.score.fairplay.flag_store import Flag, FlagStore
 from services.score.fairplay.rules import Limits, Suspicion, suspicions
 from services.score.ledger.events import Event
-from services.score.ledger.folds import Fold
+from services.score.ledger.folds.fold import Fold
 from services.score.ledger.times import time_of
 from services.score.metrics import FLAGS, RULE_FAILURES
 

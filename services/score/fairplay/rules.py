@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from services.score.ledger.events import Event
-from services.score.ledger.folds import Fold
+from services.score.ledger.folds.fold import Fold
 from services.streams import QUIZ_COMPLETED
 
 SCORE_JUMP: Final = "score_jump"

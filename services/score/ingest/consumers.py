@@ -14,8 +14,8 @@ from functools import partial
 import structlog
 from nats.js.errors import NotFoundError
 
-from services.runtime.lifecycle import cancel, spawn
-from services.runtime.periodic import Periodic
+from services.runtime.process.lifecycle import cancel, spawn
+from services.runtime.process.periodic import Periodic
 from services.runtime.stores.jetstream import Nats
 from services.runtime.telemetry import tracing
 from services.score.errors import STORE_ERRORS, UnprocessableError

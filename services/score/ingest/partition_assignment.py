@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from services.runtime.activity import PROCESS
+from services.runtime.process.activity import PROCESS
 from services.runtime.stores.redis import REDIS_ERRORS
 
 KEY: Final = "topten:score:alive_until"

@@ -24,9 +24,9 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
-from services.runtime.activity import PROCESS
-from services.runtime.lifecycle import cancel
-from services.runtime.periodic import Periodic
+from services.runtime.process.activity import PROCESS
+from services.runtime.process.lifecycle import cancel
+from services.runtime.process.periodic import Periodic
 from services.runtime.stores.bulk_client import BulkClient
 from services.runtime.stores.incarnation import HEADER
 from services.runtime.telemetry import tracing

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import structlog
 
-from services.boards.pseudonyms import is_pseudonym
+from services.boards.proofs.pseudonyms import is_pseudonym
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.stores.incarnation import IncarnationWatch
 from services.score.errors import UnprocessableError

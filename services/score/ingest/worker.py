@@ -32,17 +32,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import structlog
 
 from services.boards.board import Board
-from services.boards.pseudonyms import is_pseudonym
+from services.boards.proofs.pseudonyms import is_pseudonym
 from services.runtime.errors import ServiceError
 from services.runtime.telemetry import tracing
 from services.score.errors import ReplacedDataError, RetryableError
 from services.score.fairplay.monitor import FairPlayMonitor
 from services.score.ingest.ack_policy import COUNTING_ERRORS, is_outage
 from services.score.ingest.record_check import RecordCheck
-from services.score.ledger.counters import Counters
+from services.score.ledger.counters.numbered import Counters
 from services.score.ledger.events import Event
-from services.score.ledger.fold_cache import Basis, FoldCache
-from services.score.ledger.folds import Fold, apply, next_row
+from services.score.ledger.folds.cache import Basis, FoldCache
+from services.score.ledger.folds.fold import Fold, apply, next_row
 from services.score.ledger.history import MAX_ROWS, UNKNOWN, History, HistoryRequiredError
 from services.score.ledger.rows import Row
 from services.score.ledger.store import CountedEvent, InsertResult, ScoreStore
@@ -60,7 +60,7 @@ _MAX_CONFLICTS = 50
 _ORDERED_INSERTS = 4
 # How many rows of a player are read to tell when a total was reached: few are nearly always enough.
 _HISTORY_ROWS = (32, 512, MAX_ROWS)
-# A row that waited this long for its insert gets a new stamp; see `fold_cache.MARGIN`.
+# A row that waited this long for its insert gets a new stamp; see `MARGIN` of `folds.cache`.
 _STAMP_MS = 10_000
 _log = structlog.get_logger("worker")
 

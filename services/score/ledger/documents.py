@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from bson.codec_options import CodecOptions, DatetimeConversion
 
-from services.boards.pseudonyms import pseudonym_of
+from services.boards.proofs.pseudonyms import pseudonym_of
 from services.score.ledger.events import Change
-from services.score.ledger.folds import Fold, RecentActivity
+from services.score.ledger.folds.fold import Fold, RecentActivity
 from services.score.ledger.rows import Row
 from services.score.ledger.times import time_of
 from services.score.ledger.totals import CounterTotals, PeriodTotals, QuizTotal, Total, stored

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Final, Literal, NamedTuple
 
-from services.score.ledger.counters import NumberedCounter
+from services.score.ledger.counters.numbered import NumberedCounter
 from services.score.ledger.event_boards import periods_of
 from services.score.ledger.rows import CORRECTING_KINDS, Row
 from services.score.ledger.totals import NO_TOTAL, PERIODS_IN_ROW, PeriodTotals, QuizTotal, Total, latest_change

@@ -13,7 +13,7 @@ from typing import Final
 
 import orjson
 
-from services.boards.pseudonyms import chain_digest_of
+from services.boards.proofs.pseudonyms import chain_digest_of
 
 _SIZE: Final = 16
 

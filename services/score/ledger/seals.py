@@ -16,10 +16,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from services.boards.pseudonyms import is_pseudonym, pseudonym_of
+from services.boards.proofs.pseudonyms import is_pseudonym, pseudonym_of
 from services.score.ledger.event_boards import period_ends, periods_of
 from services.score.ledger.events import Change
-from services.score.ledger.folds import Fold, apply
+from services.score.ledger.folds.fold import Fold, apply
 from services.score.ledger.history import Counter, History
 from services.score.ledger.rows import Row, content_hash, missing_revisions
 from services.score.ledger.totals import (

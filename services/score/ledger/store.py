@@ -31,7 +31,7 @@ from services.runtime.stores.same_data import SameData
 from services.score.errors import RetryableError, UnprocessableError
 from services.score.ledger.documents import MS_DATES, Document, fold_document, fold_of, row_document, row_of
 from services.score.ledger.events import Event, Origin
-from services.score.ledger.folds import Fold, apply, empty_fold
+from services.score.ledger.folds.fold import Fold, apply, empty_fold
 from services.score.ledger.personal_data_digests import PersonalDataDigests
 from services.score.ledger.rows import AMENDING_KINDS, EVENTLESS_KINDS, Row
 from services.score.ledger.shown_rows import ShownRows

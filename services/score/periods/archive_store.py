@@ -25,11 +25,11 @@ from pymongo.errors import DuplicateKeyError
 from redis.asyncio import Redis
 
 from services.boards.board import GENERATION_KEY, Board, period_of
-from services.boards.closed_periods import BOARDS, ENTRIES, ClosedBoard, series_of
 from services.boards.encoding import ENCODING, points_of
-from services.boards.periods import Period
+from services.boards.periods.closed import BOARDS, ENTRIES, ClosedBoard, series_of
+from services.boards.periods.period import Period
+from services.boards.proofs.signed_heads import TILES
 from services.boards.sharding import SHARDING_KEY, Shard, Sharding, shown_metadata
-from services.boards.signed_heads import TILES
 from services.runtime.stores.redis_scripts import together
 from services.score.errors import BoardsLostError
 from services.score.periods.head_store import salt_field

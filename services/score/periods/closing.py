@@ -29,10 +29,10 @@ import structlog
 from services.boards.board import Board
 from services.boards.catalog import Catalog
 from services.boards.definition import Definition
-from services.boards.periods import Period
+from services.boards.periods.period import Period
 from services.runtime.clock import milliseconds_of
 from services.score.coordination_store import CLOSING_LEASE, CoordinationStore
-from services.score.ledger.fold_cache import SILENCE
+from services.score.ledger.folds.cache import SILENCE
 from services.score.ledger.times import time_of
 from services.score.metrics import PERIOD_OVERDUE
 from services.score.periods.archive_store import ArchiveStore

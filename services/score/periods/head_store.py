@@ -1,4 +1,4 @@
-"""Signed heads of closed boards and their trees in MongoDB (see `services.boards.signed_heads`).
+"""Signed heads of closed boards and their trees in MongoDB (see `services.boards.proofs.signed_heads`).
 
 Owns `heads` and `head_tiles`, the field `head` of `closed`, and `sealing`, the trees without a signed head: {_id, made, at,
 root}, the root once the tree is whole. A head becomes visible by one transaction, after its tree; before that nothing refers
@@ -17,10 +17,10 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
-from services.boards.closed_periods import BOARDS, ENTRIES, ClosedBoard
 from services.boards.encoding import points_of
-from services.boards.merkle import TILE, Tile
-from services.boards.signed_heads import HEADS, TILES, Head
+from services.boards.periods.closed import BOARDS, ENTRIES, ClosedBoard
+from services.boards.proofs.merkle import TILE, Tile
+from services.boards.proofs.signed_heads import HEADS, TILES, Head
 
 # Entries that are handled without a pause of the event loop take about 10 us each.
 _PAGE: Final = 500

@@ -17,16 +17,16 @@ import structlog
 from services.boards.board import Board
 from services.boards.definition import Definition
 from services.boards.encoding import ENCODING
-from services.boards.periods import Period
-from services.boards.pseudonyms import is_pseudonym, pseudonym_of
+from services.boards.periods.period import Period
+from services.boards.proofs.pseudonyms import is_pseudonym, pseudonym_of
 from services.runtime.clock import milliseconds_of
 from services.runtime.errors import Reason, ServiceError, invalid
 from services.runtime.int32 import int32
 from services.score.coordination_store import CoordinationStore
 from services.score.errors import store_errors_as_unavailable
-from services.score.ledger.counter_totals import total_of
-from services.score.ledger.counters import NumberedCounter
-from services.score.ledger.folds import Fold
+from services.score.ledger.counters.numbered import NumberedCounter
+from services.score.ledger.counters.totals import total_of
+from services.score.ledger.folds.fold import Fold
 from services.score.ledger.history import Move, latest_raise
 from services.score.ledger.rows import Row
 from services.score.ledger.store import ScoreStore

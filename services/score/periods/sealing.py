@@ -19,10 +19,10 @@ from bson import ObjectId
 from topten.identity.v1.identity_service_pb2 import SignBoardHeadRequest
 
 from services.boards.board import Board, period_of
-from services.boards.closed_periods import ClosedBoard
-from services.boards.merkle import HASH_BYTES, Tile, TreeBuilder
-from services.boards.pseudonyms import is_pseudonym
-from services.boards.signed_heads import SALT_BYTES, Head, entry_leaf, player_digest
+from services.boards.periods.closed import ClosedBoard
+from services.boards.proofs.merkle import HASH_BYTES, Tile, TreeBuilder
+from services.boards.proofs.pseudonyms import is_pseudonym
+from services.boards.proofs.signed_heads import SALT_BYTES, Head, entry_leaf, player_digest
 from services.runtime.auth.service_token import ServiceToken
 from services.runtime.grpc.client import call
 from services.score.coordination_store import CoordinationStore

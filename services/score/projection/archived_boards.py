@@ -9,7 +9,7 @@ from services.boards.board import Board
 from services.boards.catalog import Catalog
 from services.boards.definition import Definition
 from services.runtime.clock import milliseconds_of
-from services.score.ledger.counters import ALL_TIME, NumberedCounter
+from services.score.ledger.counters.numbered import ALL_TIME, NumberedCounter
 from services.score.ledger.rows import Row
 from services.score.ledger.times import time_of
 

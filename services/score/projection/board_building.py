@@ -30,9 +30,9 @@ from services.boards.definition import Definition
 from services.runtime.pages import pages
 from services.score.coordination_store import BUILDING_LEASE, CoordinationStore
 from services.score.definitions.store import DefinitionStore
-from services.score.ledger.counters_added import counters_added, lacks_counters
-from services.score.ledger.fold_cache import SILENCE, FoldCache
-from services.score.ledger.folds import Fold, apply
+from services.score.ledger.counters.added import counters_added, lacks_counters
+from services.score.ledger.folds.cache import SILENCE, FoldCache
+from services.score.ledger.folds.fold import Fold, apply
 from services.score.ledger.rows import Row
 from services.score.ledger.store import InsertResult, ScoreStore
 from services.score.ledger.times import time_of

@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from services.boards.board import Board
 from services.boards.sharding import Shard, Sharding
 from services.runtime.stores.redis_scripts import Call, Script
-from services.score.ledger.folds import Fold
+from services.score.ledger.folds.fold import Fold
 from services.score.projection.previous_ranks import PreviousRanks
 from services.score.projection.shown_metadata import Shown
 from services.score.projection.standings import Placement, Standing, expires_at

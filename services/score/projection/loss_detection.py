@@ -36,16 +36,16 @@ import structlog
 from redis.asyncio import Redis
 
 from services.boards.board import GENERATION_KEY
-from services.runtime.activity import PROCESS
-from services.runtime.lifecycle import cancel
-from services.runtime.periodic import Periodic
+from services.runtime.process.activity import PROCESS
+from services.runtime.process.lifecycle import cancel
+from services.runtime.process.periodic import Periodic
 from services.runtime.stores.incarnation import Incarnation, IncarnationWatch
 from services.runtime.stores.redis import key_on_each
 from services.runtime.stores.redis_scripts import Script, together
 from services.score.coordination_store import BoardState, CoordinationStore
 from services.score.definitions.store import DefinitionStore
 from services.score.errors import STORE_ERRORS, BoardsLostError, ReplacedDataError
-from services.score.ledger.fold_cache import SILENCE
+from services.score.ledger.folds.cache import SILENCE
 from services.score.projection.rebuild import Rebuild, RebuildSummary, RedisState, ReportProgress, redis_state
 from services.score.projection.standings import Agreement, Placement
 

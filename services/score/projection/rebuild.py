@@ -43,7 +43,7 @@ from services.runtime.stores.redis import information, key_on_each
 from services.runtime.stores.redis_scripts import Command, Script, together
 from services.score.coordination_store import CoordinationStore
 from services.score.errors import BoardsLostError
-from services.score.ledger.fold_cache import MARGIN, SILENCE, FoldCache
+from services.score.ledger.folds.cache import MARGIN, SILENCE, FoldCache
 from services.score.ledger.store import ScoreStore
 from services.score.metrics import REBUILD_SECONDS
 from services.score.projection.board_writer import BoardWriter, TooOldError, by_board

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from services.boards.board import Board, parse_custom_name
-from services.score.ledger.counters import ALL_TIME, NumberedCounter
+from services.score.ledger.counters.numbered import ALL_TIME, NumberedCounter
 from services.score.ledger.rows import Row
 from services.score.ledger.shown_rows import ShownRows
 from services.score.projection.standings import Placement, Standing

@@ -20,10 +20,10 @@ from services.boards.definition import Definition
 from services.boards.encoding import ENCODING, encode_us, mirrored
 from services.boards.former_encoding import FORMER_ENCODING
 from services.runtime.int32 import int32
-from services.score.ledger.counters import ALL_TIME, Counters, NumberedCounter
+from services.score.ledger.counters.numbered import ALL_TIME, Counters, NumberedCounter
 from services.score.ledger.event_boards import DAY_MS, boards_at
 from services.score.ledger.events import Event
-from services.score.ledger.folds import Fold
+from services.score.ledger.folds.fold import Fold
 from services.score.ledger.rows import CORRECTING_KINDS, EVENTLESS_KINDS, Row
 from services.score.ledger.totals import QuizTotal, Total
 from services.streams import ACTION_REJUDGED, ACTION_VOIDED, COUNTERS_ADDED

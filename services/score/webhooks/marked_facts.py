@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from services.boards.closed_periods import ClosedBoard
+from services.boards.periods.closed import ClosedBoard
 from services.score.fairplay.flag_store import Flag, FlagStore
 from services.score.ledger.times import time_of
 from services.score.periods.head_store import HeadStore, StoredHead

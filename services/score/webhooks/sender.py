@@ -19,7 +19,7 @@ import structlog
 from yarl import URL
 
 from services.runtime.clock import milliseconds_of
-from services.runtime.lifecycle import cancel, spawn
+from services.runtime.process.lifecycle import cancel, spawn
 from services.score.errors import STORE_ERRORS
 from services.score.metrics import WEBHOOK_ATTEMPTS, WEBHOOK_OLDEST
 from services.score.webhooks.addresses import CheckedResolver, ForbiddenAddressError, url_fault

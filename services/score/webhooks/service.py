@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from services.boards.catalog import Catalog
-from services.boards.closed_periods import series_of
+from services.boards.periods.closed import series_of
 from services.runtime.auth.access import ADMIN
 from services.runtime.errors import Reason, ServiceError, invalid
 from services.runtime.page_tokens import invalid_page_token, page_token, read_page_token

@@ -19,8 +19,8 @@ from topten.leaderboard.v1.leaderboard_service_pb2 import WatchLeaderboardReques
 from services.runtime.auth.service_token import ServiceToken
 from services.runtime.errors import ServiceError
 from services.runtime.grpc.client import open_stream
-from services.runtime.lifecycle import cancel, spawn
-from services.runtime.periodic import Periodic
+from services.runtime.process.lifecycle import cancel, spawn
+from services.runtime.process.periodic import Periodic
 from services.score.coordination_store import CoordinationStore
 from services.score.errors import STORE_ERRORS
 from services.score.webhooks.announcer import Announcer

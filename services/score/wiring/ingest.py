@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from services.runtime.errors import ServiceError
-from services.runtime.periodic import Periodic
+from services.runtime.process.periodic import Periodic
 from services.score.config import ScoreConfig
 from services.score.errors import STORE_ERRORS
 from services.score.ingest.consumers import Consumers

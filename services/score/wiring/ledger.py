@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from services.score.config import ScoreConfig
 from services.score.coordination_store import CoordinationStore
-from services.score.ledger.fold_cache import FoldCache
+from services.score.ledger.folds.cache import FoldCache
+from services.score.ledger.folds.write_behind import WriteBehind
 from services.score.ledger.personal_data_digests import PersonalDataDigests
 from services.score.ledger.store import ScoreStore
-from services.score.ledger.write_behind import WriteBehind
 from services.score.notices.seen_store import SeenStore
 from services.score.wiring.connections import Stores
 

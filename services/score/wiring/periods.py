@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from services.boards import closed_periods
 from services.boards.board import Board
+from services.boards.periods import closed as closed_periods
 from services.runtime.errors import ServiceError
-from services.runtime.periodic import Periodic
+from services.runtime.process.periodic import Periodic
 from services.score.config import ScoreConfig
 from services.score.errors import STORE_ERRORS, BoardsLostError
 from services.score.ingest.durables import stream_state

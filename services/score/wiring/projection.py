@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from services.boards import closed_periods
-from services.runtime.periodic import Periodic
+from services.boards.periods import closed as closed_periods
+from services.runtime.process.periodic import Periodic
 from services.score.config import ScoreConfig
 from services.score.definitions.store import DefinitionStore
 from services.score.errors import STORE_ERRORS, BoardsLostError, ReplacedDataError

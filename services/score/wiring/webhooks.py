@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import Final
 
 from services.boards.catalog import Catalog
-from services.runtime.lifecycle import Server
-from services.runtime.periodic import Periodic
+from services.runtime.process.lifecycle import Server
+from services.runtime.process.periodic import Periodic
 from services.score.config import ScoreConfig
 from services.score.errors import STORE_ERRORS
 from services.score.fairplay.flag_store import FlagStore

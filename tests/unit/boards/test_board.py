@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.boards.board import Board, boards_of, period_of
-from services.boards.periods import Period
+from services.boards.periods.period import Period
 
 NOW = datetime(2026, 11, 18, 12, tzinfo=UTC)
 

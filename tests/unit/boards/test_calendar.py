@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.boards.calendar import Calendar
+from services.boards.periods.calendar import Calendar
 from services.runtime.clock import milliseconds_of
 from tests.properties import examples
 

@@ -15,7 +15,7 @@ from services.boards.catalog import Catalog, parse_declarations
 from services.boards.encoding import EPOCH, MAX_POINTS, SPAN, encode, points_of, resolution_bits
 from services.leaderboard.ranking import order
 from services.runtime.clock import milliseconds_of
-from services.score.ledger.folds import Fold, empty_fold
+from services.score.ledger.folds.fold import Fold, empty_fold
 from services.score.ledger.totals import QuizTotal, Total
 from services.score.projection.standings import Placement
 

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.boards.board import Board
-from services.boards.calendar import Calendar
 from services.boards.catalog import Catalog
 from services.boards.definition import Definition, problems
-from services.boards.freezing import freezes_at, frozen_since, source_of
+from services.boards.periods.calendar import Calendar
+from services.boards.periods.freezing import freezes_at, frozen_since, source_of
 from services.boards.sharding import Sharding
 from services.runtime.clock import milliseconds_of
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.boards.merkle import TILE, TreeBuilder, leaf_hash, path_of, root_of, tiles_of_path
+from services.boards.proofs.merkle import TILE, TreeBuilder, leaf_hash, path_of, root_of, tiles_of_path
 
 SIZES = [1, 2, 3, 4, 5, 7, 8, 9, 31, 32, 33, 100, 255, 256, 257, 300, 511, 512, 513, 65_535, 65_536, 65_537, 66_000]
 

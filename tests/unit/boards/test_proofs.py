@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from topten.leaderboard.v1 import leaderboard_pb2
 
-from services.boards.merkle import TreeBuilder, path_of
-from services.boards.proofs import check_proof
-from services.boards.signed_heads import Head, entry_leaf, player_digest, read_head
+from services.boards.proofs.merkle import TreeBuilder, path_of
+from services.boards.proofs.proof import check_proof
+from services.boards.proofs.signed_heads import Head, entry_leaf, player_digest, read_head
 from services.embedded.credentials import new_signing_key
 from services.identity.tokens import TokenIssuer
 from services.runtime.auth.jwks import StaticKeys

@@ -18,7 +18,7 @@ from services.score.projection.publisher import ScorePublisher, ScoreUpdate
 from services.streams import SCORE_CHANNEL
 from tests.deadline import deadline, deadline_seconds
 from tests.servers import running
-from tests.system.boards import drop_subscriptions
+from tests.system.boards.seeded import drop_subscriptions
 
 ENOUGH = deadline_seconds()
 

@@ -23,7 +23,7 @@ from services.identity.moderation.service import Moderation
 from services.identity.store import IdentityStore
 from services.runtime.config.settings import MongoConfig
 from services.runtime.errors import Reason, ServiceError
-from services.runtime.outbox import UnpublishedEvent
+from services.runtime.outbox.publishing import UnpublishedEvent
 from services.runtime.stores.mongo import open_mongo
 from tests.servers import unique
 

@@ -34,7 +34,7 @@ from services.quiz.submissions.store import SubmissionStore
 from services.runtime.clock import utc_now
 from services.runtime.config.settings import MongoConfig, NatsConfig, RedisConfig
 from services.runtime.errors import ServiceError
-from services.runtime.outbox import Outbox
+from services.runtime.outbox.publishing import Outbox
 from services.runtime.stores.incarnation import IncarnationStore, IncarnationWatch
 from services.runtime.stores.jetstream import open_jetstream
 from services.runtime.stores.mongo import open_mongo

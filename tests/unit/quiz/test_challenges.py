@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.quiz.rooms.seats.challenge import LIFE, SolutionError, new_challenge, new_key, verified
-from tests.unit.quiz.room_table import solution_of
+from tests.unit.quiz.rooms.room_table import solution_of
 
 HASHES = 50
 MOMENTS = st.datetimes(datetime(2020, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  # by the argument

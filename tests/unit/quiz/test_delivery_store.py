@@ -9,7 +9,7 @@ from pymongo import AsyncMongoClient
 
 from services.quiz.quizzes.delivery_store import DeliveryStore
 from services.runtime.clock import utc_now
-from services.runtime.lifecycle import cancel
+from services.runtime.process.lifecycle import cancel
 from tests.deadline import deadline_seconds
 from tests.servers import HOST, free_port, unique
 

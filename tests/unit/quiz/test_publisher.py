@@ -11,7 +11,7 @@ from topten.quiz.v1 import quiz_events_pb2
 
 from services.quiz.publisher import MAX_GROUP, QuizPublisher
 from services.runtime.config.settings import NatsConfig
-from services.runtime.outbox import UnpublishedEvent
+from services.runtime.outbox.publishing import UnpublishedEvent
 from services.runtime.stores.jetstream import Nats, open_jetstream
 from services.score.ingest.durables import Durables, durables_of
 from services.score.ingest.messages import contents_of

@@ -31,7 +31,7 @@ from services.quiz.submissions.store import SubmissionStore
 from services.runtime.clock import utc_now
 from services.runtime.config.settings import MongoConfig
 from services.runtime.errors import Reason, ServiceError
-from services.runtime.outbox import UnpublishedEvent
+from services.runtime.outbox.publishing import UnpublishedEvent
 from services.runtime.stores.mongo import open_mongo
 from services.streams import ACTION_COMPLETED, ACTION_VOIDED, QUIZ_COMPLETED, SCORE_ADJUSTED
 from tests.servers import unique

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from services.runtime.clock import utc_now
 from services.runtime.config.settings import MongoConfig
-from services.runtime.outbox_store import OutboxStore, republished_field, unpublished_field
+from services.runtime.outbox.store import OutboxStore, republished_field, unpublished_field
 from services.runtime.stores.mongo import open_mongo
 from tests.servers import unique
 

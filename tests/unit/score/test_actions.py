@@ -16,7 +16,7 @@ from services.score.ingest.decoding import MAX_METADATA, decode
 from services.score.ingest.row_events import event_of_row
 from services.score.ledger.documents import fold_document, fold_of, row_document, row_of
 from services.score.ledger.events import Change, Event
-from services.score.ledger.folds import apply, empty_fold, next_row
+from services.score.ledger.folds.fold import apply, empty_fold, next_row
 from services.score.ledger.history import EMPTY
 from services.score.ledger.personal_data_digests import PersonalDataDigests
 from services.score.ledger.rows import Row, row_hash

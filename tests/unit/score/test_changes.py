@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from topten.identity.v1 import identity_events_pb2
 from topten.quiz.v1 import quiz_events_pb2
 
-from services.boards.pseudonyms import pseudonym_of
+from services.boards.proofs.pseudonyms import pseudonym_of
 from services.runtime.clock import milliseconds_of
 from services.score.errors import UnprocessableError
 from services.score.ingest.decoding import decode
 from services.score.ledger.events import Change, Event
-from services.score.ledger.folds import Fold, apply, empty_fold, next_row
+from services.score.ledger.folds.fold import Fold, apply, empty_fold, next_row
 from services.score.ledger.history import History
 from services.score.ledger.personal_data_digests import PersonalDataDigests
 from services.score.ledger.rows import Row, row_hash

@@ -12,16 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from topten.quiz.v1.quiz_events_pb2 import QuizCompletedEvent
 
-from services.boards.calendar import Calendar
 from services.boards.definition import CounterSpec
+from services.boards.periods.calendar import Calendar
 from services.runtime.clock import milliseconds_of
 from services.score.ingest.row_events import event_of_row
-from services.score.ledger.counter_totals import totals_of
-from services.score.ledger.counters import NO_COUNTERS, Counters, NumberedCounter
-from services.score.ledger.counters_added import counters_added, lacks_counters
+from services.score.ledger.counters.added import counters_added, lacks_counters
+from services.score.ledger.counters.numbered import NO_COUNTERS, Counters, NumberedCounter
+from services.score.ledger.counters.totals import totals_of
 from services.score.ledger.documents import MS_DATES, Document, fold_document, fold_of, row_document, row_of
 from services.score.ledger.events import Change, Event
-from services.score.ledger.folds import Fold, apply, empty_fold, next_row
+from services.score.ledger.folds.fold import Fold, apply, empty_fold, next_row
 from services.score.ledger.history import UNKNOWN, History, HistoryRequiredError
 from services.score.ledger.rows import Row, row_hash
 from services.score.ledger.totals import Total

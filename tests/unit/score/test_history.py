@@ -14,7 +14,7 @@ from services.quiz.quizzes.scoring import NOTHING, Tally, tally, tally_of
 from services.runtime.clock import milliseconds_of
 from services.score.ledger.event_boards import periods_of
 from services.score.ledger.events import Change, Event
-from services.score.ledger.folds import Fold, apply, empty_fold, next_row
+from services.score.ledger.folds.fold import Fold, apply, empty_fold, next_row
 from services.score.ledger.history import UNKNOWN, History, HistoryRequiredError
 from services.score.ledger.rows import Row, row_hash
 from services.score.ledger.totals import Total, latest_change

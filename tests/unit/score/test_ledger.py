@@ -16,7 +16,7 @@ from services.runtime.clock import milliseconds_of
 from services.score.ledger.documents import fold_document, fold_of, row_document, row_of
 from services.score.ledger.event_boards import periods_of
 from services.score.ledger.events import Change, Event
-from services.score.ledger.folds import Fold, apply, empty_fold, next_row
+from services.score.ledger.folds.fold import Fold, apply, empty_fold, next_row
 from services.score.ledger.history import History
 from services.score.ledger.rows import GENESIS, Row, row_hash
 from services.score.ledger.totals import PERIODS_IN_FOLD, QuizTotal, Total

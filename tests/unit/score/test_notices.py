@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.score.ledger.events import Change, Event
-from services.score.ledger.folds import apply, empty_fold, next_row
+from services.score.ledger.folds.fold import apply, empty_fold, next_row
 from services.score.ledger.history import EMPTY
 from services.score.ledger.rows import Row
 from services.score.notices.notice import notices_of

@@ -11,7 +11,7 @@ from services.score.config import parse_rules
 from services.score.fairplay.monitor import FairPlayMonitor
 from services.score.fairplay.rules import IMPOSSIBLE_TIME, SCORE_JUMP, TOO_MANY_ACTIONS, Limits, Suspicion, suspicions
 from services.score.ledger.events import Change, Event
-from services.score.ledger.folds import Fold, apply, empty_fold, next_row
+from services.score.ledger.folds.fold import Fold, apply, empty_fold, next_row
 from services.streams import SCORE_ADJUSTED
 
 LIMITS = Limits(points=1000, actions=10, question_ms=150)

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.boards.pseudonyms import pseudonym_of
+from services.boards.proofs.pseudonyms import pseudonym_of
 from services.runtime.clock import milliseconds_of
 from services.score.ledger.event_boards import periods_of
 from services.score.ledger.events import Event
-from services.score.ledger.folds import Fold, apply, empty_fold, next_row
+from services.score.ledger.folds.fold import Fold, apply, empty_fold, next_row
 from services.score.ledger.history import History
 from services.score.ledger.rows import Row, row_hash
 from services.score.ledger.seals import Seal, UnsealableError, repairing_row, seal_of

@@ -13,7 +13,7 @@ from services.boards.encoding import encode, points_of
 from services.runtime.clock import milliseconds_of
 from services.score.ledger.event_boards import boards_at
 from services.score.ledger.events import Change, Event
-from services.score.ledger.folds import Fold, apply, empty_fold, next_row
+from services.score.ledger.folds.fold import Fold, apply, empty_fold, next_row
 from services.score.ledger.history import History
 from services.score.ledger.rows import Row
 from services.score.ledger.times import time_of

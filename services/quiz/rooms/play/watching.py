@@ -24,7 +24,7 @@ from services.quiz.rooms.seats.seat_store import SeatStore
 from services.quiz.rooms.seats.seating import removed_player
 from services.runtime.batcher import Batcher
 from services.runtime.errors import ServiceError
-from services.runtime.periodic import Periodic
+from services.runtime.process.periodic import Periodic
 
 READ_AGAIN: Final = timedelta(seconds=2)
 # A frame goes to every player, so the least time between two frames of a room grows with the number of its players and of

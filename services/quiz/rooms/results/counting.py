@@ -23,7 +23,7 @@ from topten.quiz.v1 import quiz_pb2
 from services.quiz.rooms.room import Phase, Room
 from services.quiz.submissions.action import Action
 from services.runtime.errors import Reason, ServiceError
-from services.runtime.periodic import Periodic
+from services.runtime.process.periodic import Periodic
 
 if TYPE_CHECKING:
     from services.quiz.quizzes.quiz import Quiz

@@ -1,0 +1,1 @@
+"""Proofs of places on closed boards: trees, signed heads, and what stands for an erased player."""

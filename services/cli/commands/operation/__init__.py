@@ -1,0 +1,1 @@
+"""Commands that look after a deployment: its stores, its ledger, its settings and its secrets."""

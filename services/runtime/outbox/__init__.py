@@ -1,0 +1,1 @@
+"""The outbox: recorded events, kept with what they are about until they are published."""

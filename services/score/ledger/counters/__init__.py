@@ -1,0 +1,1 @@
+"""Counters of boards that are defined while the system runs."""

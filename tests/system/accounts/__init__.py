@@ -1,0 +1,1 @@
+"""Accounts: players, guests, groups, service clients, players of other systems, and erasure."""

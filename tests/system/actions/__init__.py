@@ -1,0 +1,1 @@
+"""Actions of players and of partners, and callers that wait until they are counted."""

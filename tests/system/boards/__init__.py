@@ -1,0 +1,1 @@
+"""Boards: definitions, backfill, shards, ranks and ties, on every read path."""

@@ -1,0 +1,1 @@
+"""The `topten` command, the commands of the pages, and the stubs, on running systems."""

@@ -1,0 +1,1 @@
+"""Counting: the stream, its consumers, workers, and the accounting of what was accepted."""

@@ -1,0 +1,1 @@
+"""GraphQL over HTTP, sessions, documents, and clients that misbehave."""

@@ -1,0 +1,1 @@
+"""Moderation: blocks, voids, adjustments and flags, and what players are told of them."""

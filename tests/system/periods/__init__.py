@@ -1,0 +1,1 @@
+"""Periods that close, and the signed heads of their boards."""

@@ -1,0 +1,1 @@
+"""Quizzes: authoring, kinds of questions, attempts, judging again, and rooms."""

@@ -1,0 +1,1 @@
+"""Streams and watches: frames, subscriptions, sessions and several instances."""
