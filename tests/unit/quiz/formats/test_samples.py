@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
+import itertools
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,18 +16,19 @@ import openpyxl
 import pytest
 
 from services.quiz.formats.registry import read
-from services.quiz.formats.source import FormatError
+from services.quiz.formats.source import FormatError, Source
 from services.quiz.formats.topten.json_questions import write_question
 from tests.quiz_files import FOLDER, SAMPLES, content_of, packed
 
 SHOWN = {"id", "text", "points", "options"}
+TEXTS = [path for path in SAMPLES if path.is_file() and path.suffix != ".xml" and path.name != "latin1.quiz"]
 
 
-def report_of(path: Path) -> str:
-    """The report of a file, and what its questions became."""
+def report_of(path: Path, content: bytes | None = None) -> str:
+    """The report of a file, or of other content of its name, and what its questions became."""
     lines: list[str] = []
     try:
-        reports = read(content_of(path), path.stem)
+        reports = read(content_of(path) if content is None else content, path.stem)
     except FormatError as error:
         return "".join(f"{problem}\n" for problem in error.problems)
     for report in reports:
@@ -46,6 +50,42 @@ def report_of(path: Path) -> str:
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name)
 def test_every_item_of_a_file_has_its_outcome(path: Path) -> None:
     assert report_of(path) == path.with_name(f"{path.name}.report").read_text()
+
+
+MARKS = {
+    "utf-8": codecs.BOM_UTF8,
+    "utf-16-le": codecs.BOM_UTF16_LE,
+    "utf-16-be": codecs.BOM_UTF16_BE,
+    "utf-32-le": codecs.BOM_UTF32_LE,
+    "utf-32-be": codecs.BOM_UTF32_BE,
+}
+LINE_ENDS = {"windows": ["\r\n"], "old": ["\r"], "mixed": ["\n", "\r\n"]}
+
+
+@pytest.mark.parametrize("ends", LINE_ENDS)
+@pytest.mark.parametrize("encoding", MARKS)
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
+def test_encoding_and_line_ends_of_a_text_make_no_difference(path: Path, encoding: str, ends: str) -> None:
+    text = Source(path.read_bytes()).text
+    lines = text.split("\n")
+    ended = "".join(line + end for line, end in zip(lines[:-1], itertools.cycle(LINE_ENDS[ends]), strict=False))
+    content = MARKS[encoding] + (ended + lines[-1]).encode(encoding)
+    assert report_of(path, content) == path.with_name(f"{path.name}.report").read_text()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "iso-8859-15"])
+@pytest.mark.parametrize("ends", LINE_ENDS)
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("moodle-*.xml")), ids=lambda path: path.name)
+def test_encoding_and_line_ends_of_xml_make_no_difference(path: Path, ends: str, encoding: str) -> None:
+    declared = re.compile(r'encoding="([^"]*)"')
+    content = path.read_bytes()
+    found = declared.search(content.decode("ascii", "replace"))
+    assert found is not None
+    text = declared.sub(f'encoding="{encoding.removesuffix("-sig")}"', content.decode(found[1]), count=1)
+    lines = text.split("\n")
+    ended = "".join(line + end for line, end in zip(lines[:-1], itertools.cycle(LINE_ENDS[ends]), strict=False))
+    content = (ended + lines[-1]).encode(encoding, "xmlcharrefreplace")
+    assert report_of(path, content) == path.with_name(f"{path.name}.report").read_text()
 
 
 def test_kahoots_template_is_the_same_as_a_sheet() -> None:
