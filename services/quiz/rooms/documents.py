@@ -50,7 +50,7 @@ class SeatAnswer:
 
 
 def state_fields(room: Room) -> Document:
-    """Return the fields that a transition may change."""
+    """Return the fields that a transition may change, but for the extra times and hosts, which it adds and removes."""
     return {
         "revision": room.revision,
         "changed_at": room.changed_at,
@@ -60,7 +60,6 @@ def state_fields(room: Room) -> Document:
         "deadline": room.deadline,
         "locked_at": room.locked_at,
         "closed_to_new_players": room.is_closed_to_new_players,
-        "extra_times": dict(room.extra_times),
         "ended_at": room.ended_at,
     }
 
@@ -85,6 +84,7 @@ def room_fields(room: Room) -> Document:
         "opened_at": room.opened_at,
         **({"challenge_key": room.challenge_key} if room.options.proof_of_work else {}),
         **state_fields(room),
+        "extra_times": dict(room.extra_times),
     }
 
 

@@ -1,7 +1,8 @@
 """Rooms in MongoDB: the collections `rooms` and `room_pins`.
 
 A room is one document with its quiz as it was when the room was opened, and the record of its last 1000 transitions. A
-transition replaces the revision from which it was computed, or changes nothing. A PIN is a document too, whose `_id` makes it
+transition replaces the revision from which it was computed, or changes nothing. Extra time is added and removed by seat: what
+players bring is no transition, so that a new revision tells nobody of it. A PIN is a document too, whose `_id` makes it
 unique. It is deleted a day after the room's life, and can be used again from then on.
 """
 
@@ -20,6 +21,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 from topten.quiz.v1 import quiz_pb2
 
+from services.quiz.attempts.extra_time import ExtraTime
 from services.quiz.quizzes.quiz import Quiz, from_definition
 from services.quiz.rooms.documents import Document, room_fields, room_of, state_fields
 from services.quiz.rooms.room import Phase, Room
@@ -36,7 +38,11 @@ PIN_SECONDS: Final = 3600
 SHORT_TRIES: Final = 5
 LONG_TRIES: Final = 20
 UNCOUNTED: Final = "uncounted"
-_STATE: Final = {"definition": 0, "record": 0}
+MAX_EXTRA_TIMES: Final = 500
+# The seats whose extra time a host has decided, or their player has brought: what a player brings counts once, and before a
+# host's decision.
+DECIDED: Final = "decided_extra_times"
+_STATE: Final = {"definition": 0, "record": 0, DECIDED: 0}
 
 
 class Transition(NamedTuple):
@@ -126,6 +132,8 @@ class RoomStore:
         if transition.command_id:
             query["record.command_id"] = {"$ne": transition.command_id}
         fields = state_fields(after)
+        given = after.extra_times.items() - before.extra_times.items()
+        fields |= {f"extra_times.{seat_id}": extra_time for seat_id, extra_time in given}
         if after.options != before.options:
             fields["options.frozen_questions"] = after.options.frozen_questions
         if after.phase is Phase.ENDED:
@@ -136,6 +144,28 @@ class RoomStore:
             update["$addToSet"] = {"hosts": {"$each": added}}
         if removed := [host for host in before.hosts if host not in after.hosts]:
             update["$pull"] = {"hosts": {"$in": removed}}
+        if transition.command in (Command.KICK, Command.SET_EXTRA_TIME):
+            update.setdefault("$addToSet", {})[DECIDED] = transition.about
+            if transition.about not in after.extra_times:
+                update["$unset"] = {f"extra_times.{transition.about}": ""}
+        async with unavailable_on_failure():
+            written = await self._rooms.update_one(query, update)
+        return written.matched_count == 1
+
+    async def bring_extra_time(self, room_id: str, seat_id: str, extra_time: ExtraTime) -> bool:
+        """Give a seat the extra time that its player brings, in the same revision.
+
+        Return False, and change nothing, if it was given or a host has decided for the seat before, if the room has ended,
+        and if MAX_EXTRA_TIMES seats have some.
+        """
+        number = {"$size": {"$objectToArray": {"$ifNull": ["$extra_times", {}]}}}
+        query = {
+            "_id": room_id,
+            "phase": {"$ne": Phase.ENDED},
+            DECIDED: {"$ne": seat_id},
+            "$expr": {"$lt": [number, MAX_EXTRA_TIMES]},
+        }
+        update = {"$set": {f"extra_times.{seat_id}": extra_time}, "$addToSet": {DECIDED: seat_id}}
         async with unavailable_on_failure():
             written = await self._rooms.update_one(query, update)
         return written.matched_count == 1

@@ -13,7 +13,7 @@ import structlog
 from services.quiz.quizzes.quiz import from_definition
 from services.quiz.quizzes.quiz_cache import quiz_not_found
 from services.quiz.rooms.room import Options, Phase, Room, Snapshot
-from services.quiz.rooms.room_store import Transition
+from services.quiz.rooms.room_store import MAX_EXTRA_TIMES, Transition
 from services.quiz.rooms.seats.challenge import new_key
 from services.quiz.rooms.transitions import About, Command, CommandError, advanced
 from services.runtime.auth.access import HOSTS, STAFF
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from services.quiz.rooms.seats.seat_store import SeatStore
     from services.runtime.auth.claims import Claims
 
-MAX_EXTRA_TIMES: Final = 500
 MAX_HOSTS: Final = 11
 _log = structlog.get_logger("rooms")
 
@@ -160,9 +159,7 @@ class RoomService:
         """
         snapshot = await self._hosted(host, pin)
         room = snapshot.room
-        seat = await self._seats.find(room.room_id, seat_id)
-        if seat is None or seat.is_removed:
-            raise ServiceError(Reason.PLAYER_NOT_FOUND, "The room has no such seat.")
+        await self._require_seat(room, seat_id)
         if room.extra_time_of(seat_id) is extra_time:
             return room
         if len(room.extra_times) >= MAX_EXTRA_TIMES and seat_id not in room.extra_times:
@@ -171,7 +168,14 @@ class RoomService:
             )
             raise ServiceError(Reason.LIMIT_REACHED, message)
         about = About(seat_id=seat_id, extra_time=extra_time)
-        return (await self._apply(snapshot, host, Command.SET_EXTRA_TIME, about)).room
+        after = await self._apply(snapshot, host, Command.SET_EXTRA_TIME, about)
+        try:
+            await self._require_seat(room, seat_id)
+        except ServiceError:
+            # Removed meanwhile: no question may wait for them.
+            await self._apply(after, host, Command.SET_EXTRA_TIME, About(seat_id=seat_id))
+            raise
+        return after.room
 
     async def add_host(self, host: Claims, pin: str, user_id: str) -> Snapshot:
         """Let another account host the room too. Idempotent.
@@ -209,6 +213,11 @@ class RoomService:
         if not expected:
             return room.is_at_step_of(found)
         return room.revision == expected or await self._rooms.has_only_moved_seats(room.room_id, expected)
+
+    async def _require_seat(self, room: Room, seat_id: str) -> None:
+        seat = await self._seats.find(room.room_id, seat_id)
+        if seat is None or seat.is_removed:
+            raise ServiceError(Reason.PLAYER_NOT_FOUND, "The room has no such seat.")
 
     async def _hosted(self, host: Claims, pin: str) -> Snapshot:
         snapshot = await self._reader.current(await self._rooms.room_id(pin))

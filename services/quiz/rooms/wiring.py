@@ -9,6 +9,7 @@ from typing import NamedTuple
 from pymongo.asynchronous.database import AsyncDatabase
 from redis.asyncio import Redis
 
+from services.quiz.attempts.extra_time_store import ExtraTimeStore
 from services.quiz.player_lookup import PlayerLookup
 from services.quiz.quizzes.quiz_store import QuizStore
 from services.quiz.relay import Relay
@@ -71,6 +72,7 @@ def rooms_of(
     quizzes: QuizStore,
     submissions: SubmissionService,
     players: PlayerLookup,
+    extra_times: ExtraTimeStore,
     relay: Relay,
     *,
     players_host: bool,
@@ -86,9 +88,8 @@ def rooms_of(
     reader = RoomReader(rooms, seats, changes, now=now)
     service = RoomService(quizzes, rooms, seats, reader, changes, players, players_host=players_host, now=now)
     challenges = RoomChallenges(database, rooms, reader, hashes=challenge_hashes, now=now)
-    seating = RoomSeating(
-        rooms, seats, reader, changes, players, challenges, forbidden=ForbiddenWords(forbidden_nicknames), now=now
-    )
+    forbidden = ForbiddenWords(forbidden_nicknames)
+    seating = RoomSeating(rooms, seats, reader, changes, players, challenges, extra_times, forbidden=forbidden, now=now)
     moving = RoomMoving(rooms, seats, reader, changes, players, now=now)
     play = RoomPlay(rooms, seats, reader, changes, now=now)
     watching = RoomWatching(rooms, seats, reader, changes, now=now)

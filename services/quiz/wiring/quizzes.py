@@ -35,9 +35,10 @@ async def build_quizzes(config: QuizConfig, stores: Stores, submissions: Submiss
     database, players, media_hosts = stores.mongo.database, submissions.players, config.media.hosts
     service = QuizService(stores.quizzes, submissions.cache, stores.deliveries, media_hosts=media_hosts, now=now)
     authoring = authoring_of(database, stores.quizzes, service, players, media_hosts=media_hosts, now=now)
+    extra_times = ExtraTimeStore(database)
     attempts = attempts_of(
         stores.attempts,
-        ExtraTimeStore(database),
+        extra_times,
         stores.submissions,
         submissions.service,
         submissions.cache,
@@ -51,6 +52,7 @@ async def build_quizzes(config: QuizConfig, stores: Stores, submissions: Submiss
         stores.quizzes,
         submissions.service,
         players,
+        extra_times,
         submissions.relay,
         players_host=config.rooms.players_host,
         forbidden_nicknames=config.forbidden_nicknames,

@@ -247,7 +247,9 @@ class RoomOutcome:
     points_awarded: int = strawberry.field(description="For the answer; 0 before the reveal.")
     points: int = strawberry.field(description="On the board.")
     rank: int | None = strawberry.field(description="On the board; null before the first one.")
-    extra_time: ExtraTime = strawberry.field(description="Given by the host; nobody else sees it.")
+    extra_time: ExtraTime = strawberry.field(
+        description="Given by the host, or brought by the player; other players do not see it."
+    )
     deadline: datetime | None = strawberry.field(
         description="When the open question locks for the caller; null without a limit and while no question is open."
     )

@@ -31,8 +31,8 @@ export async function showHost(app, { pin }) {
   app.title(t.room.host);
   try {
     const [room] = await Promise.all([app.rooms.read(pin), loadStyle("rooms.css")]);
-    const { extraTimes } = await app.rooms.results(room.roomId); // which its hosts alone may read
-    const desk = new Desk(app, pin, new Map(extraTimes.map((each) => [each.seatId, each.extraTime])));
+    await app.rooms.results(room.roomId); // which its hosts alone may read
+    const desk = new Desk(app, pin);
     return () => desk.close();
   } catch (error) {
     const reason = error instanceof ApiError ? error.reason : "";
@@ -44,11 +44,10 @@ export async function showHost(app, { pin }) {
 
 /** What a host has before them: the room, and what can be done with it. */
 class Desk {
-  /** @param {App} app @param {string} pin @param {Map<string, string>} extraTimes by seat */
-  constructor(app, pin, extraTimes) {
+  /** @param {App} app @param {string} pin */
+  constructor(app, pin) {
     this.app = app;
     this.pin = pin;
-    this.extraTimes = extraTimes;
     this.board = new RoomBoard();
     this.countdown = new Countdown();
     this.invitation = invitation(app, pin);
@@ -135,9 +134,14 @@ class Desk {
   #players(shown, count) {
     if (!count) return create("p", { className: "lead" }, t.room.waiting);
     const chip = (/** @type {import("../../client/rooms.js").Player} */ player) =>
-      create("button", { type: "button", className: "second player-chip", dataset: { seat: player.seatId }, onclick: () => playerDialog(this.app, this.pin, player, this.extraTimes) }, create("bdi", {}, player.nickname));
+      create("button", { type: "button", className: "second player-chip", dataset: { seat: player.seatId }, onclick: () => this.#player(player) }, create("bdi", {}, player.nickname));
     const others = count - shown.length;
     return create("div", { className: "player-list" }, create("p", { className: "hint" }, t.room.playersHint), create("ul", { className: "chips" }, ...shown.map((each) => create("li", {}, chip(each)))), others > 0 && create("p", { className: "hint" }, t.room.others(others)));
+  }
+
+  /** Show what can be done with a player. @param {import("../../client/rooms.js").Player} player */
+  #player(player) {
+    if (this.room) playerDialog(this.app, this.room, player);
   }
 
   /** @param {Room} room */
@@ -174,7 +178,7 @@ class Desk {
 
   /** Show all players. It is not awaited: a busy button would not get the focus back. */
   #everybody() {
-    if (this.room) playersDialog(this.app, this.room, this.extraTimes);
+    if (this.room) playersDialog(this.app, this.room);
   }
 
   /** Show who leads the room. */

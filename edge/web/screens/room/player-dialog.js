@@ -6,13 +6,15 @@ import { explain, t } from "../../parts/text.js";
 
 /**
  * @param {import("../../app.js").App} app
- * @param {string} pin
+ * @param {import("../../client/rooms.js").Room} room
  * @param {import("../../client/rooms.js").Player} player
- * @param {Map<string, string>} extraTimes those of all players, by seat
  */
-export function playerDialog(app, pin, { seatId, nickname }, extraTimes) {
+export async function playerDialog(app, { pin, roomId }, { seatId, nickname }) {
   const error = create("p", { className: "error", role: "alert" });
-  const chosen = extraTimes.get(seatId) ?? "NONE";
+  const chosen = await extraTimeOf(app, roomId, seatId).catch((failure) => {
+    error.textContent = explain(failure);
+    return "NONE";
+  });
   const time = create("select", { id: "extra-time" }, ...Object.entries(t.room.extraTimes).map(([value, text]) => create("option", { value, selected: value === chosen }, text)));
   const attempt = (/** @type {() => Promise<unknown>} */ act) => async () => {
     try {
@@ -24,9 +26,7 @@ export function playerDialog(app, pin, { seatId, nickname }, extraTimes) {
   };
   const save = attempt(async () => {
     if (time.value === chosen) return;
-    const all = await app.rooms.setExtraTime(pin, seatId, time.value);
-    extraTimes.clear();
-    for (const each of all) extraTimes.set(each.seatId, each.extraTime);
+    await app.rooms.setExtraTime(pin, seatId, time.value);
     app.announce(t.room.extraTimeGiven(nickname, t.room.extraTimes[time.value]));
   });
   const dialog = create(
@@ -46,4 +46,10 @@ export function playerDialog(app, pin, { seatId, nickname }, extraTimes) {
   });
   document.body.append(dialog);
   dialog.showModal();
+}
+
+/** What the player has now: they may have brought it, or another host may have given it. @param {import("../../app.js").App} app @param {string} roomId @param {string} seatId */
+async function extraTimeOf(app, roomId, seatId) {
+  const { extraTimes } = await app.rooms.results(roomId);
+  return extraTimes.find((each) => each.seatId === seatId)?.extraTime ?? "NONE";
 }

@@ -10,9 +10,8 @@ const SHOWN = 50;
 /**
  * @param {import("../../app.js").App} app
  * @param {import("../../client/rooms.js").Room} room
- * @param {Map<string, string>} extraTimes those of all players, by seat
  */
-export async function playersDialog(app, { pin, roomId }, extraTimes) {
+export async function playersDialog(app, room) {
   const search = create("input", { id: "player-search", type: "search", autocomplete: "off", spellcheck: false });
   const list = create("ul", { className: "everybody" });
   const count = create("p", { className: "hint", role: "status" }, t.loading);
@@ -41,13 +40,13 @@ export async function playersDialog(app, { pin, roomId }, extraTimes) {
     const act = create("button", { type: "button", className: "second player-row" }, create("bdi", { className: "name" }, player.nickname), create("span", {}, t.points(player.points)));
     act.addEventListener("click", () => {
       dialog.close();
-      playerDialog(app, pin, player, extraTimes);
+      playerDialog(app, room, player);
     });
     return create("li", {}, act);
   };
   search.addEventListener("input", show);
   try {
-    ({ players } = await app.rooms.results(roomId));
+    ({ players } = await app.rooms.results(room.roomId));
     show();
   } catch (error) {
     count.replaceWith(create("p", { className: "error", role: "alert" }, explain(error)));

@@ -25,6 +25,7 @@ from services.runtime.batcher import Batcher
 from services.runtime.errors import Reason, ServiceError, invalid, late
 
 if TYPE_CHECKING:
+    from services.quiz.attempts.extra_time_store import ExtraTimeStore
     from services.quiz.player_lookup import PlayerLookup
     from services.quiz.rooms.changes import RoomChanges
     from services.quiz.rooms.reading import RoomReader
@@ -69,6 +70,7 @@ class RoomSeating:
         changes: RoomChanges,
         players: PlayerLookup,
         challenges: RoomChallenges,
+        extra_times: ExtraTimeStore,
         *,
         forbidden: ForbiddenWords,
         now: Callable[[], datetime],
@@ -79,6 +81,7 @@ class RoomSeating:
         self._changes = changes
         self._players = players
         self._challenges = challenges
+        self._extra_times = extra_times
         self._forbidden = forbidden
         self._now = now
         self._seat: Batcher[SeatRequest, Seated] = Batcher("room joins", self._seat_group, max_size=MAX_GROUP)
@@ -143,7 +146,7 @@ class RoomSeating:
         admitted = {index: each for index, each in new.items() if index not in refusals}
         found = {keys[index][0]: ok(snapshots[keys[index][0]]) for index in admitted}
         outcomes |= await self._take(admitted, {index: found[keys[index][0]] for index in admitted})
-        return self._seated(outcomes, snapshots)
+        return await self._seated(outcomes, snapshots)
 
     async def _refusals(
         self, new: Mapping[int, SeatRequest], spent: Mapping[int, SpentSolution]
@@ -154,24 +157,42 @@ class RoomSeating:
         refused = {index: blocked(block, is_caller=True) for index, block in blocks.items() if block is not None}
         return refused | await self._challenges.spend({n: each for n, each in spent.items() if n not in refused})
 
-    def _seated(
+    async def _seated(
         self,
         outcomes: Mapping[int, tuple[Seat, bool] | Exception],
         snapshots: Mapping[str, Snapshot | BaseException],
     ) -> dict[int, Seated | Exception]:
         """Return outcomes with the rooms after them, and announce the rooms that have new players."""
         taken = [each for each in outcomes.values() if isinstance(each, tuple)]
+        rooms = {seat.room_id: ok(snapshots[seat.room_id]).room for seat, _ in taken}
+        rooms = await self._with_own_extra_times([seat for seat, _ in taken if not seat.is_guest], rooms)
         joined = Counter(seat.room_id for seat, existed in taken if not existed)
         for room_id in joined:
             self._changes.announce(room_id)
         after: dict[str, Snapshot] = {}
         for seat, _ in taken:
             before = ok(snapshots[seat.room_id])
-            after[seat.room_id] = replace(before, players=before.players + joined[seat.room_id])
+            players = before.players + joined[seat.room_id]
+            after[seat.room_id] = replace(before, room=rooms[seat.room_id], players=players)
         return {
             index: each if isinstance(each, Exception) else Seated(*each, after[each[0].room_id])
             for index, each in outcomes.items()
         }
+
+    async def _with_own_extra_times(self, seats: Sequence[Seat], rooms: Mapping[str, Room]) -> dict[str, Room]:
+        """Give seats of accounts the extra time that their players have at the quiz; return the rooms after it.
+
+        Also when a player joins again: the process may have ended between the seat and its extra time.
+        """
+        after = dict(rooms)
+        keys = [(seat.user_id, rooms[seat.room_id].quiz_id) for seat in seats]
+        extra_times = await self._extra_times.extra_times(keys) if keys else {}
+        for seat, key in zip(seats, keys, strict=True):
+            extra_time = extra_times.get(key)
+            if extra_time and await self._rooms.bring_extra_time(seat.room_id, seat.seat_id, extra_time):
+                room = after[seat.room_id]
+                after[seat.room_id] = replace(room, extra_times={**room.extra_times, seat.seat_id: extra_time})
+        return after
 
     async def _take(
         self, requests: dict[int, SeatRequest], found: Mapping[int, Snapshot]

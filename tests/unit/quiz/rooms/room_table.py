@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from topten.room.v1 import room_pb2
 
 from services.cli.rooms import solved
+from services.quiz.attempts.extra_time_store import ExtraTimeStore
 from services.quiz.player_lookup import PlayerLookup
 from services.quiz.questions.answers import selected
 from services.quiz.rooms.room import Options, Phase, Room
@@ -115,6 +116,7 @@ class Table:
             self.replica.quizzes,
             self.replica.service,
             PlayerLookup(cast("Any", self.replica.identity), cast("Any", self.replica.identity), now=self.clock),
+            ExtraTimeStore(self.replica.database),
             # Only the server of a process relays.
             cast("Any", None),
             players_host=settings.get("players_host", False),

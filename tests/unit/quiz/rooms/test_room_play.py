@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from contextlib import aclosing
-from datetime import timedelta
+from datetime import UTC, timedelta
 
 from topten.room.v1 import room_pb2
 
@@ -13,7 +13,8 @@ from services.quiz.attempts.extra_time import ExtraTime
 from services.quiz.rooms.play.frames import outcome_of
 from services.quiz.rooms.play.watching import MIN_PAUSE_SECONDS, PAUSE_SECONDS_PER_PLAYER, PAUSE_SECONDS_PER_ROOM
 from services.quiz.rooms.room import GRACE, Options, Phase
-from services.quiz.rooms.transitions import Command
+from services.quiz.rooms.room_store import Transition
+from services.quiz.rooms.transitions import Command, advanced
 from tests.deadline import deadline, eventually
 from tests.unit.quiz.rooms.room_table import HOST, SECOND, Game, Table, claims, refused, table
 
@@ -294,3 +295,48 @@ async def test_extra_time_keeps_a_question_open_for_its_player_alone(table: Tabl
     setting = game.rooms.service.set_extra_time
     assert await refused(setting(claims("ben"), game.pin, slow, ExtraTime.NONE)) == "PERMISSION_DENIED"
     assert await refused(setting(HOST, game.pin, str(uuid.uuid4()), ExtraTime.NONE)) == "PLAYER_NOT_FOUND"
+
+
+async def test_a_player_brings_their_extra_time_and_the_host_decides(table: Table) -> None:
+    game = await table.open(seconds=20)
+    quiz_id = (await game.room()).quiz_id
+    decide, why = table.replica.attempts.set_extra_time, "a document"
+    mod = claims("mod", "moderator")
+    await decide(mod, "ada", "", ExtraTime.ONE_AND_A_HALF, why)
+    await decide(mod, "ben", "", ExtraTime.DOUBLE, why)
+    await decide(mod, "ben", quiz_id, ExtraTime.NONE, why)
+    await decide(mod, "cem", quiz_id, ExtraTime.UNLIMITED, why)
+    before = await game.frame()
+    ada, _, cem, dan = await game.join("ada", "ben", "cem", "dan")
+    # Nothing that others see tells of it, not even the number of the revision.
+    assert (await game.frame()).revision == before.revision
+    assert (await game.room()).extra_times == {ada: ExtraTime.ONE_AND_A_HALF, cem: ExtraTime.UNLIMITED}
+    setting = game.rooms.service.set_extra_time
+    await setting(HOST, game.pin, cem, ExtraTime.NONE)
+    await setting(HOST, game.pin, dan, ExtraTime.DOUBLE)
+    await decide(mod, "dan", "", ExtraTime.UNLIMITED, why)
+    # They come back on another device: what the host has decided stays.
+    await table.elsewhere(game).join("ada", "cem", "dan")
+    assert (await game.room()).extra_times == {ada: ExtraTime.ONE_AND_A_HALF, dan: ExtraTime.DOUBLE}
+    await game.until(Phase.QUESTION)
+    await decide(mod, "eve", quiz_id, ExtraTime.DOUBLE, why)
+    joined = await game.rooms.seating.join(claims("eve"), game.pin, "Eve")
+    shown = await game.frame()
+    assert joined.snapshot.room.deadline_of(joined.seat.seat_id) == shown.deadline.ToDatetime(UTC) + 20 * SECOND
+    await game.rooms.service.kick(HOST, game.pin, joined.seat.seat_id)
+    assert not await game.rooms.rooms.bring_extra_time(game.room_id, joined.seat.seat_id, ExtraTime.DOUBLE)
+    assert (await game.room()).extra_times == {ada: ExtraTime.ONE_AND_A_HALF, dan: ExtraTime.DOUBLE}
+
+
+async def test_extra_time_that_was_brought_outlives_a_transition_at_the_same_moment(table: Table) -> None:
+    game = await table.open(seconds=20)
+    (seat,) = await game.join("ada")
+    before = await game.room()
+    rooms = game.rooms.rooms
+    assert await rooms.bring_extra_time(game.room_id, seat, ExtraTime.DOUBLE)
+    after = advanced(before, Command.START, table.clock.now)
+    assert await rooms.replace(before, after, Transition(Command.START, table.clock.now))
+    assert (await game.room()).extra_times == {seat: ExtraTime.DOUBLE}
+    assert not await rooms.bring_extra_time(game.room_id, seat, ExtraTime.UNLIMITED), "once"
+    await game.command(Command.END)
+    assert not await rooms.bring_extra_time(game.room_id, str(uuid.uuid4()), ExtraTime.DOUBLE), "over"

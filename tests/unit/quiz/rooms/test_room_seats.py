@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import uuid
 from contextlib import aclosing
+from datetime import timedelta
 
-from services.quiz.rooms.room import Nicknames, Phase
+import pytest
+
+from services.quiz.attempts.extra_time import ExtraTime
+from services.quiz.rooms.documents import Seat
+from services.quiz.rooms.room import LIFE, Nicknames, Phase
+from services.quiz.rooms.room_store import SHORT_TRIES
 from services.quiz.rooms.seats.moving import _digest
 from services.quiz.rooms.service import MAX_HOSTS
 from services.quiz.rooms.transitions import About, Command
@@ -223,3 +230,39 @@ async def test_who_is_removed_stays_out_with_their_answers(table: Table) -> None
         ("close_to_new_players", "hal"),
         ("open_to_new_players", "hal"),
     ]
+
+
+async def test_a_pin_is_one_rooms_until_a_day_after_its_life(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = await table.open()
+    drawn = iter([int(first.pin) - 10**5] * SHORT_TRIES + [0])
+    monkeypatch.setattr(secrets, "randbelow", lambda _: next(drawn))
+    # After its end, too, its PIN is not given to another room: one of seven digits is.
+    await first.command(Command.END)
+    second = await table.open()
+    assert (second.pin, len(first.pin)) == ("1000000", 6)
+    assert await refused(first.rooms.seating.join(claims("ada"), first.pin, "Ada")) == "ROOM_CLOSED"
+    pins = table.replica.database["room_pins"]
+    reserved = await pins.find_one({"_id": first.pin})
+    assert reserved["purge_at"] == (await first.room()).opened_at + LIFE + timedelta(days=1)
+    indexes = [index async for index in await pins.list_indexes()]
+    assert [index["expireAfterSeconds"] for index in indexes if "purge_at" in index["key"]] == [0]
+
+
+async def test_no_question_waits_for_a_player_who_is_removed_while_they_get_extra_time(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    game = await table.open(seconds=20)
+    seat, _ = await game.join("ada", "ben")
+    seats, service = game.rooms.seats, game.rooms.service
+    find = seats.find
+
+    async def find_before_the_removal(room_id: str, seat_id: str) -> Seat | None:
+        found = await find(room_id, seat_id)
+        monkeypatch.undo()
+        await service.kick(HOST, game.pin, seat_id)
+        return found
+
+    monkeypatch.setattr(seats, "find", find_before_the_removal)
+    setting = service.set_extra_time(HOST, game.pin, seat, ExtraTime.UNLIMITED)
+    assert await refused(setting) == "PLAYER_NOT_FOUND"
+    assert (await game.room()).extra_times == {}

@@ -48,7 +48,8 @@ type AttemptServiceClient interface {
 	// GetAttempts tells how many attempts at a quiz the calling player has used and has left, and which one is open.
 	// Fails with QUIZ_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GetAttempts(ctx context.Context, in *GetAttemptsRequest, opts ...grpc.CallOption) (*GetAttemptsResponse, error)
-	// SetExtraTime decides how much extra time a player has for attempts that they start from now on, at all quizzes or at one.
+	// SetExtraTime decides how much extra time a player has for attempts that they start and rooms that they
+	// join from now on, at all quizzes or at one.
 	// Authors name a quiz of theirs. Each call is recorded; other players never learn of it.
 	// Fails with PLAYER_NOT_FOUND, QUIZ_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	SetExtraTime(ctx context.Context, in *SetExtraTimeRequest, opts ...grpc.CallOption) (*SetExtraTimeResponse, error)
@@ -147,7 +148,8 @@ type AttemptServiceServer interface {
 	// GetAttempts tells how many attempts at a quiz the calling player has used and has left, and which one is open.
 	// Fails with QUIZ_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GetAttempts(context.Context, *GetAttemptsRequest) (*GetAttemptsResponse, error)
-	// SetExtraTime decides how much extra time a player has for attempts that they start from now on, at all quizzes or at one.
+	// SetExtraTime decides how much extra time a player has for attempts that they start and rooms that they
+	// join from now on, at all quizzes or at one.
 	// Authors name a quiz of theirs. Each call is recorded; other players never learn of it.
 	// Fails with PLAYER_NOT_FOUND, QUIZ_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	SetExtraTime(context.Context, *SetExtraTimeRequest) (*SetExtraTimeResponse, error)

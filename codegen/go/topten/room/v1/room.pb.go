@@ -1139,7 +1139,7 @@ type RoomOutcome struct {
 	Points int32 `protobuf:"varint,6,opt,name=points,proto3" json:"points,omitempty"`
 	// The rank on the board; absent before the first board.
 	Rank *int32 `protobuf:"varint,7,opt,name=rank,proto3,oneof" json:"rank,omitempty"`
-	// The extra time that the host gave the player.
+	// The player's extra time, which the host gave or the player brought. Other players do not see it.
 	ExtraTime ExtraTime `protobuf:"varint,8,opt,name=extra_time,json=extraTime,proto3,enum=topten.room.v1.ExtraTime" json:"extra_time,omitempty"`
 	// When the open question locks for the player; absent without a limit and while no question is open.
 	Deadline      *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=deadline,proto3" json:"deadline,omitempty"`

@@ -101,7 +101,8 @@ class AttemptServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SetExtraTime(self, request, context):
-        """SetExtraTime decides how much extra time a player has for attempts that they start from now on, at all quizzes or at one.
+        """SetExtraTime decides how much extra time a player has for attempts that they start and rooms that they
+        join from now on, at all quizzes or at one.
         Authors name a quiz of theirs. Each call is recorded; other players never learn of it.
         Fails with PLAYER_NOT_FOUND, QUIZ_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """

@@ -54,7 +54,8 @@ class AttemptServiceStub:
         topten.attempt.v1.attempt_service_pb2.SetExtraTimeRequest,
         topten.attempt.v1.attempt_service_pb2.SetExtraTimeResponse,
     ]
-    """SetExtraTime decides how much extra time a player has for attempts that they start from now on, at all quizzes or at one.
+    """SetExtraTime decides how much extra time a player has for attempts that they start and rooms that they
+    join from now on, at all quizzes or at one.
     Authors name a quiz of theirs. Each call is recorded; other players never learn of it.
     Fails with PLAYER_NOT_FOUND, QUIZ_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
@@ -111,7 +112,8 @@ class AttemptServiceAsyncStub:
         topten.attempt.v1.attempt_service_pb2.SetExtraTimeRequest,
         topten.attempt.v1.attempt_service_pb2.SetExtraTimeResponse,
     ]
-    """SetExtraTime decides how much extra time a player has for attempts that they start from now on, at all quizzes or at one.
+    """SetExtraTime decides how much extra time a player has for attempts that they start and rooms that they
+    join from now on, at all quizzes or at one.
     Authors name a quiz of theirs. Each call is recorded; other players never learn of it.
     Fails with PLAYER_NOT_FOUND, QUIZ_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
@@ -176,7 +178,8 @@ class AttemptServiceServicer(metaclass=abc.ABCMeta):
         request: topten.attempt.v1.attempt_service_pb2.SetExtraTimeRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.attempt.v1.attempt_service_pb2.SetExtraTimeResponse, collections.abc.Awaitable[topten.attempt.v1.attempt_service_pb2.SetExtraTimeResponse]]:
-        """SetExtraTime decides how much extra time a player has for attempts that they start from now on, at all quizzes or at one.
+        """SetExtraTime decides how much extra time a player has for attempts that they start and rooms that they
+        join from now on, at all quizzes or at one.
         Authors name a quiz of theirs. Each call is recorded; other players never learn of it.
         Fails with PLAYER_NOT_FOUND, QUIZ_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """

@@ -594,7 +594,7 @@ class RoomOutcome(google.protobuf.message.Message):
     rank: builtins.int
     """The rank on the board; absent before the first board."""
     extra_time: global___ExtraTime.ValueType
-    """The extra time that the host gave the player."""
+    """The player's extra time, which the host gave or the player brought. Other players do not see it."""
     @property
     def answer(self) -> topten.quiz.v1.quiz_pb2.Answer:
         """The player's answer to the current question; absent if there is none."""
