@@ -1,4 +1,4 @@
-"""Which code reads the clock of its process: everything else is told MongoDB's time, which is the same for all."""
+"""Which code reads the clock of its process or device: all else is told MongoDB's time, which is the same for all."""
 
 from __future__ import annotations
 
@@ -16,6 +16,17 @@ ALLOWED = {
     "runtime/auth/key_copy.py": "compared with a time of a file that this machine wrote",
     "diagnosis/process_status.py": "compared with the reported one",
 }
+# What measures durations by the clock of its device. All else asks for the server's time: a device's clock may be wrong.
+PAGE = Path(__file__).parents[2] / "edge" / "web"
+DEVICE = re.compile(r"\bDate\.now\(\)|\bnew Date\(\)")
+ON_DEVICES = {
+    "client/connection.js": "finds what the server's clock is ahead",
+    "client/stream.js": "when the server was last heard",
+    "parts/announcer.js": "at most one summary in some seconds",
+    "parts/board-panel.js": "when details are read again; since when nothing was heard",
+    "parts/room/live.js": "since when nothing was heard",
+    "screens/ops.js": "how long ago the checks ran",
+}
 OF_THE_OPERATOR = ("cli/", "embedded/")
 
 
@@ -27,3 +38,8 @@ def test_no_service_reads_the_clock_of_its_process() -> None:
     }
     in_services = {path for path in reading if not path.startswith(OF_THE_OPERATOR)}
     assert in_services == ALLOWED.keys()
+
+
+def test_no_screen_compares_what_the_server_says_with_the_clock_of_its_device() -> None:
+    reading = {path.relative_to(PAGE).as_posix() for path in PAGE.rglob("*.js") if DEVICE.search(path.read_text())}
+    assert reading == ON_DEVICES.keys()

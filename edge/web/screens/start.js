@@ -1,6 +1,7 @@
 // @ts-check
 // `/q/:quiz`: what awaits a player before the first question.
 
+import { serverNow } from "../client/index.js";
 import { button, create, link } from "../parts/dom.js";
 import { refusal, t } from "../parts/text.js";
 import { address, withQuiz } from "./quiz.js";
@@ -10,7 +11,7 @@ import { address, withQuiz } from "./quiz.js";
 /** @param {App} app @param {{ quiz: string }} params */
 export const showStart = (app, { quiz: id }) =>
   withQuiz(app, id, (quiz) => {
-    const now = Date.now();
+    const now = serverNow();
     const window = [
       quiz.opensAt && Date.parse(quiz.opensAt) > now && t.opensAt(new Date(quiz.opensAt)),
       quiz.closesAt && t.closesAt(new Date(quiz.closesAt)),
@@ -44,7 +45,7 @@ export const showStart = (app, { quiz: id }) =>
 function wayIn(app, quiz, error) {
   const { open, left, nextAllowedAt } = quiz.attempts ?? {};
   if (!open && left === 0) return null;
-  if (!open && nextAllowedAt && Date.parse(nextAllowedAt) > Date.now()) return create("p", {}, t.nextAttempt(new Date(nextAllowedAt)));
+  if (!open && nextAllowedAt && Date.parse(nextAllowedAt) > serverNow()) return create("p", {}, t.nextAttempt(new Date(nextAllowedAt)));
   if (!quiz.timing) {
     const begun = Object.keys(app.attempts.open(quiz).answers).length > 0;
     return create("a", { className: "button", href: `${address(quiz)}/${begun ? "review" : 1}` }, begun ? t.resume : t.start);

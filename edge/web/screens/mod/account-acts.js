@@ -1,6 +1,7 @@
 // @ts-check
 // What a moderator does to an account: blocking and the end of it, another name, the end of sessions.
 
+import { serverNow } from "../../client/index.js";
 import { create } from "../../parts/dom.js";
 import { t } from "../../parts/text.js";
 import { notesOf } from "./acts.js";
@@ -116,7 +117,7 @@ function endFields(current) {
   const options = choices.map(([value, text]) => create("option", { value, selected: value === "7" }, text));
   const fault = (/** @type {Values} */ values) => {
     const end = endOf(values);
-    if (values.ends === "at" && (!values.expiresAt || !end || end.getTime() <= Date.now())) return t.mod.endsFault;
+    if (values.ends === "at" && (!values.expiresAt || !end || end.getTime() <= serverNow())) return t.mod.endsFault;
     return current && end && end <= current ? t.mod.laterFault(current) : "";
   };
   const isAt = (/** @type {Values} */ { ends }) => ends === "at";
@@ -129,7 +130,7 @@ function endFields(current) {
 /** When a block ends; null if it does not. @param {Values} values */
 function endOf({ ends, expiresAt }) {
   if (ends === "never") return null;
-  if (ends !== "at") return new Date(Math.ceil(Date.now() / 60_000) * 60_000 + Number(ends) * DAY);
+  if (ends !== "at") return new Date(Math.ceil(serverNow() / 60_000) * 60_000 + Number(ends) * DAY);
   const end = new Date(expiresAt);
   return Number.isNaN(end.getTime()) ? null : end;
 }
