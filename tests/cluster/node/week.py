@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from tests.cluster.charts import known_values
@@ -136,17 +137,19 @@ class Operator:
             with traffic.phase(f"restart {name}"):
                 install.restart(name)
         for name in sorted(PROCESSES):
-            with traffic.phase(f"kill -9 {name}"):
+            with traffic.phase(f"kill -9 each {name}"):
                 self._kill(install, name)
         with traffic.phase("roll back"):
             install.helm.roll_back(1)
             install.wait()
 
     def _kill(self, install: Install, component: str) -> None:
-        """Kill the first container of a component, and wait until another runs in its place."""
-        victim, *others = install.containers(component)
-        self._machine.signal(victim, "SIGKILL")
-        poll(
-            lambda: victim not in (found := install.containers(component)) and len(found) > len(others),
-            f"another container of {component} runs",
-        )
+        """Kill the containers of a component, one after another has been replaced: every watcher loses its stream once."""
+        victims = install.containers(component)
+        for victim in victims:
+            self._machine.signal(victim, "SIGKILL")
+            poll(partial(self._is_replaced, install, component, victim, len(victims)), f"another {component} runs")
+
+    def _is_replaced(self, install: Install, component: str, victim: str, count: int) -> bool:
+        found = install.containers(component)
+        return victim not in found and len(found) == count

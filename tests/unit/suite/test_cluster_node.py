@@ -99,7 +99,7 @@ def test_report_has_the_counts_and_names_a_gap_over_its_bound() -> None:
     week = Week("trial", 13, [("install", 40.0)], phases, {"secrets/topten-secrets"})
     read = Week.read({**asdict(week), "left": sorted(week.left)})
     text = report.markdown([], [read], "0123456789", 0, node=["containerd 1"])
-    assert "1 of 150 submissions failed; the gap was over 2 s in 1 phases." in text
+    assert "1 of 150 submissions failed; the gap was over 2 s in 1 of 2 phases." in text
     assert "| kill -9 edge | 9 | 50 | 4 | 1 | 2.5 | 3.1 (over) | 2 | 4 UNAVAILABLE |" in text
     assert "`secrets/topten-secrets`" in text
 
