@@ -131,10 +131,8 @@ def _phases(week: Week) -> list[str]:
         )
     submissions, failed = sum(one.submissions for one in week.phases), sum(one.failed for one in week.phases)
     over = sum(one.gap > GAP_SECONDS for one in week.phases)
-    lines += [
-        "",
-        f"{failed} of {submissions} submissions failed; the gap was over {GAP_SECONDS:g} s in {over} of {len(week.phases)} phases.",
-    ]
+    gaps = f"the gap was over {GAP_SECONDS:g} s in {over} of {len(week.phases)} phases"
+    lines += ["", f"{failed} of {submissions} submissions failed; {gaps}."]
     return lines
 
 
