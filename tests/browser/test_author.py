@@ -220,7 +220,7 @@ async def test_a_quiz_gets_times_editors_and_more_time_for_a_player(
 
         await page.get_by_role("button", name="Extra time…").click()
         await dialog.get_by_label("Player").fill(player.username)
-        await dialog.get_by_label("Time for an attempt").select_option(label="Twice")
+        await dialog.get_by_label("Extra time").select_option(label="Twice")
         await dialog.get_by_label("Reason").fill("Reads slowly")
         assert await findings(page) == []
         await dialog.get_by_role("button", name="Give extra time").click()

@@ -229,7 +229,7 @@ export default {
     verb: "Give extra time",
     of: (name) => `Extra time: ${name}`,
     why: "For attempts that the player starts and rooms that they join from now on. Other players do not see it.",
-    time: "Time",
+    time: "Extra time",
     rule: "Of the time limit of the quiz, or of the question in a room",
     times: { NONE: "As for everybody", ONE_AND_A_HALF: "One and a half times", DOUBLE: "Twice", UNLIMITED: "No limit" },
     player: "Player",

@@ -94,11 +94,11 @@ async def test_a_client_lives_from_its_addition_to_its_removal(stack: RunningSta
     ("arguments", "message"),
     [
         (("add", "shop-x", "--scope", "everything"), "Unknown scope 'everything'. Scopes: session:open, "),
-        (("add", "Shop!", "--scope", "quiz:read"), "name"),
+        (("add", "Shop!", "--scope", "quiz:read"), "NAME: must be"),
         (("add", "edge", "--scope", "quiz:read"), "There is a client edge"),
         (("rotate", "operator"), "operator is declared in TOPTEN_IDENTITY_SERVICE_CLIENTS"),
         (("rotate", "no-such-client"), "There is no client no-such-client."),
-        (("rotate", "no-such-client", "--keep", "8d"), "keep_previous_for"),
+        (("rotate", "no-such-client", "--keep", "8d"), "--keep: must be"),
         (("rotate", "no-such-client", "--keep", "soon"), "--keep soon: must be a duration"),
         (("remove", "no-such-client"), "There is no client no-such-client."),
     ],

@@ -216,7 +216,7 @@ async def test_the_command_defines_lists_archives_and_submits(
     definitions.write_text("\n".join(lines))
     put = await run_topten("action-type", "put", str(definitions), data=stack.data)
     assert (put.returncode, put.stdout) == (1, f"{run}: version 1\n")
-    assert "action_type.rule.reported.maximum" in put.stderr
+    assert "rule.reported.maximum" in put.stderr
     assert "Line 3: " in put.stderr
     first = action(player, run)
     actions.write_text("\n".join([json.dumps(first), "not an action", json.dumps(first)]))
