@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+import structlog
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
@@ -119,6 +120,14 @@ def _test_closes_resources() -> Iterator[None]:
     """Collect garbage after each test: what it left open warns now, and pytest blames this test, not a later one."""
     yield
     gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def _logs_stay_configured() -> Iterator[None]:
+    """Undo what a test changes of the logs' configuration: it would write to a captured stream that is closed by then."""
+    before = structlog.get_config() if structlog.is_configured() else None
+    yield
+    structlog.reset_defaults() if before is None else structlog.configure(**before)
 
 
 @pytest.fixture(scope="session", autouse=True)
