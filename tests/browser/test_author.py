@@ -13,6 +13,7 @@ from playwright.async_api import Browser, BrowserContext, Page, expect
 from services.cli.identity.accounts import grant_role
 from services.cli.system.client import GraphqlClient
 from tests.browser.visitor import findings, new_context, sign_up
+from tests.deadline import eventually
 from tests.players import PASSWORD, Player, endpoints, register
 from tests.quiz_files import SAMPLES, content_of
 from tests.servers import RunningStack, unique
@@ -67,12 +68,15 @@ async def page(context: BrowserContext) -> AsyncIterator[Page]:
 async def reach(page: Page, role: str, name: str) -> None:
     """Press Tab until a control has the focus."""
     wanted = page.get_by_role(role, name=name, exact=True).first  # type: ignore[arg-type]  # a role is a literal
-    await expect(wanted).to_be_visible()
-    for _ in range(60):
+    await expect(wanted).to_be_enabled()
+
+    async def has_focus() -> bool:
         if await wanted.evaluate("element => element === document.activeElement"):
-            return
+            return True
         await page.keyboard.press("Tab")
-    raise AssertionError(f"Tab does not reach {role} {name}")
+        return False
+
+    await eventually(has_focus, f"Tab reaches {role} {name}")
 
 
 async def test_a_quiz_is_written_and_published_by_keyboard_alone_and_then_played(

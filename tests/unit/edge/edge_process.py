@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
+from edge.rates.limiter import PAUSE_SECONDS
 from tests.deadline import deadline, deadline_seconds, eventually
 from tests.servers import HOST, free_port
 from tests.unit.edge.scripted_leaderboard import ScriptedLeaderboard
@@ -58,22 +60,23 @@ class EdgeProcess:
 async def while_redis_responds(attempt: Callable[[], Awaitable[None]], logs: Callable[[], Iterable[str]]) -> None:
     """Repeat the attempt while an edge was alone: one that Redis, or the machine, keeps waiting counts rates by itself.
 
-    It does so for a second after it logged it, so an attempt has failed if the one after it fails without a further line.
+    It does so for a pause after it logged it, so only an attempt that began well after the last line has failed by itself.
     """
 
     def lonely() -> int:
         return sum(log.count("rates counted by this process alone") for log in logs())
 
     async with deadline("Redis responds in time"):
-        disturbed = True
+        disturbed_at = time.monotonic()
         while True:
-            before = lonely()
+            began, before = time.monotonic(), lonely()
             try:
                 return await attempt()
             except AssertionError:
-                if not disturbed and lonely() == before:
+                if lonely() > before:
+                    disturbed_at = time.monotonic()
+                elif began > disturbed_at + 2 * PAUSE_SECONDS:
                     raise
-                disturbed = lonely() > before
 
 
 @asynccontextmanager
