@@ -98,10 +98,10 @@ async def test_board_of_a_group_follows_it_whatever_dies() -> None:
                     case "act":
                         await act(player, str(uuid.uuid4()), random.randint(1, 9))
                     case "join":
-                        await done(lambda each=player: ask(each, JOIN, code=code))  # type: ignore[misc]
+                        await done(lambda each=player: ask(each, JOIN, code=code))  # type: ignore[misc]  # untyped default
                         members.add(player.user_id)
                     case "leave":
-                        await done(lambda each=player: ask(each, LEAVE, id=group_id))  # type: ignore[misc]
+                        await done(lambda each=player: ask(each, LEAVE, id=group_id))  # type: ignore[misc]  # untyped default
                         members.discard(player.user_id)
                 if step % 10 == 9:
                     await eventually(is_right, f"the members of step {step}")

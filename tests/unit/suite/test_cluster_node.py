@@ -40,7 +40,7 @@ def enforced() -> str:
     for policy in policies:
         policy["metadata"].setdefault("namespace", NAMESPACE)
     for pod in PODS[:3]:
-        pod.labels["app.kubernetes.io/instance"] = "topten"  # type: ignore[index]
+        pod.labels["app.kubernetes.io/instance"] = "topten"  # type: ignore[index]  # read-only elsewhere
     return rules(PODS, policies, {NAMESPACE: {}, "elsewhere": {}})
 
 
