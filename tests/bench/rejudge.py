@@ -3,43 +3,36 @@
     python -m tests.bench rejudge [RECORDS]
 
 Each record is of a player of its own, who gave the wrong answer to a quiz whose key is then corrected, so each changes. The
-records are submitted in groups, as an edge sends them, and counted before the clock starts. The clock stops when the stream is
-empty: every change is recorded, counted and on boards. Then the board of the quiz must have every player with the points of a
-right answer. Meanwhile the head of that board is read over GraphQL, one read after the other. The floor is `insert_many` of
-the records of the changes, 200 at a time, majority and journal, with the same indexes.
+records are made by a second instance of quiz (`filling`) and counted before the clock starts. The clock stops when the stream
+is empty: every change is recorded, counted and on boards. Then the board of the quiz must have every player with the points of
+a right answer. Meanwhile the head of that board is read over GraphQL, one read after the other. The floor is `insert_many` of
+the records of the changes, 200 at a time, majority and journal, with the same indexes; at most 100 000 are inserted.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from pymongo import AsyncMongoClient, WriteConcern
-from topten.quiz.v1 import quiz_pb2, quiz_service_pb2
-from topten.quiz.v1.quiz_service_pb2_grpc import QuizServiceStub
+from topten.quiz.v1 import quiz_pb2
 
 from services.cli.quizzes.quiz_rejudge import rejudge_quiz
 from services.cli.system.client import GraphqlClient
-from services.identity.accounts import Account
-from services.identity.tokens import TokenIssuer
-from services.runtime.clock import utc_now
-from services.runtime.grpc.client import call
+from tests.bench.filling import fill
 from tests.bench.price import counted, cpu_seconds
 from tests.factories import quiz_definition
 from tests.imports import import_quiz
-from tests.players import endpoints, register
+from tests.players import PASSWORD, Player, endpoints, register
 from tests.servers import RunningStack, running_stack, unique
 
-if TYPE_CHECKING:
-    from topten.quiz.v1.quiz_service_pb2_grpc import QuizServiceAsyncStub
-
 RECORDS: Final = 10_000
+# How long the reader uses a token, which expires after 10 minutes.
+TOKEN_SECONDS: Final = 300
+FLOOR_RECORDS: Final = 100_000
 GROUP: Final = 200
 QUIZ_DATABASE: Final = "topten_quiz"
 HEAD: Final = """query ($id: ID!) {
@@ -60,60 +53,24 @@ class Result:
     floor: float
 
 
-async def submit(stack: RunningStack, quiz_id: str, records: int) -> None:
-    """Have players, one each, give the wrong answer."""
-    pem = (stack.data / "secrets" / "signing_key.pem").read_text()
-    issuer = TokenIssuer(pem, issuer="topten", audience="topten", access_ttl=timedelta(hours=1))
-    async with endpoints(stack).channel("quiz") as channel:
-        stub = cast("QuizServiceAsyncStub", QuizServiceStub(channel))
-
-        async def send(count: int) -> None:
-            own = issuer.service_token("edge", frozenset({"service"}), frozenset({"action:relay"}), utc_now())
-            request = quiz_service_pb2.SubmitActionGroupRequest(actions=[_wrong(issuer, quiz_id) for _ in range(count)])
-            response = await call(stub.SubmitActionGroup, request, token=own, timeout=120)
-            assert all(result.HasField("response") for result in response.results), response.results[0]
-
-        sizes = [min(GROUP, records - start) for start in range(0, records, GROUP)]
-        for start in range(0, len(sizes), 2):
-            await asyncio.gather(*map(send, sizes[start : start + 2]))
-    await counted(stack)
-
-
-def _wrong(issuer: TokenIssuer, quiz_id: str) -> quiz_service_pb2.RelayedAction:
-    now = Timestamp()
-    now.GetCurrentTime()
-    action = quiz_service_pb2.SubmitActionRequest(
-        quiz_id=quiz_id,
-        action_id=str(uuid.uuid4()),
-        answers=[quiz_pb2.Answer(question_id="q1", selected_option="b")],
-        timestamp=now,
-    )
-    account = Account(
-        user_id=str(uuid.uuid4()),
-        username="player",
-        password_hash="",
-        roles=frozenset({"player"}),
-        country="VN",
-        created_at=utc_now(),
-    )
-    return quiz_service_pb2.RelayedAction(access_token=issuer.access_token(account, "", utc_now()), action=action)
-
-
-async def read_head(client: GraphqlClient, token: str, quiz_id: str, reads: list[float]) -> None:
+async def read_head(player: Player, quiz_id: str, reads: list[float]) -> None:
     """Read the head of the board of the quiz, one read after the other, until this is cancelled."""
     while True:
-        begun = time.perf_counter()
-        await client.execute(HEAD, {"id": quiz_id}, token)
-        reads.append(time.perf_counter() - begun)
-        await asyncio.sleep(0.05)
+        token = await player.client.login(player.username, PASSWORD)
+        renewed = time.perf_counter()
+        while (begun := time.perf_counter()) < renewed + TOKEN_SECONDS:
+            await player.client.execute(HEAD, {"id": quiz_id}, token)
+            reads.append(time.perf_counter() - begun)
+            await asyncio.sleep(0.05)
 
 
 async def floor(stack: RunningStack, quiz_id: str, records: int) -> float:
-    """Return the seconds of inserting the records of the changes again, as they are."""
+    """Return the seconds of inserting the records of the changes again, as they are; more than FLOOR_RECORDS by proportion."""
+    inserted = min(records, FLOOR_RECORDS)
     mongo: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(stack.endpoints["stores"]["mongo"])
     async with mongo:
         made = mongo[QUIZ_DATABASE]["submissions"].find({"quiz_id": quiz_id, "kind": "ACTION_REJUDGED"})
-        documents = await made.limit(records).to_list()
+        documents = await made.limit(inserted).to_list()
         copies = mongo["bench"].get_collection("rejudge", write_concern=WriteConcern("majority", j=True))
         await copies.create_index([("user_id", 1), ("action_id", 1)], unique=True)
         await copies.create_index([("user_id", 1), ("quiz_id", 1), ("attempt", -1)], unique=True)
@@ -122,25 +79,28 @@ async def floor(stack: RunningStack, quiz_id: str, records: int) -> float:
             await copies.insert_many(documents[start : start + GROUP], ordered=False)
         seconds = time.perf_counter() - begun
         await mongo.drop_database("bench")
-    assert len(documents) == records
-    return seconds
+    assert len(documents) == inserted
+    return seconds / inserted * records
 
 
 async def measure(stack: RunningStack, records: int) -> Result:
     """Submit the records, correct the key, judge again, and check the board."""
     definition = quiz_definition(unique("bench-"), counting=quiz_pb2.COUNTING_SUM)
     await import_quiz(endpoints(stack), definition)
-    await submit(stack, definition.quiz_id, records)
+    begun = time.perf_counter()
+    await fill(stack, definition.quiz_id, records, "b")
+    await counted(stack)
+    print(f"{records:,} records are counted after {time.perf_counter() - begun:.1f} s", flush=True)
     definition.questions[0].correct_option = "b"
     await import_quiz(endpoints(stack), definition)
     async with GraphqlClient(endpoints(stack).graphql) as client:
-        token = (await register(client)).access_token
+        player = await register(client)
         begun = time.perf_counter()
         would = await rejudge_quiz(endpoints(stack), definition.quiz_id, "bench", dry_run=True)
         dry_run = time.perf_counter() - begun
         assert would.changed == records, would.changed
         reads: list[float] = []
-        reading = asyncio.create_task(read_head(client, token, definition.quiz_id, reads))
+        reading = asyncio.create_task(read_head(player, definition.quiz_id, reads))
         before, begun = cpu_seconds(stack), time.perf_counter()
         did = await rejudge_quiz(endpoints(stack), definition.quiz_id, "bench", dry_run=False)
         recorded = time.perf_counter() - begun
@@ -149,6 +109,7 @@ async def measure(stack: RunningStack, records: int) -> Result:
         cpu = {process: used - before[process] for process, used in cpu_seconds(stack).items()}
         reading.cancel()
         assert did.changed == records, did.changed
+        token = await client.login(player.username, PASSWORD)
         board = (await client.execute(HEAD, {"id": definition.quiz_id}, token))["leaderboard"]
         assert board["totalCount"] == records, board
         assert board["edges"][0]["node"]["score"] == 10, board
