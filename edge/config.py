@@ -184,7 +184,7 @@ class EdgeConfig:
         "than two ticks of the leaderboard",
     )
     stream_retry: timedelta = setting(
-        timedelta(milliseconds=500), doc="Time after which a client reconnects; up to as much again is added at random"
+        timedelta(milliseconds=200), doc="Time after which a client reconnects; up to as much again is added at random"
     )
 
     rate_query: Rates | None = _rates("query", "root fields of queries")

@@ -20,7 +20,11 @@ _LAST_CHUNK = b"0\r\n\r\n"
 
 
 def retry_after(retry: timedelta) -> Message:
-    """Return when to reconnect, between `retry` and twice that, so that clients of a stopped process spread out."""
+    """Return when to reconnect, between `retry` and twice that, so that clients of a stopped process spread out.
+
+    A client waits as long again after each refused connection, and proxies send half of them to a dead process of two until
+    they notice that it is gone, about a second later.
+    """
     milliseconds = retry.total_seconds() * 1000
     return Message.of(encode_retry(round(random.uniform(milliseconds, 2 * milliseconds))))  # noqa: S311  # jitter
 

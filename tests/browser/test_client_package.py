@@ -123,6 +123,33 @@ SIGNED_OUT = """async ([url, username, password]) => {
   return [...found, await ask(), asked];
 }"""
 
+# How many errors in a row an EventSource may have until it is closed: from the start, and after the server was heard.
+ATTEMPTS = """async () => {
+  const made = [];
+  window.EventSource = class extends EventTarget {
+    static CLOSED = 2;
+    readyState = 0;
+    constructor() { super(); made.push(this); }
+    close() { this.readyState = 2; }
+  };
+  const { follow } = await import('/assets/0000000000000000/client/stream.js');
+  const fail = (source, most) => {
+    let errors = 0;
+    for (; errors < most && !source.readyState; errors += 1) source.dispatchEvent(new Event('error'));
+    return errors;
+  };
+  const begin = () => {
+    follow('all', { streamUrl: () => '' }, { onFrame() {}, onMe() {}, onState() {} }, () => new Promise(() => {}));
+    return made.at(-1);
+  };
+  const away = fail(begin(), 1_000);
+  const source = begin();
+  fail(source, away - 1);
+  const data = JSON.stringify({ timestamp: new Date().toISOString(), interval: 15 });
+  source.dispatchEvent(new MessageEvent('ping', { data }));
+  return [away, fail(source, 1_000)];
+}"""
+
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -299,3 +326,12 @@ async def test_an_edge_that_trusts_documents_alone_trusts_those_of_the_package(
             await expect(page.locator("#state")).to_have_text("live")
             await page.get_by_role("button", name="Answer a quiz").click()
             await expect(page.locator("li", has_text=player.username)).to_have_text(f"{player.username} 20")
+
+
+async def test_a_browser_that_reaches_no_server_many_times_in_a_row_is_left_to_try_no_longer(
+    context: BrowserContext,
+) -> None:
+    """It would ask every few hundred milliseconds, as `retry:` says, for as long as the server is away."""
+    page = await context.new_page()
+    await page.goto("/")
+    assert await page.evaluate(ATTEMPTS) == [31, 31]

@@ -5,6 +5,8 @@ import { clockAhead, setServerTime } from "./connection.js";
 
 const MIN_PAUSE = 1_000;
 const MAX_PAUSE = 30_000;
+// The browser tries every few hundred milliseconds, as the server tells it; a server that is away for longer is asked less often.
+const QUICK_ATTEMPTS = 30;
 // The server sends `ping` at least this often, and says so in it if it is another time.
 const HEARTBEAT = 15_000;
 const GRACE = 5_000;
@@ -70,6 +72,7 @@ export function follow(board, connection, { onFrame, onMe, onState }, renewSessi
   let name = "";
   let closed = false;
   let lastEventId = "";
+  let failures = 0;
 
   /** @param {State["name"]} next */
   function set(next) {
@@ -79,6 +82,7 @@ export function follow(board, connection, { onFrame, onMe, onState }, renewSessi
   /** The server was heard; without a word for a heartbeat it counts as lost, whatever the connection looks like. */
   function heard() {
     heardAt = Date.now();
+    failures = 0;
     clearTimeout(silence);
     silence = setTimeout(() => retry(0), heartbeat + GRACE);
   }
@@ -125,8 +129,9 @@ export function follow(board, connection, { onFrame, onMe, onState }, renewSessi
     source.addEventListener("error", () => {
       if (closed) return;
       set("lost");
+      failures += 1;
       // An error status ends an EventSource permanently: renew what opens it, then open another.
-      if (source?.readyState === EventSource.CLOSED) retry(pause);
+      if (source?.readyState === EventSource.CLOSED || failures > QUICK_ATTEMPTS) retry(pause);
     });
   }
 
