@@ -67,7 +67,9 @@ async def published_keys(stack: RunningStack) -> dict[str, jwt.PyJWK]:
         return {key["kid"]: jwt.PyJWK.from_dict(key) for key in (await response.json())["keys"]}
 
 
-async def test_a_mended_key_changes_a_closed_period_only_by_a_reseal_and_its_proofs_tell(stack: RunningStack) -> None:
+async def test_a_corrected_key_changes_a_closed_period_only_by_a_reseal_and_its_proofs_tell(
+    stack: RunningStack,
+) -> None:
     async with GraphqlClient(endpoints(stack).graphql) as client:
         wrong, right = await register(client), await register(client)
         admin, moderator = [await with_role(client, stack, role) for role in ("admin", "moderator")]
@@ -121,17 +123,17 @@ async def test_a_mended_key_changes_a_closed_period_only_by_a_reseal_and_its_pro
 
         did = (await ask(admin, REJUDGE, quiz=quiz_id, dry=False))["rejudgeQuiz"]
         assert (did["changed"], did["points"]) == (2, 0)
-        mended = {wrong.user_id: 10, right.user_id: 20}
+        corrected = {wrong.user_id: 10, right.user_id: 20}
 
-        async def is_mended() -> bool:
-            return await scores(wrong, live) == mended | {admin.user_id: 10}
+        async def is_corrected() -> bool:
+            return await scores(wrong, live) == corrected | {admin.user_id: 10}
 
-        await eventually(is_mended, "the scores by the right key")
+        await eventually(is_corrected, "the scores by the right key")
         for player, delta in ((wrong, -10), (right, 10)):
             changes = await ask(player, CHANGES)
             kinds = [edge["node"] for edge in changes["scoreHistory"]["edges"]]
             assert kinds.count({"kind": "ACTION_REJUDGED", "delta": delta}) == 1
-            assert [notice["pointsAfter"] for notice in changes["notices"]["notices"]] == [mended[player.user_id]]
+            assert [notice["pointsAfter"] for notice in changes["notices"]["notices"]] == [corrected[player.user_id]]
         assert await scores(wrong, closed) == both, "nobody has decided about the closed period"
         assert await proofs() == before
 
@@ -142,7 +144,7 @@ async def test_a_mended_key_changes_a_closed_period_only_by_a_reseal_and_its_pro
             (wrong.user_id, 1, 2, 20, 10),
             (right.user_id, 2, 1, 10, 20),
         }
-        assert await scores(wrong, closed) == mended
+        assert await scores(wrong, closed) == corrected
 
         async def proofs_of_the_reseal() -> dict[str, CheckedProof]:
             now = await proofs()
