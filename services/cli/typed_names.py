@@ -16,6 +16,7 @@ MAX_FIELDS: Final = 3
 # Fields whose option or argument has another name; of several, the first that the command has.
 _RENAMED: Final = {
     "board_name": ("board",),
+    "counts_on_boards": ("counts",),
     "delivery_id": ("delivery",),
     "expires_at": ("until",),
     "format": ("written",),

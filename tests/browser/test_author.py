@@ -207,6 +207,7 @@ async def test_a_quiz_gets_times_editors_and_more_time_for_a_player(
             await expect(page.get_by_label(label, exact=True)).to_have_attribute("aria-invalid", "true")
         for label, right in (("Time limit", "90"), ("Grace", "5"), ("Pause between attempts", "60")):
             await page.get_by_label(label, exact=True).fill(right)
+        await page.get_by_label(re.compile("answers of a room")).check()
         await page.get_by_role("button", name="Publish").click()
         await expect(page.locator(".tags")).to_have_text(re.compile("OpenVersion 1$"))
 
@@ -245,6 +246,7 @@ async def test_a_quiz_gets_times_editors_and_more_time_for_a_player(
         written = json.loads(draft["document"])
         assert written["timing"] == {"limitSeconds": 90, "graceSeconds": 5}
         assert written["attempts"]["cooldownSeconds"] == 60
+        assert written["roomsCountOnBoards"] is True
         staff = stack.endpoints["moderator"]
         moderator = await client.login(staff["username"], staff["password"])
         (decided,) = (await client.execute(TIMES, {"id": player.user_id}, moderator))["playerExtraTimes"]

@@ -4,7 +4,7 @@
 const QUIZ = `query ($id: ID!) {
   me { mayHostRooms }
   quiz(id: $id) {
-    id title description version questionCount totalPoints maxAttempts attemptsUsed opensAt closesAt timing { limitSeconds }
+    id title description version questionCount totalPoints maxAttempts attemptsUsed opensAt closesAt roomsCountOnBoards timing { limitSeconds }
     attempts { used left nextAllowedAt timeLimitSeconds open { deadline } }
     scoring { penaltyPercent streakPercent timeBonusPercent timeLimitSeconds }
     questions { id text kind points options { id text } targets { id text } media { url alt } }

@@ -579,6 +579,7 @@ export default {
       answers_after_last_attempt: "the right answers after their last attempt",
       answers_after_close: "the right answers once the quiz is closed",
     },
+    roomsCount: "Hosts may count the answers of a room on the leaderboards, too",
     scoring: "Scoring",
     presets: {
       standard: "Points for right answers",

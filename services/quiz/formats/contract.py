@@ -24,6 +24,7 @@ KINDS: Final[Mapping[str, quiz_pb2.QuestionKind.ValueType]] = {
 }
 """The kinds of questions by their names in files."""
 KIND_NAMES: Final = {kind: name for name, kind in KINDS.items()}
+ROOMS_KEY: Final = "roomsCountOnBoards"
 # Fields of the contract that the file names differently.
 _FILE_KEYS: Final = {
     "quiz_id": "id",
@@ -34,6 +35,7 @@ _FILE_KEYS: Final = {
     "grace_seconds": "graceSeconds",
     "opens_at": "opensAt",
     "closes_at": "closesAt",
+    "rooms_count_on_boards": ROOMS_KEY,
     "penalty_percent": "penaltyPercent",
     "streak_percent": "streakPercent",
     "time_bonus_percent": "timeBonusPercent",

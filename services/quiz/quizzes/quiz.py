@@ -170,6 +170,7 @@ def _view(definition: quiz_pb2.QuizDefinition, version: int) -> quiz_pb2.Quiz:
         feedback=definition.feedback or quiz_pb2.FEEDBACK_NONE,
         question_count=len(definition.questions),
         total_points=sum(entry.question.points for entry in definition.questions),
+        rooms_count_on_boards=definition.rooms_count_on_boards,
     )
     if definition.HasField("timing"):
         view.timing.CopyFrom(definition.timing)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from services.quiz.quizzes.quiz import from_definition
+from services.quiz.quizzes.quiz import Quiz, from_definition
 from services.quiz.quizzes.quiz_cache import quiz_not_found
 from services.quiz.rooms.room import Options, Phase, Room, Snapshot
 from services.quiz.rooms.room_store import MAX_EXTRA_TIMES, Transition
@@ -72,9 +72,8 @@ class RoomService:
         quiz, now = from_definition(stored.definition, stored.version), self._now()
         if not quiz.is_open(now):
             raise ServiceError(Reason.QUIZ_CLOSED, "The quiz is not open.")
-        if options.counts_on_boards and quiz.timing is not None:
-            fault = ("options.counts_on_boards", "must be false for a timed quiz: only attempts at it count")
-            raise invalid(*fault)
+        if options.counts_on_boards and (why := _counts_on_its_own_board_alone(quiz)):
+            raise invalid("options.counts_on_boards", why)
         room = Room(
             room_id=str(uuid.uuid4()),
             pin="",
@@ -263,6 +262,15 @@ def require_host(host: Claims, room: Room) -> None:
     """Raise PERMISSION_DENIED unless the caller hosts the room."""
     if host.user_id not in room.hosts and not host.may(STAFF):
         raise ServiceError(Reason.PERMISSION_DENIED, "Only the hosts of the room may do this.")
+
+
+def _counts_on_its_own_board_alone(quiz: Quiz) -> str:
+    """Return why no room of a quiz may count on other boards; empty if it may."""
+    if quiz.timing is not None:
+        return "must be false for a timed quiz: only attempts at it count"
+    if not quiz.view.rooms_count_on_boards:
+        return "must be false for this quiz: its authors let rooms count on their own board alone"
+    return ""
 
 
 def _is_same(room: Room, after: Room) -> bool:

@@ -85,7 +85,9 @@ async def test_killing_every_process_in_turn_costs_a_room_neither_answers_nor_ti
     """Takes half a minute: five processes and three stores each die during a question and are restarted."""
     with running_stack({"TOPTEN_SCORE_ACK_WAIT": "3s"}) as stack:
         quiz_id = unique("room-")
-        await import_quiz(endpoints(stack), quiz_definition(quiz_id, questions=len(PROCESSES)))
+        definition = quiz_definition(quiz_id, questions=len(PROCESSES))
+        definition.rooms_count_on_boards = True
+        await import_quiz(endpoints(stack), definition)
         async with GraphqlClient(endpoints(stack).graphql) as client:
             host = await register(client)
             await grant_role(endpoints(stack), host.username, "author")

@@ -140,7 +140,9 @@ async def test_a_room_and_an_attempt_lose_neither_answers_nor_time_when_quiz_is_
     stack: RunningStack, client: GraphqlClient
 ) -> None:
     quiz_id = unique("room-")
-    await import_quiz(endpoints(stack), quiz_definition(quiz_id))
+    definition = quiz_definition(quiz_id)
+    definition.rooms_count_on_boards = True
+    await import_quiz(endpoints(stack), definition)
     host = await register(client)
     await grant_role(endpoints(stack), host.username, "author")
     author = await client.login(host.username, PASSWORD)

@@ -48,7 +48,7 @@ SENT = {
         "input.options.seconds": "--seconds",
         "input.options.speedPoints": "--speed-points",
         "input.options.maxPlayers": "--max-players",
-        "input.options.counts": "--counts",
+        "input.options.countsOnBoards": "--counts",
         "input.options.proofOfWork": "--proof-of-work",
     },
     "room results": {"roomId": "ROOM", "format": "--format"},

@@ -146,6 +146,9 @@ class Quiz:
     )
     scoring: Scoring
     feedback: Feedback
+    rooms_count_on_boards: bool = strawberry.field(
+        description="Whether hosts may open rooms whose answers count as attempts, too: `countsOnBoards` of `openRoom`."
+    )
     max_attempts: int | None = strawberry.field(description="Maximum number of attempts; null for no limit.")
     cooldown_seconds: int = strawberry.field(description="The least time between two attempts; 0 for none.")
     timing: Timing | None = strawberry.field(description="The time limit of an attempt; null for none.")
@@ -182,6 +185,7 @@ class Quiz:
             version=quiz.version,
             scoring=Scoring.from_proto(quiz.scoring),
             feedback=Feedback(quiz.feedback or quiz_pb2.FEEDBACK_NONE),
+            rooms_count_on_boards=quiz.rooms_count_on_boards,
             max_attempts=quiz.attempts.max_attempts or None,
             cooldown_seconds=quiz.attempts.cooldown_seconds,
             timing=Timing(limit_seconds=timing.limit_seconds, grace_seconds=timing.grace_seconds)

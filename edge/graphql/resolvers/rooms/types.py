@@ -75,7 +75,8 @@ class RoomOptionsInput:
     nicknames: NicknameRule | None = strawberry.field(default=None, description="CHOSEN by default.")
     counts_on_boards: bool = strawberry.field(
         default=False,
-        description="Whether each account's answers are an attempt at the quiz when the room ends. Those of guests never are.",
+        description="Whether each account's answers are an attempt at the quiz when the room ends. Those of guests never are. "
+        "Refused unless the quiz says `roomsCountOnBoards`, and for a timed quiz.",
     )
     proof_of_work: bool = strawberry.field(
         default=False,

@@ -1,9 +1,9 @@
 // @ts-check
-// The form of what is true of the whole quiz: title, tags, attempts, time limit, feedback, scoring, schedule.
+// The form of what is true of the whole quiz: title, tags, attempts, time limit, feedback, scoring, rooms, schedule.
 
 import { create } from "../../parts/dom.js";
 import { t } from "../../parts/text.js";
-import { field, select, textArea, textInput } from "./fields.js";
+import { checkbox, field, group, select, textArea, textInput } from "./fields.js";
 
 const COUNTS = ["best", "first", "last", "average", "sum"];
 const FEEDBACK = ["none", "outcomes", "answers", "answers_after_last_attempt", "answers_after_close"];
@@ -72,6 +72,7 @@ export function quizForm(quiz, editing) {
       select(names(scoring === OWN ? [OWN, ...PRESETS] : PRESETS, t.author.presets), scoring, (value) => value !== OWN && set("scoring", value)),
       { place: "scoring" },
     ),
+    group("roomsCountOnBoards", checkbox(t.author.roomsCount, quiz.roomsCountOnBoards === true, (on) => set("roomsCountOnBoards", on || undefined))),
     create(
       "div",
       { className: "pair" },

@@ -26,7 +26,7 @@ export async function showOpen(app, { quiz: id }) {
     most: field("most", t.room.maxPlayers, { type: "number", min: 1, max: MOST_PLAYERS, value: 200, inputMode: "numeric" }),
     allAnswered: check("all-answered", t.room.lockWhenAll, true),
     speed: check("speed", t.room.speedPoints, false),
-    counts: check("counts", t.room.counts, false),
+    ...(quiz.roomsCountOnBoards && !quiz.timing ? { counts: check("counts", t.room.counts, false) } : {}),
     proofOfWork: check("proof-of-work", t.room.proofOfWork, false),
   };
   const [seconds, speed] = [fields.seconds.querySelector("select"), fields.speed.querySelector("input")];
@@ -47,7 +47,7 @@ export async function showOpen(app, { quiz: id }) {
         frozenQuestions: Number(fields.frozen.querySelector("select").value),
         maxPlayers: Number(fields.most.querySelector("input").value) || 0,
         nicknames: fields.nicknames.querySelector("select").value,
-        countsOnBoards: fields.counts.querySelector("input").checked,
+        countsOnBoards: fields.counts?.querySelector("input").checked ?? false,
         proofOfWork: fields.proofOfWork.querySelector("input").checked,
       };
       const pin = await app.rooms.open({ quizId: id, options });

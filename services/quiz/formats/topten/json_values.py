@@ -104,7 +104,7 @@ class Values:
 
     def flag(self, fields: dict[str, Any], key: str, path: str) -> bool:
         """Return the value of a key that is true or false; false if there is no such key."""
-        return bool(self.typed(fields.get(key, False), bool, f"{path}.{key}", default=False))
+        return bool(self.typed(fields.get(key, False), bool, f"{path}.{key}".lstrip("."), default=False))
 
     def decimal(self, value: Any, path: str) -> str:
         """Return an exact decimal number, which the document has as a number or as text."""

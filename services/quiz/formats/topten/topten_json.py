@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from topten.quiz.v1 import quiz_pb2
 
-from services.quiz.formats.contract import faults_of
+from services.quiz.formats.contract import ROOMS_KEY, faults_of
 from services.quiz.formats.draft import DEFAULT_GRACE_SECONDS
 from services.quiz.formats.report import CHANGED, TAKEN, ItemReport, QuizReport
 from services.quiz.formats.source import Source
@@ -41,7 +41,7 @@ _SCORING: Final = {
     "timeLimitSeconds": "time_limit_seconds",
 }
 _KEYS: Final = frozenset(
-    "id title description tags attempts timing opensAt closesAt scoring feedback questions".split()
+    f"id title description tags attempts timing opensAt closesAt scoring feedback {ROOMS_KEY} questions".split()
 )
 _BEGINS: Final = re.compile(r"\s*(\{\s*[\"}]|\[\s*[\[{\"\]]|[{\[]\s*$)")
 
@@ -91,6 +91,8 @@ def write(definition: quiz_pb2.QuizDefinition) -> bytes:
         document["scoring"] = _written_scoring(definition.scoring)
     if definition.feedback:
         document["feedback"] = _FEEDBACK_NAMES[definition.feedback]
+    if definition.rooms_count_on_boards:
+        document[ROOMS_KEY] = True
     document["questions"] = [write_question(entry) for entry in definition.questions]
     return json.dumps(document, ensure_ascii=False, indent=2).encode() + b"\n"
 
@@ -105,6 +107,7 @@ def _quiz(values: Values, document: Any) -> quiz_pb2.QuizDefinition:
             values.checked(tag, f"tags[{index}]") for index, tag in enumerate(values.entries(quiz, "tags", "", most=10))
         ],
         attempts=_attempts(values, quiz.get("attempts", {})),
+        rooms_count_on_boards=values.flag(quiz, ROOMS_KEY, ""),
     )
     if definition.quiz_id != definition.quiz_id.lower():
         values.problem("id", "must be in lower case")

@@ -182,6 +182,7 @@ def quizzes(draw: st.DrawFn, *, plain: bool = False) -> quiz_pb2.QuizDefinition:
             quiz.closes_at.FromDatetime(closes.replace(tzinfo=UTC))
         if draw(st.booleans()):
             quiz.scoring.CopyFrom(draw(st.just(quiz_pb2.Scoring()) | SCORING))
+        quiz.rooms_count_on_boards = draw(st.booleans())
         quiz.feedback = draw(st.sampled_from(quiz_pb2.Feedback.values()))
         if faults_of(quiz):  # feedback that waits for an end of attempts or of the quiz, without one
             quiz.feedback = quiz_pb2.FEEDBACK_ANSWERS

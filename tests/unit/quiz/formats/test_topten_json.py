@@ -254,9 +254,10 @@ def test_every_fault_of_a_kind_has_its_place(entry: dict[str, Any], expected: li
         ({"scoring": {"timeBonusPercent": 10}}, "scoring.timeLimitSeconds"),
         ({"feedback": "all"}, "feedback"),
         ({"feedback": "answers_after_close"}, "feedback"),
+        ({"roomsCountOnBoards": "yes"}, "roomsCountOnBoards"),
     ],
 )
-def test_every_fault_of_scoring_and_feedback_has_its_place(keys: dict[str, Any], place: str) -> None:
+def test_every_fault_of_scoring_feedback_and_rooms_has_its_place(keys: dict[str, Any], place: str) -> None:
     [found] = problems(VALID | keys)
     assert found.startswith(f"{place}: ")
 

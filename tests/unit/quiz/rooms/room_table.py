@@ -127,7 +127,9 @@ class Table:
 
     async def open(self, **options: Any) -> Game:
         quiz_id = unique("quiz-")
-        await self.replica.quizzes.put_quiz(quiz_definition(quiz_id, questions=QUESTIONS), utc_now())
+        definition = quiz_definition(quiz_id, questions=QUESTIONS)
+        definition.rooms_count_on_boards = True
+        await self.replica.quizzes.put_quiz(definition, utc_now())
         rooms = self.other()
         await rooms.prepare()
         snapshot = await rooms.service.open(HOST, quiz_id, Options(**options), ["cora"])

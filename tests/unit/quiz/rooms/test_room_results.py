@@ -9,9 +9,10 @@ from topten.quiz.v1 import quiz_pb2
 
 from services.quiz.questions.answers import selected
 from services.quiz.rooms.results.result_files import Format
-from services.quiz.rooms.room import LIFE, Phase
+from services.quiz.rooms.room import LIFE, Options, Phase
 from services.quiz.submissions.action import Action
 from services.runtime.clock import utc_now
+from services.runtime.errors import ServiceError
 from tests.factories import quiz_definition
 from tests.unit.quiz.rooms.room_table import HOST, QUESTIONS, Table, claims, refused, table
 
@@ -34,13 +35,34 @@ async def test_answers_count_on_global_boards_once_where_the_room_says_so(table:
     assert await game.rooms.rooms.uncounted(table.clock.now, 10) == []
 
 
+async def test_a_room_counts_on_global_boards_only_if_the_authors_of_its_quiz_allow_it(table: Table) -> None:
+    game = await table.open()
+    definition = quiz_definition("played", questions=QUESTIONS)
+    counted = Options(counts_on_boards=True)
+
+    async def opened(options: Options) -> str:
+        await table.replica.quizzes.put_quiz(definition, utc_now())
+        try:
+            return (await game.rooms.service.open(HOST, "played", options, [])).room.phase
+        except ServiceError as error:
+            assert [field for field, _ in error.violations] == ["options.counts_on_boards"]
+            return str(error.reason)
+
+    assert (await opened(counted), await opened(Options())) == ("INVALID_ARGUMENT", Phase.LOBBY), "not by default"
+    definition.rooms_count_on_boards = True
+    assert await opened(counted) == Phase.LOBBY
+    definition.timing.limit_seconds = 60
+    assert await opened(counted) == "INVALID_ARGUMENT", "attempts at a timed quiz are started"
+
+
 async def test_an_attempt_counts_as_the_room_played_it_and_its_player_alone_is_refused(table: Table) -> None:
     game = await table.open(counts_on_boards=True)
     await game.join("ada", "ben", "cem")
     await game.until(Phase.QUESTION)
     for name in ("ada", "ben"):
         assert await game.answer(name, "q1") == "a"
-    # Meanwhile the author closes the quiz, mends its key, gives it a time limit, and allows one attempt, which Ben has used.
+    # Meanwhile the author closes the quiz, mends its key, gives it a time limit, lets rooms count on their own board,
+    # and allows one attempt, which Ben has used.
     room, now = await game.room(), utc_now()
     changed = quiz_definition(room.quiz_id, questions=QUESTIONS, max_attempts=1)
     changed.questions[0].correct_option = "b"

@@ -734,9 +734,11 @@ type Quiz struct {
 	// The number of questions.
 	QuestionCount int32 `protobuf:"varint,13,opt,name=question_count,json=questionCount,proto3" json:"question_count,omitempty"`
 	// The points of all questions together.
-	TotalPoints   int32 `protobuf:"varint,14,opt,name=total_points,json=totalPoints,proto3" json:"total_points,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	TotalPoints int32 `protobuf:"varint,14,opt,name=total_points,json=totalPoints,proto3" json:"total_points,omitempty"`
+	// Whether hosts may open rooms whose answers count as attempts at the quiz, too (`counts_on_boards` of a room's options).
+	RoomsCountOnBoards bool `protobuf:"varint,15,opt,name=rooms_count_on_boards,json=roomsCountOnBoards,proto3" json:"rooms_count_on_boards,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *Quiz) Reset() {
@@ -865,6 +867,13 @@ func (x *Quiz) GetTotalPoints() int32 {
 		return x.TotalPoints
 	}
 	return 0
+}
+
+func (x *Quiz) GetRoomsCountOnBoards() bool {
+	if x != nil {
+		return x.RoomsCountOnBoards
+	}
+	return false
 }
 
 // A question with its answer key, as authors submit it. Never sent to players.
@@ -1250,9 +1259,12 @@ type QuizDefinition struct {
 	// What players learn of their answers.
 	Feedback Feedback `protobuf:"varint,10,opt,name=feedback,proto3,enum=topten.quiz.v1.Feedback" json:"feedback,omitempty"`
 	// The time limit of an attempt; absent for a quiz that is not timed.
-	Timing        *Timing `protobuf:"bytes,11,opt,name=timing,proto3" json:"timing,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Timing *Timing `protobuf:"bytes,11,opt,name=timing,proto3" json:"timing,omitempty"`
+	// Whether hosts may open rooms whose answers count as attempts at the quiz, too (`counts_on_boards` of a room's options). By
+	// default they count on the room's own board alone. No room of a timed quiz counts on others.
+	RoomsCountOnBoards bool `protobuf:"varint,12,opt,name=rooms_count_on_boards,json=roomsCountOnBoards,proto3" json:"rooms_count_on_boards,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *QuizDefinition) Reset() {
@@ -1360,6 +1372,13 @@ func (x *QuizDefinition) GetTiming() *Timing {
 		return x.Timing
 	}
 	return nil
+}
+
+func (x *QuizDefinition) GetRoomsCountOnBoards() bool {
+	if x != nil {
+		return x.RoomsCountOnBoards
+	}
+	return false
 }
 
 // A player's answer to one question, never its points: in the one form that the kind of the question asks for.
@@ -1629,7 +1648,7 @@ const file_topten_quiz_v1_quiz_proto_rawDesc = "" +
 	"\x0fpenalty_percent\x18\x02 \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00R\x0epenaltyPercent\x120\n" +
 	"\x0estreak_percent\x18\x03 \x01(\x05B\t\xbaH\x06\x1a\x04\x182(\x00R\rstreakPercent\x127\n" +
 	"\x12time_bonus_percent\x18\x04 \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00R\x10timeBonusPercent\x129\n" +
-	"\x12time_limit_seconds\x18\x05 \x01(\x05B\v\xbaH\b\x1a\x06\x18\x80\xa3\x05(\x00R\x10timeLimitSeconds\"\xcb\x04\n" +
+	"\x12time_limit_seconds\x18\x05 \x01(\x05B\v\xbaH\b\x1a\x06\x18\x80\xa3\x05(\x00R\x10timeLimitSeconds\"\xfe\x04\n" +
 	"\x04Quiz\x12\x17\n" +
 	"\aquiz_id\x18\x01 \x01(\tR\x06quizId\x12\x14\n" +
 	"\x05title\x18\x02 \x01(\tR\x05title\x12 \n" +
@@ -1645,7 +1664,8 @@ const file_topten_quiz_v1_quiz_proto_rawDesc = "" +
 	"\bfeedback\x18\v \x01(\x0e2\x18.topten.quiz.v1.FeedbackR\bfeedback\x12.\n" +
 	"\x06timing\x18\f \x01(\v2\x16.topten.quiz.v1.TimingR\x06timing\x12%\n" +
 	"\x0equestion_count\x18\r \x01(\x05R\rquestionCount\x12!\n" +
-	"\ftotal_points\x18\x0e \x01(\x05R\vtotalPoints\"\x88\x04\n" +
+	"\ftotal_points\x18\x0e \x01(\x05R\vtotalPoints\x121\n" +
+	"\x15rooms_count_on_boards\x18\x0f \x01(\bR\x12roomsCountOnBoards\"\x88\x04\n" +
 	"\x12QuestionDefinition\x12<\n" +
 	"\bquestion\x18\x01 \x01(\v2\x18.topten.quiz.v1.QuestionB\x06\xbaH\x03\xc8\x01\x01R\bquestion\x12F\n" +
 	"\x0ecorrect_option\x18\x02 \x01(\tB\x1f\xbaH\x1c\xd8\x01\x01r\x172\x15^[A-Za-z0-9_-]{1,64}$R\rcorrectOption\x123\n" +
@@ -1674,7 +1694,7 @@ const file_topten_quiz_v1_quiz_proto_rawDesc = "" +
 	"\x0fspace_sensitive\x18\x04 \x01(\bR\x0espaceSensitive\"s\n" +
 	"\x05Match\x124\n" +
 	"\x06option\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^[A-Za-z0-9_-]{1,64}$R\x06option\x124\n" +
-	"\x06target\x18\x02 \x01(\tB\x1c\xbaH\x19r\x172\x15^[A-Za-z0-9_-]{1,64}$R\x06target\"\xe8\x04\n" +
+	"\x06target\x18\x02 \x01(\tB\x1c\xbaH\x19r\x172\x15^[A-Za-z0-9_-]{1,64}$R\x06target\"\x9b\x05\n" +
 	"\x0eQuizDefinition\x129\n" +
 	"\aquiz_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,63}$R\x06quizId\x12\x1f\n" +
 	"\x05title\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18xR\x05title\x12.\n" +
@@ -1689,7 +1709,8 @@ const file_topten_quiz_v1_quiz_proto_rawDesc = "" +
 	"\ascoring\x18\t \x01(\v2\x17.topten.quiz.v1.ScoringR\ascoring\x12>\n" +
 	"\bfeedback\x18\n" +
 	" \x01(\x0e2\x18.topten.quiz.v1.FeedbackB\b\xbaH\x05\x82\x01\x02\x10\x01R\bfeedback\x12.\n" +
-	"\x06timing\x18\v \x01(\v2\x16.topten.quiz.v1.TimingR\x06timing\"\xba\x02\n" +
+	"\x06timing\x18\v \x01(\v2\x16.topten.quiz.v1.TimingR\x06timing\x121\n" +
+	"\x15rooms_count_on_boards\x18\f \x01(\bR\x12roomsCountOnBoards\"\xba\x02\n" +
 	"\x06Answer\x12=\n" +
 	"\vquestion_id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^[A-Za-z0-9_-]{1,64}$R\n" +
 	"questionId\x12H\n" +

@@ -378,7 +378,8 @@ type RoomOptions struct {
 	// Where nicknames come from.
 	Nicknames NicknameRule `protobuf:"varint,6,opt,name=nicknames,proto3,enum=topten.room.v1.NicknameRule" json:"nicknames,omitempty"`
 	// Whether each account's answers count as an attempt at the quiz when the room ends, by the rules of the quiz and without
-	// speed points. Those of guests never do.
+	// speed points; on the board of the room alone otherwise. Those of guests never do. Needs a quiz with `rooms_count_on_boards`
+	// and without a time limit.
 	CountsOnBoards bool `protobuf:"varint,7,opt,name=counts_on_boards,json=countsOnBoards,proto3" json:"counts_on_boards,omitempty"`
 	// The IDs of accounts that may host the room too, up to 10.
 	CoHosts []string `protobuf:"bytes,8,rep,name=co_hosts,json=coHosts,proto3" json:"co_hosts,omitempty"`

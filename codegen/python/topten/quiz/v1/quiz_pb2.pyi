@@ -369,6 +369,7 @@ class Quiz(google.protobuf.message.Message):
     TIMING_FIELD_NUMBER: builtins.int
     QUESTION_COUNT_FIELD_NUMBER: builtins.int
     TOTAL_POINTS_FIELD_NUMBER: builtins.int
+    ROOMS_COUNT_ON_BOARDS_FIELD_NUMBER: builtins.int
     quiz_id: builtins.str
     """The quiz's id: lower-case letters, digits and `-`, up to 64 characters."""
     title: builtins.str
@@ -383,6 +384,8 @@ class Quiz(google.protobuf.message.Message):
     """The number of questions."""
     total_points: builtins.int
     """The points of all questions together."""
+    rooms_count_on_boards: builtins.bool
+    """Whether hosts may open rooms whose answers count as attempts at the quiz, too (`counts_on_boards` of a room's options)."""
     @property
     def tags(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Up to 10 tags, by which quizzes can be listed."""
@@ -428,9 +431,10 @@ class Quiz(google.protobuf.message.Message):
         timing: global___Timing | None = ...,
         question_count: builtins.int = ...,
         total_points: builtins.int = ...,
+        rooms_count_on_boards: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["attempts", b"attempts", "closes_at", b"closes_at", "opens_at", b"opens_at", "scoring", b"scoring", "timing", b"timing"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["attempts", b"attempts", "closes_at", b"closes_at", "description", b"description", "feedback", b"feedback", "opens_at", b"opens_at", "question_count", b"question_count", "questions", b"questions", "quiz_id", b"quiz_id", "scoring", b"scoring", "tags", b"tags", "timing", b"timing", "title", b"title", "total_points", b"total_points", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attempts", b"attempts", "closes_at", b"closes_at", "description", b"description", "feedback", b"feedback", "opens_at", b"opens_at", "question_count", b"question_count", "questions", b"questions", "quiz_id", b"quiz_id", "rooms_count_on_boards", b"rooms_count_on_boards", "scoring", b"scoring", "tags", b"tags", "timing", b"timing", "title", b"title", "total_points", b"total_points", "version", b"version"]) -> None: ...
 
 global___Quiz = Quiz
 
@@ -616,6 +620,7 @@ class QuizDefinition(google.protobuf.message.Message):
     SCORING_FIELD_NUMBER: builtins.int
     FEEDBACK_FIELD_NUMBER: builtins.int
     TIMING_FIELD_NUMBER: builtins.int
+    ROOMS_COUNT_ON_BOARDS_FIELD_NUMBER: builtins.int
     quiz_id: builtins.str
     """The quiz's id. Importing an existing id replaces that quiz."""
     title: builtins.str
@@ -624,6 +629,10 @@ class QuizDefinition(google.protobuf.message.Message):
     """Up to 1000 characters; may be empty."""
     feedback: global___Feedback.ValueType
     """What players learn of their answers."""
+    rooms_count_on_boards: builtins.bool
+    """Whether hosts may open rooms whose answers count as attempts at the quiz, too (`counts_on_boards` of a room's options). By
+    default they count on the room's own board alone. No room of a timed quiz counts on others.
+    """
     @property
     def tags(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Up to 10 distinct tags of 1 to 40 characters. Boards count those of up to 32 lower-case letters, digits and hyphens
@@ -668,9 +677,10 @@ class QuizDefinition(google.protobuf.message.Message):
         scoring: global___Scoring | None = ...,
         feedback: global___Feedback.ValueType = ...,
         timing: global___Timing | None = ...,
+        rooms_count_on_boards: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["attempts", b"attempts", "closes_at", b"closes_at", "opens_at", b"opens_at", "scoring", b"scoring", "timing", b"timing"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["attempts", b"attempts", "closes_at", b"closes_at", "description", b"description", "feedback", b"feedback", "opens_at", b"opens_at", "questions", b"questions", "quiz_id", b"quiz_id", "scoring", b"scoring", "tags", b"tags", "timing", b"timing", "title", b"title"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attempts", b"attempts", "closes_at", b"closes_at", "description", b"description", "feedback", b"feedback", "opens_at", b"opens_at", "questions", b"questions", "quiz_id", b"quiz_id", "rooms_count_on_boards", b"rooms_count_on_boards", "scoring", b"scoring", "tags", b"tags", "timing", b"timing", "title", b"title"]) -> None: ...
 
 global___QuizDefinition = QuizDefinition
 

@@ -243,7 +243,8 @@ class RoomOptions(google.protobuf.message.Message):
     """Where nicknames come from."""
     counts_on_boards: builtins.bool
     """Whether each account's answers count as an attempt at the quiz when the room ends, by the rules of the quiz and without
-    speed points. Those of guests never do.
+    speed points; on the board of the room alone otherwise. Those of guests never do. Needs a quiz with `rooms_count_on_boards`
+    and without a time limit.
     """
     proof_of_work: builtins.bool
     """Whether a device solves a JoinChallenge before its player gets a new seat. It is a price for floods of players, in
