@@ -36,6 +36,10 @@ sent again under its action ID; it has failed if it is not accepted within {GIVE
 server's `retry:` says. In the end every player must have the points that they were told, and `topten verify` must agree. A gap
 is the longest time between two frames of any watcher; it should be at most {GAP_SECONDS:g} s.
 
+"kill -9 each" kills the containers of a component one after another, the next as soon as the API server has the successor of
+the one before as ready. Nothing waits for the Service: connections go to a killed container until the kubelet and the proxy
+have noticed, and to its successor when the proxy knows it. What is refused meanwhile is among the errors.
+
 `minimal` begins with the chart as it was before a label or a version could be changed without new pods, and has no players."""
 
 
