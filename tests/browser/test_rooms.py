@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from playwright.async_api import Browser, BrowserContext, Page, expect
+from topten.quiz.v1 import quiz_pb2
 
 from services.cli.system.client import GraphqlClient
 from tests.browser.test_quality import MAX_SHIFT, OBSERVE_SHIFTS, SCHEMES
 from tests.browser.test_question_kinds import NARROW, press, tab_to
 from tests.browser.visitor import findings, new_context, short_quiz
-from tests.factories import every_kind
+from tests.factories import every_kind, quiz_definition
 from tests.imports import import_quiz
 from tests.players import PASSWORD, endpoints
 from tests.servers import RunningStack, unique
@@ -28,6 +29,7 @@ CONTROLS = [
     "Hosts",
     "End the room",
 ]
+START = "mutation ($pin: ID!) { startRoom(pin: $pin) { applied } }"
 LOCK = "mutation ($pin: ID!) { lockRoom(pin: $pin, locked: true) { version } }"
 OPEN = "mutation ($input: OpenRoomInput!) { openRoom(input: $input) { pin } }"
 
@@ -97,6 +99,15 @@ async def check(*pages: Page) -> None:
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), page.url
 
 
+async def marks(page: Page) -> list[tuple[str, str, str]]:
+    """The number, the shape and the colour of each option, in the order of the page."""
+    await page.emulate_media(color_scheme="dark", contrast="no-preference", forced_colors="none")
+    found = await page.locator(":is(.option, .choice) kbd").evaluate_all(
+        "all => all.map(each => [each.textContent, getComputedStyle(each).clipPath, getComputedStyle(each).backgroundColor])"
+    )
+    return [(number, shape, colour) for number, shape, colour in found]
+
+
 async def shown(phase: str, *pages: Page) -> None:
     for page in pages:
         await expect(page.locator(".stage")).to_have_attribute("data-phase", phase)
@@ -135,6 +146,11 @@ async def test_a_whole_room_by_keyboard_alone(browser: Browser, stack: RunningSt
             "Question 1 of 6: A single question? · 300 seconds left"
         )
         await expect(ada.get_by_role("timer")).to_contain_text(re.compile(r"\d+ seconds left"))
+        marked = await marks(host)
+        for values in zip(*marked, strict=True):
+            assert len({*values}) == 4, "options differ in number, shape and colour"
+        for page in (screen, ada, ben):
+            assert await marks(page) == marked, page.url
         await check(*screens)
         # The order of Tab and of a screen reader: the question, what to do about it, how to join.
         controls = await host.locator("main :is(a, button):visible").all_inner_texts()
@@ -162,6 +178,7 @@ async def test_a_whole_room_by_keyboard_alone(browser: Browser, stack: RunningSt
         for page in (host, screen, ben):
             await expect(page.locator(".choice[data-right=true]")).to_contain_text("Option a")
             await expect(page.locator(".choice .votes > :first-child")).to_have_text(["1", "1", "0", "0"])
+            assert await marks(page) == marked, page.url
         await check(*screens)
         await host.keyboard.press(" ")
         await shown("BOARD", *everybody)
@@ -224,6 +241,25 @@ async def test_a_whole_room_by_keyboard_alone(browser: Browser, stack: RunningSt
         await check(*screens)
         for page in (ada, ben):
             assert await page.evaluate("shift") < MAX_SHIFT
+
+
+async def test_as_many_options_as_a_question_may_have_differ_in_shape(browser: Browser, stack: RunningStack) -> None:
+    definition = quiz_definition(unique("room-"), questions=1)
+    del definition.questions[0].question.options[:]
+    options = [quiz_pb2.Option(id=name, text=f"Option {name}") for name in "abcdefghij"]
+    definition.questions[0].question.options.extend(options)
+    await import_quiz(endpoints(stack), definition)
+    pin, token = await open_room(stack, definition.quiz_id)
+    async with visiting(browser, stack) as visitors:
+        ada = await visitors.player(pin, "Ada")
+        async with GraphqlClient(endpoints(stack).graphql) as client:
+            await client.execute(START, {"pin": pin}, token)
+        await shown("QUESTION", ada)
+        marked = await marks(ada)
+        assert [number for number, _, _ in marked] == [str(number) for number in range(1, 11)]
+        assert len({shape for _, shape, _ in marked}) == 10
+        assert len({colour for _, _, colour in marked[:5]}) == len({colour for _, _, colour in marked[5:]}) == 5
+        await check(ada)
 
 
 async def test_a_player_who_drops_out_returns_and_one_who_is_removed_does_not(
