@@ -70,7 +70,7 @@ class BothWays:
     client: GraphqlClient
 
     async def grpc(self, name: str, token: str, fields: dict[str, Any]) -> Told:
-        """Call a unary method, or read a stream of responses to its end, of which the last one counts."""
+        """Call a method. The facts of a stream are those of its responses, read to the end."""
         method = METHODS[name]
         request = json_format.ParseDict(fields, message_factory.GetMessageClass(method.input_type)())
         response: Any = message_factory.GetMessageClass(method.output_type)
@@ -80,9 +80,8 @@ class BothWays:
         try:
             if method.server_streaming:
                 stream = self.channel.unary_stream(path, **codec)(request, metadata=metadata, timeout=timeout)
-                answer = [each async for each in stream][-1]
-            else:
-                answer = await self.channel.unary_unary(path, **codec)(request, metadata=metadata, timeout=timeout)
+                return Told(OK, [facts(json_format.MessageToDict(each)) async for each in stream])
+            answer = await self.channel.unary_unary(path, **codec)(request, metadata=metadata, timeout=timeout)
         except grpc.aio.AioRpcError as error:
             return Told(str(from_rpc_error(error).reason))
         return Told(OK, facts(json_format.MessageToDict(answer)))
