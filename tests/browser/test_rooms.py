@@ -29,8 +29,8 @@ CONTROLS = [
     "Hosts",
     "End the room",
 ]
-START = "mutation ($pin: ID!) { startRoom(pin: $pin) { applied } }"
 LOCK = "mutation ($pin: ID!) { lockRoom(pin: $pin, locked: true) { version } }"
+COUNTS = "Answers of accounts count on the leaderboards"
 OPEN = "mutation ($input: OpenRoomInput!) { openRoom(input: $input) { pin } }"
 
 
@@ -122,6 +122,7 @@ async def test_a_whole_room_by_keyboard_alone(browser: Browser, stack: RunningSt
         await tab_to(host, host.get_by_role("link", name="Host a room"))
         await host.keyboard.press("Enter")
         await check(host)
+        await expect(host.get_by_label(COUNTS)).to_have_count(0)  # its authors do not let rooms count
         await tab_to(host, host.get_by_label("Time for each question"))
         await press(host, "End")
         await tab_to(host, host.get_by_role("button", name="Open the room"))
@@ -248,13 +249,16 @@ async def test_as_many_options_as_a_question_may_have_differ_in_shape(browser: B
     del definition.questions[0].question.options[:]
     options = [quiz_pb2.Option(id=name, text=f"Option {name}") for name in "abcdefghij"]
     definition.questions[0].question.options.extend(options)
+    definition.rooms_count_on_boards = True
     await import_quiz(endpoints(stack), definition)
-    pin, token = await open_room(stack, definition.quiz_id)
     async with visiting(browser, stack) as visitors:
-        ada = await visitors.player(pin, "Ada")
-        async with GraphqlClient(endpoints(stack).graphql) as client:
-            await client.execute(START, {"pin": pin}, token)
-        await shown("QUESTION", ada)
+        host = await visitors.host(f"/q/{definition.quiz_id}/host")
+        await host.get_by_label(COUNTS).check()
+        await host.get_by_role("button", name="Open the room").click()
+        await host.wait_for_url(re.compile(r"/host/\d+$"))
+        ada = await visitors.player(host.url.rpartition("/")[2], "Ada")
+        await host.keyboard.press(" ")
+        await shown("QUESTION", host, ada)
         marked = await marks(ada)
         assert [number for number, _, _ in marked] == [str(number) for number in range(1, 11)]
         assert len({shape for _, shape, _ in marked}) == 10

@@ -348,6 +348,10 @@ async def test_commands_open_a_room_and_play_one_to_its_podium(
         return done.stdout
 
     opened = await printed("room", "open", quiz_id, "--seconds", "20", "--proof-of-work")
+    counted = ["room", "open", quiz_id, "--counts", "--data", str(stack.data)]
+    refused = await asyncio.to_thread(CliRunner().invoke, app, counted)
+    assert refused.exit_code == 1
+    assert "--counts: must be false for this quiz" in " ".join(refused.stderr.split())
     played = await printed(
         *("demo", "room", "--quiz", quiz_id, "--players", "8", "--seconds", "0.2", "--pause", "0", "--proof-of-work")
     )
