@@ -28,6 +28,7 @@ from services.runtime.stores.jetstream import open_jetstream
 from services.runtime.stores.mongo import open_mongo
 from services.score.config import ScoreConfig
 from services.score.coordination_store import CoordinationStore
+from services.score.errors import OtherSaltError
 from services.score.fairplay.flag_store import FlagStore
 from services.score.ingest.dead_letter_store import DeadLetterStore
 from services.score.ledger.personal_data_digests import PersonalDataDigests
@@ -76,6 +77,8 @@ async def prepare_stores() -> None:
             await publisher.prepare()
     except (PyMongoError, NatsError) as error:
         fail(f"The stores could not be set up: {type(error).__name__}.", EXIT_FINDING)
+    except OtherSaltError as error:
+        fail(f"The stores could not be set up. {error}", EXIT_FINDING)
 
 
 async def bootstrap_mongo(*, stay: bool) -> None:

@@ -16,7 +16,7 @@ from topten.webhook.v1.webhook_service_pb2_grpc import add_WebhookServiceService
 from services.runtime.auth.verification import open_verifier
 from services.runtime.config.loading import from_command_line
 from services.runtime.grpc.server import GrpcServer
-from services.runtime.process.lifecycle import execute, request_stop, run, wait_for
+from services.runtime.process.lifecycle import execute, exit_at_once, run, wait_for
 from services.runtime.process.ops_server import OpsServer
 from services.runtime.stores.incarnation import Incarnation, IncarnationWatch
 from services.runtime.stores.watch import StoreWatch
@@ -29,7 +29,7 @@ from services.score.config import ScoreConfig
 from services.score.definitions.groups import Groups
 from services.score.definitions.rpc import BoardServicer
 from services.score.definitions.service import BoardDefinitions
-from services.score.errors import STORE_ERRORS
+from services.score.errors import STORE_ERRORS, OtherSaltError
 from services.score.notices.service import Notices
 from services.score.periods.resealing import PeriodResealer
 from services.score.rpc import ScoreServicer
@@ -116,13 +116,12 @@ async def watch_incarnation(
 ) -> None:
     """Start to notice that MongoDB's data is replaced, and say what is done then."""
 
-    async def require_salt(_incarnation: Incarnation) -> None:
-        if await ledger.coordination.salt() != ledger.digests.salt:
-            # Chains have other names in this data. A process that starts reads them.
-            request_stop("the data has another salt")
-
     async def prepare_indexes(_incarnation: Incarnation) -> None:
-        await ledger.store.prepare(config.audit_ttl)
+        try:
+            await ledger.store.prepare(config.audit_ttl)
+        except OtherSaltError as error:
+            # Nothing that this process holds is of this data, so there is nothing to finish. One that starts reads the salt.
+            exit_at_once(str(error))
         for store in (
             ledger.coordination,
             fair_play.flags,
@@ -134,7 +133,7 @@ async def watch_incarnation(
             await store.prepare()
 
     # Caches are dropped once it is known which collections they will be filled from.
-    incarnation.actions += [require_salt, prepare_indexes, ledger.folds.forget, projection.loss_detector.withdraw]
+    incarnation.actions += [prepare_indexes, ledger.folds.forget, projection.loss_detector.withdraw]
     await wait_for("redis", projection.loss_detector.compare_incarnation, retry_on=STORE_ERRORS)
     await incarnation.start()
 

@@ -11,7 +11,7 @@ Times are the database server's, so that no worker's clock decides about a lease
     lease:building    {holder, expires_at}: the worker that builds defined boards
     lease:reconciliation  {holder, expires_at}: the worker that compares recorded events with the ledger
     reconciled        {incarnation, stream, counted_before}: of the last comparison
-    salt              {value}: of the digests in rows, created once
+    salt              {value}: of the digests in rows, created once; {replaced_by}: the one of the data that a restore swaps in
     worker:<id>       {flushed_to, beat_at, boards, edition, closed_through, encoding, encodes}: every row that this worker
                       stamped before `flushed_to` is in the folds; all its writes are under this declaration and edition of
                       boards, these closed periods and this encoding. `encodes` is the highest encoding that it knows; an
@@ -36,6 +36,7 @@ from services.boards.encoding import ENCODING
 from services.boards.former_encoding import FORMER_ENCODING
 from services.runtime.stores.data_identity import DataIdentity
 from services.runtime.stores.same_data import CollectionReplacedError, SameData
+from services.score.errors import OtherSaltError
 
 Document = dict[str, Any]
 REBUILD_LEASE, CLOSING_LEASE, RECONCILIATION_LEASE = "lease", "lease:closing", "lease:reconciliation"
@@ -115,7 +116,10 @@ class CoordinationStore:
         return time.replace(tzinfo=UTC)
 
     async def salt(self) -> bytes:
-        """Return the salt of digests. It is created on first use and never changes."""
+        """Return the salt of digests. It is created on first use and never changes.
+
+        Raises OtherSaltError while a restore swaps in data that has another one.
+        """
         # Another worker may create it at the same moment.
         with suppress(DuplicateKeyError):
             await self._meta.update_one(
@@ -123,7 +127,16 @@ class CoordinationStore:
             )
         document = await self._meta.find_one({"_id": _SALT})
         assert document is not None
-        return bytes(document["value"])
+        salt = bytes(document["value"])
+        if document.get("replaced_by", salt) != salt:
+            raise OtherSaltError("A restore is under way. If it was interrupted, run it again.")
+        return salt
+
+    async def require_salt(self, salt: bytes) -> None:
+        """Raise OtherSaltError if the data has another salt, or is about to have."""
+        document = await self._meta.find_one({"_id": _SALT}) or {}
+        if document.get("replaced_by", document.get("value")) != salt:
+            raise OtherSaltError("The data has another salt: in it, chains have other names.")
 
     async def boards(self) -> BoardState:
         """Return the boards in force."""

@@ -28,6 +28,10 @@ class ReplacedDataError(RuntimeError):
     """MongoDB holds other data than what this process wrote or read. Its caches are dropped; the attempt wrote nothing."""
 
 
+class OtherSaltError(RuntimeError):
+    """The data has another salt than this process, so that chains have other names in it. Nothing was written."""
+
+
 class BoardsLostError(RuntimeError):
     """Redis lost boards, or another worker replaced them, while they were being built or copied."""
 

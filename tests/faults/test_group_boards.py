@@ -73,7 +73,7 @@ async def test_board_of_a_group_follows_it_whatever_dies() -> None:
             group_id, code = await founded(owner)
             await put(client, admin, name=NAME, sources=[f"action:{run}"], segment=f"group:{group_id}")
             await until_ready(client, admin, NAME)
-            members, screen = {owner.user_id}, Screen()
+            members, screen, seen = {owner.user_id}, Screen(), dict[str, Any]()
             watching = asyncio.create_task(screen.watch(stack.http, owner))
 
             async def act(player: Player, action_id: str, quantity: int) -> None:
@@ -81,12 +81,22 @@ async def test_board_of_a_group_follows_it_whatever_dies() -> None:
                 points[player.user_id] += 2 * quantity
 
             async def is_right() -> bool:
+                expected = {each: points[each] for each in members if points[each]}
                 try:
                     entries = await owner.top({"kind": "CUSTOM", "name": NAME})
-                except (GraphqlError, aiohttp.ClientError):
+                except (GraphqlError, aiohttp.ClientError) as error:
+                    seen.update(read=repr(error))
                     return False
-                expected = {each: points[each] for each in members if points[each]}
-                return {each["userId"]: each["score"] for each in entries} == expected == screen.scores
+                scores = {each["userId"]: each["score"] for each in entries}
+                seen.update(read=scores, shown=screen.scores, expected=expected, stream_ended=watching.done())
+                return scores == expected == screen.scores
+
+            async def require_right(step: int) -> None:
+                try:
+                    await eventually(is_right, f"the members of step {step}")
+                except AssertionError as error:
+                    error.add_note(f"seen last: {seen}")
+                    raise
 
             for step in range(40):
                 if step % 4 == 0:
@@ -104,7 +114,7 @@ async def test_board_of_a_group_follows_it_whatever_dies() -> None:
                         await done(lambda each=player: ask(each, LEAVE, id=group_id))  # type: ignore[misc]  # untyped default
                         members.discard(player.user_id)
                 if step % 10 == 9:
-                    await eventually(is_right, f"the members of step {step}")
+                    await require_right(step)
             assert not watching.done(), "the stream lasts"
             await cancel(watching)
             assert screen.positions == sorted(screen.positions)

@@ -44,6 +44,7 @@ async def restore(client: Client, prefix: str, file: IO[bytes], archive: Archive
         await discard_staged(client, prefix)
         staged = await _stage(client, prefix, file, archive, progress)
         await _prepare_coordination(client, prefix)
+        await _announce_salt(client, prefix)
         incarnations = IncarnationStore(client, prefix)
         cause = f"restored from a backup of {archive.header.started_at:%Y-%m-%d %H:%M:%S} UTC"
         # Before the swap as well: if it dies halfway, processes know that the data is not what it was.
@@ -105,6 +106,21 @@ async def _prepare_coordination(client: Client, prefix: str) -> None:
             {"$set": {"run_id": "", "marks": []}},
         ],
     )
+
+
+async def _announce_salt(client: Client, prefix: str) -> None:
+    """Let no process write rows that were made with the salt of the former data into a ledger that is swapped in.
+
+    Coordination is swapped last, so the salt of the former data says which one follows. A backup without a salt has no
+    ledger; the salt in force goes on with it.
+    """
+    database = client[f"{prefix}_score"]
+    live, staged = database["meta"], database["meta" + STAGED]
+    if (following := await staged.find_one({"_id": "salt"})) is not None:
+        value = following["value"]
+        await live.update_one({"_id": "salt"}, {"$set": {"replaced_by": value}, "$setOnInsert": {"value": value}}, True)
+    elif (current := await live.find_one({"_id": "salt"})) is not None:
+        await staged.insert_one(current)
 
 
 async def _swap(client: Client, prefix: str, staged: Sequence[Collection]) -> None:

@@ -151,7 +151,13 @@ def _process() -> _Process:
     return process
 
 
-def _exit(code: int, why: str) -> None:
+def exit_at_once(why: str) -> NoReturn:
+    """End the process as a crash does, without finishing anything: what it holds in memory is worthless."""
+    _log.error("exiting at once", reason=why)
+    _exit(1, why)
+
+
+def _exit(code: int, why: str) -> NoReturn:
     sys.stderr.write(f"exiting at once: {why}\n")
     sys.stderr.flush()
     os._exit(code)
@@ -198,7 +204,7 @@ async def _supervised(main: Coroutine[Any, Any, None], startup: timedelta) -> in
 
 
 async def run(*servers: Server, grace: timedelta = DEFAULT_GRACE) -> None:
-    """Start the servers, wait for a signal or `request_stop`, and stop them in the documented order.
+    """Start the servers, wait for a signal, and stop them in the documented order.
 
     Returns when all have stopped. After the same stop, raises TaskDiedError if a background task died, or the exception of
     a server's `start`.
@@ -251,11 +257,6 @@ async def _each(verb: str, calls: Sequence[tuple[object, Awaitable[None]]], dead
             _log.error(f"{verb} took too long", server=type(server).__name__, seconds=round(limit, 1))
         elif isinstance(outcome, BaseException):
             _log.error(f"{verb} failed", server=type(server).__name__, exc_info=outcome)
-
-
-def request_stop(why: str = "requested") -> None:
-    """Start to stop the process of the running event loop in order, as SIGTERM does."""
-    _process().stop(why)
 
 
 def spawn(name: str, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:

@@ -10,7 +10,7 @@ no write can name it: compare it before and after a write.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from pymongo.asynchronous.database import AsyncDatabase
@@ -39,10 +39,16 @@ class SameData:
         """The identity as it was last read. Take it before the reads on which a later write is based."""
         return DataIdentity(self._uuids, self._primary())
 
-    async def identify(self) -> None:
-        """Read the identity again. The collections must exist. Anything cached under the former identity is invalid."""
+    async def identify(self, confirm: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Read the identity again. The collections must exist. Anything cached under the former identity is invalid.
+
+        `confirm` is called before the new identity counts. If it raises, writes go on naming the former one.
+        """
         found = await self._database.list_collections(filter={"name": {"$in": list(self._names)}})
-        self._uuids = {one["name"]: one["info"]["uuid"] async for one in found}
+        uuids = {one["name"]: one["info"]["uuid"] async for one in found}
+        if confirm is not None:
+            await confirm()
+        self._uuids = uuids
 
     async def write(self, command: str, name: str, identity: DataIdentity, **fields: Any) -> Mapping[str, Any]:
         """Run insert or update with majority and journal, and return the reply, in which documents may have failed.

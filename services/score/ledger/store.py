@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequen
 from contextlib import suppress
 from datetime import timedelta
 from enum import Enum
+from functools import partial
 from typing import Any, NamedTuple
 
 import structlog
@@ -28,6 +29,7 @@ from pymongo.read_concern import ReadConcern
 
 from services.runtime.stores.data_identity import DataIdentity
 from services.runtime.stores.same_data import SameData
+from services.score.coordination_store import CoordinationStore
 from services.score.errors import RetryableError, UnprocessableError
 from services.score.ledger.documents import MS_DATES, Document, fold_document, fold_of, row_document, row_of
 from services.score.ledger.events import Event, Origin
@@ -100,7 +102,8 @@ class ScoreStore:
     async def prepare(self, audit_ttl: timedelta) -> None:
         """Create the indexes and note which collections they are on.
 
-        Idempotent; a different `audit_ttl` changes how long origins are kept.
+        Idempotent; a different `audit_ttl` changes how long origins are kept. Raises OtherSaltError if the digests are not of
+        this data; nothing can be written to it then.
         """
         if "players" not in await self._database.list_collection_names():
             with suppress(CollectionInvalid):  # created meanwhile
@@ -120,7 +123,7 @@ class ScoreStore:
                 raise
             index = {"keyPattern": {"at": 1}, "expireAfterSeconds": seconds}
             await self._database.command({"collMod": "audit", "index": index})
-        await self._same_data.identify()
+        await self._same_data.identify(partial(CoordinationStore(self._database).require_salt, self.digests.salt))
 
     # Ledger
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from services.runtime.process.lifecycle import wait_for
 from services.score.config import ScoreConfig
 from services.score.coordination_store import CoordinationStore
+from services.score.errors import OtherSaltError
 from services.score.ledger.folds.cache import FoldCache
 from services.score.ledger.folds.write_behind import WriteBehind
 from services.score.ledger.personal_data_digests import PersonalDataDigests
@@ -29,7 +31,7 @@ class Ledger:
 async def build_ledger(config: ScoreConfig, stores: Stores) -> Ledger:
     """Build what stores rows and folds."""
     coordination = CoordinationStore(stores.mongo.database)
-    digests = PersonalDataDigests(await coordination.salt())
+    digests = PersonalDataDigests(await wait_for("restore", coordination.salt, retry_on=OtherSaltError))
     await coordination.prepare()
     store = ScoreStore(stores.mongo.database, digests)
     await store.prepare(config.audit_ttl)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import shutil
 import signal
 import tempfile
@@ -26,8 +27,9 @@ from services.runtime.config.settings import MongoConfig
 from services.runtime.errors import ServiceError
 from services.runtime.stores.data_identity import DataIdentity
 from services.runtime.stores.mongo import open_mongo
+from services.runtime.stores.same_data import CollectionReplacedError
 from services.score.coordination_store import CoordinationStore, Reconciled
-from services.score.errors import ReplacedDataError
+from services.score.errors import OtherSaltError, ReplacedDataError
 from services.score.ledger.folds.fold import next_row
 from tests.deadline import deadline
 from tests.servers import RunningServer, unique
@@ -117,6 +119,40 @@ async def test_row_is_never_inserted_into_a_ledger_that_was_swapped_after_its_pr
     assert dict(await system.board("all")) == {"ada": 50, "bob": 12}
     folds = await system.store.folds(["ada", "bob"])
     assert {user: fold.total.points for user, fold in folds.items()} == {"ada": 50, "bob": 12}
+
+
+async def test_row_is_never_inserted_into_a_ledger_whose_chains_have_other_names(system: ScoreSystem) -> None:
+    """By a worker of the former data, from the moment at which a backup of another deployment is swapped in to its end."""
+    one = await local_worker(system)
+    kept = Kept(system.database, "ledger", "players")
+    await one.count(event("ada", 10, 1, 10))
+    await one.folds.flush()
+    await kept.keep()
+    meta, other = system.database["meta"], secrets.token_bytes(32)
+    await meta.update_one({"_id": "salt"}, {"$set": {"replaced_by": other}})
+    before = one.store.identity
+    await kept.swap_in()
+    for _ in range(2):
+        with pytest.raises(OtherSaltError):
+            await one.store.prepare(timedelta(days=1))
+        assert one.store.identity == before
+        row = next_row((await one.folds.load(["ada"]))["ada"], event("ada", 20, 2, 30), now_ms())
+        with pytest.raises(CollectionReplacedError):
+            await one.store.insert([row], one.store.identity)
+        await meta.replace_one({"_id": "salt"}, {"value": other})
+    assert await system.chain("ada") == [1]
+
+
+async def test_process_that_starts_while_other_data_is_swapped_in_waits_for_it(system: ScoreSystem) -> None:
+    coordination, meta, other = CoordinationStore(system.database), system.database["meta"], secrets.token_bytes(32)
+    former = await coordination.salt()
+    await meta.update_one({"_id": "salt"}, {"$set": {"replaced_by": former}})
+    assert await coordination.salt() == former, "the backup is of this deployment"
+    await meta.update_one({"_id": "salt"}, {"$set": {"replaced_by": other}})
+    with pytest.raises(OtherSaltError, match="run it again"):
+        await coordination.salt()
+    await meta.replace_one({"_id": "salt"}, {"value": other})
+    assert await coordination.salt() == other
 
 
 async def test_rows_that_were_removed_never_count_as_inserted(system: ScoreSystem) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from services.runtime.process.lifecycle import Stage, TaskDiedError, cancel, request_stop, run, spawn, wait_for
+from services.runtime.process.lifecycle import Stage, TaskDiedError, cancel, run, spawn, wait_for
 from tests.deadline import deadline, deadline_seconds
 
 PROGRAM = Path(__file__).with_name("sample_process.py")
@@ -195,8 +195,7 @@ async def test_publishers_stop_after_inbound_servers_even_if_those_fail() -> Non
     last = Recorder("c", log)
     running = asyncio.create_task(run(Recorder("a", log, Stage.PUBLISHER), Recorder("b", log, fails=True), last))
     await last.started.wait()
-    request_stop()
-    await running
+    await cancel(running)
     assert log[:3] == ["a starts", "b starts", "c starts"]
     assert log[-1] == "a stops"
     assert {*log[3:5]} == {"b stops", "c stops"}
@@ -223,8 +222,7 @@ async def test_tasks_that_are_left_are_cancelled_at_the_end() -> None:
     running = asyncio.create_task(run(server))
     await server.started.wait()
     task = spawn("left", asyncio.Event().wait())
-    request_stop()
-    await running
+    await cancel(running)
     assert task.cancelled()
 
 
@@ -239,8 +237,7 @@ async def test_a_task_that_returns_or_is_cancelled_is_no_failure() -> None:
     assert await spawn("done", work()) == 7
     await cancel(waiting)
     assert not running.done()
-    request_stop()
-    await running
+    await cancel(running)
 
 
 async def test_waiting_ends_with_the_first_success() -> None:
