@@ -239,6 +239,7 @@ async def test_a_demo_login_works_also_if_its_name_has_come_with_restored_data(
 def test_verify_finds_no_differences_before_and_after_a_rebuild(stack: RunningStack) -> None:
     verified = run("verify", "--data", str(stack.data))
     assert (verified.returncode, "no differences" in verified.stdout) == (0, True), verified.stdout
+    assert verified.stderr == "", "progress is for terminals"
     rebuilt = run("rebuild", "--data", str(stack.data))
     assert (rebuilt.returncode, "generation" in rebuilt.stdout) == (0, True), rebuilt
     verified = run("verify", "--data", str(stack.data))

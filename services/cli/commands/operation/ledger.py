@@ -86,13 +86,13 @@ def rebuild(data: Data = DATA) -> None:
 
 
 class _Bars:
-    """One progress bar for each stage, on stderr, so that findings can be piped."""
+    """One progress bar for each stage, on stderr, so that findings can be piped; nothing where that is no terminal."""
 
     def __init__(self) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self._progress = Progress(*columns, console=err, transient=not err.is_terminal)
+        self._progress = Progress(*columns, console=err, disable=not err.is_terminal)
         self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
