@@ -40,6 +40,8 @@ is the longest time between two frames of any watcher; it should be at most {GAP
 the one before as ready. Nothing waits for the Service: connections go to a killed container until the kubelet and the proxy
 have noticed, and to its successor when the proxy knows it. What is refused meanwhile is among the errors.
 
+Kubernetes, processes, stores and players share the CPUs with whatever else the machine does, which may make gaps longer.
+
 `minimal` begins with the chart as it was before a label or a version could be changed without new pods, and has no players."""
 
 
