@@ -2,7 +2,7 @@
 
 A group is what arrives in one turn of the event loop, or while calls are under way; a single action is sent at once, by a call
 of its own. Each action keeps its player's token, deadline, trace and request id, and has its own response or error. Must
-never delay an action to fill a group.
+never delay an action to fill a group, unless the group before had many.
 """
 
 from __future__ import annotations
@@ -30,9 +30,11 @@ from services.runtime.telemetry import tracing
 MAX_SIZE: Final = 200
 # A full group stays below the 4 MiB of a message; a larger action has a call of its own.
 MAX_ACTION_BYTES: Final = 16 * 1024
-# Calls that follow one another are larger, and cheaper for each action; a slow one must not hold up the other actions.
+# Calls that follow one another are larger, and cheaper for each action; a slow one must not hold up the other actions. After
+# one with many, the next waits a little for the players who have just had their response.
 MAX_CALLS: Final = 2
 PATIENCE_SECONDS: Final = 0.1
+MANY: Final = 16
 # How long groups are not tried after one could not be sent.
 PAUSE_SECONDS: Final = 5.0
 # The quiz process has an earlier version, or the edge's own token is invalid or lacks the scope `action:relay`.
@@ -107,7 +109,12 @@ class ActionGroups(Generic[S, R]):
         self._own_token = own_token
         self._one_by_one_until = float("-inf")
         self._batcher: Batcher[_Waiting[S], R] = Batcher(
-            "submit actions", self._submit, max_size=MAX_SIZE, max_concurrent=MAX_CALLS, patience=PATIENCE_SECONDS
+            "submit actions",
+            self._submit,
+            max_size=MAX_SIZE,
+            max_concurrent=MAX_CALLS,
+            patience=PATIENCE_SECONDS,
+            many=MANY,
         )
 
     async def submit(self, request: S, token: str) -> R:

@@ -1,13 +1,14 @@
 """Group calls: items that arrive while a call is running share the next one.
 
-An idle caller never waits for company; under load calls grow instead of queueing. Items share the call, not the outcome:
-each has its own response or error. Use from one event loop.
+An idle caller never waits for company; under load calls grow instead of queueing, and those that are many wait for the others
+that their responses cause. Items share the call, not the outcome: each has its own response or error. Use from one event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
@@ -31,6 +32,9 @@ class Batcher(Generic[K, V]):
     A call starts beside others only when an item has waited for them for `patience` seconds: calls that are quick follow one
     another and are larger for it, and a slow one does not hold up the rest.
 
+    After a call with at least `many` items the next one waits as long again as that took, at most `patience`, unless it is
+    full. Callers who send something again when they have their response then share one call, and not every other.
+
     `work` returns one response per item, in order. An exception in place of a response is raised to the caller of that
     item; an exception raised by `work` is raised to the callers of all its items.
     """
@@ -43,12 +47,14 @@ class Batcher(Generic[K, V]):
         max_size: int,
         max_concurrent: int = 1,
         patience: float = 0.0,
+        many: float = math.inf,
     ) -> None:
         self._name = name
         self._work = work
         self._max_size = max_size
         self._max_concurrent = max_concurrent
         self._patience = patience
+        self._many = many
         self._running = 0
         self._timer: asyncio.TimerHandle | None = None
         self._queue: list[_Entry[K, V]] = []
@@ -96,11 +102,18 @@ class Batcher(Generic[K, V]):
             await asyncio.sleep(0)  # items of this turn of the event loop join the batch
             while self._queue:
                 batch, self._queue = self._queue[: self._max_size], self._queue[self._max_size :]
+                started = asyncio.get_running_loop().time()
                 await self._process(batch)
+                if len(batch) >= self._many:
+                    await self._linger(asyncio.get_running_loop().time() - started)
                 if self._queue and self._running > 1 and self._patience_left() > 0:
                     return  # one of the calls that run takes the rest
         finally:
             self._running -= 1
+
+    async def _linger(self, took: float) -> None:
+        if len(self._queue) < self._max_size:
+            await asyncio.sleep(min(took, self._patience))
 
     async def _process(self, batch: Sequence[_Entry[K, V]]) -> None:
         outcomes: Sequence[V | Exception]

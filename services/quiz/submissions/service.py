@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 MAX_GROUP: Final = 200
 # Groups of single actions at a time: quick ones follow one another, and one that waits for a store holds up no other for long.
 MAX_GROUPS: Final = 4
+# After a group of many, the next one waits a little for the players who have just had their response.
 PATIENCE_SECONDS: Final = 0.1
+MANY: Final = 16
 T = TypeVar("T")
 SeenVersion = tuple[str, int, bool]
 """A quiz, its version, and whether that is judged however long ago it was replaced."""
@@ -75,7 +77,12 @@ class SubmissionService:
         self._version_grace = version_grace
         self._now = now
         self._gather: Batcher[PendingAction, tuple[Submission, bool]] = Batcher(
-            "actions", self._settle, max_size=MAX_GROUP, max_concurrent=MAX_GROUPS, patience=PATIENCE_SECONDS
+            "actions",
+            self._settle,
+            max_size=MAX_GROUP,
+            max_concurrent=MAX_GROUPS,
+            patience=PATIENCE_SECONDS,
+            many=MANY,
         )
 
     async def submit_action(self, action: Action) -> tuple[Submission, bool]:

@@ -81,6 +81,47 @@ async def test_a_slow_call_does_not_hold_up_the_others() -> None:
     assert await asyncio.gather(*asked) == [2, 4, 6, 8]
 
 
+async def test_what_responses_cause_shares_the_next_call_if_they_were_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = asyncio.get_running_loop().time()
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: clock)
+    work = Work()
+    doubled = Batcher("doubling", work, max_size=4, patience=3600.0, many=2)
+    first = asyncio.gather(*map(doubled, (1, 2)))
+    while not work.calls:
+        await asyncio.sleep(0)
+    waiting = asyncio.create_task(doubled(3))
+    clock += 5.0  # what the call takes
+    work.may.set()
+    assert await first == [2, 4]
+    again = asyncio.gather(*map(doubled, (4, 5)))
+    for elapsed in (4.0, 1.0):  # as long again
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert work.calls == [[1, 2]]
+        clock += elapsed
+    assert await again == [8, 10]
+    assert await waiting == 6
+    assert work.calls == [[1, 2], [3, 4, 5]]
+
+
+async def test_a_full_call_and_one_after_few_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = asyncio.get_running_loop().time()
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: clock)
+    work = Work()
+    doubled = Batcher("doubling", work, max_size=2, patience=3600.0, many=2)
+    asked = [asyncio.create_task(doubled(number)) for number in range(5)]
+    while not work.calls:
+        await asyncio.sleep(0)
+    clock += 5.0
+    work.may.set()
+    assert await asyncio.gather(*asked[:4]) == [0, 2, 4, 6], "the second call is full"
+    clock += 5.0
+    assert await asked[4] == 8
+    clock += 5.0  # of that call, which had few
+    assert await doubled(5) == 10
+    assert work.calls == [[0, 1], [2, 3], [4], [5]]
+
+
 async def test_each_item_has_its_own_outcome() -> None:
     work = Work()
     work.may.set()
