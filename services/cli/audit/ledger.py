@@ -8,6 +8,7 @@ from topten.score.v1 import score_pb2
 from topten.score.v1 import score_service_pb2 as messages
 
 from services.cli.audit.events import EventAudit, ShowProgress, audit_events
+from services.cli.audit.rooms import RoomsAudit, audit_rooms
 from services.cli.audit.waiting import cause_of_waiting
 from services.cli.system.client import Endpoints
 from services.cli.system.operator_client import score_service
@@ -23,8 +24,8 @@ async def verify(
     patience: float,
     uncounted_after: float,
     repair: bool,
-) -> tuple[messages.VerifySummary, EventAudit]:
-    """Compare totals, chains, boards and events with the ledger; a line for each difference and each seal."""
+) -> tuple[messages.VerifySummary, EventAudit, RoomsAudit]:
+    """Compare totals, chains, boards and events with the ledger, and rooms; a line for each difference and each seal."""
     summary = messages.VerifySummary()
     request = messages.VerifyScoresRequest(repair=repair)
     async with (
@@ -51,7 +52,7 @@ async def verify(
         )
     for line in events.findings:
         on_finding(line)
-    return summary, events
+    return summary, events, await audit_rooms(endpoints, show_progress, on_finding)
 
 
 async def rebuild(endpoints: Endpoints, show_progress: ShowProgress) -> messages.RebuildSummary:

@@ -11,6 +11,7 @@ from topten.board.v1.board_service_pb2_grpc import BoardServiceStub
 from topten.group.v1.group_service_pb2_grpc import GroupServiceStub
 from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from topten.quiz.v1.quiz_service_pb2_grpc import QuizServiceStub
+from topten.room.v1.room_service_pb2_grpc import RoomServiceStub
 from topten.score.v1.score_service_pb2_grpc import ScoreServiceStub
 from topten.webhook.v1.webhook_service_pb2_grpc import WebhookServiceStub
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from topten.group.v1.group_service_pb2_grpc import GroupServiceAsyncStub
     from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceAsyncStub
     from topten.quiz.v1.quiz_service_pb2_grpc import QuizServiceAsyncStub
+    from topten.room.v1.room_service_pb2_grpc import RoomServiceAsyncStub
     from topten.score.v1.score_service_pb2_grpc import ScoreServiceAsyncStub
     from topten.webhook.v1.webhook_service_pb2_grpc import WebhookServiceAsyncStub
 
@@ -45,6 +47,13 @@ async def quiz_service(endpoints: Endpoints) -> AsyncIterator[tuple[QuizServiceA
     """Open the quiz service."""
     async with endpoints.operator() as token, endpoints.channel("quiz") as channel:
         yield cast("QuizServiceAsyncStub", QuizServiceStub(channel)), token
+
+
+@asynccontextmanager
+async def room_service(endpoints: Endpoints) -> AsyncIterator[tuple[RoomServiceAsyncStub, str]]:
+    """Open the service of rooms, which the quiz process serves."""
+    async with endpoints.operator() as token, endpoints.channel("quiz") as channel:
+        yield cast("RoomServiceAsyncStub", RoomServiceStub(channel)), token
 
 
 @asynccontextmanager

@@ -113,6 +113,12 @@ class RoomStore:
             documents = await self._rooms.find({"_id": {"$in": list(room_ids)}}, _STATE).to_list()
         return {document["_id"]: room_of(document) for document in documents}
 
+    async def page(self, after: str, limit: int) -> list[Room]:
+        """Return the next `limit` rooms by id after `after`."""
+        async with unavailable_on_failure():
+            page = self._rooms.find({"_id": {"$gt": after}}, _STATE).sort("_id", ASCENDING).limit(limit)
+            return [room_of(document) async for document in page]
+
     async def quiz(self, room_id: str) -> Quiz:
         """Return the quiz of a room as it was when the room was opened. Raises ROOM_NOT_FOUND."""
         quiz = self._quizzes.get(room_id)

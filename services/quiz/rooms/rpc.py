@@ -20,6 +20,7 @@ from services.quiz.rooms.play.frames import entry_of, outcome_of
 from services.quiz.rooms.play.playing import RoomPlay
 from services.quiz.rooms.play.watching import RoomWatching
 from services.quiz.rooms.relayed import RELAYED_ANSWERS, RELAYED_JOINS, answer_in, recorded_answer
+from services.quiz.rooms.results.audit import RoomAudit
 from services.quiz.rooms.results.board import RoomBoards
 from services.quiz.rooms.results.result_files import Format
 from services.quiz.rooms.results.results import RoomResults
@@ -56,6 +57,7 @@ class RoomServicer(room_service_pb2_grpc.RoomServiceServicer):
         watching: RoomWatching,
         results: RoomResults,
         boards: RoomBoards,
+        audit: RoomAudit,
         personal_data: RoomPersonalData,
         relay: Relay,
     ) -> None:
@@ -65,6 +67,7 @@ class RoomServicer(room_service_pb2_grpc.RoomServiceServicer):
         self._moving = moving
         self._results = results
         self._boards = boards
+        self._audit = audit
         self._play = play
         self._watching = watching
         self._personal_data = personal_data
@@ -262,6 +265,14 @@ class RoomServicer(room_service_pb2_grpc.RoomServiceServicer):
         name = room_pb2.RoomResultsFormat.Name(request.format).removeprefix("ROOM_RESULTS_FORMAT_")
         made = await self._results.file(caller(), request.room_id, Format[name])
         return messages.ExportRoomResultsResponse(file_name=made.name, media_type=made.media_type, content=made.content)
+
+    async def AuditRooms(
+        self, request: messages.AuditRoomsRequest, context: Context
+    ) -> AsyncIterator[messages.AuditRoomsResponse]:
+        """See room_service.proto."""
+        async for audited in self._audit.run():
+            findings = [room_pb2.RoomFinding(**finding._asdict()) for finding in audited.findings]
+            yield messages.AuditRoomsResponse(rooms=audited.rooms, answers=audited.answers, findings=findings)
 
     async def ExportSeats(self, request: messages.ExportSeatsRequest, context: Context) -> messages.ExportSeatsResponse:
         """See room_service.proto."""

@@ -20,6 +20,7 @@ from services.quiz.rooms.personal_data import RoomPersonalData
 from services.quiz.rooms.play.playing import RoomPlay
 from services.quiz.rooms.play.watching import RoomWatching
 from services.quiz.rooms.reading import RoomReader
+from services.quiz.rooms.results.audit import RoomAudit
 from services.quiz.rooms.results.board import RoomBoards
 from services.quiz.rooms.results.counting import RoomCounting
 from services.quiz.rooms.results.results import RoomResults
@@ -50,6 +51,7 @@ class Rooms(NamedTuple):
     results: RoomResults
     boards: RoomBoards
     counting: RoomCounting
+    audit: RoomAudit
     personal_data: RoomPersonalData
     servicer: RoomServicer
     servers: Sequence[Periodic]
@@ -94,6 +96,7 @@ def rooms_of(
     play = RoomPlay(rooms, seats, reader, changes, now=now)
     watching = RoomWatching(rooms, seats, reader, changes, now=now)
     counting = RoomCounting(rooms, seats, reader, submissions, now=now)
+    audit = RoomAudit(rooms, seats, submissions, now=now)
     results = RoomResults(rooms, seats, reader)
     boards = RoomBoards(seats, reader)
     personal_data = RoomPersonalData(rooms, seats)
@@ -110,6 +113,7 @@ def rooms_of(
         results=results,
         boards=boards,
         counting=counting,
+        audit=audit,
         personal_data=personal_data,
         servicer=RoomServicer(
             service,
@@ -120,6 +124,7 @@ def rooms_of(
             watching,
             results,
             boards,
+            audit,
             personal_data,
             relay,
         ),

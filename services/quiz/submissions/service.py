@@ -113,6 +113,10 @@ class SubmissionService:
         """Return how many attempts at a quiz a player has used. Raises UNAVAILABLE."""
         return (await self._store.last_tally(user_id, quiz_id)).used
 
+    async def recorded(self, keys: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Submission]:
+        """Return the existing ones of these records, by player and action id. Raises UNAVAILABLE."""
+        return await self._store.submissions(keys) if keys else {}
+
     def forget(self) -> None:
         """Drop the cached tallies: the store has other records."""
         self._recorder.forget()

@@ -46,7 +46,7 @@ SCOPES: Final[Mapping[str, str]] = {
     "score:adjust": "void actions and adjust scores",
     "score:repair": "rebuild boards and repair derived data",
     "leaderboard:read": "read and watch every board",
-    "event:read": "list submitted, counted and dead-lettered events",
+    "event:read": "list submitted, counted and dead-lettered events, and compare the records of rooms",
     "event:replay": "publish events again and replay dead letters",
     "player:write": "create and update players of the service's own system",
     "player:accommodate": "decide how much extra time players have for attempts at timed quizzes",

@@ -13,17 +13,15 @@ import aiohttp
 import jwt
 import pytest
 from topten.quiz.v1 import quiz_pb2
-from typer.testing import CliRunner
 
 from services.boards.proofs.proof import CheckedProof, check_proof
-from services.cli.app import app
 from services.cli.identity.accounts import grant_role
 from services.cli.system.client import GraphqlClient, GraphqlError
 from tests.deadline import eventually
 from tests.factories import quiz_definition
 from tests.imports import import_quiz
 from tests.players import PASSWORD, Player, endpoints, register
-from tests.servers import RunningStack, running_stack, unique
+from tests.servers import RunningStack, assert_verified, running_stack, unique
 from tests.system.boards.test_boards_as_data import put
 
 PROOF = """query ($board: BoardInput!, $user: ID!) {
@@ -157,8 +155,7 @@ async def test_a_corrected_key_changes_a_closed_period_only_by_a_reseal_and_its_
             assert later.signed.head.supersedes == earlier.signed.head.root
         assert (await ask(moderator, RESEAL, input=decision))["resealPeriod"] == []
         assert (await ask(admin, REJUDGE, quiz=quiz_id, dry=False))["rejudgeQuiz"]["changed"] == 0
-    verified = await asyncio.to_thread(CliRunner().invoke, app, ["verify", "--data", str(stack.data)])
-    assert verified.exit_code == 0, verified.output
+    await assert_verified(stack)
 
 
 async def has_entries(player: Player, board: dict[str, Any], count: int) -> bool:

@@ -40,18 +40,19 @@ def verify(
     """Compare everything with the ledger and report what differs; exit code 1 if something does.
 
     Checks every total, chain and board, and every event in both directions: a recorded event is counted once as recorded,
-    or not yet published, or a dead letter; a counted event is recorded. Changes nothing without --repair.
+    or not yet published, or a dead letter; a counted event is recorded. Checks the answers of rooms, too. Changes nothing
+    without --repair, which does not touch rooms.
     """
     endpoints = load_endpoints(data)
     from services.cli.audit import ledger
 
     with _Bars() as bars:
-        summary, events = run(
+        summary, events, rooms = run(
             ledger.verify(
                 endpoints, bars.show, say, say, patience=patience, uncounted_after=uncounted_after, repair=repair
             )
         )
-    findings = summary.findings + len(events.findings) + events.republished
+    findings = summary.findings + len(events.findings) + events.republished + rooms.findings
     say(
         f"{events.recorded} recorded events: {events.counted} counted, {events.unpublished} not yet published, "
         f"{events.dead} dead letters"
@@ -61,6 +62,8 @@ def verify(
             f"note: {events.restored_over} counted events have no record: a restore lost it, and what they changed was "
             "taken back"
         )
+    if rooms.rooms:
+        say(f"{rooms.rooms} rooms with {rooms.answers} answers")
     say(
         f"{summary.rows} ledger rows, {summary.players} players, {summary.boards} boards with {summary.members} entries: "
         + (f"{findings} findings" if findings else "no differences")

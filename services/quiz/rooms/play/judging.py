@@ -5,14 +5,15 @@ The only module of rooms that knows how answers are scored. Must never decide wh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
 from topten.quiz.v1 import quiz_pb2
 
-from services.quiz.questions.answers import Answer
+from services.quiz.questions.answers import Answer, AnswerError
 from services.quiz.quizzes.quiz import Quiz
-from services.quiz.quizzes.scoring import judge
+from services.quiz.quizzes.scoring import judge, mark
 from services.quiz.rooms.documents import Seat, SeatAnswer
 from services.quiz.rooms.room import Room
 
@@ -49,6 +50,31 @@ def judged(quiz: Quiz, room: Room, seat: Seat, answer: Answer, received_at: date
         verdict=outcome.verdict,
         points=points,
     )
+
+
+def fault_of(quiz: Quiz, room: Room, given: SeatAnswer) -> str:
+    """Return why a recorded answer is not as the room's quiz judges it; empty if it is.
+
+    When questions were asked is not kept, so of speed points only the bounds are known: all points, and half of them.
+    """
+    question_id = given.answer.question_id
+    if not 0 <= given.question < len(room.question_ids) or room.question_ids[given.question] != question_id:
+        return f"answers {question_id!r}, which is not question {given.question + 1} of the room"
+    try:
+        outcome = next(each for each in judge(quiz, [given.answer]) if each.question_id == question_id)
+    except AnswerError as error:
+        return f"has an answer to {question_id!r} that does not match the quiz: it {error}"
+    most = outcome.points
+    least = most - most // 2 if room.options.speed_points and most > 0 else most
+    if given.verdict != outcome.verdict or not least <= given.points <= most:
+        allowed = f"{most}" if least == most else f"{least} to {most}"
+        return f"has {given.points} points for {question_id!r}, and the quiz gives {allowed}"
+    return ""
+
+
+def points_of_attempt(quiz: Quiz, answers: Sequence[Answer]) -> int:
+    """Return the points of a seat's answers as an attempt at the quiz. Raises AnswerError as `judge`."""
+    return mark(quiz, answers).points
 
 
 def question_of(quiz: Quiz, question_id: str) -> quiz_pb2.Question:

@@ -111,7 +111,7 @@ class RoomCounting:
         return Action(
             user_id=seat.user_id,
             country=seat.country,
-            action_id=str(uuid.uuid5(uuid.UUID(room.room_id), seat.user_id)),
+            action_id=action_id_of(room, seat),
             quiz_id=room.quiz_id,
             answers=tuple(given.answer for given in answers),
             client_time=self._now(),
@@ -119,6 +119,11 @@ class RoomCounting:
             quiz_version=room.quiz_version,
             room_quiz=quiz,
         )
+
+
+def action_id_of(room: Room, seat: Seat) -> str:
+    """Return the action ID under which a seat's answers count as an attempt."""
+    return str(uuid.uuid5(uuid.UUID(room.room_id), seat.user_id))
 
 
 def _groups(seats: Sequence[Seat]) -> Iterator[Sequence[Seat]]:

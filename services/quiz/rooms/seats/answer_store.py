@@ -91,6 +91,12 @@ class AnswerStore:
                 found.setdefault(each["question"], {})[each["seat_id"]] = Mark(is_right, each["points"])
         return found
 
+    async def seats_of(self, room_id: str) -> set[str]:
+        """Return the seats that have answers in a room."""
+        stages: list[Document] = [{"$match": {"room_id": room_id}}, {"$group": {"_id": "$seat_id"}}]
+        async with unavailable_on_failure():
+            return {each["_id"] async for each in await self._answers.aggregate(stages)}
+
     async def of_seats(self, seat_ids: Sequence[str]) -> dict[str, list[SeatAnswer]]:
         """Return the answers of seats by question."""
         found: dict[str, list[SeatAnswer]] = {seat_id: [] for seat_id in seat_ids}

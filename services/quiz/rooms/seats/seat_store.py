@@ -80,6 +80,11 @@ class SeatStore:
                 found[document["room_id"]].append(seat_of(document))
         return found
 
+    async def all_of_room(self, room_id: str) -> list[Seat]:
+        """Return every seat of a room, also those that were removed."""
+        async with unavailable_on_failure():
+            return [seat_of(document) async for document in self._seats.find({"room_id": room_id})]
+
     async def removed_players(self, room_ids: Sequence[str]) -> dict[str, frozenset[str]]:
         """Return the players whose seats were removed in each room, from one read."""
         found: dict[str, set[str]] = {room_id: set() for room_id in room_ids}

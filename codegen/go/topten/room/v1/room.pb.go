@@ -1552,6 +1552,70 @@ func (x *SeatAnswer) GetPoints() int32 {
 	return 0
 }
 
+// What differs between records of a room.
+type RoomFinding struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The room's ID.
+	RoomId string `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	// The seat's ID.
+	SeatId string `protobuf:"bytes,2,opt,name=seat_id,json=seatId,proto3" json:"seat_id,omitempty"`
+	// What differs, for the operator.
+	Detail        string `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomFinding) Reset() {
+	*x = RoomFinding{}
+	mi := &file_topten_room_v1_room_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomFinding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomFinding) ProtoMessage() {}
+
+func (x *RoomFinding) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_room_v1_room_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomFinding.ProtoReflect.Descriptor instead.
+func (*RoomFinding) Descriptor() ([]byte, []int) {
+	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *RoomFinding) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *RoomFinding) GetSeatId() string {
+	if x != nil {
+		return x.SeatId
+	}
+	return ""
+}
+
+func (x *RoomFinding) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
 var File_topten_room_v1_room_proto protoreflect.FileDescriptor
 
 const file_topten_room_v1_room_proto_rawDesc = "" +
@@ -1667,7 +1731,11 @@ const file_topten_room_v1_room_proto_rawDesc = "" +
 	"\x06answer\x18\x01 \x01(\v2\x16.topten.quiz.v1.AnswerR\x06answer\x12;\n" +
 	"\vreceived_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"receivedAt\x12\x16\n" +
-	"\x06points\x18\x03 \x01(\x05R\x06points*\xc7\x01\n" +
+	"\x06points\x18\x03 \x01(\x05R\x06points\"W\n" +
+	"\vRoomFinding\x12\x17\n" +
+	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x17\n" +
+	"\aseat_id\x18\x02 \x01(\tR\x06seatId\x12\x16\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail*\xc7\x01\n" +
 	"\tRoomPhase\x12\x1a\n" +
 	"\x16ROOM_PHASE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10ROOM_PHASE_LOBBY\x10\x01\x12\x17\n" +
@@ -1720,7 +1788,7 @@ func file_topten_room_v1_room_proto_rawDescGZIP() []byte {
 }
 
 var file_topten_room_v1_room_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_topten_room_v1_room_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_topten_room_v1_room_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_topten_room_v1_room_proto_goTypes = []any{
 	(RoomPhase)(0),                // 0: topten.room.v1.RoomPhase
 	(RoomCommand)(0),              // 1: topten.room.v1.RoomCommand
@@ -1740,34 +1808,35 @@ var file_topten_room_v1_room_proto_goTypes = []any{
 	(*QuestionResult)(nil),        // 15: topten.room.v1.QuestionResult
 	(*SeatRecord)(nil),            // 16: topten.room.v1.SeatRecord
 	(*SeatAnswer)(nil),            // 17: topten.room.v1.SeatAnswer
-	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
-	(*v1.Question)(nil),           // 19: topten.quiz.v1.Question
-	(*v1.Answer)(nil),             // 20: topten.quiz.v1.Answer
-	(v1.Verdict)(0),               // 21: topten.quiz.v1.Verdict
+	(*RoomFinding)(nil),           // 18: topten.room.v1.RoomFinding
+	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
+	(*v1.Question)(nil),           // 20: topten.quiz.v1.Question
+	(*v1.Answer)(nil),             // 21: topten.quiz.v1.Answer
+	(v1.Verdict)(0),               // 22: topten.quiz.v1.Verdict
 }
 var file_topten_room_v1_room_proto_depIdxs = []int32{
 	2,  // 0: topten.room.v1.RoomOptions.nicknames:type_name -> topten.room.v1.NicknameRule
-	18, // 1: topten.room.v1.JoinChallenge.expires_at:type_name -> google.protobuf.Timestamp
+	19, // 1: topten.room.v1.JoinChallenge.expires_at:type_name -> google.protobuf.Timestamp
 	0,  // 2: topten.room.v1.RoomFrame.phase:type_name -> topten.room.v1.RoomPhase
-	19, // 3: topten.room.v1.RoomFrame.question:type_name -> topten.quiz.v1.Question
-	18, // 4: topten.room.v1.RoomFrame.asked_at:type_name -> google.protobuf.Timestamp
-	18, // 5: topten.room.v1.RoomFrame.deadline:type_name -> google.protobuf.Timestamp
-	20, // 6: topten.room.v1.RoomFrame.right_answer:type_name -> topten.quiz.v1.Answer
+	20, // 3: topten.room.v1.RoomFrame.question:type_name -> topten.quiz.v1.Question
+	19, // 4: topten.room.v1.RoomFrame.asked_at:type_name -> google.protobuf.Timestamp
+	19, // 5: topten.room.v1.RoomFrame.deadline:type_name -> google.protobuf.Timestamp
+	21, // 6: topten.room.v1.RoomFrame.right_answer:type_name -> topten.quiz.v1.Answer
 	8,  // 7: topten.room.v1.RoomFrame.distribution:type_name -> topten.room.v1.OptionCount
 	9,  // 8: topten.room.v1.RoomFrame.board:type_name -> topten.room.v1.RoomEntry
 	11, // 9: topten.room.v1.RoomFrame.newest_players:type_name -> topten.room.v1.RoomPlayer
 	5,  // 10: topten.room.v1.RoomFrame.options:type_name -> topten.room.v1.RoomOptions
 	9,  // 11: topten.room.v1.RoomPlace.entry:type_name -> topten.room.v1.RoomEntry
-	20, // 12: topten.room.v1.RoomOutcome.answer:type_name -> topten.quiz.v1.Answer
-	21, // 13: topten.room.v1.RoomOutcome.verdict:type_name -> topten.quiz.v1.Verdict
+	21, // 12: topten.room.v1.RoomOutcome.answer:type_name -> topten.quiz.v1.Answer
+	22, // 13: topten.room.v1.RoomOutcome.verdict:type_name -> topten.quiz.v1.Verdict
 	3,  // 14: topten.room.v1.RoomOutcome.extra_time:type_name -> topten.room.v1.ExtraTime
-	18, // 15: topten.room.v1.RoomOutcome.deadline:type_name -> google.protobuf.Timestamp
+	19, // 15: topten.room.v1.RoomOutcome.deadline:type_name -> google.protobuf.Timestamp
 	3,  // 16: topten.room.v1.SeatExtraTime.extra_time:type_name -> topten.room.v1.ExtraTime
 	8,  // 17: topten.room.v1.QuestionResult.distribution:type_name -> topten.room.v1.OptionCount
-	18, // 18: topten.room.v1.SeatRecord.joined_at:type_name -> google.protobuf.Timestamp
+	19, // 18: topten.room.v1.SeatRecord.joined_at:type_name -> google.protobuf.Timestamp
 	17, // 19: topten.room.v1.SeatRecord.answers:type_name -> topten.room.v1.SeatAnswer
-	20, // 20: topten.room.v1.SeatAnswer.answer:type_name -> topten.quiz.v1.Answer
-	18, // 21: topten.room.v1.SeatAnswer.received_at:type_name -> google.protobuf.Timestamp
+	21, // 20: topten.room.v1.SeatAnswer.answer:type_name -> topten.quiz.v1.Answer
+	19, // 21: topten.room.v1.SeatAnswer.received_at:type_name -> google.protobuf.Timestamp
 	22, // [22:22] is the sub-list for method output_type
 	22, // [22:22] is the sub-list for method input_type
 	22, // [22:22] is the sub-list for extension type_name
@@ -1789,7 +1858,7 @@ func file_topten_room_v1_room_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_topten_room_v1_room_proto_rawDesc), len(file_topten_room_v1_room_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

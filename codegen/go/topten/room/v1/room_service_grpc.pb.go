@@ -43,6 +43,7 @@ const (
 	RoomService_WatchRoom_FullMethodName               = "/topten.room.v1.RoomService/WatchRoom"
 	RoomService_GetRoomResults_FullMethodName          = "/topten.room.v1.RoomService/GetRoomResults"
 	RoomService_ExportRoomResults_FullMethodName       = "/topten.room.v1.RoomService/ExportRoomResults"
+	RoomService_AuditRooms_FullMethodName              = "/topten.room.v1.RoomService/AuditRooms"
 	RoomService_ExportSeats_FullMethodName             = "/topten.room.v1.RoomService/ExportSeats"
 )
 
@@ -149,6 +150,11 @@ type RoomServiceClient interface {
 	// ExportRoomResults returns the results of a room as a file, for its hosts, moderators and admins.
 	// Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, LIMIT_REACHED (the file is larger than 4 MB), INVALID_ARGUMENT, UNAVAILABLE.
 	ExportRoomResults(ctx context.Context, in *ExportRoomResultsRequest, opts ...grpc.CallOption) (*ExportRoomResultsResponse, error)
+	// AuditRooms compares what is recorded of the rooms that are kept: each answer is that of a seat to a question of its room, with
+	// the verdict and the points that the room's quiz gives it, and each attempt that counts on global boards is on record with
+	// the points of the seat's answers. A response for each page of rooms, at least one. Changes nothing.
+	// Fails with PERMISSION_DENIED, UNAVAILABLE.
+	AuditRooms(ctx context.Context, in *AuditRoomsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[AuditRoomsResponse], error)
 	// ExportSeats lists the caller's own seats with their answers.
 	// Fails with PERMISSION_DENIED, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
 	ExportSeats(ctx context.Context, in *ExportSeatsRequest, opts ...grpc.CallOption) (*ExportSeatsResponse, error)
@@ -391,6 +397,25 @@ func (c *roomServiceClient) ExportRoomResults(ctx context.Context, in *ExportRoo
 	return out, nil
 }
 
+func (c *roomServiceClient) AuditRooms(ctx context.Context, in *AuditRoomsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[AuditRoomsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &RoomService_ServiceDesc.Streams[1], RoomService_AuditRooms_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[AuditRoomsRequest, AuditRoomsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RoomService_AuditRoomsClient = grpc.ServerStreamingClient[AuditRoomsResponse]
+
 func (c *roomServiceClient) ExportSeats(ctx context.Context, in *ExportSeatsRequest, opts ...grpc.CallOption) (*ExportSeatsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ExportSeatsResponse)
@@ -504,6 +529,11 @@ type RoomServiceServer interface {
 	// ExportRoomResults returns the results of a room as a file, for its hosts, moderators and admins.
 	// Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, LIMIT_REACHED (the file is larger than 4 MB), INVALID_ARGUMENT, UNAVAILABLE.
 	ExportRoomResults(context.Context, *ExportRoomResultsRequest) (*ExportRoomResultsResponse, error)
+	// AuditRooms compares what is recorded of the rooms that are kept: each answer is that of a seat to a question of its room, with
+	// the verdict and the points that the room's quiz gives it, and each attempt that counts on global boards is on record with
+	// the points of the seat's answers. A response for each page of rooms, at least one. Changes nothing.
+	// Fails with PERMISSION_DENIED, UNAVAILABLE.
+	AuditRooms(*AuditRoomsRequest, grpc.ServerStreamingServer[AuditRoomsResponse]) error
 	// ExportSeats lists the caller's own seats with their answers.
 	// Fails with PERMISSION_DENIED, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
 	ExportSeats(context.Context, *ExportSeatsRequest) (*ExportSeatsResponse, error)
@@ -582,6 +612,9 @@ func (UnimplementedRoomServiceServer) GetRoomResults(context.Context, *GetRoomRe
 }
 func (UnimplementedRoomServiceServer) ExportRoomResults(context.Context, *ExportRoomResultsRequest) (*ExportRoomResultsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ExportRoomResults not implemented")
+}
+func (UnimplementedRoomServiceServer) AuditRooms(*AuditRoomsRequest, grpc.ServerStreamingServer[AuditRoomsResponse]) error {
+	return status.Error(codes.Unimplemented, "method AuditRooms not implemented")
 }
 func (UnimplementedRoomServiceServer) ExportSeats(context.Context, *ExportSeatsRequest) (*ExportSeatsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ExportSeats not implemented")
@@ -996,6 +1029,17 @@ func _RoomService_ExportRoomResults_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RoomService_AuditRooms_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(AuditRoomsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(RoomServiceServer).AuditRooms(m, &grpc.GenericServerStream[AuditRoomsRequest, AuditRoomsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RoomService_AuditRoomsServer = grpc.ServerStreamingServer[AuditRoomsResponse]
+
 func _RoomService_ExportSeats_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ExportSeatsRequest)
 	if err := dec(in); err != nil {
@@ -1114,6 +1158,11 @@ var RoomService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "WatchRoom",
 			Handler:       _RoomService_WatchRoom_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "AuditRooms",
+			Handler:       _RoomService_AuditRooms_Handler,
 			ServerStreams: true,
 		},
 	},

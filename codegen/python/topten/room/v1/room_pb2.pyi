@@ -769,3 +769,29 @@ class SeatAnswer(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["answer", b"answer", "points", b"points", "received_at", b"received_at"]) -> None: ...
 
 global___SeatAnswer = SeatAnswer
+
+@typing.final
+class RoomFinding(google.protobuf.message.Message):
+    """What differs between records of a room."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ROOM_ID_FIELD_NUMBER: builtins.int
+    SEAT_ID_FIELD_NUMBER: builtins.int
+    DETAIL_FIELD_NUMBER: builtins.int
+    room_id: builtins.str
+    """The room's ID."""
+    seat_id: builtins.str
+    """The seat's ID."""
+    detail: builtins.str
+    """What differs, for the operator."""
+    def __init__(
+        self,
+        *,
+        room_id: builtins.str = ...,
+        seat_id: builtins.str = ...,
+        detail: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["detail", b"detail", "room_id", b"room_id", "seat_id", b"seat_id"]) -> None: ...
+
+global___RoomFinding = RoomFinding

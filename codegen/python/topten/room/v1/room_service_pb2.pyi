@@ -1300,3 +1300,43 @@ class ExportSeatsResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["next_page_token", b"next_page_token", "seats", b"seats"]) -> None: ...
 
 global___ExportSeatsResponse = ExportSeatsResponse
+
+@typing.final
+class AuditRoomsRequest(google.protobuf.message.Message):
+    """AuditRoomsRequest is empty: all rooms are compared."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___AuditRoomsRequest = AuditRoomsRequest
+
+@typing.final
+class AuditRoomsResponse(google.protobuf.message.Message):
+    """AuditRoomsResponse tells how far the comparison is."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ROOMS_FIELD_NUMBER: builtins.int
+    ANSWERS_FIELD_NUMBER: builtins.int
+    FINDINGS_FIELD_NUMBER: builtins.int
+    rooms: builtins.int
+    """The number of rooms so far."""
+    answers: builtins.int
+    """The number of answers so far."""
+    @property
+    def findings(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[topten.room.v1.room_pb2.RoomFinding]:
+        """What differs in the rooms since the last response."""
+
+    def __init__(
+        self,
+        *,
+        rooms: builtins.int = ...,
+        answers: builtins.int = ...,
+        findings: collections.abc.Iterable[topten.room.v1.room_pb2.RoomFinding] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["answers", b"answers", "findings", b"findings", "rooms", b"rooms"]) -> None: ...
+
+global___AuditRoomsResponse = AuditRoomsResponse

@@ -147,6 +147,11 @@ class RoomServiceStub(object):
                 request_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.ExportRoomResultsRequest.SerializeToString,
                 response_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.ExportRoomResultsResponse.FromString,
                 _registered_method=True)
+        self.AuditRooms = channel.unary_stream(
+                '/topten.room.v1.RoomService/AuditRooms',
+                request_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.AuditRoomsRequest.SerializeToString,
+                response_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.AuditRoomsResponse.FromString,
+                _registered_method=True)
         self.ExportSeats = channel.unary_unary(
                 '/topten.room.v1.RoomService/ExportSeats',
                 request_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.ExportSeatsRequest.SerializeToString,
@@ -365,6 +370,16 @@ class RoomServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AuditRooms(self, request, context):
+        """AuditRooms compares what is recorded of the rooms that are kept: each answer is that of a seat to a question of its room, with
+        the verdict and the points that the room's quiz gives it, and each attempt that counts on global boards is on record with
+        the points of the seat's answers. A response for each page of rooms, at least one. Changes nothing.
+        Fails with PERMISSION_DENIED, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExportSeats(self, request, context):
         """ExportSeats lists the caller's own seats with their answers.
         Fails with PERMISSION_DENIED, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
@@ -485,6 +500,11 @@ def add_RoomServiceServicer_to_server(servicer, server):
                     servicer.ExportRoomResults,
                     request_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.ExportRoomResultsRequest.FromString,
                     response_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.ExportRoomResultsResponse.SerializeToString,
+            ),
+            'AuditRooms': grpc.unary_stream_rpc_method_handler(
+                    servicer.AuditRooms,
+                    request_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.AuditRoomsRequest.FromString,
+                    response_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.AuditRoomsResponse.SerializeToString,
             ),
             'ExportSeats': grpc.unary_unary_rpc_method_handler(
                     servicer.ExportSeats,
@@ -1089,6 +1109,33 @@ class RoomService(object):
             '/topten.room.v1.RoomService/ExportRoomResults',
             topten_dot_room_dot_v1_dot_room__service__pb2.ExportRoomResultsRequest.SerializeToString,
             topten_dot_room_dot_v1_dot_room__service__pb2.ExportRoomResultsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AuditRooms(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/topten.room.v1.RoomService/AuditRooms',
+            topten_dot_room_dot_v1_dot_room__service__pb2.AuditRoomsRequest.SerializeToString,
+            topten_dot_room_dot_v1_dot_room__service__pb2.AuditRoomsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -229,6 +229,16 @@ class RoomServiceStub:
     Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, LIMIT_REACHED (the file is larger than 4 MB), INVALID_ARGUMENT, UNAVAILABLE.
     """
 
+    AuditRooms: grpc.UnaryStreamMultiCallable[
+        topten.room.v1.room_service_pb2.AuditRoomsRequest,
+        topten.room.v1.room_service_pb2.AuditRoomsResponse,
+    ]
+    """AuditRooms compares what is recorded of the rooms that are kept: each answer is that of a seat to a question of its room, with
+    the verdict and the points that the room's quiz gives it, and each attempt that counts on global boards is on record with
+    the points of the seat's answers. A response for each page of rooms, at least one. Changes nothing.
+    Fails with PERMISSION_DENIED, UNAVAILABLE.
+    """
+
     ExportSeats: grpc.UnaryUnaryMultiCallable[
         topten.room.v1.room_service_pb2.ExportSeatsRequest,
         topten.room.v1.room_service_pb2.ExportSeatsResponse,
@@ -446,6 +456,16 @@ class RoomServiceAsyncStub:
     ]
     """ExportRoomResults returns the results of a room as a file, for its hosts, moderators and admins.
     Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, LIMIT_REACHED (the file is larger than 4 MB), INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    AuditRooms: grpc.aio.UnaryStreamMultiCallable[
+        topten.room.v1.room_service_pb2.AuditRoomsRequest,
+        topten.room.v1.room_service_pb2.AuditRoomsResponse,
+    ]
+    """AuditRooms compares what is recorded of the rooms that are kept: each answer is that of a seat to a question of its room, with
+    the verdict and the points that the room's quiz gives it, and each attempt that counts on global boards is on record with
+    the points of the seat's answers. A response for each page of rooms, at least one. Changes nothing.
+    Fails with PERMISSION_DENIED, UNAVAILABLE.
     """
 
     ExportSeats: grpc.aio.UnaryUnaryMultiCallable[
@@ -709,6 +729,18 @@ class RoomServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[topten.room.v1.room_service_pb2.ExportRoomResultsResponse, collections.abc.Awaitable[topten.room.v1.room_service_pb2.ExportRoomResultsResponse]]:
         """ExportRoomResults returns the results of a room as a file, for its hosts, moderators and admins.
         Fails with ROOM_NOT_FOUND, PERMISSION_DENIED, LIMIT_REACHED (the file is larger than 4 MB), INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def AuditRooms(
+        self,
+        request: topten.room.v1.room_service_pb2.AuditRoomsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[topten.room.v1.room_service_pb2.AuditRoomsResponse], collections.abc.AsyncIterator[topten.room.v1.room_service_pb2.AuditRoomsResponse]]:
+        """AuditRooms compares what is recorded of the rooms that are kept: each answer is that of a seat to a question of its room, with
+        the verdict and the points that the room's quiz gives it, and each attempt that counts on global boards is on record with
+        the points of the seat's answers. A response for each page of rooms, at least one. Changes nothing.
+        Fails with PERMISSION_DENIED, UNAVAILABLE.
         """
 
     @abc.abstractmethod
