@@ -57,6 +57,9 @@ class RoomBoardFeed(RoomUpstreamFeed):
             await self.write(update.message)
         self._outcomes.follow(response.revision, self.subscribers)
 
+    def _forget(self) -> None:
+        self._current = None
+
     def _remove(self, subscriber: Subscriber) -> None:
         """End the stream as that of any board that a client may read no more: it gets the reason when it reconnects."""
         subscriber.drop("removed")

@@ -1,6 +1,7 @@
 """The feed of one room: its state after each change, the same for everybody in it, and then each player's own outcome.
 
-Owns that a connected client sees no earlier state of the room after a later one, and no outcome before its state.
+Owns that a connected client sees no earlier state of the room after a later one, unless the room itself went back, and no
+outcome before its state.
 """
 
 from __future__ import annotations
@@ -30,11 +31,6 @@ class RoomState:
     frame: RoomFrame
     message: Message
 
-    @property
-    def order(self) -> tuple[int, int]:
-        """The order of this state among those of the room."""
-        return self.frame.revision, self.frame.changes
-
 
 class RoomFeed(RoomUpstreamFeed):
     """The room with a PIN, called `pin:<pin>`. A player who was removed is told so by the event `end`."""
@@ -53,13 +49,13 @@ class RoomFeed(RoomUpstreamFeed):
         return None if self._state is None else self._state.message
 
     async def _follow(self, frame: RoomFrame) -> None:
-        """Write a state, unless it is an earlier one than the current one: an upstream of another instance may be behind."""
-        state = RoomState(frame, encode_room(frame))
-        if self._state is None or state.order >= self._state.order:
-            self._state = state
-            self._notify()
-            await self.write(state.message)
-            self._outcomes.follow(frame.revision, self.subscribers)
+        state = self._state = RoomState(frame, encode_room(frame))
+        self._notify()
+        await self.write(state.message)
+        self._outcomes.follow(frame.revision, self.subscribers)
+
+    def _forget(self) -> None:
+        self._state = None
 
     def _remove(self, subscriber: Subscriber) -> None:
         subscriber.write(encode_room_end(Reason.ROOM_CLOSED))

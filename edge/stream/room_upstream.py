@@ -1,19 +1,21 @@
 """What the feeds of a room's state and of its board have in common: they follow the room, and end with it.
 
-Owns that the streams of a player whom a host has removed end, and that they open no other; and that each player's own message
-follows what everybody is sent.
+Owns that the streams of a player whom a host has removed end, and that they open no other; that each player's own message
+follows what everybody is sent; and that nothing earlier is shown after something later, unless the room itself went back.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from abc import abstractmethod
 from collections.abc import Callable
 from datetime import timedelta
-from typing import ClassVar
+from typing import ClassVar, Final
 
+import structlog
 from topten.room.v1.room_pb2 import ROOM_PHASE_ENDED, RoomFrame
-from topten.room.v1.room_service_pb2 import WatchRoomRequest
+from topten.room.v1.room_service_pb2 import WatchRoomRequest, WatchRoomResponse
 
 from edge.stream.feed import Feed
 from edge.stream.frames import Message, Position
@@ -22,6 +24,11 @@ from edge.stream.subscriber import Subscriber
 from edge.upstreams import Upstreams
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.grpc.client import open_stream
+
+# An upstream whose states are earlier for this long is believed: its store was restored. Every instance of quiz reads a
+# watched room at least every two seconds.
+BEHIND_SECONDS: Final = 3.0
+_log = structlog.get_logger("stream.room")
 
 
 class RoomUpstreamFeed(Feed):
@@ -37,12 +44,16 @@ class RoomUpstreamFeed(Feed):
         self._request = request
         self._outcomes = RoomOutcomeFeed(name, read)
         self._removed: frozenset[str] = frozenset()
-        self._revision = 0
+        self._order = (0, 0)
         self._has_ended = False
 
     @abstractmethod
     async def _follow(self, frame: RoomFrame) -> None:
-        """Show what there is at a frame of the room, which may be an earlier one. Raises ServiceError."""
+        """Show what there is at a frame of the room, which follows the one before. Raises ServiceError."""
+
+    @abstractmethod
+    def _forget(self) -> None:
+        """Show nothing any more, because what follows is of an earlier moment."""
 
     @abstractmethod
     def _shown(self) -> Message | None:
@@ -83,20 +94,31 @@ class RoomUpstreamFeed(Feed):
         async with open_stream(self._upstreams.room.WatchRoom, self._request, token=token) as responses:
             received = False
             try:
-                async for response in responses:
-                    received = True
-                    self._has_ended |= response.frame.phase == ROOM_PHASE_ENDED
-                    await self._follow(response.frame)
-                    self._remove_streams(response.frame.revision, frozenset(response.removed_user_ids))
+                async with asyncio.timeout(None) as patience:
+                    async for response in responses:
+                        received = True
+                        if _order(response.frame) >= self._order:
+                            patience.reschedule(None)
+                            await self._show(response)
+                        elif patience.when() is None:
+                            patience.reschedule(asyncio.get_running_loop().time() + BEHIND_SECONDS)
+            except TimeoutError:
+                # Nothing is left of the later states. The upstream is opened again and shows what there is.
+                _log.warning("room went back", feed=self.name)
+                self._order = (0, 0)
+                self._forget()
             finally:
                 if received:
                     self._lost_at = time.monotonic()
 
-    def _remove_streams(self, revision: int, removed: frozenset[str]) -> None:
-        """End the streams of players who were removed, after they were sent what there is at that revision."""
-        if revision < self._revision:
-            return  # an upstream of another instance is behind
-        self._revision = revision
+    async def _show(self, response: WatchRoomResponse) -> None:
+        self._order = _order(response.frame)
+        self._has_ended |= response.frame.phase == ROOM_PHASE_ENDED
+        await self._follow(response.frame)
+        self._remove_streams(frozenset(response.removed_user_ids))
+
+    def _remove_streams(self, removed: frozenset[str]) -> None:
+        """End the streams of players who were removed, after they were sent what there is."""
         if removed != self._removed:
             self._removed = removed
             for subscriber in [each for each in self.subscribers if each.user_id in removed and each.is_open]:
@@ -104,3 +126,8 @@ class RoomUpstreamFeed(Feed):
 
     def _is_over(self) -> bool:
         return self._has_ended
+
+
+def _order(frame: RoomFrame) -> tuple[int, int]:
+    """Return the order of a state among those of its room."""
+    return frame.revision, frame.changes

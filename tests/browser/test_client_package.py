@@ -36,6 +36,24 @@ TYPES = {
     },
     "files": ["app.js"],
 }  # fmt: skip
+# The versions of a room that are shown, of those that an edge sends.
+WENT_BACK = """async () => {
+  let source;
+  window.EventSource = class extends EventTarget {
+    constructor() { super(); source = this; }
+    close() {}
+  };
+  const { follow } = await import('/assets/0000000000000000/client/stream.js');
+  return new Promise((resolve) => {
+    const shown = [];
+    const onFrame = ({ version }) => shown.push(version) === 3 && resolve(shown);
+    follow('room:1', { streamUrl: () => '' }, { onFrame, onMe() {}, onState() {} });
+    for (const version of [9, 7, 10, 3, 4]) {
+      const data = JSON.stringify({ version, phase: 'question' });
+      source.dispatchEvent(new MessageEvent('state', { data, lastEventId: `${version}-0` }));
+    }
+  });
+}"""
 # Requests that need a token, from a second client in the page that is open.
 REQUEST = """async url => {
   const { connect } = await import('topten-client');
@@ -326,6 +344,13 @@ async def test_an_edge_that_trusts_documents_alone_trusts_those_of_the_package(
             await expect(page.locator("#state")).to_have_text("live")
             await page.get_by_role("button", name="Answer a quiz").click()
             await expect(page.locator("li", has_text=player.username)).to_have_text(f"{player.username} 20")
+
+
+async def test_a_room_whose_store_went_back_is_shown_again(context: BrowserContext) -> None:
+    """An earlier state that a later one follows at once is that of a server behind others, and is not shown."""
+    page = await context.new_page()
+    await page.goto("/")
+    assert await page.evaluate(WENT_BACK) == [9, 10, 4]
 
 
 async def test_a_browser_that_reaches_no_server_many_times_in_a_row_is_left_to_try_no_longer(

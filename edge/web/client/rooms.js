@@ -100,7 +100,7 @@ export class Rooms {
 
   /**
    * What changes in a room: `for await (const { frame, me, state } of rooms.watch(pin))`, where the frame is the whole Room and
-   * never an older one than before, and `me` the outcome of a player with a seat, after each frame with a new version until the
+   * never an older one than before unless the server's stores were restored, and `me` the outcome of a player with a seat, after each frame with a new version until the
    * room ends. It ends with the loop or with `return()`; any number of watches share one stream.
    * @param {string} pin
    * @returns {AsyncIterableIterator<{ frame?: Room, me?: OwnOutcome, state?: import("./stream.js").State }> & { return(): Promise<any> }}

@@ -10,6 +10,8 @@ const QUICK_ATTEMPTS = 30;
 // The server sends `ping` at least this often, and says so in it if it is another time.
 const HEARTBEAT = 15_000;
 const GRACE = 5_000;
+// An edge may have an earlier state of a room for a moment. One that stays is the room, whose store was restored.
+const BEHIND = 3_000;
 const REFUSED = [401, 403];
 const TIMEOUT = 15_000;
 
@@ -54,7 +56,7 @@ const TIMEOUT = 15_000;
  * @param {object} handlers
  * @param {(frame: any) => void} handlers.onFrame a Frame, or a Room. Of a board the first frame of each connection, which may
  *   be older than the last one if the server's store was restored, and then each frame of that connection; of a room no state
- *   that is older than the last one
+ *   that is older than the last one, unless no later one follows it for some seconds: then the store was restored
  * @param {(own: any) => void} handlers.onMe the player's own Standing, or in a room their OwnOutcome
  * @param {(state: State) => void} handlers.onState
  * @param {() => Promise<void>} [renewSession] renews what opens the stream, where that can be renewed; a token in the URL can't
@@ -73,6 +75,8 @@ export function follow(board, connection, { onFrame, onMe, onState }, renewSessi
   let closed = false;
   let lastEventId = "";
   let failures = 0;
+  let behind = 0;
+  let show = () => {};
 
   /** @param {State["name"]} next */
   function set(next) {
@@ -103,12 +107,17 @@ export function follow(board, connection, { onFrame, onMe, onState }, renewSessi
       pause = MIN_PAUSE;
       heard();
       set(room.stale ? "stale" : "live");
-      if (isOlder(event.lastEventId, lastEventId)) return; // another instance of the server is behind
-      lastEventId = event.lastEventId;
-      onFrame(room);
-      if (room.phase !== "ENDED") return;
-      set("closed");
-      close();
+      show = () => {
+        clearTimeout(behind);
+        behind = 0;
+        lastEventId = event.lastEventId;
+        onFrame(room);
+        if (room.phase !== "ENDED") return;
+        set("closed");
+        close();
+      };
+      if (isOlder(event.lastEventId, lastEventId)) behind ||= setTimeout(() => show(), BEHIND);
+      else show();
     });
     source.addEventListener("ping", (event) => {
       const { timestamp, interval } = JSON.parse(event.data);
@@ -166,6 +175,7 @@ export function follow(board, connection, { onFrame, onMe, onState }, renewSessi
     closed = true;
     clearTimeout(timer);
     clearTimeout(silence);
+    clearTimeout(behind);
     source?.close();
   }
 

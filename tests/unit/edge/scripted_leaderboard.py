@@ -143,7 +143,7 @@ class ScriptedQuizzes(QuizServiceServicer):
 
 @partly
 class ScriptedRooms(RoomServiceServicer):
-    """Serves only `GetRoom`, `WatchRoom` and `ListRoomOutcomes`, of the rooms in `phases`.
+    """Serves only `GetRoom`, `WatchRoom`, `GetRoomBoard` and `ListRoomOutcomes`, of the rooms in `phases`, by PIN or ID.
 
     `watched` lists the PINs that were watched, and `removed` has the users who were removed from them. `requests` lists the
     `ListRoomOutcomes` calls: the revision of the room, and the users. Each waits for `answering`, and responds with the
@@ -159,13 +159,14 @@ class ScriptedRooms(RoomServiceServicer):
         self.answering.set()
         self.fails = False
         self._revisions: defaultdict[str, int] = defaultdict(lambda: 1)
-        self._shown: dict[str, asyncio.Queue[int]] = defaultdict(asyncio.Queue)
+        self._shown: dict[str, list[asyncio.Queue[int]]] = defaultdict(list)
         self.removed: set[str] = set()
 
     def show(self, pin: str, revision: int) -> None:
         """Send the state of a watched room at a revision."""
         self._revisions[pin] = revision
-        self._shown[pin].put_nowait(revision)
+        for queue in self._shown[pin]:
+            queue.put_nowait(revision)
 
     async def GetRoom(self, request: room_messages.GetRoomRequest, context: Any) -> room_messages.GetRoomResponse:
         if request.pin not in self.phases:
@@ -175,12 +176,27 @@ class ScriptedRooms(RoomServiceServicer):
     async def WatchRoom(
         self, request: room_messages.WatchRoomRequest, context: Any
     ) -> AsyncIterator[room_messages.WatchRoomResponse]:
-        self.watched.append(request.pin)
-        frame = (await self.GetRoom(room_messages.GetRoomRequest(pin=request.pin), context)).frame
-        frame.revision = 1
-        while True:
-            yield room_messages.WatchRoomResponse(frame=frame, removed_user_ids=self.removed)
-            frame.revision = await self._shown[request.pin].get()
+        room = request.pin or request.room_id
+        self.watched.append(room)
+        frame = (await self.GetRoom(room_messages.GetRoomRequest(pin=room), context)).frame
+        frame.revision = self._revisions[room]
+        queue: asyncio.Queue[int] = asyncio.Queue()
+        self._shown[room].append(queue)
+        try:
+            while True:
+                yield room_messages.WatchRoomResponse(frame=frame, removed_user_ids=self.removed)
+                frame.revision = await queue.get()
+        finally:
+            self._shown[room].remove(queue)
+
+    async def GetRoomBoard(
+        self, request: room_messages.GetRoomBoardRequest, context: Any
+    ) -> room_messages.GetRoomBoardResponse:
+        if request.room_id not in self.phases:
+            await _refuse(context, Reason.ROOM_NOT_FOUND)
+        revision = self._revisions[request.room_id]
+        entry = room_pb2.RoomEntry(rank=1, seat_id="s1", nickname="Ada", points=revision)
+        return room_messages.GetRoomBoardResponse(revision=revision, entries=[room_pb2.RoomPlace(entry=entry)])
 
     async def ListRoomOutcomes(
         self, request: room_messages.ListRoomOutcomesRequest, context: Any

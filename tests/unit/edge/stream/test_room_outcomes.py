@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -19,7 +20,7 @@ from services.runtime.auth.claims import Claims
 from services.runtime.auth.service_token import ServiceToken
 from services.runtime.config.settings import TlsConfig, UpstreamConfig
 from tests.deadline import eventually
-from tests.players import Event, room_stream
+from tests.players import Event, room_stream, stream
 from tests.servers import unique
 from tests.unit.edge.edge_process import EdgeProcess
 from tests.unit.edge.scripted_leaderboard import ScriptedLeaderboard, ScriptedRooms
@@ -207,3 +208,42 @@ async def test_a_removed_player_is_told_and_shown_the_room_no_more(
             assert (status, body["code"]) == (409, "ROOM_CLOSED")
         assert [await seen(await streams.open(ben))] == [("state", 2)]
         assert await edge.metric("topten_sse_dropped_total", reason="removed") == 2
+
+
+async def test_a_room_whose_store_went_back_is_shown_again(
+    edge: EdgeProcess, issuer: Issuer, rooms: ScriptedRooms, pin: str
+) -> None:
+    ada = unique("ada-")
+    rooms.points[ada] = 10
+    async with AsyncExitStack() as stack:
+        events = await Streams(edge, issuer, pin, stack).open(ada)
+        assert [await seen(events), await seen(events)] == [("state", 1), ("me", 1)]
+        rooms.show(pin, 4)
+        assert [await seen(events), await seen(events)] == [("state", 4), ("me", 4)]
+        rooms.show(pin, 3)  # another instance of quiz may be behind for a moment
+        rooms.show(pin, 5)
+        assert [await seen(events), await seen(events)] == [("state", 5), ("me", 5)]
+        rooms.show(pin, 2)
+        assert [await seen(events), await seen(events)] == [("state", 2), ("me", 2)]
+        rooms.show(pin, 3)
+        assert [await seen(events), await seen(events)] == [("state", 3), ("me", 3)]
+
+
+async def test_the_board_of_a_room_whose_store_went_back_is_shown_again(
+    edge: EdgeProcess, issuer: Issuer, rooms: ScriptedRooms
+) -> None:
+    room_id = str(uuid.uuid4())
+    rooms.phases[room_id] = room_pb2.ROOM_PHASE_BOARD
+    async with stream(edge.http, issuer.token(), f"room:{room_id}") as events:
+        for revision in (1, 5, 2, 3):
+            if revision > 1:
+                rooms.show(room_id, revision)
+            assert await shown_board(events) == revision
+
+
+async def shown_board(events: AsyncIterator[Event]) -> int:
+    """The version of the next frame of a board."""
+    while (event := await next_event(events)).name != "update":
+        pass
+    version: int = event.data["version"]
+    return version
