@@ -18,6 +18,7 @@ from topten.room.v1.room_service_pb2 import GetRoomBoardRequest, GetRoomRequest
 from services.runtime.auth.access import STAFF
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.grpc.client import call
+from services.runtime.texts import canonical_id
 
 if TYPE_CHECKING:
     from edge.upstreams import Upstreams
@@ -83,6 +84,11 @@ class ExistingRooms:
         del self._checks[pin]
         if not task.cancelled():
             task.exception()  # seen, also if every client has left
+
+
+def room_board(room_id: str) -> str:
+    """Return the one name of the board of a room, whose ID may be in capitals."""
+    return f"{BOARD_PREFIX}{canonical_id(room_id)}"
 
 
 def is_room_board(board: str) -> bool:

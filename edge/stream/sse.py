@@ -24,7 +24,7 @@ from edge.http.callers.cookies import BOARD_STREAM, ROOM_STREAM
 from edge.http.callers.peer import client_address, network_of
 from edge.http.callers.sessions import Sessions
 from edge.rates.limiter import Limiter
-from edge.rooms import ExistingRooms, is_room_board
+from edge.rooms import BOARD_PREFIX, ExistingRooms, is_room_board, room_board
 from edge.stream.connection import take_over
 from edge.stream.feed import Feed
 from edge.stream.frames import Position
@@ -126,6 +126,7 @@ class StreamHandler:
         """Return the board that a client names and the claims by which it may read it. Raises BOARD_NOT_FOUND if none do."""
         name = request.query.get("board", "")
         if is_room_board(name):
+            name = room_board(name.removeprefix(BOARD_PREFIX))
             require_board(claims, name)
             is_final, claims = await self._as_reader(request, claims, partial(self._rooms.board_is_final, name))
             return ExistingBoard(name, is_final), claims

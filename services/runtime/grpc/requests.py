@@ -169,7 +169,7 @@ def _place(field: FieldDescriptor) -> _Place | None:
 def _canonical_form(name: str, form: text_pb2.Form.ValueType) -> Callable[[str], str] | None:
     if name == EXTERNAL_ID or form == text_pb2.FORM_ANY:
         return None
-    return canonical_id if name.endswith(("_id", "_ids")) else composed
+    return canonical_id if name == "ids" or name.endswith(("_id", "_ids")) else composed
 
 
 def _canonicalise(message: Message, place: _Place, value: Any, canonical: Callable[[str], str]) -> None:

@@ -192,9 +192,12 @@ async def test_own_places_pages_and_neighbors_are_those_of_the_room(game: Game) 
     assert (await game.ask(AROUND))["aroundPlayer"]["entries"] == []
     # Others are known by their seats alone: who they are elsewhere is not told.
     asked = [seats["Ben"], game.user_ids["Ben"], game.user_ids["Ada"], str(uuid.uuid4()), "x" * 100]
-    ranks = (await game.ask(RANKS, "Ada", ids=asked))["ranks"]
+    ranks = (await game.ask(RANKS, "Ada", ids=[each.upper() for each in asked[:4]] + asked[4:]))["ranks"]
     assert [(entry["username"], entry["rank"]) for entry in ranks["entries"]] == [("Ben", 1), ("Ada", 2)]
     assert ranks["notFound"] == [asked[1], asked[3], asked[4]]
+    capitals = {"kind": "ROOM", "roomId": game.room_id.upper()}
+    page = (await game.ask(PAGE, "Gus", first=2, board=capitals))["leaderboard"]
+    assert (page["board"]["key"], page["me"]["rank"]) == (game.name, 2), "ids in capitals are the same ids"
 
 
 async def test_the_board_of_a_room_is_for_its_players_and_hosts(
@@ -205,6 +208,9 @@ async def test_the_board_of_a_room_is_for_its_players_and_hosts(
     assert (await client.execute(TOP, {"board": game.board}, moderator))["getLeaderboard"] == []
     assert await game.refused(TOP, eve.access_token) == "BOARD_NOT_FOUND"
     assert await status_of(stack, game.name, eve.access_token) == (404, "BOARD_NOT_FOUND")
+    capitals = f"room:{game.room_id.upper()}"
+    async with stream(stack.http, room.players["Ada"], capitals) as board:
+        assert (await next_of(board, "update"))["board"] == game.name
     for name in ("room:", f"room:{room.pin}", f"room:{uuid.uuid4()}", f"{game.name}x"):
         assert await status_of(stack, name, room.host) == (404, "BOARD_NOT_FOUND")
     for room_id in ("x", str(uuid.uuid4())):

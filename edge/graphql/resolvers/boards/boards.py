@@ -7,6 +7,7 @@ from enum import Enum
 
 import strawberry
 
+from edge.rooms import room_board
 from services.boards.board import MAX_NAME_LENGTH
 from services.runtime.errors import invalid
 
@@ -89,4 +90,6 @@ def board_text(board: BoardInput | None, argument: str = "board", *, rooms: bool
             fault = f"must be at most {MAX_NAME_LENGTH} characters."
         if fault:
             raise invalid(f"{argument}.{name}", fault, fault)
+    if board.kind is BoardKind.ROOM:
+        return room_board(board.room_id or "")
     return ":".join([board.kind.value, *(value for name in allowed if (value := given[name]) is not None)])

@@ -16,6 +16,7 @@ from edge.graphql.execution.context import Context
 from edge.rooms import entry_of, no_such_room_board, room_of
 from services.runtime.errors import Reason, ServiceError, invalid
 from services.runtime.page_tokens import list_of, page_token, read_page_token
+from services.runtime.texts import canonical_id
 
 LISTING: Final = "room board"
 MAX_LIMIT: Final = 100
@@ -67,8 +68,9 @@ async def ranks(context: Context, request: messages.GetRanksRequest) -> messages
     response = await _read(context, request.board, ids=request.user_ids)
     places = sorted(response.places, key=lambda place: place.position)
     found = {place.id for place in places}
+    asked = map(canonical_id, request.user_ids)
     return messages.GetRanksResponse(
-        entries=map(entry_of, places), not_found=[each for each in request.user_ids if each not in found]
+        entries=map(entry_of, places), not_found=[each for each in asked if each not in found]
     )
 
 

@@ -146,6 +146,10 @@ def test_ids_in_capitals_are_the_same_ids() -> None:
     assert read(leaderboard.GetRanksRequest.FromString, several.SerializeToString(), VALIDATOR) == (
         leaderboard.GetRanksRequest(user_ids=[user_id, "NotAUuid"])
     )
+    places = room.GetRoomBoardRequest(room_id=action_id.upper(), ids=[user_id.upper()])
+    assert read(room.GetRoomBoardRequest.FromString, places.SerializeToString(), VALIDATOR) == room.GetRoomBoardRequest(
+        room_id=action_id, ids=[user_id]
+    )
     twice = leaderboard.GetRanksRequest(user_ids=[user_id.upper(), user_id])
     with pytest.raises(ServiceError):
         read(leaderboard.GetRanksRequest.FromString, twice.SerializeToString(), VALIDATOR)
@@ -189,7 +193,7 @@ def test_every_text_is_composed_whichever_device_sent_it(descriptor: Descriptor)
     """Letters with accents are one or two characters, as the device likes: a title or tag is the same text either way."""
     for path, name in _texts(descriptor):
         is_any = path[-1].GetOptions().Extensions[text_pb2.form] == text_pb2.FORM_ANY
-        is_kept = is_any or name.endswith(("_id", "_ids"))
+        is_kept = is_any or name == "ids" or name.endswith(("_id", "_ids"))
         sent, composed = (_with_text(descriptor, path, text) for text in ("Vie\u0323\u0302t", "Vi\u1ec7t"))
         violations(sent, VALIDATOR)
         assert (sent == composed) is not is_kept, [field.name for field in path]
