@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from services.runtime.auth.service_token import ServiceToken
 
 FRESH_SECONDS: Final = 0.5
+# Identity is told the edition that is known here only if it was read as lately as this: its data may have gone back since
+# then, and have given the number to something else.
+KNOWN_SECONDS: Final = 10.0
 # Members of all cached lists, about 100 bytes each.
 MAX_CACHED_MEMBERS: Final = 500_000
 _CALL_SECONDS: Final = 1.0
@@ -120,7 +123,8 @@ class Rosters:
         return await asyncio.shield(task)
 
     async def _read(self, key: str, definition: Definition, cached: _Cached | None) -> Roster:
-        edition = 0 if cached is None else cached.roster.edition
+        is_recent = cached is not None and self._clock() < cached.read_at + KNOWN_SECONDS
+        edition = cached.roster.edition if cached is not None and is_recent else 0
         try:
             listed = await (self._members(definition.group, edition) if definition.group else self._teams(key, edition))
         except ServiceError as error:

@@ -21,7 +21,7 @@ from topten.group.v1.group_service_pb2_grpc import (
 
 from services.boards.definition import Definition
 from services.leaderboard.reading.results import UnreadableError
-from services.leaderboard.reading.rosters import FRESH_SECONDS, Rosters, Team
+from services.leaderboard.reading.rosters import FRESH_SECONDS, KNOWN_SECONDS, Rosters, Team
 from services.runtime.auth.service_token import ServiceToken
 from services.runtime.errors import STATUS_KEY, Reason, ServiceError, to_rpc_status
 from services.runtime.grpc.client import open_channel
@@ -41,13 +41,14 @@ class Groups(GroupServiceServicer):
 
     def __init__(self) -> None:
         self.edition = 1
+        self.member = "a"
         self.asked: list[int] = []
         self.is_away = False
         self.is_deleted = False
 
     def listed(self, group_id: str) -> list[Team]:
         """Return what a reader has of the group, or if it is empty, of the team."""
-        return [Team(group_id, "", ["a"], [1])] if group_id else [Team("t", "T", ["a"], [1])]
+        return [Team(group_id, "", [self.member], [1])] if group_id else [Team("t", "T", [self.member], [1])]
 
     async def ListTeams(self, request: messages.ListTeamsRequest, context: Any) -> messages.ListTeamsResponse:
         self.asked.append(request.edition)
@@ -55,7 +56,7 @@ class Groups(GroupServiceServicer):
             await context.abort(grpc.StatusCode.UNAVAILABLE)
         response = messages.ListTeamsResponse(edition=self.edition)
         if request.edition != self.edition:
-            response.teams.append(TeamMessage(group_id="t", title="T", user_ids=["a"], counts_since_ms=[1]))
+            response.teams.append(TeamMessage(group_id="t", title="T", user_ids=[self.member], counts_since_ms=[1]))
         return response
 
     async def ListMembers(self, request: messages.ListMembersRequest, context: Any) -> messages.ListMembersResponse:
@@ -67,7 +68,7 @@ class Groups(GroupServiceServicer):
             await context.abort(error.code, error.message, ((STATUS_KEY, to_rpc_status(error).SerializeToString()),))
         response = messages.ListMembersResponse(edition=self.edition)
         if request.edition != self.edition:
-            response.members.add(user_id="a").joined_at.FromMilliseconds(1)
+            response.members.add(user_id=self.member).joined_at.FromMilliseconds(1)
         return response
 
 
@@ -110,6 +111,18 @@ async def test_members_are_asked_for_once_in_a_while_by_their_edition(board: Def
         groups.edition = 2
         clock.seconds += FRESH_SECONDS
         assert ((await rosters.of(board)).edition, groups.asked) == (2, [0, 1, 1])
+
+
+@on_each_board
+async def test_an_edition_that_identity_gave_twice_is_not_taken_for_the_first(board: Definition) -> None:
+    """Its data went back, and was changed again as often as before, while nobody read the board."""
+    groups, clock = Groups(), Clock()  # type: ignore[abstract]  # `partly` serves the other methods
+    async with opened(groups, clock) as rosters:
+        await rosters.of(board)
+        clock.seconds += KNOWN_SECONDS
+        groups.member = "b"
+        (team,) = (await rosters.of(board)).teams
+        assert (team.user_ids, groups.asked) == (["b"], [0, 0])
 
 
 @on_each_board
