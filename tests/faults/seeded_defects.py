@@ -295,6 +295,27 @@ DEFECTS = (
         (CLOSING, "-k", "no_former_one"),
     ),
     Defect(
+        "a player who was blocked when a period closed stays off it",
+        "services/score/periods/resealing.py",
+        "is_shown = member in former.values if fold.erased else not fold.hidden",
+        "is_shown = member in former.values",
+        (CLOSING, "-k", "became_known"),
+    ),
+    Defect(
+        "a response promises what a closed period does not get",
+        "services/score/service.py",
+        "        return milliseconds_of(period.ends_at) > self._placement.agreement.closed_through\n",
+        "        return True\n",
+        ("tests/system/counting/test_score_rpc.py", "-k", "effect_of_an_event"),
+    ),
+    Defect(
+        "events that wait uncounted are no finding",
+        "services/diagnosis/checks.py",
+        "wrong=uncounted > MAX_LAG_SECONDS",
+        "wrong=False",
+        ("tests/unit/cli/test_causes_of_waiting.py", "-k", "more_than_a_minute"),
+    ),
+    Defect(
         "a resealed board counts what came after its archiving",
         "services/score/periods/resealing.py",
         "            period = definition.counted_until_archived(period)\n",

@@ -49,6 +49,37 @@ REQUEST_DEFECTS = (
         ("tests/unit/edge/stream/test_stream.py", "-k", "went_back"),
     ),
     Defect(
+        "a room whose store went back stays as it was",
+        "edge/stream/room_upstream.py",
+        "                            patience.reschedule(asyncio.get_running_loop().time() + BEHIND_SECONDS)\n",
+        "                            pass\n",
+        ("tests/unit/edge/stream/test_room_outcomes.py", "-k", "went_back"),
+    ),
+    Defect(
+        "a page keeps the state of a room whose store went back",
+        "edge/web/client/stream.js",
+        "behind ||= setTimeout(() => show(), BEHIND);",
+        "return;",
+        ("tests/browser/test_client_package.py", "-k", "went_back"),
+    ),
+    Defect(
+        "HEAD opens a stream",
+        "edge/stream/sse.py",
+        '        if request.method == "HEAD":\n            return web.Response(headers=HEADERS)\n'
+        "        with ExitStack() as stack:\n"
+        "            stack.enter_context(self._quota.stream(claims.user_id, network_of(address), board.name))\n",
+        "        with ExitStack() as stack:\n"
+        "            stack.enter_context(self._quota.stream(claims.user_id, network_of(address), board.name))\n",
+        (EDGE_ADMISSION, "-k", "head_is_answered"),
+    ),
+    Defect(
+        "a login that a new password overtakes keeps its session",
+        "services/identity/store.py",
+        "            if account.session_epoch == session.epoch:\n",
+        "            if True:\n",
+        ("tests/unit/identity/test_sessions.py", "-k", "new_password_ends"),
+    ),
+    Defect(
         "an address is compared as text",
         "edge/http/callers/peer.py",
         'return str(IPv6Network((address, NETWORK_BITS), strict=False)) if ":" in address else address',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import nats
+import pytest
 from nats.js.api import ConsumerConfig, RetentionPolicy, StreamConfig
 
 from services.cli.audit.waiting import OUTBOX_LAG, cause_of_waiting
@@ -43,10 +44,16 @@ async def test_missing_stream_missing_consumer_and_outbox_behind_are_told_apart(
         await client.close()
 
 
-def test_outbox_that_is_behind_for_more_than_a_minute_is_a_finding() -> None:
-    def runbooks(seconds: float) -> dict[str, str]:
-        samples = {("topten_outbox_lag_seconds", frozenset[tuple[str, str]]()): seconds}
-        return {one.subject: one.runbook for one in check_pipeline([ProcessStatus("quiz", samples)])}
+@pytest.mark.parametrize(
+    ("metric", "subject", "runbook"),
+    [
+        ("topten_outbox_lag_seconds", "outbox", OUTBOX_LAG),
+        ("topten_uncounted_seconds", "uncounted events", UNCOUNTED),
+    ],
+)
+def test_what_waits_for_more_than_a_minute_is_a_finding(metric: str, subject: str, runbook: str) -> None:
+    def found(seconds: float) -> str:
+        samples = {(metric, frozenset[tuple[str, str]]()): seconds}
+        return {one.subject: one.runbook for one in check_pipeline([ProcessStatus("score", samples)])}[subject]
 
-    assert runbooks(59)["outbox"] == ""
-    assert runbooks(61)["outbox"] == OUTBOX_LAG
+    assert (found(59), found(61)) == ("", runbook)
