@@ -260,6 +260,20 @@ DEFECTS = (
         ("tests/unit/quiz/rooms/test_room_seats.py", "-k", "code_is_only_kept"),
     ),
     Defect(
+        "a host counts a room whose quiz does not allow it",
+        "services/quiz/rooms/service.py",
+        "    if not quiz.view.rooms_count_on_boards:\n",
+        "    if False:\n",
+        ("tests/unit/quiz/rooms/test_room_results.py", "-k", "authors_of_its_quiz"),
+    ),
+    Defect(
+        "nobody notices that an answer of a room was changed",
+        "services/quiz/rooms/play/judging.py",
+        "    if given.verdict != outcome.verdict or not least <= given.points <= most:\n",
+        "    if False:\n",
+        ("tests/unit/quiz/rooms/test_room_audit.py", "-k", "changed_record"),
+    ),
+    Defect(
         "a removed host carries out what is under way",
         "services/quiz/rooms/service.py",
         "            require_host(host, snapshot.room)  # another host may have removed this one meanwhile\n",
