@@ -281,3 +281,30 @@ async def test_the_stream_of_a_room_board_goes_on_after_quiz_was_away(stack: Run
         while not update["leaderboard"] or update["stale"]:
             update = await next_of(events, "update")
         assert [entry["score"] for entry in update["leaderboard"]] == [10, 0, 0]
+
+
+async def test_streams_of_a_room_that_went_back_show_it_as_it_is(stack: RunningStack, game: Game) -> None:
+    """MongoDB was restored to an older moment of it. It goes on from there, also on screens that were ahead."""
+    room, ada = game.room, game.room.players["Ada"]
+    await room.command("startRoom")
+    mongo: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(stack.endpoints["stores"]["mongo"])
+    async with mongo, stream(stack.http, ada, game.name) as board, room_stream(stack.http, ada, room.pin) as events:
+        rooms = mongo["topten_quiz"]["rooms"]
+        before = await rooms.find_one({"_id": game.room_id})
+        assert before is not None
+        ahead = await game.until("BOARD")
+        assert (await until_version(events, "state", ahead["version"]))["phase"] == "board"
+        await until_version(board, "update", ahead["version"])
+        await rooms.replace_one({"_id": game.room_id}, before)
+        assert (await until_version(events, "state", before["revision"]))["phase"] == "question"
+        assert (await until_version(board, "update", before["revision"]))["leaderboard"] == []
+        again = await game.until("BOARD")
+        assert (await until_version(events, "state", again["version"]))["phase"] == "board"
+        assert len((await until_version(board, "update", again["version"]))["leaderboard"]) == len(game.seats)
+
+
+async def until_version(events: AsyncIterator[Event], name: str, version: int) -> dict[str, Any]:
+    """The next event with this name and version."""
+    while (data := await next_of(events, name))["version"] != version:
+        pass
+    return data
