@@ -19,8 +19,9 @@ from tests.faults.seeded_defects import DEFECTS, Defect
 from tests.faults.seeded_group_defects import GROUP_DEFECTS
 from tests.faults.seeded_metadata_defects import METADATA_DEFECTS
 from tests.faults.seeded_request_defects import REQUEST_DEFECTS
+from tests.faults.seeded_room_defects import ROOM_DEFECTS
 
-ALL = (*DEFECTS, *GROUP_DEFECTS, *METADATA_DEFECTS, *REQUEST_DEFECTS)
+ALL = (*DEFECTS, *GROUP_DEFECTS, *METADATA_DEFECTS, *REQUEST_DEFECTS, *ROOM_DEFECTS)
 ROOT = Path(__file__).parents[2]
 # A defect that makes a test hang is detected as well.
 LIMIT_SECONDS = 150

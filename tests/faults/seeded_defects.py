@@ -56,13 +56,6 @@ DEFECTS = (
         ("tests/unit/quiz/action_types/test_action_groups.py", "-k", "cold_tallies"),
     ),
     Defect(
-        "one solution gives seats to several players",
-        "services/quiz/rooms/seats/challenges.py",
-        "existed = {indexes[place] for place in await insert_each(self._spent, documents)}",
-        "existed = {indexes[place] for place in await insert_each(self._spent, documents) if place < 0}",
-        ("tests/unit/quiz/rooms/test_room_challenges.py",),
-    ),
-    Defect(
         "a cached player is not read again after a conflict",
         "services/score/ingest/worker.py",
         "                folds |= await self._folds.refresh(conflicts)\n",
@@ -253,34 +246,6 @@ DEFECTS = (
         ("tests/system/recovery/test_wrong_clocks.py",),
     ),
     Defect(
-        "a code is kept for a seat that its player has lost",
-        "services/quiz/rooms/seats/seat_store.py",
-        '{"_id": seat.seat_id, "user_id": seat.user_id, "is_removed": False}',
-        '{"_id": seat.seat_id}',
-        ("tests/unit/quiz/rooms/test_room_seats.py", "-k", "code_is_only_kept"),
-    ),
-    Defect(
-        "a host counts a room whose quiz does not allow it",
-        "services/quiz/rooms/service.py",
-        "    if not quiz.view.rooms_count_on_boards:\n",
-        "    if False:\n",
-        ("tests/unit/quiz/rooms/test_room_results.py", "-k", "authors_of_its_quiz"),
-    ),
-    Defect(
-        "nobody notices that an answer of a room was changed",
-        "services/quiz/rooms/play/judging.py",
-        "    if given.verdict != outcome.verdict or not least <= given.points <= most:\n",
-        "    if False:\n",
-        ("tests/unit/quiz/rooms/test_room_audit.py", "-k", "changed_record"),
-    ),
-    Defect(
-        "a removed host carries out what is under way",
-        "services/quiz/rooms/service.py",
-        "            require_host(host, snapshot.room)  # another host may have removed this one meanwhile\n",
-        "",
-        ("tests/unit/quiz/rooms/test_room_seats.py", "-k", "host_who_was_removed"),
-    ),
-    Defect(
         "texts stay as the device composed them",
         "services/runtime/grpc/requests.py",
         'canonical_id if name.endswith(("_id", "_ids")) else composed',
@@ -356,13 +321,6 @@ DEFECTS = (
         'is_partial = counted is not None and counted.state == "building"',
         "is_partial = False",
         ("tests/system/boards/test_boards_being_filled.py", "-k", "on_every_path"),
-    ),
-    Defect(
-        "the board of a room is ahead of its host",
-        "services/quiz/rooms/room.py",
-        "return replace(self, phase=Phase.QUESTION) if self.question > 0 else None",
-        "return self",
-        ("tests/unit/quiz/rooms/test_room_board.py", "-k", "shown_last"),
     ),
     Defect(
         "the stream of a period ends with a board that lacks players",
