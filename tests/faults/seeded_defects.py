@@ -248,7 +248,7 @@ DEFECTS = (
     Defect(
         "texts stay as the device composed them",
         "services/runtime/grpc/requests.py",
-        'canonical_id if name.endswith(("_id", "_ids")) else composed',
+        'canonical_id if name == "ids" or name.endswith(("_id", "_ids")) else composed',
         "canonical_id",
         ("tests/unit/runtime/grpc/test_requests.py", "-k", "composed"),
     ),
