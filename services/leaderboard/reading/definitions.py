@@ -16,6 +16,7 @@ from services.boards.definition import DEFINITIONS, from_document
 from services.runtime.process.periodic import Periodic
 
 EVERY: Final = timedelta(seconds=1)
+_NONE: Final[dict[str, Any]] = {"edition": 0, "numbers": 0, "boards": {}}
 _log = structlog.get_logger("definitions")
 
 
@@ -40,11 +41,12 @@ class Definitions:
         return Periodic("definitions", self.read, every=EVERY, at_rest=15, retry_on=(PyMongoError,))
 
     async def read(self) -> None:
-        """Read the definitions if they changed. Raises PyMongoError."""
+        """Read the definitions if they changed, also to none by a restore. Raises PyMongoError."""
         with pymongo.timeout(self._timeout):
-            document = await self._definitions.find_one({"_id": DEFINITIONS, "edition": {"$ne": self._catalog.edition}})
-        if document is None:
-            return
+            document = await self._definitions.find_one({"_id": DEFINITIONS}, {"edition": 1}) or _NONE
+            if document["edition"] == self._catalog.edition:
+                return
+            document = await self._definitions.find_one({"_id": DEFINITIONS}) or _NONE
         boards = [from_document(name, stored) for name, stored in document["boards"].items()]
         self._catalog.update(boards, edition=document["edition"], numbers=document["numbers"])
         _log.info("defined boards changed", edition=self._catalog.edition, boards=len(boards))
