@@ -133,7 +133,12 @@ async def watch_incarnation(
             await store.prepare()
 
     # Caches are dropped once it is known which collections they will be filled from.
-    incarnation.actions += [prepare_indexes, ledger.folds.forget, projection.loss_detector.withdraw]
+    incarnation.actions += [
+        prepare_indexes,
+        ledger.folds.forget,
+        fair_play.monitor.forget,
+        projection.loss_detector.withdraw,
+    ]
     await wait_for("redis", projection.loss_detector.compare_incarnation, retry_on=STORE_ERRORS)
     await incarnation.start()
 

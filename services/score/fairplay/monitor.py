@@ -32,6 +32,8 @@ from services.score.metrics import FLAGS, RULE_FAILURES
 if TYPE_CHECKING:
     from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceAsyncStub
 
+    from services.runtime.stores.incarnation import Incarnation
+
 # How long a batch waits for its flags, which are usually stored before the batch is acknowledged.
 WAIT_SECONDS: Final = 0.5
 MAX_PENDING_WRITES: Final = 100
@@ -90,6 +92,10 @@ class FairPlayMonitor:
         if self._writes:
             await asyncio.wait(set(self._writes), timeout=WAIT_SECONDS)
         await cancel(*self._writes)
+
+    async def forget(self, _incarnation: Incarnation) -> None:
+        """Forget which flags are stored, because the database holds other data now: what is counted again is judged again."""
+        self._stored_ids.clear()
 
     async def review(self, events: Iterable[Event], folds: Mapping[str, Fold]) -> None:
         """Judge counted events. Never raises, and takes at most half a second."""

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import pytest
 from prometheus_client import REGISTRY
+from pymongo import AsyncMongoClient
 
+from services.runtime.stores.incarnation import Incarnation
 from services.score.config import parse_rules
-from services.score.fairplay.monitor import FairPlayMonitor
+from services.score.fairplay.flag_store import FlagStore
+from services.score.fairplay.monitor import Blocker, FairPlayMonitor
 from services.score.fairplay.rules import IMPOSSIBLE_TIME, SCORE_JUMP, TOO_MANY_ACTIONS, Limits, Suspicion, suspicions
 from services.score.ledger.events import Change, Event
 from services.score.ledger.folds.fold import Fold, apply, empty_fold, next_row
 from services.streams import SCORE_ADJUSTED
+from tests.deadline import eventually
+from tests.servers import unique
 
 LIMITS = Limits(points=1000, actions=10, question_ms=150)
 MINUTE = 29_400_000
@@ -79,3 +85,25 @@ def test_only_existing_rules_can_block() -> None:
     assert parse_rules("") == ()
     with pytest.raises(ValueError, match="must be a comma list of"):
         parse_rules("bad_luck")
+
+
+async def test_flag_that_a_restore_removed_is_stored_again(mongo_url: str) -> None:
+    client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(mongo_url)
+    async with client:
+        database, blocker = client[unique("flags-")], cast("Blocker", None)
+        flags = FlagStore(database)
+        monitor = FairPlayMonitor(flags, blocker, limits=LIMITS, blocking=())
+        quick = event(0, START, elapsed=1)
+        folds = {"ada": apply(empty_fold("ada"), next_row(empty_fold("ada"), quick, START))}
+
+        async def are_stored(count: int) -> bool:
+            return await database["flags"].count_documents({}) == count
+
+        for _ in range(2):
+            await monitor.review([quick], folds)
+            await eventually(partial(are_stored, 1), "the flag is stored")
+        await database["flags"].delete_many({})
+        await monitor.forget(Incarnation("other", 1))
+        await monitor.review([quick], folds)
+        await eventually(partial(are_stored, 1), "the flag is stored again")
+        await client.drop_database(database.name)
