@@ -19,6 +19,7 @@ from tests.faults.seeded_defects import DEFECTS, Defect
 from tests.faults.seeded_group_defects import GROUP_DEFECTS
 from tests.faults.seeded_metadata_defects import METADATA_DEFECTS
 from tests.faults.seeded_request_defects import REQUEST_DEFECTS
+from tests.faults.seeded_restore_defects import RESTORE_DEFECTS
 from tests.faults.seeded_room_defects import ROOM_DEFECTS
 
 ALL = (*DEFECTS, *GROUP_DEFECTS, *METADATA_DEFECTS, *REQUEST_DEFECTS, *ROOM_DEFECTS)

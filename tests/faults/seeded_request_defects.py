@@ -49,34 +49,6 @@ REQUEST_DEFECTS = (
         ("tests/unit/edge/stream/test_stream.py", "-k", "went_back"),
     ),
     Defect(
-        "a room whose store went back stays as it was",
-        "edge/stream/room_upstream.py",
-        "                            patience.reschedule(asyncio.get_running_loop().time() + BEHIND_SECONDS)\n",
-        "                            pass\n",
-        ("tests/unit/edge/stream/test_room_outcomes.py", "-k", "went_back"),
-    ),
-    Defect(
-        "a page keeps the state of a room whose store went back",
-        "edge/web/client/stream.js",
-        "behind ||= setTimeout(() => show(), BEHIND);",
-        "return;",
-        ("tests/browser/test_client_package.py", "-k", "went_back"),
-    ),
-    Defect(
-        "defined boards that a restore removed stay",
-        "services/leaderboard/reading/definitions.py",
-        'if document["edition"] == self._catalog.edition:',
-        'if document["edition"] in (0, self._catalog.edition):',
-        ("tests/unit/leaderboard/test_definitions.py",),
-    ),
-    Defect(
-        "an edition of former data is taken for this one's",
-        "services/leaderboard/reading/rosters.py",
-        "KNOWN_SECONDS: Final = 10.0\n",
-        "KNOWN_SECONDS: Final = 10_000.0 * 3600\n",
-        ("tests/unit/leaderboard/test_rosters.py", "-k", "gave_twice"),
-    ),
-    Defect(
         "HEAD opens a stream",
         "edge/stream/sse.py",
         '        if request.method == "HEAD":\n            return web.Response(headers=HEADERS)\n'
