@@ -22,7 +22,7 @@ from tests.faults.seeded_request_defects import REQUEST_DEFECTS
 from tests.faults.seeded_restore_defects import RESTORE_DEFECTS
 from tests.faults.seeded_room_defects import ROOM_DEFECTS
 
-ALL = (*DEFECTS, *GROUP_DEFECTS, *METADATA_DEFECTS, *REQUEST_DEFECTS, *ROOM_DEFECTS)
+ALL = (*DEFECTS, *GROUP_DEFECTS, *METADATA_DEFECTS, *REQUEST_DEFECTS, *RESTORE_DEFECTS, *ROOM_DEFECTS)
 ROOT = Path(__file__).parents[2]
 # A defect that makes a test hang is detected as well.
 LIMIT_SECONDS = 150
