@@ -31,6 +31,7 @@ SAMPLES: Final = (
     "topten_build_info",
     "topten_consumer_pending",
     "topten_graphql_errors_total",
+    "topten_mongo_indexes_missing",
     "topten_outbox_lag_seconds",
     "topten_period_overdue_seconds",
     "topten_room_uncounted_seconds",
@@ -82,6 +83,7 @@ def check_pipeline(processes: Sequence[ProcessStatus]) -> list[Check]:
     stale = largest(processes, "topten_board_stale")
     rooms = largest(processes, "topten_room_uncounted_seconds")
     overdue = largest(processes, "topten_period_overdue_seconds")
+    indexes = largest(processes, "topten_mongo_indexes_missing")
     # A half-open breaker counts as open.
     breakers = [
         name for name, state in largest_by_label(processes, "topten_breaker_state", "upstream").items() if state
@@ -108,6 +110,7 @@ def check_pipeline(processes: Sequence[ProcessStatus]) -> list[Check]:
             wrong=overdue > MAX_OVERDUE_SECONDS,
             runbook="toptenperiodnotclosing",
         ),
+        check("indexes", f"{indexes:.0f} missing", wrong=indexes > 0, runbook="an-index-is-missing"),
         check("breakers", f"open: {', '.join(breakers) or 'none'}", wrong=bool(breakers), runbook="toptenbreakeropen"),
     ]
 

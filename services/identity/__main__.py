@@ -21,6 +21,7 @@ from services.runtime.errors import ServiceError
 from services.runtime.process.lifecycle import execute, run
 from services.runtime.process.periodic import Periodic
 from services.runtime.stores.incarnation import Incarnation
+from services.runtime.stores.index_keeper import IndexKeeper
 from services.runtime.stores.mongo_clock import MongoClock
 from services.runtime.stores.watch import StoreWatch
 from services.runtime.telemetry.logging import configure
@@ -51,6 +52,7 @@ async def main(config: IdentityConfig) -> None:
         await run(
             ops,
             stores.incarnation,
+            IndexKeeper(stores.mongo.database).server(),
             accounts.outbox,
             sweep("sanction expiry", accounts.moderation.end_expired_sanctions),
             sweep("guest erasure", accounts.guests.erase_ended),

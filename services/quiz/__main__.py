@@ -22,6 +22,7 @@ from services.runtime.process.lifecycle import Stage, execute, run
 from services.runtime.process.ops_server import OpsServer
 from services.runtime.process.periodic import Periodic
 from services.runtime.stores.incarnation import Incarnation
+from services.runtime.stores.index_keeper import IndexKeeper
 from services.runtime.stores.redis import REDIS_ERRORS
 from services.runtime.stores.watch import StoreWatch
 from services.runtime.telemetry.logging import configure
@@ -59,6 +60,7 @@ async def main(config: QuizConfig) -> None:
         await run(
             ops,
             stores.incarnation,
+            IndexKeeper(stores.mongo.database).server(),
             Periodic("stream", publisher.keep, every=KEEP_STREAM, at_rest=5, retry_on=(NatsError, TimeoutError)),
             submissions.signals.server(),
             Periodic("quiz change subscription", cache.follow_changes, every=SUBSCRIBE_AGAIN, retry_on=REDIS_ERRORS),

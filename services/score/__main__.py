@@ -13,12 +13,14 @@ from topten.board.v1.board_service_pb2_grpc import add_BoardServiceServicer_to_s
 from topten.score.v1.score_service_pb2_grpc import add_ScoreServiceServicer_to_server
 from topten.webhook.v1.webhook_service_pb2_grpc import add_WebhookServiceServicer_to_server
 
+from services.boards.periods import closed as closed_periods
 from services.runtime.auth.verification import open_verifier
 from services.runtime.config.loading import from_command_line
 from services.runtime.grpc.server import GrpcServer
 from services.runtime.process.lifecycle import execute, exit_at_once, run, wait_for
 from services.runtime.process.ops_server import OpsServer
 from services.runtime.stores.incarnation import Incarnation, IncarnationWatch
+from services.runtime.stores.index_keeper import IndexKeeper
 from services.runtime.stores.watch import StoreWatch
 from services.runtime.telemetry.logging import configure
 from services.score.admin.dead_letter_replay import DeadLetterReplay
@@ -185,6 +187,7 @@ async def main(config: ScoreConfig) -> None:
         mongo, redis, nats = stores.mongo, stores.redis, stores.nats
         await run(
             ops,
+            IndexKeeper(mongo.database, mongo.client[f"{config.mongo.database}_{closed_periods.DATABASE}"]).server(),
             ledger.write_behind,
             projection.loss_detector,
             projection.building,

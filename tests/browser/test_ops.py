@@ -63,7 +63,16 @@ async def player(stack: RunningStack) -> AsyncIterator[Player]:
 async def test_every_process_and_step_is_named(ops: Page) -> None:
     for process in ("edge", "identity", "quiz", "score", "leaderboard"):
         await expect(ops.locator(f'[data-subject="{process}"] .fact')).to_contain_text("ready, version")
-    for step in ("outbox", "stream", "uncounted events", "watched boards", "periods", "breakers", "dead letters"):
+    for step in (
+        "outbox",
+        "stream",
+        "uncounted events",
+        "watched boards",
+        "periods",
+        "indexes",
+        "breakers",
+        "dead letters",
+    ):
         await expect(ops.locator(f'[data-subject="{step}"]')).to_be_visible()
     for store in ("mongo", "nats", "redis"):
         await expect(ops.locator(f'[data-subject="{store}"] .fact')).to_contain_text("reached by ")

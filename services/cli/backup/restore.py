@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from typing import IO, Any, Final
 
 import pymongo
-from pymongo import IndexModel
 from pymongo.asynchronous.collection import AsyncCollection
 
 from services.cli.backup.archive import Archive, BackupError, Collection, Header, read
-from services.cli.backup.snapshot import DATABASES, NO_TIMEOUT, STAGED, Client, Progress, live_collections
+from services.cli.backup.snapshot import DATABASES, NO_TIMEOUT, Client, Progress, live_collections
 from services.runtime.stores.incarnation import IncarnationStore
+from services.runtime.stores.index_keeper import STAGED, index_model
 
 # Leases name processes of another time.
 _LEASES: Final = {"_id": {"$regex": "^lease"}}
@@ -89,7 +89,9 @@ async def _stage(
     for collection in staged:
         if collection.indexes:
             progress(f"indexes of {collection.path}", done, total)
-            await _staged(client, prefix, collection).create_indexes([_index(index) for index in collection.indexes])
+            await _staged(client, prefix, collection).create_indexes(
+                [index_model(index) for index in collection.indexes]
+            )
     return staged
 
 
@@ -135,9 +137,3 @@ async def _swap(client: Client, prefix: str, staged: Sequence[Collection]) -> No
 
 def _staged(client: Client, prefix: str, collection: Collection) -> AsyncCollection[Any]:
     return client[f"{prefix}_{collection.database}"][collection.name + STAGED]
-
-
-def _index(index: dict[str, Any]) -> IndexModel:
-    """The index as MongoDB described it."""
-    options = {key: value for key, value in index.items() if key not in {"key", "v", "ns", "background"}}
-    return IndexModel(list(index["key"].items()), **options)

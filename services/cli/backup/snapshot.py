@@ -17,12 +17,10 @@ from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure
 
 from services.cli.backup.archive import ArchiveWriter, BackupError, Collection, Header
+from services.runtime.stores.index_keeper import STAGED
 
 DATABASES: Final = ("identity", "quiz", "score", "boards")
 """The databases of a deployment, without its prefix."""
-
-STAGED: Final = ".restoring"
-"""Suffix of the collections that a restore stages. They belong to nobody until it swaps them."""
 
 WINDOW: Final = "minSnapshotHistoryWindowInSeconds"
 WINDOW_SECONDS: Final = 4 * 3600

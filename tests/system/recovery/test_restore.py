@@ -22,7 +22,8 @@ from yarl import URL
 
 from services.cli.backup.archive import ArchiveWriter, BackupError, verify
 from services.cli.backup.restore import restore
-from services.cli.backup.snapshot import DATABASES, STAGED, Client, write_snapshot
+from services.cli.backup.snapshot import DATABASES, Client, write_snapshot
+from services.runtime.stores.index_keeper import STAGED
 from tests.bench.restore import measure as drill_of
 from tests.servers import RunningServer, running, topten, unique
 

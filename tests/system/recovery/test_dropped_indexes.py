@@ -1,0 +1,91 @@
+"""Indexes that somebody drops come back while processes run, with all their options, or somebody is told."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.collection import AsyncCollection
+
+from services.cli.system.client import GraphqlClient
+from services.runtime.stores.index_keeper import STAGED, IndexKeeper, missing_indexes
+from tests.deadline import deadline
+from tests.players import endpoints, register
+from tests.servers import RunningServer, RunningStack, running_stack, unique
+
+Document = dict[str, Any]
+
+
+async def indexes_of(collection: AsyncCollection[Document]) -> dict[str, Any]:
+    return {each["name"]: each async for each in await collection.list_indexes()}
+
+
+async def test_an_index_is_created_again_as_it_was(servers: dict[str, RunningServer]) -> None:
+    async with AsyncMongoClient[Document](servers["mongo"].url) as client:
+        database = client[unique("indexes")]
+        kept, staged = database["kept"], database[f"kept{STAGED}"]
+        keeper = IndexKeeper(database)
+        await kept.create_index("a", unique=True, partialFilterExpression={"a": {"$exists": True}})
+        await keeper.look()
+        await kept.create_index([("b", 1), ("c", -1)], sparse=True)
+        await kept.create_index("at", expireAfterSeconds=60)
+        await staged.create_index("d")
+        await keeper.look()
+        await database.command({"collMod": "kept", "index": {"name": "at_1", "expireAfterSeconds": 90}})
+        await keeper.look()
+        before = await indexes_of(kept)
+        await kept.drop_indexes()
+        await staged.drop_indexes()
+        await keeper.look()
+        assert await indexes_of(kept) == before
+        assert await indexes_of(staged) == {"_id_": before["_id_"]}
+        await kept.drop()
+        await keeper.look()
+        assert "kept" not in await database.list_collection_names(), (
+            "data that is gone is not for the keeper to make up"
+        )
+        await client.drop_database(database.name)
+
+
+async def test_an_index_that_the_data_contradicts_is_told_until_it_is_back(
+    servers: dict[str, RunningServer], capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with AsyncMongoClient[Document](servers["mongo"].url) as client:
+        database = client[unique("indexes")]
+        kept, keeper = database["kept"], IndexKeeper(database)
+        await kept.create_index("a", unique=True)
+        await keeper.look()
+        before = await indexes_of(kept)
+        await kept.drop_indexes()
+        await kept.insert_many([{"a": 1}, {"a": 1}])
+        for _ in range(2):
+            await keeper.look()
+            assert missing_indexes._value.get() == 1
+        assert "index cannot be created again" in capsys.readouterr().out
+        await kept.delete_one({"a": 1})
+        await keeper.look()
+        assert (await indexes_of(kept), missing_indexes._value.get()) == (before, 0)
+        await client.drop_database(database.name)
+
+
+async def test_every_process_keeps_the_indexes_of_its_databases() -> None:
+    """Takes up to 15 s, after which a process looks again."""
+    places = (("identity", "users"), ("quiz", "submissions"), ("score", "ledger"), ("boards", "closed"))
+    with running_stack() as stack:
+        async with GraphqlClient(endpoints(stack).graphql) as client, mongo_of(stack) as mongo:
+            player = await register(client)
+            collections = [mongo[f"topten_{database}"][name] for database, name in places]
+            before = [await indexes_of(each) for each in collections]
+            assert all(len(each) > 1 for each in before)
+            for each in collections:
+                await each.drop_indexes()
+            async with deadline("all indexes are there again"):
+                while [await indexes_of(each) for each in collections] != before:
+                    await player.submit("arithmetic-sprint", [("q1", "c")])  # processes at rest look more rarely
+                    await asyncio.sleep(0.5)
+
+
+def mongo_of(stack: RunningStack) -> AsyncMongoClient[Document]:
+    return AsyncMongoClient(stack.endpoints["stores"]["mongo"])
