@@ -39,6 +39,9 @@ MAX_UNKNOWN: Final = 16
 UNKNOWN_SECONDS: Final = 5.0
 CHECK_SECONDS: Final = 2.0
 DEFINITION_PAUSE: Final = timedelta(seconds=1)
+# Score is told the edition that is known here only if it was read as lately as this: its data may have gone back since
+# then, and have given the number to other definitions.
+KNOWN_FOR: Final = timedelta(seconds=10)
 REFRESH_EVERY: Final = timedelta(seconds=2)
 _log = structlog.get_logger("boards")
 
@@ -61,7 +64,7 @@ class ExistingBoards:
         self._unknown: LRUCache[str, TTLCache[str, None]] = LRUCache(MAX_CLIENTS)
         self._checks: dict[str, asyncio.Task[bool]] = {}
         self._reading: asyncio.Task[bool] | None = None
-        self._read_again_at = now()
+        self._read_again_at = self._known_until = now()
 
     def server(self, needed: Callable[[], bool]) -> Periodic:
         """Return the server that keeps the definitions up to date while they are `needed`."""
@@ -142,14 +145,16 @@ class ExistingBoards:
         return await asyncio.shield(self._reading)
 
     async def _ask_for_definitions(self) -> bool:
-        token, edition = await self._upstreams.service_token.get(), self._catalog.edition
+        token, now = await self._upstreams.service_token.get(), self._now()
+        edition = self._catalog.edition if now < self._known_until else 0
         request = ListBoardsRequest(edition=edition)
         try:
             response = await call(self._upstreams.board.ListBoards, request, token=token, timeout=CHECK_SECONDS)
         except ServiceError as error:
             _log.warning("definitions of boards not read", reason=error.reason)
             return False
-        if response.edition != edition:
+        self._known_until = now + KNOWN_FOR
+        if not edition or response.edition != edition:
             boards = [defined_board_of(each) for each in response.boards if not each.declared]
             self._catalog.update(boards, edition=response.edition, numbers=0)
         return True
