@@ -21,6 +21,7 @@ from services.runtime.process.lifecycle import execute, exit_at_once, run, wait_
 from services.runtime.process.ops_server import OpsServer
 from services.runtime.stores.incarnation import Incarnation, IncarnationWatch
 from services.runtime.stores.index_keeper import IndexKeeper
+from services.runtime.stores.mongo import building_indexes
 from services.runtime.stores.watch import StoreWatch
 from services.runtime.telemetry.logging import configure
 from services.score.admin.dead_letter_replay import DeadLetterReplay
@@ -119,20 +120,15 @@ async def watch_incarnation(
     """Start to notice that MongoDB's data is replaced, and say what is done then."""
 
     async def prepare_indexes(_incarnation: Incarnation) -> None:
-        try:
-            await ledger.store.prepare(config.audit_ttl)
-        except OtherSaltError as error:
-            # Nothing that this process holds is of this data, so there is nothing to finish. One that starts reads the salt.
-            exit_at_once(str(error))
-        for store in (
-            ledger.coordination,
-            fair_play.flags,
-            webhooks,
-            ingest.dead_letters,
-            periods.archive,
-            periods.heads,
-        ):
-            await store.prepare()
+        others = (ledger.coordination, fair_play.flags, webhooks, ingest.dead_letters, periods.archive, periods.heads)
+        with building_indexes():
+            try:
+                await ledger.store.prepare(config.audit_ttl)
+            except OtherSaltError as error:
+                # Nothing that this process holds is of this data: there is nothing to finish. One that starts reads the salt.
+                exit_at_once(str(error))
+            for store in others:
+                await store.prepare()
 
     # Caches are dropped once it is known which collections they will be filled from.
     incarnation.actions += [

@@ -10,6 +10,7 @@ number is taken, so a sequence never has a gap.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -50,6 +51,8 @@ RecordKey = tuple[str, str]
 TallyKey = tuple[str, str]
 """Player and subject: a quiz, or `action:<type>`."""
 _TALLY: Final = {"attempt": 1, "used": 1, "valid": 1, "points_sum": 1, "counted": 1, "recent": 1}
+# Each page is read within the timeout of one operation.
+_PAGE: Final = 1000
 _BY_PLAYER: Final = [("user_id", ASCENDING), ("quiz_id", ASCENDING), ("attempt", DESCENDING)]
 _DUPLICATE: Final = 11000
 _log = structlog.get_logger("submissions")
@@ -174,16 +177,16 @@ class SubmissionStore:
                 history.points[document["voids"]] = document["points"]
         return found
 
-    async def players_by_points(self, quiz_id: str) -> dict[int, int]:
-        """Return how many players have each sum of what counts at a quiz. Reads through the records of all quizzes."""
-        stages: list[Document] = [
-            {"$match": {"quiz_id": quiz_id}},
-            {"$group": {"_id": "$user_id", "last": {"$max": {"attempt": "$attempt", "counted": "$counted"}}}},
-            {"$group": {"_id": "$last.counted", "players": {"$sum": 1}}},
-        ]
+    async def players_by_points(self, quiz_id: str) -> Mapping[int, int]:
+        """Return how many players have each sum of what counts at a quiz. Reads through the keys of all quizzes, in pages."""
+        players, last = Counter[int](), ""
         async with unavailable_on_failure():
-            sums = await self._submissions.aggregate(stages, allowDiskUse=True)
-            return {each["_id"]: each["players"] async for each in sums}
+            found = self._submissions.find({"quiz_id": quiz_id}, {"user_id": 1, "counted": 1}, hint=_BY_PLAYER)
+            async for document in found.sort(_BY_PLAYER).batch_size(_PAGE):  # the last record of a player comes first
+                if document["user_id"] != last:
+                    last = document["user_id"]
+                    players[document["counted"]] += 1
+        return players
 
     async def last_judgement(self, submission: Submission) -> Amendment | None:
         """Return by what an action was judged again last; None if it never was."""

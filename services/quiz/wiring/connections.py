@@ -23,7 +23,7 @@ from services.runtime.grpc.client import open_channel
 from services.runtime.stores.durability import insist, mongo_faults
 from services.runtime.stores.incarnation import IncarnationStore, IncarnationWatch
 from services.runtime.stores.jetstream import Nats, open_jetstream
-from services.runtime.stores.mongo import Mongo, open_mongo
+from services.runtime.stores.mongo import Mongo, building_indexes, open_mongo
 from services.runtime.stores.redis import REDIS_ERRORS, open_redis
 
 if TYPE_CHECKING:
@@ -48,8 +48,9 @@ class Stores:
 
     async def prepare(self) -> None:
         """Create the indexes. Idempotent. Raises UNAVAILABLE."""
-        for store in (self.quizzes, self.submissions, self.deliveries, self.attempts):
-            await store.prepare()
+        with building_indexes():
+            for store in (self.quizzes, self.submissions, self.deliveries, self.attempts):
+                await store.prepare()
 
 
 @dataclass(frozen=True)

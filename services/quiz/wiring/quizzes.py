@@ -12,6 +12,7 @@ from services.quiz.rooms.wiring import Rooms, rooms_of
 from services.quiz.service import QuizService
 from services.quiz.wiring.connections import Stores
 from services.quiz.wiring.submissions import Submissions
+from services.runtime.stores.mongo import building_indexes
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,9 @@ class Quizzes:
 
     async def prepare(self) -> None:
         """Create the indexes. Idempotent. Raises UNAVAILABLE."""
-        await self.rooms.prepare()
-        await self.authoring.drafts.prepare()
+        with building_indexes():
+            await self.rooms.prepare()
+            await self.authoring.drafts.prepare()
 
 
 async def build_quizzes(config: QuizConfig, stores: Stores, submissions: Submissions) -> Quizzes:

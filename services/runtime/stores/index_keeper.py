@@ -17,6 +17,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure, PyMongoError
 
 from services.runtime.process.periodic import Periodic
+from services.runtime.stores.mongo import building_indexes
 
 EVERY: Final = timedelta(seconds=15)
 STAGED: Final = ".restoring"
@@ -73,7 +74,8 @@ class IndexKeeper:
         for index in gone:
             facts = {"collection": f"{database.name}.{name}", "index": index["name"]}
             try:
-                await database[name].create_indexes([index_model(index)])
+                with building_indexes():
+                    await database[name].create_indexes([index_model(index)])
             except OperationFailure as error:
                 _log.error("index cannot be created again", **facts, reason=str(error.code))
             else:

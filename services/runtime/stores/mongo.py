@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
+import pymongo
 import structlog
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
@@ -21,6 +22,7 @@ from services.runtime.stores.mongo_listeners import MongoPools, mongo_listeners
 
 Document = dict[str, Any]
 RETRY_AFTER = timedelta(seconds=1)
+INDEX_BUILD: Final = timedelta(hours=1)
 _AUTHENTICATION_FAILED = 18
 # A server with older data does not have the key of the cluster time that this client has seen.
 _KEY_NOT_FOUND = 211
@@ -39,6 +41,15 @@ class Mongo(NamedTuple):
         started = self.clock.started()
         response = await self.client.admin.command("hello")
         self.clock.note(response["localTime"], started)
+
+
+def building_indexes() -> AbstractContextManager[None]:
+    """Give the operations of a block time to build indexes of large collections. Start no task within it.
+
+    MongoDB abandons a build whose command times out, so a process that gave it no more than its usual timeout would never end
+    building.
+    """
+    return pymongo.timeout(INDEX_BUILD.total_seconds())
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ from functools import partial
 
 from services.runtime.errors import ServiceError
 from services.runtime.process.periodic import Periodic
+from services.runtime.stores.mongo import building_indexes
 from services.score.config import ScoreConfig
 from services.score.errors import STORE_ERRORS
 from services.score.ingest.consumers import Consumers
@@ -66,7 +67,8 @@ async def build_ingest(
         stores.mongo.clock.milliseconds,
     )
     dead_letters = DeadLetterStore(stores.mongo.database)
-    await dead_letters.prepare()
+    with building_indexes():
+        await dead_letters.prepare()
     consumers = Consumers(
         stores.nats,
         worker,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from services.runtime.process.lifecycle import wait_for
+from services.runtime.stores.mongo import building_indexes
 from services.score.config import ScoreConfig
 from services.score.coordination_store import CoordinationStore
 from services.score.errors import OtherSaltError
@@ -34,7 +35,8 @@ async def build_ledger(config: ScoreConfig, stores: Stores) -> Ledger:
     digests = PersonalDataDigests(await wait_for("restore", coordination.salt, retry_on=OtherSaltError))
     await coordination.prepare()
     store = ScoreStore(stores.mongo.database, digests)
-    await store.prepare(config.audit_ttl)
+    with building_indexes():
+        await store.prepare(config.audit_ttl)
     folds = FoldCache(
         store,
         coordination,

@@ -9,6 +9,7 @@ from services.boards.board import Board
 from services.boards.periods import closed as closed_periods
 from services.runtime.errors import ServiceError
 from services.runtime.process.periodic import Periodic
+from services.runtime.stores.mongo import building_indexes
 from services.score.config import ScoreConfig
 from services.score.errors import STORE_ERRORS, BoardsLostError
 from services.score.ingest.durables import stream_state
@@ -38,10 +39,10 @@ async def build_periods(
 ) -> Periods:
     """Build what closes periods, and archives and seals their boards."""
     database = stores.mongo.client[f"{config.mongo.database}_{closed_periods.DATABASE}"]
-    archive = ArchiveStore(database, stores.redis)
-    await archive.prepare()
-    heads = HeadStore(database)
-    await heads.prepare()
+    archive, heads = ArchiveStore(database, stores.redis), HeadStore(database)
+    with building_indexes():
+        await archive.prepare()
+        await heads.prepare()
     outbox = QuizOutbox(upstreams.quiz, stores.token)
 
     async def boards_in_redis() -> list[Board]:

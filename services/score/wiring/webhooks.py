@@ -10,6 +10,7 @@ from typing import Final
 from services.boards.catalog import Catalog
 from services.runtime.process.lifecycle import Server
 from services.runtime.process.periodic import Periodic
+from services.runtime.stores.mongo import building_indexes
 from services.score.config import ScoreConfig
 from services.score.errors import STORE_ERRORS
 from services.score.fairplay.flag_store import FlagStore
@@ -39,8 +40,9 @@ class WebhookStores:
 
     async def prepare(self) -> None:
         """Create the indexes. Idempotent."""
-        await self.webhooks.prepare()
-        await self.deliveries.prepare()
+        with building_indexes():
+            await self.webhooks.prepare()
+            await self.deliveries.prepare()
 
 
 async def build_webhook_stores(stores: Stores) -> WebhookStores:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from typing import Any
 
 import pytest
@@ -16,6 +18,8 @@ from tests.players import endpoints, register
 from tests.servers import RunningServer, RunningStack, running_stack, unique
 
 Document = dict[str, Any]
+# A collection of each database.
+PLACES = (("identity", "users"), ("quiz", "submissions"), ("score", "ledger"), ("boards", "closed"))
 
 
 async def indexes_of(collection: AsyncCollection[Document]) -> dict[str, Any]:
@@ -72,11 +76,10 @@ async def test_an_index_that_the_data_contradicts_is_told_until_it_is_back(
 
 async def test_every_process_keeps_the_indexes_of_its_databases() -> None:
     """Takes up to 15 s, after which a process looks again."""
-    places = (("identity", "users"), ("quiz", "submissions"), ("score", "ledger"), ("boards", "closed"))
     with running_stack() as stack:
         async with GraphqlClient(endpoints(stack).graphql) as client, mongo_of(stack) as mongo:
             player = await register(client)
-            collections = [mongo[f"topten_{database}"][name] for database, name in places]
+            collections = [mongo[f"topten_{database}"][name] for database, name in PLACES]
             before = [await indexes_of(each) for each in collections]
             assert all(len(each) > 1 for each in before)
             for each in collections:
@@ -85,6 +88,25 @@ async def test_every_process_keeps_the_indexes_of_its_databases() -> None:
                 while [await indexes_of(each) for each in collections] != before:
                     await player.submit("arithmetic-sprint", [("q1", "c")])  # processes at rest look more rarely
                     await asyncio.sleep(0.5)
+
+
+async def test_an_index_may_take_longer_to_build_than_other_operations() -> None:
+    """MongoDB abandons a build whose command times out: a process with many records would never start after an upgrade."""
+    with running_stack() as stack:
+        async with mongo_of(stack) as mongo:
+            databases = [mongo[f"topten_{database}"] for database, _ in PLACES]
+            for database, (_, name) in zip(databases, PLACES, strict=True):
+                await database[name].drop_indexes()
+                await database.command("profile", 2)
+            for name in ("identity", "quiz", "score"):
+                os.kill(stack.pid_of(name), signal.SIGKILL)
+            built = {"command.createIndexes": {"$exists": True}}
+            for database in databases:
+                async with deadline(f"the indexes of {database.name}"):
+                    while not await database["system.profile"].find_one(built):
+                        await asyncio.sleep(0.1)
+                limits = [each["command"]["maxTimeMS"] async for each in database["system.profile"].find(built)]
+                assert min(limits) > 600_000, database.name
 
 
 def mongo_of(stack: RunningStack) -> AsyncMongoClient[Document]:
