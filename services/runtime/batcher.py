@@ -1,7 +1,8 @@
 """Group calls: items that arrive while a call is running share the next one.
 
-An idle caller never waits for company; under load calls grow instead of queueing, and those that are many wait for the others
-that their responses cause. Items share the call, not the outcome: each has its own response or error. Use from one event loop.
+An idle caller never waits for company. Under load calls grow instead of queueing, and after a large one the next waits a
+moment for the callers whom it has just answered. Items share the call, not the outcome: each has its own response or error.
+Use from one event loop.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Batcher(Generic[K, V]):
     another and are larger for it, and a slow one does not hold up the rest.
 
     After a call with at least `many` items the next one waits as long again as that took, at most `patience`, unless it is
-    full. Callers who send something again when they have their response then share one call, and not every other.
+    full. Callers who send something again as soon as they have their response then share one call instead of two in turn.
 
     `work` returns one response per item, in order. An exception in place of a response is raised to the caller of that
     item; an exception raised by `work` is raised to the callers of all its items.
