@@ -120,7 +120,8 @@ async def _announce_salt(client: Client, prefix: str) -> None:
     live, staged = database["meta"], database["meta" + STAGED]
     if (following := await staged.find_one({"_id": "salt"})) is not None:
         value = following["value"]
-        await live.update_one({"_id": "salt"}, {"$set": {"replaced_by": value}, "$setOnInsert": {"value": value}}, True)
+        announced = {"$set": {"replaced_by": value}, "$setOnInsert": {"value": value}}
+        await live.update_one({"_id": "salt"}, announced, upsert=True)
     elif (current := await live.find_one({"_id": "salt"})) is not None:
         await staged.insert_one(current)
 

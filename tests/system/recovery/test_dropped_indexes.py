@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from services.cli.system.client import GraphqlClient
 from services.runtime.stores.index_keeper import STAGED, IndexKeeper, missing_indexes
-from tests.deadline import deadline
+from tests.deadline import eventually
 from tests.players import endpoints, register
 from tests.servers import RunningServer, RunningStack, running_stack, unique
 
@@ -84,10 +84,12 @@ async def test_every_process_keeps_the_indexes_of_its_databases() -> None:
             assert all(len(each) > 1 for each in before)
             for each in collections:
                 await each.drop_indexes()
-            async with deadline("all indexes are there again"):
-                while [await indexes_of(each) for each in collections] != before:
-                    await player.submit("arithmetic-sprint", [("q1", "c")])  # processes at rest look more rarely
-                    await asyncio.sleep(0.5)
+
+            async def are_back() -> bool:
+                await player.submit("arithmetic-sprint", [("q1", "c")])  # processes at rest look more rarely
+                return [await indexes_of(each) for each in collections] == before
+
+            await eventually(are_back, "all indexes are there again")
 
 
 async def test_an_index_may_take_longer_to_build_than_other_operations() -> None:
@@ -102,9 +104,7 @@ async def test_an_index_may_take_longer_to_build_than_other_operations() -> None
                 os.kill(stack.pid_of(name), signal.SIGKILL)
             built = {"command.createIndexes": {"$exists": True}}
             for database in databases:
-                async with deadline(f"the indexes of {database.name}"):
-                    while not await database["system.profile"].find_one(built):
-                        await asyncio.sleep(0.1)
+                await eventually(partial(database["system.profile"].find_one, built), f"the indexes of {database.name}")
                 limits = [each["command"]["maxTimeMS"] async for each in database["system.profile"].find(built)]
                 assert min(limits) > 600_000, database.name
 
