@@ -25,7 +25,7 @@ from services.quiz.submissions.store import SubmissionStore
 from services.runtime.config.loading import ConfigError, load, section
 from services.runtime.config.settings import MongoConfig, ProcessConfig
 from services.runtime.stores.jetstream import open_jetstream
-from services.runtime.stores.mongo import building_indexes, open_mongo
+from services.runtime.stores.mongo import long_operation, open_mongo
 from services.score.config import ScoreConfig
 from services.score.coordination_store import CoordinationStore
 from services.score.errors import OtherSaltError
@@ -54,16 +54,16 @@ async def prepare_stores() -> None:
     quiz, score = _load(QuizConfig), _load(ScoreConfig)
     try:
         async with open_mongo(quiz.mongo, "identity") as mongo:
-            with building_indexes():
+            with long_operation():
                 await IdentityStore(mongo.database).prepare()
                 await ChangeStore(mongo.database).prepare()
                 await ErasureStore(mongo.database).prepare()
         async with open_mongo(quiz.mongo, "quiz") as mongo:
-            with building_indexes():
+            with long_operation():
                 await QuizStore(mongo.database).prepare()
                 await SubmissionStore(mongo.database).prepare()
         async with open_mongo(quiz.mongo, "score") as mongo:
-            with building_indexes():
+            with long_operation():
                 digests = PersonalDataDigests(await CoordinationStore(mongo.database).salt())
                 await ScoreStore(mongo.database, digests).prepare(score.audit_ttl)
                 await FlagStore(mongo.database).prepare()

@@ -47,7 +47,7 @@ from services.runtime.outbox.publishing import EventPublisher, Outbox
 from services.runtime.process.ops_server import OpsServer
 from services.runtime.stores.incarnation import IncarnationStore, IncarnationWatch
 from services.runtime.stores.jetstream import Nats, open_jetstream
-from services.runtime.stores.mongo import Mongo, building_indexes, open_mongo
+from services.runtime.stores.mongo import Mongo, long_operation, open_mongo
 from services.runtime.stores.mongo_clock import MongoClock
 from services.streams import QUIZ_SUBJECT
 
@@ -71,7 +71,7 @@ class Stores:
 
     async def prepare(self) -> None:
         """Create the indexes. Idempotent. Raises UNAVAILABLE."""
-        with building_indexes():
+        with long_operation():
             for store in (self.accounts, self.changes, self.erasures, self.board_tokens, self.groups):
                 await store.prepare()
 

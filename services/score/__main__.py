@@ -21,7 +21,7 @@ from services.runtime.process.lifecycle import execute, exit_at_once, run, wait_
 from services.runtime.process.ops_server import OpsServer
 from services.runtime.stores.incarnation import Incarnation, IncarnationWatch
 from services.runtime.stores.index_keeper import IndexKeeper
-from services.runtime.stores.mongo import building_indexes
+from services.runtime.stores.mongo import long_operation
 from services.runtime.stores.watch import StoreWatch
 from services.runtime.telemetry.logging import configure
 from services.score.admin.dead_letter_replay import DeadLetterReplay
@@ -121,7 +121,7 @@ async def watch_incarnation(
 
     async def prepare_indexes(_incarnation: Incarnation) -> None:
         others = (ledger.coordination, fair_play.flags, webhooks, ingest.dead_letters, periods.archive, periods.heads)
-        with building_indexes():
+        with long_operation():
             try:
                 await ledger.store.prepare(config.audit_ttl)
             except OtherSaltError as error:

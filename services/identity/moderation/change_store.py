@@ -28,7 +28,8 @@ from services.identity.erasure.blocked_names import BlockedNames
 from services.identity.moderation.changes import Change
 from services.identity.store import in_transaction, of_epoch, username_taken
 from services.runtime.outbox.store import OutboxStore, republished_field, unpublished_field
-from services.runtime.stores.mongo import unavailable_on_failure
+from services.runtime.pages import pages
+from services.runtime.stores.mongo import every_document, unavailable_on_failure
 from services.runtime.telemetry import tracing
 
 AUDIT_PAGE: Final = 500
@@ -165,8 +166,8 @@ class ChangeStore:
         query = _WITH_EVENT if since is None else {**_WITH_EVENT, "at": {"$gte": since}}
         fields = {"user_id": 1, "unpublished.leased_until": 1}
         async with unavailable_on_failure():
-            documents = self._changes.find(query, fields).sort([("at", ASCENDING), ("_id", ASCENDING)])
-            while page := await documents.to_list(AUDIT_PAGE):
+            found = self._changes.find(query, fields).sort([("at", ASCENDING), ("_id", ASCENDING)])
+            async for page in pages(every_document(found), AUDIT_PAGE):
                 yield [
                     AccountEvent(document["_id"], document["user_id"], "unpublished" not in document)
                     for document in page

@@ -39,8 +39,9 @@ from services.quiz.submissions.submission import Draft, Submission, SubmittedEve
 from services.runtime.errors import RETRY_AFTER, Reason, ServiceError
 from services.runtime.outbox.publishing import UnpublishedEvent
 from services.runtime.outbox.store import OutboxStore, republished_field
+from services.runtime.pages import pages
 from services.runtime.stores.data_identity import DataIdentity
-from services.runtime.stores.mongo import unavailable_on_failure
+from services.runtime.stores.mongo import every_document, unavailable_on_failure
 from services.runtime.stores.same_data import CollectionReplacedError, SameData
 from services.runtime.uuid7 import first_uuid7
 from services.streams import ACTION_REJUDGED
@@ -51,8 +52,6 @@ RecordKey = tuple[str, str]
 TallyKey = tuple[str, str]
 """Player and subject: a quiz, or `action:<type>`."""
 _TALLY: Final = {"attempt": 1, "used": 1, "valid": 1, "points_sum": 1, "counted": 1, "recent": 1}
-# Each page is read within the timeout of one operation.
-_PAGE: Final = 1000
 _BY_PLAYER: Final = [("user_id", ASCENDING), ("quiz_id", ASCENDING), ("attempt", DESCENDING)]
 _DUPLICATE: Final = 11000
 _log = structlog.get_logger("submissions")
@@ -178,11 +177,11 @@ class SubmissionStore:
         return found
 
     async def players_by_points(self, quiz_id: str) -> Mapping[int, int]:
-        """Return how many players have each sum of what counts at a quiz. Reads through the keys of all quizzes, in pages."""
+        """Return how many players have each sum of what counts at a quiz. Reads through the keys of all quizzes."""
         players, last = Counter[int](), ""
         async with unavailable_on_failure():
             found = self._submissions.find({"quiz_id": quiz_id}, {"user_id": 1, "counted": 1}, hint=_BY_PLAYER)
-            async for document in found.sort(_BY_PLAYER).batch_size(_PAGE):  # the last record of a player comes first
+            async for document in every_document(found.sort(_BY_PLAYER)):  # the last record of a player comes first
                 if document["user_id"] != last:
                     last = document["user_id"]
                     players[document["counted"]] += 1
@@ -206,9 +205,9 @@ class SubmissionStore:
         Reads through the keys of all quizzes. What a player does meanwhile is or is not among it.
         """
         async with unavailable_on_failure():
-            found = self._submissions.find({"quiz_id": quiz_id, "kind": None}, batch_size=size, hint=_BY_PLAYER)
-            documents = found.sort([("user_id", DESCENDING), ("quiz_id", DESCENDING), ("attempt", ASCENDING)])
-            while page := await documents.to_list(size):
+            found = self._submissions.find({"quiz_id": quiz_id, "kind": None}, hint=_BY_PLAYER)
+            found = found.sort([("user_id", DESCENDING), ("quiz_id", DESCENDING), ("attempt", ASCENDING)])
+            async for page in pages(every_document(found), size):
                 yield [submission_of(document) for document in page]
 
     async def add_all(self, drafts: Sequence[Draft], publish_by: datetime) -> list[Exception | None]:
@@ -295,8 +294,8 @@ class SubmissionStore:
         query: Document = {} if since is None else {"_id": {"$gte": first_uuid7(since)}}
         fields = {"user_id": 1, "delta": 1, "unpublished.leased_until": 1}
         async with unavailable_on_failure():
-            documents = self._submissions.find(query, fields).sort("_id", ASCENDING)  # UUIDv7: in order of time
-            while page := await documents.to_list(AUDIT_PAGE):
+            found = self._submissions.find(query, fields).sort("_id", ASCENDING)  # UUIDv7: in order of time
+            async for page in pages(every_document(found), AUDIT_PAGE):
                 yield [
                     SubmittedEvent(
                         document["_id"], document["user_id"], document["delta"], "unpublished" not in document

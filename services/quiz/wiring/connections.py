@@ -23,7 +23,7 @@ from services.runtime.grpc.client import open_channel
 from services.runtime.stores.durability import insist, mongo_faults
 from services.runtime.stores.incarnation import IncarnationStore, IncarnationWatch
 from services.runtime.stores.jetstream import Nats, open_jetstream
-from services.runtime.stores.mongo import Mongo, building_indexes, open_mongo
+from services.runtime.stores.mongo import Mongo, long_operation, open_mongo
 from services.runtime.stores.redis import REDIS_ERRORS, open_redis
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Stores:
 
     async def prepare(self) -> None:
         """Create the indexes. Idempotent. Raises UNAVAILABLE."""
-        with building_indexes():
+        with long_operation():
             for store in (self.quizzes, self.submissions, self.deliveries, self.attempts):
                 await store.prepare()
 

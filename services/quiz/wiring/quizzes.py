@@ -12,7 +12,7 @@ from services.quiz.rooms.wiring import Rooms, rooms_of
 from services.quiz.service import QuizService
 from services.quiz.wiring.connections import Stores
 from services.quiz.wiring.submissions import Submissions
-from services.runtime.stores.mongo import building_indexes
+from services.runtime.stores.mongo import long_operation
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Quizzes:
 
     async def prepare(self) -> None:
         """Create the indexes. Idempotent. Raises UNAVAILABLE."""
-        with building_indexes():
+        with long_operation():
             await self.rooms.prepare()
             await self.authoring.drafts.prepare()
 

@@ -17,7 +17,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure, PyMongoError
 
 from services.runtime.process.periodic import Periodic
-from services.runtime.stores.mongo import building_indexes
+from services.runtime.stores.mongo import long_operation
 
 EVERY: Final = timedelta(seconds=15)
 STAGED: Final = ".restoring"
@@ -74,7 +74,7 @@ class IndexKeeper:
         for index in gone:
             facts = {"collection": f"{database.name}.{name}", "index": index["name"]}
             try:
-                with building_indexes():
+                with long_operation():
                     await database[name].create_indexes([index_model(index)])
             except OperationFailure as error:
                 _log.error("index cannot be created again", **facts, reason=str(error.code))

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 import pymongo
 import structlog
 from pymongo import AsyncMongoClient
+from pymongo.asynchronous.cursor import AsyncCursor
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError, WriteConcernError
 
@@ -22,7 +23,9 @@ from services.runtime.stores.mongo_listeners import MongoPools, mongo_listeners
 
 Document = dict[str, Any]
 RETRY_AFTER = timedelta(seconds=1)
-INDEX_BUILD: Final = timedelta(hours=1)
+LONG_OPERATION: Final = timedelta(hours=1)
+# Documents that are handled without a pause of the event loop.
+_PAGE: Final = 500
 _AUTHENTICATION_FAILED = 18
 # A server with older data does not have the key of the cluster time that this client has seen.
 _KEY_NOT_FOUND = 211
@@ -43,13 +46,27 @@ class Mongo(NamedTuple):
         self.clock.note(response["localTime"], started)
 
 
-def building_indexes() -> AbstractContextManager[None]:
-    """Give the operations of a block time to build indexes of large collections. Start no task within it.
+def long_operation() -> AbstractContextManager[None]:
+    """Give each operation of a block an hour: it works through a whole collection. Start no task and yield nothing within it.
 
-    MongoDB abandons a build whose command times out, so a process that gave it no more than its usual timeout would never end
-    building.
+    MongoDB abandons a build of an index whose command times out, so a process that gave it no more than its usual timeout
+    would never end building.
     """
-    return pymongo.timeout(INDEX_BUILD.total_seconds())
+    return pymongo.timeout(LONG_OPERATION.total_seconds())
+
+
+async def every_document(found: AsyncCursor[Document]) -> AsyncIterator[Document]:
+    """Yield all documents of a cursor that was not read yet, read 500 at a time, however many there are.
+
+    MongoDB ends a cursor when its pages have together taken as long as the command that opened it was given, so that one gets
+    an hour. Each later page must come within the client's timeout. Raises what PyMongo raises.
+    """
+    with long_operation():
+        page = await found.batch_size(_PAGE).to_list(_PAGE)
+    while page:
+        for document in page:
+            yield document
+        page = await found.to_list(_PAGE)
 
 
 @asynccontextmanager

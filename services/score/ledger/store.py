@@ -28,6 +28,7 @@ from pymongo.errors import CollectionInvalid, OperationFailure
 from pymongo.read_concern import ReadConcern
 
 from services.runtime.stores.data_identity import DataIdentity
+from services.runtime.stores.mongo import every_document, long_operation
 from services.runtime.stores.same_data import SameData
 from services.score.coordination_store import CoordinationStore
 from services.score.errors import RetryableError, UnprocessableError
@@ -184,7 +185,9 @@ class ScoreStore:
         """Yield the player and the last revision of every chain."""
         first = {name: {"$first": f"${name}"} for name in ("user_id", "revision")}
         ends: list[Document] = [{"$sort": {"chain": -1, "revision": -1}}, {"$group": {"_id": "$chain", **first}}]
-        async for document in await self._ledger.aggregate(ends):
+        with long_operation():
+            found = await self._ledger.aggregate(ends)
+        async for document in found:
             yield document["user_id"], document["revision"]
 
     async def rows_after(self, revisions: Mapping[str, int]) -> AsyncIterator[Row]:
@@ -196,7 +199,8 @@ class ScoreStore:
             ]
             user_ids = {chain: user_id for chain, user_id, _ in page}
             query = {"$or": [{"chain": chain, "revision": {"$gt": revision}} for chain, _, revision in page]}
-            async for document in self._ledger.find(query).sort([("chain", ASCENDING), ("revision", ASCENDING)]):
+            found = self._ledger.find(query).sort([("chain", ASCENDING), ("revision", ASCENDING)])
+            async for document in every_document(found):
                 yield row_of(document)._replace(user_id=user_ids[document["chain"]])
 
     async def rows_before(self, user_id: str, revision: int, limit: int, *, without: str = "") -> list[Row]:
@@ -232,25 +236,26 @@ class ScoreStore:
         else:
             query["recorded_at"] = {"$gte": DatetimeMS(starts_at - int(margin.total_seconds() * 1000))}
         query["kind"] = {"$nin": list(EVENTLESS_KINDS)}
-        async for document in self._ledger.find(query, batch_size=1000):
+        async for document in every_document(self._ledger.find(query)):
             yield row_of(document)
 
     async def rows_since(self, recorded_at: int) -> AsyncIterator[Row]:
         """Yield every row recorded since, oldest first."""
         query = {"recorded_at": {"$gte": DatetimeMS(recorded_at)}}
-        async for document in self._ledger.find(query).sort("recorded_at", ASCENDING):
+        async for document in every_document(self._ledger.find(query).sort("recorded_at", ASCENDING)):
             yield row_of(document)
 
     async def chains(self) -> AsyncIterator[Row]:
         """Yield every row, by chain and revision."""
-        async for document in self._ledger.find({}).sort([("chain", ASCENDING), ("revision", ASCENDING)]):
+        found = self._ledger.find({}).sort([("chain", ASCENDING), ("revision", ASCENDING)])
+        async for document in every_document(found):
             yield row_of(document)
 
     async def event_keys(self) -> AsyncIterator[EventKey]:
         """Yield every event; rows that a repair wrote have none."""
         events = {"kind": {"$nin": list(EVENTLESS_KINDS)}}
         fields = {"user_id": 1, "kind": 1, "at": 1, "recorded_at": 1}
-        async for document in self._ledger.find(events, fields, batch_size=1000):
+        async for document in every_document(self._ledger.find(events, fields)):
             at, recorded_at = int(document["at"]), int(document["recorded_at"])
             yield EventKey(document["_id"], document["user_id"], document["kind"], at, recorded_at)
 
@@ -300,8 +305,8 @@ class ScoreStore:
 
     async def all_folds(self, *, in_order: bool = False) -> AsyncIterator[Fold]:
         """Yield every stored fold, by chain if `in_order`."""
-        documents = self._players.find({}, batch_size=1000)
-        async for document in documents.sort("_id", ASCENDING) if in_order else documents:
+        found = self._players.find({})
+        async for document in every_document(found.sort("_id", ASCENDING) if in_order else found):
             yield fold_of(document)
 
     async def players_without_counters(self, known: int, limit: int) -> list[str]:

@@ -30,6 +30,7 @@ from services.boards.periods.closed import BOARDS, ENTRIES, ClosedBoard, series_
 from services.boards.periods.period import Period
 from services.boards.proofs.signed_heads import TILES
 from services.boards.sharding import SHARDING_KEY, Shard, Sharding, shown_metadata
+from services.runtime.stores.mongo import every_document, long_operation
 from services.runtime.stores.redis_scripts import together
 from services.score.errors import BoardsLostError
 from services.score.periods.head_store import salt_field
@@ -161,7 +162,7 @@ class ArchiveStore:
 
         A board that is being archived meanwhile may still contain the user id: repeat this later.
         """
-        boards = [document["made"] async for document in self._boards.find({}, {"made": 1})]
+        boards = [document["made"] async for document in every_document(self._boards.find({}, {"made": 1}))]
         boards += [
             document["former"] async for document in self._reseals.find({"former": {"$ne": None}}, {"former": 1})
         ]
@@ -211,7 +212,7 @@ class ArchiveStore:
         values: dict[str, float] = {}
         ranks: dict[str, int] = {}
         metadata: dict[str, str] = {}
-        async for entry in self._entries.find({"made": closed.copy_id}, batch_size=PAGE):
+        async for entry in every_document(self._entries.find({"made": closed.copy_id})):
             values[entry["user_id"]], ranks[entry["user_id"]] = entry["value"], entry["rank"]
             if "metadata" in entry:
                 metadata[entry["user_id"]] = entry["metadata"]
@@ -303,7 +304,7 @@ class ArchiveStore:
 
     async def remove_abandoned(self, now: datetime) -> None:
         """Remove what unfinished attempts left behind that started more than a day ago."""
-        async for document in self._attempts.find({"at": {"$lt": now - timedelta(days=1)}}):
+        async for document in every_document(self._attempts.find({"at": {"$lt": now - timedelta(days=1)}})):
             attempt = document["_id"]
             if await self._boards.find_one({"made": attempt}, {"_id": 1}) is None:
                 await self._abandon(attempt)
@@ -311,7 +312,8 @@ class ArchiveStore:
                 await self._attempts.delete_one({"_id": attempt})
 
     async def _abandon(self, attempt: ObjectId) -> None:
-        await self._entries.delete_many({"made": attempt})
+        with long_operation():
+            await self._entries.delete_many({"made": attempt})
         await self._attempts.delete_one({"_id": attempt})
 
     async def _generation(self) -> tuple[int, Sharding]:

@@ -21,9 +21,8 @@ from services.boards.encoding import points_of
 from services.boards.periods.closed import BOARDS, ENTRIES, ClosedBoard
 from services.boards.proofs.merkle import TILE, Tile
 from services.boards.proofs.signed_heads import HEADS, TILES, Head
+from services.runtime.stores.mongo import every_document, long_operation
 
-# Entries that are handled without a pause of the event loop take about 10 us each.
-_PAGE: Final = 500
 _TREES: Final = "sealing"
 _UNANNOUNCED: Final = {"announce": True}
 Document = dict[str, Any]
@@ -94,7 +93,7 @@ class HeadStore:
         """Yield the entries of a copy of a board by rank."""
         closed = await self._boards.find_one({"_id": board}, {"ascending": 1}) or {}
         ascending = closed.get("ascending", False)
-        async for entry in self._entries.find({"made": copy_id}, batch_size=_PAGE).sort("rank", ASCENDING):
+        async for entry in every_document(self._entries.find({"made": copy_id}).sort("rank", ASCENDING)):
             yield Entry(entry["user_id"], entry["rank"], points_of(entry["value"], ascending=ascending))
 
     async def unsigned_tree(self, copy_id: ObjectId) -> Tree | None:
@@ -137,7 +136,8 @@ class HeadStore:
         # In this order: without its document a tree gets no head.
         await self._trees.delete_one({"_id": tree_id})
         if await self._heads.find_one({"_id": tree_id}, {"_id": 1}) is None:
-            await self._tiles.delete_many({"attempt": tree_id})
+            with long_operation():
+                await self._tiles.delete_many({"attempt": tree_id})
 
     async def latest(self, board: str) -> StoredHead | None:
         """Return the latest head of a board, which may be that of a former copy."""
@@ -176,7 +176,7 @@ class HeadStore:
 
     async def remove_abandoned(self, now: datetime) -> None:
         """Remove the trees without a head that were begun more than a day ago."""
-        async for document in self._trees.find({"at": {"$lt": now - timedelta(days=1)}}):
+        async for document in every_document(self._trees.find({"at": {"$lt": now - timedelta(days=1)}})):
             await self.drop_tree(document["_id"])
 
     async def unannounced(self, limit: int) -> list[StoredHead]:

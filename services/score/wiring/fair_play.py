@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from services.runtime.stores.mongo import building_indexes
+from services.runtime.stores.mongo import long_operation
 from services.score.config import ScoreConfig
 from services.score.fairplay.flag_store import FlagStore
 from services.score.fairplay.monitor import Blocker, FairPlayMonitor
@@ -26,7 +26,7 @@ class FairPlay:
 async def build_fair_play(config: ScoreConfig, stores: Stores, upstreams: Upstreams) -> FairPlay:
     """Build what judges counted events."""
     flags = FlagStore(stores.mongo.database)
-    with building_indexes():
+    with long_operation():
         await flags.prepare()
     blocker = Blocker(upstreams.identity, stores.token, config.auto_block_for)
     limits = Limits(config.rule_points, config.rule_actions, round(config.rule_question_time / MILLISECOND))

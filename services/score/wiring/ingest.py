@@ -8,7 +8,7 @@ from functools import partial
 
 from services.runtime.errors import ServiceError
 from services.runtime.process.periodic import Periodic
-from services.runtime.stores.mongo import building_indexes
+from services.runtime.stores.mongo import long_operation
 from services.score.config import ScoreConfig
 from services.score.errors import STORE_ERRORS
 from services.score.ingest.consumers import Consumers
@@ -67,7 +67,7 @@ async def build_ingest(
         stores.mongo.clock.milliseconds,
     )
     dead_letters = DeadLetterStore(stores.mongo.database)
-    with building_indexes():
+    with long_operation():
         await dead_letters.prepare()
     consumers = Consumers(
         stores.nats,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from services.runtime.process.lifecycle import wait_for
-from services.runtime.stores.mongo import building_indexes
+from services.runtime.stores.mongo import long_operation
 from services.score.config import ScoreConfig
 from services.score.coordination_store import CoordinationStore
 from services.score.errors import OtherSaltError
@@ -35,7 +35,7 @@ async def build_ledger(config: ScoreConfig, stores: Stores) -> Ledger:
     digests = PersonalDataDigests(await wait_for("restore", coordination.salt, retry_on=OtherSaltError))
     await coordination.prepare()
     store = ScoreStore(stores.mongo.database, digests)
-    with building_indexes():
+    with long_operation():
         await store.prepare(config.audit_ttl)
     folds = FoldCache(
         store,

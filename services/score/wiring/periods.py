@@ -9,7 +9,7 @@ from services.boards.board import Board
 from services.boards.periods import closed as closed_periods
 from services.runtime.errors import ServiceError
 from services.runtime.process.periodic import Periodic
-from services.runtime.stores.mongo import building_indexes
+from services.runtime.stores.mongo import long_operation
 from services.score.config import ScoreConfig
 from services.score.errors import STORE_ERRORS, BoardsLostError
 from services.score.ingest.durables import stream_state
@@ -40,7 +40,7 @@ async def build_periods(
     """Build what closes periods, and archives and seals their boards."""
     database = stores.mongo.client[f"{config.mongo.database}_{closed_periods.DATABASE}"]
     archive, heads = ArchiveStore(database, stores.redis), HeadStore(database)
-    with building_indexes():
+    with long_operation():
         await archive.prepare()
         await heads.prepare()
     outbox = QuizOutbox(upstreams.quiz, stores.token)

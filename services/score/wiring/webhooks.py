@@ -10,7 +10,7 @@ from typing import Final
 from services.boards.catalog import Catalog
 from services.runtime.process.lifecycle import Server
 from services.runtime.process.periodic import Periodic
-from services.runtime.stores.mongo import building_indexes
+from services.runtime.stores.mongo import long_operation
 from services.score.config import ScoreConfig
 from services.score.errors import STORE_ERRORS
 from services.score.fairplay.flag_store import FlagStore
@@ -40,7 +40,7 @@ class WebhookStores:
 
     async def prepare(self) -> None:
         """Create the indexes. Idempotent."""
-        with building_indexes():
+        with long_operation():
             await self.webhooks.prepare()
             await self.deliveries.prepare()
 

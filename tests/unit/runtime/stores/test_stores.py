@@ -21,7 +21,7 @@ from structlog.testing import capture_logs
 from services.runtime.config.settings import MongoConfig, NatsConfig, RedisConfig
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.stores.jetstream import open_jetstream
-from services.runtime.stores.mongo import open_mongo, unavailable_on_failure
+from services.runtime.stores.mongo import every_document, open_mongo, unavailable_on_failure
 from services.runtime.stores.redis import open_redis
 from tests.deadline import deadline, deadline_seconds
 from tests.servers import RunningServer, unique
@@ -66,6 +66,20 @@ async def opened_before_its_server(
             assert not opening.done()
             await server.start()
             yield await opening
+
+
+async def test_a_read_of_everything_may_take_longer_than_one_operation(
+    mongo_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.runtime.stores.mongo._PAGE", 50)  # a page takes a twentieth of a second
+    config = MongoConfig(url=mongo_url, timeout=timedelta(seconds=1), database=unique("t"))
+    async with open_mongo(config, "sample") as mongo:
+        things = mongo.database["things"]
+        await things.insert_many([{"_id": number} for number in range(1500)])
+        slow = {"$expr": {"$function": {"body": "function() { sleep(1); return true }", "args": [], "lang": "js"}}}
+        with pytest.raises(PyMongoError):
+            [each async for each in things.find(slow, batch_size=50)]
+        assert [each["_id"] async for each in every_document(things.find(slow).sort("_id"))] == [*range(1500)]
 
 
 async def test_mongo_is_awaited_and_reconnected() -> None:
