@@ -26,6 +26,8 @@ SAMPLES: Final = (
     "process_start_time_seconds",
     "topten_action_to_screen_seconds_bucket",
     "topten_action_to_screen_seconds_count",
+    "topten_attempt_overdue_seconds",
+    "topten_attempts_overdue",
     "topten_board_stale",
     "topten_breaker_state",
     "topten_build_info",
@@ -44,6 +46,7 @@ SAMPLES: Final = (
 )
 RUNBOOKS: Final = "docs/operator/operations.md#"
 UNCOUNTED: Final = f"{RUNBOOKS}accepted-events-are-not-counted"
+ATTEMPTS_OVERDUE: Final = f"{RUNBOOKS}toptenattemptsoverdue"
 STORE_AWAY: Final = f"{RUNBOOKS}toptenstoreaway"
 
 
@@ -82,6 +85,8 @@ def check_pipeline(processes: Sequence[ProcessStatus]) -> list[Check]:
     uncounted = largest(processes, "topten_uncounted_seconds")
     stale = largest(processes, "topten_board_stale")
     rooms = largest(processes, "topten_room_uncounted_seconds")
+    attempts = largest(processes, "topten_attempts_overdue")
+    late = largest(processes, "topten_attempt_overdue_seconds")
     overdue = largest(processes, "topten_period_overdue_seconds")
     indexes = largest(processes, "topten_mongo_indexes_missing")
     # A half-open breaker counts as open.
@@ -102,6 +107,12 @@ def check_pipeline(processes: Sequence[ProcessStatus]) -> list[Check]:
             f"oldest uncounted ended {_duration(rooms)} ago" if rooms else "all counted",
             wrong=rooms > MAX_LAG_SECONDS,
             runbook="toptenroomnotcounted",
+        ),
+        check(
+            "attempts",
+            f"{attempts:.0f} not handed in, the oldest overdue by {_duration(late)}" if attempts else "none overdue",
+            wrong=late > MAX_LAG_SECONDS,
+            runbook=ATTEMPTS_OVERDUE.removeprefix(RUNBOOKS),
         ),
         check("watched boards", f"{stale:.0f} stale", wrong=stale > 0, runbook="toptenboardsstale"),
         check(

@@ -69,7 +69,7 @@ async def main(config: QuizConfig) -> None:
             # All three may be away: cached quizzes are served, and events wait in their documents.
             StoreWatch(mongo=stores.mongo.ping, redis=stores.redis.ping, nats=stores.nats.ping),
             *quizzes.rooms.servers,
-            quizzes.attempts.server,
+            *quizzes.attempts.servers,
             build_server(config, stores, submissions, quizzes, verifier),
             grace=config.process.shutdown_grace,
         )

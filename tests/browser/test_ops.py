@@ -67,6 +67,7 @@ async def test_every_process_and_step_is_named(ops: Page) -> None:
         "outbox",
         "stream",
         "uncounted events",
+        "attempts",
         "watched boards",
         "periods",
         "indexes",

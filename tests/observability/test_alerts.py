@@ -53,6 +53,7 @@ REPLACED: dict[str, tuple[dict[str, float], set[tuple[str, str]]]] = {
     ),
     "a breaker is open": ({"topten_breaker_state": 2}, {("ToptenBreakerOpen", "ticket")}),
     "a receiver is away": ({"topten_webhook_oldest_waiting_seconds": 7200}, {("ToptenWebhooksWaiting", "ticket")}),
+    "attempts are not handed in": ({"topten_attempt_overdue_seconds": 600}, {("ToptenAttemptsOverdue", "ticket")}),
     "a room is not counted": ({"topten_room_uncounted_seconds": 600}, {("ToptenRoomNotCounted", "ticket")}),
     "counting is behind": ({"topten_consumer_pending": 20_000}, {("ToptenConsumerBehind", "ticket")}),
 }

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from topten.score.v1 import score_pb2
 from topten.score.v1 import score_service_pb2 as messages
 
+from services.cli.audit.attempts import audit_attempts
 from services.cli.audit.events import EventAudit, ShowProgress, audit_events
 from services.cli.audit.rooms import RoomsAudit, audit_rooms
 from services.cli.audit.waiting import cause_of_waiting
@@ -25,7 +26,10 @@ async def verify(
     uncounted_after: float,
     repair: bool,
 ) -> tuple[messages.VerifySummary, EventAudit, RoomsAudit]:
-    """Compare totals, chains, boards and events with the ledger, and rooms; a line for each difference and each seal."""
+    """Compare totals, chains, boards and events with the ledger, and rooms; a line for each difference and each seal.
+
+    Overdue attempts are a finding about events: their submissions should be among them.
+    """
     summary = messages.VerifySummary()
     request = messages.VerifyScoresRequest(repair=repair)
     async with (
@@ -50,6 +54,7 @@ async def verify(
             f"{len(events.waiting)} accepted events wait uncounted for more than {uncounted_after:g} s: {cause.text}. "
             f"See {cause.runbook}"
         )
+    events.findings += await audit_attempts(endpoints, uncounted_after)
     for line in events.findings:
         on_finding(line)
     return summary, events, await audit_rooms(endpoints, show_progress, on_finding)

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, cast
 
 from topten.action.v1.action_service_pb2_grpc import ActionServiceStub
+from topten.attempt.v1.attempt_service_pb2_grpc import AttemptServiceStub
 from topten.board.v1.board_service_pb2_grpc import BoardServiceStub
 from topten.group.v1.group_service_pb2_grpc import GroupServiceStub
 from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
@@ -19,6 +20,7 @@ from services.cli.system.client import Endpoints
 
 if TYPE_CHECKING:
     from topten.action.v1.action_service_pb2_grpc import ActionServiceAsyncStub
+    from topten.attempt.v1.attempt_service_pb2_grpc import AttemptServiceAsyncStub
     from topten.board.v1.board_service_pb2_grpc import BoardServiceAsyncStub
     from topten.group.v1.group_service_pb2_grpc import GroupServiceAsyncStub
     from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceAsyncStub
@@ -54,6 +56,13 @@ async def room_service(endpoints: Endpoints) -> AsyncIterator[tuple[RoomServiceA
     """Open the service of rooms, which the quiz process serves."""
     async with endpoints.operator() as token, endpoints.channel("quiz") as channel:
         yield cast("RoomServiceAsyncStub", RoomServiceStub(channel)), token
+
+
+@asynccontextmanager
+async def attempt_service(endpoints: Endpoints) -> AsyncIterator[tuple[AttemptServiceAsyncStub, str]]:
+    """Open the service of attempts, which the quiz process serves."""
+    async with endpoints.operator() as token, endpoints.channel("quiz") as channel:
+        yield cast("AttemptServiceAsyncStub", AttemptServiceStub(channel)), token
 
 
 @asynccontextmanager

@@ -123,6 +123,15 @@ class AttemptStore:
             )
         return None if document is None else document["due_at"]
 
+    async def overdue(self, at: datetime, lease: timedelta) -> tuple[int, timedelta]:
+        """Return how many attempts accept no answers since before `at` and are not handed in, and the age of the oldest."""
+        # An instance that has taken one defers when it is due, by a lease.
+        query = {"due_at": {"$lte": at + lease}, "accepts_until": {"$lt": at}}
+        group = {"$group": {"_id": None, "attempts": {"$sum": 1}, "oldest": {"$min": "$accepts_until"}}}
+        async with unavailable_on_failure():
+            found = await (await self._attempts.aggregate([{"$match": query}, group])).to_list()
+        return (found[0]["attempts"], at - found[0]["oldest"]) if found else (0, timedelta())
+
     async def remove(self, attempt_ids: Collection[str]) -> None:
         """Remove attempts that are recorded, or that never will be."""
         async with unavailable_on_failure():

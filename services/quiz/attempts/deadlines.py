@@ -16,7 +16,7 @@ import structlog
 from topten.quiz.v1 import quiz_pb2
 
 from services.quiz.attempts.attempt import Attempt
-from services.quiz.attempts.metrics import attempts_timed_out
+from services.quiz.attempts.metrics import attempts_timed_out, overdue_attempts, overdue_seconds
 from services.quiz.submissions.action import Action
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.process.periodic import Periodic
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 # At most this late is an attempt handed in whose process has died.
 LOOK_AGAIN: Final = timedelta(seconds=30)
+MEASURE_EVERY: Final = timedelta(seconds=10)
 AFTER_FAILURE: Final = timedelta(seconds=1)
 LEASE: Final = timedelta(seconds=10)
 MAX_GROUP: Final = 200
@@ -43,9 +44,12 @@ class AttemptDeadlines:
         self._earlier = asyncio.Event()
         self._looks_at = datetime.max.replace(tzinfo=UTC)
 
-    def server(self) -> Periodic:
-        """Return the loop that hands attempts in."""
-        return Periodic("attempt deadlines", self.hand_in_next, every=timedelta(), retry_on=())
+    def servers(self) -> list[Periodic]:
+        """Return the loop that hands attempts in, and one that tells whether it does: of both, either may hang."""
+        return [
+            Periodic("attempt deadlines", self.hand_in_next, every=timedelta(), retry_on=()),
+            Periodic("overdue attempts", self.measure, every=MEASURE_EVERY, at_rest=2, retry_on=(ServiceError,)),
+        ]
 
     def note(self, attempt: Attempt) -> None:
         """Wake up in time for an attempt that this process has started."""
@@ -75,6 +79,16 @@ class AttemptDeadlines:
         """Hand in all attempts whose time is up. Raises UNAVAILABLE."""
         while due := await self._take_due():
             await self._hand_in(due)
+
+    async def overdue(self) -> tuple[int, timedelta]:
+        """Return how many attempts are not handed in although their time is up, and since when. Raises UNAVAILABLE."""
+        return await self._attempts.overdue(self._now(), LEASE)
+
+    async def measure(self) -> None:
+        """Report what is overdue as metrics. Raises UNAVAILABLE."""
+        attempts, oldest = await self.overdue()
+        overdue_attempts.set(attempts)
+        overdue_seconds.set(oldest.total_seconds())
 
     async def end(self, attempt_id: str) -> None:
         """Hand in an attempt whose time is up, at once. Raises UNAVAILABLE."""

@@ -10,6 +10,7 @@ from topten.attempt.v1 import attempt_pb2, attempt_service_pb2_grpc
 from topten.attempt.v1 import attempt_service_pb2 as messages
 
 from services.quiz.attempts.attempt import message_of
+from services.quiz.attempts.deadlines import AttemptDeadlines
 from services.quiz.attempts.extra_time import ExtraTime
 from services.quiz.attempts.extra_time_store import Decision
 from services.quiz.attempts.service import AttemptService
@@ -24,8 +25,9 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class AttemptServicer(attempt_service_pb2_grpc.AttemptServiceServicer):
     """The methods of `topten.attempt.v1.AttemptService`, which documents them. Writes are shielded from cancellation."""
 
-    def __init__(self, attempts: AttemptService) -> None:
+    def __init__(self, attempts: AttemptService, deadlines: AttemptDeadlines) -> None:
         self._attempts = attempts
+        self._deadlines = deadlines
 
     async def StartAttempt(
         self, request: messages.StartAttemptRequest, context: Context
@@ -76,6 +78,13 @@ class AttemptServicer(attempt_service_pb2_grpc.AttemptServiceServicer):
         """See attempt_service.proto."""
         decisions = await self._attempts.extra_times(request.user_id)
         return messages.ListExtraTimesResponse(decisions=map(_decision, decisions))
+
+    async def AuditAttempts(
+        self, request: messages.AuditAttemptsRequest, context: Context
+    ) -> messages.AuditAttemptsResponse:
+        """See attempt_service.proto."""
+        overdue, oldest = await self._deadlines.overdue()
+        return messages.AuditAttemptsResponse(overdue=overdue, oldest_seconds=oldest.total_seconds())
 
     async def ExportAttempts(
         self, request: messages.ExportAttemptsRequest, context: Context

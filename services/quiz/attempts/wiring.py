@@ -24,7 +24,7 @@ class Attempts(NamedTuple):
 
     service: AttemptService
     servicer: AttemptServicer
-    server: Periodic
+    servers: list[Periodic]
 
 
 def attempts_of(
@@ -41,4 +41,4 @@ def attempts_of(
     """Return the parts of attempts."""
     deadlines = AttemptDeadlines(attempts, submitting, now=now)
     service = AttemptService(attempts, extra_times, submissions, cache, players, authorship, deadlines, now=now)
-    return Attempts(service, AttemptServicer(service), deadlines.server())
+    return Attempts(service, AttemptServicer(service, deadlines), deadlines.servers())

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from pymongo import AsyncMongoClient
 from topten.quiz.v1 import quiz_pb2
 
+from services.cli.audit.attempts import audit_attempts
 from services.cli.identity.accounts import grant_role
 from services.cli.system.client import GraphqlClient, GraphqlError
 from tests.deadline import eventually
@@ -99,6 +102,26 @@ async def test_an_attempt_is_started_saved_resumed_and_handed_in_once(
     await eventually(handed_in)
     assert (await ask(player, REVIEW, id=left["id"]))["pointsAwarded"] == 0
     assert (await ask(player, QUIZ, id=short))["attempts"]["used"] == 1
+
+
+async def test_an_attempt_that_nobody_hands_in_is_found(stack: RunningStack, player: Player) -> None:
+    begun = await ask(player, START, id=await timed(stack, 3600))
+    mongo: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(stack.endpoints["stores"]["mongo"], tz_aware=True)
+    async with mongo:
+        attempts = mongo["topten_quiz"]["attempts"]
+        attempt = await attempts.find_one({"_id": begun["id"]})
+        assert attempt
+
+        async def found() -> list[str]:
+            """Leave it as an instance does that took it and cannot submit; after the lease another one hands it in."""
+            now = datetime.now(UTC)
+            times = {"accepts_until": now - timedelta(hours=2), "due_at": now + timedelta(seconds=9)}
+            await attempts.replace_one({"_id": begun["id"]}, attempt | times | {"is_over": True}, upsert=True)
+            return await audit_attempts(endpoints(stack), 3600)
+
+        (line,) = await eventually(found)
+        assert line.startswith("attempts not handed in although their time is up: 1, the oldest for 72"), line
+        await attempts.replace_one({"_id": begun["id"]}, attempt)
 
 
 async def test_extra_time_is_given_by_staff_and_told_to_its_player_alone(

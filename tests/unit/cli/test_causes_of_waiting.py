@@ -9,7 +9,7 @@ from nats.js.api import ConsumerConfig, RetentionPolicy, StreamConfig
 from services.cli.audit.waiting import OUTBOX_LAG, cause_of_waiting
 from services.cli.diagnosis.store_checks import check_stores
 from services.cli.system.client import Endpoints
-from services.diagnosis.checks import UNCOUNTED, check_pipeline
+from services.diagnosis.checks import ATTEMPTS_OVERDUE, UNCOUNTED, check_pipeline
 from services.diagnosis.process_status import ProcessStatus
 from services.streams import QUIZ_STREAM, QUIZ_SUBJECT, SCORE_DURABLE
 from tests.servers import running
@@ -49,6 +49,7 @@ async def test_missing_stream_missing_consumer_and_outbox_behind_are_told_apart(
     [
         ("topten_outbox_lag_seconds", "outbox", OUTBOX_LAG),
         ("topten_uncounted_seconds", "uncounted events", UNCOUNTED),
+        ("topten_attempt_overdue_seconds", "attempts", ATTEMPTS_OVERDUE),
     ],
 )
 def test_what_waits_for_more_than_a_minute_is_a_finding(metric: str, subject: str, runbook: str) -> None:

@@ -25,7 +25,11 @@ def verify(
     ] = 30,
     uncounted_after: Annotated[
         float,
-        typer.Option(help="Seconds after which an accepted action that is not even published is a finding.", min=0),
+        typer.Option(
+            help="Seconds after which an accepted action that is not even published is a finding, and so is an attempt "
+            "whose time is up and that is not handed in.",
+            min=0,
+        ),
     ] = 60,
     repair: Annotated[
         bool,
@@ -40,8 +44,8 @@ def verify(
     """Compare everything with the ledger and report what differs; exit code 1 if something does.
 
     Checks every total, chain and board, and every event in both directions: a recorded event is counted once as recorded,
-    or not yet published, or a dead letter; a counted event is recorded. Checks the answers of rooms, too. Changes nothing
-    without --repair, which does not touch rooms.
+    or not yet published, or a dead letter; a counted event is recorded. Checks the answers of rooms, too,
+    and that attempts are handed in when their time is up. Changes nothing without --repair, which does not touch either.
     """
     endpoints = load_endpoints(data)
     from services.cli.audit import ledger

@@ -12,7 +12,10 @@ import pytest
 from topten.quiz.v1 import quiz_pb2
 
 from services.quiz.attempts.attempt import Attempt
+from services.quiz.attempts.attempt_store import AttemptStore
+from services.quiz.attempts.deadlines import LEASE
 from services.quiz.attempts.extra_time import ExtraTime
+from services.quiz.attempts.metrics import overdue_attempts, overdue_seconds
 from services.quiz.authoring.draft_store import DraftStore
 from services.quiz.questions.answers import Answer, selected
 from services.quiz.submissions.action import Action
@@ -155,6 +158,23 @@ async def test_what_a_dead_process_left_behind_is_handed_in_once(open_replica: O
         (left["_id"], 10, 1),
         (attempt.attempt_id, 0, 2),
     ]
+
+
+async def test_an_overdue_attempt_is_told_until_it_is_handed_in(open_replica: Open) -> None:
+    replica = await open_replica()
+    definition = await timed(replica, max_attempts=2)
+    attempt, _, _ = await replica.attempts.start(ADA, definition.quiz_id)
+    await replica.attempts.start(claims("ben"), definition.quiz_id)
+    assert await replica.deadlines.overdue() == (0, timedelta())
+    await time_up(replica, attempt)
+    # An instance took it, and has died or cannot submit: it is due again after the lease.
+    store = AttemptStore(replica.database)
+    assert await store.take_due(utc_now(), LEASE)
+    await replica.deadlines.measure()
+    attempts, oldest = (next(iter(each.collect())).samples[0].value for each in (overdue_attempts, overdue_seconds))
+    assert (attempts, oldest >= 60) == (1, True)
+    await replica.deadlines.end(attempt.attempt_id)
+    assert await replica.deadlines.overdue() == (0, timedelta())
 
 
 async def test_a_repeated_handing_in_gets_the_first_response_and_another_one_is_refused(open_replica: Open) -> None:

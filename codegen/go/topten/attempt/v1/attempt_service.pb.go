@@ -586,6 +586,98 @@ func (x *ListExtraTimesResponse) GetDecisions() []*ExtraTimeDecision {
 	return nil
 }
 
+// AuditAttemptsRequest is empty: all attempts are looked at.
+type AuditAttemptsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditAttemptsRequest) Reset() {
+	*x = AuditAttemptsRequest{}
+	mi := &file_topten_attempt_v1_attempt_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditAttemptsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditAttemptsRequest) ProtoMessage() {}
+
+func (x *AuditAttemptsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_attempt_v1_attempt_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditAttemptsRequest.ProtoReflect.Descriptor instead.
+func (*AuditAttemptsRequest) Descriptor() ([]byte, []int) {
+	return file_topten_attempt_v1_attempt_service_proto_rawDescGZIP(), []int{10}
+}
+
+// AuditAttemptsResponse tells what is overdue.
+type AuditAttemptsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The number of attempts whose deadline and grace are over, and that are not handed in.
+	Overdue int64 `protobuf:"varint,1,opt,name=overdue,proto3" json:"overdue,omitempty"`
+	// For how many seconds the oldest of them has been overdue; 0 if there is none.
+	OldestSeconds float64 `protobuf:"fixed64,2,opt,name=oldest_seconds,json=oldestSeconds,proto3" json:"oldest_seconds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditAttemptsResponse) Reset() {
+	*x = AuditAttemptsResponse{}
+	mi := &file_topten_attempt_v1_attempt_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditAttemptsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditAttemptsResponse) ProtoMessage() {}
+
+func (x *AuditAttemptsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_attempt_v1_attempt_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditAttemptsResponse.ProtoReflect.Descriptor instead.
+func (*AuditAttemptsResponse) Descriptor() ([]byte, []int) {
+	return file_topten_attempt_v1_attempt_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *AuditAttemptsResponse) GetOverdue() int64 {
+	if x != nil {
+		return x.Overdue
+	}
+	return 0
+}
+
+func (x *AuditAttemptsResponse) GetOldestSeconds() float64 {
+	if x != nil {
+		return x.OldestSeconds
+	}
+	return 0
+}
+
 // ExportAttemptsRequest is empty: the access token identifies the player.
 type ExportAttemptsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -595,7 +687,7 @@ type ExportAttemptsRequest struct {
 
 func (x *ExportAttemptsRequest) Reset() {
 	*x = ExportAttemptsRequest{}
-	mi := &file_topten_attempt_v1_attempt_service_proto_msgTypes[10]
+	mi := &file_topten_attempt_v1_attempt_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -607,7 +699,7 @@ func (x *ExportAttemptsRequest) String() string {
 func (*ExportAttemptsRequest) ProtoMessage() {}
 
 func (x *ExportAttemptsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_attempt_v1_attempt_service_proto_msgTypes[10]
+	mi := &file_topten_attempt_v1_attempt_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -620,7 +712,7 @@ func (x *ExportAttemptsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportAttemptsRequest.ProtoReflect.Descriptor instead.
 func (*ExportAttemptsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_attempt_v1_attempt_service_proto_rawDescGZIP(), []int{10}
+	return file_topten_attempt_v1_attempt_service_proto_rawDescGZIP(), []int{12}
 }
 
 // ExportAttemptsResponse carries what is stored.
@@ -636,7 +728,7 @@ type ExportAttemptsResponse struct {
 
 func (x *ExportAttemptsResponse) Reset() {
 	*x = ExportAttemptsResponse{}
-	mi := &file_topten_attempt_v1_attempt_service_proto_msgTypes[11]
+	mi := &file_topten_attempt_v1_attempt_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -648,7 +740,7 @@ func (x *ExportAttemptsResponse) String() string {
 func (*ExportAttemptsResponse) ProtoMessage() {}
 
 func (x *ExportAttemptsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_attempt_v1_attempt_service_proto_msgTypes[11]
+	mi := &file_topten_attempt_v1_attempt_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -661,7 +753,7 @@ func (x *ExportAttemptsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportAttemptsResponse.ProtoReflect.Descriptor instead.
 func (*ExportAttemptsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_attempt_v1_attempt_service_proto_rawDescGZIP(), []int{11}
+	return file_topten_attempt_v1_attempt_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ExportAttemptsResponse) GetAttempts() []*Attempt {
@@ -719,18 +811,24 @@ const file_topten_attempt_v1_attempt_service_proto_rawDesc = "" +
 	"\x15ListExtraTimesRequest\x12\"\n" +
 	"\auser_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06userId\"\\\n" +
 	"\x16ListExtraTimesResponse\x12B\n" +
-	"\tdecisions\x18\x01 \x03(\v2$.topten.attempt.v1.ExtraTimeDecisionR\tdecisions\"\x17\n" +
+	"\tdecisions\x18\x01 \x03(\v2$.topten.attempt.v1.ExtraTimeDecisionR\tdecisions\"\x16\n" +
+	"\x14AuditAttemptsRequest\"X\n" +
+	"\x15AuditAttemptsResponse\x12\x18\n" +
+	"\aoverdue\x18\x01 \x01(\x03R\aoverdue\x12%\n" +
+	"\x0eoldest_seconds\x18\x02 \x01(\x01R\roldestSeconds\"\x17\n" +
 	"\x15ExportAttemptsRequest\"\x97\x01\n" +
 	"\x16ExportAttemptsResponse\x126\n" +
 	"\battempts\x18\x01 \x03(\v2\x1a.topten.attempt.v1.AttemptR\battempts\x12E\n" +
 	"\vextra_times\x18\x02 \x03(\v2$.topten.attempt.v1.ExtraTimeDecisionR\n" +
-	"extraTimes2\x9a\x06\n" +
+	"extraTimes2\xa6\a\n" +
 	"\x0eAttemptService\x12p\n" +
 	"\fStartAttempt\x12&.topten.attempt.v1.StartAttemptRequest\x1a'.topten.attempt.v1.StartAttemptResponse\"\x0f\xba\xd7\x18\b\x12\x06player\x90\x02\x02\x12m\n" +
 	"\vSaveAnswers\x12%.topten.attempt.v1.SaveAnswersRequest\x1a&.topten.attempt.v1.SaveAnswersResponse\"\x0f\xba\xd7\x18\b\x12\x06player\x90\x02\x02\x12m\n" +
 	"\vGetAttempts\x12%.topten.attempt.v1.GetAttemptsRequest\x1a&.topten.attempt.v1.GetAttemptsResponse\"\x0f\xba\xd7\x18\b\x12\x06player\x90\x02\x01\x12\x96\x01\n" +
 	"\fSetExtraTime\x12&.topten.attempt.v1.SetExtraTimeRequest\x1a'.topten.attempt.v1.SetExtraTimeResponse\"5\xba\xd7\x18.\x12\x06author\x12\tmoderator\x12\x05admin\x1a\x12player:accommodate\x90\x02\x02\x12\x94\x01\n" +
-	"\x0eListExtraTimes\x12(.topten.attempt.v1.ListExtraTimesRequest\x1a).topten.attempt.v1.ListExtraTimesResponse\"-\xba\xd7\x18&\x12\tmoderator\x12\x05admin\x1a\x12player:accommodate\x90\x02\x01\x12\x87\x01\n" +
+	"\x0eListExtraTimes\x12(.topten.attempt.v1.ListExtraTimesRequest\x1a).topten.attempt.v1.ListExtraTimesResponse\"-\xba\xd7\x18&\x12\tmoderator\x12\x05admin\x1a\x12player:accommodate\x90\x02\x01\x12\x89\x01\n" +
+	"\rAuditAttempts\x12'.topten.attempt.v1.AuditAttemptsRequest\x1a(.topten.attempt.v1.AuditAttemptsResponse\"%\xba\xd7\x18\x1e\x12\tmoderator\x12\x05admin\x1a\n" +
+	"event:read\x90\x02\x01\x12\x87\x01\n" +
 	"\x0eExportAttempts\x12(.topten.attempt.v1.ExportAttemptsRequest\x1a).topten.attempt.v1.ExportAttemptsResponse\" \xba\xd7\x18\x19\x12\x06player\x12\x05guest\x1a\bdata:own\x90\x02\x01B\xc5\x01\n" +
 	"\x15com.topten.attempt.v1B\x13AttemptServiceProtoP\x01Z1topten.internal/stubs/topten/attempt/v1;attemptv1\xa2\x02\x03TAX\xaa\x02\x11Topten.Attempt.V1\xca\x02\x11Topten\\Attempt\\V1\xe2\x02\x1dTopten\\Attempt\\V1\\GPBMetadata\xea\x02\x13Topten::Attempt::V1b\x06proto3"
 
@@ -746,7 +844,7 @@ func file_topten_attempt_v1_attempt_service_proto_rawDescGZIP() []byte {
 	return file_topten_attempt_v1_attempt_service_proto_rawDescData
 }
 
-var file_topten_attempt_v1_attempt_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_topten_attempt_v1_attempt_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_topten_attempt_v1_attempt_service_proto_goTypes = []any{
 	(*StartAttemptRequest)(nil),    // 0: topten.attempt.v1.StartAttemptRequest
 	(*StartAttemptResponse)(nil),   // 1: topten.attempt.v1.StartAttemptResponse
@@ -758,41 +856,45 @@ var file_topten_attempt_v1_attempt_service_proto_goTypes = []any{
 	(*SetExtraTimeResponse)(nil),   // 7: topten.attempt.v1.SetExtraTimeResponse
 	(*ListExtraTimesRequest)(nil),  // 8: topten.attempt.v1.ListExtraTimesRequest
 	(*ListExtraTimesResponse)(nil), // 9: topten.attempt.v1.ListExtraTimesResponse
-	(*ExportAttemptsRequest)(nil),  // 10: topten.attempt.v1.ExportAttemptsRequest
-	(*ExportAttemptsResponse)(nil), // 11: topten.attempt.v1.ExportAttemptsResponse
-	(*Attempt)(nil),                // 12: topten.attempt.v1.Attempt
-	(*v1.Quiz)(nil),                // 13: topten.quiz.v1.Quiz
-	(*v1.Answer)(nil),              // 14: topten.quiz.v1.Answer
-	(*timestamppb.Timestamp)(nil),  // 15: google.protobuf.Timestamp
-	(ExtraTime)(0),                 // 16: topten.attempt.v1.ExtraTime
-	(*ExtraTimeDecision)(nil),      // 17: topten.attempt.v1.ExtraTimeDecision
+	(*AuditAttemptsRequest)(nil),   // 10: topten.attempt.v1.AuditAttemptsRequest
+	(*AuditAttemptsResponse)(nil),  // 11: topten.attempt.v1.AuditAttemptsResponse
+	(*ExportAttemptsRequest)(nil),  // 12: topten.attempt.v1.ExportAttemptsRequest
+	(*ExportAttemptsResponse)(nil), // 13: topten.attempt.v1.ExportAttemptsResponse
+	(*Attempt)(nil),                // 14: topten.attempt.v1.Attempt
+	(*v1.Quiz)(nil),                // 15: topten.quiz.v1.Quiz
+	(*v1.Answer)(nil),              // 16: topten.quiz.v1.Answer
+	(*timestamppb.Timestamp)(nil),  // 17: google.protobuf.Timestamp
+	(ExtraTime)(0),                 // 18: topten.attempt.v1.ExtraTime
+	(*ExtraTimeDecision)(nil),      // 19: topten.attempt.v1.ExtraTimeDecision
 }
 var file_topten_attempt_v1_attempt_service_proto_depIdxs = []int32{
-	12, // 0: topten.attempt.v1.StartAttemptResponse.attempt:type_name -> topten.attempt.v1.Attempt
-	13, // 1: topten.attempt.v1.StartAttemptResponse.quiz:type_name -> topten.quiz.v1.Quiz
-	14, // 2: topten.attempt.v1.SaveAnswersRequest.answers:type_name -> topten.quiz.v1.Answer
-	12, // 3: topten.attempt.v1.SaveAnswersResponse.attempt:type_name -> topten.attempt.v1.Attempt
-	12, // 4: topten.attempt.v1.GetAttemptsResponse.open:type_name -> topten.attempt.v1.Attempt
-	15, // 5: topten.attempt.v1.GetAttemptsResponse.next_allowed_at:type_name -> google.protobuf.Timestamp
-	16, // 6: topten.attempt.v1.SetExtraTimeRequest.extra_time:type_name -> topten.attempt.v1.ExtraTime
-	16, // 7: topten.attempt.v1.SetExtraTimeResponse.previous:type_name -> topten.attempt.v1.ExtraTime
-	17, // 8: topten.attempt.v1.ListExtraTimesResponse.decisions:type_name -> topten.attempt.v1.ExtraTimeDecision
-	12, // 9: topten.attempt.v1.ExportAttemptsResponse.attempts:type_name -> topten.attempt.v1.Attempt
-	17, // 10: topten.attempt.v1.ExportAttemptsResponse.extra_times:type_name -> topten.attempt.v1.ExtraTimeDecision
+	14, // 0: topten.attempt.v1.StartAttemptResponse.attempt:type_name -> topten.attempt.v1.Attempt
+	15, // 1: topten.attempt.v1.StartAttemptResponse.quiz:type_name -> topten.quiz.v1.Quiz
+	16, // 2: topten.attempt.v1.SaveAnswersRequest.answers:type_name -> topten.quiz.v1.Answer
+	14, // 3: topten.attempt.v1.SaveAnswersResponse.attempt:type_name -> topten.attempt.v1.Attempt
+	14, // 4: topten.attempt.v1.GetAttemptsResponse.open:type_name -> topten.attempt.v1.Attempt
+	17, // 5: topten.attempt.v1.GetAttemptsResponse.next_allowed_at:type_name -> google.protobuf.Timestamp
+	18, // 6: topten.attempt.v1.SetExtraTimeRequest.extra_time:type_name -> topten.attempt.v1.ExtraTime
+	18, // 7: topten.attempt.v1.SetExtraTimeResponse.previous:type_name -> topten.attempt.v1.ExtraTime
+	19, // 8: topten.attempt.v1.ListExtraTimesResponse.decisions:type_name -> topten.attempt.v1.ExtraTimeDecision
+	14, // 9: topten.attempt.v1.ExportAttemptsResponse.attempts:type_name -> topten.attempt.v1.Attempt
+	19, // 10: topten.attempt.v1.ExportAttemptsResponse.extra_times:type_name -> topten.attempt.v1.ExtraTimeDecision
 	0,  // 11: topten.attempt.v1.AttemptService.StartAttempt:input_type -> topten.attempt.v1.StartAttemptRequest
 	2,  // 12: topten.attempt.v1.AttemptService.SaveAnswers:input_type -> topten.attempt.v1.SaveAnswersRequest
 	4,  // 13: topten.attempt.v1.AttemptService.GetAttempts:input_type -> topten.attempt.v1.GetAttemptsRequest
 	6,  // 14: topten.attempt.v1.AttemptService.SetExtraTime:input_type -> topten.attempt.v1.SetExtraTimeRequest
 	8,  // 15: topten.attempt.v1.AttemptService.ListExtraTimes:input_type -> topten.attempt.v1.ListExtraTimesRequest
-	10, // 16: topten.attempt.v1.AttemptService.ExportAttempts:input_type -> topten.attempt.v1.ExportAttemptsRequest
-	1,  // 17: topten.attempt.v1.AttemptService.StartAttempt:output_type -> topten.attempt.v1.StartAttemptResponse
-	3,  // 18: topten.attempt.v1.AttemptService.SaveAnswers:output_type -> topten.attempt.v1.SaveAnswersResponse
-	5,  // 19: topten.attempt.v1.AttemptService.GetAttempts:output_type -> topten.attempt.v1.GetAttemptsResponse
-	7,  // 20: topten.attempt.v1.AttemptService.SetExtraTime:output_type -> topten.attempt.v1.SetExtraTimeResponse
-	9,  // 21: topten.attempt.v1.AttemptService.ListExtraTimes:output_type -> topten.attempt.v1.ListExtraTimesResponse
-	11, // 22: topten.attempt.v1.AttemptService.ExportAttempts:output_type -> topten.attempt.v1.ExportAttemptsResponse
-	17, // [17:23] is the sub-list for method output_type
-	11, // [11:17] is the sub-list for method input_type
+	10, // 16: topten.attempt.v1.AttemptService.AuditAttempts:input_type -> topten.attempt.v1.AuditAttemptsRequest
+	12, // 17: topten.attempt.v1.AttemptService.ExportAttempts:input_type -> topten.attempt.v1.ExportAttemptsRequest
+	1,  // 18: topten.attempt.v1.AttemptService.StartAttempt:output_type -> topten.attempt.v1.StartAttemptResponse
+	3,  // 19: topten.attempt.v1.AttemptService.SaveAnswers:output_type -> topten.attempt.v1.SaveAnswersResponse
+	5,  // 20: topten.attempt.v1.AttemptService.GetAttempts:output_type -> topten.attempt.v1.GetAttemptsResponse
+	7,  // 21: topten.attempt.v1.AttemptService.SetExtraTime:output_type -> topten.attempt.v1.SetExtraTimeResponse
+	9,  // 22: topten.attempt.v1.AttemptService.ListExtraTimes:output_type -> topten.attempt.v1.ListExtraTimesResponse
+	11, // 23: topten.attempt.v1.AttemptService.AuditAttempts:output_type -> topten.attempt.v1.AuditAttemptsResponse
+	13, // 24: topten.attempt.v1.AttemptService.ExportAttempts:output_type -> topten.attempt.v1.ExportAttemptsResponse
+	18, // [18:25] is the sub-list for method output_type
+	11, // [11:18] is the sub-list for method input_type
 	11, // [11:11] is the sub-list for extension type_name
 	11, // [11:11] is the sub-list for extension extendee
 	0,  // [0:11] is the sub-list for field type_name
@@ -811,7 +913,7 @@ func file_topten_attempt_v1_attempt_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_topten_attempt_v1_attempt_service_proto_rawDesc), len(file_topten_attempt_v1_attempt_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

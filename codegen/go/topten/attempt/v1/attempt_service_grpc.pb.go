@@ -26,6 +26,7 @@ const (
 	AttemptService_GetAttempts_FullMethodName    = "/topten.attempt.v1.AttemptService/GetAttempts"
 	AttemptService_SetExtraTime_FullMethodName   = "/topten.attempt.v1.AttemptService/SetExtraTime"
 	AttemptService_ListExtraTimes_FullMethodName = "/topten.attempt.v1.AttemptService/ListExtraTimes"
+	AttemptService_AuditAttempts_FullMethodName  = "/topten.attempt.v1.AttemptService/AuditAttempts"
 	AttemptService_ExportAttempts_FullMethodName = "/topten.attempt.v1.AttemptService/ExportAttempts"
 )
 
@@ -56,6 +57,10 @@ type AttemptServiceClient interface {
 	// ListExtraTimes lists what was decided about the extra time of a player, newest first.
 	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	ListExtraTimes(ctx context.Context, in *ListExtraTimesRequest, opts ...grpc.CallOption) (*ListExtraTimesResponse, error)
+	// AuditAttempts counts the attempts whose time is up and that are not handed in yet; a few seconds of that are normal.
+	// Changes nothing.
+	// Fails with PERMISSION_DENIED, UNAVAILABLE.
+	AuditAttempts(ctx context.Context, in *AuditAttemptsRequest, opts ...grpc.CallOption) (*AuditAttemptsResponse, error)
 	// ExportAttempts lists the caller's own open attempts, with their saved answers, and what was decided about their extra time.
 	// Fails with PERMISSION_DENIED, UNAVAILABLE.
 	ExportAttempts(ctx context.Context, in *ExportAttemptsRequest, opts ...grpc.CallOption) (*ExportAttemptsResponse, error)
@@ -119,6 +124,16 @@ func (c *attemptServiceClient) ListExtraTimes(ctx context.Context, in *ListExtra
 	return out, nil
 }
 
+func (c *attemptServiceClient) AuditAttempts(ctx context.Context, in *AuditAttemptsRequest, opts ...grpc.CallOption) (*AuditAttemptsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AuditAttemptsResponse)
+	err := c.cc.Invoke(ctx, AttemptService_AuditAttempts_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *attemptServiceClient) ExportAttempts(ctx context.Context, in *ExportAttemptsRequest, opts ...grpc.CallOption) (*ExportAttemptsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ExportAttemptsResponse)
@@ -156,6 +171,10 @@ type AttemptServiceServer interface {
 	// ListExtraTimes lists what was decided about the extra time of a player, newest first.
 	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	ListExtraTimes(context.Context, *ListExtraTimesRequest) (*ListExtraTimesResponse, error)
+	// AuditAttempts counts the attempts whose time is up and that are not handed in yet; a few seconds of that are normal.
+	// Changes nothing.
+	// Fails with PERMISSION_DENIED, UNAVAILABLE.
+	AuditAttempts(context.Context, *AuditAttemptsRequest) (*AuditAttemptsResponse, error)
 	// ExportAttempts lists the caller's own open attempts, with their saved answers, and what was decided about their extra time.
 	// Fails with PERMISSION_DENIED, UNAVAILABLE.
 	ExportAttempts(context.Context, *ExportAttemptsRequest) (*ExportAttemptsResponse, error)
@@ -183,6 +202,9 @@ func (UnimplementedAttemptServiceServer) SetExtraTime(context.Context, *SetExtra
 }
 func (UnimplementedAttemptServiceServer) ListExtraTimes(context.Context, *ListExtraTimesRequest) (*ListExtraTimesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListExtraTimes not implemented")
+}
+func (UnimplementedAttemptServiceServer) AuditAttempts(context.Context, *AuditAttemptsRequest) (*AuditAttemptsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AuditAttempts not implemented")
 }
 func (UnimplementedAttemptServiceServer) ExportAttempts(context.Context, *ExportAttemptsRequest) (*ExportAttemptsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ExportAttempts not implemented")
@@ -298,6 +320,24 @@ func _AttemptService_ListExtraTimes_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AttemptService_AuditAttempts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AuditAttemptsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AttemptServiceServer).AuditAttempts(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AttemptService_AuditAttempts_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AttemptServiceServer).AuditAttempts(ctx, req.(*AuditAttemptsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AttemptService_ExportAttempts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ExportAttemptsRequest)
 	if err := dec(in); err != nil {
@@ -342,6 +382,10 @@ var AttemptService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListExtraTimes",
 			Handler:    _AttemptService_ListExtraTimes_Handler,
+		},
+		{
+			MethodName: "AuditAttempts",
+			Handler:    _AttemptService_AuditAttempts_Handler,
 		},
 		{
 			MethodName: "ExportAttempts",

@@ -263,6 +263,40 @@ class ListExtraTimesResponse(google.protobuf.message.Message):
 global___ListExtraTimesResponse = ListExtraTimesResponse
 
 @typing.final
+class AuditAttemptsRequest(google.protobuf.message.Message):
+    """AuditAttemptsRequest is empty: all attempts are looked at."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___AuditAttemptsRequest = AuditAttemptsRequest
+
+@typing.final
+class AuditAttemptsResponse(google.protobuf.message.Message):
+    """AuditAttemptsResponse tells what is overdue."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OVERDUE_FIELD_NUMBER: builtins.int
+    OLDEST_SECONDS_FIELD_NUMBER: builtins.int
+    overdue: builtins.int
+    """The number of attempts whose deadline and grace are over, and that are not handed in."""
+    oldest_seconds: builtins.float
+    """For how many seconds the oldest of them has been overdue; 0 if there is none."""
+    def __init__(
+        self,
+        *,
+        overdue: builtins.int = ...,
+        oldest_seconds: builtins.float = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["oldest_seconds", b"oldest_seconds", "overdue", b"overdue"]) -> None: ...
+
+global___AuditAttemptsResponse = AuditAttemptsResponse
+
+@typing.final
 class ExportAttemptsRequest(google.protobuf.message.Message):
     """ExportAttemptsRequest is empty: the access token identifies the player."""
 

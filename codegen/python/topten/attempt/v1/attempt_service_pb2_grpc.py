@@ -61,6 +61,11 @@ class AttemptServiceStub(object):
                 request_serializer=topten_dot_attempt_dot_v1_dot_attempt__service__pb2.ListExtraTimesRequest.SerializeToString,
                 response_deserializer=topten_dot_attempt_dot_v1_dot_attempt__service__pb2.ListExtraTimesResponse.FromString,
                 _registered_method=True)
+        self.AuditAttempts = channel.unary_unary(
+                '/topten.attempt.v1.AttemptService/AuditAttempts',
+                request_serializer=topten_dot_attempt_dot_v1_dot_attempt__service__pb2.AuditAttemptsRequest.SerializeToString,
+                response_deserializer=topten_dot_attempt_dot_v1_dot_attempt__service__pb2.AuditAttemptsResponse.FromString,
+                _registered_method=True)
         self.ExportAttempts = channel.unary_unary(
                 '/topten.attempt.v1.AttemptService/ExportAttempts',
                 request_serializer=topten_dot_attempt_dot_v1_dot_attempt__service__pb2.ExportAttemptsRequest.SerializeToString,
@@ -118,6 +123,15 @@ class AttemptServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AuditAttempts(self, request, context):
+        """AuditAttempts counts the attempts whose time is up and that are not handed in yet; a few seconds of that are normal.
+        Changes nothing.
+        Fails with PERMISSION_DENIED, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExportAttempts(self, request, context):
         """ExportAttempts lists the caller's own open attempts, with their saved answers, and what was decided about their extra time.
         Fails with PERMISSION_DENIED, UNAVAILABLE.
@@ -153,6 +167,11 @@ def add_AttemptServiceServicer_to_server(servicer, server):
                     servicer.ListExtraTimes,
                     request_deserializer=topten_dot_attempt_dot_v1_dot_attempt__service__pb2.ListExtraTimesRequest.FromString,
                     response_serializer=topten_dot_attempt_dot_v1_dot_attempt__service__pb2.ListExtraTimesResponse.SerializeToString,
+            ),
+            'AuditAttempts': grpc.unary_unary_rpc_method_handler(
+                    servicer.AuditAttempts,
+                    request_deserializer=topten_dot_attempt_dot_v1_dot_attempt__service__pb2.AuditAttemptsRequest.FromString,
+                    response_serializer=topten_dot_attempt_dot_v1_dot_attempt__service__pb2.AuditAttemptsResponse.SerializeToString,
             ),
             'ExportAttempts': grpc.unary_unary_rpc_method_handler(
                     servicer.ExportAttempts,
@@ -297,6 +316,33 @@ class AttemptService(object):
             '/topten.attempt.v1.AttemptService/ListExtraTimes',
             topten_dot_attempt_dot_v1_dot_attempt__service__pb2.ListExtraTimesRequest.SerializeToString,
             topten_dot_attempt_dot_v1_dot_attempt__service__pb2.ListExtraTimesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AuditAttempts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.attempt.v1.AttemptService/AuditAttempts',
+            topten_dot_attempt_dot_v1_dot_attempt__service__pb2.AuditAttemptsRequest.SerializeToString,
+            topten_dot_attempt_dot_v1_dot_attempt__service__pb2.AuditAttemptsResponse.FromString,
             options,
             channel_credentials,
             insecure,

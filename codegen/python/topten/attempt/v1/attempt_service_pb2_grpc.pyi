@@ -68,6 +68,15 @@ class AttemptServiceStub:
     Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
+    AuditAttempts: grpc.UnaryUnaryMultiCallable[
+        topten.attempt.v1.attempt_service_pb2.AuditAttemptsRequest,
+        topten.attempt.v1.attempt_service_pb2.AuditAttemptsResponse,
+    ]
+    """AuditAttempts counts the attempts whose time is up and that are not handed in yet; a few seconds of that are normal.
+    Changes nothing.
+    Fails with PERMISSION_DENIED, UNAVAILABLE.
+    """
+
     ExportAttempts: grpc.UnaryUnaryMultiCallable[
         topten.attempt.v1.attempt_service_pb2.ExportAttemptsRequest,
         topten.attempt.v1.attempt_service_pb2.ExportAttemptsResponse,
@@ -124,6 +133,15 @@ class AttemptServiceAsyncStub:
     ]
     """ListExtraTimes lists what was decided about the extra time of a player, newest first.
     Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    AuditAttempts: grpc.aio.UnaryUnaryMultiCallable[
+        topten.attempt.v1.attempt_service_pb2.AuditAttemptsRequest,
+        topten.attempt.v1.attempt_service_pb2.AuditAttemptsResponse,
+    ]
+    """AuditAttempts counts the attempts whose time is up and that are not handed in yet; a few seconds of that are normal.
+    Changes nothing.
+    Fails with PERMISSION_DENIED, UNAVAILABLE.
     """
 
     ExportAttempts: grpc.aio.UnaryUnaryMultiCallable[
@@ -192,6 +210,17 @@ class AttemptServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[topten.attempt.v1.attempt_service_pb2.ListExtraTimesResponse, collections.abc.Awaitable[topten.attempt.v1.attempt_service_pb2.ListExtraTimesResponse]]:
         """ListExtraTimes lists what was decided about the extra time of a player, newest first.
         Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def AuditAttempts(
+        self,
+        request: topten.attempt.v1.attempt_service_pb2.AuditAttemptsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.attempt.v1.attempt_service_pb2.AuditAttemptsResponse, collections.abc.Awaitable[topten.attempt.v1.attempt_service_pb2.AuditAttemptsResponse]]:
+        """AuditAttempts counts the attempts whose time is up and that are not handed in yet; a few seconds of that are normal.
+        Changes nothing.
+        Fails with PERMISSION_DENIED, UNAVAILABLE.
         """
 
     @abc.abstractmethod
