@@ -26,8 +26,9 @@ def fault_of(text: str, *, lines: bool = False) -> str:
 
     An empty text has none: the contract says whether a text is required.
     """
-    is_plain = text.isascii() and text.isprintable()  # as nearly every id is
-    match = None if is_plain else (_NOT_IN_LINES if lines else _NOT_IN_A_LINE).search(text)
+    if text.isascii() and text.isprintable():  # as nearly every id is
+        return "must not be blank" if text.isspace() else ""
+    match = (_NOT_IN_LINES if lines else _NOT_IN_A_LINE).search(text)
     if match is not None:
         return f"must not contain the control character U+{ord(match[0]):04X}"
     return "must not be blank" if text and not _is_visible(text) else ""
@@ -58,7 +59,7 @@ def same_text_key(text: str) -> str:
 
 def canonical_id(text: str) -> str:
     """Return a UUID in lower case; any other id as it is."""
-    return text.lower() if _UUID.fullmatch(text) else text
+    return text if text.islower() or not _UUID.fullmatch(text) else text.lower()
 
 
 def _is_visible(text: str) -> bool:

@@ -132,14 +132,14 @@ REQUEST_DEFECTS = (
     Defect(
         "texts of requests are not checked",
         "services/runtime/grpc/requests.py",
-        "        return ((where, fault),) if fault else ()\n",
+        "        return ((_where(path, place, index), fault),) if fault else ()\n",
         "        return ()\n",
         ("tests/unit/runtime/test_texts.py",),
     ),
     Defect(
         "ids in capitals are other ids",
         "services/runtime/texts.py",
-        "    return text.lower() if _UUID.fullmatch(text) else text\n",
+        "    return text if text.islower() or not _UUID.fullmatch(text) else text.lower()\n",
         "    return text\n",
         ("tests/unit/runtime/grpc/test_requests.py", "-k", "capitals"),
     ),

@@ -81,7 +81,8 @@ def action_of(
     """
     user_id, actor = caller.user_id, ""
     if stated.HasField("player"):
-        user_id = stated.player.user_id or player_id(source_of(caller), stated.player.external_id)
+        player = stated.player
+        user_id = player.user_id or player_id(source_of(caller), player.external_id)
         if caller.may(_ACT_FOR_OTHERS):
             actor = caller.user_id
         elif user_id != caller.user_id:
@@ -89,7 +90,7 @@ def action_of(
     elif not caller.may(PLAYER):
         raise invalid("player", "is required: the caller is no player")
     metadata = metadata_text(stated.metadata)
-    if len(metadata.encode()) > MAX_METADATA:
+    if metadata and len(metadata.encode()) > MAX_METADATA:
         raise invalid("metadata", f"must be at most {MAX_METADATA} bytes as JSON")
     happened = stated.WhichOneof("happened")
     return Action(

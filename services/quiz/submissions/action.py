@@ -78,6 +78,8 @@ class PendingAction:
 
     action: Action
     received_at: datetime
+    tally_key: tuple[str, str] = field(init=False)
+    """The player and what the action is about."""
     digest: str = field(init=False)
     country: str = field(init=False)
     terms: Terms = field(init=False)
@@ -90,17 +92,15 @@ class PendingAction:
 
     def __post_init__(self) -> None:
         report = self.action.report
+        self.tally_key = (
+            self.action.user_id,
+            subject_of(self.action.quiz_id, report.action_type_id if report else ""),
+        )
         if report is None:
             self.digest = payload_digest(self.action.quiz_id, self.action.answers)
         else:
             self.digest = report_digest(report.action_type_id, report.happened)
         self.country = self.action.country
-
-    @property
-    def tally_key(self) -> tuple[str, str]:
-        """The player and what the action is about."""
-        report = self.action.report
-        return self.action.user_id, subject_of(self.action.quiz_id, report.action_type_id if report else "")
 
     @property
     def record_key(self) -> tuple[str, str]:

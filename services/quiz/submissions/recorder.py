@@ -56,11 +56,11 @@ class Recorder:
     async def read_ahead(self, keys: Iterable[TallyKey]) -> None:
         """Cache the tallies that are not cached. If the store does not respond, the insert will tell."""
         identity = self._store.identity
-        cold = [key for key in dict.fromkeys(keys) if not self._is_cached(key)]
+        cold = [key for key in dict.fromkeys(keys) if self._cached(key) is None]
         if cold:
             with suppress(ServiceError):
                 for key, found in (await self._store.last_tallies(cold)).items():
-                    if not self._is_cached(key):  # a record may have been written meanwhile
+                    if self._cached(key) is None:  # a record may have been written meanwhile
                         self._tallies[key] = identity, found
 
     async def record(self, group: Sequence[PendingAction]) -> None:
@@ -104,13 +104,13 @@ class Recorder:
     def _limit_reached(self, each: PendingAction) -> ServiceError | None:
         return each.limit_reached(self._last(each.tally_key)[1])
 
-    def _is_cached(self, key: TallyKey) -> bool:
+    def _cached(self, key: TallyKey) -> tuple[DataIdentity, Tally] | None:
         cached = self._tallies.get(key)
-        return cached is not None and cached[0] == self._store.identity
+        return cached if cached is not None and cached[0] == self._store.identity else None
 
     def _last(self, key: TallyKey) -> tuple[DataIdentity, Tally]:
         """Return the cached tally and the data that it is of."""
-        return self._tallies[key] if self._is_cached(key) else (self._store.identity, NOTHING)
+        return self._cached(key) or (self._store.identity, NOTHING)
 
     async def _read(self, behind: Sequence[PendingAction], current: set[TallyKey]) -> None:
         if behind:

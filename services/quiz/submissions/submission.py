@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -23,6 +24,7 @@ from services.streams import ACTION_COMPLETED, QUIZ_COMPLETED
 
 _MILLISECOND = timedelta(milliseconds=1)
 _MAX_INT32 = 2**31 - 1
+_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ class TakenError(Exception):
 
 def payload_digest(quiz_id: str, answers: Sequence[Answer]) -> str:
     """Return the digest that identifies a payload: its quiz and its answers in any order, without the timestamp."""
-    payload = json.dumps([quiz_id, sorted(map(answer_list, answers))], separators=(",", ":"))
+    payload = _json([quiz_id, sorted(map(answer_list, answers))])
     return hashlib.sha256(payload.encode()).hexdigest()
 
 
@@ -106,7 +108,7 @@ def metadata_text(metadata: Mapping[str, str]) -> str:
 
 def report_digest(action_type_id: str, happened: Happened) -> str:
     """Return the digest that identifies a reported action: its type and what happened, without time and metadata."""
-    payload = json.dumps(["action", action_type_id, happened], separators=(",", ":"))
+    payload = _json(["action", action_type_id, happened])
     return hashlib.sha256(payload.encode()).hexdigest()
 
 
@@ -117,42 +119,45 @@ def event_of_submission(submission: Submission, client: quiz_pb2.Client, elapsed
     return completed_event(submission, client, elapsed).SerializeToString()
 
 
-def _action_event(submission: Submission, client: quiz_pb2.Client) -> action_events_pb2.ActionCompletedEvent:
+@lru_cache(maxsize=4)
+def _timestamp_of(at: datetime) -> Timestamp:
+    """Return a time for copying: the actions of a group were received at the same one."""
     timestamp = Timestamp()
-    timestamp.FromDatetime(submission.received_at)
-    return action_events_pb2.ActionCompletedEvent(
-        event_id=submission.event_id,
-        event_type=ACTION_COMPLETED,
-        payload=action_events_pb2.ActionCompletedPayload(
-            user_id=submission.user_id,
-            action_type_id=submission.action_type_id,
-            score_delta=submission.delta,
-            timestamp=timestamp,
-            action_id=submission.action_id,
-            attempt=submission.tally.sequence,
-            country=submission.country,
-            client=client,
-            actor=submission.actor,
-            metadata=json.loads(submission.metadata) if submission.metadata else {},
-            tags=submission.tags,
-            shows_metadata=submission.shows_metadata,
-        ),
-    )
+    timestamp.FromDatetime(at)
+    return timestamp
+
+
+def _action_event(submission: Submission, client: quiz_pb2.Client) -> action_events_pb2.ActionCompletedEvent:
+    event = action_events_pb2.ActionCompletedEvent(event_id=submission.event_id, event_type=ACTION_COMPLETED)
+    payload = event.payload  # filled in place: a message that is given to a constructor is copied
+    payload.user_id = submission.user_id
+    payload.action_type_id = submission.action_type_id
+    payload.score_delta = submission.delta
+    payload.timestamp.CopyFrom(_timestamp_of(submission.received_at))
+    payload.action_id = submission.action_id
+    payload.attempt = submission.tally.sequence
+    payload.country = submission.country
+    payload.client.CopyFrom(client)
+    payload.actor = submission.actor
+    if submission.metadata:
+        payload.metadata.update(json.loads(submission.metadata))
+    if submission.tags:
+        payload.tags.extend(submission.tags)
+    payload.shows_metadata = submission.shows_metadata
+    return event
 
 
 def completed_event(
     submission: Submission, client: quiz_pb2.Client, elapsed: timedelta | None
 ) -> quiz_events_pb2.QuizCompletedEvent:
     """Return the event of a submission at a quiz."""
-    timestamp = Timestamp()
-    timestamp.FromDatetime(submission.received_at)
     event = quiz_events_pb2.QuizCompletedEvent(
         event_id=submission.event_id,
         event_type=QUIZ_COMPLETED,
         payload=quiz_events_pb2.QuizCompletedPayload(
             user_id=submission.user_id,
             quiz_id=submission.quiz_id,
-            timestamp=timestamp,
+            timestamp=_timestamp_of(submission.received_at),
             action_id=submission.action_id,
             attempt=submission.tally.sequence,
             points_awarded=submission.marks.points,

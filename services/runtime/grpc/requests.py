@@ -127,25 +127,28 @@ def _walk(message: Message, path: str) -> Iterator[Violation]:
         place = _place(field)
         if place is None:
             continue
-        where = f"{path}.{place.name}" if path else place.name
         if not place.is_repeated:
-            yield from _look(value, place, where)
+            yield from _look(value, place, path)
         elif place.is_map:
             for part in (each for entry in value.items() for each in entry):
-                yield from _look(part, place, where)
+                yield from _look(part, place, path)
         else:
             for index, each in enumerate(value):
-                yield from _look(each, place, f"{where}[{index}]")
+                yield from _look(each, place, path, f"[{index}]")
         if place.canonical is not None:
             _canonicalise(message, place, value, place.canonical)
 
 
-def _look(value: Any, place: _Place, where: str) -> Iterable[Violation]:
-    """Return what is wrong with one value of a field, or with the key of a map."""
+def _look(value: Any, place: _Place, path: str, index: str = "") -> Iterable[Violation]:
+    """Return what is wrong with one value of a field, or with the key of a map, of the message at `path`."""
     if isinstance(value, str):
         fault = "" if place.form == text_pb2.FORM_ANY else fault_of(value, lines=place.form == text_pb2.FORM_LINES)
-        return ((where, fault),) if fault else ()
-    return _walk(value, where) if isinstance(value, Message) else ()
+        return ((_where(path, place, index), fault),) if fault else ()
+    return _walk(value, _where(path, place, index)) if isinstance(value, Message) else ()
+
+
+def _where(path: str, place: _Place, index: str) -> str:
+    return f"{path}.{place.name}{index}" if path else place.name + index
 
 
 @cache

@@ -13,7 +13,6 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import uuid4
 
-from bson import Binary
 from pymongo import ASCENDING
 from pymongo.asynchronous.collection import AsyncCollection
 
@@ -29,7 +28,10 @@ def unpublished_field(event: bytes, leased_until: datetime, trace: str) -> dict[
 
     `trace` is the traceparent that the event belongs to; empty without one.
     """
-    return {"event": Binary(event), "leased_until": leased_until} | ({"trace": trace} if trace else {})
+    field: dict[str, Any] = {"event": event, "leased_until": leased_until}
+    if trace:
+        field["trace"] = trace
+    return field
 
 
 def republished_field(event: bytes | str, now: datetime) -> dict[str, Any]:
@@ -37,7 +39,7 @@ def republished_field(event: bytes | str, now: datetime) -> dict[str, Any]:
 
     `event` is the event, or the path of the document's field that holds it.
     """
-    return {"event": event if isinstance(event, str) else Binary(event), "leased_until": now, "again": f"/{uuid4()}"}
+    return {"event": event, "leased_until": now, "again": f"/{uuid4()}"}
 
 
 class OutboxStore:
