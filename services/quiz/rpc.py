@@ -14,7 +14,7 @@ from topten.quiz.v1 import quiz_service_pb2_grpc
 from topten.score.v1.confirmation_pb2 import COUNTED
 
 from services.quiz.amendments.moderation import Moderation
-from services.quiz.amendments.rejudging import Rejudging
+from services.quiz.amendments.rejudging import Progress, Rejudging
 from services.quiz.attempts.service import AttemptService
 from services.quiz.authoring.authorship import Authorship
 from services.quiz.authoring.draft_store import DraftStore
@@ -222,19 +222,30 @@ class QuizServicer(quiz_service_pb2_grpc.QuizServiceServicer):
         progress = self._rejudging.rejudge(
             request.quiz_id, request.reason, actor=caller().user_id, dry_run=request.dry_run
         )
+        each = Progress(0)
         async for each in progress:
-            yield messages.RejudgeQuizResponse(
-                version=each.version,
-                actions=each.actions,
-                changed=each.changed,
-                players=[messages.RejudgedPlayer(**player._asdict()) for player in each.players],
-            )
+            yield _progress(each)
+        response = _progress(each)
+        response.tags.extend(sorted(each.reach.tags))
+        response.countries.extend(sorted(each.reach.countries))
+        for time in each.reach.times:
+            response.changed_at.add().FromDatetime(time)
+        yield response
 
     async def ExportQuiz(self, request: messages.ExportQuizRequest, context: Context) -> messages.ExportQuizResponse:
         """See quiz_service.proto."""
         await self._authorship.require(caller(), request.quiz_id)
         stored = await self._quizzes.export_quiz(request.quiz_id, actor=caller().user_id)
         return messages.ExportQuizResponse(definition=stored.definition, version=stored.version)
+
+
+def _progress(progress: Progress) -> messages.RejudgeQuizResponse:
+    return messages.RejudgeQuizResponse(
+        version=progress.version,
+        actions=progress.actions,
+        changed=progress.changed,
+        players=[messages.RejudgedPlayer(**player._asdict()) for player in progress.players],
+    )
 
 
 def _record(record: Record) -> messages.PlayerRecord:

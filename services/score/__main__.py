@@ -34,6 +34,7 @@ from services.score.definitions.rpc import BoardServicer
 from services.score.definitions.service import BoardDefinitions
 from services.score.errors import STORE_ERRORS, OtherSaltError
 from services.score.notices.service import Notices
+from services.score.periods.closed_boards import ClosedBoards
 from services.score.periods.resealing import PeriodResealer
 from services.score.rpc import ScoreServicer
 from services.score.service import ScoreService
@@ -104,6 +105,7 @@ def build_servicer(
         PeriodResealer(
             ledger.store, ledger.coordination, periods.archive, projection.placement, now=stores.mongo.clock.now
         ),
+        ClosedBoards(projection.placement, periods.archive),
     )
 
 

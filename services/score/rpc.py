@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from datetime import UTC
 from typing import Any
 
 import grpc
@@ -26,6 +27,7 @@ from services.score.ledger.seals import Seal
 from services.score.notices.notice import Notice
 from services.score.notices.service import Notices
 from services.score.periods.archive_store import Reseal
+from services.score.periods.closed_boards import Actions, ClosedBoards
 from services.score.periods.resealing import PeriodResealer
 from services.score.service import EventLocation, ScoreChange, ScoreService, flag_cursor, row_cursor
 
@@ -58,12 +60,14 @@ class ScoreServicer(score_service_pb2_grpc.ScoreServiceServicer):
         dead_letters: DeadLetterReplay,
         eraser: PlayerEraser,
         resealer: PeriodResealer,
+        closed_boards: ClosedBoards,
     ) -> None:
         self._service = service
         self._notices = notices
         self._dead_letters = dead_letters
         self._eraser = eraser
         self._resealer = resealer
+        self._closed_boards = closed_boards
 
     async def GetScore(self, request: messages.GetScoreRequest, context: Context) -> messages.GetScoreResponse:
         claims = caller()
@@ -184,6 +188,14 @@ class ScoreServicer(score_service_pb2_grpc.ScoreServiceServicer):
             boards_changed=[board.name for board in effect.changed[:_MAX_BOARDS]],
             closed_boards_unchanged=[board.name for board in effect.unchanged[:_MAX_BOARDS]],
         )
+
+    async def ListClosedBoards(
+        self, request: messages.ListClosedBoardsRequest, context: Context
+    ) -> messages.ListClosedBoardsResponse:
+        times = sorted(time.ToDatetime(UTC) for time in request.times)
+        actions = Actions(request.quiz_id, times, request.tags, request.countries)
+        boards = await self._closed_boards.counting(actions, caller())
+        return messages.ListClosedBoardsResponse(boards=[board.name for board in boards[:_MAX_BOARDS]])
 
     async def ResealPeriod(
         self, request: messages.ResealPeriodRequest, context: Context

@@ -678,7 +678,7 @@ export default {
     rejudgeRule: "1 to 500 characters. Players whose points change read it.",
     effect: "Effect",
     wouldChange: ({ actions, changed, playerCount, points }) =>
-      changed ? `${number.format(changed)} of ${counted(actions, "attempt")} of ${counted(playerCount, "player")}: ${points > 0 ? "+" : ""}${counted(points, "point")}` : `None of ${counted(actions, "attempt")} changes.`,
+      changed ? `${number.format(changed)} of ${counted(actions, "attempt")} of ${counted(playerCount, "player")}: ${points > 0 ? "+" : ""}${counted(points, "point")}.` : `None of ${counted(actions, "attempt")} changes.`,
     rejudged: ({ changed, playerCount }) => `Judged again: ${counted(changed, "attempt")} of ${counted(playerCount, "player")} changed.`,
     archive: "Archive…",
     archiveOf: (title) => `Archive: ${title}`,

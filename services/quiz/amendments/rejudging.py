@@ -13,6 +13,7 @@ import uuid_utils
 
 from services.quiz.amendments.amendment import Amendment, key_of
 from services.quiz.amendments.places import Places, PlayerChange
+from services.quiz.amendments.reach import Reach
 from services.quiz.questions.answers import AnswerError
 from services.quiz.quizzes.quiz import judged_again_by
 from services.quiz.quizzes.scoring import Tally, mark, tally_of
@@ -38,12 +39,16 @@ _log = structlog.get_logger("rejudging")
 
 @dataclass(slots=True)
 class Progress:
-    """How far it is: actions looked at, those whose points change, and the players settled since the last one."""
+    """How far it is: actions looked at, those whose points change, and the players settled since the last one.
+
+    `reach` is where the changes of all players so far act.
+    """
 
     version: int
     actions: int = 0
     changed: int = 0
     players: list[PlayerChange] = field(default_factory=list)
+    reach: Reach = field(default_factory=Reach)
 
 
 class _Judged(NamedTuple):
@@ -54,6 +59,7 @@ class _Judged(NamedTuple):
     received_at: datetime
     points: int
     tags: tuple[str, ...]
+    country: str
 
 
 class Rejudging:
@@ -136,7 +142,8 @@ class Rejudging:
             points = mark(judged_again_by(quiz, seen.quiz), submission.answers, elapsed).points
         except AnswerError:
             return None  # the answers of an erased player
-        return _Judged(submission.event_id, submission.action_id, submission.received_at, points, submission.tags)
+        seen_as = (submission.event_id, submission.action_id, submission.received_at)
+        return _Judged(*seen_as, points, submission.tags, submission.country)
 
     async def _would_change(
         self, quiz: Quiz, group: Mapping[str, Sequence[_Judged]], progress: Progress
@@ -165,6 +172,8 @@ class Rejudging:
             if actions := [each for each in group[user_id] if history.points.get(each.event_id) != each.points]:
                 changed[user_id] = actions
                 progress.changed += len(actions)
+                for each in actions:
+                    progress.reach.add(each.received_at, each.tags, each.country)
         return changed, found
 
     async def _amend(

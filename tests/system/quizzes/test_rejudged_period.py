@@ -16,6 +16,7 @@ from topten.quiz.v1 import quiz_pb2
 
 from services.boards.proofs.proof import CheckedProof, check_proof
 from services.cli.identity.accounts import grant_role
+from services.cli.quizzes.quiz_rejudge import rejudge_quiz
 from services.cli.system.client import GraphqlClient, GraphqlError
 from tests.deadline import eventually
 from tests.factories import quiz_definition
@@ -28,7 +29,7 @@ PROOF = """query ($board: BoardInput!, $user: ID!) {
   proof(board: $board, userId: $user) { board userId rank score salt digest path head }
 }"""
 REJUDGE = """mutation ($quiz: ID!, $dry: Boolean!) { rejudgeQuiz(quizId: $quiz, dryRun: $dry, reason: "a wrong key") {
-  version actions changed points players { userId before after }
+  version actions changed points players { userId before after } closedPeriodsUnchanged
 } }"""
 RESEAL = """mutation ($input: ResealPeriodInput!) { resealPeriod(input: $input) {
   board changed changes { userId rankBefore rankAfter scoreBefore scoreAfter }
@@ -112,6 +113,8 @@ async def test_a_corrected_key_changes_a_closed_period_only_by_a_reseal_and_its_
             (wrong.user_id, 20, 10),
             (right.user_id, 10, 20),
         }
+        assert would["closedPeriodsUnchanged"] == [f"custom:{closed['name']}"]
+        assert (await rejudge_quiz(endpoints(stack), quiz_id, "", dry_run=True)).closed == [f"custom:{closed['name']}"]
         # A change that is made now is counted after whatever a dry run might have sent.
         await admin.submit(quiz_id, [("q2", "a")])
         await eventually(partial(has_entries, admin, live, 3), "a later action is counted")
@@ -121,6 +124,7 @@ async def test_a_corrected_key_changes_a_closed_period_only_by_a_reseal_and_its_
 
         did = (await ask(admin, REJUDGE, quiz=quiz_id, dry=False))["rejudgeQuiz"]
         assert (did["changed"], did["points"]) == (2, 0)
+        assert did["closedPeriodsUnchanged"] == would["closedPeriodsUnchanged"]
         corrected = {wrong.user_id: 10, right.user_id: 20}
 
         async def is_corrected() -> bool:
@@ -154,7 +158,8 @@ async def test_a_corrected_key_changes_a_closed_period_only_by_a_reseal_and_its_
         for earlier, later in itertools.product(before.values(), after.values()):
             assert later.signed.head.supersedes == earlier.signed.head.root
         assert (await ask(moderator, RESEAL, input=decision))["resealPeriod"] == []
-        assert (await ask(admin, REJUDGE, quiz=quiz_id, dry=False))["rejudgeQuiz"]["changed"] == 0
+        again = (await ask(admin, REJUDGE, quiz=quiz_id, dry=False))["rejudgeQuiz"]
+        assert (again["changed"], again["closedPeriodsUnchanged"]) == (0, [])
     await assert_verified(stack)
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 import strawberry
 from topten.quiz.v1 import quiz_service_pb2 as messages
+from topten.score.v1 import score_service_pb2 as score
 
-from edge.graphql.execution.context import Info
+from edge.graphql.execution.context import Context, Info
 from edge.graphql.fields import field, rpc
 from edge.graphql.resolvers.types import User, account
+from services.runtime.errors import ServiceError
 from services.runtime.grpc.call_context import time_left
 from services.runtime.grpc.client import open_stream
 
@@ -42,6 +45,11 @@ class QuizRejudging:
     players: list[RejudgedPlayer] = field(
         size=MAX_SHOWN, description="The players whose points change most, at most 20."
     )
+    closed_periods_unchanged: list[str] | None = field(
+        size=10,
+        description="The boards of closed periods, and archived boards, that count actions whose points change, as "
+        "`weekly:2026-47`: they stay as they are until `resealPeriod`. At most the latest 100; null if nobody can tell now.",
+    )
 
 
 @strawberry.type
@@ -73,6 +81,9 @@ class RejudgingMutation:
                 points += sum(player.after - player.before for player in progress.players)
                 largest += progress.players
                 largest = sorted(largest, key=lambda player: -abs(player.after - player.before))[:MAX_SHOWN]
+        closed: list[str] | None = None
+        with suppress(ServiceError):  # what was done is done, even if nobody can tell which boards it does not reach
+            closed = await _closed_boards(context, quiz_id, progress)
         return QuizRejudging(
             version=progress.version,
             actions=progress.actions,
@@ -89,4 +100,14 @@ class RejudgingMutation:
                 )
                 for player in largest
             ],
+            closed_periods_unchanged=closed,
         )
+
+
+async def _closed_boards(context: Context, quiz_id: str, judged: messages.RejudgeQuizResponse) -> list[str]:
+    if not judged.changed:
+        return []
+    request = score.ListClosedBoardsRequest(
+        quiz_id=quiz_id, times=judged.changed_at, tags=judged.tags, countries=judged.countries
+    )
+    return list((await context.call(context.upstreams.score.ListClosedBoards, request)).boards)

@@ -5,6 +5,7 @@ import { ApiError } from "../../client/index.js";
 import { create } from "../../parts/dom.js";
 import { bytesOf, download } from "../../parts/download.js";
 import { t } from "../../parts/text.js";
+import { notesOf } from "../mod/acts.js";
 import { ask } from "../mod/dialog.js";
 import { slug } from "./document.js";
 import { QUIZ } from "./drafts.js";
@@ -14,7 +15,7 @@ const SCHEDULE = `mutation ($input: ScheduleQuizInput!) { scheduleQuiz(input: $i
 const ARCHIVE = `mutation ($id: ID!) { archiveQuiz(id: $id) ${QUIZ} }`;
 const COPY = "mutation ($id: ID!, $copy: ID!) { duplicateQuiz(id: $id, copyId: $copy) { quiz { id } } }";
 const EXPORT = "query ($id: ID!, $format: QuizFileFormat!) { exportQuiz(id: $id, format: $format) { name base64 lost } }";
-const REJUDGE = "mutation ($id: ID!, $dryRun: Boolean!, $reason: String) { rejudgeQuiz(quizId: $id, dryRun: $dryRun, reason: $reason) { actions changed playerCount points } }";
+const REJUDGE = "mutation ($id: ID!, $dryRun: Boolean!, $reason: String) { rejudgeQuiz(quizId: $id, dryRun: $dryRun, reason: $reason) { actions changed playerCount points closedPeriodsUnchanged } }";
 const FORMATS = ["JSON", "GIFT", "AIKEN", "CSV", "XLSX", "MOODLE", "QTI"];
 
 /** @param {any} session @param {import("./drafts.js").Draft} draft @param {(quiz: any, text: string) => Promise<void>} take */
@@ -101,15 +102,18 @@ export async function rejudge(session, quiz, notify) {
     changes: [{ label: t.author.effect, before: "", after: () => result.textContent || "…" }],
     prepare: async () => {
       const found = (await session.request(REJUDGE, { id: quiz.id, dryRun: true })).rejudgeQuiz;
-      result.textContent = t.author.wouldChange(found);
+      result.textContent = withNotes(t.author.wouldChange(found), found);
     },
     send: async ({ reason }) => {
       const found = (await session.request(REJUDGE, { id: quiz.id, dryRun: false, reason })).rejudgeQuiz;
-      notify(t.author.rejudged(found));
+      notify(withNotes(t.author.rejudged(found), found));
       return { changes: [] };
     },
   });
 }
+
+/** @param {string} text @param {{ closedPeriodsUnchanged: string[] | null }} found */
+const withNotes = (text, { closedPeriodsUnchanged }) => [text, ...notesOf({ boardsChanged: [], closedPeriodsUnchanged })].join(" ");
 
 /** @param {any} session @param {import("./drafts.js").Authored} quiz @param {(quiz: any, text: string) => Promise<void>} take */
 export async function archive(session, quiz, take) {

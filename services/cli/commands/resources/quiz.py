@@ -94,3 +94,5 @@ def rejudge(
         f"{quiz_id}: version {result.version}: {result.actions} answered, {result.changed} {change}, "
         f"{result.players} players, {result.points:+} points"
     )
+    if result.closed:
+        say(f"closed boards that keep the former points until they are resealed: {', '.join(result.closed)}")

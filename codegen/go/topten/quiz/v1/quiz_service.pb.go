@@ -1219,7 +1219,15 @@ type RejudgeQuizResponse struct {
 	// The actions whose points change, so far.
 	Changed int64 `protobuf:"varint,3,opt,name=changed,proto3" json:"changed,omitempty"`
 	// Up to 200 players whose counted points at the quiz change, in no order. Together the responses name each of them once.
-	Players       []*RejudgedPlayer `protobuf:"bytes,4,rep,name=players,proto3" json:"players,omitempty"`
+	Players []*RejudgedPlayer `protobuf:"bytes,4,rep,name=players,proto3" json:"players,omitempty"`
+	// In the last response: when the actions were received whose points change, the first and the last of each hour in order, at
+	// most the latest 50 000. With these, `tags` and `countries`, ListClosedBoards of topten.score.v1.ScoreService tells which boards
+	// keep the former points until somebody reseals them.
+	ChangedAt []*timestamppb.Timestamp `protobuf:"bytes,5,rep,name=changed_at,json=changedAt,proto3" json:"changed_at,omitempty"`
+	// In the last response: the tags of those actions.
+	Tags []string `protobuf:"bytes,6,rep,name=tags,proto3" json:"tags,omitempty"`
+	// In the last response: the countries of their players.
+	Countries     []string `protobuf:"bytes,7,rep,name=countries,proto3" json:"countries,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1278,6 +1286,27 @@ func (x *RejudgeQuizResponse) GetChanged() int64 {
 func (x *RejudgeQuizResponse) GetPlayers() []*RejudgedPlayer {
 	if x != nil {
 		return x.Players
+	}
+	return nil
+}
+
+func (x *RejudgeQuizResponse) GetChangedAt() []*timestamppb.Timestamp {
+	if x != nil {
+		return x.ChangedAt
+	}
+	return nil
+}
+
+func (x *RejudgeQuizResponse) GetTags() []string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+func (x *RejudgeQuizResponse) GetCountries() []string {
+	if x != nil {
+		return x.Countries
 	}
 	return nil
 }
@@ -2801,12 +2830,16 @@ const file_topten_quiz_v1_quiz_service_proto_rawDesc = "" +
 	"\x12RejudgeQuizRequest\x12\"\n" +
 	"\aquiz_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06quizId\x12\x17\n" +
 	"\adry_run\x18\x02 \x01(\bR\x06dryRun\x12 \n" +
-	"\x06reason\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\x06reason\"\x9d\x01\n" +
+	"\x06reason\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x03R\x06reason\"\x8a\x02\n" +
 	"\x13RejudgeQuizResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x05R\aversion\x12\x18\n" +
 	"\aactions\x18\x02 \x01(\x03R\aactions\x12\x18\n" +
 	"\achanged\x18\x03 \x01(\x03R\achanged\x128\n" +
-	"\aplayers\x18\x04 \x03(\v2\x1e.topten.quiz.v1.RejudgedPlayerR\aplayers\"\x9b\x01\n" +
+	"\aplayers\x18\x04 \x03(\v2\x1e.topten.quiz.v1.RejudgedPlayerR\aplayers\x129\n" +
+	"\n" +
+	"changed_at\x18\x05 \x03(\v2\x1a.google.protobuf.TimestampR\tchangedAt\x12\x12\n" +
+	"\x04tags\x18\x06 \x03(\tR\x04tags\x12\x1c\n" +
+	"\tcountries\x18\a \x03(\tR\tcountries\"\x9b\x01\n" +
 	"\x0eRejudgedPlayer\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x16\n" +
 	"\x06before\x18\x02 \x01(\x03R\x06before\x12\x14\n" +
@@ -3023,57 +3056,58 @@ var file_topten_quiz_v1_quiz_service_proto_depIdxs = []int32{
 	45, // 14: topten.quiz.v1.ListSubmittedEventsRequest.since:type_name -> google.protobuf.Timestamp
 	16, // 15: topten.quiz.v1.ListSubmittedEventsResponse.events:type_name -> topten.quiz.v1.SubmittedEvent
 	19, // 16: topten.quiz.v1.RejudgeQuizResponse.players:type_name -> topten.quiz.v1.RejudgedPlayer
-	51, // 17: topten.quiz.v1.ExportQuizResponse.definition:type_name -> topten.quiz.v1.QuizDefinition
-	51, // 18: topten.quiz.v1.ImportQuizRequest.definition:type_name -> topten.quiz.v1.QuizDefinition
-	27, // 19: topten.quiz.v1.RestoreRecordsRequest.events:type_name -> topten.quiz.v1.UnrecordedEvent
-	29, // 20: topten.quiz.v1.RestoreRecordsResponse.records:type_name -> topten.quiz.v1.RestoredRecord
-	45, // 21: topten.quiz.v1.GetOutboxResponse.oldest_waiting_at:type_name -> google.protobuf.Timestamp
-	38, // 22: topten.quiz.v1.ExportPlayerResponse.records:type_name -> topten.quiz.v1.PlayerRecord
-	39, // 23: topten.quiz.v1.ExportPlayerResponse.deliveries:type_name -> topten.quiz.v1.QuizDelivery
-	44, // 24: topten.quiz.v1.PlayerRecord.answers:type_name -> topten.quiz.v1.Answer
-	45, // 25: topten.quiz.v1.PlayerRecord.client_time:type_name -> google.protobuf.Timestamp
-	45, // 26: topten.quiz.v1.PlayerRecord.received_at:type_name -> google.protobuf.Timestamp
-	42, // 27: topten.quiz.v1.PlayerRecord.metadata:type_name -> topten.quiz.v1.PlayerRecord.MetadataEntry
-	45, // 28: topten.quiz.v1.QuizDelivery.delivered_at:type_name -> google.protobuf.Timestamp
-	0,  // 29: topten.quiz.v1.QuizService.ListQuizzes:input_type -> topten.quiz.v1.ListQuizzesRequest
-	2,  // 30: topten.quiz.v1.QuizService.GetQuiz:input_type -> topten.quiz.v1.GetQuizRequest
-	4,  // 31: topten.quiz.v1.QuizService.GetAttempts:input_type -> topten.quiz.v1.GetAttemptsRequest
-	6,  // 32: topten.quiz.v1.QuizService.SubmitAction:input_type -> topten.quiz.v1.SubmitActionRequest
-	8,  // 33: topten.quiz.v1.QuizService.ReviewAction:input_type -> topten.quiz.v1.ReviewActionRequest
-	10, // 34: topten.quiz.v1.QuizService.SubmitActionGroup:input_type -> topten.quiz.v1.SubmitActionGroupRequest
-	14, // 35: topten.quiz.v1.QuizService.ListSubmittedEvents:input_type -> topten.quiz.v1.ListSubmittedEventsRequest
-	24, // 36: topten.quiz.v1.QuizService.RepublishEvents:input_type -> topten.quiz.v1.RepublishEventsRequest
-	26, // 37: topten.quiz.v1.QuizService.RestoreRecords:input_type -> topten.quiz.v1.RestoreRecordsRequest
-	30, // 38: topten.quiz.v1.QuizService.GetOutbox:input_type -> topten.quiz.v1.GetOutboxRequest
-	32, // 39: topten.quiz.v1.QuizService.VoidAction:input_type -> topten.quiz.v1.VoidActionRequest
-	34, // 40: topten.quiz.v1.QuizService.AdjustScore:input_type -> topten.quiz.v1.AdjustScoreRequest
-	36, // 41: topten.quiz.v1.QuizService.ExportPlayer:input_type -> topten.quiz.v1.ExportPlayerRequest
-	40, // 42: topten.quiz.v1.QuizService.ErasePlayer:input_type -> topten.quiz.v1.ErasePlayerRequest
-	22, // 43: topten.quiz.v1.QuizService.ImportQuiz:input_type -> topten.quiz.v1.ImportQuizRequest
-	17, // 44: topten.quiz.v1.QuizService.RejudgeQuiz:input_type -> topten.quiz.v1.RejudgeQuizRequest
-	20, // 45: topten.quiz.v1.QuizService.ExportQuiz:input_type -> topten.quiz.v1.ExportQuizRequest
-	1,  // 46: topten.quiz.v1.QuizService.ListQuizzes:output_type -> topten.quiz.v1.ListQuizzesResponse
-	3,  // 47: topten.quiz.v1.QuizService.GetQuiz:output_type -> topten.quiz.v1.GetQuizResponse
-	5,  // 48: topten.quiz.v1.QuizService.GetAttempts:output_type -> topten.quiz.v1.GetAttemptsResponse
-	7,  // 49: topten.quiz.v1.QuizService.SubmitAction:output_type -> topten.quiz.v1.SubmitActionResponse
-	9,  // 50: topten.quiz.v1.QuizService.ReviewAction:output_type -> topten.quiz.v1.ReviewActionResponse
-	12, // 51: topten.quiz.v1.QuizService.SubmitActionGroup:output_type -> topten.quiz.v1.SubmitActionGroupResponse
-	15, // 52: topten.quiz.v1.QuizService.ListSubmittedEvents:output_type -> topten.quiz.v1.ListSubmittedEventsResponse
-	25, // 53: topten.quiz.v1.QuizService.RepublishEvents:output_type -> topten.quiz.v1.RepublishEventsResponse
-	28, // 54: topten.quiz.v1.QuizService.RestoreRecords:output_type -> topten.quiz.v1.RestoreRecordsResponse
-	31, // 55: topten.quiz.v1.QuizService.GetOutbox:output_type -> topten.quiz.v1.GetOutboxResponse
-	33, // 56: topten.quiz.v1.QuizService.VoidAction:output_type -> topten.quiz.v1.VoidActionResponse
-	35, // 57: topten.quiz.v1.QuizService.AdjustScore:output_type -> topten.quiz.v1.AdjustScoreResponse
-	37, // 58: topten.quiz.v1.QuizService.ExportPlayer:output_type -> topten.quiz.v1.ExportPlayerResponse
-	41, // 59: topten.quiz.v1.QuizService.ErasePlayer:output_type -> topten.quiz.v1.ErasePlayerResponse
-	23, // 60: topten.quiz.v1.QuizService.ImportQuiz:output_type -> topten.quiz.v1.ImportQuizResponse
-	18, // 61: topten.quiz.v1.QuizService.RejudgeQuiz:output_type -> topten.quiz.v1.RejudgeQuizResponse
-	21, // 62: topten.quiz.v1.QuizService.ExportQuiz:output_type -> topten.quiz.v1.ExportQuizResponse
-	46, // [46:63] is the sub-list for method output_type
-	29, // [29:46] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	45, // 17: topten.quiz.v1.RejudgeQuizResponse.changed_at:type_name -> google.protobuf.Timestamp
+	51, // 18: topten.quiz.v1.ExportQuizResponse.definition:type_name -> topten.quiz.v1.QuizDefinition
+	51, // 19: topten.quiz.v1.ImportQuizRequest.definition:type_name -> topten.quiz.v1.QuizDefinition
+	27, // 20: topten.quiz.v1.RestoreRecordsRequest.events:type_name -> topten.quiz.v1.UnrecordedEvent
+	29, // 21: topten.quiz.v1.RestoreRecordsResponse.records:type_name -> topten.quiz.v1.RestoredRecord
+	45, // 22: topten.quiz.v1.GetOutboxResponse.oldest_waiting_at:type_name -> google.protobuf.Timestamp
+	38, // 23: topten.quiz.v1.ExportPlayerResponse.records:type_name -> topten.quiz.v1.PlayerRecord
+	39, // 24: topten.quiz.v1.ExportPlayerResponse.deliveries:type_name -> topten.quiz.v1.QuizDelivery
+	44, // 25: topten.quiz.v1.PlayerRecord.answers:type_name -> topten.quiz.v1.Answer
+	45, // 26: topten.quiz.v1.PlayerRecord.client_time:type_name -> google.protobuf.Timestamp
+	45, // 27: topten.quiz.v1.PlayerRecord.received_at:type_name -> google.protobuf.Timestamp
+	42, // 28: topten.quiz.v1.PlayerRecord.metadata:type_name -> topten.quiz.v1.PlayerRecord.MetadataEntry
+	45, // 29: topten.quiz.v1.QuizDelivery.delivered_at:type_name -> google.protobuf.Timestamp
+	0,  // 30: topten.quiz.v1.QuizService.ListQuizzes:input_type -> topten.quiz.v1.ListQuizzesRequest
+	2,  // 31: topten.quiz.v1.QuizService.GetQuiz:input_type -> topten.quiz.v1.GetQuizRequest
+	4,  // 32: topten.quiz.v1.QuizService.GetAttempts:input_type -> topten.quiz.v1.GetAttemptsRequest
+	6,  // 33: topten.quiz.v1.QuizService.SubmitAction:input_type -> topten.quiz.v1.SubmitActionRequest
+	8,  // 34: topten.quiz.v1.QuizService.ReviewAction:input_type -> topten.quiz.v1.ReviewActionRequest
+	10, // 35: topten.quiz.v1.QuizService.SubmitActionGroup:input_type -> topten.quiz.v1.SubmitActionGroupRequest
+	14, // 36: topten.quiz.v1.QuizService.ListSubmittedEvents:input_type -> topten.quiz.v1.ListSubmittedEventsRequest
+	24, // 37: topten.quiz.v1.QuizService.RepublishEvents:input_type -> topten.quiz.v1.RepublishEventsRequest
+	26, // 38: topten.quiz.v1.QuizService.RestoreRecords:input_type -> topten.quiz.v1.RestoreRecordsRequest
+	30, // 39: topten.quiz.v1.QuizService.GetOutbox:input_type -> topten.quiz.v1.GetOutboxRequest
+	32, // 40: topten.quiz.v1.QuizService.VoidAction:input_type -> topten.quiz.v1.VoidActionRequest
+	34, // 41: topten.quiz.v1.QuizService.AdjustScore:input_type -> topten.quiz.v1.AdjustScoreRequest
+	36, // 42: topten.quiz.v1.QuizService.ExportPlayer:input_type -> topten.quiz.v1.ExportPlayerRequest
+	40, // 43: topten.quiz.v1.QuizService.ErasePlayer:input_type -> topten.quiz.v1.ErasePlayerRequest
+	22, // 44: topten.quiz.v1.QuizService.ImportQuiz:input_type -> topten.quiz.v1.ImportQuizRequest
+	17, // 45: topten.quiz.v1.QuizService.RejudgeQuiz:input_type -> topten.quiz.v1.RejudgeQuizRequest
+	20, // 46: topten.quiz.v1.QuizService.ExportQuiz:input_type -> topten.quiz.v1.ExportQuizRequest
+	1,  // 47: topten.quiz.v1.QuizService.ListQuizzes:output_type -> topten.quiz.v1.ListQuizzesResponse
+	3,  // 48: topten.quiz.v1.QuizService.GetQuiz:output_type -> topten.quiz.v1.GetQuizResponse
+	5,  // 49: topten.quiz.v1.QuizService.GetAttempts:output_type -> topten.quiz.v1.GetAttemptsResponse
+	7,  // 50: topten.quiz.v1.QuizService.SubmitAction:output_type -> topten.quiz.v1.SubmitActionResponse
+	9,  // 51: topten.quiz.v1.QuizService.ReviewAction:output_type -> topten.quiz.v1.ReviewActionResponse
+	12, // 52: topten.quiz.v1.QuizService.SubmitActionGroup:output_type -> topten.quiz.v1.SubmitActionGroupResponse
+	15, // 53: topten.quiz.v1.QuizService.ListSubmittedEvents:output_type -> topten.quiz.v1.ListSubmittedEventsResponse
+	25, // 54: topten.quiz.v1.QuizService.RepublishEvents:output_type -> topten.quiz.v1.RepublishEventsResponse
+	28, // 55: topten.quiz.v1.QuizService.RestoreRecords:output_type -> topten.quiz.v1.RestoreRecordsResponse
+	31, // 56: topten.quiz.v1.QuizService.GetOutbox:output_type -> topten.quiz.v1.GetOutboxResponse
+	33, // 57: topten.quiz.v1.QuizService.VoidAction:output_type -> topten.quiz.v1.VoidActionResponse
+	35, // 58: topten.quiz.v1.QuizService.AdjustScore:output_type -> topten.quiz.v1.AdjustScoreResponse
+	37, // 59: topten.quiz.v1.QuizService.ExportPlayer:output_type -> topten.quiz.v1.ExportPlayerResponse
+	41, // 60: topten.quiz.v1.QuizService.ErasePlayer:output_type -> topten.quiz.v1.ErasePlayerResponse
+	23, // 61: topten.quiz.v1.QuizService.ImportQuiz:output_type -> topten.quiz.v1.ImportQuizResponse
+	18, // 62: topten.quiz.v1.QuizService.RejudgeQuiz:output_type -> topten.quiz.v1.RejudgeQuizResponse
+	21, // 63: topten.quiz.v1.QuizService.ExportQuiz:output_type -> topten.quiz.v1.ExportQuizResponse
+	47, // [47:64] is the sub-list for method output_type
+	30, // [30:47] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_topten_quiz_v1_quiz_service_proto_init() }

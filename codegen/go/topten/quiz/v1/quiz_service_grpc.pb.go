@@ -108,7 +108,7 @@ type QuizServiceClient interface {
 	// RejudgeQuiz judges the recorded actions at a quiz again by its current version, after its author changed an answer key,
 	// points or scoring. An answer is judged again only if the question still has the kind and the options that the player saw.
 	// Each action whose points change gets an event that acts on the period of the action; one that is closed changes only if it
-	// is resealed. Repeating it is safe: an action is judged again once by each version. With `dry_run` nothing changes.
+	// is resealed, see `changed_at`. Repeating it is safe: an action is judged again once by each version. With `dry_run` nothing changes.
 	// Fails with QUIZ_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	RejudgeQuiz(ctx context.Context, in *RejudgeQuizRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[RejudgeQuizResponse], error)
 	// ExportQuiz reads the current definition of a quiz with its answer keys. Each call is logged with its caller.
@@ -380,7 +380,7 @@ type QuizServiceServer interface {
 	// RejudgeQuiz judges the recorded actions at a quiz again by its current version, after its author changed an answer key,
 	// points or scoring. An answer is judged again only if the question still has the kind and the options that the player saw.
 	// Each action whose points change gets an event that acts on the period of the action; one that is closed changes only if it
-	// is resealed. Repeating it is safe: an action is judged again once by each version. With `dry_run` nothing changes.
+	// is resealed, see `changed_at`. Repeating it is safe: an action is judged again once by each version. With `dry_run` nothing changes.
 	// Fails with QUIZ_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	RejudgeQuiz(*RejudgeQuizRequest, grpc.ServerStreamingServer[RejudgeQuizResponse]) error
 	// ExportQuiz reads the current definition of a quiz with its answer keys. Each call is logged with its caller.

@@ -12,6 +12,7 @@ import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	_ "topten.internal/stubs/topten/access/v1"
@@ -2125,6 +2126,126 @@ func (x *GetEventEffectResponse) GetClosedBoardsUnchanged() []string {
 	return nil
 }
 
+// ListClosedBoardsRequest describes actions at a quiz.
+type ListClosedBoardsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The quiz's id, up to 64 characters.
+	QuizId string `protobuf:"bytes,1,opt,name=quiz_id,json=quizId,proto3" json:"quiz_id,omitempty"`
+	// When they were received, up to 50 000 times.
+	Times []*timestamppb.Timestamp `protobuf:"bytes,2,rep,name=times,proto3" json:"times,omitempty"`
+	// The tags under which they count.
+	Tags []string `protobuf:"bytes,3,rep,name=tags,proto3" json:"tags,omitempty"`
+	// The countries of their players.
+	Countries     []string `protobuf:"bytes,4,rep,name=countries,proto3" json:"countries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListClosedBoardsRequest) Reset() {
+	*x = ListClosedBoardsRequest{}
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListClosedBoardsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListClosedBoardsRequest) ProtoMessage() {}
+
+func (x *ListClosedBoardsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListClosedBoardsRequest.ProtoReflect.Descriptor instead.
+func (*ListClosedBoardsRequest) Descriptor() ([]byte, []int) {
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *ListClosedBoardsRequest) GetQuizId() string {
+	if x != nil {
+		return x.QuizId
+	}
+	return ""
+}
+
+func (x *ListClosedBoardsRequest) GetTimes() []*timestamppb.Timestamp {
+	if x != nil {
+		return x.Times
+	}
+	return nil
+}
+
+func (x *ListClosedBoardsRequest) GetTags() []string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+func (x *ListClosedBoardsRequest) GetCountries() []string {
+	if x != nil {
+		return x.Countries
+	}
+	return nil
+}
+
+// ListClosedBoardsResponse lists boards.
+type ListClosedBoardsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The boards as text, the latest period first; at most 100. A board is listed if its period has one of the times and it counts the
+	// quiz or one of the tags, for any of the countries.
+	Boards        []string `protobuf:"bytes,1,rep,name=boards,proto3" json:"boards,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListClosedBoardsResponse) Reset() {
+	*x = ListClosedBoardsResponse{}
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListClosedBoardsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListClosedBoardsResponse) ProtoMessage() {}
+
+func (x *ListClosedBoardsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListClosedBoardsResponse.ProtoReflect.Descriptor instead.
+func (*ListClosedBoardsResponse) Descriptor() ([]byte, []int) {
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *ListClosedBoardsResponse) GetBoards() []string {
+	if x != nil {
+		return x.Boards
+	}
+	return nil
+}
+
 // ResealPeriodRequest identifies a closed period.
 type ResealPeriodRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2142,7 +2263,7 @@ type ResealPeriodRequest struct {
 
 func (x *ResealPeriodRequest) Reset() {
 	*x = ResealPeriodRequest{}
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[36]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2154,7 +2275,7 @@ func (x *ResealPeriodRequest) String() string {
 func (*ResealPeriodRequest) ProtoMessage() {}
 
 func (x *ResealPeriodRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[36]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2167,7 +2288,7 @@ func (x *ResealPeriodRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResealPeriodRequest.ProtoReflect.Descriptor instead.
 func (*ResealPeriodRequest) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{36}
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ResealPeriodRequest) GetBoard() string {
@@ -2202,7 +2323,7 @@ type ResealPeriodResponse struct {
 
 func (x *ResealPeriodResponse) Reset() {
 	*x = ResealPeriodResponse{}
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[37]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2214,7 +2335,7 @@ func (x *ResealPeriodResponse) String() string {
 func (*ResealPeriodResponse) ProtoMessage() {}
 
 func (x *ResealPeriodResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[37]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2227,7 +2348,7 @@ func (x *ResealPeriodResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResealPeriodResponse.ProtoReflect.Descriptor instead.
 func (*ResealPeriodResponse) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{37}
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ResealPeriodResponse) GetBoards() []*ResealedBoard {
@@ -2256,7 +2377,7 @@ type ResealedBoard struct {
 
 func (x *ResealedBoard) Reset() {
 	*x = ResealedBoard{}
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[38]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2268,7 +2389,7 @@ func (x *ResealedBoard) String() string {
 func (*ResealedBoard) ProtoMessage() {}
 
 func (x *ResealedBoard) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[38]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2281,7 +2402,7 @@ func (x *ResealedBoard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResealedBoard.ProtoReflect.Descriptor instead.
 func (*ResealedBoard) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{38}
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ResealedBoard) GetBoard() string {
@@ -2338,7 +2459,7 @@ type RankChange struct {
 
 func (x *RankChange) Reset() {
 	*x = RankChange{}
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[39]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2350,7 +2471,7 @@ func (x *RankChange) String() string {
 func (*RankChange) ProtoMessage() {}
 
 func (x *RankChange) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_score_v1_score_service_proto_msgTypes[39]
+	mi := &file_topten_score_v1_score_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2363,7 +2484,7 @@ func (x *RankChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RankChange.ProtoReflect.Descriptor instead.
 func (*RankChange) Descriptor() ([]byte, []int) {
-	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{39}
+	return file_topten_score_v1_score_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *RankChange) GetUserId() string {
@@ -2405,7 +2526,7 @@ var File_topten_score_v1_score_service_proto protoreflect.FileDescriptor
 
 const file_topten_score_v1_score_service_proto_rawDesc = "" +
 	"\n" +
-	"#topten/score/v1/score_service.proto\x12\x0ftopten.score.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1dtopten/access/v1/access.proto\x1a\x1btopten/score/v1/score.proto\x1a\x19topten/text/v1/text.proto\"5\n" +
+	"#topten/score/v1/score_service.proto\x12\x0ftopten.score.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtopten/access/v1/access.proto\x1a\x1btopten/score/v1/score.proto\x1a\x19topten/text/v1/text.proto\"5\n" +
 	"\x0fGetScoreRequest\x12\"\n" +
 	"\auser_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06userId\"@\n" +
 	"\x10GetScoreResponse\x12,\n" +
@@ -2530,7 +2651,15 @@ const file_topten_score_v1_score_service_proto_rawDesc = "" +
 	"scoreDelta\x12\x1b\n" +
 	"\tnew_score\x18\x03 \x01(\x05R\bnewScore\x12%\n" +
 	"\x0eboards_changed\x18\x04 \x03(\tR\rboardsChanged\x126\n" +
-	"\x17closed_boards_unchanged\x18\x05 \x03(\tR\x15closedBoardsUnchanged\"|\n" +
+	"\x17closed_boards_unchanged\x18\x05 \x03(\tR\x15closedBoardsUnchanged\"\xc3\x01\n" +
+	"\x17ListClosedBoardsRequest\x12\"\n" +
+	"\aquiz_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06quizId\x12<\n" +
+	"\x05times\x18\x02 \x03(\v2\x1a.google.protobuf.TimestampB\n" +
+	"\xbaH\a\x92\x01\x04\x10І\x03R\x05times\x12\x1d\n" +
+	"\x04tags\x18\x03 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x04tags\x12'\n" +
+	"\tcountries\x18\x04 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\xac\x02R\tcountries\"2\n" +
+	"\x18ListClosedBoardsResponse\x12\x16\n" +
+	"\x06boards\x18\x01 \x03(\tR\x06boards\"|\n" +
 	"\x13ResealPeriodRequest\x12\x1f\n" +
 	"\x05board\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18dR\x05board\x12 \n" +
 	"\auser_id\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x06userId\x12\"\n" +
@@ -2552,7 +2681,7 @@ const file_topten_score_v1_score_service_proto_rawDesc = "" +
 	"\n" +
 	"rank_after\x18\x03 \x01(\x05R\trankAfter\x12#\n" +
 	"\rpoints_before\x18\x04 \x01(\x05R\fpointsBefore\x12!\n" +
-	"\fpoints_after\x18\x05 \x01(\x05R\vpointsAfter2\xae\x11\n" +
+	"\fpoints_after\x18\x05 \x01(\x05R\vpointsAfter2\xd5\x12\n" +
 	"\fScoreService\x12~\n" +
 	"\bGetScore\x12 .topten.score.v1.GetScoreRequest\x1a!.topten.score.v1.GetScoreResponse\"-\xba\xd7\x18&\x12\x06player\x12\tmoderator\x12\x05admin\x1a\n" +
 	"score:read\x90\x02\x01\x12\x96\x01\n" +
@@ -2575,6 +2704,8 @@ const file_topten_score_v1_score_service_proto_rawDesc = "" +
 	"\fExportPlayer\x12$.topten.score.v1.ExportPlayerRequest\x1a%.topten.score.v1.ExportPlayerResponse\" \xba\xd7\x18\x19\x12\x06player\x12\x05guest\x1a\bdata:own\x90\x02\x01\x12o\n" +
 	"\vErasePlayer\x12#.topten.score.v1.ErasePlayerRequest\x1a$.topten.score.v1.ErasePlayerResponse\"\x15\xba\xd7\x18\x0e\x1a\fplayer:erase\x90\x02\x02\x12\x96\x01\n" +
 	"\x0eGetEventEffect\x12&.topten.score.v1.GetEventEffectRequest\x1a'.topten.score.v1.GetEventEffectResponse\"3\xba\xd7\x18,\x12\tmoderator\x12\x05admin\x1a\fscore:adjust\x1a\n" +
+	"score:read\x90\x02\x01\x12\xa4\x01\n" +
+	"\x10ListClosedBoards\x12(.topten.score.v1.ListClosedBoardsRequest\x1a).topten.score.v1.ListClosedBoardsResponse\";\xba\xd7\x184\x12\x06author\x12\tmoderator\x12\x05admin\x1a\fquiz:rejudge\x1a\n" +
 	"score:read\x90\x02\x01\x12\x84\x01\n" +
 	"\fResealPeriod\x12$.topten.score.v1.ResealPeriodRequest\x1a%.topten.score.v1.ResealPeriodResponse\"'\xba\xd7\x18 \x12\tmoderator\x12\x05admin\x1a\fscore:repair\x90\x02\x02\x12\x84\x01\n" +
 	"\fVerifyScores\x12$.topten.score.v1.VerifyScoresRequest\x1a%.topten.score.v1.VerifyScoresResponse\"%\xba\xd7\x18\x1e\x12\tmoderator\x12\x05admin\x1a\n" +
@@ -2594,7 +2725,7 @@ func file_topten_score_v1_score_service_proto_rawDescGZIP() []byte {
 	return file_topten_score_v1_score_service_proto_rawDescData
 }
 
-var file_topten_score_v1_score_service_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_topten_score_v1_score_service_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_topten_score_v1_score_service_proto_goTypes = []any{
 	(*GetScoreRequest)(nil),           // 0: topten.score.v1.GetScoreRequest
 	(*GetScoreResponse)(nil),          // 1: topten.score.v1.GetScoreResponse
@@ -2632,84 +2763,90 @@ var file_topten_score_v1_score_service_proto_goTypes = []any{
 	(*ErasePlayerResponse)(nil),       // 33: topten.score.v1.ErasePlayerResponse
 	(*GetEventEffectRequest)(nil),     // 34: topten.score.v1.GetEventEffectRequest
 	(*GetEventEffectResponse)(nil),    // 35: topten.score.v1.GetEventEffectResponse
-	(*ResealPeriodRequest)(nil),       // 36: topten.score.v1.ResealPeriodRequest
-	(*ResealPeriodResponse)(nil),      // 37: topten.score.v1.ResealPeriodResponse
-	(*ResealedBoard)(nil),             // 38: topten.score.v1.ResealedBoard
-	(*RankChange)(nil),                // 39: topten.score.v1.RankChange
-	(*Score)(nil),                     // 40: topten.score.v1.Score
-	(*ScoreChange)(nil),               // 41: topten.score.v1.ScoreChange
-	(*Notice)(nil),                    // 42: topten.score.v1.Notice
-	(*EventLocation)(nil),             // 43: topten.score.v1.EventLocation
-	(DeadLetterState)(0),              // 44: topten.score.v1.DeadLetterState
-	(*DeadLetter)(nil),                // 45: topten.score.v1.DeadLetter
-	(FlagState)(0),                    // 46: topten.score.v1.FlagState
-	(*Flag)(nil),                      // 47: topten.score.v1.Flag
-	(*Progress)(nil),                  // 48: topten.score.v1.Progress
-	(*Finding)(nil),                   // 49: topten.score.v1.Finding
-	(*Seal)(nil),                      // 50: topten.score.v1.Seal
+	(*ListClosedBoardsRequest)(nil),   // 36: topten.score.v1.ListClosedBoardsRequest
+	(*ListClosedBoardsResponse)(nil),  // 37: topten.score.v1.ListClosedBoardsResponse
+	(*ResealPeriodRequest)(nil),       // 38: topten.score.v1.ResealPeriodRequest
+	(*ResealPeriodResponse)(nil),      // 39: topten.score.v1.ResealPeriodResponse
+	(*ResealedBoard)(nil),             // 40: topten.score.v1.ResealedBoard
+	(*RankChange)(nil),                // 41: topten.score.v1.RankChange
+	(*Score)(nil),                     // 42: topten.score.v1.Score
+	(*ScoreChange)(nil),               // 43: topten.score.v1.ScoreChange
+	(*Notice)(nil),                    // 44: topten.score.v1.Notice
+	(*EventLocation)(nil),             // 45: topten.score.v1.EventLocation
+	(DeadLetterState)(0),              // 46: topten.score.v1.DeadLetterState
+	(*DeadLetter)(nil),                // 47: topten.score.v1.DeadLetter
+	(FlagState)(0),                    // 48: topten.score.v1.FlagState
+	(*Flag)(nil),                      // 49: topten.score.v1.Flag
+	(*Progress)(nil),                  // 50: topten.score.v1.Progress
+	(*Finding)(nil),                   // 51: topten.score.v1.Finding
+	(*Seal)(nil),                      // 52: topten.score.v1.Seal
+	(*timestamppb.Timestamp)(nil),     // 53: google.protobuf.Timestamp
 }
 var file_topten_score_v1_score_service_proto_depIdxs = []int32{
-	40, // 0: topten.score.v1.GetScoreResponse.score:type_name -> topten.score.v1.Score
-	41, // 1: topten.score.v1.ListScoreHistoryResponse.changes:type_name -> topten.score.v1.ScoreChange
-	42, // 2: topten.score.v1.ListNoticesResponse.notices:type_name -> topten.score.v1.Notice
-	43, // 3: topten.score.v1.LocateEventsResponse.locations:type_name -> topten.score.v1.EventLocation
-	44, // 4: topten.score.v1.ListDeadLettersRequest.state:type_name -> topten.score.v1.DeadLetterState
-	45, // 5: topten.score.v1.ListDeadLettersResponse.letters:type_name -> topten.score.v1.DeadLetter
-	45, // 6: topten.score.v1.GetDeadLetterResponse.letter:type_name -> topten.score.v1.DeadLetter
+	42, // 0: topten.score.v1.GetScoreResponse.score:type_name -> topten.score.v1.Score
+	43, // 1: topten.score.v1.ListScoreHistoryResponse.changes:type_name -> topten.score.v1.ScoreChange
+	44, // 2: topten.score.v1.ListNoticesResponse.notices:type_name -> topten.score.v1.Notice
+	45, // 3: topten.score.v1.LocateEventsResponse.locations:type_name -> topten.score.v1.EventLocation
+	46, // 4: topten.score.v1.ListDeadLettersRequest.state:type_name -> topten.score.v1.DeadLetterState
+	47, // 5: topten.score.v1.ListDeadLettersResponse.letters:type_name -> topten.score.v1.DeadLetter
+	47, // 6: topten.score.v1.GetDeadLetterResponse.letter:type_name -> topten.score.v1.DeadLetter
 	16, // 7: topten.score.v1.ReplayDeadLettersResponse.outcomes:type_name -> topten.score.v1.ReplayOutcome
-	46, // 8: topten.score.v1.ListFlagsRequest.state:type_name -> topten.score.v1.FlagState
-	47, // 9: topten.score.v1.ListFlagsResponse.flags:type_name -> topten.score.v1.Flag
-	47, // 10: topten.score.v1.CloseFlagResponse.flag:type_name -> topten.score.v1.Flag
+	48, // 8: topten.score.v1.ListFlagsRequest.state:type_name -> topten.score.v1.FlagState
+	49, // 9: topten.score.v1.ListFlagsResponse.flags:type_name -> topten.score.v1.Flag
+	49, // 10: topten.score.v1.CloseFlagResponse.flag:type_name -> topten.score.v1.Flag
 	23, // 11: topten.score.v1.ListCountedEventsResponse.events:type_name -> topten.score.v1.CountedEvent
-	48, // 12: topten.score.v1.VerifyScoresResponse.progress:type_name -> topten.score.v1.Progress
-	49, // 13: topten.score.v1.VerifyScoresResponse.finding:type_name -> topten.score.v1.Finding
+	50, // 12: topten.score.v1.VerifyScoresResponse.progress:type_name -> topten.score.v1.Progress
+	51, // 13: topten.score.v1.VerifyScoresResponse.finding:type_name -> topten.score.v1.Finding
 	26, // 14: topten.score.v1.VerifyScoresResponse.summary:type_name -> topten.score.v1.VerifySummary
-	50, // 15: topten.score.v1.VerifyScoresResponse.seal:type_name -> topten.score.v1.Seal
-	48, // 16: topten.score.v1.RebuildBoardsResponse.progress:type_name -> topten.score.v1.Progress
+	52, // 15: topten.score.v1.VerifyScoresResponse.seal:type_name -> topten.score.v1.Seal
+	50, // 16: topten.score.v1.RebuildBoardsResponse.progress:type_name -> topten.score.v1.Progress
 	29, // 17: topten.score.v1.RebuildBoardsResponse.summary:type_name -> topten.score.v1.RebuildSummary
-	41, // 18: topten.score.v1.ExportPlayerResponse.changes:type_name -> topten.score.v1.ScoreChange
-	47, // 19: topten.score.v1.ExportPlayerResponse.flags:type_name -> topten.score.v1.Flag
-	38, // 20: topten.score.v1.ResealPeriodResponse.boards:type_name -> topten.score.v1.ResealedBoard
-	39, // 21: topten.score.v1.ResealedBoard.changes:type_name -> topten.score.v1.RankChange
-	0,  // 22: topten.score.v1.ScoreService.GetScore:input_type -> topten.score.v1.GetScoreRequest
-	2,  // 23: topten.score.v1.ScoreService.ListScoreHistory:input_type -> topten.score.v1.ListScoreHistoryRequest
-	4,  // 24: topten.score.v1.ScoreService.ListNotices:input_type -> topten.score.v1.ListNoticesRequest
-	6,  // 25: topten.score.v1.ScoreService.MarkNoticesSeen:input_type -> topten.score.v1.MarkNoticesSeenRequest
-	8,  // 26: topten.score.v1.ScoreService.LocateEvents:input_type -> topten.score.v1.LocateEventsRequest
-	10, // 27: topten.score.v1.ScoreService.ListDeadLetters:input_type -> topten.score.v1.ListDeadLettersRequest
-	12, // 28: topten.score.v1.ScoreService.GetDeadLetter:input_type -> topten.score.v1.GetDeadLetterRequest
-	14, // 29: topten.score.v1.ScoreService.ReplayDeadLetters:input_type -> topten.score.v1.ReplayDeadLettersRequest
-	17, // 30: topten.score.v1.ScoreService.ListFlags:input_type -> topten.score.v1.ListFlagsRequest
-	19, // 31: topten.score.v1.ScoreService.CloseFlag:input_type -> topten.score.v1.CloseFlagRequest
-	21, // 32: topten.score.v1.ScoreService.ListCountedEvents:input_type -> topten.score.v1.ListCountedEventsRequest
-	30, // 33: topten.score.v1.ScoreService.ExportPlayer:input_type -> topten.score.v1.ExportPlayerRequest
-	32, // 34: topten.score.v1.ScoreService.ErasePlayer:input_type -> topten.score.v1.ErasePlayerRequest
-	34, // 35: topten.score.v1.ScoreService.GetEventEffect:input_type -> topten.score.v1.GetEventEffectRequest
-	36, // 36: topten.score.v1.ScoreService.ResealPeriod:input_type -> topten.score.v1.ResealPeriodRequest
-	24, // 37: topten.score.v1.ScoreService.VerifyScores:input_type -> topten.score.v1.VerifyScoresRequest
-	27, // 38: topten.score.v1.ScoreService.RebuildBoards:input_type -> topten.score.v1.RebuildBoardsRequest
-	1,  // 39: topten.score.v1.ScoreService.GetScore:output_type -> topten.score.v1.GetScoreResponse
-	3,  // 40: topten.score.v1.ScoreService.ListScoreHistory:output_type -> topten.score.v1.ListScoreHistoryResponse
-	5,  // 41: topten.score.v1.ScoreService.ListNotices:output_type -> topten.score.v1.ListNoticesResponse
-	7,  // 42: topten.score.v1.ScoreService.MarkNoticesSeen:output_type -> topten.score.v1.MarkNoticesSeenResponse
-	9,  // 43: topten.score.v1.ScoreService.LocateEvents:output_type -> topten.score.v1.LocateEventsResponse
-	11, // 44: topten.score.v1.ScoreService.ListDeadLetters:output_type -> topten.score.v1.ListDeadLettersResponse
-	13, // 45: topten.score.v1.ScoreService.GetDeadLetter:output_type -> topten.score.v1.GetDeadLetterResponse
-	15, // 46: topten.score.v1.ScoreService.ReplayDeadLetters:output_type -> topten.score.v1.ReplayDeadLettersResponse
-	18, // 47: topten.score.v1.ScoreService.ListFlags:output_type -> topten.score.v1.ListFlagsResponse
-	20, // 48: topten.score.v1.ScoreService.CloseFlag:output_type -> topten.score.v1.CloseFlagResponse
-	22, // 49: topten.score.v1.ScoreService.ListCountedEvents:output_type -> topten.score.v1.ListCountedEventsResponse
-	31, // 50: topten.score.v1.ScoreService.ExportPlayer:output_type -> topten.score.v1.ExportPlayerResponse
-	33, // 51: topten.score.v1.ScoreService.ErasePlayer:output_type -> topten.score.v1.ErasePlayerResponse
-	35, // 52: topten.score.v1.ScoreService.GetEventEffect:output_type -> topten.score.v1.GetEventEffectResponse
-	37, // 53: topten.score.v1.ScoreService.ResealPeriod:output_type -> topten.score.v1.ResealPeriodResponse
-	25, // 54: topten.score.v1.ScoreService.VerifyScores:output_type -> topten.score.v1.VerifyScoresResponse
-	28, // 55: topten.score.v1.ScoreService.RebuildBoards:output_type -> topten.score.v1.RebuildBoardsResponse
-	39, // [39:56] is the sub-list for method output_type
-	22, // [22:39] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	43, // 18: topten.score.v1.ExportPlayerResponse.changes:type_name -> topten.score.v1.ScoreChange
+	49, // 19: topten.score.v1.ExportPlayerResponse.flags:type_name -> topten.score.v1.Flag
+	53, // 20: topten.score.v1.ListClosedBoardsRequest.times:type_name -> google.protobuf.Timestamp
+	40, // 21: topten.score.v1.ResealPeriodResponse.boards:type_name -> topten.score.v1.ResealedBoard
+	41, // 22: topten.score.v1.ResealedBoard.changes:type_name -> topten.score.v1.RankChange
+	0,  // 23: topten.score.v1.ScoreService.GetScore:input_type -> topten.score.v1.GetScoreRequest
+	2,  // 24: topten.score.v1.ScoreService.ListScoreHistory:input_type -> topten.score.v1.ListScoreHistoryRequest
+	4,  // 25: topten.score.v1.ScoreService.ListNotices:input_type -> topten.score.v1.ListNoticesRequest
+	6,  // 26: topten.score.v1.ScoreService.MarkNoticesSeen:input_type -> topten.score.v1.MarkNoticesSeenRequest
+	8,  // 27: topten.score.v1.ScoreService.LocateEvents:input_type -> topten.score.v1.LocateEventsRequest
+	10, // 28: topten.score.v1.ScoreService.ListDeadLetters:input_type -> topten.score.v1.ListDeadLettersRequest
+	12, // 29: topten.score.v1.ScoreService.GetDeadLetter:input_type -> topten.score.v1.GetDeadLetterRequest
+	14, // 30: topten.score.v1.ScoreService.ReplayDeadLetters:input_type -> topten.score.v1.ReplayDeadLettersRequest
+	17, // 31: topten.score.v1.ScoreService.ListFlags:input_type -> topten.score.v1.ListFlagsRequest
+	19, // 32: topten.score.v1.ScoreService.CloseFlag:input_type -> topten.score.v1.CloseFlagRequest
+	21, // 33: topten.score.v1.ScoreService.ListCountedEvents:input_type -> topten.score.v1.ListCountedEventsRequest
+	30, // 34: topten.score.v1.ScoreService.ExportPlayer:input_type -> topten.score.v1.ExportPlayerRequest
+	32, // 35: topten.score.v1.ScoreService.ErasePlayer:input_type -> topten.score.v1.ErasePlayerRequest
+	34, // 36: topten.score.v1.ScoreService.GetEventEffect:input_type -> topten.score.v1.GetEventEffectRequest
+	36, // 37: topten.score.v1.ScoreService.ListClosedBoards:input_type -> topten.score.v1.ListClosedBoardsRequest
+	38, // 38: topten.score.v1.ScoreService.ResealPeriod:input_type -> topten.score.v1.ResealPeriodRequest
+	24, // 39: topten.score.v1.ScoreService.VerifyScores:input_type -> topten.score.v1.VerifyScoresRequest
+	27, // 40: topten.score.v1.ScoreService.RebuildBoards:input_type -> topten.score.v1.RebuildBoardsRequest
+	1,  // 41: topten.score.v1.ScoreService.GetScore:output_type -> topten.score.v1.GetScoreResponse
+	3,  // 42: topten.score.v1.ScoreService.ListScoreHistory:output_type -> topten.score.v1.ListScoreHistoryResponse
+	5,  // 43: topten.score.v1.ScoreService.ListNotices:output_type -> topten.score.v1.ListNoticesResponse
+	7,  // 44: topten.score.v1.ScoreService.MarkNoticesSeen:output_type -> topten.score.v1.MarkNoticesSeenResponse
+	9,  // 45: topten.score.v1.ScoreService.LocateEvents:output_type -> topten.score.v1.LocateEventsResponse
+	11, // 46: topten.score.v1.ScoreService.ListDeadLetters:output_type -> topten.score.v1.ListDeadLettersResponse
+	13, // 47: topten.score.v1.ScoreService.GetDeadLetter:output_type -> topten.score.v1.GetDeadLetterResponse
+	15, // 48: topten.score.v1.ScoreService.ReplayDeadLetters:output_type -> topten.score.v1.ReplayDeadLettersResponse
+	18, // 49: topten.score.v1.ScoreService.ListFlags:output_type -> topten.score.v1.ListFlagsResponse
+	20, // 50: topten.score.v1.ScoreService.CloseFlag:output_type -> topten.score.v1.CloseFlagResponse
+	22, // 51: topten.score.v1.ScoreService.ListCountedEvents:output_type -> topten.score.v1.ListCountedEventsResponse
+	31, // 52: topten.score.v1.ScoreService.ExportPlayer:output_type -> topten.score.v1.ExportPlayerResponse
+	33, // 53: topten.score.v1.ScoreService.ErasePlayer:output_type -> topten.score.v1.ErasePlayerResponse
+	35, // 54: topten.score.v1.ScoreService.GetEventEffect:output_type -> topten.score.v1.GetEventEffectResponse
+	37, // 55: topten.score.v1.ScoreService.ListClosedBoards:output_type -> topten.score.v1.ListClosedBoardsResponse
+	39, // 56: topten.score.v1.ScoreService.ResealPeriod:output_type -> topten.score.v1.ResealPeriodResponse
+	25, // 57: topten.score.v1.ScoreService.VerifyScores:output_type -> topten.score.v1.VerifyScoresResponse
+	28, // 58: topten.score.v1.ScoreService.RebuildBoards:output_type -> topten.score.v1.RebuildBoardsResponse
+	41, // [41:59] is the sub-list for method output_type
+	23, // [23:41] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_topten_score_v1_score_service_proto_init() }
@@ -2734,7 +2871,7 @@ func file_topten_score_v1_score_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_topten_score_v1_score_service_proto_rawDesc), len(file_topten_score_v1_score_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   40,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

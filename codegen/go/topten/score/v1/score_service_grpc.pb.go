@@ -35,6 +35,7 @@ const (
 	ScoreService_ExportPlayer_FullMethodName      = "/topten.score.v1.ScoreService/ExportPlayer"
 	ScoreService_ErasePlayer_FullMethodName       = "/topten.score.v1.ScoreService/ErasePlayer"
 	ScoreService_GetEventEffect_FullMethodName    = "/topten.score.v1.ScoreService/GetEventEffect"
+	ScoreService_ListClosedBoards_FullMethodName  = "/topten.score.v1.ScoreService/ListClosedBoards"
 	ScoreService_ResealPeriod_FullMethodName      = "/topten.score.v1.ScoreService/ResealPeriod"
 	ScoreService_VerifyScores_FullMethodName      = "/topten.score.v1.ScoreService/VerifyScores"
 	ScoreService_RebuildBoards_FullMethodName     = "/topten.score.v1.ScoreService/RebuildBoards"
@@ -95,6 +96,10 @@ type ScoreServiceClient interface {
 	// counted.
 	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GetEventEffect(ctx context.Context, in *GetEventEffectRequest, opts ...grpc.CallOption) (*GetEventEffectResponse, error)
+	// ListClosedBoards lists the boards of closed periods, and the archived boards, that count actions at a quiz: what changes these
+	// actions, such as judging them again, does not reach them; only ResealPeriod does. Boards that the caller may not read are left out.
+	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	ListClosedBoards(ctx context.Context, in *ListClosedBoardsRequest, opts ...grpc.CallOption) (*ListClosedBoardsResponse, error)
 	// ResealPeriod computes the boards of a closed period again from the ledger as it is now: without blocked players, with
 	// acquitted ones, and with the voids, adjustments and late events of the period. A board of an archived definition is computed
 	// again up to the moment at which it was archived. Each board that differs is replaced by
@@ -268,6 +273,16 @@ func (c *scoreServiceClient) GetEventEffect(ctx context.Context, in *GetEventEff
 	return out, nil
 }
 
+func (c *scoreServiceClient) ListClosedBoards(ctx context.Context, in *ListClosedBoardsRequest, opts ...grpc.CallOption) (*ListClosedBoardsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListClosedBoardsResponse)
+	err := c.cc.Invoke(ctx, ScoreService_ListClosedBoards_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *scoreServiceClient) ResealPeriod(ctx context.Context, in *ResealPeriodRequest, opts ...grpc.CallOption) (*ResealPeriodResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ResealPeriodResponse)
@@ -371,6 +386,10 @@ type ScoreServiceServer interface {
 	// counted.
 	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GetEventEffect(context.Context, *GetEventEffectRequest) (*GetEventEffectResponse, error)
+	// ListClosedBoards lists the boards of closed periods, and the archived boards, that count actions at a quiz: what changes these
+	// actions, such as judging them again, does not reach them; only ResealPeriod does. Boards that the caller may not read are left out.
+	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	ListClosedBoards(context.Context, *ListClosedBoardsRequest) (*ListClosedBoardsResponse, error)
 	// ResealPeriod computes the boards of a closed period again from the ledger as it is now: without blocked players, with
 	// acquitted ones, and with the voids, adjustments and late events of the period. A board of an archived definition is computed
 	// again up to the moment at which it was archived. Each board that differs is replaced by
@@ -436,6 +455,9 @@ func (UnimplementedScoreServiceServer) ErasePlayer(context.Context, *ErasePlayer
 }
 func (UnimplementedScoreServiceServer) GetEventEffect(context.Context, *GetEventEffectRequest) (*GetEventEffectResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetEventEffect not implemented")
+}
+func (UnimplementedScoreServiceServer) ListClosedBoards(context.Context, *ListClosedBoardsRequest) (*ListClosedBoardsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListClosedBoards not implemented")
 }
 func (UnimplementedScoreServiceServer) ResealPeriod(context.Context, *ResealPeriodRequest) (*ResealPeriodResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ResealPeriod not implemented")
@@ -712,6 +734,24 @@ func _ScoreService_GetEventEffect_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ScoreService_ListClosedBoards_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListClosedBoardsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ScoreServiceServer).ListClosedBoards(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ScoreService_ListClosedBoards_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ScoreServiceServer).ListClosedBoards(ctx, req.(*ListClosedBoardsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ScoreService_ResealPeriod_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ResealPeriodRequest)
 	if err := dec(in); err != nil {
@@ -810,6 +850,10 @@ var ScoreService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetEventEffect",
 			Handler:    _ScoreService_GetEventEffect_Handler,
+		},
+		{
+			MethodName: "ListClosedBoards",
+			Handler:    _ScoreService_ListClosedBoards_Handler,
 		},
 		{
 			MethodName: "ResealPeriod",

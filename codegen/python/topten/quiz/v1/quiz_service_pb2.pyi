@@ -545,6 +545,9 @@ class RejudgeQuizResponse(google.protobuf.message.Message):
     ACTIONS_FIELD_NUMBER: builtins.int
     CHANGED_FIELD_NUMBER: builtins.int
     PLAYERS_FIELD_NUMBER: builtins.int
+    CHANGED_AT_FIELD_NUMBER: builtins.int
+    TAGS_FIELD_NUMBER: builtins.int
+    COUNTRIES_FIELD_NUMBER: builtins.int
     version: builtins.int
     """The version of the quiz that judges."""
     actions: builtins.int
@@ -555,6 +558,21 @@ class RejudgeQuizResponse(google.protobuf.message.Message):
     def players(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___RejudgedPlayer]:
         """Up to 200 players whose counted points at the quiz change, in no order. Together the responses name each of them once."""
 
+    @property
+    def changed_at(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[google.protobuf.timestamp_pb2.Timestamp]:
+        """In the last response: when the actions were received whose points change, the first and the last of each hour in order, at
+        most the latest 50 000. With these, `tags` and `countries`, ListClosedBoards of topten.score.v1.ScoreService tells which boards
+        keep the former points until somebody reseals them.
+        """
+
+    @property
+    def tags(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """In the last response: the tags of those actions."""
+
+    @property
+    def countries(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """In the last response: the countries of their players."""
+
     def __init__(
         self,
         *,
@@ -562,8 +580,11 @@ class RejudgeQuizResponse(google.protobuf.message.Message):
         actions: builtins.int = ...,
         changed: builtins.int = ...,
         players: collections.abc.Iterable[global___RejudgedPlayer] | None = ...,
+        changed_at: collections.abc.Iterable[google.protobuf.timestamp_pb2.Timestamp] | None = ...,
+        tags: collections.abc.Iterable[builtins.str] | None = ...,
+        countries: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["actions", b"actions", "changed", b"changed", "players", b"players", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["actions", b"actions", "changed", b"changed", "changed_at", b"changed_at", "countries", b"countries", "players", b"players", "tags", b"tags", "version", b"version"]) -> None: ...
 
 global___RejudgeQuizResponse = RejudgeQuizResponse
 

@@ -8,6 +8,7 @@ import collections.abc
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
 import google.protobuf.message
+import google.protobuf.timestamp_pb2
 import topten.score.v1.score_pb2
 import typing
 
@@ -879,6 +880,64 @@ class GetEventEffectResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["boards_changed", b"boards_changed", "closed_boards_unchanged", b"closed_boards_unchanged", "counted", b"counted", "new_score", b"new_score", "score_delta", b"score_delta"]) -> None: ...
 
 global___GetEventEffectResponse = GetEventEffectResponse
+
+@typing.final
+class ListClosedBoardsRequest(google.protobuf.message.Message):
+    """ListClosedBoardsRequest describes actions at a quiz."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    QUIZ_ID_FIELD_NUMBER: builtins.int
+    TIMES_FIELD_NUMBER: builtins.int
+    TAGS_FIELD_NUMBER: builtins.int
+    COUNTRIES_FIELD_NUMBER: builtins.int
+    quiz_id: builtins.str
+    """The quiz's id, up to 64 characters."""
+    @property
+    def times(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[google.protobuf.timestamp_pb2.Timestamp]:
+        """When they were received, up to 50 000 times."""
+
+    @property
+    def tags(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The tags under which they count."""
+
+    @property
+    def countries(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The countries of their players."""
+
+    def __init__(
+        self,
+        *,
+        quiz_id: builtins.str = ...,
+        times: collections.abc.Iterable[google.protobuf.timestamp_pb2.Timestamp] | None = ...,
+        tags: collections.abc.Iterable[builtins.str] | None = ...,
+        countries: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["countries", b"countries", "quiz_id", b"quiz_id", "tags", b"tags", "times", b"times"]) -> None: ...
+
+global___ListClosedBoardsRequest = ListClosedBoardsRequest
+
+@typing.final
+class ListClosedBoardsResponse(google.protobuf.message.Message):
+    """ListClosedBoardsResponse lists boards."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BOARDS_FIELD_NUMBER: builtins.int
+    @property
+    def boards(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The boards as text, the latest period first; at most 100. A board is listed if its period has one of the times and it counts the
+        quiz or one of the tags, for any of the countries.
+        """
+
+    def __init__(
+        self,
+        *,
+        boards: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["boards", b"boards"]) -> None: ...
+
+global___ListClosedBoardsResponse = ListClosedBoardsResponse
 
 @typing.final
 class ResealPeriodRequest(google.protobuf.message.Message):

@@ -105,6 +105,11 @@ class ScoreServiceStub(object):
                 request_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.GetEventEffectRequest.SerializeToString,
                 response_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.GetEventEffectResponse.FromString,
                 _registered_method=True)
+        self.ListClosedBoards = channel.unary_unary(
+                '/topten.score.v1.ScoreService/ListClosedBoards',
+                request_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.ListClosedBoardsRequest.SerializeToString,
+                response_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.ListClosedBoardsResponse.FromString,
+                _registered_method=True)
         self.ResealPeriod = channel.unary_unary(
                 '/topten.score.v1.ScoreService/ResealPeriod',
                 request_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.ResealPeriodRequest.SerializeToString,
@@ -245,6 +250,15 @@ class ScoreServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListClosedBoards(self, request, context):
+        """ListClosedBoards lists the boards of closed periods, and the archived boards, that count actions at a quiz: what changes these
+        actions, such as judging them again, does not reach them; only ResealPeriod does. Boards that the caller may not read are left out.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ResealPeriod(self, request, context):
         """ResealPeriod computes the boards of a closed period again from the ledger as it is now: without blocked players, with
         acquitted ones, and with the voids, adjustments and late events of the period. A board of an archived definition is computed
@@ -346,6 +360,11 @@ def add_ScoreServiceServicer_to_server(servicer, server):
                     servicer.GetEventEffect,
                     request_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.GetEventEffectRequest.FromString,
                     response_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.GetEventEffectResponse.SerializeToString,
+            ),
+            'ListClosedBoards': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListClosedBoards,
+                    request_deserializer=topten_dot_score_dot_v1_dot_score__service__pb2.ListClosedBoardsRequest.FromString,
+                    response_serializer=topten_dot_score_dot_v1_dot_score__service__pb2.ListClosedBoardsResponse.SerializeToString,
             ),
             'ResealPeriod': grpc.unary_unary_rpc_method_handler(
                     servicer.ResealPeriod,
@@ -742,6 +761,33 @@ class ScoreService(object):
             '/topten.score.v1.ScoreService/GetEventEffect',
             topten_dot_score_dot_v1_dot_score__service__pb2.GetEventEffectRequest.SerializeToString,
             topten_dot_score_dot_v1_dot_score__service__pb2.GetEventEffectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListClosedBoards(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.score.v1.ScoreService/ListClosedBoards',
+            topten_dot_score_dot_v1_dot_score__service__pb2.ListClosedBoardsRequest.SerializeToString,
+            topten_dot_score_dot_v1_dot_score__service__pb2.ListClosedBoardsResponse.FromString,
             options,
             channel_credentials,
             insecure,

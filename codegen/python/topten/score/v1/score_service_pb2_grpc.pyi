@@ -140,6 +140,15 @@ class ScoreServiceStub:
     Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
+    ListClosedBoards: grpc.UnaryUnaryMultiCallable[
+        topten.score.v1.score_service_pb2.ListClosedBoardsRequest,
+        topten.score.v1.score_service_pb2.ListClosedBoardsResponse,
+    ]
+    """ListClosedBoards lists the boards of closed periods, and the archived boards, that count actions at a quiz: what changes these
+    actions, such as judging them again, does not reach them; only ResealPeriod does. Boards that the caller may not read are left out.
+    Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
     ResealPeriod: grpc.UnaryUnaryMultiCallable[
         topten.score.v1.score_service_pb2.ResealPeriodRequest,
         topten.score.v1.score_service_pb2.ResealPeriodResponse,
@@ -288,6 +297,15 @@ class ScoreServiceAsyncStub:
     ]
     """GetEventEffect tells what an event changed: the total, and which boards. It waits up to 2 s until the event is
     counted.
+    Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    ListClosedBoards: grpc.aio.UnaryUnaryMultiCallable[
+        topten.score.v1.score_service_pb2.ListClosedBoardsRequest,
+        topten.score.v1.score_service_pb2.ListClosedBoardsResponse,
+    ]
+    """ListClosedBoards lists the boards of closed periods, and the archived boards, that count actions at a quiz: what changes these
+    actions, such as judging them again, does not reach them; only ResealPeriod does. Boards that the caller may not read are left out.
     Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
@@ -467,6 +485,17 @@ class ScoreServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[topten.score.v1.score_service_pb2.GetEventEffectResponse, collections.abc.Awaitable[topten.score.v1.score_service_pb2.GetEventEffectResponse]]:
         """GetEventEffect tells what an event changed: the total, and which boards. It waits up to 2 s until the event is
         counted.
+        Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def ListClosedBoards(
+        self,
+        request: topten.score.v1.score_service_pb2.ListClosedBoardsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.score.v1.score_service_pb2.ListClosedBoardsResponse, collections.abc.Awaitable[topten.score.v1.score_service_pb2.ListClosedBoardsResponse]]:
+        """ListClosedBoards lists the boards of closed periods, and the archived boards, that count actions at a quiz: what changes these
+        actions, such as judging them again, does not reach them; only ResealPeriod does. Boards that the caller may not read are left out.
         Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
