@@ -231,6 +231,10 @@ async def test_a_quiz_gets_times_editors_and_more_time_for_a_player(
         await dialog.get_by_role("button", name="Give extra time").click()
         await expect(page.locator(".notice")).to_contain_text("Twice. Before: As for everybody.")
 
+        await page.get_by_role("button", name="Judge again…").click()
+        await expect(dialog).to_contain_text("None of 0 attempts changes.")
+        await page.keyboard.press("Escape")
+
         # A schedule is a version of its own; one that ends before it begins says so beside its field.
         await page.get_by_role("button", name="Schedule…").click()
         await dialog.get_by_label("Opens").fill("2031-05-02T10:00")
