@@ -41,7 +41,9 @@ def preferred_type(accept: str, offered: tuple[str, ...], *, default: str) -> st
 
 def accepted_by(request: web.Request, offered: tuple[str, ...], *, default: str) -> str | None:
     """Return what `preferred_type` says of all Accept headers of a request."""
-    return preferred_type(",".join(request.headers.getall("Accept", [])), offered, default=default)
+    if "Accept" not in request.headers:
+        return default
+    return preferred_type(",".join(request.headers.getall("Accept")), offered, default=default)
 
 
 def prefers_page(request: web.Request, *others: str) -> bool:

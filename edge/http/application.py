@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import partial
 
 import orjson
 import structlog
@@ -17,6 +18,7 @@ from aiohttp import HttpVersion11, web
 from edge.config import EdgeConfig
 from edge.graphql.execution.handler import GraphQLHandler
 from edge.graphql.schema import sdl
+from edge.http.answer import Answer
 from edge.http.callers.cookies import GRAPHQL_PATH, ROOM_STREAM_PATH, STREAM_PATH, STREAM_ROUTES
 from edge.http.callers.peer import client_address
 from edge.http.explorer import PREFIX, Explorer, wants_page
@@ -34,6 +36,7 @@ from services.runtime.auth.jwks import Jwks
 from services.runtime.config.values import split_address
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.grpc.call_context import begin_call, request_id
+from services.runtime.telemetry import tracing
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -73,6 +76,13 @@ class HttpServer:
         self._keys = keys
         self._readiness = readiness
         self._origins = Origins(config.allowed_origins, local=not config.process.production)
+        self._timeout = config.request_timeout.total_seconds()
+        self._headers = dict(SECURITY_HEADERS)
+        if config.secure_cookies:
+            self._headers["Strict-Transport-Security"] = "max-age=31536000"
+        if self._origins.vary:
+            self._headers["Vary"] = "Origin"
+        self._same = "".join(f"{name}: {value}\r\n" for name, value in self._headers.items())
         self._announced = False
         self._ends_connections = False
         self._site: web.TCPSite | None = None
@@ -103,6 +113,7 @@ class HttpServer:
         await self._application.setup()
         assert self._application.server is not None
         server = Server(
+            self._serve,
             self._application.server,
             SECURITY_HEADERS,
             access_log=None,
@@ -149,12 +160,29 @@ class HttpServer:
                 while runner.server is not None and runner.server.connections:  # noqa: ASYNC110  # no event tells it
                     await asyncio.sleep(FAREWELL_POLL_SECONDS)
 
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        """Return the response to a request; nearly all are GraphQL by POST, for which routing would cost as much as a read."""
+        if (
+            request.method == "POST"
+            and request.rel_url.raw_path == GRAPHQL_PATH
+            and "Expect" not in request.headers
+            and not tracing.is_on()
+        ):
+            response = await self._answer(request, self._graphql.handle, GRAPHQL_PATH)
+            if not isinstance(response, Answer):
+                await self._add_headers(request, response)  # aiohttp calls the hook of requests that it has routed
+            return response
+        assert self._application.server is not None
+        return await self._application.server.request_handler(request)
+
     @web.middleware
     async def _respond(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        started = time.perf_counter()
-        timeout = self._config.request_timeout.total_seconds()
         resource = request.match_info.route.resource
-        route = resource.canonical if resource is not None else "unknown"
+        return await self._answer(request, handler, resource.canonical if resource is not None else "unknown")
+
+    async def _answer(self, request: web.Request, handler: Handler, route: str) -> web.StreamResponse:
+        started = time.perf_counter()
+        timeout = self._timeout
         begin_call(request.headers.get("X-Request-Id"), timeout=None if route in STREAM_ROUTES else timeout)
         try:
             response = await handler(request)
@@ -169,28 +197,33 @@ class HttpServer:
             response = problem(ServiceError(Reason.INTERNAL, INTERNAL_ERROR), request)
         if self._ends_connections:
             response.force_close()
-        record(
-            request.method,
-            route,
-            response.status,
-            time.perf_counter() - started,
-            path=request.path[:200],
-            client=client_address(request, self._config.trusted_proxies),
-        )
+        if isinstance(response, Answer):
+            response.common = self._fields(request)
+        record(request.method, route, response.status, time.perf_counter() - started, partial(self._described, request))
         return response
+
+    def _described(self, request: web.Request) -> Mapping[str, str]:
+        return {"path": request.path[:200], "client": client_address(request, self._config.trusted_proxies)}
+
+    def _fields(self, request: web.Request) -> str:
+        """Return the lines that each head has."""
+        origin = self._origins.headers_for(request)
+        others = "".join(f"{name}: {value}\r\n" for name, value in origin.items()) if origin else ""
+        return f"{self._same}X-Request-Id: {request_id()}\r\n{others}"
 
     async def _add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
         headers = response.headers
         policy = headers.get("Content-Security-Policy", SECURITY_HEADERS["Content-Security-Policy"])
-        headers.update({**SECURITY_HEADERS, "Content-Security-Policy": policy})
+        vary = headers.getall("Vary", [])
+        headers.update({**self._headers, "Content-Security-Policy": policy})
         if "frame-ancestors 'none'" not in policy:
             del headers["X-Frame-Options"]  # it knows no list, and browsers that know the policy ignore it
-        if self._config.secure_cookies:
-            headers["Strict-Transport-Security"] = "max-age=31536000"
+        if vary and self._origins.vary:
+            headers["Vary"] = ", ".join([*vary, "Origin"])
         headers["X-Request-Id"] = request_id()
-        self._origins.allow(request, response)
+        headers.update(self._origins.headers_for(request))
 
-    async def _get_graphql(self, request: web.Request) -> web.Response:
+    async def _get_graphql(self, request: web.Request) -> web.StreamResponse:
         """Return the explorer to a person's browser where there is one, and a GraphQL response to everything else."""
         if self._explorer is not None and wants_page(request):
             return await self._explorer.page(request)

@@ -7,7 +7,7 @@ bytes all day (TLS to a plain port, scanners, broken proxies). Uses only public 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -19,6 +19,7 @@ from edge.http.problems import INTERNAL_ERROR, problem
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.grpc.call_context import begin_call, request_id
 
+Handler = Callable[[Any], Awaitable[web.StreamResponse]]
 _log = structlog.get_logger("http")
 
 
@@ -63,10 +64,8 @@ class Server(web.Server):
     unknown whether an action was recorded.
     """
 
-    def __init__(self, application: web.Server, headers: Mapping[str, str], **options: Any) -> None:
-        super().__init__(
-            application.request_handler, request_factory=application.request_factory, handler_cancellation=False
-        )
+    def __init__(self, handler: Handler, application: web.Server, headers: Mapping[str, str], **options: Any) -> None:
+        super().__init__(handler, request_factory=application.request_factory, handler_cancellation=False)
         self._headers = headers
         self._options = options
 

@@ -6,7 +6,8 @@ Must never allow cookies: a page of another origin sends a token, which is its o
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -26,6 +27,7 @@ LOG_EVERY_SECONDS: Final = 60.0
 MAX_LOGGED: Final = 20
 _EXPOSED: Final = "Date, X-Request-Id, Retry-After, RateLimit, RateLimit-Policy"
 _ACCEPTED: Final = "authorization, content-type, last-event-id, x-request-id"
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
 _log = structlog.get_logger("http.origins")
 
 
@@ -37,18 +39,20 @@ class Origins:
         self._local = local
         self._logged: TTLCache[str, None] = TTLCache(MAX_LOGGED, LOG_EVERY_SECONDS, timer=time.monotonic)
 
-    def allow(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Add the headers by which a browser lets a page of another origin read the response."""
-        if self._configured or self._local:
-            response.headers["Vary"] = ", ".join([*response.headers.getall("Vary", []), "Origin"])
+    @property
+    def vary(self) -> bool:
+        """Whether responses depend on the origin of the page that made the request."""
+        return self._local or bool(self._configured)
+
+    def headers_for(self, request: web.Request) -> Mapping[str, str]:
+        """Return the headers by which a browser lets a page of another origin read the response."""
         origin = request.headers.get("Origin")
         if origin is None or is_same_origin(request):
-            return
+            return _NONE
         if self.are_allowed(origin):
-            response.headers["Access-Control-Allow-Origin"] = origin
-            response.headers["Access-Control-Expose-Headers"] = _EXPOSED
-        else:
-            self._log_refusal(origin, request)
+            return {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": _EXPOSED}
+        self._log_refusal(origin, request)
+        return _NONE
 
     async def preflight(self, request: web.Request) -> web.Response:
         """Return what a page may send (never cookies: no Allow-Credentials). Raises PERMISSION_DENIED, naming the origin."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, Final
 
@@ -25,7 +26,7 @@ _request_seconds = Histogram(
 )
 
 
-def record(method: str, route: str, status: int, seconds: float, **fields: str) -> None:
+def record(method: str, route: str, status: int, seconds: float, fields: Callable[[], Mapping[str, str]]) -> None:
     """Measure a response, and log it with `fields` if it is worth a line."""
     if not (route in STREAM_ROUTES and status == 200):  # a stream lasts for hours
         _timer(method if status != 405 else "other", route, status).observe(seconds)
@@ -33,7 +34,7 @@ def record(method: str, route: str, status: int, seconds: float, **fields: str) 
     level = logging.DEBUG if route in _PROBES else _level(status, seconds)
     log = _logger()
     if log.is_enabled_for(level):
-        log.log(level, "request completed", method=method, status=status, ms=round(seconds * 1000, 1), **fields)
+        log.log(level, "request completed", method=method, status=status, ms=round(seconds * 1000, 1), **fields())
 
 
 @cache  # `labels` takes a lock; methods, routes and statuses are few

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import structlog
 from cachetools import LRUCache
@@ -44,29 +44,20 @@ rate_limited = Counter("topten_rate_limited_total", "Requests that were refused 
 
 @dataclass(slots=True)
 class Left:
-    """What an operation has left: `remaining` of `rate` at once, all of it again in `reset_seconds`."""
+    """What an operation has left: `remaining` of `rate` at once, all of it again in `reset_seconds`.
+
+    `policy` is the rate as an item of the header RateLimit-Policy.
+    """
 
     operation: str
     rate: Rate
+    policy: str
     remaining: int
 
     @property
     def reset_seconds(self) -> int:
         """Seconds until the whole rate is free again."""
         return math.ceil((self.rate.count - self.remaining) * self.rate.seconds / self.rate.count)
-
-
-class _Limit(NamedTuple):
-    """The rate of an operation for each caller or each address; `ahead` is how much is prepaid at a time, 0 for nothing."""
-
-    operation: str
-    kind: str
-    rate: Rate
-    ahead: int
-
-    def key(self, who: str) -> str:
-        """The counter in Redis."""
-        return f"topten:rate:{self.operation}:{self.kind}:v1:gcra:{who}"
 
 
 class _Prepaid:
@@ -80,6 +71,24 @@ class _Prepaid:
         self.turn = asyncio.Lock()
 
 
+class _Limit:
+    """The rate of an operation for each caller or each address; `ahead` is how much is prepaid at a time, 0 for nothing."""
+
+    __slots__ = ("ahead", "operation", "policy", "prefix", "prepaid", "rate")
+
+    def __init__(self, operation: str, kind: str, rate: Rate, ahead: int) -> None:
+        self.operation = operation
+        self.rate = rate
+        self.ahead = ahead
+        self.policy = f'"{operation}";q={rate.count};w={rate.seconds}'
+        self.prefix = f"topten:rate:{operation}:{kind}:v1:gcra:"
+        self.prepaid: LRUCache[str, _Prepaid] = LRUCache(MAX_CALLERS)
+
+    def left(self, remaining: int) -> Left:
+        """What this limit has left."""
+        return Left(self.operation, self.rate, self.policy, remaining)
+
+
 class Limiter:
     """Refuses what is done too often. Use from one event loop."""
 
@@ -88,7 +97,6 @@ class Limiter:
         self._redis = redis
         self._script = redis.register_script(gcra.SCRIPT)
         self._local: LRUCache[str, float] = LRUCache(MAX_CALLERS)
-        self._prepaid: LRUCache[tuple[_Limit, str], _Prepaid] = LRUCache(MAX_CALLERS)
         self._turns = asyncio.Semaphore(CONCURRENT)
         self._silent_until = float("-inf")
 
@@ -119,10 +127,10 @@ class Limiter:
 
     async def _take(self, limit: _Limit, who: str, count: int) -> Left:
         if not limit.ahead:
-            return Left(limit.operation, limit.rate, await self._count(limit, who, count))
-        prepaid = self._prepaid.get((limit, who))
+            return limit.left(await self._count(limit, who, count))
+        prepaid = limit.prepaid.get(who)
         if prepaid is None:
-            prepaid = self._prepaid[limit, who] = _Prepaid()
+            prepaid = limit.prepaid[who] = _Prepaid()
         if prepaid.left >= count:
             prepaid.left -= count
             if prepaid.left < limit.ahead / 2 and prepaid.beyond >= limit.ahead and not prepaid.turn.locked():
@@ -132,7 +140,7 @@ class Limiter:
                 if prepaid.left < count:
                     await self._pay(prepaid, limit, who, count)
                 prepaid.left -= count
-        return Left(limit.operation, limit.rate, prepaid.left + prepaid.beyond)
+        return limit.left(prepaid.left + prepaid.beyond)
 
     async def _pay(self, prepaid: _Prepaid, limit: _Limit, who: str, count: int) -> None:
         result = await self._ask(limit, who, count + limit.ahead)
@@ -159,7 +167,7 @@ class Limiter:
         return result.remaining
 
     async def _ask(self, limit: _Limit, who: str, count: int) -> gcra.Result:
-        key, interval = limit.key(who), limit.rate.seconds / limit.rate.count
+        key, interval = limit.prefix + who, limit.rate.seconds / limit.rate.count
         answer = await self._ask_redis(
             lambda: self._script(keys=[key], args=(interval, limit.rate.count, count)),
         )

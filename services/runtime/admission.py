@@ -6,10 +6,8 @@ fast. Use from one event loop.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
-from typing import Final
+from typing import Final, Self
 
 from prometheus_client import Counter, Gauge
 
@@ -28,13 +26,19 @@ class OverloadError(ServiceError):
 
 
 class Place:
-    """The place of an admitted request."""
+    """The place of an admitted request while a `with` block runs."""
 
     __slots__ = ("_admission", "_waits")
 
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
         self._waits = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._admission.leave(waited=self._waits)
 
     def wait(self) -> None:
         """Give the place to another request: from now on this one waits for a service, and costs this process little.
@@ -46,10 +50,6 @@ class Place:
         if not self._waits:
             self._waits = self._admission.let_wait()
 
-    def leave(self) -> None:
-        """End the request."""
-        self._admission.leave(waited=self._waits)
-
 
 class Admission:
     """Admits at most `limit` requests at a time, besides `max_waiting` that wait. `at` is the label of the metrics."""
@@ -59,7 +59,7 @@ class Admission:
         self._max_waiting = max_waiting
         self._count = 0
         self._waiting = 0
-        self._running = _running.labels(at)
+        _running.labels(at).set_function(lambda: self._count + self._waiting)
         self._shed = _shed.labels(at)
 
     @property
@@ -73,18 +73,11 @@ class Admission:
             self._shed.inc()
             raise OverloadError
 
-    @contextmanager
-    def admitted(self) -> Iterator[Place]:
-        """Count a request as in progress while the block runs. Raises OverloadError at the limit."""
+    def admitted(self) -> Place:
+        """Count a request as in progress, which ends with its place. Raises OverloadError at the limit."""
         self.require()
         self._count += 1
-        self._running.inc()
-        place = Place(self)
-        try:
-            yield place
-        finally:
-            place.leave()
-            self._running.dec()
+        return Place(self)
 
     def let_wait(self) -> bool:
         """Count a request as waiting instead of running, unless too many wait; return whether that was done."""

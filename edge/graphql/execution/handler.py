@@ -16,14 +16,14 @@ from edge.graphql.execution.context import Context
 from edge.graphql.execution.documents import Documents
 from edge.graphql.execution.last_responses import LastResponses
 from edge.graphql.execution.operations import execute_operation
-from edge.graphql.execution.prepared import DocumentError, Operation, Prepared, errors_of
-from edge.graphql.execution.requests import JSON, GraphQLRequest, accepted_type, read_request
-from edge.graphql.execution.response_cache import Key, ResponseCache, key_of
+from edge.graphql.execution.prepared import DocumentError, Operation, errors_of
+from edge.graphql.execution.requests import JSON, GraphQLRequest, accepted_type, parse_request, read_source
+from edge.graphql.execution.response_cache import CachedResponse, ResponseCache
 from edge.graphql.execution.responses import Outcome, answered, outcome_of, refused
 from edge.http.callers.authentication import Authenticator, Caller
 from edge.http.callers.cookies import REFRESH, CookieSession, wants_cookies
 from edge.http.callers.peer import client_address, user_agent
-from edge.rates.limiter import Limiter
+from edge.rates.limiter import Left, Limiter
 from edge.stream.hub import Hub
 from edge.upstreams import Upstreams
 from services.diagnosis.rates import Rates
@@ -65,20 +65,26 @@ class GraphQLHandler:
         limit = config.process.max_running
         self._admission = Admission("graphql", limit=limit, max_waiting=MAX_WAITING * limit)
 
-    async def handle(self, http: web.Request) -> web.Response:
+    async def handle(self, http: web.Request) -> web.StreamResponse:
         """Return the response to one request, which is finished even if the client disconnects."""
         media_type = accepted_type(http)
         try:
             self._admission.require()
             cookie_mode = wants_cookies(http)
-            request = await read_request(http, self._config.body_timeout)
+            source = await read_source(http, self._config.body_timeout)
+            cached = self._responses.get(source)
+            request = None if cached is not None else parse_request(http, source)
             # Work starts here; a client that sends slowly takes nobody's place.
             with self._admission.admitted() as place:
                 caller = await self._authenticator.caller(http, cookies=cookie_mode)
                 if media_type is None:
                     raise web.HTTPNotAcceptable
-                context = self._context(http, caller, place, cookie_mode=cookie_mode)
-                outcome = await self._outcome(request, context)
+                address = client_address(http, self._config.trusted_proxies)
+                if cached is not None and _may_read(caller, cached.operation):
+                    left = await self._count(caller, address, cached.operation.rates)
+                    return answered(Outcome(cached.body, begun=True), media_type, left)
+                context = self._context(http, caller, address, place, cookie_mode=cookie_mode)
+                outcome = await self._outcome(request or parse_request(http, source), source, context)
         except ServiceError as error:
             return refused(error, media_type or JSON, http)
         response = answered(outcome, media_type, context.left)
@@ -86,11 +92,11 @@ class GraphQLHandler:
             context.cookies.apply(response, secure=self._config.secure_cookies)
         return response
 
-    def _context(self, http: web.Request, caller: Caller, place: Place, *, cookie_mode: bool) -> Context:
+    def _context(self, http: web.Request, caller: Caller, address: str, place: Place, *, cookie_mode: bool) -> Context:
         return Context(
             upstreams=self._upstreams,
             caller=caller,
-            client_address=client_address(http, self._config.trusted_proxies),
+            client_address=address,
             user_agent=user_agent(http),
             limiter=self._limiter,
             hub=self._hub,
@@ -105,52 +111,48 @@ class GraphQLHandler:
             cookies=CookieSession(http.cookies.get(REFRESH, "")) if cookie_mode else None,
         )
 
-    async def _outcome(self, request: GraphQLRequest, context: Context) -> Outcome:
+    async def _outcome(self, request: GraphQLRequest, source: bytes, context: Context) -> Outcome:
         """Return the outcome of a request. Raises RATE_LIMITED, and HTTPMethodNotAllowed for a mutation by GET."""
+        caller, address = context.caller, context.client_address
         if self._documents.needs_lookup(request):
-            await self._count(context, {"query": 1})
+            context.left = await self._count(caller, address, {"query": 1})
         try:
             prepared = await self._documents.get(request)
             operation = prepared.operation(request.operation_name)
         except (DocumentError, ServiceError) as error:
-            await self._count(context, {"query": 1})  # it cost the server as much as a query
+            # It cost the server as much as a query.
+            context.left = await self._count(caller, address, {"query": 1})
             return outcome_of(ExecutionResult(None, errors_of(error)))
         if operation.is_mutation and not request.may_mutate:
             raise web.HTTPMethodNotAllowed("GET", ["POST"])
-        await self._count(context, operation.rates)
+        context.left = await self._count(caller, address, operation.rates)
         await self._documents.share(request, prepared)
-        key = _cache_key(request, prepared, operation, context.caller)
-        body = None if key is None else self._responses.get(key)
-        if body is not None:
-            return Outcome(body, begun=True)
         result = await execute_operation(
             self._schema, prepared, request, context, hide_suggestions=self._config.process.production
         )
         outcome = outcome_of(result, stale=context.stale, frozen_since=context.frozen_since)
-        if key is not None and outcome.begun and len(context.board_reads) == operation.fields:
-            self._responses.put(key, outcome.body, context.board_reads)
+        if outcome.begun and len(context.board_reads) == operation.fields and _may_read(caller, operation):
+            self._responses.put(source, CachedResponse(outcome.body, operation, context.board_reads))
         return outcome
 
-    async def _count(self, context: Context, rates: Mapping[str, int]) -> None:
-        """Count a request's operations, and note the rest of each limit for the response. Raises RATE_LIMITED.
+    async def _count(self, caller: Caller, address: str, rates: Mapping[str, int]) -> list[Left]:
+        """Count a request's operations, and return what is left of each limit. Raises RATE_LIMITED.
 
         A login counts for its address here, and in its resolver for the username, not for the caller. A password that a
         signed-in caller confirms counts for the session, so that nobody else uses up its attempts.
         """
-        claims = context.caller.claims
+        claims = caller.claims
         lefts = []
         for name, count in rates.items():
-            caller = "" if claims is None or name == "login" else claims.user_id
+            who = "" if claims is None or name == "login" else claims.user_id
             if claims is not None and name == "password":
-                caller = claims.session_id or claims.user_id
-            left = await self._limiter.take(name, caller=caller, address=context.client_address, count=count)
+                who = claims.session_id or claims.user_id
+            left = await self._limiter.take(name, caller=who, address=address, count=count)
             if left is not None:
                 lefts.append(left)
-        context.left = lefts
+        return lefts
 
 
-def _cache_key(request: GraphQLRequest, prepared: Prepared, operation: Operation, caller: Caller) -> Key | None:
-    """The key of the response, if it is the same for all callers and this caller may read it."""
-    if operation.readers is None or caller.claims is None or not caller.claims.may(operation.readers):
-        return None
-    return key_of(prepared.digest, request.operation_name, request.variables)
+def _may_read(caller: Caller, operation: Operation) -> bool:
+    """Whether the response to an operation is the same for all callers, and this one may read it."""
+    return operation.readers is not None and caller.claims is not None and caller.claims.may(operation.readers)

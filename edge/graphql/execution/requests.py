@@ -38,26 +38,31 @@ class GraphQLRequest:
     may_mutate: bool = True
 
 
-async def read_request(request: web.Request, body_timeout: timedelta) -> GraphQLRequest:
-    """Read the GraphQL request of an HTTP request.
+async def read_source(request: web.Request, body_timeout: timedelta) -> bytes:
+    """Return the bytes that say what is requested: the body of POST, or `?` and the query string of GET.
 
-    Raises INVALID_ARGUMENT for a malformed one, DOCUMENT_TOO_COSTLY for variables with more than 1000 values or nested
-    deeper than 20, and the HTTP errors 408, 413 and 415 for a body that does not arrive, is too long, or is compressed or
-    not JSON.
+    Raises the HTTP errors 408, 413 and 415 for a body that does not arrive, is too long, or is compressed or not JSON.
     """
     if request.method == "GET":
-        parameters: dict[str, Any] = dict(request.query)
-        for name in ("variables", "extensions"):
-            if name in parameters:
-                parameters[name] = _parse(parameters[name].encode())
-        return _request(parameters, may_mutate=False)
-    if (
-        "Content-Encoding" in request.headers
-        or request.content_type != JSON
-        or (request.charset or "utf-8").lower() not in ("utf-8", "utf8")
-    ):
+        return f"?{request.rel_url.raw_query_string}".encode()
+    if "Content-Encoding" in request.headers or not _is_json(request):
         raise web.HTTPUnsupportedMediaType
-    return _request(_parse(await _body(request, body_timeout)), may_mutate=True)
+    return await _body(request, body_timeout)
+
+
+def parse_request(request: web.Request, source: bytes) -> GraphQLRequest:
+    """Parse the GraphQL request of an HTTP request, whose source was read.
+
+    Raises INVALID_ARGUMENT for a malformed one, DOCUMENT_TOO_COSTLY for variables with more than 1000 values or nested
+    deeper than 20.
+    """
+    if request.method != "GET":
+        return _request(_parse(source), may_mutate=True)
+    parameters: dict[str, Any] = dict(request.query)
+    for name in ("variables", "extensions"):
+        if name in parameters:
+            parameters[name] = _parse(parameters[name].encode())
+    return _request(parameters, may_mutate=False)
 
 
 def accepted_type(request: web.Request) -> str | None:
@@ -87,9 +92,19 @@ def check_variables(variables: Mapping[str, Any] | None) -> None:
     )
 
 
+def _is_json(request: web.Request) -> bool:
+    """Whether the media type of the body is JSON in UTF-8."""
+    if request.headers.get("Content-Type") == JSON:  # as most clients write it
+        return True
+    return request.content_type == JSON and (request.charset or "utf-8").lower() in ("utf-8", "utf8")
+
+
 async def _body(request: web.Request, timeout: timedelta) -> bytes:
     if request.content.is_eof():  # it came with the head, as nearly every body does
-        return await request.read()
+        body = request.content.read_nowait()
+        if len(body) > request.client_max_size:
+            raise web.HTTPRequestEntityTooLarge(request.client_max_size)
+        return body
     try:
         async with asyncio.timeout(timeout.total_seconds()):
             return await request.read()

@@ -1,23 +1,22 @@
 """Responses that are the same for all callers: heads of boards of which this process holds the frame being shown.
 
-A response is kept as bytes with the frames it was made of, and is valid as long as each of them is the one held. The caller's
-access and rates are checked before it is returned, as for any other. Executing the top 10 takes 300 µs, which the cache saves
-for every client, whatever else differs between their requests.
+A response is kept as bytes, by the bytes of the request, with the frames it was made of; it is valid as long as each of them
+is the one held. So a request for it is neither parsed nor executed. The caller's access and rates are checked before it is
+returned, as for any other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
 
-import orjson
 from cachetools import LRUCache
 from topten.leaderboard.v1.leaderboard_pb2 import Frame
 
+from edge.graphql.execution.prepared import Operation
+
 MAX_ENTRIES: Final = 1000
 MAX_BYTES: Final = 32 * 1024
-# Digest of the document, name of the operation, variables.
-Key = tuple[str, str | None, bytes]
 
 
 class BoardRead(NamedTuple):
@@ -28,33 +27,33 @@ class BoardRead(NamedTuple):
     frame: Frame
 
 
+class CachedResponse(NamedTuple):
+    """The body of a response to an operation, and all that it was made of."""
+
+    body: bytes
+    operation: Operation
+    reads: Sequence[BoardRead]
+
+
 class ResponseCache:
     """The cached responses of one process. `held` returns the frame of a board with at least so many entries, or None."""
 
     def __init__(self, held: Callable[[str, int], Frame | None]) -> None:
         self._held = held
-        self._entries: LRUCache[Key, tuple[bytes, Sequence[BoardRead]]] = LRUCache(MAX_ENTRIES)
+        self._entries: LRUCache[bytes, CachedResponse] = LRUCache(MAX_ENTRIES)
 
-    def get(self, key: Key) -> bytes | None:
-        """Return the body of the response, if it would be the same now."""
-        entry = self._entries.get(key)
-        if entry is None:
+    def get(self, source: bytes) -> CachedResponse | None:
+        """Return the response to a request with these bytes, if it would be the same now."""
+        cached = self._entries.get(source)
+        if cached is None:
             return None
-        body, reads = entry
-        if any(self._held(read.board, read.limit) is not read.frame for read in reads):
-            del self._entries[key]
-            return None
-        return body
+        for board, limit, frame in cached.reads:
+            if self._held(board, limit) is not frame:
+                del self._entries[source]
+                return None
+        return cached
 
-    def put(self, key: Key, body: bytes, reads: Sequence[BoardRead]) -> None:
-        """Keep a response that was made of `reads` and of nothing else, unless it is longer than 32 KiB."""
-        if len(body) + len(key[2]) <= MAX_BYTES:
-            self._entries[key] = body, reads
-
-
-def key_of(digest: str, operation: str | None, variables: Mapping[str, Any] | None) -> Key | None:
-    """Return what requests with the same response have in common; None for variables nested too deep for a key."""
-    try:
-        return digest, operation, orjson.dumps(variables or {}, option=orjson.OPT_SORT_KEYS)
-    except orjson.JSONEncodeError:
-        return None
+    def put(self, source: bytes, response: CachedResponse) -> None:
+        """Keep a response that was made of its reads and of nothing else, unless it is longer than 32 KiB."""
+        if len(response.body) + len(source) <= MAX_BYTES:
+            self._entries[source] = response

@@ -8,18 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 from aiohttp import web
 from graphql import ExecutionResult
 
 from edge.graphql.execution.errors import Shown, refusal, show_all
-from edge.graphql.execution.requests import GRAPHQL_JSON
+from edge.graphql.execution.requests import GRAPHQL_JSON, JSON
+from edge.http.answer import Answer
 from edge.http.problems import HTTP_STATUS, challenge
 from edge.rates.limiter import Left
 from edge.times import format_time
 from services.runtime.errors import Reason, ServiceError
+
+
+def _headers(media_type: str) -> dict[str, str]:
+    return {"Content-Type": f"{media_type}; charset=utf-8", "Cache-Control": "no-store"}
+
+
+_FIELDS: Final = {
+    media_type: "".join(f"{name}: {value}\r\n" for name, value in _headers(media_type).items())
+    for media_type in (JSON, GRAPHQL_JSON)
+}
 
 
 class Outcome(NamedTuple):
@@ -51,28 +62,23 @@ def outcome_of(result: ExecutionResult, *, stale: bool = False, frozen_since: da
     return Outcome(orjson.dumps(body), begun)
 
 
-def answered(outcome: Outcome, media_type: str, left: Sequence[Left]) -> web.Response:
+def answered(outcome: Outcome, media_type: str, left: Sequence[Left]) -> Answer:
     """Return the response to a well-formed request; `left` is written as in draft-ietf-httpapi-ratelimit-headers-10."""
-    response = _response(outcome.body, media_type, 400 if media_type == GRAPHQL_JSON and not outcome.begun else 200)
+    fields = _FIELDS[media_type]
     if left:
-        policies = [f'"{each.operation}";q={each.rate.count};w={each.rate.seconds}' for each in left]
-        states = [f'"{each.operation}";r={each.remaining};t={each.reset_seconds}' for each in left]
-        response.headers["RateLimit-Policy"] = ", ".join(policies)
-        response.headers["RateLimit"] = ", ".join(states)
-    return response
+        policies = ", ".join([each.policy for each in left])
+        states = ", ".join([f'"{each.operation}";r={each.remaining};t={each.reset_seconds}' for each in left])
+        fields = f"{fields}RateLimit-Policy: {policies}\r\nRateLimit: {states}\r\n"
+    return Answer(outcome.body, fields, status=400 if media_type == GRAPHQL_JSON and not outcome.begun else 200)
 
 
 def refused(error: ServiceError, media_type: str, request: web.Request) -> web.Response:
     """Return the response to a request that is not executed and for which HTTP has a status: 400, 401, 403, 429, 503."""
     status = HTTP_STATUS[error.reason]
-    response = _response(orjson.dumps({"errors": [refusal(error)]}), media_type, status)
+    body = orjson.dumps({"errors": [refusal(error)]})
+    response = web.Response(body=body, status=status, headers=_headers(media_type))
     if status == HTTP_STATUS[Reason.UNAUTHENTICATED]:
         response.headers["WWW-Authenticate"] = challenge(error, request)
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(max(1, round(error.retry_after.total_seconds())))
     return response
-
-
-def _response(body: bytes, media_type: str, status: int) -> web.Response:
-    headers = {"Content-Type": f"{media_type}; charset=utf-8", "Cache-Control": "no-store"}
-    return web.Response(body=body, status=status, headers=headers)

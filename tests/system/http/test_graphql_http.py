@@ -143,17 +143,32 @@ async def test_a_valid_request_id_is_kept_and_any_other_replaced(web: Web) -> No
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/graphql?query={__typename}", "/livez", "/no-such-path", "/api/v1/leaderboard/stream"]
+    ("method", "path", "headers"),
+    [
+        ("GET", "/", {}),
+        ("GET", "/graphql?query={__typename}", {}),
+        ("GET", "/livez", {}),
+        ("GET", "/no-such-path", {}),
+        ("GET", "/api/v1/leaderboard/stream", {}),
+        ("POST", "/graphql", {"Content-Type": "application/json"}),
+        ("POST", "/graphql", {"Content-Type": "application/json", "Authorization": "Bearer none"}),
+        ("POST", "/graphql", {"Content-Type": "text/plain"}),
+        ("POST", "/graphql", {"Content-Type": "application/json", "Expect": "100-continue"}),
+    ],
 )
-async def test_every_response_has_the_security_headers(web: Web, path: str) -> None:
-    headers = (await web.request("GET", path)).headers
-    assert "default-src 'self'" in headers["Content-Security-Policy"]
-    assert "unsafe" not in headers["Content-Security-Policy"]
-    assert headers["X-Content-Type-Options"] == "nosniff"
-    assert headers["X-Frame-Options"] == "DENY"
-    assert headers["Referrer-Policy"] == "no-referrer"
-    assert "aiohttp" not in headers["Server"]
-    assert "Access-Control-Allow-Origin" not in headers
+async def test_every_response_has_the_security_headers(
+    web: Web, method: str, path: str, headers: dict[str, str]
+) -> None:
+    body = '{"query": "{ __typename }"}' if method == "POST" else None
+    received = (await web.request(method, path, headers=headers, data=body)).headers
+    assert received["X-Request-Id"]
+    assert "default-src 'self'" in received["Content-Security-Policy"]
+    assert "unsafe" not in received["Content-Security-Policy"]
+    assert received["X-Content-Type-Options"] == "nosniff"
+    assert received["X-Frame-Options"] == "DENY"
+    assert received["Referrer-Policy"] == "no-referrer"
+    assert "aiohttp" not in received["Server"]
+    assert "Access-Control-Allow-Origin" not in received
 
 
 async def test_an_unknown_path_is_a_problem(web: Web) -> None:

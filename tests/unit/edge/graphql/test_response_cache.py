@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from topten.leaderboard.v1.leaderboard_pb2 import Frame
 
-from edge.graphql.execution.response_cache import MAX_BYTES, MAX_ENTRIES, BoardRead, Key, ResponseCache, key_of
+from edge.graphql.execution.prepared import Operation
+from edge.graphql.execution.response_cache import MAX_BYTES, MAX_ENTRIES, BoardRead, CachedResponse, ResponseCache
 
-DIGEST = "0" * 64
+OPERATION = Operation(is_mutation=False, rates={"query": 1}, fields=1, readers=frozenset({"player"}))
 
 
-def key(number: int = 0) -> Key:
-    return DIGEST, str(number), b"{}"
+def response(reads: Sequence[BoardRead], body: bytes = b"{}") -> CachedResponse:
+    return CachedResponse(body, OPERATION, reads)
 
 
 def test_a_cached_response_is_valid_while_its_frames_are_held() -> None:
     held = {"all": Frame(board="all", version=1)}
     cache = ResponseCache(lambda board, limit: held.get(board) if limit <= 3 else None)
-    cache.put(key(), b"{}", [BoardRead("all", 2, held["all"])])
-    assert cache.get(key()) == b"{}"
-    assert cache.get(key(1)) is None
+    cached = response([BoardRead("all", 2, held["all"])])
+    cache.put(b"request", cached)
+    assert cache.get(b"request") == cached
+    assert cache.get(b"another") is None
     held["all"] = Frame(board="all", version=1)
-    assert cache.get(key()) is None, "another frame, though it is equal"
-
-
-def test_the_order_of_variables_makes_no_other_key() -> None:
-    assert key_of(DIGEST, None, {"b": 1, "a": 2}) == key_of(DIGEST, None, {"a": 2, "b": 1})
-    assert key_of(DIGEST, None, {"a": 1}) != key_of(DIGEST, None, {"a": 2})
-    assert key_of(DIGEST, None, None) == key_of(DIGEST, None, {})
+    assert cache.get(b"request") is None, "another frame, though it is equal"
 
 
 def test_the_cache_is_bounded_and_evicts_the_least_recently_used() -> None:
@@ -34,15 +32,8 @@ def test_the_cache_is_bounded_and_evicts_the_least_recently_used() -> None:
     cache = ResponseCache(lambda _board, _limit: frame)
     reads = [BoardRead("all", 2, frame)]
     for number in range(MAX_ENTRIES + 1):
-        cache.put(key(number), b"{}", reads)
-    assert cache.get(key(0)) is None
-    assert cache.get(key(MAX_ENTRIES)) == b"{}"
-    cache.put(key(-1), b"x" * MAX_BYTES, reads)
-    assert cache.get(key(-1)) is None, "too long"
-
-
-def test_variables_nested_too_deep_have_no_key() -> None:
-    deep: dict[str, object] = {}
-    for _ in range(400):
-        deep = {"x": deep}
-    assert key_of(DIGEST, None, deep) is None
+        cache.put(b"%d" % number, response(reads))
+    assert cache.get(b"0") is None
+    assert cache.get(b"%d" % MAX_ENTRIES) is not None
+    cache.put(b"long", response(reads, b"x" * MAX_BYTES))
+    assert cache.get(b"long") is None

@@ -32,7 +32,7 @@ async def test_a_request_is_finished_although_its_client_disconnects() -> None:
     application = web.AppRunner(app)
     await application.setup()
     assert application.server is not None
-    server = Server(application.server, {})
+    server = Server(application.server.request_handler, application.server, {})
     runner = web.ServerRunner(server)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
