@@ -70,6 +70,8 @@ def refusal(error: ServiceError) -> Shown:
     if error.reason is Reason.PLAYER_BLOCKED:
         extensions["blockReason"] = error.metadata.get("block_reason", "")
         extensions["blockedUntil"] = error.metadata.get("expires_at") or None
+    if error.violations:  # as in a problem document
+        extensions["errors"] = [{"field": field, "detail": text} for field, text in error.violations]
     if error.retry_after is not None:
         extensions["retryAfter"] = max(1, round(error.retry_after.total_seconds()))
     return {"message": error.message, "extensions": extensions}

@@ -187,7 +187,8 @@ class AuthoringService:
             violations = [(fault.place, fault.message) for fault in checked.faults]
             raise ServiceError(Reason.INVALID_ARGUMENT, "The draft has faults.", violations=violations)
         number, changed = await self._publishing.import_quiz(checked.definition, actor=claims.user_id, expected=version)
-        await self._drafts.clear(replace(quiz.draft, changed_at=self._now()))
+        if changed or quiz.draft.document is not None:
+            await self._drafts.clear(replace(quiz.draft, changed_at=self._now()))
         _log.info("quiz published", quiz_id=quiz_id, version=number, actor=claims.user_id)
         return await self.find(claims, quiz_id), changed
 

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import grpc
 from google.protobuf import json_format, message_factory
 from graphql import GraphQLObjectType, get_named_type
 
-from services.cli.system.client import GraphqlClient, GraphqlError
+from services.cli.system.client import GraphqlClient
 from services.runtime.errors import from_rpc_error
 from tests.deadline import deadline_seconds
 from tests.players import endpoints
 from tests.servers import RunningStack
 from tests.system.access.permissions import METHODS, SCHEMA
+from tests.system.graphql import Web, browsing
 
 OK: Final = "OK"
+Reasons = dict[tuple[int, str, str], tuple[str, str]]
 # The contract puts the name of an enum before its values.
-_VALUE: Final = re.compile(r"(?:ROOM_PHASE|QUESTION_KIND|VERDICT|EXTRA_TIME|NICKNAME_RULE|FEEDBACK)_(\w+)")
+_VALUE: Final = re.compile(
+    r"(?:ROOM_PHASE|QUESTION_KIND|VERDICT|EXTRA_TIME|NICKNAME_RULE|FEEDBACK|QUIZ_STATE|ITEM_OUTCOME)_(\w+)"
+)
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 # Protobuf leaves out what has its default; GraphQL shows it, or null.
 _NOTHING: Final[tuple[Any, ...]] = (None, "", 0, [], {})
@@ -56,10 +60,22 @@ def selection(name: str, *skipped: str) -> str:
 
 @dataclass(frozen=True)
 class Told:
-    """The reason of a refusal and nothing else, or OK and the facts."""
+    """The reason of a refusal, and which fields it names with what is wrong; or OK and the facts."""
 
     reason: str
     facts: Any = None
+    faults: Sequence[tuple[str, str]] = ()
+
+
+class Refused(NamedTuple):
+    """A call that is refused: who makes it, over gRPC and over GraphQL, and the reason."""
+
+    caller: str
+    method: str
+    fields: dict[str, Any]
+    document: str
+    variables: dict[str, Any]
+    reason: str
 
 
 @dataclass
@@ -68,6 +84,7 @@ class BothWays:
 
     channel: grpc.aio.Channel
     client: GraphqlClient
+    web: Web
 
     async def grpc(self, name: str, token: str, fields: dict[str, Any]) -> Told:
         """Call a method. The facts of a stream are those of its responses, read to the end."""
@@ -83,21 +100,38 @@ class BothWays:
                 return Told(OK, [facts(json_format.MessageToDict(each)) async for each in stream])
             answer = await self.channel.unary_unary(path, **codec)(request, metadata=metadata, timeout=timeout)
         except grpc.aio.AioRpcError as error:
-            return Told(str(from_rpc_error(error).reason))
+            refusal = from_rpc_error(error)
+            return Told(str(refusal.reason), faults=refusal.violations)
         return Told(OK, facts(json_format.MessageToDict(answer)))
 
     async def graphql(self, document: str, token: str, variables: Mapping[str, Any] | None = None) -> Told:
         """Send a document with one root field."""
-        try:
-            data = await self.client.execute(document, dict(variables or {}), token or None)
-        except GraphqlError as error:
-            return Told(error.reason)
-        (root,) = data.values()
+        body = (await self.web.graphql(document, dict(variables or {}), token)).body
+        if "reason" in body.get("errors", [{}])[0].get("extensions", {}):
+            told = body["errors"][0]["extensions"]
+            return Told(told["reason"], faults=[(each["field"], each["detail"]) for each in told.get("errors", [])])
+        (root,) = body["data"].values()
         return Told(OK, facts(root))
+
+    async def reasons(self, refusals: Iterable[Refused], tokens: Mapping[str, str]) -> tuple[Reasons, Reasons]:
+        """Return the reasons over gRPC and GraphQL of calls that are refused, and the expected ones, by call."""
+        told: Reasons = {}
+        expected: Reasons = {}
+        for number, each in enumerate(refusals):
+            token, place = tokens[each.caller], (number, each.method, each.caller)
+            over_grpc = await self.grpc(each.method, token, each.fields)
+            over_graphql = await self.graphql(each.document, token, each.variables)
+            told[place] = over_grpc.reason, over_graphql.reason
+            expected[place] = each.reason, each.reason
+        return told, expected
 
 
 @asynccontextmanager
 async def both_ways(stack: RunningStack) -> AsyncIterator[BothWays]:
-    """Open a channel to quiz and a client of the edge."""
-    async with endpoints(stack).channel("quiz") as channel, GraphqlClient(endpoints(stack).graphql) as client:
-        yield BothWays(channel, client)
+    """Open a channel to quiz and clients of the edge."""
+    async with (
+        endpoints(stack).channel("quiz") as channel,
+        GraphqlClient(endpoints(stack).graphql) as client,
+        browsing(stack.http) as web,
+    ):
+        yield BothWays(channel, client, web)

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from topten.quiz.v1 import quiz_pb2
 
@@ -15,7 +15,7 @@ from tests.factories import quiz_definition
 from tests.imports import import_quiz
 from tests.players import PASSWORD, endpoints, register
 from tests.servers import RunningStack, unique
-from tests.system.quizzes.both_ways import OK, BothWays, both_ways, selection
+from tests.system.quizzes.both_ways import OK, BothWays, Refused, both_ways, selection
 
 HOUR: Final = 3600
 UNKNOWN: Final = "no-such-quiz"
@@ -44,17 +44,6 @@ REJUDGE: Final = """mutation ($quizId: ID!, $dryRun: Boolean!, $reason: String!)
 EXTRA: Final = """mutation ($userId: ID!, $quizId: ID, $extraTime: ExtraTime!, $reason: String!) {
   setPlayerExtraTime(userId: $userId, quizId: $quizId, extraTime: $extraTime, reason: $reason)
 }"""
-
-
-class Refused(NamedTuple):
-    """A call that is refused: who makes it, over gRPC and over GraphQL, and the reason."""
-
-    caller: str
-    method: str
-    fields: dict[str, Any]
-    document: str
-    variables: dict[str, Any]
-    reason: str
 
 
 @dataclass
@@ -215,13 +204,7 @@ async def prepared(stack: RunningStack, both: BothWays) -> Scene:
 async def test_every_refusal_has_the_same_reason_over_grpc_and_graphql(stack: RunningStack) -> None:
     async with both_ways(stack) as both:
         scene = await prepared(stack, both)
-        told, expected = {}, {}
-        for number, each in enumerate(refusals(scene)):
-            token, place = scene.tokens[each.caller], (number, each.method, each.caller)
-            over_grpc = await both.grpc(each.method, token, each.fields)
-            over_graphql = await both.graphql(each.document, token, each.variables)
-            told[place] = over_grpc.reason, over_graphql.reason
-            expected[place] = each.reason, each.reason
+        told, expected = await both.reasons(refusals(scene), scene.tokens)
         assert told == expected
 
 
