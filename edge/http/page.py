@@ -1,7 +1,7 @@
 """The page: every state of it has an address, and its files have addresses that change with their content.
 
-Scripts are served without the comments that stand on lines of their own, which are a quarter of their bytes, and without
-indentation; the numbers of lines stay.
+Scripts and styles are served without the comments that stand on lines of their own, which are a quarter of a script's bytes,
+and without indentation; the numbers of lines stay.
 
 Every file has an address under `/assets/<version>/`, where the version is a digest of all files: browsers keep it without
 asking again, and a new version loads at once, because the page names it. The page itself is served for every address that
@@ -69,7 +69,7 @@ _NAMED: Final = {
     "/my-data": re.compile(r"screens/data\.js|parts/download\.js"),
     "/": re.compile(rf"screens/(?!data\.js|ops\.js)[^/]+\.js|{_PLAYERS}|display\.css"),
 }
-_COMMENT: Final = re.compile(rb"^[ \t]*(?:/\*\*.*?\*/|//[^\n]*)", re.MULTILINE | re.DOTALL)
+_COMMENT: Final = re.compile(rb"^[ \t]*(?:/\*.*?\*/|//[^\n]*)", re.MULTILINE | re.DOTALL)
 _INDENTATION: Final = re.compile(rb"^[ \t]+", re.MULTILINE)
 _PERMANENT: Final = "public, max-age=31536000, immutable"
 _NOT_STORED: Final = "no-store"
@@ -119,12 +119,12 @@ class Page:
 
 
 def _served(name: str, body: bytes) -> bytes:
-    if not name.endswith(".js"):
+    if not name.endswith((".js", ".css")):
         return body
-    script = _COMMENT.sub(lambda found: b"\n" * found[0].count(b"\n"), body)
+    code = _COMMENT.sub(lambda found: b"\n" * found[0].count(b"\n"), body)
     # A template of several lines has its indentation in its text, and an odd number of backticks in its first one.
-    has_long_text = any(line.count(b"`") % 2 for line in script.splitlines())
-    return script if has_long_text else _INDENTATION.sub(b"", script)
+    has_long_text = any(line.count(b"`") % 2 for line in code.splitlines())
+    return code if has_long_text else _INDENTATION.sub(b"", code)
 
 
 def _digest(bodies: Mapping[str, bytes]) -> str:

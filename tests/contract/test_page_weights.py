@@ -31,11 +31,12 @@ def test_an_address_names_all_files_of_its_screen_at_once(loaded: list[Weight]) 
     assert {each.address: sorted(each.unnamed) for each in loaded if each.unnamed} == {}
 
 
-def test_a_served_script_has_the_lines_and_texts_of_its_source() -> None:
-    for source in sorted(FOLDER.rglob("*.js")):
+def test_a_served_script_or_style_has_the_lines_and_texts_of_its_source() -> None:
+    for source in sorted(each for each in FOLDER.rglob("*.*") if each.suffix in (".js", ".css")):
         name, text = source.relative_to(FOLDER).as_posix(), source.read_text()
         served = gzip.decompress(body(f"/assets/{'0' * 16}/{name}")).decode()
         assert served.count("\n") == text.count("\n"), name
+        assert "\n/*" not in served, name
         for long_text in LONG_TEXT.findall(text):
             assert long_text in served, name
 
