@@ -95,7 +95,7 @@ def check_pipeline(processes: Sequence[ProcessStatus]) -> list[Check]:
     ]
     return [
         check("outbox", f"lag {_duration(lag)}", wrong=lag > MAX_LAG_SECONDS, runbook="toptenoutboxlag"),
-        check("stream", f"{pending:.0f} pending events", wrong=pending > MAX_PENDING, runbook="toptenconsumerbehind"),
+        check("stream", f"{pending:.0f} pending", wrong=pending > MAX_PENDING, runbook="toptenconsumerbehind"),
         check(
             "uncounted events",
             f"oldest accepted {_duration(uncounted)} ago" if uncounted else "none",
