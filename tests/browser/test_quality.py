@@ -124,6 +124,7 @@ async def test_no_screen_has_an_accessibility_finding_or_loads_more_than_it_may(
     found, more = {}, {}
     for path in paths:
         await settle(page, path)
+        assert re.fullmatch(r".+ · Topten", await page.title()), path
         weight = next(each for each in loads if each.pattern.fullmatch(path.partition("?")[0]))
         more[path] = set(await page.evaluate(LOADED)) - weight.files
         found[path] = await look(page)
@@ -224,6 +225,7 @@ async def test_files_are_compressed_kept_and_named_at_once(context: BrowserConte
     assert len(files) > 10
     for response in files:
         assert response.headers["cache-control"] == "public, max-age=31536000, immutable", response.url
+        assert response.headers["content-encoding"] in ("br", "gzip"), response.url
     sizes = [await response.request.sizes() for response in responses if response.ok]
     assert sum(size["responseBodySize"] for size in sizes) < MAX_BYTES
     document = await responses[0].text()

@@ -7,12 +7,18 @@ import re
 from playwright.async_api import BrowserContext, Page, Route, expect
 from topten.quiz.v1 import quiz_pb2
 
+from services.cli.system.client import GraphqlClient
 from tests.browser.test_quality import MAX_SHIFT, OBSERVE_SHIFTS
-from tests.browser.visitor import QUIZ, answer, play, points_of_result, requests_of, short_quiz, sign_up
+from tests.browser.visitor import QUIZ, adjust, answer, play, points_of_result, requests_of, short_quiz, sign_up
+from tests.deadline import eventually
 from tests.factories import quiz_definition
 from tests.imports import import_quiz
-from tests.players import endpoints
+from tests.players import endpoints, register
 from tests.servers import RunningStack, unique
+
+
+def number_in(text: str) -> int:
+    return int(re.sub(r"\D", "", text))
 
 
 async def test_reload_and_back_keep_question_and_answers(page: Page, stack: RunningStack) -> None:
@@ -93,8 +99,21 @@ async def test_the_result_says_what_was_right_and_why_and_the_old_and_the_new_ra
     definition.feedback = quiz_pb2.FEEDBACK_ANSWERS
     definition.questions[1].explanation = "This is written first."
     await import_quiz(endpoints(stack), definition)
+    told: list[str] = []
+
+    async def note(route: Route) -> None:
+        response = await route.fetch()
+        told.append(await response.text())
+        await route.fulfill(response=response)
+
     await sign_up(page, unique("told"))
-    await play(page, definition.quiz_id, options=(1, 2))
+    await page.route("**/graphql", note)
+    await answer(page, definition.quiz_id, options=(1, 2))
+    assert any("Question 2?" in text for text in told)
+    assert not any("This is written first." in text for text in told), "no key before the answers"
+    await page.unroute("**/graphql", note)
+    await page.get_by_role("button", name="Hand in").click()
+    await points_of_result(page)
     right, wrong = await page.locator(".outcome").all()
     await expect(right.locator(".verdict")).to_have_text("Right · 10 points")
     await expect(wrong.get_by_role("heading")).to_have_text("Question 2?")
@@ -102,11 +121,22 @@ async def test_the_result_says_what_was_right_and_why_and_the_old_and_the_new_ra
     assert await wrong.locator(":is(dt, dd)").all_inner_texts() == [
         *("You", "That"), *("Right", "This"), *("Why", "This is written first."),
     ]  # fmt: skip
-    await expect(page.locator(".rank-change")).to_have_text(re.compile(r"^You are \d+(st|nd|rd|th)\.$"))
+    said = page.locator(".rank-change")
+    await expect(said).to_have_text(re.compile(r"^You are \d+(st|nd|rd|th)\.$"))
+    rank = number_in(await said.inner_text())
+    async with GraphqlClient(endpoints(stack).graphql) as client:
+        other = await register(client)
+        await adjust(stack, other.user_id, 15)
+
+        async def is_ahead() -> bool:
+            return bool((await client.execute("{ me { score } }", {}, other.access_token))["me"]["score"] == 15)
+
+        await eventually(is_ahead, "the other is ahead")
     await play(page, definition.quiz_id)
-    await expect(page.locator(".rank-change")).to_have_text(
-        re.compile(r"^You (went from \d+(st|nd|rd|th) to|are still) \d+(st|nd|rd|th)\.$")
-    )
+    await expect(said).to_have_text(re.compile(r"^You went from \d+(st|nd|rd|th) to \d+(st|nd|rd|th)\.$"))
+    before, _, after = (await said.inner_text()).partition(" to ")
+    assert number_in(before) == rank + 1
+    assert number_in(after) <= rank
 
 
 async def test_an_answer_waits_for_the_network(page: Page, context: BrowserContext, stack: RunningStack) -> None:
