@@ -129,6 +129,7 @@ export class App {
     const isFirst = !$("main").hasChildNodes();
     $("notices").replaceChildren();
     $("main").replaceChildren(...children);
+    this.#markPart();
     if (!isFirst) {
       $("main").focus({ preventScroll: true });
       scrollTo(0, 0);
@@ -169,6 +170,14 @@ export class App {
     const home = link("/", t.toQuizzes, { className: isLasting ? "button" : "button second" });
     this.title(explain(error));
     this.fill(create("section", { className: "card" }, create("h1", {}, explain(error)), create("div", { className: "row" }, again, home)));
+  }
+
+  /** Mark the part of the page that the address is in. */
+  #markPart() {
+    const partOf = (/** @type {string} */ path) => path.split("/")[1].replace(/^(q|result)$/, "");
+    for (const each of $("header").querySelectorAll("nav a")) {
+      each.ariaCurrent = partOf(each.getAttribute("href") ?? "/") === partOf(location.pathname) ? "true" : null;
+    }
   }
 
   #header() {

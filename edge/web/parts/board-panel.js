@@ -184,7 +184,7 @@ export class BoardPanel {
    * @param {string | undefined} ownId
    */
   #showOf(teams, ownId) {
-    const words = teams ? { ...t, ...t.ofTeams } : t;
+    const words = { ...t, ...(teams ? t.ofTeams : this.board.startsWith("custom:") && t.ofOthers) };
     this.words = words;
     this.neighborsTitle.textContent = words.neighbors;
     this.ties.textContent = words.ties;

@@ -43,9 +43,12 @@ export class Router {
   #match() {
     for (const [pattern, screen] of this.routes) {
       const match = pattern.exec(location.pathname);
-      if (match) {
+      if (!match) continue;
+      try {
         const groups = Object.entries(match.groups ?? {}).map(([name, value]) => [name, decodeURIComponent(value ?? "")]);
         return [screen, Object.fromEntries(groups)];
+      } catch {
+        break; // a `%` that encodes nothing
       }
     }
     return [this.otherwise, {}];

@@ -53,6 +53,8 @@ export class Rows {
     }
     for (const [id, { timer }] of this.rows) if (!rows.has(id)) clearTimeout(timer);
     this.rows = rows;
+    const digits = entries.map(({ rank }) => t.number(rank).length);
+    this.element.style.setProperty("--digits", String(Math.max(2, ...digits)));
     this.element.replaceChildren(...[...rows.values()].map(({ element }) => element));
     if (!reducedMotion.matches && !isFirst) this.#glide(tops);
   }

@@ -154,7 +154,9 @@ export default {
   neighbors: "Around you",
   players: (count) => counted(count, "player"),
   ties: "Equal points: the player who had them first is ahead.",
-  // On a board of teams, in place of the sentences above.
+  // On boards that count other actions than quizzes, too, in place of the sentences above.
+  ofOthers: { unranked: "You have no points on this board yet." },
+  // On a board of teams.
   ofTeams: {
     you: "Your team",
     ownStanding: (rank, points) => `Your team is ${ordinal(rank)} with ${counted(points, "point")}.`,
