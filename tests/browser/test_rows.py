@@ -7,9 +7,13 @@ import uuid
 from playwright.async_api import Page, expect
 
 from services.cli.system.client import GraphqlClient
+from tests.browser.test_display import link, show
+from tests.browser.test_quality import WIDTHS, look
 from tests.browser.visitor import adjust, short_quiz, sign_up
 from tests.players import endpoints, register
 from tests.servers import RunningStack, unique
+from tests.system.actions.test_reported_actions import action, shop
+from tests.system.views.test_metadata_on_boards import TYPE
 
 # Rows as they are below the first thousand, in place of those that are shown: whether each rank has its place to itself.
 RANKS_FIT = """async ranks => {
@@ -46,6 +50,55 @@ CONTRASTS = """() => {
     });
   });
 }"""
+IS_BELOW = """row => row.querySelector('.details').getBoundingClientRect().top
+  >= row.querySelector('.name').getBoundingClientRect().bottom - 4"""
+
+
+def said(pairs: dict[str, str]) -> str:
+    """Return metadata as a row shows it: each part isolated, so that none turns the others around."""
+    return " · ".join(f"\u2068{name}\u2069: \u2068{text}\u2069" for name, text in pairs.items())
+
+
+async def test_an_entry_shows_the_beginning_of_its_metadata_wherever_there_is_room(
+    page: Page, stack: RunningStack
+) -> None:
+    lap, first = unique("lap-"), {"car": "سريع", "lap": "3", "replay": "x" * 200}
+    async with (
+        GraphqlClient(endpoints(stack).graphql) as client,
+        shop(stack, "action:define", "action:submit") as asked,
+    ):
+        await asked("PutActionType", actionType={"actionTypeId": lap, **TYPE})
+        player, other = [await register(client, country="NU") for _ in range(2)]
+
+        async def drive(value: int, **metadata: str) -> None:
+            stated = {**action(player, lap, value=value, metadata=metadata)}
+            del stated["quantity"]
+            (result,) = (await asked("SubmitActions", actions=[stated]))["results"]
+            assert result["status"] == "ACCEPTED", result
+
+        await drive(5, **first, track="4")
+        await adjust(stack, other.user_id, 1)
+        await sign_up(page, unique("watch"), "nu")
+        await page.goto("/b/country:NU")
+        row = page.locator(f'li[data-user="{player.username}"]')
+        await expect(row.locator(".details")).to_have_text(said(first))
+        await expect(page.locator(f'li[data-user="{other.username}"] .details')).to_be_hidden()
+        for width in WIDTHS:
+            await page.set_viewport_size({"width": width, "height": 800})
+            assert await page.evaluate("document.documentElement.scrollWidth") <= width
+            assert await row.evaluate(IS_BELOW) is (width < 768), width
+            size = "row => [row.scrollWidth - row.clientWidth, row.clientHeight]"
+            over, height = await row.evaluate(size)
+            assert (over, height <= 48) == (0, True), width
+        assert await look(page) == []
+        display = await show(page.context, (await link(stack, {"kind": "COUNTRY", "country": "NU"}))["url"])
+        await expect(display.locator(".details").first).to_have_text(said(first))
+        await drive(1, car="slow")
+        for each in (row, display.locator(f'li[data-user="{player.username}"]')):
+            await expect(each.locator(".details")).to_have_text(said({"car": "slow"}))
+        await drive(1)
+        await expect(row.locator(".details")).to_be_hidden()
+        await display.close()
 
 
 async def test_a_rank_of_any_length_has_its_place(page: Page) -> None:

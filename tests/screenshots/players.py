@@ -6,15 +6,21 @@ import re
 
 from playwright.async_api import Browser, Page, expect
 
+from services.cli.identity.accounts import grant_role
 from services.cli.system.client import GraphqlClient
-from tests.browser.visitor import QUIZ, adjust, answer, new_context, points_of_result, sign_up
+from tests.browser.visitor import QUIZ, adjust, answer, new_context, play, points_of_result, sign_up
 from tests.deadline import eventually
 from tests.players import PASSWORD, endpoints, register
 from tests.screenshots.camera import Camera
 from tests.servers import RunningStack
+from tests.system.actions.test_reported_actions import action, shop
+from tests.system.boards.test_boards_as_data import put, until_ready
+from tests.system.views.test_metadata_on_boards import TYPE
 
 ISSUE = "mutation { boardToken { url } }"
 PLAYER = "Ottilie"  # none of the demo's players
+DRIVERS = ("Tazio", "Juan-Manuel", "Ayrton", "Lella", "Graham", "Danica", "Niki", "Jacky", "Michèle", "Gilles")
+CARS = ("Alfa 158", "W196", "MP4/4", "Type 72 with the wing of Monza")
 
 
 async def players(browser: Browser, stack: RunningStack, camera: Camera) -> None:
@@ -42,10 +48,18 @@ async def players(browser: Browser, stack: RunningStack, camera: Camera) -> None
     await page.get_by_role("button", name="Hand in").click()
     await points_of_result(page)
     await expect(page.locator(".rank-change")).to_have_text(re.compile("^You (went|are)"))  # and not what is said of it
+    await play(page, QUIZ, options=(2, 1, 2, 3, 1, 1, 3, 1, 2, 1))
+    await expect(page.locator(".rank-change")).to_have_text(re.compile("^You (went|are)"))
     await live(page)
     await camera.take(page, "result")
 
-    for path, name in {"/": "play", "/b/all": "board", "/b/weekly": "board-weekly"}.items():
+    await laps(stack)
+    for path, name in {
+        "/": "play",
+        "/b/all": "board",
+        "/b/weekly": "board-weekly",
+        "/b/custom:laps": "board-details",
+    }.items():
         await page.goto(path)
         await live(page)
         await camera.take(page, name)
@@ -73,6 +87,26 @@ async def ranked(stack: RunningStack) -> None:
             return len(await player.top()) == 10
 
         await eventually(is_full, "ten players are on the board")
+
+
+async def laps(stack: RunningStack) -> None:
+    """Fill a board that shows what its players drove."""
+    async with (
+        GraphqlClient(endpoints(stack).graphql) as client,
+        shop(stack, "action:define", "action:submit") as asked,
+    ):
+        admin = await register(client)
+        await grant_role(endpoints(stack), admin.username, "admin")
+        token = await client.login(admin.username, PASSWORD)
+        await asked("PutActionType", actionType={"actionTypeId": "lap", **TYPE})
+        await put(client, token, name="laps", title="Laps of the season", sources=["action:lap"], aggregate="BEST")
+        await until_ready(client, token, "laps")
+        for number, name in enumerate(DRIVERS):
+            driver = await register(client, username=name, country=("IT", "JP", "DE")[number % 3])
+            metadata = {"car": CARS[number % len(CARS)], "tyres": ("soft", "hard")[number % 2]}
+            stated = action(driver, "lap", value=99 - 3 * number, metadata=metadata)
+            del stated["quantity"]
+            await asked("SubmitActions", actions=[stated])
 
 
 async def displays(page: Page, stack: RunningStack, camera: Camera) -> None:

@@ -15,13 +15,14 @@ const TICK = 250;
 const SPREAD = 10_000;
 // An unknown kind of board is an invalid argument.
 const MISSING = ["BOARD_NOT_FOUND", "QUIZ_NOT_FOUND", "INVALID_ARGUMENT"];
+const ROW = "rank userId username score country metadata";
 const BOARD = `query ($board: BoardInput) {
   leaderboard(board: $board, first: 10) {
-    totalCount board { endsAt nextResetAt ranksTeams } me { userId rank score } edges { node { rank userId username score country } }
+    totalCount board { endsAt nextResetAt ranksTeams } me { userId rank score } edges { node { ${ROW} } }
   }
 }`;
 const AROUND = `query ($board: BoardInput) {
-  aroundPlayer(board: $board, radius: 3) { entries { rank userId username score country } }
+  aroundPlayer(board: $board, radius: 3) { entries { ${ROW} } }
 }`;
 
 /**

@@ -1,17 +1,20 @@
 // @ts-check
-// The rows of a board: they glide to their new rank, the riser above the others, and show what has just changed.
+// The rows of a board: they glide to their new rank, the riser above the others, and show what has just changed. Of the
+// metadata of an entry they show the beginning, in what is left of the row.
 
 import { create } from "./dom.js";
 import { t } from "./text.js";
 
 const GLIDE = { duration: 520, easing: "cubic-bezier(0.2, 0.8, 0.2, 1)" };
 const CHANGED_FOR = 3_000;
+// Of up to 16 names with texts, which come in any order.
+const DETAILS = 3;
 const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 
 /**
  * @typedef {import("../client/stream.js").Entry} Entry
  * @typedef {(entry: Entry, gained: number) => void} OnGain `gained` is 0 for a player who is new on the board
- * @typedef {{ rank: HTMLElement, name: HTMLElement, you: HTMLElement, move: HTMLElement, gain: HTMLElement, score: HTMLElement }} Cells
+ * @typedef {{ rank: HTMLElement, name: HTMLElement, you: HTMLElement, details: HTMLElement, move: HTMLElement, gain: HTMLElement, score: HTMLElement }} Cells
  * @typedef {{ element: HTMLElement, cells: Cells, rank: number, score: number, timer: number }} Row
  */
 
@@ -65,6 +68,7 @@ export class Rows {
       rank: create("span", { className: "rank" }),
       name: create("bdi", { className: "name" }),
       you: create("span", { className: "you" }),
+      details: create("bdi", { className: "details" }),
       move: create("span", { className: "move", "aria-hidden": "true" }),
       gain: create("span", { className: "gain" }),
       score: create("span", { className: "score" }),
@@ -75,7 +79,7 @@ export class Rows {
       "li",
       { dataset: { user: entry.username } },
       cells.rank,
-      create("span", { className: "player" }, cells.name, cells.you, country),
+      create("span", { className: "who" }, create("span", { className: "player" }, cells.name, cells.you, country), cells.details),
       create("span", { className: "change" }, cells.move, cells.gain),
       cells.score,
       create("span", { className: "bar", "aria-hidden": "true" }),
@@ -100,6 +104,8 @@ export class Rows {
     element.dataset.rank = String(entry.rank);
     cells.rank.textContent = t.number(entry.rank);
     cells.name.textContent = entry.username;
+    const details = Object.entries(entry.metadata ?? {}).sort().slice(0, DETAILS);
+    cells.details.textContent = details.map(([name, text]) => t.detail(name, text)).join(" · ");
     cells.score.textContent = t.number(entry.score);
     element.style.setProperty("--share", String(Math.max(0, Math.min(1, entry.score / leader))));
     if (gained || climbed || isNew) {

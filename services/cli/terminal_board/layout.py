@@ -24,6 +24,8 @@ MIN_NAME: Final = 6
 # A name keeps this much before a column beside it is shown.
 GOOD_NAME: Final = 18
 MAX_NAME: Final = 34
+# Details are shown where this much is left beside a name.
+MIN_DETAILS: Final = 8
 MOVE, GAIN, COUNTRY, MIN_BAR = 5, 9, 3, 10
 TITLES: Final = {"all": "All time", "weekly": "This week", "monthly": "This month"}
 METALS: Final = {1: "bold yellow", 2: "bold white", 3: "bold dark_orange3"}
@@ -170,7 +172,10 @@ def _nearby(standings: Standings) -> list[Entry]:
 
 
 def _columns(entries: Sequence[Entry], width: int, *, moving: bool = True) -> Columns:
-    """Share the width: rank, name and score first, then moves, gains, countries and bars while the name stays long."""
+    """Share the width: rank, name and score first, then moves, gains, countries and bars while the name stays long.
+
+    Details take the place of bars, behind the names.
+    """
     rank = max([2, *(len(f"{entry.rank:,}") for entry in entries)])
     score = max([1, *(len(f"{entry.score:,}") for entry in entries)])
     left = width - 1 - rank - 1 - 1 - score - 1  # a mark, and a space between columns and at the end
@@ -180,8 +185,9 @@ def _columns(entries: Sequence[Entry], width: int, *, moving: bool = True) -> Co
     left -= gain
     country = COUNTRY if left - COUNTRY >= GOOD_NAME else 0
     left -= country
-    bar = left - MAX_NAME if moving and left - MAX_NAME >= MIN_BAR else 0
-    name = left - bar if moving else min(left, MAX_NAME)
+    has_details = any(entry.details for entry in entries)
+    bar = left - MAX_NAME if moving and not has_details and left - MAX_NAME >= MIN_BAR else 0
+    name = left - bar if moving or has_details else min(left, MAX_NAME)
     return Columns(rank, max(1, name), country, bar, move, gain, score)
 
 
@@ -191,7 +197,9 @@ def _row(standings: Standings, entry: Entry, columns: Columns, now: datetime) ->
     name = "bold magenta" if is_own else ""
     line = Text(no_wrap=True).append("▸" if is_own else " ", style=name)
     line.append(f"{entry.rank:>{columns.rank},} ", style=METALS.get(entry.rank, name or "dim"))
-    line.append(fit(clean(entry.username), columns.name), style=name)
+    shown = fit(clean(entry.username), min(columns.name, cell_len(clean(entry.username))))
+    line.append(shown, style=name)
+    line.append(_details(entry, columns.name - cell_len(shown)), style="dim")
     if columns.country:
         line.append(f" {fit(entry.country, 2)}", style="dim")
     if columns.bar:
@@ -210,6 +218,12 @@ def _row(standings: Standings, entry: Entry, columns: Columns, now: datetime) ->
         line.append(" " + fit(gained, columns.gain - 1).rstrip().rjust(columns.gain - 1), style="bold yellow")
     line.append(f" {entry.score:>{columns.score},} ", style="bold magenta" if is_own else "bold")
     return _cut(line, columns_width(columns))
+
+
+def _details(entry: Entry, width: int) -> str:
+    """Exactly `width` cells behind a name, with its details if they have room."""
+    has_room = entry.details and width >= MIN_DETAILS
+    return fit(f"  {clean(entry.details)}" if has_room else "", width)
 
 
 def columns_width(columns: Columns) -> int:

@@ -14,7 +14,9 @@ from services.cli.terminal_board.standings import Entry, Standings, State
 
 RADIUS: Final = 3
 ME: Final = "{ me { userId country } boards { key kind } }"
-ENTRY: Final = "rank userId username score country"
+ENTRY: Final = "rank userId username score country metadata"
+# Of up to 16 names with texts, which come in any order.
+DETAILS: Final = 3
 BOARD: Final = f"""query ($board: BoardInput) {{
   leaderboard(board: $board, first: 10) {{
     totalCount stale board {{ endsAt nextResetAt frozenSince }} me {{ rank score gapToNext }} edges {{ node {{ {ENTRY} }} }}
@@ -106,7 +108,16 @@ def board_input(name: str) -> dict[str, str]:
 
 def entries_of(rows: Sequence[dict[str, Any]]) -> list[Entry]:
     """Return the entries of a frame or a page."""
-    return [Entry(row["rank"], row["userId"], row["username"], row["score"], row["country"] or "") for row in rows]
+    return [
+        Entry(row["rank"], row["userId"], row["username"], row["score"], row["country"] or "", _details(row))
+        for row in rows
+    ]
+
+
+def _details(row: dict[str, Any]) -> str:
+    """The first texts of the metadata, each behind its name; a frame has none, or leaves them out."""
+    pairs = sorted((row.get("metadata") or {}).items())[:DETAILS]
+    return " · ".join(f"{name}: {text}" for name, text in pairs)
 
 
 def _names(boards: Sequence[dict[str, str]], country: str | None) -> list[str]:

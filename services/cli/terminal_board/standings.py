@@ -24,13 +24,14 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Entry:
-    """A player's place on the board."""
+    """A player's place on the board. `details` is the beginning of the metadata that the board shows of them."""
 
     rank: int
     user_id: str
     username: str
     score: int
     country: str = ""
+    details: str = ""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from services.cli.terminal_board.layout import clean, duration, fit, lay_out, lay_out_once, ordinal, title_of
-from services.cli.terminal_board.reading import board_input
+from services.cli.terminal_board.reading import board_input, entries_of
 from services.cli.terminal_board.standings import CHANGED_FOR, Entry, Standings, State
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
@@ -101,6 +101,24 @@ def test_a_player_below_the_top_sees_three_neighbors_on_either_side(height: int)
     assert any("You are 44th with 456 · 1 to near43" in line for line in lines)
 
 
+@given(width=st.integers(20, 200), name=names, details=names)
+def test_details_stand_behind_the_name_as_far_as_there_is_room(width: int, name: str, details: str) -> None:
+    rows = [Entry(1, "a", name, 1_234, "AT", details), Entry(2, "b", "Bo", 7)]
+    lines = text(live(entries=rows), width, 12)
+    assert max(cell_len(line) for line in lines) <= width
+    assert {cell_len(line) for line in lines[2:4]} == {width} or width < 40
+    wide = lay_out_once(live(entries=rows), 200, NOW)[1].plain
+    assert f"{clean(name)}  {clean(details)}" in wide
+
+
+def test_details_take_the_place_of_bars_and_never_that_of_a_name() -> None:
+    entry = Entry(1, "a", "Wolfgang-Amadeus", 999_999_999, "AT", "car: red\x1b[2J · lap: 3")
+    assert "Wolfgang-Amadeus  car: red[2J · lap: 3" in text(live(entries=[entry]), 100)[2]
+    assert "━" not in text(live(entries=[entry]), 200)[2]
+    assert "Wolfgang-Amadeus  " in text(live(entries=[entry]), 40)[2]
+    assert "car" not in text(live(entries=[entry]), 40)[2]
+
+
 def test_a_low_terminal_keeps_the_own_row() -> None:
     rows = [*entries(9), Entry(10, "me", "Ada", 1, "GB")]
     lines = text(live(entries=rows, rank=10, score=1), height=8)
@@ -160,3 +178,9 @@ def test_words() -> None:
 )
 def test_a_board_by_name_is_the_board_of_the_api(name: str, expected: dict[str, str]) -> None:
     assert board_input(name) == expected
+
+
+def test_an_entry_has_the_beginning_of_its_metadata() -> None:
+    row = {"rank": 1, "userId": "a", "username": "Ada", "score": 5, "country": None}
+    read = [row, {**row, "metadata": None}, {**row, "metadata": {name: name.upper() for name in "bdac"}}]
+    assert [entry.details for entry in entries_of(read)] == ["", "", "a: A · b: B · c: C"]
