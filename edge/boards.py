@@ -21,10 +21,11 @@ from topten.leaderboard.v1.leaderboard_service_pb2 import GetLeaderboardRequest
 from topten.quiz.v1.quiz_service_pb2 import GetQuizRequest
 
 from services.boards.board import Board
+from services.boards.caller_groups import CallerGroups
 from services.boards.catalog import Catalog
 from services.boards.existence import Existence, existence_of
 from services.boards.messages import defined_board_of
-from services.boards.visibility import is_public, may_read
+from services.boards.visibility import is_decided_by_groups, is_public, may_read
 from services.runtime.errors import Reason, ServiceError, invalid
 from services.runtime.grpc.client import call
 from services.runtime.process.periodic import Periodic
@@ -58,6 +59,7 @@ class ExistingBoards:
 
     def __init__(self, upstreams: Upstreams, catalog: Catalog, *, now: Callable[[], datetime]) -> None:
         self._upstreams = upstreams
+        self._caller_groups = CallerGroups(upstreams.group, upstreams.service_token)
         self._catalog = catalog
         self._now = now
         self._existing: LRUCache[str, None] = LRUCache(MAX_EXISTING)
@@ -98,14 +100,20 @@ class ExistingBoards:
         follows_calendar = self._catalog.follows_calendar(name)
         return ExistingBoard(name if follows_calendar else board.name, existence is Existence.IF_RANKED)
 
-    async def require_readable(self, name: str, caller: Claims) -> None:
-        """Raise BOARD_NOT_FOUND for a defined board that the caller may not read.
+    async def require_readable(self, name: str, caller: Claims) -> str:
+        """Raise BOARD_NOT_FOUND for a defined board that the caller may not read, UNAVAILABLE if identity has to say.
 
-        A board that is not known here passes: the leaderboard service knows it, or does not.
+        Return the group as whose member alone they may read it; empty if it does not depend on one. A board that is not
+        known here passes: the leaderboard service knows it, or does not.
         """
         board = await self._known(name)
-        if board is not None and not may_read(self._catalog, board, caller):
+        if board is None:
+            return ""
+        definition = self._catalog.definition_of(board)
+        groups = await self._caller_groups.deciding([definition], caller)
+        if not may_read(self._catalog, board, caller, groups):
             raise _not_found()
+        return definition.group if definition is not None and is_decided_by_groups(definition, caller) else ""
 
     async def require_public(self, name: str) -> None:
         """Raise INVALID_ARGUMENT for a defined board that is not public."""

@@ -28,6 +28,7 @@ from edge.stream.room_feed import PREFIX, RoomFeed
 from edge.stream.subscriber import Subscriber
 from edge.upstreams import Upstreams
 from services.boards.board import Board
+from services.boards.caller_groups import CallerGroups
 from services.boards.visibility import is_public
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.process.lifecycle import spawn
@@ -63,6 +64,7 @@ class Hub:
         now: Callable[[], datetime],
     ) -> None:
         self._upstreams = upstreams
+        self._caller_groups = CallerGroups(upstreams.group, upstreams.service_token)
         self._sessions = sessions
         self._config = config
         self.catalog = config.boards.catalog
@@ -184,6 +186,15 @@ class Hub:
                     if not version or subscriber.board_version != version:
                         subscriber.drop("hidden")
 
+    async def _end_former_members(self) -> None:
+        """End the streams of who may read a board as a member of its group alone, and is none any more."""
+        of_groups = [subscriber for subscriber in self._subscribers() if subscriber.group_id]
+        groups = await self._caller_groups.of_players({subscriber.user_id for subscriber in of_groups})
+        for subscriber in of_groups:
+            # Of whom identity does not tell, the stream goes on until the token expires.
+            if subscriber.is_open and subscriber.group_id not in groups.get(subscriber.user_id, [subscriber.group_id]):
+                subscriber.drop("hidden")
+
     def _open(self, name: str) -> Feed:
         if len(self._feeds) >= self._config.stream_max_boards:
             raise self._full("This server watches no more boards and rooms. Reconnect shortly.")
@@ -226,6 +237,7 @@ class Hub:
         The client gets the reason when it reconnects.
         """
         self._end_hidden()
+        await self._end_former_members()
         by_session: defaultdict[str, list[Subscriber]] = defaultdict(list)
         for subscriber in self._subscribers():
             if subscriber.session_id:

@@ -85,7 +85,7 @@ class StreamHandler:
         # A board token is held by every visitor of a page: they count by their addresses.
         await self._limiter.take("stream", caller=claims.user_id, address=address)
         await self._sessions.require_open(claims.session_id)
-        board, claims = await self._board(request, claims)
+        board, claims, group_id = await self._board(request, claims)
         if board.is_closed:
             return web.Response(status=204)
         if request.method == "HEAD":
@@ -93,7 +93,7 @@ class StreamHandler:
         with ExitStack() as stack:
             stack.enter_context(self._quota.stream(claims.user_id, network_of(address), board.name))
             feed = stack.enter_context(self._hub.feed(board.name))
-            return await self._open(request, feed, claims, stack)
+            return await self._open(request, feed, claims, stack, group_id)
 
     async def handle_room(self, request: web.Request) -> web.StreamResponse:
         """Start a stream of a room, which lasts until the client leaves, its session or the room ends, or the process stops.
@@ -122,18 +122,22 @@ class StreamHandler:
             raise web.HTTPNotAcceptable
         return await self._authenticator.stream_claims(request, cookie)
 
-    async def _board(self, request: web.Request, claims: Claims) -> tuple[ExistingBoard, Claims]:
-        """Return the board that a client names and the claims by which it may read it. Raises BOARD_NOT_FOUND if none do."""
+    async def _board(self, request: web.Request, claims: Claims) -> tuple[ExistingBoard, Claims, str]:
+        """Return the board that a client names, the claims by which it may read it, and the group that makes it so, or none.
+
+        Raises BOARD_NOT_FOUND if no claims do.
+        """
         name = request.query.get("board", "")
         if is_room_board(name):
             name = room_board(name.removeprefix(BOARD_PREFIX))
             require_board(claims, name)
             is_final, claims = await self._as_reader(request, claims, partial(self._rooms.board_is_final, name))
-            return ExistingBoard(name, is_final), claims
+            return ExistingBoard(name, is_final), claims, ""
         board = await self._boards.find(name, claims.user_id or claims.session_id)
         require_board(claims, board.name)
-        _, claims = await self._as_reader(request, claims, partial(self._boards.require_readable, board.name))
-        return board, claims
+        ask = partial(self._boards.require_readable, board.name)
+        group_id, claims = await self._as_reader(request, claims, ask)
+        return board, claims, group_id
 
     async def _as_reader(
         self, request: web.Request, claims: Claims, ask: Callable[[Claims], Awaitable[T]]
@@ -149,7 +153,9 @@ class StreamHandler:
                 raise
             return await ask(access), access
 
-    async def _open(self, request: web.Request, feed: Feed, claims: Claims, stack: ExitStack) -> web.StreamResponse:
+    async def _open(
+        self, request: web.Request, feed: Feed, claims: Claims, stack: ExitStack, group_id: str = ""
+    ) -> web.StreamResponse:
         """Start the response and hand over the connection; `stack` is then closed at the end of the stream."""
         version = self._hub.version(feed.name)  # by which the client was admitted just now
         last_seen = Position.parse(request.headers.get("Last-Event-ID") or request.query.get("lastEventId"))
@@ -169,7 +175,8 @@ class StreamHandler:
             await response.write(retry_after(self._config.stream_retry).plain)
         except ConnectionError:
             return response  # the client has disconnected
-        subscriber = Subscriber(claims, chunked=chunked, retry=self._config.stream_retry, board_version=version)
+        retry = self._config.stream_retry
+        subscriber = Subscriber(claims, chunked=chunked, retry=retry, board_version=version, group_id=group_id)
         if take_over(request, subscriber):
             feed.subscribe(subscriber, stack.pop_all().close, last_seen, self._config.stream_catch_up)
         return response

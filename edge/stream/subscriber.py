@@ -34,7 +34,8 @@ class Subscriber(asyncio.Protocol):
 
     It keeps nothing but what a stream needs, because an edge has tens of thousands. `on_disconnect` is called once, however
     the connection ends. `last_seen` is the position that the client resumes from, until it has been sent a frame.
-    `board_version` is that of the board's definition by which the client may read it, 0 if everybody may.
+    `board_version` is that of the board's definition by which the client may read it, 0 if everybody may; `group_id` is the
+    group as whose member alone they may, else empty.
     """
 
     __slots__ = (
@@ -43,6 +44,7 @@ class Subscriber(asyncio.Protocol):
         "_retry",
         "_transport",
         "board_version",
+        "group_id",
         "is_open",
         "last_seen",
         "on_disconnect",
@@ -52,8 +54,11 @@ class Subscriber(asyncio.Protocol):
 
     _transport: asyncio.WriteTransport
 
-    def __init__(self, claims: Claims, *, chunked: bool, retry: timedelta, board_version: int = 0) -> None:
+    def __init__(
+        self, claims: Claims, *, chunked: bool, retry: timedelta, board_version: int = 0, group_id: str = ""
+    ) -> None:
         self.board_version = board_version
+        self.group_id = group_id
         self.user_id = claims.user_id
         self.session_id = claims.session_id
         self.is_open = True

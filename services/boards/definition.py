@@ -264,10 +264,6 @@ def problems(definition: Definition) -> list[tuple[str, str]]:
     ):
         why = "what attempts at a quiz count for together is the quiz's own rule"
         faults.append(("aggregate", f"must be sum or count with sources other than action types: {why}"))
-    if definition.group and definition.visibility == "members":
-        faults.append(
-            ("visibility", "must be public or moderators on the board of a group, whose members no token tells")
-        )
     if not 0 <= definition.size <= MAX_SIZE:
         faults.append(("size", f"must be 1 to {MAX_SIZE}, or 0 for no limit"))
     if definition.ranks == "dense" and not 1 <= definition.size <= MAX_DENSE_SIZE:

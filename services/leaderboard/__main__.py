@@ -13,8 +13,9 @@ from topten.group.v1.group_service_pb2_grpc import GroupServiceStub
 from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from topten.leaderboard.v1.leaderboard_service_pb2_grpc import add_LeaderboardServiceServicer_to_server
 
+from services.boards.caller_groups import CallerGroups
 from services.boards.periods.closed import DATABASE
-from services.boards.visibility import may_read, sees_team_of
+from services.boards.visibility import sees_team_of
 from services.leaderboard.config import LeaderboardConfig
 from services.leaderboard.reading.archive import Archive
 from services.leaderboard.reading.boards import Boards
@@ -93,7 +94,7 @@ async def main(config: LeaderboardConfig) -> None:
             GroupMembers(groups, token),
             watches,
             catalog,
-            may_read=lambda board: may_read(catalog, board, caller()),
+            CallerGroups(groups, token),
             now=mongo.clock.now,
         )
         servicer = LeaderboardServicer(service, watches, ranks, now=mongo.clock.now)

@@ -46,10 +46,10 @@ class LeaderboardServicer(leaderboard_service_pb2_grpc.LeaderboardServiceService
         self, request: messages.WatchLeaderboardRequest, context: Context
     ) -> AsyncIterator[messages.WatchLeaderboardResponse]:
         """Stream the frames of a board."""
-        self._service.require_readable(request.board)
+        await self._service.require_readable(request.board)
         async with aclosing(self._watches.frames(request.board, _player())) as frames:
             async for frame in frames:
-                self._service.require_readable(request.board)
+                await self._service.require_readable(request.board)
                 yield messages.WatchLeaderboardResponse(frame=frame)
 
     async def GetRanks(self, request: messages.GetRanksRequest, context: Context) -> messages.GetRanksResponse:
@@ -65,10 +65,10 @@ class LeaderboardServicer(leaderboard_service_pb2_grpc.LeaderboardServiceService
         self, request: messages.WatchRanksRequest, context: Context
     ) -> AsyncIterator[messages.WatchRanksResponse]:
         """Stream the changing standings of certain players."""
-        self._service.require_readable(request.board)
+        await self._service.require_readable(request.board)
         async with aclosing(self._ranks.changes(request.board, request.user_ids, _player())) as changes:
             async for board, standings, stale in changes:
-                self._service.require_readable(request.board)
+                await self._service.require_readable(request.board)
                 yield messages.WatchRanksResponse(
                     board=board.name,
                     standings=[self._standing(board, user_id, each) for user_id, each in standings.items()],

@@ -15,7 +15,7 @@ from services.boards.existence import Existence, existence_of
 from services.boards.periods.closed import series_of
 from services.boards.periods.freezing import frozen_since
 from services.boards.periods.period import Period
-from services.boards.visibility import is_public
+from services.boards.visibility import is_public, may_read
 from services.leaderboard.reading.boards import no_such_board, requested_board
 from services.leaderboard.reading.frames import cut, entry_of, names_of
 from services.leaderboard.reading.groups import ranked_members
@@ -23,9 +23,11 @@ from services.leaderboard.reading.pages import ClosedPeriod, Page, entries_of, e
 from services.leaderboard.reading.proofs import NotClosedError, NotRankedError, NotSealedError
 from services.leaderboard.reading.results import Standing, UnreadableError, Window
 from services.runtime.errors import Reason, ServiceError, invalid
+from services.runtime.grpc.call_context import caller
 from services.runtime.page_tokens import invalid_page_token, list_of, page_token, read_page_token
 
 if TYPE_CHECKING:
+    from services.boards.caller_groups import CallerGroups
     from services.boards.definition import Ranks
     from services.leaderboard.reading.archive import Archive
     from services.leaderboard.reading.boards import Boards
@@ -46,7 +48,7 @@ class LeaderboardService:
     """Reading boards.
 
     A board is given by name; an empty one is `all`. An impossible name raises BOARD_NOT_FOUND, and so does a board that the
-    caller may not read, as `may_read` says; a board on which nobody is ranked is empty. While a board cannot be read, what
+    caller may not read, as `visibility` says; a board on which nobody is ranked is empty. While a board cannot be read, what
     its last frame cannot answer raises UNAVAILABLE. What is read of a board that is being built comes with a true `stale`.
     """
 
@@ -60,11 +62,11 @@ class LeaderboardService:
         groups: GroupMembers,
         watches: Watches,
         catalog: Catalog,
+        caller_groups: CallerGroups,
         *,
-        may_read: Callable[[Board], bool],
         now: Callable[[], datetime],
     ) -> None:
-        self._may_read = may_read
+        self._caller_groups = caller_groups
         self._boards = boards
         self._archive = archive
         self._proofs = proofs
@@ -82,7 +84,7 @@ class LeaderboardService:
         if there is none.
         """
         limit = limit or DEFAULT_LIMIT
-        board = self._board(name)
+        board = await self._board(name)
         frame = self._watches.current(board, limit)
         if frame is None:
             try:
@@ -98,7 +100,7 @@ class LeaderboardService:
 
         If `public_only`, a board that not everybody may read raises BOARD_NOT_FOUND.
         """
-        board = self._board(name)
+        board = await self._board(name)
         if public_only and not is_public(self._catalog, board):
             raise no_such_board(name)
         standings, stale = await self._read(board, lambda view: view.standings(user_ids))
@@ -117,7 +119,7 @@ class LeaderboardService:
         If the board cannot be read, its last frame serves as the first page. Raises CURSOR_EXPIRED, INVALID_ARGUMENT.
         """
         size = size or DEFAULT_LIMIT
-        board = self._board(name)
+        board = await self._board(name)
         position = read_page_token(token, board.name, float, str)
         after = None if position is None else (position[1], position[0])
 
@@ -153,7 +155,7 @@ class LeaderboardService:
         The page's total is the number of ranked members. Raises GROUP_NOT_FOUND unless `viewer_id` is a member or empty;
         CURSOR_EXPIRED, INVALID_ARGUMENT, also for a board that ranks teams.
         """
-        board = self._board(name)
+        board = await self._board(name)
         self._refuse_teams(board, "Members of a group are compared on boards that rank players.")
         listing = f"group {group_id} {board.name}"
         after = read_page_token(token, listing, float, str)
@@ -180,7 +182,7 @@ class LeaderboardService:
 
     async def around(self, name: str, user_id: str, radius: int) -> Page:
         """Return the player among `radius` neighbours (1 to 50, 0 means 5) on each side; see `LiveBoard.around`."""
-        board = self._board(name)
+        board = await self._board(name)
         window, stale = await self._read(board, lambda view: view.around(user_id, radius or DEFAULT_RADIUS))
         names = await names_of(self._names, [member for member, _ in window.members], window.titles)
         entries = [(entry, "") for entry in self._entries(board, window, names)]
@@ -192,7 +194,7 @@ class LeaderboardService:
         async def read(view: BoardView) -> tuple[int, Standing | None]:
             return await view.total(), (await view.standings([user_id])).get(user_id)
 
-        (total, standing), stale = await self._read(self._board(name), read)
+        (total, standing), stale = await self._read(await self._board(name), read)
         return standing, total, stale
 
     async def score_for_percentile(self, name: str, percentile: float) -> tuple[int | None, int, bool]:
@@ -200,13 +202,13 @@ class LeaderboardService:
 
         It is the lowest, or where less is better the highest, that has at least this percentile.
         """
-        board = self._board(name)
+        board = await self._board(name)
         (value, total), stale = await self._read(board, lambda view: view.quantile(percentile))
         return (None if value is None else self.points(board, value)), total, stale
 
     async def rank_if_score(self, name: str, points: int, user_id: str) -> tuple[int, int, bool]:
         """Return the rank of `points` (1 to 2^31 - 1) reached now, behind equals, how many are ranked, and `stale`."""
-        board = self._board(name)
+        board = await self._board(name)
         # Below the value of everybody who has these points, in every encoding.
         stored = mirrored(points) if self._catalog.is_ascending(board) else points
         (ahead, total), stale = await self._read(board, lambda view: view.ahead(float(stored), user_id))
@@ -214,7 +216,7 @@ class LeaderboardService:
 
     async def boards(self) -> list[tuple[Board, int, bool]]:
         """Return the current boards that the caller may read, the number of players ranked on each, and `stale` of each."""
-        boards = filter(self._may_read, self._catalog.current(self._now()))
+        boards = await self._readable(self._catalog.current(self._now()))
         return [(board, *await self._read(board, lambda view: view.total())) for board in boards]
 
     async def closed_periods(self, name: str, size: int, token: str) -> tuple[list[ClosedPeriod], str]:
@@ -224,7 +226,7 @@ class LeaderboardService:
         periods, CURSOR_EXPIRED.
         """
         size = size or DEFAULT_PERIODS
-        board = self._board(name)
+        board = await self._board(name)
         if self._catalog.period_of(board) is None:
             raise invalid("board", f"{board.name!r} has no periods", "The board has no periods.")
         series = series_of(board)
@@ -245,7 +247,7 @@ class LeaderboardService:
         Raises INVALID_ARGUMENT for a board that is not closed or is one of groups, BOARD_NOT_FOUND for a past period in which
         nobody was ranked, PLAYER_NOT_FOUND for a player without a place, and UNAVAILABLE until the board is sealed.
         """
-        board = self._board(name)
+        board = await self._board(name)
         self._refuse_teams(board, "Only places of players have proofs.")
         if self._catalog.has_roster(board):
             raise _no_proof("The board shows the members of a group. Only places among all players have proofs.")
@@ -273,18 +275,19 @@ class LeaderboardService:
     ) -> tuple[list[tuple[Board, Standing, bool]], list[tuple[Board, Standing]], str]:
         """Return a player's standings on boards, each with `stale`, those in a page of closed periods, and its next token."""
         standings = []
-        for board in filter(self._may_read, (requested_board(self._catalog, name, self._now()) for name in names)):
+        for board in await self._readable([requested_board(self._catalog, name, self._now()) for name in names]):
             found, stale = await self._read(board, lambda view: view.standings([user_id]))
             if user_id in found:
                 standings.append((board, found[user_id], stale))
         listing = list_of("closed", user_id)
         position = read_page_token(token, listing, str)
         places, last = await _available(self._archive.standings_of(user_id, "" if position is None else position[0]))
-        closed = []
-        for name, place in places:
-            board = Board.parse(name, self._now())
-            if self._may_read(board) and (shown := await self._shown_place(board, user_id, place)) is not None:
-                closed.append((board, shown))
+        place_on = {Board.parse(name, self._now()): place for name, place in places}
+        closed = [
+            (board, shown)
+            for board in await self._readable(list(place_on))
+            if (shown := await self._shown_place(board, user_id, place_on[board])) is not None
+        ]
         return standings, closed, page_token(listing, last) if last else ""
 
     def points(self, board: Board, value: float) -> int:
@@ -300,8 +303,8 @@ class LeaderboardService:
         return self._catalog.ranks_teams(board)
 
     def frozen_since(self, board: Board | str) -> datetime | None:
-        """Return since when a board, which exists, shows no later standings; None if it shows the latest."""
-        board = self._board(board) if isinstance(board, str) else board
+        """Return since when a board, which was read, shows no later standings; None if it shows the latest."""
+        board = requested_board(self._catalog, board, self._now()) if isinstance(board, str) else board
         return frozen_since(self._catalog, board, self._now())
 
     def _entries(self, board: Board, window: Window, names: Mapping[str, Name]) -> list[Entry]:
@@ -310,15 +313,20 @@ class LeaderboardService:
     def _own_entry(self, board: Board, member_id: str, standing: Standing, name: Name) -> Entry:
         return entry_with(standing, member_id, name, ascending=self._catalog.is_ascending(board))
 
-    def require_readable(self, name: str) -> None:
+    async def require_readable(self, name: str) -> None:
         """Raise BOARD_NOT_FOUND for a board that the caller may not read, or that does not exist."""
-        self._board(name)
+        await self._board(name)
 
-    def _board(self, name: str) -> Board:
+    async def _board(self, name: str) -> Board:
         board = requested_board(self._catalog, name, self._now())
-        if not self._may_read(board):
+        if not await self._readable([board]):
             raise no_such_board(name)
         return board
+
+    async def _readable(self, boards: Sequence[Board]) -> list[Board]:
+        """Return those of the boards that the caller may read."""
+        groups = await self._caller_groups.deciding(map(self._catalog.definition_of, boards), caller())
+        return [board for board in boards if may_read(self._catalog, board, caller(), groups)]
 
     def _refuse_teams(self, board: Board, why: str) -> None:
         if self._catalog.ranks_teams(board):

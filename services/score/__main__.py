@@ -13,6 +13,7 @@ from topten.board.v1.board_service_pb2_grpc import add_BoardServiceServicer_to_s
 from topten.score.v1.score_service_pb2_grpc import add_ScoreServiceServicer_to_server
 from topten.webhook.v1.webhook_service_pb2_grpc import add_WebhookServiceServicer_to_server
 
+from services.boards.caller_groups import CallerGroups
 from services.boards.periods import closed as closed_periods
 from services.runtime.auth.verification import open_verifier
 from services.runtime.config.loading import from_command_line
@@ -61,6 +62,7 @@ def build_servicer(
     webhooks: WebhookStores,
     ingest: Ingest,
     periods: Periods,
+    caller_groups: CallerGroups,
 ) -> ScoreServicer:
     """Build what responds to gRPC calls."""
     verification = partial(
@@ -98,6 +100,7 @@ def build_servicer(
             verification,
             stores.mongo.clock.milliseconds,
             stores.incarnations.replacements,
+            caller_groups,
         ),
         Notices(ledger.store, ledger.seen),
         DeadLetterReplay(ingest.dead_letters, ingest.worker, digests=ledger.digests),
@@ -157,14 +160,17 @@ async def main(config: ScoreConfig) -> None:
         webhooks = await build_webhook_stores(stores)
         ingest = await build_ingest(config, stores, ledger, projection, fair_play, webhooks, upstreams)
         periods = await build_periods(config, stores, ledger, projection, upstreams)
-        servicer = build_servicer(config, stores, ledger, projection, fair_play, webhooks, ingest, periods)
+        caller_groups = CallerGroups(upstreams.groups, stores.token)
+        servicer = build_servicer(
+            config, stores, ledger, projection, fair_play, webhooks, ingest, periods, caller_groups
+        )
         definitions = BoardDefinitions(
             projection.definitions,
             lambda: projection.placement.catalog,
             Groups(upstreams.groups, stores.token).has,
             now=stores.mongo.clock.now,
         )
-        boards = BoardServicer(definitions)
+        boards = BoardServicer(definitions, caller_groups)
         hooks = WebhookServicer(build_webhooks(config, stores, webhooks, lambda: projection.placement.catalog))
         server = GrpcServer(
             config.grpc_address,

@@ -32,6 +32,7 @@ from services.score.projection.standings import Placement
 from services.streams import COUNTERS_ADDED
 
 if TYPE_CHECKING:
+    from services.boards.caller_groups import CallerGroups
     from services.runtime.auth.claims import Claims
 
 _DEFAULT_PAGE = 20
@@ -107,6 +108,7 @@ class ScoreService:
         verification: Callable[[], Verification],
         now: Callable[[], int],
         replacements: Callable[[], Awaitable[Sequence[datetime]]],
+        caller_groups: CallerGroups,
     ) -> None:
         """`replacements` returns when MongoDB's data was replaced."""
         self._store = store
@@ -118,6 +120,7 @@ class ScoreService:
         self._verification = verification
         self._now = now
         self._replacements = replacements
+        self._caller_groups = caller_groups
 
     async def get_score(self, user_id: str, *, caller_id: str, sees_all: bool) -> Score:
         """Return the player's total; 0 at revision 0 without rows. Raises PERMISSION_DENIED for another player's."""
@@ -154,7 +157,9 @@ class ScoreService:
                 flags = await self._flags.of_player(user_id, _EXPORT_PAGE)
                 fold = (await self._store.current_folds([user_id]))[user_id]
             catalog = self._placement.catalog
-            readable = [board for board in self._placement.boards_of(fold) if may_read(catalog, board, caller)]
+            all_boards = list(self._placement.boards_of(fold))
+            groups = await self._caller_groups.deciding(map(catalog.definition_of, all_boards), caller)
+            readable = [board for board in all_boards if may_read(catalog, board, caller, groups)]
             boards = readable[:_MAX_EXPORTED_BOARDS]
         return PlayerExport(changes, flags, boards, next_page_token)
 

@@ -7,7 +7,22 @@ from tests.faults.seeded_defects import Defect
 TEAMS = "tests/system/views/test_team_boards.py"
 GROUPS = "tests/unit/identity/test_groups.py"
 ROSTERS = "tests/unit/leaderboard/test_rosters.py"
+VISIBILITY = "tests/system/access/test_board_visibility.py"
 GROUP_DEFECTS = (
+    Defect(
+        "every player reads a board for the members of a group",
+        "services/boards/visibility.py",
+        "return definition.group in groups if definition.group else definition.includes(caller.country)",
+        "return definition.includes(caller.country)",
+        ("tests/unit/boards/test_visibility.py", "-k", "exists_for_members"),
+    ),
+    Defect(
+        "the stream of who has left a group goes on",
+        "edge/stream/hub.py",
+        "        await self._end_former_members()\n",
+        "",
+        (VISIBILITY, "-k", "until_leaving"),
+    ),
     Defect(
         "a change of teams makes no later frame",
         "services/leaderboard/reading/roster_board.py",

@@ -57,7 +57,7 @@ SCOPES: Final[Mapping[str, str]] = {
 }
 # The least that each process needs for its calls.
 OWN_SCOPES: Final[Mapping[str, frozenset[str]]] = {
-    "edge": frozenset({"session:open", "session:check", "action:relay", "quiz:read", "leaderboard:read"}),
+    "edge": frozenset({"session:open", "session:check", "action:relay", "quiz:read", "leaderboard:read", "group:read"}),
     "quiz": frozenset({"account:read", "leaderboard:read"}),
     "score": frozenset(
         {"account:block", "event:read", "event:replay", "group:read", "outbox:read", "head:sign", "leaderboard:read"}

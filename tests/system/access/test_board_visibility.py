@@ -14,9 +14,11 @@ from tests.servers import RunningStack, unique
 from tests.system.access.calls import called, document
 from tests.system.access.permissions import FIELDS, METHODS
 from tests.system.access.test_board_tokens import ISSUE, moderator
+from tests.system.accounts.test_groups import JOIN, LEAVE, ask
 from tests.system.actions.test_player_actions import admin, define, submit
 from tests.system.boards.test_boards_as_data import put, until_ready
 from tests.system.graphql import COOKIE_MODE, LOGIN, Web
+from tests.system.views.test_group_boards import founded
 
 __all__ = ["admin", "moderator"]
 READS: Final = {
@@ -123,6 +125,59 @@ async def test_board_of_members_is_read_by_players_of_its_countries(
         return found == {*READS, *FIELDS_WITH_BOARD, STREAM}
 
     await eventually(is_open, "players of the country read it everywhere")
+
+
+async def test_board_of_a_group_for_its_members_is_read_by_nobody_else_from_joining_until_leaving(
+    stack: RunningStack, client: GraphqlClient, web: Web, admin: str, moderator: str
+) -> None:
+    owner, member, stranger = [await register(client) for _ in range(3)]
+    group_id, code = await founded(owner)
+    _, other_code = await founded(stranger)
+    await ask(member, JOIN, code=other_code)
+    name, everywhere = unique("club-")[:32], {*READS, *FIELDS_WITH_BOARD, STREAM}
+    board = {"kind": "CUSTOM", "name": name}
+    await put(client, admin, name=name, segment=f"group:{group_id}", visibility="MEMBERS")
+    await until_ready(client, admin, name)
+
+    async def reads(player: Player) -> set[str]:
+        return await readable(stack, web, name, player.access_token, player.user_id)
+
+    async def reads_all(player: Player = owner) -> bool:
+        return await reads(player) == everywhere
+
+    async def reads_nothing(player: Player = member) -> bool:
+        return not await reads(player)
+
+    await eventually(reads_all, "a member reads it everywhere")
+    for outsider in (stranger, member):
+        assert await reads_nothing(outsider), "members of other groups alone"
+        await lists_nowhere(client, name, outsider, moderator)
+    assert await readable(stack, web, name, moderator, owner.user_id) == everywhere
+    refused = await web.graphql(ISSUE, {"board": board}, token=moderator)
+    assert "not public" in refused.body["errors"][0]["message"]
+    short = await client.execute("{ streamToken { token } }", {}, owner.access_token)
+    query = f"board=custom:{name}&token={short['streamToken']['token']}"
+    async with web.session.head(f"{web.http}{STREAM}?{query}") as response:
+        assert response.status == 404, "what stands in an address reads public boards alone"
+    step = await define(client, admin, "fixed")
+    await submit(member, step, wait="COUNTED")
+    with pytest.raises(GraphqlError) as unknown:
+        await submit(member, step, wait="COUNTED", boards=[board])
+    assert unknown.value.reason == "BOARD_NOT_FOUND"
+
+    await ask(member, JOIN, code=code)
+    await eventually(lambda: reads_all(member), "who joins reads it")
+    async with (
+        stream(stack.http, owner.access_token, f"custom:{name}") as of_owner,
+        stream(stack.http, member.access_token, f"custom:{name}") as events,
+    ):
+        await until(events, lambda data: [each["userId"] for each in data["leaderboard"]] == [member.user_id])
+        await ask(member, LEAVE, id=group_id)
+        await drained(events)  # the open stream ends
+        await until(of_owner, lambda data: data["leaderboard"] == [])
+    await eventually(reads_nothing, "who left reads it no longer")
+    await lists_nowhere(client, name, member, moderator)
+    assert await reads_all()
 
 
 async def test_the_page_of_who_may_read_a_board_streams_it_by_cookie_and_nobody_elses(

@@ -99,7 +99,16 @@ async def does_not_reach(system: ScoreSystem, event_id: str, boards: list[str]) 
     """The effect of the event names these closed and archived boards as those that stay as they are."""
     unused: Any = None
     service = ScoreService(
-        system.store, unused, unused, unused, system.placement, unused, unused, unused, replacements=unused
+        system.store,
+        unused,
+        unused,
+        unused,
+        system.placement,
+        unused,
+        unused,
+        unused,
+        replacements=unused,
+        caller_groups=unused,
     )
     effect = await service.event_effect(event_id)
     assert effect is not None

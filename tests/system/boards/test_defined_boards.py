@@ -317,7 +317,6 @@ async def test_archived_board_takes_no_more_points_and_its_name_is_gone(system: 
         (Definition("board", segment="group:friends"), "segment"),
         (Definition("board", segment=f"{GROUP}0"), "segment"),
         (Definition("board", segment=GROUP), "segment"),  # there is no group with this id
-        (Definition("board", segment=GROUP, visibility="members"), "visibility"),
         (Definition("declared"), "name"),
     ],
 )

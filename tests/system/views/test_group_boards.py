@@ -314,7 +314,6 @@ async def test_group_of_a_board_exists_and_stays(
     for fields, why in (
         ({"segment": f"group:{uuid.uuid4()}"}, "segment: has the ID of a group that does not exist"),
         ({"segment": "group:friends"}, "segment: must have the ID of a group"),
-        ({"segment": f"group:{group_id}", "visibility": "MEMBERS"}, "visibility: must be public or moderators"),
     ):
         with pytest.raises(Exception, match=why):
             await put(client, admin, name=unique("friends-")[:32], **fields)

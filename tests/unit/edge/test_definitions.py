@@ -16,6 +16,7 @@ from topten.board.v1.board_service_pb2_grpc import (
     BoardServiceStub,
     add_BoardServiceServicer_to_server,
 )
+from topten.group.v1.group_service_pb2_grpc import GroupServiceStub
 
 from edge.boards import DEFINITION_PAUSE, KNOWN_FOR, ExistingBoards
 from services.boards.catalog import Catalog
@@ -76,7 +77,9 @@ async def opened(score: Score) -> AsyncIterator[Reader]:
             ServiceToken(issuer.token_url, "edge", "a secret of the test") as token,
         ):
             await channel.channel_ready()
-            upstreams = SimpleNamespace(board=BoardServiceStub(channel), service_token=token)
+            upstreams = SimpleNamespace(
+                board=BoardServiceStub(channel), group=GroupServiceStub(channel), service_token=token
+            )
             yield Reader(upstreams)
     finally:
         await server.stop(None)

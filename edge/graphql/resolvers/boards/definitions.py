@@ -50,8 +50,9 @@ class BoardState(Enum):
 
 
 @strawberry.enum(
-    description="Who reads a board: everybody (PUBLIC), accounts of players whom its segment includes (MEMBERS; not on "
-    "the board of a group), or MODERATORS. Moderators, admins and services read all. For everybody else it does not exist."
+    description="Who reads a board: everybody (PUBLIC), accounts of players whom its segment includes (MEMBERS; of a "
+    "group, those who are in it), or MODERATORS. Moderators, admins and services read all. For everybody else it does not "
+    "exist."
 )
 class BoardVisibility(Enum):
     PUBLIC = BoardDefinitionMessage.PUBLIC

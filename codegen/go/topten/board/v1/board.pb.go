@@ -149,8 +149,8 @@ const (
 	BoardDefinition_VISIBILITY_UNSPECIFIED BoardDefinition_Visibility = 0
 	// Everybody who may read boards.
 	BoardDefinition_PUBLIC BoardDefinition_Visibility = 1
-	// Accounts of players whom the segment includes, by the country in their token; no guests and no board tokens.
-	// Moderators, admins and services as well. Refused for the board of a group, whose members no token tells.
+	// Accounts of players whom the segment includes, by the country in their token or, on the board of a group, as members of
+	// it; no guests and no board tokens. Moderators, admins and services as well.
 	BoardDefinition_MEMBERS BoardDefinition_Visibility = 2
 	// Moderators, admins and services with the scope `leaderboard:read`.
 	BoardDefinition_MODERATORS BoardDefinition_Visibility = 3

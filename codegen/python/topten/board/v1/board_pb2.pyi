@@ -96,8 +96,8 @@ class BoardDefinition(google.protobuf.message.Message):
         PUBLIC: BoardDefinition._Visibility.ValueType  # 1
         """Everybody who may read boards."""
         MEMBERS: BoardDefinition._Visibility.ValueType  # 2
-        """Accounts of players whom the segment includes, by the country in their token; no guests and no board tokens.
-        Moderators, admins and services as well. Refused for the board of a group, whose members no token tells.
+        """Accounts of players whom the segment includes, by the country in their token or, on the board of a group, as members of
+        it; no guests and no board tokens. Moderators, admins and services as well.
         """
         MODERATORS: BoardDefinition._Visibility.ValueType  # 3
         """Moderators, admins and services with the scope `leaderboard:read`."""
@@ -110,8 +110,8 @@ class BoardDefinition(google.protobuf.message.Message):
     PUBLIC: BoardDefinition.Visibility.ValueType  # 1
     """Everybody who may read boards."""
     MEMBERS: BoardDefinition.Visibility.ValueType  # 2
-    """Accounts of players whom the segment includes, by the country in their token; no guests and no board tokens.
-    Moderators, admins and services as well. Refused for the board of a group, whose members no token tells.
+    """Accounts of players whom the segment includes, by the country in their token or, on the board of a group, as members of
+    it; no guests and no board tokens. Moderators, admins and services as well.
     """
     MODERATORS: BoardDefinition.Visibility.ValueType  # 3
     """Moderators, admins and services with the scope `leaderboard:read`."""
