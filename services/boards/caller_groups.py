@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Final
 from cachetools import TTLCache
 from topten.group.v1.group_service_pb2 import ListGroupsRequest
 
-from services.boards.visibility import is_decided_by_groups
+from services.boards.visibility import is_decided_by_groups, may_read
 from services.runtime.errors import ServiceError
 from services.runtime.grpc.client import call
 
 if TYPE_CHECKING:
     from topten.group.v1.group_service_pb2_grpc import GroupServiceAsyncStub
 
+    from services.boards.board import Board
+    from services.boards.catalog import Catalog
     from services.boards.definition import Definition
     from services.runtime.auth.claims import Claims
     from services.runtime.auth.service_token import ServiceToken
@@ -41,6 +43,11 @@ class CallerGroups:
         self._token = token
         self._fresh: TTLCache[str, frozenset[str]] = TTLCache(MAX_CALLERS, FRESH_SECONDS, timer=clock)
         self._reads: dict[str, asyncio.Task[frozenset[str]]] = {}
+
+    async def readable(self, catalog: Catalog, boards: Collection[Board], caller: Claims) -> list[Board]:
+        """Return those of the boards that the caller may read. Raises UNAVAILABLE if identity decides and does not respond."""
+        groups = await self.deciding(map(catalog.definition_of, boards), caller)
+        return [board for board in boards if may_read(catalog, board, caller, groups)]
 
     async def deciding(self, definitions: Iterable[Definition | None], caller: Claims) -> frozenset[str]:
         """Return the caller's groups if they decide whether the caller may read one of these boards; else none.

@@ -15,7 +15,7 @@ from services.boards.existence import Existence, existence_of
 from services.boards.periods.closed import series_of
 from services.boards.periods.freezing import frozen_since
 from services.boards.periods.period import Period
-from services.boards.visibility import is_public, may_read
+from services.boards.visibility import is_public
 from services.leaderboard.reading.boards import no_such_board, requested_board
 from services.leaderboard.reading.frames import cut, entry_of, names_of
 from services.leaderboard.reading.groups import ranked_members
@@ -324,9 +324,7 @@ class LeaderboardService:
         return board
 
     async def _readable(self, boards: Sequence[Board]) -> list[Board]:
-        """Return those of the boards that the caller may read."""
-        groups = await self._caller_groups.deciding(map(self._catalog.definition_of, boards), caller())
-        return [board for board in boards if may_read(self._catalog, board, caller(), groups)]
+        return await self._caller_groups.readable(self._catalog, boards, caller())
 
     def _refuse_teams(self, board: Board, why: str) -> None:
         if self._catalog.ranks_teams(board):

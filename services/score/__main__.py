@@ -108,7 +108,7 @@ def build_servicer(
         PeriodResealer(
             ledger.store, ledger.coordination, periods.archive, projection.placement, now=stores.mongo.clock.now
         ),
-        ClosedBoards(projection.placement, periods.archive),
+        ClosedBoards(projection.placement, periods.archive, caller_groups),
     )
 
 

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from services.boards.board import Board
-from services.boards.visibility import may_read
 from services.runtime.clock import milliseconds_of
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.page_tokens import list_of, page_token, read_page_token
@@ -157,9 +156,7 @@ class ScoreService:
                 flags = await self._flags.of_player(user_id, _EXPORT_PAGE)
                 fold = (await self._store.current_folds([user_id]))[user_id]
             catalog = self._placement.catalog
-            all_boards = list(self._placement.boards_of(fold))
-            groups = await self._caller_groups.deciding(map(catalog.definition_of, all_boards), caller)
-            readable = [board for board in all_boards if may_read(catalog, board, caller, groups)]
+            readable = await self._caller_groups.readable(catalog, list(self._placement.boards_of(fold)), caller)
             boards = readable[:_MAX_EXPORTED_BOARDS]
         return PlayerExport(changes, flags, boards, next_page_token)
 

@@ -11,13 +11,13 @@ from services.boards.board import Board
 from services.boards.catalog import Catalog
 from services.boards.definition import Definition
 from services.boards.periods.calendar import Calendar
-from services.boards.visibility import may_read
 from services.runtime.clock import milliseconds_of
 from services.score.errors import store_errors_as_unavailable
 from services.score.periods.archive_store import ArchiveStore
 from services.score.projection.standings import Placement
 
 if TYPE_CHECKING:
+    from services.boards.caller_groups import CallerGroups
     from services.runtime.auth.claims import Claims
 
 _BUILT_IN: Final[Sequence[Literal["weekly", "monthly"]]] = ("weekly", "monthly")
@@ -35,9 +35,10 @@ class Actions(NamedTuple):
 class ClosedBoards:
     """The boards that are archived."""
 
-    def __init__(self, placement: Placement, archive: ArchiveStore) -> None:
+    def __init__(self, placement: Placement, archive: ArchiveStore, caller_groups: CallerGroups) -> None:
         self._placement = placement
         self._archive = archive
+        self._caller_groups = caller_groups
 
     async def counting(self, actions: Actions, caller: Claims) -> list[Board]:
         """Return the archived boards that may count one of these actions and that the caller may read.
@@ -48,7 +49,8 @@ class ClosedBoards:
         boards = closed_boards(agreement.catalog, agreement.closed_through, actions)
         async with store_errors_as_unavailable():
             archived = await self._archive.existing([board.name for board in boards])
-        return [board for board in boards if board.name in archived and may_read(agreement.catalog, board, caller)]
+        kept = [board for board in boards if board.name in archived]
+        return await self._caller_groups.readable(agreement.catalog, kept, caller)
 
 
 def closed_boards(catalog: Catalog, closed_through: int, actions: Actions) -> list[Board]:
