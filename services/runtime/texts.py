@@ -18,6 +18,8 @@ _NOT_IN_A_LINE: Final = re.compile(f"[\u0000-\u001f{_CONTROL}{_BIDI}]")
 _NOT_IN_LINES: Final = re.compile(f"[\u0000-\u0008\u000b-\u001f{_CONTROL}{_BIDI}]")
 # Letters and symbols that are drawn as nothing.
 _BLANK: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+# Characters that are drawn as nothing between others, but for joiners and selectors, which change how those are drawn.
+_UNDRAWN: Final = re.compile("[\u00ad\u034f\u180e\u200b\u2060-\u2064]")
 _UUID: Final = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
@@ -53,8 +55,8 @@ def composed(text: str) -> str:
 
 
 def same_text_key(text: str) -> str:
-    """Return a key that texts share if readers cannot tell them apart: NFC, white space collapsed."""
-    return composed(" ".join(text.split()))
+    """Return a key that texts share if readers cannot tell them apart: NFC, white space collapsed, nothing undrawn."""
+    return composed(" ".join(_UNDRAWN.sub("", text).split()))
 
 
 def canonical_id(text: str) -> str:

@@ -12,6 +12,7 @@ from services.quiz.formats import aiken, opentdb
 from services.quiz.formats.contract import file_path
 from services.quiz.formats.gift import gift
 from services.quiz.formats.moodle import moodle_xml
+from services.quiz.formats.package import Package, is_package
 from services.quiz.formats.qti import qti
 from services.quiz.formats.report import QuizReport
 from services.quiz.formats.source import FormatError, Source
@@ -82,6 +83,9 @@ def read(content: bytes, name: str) -> list[QuizReport]:
             if not reports:
                 raise FormatError(f"$: has no question ({known.TITLE})")
             return reports
-    source.text  # noqa: B018  # says what is wrong with the encoding, if that is why
+    if is_package(content):
+        Package(content)  # says what is wrong with it, if that is why
+    elif not source.is_binary:
+        source.text  # noqa: B018  # says what is wrong with the encoding, if that is why
     titles = ", ".join(known.TITLE for known in FORMATS)
     raise FormatError(f"$: unknown format; known are {titles}")

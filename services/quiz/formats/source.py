@@ -85,6 +85,11 @@ class Source:
             raise FormatError(f"line {line}: must be {encoding.upper()} (byte 0x{content[error.start]:02x})") from None
         return text.replace("\r\n", "\n").replace("\r", "\n")
 
+    @property
+    def is_binary(self) -> bool:
+        """Whether the file has what no text has, so that its encoding is not what is wrong."""
+        return b"\0" in self.content and not self.is_text
+
     @cached_property
     def is_text(self) -> bool:
         """Whether the file can be read as text."""
@@ -102,5 +107,9 @@ class Source:
         """The file as JSON. Raises FormatError."""
         try:
             return json.loads(self.text, object_pairs_hook=Object.of, parse_float=Number)
-        except (ValueError, RecursionError) as error:
-            raise FormatError(f"$: must be JSON ({without_controls(str(error))[:100]})") from None
+        except json.JSONDecodeError as error:
+            raise FormatError(f"line {error.lineno}: must be JSON ({without_controls(error.msg)[:100]})") from None
+        except RecursionError:
+            raise FormatError("$: is nested too deep") from None
+        except ValueError:  # Python's bound of whole numbers
+            raise FormatError("$: has a number with too many digits") from None

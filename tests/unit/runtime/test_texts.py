@@ -16,7 +16,7 @@ from topten.score.v1 import score_service_pb2 as score
 
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.grpc.requests import read
-from services.runtime.texts import fault_of, without_controls
+from services.runtime.texts import fault_of, same_text_key, without_controls
 
 VALIDATOR = protovalidate.Validator()
 FORBIDDEN = ["\x00", "\x1b", "\x7f", "\x85", "\u200e", "\u202e", "\u2066", "\u2028", "\ufeff"]
@@ -69,3 +69,11 @@ def test_ordinary_texts_are_admitted(text: str) -> None:
 @given(st.text())
 def test_what_is_stripped_is_not_refused_for_its_characters(text: str) -> None:
     assert fault_of(without_controls(text)) in {"", "must not be blank"}
+
+
+@pytest.mark.parametrize("other", ["a  b", " a b", "a\u200b b", "\u00ada b", "a\u00a0b", "a\u2060 b"])
+def test_texts_that_nobody_can_tell_apart_have_one_key(other: str) -> None:
+    assert same_text_key(other) == same_text_key("a b")
+    assert same_text_key("e\u0301") == same_text_key("\u00e9") != same_text_key("e")
+    family = "\U0001f468\u200d\U0001f469"  # a joiner makes one picture of two
+    assert same_text_key(family) != same_text_key(family.replace("\u200d", ""))

@@ -101,21 +101,27 @@ def test_kahoots_template_is_the_same_as_a_sheet() -> None:
 
 
 QUIZ = b"<quiz><question type='truefalse'></question></quiz>"
-PACKAGES = {
-    "damaged": b"PK\x03\x04 and no more",
-    "without a quiz": packed({"readme.xml": b"<readme/>"}),
-    "outside": packed({"../a.xml": QUIZ, "a.xml": b"<assessmentItem/>"}),
-    "absolute": packed({"/etc/a.xml": b"<assessmentItem/>"}),
-    "bomb": packed({"a.xml": b"<assessmentItem>" + b" " * 5_000_000 + b"</assessmentItem>"}),
-    "too many": packed({f"{number}.xml": b"<assessmentItem/>" for number in range(2001)}),
-    "no workbook": packed({"xl/workbook.xml": b"<workbook/>"}),
+UNREADABLE = {
+    "damaged": (b"PK\x03\x04 and no more", "must be a whole ZIP"),
+    "without a quiz": (packed({"readme.xml": b"<readme/>"}), "unknown format; known are"),
+    "outside": (packed({"../a.xml": QUIZ, "a.xml": b"<assessmentItem/>"}), "must be a name inside the package"),
+    "absolute": (packed({"/etc/a.xml": b"<assessmentItem/>"}), "must be a name inside the package"),
+    "bomb": (packed({"a.xml": b"<assessmentItem>" + b" " * 5_000_000 + b"</assessmentItem>"}), "200 times its size"),
+    "too many": (packed({f"{number}.xml": b"<assessmentItem/>" for number in range(2001)}), "at most 2000 files"),
+    "no workbook": (packed({"xl/workbook.xml": b"<workbook/>"}), "must be a whole workbook"),
+    "an image": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "unknown format; known are"),
+    "another encoding": ("Größe?\nA. 1\nB. 2\nANSWER: A\n".encode("latin-1"), "line 1: must be UTF-8 (byte 0xf6)"),
+    "JSON with an end too early": (b'{"id": "x",\n "title": "t",\n}', "line 3: must be JSON"),
+    "JSON without an end": (b'{"id":' * 50_000, "nested too deep"),
+    "a JSON number without an end": (b'{"id": ' + b"9" * 5000 + b"}", "a number with too many digits"),
 }
 
 
-@pytest.mark.parametrize("name", PACKAGES)
-def test_packages_out_of_bounds_are_refused(name: str) -> None:
-    with pytest.raises(FormatError):
-        read(PACKAGES[name], "x")
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_a_file_that_cannot_be_read_says_why(name: str) -> None:
+    content, why = UNREADABLE[name]
+    with pytest.raises(FormatError, match=re.escape(why)):
+        read(content, "x")
 
 
 def test_libraries_for_sheets_and_xml_are_imported_only_for_them() -> None:
