@@ -59,7 +59,7 @@ class Options:
     def fault(self) -> tuple[str, str] | None:
         """Return the field that contradicts another one and why; None if none does."""
         if self.speed_points and not self.seconds:
-            return "options.speed_points", "needs seconds_per_question"
+            return "options.speed_points", "needs a time for each question"
         return None
 
 

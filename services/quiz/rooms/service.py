@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -60,7 +61,7 @@ class RoomService:
     async def open(self, host: Claims, quiz_id: str, options: Options, co_hosts: Sequence[str]) -> Snapshot:
         """Open a room with the current version of a quiz.
 
-        Raises QUIZ_NOT_FOUND, QUIZ_CLOSED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        Raises QUIZ_NOT_FOUND, QUIZ_CLOSED, PLAYER_NOT_FOUND for a co-host, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         if not (self._players_host or host.may(HOSTS)):
             raise ServiceError(Reason.PERMISSION_DENIED, "Only authors, moderators and admins open rooms here.")
@@ -74,6 +75,7 @@ class RoomService:
             raise ServiceError(Reason.QUIZ_CLOSED, "The quiz is not open.")
         if options.counts_on_boards and (why := _counts_on_its_own_board_alone(quiz)):
             raise invalid("options.counts_on_boards", why)
+        await asyncio.gather(*map(self._require_player, co_hosts))
         room = Room(
             room_id=str(uuid.uuid4()),
             pin="",
@@ -186,8 +188,7 @@ class RoomService:
             return snapshot
         if len(snapshot.room.hosts) >= MAX_HOSTS:
             raise _too_many_hosts()
-        if await self._players.find(user_id) is None:
-            raise ServiceError(Reason.PLAYER_NOT_FOUND, "No player has this ID.")
+        await self._require_player(user_id)
         return await self._apply(snapshot, host, Command.ADD_HOST, About(host=user_id))
 
     async def remove_host(self, host: Claims, pin: str, user_id: str) -> Snapshot:
@@ -217,6 +218,10 @@ class RoomService:
         seat = await self._seats.find(room.room_id, seat_id)
         if seat is None or seat.is_removed:
             raise ServiceError(Reason.PLAYER_NOT_FOUND, "The room has no such seat.")
+
+    async def _require_player(self, user_id: str) -> None:
+        if await self._players.find(user_id) is None:
+            raise ServiceError(Reason.PLAYER_NOT_FOUND, "No player has this ID.")
 
     async def _hosted(self, host: Claims, pin: str) -> Snapshot:
         snapshot = await self._reader.current(await self._rooms.room_id(pin))

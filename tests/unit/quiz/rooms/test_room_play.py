@@ -231,6 +231,8 @@ async def test_a_host_names_another_who_may_do_the_same(table: Table) -> None:
     assert await refused(add(ben, game.pin, "ben")) == "PERMISSION_DENIED"
     table.replica.identity.unknown = {"nobody"}
     assert await refused(add(HOST, game.pin, "nobody")) == "PLAYER_NOT_FOUND"
+    opening = game.rooms.service.open(HOST, (await game.room()).quiz_id, Options(), ["cora", "nobody"])
+    assert await refused(opening) == "PLAYER_NOT_FOUND"
     # Named three times at once, and while the room goes on: it happens once, and so does the transition.
     first = (await game.room()).revision
     adding = (each.rooms.service.add_host(HOST, game.pin, "ben") for each in (game, game, table.elsewhere(game)))

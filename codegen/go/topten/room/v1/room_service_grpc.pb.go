@@ -57,7 +57,7 @@ const (
 type RoomServiceClient interface {
 	// OpenRoom opens a room in which the caller hosts the current version of a quiz. Authors, moderators and admins host;
 	// other accounts if the operator allows it.
-	// Fails with QUIZ_NOT_FOUND, QUIZ_CLOSED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	// Fails with QUIZ_NOT_FOUND, QUIZ_CLOSED, PLAYER_NOT_FOUND (a co-host), PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	OpenRoom(ctx context.Context, in *OpenRoomRequest, opts ...grpc.CallOption) (*OpenRoomResponse, error)
 	// GetJoinChallenge returns a new challenge of a room with `proof_of_work`, whose solution JoinRoom takes for a new seat.
 	// Challenges are not stored; any number of them may be asked for.
@@ -436,7 +436,7 @@ func (c *roomServiceClient) ExportSeats(ctx context.Context, in *ExportSeatsRequ
 type RoomServiceServer interface {
 	// OpenRoom opens a room in which the caller hosts the current version of a quiz. Authors, moderators and admins host;
 	// other accounts if the operator allows it.
-	// Fails with QUIZ_NOT_FOUND, QUIZ_CLOSED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	// Fails with QUIZ_NOT_FOUND, QUIZ_CLOSED, PLAYER_NOT_FOUND (a co-host), PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	OpenRoom(context.Context, *OpenRoomRequest) (*OpenRoomResponse, error)
 	// GetJoinChallenge returns a new challenge of a room with `proof_of_work`, whose solution JoinRoom takes for a new seat.
 	// Challenges are not stored; any number of them may be asked for.

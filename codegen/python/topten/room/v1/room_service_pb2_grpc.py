@@ -168,7 +168,7 @@ class RoomServiceServicer(object):
     def OpenRoom(self, request, context):
         """OpenRoom opens a room in which the caller hosts the current version of a quiz. Authors, moderators and admins host;
         other accounts if the operator allows it.
-        Fails with QUIZ_NOT_FOUND, QUIZ_CLOSED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        Fails with QUIZ_NOT_FOUND, QUIZ_CLOSED, PLAYER_NOT_FOUND (a co-host), PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -30,7 +30,7 @@ class RoomServiceStub:
     ]
     """OpenRoom opens a room in which the caller hosts the current version of a quiz. Authors, moderators and admins host;
     other accounts if the operator allows it.
-    Fails with QUIZ_NOT_FOUND, QUIZ_CLOSED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    Fails with QUIZ_NOT_FOUND, QUIZ_CLOSED, PLAYER_NOT_FOUND (a co-host), PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     GetJoinChallenge: grpc.UnaryUnaryMultiCallable[
@@ -259,7 +259,7 @@ class RoomServiceAsyncStub:
     ]
     """OpenRoom opens a room in which the caller hosts the current version of a quiz. Authors, moderators and admins host;
     other accounts if the operator allows it.
-    Fails with QUIZ_NOT_FOUND, QUIZ_CLOSED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    Fails with QUIZ_NOT_FOUND, QUIZ_CLOSED, PLAYER_NOT_FOUND (a co-host), PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     GetJoinChallenge: grpc.aio.UnaryUnaryMultiCallable[
@@ -490,7 +490,7 @@ class RoomServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[topten.room.v1.room_service_pb2.OpenRoomResponse, collections.abc.Awaitable[topten.room.v1.room_service_pb2.OpenRoomResponse]]:
         """OpenRoom opens a room in which the caller hosts the current version of a quiz. Authors, moderators and admins host;
         other accounts if the operator allows it.
-        Fails with QUIZ_NOT_FOUND, QUIZ_CLOSED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        Fails with QUIZ_NOT_FOUND, QUIZ_CLOSED, PLAYER_NOT_FOUND (a co-host), PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
