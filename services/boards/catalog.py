@@ -157,6 +157,11 @@ class Catalog:
         definition = self.definition_of(board)
         return definition is not None and definition.is_ascending
 
+    def title_of(self, board: Board) -> str:
+        """Return the title of a defined board; empty if it has none, or is another."""
+        definition = self.definition_of(board)
+        return "" if definition is None else definition.title
+
     def ranks_teams(self, board: Board) -> bool:
         """Whether the entries of the board are teams."""
         definition = self.definition_of(board)

@@ -192,6 +192,7 @@ class LeaderboardServicer(leaderboard_service_pb2_grpc.LeaderboardServiceService
         if frozen := self._frozen_since(board):
             message.frozen_since.CopyFrom(frozen)
         message.ranks_teams = self._service.ranks_teams(board)
+        message.title = self._service.title_of(board)
         return message
 
     def _frozen_since(self, board: Board | str) -> Timestamp | None:

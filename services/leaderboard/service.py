@@ -298,6 +298,10 @@ class LeaderboardService:
         """Return the period of a board; None for all time."""
         return self._catalog.period_of(board)
 
+    def title_of(self, board: Board) -> str:
+        """Return the title of a defined board; empty if it has none, or is another."""
+        return self._catalog.title_of(board)
+
     def ranks_teams(self, board: Board) -> bool:
         """Whether the entries of a board are teams."""
         return self._catalog.ranks_teams(board)

@@ -6,7 +6,7 @@ Widths are cells: a wide character takes two, a combining one none.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -49,15 +49,18 @@ class Columns:
 
 
 def title_of(board: str) -> str:
-    """Return what a board is called: `This week`, `GB`, `weekly 2026-47`."""
+    """Return what a board without a title is called: `This week`, `GB`, `weekly 2026-47`."""
     kind, _, qualifier = board.partition(":")
     if not qualifier:
         return TITLES.get(kind, kind)
     return qualifier if kind in ("country", "custom") else f"{kind} {qualifier}"
 
 
-def lay_out(standings: Standings, tabs: Sequence[str], width: int, height: int, now: datetime) -> list[Text]:
-    """Return the lines of a screen, `height` of at most `width` cells, with the keys on the last one."""
+def lay_out(standings: Standings, tabs: Mapping[str, str], width: int, height: int, now: datetime) -> list[Text]:
+    """Return the lines of a screen, `height` of at most `width` cells, with the keys on the last one.
+
+    `tabs` are the boards that a key leads to, by name, each with its title, if it has one.
+    """
     head = [_tabs(standings.board, tabs, width), _facts(standings, width, now)]
     room = max(1, height - len(head) - 2)
     body = _rows(standings, width, room, now)
@@ -67,7 +70,7 @@ def lay_out(standings: Standings, tabs: Sequence[str], width: int, height: int, 
 
 def lay_out_once(standings: Standings, width: int, now: datetime) -> list[Text]:
     """Return the lines of a board for a file or a pipe: its name, all rows without what moves, and the own place."""
-    facts = [title_of(standings.board), *_board_facts(standings, now)]
+    facts = [standings.title or title_of(standings.board), *_board_facts(standings, now)]
     if standings.state is not State.LIVE:
         facts.append(str(standings.state))
     facts += filter(None, [_freeze(standings)])
@@ -100,12 +103,12 @@ def duration(left: timedelta) -> str:
     return (f"{days} d " if days else "") + f"{clock // 3600:02}:{clock // 60 % 60:02}:{clock % 60:02}"
 
 
-def _tabs(board: str, tabs: Sequence[str], width: int) -> Text:
+def _tabs(board: str, tabs: Mapping[str, str], width: int) -> Text:
     """The names of the boards, the shown one marked; from the shown one on if they do not all fit."""
-    every = [f" {clean(title_of(tab))} " for tab in tabs]
-    first = tabs.index(board) if board in tabs and cell_len("".join(every)) > width else 0
+    names, every = list(tabs), [f" {clean(title or title_of(name))} " for name, title in tabs.items()]
+    first = names.index(board) if board in names and cell_len("".join(every)) > width else 0
     line = Text(no_wrap=True)
-    for tab, title in zip(tabs[first:], every[first:], strict=True):
+    for tab, title in zip(names[first:], every[first:], strict=True):
         line.append(fit(title, min(cell_len(title), width)), style="bold reverse" if tab == board else "dim")
     return _cut(line, width)
 

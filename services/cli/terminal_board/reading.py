@@ -13,13 +13,14 @@ from services.cli.system.locate import NotRunningError
 from services.cli.terminal_board.standings import Entry, Standings, State
 
 RADIUS: Final = 3
-ME: Final = "{ me { userId country } boards { key kind } }"
+ME: Final = "{ me { userId country } boards { key kind title } }"
 ENTRY: Final = "rank userId username score country metadata"
 # Of up to 16 names with texts, which come in any order.
 DETAILS: Final = 3
 BOARD: Final = f"""query ($board: BoardInput) {{
   leaderboard(board: $board, first: 10) {{
-    totalCount stale board {{ endsAt nextResetAt frozenSince }} me {{ rank score gapToNext }} edges {{ node {{ {ENTRY} }} }}
+    totalCount stale board {{ title endsAt nextResetAt frozenSince }} me {{ rank score gapToNext }}
+    edges {{ node {{ {ENTRY} }} }}
   }}
   aroundPlayer(board: $board, radius: {RADIUS}) {{ entries {{ {ENTRY} }} }}
 }}"""
@@ -34,7 +35,8 @@ class BoardReader:
         self._stack = AsyncExitStack()
         self.token = ""
         self.user_id = ""
-        self.boards: list[str] = []
+        self.boards: dict[str, str] = {}
+        """The titles of the boards that Tab goes through, by name; empty for one that has none."""
 
     async def __aenter__(self) -> Self:
         """Sign in, and learn who the player is and which boards there are."""
@@ -46,7 +48,7 @@ class BoardReader:
             await self._stack.aclose()
             raise
         self.user_id = data["me"]["userId"]
-        self.boards = _names(data["boards"], data["me"]["country"])
+        self.boards = _titles(data["boards"], data["me"]["country"])
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -78,6 +80,7 @@ class BoardReader:
         """Fill in what no frame has; entries and the own place only if there are none yet. Raises like `execute`."""
         data = await self.execute(BOARD, {"board": board_input(standings.board)})
         page, board = data["leaderboard"], data["leaderboard"]["board"]
+        standings.title = board["title"] or ""
         ends_at = _time(board["endsAt"])
         standings.count = page["totalCount"]
         standings.reset_at = _time(board["nextResetAt"])
@@ -120,10 +123,11 @@ def _details(row: dict[str, Any]) -> str:
     return " · ".join(f"{name}: {text}" for name, text in pairs)
 
 
-def _names(boards: Sequence[dict[str, str]], country: str | None) -> list[str]:
+def _titles(boards: Sequence[dict[str, str]], country: str | None) -> dict[str, str]:
     """Return the boards that Tab goes through: the usual ones, the player's country, and those that teams define."""
-    custom = [":".join(board["key"].split(":")[:2]) for board in boards if board["kind"] == "CUSTOM"]
-    return ["all", "weekly", "monthly", *([f"country:{country}"] if country else []), *dict.fromkeys(custom)]
+    usual = ["all", "weekly", "monthly", *([f"country:{country}"] if country else [])]
+    custom = {":".join(each["key"].split(":")[:2]): each["title"] or "" for each in boards if each["kind"] == "CUSTOM"}
+    return dict.fromkeys(usual, "") | custom
 
 
 def _time(text: str | None) -> datetime | None:

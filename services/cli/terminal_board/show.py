@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import deque
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -76,14 +77,15 @@ class Browser:
         """Show boards, `standings` first, until the player quits. Raises GraphqlError if one cannot be read."""
         from services.cli.terminal_board.screen import Screen  # there is no `termios` everywhere
 
-        tabs = [*self._reader.boards, *([standings.board] if standings.board not in self._reader.boards else [])]
+        tabs = {**self._reader.boards, standings.board: standings.title}
+        names = list(tabs)
         with Screen(out, self._press, self._changed.set) as screen:
             while (key := await self._stay(screen, standings, tabs)) != "quit":
                 step = 1 if key == "next" else -1
-                board = tabs[(tabs.index(standings.board) + step) % len(tabs)]
+                board = names[(names.index(standings.board) + step) % len(names)]
                 standings = Standings(board, self._reader.user_id)
 
-    async def _stay(self, screen: Screen, standings: Standings, tabs: list[str]) -> str:
+    async def _stay(self, screen: Screen, standings: Standings, tabs: Mapping[str, str]) -> str:
         """Show one board until a key is pressed; return what it stands for."""
         feed = asyncio.create_task(Feed(self._reader, self._stream, standings, self._clock, self._changed.set).follow())
         try:

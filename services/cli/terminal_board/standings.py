@@ -46,8 +46,9 @@ class Change:
 
 @dataclass
 class Standings:
-    """A board as the player `user_id` sees it. `neighbors` are the entries around a player who is below `entries`.
+    """A board as the player `user_id` sees it.
 
+    `title` is empty for a board that has none. `neighbors` are the entries around a player who is below `entries`.
     `frozen_since` is set while entries and places are those of that moment. `count` is the number of ranked players, None
     until it is known. `framed_at` is when the shown frame was made, `heard_at` when the server was last heard; it counts as
     lost after `silence` without a word.
@@ -55,6 +56,7 @@ class Standings:
 
     board: str
     user_id: str
+    title: str = ""
     entries: Sequence[Entry] = ()
     neighbors: Sequence[Entry] = ()
     rank: int | None = None

@@ -254,7 +254,7 @@ def test_who_counts_only_since_the_end_of_a_period_does_not_count_in_it() -> Non
 DOCUMENT: Final = """query ($board: BoardInput!, $user: ID!) {
   getLeaderboard(board: $board) { userId username score rank country gapToNext }
   leaderboard(board: $board, first: 1) {
-    totalCount board { ranksTeams } me { userId username rank score } edges { node { username } cursor }
+    totalCount board { ranksTeams title } me { userId username rank score } edges { node { username } cursor }
   }
   aroundPlayer(board: $board, userId: $user) { entries { userId username score rank } }
   ranks(board: $board, userIds: [$user]) { entries { userId username score rank } notFound }
@@ -262,7 +262,7 @@ DOCUMENT: Final = """query ($board: BoardInput!, $user: ID!) {
   scoreForPercentile(board: $board, percentile: 100)
   rankIfScore(board: $board, points: 14)
   me { rank(board: $board) }
-  boards { key ranksTeams totalCount }
+  boards { key ranksTeams title totalCount }
 }"""
 
 
@@ -292,7 +292,7 @@ async def test_teams_are_ranked_on_every_read_path_and_move_with_their_members(
     ada, ben, cleo, dora, stranger = [await register(client, country="NR") for _ in range(5)]
     name = unique("team-")[:32]
     board = {"kind": "CUSTOM", "name": name}
-    defined = await put(client, admin, name=name, sources=[f"action:{run}"], segment="teams:best:2")
+    defined = await put(client, admin, name=name, title="Relay", sources=[f"action:{run}"], segment="teams:best:2")
     assert defined["board"]["segment"] == "teams:best:2"
     await until_ready(client, admin, name)
     for player, quantity in ((ada, 5), (ben, 1), (cleo, 4), (dora, 3), (stranger, 9)):
@@ -327,7 +327,7 @@ async def test_teams_are_ranked_on_every_read_path_and_move_with_their_members(
         {"userId": blue, "username": "Blue", "score": 14, "rank": 2, "country": None, "gapToNext": 2},
     ]
     page = data["leaderboard"]
-    assert (page["totalCount"], page["board"]) == (2, {"ranksTeams": True})
+    assert (page["totalCount"], page["board"]) == (2, {"ranksTeams": True, "title": "Relay"})
     assert page["me"] == {"userId": blue, "username": "Blue", "rank": 2, "score": 14}
     assert [each["node"]["username"] for each in page["edges"]] == ["Red"]
     assert [(e["userId"], e["rank"]) for e in data["aroundPlayer"]["entries"]] == [(red, 1), (blue, 2)]
@@ -336,7 +336,7 @@ async def test_teams_are_ranked_on_every_read_path_and_move_with_their_members(
     numbers = (data["percentile"], data["scoreForPercentile"], data["rankIfScore"], data["me"]["rank"])
     assert numbers == (50, 16, 2, 2)
     (listed,) = [each for each in data["boards"] if each["key"] == f"custom:{name}"]
-    assert listed == {"key": f"custom:{name}", "ranksTeams": True, "totalCount": 2}
+    assert listed == {"key": f"custom:{name}", "ranksTeams": True, "title": "Relay", "totalCount": 2}
 
     other = await web.graphql(DOCUMENT, {"board": board, "user": dora.user_id}, token=stranger.access_token)
     hidden = other.body["data"]

@@ -14,7 +14,7 @@ from services.cli.terminal_board.reading import board_input, entries_of
 from services.cli.terminal_board.standings import CHANGED_FOR, Entry, Standings, State
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
-TABS = ["all", "weekly", "monthly", "country:VN"]
+TABS = {"all": "", "weekly": "", "monthly": "", "country:VN": "", "custom:lap": "Best lap"}
 NAMES = ["Luca", "日本語の名前", "e\u0301e\u0301e\u0301", "ไทยดี", "שלום", "한국어", "Wolfgang-Amadeus-the-Second-of-32"]
 names = st.one_of(st.sampled_from(NAMES), st.text(st.characters(categories=["L", "M", "N"]), min_size=1, max_size=32))
 
@@ -131,6 +131,14 @@ def test_it_says_whether_it_is_live_and_how_old_the_frame_is() -> None:
     assert "25 players · resets in 03:00:05" in text(standings)[1]
     assert " ● Not live · 25 s old" in text(standings, now=NOW + timedelta(seconds=25))[1], "a silent server"
     assert "resets" not in text(standings, 40)[1]
+
+
+def test_a_defined_board_is_called_by_its_title() -> None:
+    standings = live(board="custom:lap", title="Best lap")
+    assert " Best lap " in text(standings)[0]
+    assert " Best lap " in text(standings, width=20)[0]
+    assert lay_out_once(standings, 80, NOW)[0].plain.startswith(" Best lap · ")
+    assert lay_out_once(live(board="custom:lap"), 80, NOW)[0].plain.startswith(" lap · ")
 
 
 def test_a_printed_board_has_no_trailing_spaces_and_nothing_that_moves() -> None:

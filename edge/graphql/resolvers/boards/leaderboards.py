@@ -33,6 +33,9 @@ class Board:
     key: str = strawberry.field(description="The name with its period: `weekly:2026-47`; of a room, `room:<id>`.")
     kind: BoardKind
     name: str | None = strawberry.field(description="The name by which a CUSTOM board is defined; null for any other.")
+    title: str | None = strawberry.field(
+        description="What people read in place of its name, of a CUSTOM board that has a title; null for any other."
+    )
     period: str | None = strawberry.field(
         description="The ISO week (`2026-47`), the month (`2026-11`), or what the calendar of a CUSTOM board has: a day or a "
         "year. Null for a board with one period."
@@ -66,6 +69,7 @@ class Board:
             key=board.name,
             kind=BoardKind(kind),
             name=qualifier.partition(":")[0] if kind == BoardKind.CUSTOM.value else None,
+            title=board.title or None,
             period=_period_in(board.name),
             starts_at=time_of(board.period.starts_at) if has_period else None,
             ends_at=time_of(board.period.ends_at) if has_period else None,

@@ -401,7 +401,9 @@ type Board struct {
 	// True if what was read with it is stale: see `Frame`.
 	Stale bool `protobuf:"varint,7,opt,name=stale,proto3" json:"stale,omitempty"`
 	// Whether its entries are teams: groups of players, ranked by the points of their members.
-	RanksTeams    bool `protobuf:"varint,8,opt,name=ranks_teams,json=ranksTeams,proto3" json:"ranks_teams,omitempty"`
+	RanksTeams bool `protobuf:"varint,8,opt,name=ranks_teams,json=ranksTeams,proto3" json:"ranks_teams,omitempty"`
+	// What people read in place of its name, of a defined board that has a title; empty for any other.
+	Title         string `protobuf:"bytes,9,opt,name=title,proto3" json:"title,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -490,6 +492,13 @@ func (x *Board) GetRanksTeams() bool {
 		return x.RanksTeams
 	}
 	return false
+}
+
+func (x *Board) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
 }
 
 // A proof that a player has a place on a closed board. The leaf is SHA-256 of a zero byte and the text
@@ -636,7 +645,7 @@ const file_topten_leaderboard_v1_leaderboard_proto_rawDesc = "" +
 	"\x06Period\x127\n" +
 	"\tstarts_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\bstartsAt\x123\n" +
 	"\aends_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x06endsAt\x12\x1b\n" +
-	"\ttime_zone\x18\x03 \x01(\tR\btimeZone\"\xdf\x02\n" +
+	"\ttime_zone\x18\x03 \x01(\tR\btimeZone\"\xf5\x02\n" +
 	"\x05Board\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x124\n" +
 	"\x04kind\x18\x02 \x01(\x0e2 .topten.leaderboard.v1.BoardKindR\x04kind\x125\n" +
@@ -647,7 +656,8 @@ const file_topten_leaderboard_v1_leaderboard_proto_rawDesc = "" +
 	"\ffrozen_since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\vfrozenSince\x12\x14\n" +
 	"\x05stale\x18\a \x01(\bR\x05stale\x12\x1f\n" +
 	"\vranks_teams\x18\b \x01(\bR\n" +
-	"ranksTeams\"\xb4\x01\n" +
+	"ranksTeams\x12\x14\n" +
+	"\x05title\x18\t \x01(\tR\x05title\"\xb4\x01\n" +
 	"\x05Proof\x12\x14\n" +
 	"\x05board\x18\x01 \x01(\tR\x05board\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x12\n" +

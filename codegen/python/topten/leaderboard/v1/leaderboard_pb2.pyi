@@ -243,6 +243,7 @@ class Board(google.protobuf.message.Message):
     FROZEN_SINCE_FIELD_NUMBER: builtins.int
     STALE_FIELD_NUMBER: builtins.int
     RANKS_TEAMS_FIELD_NUMBER: builtins.int
+    TITLE_FIELD_NUMBER: builtins.int
     name: builtins.str
     """The board as text, with its period: `weekly:2026-47`."""
     kind: global___BoardKind.ValueType
@@ -253,6 +254,8 @@ class Board(google.protobuf.message.Message):
     """True if what was read with it is stale: see `Frame`."""
     ranks_teams: builtins.bool
     """Whether its entries are teams: groups of players, ranked by the points of their members."""
+    title: builtins.str
+    """What people read in place of its name, of a defined board that has a title; empty for any other."""
     @property
     def period(self) -> global___Period:
         """The period that the board covers; absent for all time."""
@@ -278,9 +281,10 @@ class Board(google.protobuf.message.Message):
         frozen_since: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         stale: builtins.bool = ...,
         ranks_teams: builtins.bool = ...,
+        title: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["frozen_since", b"frozen_since", "next_reset_at", b"next_reset_at", "period", b"period"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["frozen_since", b"frozen_since", "kind", b"kind", "name", b"name", "next_reset_at", b"next_reset_at", "period", b"period", "ranks_teams", b"ranks_teams", "stale", b"stale", "total_count", b"total_count"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["frozen_since", b"frozen_since", "kind", b"kind", "name", b"name", "next_reset_at", b"next_reset_at", "period", b"period", "ranks_teams", b"ranks_teams", "stale", b"stale", "title", b"title", "total_count", b"total_count"]) -> None: ...
 
 global___Board = Board
 
