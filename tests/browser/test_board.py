@@ -81,12 +81,12 @@ async def test_a_board_that_is_being_filled_says_so_and_becomes_live_by_itself(p
     await page.set_viewport_size({"width": 320, "height": 640})
     await sign_up(page, unique("fill"))
     async with GraphqlClient(endpoints(stack).graphql) as client:
-        account, name = await register(client), unique("filling-")[:32]
+        account, name, title = await register(client), unique("filling-")[:32], unique("Long runs ")
         await grant_role(endpoints(stack), account.username, "admin")
         admin = await client.login(account.username, PASSWORD)
         walk = await define(client, admin, "fixed")
         async with nothing_is_built(stack):
-            await put(client, admin, name=name, title="Long runs of the year", sources=[f"action:{walk}"])
+            await put(client, admin, name=name, title=title, sources=[f"action:{walk}"])
             await eventually(lambda: is_known(client, admin, name), "readers know the board")
             newcomer = await newcomer_on(client, name, walk)
             await page.goto(f"/b/custom:{name}")
@@ -95,6 +95,21 @@ async def test_a_board_that_is_being_filled_says_so_and_becomes_live_by_itself(p
             assert await page.evaluate("document.documentElement.scrollWidth") <= 320
             assert await look(page) == []
         await expect(page.locator(".state")).to_have_text("Live")
+    # Others find it by its title.
+    await page.goto("/b/all")
+    await page.get_by_role("button", name="More boards").press("Enter")
+    others = page.locator(".others")
+    await expect(others.get_by_role("link", name=title)).to_be_visible()
+    assert await look(page) == []
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 320
+    await page.keyboard.press("Escape")
+    await expect(others).to_be_hidden()
+    await page.get_by_role("button", name="More boards").press("Enter")
+    await others.get_by_role("link", name=title).press("Enter")
+    await expect(page).to_have_url(re.compile(f"/b/custom%3A{name}$"))
+    await expect(page.get_by_role("heading", name=title)).to_be_visible()
+    await expect(page.locator(".tabs [aria-current=page]")).to_have_text(title)
+    await expect(page).to_have_title(f"{title} · Topten")
 
 
 async def test_a_silent_server_is_not_live(page: Page, stack: RunningStack) -> None:
@@ -269,7 +284,7 @@ async def test_a_board_for_moderators_is_live_for_them_and_does_not_exist_for_ot
         await other.close()
 
 
-async def test_the_podium_of_the_last_period_stands_beside_the_board(page: Page) -> None:
+async def test_the_podium_of_the_last_period_stands_with_the_board(page: Page) -> None:
     """A test's period ends in days: system/periods/test_closed_periods.py tests what the server says of periods."""
     first = {"rank": 1, "userId": "a", "username": "שלום", "score": 1_234, "country": None}
     last = {"closedPeriods": {"edges": [{"node": {"board": {"period": "2026-47"}}}]}}

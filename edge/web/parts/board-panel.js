@@ -18,7 +18,7 @@ const MISSING = ["BOARD_NOT_FOUND", "QUIZ_NOT_FOUND", "INVALID_ARGUMENT"];
 const ROW = "rank userId username score country metadata";
 const BOARD = `query ($board: BoardInput) {
   leaderboard(board: $board, first: 10) {
-    totalCount board { endsAt nextResetAt ranksTeams } me { userId rank score } edges { node { ${ROW} } }
+    totalCount board { title endsAt nextResetAt ranksTeams } me { userId rank score } edges { node { ${ROW} } }
   }
 }`;
 const AROUND = `query ($board: BoardInput) {
@@ -63,15 +63,17 @@ export class BoardPanel {
    * @param {boolean} [options.detailed] show the neighbors of a player who is not among the first
    * @param {"h1" | "h2"} [options.heading] h1 where the board is the whole screen
    * @param {(standing: Standing) => void} [options.onUpdate] called with each change of the player's own standing
+   * @param {(title: string) => void} [options.onTitle] called with the title of a board that has one
    * @param {number} [options.refreshEvery] read the number of players again after this time, in milliseconds
    * @param {import("./rows.js").OnGain} [options.onGain] called for each player who has scored
    */
-  constructor({ session, boards, announce }, { detailed = false, heading = "h2", onUpdate, refreshEvery = Infinity, onGain } = {}) {
+  constructor({ session, boards, announce }, { detailed = false, heading = "h2", onUpdate, onTitle, refreshEvery = Infinity, onGain } = {}) {
     this.session = session;
     this.boards = boards;
     this.announcer = new Announcer(announce);
     this.detailed = detailed;
     this.onUpdate = onUpdate;
+    this.onTitle = onTitle;
     this.refreshEvery = refreshEvery;
     this.detailsDue = Infinity;
     this.board = "";
@@ -179,6 +181,12 @@ export class BoardPanel {
     else if (!isFirst) this.#showGap();
   }
 
+  /** @param {string} title */
+  #showTitle(title) {
+    this.title.textContent = title;
+    this.onTitle?.(title);
+  }
+
   /**
    * Speak of teams or of players, and mark the own entry.
    * @param {boolean} teams
@@ -249,6 +257,7 @@ export class BoardPanel {
       const variables = { board: boardInput(board) };
       const { leaderboard } = await this.session.request(BOARD, variables);
       if (!isCurrent()) return;
+      if (leaderboard.board.title) this.#showTitle(leaderboard.board.title);
       this.#showOf(leaderboard.board.ranksTeams, leaderboard.me?.userId ?? this.session.user?.userId);
       this.count = leaderboard.totalCount;
       this.#showCount();

@@ -25,7 +25,7 @@ export async function showDisplay(app, { board }, query) {
   const news = create("ul", { className: "news" });
   const panel = new BoardPanel(
     { session, boards, announce: app.announce },
-    { heading: "h1", refreshEvery: REFRESH_EVERY, onGain: (entry, gained) => addNews(news, entry, gained) },
+    { heading: "h1", refreshEvery: REFRESH_EVERY, onGain: (entry, gained) => addNews(news, entry, gained), onTitle: (title) => app.title(title) },
   );
   document.documentElement.dataset.view = view;
   app.title(boardTitle(board));

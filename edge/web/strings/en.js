@@ -149,6 +149,8 @@ export default {
   ownStanding: (rank, points) => `You are ${ordinal(rank)} with ${counted(points, "point")}.`,
   gap: (points, name) => (points ? `${number.format(points)} to ${isolate(name)}` : `Level with ${isolate(name)}`),
   leads: (name, points) => `${isolate(name)} leads with ${counted(points, "point")}.`,
+  moreBoards: "More boards",
+  noMoreBoards: "There are no other boards.",
   detail: (name, text) => `${isolate(name)}: ${isolate(text)}`,
   leading: "You lead.",
   unranked: "Play a quiz to get on this board.",
