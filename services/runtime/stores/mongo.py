@@ -20,6 +20,7 @@ from services.runtime.process.lifecycle import wait_for
 from services.runtime.stores.metrics import counted
 from services.runtime.stores.mongo_clock import MongoClock
 from services.runtime.stores.mongo_listeners import MongoPools, mongo_listeners
+from services.runtime.stores.mongo_pauses import let_tasks_rest
 
 Document = dict[str, Any]
 RETRY_AFTER = timedelta(seconds=1)
@@ -79,6 +80,7 @@ async def open_mongo(
     `with pymongo.timeout(seconds)` block.
     """
     pools = MongoPools()
+    let_tasks_rest()
     client: AsyncMongoClient[Document] = AsyncMongoClient(
         config.url,
         appname=f"topten-{service}",
