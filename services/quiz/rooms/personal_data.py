@@ -12,17 +12,19 @@ from services.runtime.page_tokens import list_of, page_token, read_page_token
 
 if TYPE_CHECKING:
     from services.quiz.rooms.documents import Seat, SeatAnswer
-    from services.quiz.rooms.room_store import RoomStore
+    from services.quiz.rooms.room import Room
+    from services.quiz.rooms.room_store import RoomRecord, RoomStore
     from services.quiz.rooms.seats.seat_store import SeatStore
 
 LISTING: Final = "seats"
+ROOMS: Final = "rooms"
 
 
 class SeatRecord(NamedTuple):
-    """A seat, the quiz of its room (empty if the room is gone), and its answers."""
+    """A seat, its room (None if that is gone), and its answers."""
 
     seat: Seat
-    quiz_id: str
+    room: Room | None
     answers: Sequence[SeatAnswer]
 
 
@@ -43,11 +45,15 @@ class RoomPersonalData:
         seats, following = await self._seats.of_player(user_id, after)
         rooms = await self._rooms.rooms([seat.room_id for seat in seats])
         answers = await self._seats.answers.of_seats([seat.seat_id for seat in seats])
-        records = [
-            SeatRecord(seat, rooms[seat.room_id].quiz_id if seat.room_id in rooms else "", answers[seat.seat_id])
-            for seat in seats
-        ]
+        records = [SeatRecord(seat, rooms.get(seat.room_id), answers[seat.seat_id]) for seat in seats]
         return records, page_token(listing, following) if following else ""
+
+    async def rooms(self, user_id: str, token: str) -> tuple[list[RoomRecord], str]:
+        """Return a page of up to 50 rooms of an account, and the token of the next page, as `records` does."""
+        listing = list_of(ROOMS, user_id)
+        (after,) = read_page_token(token, listing, str) or ("",)
+        rooms, following = await self._rooms.records(user_id, after)
+        return rooms, page_token(listing, following) if following else ""
 
     async def erase(self, user_id: str, pseudonym: str) -> int:
         """Remove a player's identity from their seats and the rooms that they hosted; return the number of seats."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from topten.room.v1 import room_pb2, room_service_pb2
 
+from services.quiz.attempts.extra_time import ExtraTime
 from services.quiz.questions.answers import answer_message
 from services.quiz.rooms.documents import SeatAnswer
 from services.quiz.rooms.personal_data import SeatRecord
@@ -13,6 +16,9 @@ from services.quiz.rooms.results.counting import COUNTED
 from services.quiz.rooms.results.results import QuestionResult
 from services.quiz.rooms.room import DEFAULT_PLAYERS, Nicknames, Options, Phase, Room
 from services.quiz.rooms.seats.challenge import Challenge
+
+if TYPE_CHECKING:
+    from services.quiz.rooms.room_store import RoomRecord
 
 
 def challenge_message(challenge: Challenge) -> room_pb2.JoinChallenge:
@@ -89,15 +95,37 @@ def extra_time_messages(room: Room) -> list[room_pb2.SeatExtraTime]:
 
 def seat_message(record: SeatRecord) -> room_pb2.SeatRecord:
     """Return what a player exports of a seat."""
-    seat = record.seat
+    seat, room = record.seat, record.room
     message = room_pb2.SeatRecord(
         room_id=seat.room_id,
-        quiz_id=record.quiz_id,
+        quiz_id=room.quiz_id if room else "",
         seat_id=seat.seat_id,
         nickname=seat.nickname,
         answers=map(_answer, record.answers),
+        country=seat.country,
+        removed=seat.is_removed,
+        extra_time=EXTRA_TIMES[room.extra_time_of(seat.seat_id) if room else ExtraTime.NONE],
+        attempt=seat.attempt,
     )
     message.joined_at.FromDatetime(seat.joined_at)
+    return message
+
+
+def room_record_message(record: RoomRecord, user_id: str) -> room_pb2.RoomRecord:
+    """Return what an account exports of a room."""
+    room = record.room
+    message = room_pb2.RoomRecord(
+        room_id=room.room_id,
+        quiz_id=room.quiz_id,
+        title=room.title,
+        opened=user_id == room.hosts[0],
+        hosts=user_id in room.hosts,
+    )
+    message.opened_at.FromDatetime(room.opened_at)
+    if room.ended_at is not None:
+        message.ended_at.FromDatetime(room.ended_at)
+    for act in record.acts:
+        message.acts.add(command=act.command.upper(), seat_id=act.about).at.FromDatetime(act.at)
     return message
 
 

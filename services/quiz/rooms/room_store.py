@@ -39,6 +39,7 @@ SHORT_TRIES: Final = 5
 LONG_TRIES: Final = 20
 UNCOUNTED: Final = "uncounted"
 MAX_EXTRA_TIMES: Final = 500
+EXPORT_PAGE: Final = 50
 # The seats whose extra time a host has decided, or their player has brought: what a player brings counts once, and before a
 # host's decision.
 DECIDED: Final = "decided_extra_times"
@@ -58,6 +59,13 @@ class Transition(NamedTuple):
     about: str = ""
 
 
+class RoomRecord(NamedTuple):
+    """A room, and what an account did there, as a host or to move its seat."""
+
+    room: Room
+    acts: Sequence[Transition]
+
+
 class RoomStore:
     """The rooms. Every method raises UNAVAILABLE if the database does not respond."""
 
@@ -72,6 +80,8 @@ class RoomStore:
         async with unavailable_on_failure():
             await self._rooms.create_index("purge_at", expireAfterSeconds=0)
             await self._rooms.create_index([(UNCOUNTED, ASCENDING)], sparse=True)
+            for people in ("hosts", "record.actor"):
+                await self._rooms.create_index([(people, ASCENDING), ("_id", ASCENDING)])
             await self._pins.create_index("purge_at", expireAfterSeconds=0)
 
     def forget(self) -> None:
@@ -206,6 +216,21 @@ class RoomStore:
         async with unavailable_on_failure():
             await self._rooms.update_one({"_id": room_id, "revision": revision}, {"$unset": {UNCOUNTED: ""}})
 
+    async def records(self, user_id: str, after: str) -> tuple[list[RoomRecord], str]:
+        """Return up to 50 rooms that an account hosts or did something in, with ids above `after`.
+
+        And the next `after`, empty if there are no more.
+        """
+        query = {"$or": [{"hosts": user_id}, {"record.actor": user_id}], "_id": {"$gt": after}}
+        async with unavailable_on_failure():
+            later = self._rooms.find(query, {"definition": 0, DECIDED: 0}).sort("_id", ASCENDING)
+            documents = await later.limit(EXPORT_PAGE + 1).to_list()
+        rooms = [
+            RoomRecord(room_of(each), [act for act in map(_transition, each["record"]) if act.actor == user_id])
+            for each in documents[:EXPORT_PAGE]
+        ]
+        return rooms, rooms[-1].room.room_id if len(documents) > EXPORT_PAGE else ""
+
     async def erase(self, user_id: str, pseudonym: str) -> None:
         """Replace a player by a pseudonym, as a host and in the records of rooms. Safe to repeat."""
         async with unavailable_on_failure():
@@ -225,6 +250,10 @@ class RoomStore:
                 continue
             return pin
         raise ServiceError(Reason.UNAVAILABLE, "No PIN is free. Try again.", retry_after=RETRY_AFTER)
+
+
+def _transition(entry: Document) -> Transition:
+    return Transition(**{name: entry[name] for name in Transition._fields if name in entry})
 
 
 def room_not_found() -> ServiceError:

@@ -31,6 +31,7 @@ from services.quiz.rooms.room_messages import (
     extra_time_messages,
     options_of,
     question_message,
+    room_record_message,
     seat_message,
 )
 from services.quiz.rooms.seats.challenges import RoomChallenges
@@ -273,6 +274,14 @@ class RoomServicer(room_service_pb2_grpc.RoomServiceServicer):
         async for audited in self._audit.run():
             findings = [room_pb2.RoomFinding(**finding._asdict()) for finding in audited.findings]
             yield messages.AuditRoomsResponse(rooms=audited.rooms, answers=audited.answers, findings=findings)
+
+    async def ExportRooms(self, request: messages.ExportRoomsRequest, context: Context) -> messages.ExportRoomsResponse:
+        """See room_service.proto."""
+        user_id = caller().user_id
+        rooms, token = await self._personal_data.rooms(user_id, request.page_token)
+        return messages.ExportRoomsResponse(
+            rooms=[room_record_message(each, user_id) for each in rooms], next_page_token=token
+        )
 
     async def ExportSeats(self, request: messages.ExportSeatsRequest, context: Context) -> messages.ExportSeatsResponse:
         """See room_service.proto."""

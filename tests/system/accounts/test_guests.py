@@ -58,6 +58,7 @@ def test_guests_are_admitted_to_boards_rooms_and_their_own_data_alone() -> None:
         "quiz.ExportPlayer",
         "room.AnswerRoomQuestion",
         "room.CreateSeatCode",
+        "room.ExportRooms",
         "room.ExportSeats",
         "room.GetJoinChallenge",
         "room.GetRoom",

@@ -254,6 +254,9 @@ async def test_a_room_and_an_attempt_lose_neither_answers_nor_time_when_quiz_is_
     assert (results["totalCount"], results["questions"][0]) == (3, expected)
     (seat,) = (await client.execute(EXPORT, {}, ada.access_token))["exportMyData"]["data"]["seats"]
     assert (seat["nickname"], seat["answers"][0]["answer"]["selectedOption"]) == ("Ada", "a")
+    (led,) = (await client.execute(EXPORT, {}, author))["exportMyData"]["data"]["rooms"]
+    assert (led["roomId"], led["quizId"], led["opened"]) == (opened["roomId"], quiz_id, True)
+    assert {"START", "NEXT"} & {act["command"] for act in led["acts"]}
 
     async def counted() -> bool:
         entries = await ada.top({"kind": "QUIZ", "quizId": quiz_id})

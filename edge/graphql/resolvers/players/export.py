@@ -14,7 +14,7 @@ from topten.authoring.v1.authoring_service_pb2 import ExportOwnQuizzesRequest
 from topten.identity.v1.identity_service_pb2 import ExportAccountRequest
 from topten.leaderboard.v1 import leaderboard_service_pb2 as leaderboard
 from topten.quiz.v1 import quiz_service_pb2 as quiz
-from topten.room.v1.room_service_pb2 import ExportSeatsRequest
+from topten.room.v1.room_service_pb2 import ExportRoomsRequest, ExportSeatsRequest
 from topten.score.v1 import score_service_pb2 as score
 
 from edge.graphql.execution.context import Context
@@ -26,17 +26,17 @@ class DataExport:
     data: JSON = strawberry.field(
         description="On the first page `account`, `externalId`, `sessions`, `groups`, `accountChanges`, `standings`, `flags`, "
         "`noticesSeenThrough`, `deliveries`, `attempts` and `extraTimes`; on each page, as long as there is more, "
-        "`submissions`, `seats`, `authoredQuizzes`, `scoreHistory` and `closedPeriods`."
+        "`submissions`, `seats`, `rooms`, `authoredQuizzes`, `scoreHistory` and `closedPeriods`."
     )
     next: str | None = strawberry.field(description="Pass it as `after` to get the next page; null on the last page.")
 
 
 async def export(context: Context, after: str | None) -> DataExport:
     """Read the page after `after` in the player's own name. Raises what the services raise, and INVALID_ARGUMENT."""
-    position = read_page_token(after or "", "export", str, str, str, str, str)
+    position = read_page_token(after or "", "export", *[str] * 6)
     is_first = position is None
     # The services' own tokens; after the first page an empty one means that the service has no more.
-    submissions, history, closed, rooms, quizzes = position or ("", "", "", "", "")
+    submissions, history, closed, seats, quizzes, rooms = position or [""] * 6
     upstreams = context.upstreams
     data: dict[str, Any] = {}
     boards: Sequence[str] = ()
@@ -63,10 +63,14 @@ async def export(context: Context, after: str | None) -> DataExport:
             attempts = await context.call(upstreams.attempt.ExportAttempts, ExportAttemptsRequest())
             data["attempts"] = _all_json(attempts.attempts)
             data["extraTimes"] = _all_json(attempts.extra_times)
+    if is_first or seats:
+        seated = await context.call(upstreams.room.ExportSeats, ExportSeatsRequest(page_token=seats))
+        data["seats"] = _all_json(seated.seats)
+        seats = seated.next_page_token
     if is_first or rooms:
-        seats = await context.call(upstreams.room.ExportSeats, ExportSeatsRequest(page_token=rooms))
-        data["seats"] = _all_json(seats.seats)
-        rooms = seats.next_page_token
+        played = await context.call(upstreams.room.ExportRooms, ExportRoomsRequest(page_token=rooms))
+        data["rooms"] = _all_json(played.rooms)
+        rooms = played.next_page_token
     if is_first or quizzes:
         written = await context.call(upstreams.authoring.ExportOwnQuizzes, ExportOwnQuizzesRequest(page_token=quizzes))
         data["authoredQuizzes"] = _all_json(written.quizzes)
@@ -78,7 +82,7 @@ async def export(context: Context, after: str | None) -> DataExport:
         closed = places.next_page_token
         if is_first:
             data["standings"] = _all_json(places.places)
-    rest = (submissions, history, closed, rooms, quizzes)
+    rest = (submissions, history, closed, seats, quizzes, rooms)
     return DataExport(data=JSON(data), next=page_token("export", *rest) if any(rest) else None)
 
 

@@ -7,9 +7,11 @@ import uuid
 
 from topten.quiz.v1 import quiz_pb2
 
+from services.quiz.attempts.extra_time import ExtraTime
 from services.quiz.questions.answers import selected
 from services.quiz.rooms.results.result_files import Format
 from services.quiz.rooms.room import LIFE, Options, Phase
+from services.quiz.rooms.transitions import Command
 from services.quiz.submissions.action import Action
 from services.runtime.clock import utc_now
 from services.runtime.errors import ServiceError
@@ -134,7 +136,19 @@ async def test_an_erased_player_is_named_nowhere_and_their_points_stay(table: Ta
     await game.until(Phase.BOARD)
     (record,), token = await game.rooms.personal_data.records("ada", "")
     assert (record.seat.nickname, [given.answer.values for given in record.answers], token) == ("The ada", [("a",)], "")
-    for user_id in ("ada", "hal"):
+
+    async def led(host: str) -> list[list[tuple[str, str]]]:
+        rooms, following = await game.rooms.personal_data.rooms(host, "")
+        assert ([each.room.room_id for each in rooms], following) == ([game.room_id], "")
+        return [[(act.command, act.about) for act in each.acts] for each in rooms]
+
+    await game.rooms.service.add_host(HOST, game.pin, "ben")
+    await game.rooms.service.set_extra_time(claims("ben"), game.pin, record.seat.seat_id, ExtraTime.DOUBLE)
+    await game.rooms.service.remove_host(HOST, game.pin, "ben")
+    assert await led("ben") == [[(Command.SET_EXTRA_TIME, record.seat.seat_id)]], "also of who hosts no more"
+    assert (Command.ADD_HOST, "") in (await led("hal"))[0]
+    assert await game.rooms.personal_data.rooms("ada", "") == ([], "")
+    for user_id in ("ada", "hal", "ben"):
         await game.rooms.personal_data.erase(user_id, f"pseudonym-{len(user_id)}")
     other = table.elsewhere(game)
     assert await other.board() == {"": 10}
@@ -142,6 +156,7 @@ async def test_an_erased_player_is_named_nowhere_and_their_points_stay(table: Ta
         stored = str(await table.replica.database[name].find({}).to_list())
         assert "'ada'" not in stored
         assert "'hal'" not in stored
+        assert "'ben'" not in stored
         assert "The ada" not in stored
 
 

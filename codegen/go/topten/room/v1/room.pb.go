@@ -1411,7 +1411,16 @@ type SeatRecord struct {
 	// When the player joined.
 	JoinedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=joined_at,json=joinedAt,proto3" json:"joined_at,omitempty"`
 	// The answers, by question.
-	Answers       []*SeatAnswer `protobuf:"bytes,6,rep,name=answers,proto3" json:"answers,omitempty"`
+	Answers []*SeatAnswer `protobuf:"bytes,6,rep,name=answers,proto3" json:"answers,omitempty"`
+	// The country of the account when it joined; empty for none.
+	Country string `protobuf:"bytes,7,opt,name=country,proto3" json:"country,omitempty"`
+	// True if a host removed the player.
+	Removed bool `protobuf:"varint,8,opt,name=removed,proto3" json:"removed,omitempty"`
+	// The extra time in the room.
+	ExtraTime ExtraTime `protobuf:"varint,9,opt,name=extra_time,json=extraTime,proto3,enum=topten.room.v1.ExtraTime" json:"extra_time,omitempty"`
+	// What became of the answers as an attempt at the quiz: `COUNTED`, or the reason of the refusal. Empty if they count on no other board
+	// than the room's.
+	Attempt       string `protobuf:"bytes,10,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1488,6 +1497,207 @@ func (x *SeatRecord) GetAnswers() []*SeatAnswer {
 	return nil
 }
 
+func (x *SeatRecord) GetCountry() string {
+	if x != nil {
+		return x.Country
+	}
+	return ""
+}
+
+func (x *SeatRecord) GetRemoved() bool {
+	if x != nil {
+		return x.Removed
+	}
+	return false
+}
+
+func (x *SeatRecord) GetExtraTime() ExtraTime {
+	if x != nil {
+		return x.ExtraTime
+	}
+	return ExtraTime_EXTRA_TIME_UNSPECIFIED
+}
+
+func (x *SeatRecord) GetAttempt() string {
+	if x != nil {
+		return x.Attempt
+	}
+	return ""
+}
+
+// A room that an account hosts or in which what it did is recorded, for its owner alone.
+type RoomRecord struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The room's ID.
+	RoomId string `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	// The quiz's ID.
+	QuizId string `protobuf:"bytes,2,opt,name=quiz_id,json=quizId,proto3" json:"quiz_id,omitempty"`
+	// The title of the quiz.
+	Title string `protobuf:"bytes,3,opt,name=title,proto3" json:"title,omitempty"`
+	// When the room was opened.
+	OpenedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=opened_at,json=openedAt,proto3" json:"opened_at,omitempty"`
+	// When it ended; absent before that.
+	EndedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
+	// True if the account opened it.
+	Opened bool `protobuf:"varint,6,opt,name=opened,proto3" json:"opened,omitempty"`
+	// True if the account hosts it.
+	Hosts bool `protobuf:"varint,7,opt,name=hosts,proto3" json:"hosts,omitempty"`
+	// What the account did, as far as it is among the last 1000 transitions of the room.
+	Acts          []*RoomAct `protobuf:"bytes,8,rep,name=acts,proto3" json:"acts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomRecord) Reset() {
+	*x = RoomRecord{}
+	mi := &file_topten_room_v1_room_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomRecord) ProtoMessage() {}
+
+func (x *RoomRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_room_v1_room_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomRecord.ProtoReflect.Descriptor instead.
+func (*RoomRecord) Descriptor() ([]byte, []int) {
+	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *RoomRecord) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *RoomRecord) GetQuizId() string {
+	if x != nil {
+		return x.QuizId
+	}
+	return ""
+}
+
+func (x *RoomRecord) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *RoomRecord) GetOpenedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OpenedAt
+	}
+	return nil
+}
+
+func (x *RoomRecord) GetEndedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndedAt
+	}
+	return nil
+}
+
+func (x *RoomRecord) GetOpened() bool {
+	if x != nil {
+		return x.Opened
+	}
+	return false
+}
+
+func (x *RoomRecord) GetHosts() bool {
+	if x != nil {
+		return x.Hosts
+	}
+	return false
+}
+
+func (x *RoomRecord) GetActs() []*RoomAct {
+	if x != nil {
+		return x.Acts
+	}
+	return nil
+}
+
+// What a host did, or a player who moved to another device.
+type RoomAct struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The command, such as `NEXT` or `KICK`.
+	Command string `protobuf:"bytes,1,opt,name=command,proto3" json:"command,omitempty"`
+	// When the server received it.
+	At *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	// The seat that it is about; empty for none.
+	SeatId        string `protobuf:"bytes,3,opt,name=seat_id,json=seatId,proto3" json:"seat_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomAct) Reset() {
+	*x = RoomAct{}
+	mi := &file_topten_room_v1_room_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomAct) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomAct) ProtoMessage() {}
+
+func (x *RoomAct) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_room_v1_room_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomAct.ProtoReflect.Descriptor instead.
+func (*RoomAct) Descriptor() ([]byte, []int) {
+	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *RoomAct) GetCommand() string {
+	if x != nil {
+		return x.Command
+	}
+	return ""
+}
+
+func (x *RoomAct) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *RoomAct) GetSeatId() string {
+	if x != nil {
+		return x.SeatId
+	}
+	return ""
+}
+
 // An answer of a seat.
 type SeatAnswer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1503,7 +1713,7 @@ type SeatAnswer struct {
 
 func (x *SeatAnswer) Reset() {
 	*x = SeatAnswer{}
-	mi := &file_topten_room_v1_room_proto_msgTypes[12]
+	mi := &file_topten_room_v1_room_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1515,7 +1725,7 @@ func (x *SeatAnswer) String() string {
 func (*SeatAnswer) ProtoMessage() {}
 
 func (x *SeatAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_proto_msgTypes[12]
+	mi := &file_topten_room_v1_room_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1528,7 +1738,7 @@ func (x *SeatAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SeatAnswer.ProtoReflect.Descriptor instead.
 func (*SeatAnswer) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{12}
+	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SeatAnswer) GetAnswer() *v1.Answer {
@@ -1567,7 +1777,7 @@ type RoomFinding struct {
 
 func (x *RoomFinding) Reset() {
 	*x = RoomFinding{}
-	mi := &file_topten_room_v1_room_proto_msgTypes[13]
+	mi := &file_topten_room_v1_room_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1579,7 +1789,7 @@ func (x *RoomFinding) String() string {
 func (*RoomFinding) ProtoMessage() {}
 
 func (x *RoomFinding) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_proto_msgTypes[13]
+	mi := &file_topten_room_v1_room_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1592,7 +1802,7 @@ func (x *RoomFinding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomFinding.ProtoReflect.Descriptor instead.
 func (*RoomFinding) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{13}
+	return file_topten_room_v1_room_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RoomFinding) GetRoomId() string {
@@ -1717,7 +1927,7 @@ const file_topten_room_v1_room_proto_rawDesc = "" +
 	"difficulty\x88\x01\x01\x12\x12\n" +
 	"\x04text\x18\a \x01(\tR\x04textB\x11\n" +
 	"\x0f_discriminationB\r\n" +
-	"\v_difficulty\"\xe2\x01\n" +
+	"\v_difficulty\"\xea\x02\n" +
 	"\n" +
 	"SeatRecord\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x17\n" +
@@ -1725,7 +1935,27 @@ const file_topten_room_v1_room_proto_rawDesc = "" +
 	"\aseat_id\x18\x03 \x01(\tR\x06seatId\x12\x1a\n" +
 	"\bnickname\x18\x04 \x01(\tR\bnickname\x127\n" +
 	"\tjoined_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\bjoinedAt\x124\n" +
-	"\aanswers\x18\x06 \x03(\v2\x1a.topten.room.v1.SeatAnswerR\aanswers\"\x91\x01\n" +
+	"\aanswers\x18\x06 \x03(\v2\x1a.topten.room.v1.SeatAnswerR\aanswers\x12\x18\n" +
+	"\acountry\x18\a \x01(\tR\acountry\x12\x18\n" +
+	"\aremoved\x18\b \x01(\bR\aremoved\x128\n" +
+	"\n" +
+	"extra_time\x18\t \x01(\x0e2\x19.topten.room.v1.ExtraTimeR\textraTime\x12\x18\n" +
+	"\aattempt\x18\n" +
+	" \x01(\tR\aattempt\"\x9f\x02\n" +
+	"\n" +
+	"RoomRecord\x12\x17\n" +
+	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x17\n" +
+	"\aquiz_id\x18\x02 \x01(\tR\x06quizId\x12\x14\n" +
+	"\x05title\x18\x03 \x01(\tR\x05title\x127\n" +
+	"\topened_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bopenedAt\x125\n" +
+	"\bended_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12\x16\n" +
+	"\x06opened\x18\x06 \x01(\bR\x06opened\x12\x14\n" +
+	"\x05hosts\x18\a \x01(\bR\x05hosts\x12+\n" +
+	"\x04acts\x18\b \x03(\v2\x17.topten.room.v1.RoomActR\x04acts\"h\n" +
+	"\aRoomAct\x12\x18\n" +
+	"\acommand\x18\x01 \x01(\tR\acommand\x12*\n" +
+	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x17\n" +
+	"\aseat_id\x18\x03 \x01(\tR\x06seatId\"\x91\x01\n" +
 	"\n" +
 	"SeatAnswer\x12.\n" +
 	"\x06answer\x18\x01 \x01(\v2\x16.topten.quiz.v1.AnswerR\x06answer\x12;\n" +
@@ -1788,7 +2018,7 @@ func file_topten_room_v1_room_proto_rawDescGZIP() []byte {
 }
 
 var file_topten_room_v1_room_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_topten_room_v1_room_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_topten_room_v1_room_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_topten_room_v1_room_proto_goTypes = []any{
 	(RoomPhase)(0),                // 0: topten.room.v1.RoomPhase
 	(RoomCommand)(0),              // 1: topten.room.v1.RoomCommand
@@ -1807,41 +2037,48 @@ var file_topten_room_v1_room_proto_goTypes = []any{
 	(*SeatExtraTime)(nil),         // 14: topten.room.v1.SeatExtraTime
 	(*QuestionResult)(nil),        // 15: topten.room.v1.QuestionResult
 	(*SeatRecord)(nil),            // 16: topten.room.v1.SeatRecord
-	(*SeatAnswer)(nil),            // 17: topten.room.v1.SeatAnswer
-	(*RoomFinding)(nil),           // 18: topten.room.v1.RoomFinding
-	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
-	(*v1.Question)(nil),           // 20: topten.quiz.v1.Question
-	(*v1.Answer)(nil),             // 21: topten.quiz.v1.Answer
-	(v1.Verdict)(0),               // 22: topten.quiz.v1.Verdict
+	(*RoomRecord)(nil),            // 17: topten.room.v1.RoomRecord
+	(*RoomAct)(nil),               // 18: topten.room.v1.RoomAct
+	(*SeatAnswer)(nil),            // 19: topten.room.v1.SeatAnswer
+	(*RoomFinding)(nil),           // 20: topten.room.v1.RoomFinding
+	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
+	(*v1.Question)(nil),           // 22: topten.quiz.v1.Question
+	(*v1.Answer)(nil),             // 23: topten.quiz.v1.Answer
+	(v1.Verdict)(0),               // 24: topten.quiz.v1.Verdict
 }
 var file_topten_room_v1_room_proto_depIdxs = []int32{
 	2,  // 0: topten.room.v1.RoomOptions.nicknames:type_name -> topten.room.v1.NicknameRule
-	19, // 1: topten.room.v1.JoinChallenge.expires_at:type_name -> google.protobuf.Timestamp
+	21, // 1: topten.room.v1.JoinChallenge.expires_at:type_name -> google.protobuf.Timestamp
 	0,  // 2: topten.room.v1.RoomFrame.phase:type_name -> topten.room.v1.RoomPhase
-	20, // 3: topten.room.v1.RoomFrame.question:type_name -> topten.quiz.v1.Question
-	19, // 4: topten.room.v1.RoomFrame.asked_at:type_name -> google.protobuf.Timestamp
-	19, // 5: topten.room.v1.RoomFrame.deadline:type_name -> google.protobuf.Timestamp
-	21, // 6: topten.room.v1.RoomFrame.right_answer:type_name -> topten.quiz.v1.Answer
+	22, // 3: topten.room.v1.RoomFrame.question:type_name -> topten.quiz.v1.Question
+	21, // 4: topten.room.v1.RoomFrame.asked_at:type_name -> google.protobuf.Timestamp
+	21, // 5: topten.room.v1.RoomFrame.deadline:type_name -> google.protobuf.Timestamp
+	23, // 6: topten.room.v1.RoomFrame.right_answer:type_name -> topten.quiz.v1.Answer
 	8,  // 7: topten.room.v1.RoomFrame.distribution:type_name -> topten.room.v1.OptionCount
 	9,  // 8: topten.room.v1.RoomFrame.board:type_name -> topten.room.v1.RoomEntry
 	11, // 9: topten.room.v1.RoomFrame.newest_players:type_name -> topten.room.v1.RoomPlayer
 	5,  // 10: topten.room.v1.RoomFrame.options:type_name -> topten.room.v1.RoomOptions
 	9,  // 11: topten.room.v1.RoomPlace.entry:type_name -> topten.room.v1.RoomEntry
-	21, // 12: topten.room.v1.RoomOutcome.answer:type_name -> topten.quiz.v1.Answer
-	22, // 13: topten.room.v1.RoomOutcome.verdict:type_name -> topten.quiz.v1.Verdict
+	23, // 12: topten.room.v1.RoomOutcome.answer:type_name -> topten.quiz.v1.Answer
+	24, // 13: topten.room.v1.RoomOutcome.verdict:type_name -> topten.quiz.v1.Verdict
 	3,  // 14: topten.room.v1.RoomOutcome.extra_time:type_name -> topten.room.v1.ExtraTime
-	19, // 15: topten.room.v1.RoomOutcome.deadline:type_name -> google.protobuf.Timestamp
+	21, // 15: topten.room.v1.RoomOutcome.deadline:type_name -> google.protobuf.Timestamp
 	3,  // 16: topten.room.v1.SeatExtraTime.extra_time:type_name -> topten.room.v1.ExtraTime
 	8,  // 17: topten.room.v1.QuestionResult.distribution:type_name -> topten.room.v1.OptionCount
-	19, // 18: topten.room.v1.SeatRecord.joined_at:type_name -> google.protobuf.Timestamp
-	17, // 19: topten.room.v1.SeatRecord.answers:type_name -> topten.room.v1.SeatAnswer
-	21, // 20: topten.room.v1.SeatAnswer.answer:type_name -> topten.quiz.v1.Answer
-	19, // 21: topten.room.v1.SeatAnswer.received_at:type_name -> google.protobuf.Timestamp
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	21, // 18: topten.room.v1.SeatRecord.joined_at:type_name -> google.protobuf.Timestamp
+	19, // 19: topten.room.v1.SeatRecord.answers:type_name -> topten.room.v1.SeatAnswer
+	3,  // 20: topten.room.v1.SeatRecord.extra_time:type_name -> topten.room.v1.ExtraTime
+	21, // 21: topten.room.v1.RoomRecord.opened_at:type_name -> google.protobuf.Timestamp
+	21, // 22: topten.room.v1.RoomRecord.ended_at:type_name -> google.protobuf.Timestamp
+	18, // 23: topten.room.v1.RoomRecord.acts:type_name -> topten.room.v1.RoomAct
+	21, // 24: topten.room.v1.RoomAct.at:type_name -> google.protobuf.Timestamp
+	23, // 25: topten.room.v1.SeatAnswer.answer:type_name -> topten.quiz.v1.Answer
+	21, // 26: topten.room.v1.SeatAnswer.received_at:type_name -> google.protobuf.Timestamp
+	27, // [27:27] is the sub-list for method output_type
+	27, // [27:27] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_topten_room_v1_room_proto_init() }
@@ -1858,7 +2095,7 @@ func file_topten_room_v1_room_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_topten_room_v1_room_proto_rawDesc), len(file_topten_room_v1_room_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   14,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

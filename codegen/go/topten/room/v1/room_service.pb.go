@@ -2883,6 +2883,107 @@ func (x *ExportRoomResultsResponse) GetContent() []byte {
 	return nil
 }
 
+// ExportRoomsRequest selects a page of rooms.
+type ExportRoomsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `next_page_token` of the previous page; empty for the first page.
+	PageToken     string `protobuf:"bytes,1,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportRoomsRequest) Reset() {
+	*x = ExportRoomsRequest{}
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportRoomsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportRoomsRequest) ProtoMessage() {}
+
+func (x *ExportRoomsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportRoomsRequest.ProtoReflect.Descriptor instead.
+func (*ExportRoomsRequest) Descriptor() ([]byte, []int) {
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *ExportRoomsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ExportRoomsResponse carries a page of rooms.
+type ExportRoomsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Up to 50 rooms.
+	Rooms []*RoomRecord `protobuf:"bytes,1,rep,name=rooms,proto3" json:"rooms,omitempty"`
+	// Pass it on as `page_token` for the next page; empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportRoomsResponse) Reset() {
+	*x = ExportRoomsResponse{}
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportRoomsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportRoomsResponse) ProtoMessage() {}
+
+func (x *ExportRoomsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportRoomsResponse.ProtoReflect.Descriptor instead.
+func (*ExportRoomsResponse) Descriptor() ([]byte, []int) {
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *ExportRoomsResponse) GetRooms() []*RoomRecord {
+	if x != nil {
+		return x.Rooms
+	}
+	return nil
+}
+
+func (x *ExportRoomsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 // ExportSeatsRequest selects a page of seats.
 type ExportSeatsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2894,7 +2995,7 @@ type ExportSeatsRequest struct {
 
 func (x *ExportSeatsRequest) Reset() {
 	*x = ExportSeatsRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[49]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2906,7 +3007,7 @@ func (x *ExportSeatsRequest) String() string {
 func (*ExportSeatsRequest) ProtoMessage() {}
 
 func (x *ExportSeatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[49]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2919,7 +3020,7 @@ func (x *ExportSeatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportSeatsRequest.ProtoReflect.Descriptor instead.
 func (*ExportSeatsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{49}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ExportSeatsRequest) GetPageToken() string {
@@ -2942,7 +3043,7 @@ type ExportSeatsResponse struct {
 
 func (x *ExportSeatsResponse) Reset() {
 	*x = ExportSeatsResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[50]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2954,7 +3055,7 @@ func (x *ExportSeatsResponse) String() string {
 func (*ExportSeatsResponse) ProtoMessage() {}
 
 func (x *ExportSeatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[50]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2967,7 +3068,7 @@ func (x *ExportSeatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportSeatsResponse.ProtoReflect.Descriptor instead.
 func (*ExportSeatsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{50}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ExportSeatsResponse) GetSeats() []*SeatRecord {
@@ -2993,7 +3094,7 @@ type AuditRoomsRequest struct {
 
 func (x *AuditRoomsRequest) Reset() {
 	*x = AuditRoomsRequest{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[51]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3005,7 +3106,7 @@ func (x *AuditRoomsRequest) String() string {
 func (*AuditRoomsRequest) ProtoMessage() {}
 
 func (x *AuditRoomsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[51]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3018,7 +3119,7 @@ func (x *AuditRoomsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditRoomsRequest.ProtoReflect.Descriptor instead.
 func (*AuditRoomsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{51}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{53}
 }
 
 // AuditRoomsResponse tells how far the comparison is.
@@ -3036,7 +3137,7 @@ type AuditRoomsResponse struct {
 
 func (x *AuditRoomsResponse) Reset() {
 	*x = AuditRoomsResponse{}
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[52]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3048,7 +3149,7 @@ func (x *AuditRoomsResponse) String() string {
 func (*AuditRoomsResponse) ProtoMessage() {}
 
 func (x *AuditRoomsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_room_v1_room_service_proto_msgTypes[52]
+	mi := &file_topten_room_v1_room_service_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3061,7 +3162,7 @@ func (x *AuditRoomsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditRoomsResponse.ProtoReflect.Descriptor instead.
 func (*AuditRoomsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{52}
+	return file_topten_room_v1_room_service_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *AuditRoomsResponse) GetRooms() int64 {
@@ -3267,6 +3368,12 @@ const file_topten_room_v1_room_service_proto_rawDesc = "" +
 	"\n" +
 	"media_type\x18\x02 \x01(\tR\tmediaType\x12\x18\n" +
 	"\acontent\x18\x03 \x01(\fR\acontent\"=\n" +
+	"\x12ExportRoomsRequest\x12'\n" +
+	"\n" +
+	"page_token\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\tpageToken\"o\n" +
+	"\x13ExportRoomsResponse\x120\n" +
+	"\x05rooms\x18\x01 \x03(\v2\x1a.topten.room.v1.RoomRecordR\x05rooms\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"=\n" +
 	"\x12ExportSeatsRequest\x12'\n" +
 	"\n" +
 	"page_token\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\tpageToken\"o\n" +
@@ -3277,7 +3384,7 @@ const file_topten_room_v1_room_service_proto_rawDesc = "" +
 	"\x12AuditRoomsResponse\x12\x14\n" +
 	"\x05rooms\x18\x01 \x01(\x03R\x05rooms\x12\x18\n" +
 	"\aanswers\x18\x02 \x01(\x03R\aanswers\x127\n" +
-	"\bfindings\x18\x03 \x03(\v2\x1b.topten.room.v1.RoomFindingR\bfindings2\x81\x15\n" +
+	"\bfindings\x18\x03 \x03(\v2\x1b.topten.room.v1.RoomFindingR\bfindings2\xf5\x15\n" +
 	"\vRoomService\x12X\n" +
 	"\bOpenRoom\x12\x1f.topten.room.v1.OpenRoomRequest\x1a .topten.room.v1.OpenRoomResponse\"\t\xba\xd7\x18\x02\b\x01\x90\x02\x00\x12w\n" +
 	"\x10GetJoinChallenge\x12'.topten.room.v1.GetJoinChallengeRequest\x1a(.topten.room.v1.GetJoinChallengeResponse\"\x10\xba\xd7\x18\t\b\x01\x12\x05guest\x90\x02\x01\x12_\n" +
@@ -3304,6 +3411,7 @@ const file_topten_room_v1_room_service_proto_rawDesc = "" +
 	"\n" +
 	"AuditRooms\x12!.topten.room.v1.AuditRoomsRequest\x1a\".topten.room.v1.AuditRoomsResponse\"%\xba\xd7\x18\x1e\x12\tmoderator\x12\x05admin\x1a\n" +
 	"event:read\x90\x02\x010\x01\x12r\n" +
+	"\vExportRooms\x12\".topten.room.v1.ExportRoomsRequest\x1a#.topten.room.v1.ExportRoomsResponse\"\x1a\xba\xd7\x18\x13\b\x01\x12\x05guest\x1a\bdata:own\x90\x02\x01\x12r\n" +
 	"\vExportSeats\x12\".topten.room.v1.ExportSeatsRequest\x1a#.topten.room.v1.ExportSeatsResponse\"\x1a\xba\xd7\x18\x13\b\x01\x12\x05guest\x1a\bdata:own\x90\x02\x01B\xad\x01\n" +
 	"\x12com.topten.room.v1B\x10RoomServiceProtoP\x01Z+topten.internal/stubs/topten/room/v1;roomv1\xa2\x02\x03TRX\xaa\x02\x0eTopten.Room.V1\xca\x02\x0eTopten\\Room\\V1\xe2\x02\x1aTopten\\Room\\V1\\GPBMetadata\xea\x02\x10Topten::Room::V1b\x06proto3"
 
@@ -3319,7 +3427,7 @@ func file_topten_room_v1_room_service_proto_rawDescGZIP() []byte {
 	return file_topten_room_v1_room_service_proto_rawDescData
 }
 
-var file_topten_room_v1_room_service_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
+var file_topten_room_v1_room_service_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
 var file_topten_room_v1_room_service_proto_goTypes = []any{
 	(*OpenRoomRequest)(nil),                 // 0: topten.room.v1.OpenRoomRequest
 	(*OpenRoomResponse)(nil),                // 1: topten.room.v1.OpenRoomResponse
@@ -3370,128 +3478,134 @@ var file_topten_room_v1_room_service_proto_goTypes = []any{
 	(*GetRoomResultsResponse)(nil),          // 46: topten.room.v1.GetRoomResultsResponse
 	(*ExportRoomResultsRequest)(nil),        // 47: topten.room.v1.ExportRoomResultsRequest
 	(*ExportRoomResultsResponse)(nil),       // 48: topten.room.v1.ExportRoomResultsResponse
-	(*ExportSeatsRequest)(nil),              // 49: topten.room.v1.ExportSeatsRequest
-	(*ExportSeatsResponse)(nil),             // 50: topten.room.v1.ExportSeatsResponse
-	(*AuditRoomsRequest)(nil),               // 51: topten.room.v1.AuditRoomsRequest
-	(*AuditRoomsResponse)(nil),              // 52: topten.room.v1.AuditRoomsResponse
-	(*RoomOptions)(nil),                     // 53: topten.room.v1.RoomOptions
-	(*RoomFrame)(nil),                       // 54: topten.room.v1.RoomFrame
-	(*JoinChallenge)(nil),                   // 55: topten.room.v1.JoinChallenge
-	(*RoomOutcome)(nil),                     // 56: topten.room.v1.RoomOutcome
-	(*durationpb.Duration)(nil),             // 57: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),           // 58: google.protobuf.Timestamp
-	(RoomCommand)(0),                        // 59: topten.room.v1.RoomCommand
-	(ExtraTime)(0),                          // 60: topten.room.v1.ExtraTime
-	(*SeatExtraTime)(nil),                   // 61: topten.room.v1.SeatExtraTime
-	(*v1.Answer)(nil),                       // 62: topten.quiz.v1.Answer
-	(*RoomPlace)(nil),                       // 63: topten.room.v1.RoomPlace
-	(*QuestionResult)(nil),                  // 64: topten.room.v1.QuestionResult
-	(*RoomEntry)(nil),                       // 65: topten.room.v1.RoomEntry
-	(*SeatAttempt)(nil),                     // 66: topten.room.v1.SeatAttempt
-	(RoomResultsFormat)(0),                  // 67: topten.room.v1.RoomResultsFormat
-	(*SeatRecord)(nil),                      // 68: topten.room.v1.SeatRecord
-	(*RoomFinding)(nil),                     // 69: topten.room.v1.RoomFinding
+	(*ExportRoomsRequest)(nil),              // 49: topten.room.v1.ExportRoomsRequest
+	(*ExportRoomsResponse)(nil),             // 50: topten.room.v1.ExportRoomsResponse
+	(*ExportSeatsRequest)(nil),              // 51: topten.room.v1.ExportSeatsRequest
+	(*ExportSeatsResponse)(nil),             // 52: topten.room.v1.ExportSeatsResponse
+	(*AuditRoomsRequest)(nil),               // 53: topten.room.v1.AuditRoomsRequest
+	(*AuditRoomsResponse)(nil),              // 54: topten.room.v1.AuditRoomsResponse
+	(*RoomOptions)(nil),                     // 55: topten.room.v1.RoomOptions
+	(*RoomFrame)(nil),                       // 56: topten.room.v1.RoomFrame
+	(*JoinChallenge)(nil),                   // 57: topten.room.v1.JoinChallenge
+	(*RoomOutcome)(nil),                     // 58: topten.room.v1.RoomOutcome
+	(*durationpb.Duration)(nil),             // 59: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),           // 60: google.protobuf.Timestamp
+	(RoomCommand)(0),                        // 61: topten.room.v1.RoomCommand
+	(ExtraTime)(0),                          // 62: topten.room.v1.ExtraTime
+	(*SeatExtraTime)(nil),                   // 63: topten.room.v1.SeatExtraTime
+	(*v1.Answer)(nil),                       // 64: topten.quiz.v1.Answer
+	(*RoomPlace)(nil),                       // 65: topten.room.v1.RoomPlace
+	(*QuestionResult)(nil),                  // 66: topten.room.v1.QuestionResult
+	(*RoomEntry)(nil),                       // 67: topten.room.v1.RoomEntry
+	(*SeatAttempt)(nil),                     // 68: topten.room.v1.SeatAttempt
+	(RoomResultsFormat)(0),                  // 69: topten.room.v1.RoomResultsFormat
+	(*RoomRecord)(nil),                      // 70: topten.room.v1.RoomRecord
+	(*SeatRecord)(nil),                      // 71: topten.room.v1.SeatRecord
+	(*RoomFinding)(nil),                     // 72: topten.room.v1.RoomFinding
 }
 var file_topten_room_v1_room_service_proto_depIdxs = []int32{
-	53, // 0: topten.room.v1.OpenRoomRequest.options:type_name -> topten.room.v1.RoomOptions
-	54, // 1: topten.room.v1.OpenRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	55, // 2: topten.room.v1.GetJoinChallengeResponse.challenge:type_name -> topten.room.v1.JoinChallenge
-	56, // 3: topten.room.v1.JoinRoomResponse.outcome:type_name -> topten.room.v1.RoomOutcome
-	54, // 4: topten.room.v1.JoinRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	55, // 0: topten.room.v1.OpenRoomRequest.options:type_name -> topten.room.v1.RoomOptions
+	56, // 1: topten.room.v1.OpenRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	57, // 2: topten.room.v1.GetJoinChallengeResponse.challenge:type_name -> topten.room.v1.JoinChallenge
+	58, // 3: topten.room.v1.JoinRoomResponse.outcome:type_name -> topten.room.v1.RoomOutcome
+	56, // 4: topten.room.v1.JoinRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
 	7,  // 5: topten.room.v1.JoinRoomGroupRequest.joins:type_name -> topten.room.v1.RelayedJoin
 	4,  // 6: topten.room.v1.RelayedJoin.join:type_name -> topten.room.v1.JoinRoomRequest
-	57, // 7: topten.room.v1.RelayedJoin.time_left:type_name -> google.protobuf.Duration
+	59, // 7: topten.room.v1.RelayedJoin.time_left:type_name -> google.protobuf.Duration
 	9,  // 8: topten.room.v1.JoinRoomGroupResponse.results:type_name -> topten.room.v1.RelayedSeat
-	54, // 9: topten.room.v1.JoinRoomGroupResponse.frames:type_name -> topten.room.v1.RoomFrame
+	56, // 9: topten.room.v1.JoinRoomGroupResponse.frames:type_name -> topten.room.v1.RoomFrame
 	5,  // 10: topten.room.v1.RelayedSeat.response:type_name -> topten.room.v1.JoinRoomResponse
-	58, // 11: topten.room.v1.CreateSeatCodeResponse.expires_at:type_name -> google.protobuf.Timestamp
-	56, // 12: topten.room.v1.MoveSeatResponse.outcome:type_name -> topten.room.v1.RoomOutcome
-	54, // 13: topten.room.v1.MoveSeatResponse.frame:type_name -> topten.room.v1.RoomFrame
-	54, // 14: topten.room.v1.AddRoomHostResponse.frame:type_name -> topten.room.v1.RoomFrame
-	54, // 15: topten.room.v1.RemoveRoomHostResponse.frame:type_name -> topten.room.v1.RoomFrame
-	59, // 16: topten.room.v1.AdvanceRoomRequest.command:type_name -> topten.room.v1.RoomCommand
-	54, // 17: topten.room.v1.AdvanceRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	54, // 18: topten.room.v1.LockRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	54, // 19: topten.room.v1.KickFromRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	60, // 20: topten.room.v1.SetExtraTimeRequest.extra_time:type_name -> topten.room.v1.ExtraTime
-	61, // 21: topten.room.v1.SetExtraTimeResponse.extra_times:type_name -> topten.room.v1.SeatExtraTime
-	62, // 22: topten.room.v1.AnswerRoomQuestionRequest.answer:type_name -> topten.quiz.v1.Answer
-	62, // 23: topten.room.v1.AnswerRoomQuestionResponse.answer:type_name -> topten.quiz.v1.Answer
-	58, // 24: topten.room.v1.AnswerRoomQuestionResponse.received_at:type_name -> google.protobuf.Timestamp
+	60, // 11: topten.room.v1.CreateSeatCodeResponse.expires_at:type_name -> google.protobuf.Timestamp
+	58, // 12: topten.room.v1.MoveSeatResponse.outcome:type_name -> topten.room.v1.RoomOutcome
+	56, // 13: topten.room.v1.MoveSeatResponse.frame:type_name -> topten.room.v1.RoomFrame
+	56, // 14: topten.room.v1.AddRoomHostResponse.frame:type_name -> topten.room.v1.RoomFrame
+	56, // 15: topten.room.v1.RemoveRoomHostResponse.frame:type_name -> topten.room.v1.RoomFrame
+	61, // 16: topten.room.v1.AdvanceRoomRequest.command:type_name -> topten.room.v1.RoomCommand
+	56, // 17: topten.room.v1.AdvanceRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	56, // 18: topten.room.v1.LockRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	56, // 19: topten.room.v1.KickFromRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	62, // 20: topten.room.v1.SetExtraTimeRequest.extra_time:type_name -> topten.room.v1.ExtraTime
+	63, // 21: topten.room.v1.SetExtraTimeResponse.extra_times:type_name -> topten.room.v1.SeatExtraTime
+	64, // 22: topten.room.v1.AnswerRoomQuestionRequest.answer:type_name -> topten.quiz.v1.Answer
+	64, // 23: topten.room.v1.AnswerRoomQuestionResponse.answer:type_name -> topten.quiz.v1.Answer
+	60, // 24: topten.room.v1.AnswerRoomQuestionResponse.received_at:type_name -> google.protobuf.Timestamp
 	31, // 25: topten.room.v1.AnswerRoomQuestionGroupRequest.answers:type_name -> topten.room.v1.RelayedRoomAnswer
 	28, // 26: topten.room.v1.RelayedRoomAnswer.answer:type_name -> topten.room.v1.AnswerRoomQuestionRequest
-	57, // 27: topten.room.v1.RelayedRoomAnswer.time_left:type_name -> google.protobuf.Duration
-	57, // 28: topten.room.v1.RelayedRoomAnswer.held:type_name -> google.protobuf.Duration
+	59, // 27: topten.room.v1.RelayedRoomAnswer.time_left:type_name -> google.protobuf.Duration
+	59, // 28: topten.room.v1.RelayedRoomAnswer.held:type_name -> google.protobuf.Duration
 	33, // 29: topten.room.v1.AnswerRoomQuestionGroupResponse.results:type_name -> topten.room.v1.RelayedRoomAnswerResult
 	29, // 30: topten.room.v1.RelayedRoomAnswerResult.response:type_name -> topten.room.v1.AnswerRoomQuestionResponse
-	54, // 31: topten.room.v1.GetRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	56, // 32: topten.room.v1.GetRoomOutcomeResponse.outcome:type_name -> topten.room.v1.RoomOutcome
+	56, // 31: topten.room.v1.GetRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	58, // 32: topten.room.v1.GetRoomOutcomeResponse.outcome:type_name -> topten.room.v1.RoomOutcome
 	40, // 33: topten.room.v1.ListRoomOutcomesResponse.outcomes:type_name -> topten.room.v1.PlayerOutcome
-	56, // 34: topten.room.v1.PlayerOutcome.outcome:type_name -> topten.room.v1.RoomOutcome
-	58, // 35: topten.room.v1.GetRoomBoardResponse.changed_at:type_name -> google.protobuf.Timestamp
-	63, // 36: topten.room.v1.GetRoomBoardResponse.entries:type_name -> topten.room.v1.RoomPlace
-	63, // 37: topten.room.v1.GetRoomBoardResponse.places:type_name -> topten.room.v1.RoomPlace
-	54, // 38: topten.room.v1.WatchRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
-	64, // 39: topten.room.v1.GetRoomResultsResponse.questions:type_name -> topten.room.v1.QuestionResult
-	65, // 40: topten.room.v1.GetRoomResultsResponse.players:type_name -> topten.room.v1.RoomEntry
-	61, // 41: topten.room.v1.GetRoomResultsResponse.extra_times:type_name -> topten.room.v1.SeatExtraTime
-	66, // 42: topten.room.v1.GetRoomResultsResponse.attempts:type_name -> topten.room.v1.SeatAttempt
-	67, // 43: topten.room.v1.ExportRoomResultsRequest.format:type_name -> topten.room.v1.RoomResultsFormat
-	68, // 44: topten.room.v1.ExportSeatsResponse.seats:type_name -> topten.room.v1.SeatRecord
-	69, // 45: topten.room.v1.AuditRoomsResponse.findings:type_name -> topten.room.v1.RoomFinding
-	0,  // 46: topten.room.v1.RoomService.OpenRoom:input_type -> topten.room.v1.OpenRoomRequest
-	2,  // 47: topten.room.v1.RoomService.GetJoinChallenge:input_type -> topten.room.v1.GetJoinChallengeRequest
-	4,  // 48: topten.room.v1.RoomService.JoinRoom:input_type -> topten.room.v1.JoinRoomRequest
-	6,  // 49: topten.room.v1.RoomService.JoinRoomGroup:input_type -> topten.room.v1.JoinRoomGroupRequest
-	10, // 50: topten.room.v1.RoomService.CreateSeatCode:input_type -> topten.room.v1.CreateSeatCodeRequest
-	12, // 51: topten.room.v1.RoomService.MoveSeat:input_type -> topten.room.v1.MoveSeatRequest
-	14, // 52: topten.room.v1.RoomService.AddRoomHost:input_type -> topten.room.v1.AddRoomHostRequest
-	16, // 53: topten.room.v1.RoomService.RemoveRoomHost:input_type -> topten.room.v1.RemoveRoomHostRequest
-	18, // 54: topten.room.v1.RoomService.ListRoomHosts:input_type -> topten.room.v1.ListRoomHostsRequest
-	20, // 55: topten.room.v1.RoomService.AdvanceRoom:input_type -> topten.room.v1.AdvanceRoomRequest
-	22, // 56: topten.room.v1.RoomService.LockRoom:input_type -> topten.room.v1.LockRoomRequest
-	24, // 57: topten.room.v1.RoomService.KickFromRoom:input_type -> topten.room.v1.KickFromRoomRequest
-	26, // 58: topten.room.v1.RoomService.SetExtraTime:input_type -> topten.room.v1.SetExtraTimeRequest
-	28, // 59: topten.room.v1.RoomService.AnswerRoomQuestion:input_type -> topten.room.v1.AnswerRoomQuestionRequest
-	30, // 60: topten.room.v1.RoomService.AnswerRoomQuestionGroup:input_type -> topten.room.v1.AnswerRoomQuestionGroupRequest
-	34, // 61: topten.room.v1.RoomService.GetRoom:input_type -> topten.room.v1.GetRoomRequest
-	36, // 62: topten.room.v1.RoomService.GetRoomOutcome:input_type -> topten.room.v1.GetRoomOutcomeRequest
-	38, // 63: topten.room.v1.RoomService.ListRoomOutcomes:input_type -> topten.room.v1.ListRoomOutcomesRequest
-	41, // 64: topten.room.v1.RoomService.GetRoomBoard:input_type -> topten.room.v1.GetRoomBoardRequest
-	43, // 65: topten.room.v1.RoomService.WatchRoom:input_type -> topten.room.v1.WatchRoomRequest
-	45, // 66: topten.room.v1.RoomService.GetRoomResults:input_type -> topten.room.v1.GetRoomResultsRequest
-	47, // 67: topten.room.v1.RoomService.ExportRoomResults:input_type -> topten.room.v1.ExportRoomResultsRequest
-	51, // 68: topten.room.v1.RoomService.AuditRooms:input_type -> topten.room.v1.AuditRoomsRequest
-	49, // 69: topten.room.v1.RoomService.ExportSeats:input_type -> topten.room.v1.ExportSeatsRequest
-	1,  // 70: topten.room.v1.RoomService.OpenRoom:output_type -> topten.room.v1.OpenRoomResponse
-	3,  // 71: topten.room.v1.RoomService.GetJoinChallenge:output_type -> topten.room.v1.GetJoinChallengeResponse
-	5,  // 72: topten.room.v1.RoomService.JoinRoom:output_type -> topten.room.v1.JoinRoomResponse
-	8,  // 73: topten.room.v1.RoomService.JoinRoomGroup:output_type -> topten.room.v1.JoinRoomGroupResponse
-	11, // 74: topten.room.v1.RoomService.CreateSeatCode:output_type -> topten.room.v1.CreateSeatCodeResponse
-	13, // 75: topten.room.v1.RoomService.MoveSeat:output_type -> topten.room.v1.MoveSeatResponse
-	15, // 76: topten.room.v1.RoomService.AddRoomHost:output_type -> topten.room.v1.AddRoomHostResponse
-	17, // 77: topten.room.v1.RoomService.RemoveRoomHost:output_type -> topten.room.v1.RemoveRoomHostResponse
-	19, // 78: topten.room.v1.RoomService.ListRoomHosts:output_type -> topten.room.v1.ListRoomHostsResponse
-	21, // 79: topten.room.v1.RoomService.AdvanceRoom:output_type -> topten.room.v1.AdvanceRoomResponse
-	23, // 80: topten.room.v1.RoomService.LockRoom:output_type -> topten.room.v1.LockRoomResponse
-	25, // 81: topten.room.v1.RoomService.KickFromRoom:output_type -> topten.room.v1.KickFromRoomResponse
-	27, // 82: topten.room.v1.RoomService.SetExtraTime:output_type -> topten.room.v1.SetExtraTimeResponse
-	29, // 83: topten.room.v1.RoomService.AnswerRoomQuestion:output_type -> topten.room.v1.AnswerRoomQuestionResponse
-	32, // 84: topten.room.v1.RoomService.AnswerRoomQuestionGroup:output_type -> topten.room.v1.AnswerRoomQuestionGroupResponse
-	35, // 85: topten.room.v1.RoomService.GetRoom:output_type -> topten.room.v1.GetRoomResponse
-	37, // 86: topten.room.v1.RoomService.GetRoomOutcome:output_type -> topten.room.v1.GetRoomOutcomeResponse
-	39, // 87: topten.room.v1.RoomService.ListRoomOutcomes:output_type -> topten.room.v1.ListRoomOutcomesResponse
-	42, // 88: topten.room.v1.RoomService.GetRoomBoard:output_type -> topten.room.v1.GetRoomBoardResponse
-	44, // 89: topten.room.v1.RoomService.WatchRoom:output_type -> topten.room.v1.WatchRoomResponse
-	46, // 90: topten.room.v1.RoomService.GetRoomResults:output_type -> topten.room.v1.GetRoomResultsResponse
-	48, // 91: topten.room.v1.RoomService.ExportRoomResults:output_type -> topten.room.v1.ExportRoomResultsResponse
-	52, // 92: topten.room.v1.RoomService.AuditRooms:output_type -> topten.room.v1.AuditRoomsResponse
-	50, // 93: topten.room.v1.RoomService.ExportSeats:output_type -> topten.room.v1.ExportSeatsResponse
-	70, // [70:94] is the sub-list for method output_type
-	46, // [46:70] is the sub-list for method input_type
-	46, // [46:46] is the sub-list for extension type_name
-	46, // [46:46] is the sub-list for extension extendee
-	0,  // [0:46] is the sub-list for field type_name
+	58, // 34: topten.room.v1.PlayerOutcome.outcome:type_name -> topten.room.v1.RoomOutcome
+	60, // 35: topten.room.v1.GetRoomBoardResponse.changed_at:type_name -> google.protobuf.Timestamp
+	65, // 36: topten.room.v1.GetRoomBoardResponse.entries:type_name -> topten.room.v1.RoomPlace
+	65, // 37: topten.room.v1.GetRoomBoardResponse.places:type_name -> topten.room.v1.RoomPlace
+	56, // 38: topten.room.v1.WatchRoomResponse.frame:type_name -> topten.room.v1.RoomFrame
+	66, // 39: topten.room.v1.GetRoomResultsResponse.questions:type_name -> topten.room.v1.QuestionResult
+	67, // 40: topten.room.v1.GetRoomResultsResponse.players:type_name -> topten.room.v1.RoomEntry
+	63, // 41: topten.room.v1.GetRoomResultsResponse.extra_times:type_name -> topten.room.v1.SeatExtraTime
+	68, // 42: topten.room.v1.GetRoomResultsResponse.attempts:type_name -> topten.room.v1.SeatAttempt
+	69, // 43: topten.room.v1.ExportRoomResultsRequest.format:type_name -> topten.room.v1.RoomResultsFormat
+	70, // 44: topten.room.v1.ExportRoomsResponse.rooms:type_name -> topten.room.v1.RoomRecord
+	71, // 45: topten.room.v1.ExportSeatsResponse.seats:type_name -> topten.room.v1.SeatRecord
+	72, // 46: topten.room.v1.AuditRoomsResponse.findings:type_name -> topten.room.v1.RoomFinding
+	0,  // 47: topten.room.v1.RoomService.OpenRoom:input_type -> topten.room.v1.OpenRoomRequest
+	2,  // 48: topten.room.v1.RoomService.GetJoinChallenge:input_type -> topten.room.v1.GetJoinChallengeRequest
+	4,  // 49: topten.room.v1.RoomService.JoinRoom:input_type -> topten.room.v1.JoinRoomRequest
+	6,  // 50: topten.room.v1.RoomService.JoinRoomGroup:input_type -> topten.room.v1.JoinRoomGroupRequest
+	10, // 51: topten.room.v1.RoomService.CreateSeatCode:input_type -> topten.room.v1.CreateSeatCodeRequest
+	12, // 52: topten.room.v1.RoomService.MoveSeat:input_type -> topten.room.v1.MoveSeatRequest
+	14, // 53: topten.room.v1.RoomService.AddRoomHost:input_type -> topten.room.v1.AddRoomHostRequest
+	16, // 54: topten.room.v1.RoomService.RemoveRoomHost:input_type -> topten.room.v1.RemoveRoomHostRequest
+	18, // 55: topten.room.v1.RoomService.ListRoomHosts:input_type -> topten.room.v1.ListRoomHostsRequest
+	20, // 56: topten.room.v1.RoomService.AdvanceRoom:input_type -> topten.room.v1.AdvanceRoomRequest
+	22, // 57: topten.room.v1.RoomService.LockRoom:input_type -> topten.room.v1.LockRoomRequest
+	24, // 58: topten.room.v1.RoomService.KickFromRoom:input_type -> topten.room.v1.KickFromRoomRequest
+	26, // 59: topten.room.v1.RoomService.SetExtraTime:input_type -> topten.room.v1.SetExtraTimeRequest
+	28, // 60: topten.room.v1.RoomService.AnswerRoomQuestion:input_type -> topten.room.v1.AnswerRoomQuestionRequest
+	30, // 61: topten.room.v1.RoomService.AnswerRoomQuestionGroup:input_type -> topten.room.v1.AnswerRoomQuestionGroupRequest
+	34, // 62: topten.room.v1.RoomService.GetRoom:input_type -> topten.room.v1.GetRoomRequest
+	36, // 63: topten.room.v1.RoomService.GetRoomOutcome:input_type -> topten.room.v1.GetRoomOutcomeRequest
+	38, // 64: topten.room.v1.RoomService.ListRoomOutcomes:input_type -> topten.room.v1.ListRoomOutcomesRequest
+	41, // 65: topten.room.v1.RoomService.GetRoomBoard:input_type -> topten.room.v1.GetRoomBoardRequest
+	43, // 66: topten.room.v1.RoomService.WatchRoom:input_type -> topten.room.v1.WatchRoomRequest
+	45, // 67: topten.room.v1.RoomService.GetRoomResults:input_type -> topten.room.v1.GetRoomResultsRequest
+	47, // 68: topten.room.v1.RoomService.ExportRoomResults:input_type -> topten.room.v1.ExportRoomResultsRequest
+	53, // 69: topten.room.v1.RoomService.AuditRooms:input_type -> topten.room.v1.AuditRoomsRequest
+	49, // 70: topten.room.v1.RoomService.ExportRooms:input_type -> topten.room.v1.ExportRoomsRequest
+	51, // 71: topten.room.v1.RoomService.ExportSeats:input_type -> topten.room.v1.ExportSeatsRequest
+	1,  // 72: topten.room.v1.RoomService.OpenRoom:output_type -> topten.room.v1.OpenRoomResponse
+	3,  // 73: topten.room.v1.RoomService.GetJoinChallenge:output_type -> topten.room.v1.GetJoinChallengeResponse
+	5,  // 74: topten.room.v1.RoomService.JoinRoom:output_type -> topten.room.v1.JoinRoomResponse
+	8,  // 75: topten.room.v1.RoomService.JoinRoomGroup:output_type -> topten.room.v1.JoinRoomGroupResponse
+	11, // 76: topten.room.v1.RoomService.CreateSeatCode:output_type -> topten.room.v1.CreateSeatCodeResponse
+	13, // 77: topten.room.v1.RoomService.MoveSeat:output_type -> topten.room.v1.MoveSeatResponse
+	15, // 78: topten.room.v1.RoomService.AddRoomHost:output_type -> topten.room.v1.AddRoomHostResponse
+	17, // 79: topten.room.v1.RoomService.RemoveRoomHost:output_type -> topten.room.v1.RemoveRoomHostResponse
+	19, // 80: topten.room.v1.RoomService.ListRoomHosts:output_type -> topten.room.v1.ListRoomHostsResponse
+	21, // 81: topten.room.v1.RoomService.AdvanceRoom:output_type -> topten.room.v1.AdvanceRoomResponse
+	23, // 82: topten.room.v1.RoomService.LockRoom:output_type -> topten.room.v1.LockRoomResponse
+	25, // 83: topten.room.v1.RoomService.KickFromRoom:output_type -> topten.room.v1.KickFromRoomResponse
+	27, // 84: topten.room.v1.RoomService.SetExtraTime:output_type -> topten.room.v1.SetExtraTimeResponse
+	29, // 85: topten.room.v1.RoomService.AnswerRoomQuestion:output_type -> topten.room.v1.AnswerRoomQuestionResponse
+	32, // 86: topten.room.v1.RoomService.AnswerRoomQuestionGroup:output_type -> topten.room.v1.AnswerRoomQuestionGroupResponse
+	35, // 87: topten.room.v1.RoomService.GetRoom:output_type -> topten.room.v1.GetRoomResponse
+	37, // 88: topten.room.v1.RoomService.GetRoomOutcome:output_type -> topten.room.v1.GetRoomOutcomeResponse
+	39, // 89: topten.room.v1.RoomService.ListRoomOutcomes:output_type -> topten.room.v1.ListRoomOutcomesResponse
+	42, // 90: topten.room.v1.RoomService.GetRoomBoard:output_type -> topten.room.v1.GetRoomBoardResponse
+	44, // 91: topten.room.v1.RoomService.WatchRoom:output_type -> topten.room.v1.WatchRoomResponse
+	46, // 92: topten.room.v1.RoomService.GetRoomResults:output_type -> topten.room.v1.GetRoomResultsResponse
+	48, // 93: topten.room.v1.RoomService.ExportRoomResults:output_type -> topten.room.v1.ExportRoomResultsResponse
+	54, // 94: topten.room.v1.RoomService.AuditRooms:output_type -> topten.room.v1.AuditRoomsResponse
+	50, // 95: topten.room.v1.RoomService.ExportRooms:output_type -> topten.room.v1.ExportRoomsResponse
+	52, // 96: topten.room.v1.RoomService.ExportSeats:output_type -> topten.room.v1.ExportSeatsResponse
+	72, // [72:97] is the sub-list for method output_type
+	47, // [47:72] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_topten_room_v1_room_service_proto_init() }
@@ -3514,7 +3628,7 @@ func file_topten_room_v1_room_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_topten_room_v1_room_service_proto_rawDesc), len(file_topten_room_v1_room_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   53,
+			NumMessages:   55,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

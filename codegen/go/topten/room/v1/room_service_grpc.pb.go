@@ -44,6 +44,7 @@ const (
 	RoomService_GetRoomResults_FullMethodName          = "/topten.room.v1.RoomService/GetRoomResults"
 	RoomService_ExportRoomResults_FullMethodName       = "/topten.room.v1.RoomService/ExportRoomResults"
 	RoomService_AuditRooms_FullMethodName              = "/topten.room.v1.RoomService/AuditRooms"
+	RoomService_ExportRooms_FullMethodName             = "/topten.room.v1.RoomService/ExportRooms"
 	RoomService_ExportSeats_FullMethodName             = "/topten.room.v1.RoomService/ExportSeats"
 )
 
@@ -155,6 +156,9 @@ type RoomServiceClient interface {
 	// the points of the seat's answers. A response for each page of rooms, at least one. Changes nothing.
 	// Fails with PERMISSION_DENIED, UNAVAILABLE.
 	AuditRooms(ctx context.Context, in *AuditRoomsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[AuditRoomsResponse], error)
+	// ExportRooms lists the rooms that the caller hosts, or in which what they did is recorded, with that.
+	// Fails with PERMISSION_DENIED, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
+	ExportRooms(ctx context.Context, in *ExportRoomsRequest, opts ...grpc.CallOption) (*ExportRoomsResponse, error)
 	// ExportSeats lists the caller's own seats with their answers.
 	// Fails with PERMISSION_DENIED, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
 	ExportSeats(ctx context.Context, in *ExportSeatsRequest, opts ...grpc.CallOption) (*ExportSeatsResponse, error)
@@ -416,6 +420,16 @@ func (c *roomServiceClient) AuditRooms(ctx context.Context, in *AuditRoomsReques
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type RoomService_AuditRoomsClient = grpc.ServerStreamingClient[AuditRoomsResponse]
 
+func (c *roomServiceClient) ExportRooms(ctx context.Context, in *ExportRoomsRequest, opts ...grpc.CallOption) (*ExportRoomsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExportRoomsResponse)
+	err := c.cc.Invoke(ctx, RoomService_ExportRooms_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *roomServiceClient) ExportSeats(ctx context.Context, in *ExportSeatsRequest, opts ...grpc.CallOption) (*ExportSeatsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ExportSeatsResponse)
@@ -534,6 +548,9 @@ type RoomServiceServer interface {
 	// the points of the seat's answers. A response for each page of rooms, at least one. Changes nothing.
 	// Fails with PERMISSION_DENIED, UNAVAILABLE.
 	AuditRooms(*AuditRoomsRequest, grpc.ServerStreamingServer[AuditRoomsResponse]) error
+	// ExportRooms lists the rooms that the caller hosts, or in which what they did is recorded, with that.
+	// Fails with PERMISSION_DENIED, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
+	ExportRooms(context.Context, *ExportRoomsRequest) (*ExportRoomsResponse, error)
 	// ExportSeats lists the caller's own seats with their answers.
 	// Fails with PERMISSION_DENIED, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
 	ExportSeats(context.Context, *ExportSeatsRequest) (*ExportSeatsResponse, error)
@@ -615,6 +632,9 @@ func (UnimplementedRoomServiceServer) ExportRoomResults(context.Context, *Export
 }
 func (UnimplementedRoomServiceServer) AuditRooms(*AuditRoomsRequest, grpc.ServerStreamingServer[AuditRoomsResponse]) error {
 	return status.Error(codes.Unimplemented, "method AuditRooms not implemented")
+}
+func (UnimplementedRoomServiceServer) ExportRooms(context.Context, *ExportRoomsRequest) (*ExportRoomsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExportRooms not implemented")
 }
 func (UnimplementedRoomServiceServer) ExportSeats(context.Context, *ExportSeatsRequest) (*ExportSeatsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ExportSeats not implemented")
@@ -1040,6 +1060,24 @@ func _RoomService_AuditRooms_Handler(srv interface{}, stream grpc.ServerStream) 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type RoomService_AuditRoomsServer = grpc.ServerStreamingServer[AuditRoomsResponse]
 
+func _RoomService_ExportRooms_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExportRoomsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RoomServiceServer).ExportRooms(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RoomService_ExportRooms_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RoomServiceServer).ExportRooms(ctx, req.(*ExportRoomsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _RoomService_ExportSeats_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ExportSeatsRequest)
 	if err := dec(in); err != nil {
@@ -1148,6 +1186,10 @@ var RoomService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ExportRoomResults",
 			Handler:    _RoomService_ExportRoomResults_Handler,
+		},
+		{
+			MethodName: "ExportRooms",
+			Handler:    _RoomService_ExportRooms_Handler,
 		},
 		{
 			MethodName: "ExportSeats",

@@ -708,6 +708,10 @@ class SeatRecord(google.protobuf.message.Message):
     NICKNAME_FIELD_NUMBER: builtins.int
     JOINED_AT_FIELD_NUMBER: builtins.int
     ANSWERS_FIELD_NUMBER: builtins.int
+    COUNTRY_FIELD_NUMBER: builtins.int
+    REMOVED_FIELD_NUMBER: builtins.int
+    EXTRA_TIME_FIELD_NUMBER: builtins.int
+    ATTEMPT_FIELD_NUMBER: builtins.int
     room_id: builtins.str
     """The room's ID."""
     quiz_id: builtins.str
@@ -716,6 +720,16 @@ class SeatRecord(google.protobuf.message.Message):
     """The seat's ID."""
     nickname: builtins.str
     """The name in the room."""
+    country: builtins.str
+    """The country of the account when it joined; empty for none."""
+    removed: builtins.bool
+    """True if a host removed the player."""
+    extra_time: global___ExtraTime.ValueType
+    """The extra time in the room."""
+    attempt: builtins.str
+    """What became of the answers as an attempt at the quiz: `COUNTED`, or the reason of the refusal. Empty if they count on no other board
+    than the room's.
+    """
     @property
     def joined_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When the player joined."""
@@ -733,11 +747,97 @@ class SeatRecord(google.protobuf.message.Message):
         nickname: builtins.str = ...,
         joined_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         answers: collections.abc.Iterable[global___SeatAnswer] | None = ...,
+        country: builtins.str = ...,
+        removed: builtins.bool = ...,
+        extra_time: global___ExtraTime.ValueType = ...,
+        attempt: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["joined_at", b"joined_at"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["answers", b"answers", "joined_at", b"joined_at", "nickname", b"nickname", "quiz_id", b"quiz_id", "room_id", b"room_id", "seat_id", b"seat_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["answers", b"answers", "attempt", b"attempt", "country", b"country", "extra_time", b"extra_time", "joined_at", b"joined_at", "nickname", b"nickname", "quiz_id", b"quiz_id", "removed", b"removed", "room_id", b"room_id", "seat_id", b"seat_id"]) -> None: ...
 
 global___SeatRecord = SeatRecord
+
+@typing.final
+class RoomRecord(google.protobuf.message.Message):
+    """A room that an account hosts or in which what it did is recorded, for its owner alone."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ROOM_ID_FIELD_NUMBER: builtins.int
+    QUIZ_ID_FIELD_NUMBER: builtins.int
+    TITLE_FIELD_NUMBER: builtins.int
+    OPENED_AT_FIELD_NUMBER: builtins.int
+    ENDED_AT_FIELD_NUMBER: builtins.int
+    OPENED_FIELD_NUMBER: builtins.int
+    HOSTS_FIELD_NUMBER: builtins.int
+    ACTS_FIELD_NUMBER: builtins.int
+    room_id: builtins.str
+    """The room's ID."""
+    quiz_id: builtins.str
+    """The quiz's ID."""
+    title: builtins.str
+    """The title of the quiz."""
+    opened: builtins.bool
+    """True if the account opened it."""
+    hosts: builtins.bool
+    """True if the account hosts it."""
+    @property
+    def opened_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the room was opened."""
+
+    @property
+    def ended_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When it ended; absent before that."""
+
+    @property
+    def acts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___RoomAct]:
+        """What the account did, as far as it is among the last 1000 transitions of the room."""
+
+    def __init__(
+        self,
+        *,
+        room_id: builtins.str = ...,
+        quiz_id: builtins.str = ...,
+        title: builtins.str = ...,
+        opened_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        ended_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        opened: builtins.bool = ...,
+        hosts: builtins.bool = ...,
+        acts: collections.abc.Iterable[global___RoomAct] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["ended_at", b"ended_at", "opened_at", b"opened_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["acts", b"acts", "ended_at", b"ended_at", "hosts", b"hosts", "opened", b"opened", "opened_at", b"opened_at", "quiz_id", b"quiz_id", "room_id", b"room_id", "title", b"title"]) -> None: ...
+
+global___RoomRecord = RoomRecord
+
+@typing.final
+class RoomAct(google.protobuf.message.Message):
+    """What a host did, or a player who moved to another device."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    COMMAND_FIELD_NUMBER: builtins.int
+    AT_FIELD_NUMBER: builtins.int
+    SEAT_ID_FIELD_NUMBER: builtins.int
+    command: builtins.str
+    """The command, such as `NEXT` or `KICK`."""
+    seat_id: builtins.str
+    """The seat that it is about; empty for none."""
+    @property
+    def at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When the server received it."""
+
+    def __init__(
+        self,
+        *,
+        command: builtins.str = ...,
+        at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        seat_id: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["at", b"at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["at", b"at", "command", b"command", "seat_id", b"seat_id"]) -> None: ...
+
+global___RoomAct = RoomAct
 
 @typing.final
 class SeatAnswer(google.protobuf.message.Message):

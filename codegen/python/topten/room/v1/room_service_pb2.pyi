@@ -1260,6 +1260,48 @@ class ExportRoomResultsResponse(google.protobuf.message.Message):
 global___ExportRoomResultsResponse = ExportRoomResultsResponse
 
 @typing.final
+class ExportRoomsRequest(google.protobuf.message.Message):
+    """ExportRoomsRequest selects a page of rooms."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    page_token: builtins.str
+    """`next_page_token` of the previous page; empty for the first page."""
+    def __init__(
+        self,
+        *,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["page_token", b"page_token"]) -> None: ...
+
+global___ExportRoomsRequest = ExportRoomsRequest
+
+@typing.final
+class ExportRoomsResponse(google.protobuf.message.Message):
+    """ExportRoomsResponse carries a page of rooms."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ROOMS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Pass it on as `page_token` for the next page; empty on the last page."""
+    @property
+    def rooms(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[topten.room.v1.room_pb2.RoomRecord]:
+        """Up to 50 rooms."""
+
+    def __init__(
+        self,
+        *,
+        rooms: collections.abc.Iterable[topten.room.v1.room_pb2.RoomRecord] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["next_page_token", b"next_page_token", "rooms", b"rooms"]) -> None: ...
+
+global___ExportRoomsResponse = ExportRoomsResponse
+
+@typing.final
 class ExportSeatsRequest(google.protobuf.message.Message):
     """ExportSeatsRequest selects a page of seats."""
 

@@ -152,6 +152,11 @@ class RoomServiceStub(object):
                 request_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.AuditRoomsRequest.SerializeToString,
                 response_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.AuditRoomsResponse.FromString,
                 _registered_method=True)
+        self.ExportRooms = channel.unary_unary(
+                '/topten.room.v1.RoomService/ExportRooms',
+                request_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.ExportRoomsRequest.SerializeToString,
+                response_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.ExportRoomsResponse.FromString,
+                _registered_method=True)
         self.ExportSeats = channel.unary_unary(
                 '/topten.room.v1.RoomService/ExportSeats',
                 request_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.ExportSeatsRequest.SerializeToString,
@@ -380,6 +385,14 @@ class RoomServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportRooms(self, request, context):
+        """ExportRooms lists the rooms that the caller hosts, or in which what they did is recorded, with that.
+        Fails with PERMISSION_DENIED, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExportSeats(self, request, context):
         """ExportSeats lists the caller's own seats with their answers.
         Fails with PERMISSION_DENIED, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
@@ -505,6 +518,11 @@ def add_RoomServiceServicer_to_server(servicer, server):
                     servicer.AuditRooms,
                     request_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.AuditRoomsRequest.FromString,
                     response_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.AuditRoomsResponse.SerializeToString,
+            ),
+            'ExportRooms': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExportRooms,
+                    request_deserializer=topten_dot_room_dot_v1_dot_room__service__pb2.ExportRoomsRequest.FromString,
+                    response_serializer=topten_dot_room_dot_v1_dot_room__service__pb2.ExportRoomsResponse.SerializeToString,
             ),
             'ExportSeats': grpc.unary_unary_rpc_method_handler(
                     servicer.ExportSeats,
@@ -1136,6 +1154,33 @@ class RoomService(object):
             '/topten.room.v1.RoomService/AuditRooms',
             topten_dot_room_dot_v1_dot_room__service__pb2.AuditRoomsRequest.SerializeToString,
             topten_dot_room_dot_v1_dot_room__service__pb2.AuditRoomsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportRooms(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.room.v1.RoomService/ExportRooms',
+            topten_dot_room_dot_v1_dot_room__service__pb2.ExportRoomsRequest.SerializeToString,
+            topten_dot_room_dot_v1_dot_room__service__pb2.ExportRoomsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -239,6 +239,14 @@ class RoomServiceStub:
     Fails with PERMISSION_DENIED, UNAVAILABLE.
     """
 
+    ExportRooms: grpc.UnaryUnaryMultiCallable[
+        topten.room.v1.room_service_pb2.ExportRoomsRequest,
+        topten.room.v1.room_service_pb2.ExportRoomsResponse,
+    ]
+    """ExportRooms lists the rooms that the caller hosts, or in which what they did is recorded, with that.
+    Fails with PERMISSION_DENIED, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
     ExportSeats: grpc.UnaryUnaryMultiCallable[
         topten.room.v1.room_service_pb2.ExportSeatsRequest,
         topten.room.v1.room_service_pb2.ExportSeatsResponse,
@@ -466,6 +474,14 @@ class RoomServiceAsyncStub:
     the verdict and the points that the room's quiz gives it, and each attempt that counts on global boards is on record with
     the points of the seat's answers. A response for each page of rooms, at least one. Changes nothing.
     Fails with PERMISSION_DENIED, UNAVAILABLE.
+    """
+
+    ExportRooms: grpc.aio.UnaryUnaryMultiCallable[
+        topten.room.v1.room_service_pb2.ExportRoomsRequest,
+        topten.room.v1.room_service_pb2.ExportRoomsResponse,
+    ]
+    """ExportRooms lists the rooms that the caller hosts, or in which what they did is recorded, with that.
+    Fails with PERMISSION_DENIED, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
     ExportSeats: grpc.aio.UnaryUnaryMultiCallable[
@@ -741,6 +757,16 @@ class RoomServiceServicer(metaclass=abc.ABCMeta):
         the verdict and the points that the room's quiz gives it, and each attempt that counts on global boards is on record with
         the points of the seat's answers. A response for each page of rooms, at least one. Changes nothing.
         Fails with PERMISSION_DENIED, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def ExportRooms(
+        self,
+        request: topten.room.v1.room_service_pb2.ExportRoomsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.room.v1.room_service_pb2.ExportRoomsResponse, collections.abc.Awaitable[topten.room.v1.room_service_pb2.ExportRoomsResponse]]:
+        """ExportRooms lists the rooms that the caller hosts, or in which what they did is recorded, with that.
+        Fails with PERMISSION_DENIED, CURSOR_EXPIRED, INVALID_ARGUMENT, UNAVAILABLE.
         """
 
     @abc.abstractmethod
