@@ -18,6 +18,8 @@ _BLOCKS: Final = frozenset(
     "address article blockquote br caption dd div dl dt figcaption figure footer h1 h2 h3 h4 h5 h6 header hr li ol p pre "
     "section table tbody tfoot thead tr ul".split()
 )
+# They become line feeds or keep them, by which nothing is lost.
+_PARAGRAPHS: Final = frozenset(("br", "div", "p", "pre"))
 _UNSEEN: Final = frozenset(("script", "style", "head", "template"))
 _MEDIA: Final = frozenset("audio canvas embed iframe object svg video".split())
 # Stands for a preformatted text while white space of the rest is collapsed. No text has this character by then.
@@ -87,7 +89,8 @@ class _Parser(HTMLParser):
         self._unseen = self._preformatted = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.changes.append("HTML became plain text")
+        if attrs or tag not in _PARAGRAPHS:
+            self.changes.append("HTML became plain text")
         if tag == "img":
             self._image(dict(attrs))
         elif tag in _MEDIA:
