@@ -118,10 +118,23 @@ def _item(number: int, block: str) -> Item:
     if not closed:
         item.fault = "has no closing brace"
         return item
+    if "{" in _behind_answers(tail):
+        item.fault = "has answers twice; an empty line must stand between questions"
+        return item
     # A word of the text itself is missing where the answers stand.
     item.text = _text(f"{before.rstrip()} _____ {after.lstrip()}" if after.strip() else before, style)
     _answers(item, answers.strip(), style)
     return item
+
+
+def _behind_answers(tail: str) -> str:
+    """Return what follows the brace that closes the answers; braces within them, as those of formulas, come in pairs."""
+    depth = 1
+    for index, character in enumerate(tail):
+        depth += (character == "{") - (character == "}")
+        if not depth:
+            return tail[index + 1 :]
+    return ""
 
 
 def _answers(item: Item, answers: str, style: str) -> None:

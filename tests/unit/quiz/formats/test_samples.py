@@ -101,6 +101,16 @@ def test_kahoots_template_is_the_same_as_a_sheet() -> None:
 
 
 QUIZ = b"<quiz><question type='truefalse'></question></quiz>"
+
+
+def test_questions_of_gift_without_an_empty_line_between_are_not_one() -> None:
+    [report] = read(b"::A:: x {=1 ~2}\n::B:: y {~3 ~4}\n\n::C:: Which? {=$y^{2}$ ~$z_{1}$ ~3}\n", "x")
+    assert [str(item) for item in report.items] == [
+        "line 1: refused: has answers twice; an empty line must stand between questions",
+        "line 4: taken",
+    ]
+
+
 UNREADABLE = {
     "damaged": (b"PK\x03\x04 and no more", "must be a whole ZIP"),
     "without a quiz": (packed({"readme.xml": b"<readme/>"}), "unknown format; known are"),
