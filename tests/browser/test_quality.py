@@ -29,6 +29,16 @@ SCHEMES: list[dict[str, Any]] = [
     {"color_scheme": "dark", "forced_colors": "none"},
     {"color_scheme": "dark", "forced_colors": "active"},
 ]
+# Links to where one is that look like those beside them.
+UNSEEN = """() => {
+  const ground = getComputedStyle(document.documentElement).backgroundColor;
+  const look = ({ backgroundColor, textDecorationLine }) =>
+    `${backgroundColor.endsWith(', 0)') ? ground : backgroundColor} ${textDecorationLine}`;
+  const looks = element => look(getComputedStyle(element));
+  return [...document.querySelectorAll('[aria-current]')].filter(link =>
+    [...link.closest('nav, main').querySelectorAll('a:not([aria-current])')]
+      .some(other => looks(other) === looks(link))).map(link => link.textContent);
+}"""
 LOADED = """() => performance.getEntriesByType('resource').filter(each => each.name.includes('/assets/'))
   .map(each => each.name.replace(/.*[/]assets[/][0-9a-f]+[/]/, ''))"""
 OBSERVE_SHIFTS = """
@@ -183,17 +193,24 @@ async def test_every_screen_fits_every_window(finished: Group, staffed: Group, g
     assert {path: each for path, each in covering.items() if each} == {}, "at 400 % zoom"
 
 
-async def test_the_selected_tab_and_option_are_seen_in_forced_colors(
-    finished: Group,
+async def test_the_selected_option_and_every_current_link_are_seen_in_forced_colors(
+    finished: Group, staffed: Group
 ) -> None:
-    context, paths = finished
-    page = await context.new_page()
+    hidden, seen = {}, 0
+    for context, paths in (finished, staffed):
+        page = await context.new_page()
+        await page.emulate_media(forced_colors="active")
+        for path in paths:
+            await settle(page, path)
+            seen += await page.locator("[aria-current]").count()
+            hidden[path] = await page.evaluate(UNSEEN)
+        await page.close()
+    assert seen > len(hidden), "most screens mark where they are"
+    assert {path: links for path, links in hidden.items() if links} == {}
+    page = await finished[0].new_page()
     await page.emulate_media(forced_colors="active")
+    await settle(page, next(path for path in finished[1] if path.endswith("/1")))
     style = "element => getComputedStyle(element).backgroundColor"
-    await settle(page, "/b/weekly")
-    tabs = page.locator(".tabs a")
-    assert await tabs.nth(0).evaluate(style) != await tabs.nth(1).evaluate(style)
-    await settle(page, next(path for path in paths if path.endswith("/1")))
     options = page.locator(".option")
     assert await options.nth(0).evaluate(style) != await options.nth(1).evaluate(style)
     await page.close()

@@ -25,6 +25,8 @@ MEANINGS: Final = {
         r"\.in-question|\.unpublished|CHANGED|\.last|\[type=\"radio\"\]|\.check input"
     ),
 }
+# Styles that every screen has, which the page names before those for forced colors.
+EVERYWHERE: Final = ("style.css", "answers.css", "board.css")
 # Text sizes in rem; displays have theirs from the window. Motions in milliseconds, and delays, which are multiples of them.
 SIZES: Final = {"0.875", "1", "1.25", "1.75", "2.75", "3.5"}
 MOTIONS: Final = {"120", "240", "520", "1040"}
@@ -54,6 +56,28 @@ def test_colours_are_declared_once_and_mixed_in_oklab() -> None:
         for file, selectors, declarations in rules()
         if (literal.search(declarations) and selectors != ":root")
         or re.search(r"color-mix\((?!in oklab)", declarations)
+    ]
+    assert found == []
+
+
+def test_no_drawn_shape_disappears_in_forced_colors() -> None:
+    """The system replaces backgrounds there, but for its own colours: a shape must have one of them, or keep its own."""
+    own = re.compile(r"CanvasText|LinkText|ButtonText|adjust: none")
+    kept = [(file, set(selectors.split(", "))) for file, selectors, text in rules() if own.search(text)]
+    shapes = [
+        (file, set(selectors.split(", ")))
+        for file, selectors, text in rules()
+        if re.search(r"clip-path: (?:polygon|var)", text) and "background" in text
+    ]
+    assert len(shapes) >= 8
+    # Of equal rules the later one holds: that for all screens comes before the files that not every screen needs.
+    found = [
+        (file, shape)
+        for file, shape in shapes
+        if not any(
+            shape <= other and (where == file or (where == "forced-colors.css" and file in EVERYWHERE))
+            for where, other in kept
+        )
     ]
     assert found == []
 

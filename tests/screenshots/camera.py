@@ -8,9 +8,11 @@ from typing import Final, Literal
 
 from playwright.async_api import Page
 
-Scheme = Literal["light", "dark"]
+Scheme = Literal["light", "dark", "forced"]
 SIZES: Final = {"desktop": (1280, 800), "phone": (390, 844), "projector": (1920, 1080)}
 BOTH: Final[Sequence[Scheme]] = ("dark", "light")
+# With the colours of a system of high contrast.
+ALL: Final[Sequence[Scheme]] = (*BOTH, "forced")
 # A picture is taken while nothing moves.
 SETTLED: Final = """async () => {
   const moving = () => document.getAnimations().filter((each) => each.effect.getTiming().iterations !== Infinity);
@@ -44,7 +46,12 @@ class Camera:
             await page.set_viewport_size({"width": width, "height": height})
             await page.evaluate("scrollTo(0, 0)")
             for scheme in schemes:
-                await page.emulate_media(color_scheme=scheme)
+                is_forced = scheme == "forced"
+                await page.emulate_media(
+                    color_scheme="dark" if is_forced else scheme, forced_colors="active" if is_forced else "none"
+                )
                 await page.evaluate(SETTLED)
                 await page.screenshot(path=self._folder / f"{name}-{size}-{scheme}.png")
                 self.taken += 1
+        # A document that is loaded in forced colors keeps their canvas.
+        await page.emulate_media(forced_colors="none")

@@ -9,7 +9,7 @@ from services.cli.system.client import GraphqlClient
 from tests.browser.visitor import FOUR_RIGHT, QUIZ, new_context, sign_up
 from tests.deadline import eventually
 from tests.players import endpoints, register
-from tests.screenshots.camera import Camera
+from tests.screenshots.camera import ALL, Camera
 from tests.servers import RunningStack
 
 GIFT = """::Primes:: Which is a prime? { =7 ~9 ~8 #Seven has no divisors but 1 and itself. }
@@ -52,7 +52,7 @@ async def consoles(browser: Browser, stack: RunningStack, camera: Camera) -> Non
     await camera.take(page, "author-quiz")
     await page.locator(".question-list a").nth(1).click()
     await expect(page.locator(".preview .option").first).to_be_visible()
-    await camera.take(page, "author-question")
+    await camera.take(page, "author-question", schemes=ALL)
 
     async def is_flagged() -> bool:
         await page.goto("/mod")
@@ -63,7 +63,7 @@ async def consoles(browser: Browser, stack: RunningStack, camera: Camera) -> Non
     await camera.take(page, "mod-queue")
     await page.goto(f"/mod/players/{hasty.user_id}")
     await expect(page.locator(".history li").first).to_be_visible()
-    await camera.take(page, "mod-player")
+    await camera.take(page, "mod-player", schemes=ALL)
     await page.get_by_role("button", name="Adjust the score").click()
     await expect(page.get_by_role("dialog")).to_be_visible()
     await camera.take(page, "mod-dialog", sizes=DESKTOP)
@@ -73,5 +73,5 @@ async def consoles(browser: Browser, stack: RunningStack, camera: Camera) -> Non
     await camera.take(page, "mod-players", sizes=DESKTOP)
     await page.goto("/ops")
     await expect(page.locator(".checks li").first).to_be_visible()
-    await camera.take(page, "ops")
+    await camera.take(page, "ops", schemes=ALL)
     await context.close()

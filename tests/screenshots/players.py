@@ -11,7 +11,7 @@ from services.cli.system.client import GraphqlClient
 from tests.browser.visitor import QUIZ, adjust, answer, new_context, play, points_of_result, sign_up
 from tests.deadline import eventually
 from tests.players import PASSWORD, endpoints, register
-from tests.screenshots.camera import Camera
+from tests.screenshots.camera import ALL, Camera
 from tests.servers import RunningStack
 from tests.system.actions.test_reported_actions import action, shop
 from tests.system.boards.test_boards_as_data import put, until_ready
@@ -43,7 +43,7 @@ async def players(browser: Browser, stack: RunningStack, camera: Camera) -> None
     await camera.take(page, "review")
     await page.goto(f"/q/{QUIZ}/4")
     await expect(page.locator(".option").first).to_be_visible()
-    await camera.take(page, "question")
+    await camera.take(page, "question", schemes=ALL)
     await page.goto(f"/q/{QUIZ}/review")
     await page.get_by_role("button", name="Hand in").click()
     await points_of_result(page)
@@ -51,7 +51,7 @@ async def players(browser: Browser, stack: RunningStack, camera: Camera) -> None
     await play(page, QUIZ, options=(2, 1, 2, 3, 1, 1, 3, 1, 2, 1))
     await expect(page.locator(".rank-change")).to_have_text(re.compile("^You (went|are)"))
     await live(page)
-    await camera.take(page, "result")
+    await camera.take(page, "result", schemes=ALL)
 
     await laps(stack)
     for path, name in {
@@ -62,7 +62,7 @@ async def players(browser: Browser, stack: RunningStack, camera: Camera) -> None
     }.items():
         await page.goto(path)
         await live(page)
-        await camera.take(page, name)
+        await camera.take(page, name, schemes=ALL)
     await page.goto("/b/all")
     await page.get_by_role("button", name="More boards").click()
     await expect(page.locator(".others a")).to_have_count(1)
@@ -122,7 +122,7 @@ async def displays(page: Page, stack: RunningStack, camera: Camera) -> None:
     for view in ("kiosk", "overlay", "embed"):
         await page.goto(url.replace("view=kiosk", f"view={view}"))
         await live(page)
-        await camera.take(page, view, sizes=["desktop" if view == "embed" else "projector"])
+        await camera.take(page, view, sizes=["desktop" if view == "embed" else "projector"], schemes=ALL)
 
 
 async def live(page: Page) -> None:

@@ -11,7 +11,7 @@ from playwright.async_api import Browser, Page, expect
 from services.cli.system.client import GraphqlClient
 from tests.browser.visitor import QUIZ, new_context
 from tests.players import endpoints, register
-from tests.screenshots.camera import Camera
+from tests.screenshots.camera import ALL, Camera
 from tests.servers import RunningStack
 
 JOIN: Final = "mutation ($input: JoinRoomInput!) { joinRoom(input: $input) { accessToken } }"
@@ -99,9 +99,9 @@ async def play(host: Page, screen: Page, seat: Page, guests: Guests, camera: Cam
         await expect(page.get_by_role("heading", name=f"{count} players")).to_be_visible()
 
     async def take(phase: str) -> None:
-        await camera.take(host, f"host-{phase}")
-        await camera.take(screen, f"projector-{phase}", sizes=PROJECTOR)
-        await camera.take(seat, f"seat-{phase}", sizes=PHONE)
+        await camera.take(host, f"host-{phase}", schemes=ALL)
+        await camera.take(screen, f"projector-{phase}", sizes=PROJECTOR, schemes=ALL)
+        await camera.take(seat, f"seat-{phase}", sizes=PHONE, schemes=ALL)
 
     async def step(phase: str) -> None:
         await host.locator(".go").click()

@@ -40,7 +40,7 @@ SHEETS: Final = (
                 "question-phone-dark",
                 "review-phone-light",
             ],
-            ["result-phone-dark", "board-desktop-light", "my-data-phone-dark"],
+            ["result-phone-dark", "board-desktop-light", "board-details-phone-dark"],
         ],
     ),
     Sheet(
