@@ -46,9 +46,9 @@ class Camera:
             await page.set_viewport_size({"width": width, "height": height})
             await page.evaluate("scrollTo(0, 0)")
             for scheme in schemes:
-                is_forced = scheme == "forced"
                 await page.emulate_media(
-                    color_scheme="dark" if is_forced else scheme, forced_colors="active" if is_forced else "none"
+                    color_scheme="light" if scheme == "light" else "dark",
+                    forced_colors="active" if scheme == "forced" else "none",
                 )
                 await page.evaluate(SETTLED)
                 await page.screenshot(path=self._folder / f"{name}-{size}-{scheme}.png")
