@@ -195,7 +195,7 @@ class ScoreServicer(score_service_pb2_grpc.ScoreServiceServicer):
         times = sorted(time.ToDatetime(UTC) for time in request.times)
         actions = Actions(request.quiz_id, times, request.tags, request.countries)
         boards = await self._closed_boards.counting(actions, caller())
-        return messages.ListClosedBoardsResponse(boards=[board.name for board in boards[:_MAX_BOARDS]])
+        return messages.ListClosedBoardsResponse(boards=[board.name for board in boards])
 
     async def ResealPeriod(
         self, request: messages.ResealPeriodRequest, context: Context

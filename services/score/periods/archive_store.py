@@ -104,11 +104,8 @@ class ArchiveStore:
 
     async def existing(self, names: Sequence[str]) -> set[str]:
         """Return those of the boards with these names that are archived."""
-        found: set[str] = set()
-        for start in range(0, len(names), _BOARDS_PER_QUERY):
-            page = {"_id": {"$in": names[start : start + _BOARDS_PER_QUERY]}}
-            found.update([document["_id"] async for document in self._boards.find(page, {"_id": 1})])
-        return found
+        found = self._boards.find({"_id": {"$in": list(names)}}, {"_id": 1})
+        return {document["_id"] async for document in found}
 
     async def archive(
         self, board: Board, period: Period, now: datetime, *, generation: int, encoding: int, ascending: bool = False

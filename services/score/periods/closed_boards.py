@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from services.boards.caller_groups import CallerGroups
     from services.runtime.auth.claims import Claims
 
+MAX_LISTED: Final = 100
+PAGE: Final = 1000
 _BUILT_IN: Final[Sequence[Literal["weekly", "monthly"]]] = ("weekly", "monthly")
 
 
@@ -43,29 +45,36 @@ class ClosedBoards:
     async def counting(self, actions: Actions, caller: Claims) -> list[Board]:
         """Return the archived boards that may count one of these actions and that the caller may read.
 
-        The latest period comes first. Raises UNAVAILABLE.
+        The latest period comes first; at most MAX_LISTED. Raises UNAVAILABLE.
         """
         agreement = self._placement.agreement
         boards = closed_boards(agreement.catalog, agreement.closed_through, actions)
-        async with store_errors_as_unavailable():
-            archived = await self._archive.existing([board.name for board in boards])
-        kept = [board for board in boards if board.name in archived]
-        return await self._caller_groups.readable(agreement.catalog, kept, caller)
+        listed: list[Board] = []
+        for start in range(0, len(boards), PAGE):
+            page = boards[start : start + PAGE]
+            async with store_errors_as_unavailable():
+                archived = await self._archive.existing([board.name for board in page])
+            kept = [board for board in page if board.name in archived]
+            listed += await self._caller_groups.readable(agreement.catalog, kept, caller)
+            if len(listed) >= MAX_LISTED:
+                break
+        return listed[:MAX_LISTED]
 
 
 def closed_boards(catalog: Catalog, closed_through: int, actions: Actions) -> list[Board]:
     """Return the boards that count one of these actions and no more change, the latest period first."""
     found: dict[Board, int] = {}
     times = [milliseconds_of(time) for time in actions.times]
+    closed_times = times[: bisect_left(times, closed_through)]
     for kind in _BUILT_IN:
-        for name, ends_at in _periods(Calendar(kind), times, closed_through):
+        for name, ends_at in _periods(Calendar(kind), closed_times, closed_through):
             found[Board(kind, name.replace("W", ""))] = ends_at
     sources = {"all", f"quiz:{actions.quiz_id}", *(f"tag:{tag}" for tag in actions.tags)}
     for definition in catalog.definitions.values():
         if sources.isdisjoint(definition.sources):
             continue
         if definition.archived_at is None:
-            closed = _periods(definition.calendar, times, closed_through)
+            closed = _periods(definition.calendar, closed_times, closed_through)
         else:
             archived_at = milliseconds_of(definition.archived_at)
             closed = _periods(definition.calendar, times[: bisect_left(times, archived_at)], None)

@@ -77,6 +77,12 @@ def test_the_closed_boards_of_actions_are_those_of_each_of_them(
     assert set(found) == {board for time in times for board in counting(defined, through, time, tag, country)}
 
 
+def test_times_that_no_action_has_name_no_board() -> None:
+    times = [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)]
+    catalog = Catalog(defined=[Definition("daily-run", period="daily", time_zone="Asia/Kolkata")])
+    assert closed_boards(catalog, milliseconds_of(START), Actions("capitals", times, (), ())) == []
+
+
 def test_what_is_held_of_times_grows_with_the_hours_alone() -> None:
     reach = Reach()
     for second in range(3 * 3600):
