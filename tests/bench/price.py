@@ -1,9 +1,9 @@
 """The price of an action: CPU of every process and store, round trips and group sizes, beside a raw durable insert.
 
-    python -m tests.bench price [SECONDS [IN_FLIGHT …]] [graphql] [grpc] [group]
+    python -m tests.bench price [SECONDS [IN_FLIGHT …]] [graphql] [grpc] [group] [empty]
 
-Rows: submitQuizAction over GraphQL, SubmitAction over gRPC, and SubmitActionGroup as an edge sends it, with what arrives
-while a call is under way.
+Rows: submitQuizAction over GraphQL, SubmitAction over gRPC, SubmitActionGroup as an edge sends it, with what arrives while a
+call is under way, and a health check of the same server, which is what gRPC in Python costs without anything of ours.
 
 Clients are as they are in production: every player has their own token, connection and request ID. CPU is what the
 operating system charges to each process, divided by accepted actions. The floor of each row is measured right after it on
@@ -28,6 +28,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import aiohttp
 import redis.asyncio as redis
 from google.protobuf.timestamp_pb2 import Timestamp
+from grpc_health.v1.health_pb2 import HealthCheckRequest
+from grpc_health.v1.health_pb2_grpc import HealthStub
 from pymongo import AsyncMongoClient, WriteConcern
 from topten.quiz.v1 import quiz_pb2, quiz_service_pb2
 from topten.quiz.v1.quiz_service_pb2_grpc import QuizServiceStub
@@ -49,6 +51,7 @@ ROWS: Final = {
     "graphql": "submitQuizAction, GraphQL",
     "grpc": "SubmitAction, gRPC",
     "group": "SubmitActionGroup, gRPC",
+    "empty": "an empty call, gRPC",
 }
 IN_FLIGHT: Final = (1, 8, 64, 256)
 SECONDS: Final = 6.0
@@ -200,7 +203,16 @@ async def _by_group(opened: AsyncExitStack, stack: RunningStack, players: Sequen
     return act
 
 
-ACTS: Final = {"graphql": _by_graphql, "grpc": _by_grpc, "group": _by_group}
+async def _empty(opened: AsyncExitStack, stack: RunningStack, _players: Sequence[Player], _quiz_id: str) -> Act:
+    stub: Any = HealthStub(await opened.enter_async_context(open_channel(stack.endpoints["grpc"]["quiz"])))
+
+    async def act(_number: int) -> None:
+        await stub.Check(HealthCheckRequest(), timeout=30)
+
+    return act
+
+
+ACTS: Final = {"graphql": _by_graphql, "grpc": _by_grpc, "group": _by_group, "empty": _empty}
 
 
 def _request(quiz_id: str) -> quiz_service_pb2.SubmitActionRequest:

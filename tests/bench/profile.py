@@ -1,6 +1,6 @@
 """The dearest functions of each process under load, sampled from outside by py-spy.
 
-    python -m tests.bench profile [SECONDS [IN_FLIGHT]] [graphql | grpc | group]
+    python -m tests.bench profile [SECONDS [IN_FLIGHT]] [graphql | grpc | group | empty]
 
 The load is a row of `price`. A function's own share is the time in its own code, its total has what it calls as well; both
 are shares of the samples in which the process was busy. Sampling needs the right to trace the processes: run as root,
