@@ -30,6 +30,7 @@ from topten.webhook.v1.webhook_service_pb2_grpc import WebhookServiceStub
 
 from edge.action_groups import ActionGroups
 from edge.action_kinds import PlayerActions, QuizAnswers
+from edge.board_heads import BoardHeads
 from edge.room_kinds import JoinedSeat, RoomAnswers, RoomJoins
 from services.runtime.auth.service_token import ServiceToken
 from services.runtime.config.settings import TlsConfig, UpstreamConfig
@@ -77,6 +78,7 @@ class Upstreams:
     board: BoardServiceAsyncStub
     webhook: WebhookServiceAsyncStub
     leaderboard: LeaderboardServiceAsyncStub
+    board_heads: BoardHeads
     health: Mapping[str, Any]
     quiz_answers: ActionGroups[SubmitActionRequest, SubmitActionResponse]
     player_actions: ActionGroups[SubmitActionsRequest, ActionResult]
@@ -105,6 +107,7 @@ async def open_upstreams(
         quiz = cast("QuizServiceAsyncStub", QuizServiceStub(channels["quiz"]))
         action = cast("ActionServiceAsyncStub", ActionServiceStub(channels["quiz"]))
         room = cast("RoomServiceAsyncStub", RoomServiceStub(channels["quiz"]))
+        leaderboard = cast("LeaderboardServiceAsyncStub", LeaderboardServiceStub(channels["leaderboard"]))
         yield Upstreams(
             identity=cast("IdentityServiceAsyncStub", IdentityServiceStub(channels["identity"])),
             group=cast("GroupServiceAsyncStub", GroupServiceStub(channels["identity"])),
@@ -116,7 +119,8 @@ async def open_upstreams(
             score=cast("ScoreServiceAsyncStub", ScoreServiceStub(channels["score"])),
             board=cast("BoardServiceAsyncStub", BoardServiceStub(channels["score"])),
             webhook=cast("WebhookServiceAsyncStub", WebhookServiceStub(channels["score"])),
-            leaderboard=cast("LeaderboardServiceAsyncStub", LeaderboardServiceStub(channels["leaderboard"])),
+            leaderboard=leaderboard,
+            board_heads=BoardHeads(leaderboard, service_token.get),
             health={name: health_pb2_grpc.HealthStub(channel) for name, channel in channels.items()},
             quiz_answers=ActionGroups(QuizAnswers(quiz), service_token.get),
             player_actions=ActionGroups(PlayerActions(action), service_token.get),

@@ -144,7 +144,7 @@ class Hub:
         from before the service went away is returned only if `stale`.
         """
         feed = self._feeds.get(board)
-        if feed is not None and not self._is_public(board):
+        if feed is not None and not self.is_public(board):
             return None
         current = feed.current if isinstance(feed, BoardFeed) else None
         if current is None or (current.stale and not stale) or len(current.frame.entries) < limit:
@@ -168,7 +168,8 @@ class Hub:
         except ValueError:
             return None
 
-    def _is_public(self, name: str) -> bool:
+    def is_public(self, name: str) -> bool:
+        """Whether everybody may read a board, as far as this process knows."""
         if not name.startswith("custom:"):
             return True
         board = self._board(name)
@@ -180,7 +181,7 @@ class Hub:
         A client that still may read the board connects again.
         """
         for name, feed in self._feeds.items():
-            if not self._is_public(name):
+            if not self.is_public(name):
                 version = self.version(name)
                 for subscriber in list(feed.subscribers):
                     if not version or subscriber.board_version != version:

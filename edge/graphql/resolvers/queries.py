@@ -196,6 +196,8 @@ async def _head(context: Context, name: str, limit: int) -> Frame:
     """Read the head of a board from the leaderboard service, or as it was last known. Raises ServiceError."""
 
     async def read() -> Frame:
+        if context.hub.is_public(name):
+            return await context.upstreams.board_heads.read(name, limit)
         request = GetLeaderboardRequest(board=name, limit=limit)
         return (await context.call_leaderboard(context.upstreams.leaderboard.GetLeaderboard, request)).frame
 

@@ -42,6 +42,7 @@ from topten.action.v1.action_pb2 import ActionResult
 from topten.action.v1.action_service_pb2 import SubmitActionsRequest
 from topten.identity.v1.identity_service_pb2 import GetUsersRequest, GetUsersResponse
 from topten.leaderboard.v1.leaderboard_pb2 import Frame
+from topten.leaderboard.v1.leaderboard_service_pb2 import GetLeaderboardRequest
 
 from edge.graphql.execution import operations
 from edge.graphql.execution.context import Context
@@ -148,6 +149,16 @@ class Upstreams:
     def held(self, board: str, limit: int, *, stale: bool = False) -> Frame | None:
         chance = random.Random(f"{board} {limit} {stale} {self._seed}")
         return fill(Frame(), chance) if chance.random() < 0.5 else None
+
+    def is_public(self, board: str) -> bool:
+        """Whether everybody may read a board."""
+        return not board.startswith("custom:")
+
+    async def read(self, board: str, limit: int) -> Frame:
+        """Read the head of a board."""
+        response: Any = await self(GetLeaderboardRequest(board=board, limit=limit))
+        frame: Frame = response.frame
+        return frame
 
     async def _token(self) -> str:
         return "own"
