@@ -3,9 +3,9 @@
     python -m tests.bench reads
 
 Eight connections, one request in flight on each, each request with an ID of its own, rate limits on; the edge on one core and
-the generator on the other. *Held* is the top 10 of a board that somebody watches; *called* is the top 11, which is a call of
-the leaderboard service and executed each time. The peers answer the same top 10 from memory, to anybody and without limits;
-the floor is a bare aiohttp server that answers with the same bytes.
+the generator on the other. *Held* is the top 10 of a board that somebody watches; *called* is the top 11, which is executed
+each time, after a call of the leaderboard service that requests of the same moment share. The peers answer the same top 10
+from memory, to anybody and without limits; the floor is a bare aiohttp server that answers with the same bytes.
 """
 
 from __future__ import annotations
