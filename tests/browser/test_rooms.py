@@ -30,6 +30,7 @@ CONTROLS = [
     "End the room",
 ]
 LOCK = "mutation ($pin: ID!) { lockRoom(pin: $pin, locked: true) { version } }"
+FULL_POINTS = "A right answer earns all points, however long it takes."
 COUNTS = "Answers of accounts count on the leaderboards"
 OPEN = "mutation ($input: OpenRoomInput!) { openRoom(input: $input) { pin } }"
 
@@ -289,6 +290,15 @@ async def test_a_player_who_drops_out_returns_and_one_who_is_removed_does_not(
         await expect(eve.locator(".own-place .name")).to_have_text("Eve")
         await host.get_by_role("button", name="Ada").click()
         await host.get_by_label("Time for each question").select_option(label="No limit")
+        full_points = host.get_by_label(FULL_POINTS)
+        await tab_to(host, full_points)
+        await host.keyboard.press(" ")
+        await expect(full_points).to_be_checked()
+        await check(host)
+        await host.get_by_role("button", name="Done").click()
+        await expect(host.get_by_role("dialog")).to_have_count(0)
+        await host.get_by_role("button", name="Ada").click()
+        await expect(full_points).to_be_checked()
         await host.get_by_role("button", name="Done").click()
         await expect(host.get_by_role("dialog")).to_have_count(0)
         await host.locator("body").press(" ")
@@ -296,6 +306,8 @@ async def test_a_player_who_drops_out_returns_and_one_who_is_removed_does_not(
         await expect(left.get_by_role("alert")).to_have_text("Your seat has moved to another device.")
         await expect(eve.get_by_role("timer")).to_be_visible()
         await expect(ada.get_by_role("timer")).to_be_hidden()
+        await expect(ada.get_by_text(FULL_POINTS)).to_be_visible()
+        await expect(eve.get_by_text(FULL_POINTS)).to_have_count(0)
 
         await ada.context.set_offline(True)
         await press(ada, "1", "Enter")

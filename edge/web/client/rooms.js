@@ -6,7 +6,7 @@ import { givenAnswer } from "./attempts.js";
 import { ApiError, untilHeard } from "./connection.js";
 
 const FIRST_PAUSE = 500;
-const OUTCOME = "seatId nickname verdict pointsAwarded points rank extraTime deadline answer { questionId selectedOption selectedOptions text matches { option target } }";
+const OUTCOME = "seatId nickname verdict pointsAwarded points rank extraTime fullPoints deadline answer { questionId selectedOption selectedOptions text matches { option target } }";
 const READ = "query ($pin: ID!) { room(pin: $pin) { roomId pin version phase title questionNumber players joiningLocked nicknames } }";
 const INVITATION = "query ($pin: ID!) { room(pin: $pin) { joinUrl qrSvg } }";
 const OWN = `query ($pin: ID!) { myRoomOutcome(pin: $pin) { ${OUTCOME} } }`;
@@ -31,7 +31,7 @@ const COMMANDS = {
 };
 const LOCK = "mutation ($pin: ID!, $locked: Boolean!) { lockRoom(pin: $pin, locked: $locked) { version } }";
 const KICK = "mutation ($pin: ID!, $seatId: ID!) { kickPlayer(pin: $pin, seatId: $seatId) { version } }";
-const EXTRA_TIME = "mutation ($pin: ID!, $seatId: ID!, $extraTime: ExtraTime!) { setExtraTime(pin: $pin, seatId: $seatId, extraTime: $extraTime) { seatId extraTime } }";
+const EXTRA_TIME = "mutation ($pin: ID!, $seatId: ID!, $extraTime: ExtraTime!, $fullPoints: Boolean!) { setExtraTime(pin: $pin, seatId: $seatId, extraTime: $extraTime, fullPoints: $fullPoints) { seatId extraTime fullPoints } }";
 const HOSTS = "query ($pin: ID!) { roomHosts(pin: $pin) { userId opened user { username } } }";
 const ACCOUNT = "query ($username: String!) { user(username: $username) { userId } }";
 const ADD_HOST = "mutation ($pin: ID!, $userId: ID!) { addRoomHost(pin: $pin, userId: $userId) { version } }";
@@ -39,7 +39,7 @@ const REMOVE_HOST = "mutation ($pin: ID!, $userId: ID!) { removeRoomHost(pin: $p
 const RESULTS_FILE = "query ($roomId: ID!, $format: RoomResultsFormat!) { roomResultsFile(roomId: $roomId, format: $format) { name mediaType base64 } }";
 const RESULTS = `query ($roomId: ID!, $after: String) {
   roomResults(roomId: $roomId, first: 200, after: $after) {
-    questions { questionId text answered right discrimination } players { seatId rank nickname points } extraTimes { seatId extraTime } next
+    questions { questionId text answered right discrimination } players { seatId rank nickname points } extraTimes { seatId extraTime fullPoints } next
   }
 }`;
 
@@ -47,6 +47,7 @@ const RESULTS = `query ($roomId: ID!, $after: String) {
  * @typedef {"LOBBY" | "QUESTION" | "LOCKED" | "REVEAL" | "BOARD" | "PODIUM" | "ENDED"} Phase
  * @typedef {keyof typeof COMMANDS} Command
  * @typedef {"NONE" | "ONE_AND_A_HALF" | "DOUBLE" | "UNLIMITED"} ExtraTime
+ * @typedef {{ seatId: string, extraTime: ExtraTime, fullPoints: boolean }} SeatExtraTime
  * @typedef {{ seatId: string, nickname: string }} Player
  * @typedef {Player & { rank: number, points: number }} RoomEntry
  * @typedef {{ userId: string, opened: boolean, user: { username: string } | null }} Host `user` is null after an erasure
@@ -83,6 +84,7 @@ const RESULTS = `query ($roomId: ID!, $after: String) {
  * @property {number} points on the board
  * @property {number | null} rank on the board
  * @property {ExtraTime} extraTime given by the host
+ * @property {boolean} fullPoints whether the host decided that speed points do not fall for this player
  * @property {string | null} deadline when the open question locks for this player
  *
  * @typedef {Outcome & { version: number }} OwnOutcome at a version of the room
@@ -212,14 +214,15 @@ export class Rooms {
   }
 
   /**
-   * Give a player more time for each question, and return all seats that have it.
+   * Give a player more time for each question, full points however long they take, or both; return all seats that have some.
    * @param {string} pin
    * @param {string} seatId
    * @param {ExtraTime} extraTime
-   * @returns {Promise<{ seatId: string, extraTime: ExtraTime }[]>}
+   * @param {boolean} [fullPoints]
+   * @returns {Promise<SeatExtraTime[]>}
    */
-  async setExtraTime(pin, seatId, extraTime) {
-    return (await untilHeard(() => this.session.request(EXTRA_TIME, { pin, seatId, extraTime }), undefined, FIRST_PAUSE)).setExtraTime;
+  async setExtraTime(pin, seatId, extraTime, fullPoints = false) {
+    return (await untilHeard(() => this.session.request(EXTRA_TIME, { pin, seatId, extraTime, fullPoints }), undefined, FIRST_PAUSE)).setExtraTime;
   }
 
   /**
@@ -246,7 +249,7 @@ export class Rooms {
   /**
    * All results of a room, for its hosts.
    * @param {string} roomId
-   * @returns {Promise<{ extraTimes: { seatId: string, extraTime: ExtraTime }[], questions: { questionId: string, text: string, answered: number, right: number, discrimination: number | null }[], players: RoomEntry[] }>}
+   * @returns {Promise<{ extraTimes: SeatExtraTime[], questions: { questionId: string, text: string, answered: number, right: number, discrimination: number | null }[], players: RoomEntry[] }>}
    */
   async results(roomId) {
     const players = [];

@@ -50,7 +50,7 @@ class SeatAnswer:
 
 
 def state_fields(room: Room) -> Document:
-    """Return the fields that a transition may change, but for the extra times and hosts, which it adds and removes."""
+    """Return the fields that a transition may change, but extra times, full points and hosts, which it adds and removes."""
     return {
         "revision": room.revision,
         "changed_at": room.changed_at,
@@ -85,6 +85,7 @@ def room_fields(room: Room) -> Document:
         **({"challenge_key": room.challenge_key} if room.options.proof_of_work else {}),
         **state_fields(room),
         "extra_times": dict(room.extra_times),
+        "full_points": dict(room.full_points),
     }
 
 
@@ -111,8 +112,9 @@ def room_of(document: Document) -> Room:
         deadline=document["deadline"],
         locked_at=document["locked_at"],
         is_closed_to_new_players=document["closed_to_new_players"],
-        # Rooms that an earlier version opened have none.
+        # Rooms that an earlier version opened have neither of both.
         extra_times={seat: ExtraTime(each) for seat, each in document.get("extra_times", {}).items()},
+        full_points=document.get("full_points", {}),
         ended_at=document["ended_at"],
         challenge_key=challenge_key,
     )

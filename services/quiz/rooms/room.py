@@ -68,7 +68,9 @@ class Room:
     """A room at one revision, which it got at `changed_at`.
 
     `hosts` has the account that opened it first; `question` is an index, -1 in the lobby. `deadline` is that of players
-    without extra time; `extra_times` has the seats with some. `challenge_key` signs the challenges of a room that has them.
+    without extra time; `extra_times` has the seats with some. `full_points` has the seats whose speed points do not fall, with
+    the question at which a host decided so: answers to it may have come before. `challenge_key` signs the challenges of a
+    room that has them.
     """
 
     room_id: str
@@ -89,6 +91,7 @@ class Room:
     locked_at: datetime | None = None
     is_closed_to_new_players: bool = False
     extra_times: Mapping[str, ExtraTime] = field(default_factory=dict)
+    full_points: Mapping[str, int] = field(default_factory=dict)
     ended_at: datetime | None = None
     challenge_key: bytes = field(default=b"", repr=False)
 
@@ -155,6 +158,11 @@ class Room:
         if self.shows_board:
             return self
         return replace(self, phase=Phase.QUESTION) if self.question > 0 else None
+
+    @property
+    def accommodated(self) -> Collection[str]:
+        """The seats with extra time or full points."""
+        return {**self.extra_times, **self.full_points}.keys()
 
     def extra_time_of(self, seat_id: str) -> ExtraTime:
         """Return the extra time of a seat."""

@@ -86,10 +86,14 @@ def attempt_message(seat_id: str, outcome: str) -> room_pb2.SeatAttempt:
 
 
 def extra_time_messages(room: Room) -> list[room_pb2.SeatExtraTime]:
-    """Return the extra times that hosts have given."""
+    """Return the seats with extra time or full points."""
     return [
-        room_pb2.SeatExtraTime(seat_id=seat_id, extra_time=EXTRA_TIMES[each])
-        for seat_id, each in room.extra_times.items()
+        room_pb2.SeatExtraTime(
+            seat_id=seat_id,
+            extra_time=EXTRA_TIMES[room.extra_time_of(seat_id)],
+            full_points=seat_id in room.full_points,
+        )
+        for seat_id in room.accommodated
     ]
 
 
@@ -106,6 +110,7 @@ def seat_message(record: SeatRecord) -> room_pb2.SeatRecord:
         removed=seat.is_removed,
         extra_time=EXTRA_TIMES[room.extra_time_of(seat.seat_id) if room else ExtraTime.NONE],
         attempt=seat.attempt,
+        full_points=room is not None and seat.seat_id in room.full_points,
     )
     message.joined_at.FromDatetime(seat.joined_at)
     return message

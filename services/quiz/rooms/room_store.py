@@ -148,8 +148,10 @@ class RoomStore:
         if transition.command_id:
             query["record.command_id"] = {"$ne": transition.command_id}
         fields = state_fields(after)
-        given = after.extra_times.items() - before.extra_times.items()
-        fields |= {f"extra_times.{seat_id}": extra_time for seat_id, extra_time in given}
+        extra_times = after.extra_times.items() - before.extra_times.items()
+        fields |= {f"extra_times.{seat_id}": extra_time for seat_id, extra_time in extra_times}
+        full_points = after.full_points.items() - before.full_points.items()
+        fields |= {f"full_points.{seat_id}": question for seat_id, question in full_points}
         if after.options != before.options:
             fields["options.frozen_questions"] = after.options.frozen_questions
         if after.phase is Phase.ENDED:
@@ -162,8 +164,11 @@ class RoomStore:
             update["$pull"] = {"hosts": {"$in": removed}}
         if transition.command in (Command.KICK, Command.SET_EXTRA_TIME):
             update.setdefault("$addToSet", {})[DECIDED] = transition.about
-            if transition.about not in after.extra_times:
-                update["$unset"] = {f"extra_times.{transition.about}": ""}
+            given = {"extra_times": after.extra_times, "full_points": after.full_points}
+            if taken := {
+                f"{name}.{transition.about}": "" for name, seats in given.items() if transition.about not in seats
+            }:
+                update["$unset"] = taken
         async with unavailable_on_failure():
             written = await self._rooms.update_one(query, update)
         return written.matched_count == 1

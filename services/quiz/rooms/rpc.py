@@ -176,7 +176,9 @@ class RoomServicer(room_service_pb2_grpc.RoomServiceServicer):
     ) -> messages.SetExtraTimeResponse:
         """See room_service.proto."""
         extra_time = ExtraTime[room_pb2.ExtraTime.Name(request.extra_time).removeprefix("EXTRA_TIME_")]
-        setting = self._rooms.set_extra_time(caller(), request.pin, request.seat_id, extra_time)
+        setting = self._rooms.set_extra_time(
+            caller(), request.pin, request.seat_id, extra_time, full_points=request.full_points
+        )
         return messages.SetExtraTimeResponse(extra_times=extra_time_messages(await asyncio.shield(setting)))
 
     async def AnswerRoomQuestion(

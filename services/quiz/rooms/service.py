@@ -153,22 +153,24 @@ class RoomService:
         await self._apply(snapshot, host, Command.KICK, About(seat_id=seat_id))
         return await self._reader.current(snapshot.room.room_id)
 
-    async def set_extra_time(self, host: Claims, pin: str, seat_id: str, extra_time: ExtraTime) -> Room:
-        """Give a player extra time for this question and the later ones. Idempotent.
+    async def set_extra_time(
+        self, host: Claims, pin: str, seat_id: str, extra_time: ExtraTime, *, full_points: bool = False
+    ) -> Room:
+        """Give a player extra time for this question and the later ones, and full points however long they take. Idempotent.
 
         Raises ROOM_NOT_FOUND, ROOM_CLOSED, PLAYER_NOT_FOUND, LIMIT_REACHED, PERMISSION_DENIED, UNAVAILABLE.
         """
         snapshot = await self._hosted(host, pin)
         room = snapshot.room
         await self._require_seat(room, seat_id)
-        if room.extra_time_of(seat_id) is extra_time:
+        about = About(seat_id=seat_id, extra_time=extra_time, full_points=full_points)
+        if (room.extra_time_of(seat_id), seat_id in room.full_points) == (extra_time, full_points):
             return room
-        if len(room.extra_times) >= MAX_EXTRA_TIMES and seat_id not in room.extra_times:
+        if len(room.accommodated) >= MAX_EXTRA_TIMES and seat_id not in room.accommodated:
             message = (
                 f"At most {MAX_EXTRA_TIMES} players of a room have extra time. Give all players more time instead."
             )
             raise ServiceError(Reason.LIMIT_REACHED, message)
-        about = About(seat_id=seat_id, extra_time=extra_time)
         after = await self._apply(snapshot, host, Command.SET_EXTRA_TIME, about)
         try:
             await self._require_seat(room, seat_id)

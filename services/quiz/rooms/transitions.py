@@ -40,12 +40,14 @@ class CommandError(ValueError):
 class About:
     """The arguments of a command.
 
-    EXTEND takes `extension`, KICK `seat_id`, SET_EXTRA_TIME `seat_id` and `extra_time`, ADD_HOST and REMOVE_HOST `host`.
+    EXTEND takes `extension`, KICK `seat_id`, SET_EXTRA_TIME `seat_id`, `extra_time` and `full_points`, ADD_HOST and
+    REMOVE_HOST `host`.
     """
 
     extension: timedelta = timedelta()
     seat_id: str = ""
     extra_time: ExtraTime = ExtraTime.NONE
+    full_points: bool = False
     host: str = ""
 
 
@@ -118,9 +120,9 @@ def _changed(room: Room, command: Command, now: datetime, about: About) -> Room 
         case Command.CLOSE_TO_NEW_PLAYERS | Command.OPEN_TO_NEW_PLAYERS:
             return replace(room, is_closed_to_new_players=command is Command.CLOSE_TO_NEW_PLAYERS)
         case Command.KICK:
-            return _with_extra_time(room, about.seat_id, ExtraTime.NONE)
+            return _with_extra_time(room, About(seat_id=about.seat_id))
         case Command.SET_EXTRA_TIME:
-            return _with_extra_time(room, about.seat_id, about.extra_time)
+            return _with_extra_time(room, about)
         case Command.ADD_HOST:
             return replace(room, hosts=tuple(dict.fromkeys((*room.hosts, about.host))))
         case Command.REMOVE_HOST:
@@ -159,9 +161,15 @@ def _locked(room: Room, now: datetime) -> Room:
     return replace(room, phase=Phase.LOCKED, locked_at=now)
 
 
-def _with_extra_time(room: Room, seat_id: str, extra_time: ExtraTime) -> Room:
-    others = {seat: each for seat, each in room.extra_times.items() if seat != seat_id}
-    return replace(room, extra_times=others if extra_time is ExtraTime.NONE else others | {seat_id: extra_time})
+def _with_extra_time(room: Room, about: About) -> Room:
+    seat_id = about.seat_id
+    extra_times = {seat: each for seat, each in room.extra_times.items() if seat != seat_id}
+    if about.extra_time is not ExtraTime.NONE:
+        extra_times[seat_id] = about.extra_time
+    full_points = {seat: since for seat, since in room.full_points.items() if seat != seat_id}
+    if about.full_points:
+        full_points[seat_id] = room.full_points.get(seat_id, room.question)
+    return replace(room, extra_times=extra_times, full_points=full_points)
 
 
 def _with_frozen_questions(room: Room, count: int) -> Room:

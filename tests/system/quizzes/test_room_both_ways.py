@@ -21,6 +21,7 @@ from tests.system.quizzes.both_ways import OK, BothWays, both_ways, facts, selec
 
 ROOM: Final = selection("Room", "joinUrl", "qrSvg")
 OUTCOME: Final = selection("RoomOutcome")
+SEAT: Final = selection("SeatExtraTime")
 GUEST: Final = 'mutation { continueAsGuest(nickname: "Gus") { accessToken } }'
 NOBODY: Final = str(uuid.uuid4())
 # The commands by their fields in GraphQL, and the phases that take each.
@@ -94,6 +95,22 @@ class Game:
             return (state | {"phase": state["phase"].upper()}, me) == (frame, outcome | {"version": frame["version"]})
 
         await eventually(is_the_same, f"the stream of {caller} begins with {frame['phase']}")
+
+    async def give_full_points(self, caller: str, *, over_grpc: bool) -> None:
+        """Have the host give a player full points one way, and take the other way, which tells the same."""
+        own = {"pin": self.pin}
+        seat_id = (await self.both.grpc("room.GetRoomOutcome", self.tokens[caller], own)).facts["outcome"]["seatId"]
+        given = f'pin: "{self.pin}", seatId: "{seat_id}", extraTime: NONE, fullPoints: true'
+        document = f"mutation {{ setExtraTime({given}) {SEAT} }}"
+        fields = own | {"seatId": seat_id, "extraTime": "EXTRA_TIME_NONE", "fullPoints": True}
+        told: dict[bool, Any] = {}
+        for way in (over_grpc, not over_grpc):
+            if way:
+                told[way] = (await self.both.grpc("room.SetExtraTime", self.tokens["host"], fields)).facts["extraTimes"]
+            else:
+                told[way] = (await self.both.graphql(document, self.tokens["host"])).facts
+        assert told[True] == told[False]
+        assert {"seatId": seat_id, "extraTime": "NONE", "fullPoints": True} in told[True]
 
     async def step(self, *, over_grpc: bool) -> None:
         """Have the host take the next step, one way or the other."""
@@ -184,8 +201,8 @@ def others(pin: str, host: str) -> Iterator[Asked]:
     """Yield calls about players and hosts that nobody may make, or whose player or host does not exist."""
     kick = f'mutation {{ kickPlayer(pin: "{pin}", seatId: "{NOBODY}") {{ version }} }}'
     yield Asked("kick", "room.KickFromRoom", {"pin": pin, "seatId": NOBODY}, kick)
-    given = f'pin: "{pin}", seatId: "{NOBODY}", extraTime: DOUBLE'
-    fields = {"pin": pin, "seatId": NOBODY, "extraTime": "EXTRA_TIME_DOUBLE"}
+    given = f'pin: "{pin}", seatId: "{NOBODY}", extraTime: DOUBLE, fullPoints: true'
+    fields = {"pin": pin, "seatId": NOBODY, "extraTime": "EXTRA_TIME_DOUBLE", "fullPoints": True}
     yield Asked("time", "room.SetExtraTime", fields, f"mutation {{ setExtraTime({given}) {{ seatId }} }}")
     for name, method, user_id in (
         ("addRoomHost", "room.AddRoomHost", NOBODY),
@@ -236,6 +253,8 @@ async def test_every_state_of_a_room_has_the_same_facts_and_refusals_over_grpc_g
     async with both_ways(stack) as both:
         game, host = await opened(stack, both)
         pin, questions, shown = game.pin, 0, set[str]()
+        await game.give_full_points("ada", over_grpc=True)
+        await game.give_full_points("gus", over_grpc=False)
         for number, phase in enumerate(PHASES):
             if number:
                 await game.step(over_grpc=bool(number % 2))

@@ -27,7 +27,7 @@ from tests.servers import RunningStack, unique
 from tests.system.quizzes.test_attempts import REVIEW, SAVE, START, ask, timed
 
 ROOM = """pin roomId version phase players answered askedAt deadline question { id } rightAnswer { selectedOption }
-  distribution { optionId count } board { rank nickname points } newestPlayers { nickname } proofOfWork"""
+  distribution { optionId count } board { rank nickname points } newestPlayers { nickname } proofOfWork nicknames frozen"""
 OPEN = f"mutation ($input: OpenRoomInput!) {{ openRoom(input: $input) {{ {ROOM} joinUrl qrSvg }} }}"
 JOIN = """mutation ($input: JoinRoomInput!) {
   joinRoom(input: $input) { rejoined outcome { seatId nickname } accessToken user { roles guestUntil } }
@@ -63,7 +63,7 @@ class Room:
 
     async def command(self, field: str, arguments: str = "") -> tuple[bool, dict[str, Any]]:
         """Carry out a command; return whether it took effect, and the room."""
-        text = f'mutation {{ effect: {field}(pin: "{self.pin}"{arguments}) {{ applied room {{ {ROOM} frozen }} }} }}'
+        text = f'mutation {{ effect: {field}(pin: "{self.pin}"{arguments}) {{ applied room {{ {ROOM} }} }} }}'
         effect = (await self.client.execute(text, {}, self.host))["effect"]
         return effect["applied"], effect["room"]
 
@@ -350,11 +350,14 @@ async def test_commands_open_a_room_and_play_one_to_its_podium(
         assert done.exit_code == 0, done.stderr
         return done.stdout
 
-    opened = await printed("room", "open", quiz_id, "--seconds", "20", "--proof-of-work")
+    choices = ("--frozen-questions", "3", "--nicknames", "generated", "--lock-when-all-answered")
+    opened = await printed("room", "open", quiz_id, "--seconds", "20", "--proof-of-work", *choices)
     counted = ["room", "open", quiz_id, "--counts", "--data", str(stack.data)]
     refused = await asyncio.to_thread(CliRunner().invoke, app, counted)
     assert refused.exit_code == 1
     assert "--counts: must be false for this quiz" in " ".join(refused.stderr.split())
+    unknown = ["room", "open", quiz_id, "--co-host", "nobody", "--data", str(stack.data)]
+    assert "No player has this ID." in (await asyncio.to_thread(CliRunner().invoke, app, unknown)).stderr
     played = await printed(
         *("demo", "room", "--quiz", quiz_id, "--players", "8", "--seconds", "0.2", "--pause", "0", "--proof-of-work")
     )
@@ -368,7 +371,7 @@ async def test_commands_open_a_room_and_play_one_to_its_podium(
 
     lobby, ended = await room(opened), await room(played)
     assert (lobby["phase"], ended["phase"]) == ("LOBBY", "ENDED")
-    assert lobby["proofOfWork"]
+    assert (lobby["proofOfWork"], lobby["nicknames"], lobby["frozen"]) == (True, "GENERATED", True)
     assert ended["proofOfWork"]
     file = tmp_path / f"room-{ended['pin']}-players.csv"
     results = await printed("room", "results", ended["roomId"], "--format", "players-csv", "--to", str(tmp_path))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import typer.main
+from topten.room.v1 import room_pb2
 
 from services.cli.app import app
 from services.cli.typed_names import noted, of_command, of_file, renamed
@@ -46,7 +47,11 @@ SENT = {
     "room open": {
         "input.quizId": "QUIZ",
         "input.options.seconds": "--seconds",
+        "input.options.lockWhenAllAnswered": "--lock-when-all-answered",
         "input.options.speedPoints": "--speed-points",
+        "input.options.frozenQuestions": "--frozen-questions",
+        "input.options.nicknames": "--nicknames",
+        "input.options.coHosts[0]": "--co-host",
         "input.options.maxPlayers": "--max-players",
         "input.options.countsOnBoards": "--counts",
         "input.options.proofOfWork": "--proof-of-work",
@@ -67,6 +72,11 @@ def command(path: str) -> Any:
 )
 def test_a_field_is_named_by_the_option_or_argument_that_it_comes_from(path: str, field: str, typed: str) -> None:
     assert noted(lambda: of_command(field), command(path).params)() == typed
+
+
+@pytest.mark.parametrize("option", [field.name for field in room_pb2.RoomOptions.DESCRIPTOR.fields])
+def test_a_room_is_opened_by_command_with_every_option_of_the_contract(option: str) -> None:
+    assert noted(lambda: of_command(f"options.{option}"), command("room open").params)().startswith("--")
 
 
 def test_a_field_that_nobody_typed_keeps_its_name() -> None:

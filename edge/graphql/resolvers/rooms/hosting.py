@@ -142,15 +142,26 @@ class HostMutation:
         cost=200,
         rate="write",
         size=TYPICAL_EXTRA_TIMES,
-        description="Gives a player more time for this question and the later ones, and returns all seats with extra time. "
-        "For the hosts; other players do not see it.",
+        description="Gives a player more time for this question and the later ones, full points, or both, and returns all "
+        "seats with some. For the hosts; other players do not see it.",
     )
     async def set_extra_time(
-        self, info: Info, pin: Pin, seat_id: strawberry.ID, extra_time: ExtraTime
+        self,
+        info: Info,
+        pin: Pin,
+        seat_id: strawberry.ID,
+        extra_time: ExtraTime,
+        full_points: Annotated[
+            bool,
+            strawberry.argument(
+                description="Whether speed points do not fall for the player: a right answer within their time earns all "
+                "of its points. Answers that are recorded already keep theirs."
+            ),
+        ] = False,
     ) -> list[SeatExtraTime] | None:
         context = info.context
         given = room_pb2.ExtraTime.Value(f"EXTRA_TIME_{extra_time.name}")
-        request = messages.SetExtraTimeRequest(pin=pin, seat_id=seat_id, extra_time=given)
+        request = messages.SetExtraTimeRequest(pin=pin, seat_id=seat_id, extra_time=given, full_points=full_points)
         response = await context.call(context.upstreams.room.SetExtraTime, request)
         return [SeatExtraTime.from_proto(each) for each in response.extra_times]
 

@@ -71,7 +71,9 @@ class SeatAttempt:
 class RoomResults:
     questions: list[RoomQuestionResult] = field(size=TYPICAL_QUESTIONS, description="Those that were revealed.")
     players: list[RoomEntry] = field(size=TYPICAL_PLAYERS, description="A page of players, by rank.")
-    extra_times: list[SeatExtraTime] = field(size=TYPICAL_EXTRA_TIMES, description="The seats with extra time.")
+    extra_times: list[SeatExtraTime] = field(
+        size=TYPICAL_EXTRA_TIMES, description="The seats with extra time or full points."
+    )
     attempts: list[SeatAttempt] = field(
         size=TYPICAL_PLAYERS,
         description="Of the players of this page, in rooms that count on boards; empty until the room is counted.",

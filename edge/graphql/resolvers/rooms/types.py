@@ -251,6 +251,9 @@ class RoomOutcome:
     extra_time: ExtraTime = strawberry.field(
         description="Given by the host, or brought by the player; other players do not see it."
     )
+    full_points: bool = strawberry.field(
+        description="Whether speed points do not fall for the caller, by a decision of a host; other players do not see it."
+    )
     deadline: datetime | None = strawberry.field(
         description="When the open question locks for the caller; null without a limit and while no question is open."
     )
@@ -266,6 +269,7 @@ class RoomOutcome:
             points=outcome.points,
             rank=outcome.rank if outcome.HasField("rank") else None,
             extra_time=ExtraTime(outcome.extra_time),
+            full_points=outcome.full_points,
             deadline=time_of(outcome.deadline) if outcome.HasField("deadline") else None,
         )
 
@@ -344,14 +348,17 @@ class RoomAnswer:
     action_id: strawberry.ID | None = strawberry.field(description="The `actionId` of this request.")
 
 
-@strawberry.type(description="A seat with extra time.")
+@strawberry.type(description="A seat with extra time or full points.")
 class SeatExtraTime:
     seat_id: strawberry.ID
     extra_time: ExtraTime
+    full_points: bool = strawberry.field(description="Whether speed points do not fall for the seat.")
 
     @classmethod
     def from_proto(cls, each: room_pb2.SeatExtraTime) -> Self:
-        return cls(seat_id=strawberry.ID(each.seat_id), extra_time=ExtraTime(each.extra_time))
+        return cls(
+            seat_id=strawberry.ID(each.seat_id), extra_time=ExtraTime(each.extra_time), full_points=each.full_points
+        )
 
 
 @strawberry.type(description="An account that hosts a room.")

@@ -174,7 +174,7 @@ class Seat {
       case "LOBBY":
         return [create("h1", {}, t.room.youAreIn), create("p", { className: "lead" }, t.room.waitForHost(room.title)), count];
       case "QUESTION":
-        return [...this.#question(room), ...this.answer.elements(room), count];
+        return [...this.#question(room), ...this.answer.elements(room), this.outcome.fullPoints && create("p", { className: "hint" }, t.room.fullPoints), count];
       case "LOCKED":
         return [...this.#question(room), ...this.answer.given(room), create("p", { className: "lead" }, this.answer.of(room.question) === undefined ? `${t.room.locked} ${this.answer.fault || t.room.unanswered}` : t.room.locked), count];
       case "REVEAL":

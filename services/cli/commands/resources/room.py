@@ -24,16 +24,34 @@ Host = Annotated[
 ]
 
 
+class Nicknames(StrEnum):
+    """Where nicknames come from."""
+
+    CHOSEN = "chosen"
+    GENERATED = "generated"
+    USERNAME = "username"
+
+
 @group.command("open")
 def open_room(
     quiz_id: Annotated[str, typer.Argument(metavar="QUIZ", help="ID of the quiz.")],
     seconds: Annotated[int, typer.Option(help="Time for each question; 0 leaves it to the host.", min=0, max=600)] = 0,
+    lock_when_all_answered: Annotated[
+        bool, typer.Option("--lock-when-all-answered", help="Lock a question once every player has answered it.")
+    ] = False,
     speed_points: Annotated[bool, typer.Option("--speed-points", help="Early answers earn more.")] = False,
+    frozen_questions: Annotated[
+        int, typer.Option(help="Let the board stand still for this many last questions.", min=0, max=100)
+    ] = 0,
     max_players: Annotated[int, typer.Option(help="Maximum number of players.", min=1, max=5000)] = 200,
+    nicknames: Annotated[Nicknames, typer.Option(help="Where the names of players come from.")] = Nicknames.CHOSEN,
     counts: Annotated[bool, typer.Option("--counts", help="Count each account's answers on the boards.")] = False,
     proof_of_work: Annotated[
         bool, typer.Option("--proof-of-work", help="Let a device compute for a moment before its player gets a seat.")
     ] = False,
+    co_hosts: Annotated[
+        list[str] | None, typer.Option("--co-host", help="ID of an account that hosts, too; may be repeated.")
+    ] = None,
     host: Host = None,
     data: Data = DATA,
 ) -> None:
@@ -50,10 +68,14 @@ def open_room(
     username, password = _credentials(endpoints, host)
     options = {
         "secondsPerQuestion": seconds,
+        "lockWhenAllAnswered": lock_when_all_answered,
         "speedPoints": speed_points,
+        "frozenQuestions": frozen_questions,
         "maxPlayers": max_players,
+        "nicknames": nicknames.name,
         "countsOnBoards": counts,
         "proofOfWork": proof_of_work,
+        "coHosts": co_hosts or [],
     }
 
     async def work() -> None:

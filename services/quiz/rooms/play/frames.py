@@ -65,6 +65,7 @@ def outcome_of(own: OwnPlace) -> messages.RoomOutcome:
             outcome.verdict = answer.verdict
             outcome.points_awarded = answer.points
     outcome.extra_time = EXTRA_TIMES[room.extra_time_of(seat.seat_id)]
+    outcome.full_points = seat.seat_id in room.full_points
     deadline = room.deadline_of(seat.seat_id) if room.phase is Phase.QUESTION else None
     if deadline is not None:
         outcome.deadline.FromDatetime(deadline)

@@ -31,11 +31,13 @@ def judged(quiz: Quiz, room: Room, seat: Seat, answer: Answer, received_at: date
     """Judge an answer to a question of a room by the room's quiz.
 
     Penalties apply as in the quiz; bonuses for time and streaks do not. Speed points depend on the player's own time limit;
-    a player without one earns all of them. Raises AnswerError if the answer does not match the quiz.
+    a player without one earns all of them, and so does one to whom a host gave full points. Raises AnswerError if the answer
+    does not match the quiz.
     """
     outcome = next(each for each in judge(quiz, [answer]) if each.question_id == answer.question_id)
     points = outcome.points
-    if room.options.speed_points and points > 0 and room.asked_at is not None:
+    falls = room.options.speed_points and seat.seat_id not in room.full_points
+    if falls and points > 0 and room.asked_at is not None:
         time = timedelta(seconds=room.options.seconds)
         limit = room.extra_time_of(seat.seat_id).applied_to(time)
         points = points if limit is None else _at_speed(points, received_at - room.asked_at, time, limit)
@@ -55,7 +57,8 @@ def judged(quiz: Quiz, room: Room, seat: Seat, answer: Answer, received_at: date
 def fault_of(quiz: Quiz, room: Room, given: SeatAnswer) -> str:
     """Return why a recorded answer is not as the room's quiz judges it; empty if it is.
 
-    When questions were asked is not kept, so of speed points only the bounds are known: all points, and half of them.
+    When questions were asked is not kept, so of speed points only the bounds are known: all points, and half of them. A seat
+    with full points has all of them for each question that was asked after a host decided so.
     """
     question_id = given.answer.question_id
     if not 0 <= given.question < len(room.question_ids) or room.question_ids[given.question] != question_id:
@@ -65,7 +68,8 @@ def fault_of(quiz: Quiz, room: Room, given: SeatAnswer) -> str:
     except AnswerError as error:
         return f"has an answer to {question_id!r} that does not match the quiz: it {error}"
     most = outcome.points
-    least = most - most // 2 if room.options.speed_points and most > 0 else most
+    falls = room.options.speed_points and given.question <= room.full_points.get(given.seat_id, given.question)
+    least = most - most // 2 if falls and most > 0 else most
     if given.verdict != outcome.verdict or not least <= given.points <= most:
         allowed = f"{most}" if least == most else f"{least} to {most}"
         return f"has {given.points} points for {question_id!r}, and the quiz gives {allowed}"

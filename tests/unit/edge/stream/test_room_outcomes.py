@@ -98,6 +98,7 @@ async def test_each_player_with_a_seat_gets_their_own_outcome_after_the_state(
                 "points": points,
                 "rank": None,
                 "extraTime": "NONE",
+                "fullPoints": False,
                 "deadline": None,
             }
         assert [(revision, sorted(users)) for revision, users in rooms.requests] == [(2, sorted([ada, ben, eve]))]

@@ -20,7 +20,7 @@ from services.quiz.attempts.extra_time import ExtraTime
 from services.quiz.questions.answers import selected
 from services.quiz.quizzes.quiz import from_definition
 from services.quiz.rooms.documents import Seat, SeatAnswer, room_fields, room_of
-from services.quiz.rooms.play.judging import judged
+from services.quiz.rooms.play.judging import fault_of, judged
 from services.quiz.rooms.results.result_files import Format, file_of
 from services.quiz.rooms.results.results import QuestionResult, Results
 from services.quiz.rooms.room import GRACE, LIFE, Options, Phase, Room
@@ -45,7 +45,11 @@ OPTIONS = st.builds(
     frozen_questions=st.integers(0, 4),
 )
 ABOUT = st.builds(
-    About, st.just(timedelta(seconds=10)), st.sampled_from(["ada", "ben"]), st.sampled_from(list(ExtraTime))
+    About,
+    st.just(timedelta(seconds=10)),
+    st.sampled_from(["ada", "ben"]),
+    st.sampled_from(list(ExtraTime)),
+    st.booleans(),
 )
 # A pause before each step, and a command or the answer of the last player.
 STEPS = st.lists(
@@ -247,6 +251,32 @@ def test_speed_points_fall_from_all_to_half_and_ignore_nothing_but_the_server(el
     assert judged_after(2 * elapsed, "a", twice).points == right.points
     unlimited = advanced(asked, Command.SET_EXTRA_TIME, OPENED, replace(about, extra_time=ExtraTime.UNLIMITED))
     assert judged_after(elapsed, "a", unlimited).points == points
+
+
+@given(st.integers(-1000, 40_000), st.integers(1, 1000), st.sampled_from(list(ExtraTime)))
+def test_the_time_of_a_seat_with_full_points_does_not_matter_and_that_of_others_does(
+    elapsed: int, points: int, extra_time: ExtraTime
+) -> None:
+    quiz = from_definition(quiz_definition(points=points), 1)
+    asked = at_question(Options(seconds=20, speed_points=True))
+    about = About(seat_id="ada", extra_time=extra_time)
+    slow = advanced(asked, Command.SET_EXTRA_TIME, OPENED, about)
+    full = advanced(asked, Command.SET_EXTRA_TIME, OPENED, replace(about, full_points=True))
+
+    def judged_in(room: Room, seat_id: str = "ada", option: str = "a") -> SeatAnswer:
+        return judged(quiz, room, seat(seat_id), selected("q1", option), OPENED + elapsed * MILLISECOND)
+
+    assert (judged_in(full).points, judged_in(full, option="b").points) == (points, 0)
+    assert judged_in(full, "ben") == judged_in(asked, "ben")
+    # It gives no more time, and the host may take it back.
+    assert full.deadline_of("ada") == slow.deadline_of("ada")
+    assert judged_in(advanced(full, Command.SET_EXTRA_TIME, OPENED, about)) == judged_in(slow)
+    assert not advanced(full, Command.KICK, OPENED, about).full_points
+    # A record with fewer points is right for the question at which the host decided, and for no later one.
+    half = replace(judged_in(full), points=points - points // 2)
+    assert not fault_of(quiz, full, half)
+    before = advanced(room(asked.options), Command.SET_EXTRA_TIME, OPENED, replace(about, full_points=True))
+    assert bool(fault_of(quiz, before, half)) == (half.points < points)
 
 
 @pytest.mark.parametrize(

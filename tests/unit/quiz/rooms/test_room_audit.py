@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from services.quiz.attempts.extra_time import ExtraTime
 from services.quiz.rooms.room import Phase
 from tests.unit.quiz.rooms.room_table import HOST, SECOND, Game, Table, claims, table
 
@@ -23,6 +24,7 @@ async def played(table: Table, **options: Any) -> tuple[Game, list[str]]:
     """Play a room with three accounts and a guest, of whom one is removed, and count it."""
     game = await table.open(counts_on_boards=True, **options)
     seats = await game.join("ada", "ben", "eve")
+    await game.rooms.service.set_extra_time(HOST, game.pin, seats[0], ExtraTime.NONE, full_points=True)
     await game.rooms.seating.join(claims("gus", "guest"), game.pin, "Gus")
     for question, option in (("q1", "a"), ("q2", "b"), ("q3", "a")):
         while (await game.room()).question_id != question:
@@ -44,6 +46,12 @@ async def test_a_room_as_it_was_played_has_no_findings(table: Table, options: di
     assert await audited(game) == (7, [])
     await game.rooms.personal_data.erase("ada", "erased-1")
     assert await audited(game) == (7, [])
+
+
+async def test_speed_points_that_fell_for_a_seat_with_full_points_are_a_finding(table: Table) -> None:
+    game, (ada, _, _) = await played(table, seconds=20, speed_points=True)
+    await table.replica.database["room_answers"].update_one({"seat_id": ada, "question": 2}, {"$set": {"points": 9}})
+    assert await audited(game) == (7, [(ada, "has 9 points for 'q3', and the quiz gives 10")])
 
 
 async def test_every_changed_record_is_a_finding_about_its_seat(table: Table) -> None:

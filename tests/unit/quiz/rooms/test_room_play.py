@@ -294,6 +294,12 @@ async def test_extra_time_keeps_a_question_open_for_its_player_alone(table: Tabl
     assert (await game.room()).phase is Phase.LOCKED
     results, _, _ = await game.rooms.results.page(HOST, game.room_id, 0, "")
     assert results.room.extra_times == {slow: ExtraTime.DOUBLE}
+    assert not own.full_points
+    response = await game.rooms.service.set_extra_time(HOST, game.pin, slow, ExtraTime.DOUBLE, full_points=True)
+    own = outcome_of(await game.rooms.play.own_place(claims("ada"), game.pin))
+    assert ((await game.room()).full_points, own.full_points) == ({slow: 0}, True)
+    assert (await game.rooms.service.set_extra_time(HOST, game.pin, slow, ExtraTime.DOUBLE)).full_points == {}
+    assert (await game.room()).full_points == {}
     setting = game.rooms.service.set_extra_time
     assert await refused(setting(claims("ben"), game.pin, slow, ExtraTime.NONE)) == "PERMISSION_DENIED"
     assert await refused(setting(HOST, game.pin, str(uuid.uuid4()), ExtraTime.NONE)) == "PLAYER_NOT_FOUND"

@@ -1143,7 +1143,9 @@ type RoomOutcome struct {
 	// The player's extra time, which the host gave or the player brought. Other players do not see it.
 	ExtraTime ExtraTime `protobuf:"varint,8,opt,name=extra_time,json=extraTime,proto3,enum=topten.room.v1.ExtraTime" json:"extra_time,omitempty"`
 	// When the open question locks for the player; absent without a limit and while no question is open.
-	Deadline      *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	Deadline *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	// Whether speed points do not fall for the player, by a decision of a host. Other players do not see it.
+	FullPoints    bool `protobuf:"varint,10,opt,name=full_points,json=fullPoints,proto3" json:"full_points,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1241,13 +1243,22 @@ func (x *RoomOutcome) GetDeadline() *timestamppb.Timestamp {
 	return nil
 }
 
-// A seat with extra time, as hosts see it.
+func (x *RoomOutcome) GetFullPoints() bool {
+	if x != nil {
+		return x.FullPoints
+	}
+	return false
+}
+
+// A seat with extra time or full points, as hosts see it.
 type SeatExtraTime struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The seat.
 	SeatId string `protobuf:"bytes,1,opt,name=seat_id,json=seatId,proto3" json:"seat_id,omitempty"`
 	// Its extra time.
-	ExtraTime     ExtraTime `protobuf:"varint,2,opt,name=extra_time,json=extraTime,proto3,enum=topten.room.v1.ExtraTime" json:"extra_time,omitempty"`
+	ExtraTime ExtraTime `protobuf:"varint,2,opt,name=extra_time,json=extraTime,proto3,enum=topten.room.v1.ExtraTime" json:"extra_time,omitempty"`
+	// Whether speed points do not fall for the seat.
+	FullPoints    bool `protobuf:"varint,3,opt,name=full_points,json=fullPoints,proto3" json:"full_points,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1294,6 +1305,13 @@ func (x *SeatExtraTime) GetExtraTime() ExtraTime {
 		return x.ExtraTime
 	}
 	return ExtraTime_EXTRA_TIME_UNSPECIFIED
+}
+
+func (x *SeatExtraTime) GetFullPoints() bool {
+	if x != nil {
+		return x.FullPoints
+	}
+	return false
 }
 
 // A question of a room after its reveal, over all players.
@@ -1420,7 +1438,9 @@ type SeatRecord struct {
 	ExtraTime ExtraTime `protobuf:"varint,9,opt,name=extra_time,json=extraTime,proto3,enum=topten.room.v1.ExtraTime" json:"extra_time,omitempty"`
 	// What became of the answers as an attempt at the quiz: `COUNTED`, or the reason of the refusal. Empty if they count on no other board
 	// than the room's.
-	Attempt       string `protobuf:"bytes,10,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Attempt string `protobuf:"bytes,10,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// Whether speed points do not fall for the seat.
+	FullPoints    bool `protobuf:"varint,11,opt,name=full_points,json=fullPoints,proto3" json:"full_points,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1523,6 +1543,13 @@ func (x *SeatRecord) GetAttempt() string {
 		return x.Attempt
 	}
 	return ""
+}
+
+func (x *SeatRecord) GetFullPoints() bool {
+	if x != nil {
+		return x.FullPoints
+	}
+	return false
 }
 
 // A room that an account hosts or in which what it did is recorded, for its owner alone.
@@ -1898,7 +1925,7 @@ const file_topten_room_v1_room_proto_rawDesc = "" +
 	"\vSeatAttempt\x12\x17\n" +
 	"\aseat_id\x18\x01 \x01(\tR\x06seatId\x12\x18\n" +
 	"\acounted\x18\x02 \x01(\bR\acounted\x12\x18\n" +
-	"\arefusal\x18\x03 \x01(\tR\arefusal\"\xf8\x02\n" +
+	"\arefusal\x18\x03 \x01(\tR\arefusal\"\x99\x03\n" +
 	"\vRoomOutcome\x12\x17\n" +
 	"\aseat_id\x18\x01 \x01(\tR\x06seatId\x12\x1a\n" +
 	"\bnickname\x18\x02 \x01(\tR\bnickname\x12.\n" +
@@ -1909,12 +1936,17 @@ const file_topten_room_v1_room_proto_rawDesc = "" +
 	"\x04rank\x18\a \x01(\x05H\x00R\x04rank\x88\x01\x01\x128\n" +
 	"\n" +
 	"extra_time\x18\b \x01(\x0e2\x19.topten.room.v1.ExtraTimeR\textraTime\x126\n" +
-	"\bdeadline\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\bdeadlineB\a\n" +
-	"\x05_rank\"b\n" +
+	"\bdeadline\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\x12\x1f\n" +
+	"\vfull_points\x18\n" +
+	" \x01(\bR\n" +
+	"fullPointsB\a\n" +
+	"\x05_rank\"\x83\x01\n" +
 	"\rSeatExtraTime\x12\x17\n" +
 	"\aseat_id\x18\x01 \x01(\tR\x06seatId\x128\n" +
 	"\n" +
-	"extra_time\x18\x02 \x01(\x0e2\x19.topten.room.v1.ExtraTimeR\textraTime\"\xac\x02\n" +
+	"extra_time\x18\x02 \x01(\x0e2\x19.topten.room.v1.ExtraTimeR\textraTime\x12\x1f\n" +
+	"\vfull_points\x18\x03 \x01(\bR\n" +
+	"fullPoints\"\xac\x02\n" +
 	"\x0eQuestionResult\x12\x1f\n" +
 	"\vquestion_id\x18\x01 \x01(\tR\n" +
 	"questionId\x12\x1a\n" +
@@ -1927,7 +1959,7 @@ const file_topten_room_v1_room_proto_rawDesc = "" +
 	"difficulty\x88\x01\x01\x12\x12\n" +
 	"\x04text\x18\a \x01(\tR\x04textB\x11\n" +
 	"\x0f_discriminationB\r\n" +
-	"\v_difficulty\"\xea\x02\n" +
+	"\v_difficulty\"\x8b\x03\n" +
 	"\n" +
 	"SeatRecord\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x17\n" +
@@ -1941,7 +1973,9 @@ const file_topten_room_v1_room_proto_rawDesc = "" +
 	"\n" +
 	"extra_time\x18\t \x01(\x0e2\x19.topten.room.v1.ExtraTimeR\textraTime\x12\x18\n" +
 	"\aattempt\x18\n" +
-	" \x01(\tR\aattempt\"\x9f\x02\n" +
+	" \x01(\tR\aattempt\x12\x1f\n" +
+	"\vfull_points\x18\v \x01(\bR\n" +
+	"fullPoints\"\x9f\x02\n" +
 	"\n" +
 	"RoomRecord\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x17\n" +

@@ -1483,7 +1483,10 @@ type SetExtraTimeRequest struct {
 	// The player's seat.
 	SeatId string `protobuf:"bytes,2,opt,name=seat_id,json=seatId,proto3" json:"seat_id,omitempty"`
 	// The extra time; NONE takes it back.
-	ExtraTime     ExtraTime `protobuf:"varint,3,opt,name=extra_time,json=extraTime,proto3,enum=topten.room.v1.ExtraTime" json:"extra_time,omitempty"`
+	ExtraTime ExtraTime `protobuf:"varint,3,opt,name=extra_time,json=extraTime,proto3,enum=topten.room.v1.ExtraTime" json:"extra_time,omitempty"`
+	// Whether speed points do not fall for the player: a right answer within their time earns all of its points. Answers that
+	// are recorded already keep theirs. False takes it back.
+	FullPoints    bool `protobuf:"varint,4,opt,name=full_points,json=fullPoints,proto3" json:"full_points,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1539,10 +1542,17 @@ func (x *SetExtraTimeRequest) GetExtraTime() ExtraTime {
 	return ExtraTime_EXTRA_TIME_UNSPECIFIED
 }
 
+func (x *SetExtraTimeRequest) GetFullPoints() bool {
+	if x != nil {
+		return x.FullPoints
+	}
+	return false
+}
+
 // SetExtraTimeResponse carries all extra times.
 type SetExtraTimeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The seats with extra time.
+	// The seats with extra time or full points.
 	ExtraTimes    []*SeatExtraTime `protobuf:"bytes,1,rep,name=extra_times,json=extraTimes,proto3" json:"extra_times,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2683,7 +2693,7 @@ type GetRoomResultsResponse struct {
 	TotalSize int32 `protobuf:"varint,3,opt,name=total_size,json=totalSize,proto3" json:"total_size,omitempty"`
 	// Pass it on as `page_token` for the next page; empty on the last page.
 	NextPageToken string `protobuf:"bytes,4,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
-	// The seats with extra time, in any phase.
+	// The seats with extra time or full points, in any phase.
 	ExtraTimes []*SeatExtraTime `protobuf:"bytes,5,rep,name=extra_times,json=extraTimes,proto3" json:"extra_times,omitempty"`
 	// The outcomes of the attempts of this page's players, in rooms that count on boards; empty until the room is counted.
 	// An attempt is judged by the quiz as the room had it, and counts even if the quiz was closed or changed since.
@@ -3272,13 +3282,15 @@ const file_topten_room_v1_room_service_proto_rawDesc = "" +
 	"\x03pin\x18\x01 \x01(\tB\x13\xbaH\x10r\x0e2\f^[0-9]{6,7}$R\x03pin\x12!\n" +
 	"\aseat_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x06seatId\"G\n" +
 	"\x14KickFromRoomResponse\x12/\n" +
-	"\x05frame\x18\x01 \x01(\v2\x19.topten.room.v1.RoomFrameR\x05frame\"\xa5\x01\n" +
+	"\x05frame\x18\x01 \x01(\v2\x19.topten.room.v1.RoomFrameR\x05frame\"\xc6\x01\n" +
 	"\x13SetExtraTimeRequest\x12%\n" +
 	"\x03pin\x18\x01 \x01(\tB\x13\xbaH\x10r\x0e2\f^[0-9]{6,7}$R\x03pin\x12!\n" +
 	"\aseat_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x06seatId\x12D\n" +
 	"\n" +
 	"extra_time\x18\x03 \x01(\x0e2\x19.topten.room.v1.ExtraTimeB\n" +
-	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\textraTime\"V\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\textraTime\x12\x1f\n" +
+	"\vfull_points\x18\x04 \x01(\bR\n" +
+	"fullPoints\"V\n" +
 	"\x14SetExtraTimeResponse\x12>\n" +
 	"\vextra_times\x18\x01 \x03(\v2\x1d.topten.room.v1.SeatExtraTimeR\n" +
 	"extraTimes\"z\n" +

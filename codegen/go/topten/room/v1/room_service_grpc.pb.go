@@ -107,11 +107,12 @@ type RoomServiceClient interface {
 	// KickFromRoom removes a player with their answers. They cannot join this room again.
 	// Fails with ROOM_NOT_FOUND, ROOM_CLOSED, PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	KickFromRoom(ctx context.Context, in *KickFromRoomRequest, opts ...grpc.CallOption) (*KickFromRoomResponse, error)
-	// SetExtraTime gives a player more time for this question and the later ones. The player and the hosts see it, nobody else.
+	// SetExtraTime gives a player more time for this question and the later ones, full points however long they take, or both.
+	// The player and the hosts see it, nobody else.
 	// Accounts bring the extra time that was decided for them at the quiz (topten.attempt.v1) when they join; it is what they have until
 	// a host decides. It takes no new revision, so that nobody learns of it.
 	// A question locks when the time of everybody is over, for each player at their own deadline, or when the host locks it.
-	// Fails with ROOM_NOT_FOUND, ROOM_CLOSED, PLAYER_NOT_FOUND, LIMIT_REACHED (500 players of a room have extra time),
+	// Fails with ROOM_NOT_FOUND, ROOM_CLOSED, PLAYER_NOT_FOUND, LIMIT_REACHED (500 players of a room have some),
 	// PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	SetExtraTime(ctx context.Context, in *SetExtraTimeRequest, opts ...grpc.CallOption) (*SetExtraTimeResponse, error)
 	// AnswerRoomQuestion records the caller's answer to the open question. The first answer stays; the response says which it
@@ -499,11 +500,12 @@ type RoomServiceServer interface {
 	// KickFromRoom removes a player with their answers. They cannot join this room again.
 	// Fails with ROOM_NOT_FOUND, ROOM_CLOSED, PLAYER_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	KickFromRoom(context.Context, *KickFromRoomRequest) (*KickFromRoomResponse, error)
-	// SetExtraTime gives a player more time for this question and the later ones. The player and the hosts see it, nobody else.
+	// SetExtraTime gives a player more time for this question and the later ones, full points however long they take, or both.
+	// The player and the hosts see it, nobody else.
 	// Accounts bring the extra time that was decided for them at the quiz (topten.attempt.v1) when they join; it is what they have until
 	// a host decides. It takes no new revision, so that nobody learns of it.
 	// A question locks when the time of everybody is over, for each player at their own deadline, or when the host locks it.
-	// Fails with ROOM_NOT_FOUND, ROOM_CLOSED, PLAYER_NOT_FOUND, LIMIT_REACHED (500 players of a room have extra time),
+	// Fails with ROOM_NOT_FOUND, ROOM_CLOSED, PLAYER_NOT_FOUND, LIMIT_REACHED (500 players of a room have some),
 	// PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	SetExtraTime(context.Context, *SetExtraTimeRequest) (*SetExtraTimeResponse, error)
 	// AnswerRoomQuestion records the caller's answer to the open question. The first answer stays; the response says which it

@@ -582,6 +582,7 @@ class RoomOutcome(google.protobuf.message.Message):
     RANK_FIELD_NUMBER: builtins.int
     EXTRA_TIME_FIELD_NUMBER: builtins.int
     DEADLINE_FIELD_NUMBER: builtins.int
+    FULL_POINTS_FIELD_NUMBER: builtins.int
     seat_id: builtins.str
     """The seat."""
     nickname: builtins.str
@@ -596,6 +597,8 @@ class RoomOutcome(google.protobuf.message.Message):
     """The rank on the board; absent before the first board."""
     extra_time: global___ExtraTime.ValueType
     """The player's extra time, which the host gave or the player brought. Other players do not see it."""
+    full_points: builtins.bool
+    """Whether speed points do not fall for the player, by a decision of a host. Other players do not see it."""
     @property
     def answer(self) -> topten.quiz.v1.quiz_pb2.Answer:
         """The player's answer to the current question; absent if there is none."""
@@ -616,32 +619,37 @@ class RoomOutcome(google.protobuf.message.Message):
         rank: builtins.int | None = ...,
         extra_time: global___ExtraTime.ValueType = ...,
         deadline: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        full_points: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_rank", b"_rank", "answer", b"answer", "deadline", b"deadline", "rank", b"rank"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_rank", b"_rank", "answer", b"answer", "deadline", b"deadline", "extra_time", b"extra_time", "nickname", b"nickname", "points", b"points", "points_awarded", b"points_awarded", "rank", b"rank", "seat_id", b"seat_id", "verdict", b"verdict"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_rank", b"_rank", "answer", b"answer", "deadline", b"deadline", "extra_time", b"extra_time", "full_points", b"full_points", "nickname", b"nickname", "points", b"points", "points_awarded", b"points_awarded", "rank", b"rank", "seat_id", b"seat_id", "verdict", b"verdict"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_rank", b"_rank"]) -> typing.Literal["rank"] | None: ...
 
 global___RoomOutcome = RoomOutcome
 
 @typing.final
 class SeatExtraTime(google.protobuf.message.Message):
-    """A seat with extra time, as hosts see it."""
+    """A seat with extra time or full points, as hosts see it."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     SEAT_ID_FIELD_NUMBER: builtins.int
     EXTRA_TIME_FIELD_NUMBER: builtins.int
+    FULL_POINTS_FIELD_NUMBER: builtins.int
     seat_id: builtins.str
     """The seat."""
     extra_time: global___ExtraTime.ValueType
     """Its extra time."""
+    full_points: builtins.bool
+    """Whether speed points do not fall for the seat."""
     def __init__(
         self,
         *,
         seat_id: builtins.str = ...,
         extra_time: global___ExtraTime.ValueType = ...,
+        full_points: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["extra_time", b"extra_time", "seat_id", b"seat_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["extra_time", b"extra_time", "full_points", b"full_points", "seat_id", b"seat_id"]) -> None: ...
 
 global___SeatExtraTime = SeatExtraTime
 
@@ -712,6 +720,7 @@ class SeatRecord(google.protobuf.message.Message):
     REMOVED_FIELD_NUMBER: builtins.int
     EXTRA_TIME_FIELD_NUMBER: builtins.int
     ATTEMPT_FIELD_NUMBER: builtins.int
+    FULL_POINTS_FIELD_NUMBER: builtins.int
     room_id: builtins.str
     """The room's ID."""
     quiz_id: builtins.str
@@ -730,6 +739,8 @@ class SeatRecord(google.protobuf.message.Message):
     """What became of the answers as an attempt at the quiz: `COUNTED`, or the reason of the refusal. Empty if they count on no other board
     than the room's.
     """
+    full_points: builtins.bool
+    """Whether speed points do not fall for the seat."""
     @property
     def joined_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When the player joined."""
@@ -751,9 +762,10 @@ class SeatRecord(google.protobuf.message.Message):
         removed: builtins.bool = ...,
         extra_time: global___ExtraTime.ValueType = ...,
         attempt: builtins.str = ...,
+        full_points: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["joined_at", b"joined_at"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["answers", b"answers", "attempt", b"attempt", "country", b"country", "extra_time", b"extra_time", "joined_at", b"joined_at", "nickname", b"nickname", "quiz_id", b"quiz_id", "removed", b"removed", "room_id", b"room_id", "seat_id", b"seat_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["answers", b"answers", "attempt", b"attempt", "country", b"country", "extra_time", b"extra_time", "full_points", b"full_points", "joined_at", b"joined_at", "nickname", b"nickname", "quiz_id", b"quiz_id", "removed", b"removed", "room_id", b"room_id", "seat_id", b"seat_id"]) -> None: ...
 
 global___SeatRecord = SeatRecord
 

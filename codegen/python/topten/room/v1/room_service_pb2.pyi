@@ -648,20 +648,26 @@ class SetExtraTimeRequest(google.protobuf.message.Message):
     PIN_FIELD_NUMBER: builtins.int
     SEAT_ID_FIELD_NUMBER: builtins.int
     EXTRA_TIME_FIELD_NUMBER: builtins.int
+    FULL_POINTS_FIELD_NUMBER: builtins.int
     pin: builtins.str
     """The room's PIN."""
     seat_id: builtins.str
     """The player's seat."""
     extra_time: topten.room.v1.room_pb2.ExtraTime.ValueType
     """The extra time; NONE takes it back."""
+    full_points: builtins.bool
+    """Whether speed points do not fall for the player: a right answer within their time earns all of its points. Answers that
+    are recorded already keep theirs. False takes it back.
+    """
     def __init__(
         self,
         *,
         pin: builtins.str = ...,
         seat_id: builtins.str = ...,
         extra_time: topten.room.v1.room_pb2.ExtraTime.ValueType = ...,
+        full_points: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["extra_time", b"extra_time", "pin", b"pin", "seat_id", b"seat_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["extra_time", b"extra_time", "full_points", b"full_points", "pin", b"pin", "seat_id", b"seat_id"]) -> None: ...
 
 global___SetExtraTimeRequest = SetExtraTimeRequest
 
@@ -674,7 +680,7 @@ class SetExtraTimeResponse(google.protobuf.message.Message):
     EXTRA_TIMES_FIELD_NUMBER: builtins.int
     @property
     def extra_times(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[topten.room.v1.room_pb2.SeatExtraTime]:
-        """The seats with extra time."""
+        """The seats with extra time or full points."""
 
     def __init__(
         self,
@@ -1189,7 +1195,7 @@ class GetRoomResultsResponse(google.protobuf.message.Message):
 
     @property
     def extra_times(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[topten.room.v1.room_pb2.SeatExtraTime]:
-        """The seats with extra time, in any phase."""
+        """The seats with extra time or full points, in any phase."""
 
     @property
     def attempts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[topten.room.v1.room_pb2.SeatAttempt]:

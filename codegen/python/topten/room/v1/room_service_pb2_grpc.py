@@ -282,11 +282,12 @@ class RoomServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SetExtraTime(self, request, context):
-        """SetExtraTime gives a player more time for this question and the later ones. The player and the hosts see it, nobody else.
+        """SetExtraTime gives a player more time for this question and the later ones, full points however long they take, or both.
+        The player and the hosts see it, nobody else.
         Accounts bring the extra time that was decided for them at the quiz (topten.attempt.v1) when they join; it is what they have until
         a host decides. It takes no new revision, so that nobody learns of it.
         A question locks when the time of everybody is over, for each player at their own deadline, or when the host locks it.
-        Fails with ROOM_NOT_FOUND, ROOM_CLOSED, PLAYER_NOT_FOUND, LIMIT_REACHED (500 players of a room have extra time),
+        Fails with ROOM_NOT_FOUND, ROOM_CLOSED, PLAYER_NOT_FOUND, LIMIT_REACHED (500 players of a room have some),
         PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
