@@ -128,8 +128,8 @@ DEFECTS = (
     Defect(
         "a rebuild forgets concurrent events",
         "services/score/projection/rebuild.py",
-        "        async for page in pages(self._store.rows_since(since), _PAGE):\n",
-        "        async for page in pages(self._store.rows_since(since + 10**9), _PAGE):\n",
+        "            since = await self._folds.oldest_unflushed()\n",
+        "            since = await self._folds.oldest_unflushed() + 10**9\n",
         (RECOVERY, "-k", "redis"),
     ),
     Defect(

@@ -240,8 +240,11 @@ class ScoreStore:
             yield row_of(document)
 
     async def rows_since(self, recorded_at: int) -> AsyncIterator[Row]:
-        """Yield every row recorded since, oldest first."""
-        query = {"recorded_at": {"$gte": DatetimeMS(recorded_at)}}
+        """Yield every row recorded since that there is when this begins, oldest first; rows made meanwhile may be missing."""
+        last = await self._ledger.find_one({}, {"recorded_at": 1}, sort=[("recorded_at", DESCENDING)])
+        if last is None:
+            return
+        query = {"recorded_at": {"$gte": DatetimeMS(recorded_at), "$lte": last["recorded_at"]}}
         async for document in every_document(self._ledger.find(query).sort("recorded_at", ASCENDING)):
             yield row_of(document)
 

@@ -144,6 +144,7 @@ class BoardBuilder:
         # A broken chain gets none before it is sealed.
         complete = {each: fold for each, fold in folds.items() if not lacks_counters(fold, self._placement.counters)}
         await self._write(complete, build, lowered=True)
+        await self._folds.catch_up(user_ids)  # last: from then on nobody finds them here
         _log.warning("players got counters again", players=len(complete), left=len(folds) - len(complete))
 
     async def _empty(self, build: _Build) -> None:
@@ -161,11 +162,14 @@ class BoardBuilder:
         async for folds in pages(self._store.all_folds(), _PAGE):
             lacking = [fold.user_id for fold in folds if lacks_counters(fold, counters)]
             added += await self._add_to(lacking)
+            await self._folds.catch_up(lacking)
             await self._continue(build, 0, 1)
         # Players whose fold was not stored yet.
         async for rows in pages(self._store.rows_since(since), _PAGE):
             folds_now = await self._store.current_folds({row.user_id for row in rows})
-            added += await self._add_to([each for each, fold in folds_now.items() if lacks_counters(fold, counters)])
+            lacking = [each for each, fold in folds_now.items() if lacks_counters(fold, counters)]
+            added += await self._add_to(lacking)
+            await self._folds.catch_up(lacking)
         return added
 
     async def _add_to(self, user_ids: Sequence[str]) -> int:
@@ -193,7 +197,6 @@ class BoardBuilder:
                 rows.append(counters_added(fold, chain, counters, self._now()))
                 inserted_for.append(user_id)
         results = await self._folds.insert(rows, basis) if rows else []
-        await self._folds.catch_up(user_ids)
         return {
             user_id
             for user_id, result in zip(inserted_for, results, strict=True)

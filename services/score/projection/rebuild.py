@@ -15,7 +15,10 @@ Nothing is lost although batches keep writing the boards in use:
    the board of a quiz also one who repeated it, as an overtaken attempt can lower the value by its time alone.
 5. Only then the generation and the sharding are set, if this rebuild's token is still on every server that holds keys.
    Until then readers report stale boards. From then on the mark of each server is the generation.
-6. Rows since 4 are written once more: their batches may have created boards without the new generation.
+6. Players with rows since 4 are written once more, as batches write them: those may have created boards without the new
+   generation. The boards are in force by now, and this may end at any moment, so nobody is written as lowered.
+
+4 and 6 read the rows that exist when they begin, so they end however fast players are counted.
 
 A board that was archived as a definition a moment ago is filled like the others until its last state is in the archive, though
 batches write it no longer: otherwise a rebuild in between would leave nothing to archive.
@@ -188,7 +191,7 @@ class Rebuild:
             keys = (GENERATION_KEY, REBUILD_KEY, SHARDING_KEY)
             if not all(await self._finish.run([(keys, (token, generation, str(catalog.sharding)))])):
                 raise BoardsLostError("the token of the rebuild is gone")
-            await self._replay(max(since, replayed_at), generation, report)
+            await self._mark_new_boards(max(since, replayed_at), generation)
         boards, members = len({shard.board for shard in sizes}), sum(size.members for size in sizes.values())
         _log.info("boards rebuilt", generation=generation, boards=boards, members=members)
         return RebuildSummary(generation, boards, members)
@@ -317,6 +320,24 @@ class Rebuild:
                     continue
             done += len(page)
             report("replaying recent rows", done, 0)
+
+    async def _mark_new_boards(self, since: int, generation: int) -> None:
+        """Give the generation to the boards that batches created since without it."""
+        async for page in pages(self._store.rows_since(since), _PAGE):
+            while True:
+                started_at = await server_time(self._redis)
+                folds = await self._store.current_folds({row.user_id for row in page})
+                standings = by_board(
+                    standing
+                    for row in page
+                    for fold in (folds[row.user_id],)
+                    for standing in self._placement.standings(fold, self._placement.affected_boards(fold, row))
+                )
+                try:
+                    await self._writer.write(standings, started_at=started_at, generation=generation)
+                    break
+                except TooOldError:
+                    continue
 
 
 async def shards_in(redis: Redis, now: datetime) -> AsyncIterator[Shard]:

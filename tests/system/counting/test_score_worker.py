@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -14,6 +15,7 @@ from topten.identity.v1 import identity_events_pb2
 
 from services.boards.proofs.pseudonyms import pseudonym_of
 from services.runtime.clock import utc_now
+from services.score.coordination_store import CoordinationStore
 from services.score.errors import UnprocessableError
 from services.score.ingest.decoding import decode
 from services.streams import PLAYER_ERASED
@@ -178,6 +180,48 @@ async def test_rebuild_includes_events_counted_during_any_step(system: ScoreSyst
         user: fold.total.points for user, fold in folds.items() if fold.total.points > 0
     }
     assert await system.verify() == []
+
+
+async def test_rebuild_that_ends_once_its_boards_are_in_force_leaves_no_player_behind(
+    system: ScoreSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody stops the process, or kills it, while it writes players once more with what they had a moment before."""
+    one, two = await local_worker(system), await local_worker(system)
+    await one.count(event("ada", 10, 1, 10))
+    record_rebuild = CoordinationStore.record_rebuild
+
+    async def record_and_count(*arguments: Any) -> None:
+        await record_rebuild(*arguments)
+        await two.count(event("ada", 10, 2, 20))
+        one.writer.before = count_meanwhile
+
+    async def count_meanwhile() -> None:
+        await two.count(event("ada", 10, 3, 30))
+        one.writer.before = die
+
+    async def die() -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(CoordinationStore, "record_rebuild", record_and_count)
+    with contextlib.suppress(asyncio.CancelledError):
+        await one.rebuild.run(unique("t"), lambda *_: None)
+    assert await system.redis.exists("leaderboard:generation")
+    assert await system.chain("ada") == [1, 2, 3], "what happens meanwhile has happened"
+    assert await system.verify() == []
+
+
+async def test_a_rebuild_ends_however_fast_players_are_counted(
+    system: ScoreSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.runtime.stores.mongo._PAGE", 1)
+    one = await local_worker(system)
+    await one.count(*(event(f"p{n}", 10, 1, 10) for n in range(3)))
+    seen = 0
+    async for _ in one.store.rows_since(0):
+        seen += 1
+        assert seen < 20  # those of the same millisecond may be among them
+        await one.count(event(f"p{seen + 2}", 10, 1, 10))
+    assert seen >= 3
 
 
 async def test_rebuild_includes_an_overtaken_attempt_that_moves_only_the_time_of_a_total(system: ScoreSystem) -> None:
