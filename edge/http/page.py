@@ -47,7 +47,7 @@ _NAMED: Final = {
     "/ops": re.compile(r"screens/ops\.js|parts/console\.js|console\.css"),
     "/mod": re.compile(r"screens/mod/.+|parts/(?:console|extra-time)\.js|console\.css"),
     "/author/q/": re.compile(
-        r"screens/author/(?!dialogs|list|import|people).+|parts/(?:answer-form|answers|console|ordering|question-text)\.js|"
+        r"screens/author/(?!dialogs|list|import|people|versions).+|parts/(?:answer-form|answers|console|ordering|question-text)\.js|"
         r"(?:author|console)\.css"
     ),
     "/author/import": re.compile(

@@ -29,6 +29,7 @@ REPORTED = r"^  .+: (taken|changed|refused)(?:: .*)?$"
 GIFT = "::One:: Which is a prime? { =7 ~9 ~8 }\n\n::Two:: <b>The sky</b> is green. {F}\n\n::Three:: Who are you? {}\n"
 TIMES = "query ($id: ID!) { playerExtraTimes(userId: $id) { extraTime quizId reason } }"
 DRAFT = "query ($id: ID!) { quizDraft(id: $id) { document quiz { owner { username } editors { username } } } }"
+SCHEDULE = "mutation ($input: ScheduleQuizInput!) { scheduleQuiz(input: $input) { version } }"
 SAVE = "mutation ($input: SaveQuizDraftInput!) { saveQuizDraft(input: $input) { quiz { revision } } }"
 
 
@@ -178,6 +179,27 @@ async def test_what_somebody_else_saved_is_not_overwritten(page: Page, stack: Ru
         await expect(page.get_by_text("Saved", exact=True)).to_be_visible()
 
 
+async def choose_first_version(page: Page, quiz_id: str, title: str) -> None:
+    """Put version 1 of 2 back into a draft with another title, by keyboard alone."""
+    field, dialog = page.get_by_label("Title", exact=True), page.get_by_role("dialog")
+    await field.fill("Another")
+    await expect(page.get_by_text("Saved", exact=True)).to_be_visible()
+    await page.goto(f"/author/q/{quiz_id}/1")
+    await reach(page, "button", "Versions…")
+    await page.keyboard.press("Enter")
+    await expect(dialog.get_by_label("Versions")).to_be_focused()
+    newest, oldest = dialog.get_by_role("option").nth(0), dialog.get_by_role("option").nth(1)
+    await expect(newest).to_have_text(re.compile(f"^Version 2 · Current · .{title}. · 1 question · Published .+$"))
+    await expect(oldest).to_have_text(re.compile(f"^Version 1 · .{title}. · 1 question$"))
+    await page.keyboard.press("ArrowDown")
+    await reach(page, "button", "Edit this version again")
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".notice")).to_have_text(re.compile("content of version 1"))
+    await expect(field).to_have_value(title)
+    await expect(page).to_have_url(re.compile(f"/author/q/{quiz_id}$"))
+    await expect(page.locator(".tags")).to_have_text(re.compile("Version 2Unpublished changes$"))
+
+
 async def test_a_quiz_gets_times_editors_and_more_time_for_a_player(
     page: Page, stack: RunningStack, account: Player
 ) -> None:
@@ -245,12 +267,25 @@ async def test_a_quiz_gets_times_editors_and_more_time_for_a_player(
         await dialog.get_by_role("button", name="Schedule").click()
         await expect(page.locator(".tags")).to_have_text(re.compile("ScheduledVersion 2"))
 
+        await choose_first_version(page, quiz_id, "On time")
         draft = (await client.execute(DRAFT, {"id": quiz_id}, token))["quizDraft"]
         assert draft["quiz"] == {"owner": {"username": account.username}, "editors": [{"username": other.username}]}
         written = json.loads(draft["document"])
         assert written["timing"] == {"limitSeconds": 90, "graceSeconds": 5}
         assert written["attempts"]["cooldownSeconds"] == 60
         assert written["roomsCountOnBoards"] is True
+        assert written["opensAt"], "an earlier version brings its content back, not its times"
+        for version in range(2, 22):
+            times = {"quizId": quiz_id, "closesAt": f"2031-06-{version:02}T10:00:00Z", "version": version}
+            await client.execute(SCHEDULE, {"input": times}, token)
+        await page.reload()
+        await page.get_by_role("button", name="Versions…").click()
+        await expect(dialog.get_by_role("option").last).to_have_text("Older versions")
+        await page.keyboard.press("End")
+        await expect(dialog.get_by_role("option").last).to_have_text(re.compile("^Version 1 ·"))
+        await expect(dialog.get_by_role("option")).to_have_count(22)
+        await expect(dialog.get_by_label("Versions")).to_have_value("2")
+        await page.keyboard.press("Escape")
         staff = stack.endpoints["moderator"]
         moderator = await client.login(staff["username"], staff["password"])
         (decided,) = (await client.execute(TIMES, {"id": player.user_id}, moderator))["playerExtraTimes"]

@@ -53,6 +53,11 @@ async def consoles(browser: Browser, stack: RunningStack, camera: Camera) -> Non
     await page.locator(".question-list a").nth(1).click()
     await expect(page.locator(".preview .option").first).to_be_visible()
     await camera.take(page, "author-question", schemes=ALL)
+    await page.goto(f"/author/q/{QUIZ}")
+    await page.get_by_role("button", name="Versions…").click()
+    await expect(page.get_by_role("dialog")).to_be_visible()
+    await camera.take(page, "author-versions", sizes=DESKTOP)
+    await page.keyboard.press("Escape")
 
     async def is_flagged() -> bool:
         await page.goto("/mod")

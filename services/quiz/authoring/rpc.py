@@ -12,7 +12,7 @@ from topten.authoring.v1 import authoring_service_pb2 as messages
 
 from services.quiz.authoring.draft import Fault
 from services.quiz.authoring.exchange import Exchange, FileQuiz
-from services.quiz.authoring.service import AuthoredQuiz, AuthoringService, Opened
+from services.quiz.authoring.service import AuthoredQuiz, AuthoringService, Opened, Version
 from services.quiz.formats.report import CHANGED, REFUSED, TAKEN
 from services.runtime.grpc.call_context import caller
 
@@ -66,6 +66,20 @@ class AuthoringServicer(authoring_service_pb2_grpc.AuthoringServiceServicer):
         publishing = self._authoring.publish(caller(), request.quiz_id, request.revision, request.version)
         quiz, changed = await asyncio.shield(publishing)
         return messages.PublishQuizResponse(quiz=_quiz(quiz), changed=changed)
+
+    async def ListQuizVersions(
+        self, request: messages.ListQuizVersionsRequest, context: Context
+    ) -> messages.ListQuizVersionsResponse:
+        """See authoring_service.proto."""
+        versions = await self._authoring.versions(caller(), request.quiz_id, request.before)
+        return messages.ListQuizVersionsResponse(versions=map(_version, versions))
+
+    async def RestoreQuizVersion(
+        self, request: messages.RestoreQuizVersionRequest, context: Context
+    ) -> messages.RestoreQuizVersionResponse:
+        """See authoring_service.proto."""
+        restoring = self._authoring.restore(caller(), request.quiz_id, request.version, request.revision)
+        return messages.RestoreQuizVersionResponse(draft=_draft(await asyncio.shield(restoring)))
 
     async def ScheduleQuiz(
         self, request: messages.ScheduleQuizRequest, context: Context
@@ -147,6 +161,19 @@ def _quiz(quiz: AuthoredQuiz) -> authoring_pb2.AuthoredQuiz:
             getattr(message, field).CopyFrom(getattr(published.definition, field))
     if draft.changed_at is not None:
         message.changed_at.FromDatetime(draft.changed_at)
+    return message
+
+
+def _version(version: Version) -> authoring_pb2.QuizVersion:
+    definition = version.quiz.definition
+    message = authoring_pb2.QuizVersion(
+        version=version.quiz.version,
+        title=definition.title,
+        questions=len(definition.questions),
+        current=version.is_current,
+    )
+    if version.published_at is not None:
+        message.published_at.FromDatetime(version.published_at)
     return message
 
 

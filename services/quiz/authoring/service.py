@@ -1,4 +1,4 @@
-"""The use cases of authors: list, read and save drafts, publish, schedule, close, archive, share."""
+"""The use cases of authors: list, read and save drafts, publish, restore versions, schedule, close, archive, share."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 DEFAULT_PAGE: Final = 20
 # A document has up to 1 MiB, and a message of gRPC up to 4.
 EXPORT_PAGE: Final = 3
+MAX_VERSIONS: Final = 20
 MAX_OWNED: Final = 1000
 LISTING: Final = "authored quizzes"
 EXPORT: Final = "own quizzes"
@@ -76,6 +77,14 @@ class Opened(NamedTuple):
 
     quiz: AuthoredQuiz
     faults: Sequence[Fault]
+
+
+class Version(NamedTuple):
+    """A version of a quiz. When it was published is None for a first one, before which nothing was replaced."""
+
+    quiz: StoredQuiz
+    published_at: datetime | None
+    is_current: bool
 
 
 class Page(NamedTuple):
@@ -192,6 +201,45 @@ class AuthoringService:
         _log.info("quiz published", quiz_id=quiz_id, version=number, actor=claims.user_id)
         return await self.find(claims, quiz_id), changed
 
+    async def versions(self, claims: Claims, quiz_id: str, before: int) -> list[Version]:
+        """Return up to 20 versions of a quiz below `before`, 0 for the newest, in descending order.
+
+        Raises QUIZ_NOT_FOUND, PERMISSION_DENIED.
+        """
+        quiz = await self.find(claims, quiz_id)
+        if quiz.published is None:
+            return []
+        newest = min(quiz.version, before - 1) if before else quiz.version
+        oldest = max(newest - MAX_VERSIONS, 0) + 1
+        # With the one before them, because a version was published when its predecessor was replaced.
+        stored = await self._quizzes.versions(quiz_id, range(oldest - 1, newest + 1))
+        found = stored | {quiz.version: quiz.published}
+        return [
+            Version(
+                found[number], stored[number - 1].replaced_at if number - 1 in stored else None, number == quiz.version
+            )
+            for number in range(newest, oldest - 1, -1)
+            if number in found
+        ]
+
+    async def restore(self, claims: Claims, quiz_id: str, version: int, revision: int) -> Opened:
+        """Replace a draft that is at a revision with a version of its quiz, but for the times, which stay those published.
+
+        Raises QUIZ_NOT_FOUND, VERSION_CONFLICT, PERMISSION_DENIED, INVALID_ARGUMENT.
+        """
+        quiz = await self.find(claims, quiz_id)
+        current = _published(quiz)
+        restored = current if version == quiz.version else await self._quizzes.version(quiz_id, version)
+        if restored is None:
+            raise invalid("version", "is not kept", "The quiz has no such version.")
+        times = [
+            getattr(current.definition, f) if current.definition.HasField(f) else None
+            for f in ("opens_at", "closes_at")
+        ]
+        opened = await self.save(claims, quiz_id, document_of(_timed(restored.definition, *times)), revision)
+        _log.info("quiz version restored", quiz_id=quiz_id, version=version, actor=claims.user_id)
+        return opened
+
     async def schedule(
         self, claims: Claims, quiz_id: str, opens_at: Timestamp | None, closes_at: Timestamp | None, version: int
     ) -> AuthoredQuiz:
@@ -200,11 +248,7 @@ class AuthoringService:
         Raises QUIZ_NOT_FOUND, VERSION_CONFLICT, PERMISSION_DENIED, INVALID_ARGUMENT.
         """
         quiz = await self.find(claims, quiz_id)
-        definition = quiz_pb2.QuizDefinition()
-        definition.CopyFrom(_published(quiz).definition)
-        definition.ClearField("opens_at")
-        definition.ClearField("closes_at")
-        definition.MergeFrom(quiz_pb2.QuizDefinition(opens_at=opens_at, closes_at=closes_at))
+        definition = _timed(_published(quiz).definition, opens_at, closes_at)
         if faults := [(field.removeprefix("definition."), text) for field, text in problems(definition)]:
             message = "; ".join(f"{field} {text}" for field, text in faults)
             raise ServiceError(Reason.INVALID_ARGUMENT, f"{message}.", violations=faults)
@@ -306,6 +350,17 @@ def _published(quiz: AuthoredQuiz) -> StoredQuiz:
     if quiz.published is None:
         raise invalid("quiz_id", "is that of a draft that was never published", "Publish the quiz first.")
     return quiz.published
+
+
+def _timed(
+    definition: quiz_pb2.QuizDefinition, opens_at: Timestamp | None, closes_at: Timestamp | None
+) -> quiz_pb2.QuizDefinition:
+    timed = quiz_pb2.QuizDefinition()
+    timed.CopyFrom(definition)
+    timed.ClearField("opens_at")
+    timed.ClearField("closes_at")
+    timed.MergeFrom(quiz_pb2.QuizDefinition(opens_at=opens_at, closes_at=closes_at))
+    return timed
 
 
 def _conflict() -> ServiceError:

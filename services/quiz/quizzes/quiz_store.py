@@ -6,7 +6,7 @@ not listed; `quiz_versions` has one for each version that was replaced, so that 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -100,6 +100,13 @@ class QuizStore:
             with pymongo.timeout(READ_SECONDS):
                 document = await self._versions.find_one({"_id": f"{quiz_id}:{version}"})
         return None if document is None else _stored(document)
+
+    async def versions(self, quiz_id: str, numbers: Iterable[int]) -> dict[int, StoredQuiz]:
+        """Return those of the versions that were replaced, by number."""
+        async with unavailable_on_failure():
+            with pymongo.timeout(READ_SECONDS):
+                documents = self._versions.find({"_id": {"$in": [f"{quiz_id}:{number}" for number in numbers]}})
+                return {document["version"]: _stored(document) async for document in documents}
 
     async def put_quiz(
         self, definition: quiz_pb2.QuizDefinition, now: datetime, *, expected: int | None = None

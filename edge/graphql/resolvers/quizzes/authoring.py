@@ -21,6 +21,7 @@ from edge.times import time_of
 
 MAX_QUIZZES = 50
 TYPICAL_EDITORS = 2
+MAX_VERSIONS = 20
 Version = Annotated[int, strawberry.argument(description="The `version` that the author saw.")]
 
 
@@ -99,6 +100,27 @@ class QuizDraft:
         )
 
 
+@strawberry.type(description="A version of a quiz: the current one, or one that was replaced.")
+class QuizVersion:
+    version: int = strawberry.field(description="The version, from 1.")
+    title: str
+    question_count: int
+    published_at: datetime | None = strawberry.field(
+        description="When it was published; null if that is not known, as of a first version."
+    )
+    current: bool = strawberry.field(description="Whether players see this one.")
+
+    @classmethod
+    def from_proto(cls, version: authoring_pb2.QuizVersion) -> Self:
+        return cls(
+            version=version.version,
+            title=version.title,
+            question_count=version.questions,
+            published_at=time_of(version.published_at) if version.HasField("published_at") else None,
+            current=version.current,
+        )
+
+
 @strawberry.type(description="A quiz of a page.")
 class AuthoredQuizEdge:
     cursor: str = strawberry.field(description="Pass it as `after` to continue behind this quiz.")
@@ -173,6 +195,23 @@ class AuthoringQuery(QuizFileQuery):
         response = await context.call(context.upstreams.authoring.GetDraft, messages.GetDraftRequest(quiz_id=id))
         return QuizDraft.from_proto(response.draft)
 
+    @field(
+        access=rpc("authoring.ListQuizVersions"),
+        cost=60,
+        size=MAX_VERSIONS,
+        description="The current version of a quiz and those that it replaced, newest first, at most 20.",
+    )
+    async def quiz_versions(
+        self,
+        info: Info,
+        id: QuizId,
+        before: Annotated[int, strawberry.argument(description="Only versions below this one; 0 for the newest.")] = 0,
+    ) -> list[QuizVersion] | None:
+        context = info.context
+        request = messages.ListQuizVersionsRequest(quiz_id=id, before=before)
+        response = await context.call(context.upstreams.authoring.ListQuizVersions, request)
+        return [QuizVersion.from_proto(version) for version in response.versions]
+
 
 @strawberry.type
 class AuthoringMutation(QuizFileMutation):
@@ -204,6 +243,25 @@ class AuthoringMutation(QuizFileMutation):
         request = messages.PublishQuizRequest(quiz_id=id, revision=revision, version=version)
         response = await context.call(context.upstreams.authoring.PublishQuiz, request)
         return QuizPublication(quiz=AuthoredQuiz.from_proto(response.quiz), changed=response.changed)
+
+    @field(
+        access=rpc("authoring.RestoreQuizVersion"),
+        cost=200,
+        rate="write",
+        description="Replaces a draft with a version of its quiz, without its times, if the draft is still at `revision`. "
+        "Publishing it makes a new version.",
+    )
+    async def restore_quiz_version(
+        self,
+        info: Info,
+        id: QuizId,
+        version: Annotated[int, strawberry.argument(description="The version to edit again.")],
+        revision: Annotated[int, strawberry.argument(description="The `revision` of the draft that the author saw.")],
+    ) -> QuizDraft | None:
+        context = info.context
+        request = messages.RestoreQuizVersionRequest(quiz_id=id, version=version, revision=revision)
+        response = await context.call(context.upstreams.authoring.RestoreQuizVersion, request)
+        return QuizDraft.from_proto(response.draft)
 
     @field(
         access=rpc("authoring.ScheduleQuiz"),

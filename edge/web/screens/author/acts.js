@@ -10,6 +10,7 @@ import { said } from "./frame.js";
 // Loaded with the first act that asks something.
 const dialogs = () => import("./dialogs.js");
 const people = () => import("./people.js");
+const versions = () => import("./versions.js");
 
 const PUBLISH = `mutation ($id: ID!, $revision: Int!, $version: Int!) { publishQuiz(id: $id, revision: $revision, version: $version) { quiz ${QUIZ} } }`;
 const CLOSE = `mutation ($id: ID!) { closeQuiz(id: $id) ${QUIZ} }`;
@@ -51,7 +52,10 @@ export function actButtons(app, draft, { toFirstFault, notify }) {
     const isOther = quiz_.revision !== draft.quiz.revision;
     draft.took(quiz_);
     notify(text);
-    if (isOther) await draft.loadTheirs();
+    if (!isOther) return;
+    await draft.loadTheirs();
+    // Its form shows what was there before.
+    await app.router.go(`/author/q/${encodeURIComponent(draft.id)}`, { replace: true });
   };
   const isPublished = quiz.version > 0;
   const isOwner = session.user?.roles.includes("admin") || quiz.ownerId === session.user?.userId;
@@ -59,6 +63,7 @@ export function actButtons(app, draft, { toFirstFault, notify }) {
   return [
     faults.length ? act(t.author.faultCount(faults.length), async () => toFirstFault(), "second small") : act(isPublished ? t.author.publishChanges : t.author.publish, publish, "small"),
     ...(isPublished ? [act(t.author.schedule, async () => (await dialogs()).schedule(session, draft, take))] : []),
+    ...(isPublished ? [act(t.author.versions, async () => (await versions()).versions(session, draft, take))] : []),
     ...(isLive ? [act(t.author.close, async () => take((await session.request(CLOSE, { id: quiz.id })).closeQuiz, t.author.closed))] : []),
     ...(isOwner ? [act(t.author.share, async () => (await people()).share(session, quiz, take))] : []),
     ...(isPublished ? [act(t.extraTime.act, async () => (await people()).extraTime(session, quiz, notify))] : []),

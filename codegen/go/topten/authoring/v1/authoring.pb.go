@@ -429,6 +429,88 @@ func (x *Draft) GetFaults() []*FileFault {
 	return nil
 }
 
+// A version of a quiz: the current one, or one that was replaced.
+type QuizVersion struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The version, from 1.
+	Version int32 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	// Its title.
+	Title string `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
+	// The number of its questions.
+	Questions int32 `protobuf:"varint,3,opt,name=questions,proto3" json:"questions,omitempty"`
+	// When it was published; absent if that is not known, as of a first version.
+	PublishedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=published_at,json=publishedAt,proto3" json:"published_at,omitempty"`
+	// True for the one that players see.
+	Current       bool `protobuf:"varint,5,opt,name=current,proto3" json:"current,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QuizVersion) Reset() {
+	*x = QuizVersion{}
+	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QuizVersion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QuizVersion) ProtoMessage() {}
+
+func (x *QuizVersion) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QuizVersion.ProtoReflect.Descriptor instead.
+func (*QuizVersion) Descriptor() ([]byte, []int) {
+	return file_topten_authoring_v1_authoring_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *QuizVersion) GetVersion() int32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *QuizVersion) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *QuizVersion) GetQuestions() int32 {
+	if x != nil {
+		return x.Questions
+	}
+	return 0
+}
+
+func (x *QuizVersion) GetPublishedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PublishedAt
+	}
+	return nil
+}
+
+func (x *QuizVersion) GetCurrent() bool {
+	if x != nil {
+		return x.Current
+	}
+	return false
+}
+
 // A quiz as part of its owner's data.
 type OwnQuiz struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -446,7 +528,7 @@ type OwnQuiz struct {
 
 func (x *OwnQuiz) Reset() {
 	*x = OwnQuiz{}
-	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[2]
+	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -458,7 +540,7 @@ func (x *OwnQuiz) String() string {
 func (*OwnQuiz) ProtoMessage() {}
 
 func (x *OwnQuiz) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[2]
+	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -471,7 +553,7 @@ func (x *OwnQuiz) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OwnQuiz.ProtoReflect.Descriptor instead.
 func (*OwnQuiz) Descriptor() ([]byte, []int) {
-	return file_topten_authoring_v1_authoring_proto_rawDescGZIP(), []int{2}
+	return file_topten_authoring_v1_authoring_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *OwnQuiz) GetQuizId() string {
@@ -517,7 +599,7 @@ type FileFault struct {
 
 func (x *FileFault) Reset() {
 	*x = FileFault{}
-	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[3]
+	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -529,7 +611,7 @@ func (x *FileFault) String() string {
 func (*FileFault) ProtoMessage() {}
 
 func (x *FileFault) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[3]
+	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -542,7 +624,7 @@ func (x *FileFault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileFault.ProtoReflect.Descriptor instead.
 func (*FileFault) Descriptor() ([]byte, []int) {
-	return file_topten_authoring_v1_authoring_proto_rawDescGZIP(), []int{3}
+	return file_topten_authoring_v1_authoring_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *FileFault) GetPlace() string {
@@ -583,7 +665,7 @@ type FileItem struct {
 
 func (x *FileItem) Reset() {
 	*x = FileItem{}
-	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[4]
+	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -595,7 +677,7 @@ func (x *FileItem) String() string {
 func (*FileItem) ProtoMessage() {}
 
 func (x *FileItem) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[4]
+	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -608,7 +690,7 @@ func (x *FileItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileItem.ProtoReflect.Descriptor instead.
 func (*FileItem) Descriptor() ([]byte, []int) {
-	return file_topten_authoring_v1_authoring_proto_rawDescGZIP(), []int{4}
+	return file_topten_authoring_v1_authoring_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *FileItem) GetPlace() string {
@@ -662,7 +744,7 @@ type FileQuiz struct {
 
 func (x *FileQuiz) Reset() {
 	*x = FileQuiz{}
-	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[5]
+	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -674,7 +756,7 @@ func (x *FileQuiz) String() string {
 func (*FileQuiz) ProtoMessage() {}
 
 func (x *FileQuiz) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[5]
+	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -687,7 +769,7 @@ func (x *FileQuiz) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileQuiz.ProtoReflect.Descriptor instead.
 func (*FileQuiz) Descriptor() ([]byte, []int) {
-	return file_topten_authoring_v1_authoring_proto_rawDescGZIP(), []int{5}
+	return file_topten_authoring_v1_authoring_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *FileQuiz) GetQuizId() string {
@@ -752,7 +834,7 @@ type Authors struct {
 
 func (x *Authors) Reset() {
 	*x = Authors{}
-	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[6]
+	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -764,7 +846,7 @@ func (x *Authors) String() string {
 func (*Authors) ProtoMessage() {}
 
 func (x *Authors) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[6]
+	mi := &file_topten_authoring_v1_authoring_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -777,7 +859,7 @@ func (x *Authors) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Authors.ProtoReflect.Descriptor instead.
 func (*Authors) Descriptor() ([]byte, []int) {
-	return file_topten_authoring_v1_authoring_proto_rawDescGZIP(), []int{6}
+	return file_topten_authoring_v1_authoring_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Authors) GetOwnerId() string {
@@ -818,7 +900,13 @@ const file_topten_authoring_v1_authoring_proto_rawDesc = "" +
 	"\x05Draft\x125\n" +
 	"\x04quiz\x18\x01 \x01(\v2!.topten.authoring.v1.AuthoredQuizR\x04quiz\x12\x1a\n" +
 	"\bdocument\x18\x02 \x01(\tR\bdocument\x126\n" +
-	"\x06faults\x18\x03 \x03(\v2\x1e.topten.authoring.v1.FileFaultR\x06faults\"\x93\x01\n" +
+	"\x06faults\x18\x03 \x03(\v2\x1e.topten.authoring.v1.FileFaultR\x06faults\"\xb4\x01\n" +
+	"\vQuizVersion\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\x05R\aversion\x12\x14\n" +
+	"\x05title\x18\x02 \x01(\tR\x05title\x12\x1c\n" +
+	"\tquestions\x18\x03 \x01(\x05R\tquestions\x12=\n" +
+	"\fpublished_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\vpublishedAt\x12\x18\n" +
+	"\acurrent\x18\x05 \x01(\bR\acurrent\"\x93\x01\n" +
 	"\aOwnQuiz\x12\x17\n" +
 	"\aquiz_id\x18\x01 \x01(\tR\x06quizId\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x05R\aversion\x12\x1a\n" +
@@ -883,36 +971,38 @@ func file_topten_authoring_v1_authoring_proto_rawDescGZIP() []byte {
 }
 
 var file_topten_authoring_v1_authoring_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_topten_authoring_v1_authoring_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_topten_authoring_v1_authoring_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_topten_authoring_v1_authoring_proto_goTypes = []any{
 	(QuizState)(0),                // 0: topten.authoring.v1.QuizState
 	(FileFormat)(0),               // 1: topten.authoring.v1.FileFormat
 	(ItemOutcome)(0),              // 2: topten.authoring.v1.ItemOutcome
 	(*AuthoredQuiz)(nil),          // 3: topten.authoring.v1.AuthoredQuiz
 	(*Draft)(nil),                 // 4: topten.authoring.v1.Draft
-	(*OwnQuiz)(nil),               // 5: topten.authoring.v1.OwnQuiz
-	(*FileFault)(nil),             // 6: topten.authoring.v1.FileFault
-	(*FileItem)(nil),              // 7: topten.authoring.v1.FileItem
-	(*FileQuiz)(nil),              // 8: topten.authoring.v1.FileQuiz
-	(*Authors)(nil),               // 9: topten.authoring.v1.Authors
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*QuizVersion)(nil),           // 5: topten.authoring.v1.QuizVersion
+	(*OwnQuiz)(nil),               // 6: topten.authoring.v1.OwnQuiz
+	(*FileFault)(nil),             // 7: topten.authoring.v1.FileFault
+	(*FileItem)(nil),              // 8: topten.authoring.v1.FileItem
+	(*FileQuiz)(nil),              // 9: topten.authoring.v1.FileQuiz
+	(*Authors)(nil),               // 10: topten.authoring.v1.Authors
+	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
 }
 var file_topten_authoring_v1_authoring_proto_depIdxs = []int32{
 	0,  // 0: topten.authoring.v1.AuthoredQuiz.state:type_name -> topten.authoring.v1.QuizState
-	10, // 1: topten.authoring.v1.AuthoredQuiz.opens_at:type_name -> google.protobuf.Timestamp
-	10, // 2: topten.authoring.v1.AuthoredQuiz.closes_at:type_name -> google.protobuf.Timestamp
-	10, // 3: topten.authoring.v1.AuthoredQuiz.changed_at:type_name -> google.protobuf.Timestamp
+	11, // 1: topten.authoring.v1.AuthoredQuiz.opens_at:type_name -> google.protobuf.Timestamp
+	11, // 2: topten.authoring.v1.AuthoredQuiz.closes_at:type_name -> google.protobuf.Timestamp
+	11, // 3: topten.authoring.v1.AuthoredQuiz.changed_at:type_name -> google.protobuf.Timestamp
 	3,  // 4: topten.authoring.v1.Draft.quiz:type_name -> topten.authoring.v1.AuthoredQuiz
-	6,  // 5: topten.authoring.v1.Draft.faults:type_name -> topten.authoring.v1.FileFault
-	10, // 6: topten.authoring.v1.OwnQuiz.changed_at:type_name -> google.protobuf.Timestamp
-	2,  // 7: topten.authoring.v1.FileItem.outcome:type_name -> topten.authoring.v1.ItemOutcome
-	7,  // 8: topten.authoring.v1.FileQuiz.items:type_name -> topten.authoring.v1.FileItem
-	6,  // 9: topten.authoring.v1.FileQuiz.faults:type_name -> topten.authoring.v1.FileFault
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	7,  // 5: topten.authoring.v1.Draft.faults:type_name -> topten.authoring.v1.FileFault
+	11, // 6: topten.authoring.v1.QuizVersion.published_at:type_name -> google.protobuf.Timestamp
+	11, // 7: topten.authoring.v1.OwnQuiz.changed_at:type_name -> google.protobuf.Timestamp
+	2,  // 8: topten.authoring.v1.FileItem.outcome:type_name -> topten.authoring.v1.ItemOutcome
+	8,  // 9: topten.authoring.v1.FileQuiz.items:type_name -> topten.authoring.v1.FileItem
+	7,  // 10: topten.authoring.v1.FileQuiz.faults:type_name -> topten.authoring.v1.FileFault
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_topten_authoring_v1_authoring_proto_init() }
@@ -926,7 +1016,7 @@ func file_topten_authoring_v1_authoring_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_topten_authoring_v1_authoring_proto_rawDesc), len(file_topten_authoring_v1_authoring_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   7,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

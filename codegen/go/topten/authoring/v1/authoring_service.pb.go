@@ -476,6 +476,217 @@ func (x *PublishQuizResponse) GetChanged() bool {
 	return false
 }
 
+// ListQuizVersionsRequest selects versions of a quiz.
+type ListQuizVersionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The quiz's id.
+	QuizId string `protobuf:"bytes,1,opt,name=quiz_id,json=quizId,proto3" json:"quiz_id,omitempty"`
+	// Only versions below this one, such as the last of an earlier response; 0 for the newest.
+	Before        int32 `protobuf:"varint,2,opt,name=before,proto3" json:"before,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListQuizVersionsRequest) Reset() {
+	*x = ListQuizVersionsRequest{}
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListQuizVersionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListQuizVersionsRequest) ProtoMessage() {}
+
+func (x *ListQuizVersionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListQuizVersionsRequest.ProtoReflect.Descriptor instead.
+func (*ListQuizVersionsRequest) Descriptor() ([]byte, []int) {
+	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ListQuizVersionsRequest) GetQuizId() string {
+	if x != nil {
+		return x.QuizId
+	}
+	return ""
+}
+
+func (x *ListQuizVersionsRequest) GetBefore() int32 {
+	if x != nil {
+		return x.Before
+	}
+	return 0
+}
+
+// ListQuizVersionsResponse carries versions of a quiz.
+type ListQuizVersionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most 20 versions, newest first; empty for a quiz that was never published.
+	Versions      []*QuizVersion `protobuf:"bytes,1,rep,name=versions,proto3" json:"versions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListQuizVersionsResponse) Reset() {
+	*x = ListQuizVersionsResponse{}
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListQuizVersionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListQuizVersionsResponse) ProtoMessage() {}
+
+func (x *ListQuizVersionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListQuizVersionsResponse.ProtoReflect.Descriptor instead.
+func (*ListQuizVersionsResponse) Descriptor() ([]byte, []int) {
+	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ListQuizVersionsResponse) GetVersions() []*QuizVersion {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
+// RestoreQuizVersionRequest names the version to edit again.
+type RestoreQuizVersionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The quiz's id.
+	QuizId string `protobuf:"bytes,1,opt,name=quiz_id,json=quizId,proto3" json:"quiz_id,omitempty"`
+	// The version.
+	Version int32 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	// The `revision` of the draft that the caller saw.
+	Revision      int64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreQuizVersionRequest) Reset() {
+	*x = RestoreQuizVersionRequest{}
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreQuizVersionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreQuizVersionRequest) ProtoMessage() {}
+
+func (x *RestoreQuizVersionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreQuizVersionRequest.ProtoReflect.Descriptor instead.
+func (*RestoreQuizVersionRequest) Descriptor() ([]byte, []int) {
+	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *RestoreQuizVersionRequest) GetQuizId() string {
+	if x != nil {
+		return x.QuizId
+	}
+	return ""
+}
+
+func (x *RestoreQuizVersionRequest) GetVersion() int32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *RestoreQuizVersionRequest) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+// RestoreQuizVersionResponse carries the stored draft.
+type RestoreQuizVersionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The draft.
+	Draft         *Draft `protobuf:"bytes,1,opt,name=draft,proto3" json:"draft,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreQuizVersionResponse) Reset() {
+	*x = RestoreQuizVersionResponse{}
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreQuizVersionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreQuizVersionResponse) ProtoMessage() {}
+
+func (x *RestoreQuizVersionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreQuizVersionResponse.ProtoReflect.Descriptor instead.
+func (*RestoreQuizVersionResponse) Descriptor() ([]byte, []int) {
+	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *RestoreQuizVersionResponse) GetDraft() *Draft {
+	if x != nil {
+		return x.Draft
+	}
+	return nil
+}
+
 // ScheduleQuizRequest carries the times of a quiz.
 type ScheduleQuizRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -493,7 +704,7 @@ type ScheduleQuizRequest struct {
 
 func (x *ScheduleQuizRequest) Reset() {
 	*x = ScheduleQuizRequest{}
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[8]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -505,7 +716,7 @@ func (x *ScheduleQuizRequest) String() string {
 func (*ScheduleQuizRequest) ProtoMessage() {}
 
 func (x *ScheduleQuizRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[8]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -518,7 +729,7 @@ func (x *ScheduleQuizRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScheduleQuizRequest.ProtoReflect.Descriptor instead.
 func (*ScheduleQuizRequest) Descriptor() ([]byte, []int) {
-	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{8}
+	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ScheduleQuizRequest) GetQuizId() string {
@@ -560,7 +771,7 @@ type ScheduleQuizResponse struct {
 
 func (x *ScheduleQuizResponse) Reset() {
 	*x = ScheduleQuizResponse{}
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[9]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -572,7 +783,7 @@ func (x *ScheduleQuizResponse) String() string {
 func (*ScheduleQuizResponse) ProtoMessage() {}
 
 func (x *ScheduleQuizResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[9]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -585,7 +796,7 @@ func (x *ScheduleQuizResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScheduleQuizResponse.ProtoReflect.Descriptor instead.
 func (*ScheduleQuizResponse) Descriptor() ([]byte, []int) {
-	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{9}
+	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ScheduleQuizResponse) GetQuiz() *AuthoredQuiz {
@@ -606,7 +817,7 @@ type CloseQuizRequest struct {
 
 func (x *CloseQuizRequest) Reset() {
 	*x = CloseQuizRequest{}
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[10]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -618,7 +829,7 @@ func (x *CloseQuizRequest) String() string {
 func (*CloseQuizRequest) ProtoMessage() {}
 
 func (x *CloseQuizRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[10]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -631,7 +842,7 @@ func (x *CloseQuizRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseQuizRequest.ProtoReflect.Descriptor instead.
 func (*CloseQuizRequest) Descriptor() ([]byte, []int) {
-	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{10}
+	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CloseQuizRequest) GetQuizId() string {
@@ -652,7 +863,7 @@ type CloseQuizResponse struct {
 
 func (x *CloseQuizResponse) Reset() {
 	*x = CloseQuizResponse{}
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[11]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -664,7 +875,7 @@ func (x *CloseQuizResponse) String() string {
 func (*CloseQuizResponse) ProtoMessage() {}
 
 func (x *CloseQuizResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[11]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -677,7 +888,7 @@ func (x *CloseQuizResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseQuizResponse.ProtoReflect.Descriptor instead.
 func (*CloseQuizResponse) Descriptor() ([]byte, []int) {
-	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{11}
+	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CloseQuizResponse) GetQuiz() *AuthoredQuiz {
@@ -698,7 +909,7 @@ type ArchiveQuizRequest struct {
 
 func (x *ArchiveQuizRequest) Reset() {
 	*x = ArchiveQuizRequest{}
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[12]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -710,7 +921,7 @@ func (x *ArchiveQuizRequest) String() string {
 func (*ArchiveQuizRequest) ProtoMessage() {}
 
 func (x *ArchiveQuizRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[12]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -723,7 +934,7 @@ func (x *ArchiveQuizRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ArchiveQuizRequest.ProtoReflect.Descriptor instead.
 func (*ArchiveQuizRequest) Descriptor() ([]byte, []int) {
-	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{12}
+	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ArchiveQuizRequest) GetQuizId() string {
@@ -744,7 +955,7 @@ type ArchiveQuizResponse struct {
 
 func (x *ArchiveQuizResponse) Reset() {
 	*x = ArchiveQuizResponse{}
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[13]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -756,7 +967,7 @@ func (x *ArchiveQuizResponse) String() string {
 func (*ArchiveQuizResponse) ProtoMessage() {}
 
 func (x *ArchiveQuizResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[13]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -769,7 +980,7 @@ func (x *ArchiveQuizResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ArchiveQuizResponse.ProtoReflect.Descriptor instead.
 func (*ArchiveQuizResponse) Descriptor() ([]byte, []int) {
-	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{13}
+	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ArchiveQuizResponse) GetQuiz() *AuthoredQuiz {
@@ -792,7 +1003,7 @@ type DuplicateQuizRequest struct {
 
 func (x *DuplicateQuizRequest) Reset() {
 	*x = DuplicateQuizRequest{}
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[14]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -804,7 +1015,7 @@ func (x *DuplicateQuizRequest) String() string {
 func (*DuplicateQuizRequest) ProtoMessage() {}
 
 func (x *DuplicateQuizRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[14]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -817,7 +1028,7 @@ func (x *DuplicateQuizRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DuplicateQuizRequest.ProtoReflect.Descriptor instead.
 func (*DuplicateQuizRequest) Descriptor() ([]byte, []int) {
-	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{14}
+	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DuplicateQuizRequest) GetQuizId() string {
@@ -845,7 +1056,7 @@ type DuplicateQuizResponse struct {
 
 func (x *DuplicateQuizResponse) Reset() {
 	*x = DuplicateQuizResponse{}
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[15]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -857,7 +1068,7 @@ func (x *DuplicateQuizResponse) String() string {
 func (*DuplicateQuizResponse) ProtoMessage() {}
 
 func (x *DuplicateQuizResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[15]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -870,7 +1081,7 @@ func (x *DuplicateQuizResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DuplicateQuizResponse.ProtoReflect.Descriptor instead.
 func (*DuplicateQuizResponse) Descriptor() ([]byte, []int) {
-	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{15}
+	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DuplicateQuizResponse) GetDraft() *Draft {
@@ -891,7 +1102,7 @@ type ExportOwnQuizzesRequest struct {
 
 func (x *ExportOwnQuizzesRequest) Reset() {
 	*x = ExportOwnQuizzesRequest{}
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[16]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -903,7 +1114,7 @@ func (x *ExportOwnQuizzesRequest) String() string {
 func (*ExportOwnQuizzesRequest) ProtoMessage() {}
 
 func (x *ExportOwnQuizzesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[16]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -916,7 +1127,7 @@ func (x *ExportOwnQuizzesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportOwnQuizzesRequest.ProtoReflect.Descriptor instead.
 func (*ExportOwnQuizzesRequest) Descriptor() ([]byte, []int) {
-	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{16}
+	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ExportOwnQuizzesRequest) GetPageToken() string {
@@ -939,7 +1150,7 @@ type ExportOwnQuizzesResponse struct {
 
 func (x *ExportOwnQuizzesResponse) Reset() {
 	*x = ExportOwnQuizzesResponse{}
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[17]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -951,7 +1162,7 @@ func (x *ExportOwnQuizzesResponse) String() string {
 func (*ExportOwnQuizzesResponse) ProtoMessage() {}
 
 func (x *ExportOwnQuizzesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[17]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -964,7 +1175,7 @@ func (x *ExportOwnQuizzesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportOwnQuizzesResponse.ProtoReflect.Descriptor instead.
 func (*ExportOwnQuizzesResponse) Descriptor() ([]byte, []int) {
-	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{17}
+	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ExportOwnQuizzesResponse) GetQuizzes() []*OwnQuiz {
@@ -994,7 +1205,7 @@ type ShareQuizRequest struct {
 
 func (x *ShareQuizRequest) Reset() {
 	*x = ShareQuizRequest{}
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[18]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1006,7 +1217,7 @@ func (x *ShareQuizRequest) String() string {
 func (*ShareQuizRequest) ProtoMessage() {}
 
 func (x *ShareQuizRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[18]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1019,7 +1230,7 @@ func (x *ShareQuizRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareQuizRequest.ProtoReflect.Descriptor instead.
 func (*ShareQuizRequest) Descriptor() ([]byte, []int) {
-	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{18}
+	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ShareQuizRequest) GetQuizId() string {
@@ -1047,7 +1258,7 @@ type ShareQuizResponse struct {
 
 func (x *ShareQuizResponse) Reset() {
 	*x = ShareQuizResponse{}
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[19]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1059,7 +1270,7 @@ func (x *ShareQuizResponse) String() string {
 func (*ShareQuizResponse) ProtoMessage() {}
 
 func (x *ShareQuizResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[19]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1072,7 +1283,7 @@ func (x *ShareQuizResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareQuizResponse.ProtoReflect.Descriptor instead.
 func (*ShareQuizResponse) Descriptor() ([]byte, []int) {
-	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{19}
+	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ShareQuizResponse) GetQuiz() *AuthoredQuiz {
@@ -1099,7 +1310,7 @@ type ImportFileRequest struct {
 
 func (x *ImportFileRequest) Reset() {
 	*x = ImportFileRequest{}
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[20]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1111,7 +1322,7 @@ func (x *ImportFileRequest) String() string {
 func (*ImportFileRequest) ProtoMessage() {}
 
 func (x *ImportFileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[20]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1124,7 +1335,7 @@ func (x *ImportFileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportFileRequest.ProtoReflect.Descriptor instead.
 func (*ImportFileRequest) Descriptor() ([]byte, []int) {
-	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{20}
+	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ImportFileRequest) GetContent() []byte {
@@ -1168,7 +1379,7 @@ type ImportFileResponse struct {
 
 func (x *ImportFileResponse) Reset() {
 	*x = ImportFileResponse{}
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[21]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1180,7 +1391,7 @@ func (x *ImportFileResponse) String() string {
 func (*ImportFileResponse) ProtoMessage() {}
 
 func (x *ImportFileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[21]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1193,7 +1404,7 @@ func (x *ImportFileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportFileResponse.ProtoReflect.Descriptor instead.
 func (*ImportFileResponse) Descriptor() ([]byte, []int) {
-	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{21}
+	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ImportFileResponse) GetQuizzes() []*FileQuiz {
@@ -1223,7 +1434,7 @@ type ExportFileRequest struct {
 
 func (x *ExportFileRequest) Reset() {
 	*x = ExportFileRequest{}
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[22]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1235,7 +1446,7 @@ func (x *ExportFileRequest) String() string {
 func (*ExportFileRequest) ProtoMessage() {}
 
 func (x *ExportFileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[22]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1248,7 +1459,7 @@ func (x *ExportFileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportFileRequest.ProtoReflect.Descriptor instead.
 func (*ExportFileRequest) Descriptor() ([]byte, []int) {
-	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{22}
+	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ExportFileRequest) GetQuizId() string {
@@ -1282,7 +1493,7 @@ type ExportFileResponse struct {
 
 func (x *ExportFileResponse) Reset() {
 	*x = ExportFileResponse{}
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[23]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1294,7 +1505,7 @@ func (x *ExportFileResponse) String() string {
 func (*ExportFileResponse) ProtoMessage() {}
 
 func (x *ExportFileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[23]
+	mi := &file_topten_authoring_v1_authoring_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1307,7 +1518,7 @@ func (x *ExportFileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportFileResponse.ProtoReflect.Descriptor instead.
 func (*ExportFileResponse) Descriptor() ([]byte, []int) {
-	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{23}
+	return file_topten_authoring_v1_authoring_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ExportFileResponse) GetContent() []byte {
@@ -1368,7 +1579,18 @@ const file_topten_authoring_v1_authoring_service_proto_rawDesc = "" +
 	"\aversion\x18\x03 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\aversion\"f\n" +
 	"\x13PublishQuizResponse\x125\n" +
 	"\x04quiz\x18\x01 \x01(\v2!.topten.authoring.v1.AuthoredQuizR\x04quiz\x12\x18\n" +
-	"\achanged\x18\x02 \x01(\bR\achanged\"\xe3\x01\n" +
+	"\achanged\x18\x02 \x01(\bR\achanged\"u\n" +
+	"\x17ListQuizVersionsRequest\x129\n" +
+	"\aquiz_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,63}$R\x06quizId\x12\x1f\n" +
+	"\x06before\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\x06before\"X\n" +
+	"\x18ListQuizVersionsResponse\x12<\n" +
+	"\bversions\x18\x01 \x03(\v2 .topten.authoring.v1.QuizVersionR\bversions\"\x9e\x01\n" +
+	"\x19RestoreQuizVersionRequest\x129\n" +
+	"\aquiz_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,63}$R\x06quizId\x12!\n" +
+	"\aversion\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x01R\aversion\x12#\n" +
+	"\brevision\x18\x03 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\brevision\"N\n" +
+	"\x1aRestoreQuizVersionResponse\x120\n" +
+	"\x05draft\x18\x01 \x01(\v2\x1a.topten.authoring.v1.DraftR\x05draft\"\xe3\x01\n" +
 	"\x13ScheduleQuizRequest\x129\n" +
 	"\aquiz_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,63}$R\x06quizId\x125\n" +
 	"\bopens_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aopensAt\x127\n" +
@@ -1415,13 +1637,16 @@ const file_topten_authoring_v1_authoring_service_proto_rawDesc = "" +
 	"\acontent\x18\x01 \x01(\fR\acontent\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
 	"\x04lost\x18\x03 \x03(\tR\x04lost\x12\x18\n" +
-	"\aversion\x18\x04 \x01(\x05R\aversion2\xec\f\n" +
+	"\aversion\x18\x04 \x01(\x05R\aversion2\x9f\x0f\n" +
 	"\x10AuthoringService\x12\x9d\x01\n" +
 	"\x13ListAuthoredQuizzes\x12/.topten.authoring.v1.ListAuthoredQuizzesRequest\x1a0.topten.authoring.v1.ListAuthoredQuizzesResponse\"#\xba\xd7\x18\x1c\x12\x06author\x12\x05admin\x1a\vquiz:export\x90\x02\x01\x12|\n" +
 	"\bGetDraft\x12$.topten.authoring.v1.GetDraftRequest\x1a%.topten.authoring.v1.GetDraftResponse\"#\xba\xd7\x18\x1c\x12\x06author\x12\x05admin\x1a\vquiz:export\x90\x02\x01\x12~\n" +
 	"\tSaveDraft\x12%.topten.authoring.v1.SaveDraftRequest\x1a&.topten.authoring.v1.SaveDraftResponse\"\"\xba\xd7\x18\x1b\x12\x06author\x12\x05admin\x1a\n" +
 	"quiz:write\x90\x02\x02\x12\x84\x01\n" +
 	"\vPublishQuiz\x12'.topten.authoring.v1.PublishQuizRequest\x1a(.topten.authoring.v1.PublishQuizResponse\"\"\xba\xd7\x18\x1b\x12\x06author\x12\x05admin\x1a\n" +
+	"quiz:write\x90\x02\x02\x12\x94\x01\n" +
+	"\x10ListQuizVersions\x12,.topten.authoring.v1.ListQuizVersionsRequest\x1a-.topten.authoring.v1.ListQuizVersionsResponse\"#\xba\xd7\x18\x1c\x12\x06author\x12\x05admin\x1a\vquiz:export\x90\x02\x01\x12\x99\x01\n" +
+	"\x12RestoreQuizVersion\x12..topten.authoring.v1.RestoreQuizVersionRequest\x1a/.topten.authoring.v1.RestoreQuizVersionResponse\"\"\xba\xd7\x18\x1b\x12\x06author\x12\x05admin\x1a\n" +
 	"quiz:write\x90\x02\x02\x12\x87\x01\n" +
 	"\fScheduleQuiz\x12(.topten.authoring.v1.ScheduleQuizRequest\x1a).topten.authoring.v1.ScheduleQuizResponse\"\"\xba\xd7\x18\x1b\x12\x06author\x12\x05admin\x1a\n" +
 	"quiz:write\x90\x02\x02\x12~\n" +
@@ -1453,7 +1678,7 @@ func file_topten_authoring_v1_authoring_service_proto_rawDescGZIP() []byte {
 	return file_topten_authoring_v1_authoring_service_proto_rawDescData
 }
 
-var file_topten_authoring_v1_authoring_service_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_topten_authoring_v1_authoring_service_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_topten_authoring_v1_authoring_service_proto_goTypes = []any{
 	(*ListAuthoredQuizzesRequest)(nil),  // 0: topten.authoring.v1.ListAuthoredQuizzesRequest
 	(*ListAuthoredQuizzesResponse)(nil), // 1: topten.authoring.v1.ListAuthoredQuizzesResponse
@@ -1463,77 +1688,88 @@ var file_topten_authoring_v1_authoring_service_proto_goTypes = []any{
 	(*SaveDraftResponse)(nil),           // 5: topten.authoring.v1.SaveDraftResponse
 	(*PublishQuizRequest)(nil),          // 6: topten.authoring.v1.PublishQuizRequest
 	(*PublishQuizResponse)(nil),         // 7: topten.authoring.v1.PublishQuizResponse
-	(*ScheduleQuizRequest)(nil),         // 8: topten.authoring.v1.ScheduleQuizRequest
-	(*ScheduleQuizResponse)(nil),        // 9: topten.authoring.v1.ScheduleQuizResponse
-	(*CloseQuizRequest)(nil),            // 10: topten.authoring.v1.CloseQuizRequest
-	(*CloseQuizResponse)(nil),           // 11: topten.authoring.v1.CloseQuizResponse
-	(*ArchiveQuizRequest)(nil),          // 12: topten.authoring.v1.ArchiveQuizRequest
-	(*ArchiveQuizResponse)(nil),         // 13: topten.authoring.v1.ArchiveQuizResponse
-	(*DuplicateQuizRequest)(nil),        // 14: topten.authoring.v1.DuplicateQuizRequest
-	(*DuplicateQuizResponse)(nil),       // 15: topten.authoring.v1.DuplicateQuizResponse
-	(*ExportOwnQuizzesRequest)(nil),     // 16: topten.authoring.v1.ExportOwnQuizzesRequest
-	(*ExportOwnQuizzesResponse)(nil),    // 17: topten.authoring.v1.ExportOwnQuizzesResponse
-	(*ShareQuizRequest)(nil),            // 18: topten.authoring.v1.ShareQuizRequest
-	(*ShareQuizResponse)(nil),           // 19: topten.authoring.v1.ShareQuizResponse
-	(*ImportFileRequest)(nil),           // 20: topten.authoring.v1.ImportFileRequest
-	(*ImportFileResponse)(nil),          // 21: topten.authoring.v1.ImportFileResponse
-	(*ExportFileRequest)(nil),           // 22: topten.authoring.v1.ExportFileRequest
-	(*ExportFileResponse)(nil),          // 23: topten.authoring.v1.ExportFileResponse
-	(*AuthoredQuiz)(nil),                // 24: topten.authoring.v1.AuthoredQuiz
-	(*Draft)(nil),                       // 25: topten.authoring.v1.Draft
-	(*timestamppb.Timestamp)(nil),       // 26: google.protobuf.Timestamp
-	(*OwnQuiz)(nil),                     // 27: topten.authoring.v1.OwnQuiz
-	(*Authors)(nil),                     // 28: topten.authoring.v1.Authors
-	(*FileQuiz)(nil),                    // 29: topten.authoring.v1.FileQuiz
-	(*FileFault)(nil),                   // 30: topten.authoring.v1.FileFault
-	(FileFormat)(0),                     // 31: topten.authoring.v1.FileFormat
+	(*ListQuizVersionsRequest)(nil),     // 8: topten.authoring.v1.ListQuizVersionsRequest
+	(*ListQuizVersionsResponse)(nil),    // 9: topten.authoring.v1.ListQuizVersionsResponse
+	(*RestoreQuizVersionRequest)(nil),   // 10: topten.authoring.v1.RestoreQuizVersionRequest
+	(*RestoreQuizVersionResponse)(nil),  // 11: topten.authoring.v1.RestoreQuizVersionResponse
+	(*ScheduleQuizRequest)(nil),         // 12: topten.authoring.v1.ScheduleQuizRequest
+	(*ScheduleQuizResponse)(nil),        // 13: topten.authoring.v1.ScheduleQuizResponse
+	(*CloseQuizRequest)(nil),            // 14: topten.authoring.v1.CloseQuizRequest
+	(*CloseQuizResponse)(nil),           // 15: topten.authoring.v1.CloseQuizResponse
+	(*ArchiveQuizRequest)(nil),          // 16: topten.authoring.v1.ArchiveQuizRequest
+	(*ArchiveQuizResponse)(nil),         // 17: topten.authoring.v1.ArchiveQuizResponse
+	(*DuplicateQuizRequest)(nil),        // 18: topten.authoring.v1.DuplicateQuizRequest
+	(*DuplicateQuizResponse)(nil),       // 19: topten.authoring.v1.DuplicateQuizResponse
+	(*ExportOwnQuizzesRequest)(nil),     // 20: topten.authoring.v1.ExportOwnQuizzesRequest
+	(*ExportOwnQuizzesResponse)(nil),    // 21: topten.authoring.v1.ExportOwnQuizzesResponse
+	(*ShareQuizRequest)(nil),            // 22: topten.authoring.v1.ShareQuizRequest
+	(*ShareQuizResponse)(nil),           // 23: topten.authoring.v1.ShareQuizResponse
+	(*ImportFileRequest)(nil),           // 24: topten.authoring.v1.ImportFileRequest
+	(*ImportFileResponse)(nil),          // 25: topten.authoring.v1.ImportFileResponse
+	(*ExportFileRequest)(nil),           // 26: topten.authoring.v1.ExportFileRequest
+	(*ExportFileResponse)(nil),          // 27: topten.authoring.v1.ExportFileResponse
+	(*AuthoredQuiz)(nil),                // 28: topten.authoring.v1.AuthoredQuiz
+	(*Draft)(nil),                       // 29: topten.authoring.v1.Draft
+	(*QuizVersion)(nil),                 // 30: topten.authoring.v1.QuizVersion
+	(*timestamppb.Timestamp)(nil),       // 31: google.protobuf.Timestamp
+	(*OwnQuiz)(nil),                     // 32: topten.authoring.v1.OwnQuiz
+	(*Authors)(nil),                     // 33: topten.authoring.v1.Authors
+	(*FileQuiz)(nil),                    // 34: topten.authoring.v1.FileQuiz
+	(*FileFault)(nil),                   // 35: topten.authoring.v1.FileFault
+	(FileFormat)(0),                     // 36: topten.authoring.v1.FileFormat
 }
 var file_topten_authoring_v1_authoring_service_proto_depIdxs = []int32{
-	24, // 0: topten.authoring.v1.ListAuthoredQuizzesResponse.quizzes:type_name -> topten.authoring.v1.AuthoredQuiz
-	25, // 1: topten.authoring.v1.GetDraftResponse.draft:type_name -> topten.authoring.v1.Draft
-	25, // 2: topten.authoring.v1.SaveDraftResponse.draft:type_name -> topten.authoring.v1.Draft
-	24, // 3: topten.authoring.v1.PublishQuizResponse.quiz:type_name -> topten.authoring.v1.AuthoredQuiz
-	26, // 4: topten.authoring.v1.ScheduleQuizRequest.opens_at:type_name -> google.protobuf.Timestamp
-	26, // 5: topten.authoring.v1.ScheduleQuizRequest.closes_at:type_name -> google.protobuf.Timestamp
-	24, // 6: topten.authoring.v1.ScheduleQuizResponse.quiz:type_name -> topten.authoring.v1.AuthoredQuiz
-	24, // 7: topten.authoring.v1.CloseQuizResponse.quiz:type_name -> topten.authoring.v1.AuthoredQuiz
-	24, // 8: topten.authoring.v1.ArchiveQuizResponse.quiz:type_name -> topten.authoring.v1.AuthoredQuiz
-	25, // 9: topten.authoring.v1.DuplicateQuizResponse.draft:type_name -> topten.authoring.v1.Draft
-	27, // 10: topten.authoring.v1.ExportOwnQuizzesResponse.quizzes:type_name -> topten.authoring.v1.OwnQuiz
-	28, // 11: topten.authoring.v1.ShareQuizRequest.authors:type_name -> topten.authoring.v1.Authors
-	24, // 12: topten.authoring.v1.ShareQuizResponse.quiz:type_name -> topten.authoring.v1.AuthoredQuiz
-	29, // 13: topten.authoring.v1.ImportFileResponse.quizzes:type_name -> topten.authoring.v1.FileQuiz
-	30, // 14: topten.authoring.v1.ImportFileResponse.faults:type_name -> topten.authoring.v1.FileFault
-	31, // 15: topten.authoring.v1.ExportFileRequest.format:type_name -> topten.authoring.v1.FileFormat
-	0,  // 16: topten.authoring.v1.AuthoringService.ListAuthoredQuizzes:input_type -> topten.authoring.v1.ListAuthoredQuizzesRequest
-	2,  // 17: topten.authoring.v1.AuthoringService.GetDraft:input_type -> topten.authoring.v1.GetDraftRequest
-	4,  // 18: topten.authoring.v1.AuthoringService.SaveDraft:input_type -> topten.authoring.v1.SaveDraftRequest
-	6,  // 19: topten.authoring.v1.AuthoringService.PublishQuiz:input_type -> topten.authoring.v1.PublishQuizRequest
-	8,  // 20: topten.authoring.v1.AuthoringService.ScheduleQuiz:input_type -> topten.authoring.v1.ScheduleQuizRequest
-	10, // 21: topten.authoring.v1.AuthoringService.CloseQuiz:input_type -> topten.authoring.v1.CloseQuizRequest
-	12, // 22: topten.authoring.v1.AuthoringService.ArchiveQuiz:input_type -> topten.authoring.v1.ArchiveQuizRequest
-	14, // 23: topten.authoring.v1.AuthoringService.DuplicateQuiz:input_type -> topten.authoring.v1.DuplicateQuizRequest
-	18, // 24: topten.authoring.v1.AuthoringService.ShareQuiz:input_type -> topten.authoring.v1.ShareQuizRequest
-	20, // 25: topten.authoring.v1.AuthoringService.ImportFile:input_type -> topten.authoring.v1.ImportFileRequest
-	22, // 26: topten.authoring.v1.AuthoringService.ExportFile:input_type -> topten.authoring.v1.ExportFileRequest
-	16, // 27: topten.authoring.v1.AuthoringService.ExportOwnQuizzes:input_type -> topten.authoring.v1.ExportOwnQuizzesRequest
-	1,  // 28: topten.authoring.v1.AuthoringService.ListAuthoredQuizzes:output_type -> topten.authoring.v1.ListAuthoredQuizzesResponse
-	3,  // 29: topten.authoring.v1.AuthoringService.GetDraft:output_type -> topten.authoring.v1.GetDraftResponse
-	5,  // 30: topten.authoring.v1.AuthoringService.SaveDraft:output_type -> topten.authoring.v1.SaveDraftResponse
-	7,  // 31: topten.authoring.v1.AuthoringService.PublishQuiz:output_type -> topten.authoring.v1.PublishQuizResponse
-	9,  // 32: topten.authoring.v1.AuthoringService.ScheduleQuiz:output_type -> topten.authoring.v1.ScheduleQuizResponse
-	11, // 33: topten.authoring.v1.AuthoringService.CloseQuiz:output_type -> topten.authoring.v1.CloseQuizResponse
-	13, // 34: topten.authoring.v1.AuthoringService.ArchiveQuiz:output_type -> topten.authoring.v1.ArchiveQuizResponse
-	15, // 35: topten.authoring.v1.AuthoringService.DuplicateQuiz:output_type -> topten.authoring.v1.DuplicateQuizResponse
-	19, // 36: topten.authoring.v1.AuthoringService.ShareQuiz:output_type -> topten.authoring.v1.ShareQuizResponse
-	21, // 37: topten.authoring.v1.AuthoringService.ImportFile:output_type -> topten.authoring.v1.ImportFileResponse
-	23, // 38: topten.authoring.v1.AuthoringService.ExportFile:output_type -> topten.authoring.v1.ExportFileResponse
-	17, // 39: topten.authoring.v1.AuthoringService.ExportOwnQuizzes:output_type -> topten.authoring.v1.ExportOwnQuizzesResponse
-	28, // [28:40] is the sub-list for method output_type
-	16, // [16:28] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	28, // 0: topten.authoring.v1.ListAuthoredQuizzesResponse.quizzes:type_name -> topten.authoring.v1.AuthoredQuiz
+	29, // 1: topten.authoring.v1.GetDraftResponse.draft:type_name -> topten.authoring.v1.Draft
+	29, // 2: topten.authoring.v1.SaveDraftResponse.draft:type_name -> topten.authoring.v1.Draft
+	28, // 3: topten.authoring.v1.PublishQuizResponse.quiz:type_name -> topten.authoring.v1.AuthoredQuiz
+	30, // 4: topten.authoring.v1.ListQuizVersionsResponse.versions:type_name -> topten.authoring.v1.QuizVersion
+	29, // 5: topten.authoring.v1.RestoreQuizVersionResponse.draft:type_name -> topten.authoring.v1.Draft
+	31, // 6: topten.authoring.v1.ScheduleQuizRequest.opens_at:type_name -> google.protobuf.Timestamp
+	31, // 7: topten.authoring.v1.ScheduleQuizRequest.closes_at:type_name -> google.protobuf.Timestamp
+	28, // 8: topten.authoring.v1.ScheduleQuizResponse.quiz:type_name -> topten.authoring.v1.AuthoredQuiz
+	28, // 9: topten.authoring.v1.CloseQuizResponse.quiz:type_name -> topten.authoring.v1.AuthoredQuiz
+	28, // 10: topten.authoring.v1.ArchiveQuizResponse.quiz:type_name -> topten.authoring.v1.AuthoredQuiz
+	29, // 11: topten.authoring.v1.DuplicateQuizResponse.draft:type_name -> topten.authoring.v1.Draft
+	32, // 12: topten.authoring.v1.ExportOwnQuizzesResponse.quizzes:type_name -> topten.authoring.v1.OwnQuiz
+	33, // 13: topten.authoring.v1.ShareQuizRequest.authors:type_name -> topten.authoring.v1.Authors
+	28, // 14: topten.authoring.v1.ShareQuizResponse.quiz:type_name -> topten.authoring.v1.AuthoredQuiz
+	34, // 15: topten.authoring.v1.ImportFileResponse.quizzes:type_name -> topten.authoring.v1.FileQuiz
+	35, // 16: topten.authoring.v1.ImportFileResponse.faults:type_name -> topten.authoring.v1.FileFault
+	36, // 17: topten.authoring.v1.ExportFileRequest.format:type_name -> topten.authoring.v1.FileFormat
+	0,  // 18: topten.authoring.v1.AuthoringService.ListAuthoredQuizzes:input_type -> topten.authoring.v1.ListAuthoredQuizzesRequest
+	2,  // 19: topten.authoring.v1.AuthoringService.GetDraft:input_type -> topten.authoring.v1.GetDraftRequest
+	4,  // 20: topten.authoring.v1.AuthoringService.SaveDraft:input_type -> topten.authoring.v1.SaveDraftRequest
+	6,  // 21: topten.authoring.v1.AuthoringService.PublishQuiz:input_type -> topten.authoring.v1.PublishQuizRequest
+	8,  // 22: topten.authoring.v1.AuthoringService.ListQuizVersions:input_type -> topten.authoring.v1.ListQuizVersionsRequest
+	10, // 23: topten.authoring.v1.AuthoringService.RestoreQuizVersion:input_type -> topten.authoring.v1.RestoreQuizVersionRequest
+	12, // 24: topten.authoring.v1.AuthoringService.ScheduleQuiz:input_type -> topten.authoring.v1.ScheduleQuizRequest
+	14, // 25: topten.authoring.v1.AuthoringService.CloseQuiz:input_type -> topten.authoring.v1.CloseQuizRequest
+	16, // 26: topten.authoring.v1.AuthoringService.ArchiveQuiz:input_type -> topten.authoring.v1.ArchiveQuizRequest
+	18, // 27: topten.authoring.v1.AuthoringService.DuplicateQuiz:input_type -> topten.authoring.v1.DuplicateQuizRequest
+	22, // 28: topten.authoring.v1.AuthoringService.ShareQuiz:input_type -> topten.authoring.v1.ShareQuizRequest
+	24, // 29: topten.authoring.v1.AuthoringService.ImportFile:input_type -> topten.authoring.v1.ImportFileRequest
+	26, // 30: topten.authoring.v1.AuthoringService.ExportFile:input_type -> topten.authoring.v1.ExportFileRequest
+	20, // 31: topten.authoring.v1.AuthoringService.ExportOwnQuizzes:input_type -> topten.authoring.v1.ExportOwnQuizzesRequest
+	1,  // 32: topten.authoring.v1.AuthoringService.ListAuthoredQuizzes:output_type -> topten.authoring.v1.ListAuthoredQuizzesResponse
+	3,  // 33: topten.authoring.v1.AuthoringService.GetDraft:output_type -> topten.authoring.v1.GetDraftResponse
+	5,  // 34: topten.authoring.v1.AuthoringService.SaveDraft:output_type -> topten.authoring.v1.SaveDraftResponse
+	7,  // 35: topten.authoring.v1.AuthoringService.PublishQuiz:output_type -> topten.authoring.v1.PublishQuizResponse
+	9,  // 36: topten.authoring.v1.AuthoringService.ListQuizVersions:output_type -> topten.authoring.v1.ListQuizVersionsResponse
+	11, // 37: topten.authoring.v1.AuthoringService.RestoreQuizVersion:output_type -> topten.authoring.v1.RestoreQuizVersionResponse
+	13, // 38: topten.authoring.v1.AuthoringService.ScheduleQuiz:output_type -> topten.authoring.v1.ScheduleQuizResponse
+	15, // 39: topten.authoring.v1.AuthoringService.CloseQuiz:output_type -> topten.authoring.v1.CloseQuizResponse
+	17, // 40: topten.authoring.v1.AuthoringService.ArchiveQuiz:output_type -> topten.authoring.v1.ArchiveQuizResponse
+	19, // 41: topten.authoring.v1.AuthoringService.DuplicateQuiz:output_type -> topten.authoring.v1.DuplicateQuizResponse
+	23, // 42: topten.authoring.v1.AuthoringService.ShareQuiz:output_type -> topten.authoring.v1.ShareQuizResponse
+	25, // 43: topten.authoring.v1.AuthoringService.ImportFile:output_type -> topten.authoring.v1.ImportFileResponse
+	27, // 44: topten.authoring.v1.AuthoringService.ExportFile:output_type -> topten.authoring.v1.ExportFileResponse
+	21, // 45: topten.authoring.v1.AuthoringService.ExportOwnQuizzes:output_type -> topten.authoring.v1.ExportOwnQuizzesResponse
+	32, // [32:46] is the sub-list for method output_type
+	18, // [18:32] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_topten_authoring_v1_authoring_service_proto_init() }
@@ -1548,7 +1784,7 @@ func file_topten_authoring_v1_authoring_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_topten_authoring_v1_authoring_service_proto_rawDesc), len(file_topten_authoring_v1_authoring_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

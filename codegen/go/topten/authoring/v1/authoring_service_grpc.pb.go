@@ -25,6 +25,8 @@ const (
 	AuthoringService_GetDraft_FullMethodName            = "/topten.authoring.v1.AuthoringService/GetDraft"
 	AuthoringService_SaveDraft_FullMethodName           = "/topten.authoring.v1.AuthoringService/SaveDraft"
 	AuthoringService_PublishQuiz_FullMethodName         = "/topten.authoring.v1.AuthoringService/PublishQuiz"
+	AuthoringService_ListQuizVersions_FullMethodName    = "/topten.authoring.v1.AuthoringService/ListQuizVersions"
+	AuthoringService_RestoreQuizVersion_FullMethodName  = "/topten.authoring.v1.AuthoringService/RestoreQuizVersion"
 	AuthoringService_ScheduleQuiz_FullMethodName        = "/topten.authoring.v1.AuthoringService/ScheduleQuiz"
 	AuthoringService_CloseQuiz_FullMethodName           = "/topten.authoring.v1.AuthoringService/CloseQuiz"
 	AuthoringService_ArchiveQuiz_FullMethodName         = "/topten.authoring.v1.AuthoringService/ArchiveQuiz"
@@ -60,6 +62,13 @@ type AuthoringServiceClient interface {
 	// Fails with QUIZ_NOT_FOUND, VERSION_CONFLICT, PERMISSION_DENIED, INVALID_ARGUMENT (naming every fault of the draft),
 	// UNAVAILABLE.
 	PublishQuiz(ctx context.Context, in *PublishQuizRequest, opts ...grpc.CallOption) (*PublishQuizResponse, error)
+	// ListQuizVersions lists the current version of a quiz and those that it replaced, newest first, at most 20.
+	// Fails with QUIZ_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	ListQuizVersions(ctx context.Context, in *ListQuizVersionsRequest, opts ...grpc.CallOption) (*ListQuizVersionsResponse, error)
+	// RestoreQuizVersion replaces the draft of a quiz with one of its versions, if it is still at the revision that the caller read.
+	// The opening and closing times stay those of the current version. Players see it when it is published, as a new version.
+	// Fails with QUIZ_NOT_FOUND, VERSION_CONFLICT, PERMISSION_DENIED, INVALID_ARGUMENT (also if the version is not kept), UNAVAILABLE.
+	RestoreQuizVersion(ctx context.Context, in *RestoreQuizVersionRequest, opts ...grpc.CallOption) (*RestoreQuizVersionResponse, error)
 	// ScheduleQuiz sets when a published quiz opens and closes: a new version of it. Unpublished changes stay, with these times.
 	// Fails with QUIZ_NOT_FOUND, VERSION_CONFLICT, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	ScheduleQuiz(ctx context.Context, in *ScheduleQuizRequest, opts ...grpc.CallOption) (*ScheduleQuizResponse, error)
@@ -132,6 +141,26 @@ func (c *authoringServiceClient) PublishQuiz(ctx context.Context, in *PublishQui
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(PublishQuizResponse)
 	err := c.cc.Invoke(ctx, AuthoringService_PublishQuiz_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authoringServiceClient) ListQuizVersions(ctx context.Context, in *ListQuizVersionsRequest, opts ...grpc.CallOption) (*ListQuizVersionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListQuizVersionsResponse)
+	err := c.cc.Invoke(ctx, AuthoringService_ListQuizVersions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authoringServiceClient) RestoreQuizVersion(ctx context.Context, in *RestoreQuizVersionRequest, opts ...grpc.CallOption) (*RestoreQuizVersionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RestoreQuizVersionResponse)
+	err := c.cc.Invoke(ctx, AuthoringService_RestoreQuizVersion_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -243,6 +272,13 @@ type AuthoringServiceServer interface {
 	// Fails with QUIZ_NOT_FOUND, VERSION_CONFLICT, PERMISSION_DENIED, INVALID_ARGUMENT (naming every fault of the draft),
 	// UNAVAILABLE.
 	PublishQuiz(context.Context, *PublishQuizRequest) (*PublishQuizResponse, error)
+	// ListQuizVersions lists the current version of a quiz and those that it replaced, newest first, at most 20.
+	// Fails with QUIZ_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+	ListQuizVersions(context.Context, *ListQuizVersionsRequest) (*ListQuizVersionsResponse, error)
+	// RestoreQuizVersion replaces the draft of a quiz with one of its versions, if it is still at the revision that the caller read.
+	// The opening and closing times stay those of the current version. Players see it when it is published, as a new version.
+	// Fails with QUIZ_NOT_FOUND, VERSION_CONFLICT, PERMISSION_DENIED, INVALID_ARGUMENT (also if the version is not kept), UNAVAILABLE.
+	RestoreQuizVersion(context.Context, *RestoreQuizVersionRequest) (*RestoreQuizVersionResponse, error)
 	// ScheduleQuiz sets when a published quiz opens and closes: a new version of it. Unpublished changes stay, with these times.
 	// Fails with QUIZ_NOT_FOUND, VERSION_CONFLICT, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	ScheduleQuiz(context.Context, *ScheduleQuizRequest) (*ScheduleQuizResponse, error)
@@ -292,6 +328,12 @@ func (UnimplementedAuthoringServiceServer) SaveDraft(context.Context, *SaveDraft
 }
 func (UnimplementedAuthoringServiceServer) PublishQuiz(context.Context, *PublishQuizRequest) (*PublishQuizResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method PublishQuiz not implemented")
+}
+func (UnimplementedAuthoringServiceServer) ListQuizVersions(context.Context, *ListQuizVersionsRequest) (*ListQuizVersionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListQuizVersions not implemented")
+}
+func (UnimplementedAuthoringServiceServer) RestoreQuizVersion(context.Context, *RestoreQuizVersionRequest) (*RestoreQuizVersionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RestoreQuizVersion not implemented")
 }
 func (UnimplementedAuthoringServiceServer) ScheduleQuiz(context.Context, *ScheduleQuizRequest) (*ScheduleQuizResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ScheduleQuiz not implemented")
@@ -406,6 +448,42 @@ func _AuthoringService_PublishQuiz_Handler(srv interface{}, ctx context.Context,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AuthoringServiceServer).PublishQuiz(ctx, req.(*PublishQuizRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AuthoringService_ListQuizVersions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListQuizVersionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthoringServiceServer).ListQuizVersions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuthoringService_ListQuizVersions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthoringServiceServer).ListQuizVersions(ctx, req.(*ListQuizVersionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AuthoringService_RestoreQuizVersion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RestoreQuizVersionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthoringServiceServer).RestoreQuizVersion(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuthoringService_RestoreQuizVersion_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthoringServiceServer).RestoreQuizVersion(ctx, req.(*RestoreQuizVersionRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -576,6 +654,14 @@ var AuthoringService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "PublishQuiz",
 			Handler:    _AuthoringService_PublishQuiz_Handler,
+		},
+		{
+			MethodName: "ListQuizVersions",
+			Handler:    _AuthoringService_ListQuizVersions_Handler,
+		},
+		{
+			MethodName: "RestoreQuizVersion",
+			Handler:    _AuthoringService_RestoreQuizVersion_Handler,
 		},
 		{
 			MethodName: "ScheduleQuiz",

@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#topten/authoring/v1/authoring.proto\x12\x13topten.authoring.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd7\x02\n\x0c\x41uthoredQuiz\x12\x0f\n\x07quiz_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12-\n\x05state\x18\x03 \x01(\x0e\x32\x1e.topten.authoring.v1.QuizState\x12\x0f\n\x07version\x18\x04 \x01(\x05\x12\x0f\n\x07\x63hanged\x18\x05 \x01(\x08\x12\x10\n\x08revision\x18\x06 \x01(\x03\x12\x11\n\tquestions\x18\x07 \x01(\x05\x12,\n\x08opens_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tcloses_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08owner_id\x18\n \x01(\t\x12\x12\n\neditor_ids\x18\x0b \x03(\t\x12.\n\nchanged_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"z\n\x05\x44raft\x12/\n\x04quiz\x18\x01 \x01(\x0b\x32!.topten.authoring.v1.AuthoredQuiz\x12\x10\n\x08\x64ocument\x18\x02 \x01(\t\x12.\n\x06\x66\x61ults\x18\x03 \x03(\x0b\x32\x1e.topten.authoring.v1.FileFault\"m\n\x07OwnQuiz\x12\x0f\n\x07quiz_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x10\n\x08\x64ocument\x18\x03 \x01(\t\x12.\n\nchanged_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"9\n\tFileFault\x12\r\n\x05place\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\x05\x12\x0f\n\x07message\x18\x03 \x01(\t\"i\n\x08\x46ileItem\x12\r\n\x05place\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\x05\x12\x31\n\x07outcome\x18\x03 \x01(\x0e\x32 .topten.authoring.v1.ItemOutcome\x12\r\n\x05notes\x18\x04 \x03(\t\"\xbd\x01\n\x08\x46ileQuiz\x12\x0f\n\x07quiz_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12,\n\x05items\x18\x03 \x03(\x0b\x32\x1d.topten.authoring.v1.FileItem\x12\x0f\n\x07\x63hanges\x18\x04 \x03(\t\x12.\n\x06\x66\x61ults\x18\x05 \x03(\x0b\x32\x1e.topten.authoring.v1.FileFault\x12\x10\n\x08revision\x18\x06 \x01(\x03\x12\x10\n\x08replaces\x18\x07 \x01(\x08\"L\n\x07\x41uthors\x12\x19\n\x08owner_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12&\n\neditor_ids\x18\x02 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\x14\x18\x01\"\x06r\x04\x10\x01\x18@*\x9c\x01\n\tQuizState\x12\x1a\n\x16QUIZ_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10QUIZ_STATE_DRAFT\x10\x01\x12\x18\n\x14QUIZ_STATE_SCHEDULED\x10\x02\x12\x13\n\x0fQUIZ_STATE_OPEN\x10\x03\x12\x15\n\x11QUIZ_STATE_CLOSED\x10\x04\x12\x17\n\x13QUIZ_STATE_ARCHIVED\x10\x05*\xc4\x01\n\nFileFormat\x12\x1b\n\x17\x46ILE_FORMAT_UNSPECIFIED\x10\x00\x12\x14\n\x10\x46ILE_FORMAT_JSON\x10\x01\x12\x14\n\x10\x46ILE_FORMAT_GIFT\x10\x02\x12\x15\n\x11\x46ILE_FORMAT_AIKEN\x10\x03\x12\x13\n\x0f\x46ILE_FORMAT_CSV\x10\x04\x12\x14\n\x10\x46ILE_FORMAT_XLSX\x10\x05\x12\x16\n\x12\x46ILE_FORMAT_MOODLE\x10\x06\x12\x13\n\x0f\x46ILE_FORMAT_QTI\x10\x07*w\n\x0bItemOutcome\x12\x1c\n\x18ITEM_OUTCOME_UNSPECIFIED\x10\x00\x12\x16\n\x12ITEM_OUTCOME_TAKEN\x10\x01\x12\x18\n\x14ITEM_OUTCOME_CHANGED\x10\x02\x12\x18\n\x14ITEM_OUTCOME_REFUSED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#topten/authoring/v1/authoring.proto\x12\x13topten.authoring.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd7\x02\n\x0c\x41uthoredQuiz\x12\x0f\n\x07quiz_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12-\n\x05state\x18\x03 \x01(\x0e\x32\x1e.topten.authoring.v1.QuizState\x12\x0f\n\x07version\x18\x04 \x01(\x05\x12\x0f\n\x07\x63hanged\x18\x05 \x01(\x08\x12\x10\n\x08revision\x18\x06 \x01(\x03\x12\x11\n\tquestions\x18\x07 \x01(\x05\x12,\n\x08opens_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tcloses_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08owner_id\x18\n \x01(\t\x12\x12\n\neditor_ids\x18\x0b \x03(\t\x12.\n\nchanged_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"z\n\x05\x44raft\x12/\n\x04quiz\x18\x01 \x01(\x0b\x32!.topten.authoring.v1.AuthoredQuiz\x12\x10\n\x08\x64ocument\x18\x02 \x01(\t\x12.\n\x06\x66\x61ults\x18\x03 \x03(\x0b\x32\x1e.topten.authoring.v1.FileFault\"\x83\x01\n\x0bQuizVersion\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12\r\n\x05title\x18\x02 \x01(\t\x12\x11\n\tquestions\x18\x03 \x01(\x05\x12\x30\n\x0cpublished_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63urrent\x18\x05 \x01(\x08\"m\n\x07OwnQuiz\x12\x0f\n\x07quiz_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x10\n\x08\x64ocument\x18\x03 \x01(\t\x12.\n\nchanged_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"9\n\tFileFault\x12\r\n\x05place\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\x05\x12\x0f\n\x07message\x18\x03 \x01(\t\"i\n\x08\x46ileItem\x12\r\n\x05place\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\x05\x12\x31\n\x07outcome\x18\x03 \x01(\x0e\x32 .topten.authoring.v1.ItemOutcome\x12\r\n\x05notes\x18\x04 \x03(\t\"\xbd\x01\n\x08\x46ileQuiz\x12\x0f\n\x07quiz_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12,\n\x05items\x18\x03 \x03(\x0b\x32\x1d.topten.authoring.v1.FileItem\x12\x0f\n\x07\x63hanges\x18\x04 \x03(\t\x12.\n\x06\x66\x61ults\x18\x05 \x03(\x0b\x32\x1e.topten.authoring.v1.FileFault\x12\x10\n\x08revision\x18\x06 \x01(\x03\x12\x10\n\x08replaces\x18\x07 \x01(\x08\"L\n\x07\x41uthors\x12\x19\n\x08owner_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12&\n\neditor_ids\x18\x02 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\x14\x18\x01\"\x06r\x04\x10\x01\x18@*\x9c\x01\n\tQuizState\x12\x1a\n\x16QUIZ_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10QUIZ_STATE_DRAFT\x10\x01\x12\x18\n\x14QUIZ_STATE_SCHEDULED\x10\x02\x12\x13\n\x0fQUIZ_STATE_OPEN\x10\x03\x12\x15\n\x11QUIZ_STATE_CLOSED\x10\x04\x12\x17\n\x13QUIZ_STATE_ARCHIVED\x10\x05*\xc4\x01\n\nFileFormat\x12\x1b\n\x17\x46ILE_FORMAT_UNSPECIFIED\x10\x00\x12\x14\n\x10\x46ILE_FORMAT_JSON\x10\x01\x12\x14\n\x10\x46ILE_FORMAT_GIFT\x10\x02\x12\x15\n\x11\x46ILE_FORMAT_AIKEN\x10\x03\x12\x13\n\x0f\x46ILE_FORMAT_CSV\x10\x04\x12\x14\n\x10\x46ILE_FORMAT_XLSX\x10\x05\x12\x16\n\x12\x46ILE_FORMAT_MOODLE\x10\x06\x12\x13\n\x0f\x46ILE_FORMAT_QTI\x10\x07*w\n\x0bItemOutcome\x12\x1c\n\x18ITEM_OUTCOME_UNSPECIFIED\x10\x00\x12\x16\n\x12ITEM_OUTCOME_TAKEN\x10\x01\x12\x18\n\x14ITEM_OUTCOME_CHANGED\x10\x02\x12\x18\n\x14ITEM_OUTCOME_REFUSED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,24 +37,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUTHORS'].fields_by_name['owner_id']._serialized_options = b'\272H\004r\002\030@'
   _globals['_AUTHORS'].fields_by_name['editor_ids']._loaded_options = None
   _globals['_AUTHORS'].fields_by_name['editor_ids']._serialized_options = b'\272H\017\222\001\014\020\024\030\001\"\006r\004\020\001\030@'
-  _globals['_QUIZSTATE']._serialized_start=1140
-  _globals['_QUIZSTATE']._serialized_end=1296
-  _globals['_FILEFORMAT']._serialized_start=1299
-  _globals['_FILEFORMAT']._serialized_end=1495
-  _globals['_ITEMOUTCOME']._serialized_start=1497
-  _globals['_ITEMOUTCOME']._serialized_end=1616
+  _globals['_QUIZSTATE']._serialized_start=1274
+  _globals['_QUIZSTATE']._serialized_end=1430
+  _globals['_FILEFORMAT']._serialized_start=1433
+  _globals['_FILEFORMAT']._serialized_end=1629
+  _globals['_ITEMOUTCOME']._serialized_start=1631
+  _globals['_ITEMOUTCOME']._serialized_end=1750
   _globals['_AUTHOREDQUIZ']._serialized_start=123
   _globals['_AUTHOREDQUIZ']._serialized_end=466
   _globals['_DRAFT']._serialized_start=468
   _globals['_DRAFT']._serialized_end=590
-  _globals['_OWNQUIZ']._serialized_start=592
-  _globals['_OWNQUIZ']._serialized_end=701
-  _globals['_FILEFAULT']._serialized_start=703
-  _globals['_FILEFAULT']._serialized_end=760
-  _globals['_FILEITEM']._serialized_start=762
-  _globals['_FILEITEM']._serialized_end=867
-  _globals['_FILEQUIZ']._serialized_start=870
-  _globals['_FILEQUIZ']._serialized_end=1059
-  _globals['_AUTHORS']._serialized_start=1061
-  _globals['_AUTHORS']._serialized_end=1137
+  _globals['_QUIZVERSION']._serialized_start=593
+  _globals['_QUIZVERSION']._serialized_end=724
+  _globals['_OWNQUIZ']._serialized_start=726
+  _globals['_OWNQUIZ']._serialized_end=835
+  _globals['_FILEFAULT']._serialized_start=837
+  _globals['_FILEFAULT']._serialized_end=894
+  _globals['_FILEITEM']._serialized_start=896
+  _globals['_FILEITEM']._serialized_end=1001
+  _globals['_FILEQUIZ']._serialized_start=1004
+  _globals['_FILEQUIZ']._serialized_end=1193
+  _globals['_AUTHORS']._serialized_start=1195
+  _globals['_AUTHORS']._serialized_end=1271
 # @@protoc_insertion_point(module_scope)

@@ -231,6 +231,43 @@ class Draft(google.protobuf.message.Message):
 global___Draft = Draft
 
 @typing.final
+class QuizVersion(google.protobuf.message.Message):
+    """A version of a quiz: the current one, or one that was replaced."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: builtins.int
+    TITLE_FIELD_NUMBER: builtins.int
+    QUESTIONS_FIELD_NUMBER: builtins.int
+    PUBLISHED_AT_FIELD_NUMBER: builtins.int
+    CURRENT_FIELD_NUMBER: builtins.int
+    version: builtins.int
+    """The version, from 1."""
+    title: builtins.str
+    """Its title."""
+    questions: builtins.int
+    """The number of its questions."""
+    current: builtins.bool
+    """True for the one that players see."""
+    @property
+    def published_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When it was published; absent if that is not known, as of a first version."""
+
+    def __init__(
+        self,
+        *,
+        version: builtins.int = ...,
+        title: builtins.str = ...,
+        questions: builtins.int = ...,
+        published_at: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        current: builtins.bool = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["published_at", b"published_at"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["current", b"current", "published_at", b"published_at", "questions", b"questions", "title", b"title", "version", b"version"]) -> None: ...
+
+global___QuizVersion = QuizVersion
+
+@typing.final
 class OwnQuiz(google.protobuf.message.Message):
     """A quiz as part of its owner's data."""
 

@@ -29,7 +29,7 @@ from topten.authoring.v1 import authoring_pb2 as topten_dot_authoring_dot_v1_dot
 from topten.text.v1 import text_pb2 as topten_dot_text_dot_v1_dot_text__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+topten/authoring/v1/authoring_service.proto\x12\x13topten.authoring.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtopten/access/v1/access.proto\x1a#topten/authoring/v1/authoring.proto\x1a\x19topten/text/v1/text.proto\"e\n\x1aListAuthoredQuizzesRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x32(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x0b\n\x03\x61ll\x18\x03 \x01(\x08\"{\n\x1bListAuthoredQuizzesResponse\x12\x32\n\x07quizzes\x18\x01 \x03(\x0b\x32!.topten.authoring.v1.AuthoredQuiz\x12\x0f\n\x07\x63ursors\x18\x02 \x03(\t\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"D\n\x0fGetDraftRequest\x12\x31\n\x07quiz_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,63}$\"=\n\x10GetDraftResponse\x12)\n\x05\x64raft\x18\x01 \x01(\x0b\x32\x1a.topten.authoring.v1.Draft\"\x81\x01\n\x10SaveDraftRequest\x12\x31\n\x07quiz_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,63}$\x12\x1f\n\x08\x64ocument\x18\x02 \x01(\tB\r\xbaH\x06r\x04(\x80\x80@\xc0\xd7\x18\x02\x12\x19\n\x08revision\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\">\n\x11SaveDraftResponse\x12)\n\x05\x64raft\x18\x01 \x01(\x0b\x32\x1a.topten.authoring.v1.Draft\"|\n\x12PublishQuizRequest\x12\x31\n\x07quiz_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,63}$\x12\x19\n\x08revision\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x18\n\x07version\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\"W\n\x13PublishQuizResponse\x12/\n\x04quiz\x18\x01 \x01(\x0b\x32!.topten.authoring.v1.AuthoredQuiz\x12\x0f\n\x07\x63hanged\x18\x02 \x01(\x08\"\xbf\x01\n\x13ScheduleQuizRequest\x12\x31\n\x07quiz_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,63}$\x12,\n\x08opens_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tcloses_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x07version\x18\x04 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\"G\n\x14ScheduleQuizResponse\x12/\n\x04quiz\x18\x01 \x01(\x0b\x32!.topten.authoring.v1.AuthoredQuiz\"E\n\x10\x43loseQuizRequest\x12\x31\n\x07quiz_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,63}$\"D\n\x11\x43loseQuizResponse\x12/\n\x04quiz\x18\x01 \x01(\x0b\x32!.topten.authoring.v1.AuthoredQuiz\"G\n\x12\x41rchiveQuizRequest\x12\x31\n\x07quiz_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,63}$\"F\n\x13\x41rchiveQuizResponse\x12/\n\x04quiz\x18\x01 \x01(\x0b\x32!.topten.authoring.v1.AuthoredQuiz\"|\n\x14\x44uplicateQuizRequest\x12\x31\n\x07quiz_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,63}$\x12\x31\n\x07\x63opy_id\x18\x02 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,63}$\"B\n\x15\x44uplicateQuizResponse\x12)\n\x05\x64raft\x18\x01 \x01(\x0b\x32\x1a.topten.authoring.v1.Draft\"7\n\x17\x45xportOwnQuizzesRequest\x12\x1c\n\npage_token\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"b\n\x18\x45xportOwnQuizzesResponse\x12-\n\x07quizzes\x18\x01 \x03(\x0b\x32\x1c.topten.authoring.v1.OwnQuiz\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"|\n\x10ShareQuizRequest\x12\x31\n\x07quiz_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,63}$\x12\x35\n\x07\x61uthors\x18\x02 \x01(\x0b\x32\x1c.topten.authoring.v1.AuthorsB\x06\xbaH\x03\xc8\x01\x01\"D\n\x11ShareQuizResponse\x12/\n\x04quiz\x18\x01 \x01(\x0b\x32!.topten.authoring.v1.AuthoredQuiz\"l\n\x11ImportFileRequest\x12\x1c\n\x07\x63ontent\x18\x01 \x01(\x0c\x42\x0b\xbaH\x08z\x06\x10\x01\x18\x80\x80@\x12\x17\n\x04name\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18x\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\x12\x0f\n\x07replace\x18\x04 \x01(\x08\"t\n\x12ImportFileResponse\x12.\n\x07quizzes\x18\x01 \x03(\x0b\x32\x1d.topten.authoring.v1.FileQuiz\x12.\n\x06\x66\x61ults\x18\x02 \x03(\x0b\x32\x1e.topten.authoring.v1.FileFault\"\x81\x01\n\x11\x45xportFileRequest\x12\x31\n\x07quiz_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,63}$\x12\x39\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x1f.topten.authoring.v1.FileFormatB\x08\xbaH\x05\x82\x01\x02\x10\x01\"R\n\x12\x45xportFileResponse\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04lost\x18\x03 \x03(\t\x12\x0f\n\x07version\x18\x04 \x01(\x05\x32\xec\x0c\n\x10\x41uthoringService\x12\x9d\x01\n\x13ListAuthoredQuizzes\x12/.topten.authoring.v1.ListAuthoredQuizzesRequest\x1a\x30.topten.authoring.v1.ListAuthoredQuizzesResponse\"#\x90\x02\x01\xba\xd7\x18\x1c\x12\x06\x61uthor\x12\x05\x61\x64min\x1a\x0bquiz:export\x12|\n\x08GetDraft\x12$.topten.authoring.v1.GetDraftRequest\x1a%.topten.authoring.v1.GetDraftResponse\"#\x90\x02\x01\xba\xd7\x18\x1c\x12\x06\x61uthor\x12\x05\x61\x64min\x1a\x0bquiz:export\x12~\n\tSaveDraft\x12%.topten.authoring.v1.SaveDraftRequest\x1a&.topten.authoring.v1.SaveDraftResponse\"\"\x90\x02\x02\xba\xd7\x18\x1b\x12\x06\x61uthor\x12\x05\x61\x64min\x1a\nquiz:write\x12\x84\x01\n\x0bPublishQuiz\x12\'.topten.authoring.v1.PublishQuizRequest\x1a(.topten.authoring.v1.PublishQuizResponse\"\"\x90\x02\x02\xba\xd7\x18\x1b\x12\x06\x61uthor\x12\x05\x61\x64min\x1a\nquiz:write\x12\x87\x01\n\x0cScheduleQuiz\x12(.topten.authoring.v1.ScheduleQuizRequest\x1a).topten.authoring.v1.ScheduleQuizResponse\"\"\x90\x02\x02\xba\xd7\x18\x1b\x12\x06\x61uthor\x12\x05\x61\x64min\x1a\nquiz:write\x12~\n\tCloseQuiz\x12%.topten.authoring.v1.CloseQuizRequest\x1a&.topten.authoring.v1.CloseQuizResponse\"\"\x90\x02\x02\xba\xd7\x18\x1b\x12\x06\x61uthor\x12\x05\x61\x64min\x1a\nquiz:write\x12\x84\x01\n\x0b\x41rchiveQuiz\x12\'.topten.authoring.v1.ArchiveQuizRequest\x1a(.topten.authoring.v1.ArchiveQuizResponse\"\"\x90\x02\x02\xba\xd7\x18\x1b\x12\x06\x61uthor\x12\x05\x61\x64min\x1a\nquiz:write\x12\x8a\x01\n\rDuplicateQuiz\x12).topten.authoring.v1.DuplicateQuizRequest\x1a*.topten.authoring.v1.DuplicateQuizResponse\"\"\x90\x02\x02\xba\xd7\x18\x1b\x12\x06\x61uthor\x12\x05\x61\x64min\x1a\nquiz:write\x12~\n\tShareQuiz\x12%.topten.authoring.v1.ShareQuizRequest\x1a&.topten.authoring.v1.ShareQuizResponse\"\"\x90\x02\x02\xba\xd7\x18\x1b\x12\x06\x61uthor\x12\x05\x61\x64min\x1a\nquiz:write\x12\x81\x01\n\nImportFile\x12&.topten.authoring.v1.ImportFileRequest\x1a\'.topten.authoring.v1.ImportFileResponse\"\"\x90\x02\x02\xba\xd7\x18\x1b\x12\x06\x61uthor\x12\x05\x61\x64min\x1a\nquiz:write\x12\x82\x01\n\nExportFile\x12&.topten.authoring.v1.ExportFileRequest\x1a\'.topten.authoring.v1.ExportFileResponse\"#\x90\x02\x01\xba\xd7\x18\x1c\x12\x06\x61uthor\x12\x05\x61\x64min\x1a\x0bquiz:export\x12\x8b\x01\n\x10\x45xportOwnQuizzes\x12,.topten.authoring.v1.ExportOwnQuizzesRequest\x1a-.topten.authoring.v1.ExportOwnQuizzesResponse\"\x1a\x90\x02\x01\xba\xd7\x18\x13\x08\x01\x12\x05guest\x1a\x08\x64\x61ta:ownb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+topten/authoring/v1/authoring_service.proto\x12\x13topten.authoring.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtopten/access/v1/access.proto\x1a#topten/authoring/v1/authoring.proto\x1a\x19topten/text/v1/text.proto\"e\n\x1aListAuthoredQuizzesRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x32(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x0b\n\x03\x61ll\x18\x03 \x01(\x08\"{\n\x1bListAuthoredQuizzesResponse\x12\x32\n\x07quizzes\x18\x01 \x03(\x0b\x32!.topten.authoring.v1.AuthoredQuiz\x12\x0f\n\x07\x63ursors\x18\x02 \x03(\t\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"D\n\x0fGetDraftRequest\x12\x31\n\x07quiz_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,63}$\"=\n\x10GetDraftResponse\x12)\n\x05\x64raft\x18\x01 \x01(\x0b\x32\x1a.topten.authoring.v1.Draft\"\x81\x01\n\x10SaveDraftRequest\x12\x31\n\x07quiz_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,63}$\x12\x1f\n\x08\x64ocument\x18\x02 \x01(\tB\r\xbaH\x06r\x04(\x80\x80@\xc0\xd7\x18\x02\x12\x19\n\x08revision\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\">\n\x11SaveDraftResponse\x12)\n\x05\x64raft\x18\x01 \x01(\x0b\x32\x1a.topten.authoring.v1.Draft\"|\n\x12PublishQuizRequest\x12\x31\n\x07quiz_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,63}$\x12\x19\n\x08revision\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x18\n\x07version\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\"W\n\x13PublishQuizResponse\x12/\n\x04quiz\x18\x01 \x01(\x0b\x32!.topten.authoring.v1.AuthoredQuiz\x12\x0f\n\x07\x63hanged\x18\x02 \x01(\x08\"e\n\x17ListQuizVersionsRequest\x12\x31\n\x07quiz_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,63}$\x12\x17\n\x06\x62\x65\x66ore\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\"N\n\x18ListQuizVersionsResponse\x12\x32\n\x08versions\x18\x01 \x03(\x0b\x32 .topten.authoring.v1.QuizVersion\"\x83\x01\n\x19RestoreQuizVersionRequest\x12\x31\n\x07quiz_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,63}$\x12\x18\n\x07version\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\x12\x19\n\x08revision\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"G\n\x1aRestoreQuizVersionResponse\x12)\n\x05\x64raft\x18\x01 \x01(\x0b\x32\x1a.topten.authoring.v1.Draft\"\xbf\x01\n\x13ScheduleQuizRequest\x12\x31\n\x07quiz_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,63}$\x12,\n\x08opens_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tcloses_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x07version\x18\x04 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\"G\n\x14ScheduleQuizResponse\x12/\n\x04quiz\x18\x01 \x01(\x0b\x32!.topten.authoring.v1.AuthoredQuiz\"E\n\x10\x43loseQuizRequest\x12\x31\n\x07quiz_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,63}$\"D\n\x11\x43loseQuizResponse\x12/\n\x04quiz\x18\x01 \x01(\x0b\x32!.topten.authoring.v1.AuthoredQuiz\"G\n\x12\x41rchiveQuizRequest\x12\x31\n\x07quiz_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,63}$\"F\n\x13\x41rchiveQuizResponse\x12/\n\x04quiz\x18\x01 \x01(\x0b\x32!.topten.authoring.v1.AuthoredQuiz\"|\n\x14\x44uplicateQuizRequest\x12\x31\n\x07quiz_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,63}$\x12\x31\n\x07\x63opy_id\x18\x02 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,63}$\"B\n\x15\x44uplicateQuizResponse\x12)\n\x05\x64raft\x18\x01 \x01(\x0b\x32\x1a.topten.authoring.v1.Draft\"7\n\x17\x45xportOwnQuizzesRequest\x12\x1c\n\npage_token\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"b\n\x18\x45xportOwnQuizzesResponse\x12-\n\x07quizzes\x18\x01 \x03(\x0b\x32\x1c.topten.authoring.v1.OwnQuiz\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"|\n\x10ShareQuizRequest\x12\x31\n\x07quiz_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,63}$\x12\x35\n\x07\x61uthors\x18\x02 \x01(\x0b\x32\x1c.topten.authoring.v1.AuthorsB\x06\xbaH\x03\xc8\x01\x01\"D\n\x11ShareQuizResponse\x12/\n\x04quiz\x18\x01 \x01(\x0b\x32!.topten.authoring.v1.AuthoredQuiz\"l\n\x11ImportFileRequest\x12\x1c\n\x07\x63ontent\x18\x01 \x01(\x0c\x42\x0b\xbaH\x08z\x06\x10\x01\x18\x80\x80@\x12\x17\n\x04name\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18x\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\x12\x0f\n\x07replace\x18\x04 \x01(\x08\"t\n\x12ImportFileResponse\x12.\n\x07quizzes\x18\x01 \x03(\x0b\x32\x1d.topten.authoring.v1.FileQuiz\x12.\n\x06\x66\x61ults\x18\x02 \x03(\x0b\x32\x1e.topten.authoring.v1.FileFault\"\x81\x01\n\x11\x45xportFileRequest\x12\x31\n\x07quiz_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,63}$\x12\x39\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x1f.topten.authoring.v1.FileFormatB\x08\xbaH\x05\x82\x01\x02\x10\x01\"R\n\x12\x45xportFileResponse\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04lost\x18\x03 \x03(\t\x12\x0f\n\x07version\x18\x04 \x01(\x05\x32\x9f\x0f\n\x10\x41uthoringService\x12\x9d\x01\n\x13ListAuthoredQuizzes\x12/.topten.authoring.v1.ListAuthoredQuizzesRequest\x1a\x30.topten.authoring.v1.ListAuthoredQuizzesResponse\"#\x90\x02\x01\xba\xd7\x18\x1c\x12\x06\x61uthor\x12\x05\x61\x64min\x1a\x0bquiz:export\x12|\n\x08GetDraft\x12$.topten.authoring.v1.GetDraftRequest\x1a%.topten.authoring.v1.GetDraftResponse\"#\x90\x02\x01\xba\xd7\x18\x1c\x12\x06\x61uthor\x12\x05\x61\x64min\x1a\x0bquiz:export\x12~\n\tSaveDraft\x12%.topten.authoring.v1.SaveDraftRequest\x1a&.topten.authoring.v1.SaveDraftResponse\"\"\x90\x02\x02\xba\xd7\x18\x1b\x12\x06\x61uthor\x12\x05\x61\x64min\x1a\nquiz:write\x12\x84\x01\n\x0bPublishQuiz\x12\'.topten.authoring.v1.PublishQuizRequest\x1a(.topten.authoring.v1.PublishQuizResponse\"\"\x90\x02\x02\xba\xd7\x18\x1b\x12\x06\x61uthor\x12\x05\x61\x64min\x1a\nquiz:write\x12\x94\x01\n\x10ListQuizVersions\x12,.topten.authoring.v1.ListQuizVersionsRequest\x1a-.topten.authoring.v1.ListQuizVersionsResponse\"#\x90\x02\x01\xba\xd7\x18\x1c\x12\x06\x61uthor\x12\x05\x61\x64min\x1a\x0bquiz:export\x12\x99\x01\n\x12RestoreQuizVersion\x12..topten.authoring.v1.RestoreQuizVersionRequest\x1a/.topten.authoring.v1.RestoreQuizVersionResponse\"\"\x90\x02\x02\xba\xd7\x18\x1b\x12\x06\x61uthor\x12\x05\x61\x64min\x1a\nquiz:write\x12\x87\x01\n\x0cScheduleQuiz\x12(.topten.authoring.v1.ScheduleQuizRequest\x1a).topten.authoring.v1.ScheduleQuizResponse\"\"\x90\x02\x02\xba\xd7\x18\x1b\x12\x06\x61uthor\x12\x05\x61\x64min\x1a\nquiz:write\x12~\n\tCloseQuiz\x12%.topten.authoring.v1.CloseQuizRequest\x1a&.topten.authoring.v1.CloseQuizResponse\"\"\x90\x02\x02\xba\xd7\x18\x1b\x12\x06\x61uthor\x12\x05\x61\x64min\x1a\nquiz:write\x12\x84\x01\n\x0b\x41rchiveQuiz\x12\'.topten.authoring.v1.ArchiveQuizRequest\x1a(.topten.authoring.v1.ArchiveQuizResponse\"\"\x90\x02\x02\xba\xd7\x18\x1b\x12\x06\x61uthor\x12\x05\x61\x64min\x1a\nquiz:write\x12\x8a\x01\n\rDuplicateQuiz\x12).topten.authoring.v1.DuplicateQuizRequest\x1a*.topten.authoring.v1.DuplicateQuizResponse\"\"\x90\x02\x02\xba\xd7\x18\x1b\x12\x06\x61uthor\x12\x05\x61\x64min\x1a\nquiz:write\x12~\n\tShareQuiz\x12%.topten.authoring.v1.ShareQuizRequest\x1a&.topten.authoring.v1.ShareQuizResponse\"\"\x90\x02\x02\xba\xd7\x18\x1b\x12\x06\x61uthor\x12\x05\x61\x64min\x1a\nquiz:write\x12\x81\x01\n\nImportFile\x12&.topten.authoring.v1.ImportFileRequest\x1a\'.topten.authoring.v1.ImportFileResponse\"\"\x90\x02\x02\xba\xd7\x18\x1b\x12\x06\x61uthor\x12\x05\x61\x64min\x1a\nquiz:write\x12\x82\x01\n\nExportFile\x12&.topten.authoring.v1.ExportFileRequest\x1a\'.topten.authoring.v1.ExportFileResponse\"#\x90\x02\x01\xba\xd7\x18\x1c\x12\x06\x61uthor\x12\x05\x61\x64min\x1a\x0bquiz:export\x12\x8b\x01\n\x10\x45xportOwnQuizzes\x12,.topten.authoring.v1.ExportOwnQuizzesRequest\x1a-.topten.authoring.v1.ExportOwnQuizzesResponse\"\x1a\x90\x02\x01\xba\xd7\x18\x13\x08\x01\x12\x05guest\x1a\x08\x64\x61ta:ownb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -54,6 +54,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PUBLISHQUIZREQUEST'].fields_by_name['revision']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_PUBLISHQUIZREQUEST'].fields_by_name['version']._loaded_options = None
   _globals['_PUBLISHQUIZREQUEST'].fields_by_name['version']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_LISTQUIZVERSIONSREQUEST'].fields_by_name['quiz_id']._loaded_options = None
+  _globals['_LISTQUIZVERSIONSREQUEST'].fields_by_name['quiz_id']._serialized_options = b'\272H\035r\0332\031^[a-z0-9][a-z0-9-]{0,63}$'
+  _globals['_LISTQUIZVERSIONSREQUEST'].fields_by_name['before']._loaded_options = None
+  _globals['_LISTQUIZVERSIONSREQUEST'].fields_by_name['before']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_RESTOREQUIZVERSIONREQUEST'].fields_by_name['quiz_id']._loaded_options = None
+  _globals['_RESTOREQUIZVERSIONREQUEST'].fields_by_name['quiz_id']._serialized_options = b'\272H\035r\0332\031^[a-z0-9][a-z0-9-]{0,63}$'
+  _globals['_RESTOREQUIZVERSIONREQUEST'].fields_by_name['version']._loaded_options = None
+  _globals['_RESTOREQUIZVERSIONREQUEST'].fields_by_name['version']._serialized_options = b'\272H\004\032\002(\001'
+  _globals['_RESTOREQUIZVERSIONREQUEST'].fields_by_name['revision']._loaded_options = None
+  _globals['_RESTOREQUIZVERSIONREQUEST'].fields_by_name['revision']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_SCHEDULEQUIZREQUEST'].fields_by_name['quiz_id']._loaded_options = None
   _globals['_SCHEDULEQUIZREQUEST'].fields_by_name['quiz_id']._serialized_options = b'\272H\035r\0332\031^[a-z0-9][a-z0-9-]{0,63}$'
   _globals['_SCHEDULEQUIZREQUEST'].fields_by_name['version']._loaded_options = None
@@ -88,6 +98,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUTHORINGSERVICE'].methods_by_name['SaveDraft']._serialized_options = b'\220\002\002\272\327\030\033\022\006author\022\005admin\032\nquiz:write'
   _globals['_AUTHORINGSERVICE'].methods_by_name['PublishQuiz']._loaded_options = None
   _globals['_AUTHORINGSERVICE'].methods_by_name['PublishQuiz']._serialized_options = b'\220\002\002\272\327\030\033\022\006author\022\005admin\032\nquiz:write'
+  _globals['_AUTHORINGSERVICE'].methods_by_name['ListQuizVersions']._loaded_options = None
+  _globals['_AUTHORINGSERVICE'].methods_by_name['ListQuizVersions']._serialized_options = b'\220\002\001\272\327\030\034\022\006author\022\005admin\032\013quiz:export'
+  _globals['_AUTHORINGSERVICE'].methods_by_name['RestoreQuizVersion']._loaded_options = None
+  _globals['_AUTHORINGSERVICE'].methods_by_name['RestoreQuizVersion']._serialized_options = b'\220\002\002\272\327\030\033\022\006author\022\005admin\032\nquiz:write'
   _globals['_AUTHORINGSERVICE'].methods_by_name['ScheduleQuiz']._loaded_options = None
   _globals['_AUTHORINGSERVICE'].methods_by_name['ScheduleQuiz']._serialized_options = b'\220\002\002\272\327\030\033\022\006author\022\005admin\032\nquiz:write'
   _globals['_AUTHORINGSERVICE'].methods_by_name['CloseQuiz']._loaded_options = None
@@ -120,38 +134,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PUBLISHQUIZREQUEST']._serialized_end=906
   _globals['_PUBLISHQUIZRESPONSE']._serialized_start=908
   _globals['_PUBLISHQUIZRESPONSE']._serialized_end=995
-  _globals['_SCHEDULEQUIZREQUEST']._serialized_start=998
-  _globals['_SCHEDULEQUIZREQUEST']._serialized_end=1189
-  _globals['_SCHEDULEQUIZRESPONSE']._serialized_start=1191
-  _globals['_SCHEDULEQUIZRESPONSE']._serialized_end=1262
-  _globals['_CLOSEQUIZREQUEST']._serialized_start=1264
-  _globals['_CLOSEQUIZREQUEST']._serialized_end=1333
-  _globals['_CLOSEQUIZRESPONSE']._serialized_start=1335
-  _globals['_CLOSEQUIZRESPONSE']._serialized_end=1403
-  _globals['_ARCHIVEQUIZREQUEST']._serialized_start=1405
-  _globals['_ARCHIVEQUIZREQUEST']._serialized_end=1476
-  _globals['_ARCHIVEQUIZRESPONSE']._serialized_start=1478
-  _globals['_ARCHIVEQUIZRESPONSE']._serialized_end=1548
-  _globals['_DUPLICATEQUIZREQUEST']._serialized_start=1550
-  _globals['_DUPLICATEQUIZREQUEST']._serialized_end=1674
-  _globals['_DUPLICATEQUIZRESPONSE']._serialized_start=1676
-  _globals['_DUPLICATEQUIZRESPONSE']._serialized_end=1742
-  _globals['_EXPORTOWNQUIZZESREQUEST']._serialized_start=1744
-  _globals['_EXPORTOWNQUIZZESREQUEST']._serialized_end=1799
-  _globals['_EXPORTOWNQUIZZESRESPONSE']._serialized_start=1801
-  _globals['_EXPORTOWNQUIZZESRESPONSE']._serialized_end=1899
-  _globals['_SHAREQUIZREQUEST']._serialized_start=1901
-  _globals['_SHAREQUIZREQUEST']._serialized_end=2025
-  _globals['_SHAREQUIZRESPONSE']._serialized_start=2027
-  _globals['_SHAREQUIZRESPONSE']._serialized_end=2095
-  _globals['_IMPORTFILEREQUEST']._serialized_start=2097
-  _globals['_IMPORTFILEREQUEST']._serialized_end=2205
-  _globals['_IMPORTFILERESPONSE']._serialized_start=2207
-  _globals['_IMPORTFILERESPONSE']._serialized_end=2323
-  _globals['_EXPORTFILEREQUEST']._serialized_start=2326
-  _globals['_EXPORTFILEREQUEST']._serialized_end=2455
-  _globals['_EXPORTFILERESPONSE']._serialized_start=2457
-  _globals['_EXPORTFILERESPONSE']._serialized_end=2539
-  _globals['_AUTHORINGSERVICE']._serialized_start=2542
-  _globals['_AUTHORINGSERVICE']._serialized_end=4186
+  _globals['_LISTQUIZVERSIONSREQUEST']._serialized_start=997
+  _globals['_LISTQUIZVERSIONSREQUEST']._serialized_end=1098
+  _globals['_LISTQUIZVERSIONSRESPONSE']._serialized_start=1100
+  _globals['_LISTQUIZVERSIONSRESPONSE']._serialized_end=1178
+  _globals['_RESTOREQUIZVERSIONREQUEST']._serialized_start=1181
+  _globals['_RESTOREQUIZVERSIONREQUEST']._serialized_end=1312
+  _globals['_RESTOREQUIZVERSIONRESPONSE']._serialized_start=1314
+  _globals['_RESTOREQUIZVERSIONRESPONSE']._serialized_end=1385
+  _globals['_SCHEDULEQUIZREQUEST']._serialized_start=1388
+  _globals['_SCHEDULEQUIZREQUEST']._serialized_end=1579
+  _globals['_SCHEDULEQUIZRESPONSE']._serialized_start=1581
+  _globals['_SCHEDULEQUIZRESPONSE']._serialized_end=1652
+  _globals['_CLOSEQUIZREQUEST']._serialized_start=1654
+  _globals['_CLOSEQUIZREQUEST']._serialized_end=1723
+  _globals['_CLOSEQUIZRESPONSE']._serialized_start=1725
+  _globals['_CLOSEQUIZRESPONSE']._serialized_end=1793
+  _globals['_ARCHIVEQUIZREQUEST']._serialized_start=1795
+  _globals['_ARCHIVEQUIZREQUEST']._serialized_end=1866
+  _globals['_ARCHIVEQUIZRESPONSE']._serialized_start=1868
+  _globals['_ARCHIVEQUIZRESPONSE']._serialized_end=1938
+  _globals['_DUPLICATEQUIZREQUEST']._serialized_start=1940
+  _globals['_DUPLICATEQUIZREQUEST']._serialized_end=2064
+  _globals['_DUPLICATEQUIZRESPONSE']._serialized_start=2066
+  _globals['_DUPLICATEQUIZRESPONSE']._serialized_end=2132
+  _globals['_EXPORTOWNQUIZZESREQUEST']._serialized_start=2134
+  _globals['_EXPORTOWNQUIZZESREQUEST']._serialized_end=2189
+  _globals['_EXPORTOWNQUIZZESRESPONSE']._serialized_start=2191
+  _globals['_EXPORTOWNQUIZZESRESPONSE']._serialized_end=2289
+  _globals['_SHAREQUIZREQUEST']._serialized_start=2291
+  _globals['_SHAREQUIZREQUEST']._serialized_end=2415
+  _globals['_SHAREQUIZRESPONSE']._serialized_start=2417
+  _globals['_SHAREQUIZRESPONSE']._serialized_end=2485
+  _globals['_IMPORTFILEREQUEST']._serialized_start=2487
+  _globals['_IMPORTFILEREQUEST']._serialized_end=2595
+  _globals['_IMPORTFILERESPONSE']._serialized_start=2597
+  _globals['_IMPORTFILERESPONSE']._serialized_end=2713
+  _globals['_EXPORTFILEREQUEST']._serialized_start=2716
+  _globals['_EXPORTFILEREQUEST']._serialized_end=2845
+  _globals['_EXPORTFILERESPONSE']._serialized_start=2847
+  _globals['_EXPORTFILERESPONSE']._serialized_end=2929
+  _globals['_AUTHORINGSERVICE']._serialized_start=2932
+  _globals['_AUTHORINGSERVICE']._serialized_end=4883
 # @@protoc_insertion_point(module_scope)

@@ -208,6 +208,95 @@ class PublishQuizResponse(google.protobuf.message.Message):
 global___PublishQuizResponse = PublishQuizResponse
 
 @typing.final
+class ListQuizVersionsRequest(google.protobuf.message.Message):
+    """ListQuizVersionsRequest selects versions of a quiz."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    QUIZ_ID_FIELD_NUMBER: builtins.int
+    BEFORE_FIELD_NUMBER: builtins.int
+    quiz_id: builtins.str
+    """The quiz's id."""
+    before: builtins.int
+    """Only versions below this one, such as the last of an earlier response; 0 for the newest."""
+    def __init__(
+        self,
+        *,
+        quiz_id: builtins.str = ...,
+        before: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["before", b"before", "quiz_id", b"quiz_id"]) -> None: ...
+
+global___ListQuizVersionsRequest = ListQuizVersionsRequest
+
+@typing.final
+class ListQuizVersionsResponse(google.protobuf.message.Message):
+    """ListQuizVersionsResponse carries versions of a quiz."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    VERSIONS_FIELD_NUMBER: builtins.int
+    @property
+    def versions(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[topten.authoring.v1.authoring_pb2.QuizVersion]:
+        """At most 20 versions, newest first; empty for a quiz that was never published."""
+
+    def __init__(
+        self,
+        *,
+        versions: collections.abc.Iterable[topten.authoring.v1.authoring_pb2.QuizVersion] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["versions", b"versions"]) -> None: ...
+
+global___ListQuizVersionsResponse = ListQuizVersionsResponse
+
+@typing.final
+class RestoreQuizVersionRequest(google.protobuf.message.Message):
+    """RestoreQuizVersionRequest names the version to edit again."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    QUIZ_ID_FIELD_NUMBER: builtins.int
+    VERSION_FIELD_NUMBER: builtins.int
+    REVISION_FIELD_NUMBER: builtins.int
+    quiz_id: builtins.str
+    """The quiz's id."""
+    version: builtins.int
+    """The version."""
+    revision: builtins.int
+    """The `revision` of the draft that the caller saw."""
+    def __init__(
+        self,
+        *,
+        quiz_id: builtins.str = ...,
+        version: builtins.int = ...,
+        revision: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["quiz_id", b"quiz_id", "revision", b"revision", "version", b"version"]) -> None: ...
+
+global___RestoreQuizVersionRequest = RestoreQuizVersionRequest
+
+@typing.final
+class RestoreQuizVersionResponse(google.protobuf.message.Message):
+    """RestoreQuizVersionResponse carries the stored draft."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DRAFT_FIELD_NUMBER: builtins.int
+    @property
+    def draft(self) -> topten.authoring.v1.authoring_pb2.Draft:
+        """The draft."""
+
+    def __init__(
+        self,
+        *,
+        draft: topten.authoring.v1.authoring_pb2.Draft | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["draft", b"draft"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["draft", b"draft"]) -> None: ...
+
+global___RestoreQuizVersionResponse = RestoreQuizVersionResponse
+
+@typing.final
 class ScheduleQuizRequest(google.protobuf.message.Message):
     """ScheduleQuizRequest carries the times of a quiz."""
 

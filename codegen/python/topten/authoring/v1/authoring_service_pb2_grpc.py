@@ -58,6 +58,16 @@ class AuthoringServiceStub(object):
                 request_serializer=topten_dot_authoring_dot_v1_dot_authoring__service__pb2.PublishQuizRequest.SerializeToString,
                 response_deserializer=topten_dot_authoring_dot_v1_dot_authoring__service__pb2.PublishQuizResponse.FromString,
                 _registered_method=True)
+        self.ListQuizVersions = channel.unary_unary(
+                '/topten.authoring.v1.AuthoringService/ListQuizVersions',
+                request_serializer=topten_dot_authoring_dot_v1_dot_authoring__service__pb2.ListQuizVersionsRequest.SerializeToString,
+                response_deserializer=topten_dot_authoring_dot_v1_dot_authoring__service__pb2.ListQuizVersionsResponse.FromString,
+                _registered_method=True)
+        self.RestoreQuizVersion = channel.unary_unary(
+                '/topten.authoring.v1.AuthoringService/RestoreQuizVersion',
+                request_serializer=topten_dot_authoring_dot_v1_dot_authoring__service__pb2.RestoreQuizVersionRequest.SerializeToString,
+                response_deserializer=topten_dot_authoring_dot_v1_dot_authoring__service__pb2.RestoreQuizVersionResponse.FromString,
+                _registered_method=True)
         self.ScheduleQuiz = channel.unary_unary(
                 '/topten.authoring.v1.AuthoringService/ScheduleQuiz',
                 request_serializer=topten_dot_authoring_dot_v1_dot_authoring__service__pb2.ScheduleQuizRequest.SerializeToString,
@@ -138,6 +148,23 @@ class AuthoringServiceServicer(object):
         what is published already changes nothing. An archived quiz is listed again.
         Fails with QUIZ_NOT_FOUND, VERSION_CONFLICT, PERMISSION_DENIED, INVALID_ARGUMENT (naming every fault of the draft),
         UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListQuizVersions(self, request, context):
+        """ListQuizVersions lists the current version of a quiz and those that it replaced, newest first, at most 20.
+        Fails with QUIZ_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RestoreQuizVersion(self, request, context):
+        """RestoreQuizVersion replaces the draft of a quiz with one of its versions, if it is still at the revision that the caller read.
+        The opening and closing times stay those of the current version. Players see it when it is published, as a new version.
+        Fails with QUIZ_NOT_FOUND, VERSION_CONFLICT, PERMISSION_DENIED, INVALID_ARGUMENT (also if the version is not kept), UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -233,6 +260,16 @@ def add_AuthoringServiceServicer_to_server(servicer, server):
                     servicer.PublishQuiz,
                     request_deserializer=topten_dot_authoring_dot_v1_dot_authoring__service__pb2.PublishQuizRequest.FromString,
                     response_serializer=topten_dot_authoring_dot_v1_dot_authoring__service__pb2.PublishQuizResponse.SerializeToString,
+            ),
+            'ListQuizVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListQuizVersions,
+                    request_deserializer=topten_dot_authoring_dot_v1_dot_authoring__service__pb2.ListQuizVersionsRequest.FromString,
+                    response_serializer=topten_dot_authoring_dot_v1_dot_authoring__service__pb2.ListQuizVersionsResponse.SerializeToString,
+            ),
+            'RestoreQuizVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.RestoreQuizVersion,
+                    request_deserializer=topten_dot_authoring_dot_v1_dot_authoring__service__pb2.RestoreQuizVersionRequest.FromString,
+                    response_serializer=topten_dot_authoring_dot_v1_dot_authoring__service__pb2.RestoreQuizVersionResponse.SerializeToString,
             ),
             'ScheduleQuiz': grpc.unary_unary_rpc_method_handler(
                     servicer.ScheduleQuiz,
@@ -387,6 +424,60 @@ class AuthoringService(object):
             '/topten.authoring.v1.AuthoringService/PublishQuiz',
             topten_dot_authoring_dot_v1_dot_authoring__service__pb2.PublishQuizRequest.SerializeToString,
             topten_dot_authoring_dot_v1_dot_authoring__service__pb2.PublishQuizResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListQuizVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.authoring.v1.AuthoringService/ListQuizVersions',
+            topten_dot_authoring_dot_v1_dot_authoring__service__pb2.ListQuizVersionsRequest.SerializeToString,
+            topten_dot_authoring_dot_v1_dot_authoring__service__pb2.ListQuizVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RestoreQuizVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.authoring.v1.AuthoringService/RestoreQuizVersion',
+            topten_dot_authoring_dot_v1_dot_authoring__service__pb2.RestoreQuizVersionRequest.SerializeToString,
+            topten_dot_authoring_dot_v1_dot_authoring__service__pb2.RestoreQuizVersionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -61,6 +61,23 @@ class AuthoringServiceStub:
     UNAVAILABLE.
     """
 
+    ListQuizVersions: grpc.UnaryUnaryMultiCallable[
+        topten.authoring.v1.authoring_service_pb2.ListQuizVersionsRequest,
+        topten.authoring.v1.authoring_service_pb2.ListQuizVersionsResponse,
+    ]
+    """ListQuizVersions lists the current version of a quiz and those that it replaced, newest first, at most 20.
+    Fails with QUIZ_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    RestoreQuizVersion: grpc.UnaryUnaryMultiCallable[
+        topten.authoring.v1.authoring_service_pb2.RestoreQuizVersionRequest,
+        topten.authoring.v1.authoring_service_pb2.RestoreQuizVersionResponse,
+    ]
+    """RestoreQuizVersion replaces the draft of a quiz with one of its versions, if it is still at the revision that the caller read.
+    The opening and closing times stay those of the current version. Players see it when it is published, as a new version.
+    Fails with QUIZ_NOT_FOUND, VERSION_CONFLICT, PERMISSION_DENIED, INVALID_ARGUMENT (also if the version is not kept), UNAVAILABLE.
+    """
+
     ScheduleQuiz: grpc.UnaryUnaryMultiCallable[
         topten.authoring.v1.authoring_service_pb2.ScheduleQuizRequest,
         topten.authoring.v1.authoring_service_pb2.ScheduleQuizResponse,
@@ -170,6 +187,23 @@ class AuthoringServiceAsyncStub:
     what is published already changes nothing. An archived quiz is listed again.
     Fails with QUIZ_NOT_FOUND, VERSION_CONFLICT, PERMISSION_DENIED, INVALID_ARGUMENT (naming every fault of the draft),
     UNAVAILABLE.
+    """
+
+    ListQuizVersions: grpc.aio.UnaryUnaryMultiCallable[
+        topten.authoring.v1.authoring_service_pb2.ListQuizVersionsRequest,
+        topten.authoring.v1.authoring_service_pb2.ListQuizVersionsResponse,
+    ]
+    """ListQuizVersions lists the current version of a quiz and those that it replaced, newest first, at most 20.
+    Fails with QUIZ_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    RestoreQuizVersion: grpc.aio.UnaryUnaryMultiCallable[
+        topten.authoring.v1.authoring_service_pb2.RestoreQuizVersionRequest,
+        topten.authoring.v1.authoring_service_pb2.RestoreQuizVersionResponse,
+    ]
+    """RestoreQuizVersion replaces the draft of a quiz with one of its versions, if it is still at the revision that the caller read.
+    The opening and closing times stay those of the current version. Players see it when it is published, as a new version.
+    Fails with QUIZ_NOT_FOUND, VERSION_CONFLICT, PERMISSION_DENIED, INVALID_ARGUMENT (also if the version is not kept), UNAVAILABLE.
     """
 
     ScheduleQuiz: grpc.aio.UnaryUnaryMultiCallable[
@@ -289,6 +323,27 @@ class AuthoringServiceServicer(metaclass=abc.ABCMeta):
         what is published already changes nothing. An archived quiz is listed again.
         Fails with QUIZ_NOT_FOUND, VERSION_CONFLICT, PERMISSION_DENIED, INVALID_ARGUMENT (naming every fault of the draft),
         UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def ListQuizVersions(
+        self,
+        request: topten.authoring.v1.authoring_service_pb2.ListQuizVersionsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.authoring.v1.authoring_service_pb2.ListQuizVersionsResponse, collections.abc.Awaitable[topten.authoring.v1.authoring_service_pb2.ListQuizVersionsResponse]]:
+        """ListQuizVersions lists the current version of a quiz and those that it replaced, newest first, at most 20.
+        Fails with QUIZ_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def RestoreQuizVersion(
+        self,
+        request: topten.authoring.v1.authoring_service_pb2.RestoreQuizVersionRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.authoring.v1.authoring_service_pb2.RestoreQuizVersionResponse, collections.abc.Awaitable[topten.authoring.v1.authoring_service_pb2.RestoreQuizVersionResponse]]:
+        """RestoreQuizVersion replaces the draft of a quiz with one of its versions, if it is still at the revision that the caller read.
+        The opening and closing times stay those of the current version. Players see it when it is published, as a new version.
+        Fails with QUIZ_NOT_FOUND, VERSION_CONFLICT, PERMISSION_DENIED, INVALID_ARGUMENT (also if the version is not kept), UNAVAILABLE.
         """
 
     @abc.abstractmethod
