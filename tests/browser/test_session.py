@@ -11,9 +11,15 @@ from playwright.async_api import BrowserContext, Page, Request, Route, expect
 
 from services.cli.system.client import GraphqlClient
 from tests.browser.visitor import answer, points_of_result, requests_of, short_quiz, sign_up
-from tests.deadline import deadline
+from tests.deadline import deadline, eventually
+from tests.factories import quiz_definition
+from tests.imports import import_quiz
 from tests.players import PASSWORD, endpoints, register
 from tests.servers import RunningStack, unique
+
+KEPT = "Object.values(localStorage).map((text) => JSON.parse(text)).find((kept) => kept?.attemptId)"
+SAVED = f"(({{ answers, unsaved }}) => Object.keys(answers).length - unsaved.length)({KEPT})"
+ATTEMPT = f"(({{ attemptId, deadline, acceptsUntil }}) => [attemptId, deadline, acceptsUntil])({KEPT})"
 
 
 def sent(requests: list[Request], mutation: str) -> list[Request]:
@@ -115,6 +121,50 @@ async def test_an_expired_session_loses_no_answer(page: Page, context: BrowserCo
     submissions = [json.loads(each.post_data or "") for each in sent(requests, "submitQuizAction(")]
     assert len(submissions) >= 2
     assert len({each["variables"]["input"]["actionId"] for each in submissions}) == 1
+
+
+async def test_an_expired_session_keeps_a_timed_attempt_and_its_deadline(
+    page: Page, context: BrowserContext, stack: RunningStack
+) -> None:
+    definition = quiz_definition(quiz_id := unique("expired-"))
+    definition.timing.limit_seconds, definition.timing.grace_seconds = 3600, 60
+    await import_quiz(endpoints(stack), definition)
+    requests = requests_of(page)
+    await sign_up(page, name := unique("expired"))
+    await page.goto(f"/q/{quiz_id}")
+    await page.get_by_role("button", name="Start").click()
+    await page.get_by_role("radio", name="This").check()
+
+    async def saves(number: int) -> None:
+        async def has_saved() -> bool:
+            return bool(await page.evaluate(SAVED) == number)
+
+        await eventually(has_saved, f"{number} answers are saved")
+
+    await saves(1)
+    started = await page.evaluate(ATTEMPT)
+    await page.get_by_role("button", name="Next").click()
+    await expect(page.get_by_role("heading", name="Question 2?")).to_be_visible()
+    await context.clear_cookies()
+    await page.get_by_role("radio", name="This").check()  # which is sent at once, and refused
+    dialog = page.get_by_role("dialog")
+    await expect(dialog.get_by_label("Name")).to_have_value(name)
+    await expect(page.get_by_role("timer", include_hidden=True)).to_be_visible()
+    await dialog.get_by_label("Password").fill(PASSWORD)
+    await page.keyboard.press("Enter")
+    await expect(dialog).to_have_count(0)
+    await expect(page.get_by_role("heading", name="Question 2?")).to_be_visible()
+    await expect(page.get_by_role("radio", name="This")).to_be_checked()
+    await saves(2)
+    await page.evaluate("localStorage.clear()")  # from here on the page knows what the server has
+    await page.goto(f"/q/{quiz_id}")
+    await page.get_by_role("button", name="Go on").click()
+    await expect(page.get_by_text("You have answered every question.")).to_be_visible()
+    assert await page.evaluate(ATTEMPT) == started
+    await page.get_by_role("button", name="Hand in").click()
+    assert await points_of_result(page) == 20
+    (submitted,) = [json.loads(each.post_data or "") for each in sent(requests, "submitQuizAction(")]
+    assert [submitted["variables"]["input"]["attemptId"]] == started[:1]
 
 
 async def test_a_response_to_a_player_who_has_signed_out_asks_nobody_to_sign_in(page: Page) -> None:
