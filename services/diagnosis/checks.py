@@ -95,7 +95,7 @@ def check_pipeline(processes: Sequence[ProcessStatus]) -> list[Check]:
     ]
     return [
         check("outbox", f"lag {_duration(lag)}", wrong=lag > MAX_LAG_SECONDS, runbook="toptenoutboxlag"),
-        check("stream", f"{pending:.0f} pending", wrong=pending > MAX_PENDING, runbook="toptenconsumerbehind"),
+        check("stream", f"{pending:,.0f} pending", wrong=pending > MAX_PENDING, runbook="toptenconsumerbehind"),
         check(
             "uncounted events",
             f"oldest accepted {_duration(uncounted)} ago" if uncounted else "none",
@@ -110,11 +110,11 @@ def check_pipeline(processes: Sequence[ProcessStatus]) -> list[Check]:
         ),
         check(
             "attempts",
-            f"{attempts:.0f} not handed in, the oldest overdue by {_duration(late)}" if attempts else "none overdue",
+            f"{attempts:,.0f} not handed in, the oldest overdue by {_duration(late)}" if attempts else "none overdue",
             wrong=late > MAX_LAG_SECONDS,
             runbook=ATTEMPTS_OVERDUE.removeprefix(RUNBOOKS),
         ),
-        check("watched boards", f"{stale:.0f} stale", wrong=stale > 0, runbook="toptenboardsstale"),
+        check("watched boards", f"{stale:,.0f} stale", wrong=stale > 0, runbook="toptenboardsstale"),
         check(
             "periods",
             f"overdue by {_duration(overdue)}",
@@ -143,23 +143,23 @@ def check_players(processes: Sequence[ProcessStatus], rates: Mapping[str, float]
     times = "no action yet" if p50 is None or p99 is None else f"p50 {p50:.2f} s, p99 {p99:.2f} s"
     failed = total(processes, "topten_submissions_total", outcome="failed")
     submissions, requests = totals_of(processes).values()
-    now = {subject: f", {rate:.1f} a second now" for subject, rate in rates.items()}
+    now = {subject: f", {rate:,.1f} a second now" for subject, rate in rates.items()}
     errors = sum(total(processes, "topten_graphql_errors_total", reason=each) for each in ("UNAVAILABLE", "INTERNAL"))
     return [
         check(
             SUBMISSIONS,
-            f"{failed:.0f} of {submissions:.0f} failed{now.get(SUBMISSIONS, '')}",
+            f"{failed:,.0f} of {submissions:,.0f} failed{now.get(SUBMISSIONS, '')}",
             wrong=failed > MAX_FAILED_RATIO * submissions,
             runbook="toptensubmissions",
         ),
         check(
             GRAPHQL,
-            f"{errors:.0f} errors in {requests:.0f} responses{now.get(GRAPHQL, '')}",
+            f"{errors:,.0f} errors in {requests:,.0f} responses{now.get(GRAPHQL, '')}",
             wrong=errors > max(MAX_ERRORS, MAX_FAILED_RATIO * requests),
             runbook="toptengraphql",
         ),
         check("action to screen", times, wrong=fresh < MIN_FRESH_RATIO, runbook="toptenfreshness"),
-        Check("streams", f"{total(processes, 'topten_sse_connections'):.0f} open"),
+        Check("streams", f"{total(processes, 'topten_sse_connections'):,.0f} open"),
     ]
 
 

@@ -58,14 +58,14 @@ def suspicions(event: Event, fold: Fold, limits: Limits) -> Iterator[Suspicion]:
             yield _suspicion(
                 SCORE_JUMP,
                 event,
-                f"{points} points within a minute, more than {limits.points}",
+                f"{points:,} points within a minute, more than {limits.points:,}",
                 {"points": points, "limit": limits.points, "total": fold.total.points},
             )
         if actions > limits.actions:
             yield _suspicion(
                 TOO_MANY_ACTIONS,
                 event,
-                f"{actions} actions within a minute, more than {limits.actions}",
+                f"{actions:,} actions within a minute, more than {limits.actions:,}",
                 {"actions": actions, "limit": limits.actions},
             )
     minimum = event.questions * limits.question_ms
@@ -73,7 +73,7 @@ def suspicions(event: Event, fold: Fold, limits: Limits) -> Iterator[Suspicion]:
         yield _suspicion(
             IMPOSSIBLE_TIME,
             event,
-            f"{event.questions} questions read and answered in {event.elapsed} ms, less than {minimum} ms",
+            f"{event.questions} questions read and answered in {event.elapsed:,} ms, less than {minimum:,} ms",
             {"elapsed_ms": event.elapsed, "limit_ms": minimum, "questions": event.questions},
         )
 

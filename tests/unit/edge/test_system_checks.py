@@ -58,7 +58,7 @@ def test_rates_are_those_since_the_last_read_and_none_after_a_pause() -> None:
     told = check_players([served(350, 1_050)], rates.read(totals_of([served(350, 1_050)]), 70))
     assert [each.text for each in told[:2]] == [
         "0 of 350 failed, 20.0 a second now",
-        "0 errors in 1050 responses, 1.0 a second now",
+        "0 errors in 1,050 responses, 1.0 a second now",
     ]
     assert rates.read(totals_of([served(900, 2_000)]), 131) == {}
     assert check_players([served(900, 2_000)])[0].text == "0 of 900 failed"

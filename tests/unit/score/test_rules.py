@@ -61,6 +61,9 @@ def test_points_earned_faster_than_reading_are_impossible() -> None:
     quick = event(0, START, elapsed=599)
     (found,) = judged(quick)
     assert (found.rule, found.evidence) == (IMPOSSIBLE_TIME, {"elapsed_ms": 599, "limit_ms": 600, "questions": 4})
+    # As the page writes the evidence beside it.
+    (found,) = judged(event(0, START, elapsed=1_200, questions=10))
+    assert found.reason == "10 questions read and answered in 1,200 ms, less than 1,500 ms"
     for fair in (event(0, START, elapsed=600), event(0, START), event(0, START, delta=0, elapsed=1)):
         assert judged(fair) == []
 

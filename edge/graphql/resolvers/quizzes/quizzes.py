@@ -290,7 +290,7 @@ class QuizSubmissionResult:
         outcomes = [QuestionOutcome.from_proto(outcome) for outcome in response.outcomes]
         return cls(
             success=True,
-            message=f"{right} of {total} correct, {points} {'point' if points == 1 else 'points'}.",
+            message=f"{right} of {total} correct, {points:,} {'point' if points == 1 else 'points'}.",
             action_id=strawberry.ID(response.action_id),
             quiz_id=strawberry.ID(quiz_id),
             quiz_version=response.quiz_version or None,

@@ -101,7 +101,7 @@ class ActionResult:
         points = result.points_awarded
         return cls(
             success=True,
-            message=f"{points} {'point' if points == 1 else 'points'}.",
+            message=f"{points:,} {'point' if points == 1 else 'points'}.",
             action_id=strawberry.ID(canonical_id(action_id)),
             duplicate=result.status == action_pb2.ActionResult.DUPLICATE,
             points_awarded=points,

@@ -275,7 +275,7 @@ def _require_open(room: Room) -> None:
 
 
 def _full(room: Room) -> ServiceError:
-    return ServiceError(Reason.ROOM_CLOSED, f"The room is full: {room.options.max_players} players.")
+    return ServiceError(Reason.ROOM_CLOSED, f"The room is full: {room.options.max_players:,} players.")
 
 
 def _taken() -> ServiceError:
