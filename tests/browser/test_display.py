@@ -40,6 +40,15 @@ OFF_CENTER = """row => {
   const middle = element => { const { top, bottom } = element.getBoundingClientRect(); return (top + bottom) / 2; };
   return Math.abs(middle(row) - middle(row.querySelector('.score')));
 }"""
+# What is in front where the name of a row and its bar, made as tall as the row, are both.
+IN_FRONT_OF_BAR = """row => {
+  const bar = row.querySelector('.bar');
+  bar.style.blockSize = '100%';
+  const { left, top, height } = row.querySelector('.name').getBoundingClientRect();
+  const { className } = document.elementFromPoint(left + 5, top + height / 2);
+  bar.style.blockSize = '';
+  return className;
+}"""
 VIEWS = ["kiosk", "overlay", "embed"]
 
 
@@ -91,6 +100,7 @@ async def test_a_display_needs_no_account_and_shows_names_from_afar(
     ]  # fmt: skip
     boxes = await page.locator(".rows li").evaluate_all("rows => rows.map(row => row.getBoundingClientRect().bottom)")
     assert max(boxes) <= 1080
+    assert await row.evaluate(IN_FRONT_OF_BAR) == "name"
     assert await page.get_by_label("Password").count() == 0
     assert await context.cookies() == []
     await adjust(stack, player.user_id, 35)

@@ -30,6 +30,14 @@ CONTROLS = [
     "End the room",
 ]
 LOCK = "mutation ($pin: ID!) { lockRoom(pin: $pin, locked: true) { version } }"
+# In forced colours a share is its lower border.
+NO_SHARE_CROSSES_TEXT = """choices => choices.every(choice => {
+  const share = choice.querySelector('.share');
+  const { borderBlockEndWidth: height, borderInlineEndWidth: side } = getComputedStyle(share);
+  const top = share.getBoundingClientRect().bottom - parseFloat(height);
+  const texts = [...choice.querySelectorAll('kbd, bdi, .you, .right, .votes')];
+  return parseFloat(height) >= 4 && side === '0px' && texts.every(each => each.getBoundingClientRect().bottom <= top);
+})"""
 FULL_POINTS = "A right answer earns all points, however long it takes."
 COUNTS = "Answers of accounts count on the leaderboards"
 OPEN = "mutation ($input: OpenRoomInput!) { openRoom(input: $input) { pin } }"
@@ -182,6 +190,9 @@ async def test_a_whole_room_by_keyboard_alone(browser: Browser, stack: RunningSt
             await expect(page.locator(".choice .votes > :first-child")).to_have_text(["1", "1", "0", "0"])
             assert await marks(page) == marked, page.url
         await check(*screens)
+        for page in screens:
+            await page.emulate_media(forced_colors="active")
+            assert await page.locator(".choice").evaluate_all(NO_SHARE_CROSSES_TEXT), page.url
         await host.keyboard.press(" ")
         await shown("BOARD", *everybody)
         await expect(ada.locator(".own-place")).to_have_text("Ada1st · 12 points")
