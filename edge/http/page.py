@@ -67,7 +67,7 @@ _NAMED: Final = {
     ),
     "/screen/": re.compile(rf"screens/room/projector\.js|parts/wake-lock\.js|display\.css|{_ROOMS}"),
     "/my-data": re.compile(r"screens/data\.js|parts/download\.js"),
-    "/": re.compile(rf"screens/(?!data\.js|ops\.js)[^/]+\.js|{_PLAYERS}|display\.css"),
+    "/": re.compile(rf"screens/(?!data|ops|other-boards)[^/]+\.js|{_PLAYERS}|display\.css"),
 }
 _COMMENT: Final = re.compile(rb"^[ \t]*(?:/\*.*?\*/|//[^\n]*)", re.MULTILINE | re.DOTALL)
 _INDENTATION: Final = re.compile(rb"^[ \t]+", re.MULTILINE)

@@ -98,7 +98,7 @@ async def test_a_board_that_is_being_filled_says_so_and_becomes_live_by_itself(p
     # Others find it by its title.
     await page.goto("/b/all")
     await page.get_by_role("button", name="More boards").press("Enter")
-    others = page.locator(".others")
+    others = page.locator(".other-boards")
     await expect(others.get_by_role("link", name=title)).to_be_visible()
     assert await look(page) == []
     assert await page.evaluate("document.documentElement.scrollWidth") <= 320

@@ -4,12 +4,11 @@
 import { BoardPanel, boardInput, boardTabs, boardTitle } from "../parts/board-panel.js";
 import { create, link } from "../parts/dom.js";
 import { noticesFor } from "../parts/notices.js";
-import { explain, t } from "../parts/text.js";
+import { t } from "../parts/text.js";
 
 const PODIUM = `query ($board: BoardInput!) {
   closedPeriods(board: $board, first: 1) { edges { node { board { period } } } }
 }`;
-const OTHERS = "{ boards { kind name title } }";
 const TITLE = "query ($id: ID!) { quiz(id: $id) { title } }";
 const TOP = `query ($board: BoardInput) {
   getLeaderboard(board: $board, limit: 3) { rank userId username score country }
@@ -27,7 +26,8 @@ export function showBoard(app, { board }) {
   const boards = ["all", "weekly", "monthly", ...(country ? [`country:${country}`] : [])].map((name) => [name, boardTitle(name)]);
   if (!boards.some(([name]) => name === board)) boards.push([board, boardTitle(board)]);
   const tabs = boardTabs(board, boards);
-  const [more, others] = otherBoards(app);
+  const more = create("button", { type: "button", className: "quiet" }, t.moreBoards);
+  more.addEventListener("click", async () => (await import("./other-boards.js")).showOtherBoards(app, more), { once: true });
   tabs.append(more);
   /** @param {string} title */
   function showTitle(title) {
@@ -36,7 +36,7 @@ export function showBoard(app, { board }) {
     app.title(title);
   }
   app.title(boardTitle(board));
-  app.fill(tabs, create("div", { className: "board-page" }, panel.element, podium), others);
+  app.fill(tabs, create("div", { className: "board-page" }, panel.element, podium));
   panel.show(board);
   if (board.startsWith("quiz:")) quizTitle(app, board.slice("quiz:".length)).then(showTitle, () => undefined);
   showPodium(app, board, podium);
@@ -45,25 +45,6 @@ export function showBoard(app, { board }) {
 
 /** @param {import("../app.js").App} app @param {string} id @returns {Promise<string>} */
 const quizTitle = async (app, id) => (await app.session.request(TITLE, { id })).quiz.title;
-
-/** A button for the boards that teams have defined, and their list, which is read when it is opened. @param {import("../app.js").App} app */
-function otherBoards(app) {
-  const heading = create("h2", { id: "others" }, t.moreBoards);
-  const list = create("div", { className: "others card", popover: "auto", role: "group", "aria-labelledby": "others" }, heading);
-  const open = create("button", { type: "button", className: "quiet", popoverTargetElement: list }, t.moreBoards);
-  list.addEventListener("beforetoggle", async (/** @type {ToggleEvent} */ event) => {
-    if (event.newState !== "open") return;
-    try {
-      const { boards } = await app.session.request(OTHERS);
-      const defined = boards.filter((/** @type {any} */ { kind }) => kind === "CUSTOM");
-      const links = defined.map((/** @type {any} */ { name, title }) => link(`/b/${encodeURIComponent(`custom:${name}`)}`, create("bdi", {}, title || name)));
-      list.replaceChildren(heading, ...(links.length ? links : [t.noMoreBoards]));
-    } catch (error) {
-      list.replaceChildren(heading, explain(error));
-    }
-  });
-  return [open, list];
-}
 
 /**
  * The three first of the last period that is over.
