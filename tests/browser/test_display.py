@@ -42,13 +42,10 @@ OFF_CENTER = """row => {
 }"""
 # What is in front where the name of a row and its bar, made as tall as the row, are both.
 IN_FRONT_OF_BAR = """row => {
-  const bar = row.querySelector('.bar');
-  bar.style.blockSize = '100%';
+  const bar = row.querySelector('.bar'); bar.style.blockSize = '100%';
   const { left, top, height } = row.querySelector('.name').getBoundingClientRect();
   const { className } = document.elementFromPoint(left + 5, top + height / 2);
-  bar.style.blockSize = '';
-  return className;
-}"""
+  bar.style.blockSize = ''; return className; }"""
 VIEWS = ["kiosk", "overlay", "embed"]
 
 

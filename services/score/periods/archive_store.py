@@ -168,27 +168,23 @@ class ArchiveStore:
         A board that is being archived meanwhile may still contain the user id: repeat this later.
         """
         boards = [document["made"] async for document in every_document(self._boards.find({}, {"made": 1}))]
-        boards += [
-            document["former"] async for document in self._reseals.find({"former": {"$ne": None}}, {"former": 1})
-        ]
+        former = self._reseals.find({"former": {"$ne": None}}, {"former": 1})
+        boards += [document["former"] async for document in every_document(former)]
         attempts = [document["_id"] async for document in self._attempts.find({}, {"_id": 1})]
         for start in range(0, len(boards), _BOARDS_PER_QUERY):
             page = {"$in": boards[start : start + _BOARDS_PER_QUERY]}
             # Also where the name was replaced before: a tree may have been built from the board meanwhile.
             names = {"$in": [user_id, pseudonym]}
-            async for entry in self._entries.find(
-                {"made": page, "user_id": names}, {"made": 1, "rank": 1, "user_id": 1}
-            ):
+            entries = self._entries.find({"made": page, "user_id": names}, {"made": 1, "rank": 1, "user_id": 1})
+            async for entry in entries:
                 await self._rename_on(entry["made"], entry["user_id"], pseudonym, entry["rank"])
         of_attempts = {"made": {"$in": attempts}, "user_id": user_id}
         await self._entries.update_many(of_attempts, _renamed(pseudonym))
         await self._reseals.update_many({"user_id": user_id}, {"$set": {"user_id": pseudonym, "reason": ""}})
         await self._reseals.update_many({"by": user_id}, {"$set": {"by": pseudonym}})
-        await self._reseals.update_many(
-            {"changes.user_id": user_id},
-            {"$set": {"changes.$[change].user_id": pseudonym}},
-            array_filters=[{"change.user_id": user_id}],
-        )
+        changed = {"$set": {"changes.$[change].user_id": pseudonym}}
+        of_changes = [{"change.user_id": user_id}]
+        await self._reseals.update_many({"changes.user_id": user_id}, changed, array_filters=of_changes)
 
     async def is_settled(self, board: Board) -> bool:
         """Return whether the board of a closed period is archived, or has nothing to archive."""
