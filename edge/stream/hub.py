@@ -28,7 +28,7 @@ from edge.stream.room_feed import PREFIX, RoomFeed
 from edge.stream.subscriber import Subscriber
 from edge.upstreams import Upstreams
 from services.boards.board import Board
-from services.boards.caller_groups import CallerGroups
+from services.boards.group_members import GroupMembers
 from services.boards.visibility import is_public
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.process.lifecycle import spawn
@@ -64,7 +64,7 @@ class Hub:
         now: Callable[[], datetime],
     ) -> None:
         self._upstreams = upstreams
-        self._caller_groups = CallerGroups(upstreams.group, upstreams.service_token)
+        self._group_members = GroupMembers(upstreams.group, upstreams.service_token)
         self._sessions = sessions
         self._config = config
         self.catalog = config.boards.catalog
@@ -189,12 +189,20 @@ class Hub:
 
     async def _end_former_members(self) -> None:
         """End the streams of who may read a board as a member of its group alone, and is none any more."""
-        of_groups = [subscriber for subscriber in self._subscribers() if subscriber.group_id]
-        groups = await self._caller_groups.of_players({subscriber.user_id for subscriber in of_groups})
-        for subscriber in of_groups:
-            # Of whom identity does not tell, the stream goes on until the token expires.
-            if subscriber.is_open and subscriber.group_id not in groups.get(subscriber.user_id, [subscriber.group_id]):
-                subscriber.drop("hidden")
+        by_group: defaultdict[str, list[Subscriber]] = defaultdict(list)
+        for subscriber in self._subscribers():
+            if subscriber.group_id:
+                by_group[subscriber.group_id].append(subscriber)
+        for group_id, subscribers in by_group.items():
+            try:
+                members = frozenset(await self._group_members.of(group_id))
+            except ServiceError as error:
+                if error.reason is not Reason.GROUP_NOT_FOUND:
+                    return  # while identity does not tell, a stream goes on until its token expires
+                members = frozenset()
+            for subscriber in subscribers:
+                if subscriber.is_open and subscriber.user_id not in members:
+                    subscriber.drop("hidden")
 
     def _open(self, name: str) -> Feed:
         if len(self._feeds) >= self._config.stream_max_boards:
@@ -238,7 +246,6 @@ class Hub:
         The client gets the reason when it reconnects.
         """
         self._end_hidden()
-        await self._end_former_members()
         by_session: defaultdict[str, list[Subscriber]] = defaultdict(list)
         for subscriber in self._subscribers():
             if subscriber.session_id:
@@ -247,3 +254,4 @@ class Hub:
             for subscriber in by_session[session_id]:
                 if subscriber.is_open:
                     subscriber.drop("signed_out")
+        await self._end_former_members()

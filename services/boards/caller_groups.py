@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Final
 
 from cachetools import TTLCache
 from topten.group.v1.group_service_pb2 import ListGroupsRequest
 
 from services.boards.visibility import is_decided_by_groups, may_read
-from services.runtime.errors import ServiceError
 from services.runtime.grpc.client import call
 
 if TYPE_CHECKING:
@@ -57,14 +55,6 @@ class CallerGroups:
         if any(each is not None and is_decided_by_groups(each, caller) for each in definitions):
             return await self._of(caller.user_id)
         return _NONE
-
-    async def of_players(self, user_ids: Collection[str]) -> Mapping[str, frozenset[str]]:
-        """Return the groups of these players, without those of whom identity does not tell."""
-        found: dict[str, frozenset[str]] = {}
-        for user_id in user_ids:
-            with suppress(ServiceError):
-                found[user_id] = await self._of(user_id)
-        return found
 
     async def _of(self, user_id: str) -> frozenset[str]:
         fresh = self._fresh.get(user_id)

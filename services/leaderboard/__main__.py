@@ -14,6 +14,7 @@ from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from topten.leaderboard.v1.leaderboard_service_pb2_grpc import add_LeaderboardServiceServicer_to_server
 
 from services.boards.caller_groups import CallerGroups
+from services.boards.group_members import GroupMembers
 from services.boards.periods.closed import DATABASE
 from services.boards.visibility import sees_team_of
 from services.leaderboard.config import LeaderboardConfig
@@ -21,7 +22,6 @@ from services.leaderboard.reading.archive import Archive
 from services.leaderboard.reading.boards import Boards
 from services.leaderboard.reading.definitions import Definitions
 from services.leaderboard.reading.frames import Frames
-from services.leaderboard.reading.groups import GroupMembers
 from services.leaderboard.reading.names import Names
 from services.leaderboard.reading.proofs import Proofs
 from services.leaderboard.reading.rosters import Rosters

@@ -29,10 +29,10 @@ from services.runtime.page_tokens import invalid_page_token, list_of, page_token
 if TYPE_CHECKING:
     from services.boards.caller_groups import CallerGroups
     from services.boards.definition import Ranks
+    from services.boards.group_members import GroupMembers
     from services.leaderboard.reading.archive import Archive
     from services.leaderboard.reading.boards import Boards
     from services.leaderboard.reading.frames import Frames
-    from services.leaderboard.reading.groups import GroupMembers
     from services.leaderboard.reading.names import Name, Names
     from services.leaderboard.reading.proofs import Proof, Proofs
     from services.leaderboard.reading.shown_board import BoardView

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+# Each with the reason why its reads are short.
+BOUNDED = {"services/score/ledger/shown_rows.py:at": "of a hundred players the rows at certain times"}
 READERS = ("services/score", "services/quiz", "services/identity", "services/leaderboard")
 
 
@@ -40,7 +42,7 @@ def covered(function: ast.AsyncFunctionDef) -> set[ast.AST]:
 
 def test_what_yields_documents_reads_them_however_many_there_are() -> None:
     seen = 0
-    wrong: list[str] = []
+    wrong: set[str] = set()
     for folder in READERS:
         for path in (ROOT / folder).rglob("*.py"):
             for function in generators(ast.parse(path.read_text())):
@@ -48,6 +50,7 @@ def test_what_yields_documents_reads_them_however_many_there_are() -> None:
                 reads = [each for each in calls if called(each) in {"find", "aggregate"}]
                 seen += len(reads)
                 within = covered(function)
-                wrong += [f"{path.relative_to(ROOT)}:{read.lineno}" for read in reads if read not in within]
+                if not within.issuperset(reads):
+                    wrong.add(f"{path.relative_to(ROOT)}:{function.name}")
     assert seen > 8
-    assert not wrong
+    assert wrong == BOUNDED.keys()

@@ -22,7 +22,7 @@ from topten.group.v1.group_service_pb2 import (
     ListTeamsResponse,
 )
 
-from services.leaderboard.reading.groups import MAX_MEMBERS
+from services.boards.group_members import MAX_MEMBERS
 from services.leaderboard.reading.results import UnreadableError
 from services.runtime.clock import milliseconds_of
 from services.runtime.errors import Reason, ServiceError

@@ -112,7 +112,7 @@ def room_of(document: Document) -> Room:
         deadline=document["deadline"],
         locked_at=document["locked_at"],
         is_closed_to_new_players=document["closed_to_new_players"],
-        # Rooms that an earlier version opened have neither of both.
+        # Rooms that an earlier version opened have neither.
         extra_times={seat: ExtraTime(each) for seat, each in document.get("extra_times", {}).items()},
         full_points=document.get("full_points", {}),
         ended_at=document["ended_at"],

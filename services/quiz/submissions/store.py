@@ -41,7 +41,7 @@ from services.runtime.outbox.publishing import UnpublishedEvent
 from services.runtime.outbox.store import OutboxStore, republished_field
 from services.runtime.pages import pages
 from services.runtime.stores.data_identity import DataIdentity
-from services.runtime.stores.mongo import every_document, unavailable_on_failure
+from services.runtime.stores.mongo import SCAN, every_document, unavailable_on_failure
 from services.runtime.stores.same_data import CollectionReplacedError, SameData
 from services.runtime.uuid7 import first_uuid7
 from services.streams import ACTION_REJUDGED
@@ -181,7 +181,7 @@ class SubmissionStore:
         players, last = Counter[int](), ""
         async with unavailable_on_failure():
             found = self._submissions.find({"quiz_id": quiz_id}, {"user_id": 1, "counted": 1}, hint=_BY_PLAYER)
-            async for document in every_document(found.sort(_BY_PLAYER)):  # the last record of a player comes first
+            async for document in every_document(found.sort(_BY_PLAYER), within=SCAN):  # the last of a player first
                 if document["user_id"] != last:
                     last = document["user_id"]
                     players[document["counted"]] += 1
@@ -207,7 +207,7 @@ class SubmissionStore:
         async with unavailable_on_failure():
             found = self._submissions.find({"quiz_id": quiz_id, "kind": None}, hint=_BY_PLAYER)
             found = found.sort([("user_id", DESCENDING), ("quiz_id", DESCENDING), ("attempt", ASCENDING)])
-            async for page in pages(every_document(found), size):
+            async for page in pages(every_document(found, within=SCAN), size):
                 yield [submission_of(document) for document in page]
 
     async def add_all(self, drafts: Sequence[Draft], publish_by: datetime) -> list[Exception | None]:

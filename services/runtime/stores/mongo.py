@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager
 from datetime import timedelta
@@ -12,7 +13,7 @@ import structlog
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.cursor import AsyncCursor
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError, WriteConcernError
+from pymongo.errors import ConnectionFailure, NetworkTimeout, OperationFailure, PyMongoError, WriteConcernError
 
 from services.runtime.config.settings import MongoConfig
 from services.runtime.errors import Reason, ServiceError
@@ -20,11 +21,11 @@ from services.runtime.process.lifecycle import wait_for
 from services.runtime.stores.metrics import counted
 from services.runtime.stores.mongo_clock import MongoClock
 from services.runtime.stores.mongo_listeners import MongoPools, mongo_listeners
-from services.runtime.stores.mongo_pauses import let_tasks_rest
 
 Document = dict[str, Any]
 RETRY_AFTER = timedelta(seconds=1)
 LONG_OPERATION: Final = timedelta(hours=1)
+SCAN: Final = timedelta(minutes=10)
 # Documents that are handled without a pause of the event loop.
 _PAGE: Final = 500
 _AUTHENTICATION_FAILED = 18
@@ -56,18 +57,27 @@ def long_operation() -> AbstractContextManager[None]:
     return pymongo.timeout(LONG_OPERATION.total_seconds())
 
 
-async def every_document(found: AsyncCursor[Document]) -> AsyncIterator[Document]:
+async def every_document(found: AsyncCursor[Document], *, within: timedelta | None = None) -> AsyncIterator[Document]:
     """Yield all documents of a cursor that was not read yet, read 500 at a time, however many there are.
 
-    MongoDB ends a cursor when its pages have together taken as long as the command that opened it was given, so that one gets
-    an hour. Each later page must come within the client's timeout. Raises what PyMongo raises.
+    Each page must come `within` a time, by default the client's timeout; SCAN is for a read that passes over many documents
+    for each that it finds. Raises what PyMongo raises, NetworkTimeout for a page that is late.
     """
-    with long_operation():
-        page = await found.batch_size(_PAGE).to_list(_PAGE)
-    while page:
+    # MongoDB ends a cursor when its pages have together taken as long as the command that opened it was given.
+    patience = found.collection.database.client.options.timeout if within is None else within.total_seconds()
+    found = found.batch_size(_PAGE)
+    while page := await _page(found, patience):
         for document in page:
             yield document
-        page = await found.to_list(_PAGE)
+
+
+async def _page(found: AsyncCursor[Document], patience: float | None) -> list[Document]:
+    try:
+        with long_operation():
+            async with asyncio.timeout(patience):
+                return await found.to_list(_PAGE)
+    except TimeoutError as error:
+        raise NetworkTimeout(f"a page took longer than {patience} s") from error
 
 
 @asynccontextmanager
@@ -80,7 +90,6 @@ async def open_mongo(
     `with pymongo.timeout(seconds)` block.
     """
     pools = MongoPools()
-    let_tasks_rest()
     client: AsyncMongoClient[Document] = AsyncMongoClient(
         config.url,
         appname=f"topten-{service}",

@@ -9,7 +9,6 @@ from bson.datetime_ms import DatetimeMS
 from pymongo import ASCENDING
 from pymongo.asynchronous.collection import AsyncCollection
 
-from services.runtime.stores.mongo import every_document
 from services.score.ledger.documents import Document, row_of
 from services.score.ledger.personal_data_digests import PersonalDataDigests
 from services.score.ledger.rows import AMENDING_KINDS, Row
@@ -41,5 +40,5 @@ class ShownRows:
                 for user_id, of_player in page
             ]
             query = {"$or": [{**each, **kind} for each in same for kind in (_SHOWN, _AMENDING)]}
-            async for document in every_document(self._ledger.find(query)):
+            async for document in self._ledger.find(query):
                 yield row_of(document)._replace(user_id=user_ids[document["chain"]])

@@ -28,7 +28,7 @@ from pymongo.errors import CollectionInvalid, OperationFailure
 from pymongo.read_concern import ReadConcern
 
 from services.runtime.stores.data_identity import DataIdentity
-from services.runtime.stores.mongo import every_document, long_operation
+from services.runtime.stores.mongo import SCAN, every_document, long_operation
 from services.runtime.stores.same_data import SameData
 from services.score.coordination_store import CoordinationStore
 from services.score.errors import RetryableError, UnprocessableError
@@ -236,7 +236,7 @@ class ScoreStore:
         else:
             query["recorded_at"] = {"$gte": DatetimeMS(starts_at - int(margin.total_seconds() * 1000))}
         query["kind"] = {"$nin": list(EVENTLESS_KINDS)}
-        async for document in every_document(self._ledger.find(query)):
+        async for document in every_document(self._ledger.find(query), within=SCAN):
             yield row_of(document)
 
     async def rows_since(self, recorded_at: int) -> AsyncIterator[Row]:

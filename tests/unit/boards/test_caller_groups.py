@@ -101,4 +101,3 @@ async def test_without_identity_nobody_is_a_member() -> None:
         with pytest.raises(ServiceError) as refused:
             await callers.deciding([BOARD], ADA)
         assert refused.value.reason is Reason.UNAVAILABLE
-        assert await callers.of_players(["ada"]) == {}, "which is not to be in no group"

@@ -1,4 +1,4 @@
-"""A leaderboard service, over real gRPC, whose frames a test decides, and beside it services of quizzes and rooms."""
+"""A leaderboard service, over real gRPC, whose frames a test decides, and beside it services of quizzes, rooms and groups."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
+from topten.group.v1 import group_service_pb2 as group_messages
+from topten.group.v1.group_service_pb2_grpc import GroupServiceServicer, add_GroupServiceServicer_to_server
 from topten.leaderboard.v1 import leaderboard_service_pb2 as messages
 from topten.leaderboard.v1.leaderboard_pb2 import Entry, Frame
 from topten.leaderboard.v1.leaderboard_service_pb2_grpc import (
@@ -50,6 +52,7 @@ class ScriptedLeaderboard(LeaderboardServiceServicer):
         self.address = ""
         self.quizzes = ScriptedQuizzes()  # type: ignore[abstract]  # `partly` adds the methods that are missing
         self.rooms = ScriptedRooms()  # type: ignore[abstract]  # as above
+        self.groups = ScriptedGroups()  # type: ignore[abstract]  # as above
         self.opened: dict[str, int] = defaultdict(int)
         self.rank_requests: list[list[str]] = []
         self.standings: dict[str, messages.Standing] = {}
@@ -139,6 +142,27 @@ class ScriptedQuizzes(QuizServiceServicer):
         if request.quiz_id.startswith("unknown"):
             await _refuse(context, Reason.QUIZ_NOT_FOUND)
         return quiz_messages.GetQuizResponse(quiz=quiz_pb2.Quiz(quiz_id=request.quiz_id))
+
+
+@partly
+class ScriptedGroups(GroupServiceServicer):
+    """Serves only `ListMembers`: the `members` of every group, or `refuses`. `asked` has the group of each call."""
+
+    def __init__(self) -> None:
+        self.members = {"ada"}
+        self.refuses: Reason | None = None
+        self.asked: asyncio.Queue[str] = asyncio.Queue()
+
+    async def ListMembers(
+        self, request: group_messages.ListMembersRequest, context: Any
+    ) -> group_messages.ListMembersResponse:
+        self.asked.put_nowait(request.group_id)
+        if self.refuses is not None:
+            await _refuse(context, self.refuses)
+        response = group_messages.ListMembersResponse()
+        for user_id in self.members:
+            response.members.add(user_id=user_id)
+        return response
 
 
 @partly
@@ -232,6 +256,7 @@ async def scripted_leaderboard() -> AsyncIterator[ScriptedLeaderboard]:
     add_LeaderboardServiceServicer_to_server(leaderboard, server)
     add_QuizServiceServicer_to_server(leaderboard.quizzes, server)
     add_RoomServiceServicer_to_server(leaderboard.rooms, server)
+    add_GroupServiceServicer_to_server(leaderboard.groups, server)
     port = server.add_insecure_port(f"{HOST}:0")
     await server.start()
     leaderboard.address = f"{HOST}:{port}"

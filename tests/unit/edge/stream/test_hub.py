@@ -21,6 +21,7 @@ from services.boards.definition import Definition
 from services.runtime.auth.claims import Claims
 from services.runtime.auth.service_token import ServiceToken
 from services.runtime.config.settings import TlsConfig, UpstreamConfig
+from services.runtime.errors import Reason
 from tests.deadline import deadline, deadline_seconds
 from tests.unit.edge.scripted_leaderboard import ScriptedLeaderboard, frame, scripted_leaderboard
 from tests.unit.runtime.issuer import Issuer
@@ -39,7 +40,8 @@ async def opened_hub(
         scripted_leaderboard() as leaderboard,
         ServiceToken(issuer.token_url, "edge", "s") as token,
     ):
-        async with open_upstreams(UpstreamConfig(leaderboard=leaderboard.address), TlsConfig(), token) as upstreams:
+        addresses = UpstreamConfig(leaderboard=leaderboard.address, identity=leaderboard.address)
+        async with open_upstreams(addresses, TlsConfig(), token) as upstreams:
             config = EdgeConfig(stream_heartbeat=heartbeat)
             hub = Hub(upstreams, config, Sessions(upstreams), ScreenLatency(), now=now)
             await hub.start()
@@ -49,7 +51,7 @@ async def opened_hub(
 
 @asynccontextmanager
 async def connection(
-    *, expires_at: float, board_version: int = 0
+    *, expires_at: float, board_version: int = 0, group_id: str = ""
 ) -> AsyncIterator[tuple[Subscriber, asyncio.StreamReader]]:
     """A subscriber and the client's end of its connection."""
     server_end, client_end = socket.socketpair()
@@ -57,7 +59,9 @@ async def connection(
     _, sending = await asyncio.open_connection(sock=server_end)
     try:
         claims = Claims("ada", "Ada", frozenset({"player"}), "", "", "t-1", "access", expires_at)
-        subscriber = Subscriber(claims, chunked=False, retry=timedelta(seconds=2), board_version=board_version)
+        subscriber = Subscriber(
+            claims, chunked=False, retry=timedelta(seconds=2), board_version=board_version, group_id=group_id
+        )
         sending.transport.set_protocol(subscriber)
         subscriber.connection_made(sending.transport)
         yield subscriber, reader
@@ -119,6 +123,38 @@ async def test_a_stream_ends_whose_board_was_hidden_while_it_opened() -> None:
                 hub.catalog.update([Definition("own", visibility="moderators", version=2)], edition=2, numbers=0)
                 feed.subscribe(subscriber, lambda: None)
                 assert b"retry: " in await reader.read()
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+async def test_a_stream_ends_when_its_player_leaves_the_group_but_not_when_identity_is_away(
+    monkeypatch: pytest.MonkeyPatch, is_deleted: bool
+) -> None:
+    monkeypatch.setattr("edge.stream.hub.SESSION_CHECK_INTERVAL", timedelta(milliseconds=20))
+    now = ENDS_AT - timedelta(minutes=1)
+    async with opened_hub(lambda: now) as (hub, leaderboard):
+        groups = leaderboard.groups
+        hub.catalog.update([Definition("own", segment="group:g", visibility="members")], edition=1, numbers=0)
+        leaderboard.publish(frame(5, board="custom:own"))
+        version = hub.version("custom:own")
+        async with (
+            connection(expires_at=now.timestamp() + 3600, board_version=version, group_id="g") as (subscriber, reader),
+            connection(expires_at=now.timestamp() + 3600, board_version=version) as (moderator, _),
+            deadline("the stream ends"),
+        ):
+            with hub.feed("custom:own") as feed:
+                await feed.wait_ready(timedelta(seconds=deadline_seconds()))
+                for each in (subscriber, moderator):
+                    feed.subscribe(each, lambda: None)
+                assert [await groups.asked.get() for _ in range(2)] == ["g", "g"]
+                groups.refuses = Reason.UNAVAILABLE
+                while not groups.asked.empty():
+                    groups.asked.get_nowait()
+                for _ in range(2):
+                    await groups.asked.get()
+                assert subscriber.is_open, "who is away has not said that the player left"
+                groups.members, groups.refuses = set(), Reason.GROUP_NOT_FOUND if is_deleted else None
+                assert b"retry: " in await reader.read()
+                assert moderator.is_open
 
 
 @pytest.mark.parametrize("count", [0, 1, ENDED_AT_ONCE, ENDED_AT_ONCE + 1, 100_000])
