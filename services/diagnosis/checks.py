@@ -47,6 +47,7 @@ SAMPLES: Final = (
 RUNBOOKS: Final = "docs/operator/operations.md#"
 UNCOUNTED: Final = f"{RUNBOOKS}accepted-events-are-not-counted"
 ATTEMPTS_OVERDUE: Final = f"{RUNBOOKS}toptenattemptsoverdue"
+ATTEMPTS_UNJUDGEABLE: Final = f"{RUNBOOKS}attempts-cannot-be-judged"
 STORE_AWAY: Final = f"{RUNBOOKS}toptenstoreaway"
 
 

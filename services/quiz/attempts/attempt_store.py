@@ -17,7 +17,7 @@ from pymongo.errors import DuplicateKeyError
 from services.quiz.attempts.attempt import MAX_OPEN, Attempt
 from services.quiz.attempts.extra_time import ExtraTime
 from services.quiz.questions.answers import Answer, answer_in, answer_list
-from services.runtime.stores.mongo import unavailable_on_failure
+from services.runtime.stores.mongo import long_operation, unavailable_on_failure
 
 MAX_EXPORTED: Final = 1000
 Document = dict[str, Any]
@@ -131,6 +131,14 @@ class AttemptStore:
         async with unavailable_on_failure():
             found = await (await self._attempts.aggregate([{"$match": query}, group])).to_list()
         return (found[0]["attempts"], at - found[0]["oldest"]) if found else (0, timedelta())
+
+    async def shown_versions(self) -> dict[tuple[str, int], int]:
+        """Return how many open attempts show each version of a quiz, by quiz and version."""
+        group = {"$group": {"_id": {"quiz": "$quiz_id", "version": "$version"}, "attempts": {"$sum": 1}}}
+        async with unavailable_on_failure():
+            with long_operation():
+                found = await (await self._attempts.aggregate([group])).to_list()
+        return {(each["_id"]["quiz"], each["_id"]["version"]): each["attempts"] for each in found}
 
     async def remove(self, attempt_ids: Collection[str]) -> None:
         """Remove attempts that are recorded, or that never will be."""

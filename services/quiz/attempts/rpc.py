@@ -84,7 +84,9 @@ class AttemptServicer(attempt_service_pb2_grpc.AttemptServiceServicer):
     ) -> messages.AuditAttemptsResponse:
         """See attempt_service.proto."""
         overdue, oldest = await self._deadlines.overdue()
-        return messages.AuditAttemptsResponse(overdue=overdue, oldest_seconds=oldest.total_seconds())
+        return messages.AuditAttemptsResponse(
+            overdue=overdue, oldest_seconds=oldest.total_seconds(), unjudgeable=await self._attempts.unjudgeable()
+        )
 
     async def ExportAttempts(
         self, request: messages.ExportAttemptsRequest, context: Context

@@ -75,6 +75,8 @@ class AttemptService:
     async def start(self, player: Claims, quiz_id: str) -> tuple[Attempt, Quiz, bool]:
         """Start an attempt or resume the open one; return it, the quiz as it shows it, and whether it is resumed.
 
+        An open one that shows a version which is not kept is discarded.
+
         Raises QUIZ_NOT_FOUND, QUIZ_CLOSED, ATTEMPTS_EXHAUSTED, ATTEMPT_TOO_SOON, PLAYER_BLOCKED, UNAVAILABLE.
         """
         user_id = player.user_id
@@ -83,9 +85,12 @@ class AttemptService:
             before = await self._submissions.last_tally(user_id, quiz_id)
             attempt = await self._attempts.open(user_id, quiz_id, before.used + 1)
             if attempt is not None:
-                if attempt.accepts(self._now()):
-                    return attempt, await self.shown(attempt), True
-                await self._deadlines.end(attempt.attempt_id)
+                if not attempt.accepts(self._now()):
+                    await self._deadlines.end(attempt.attempt_id)
+                elif shown := await self._version(quiz_id, attempt.version):
+                    return attempt, shown, True
+                else:
+                    await self._attempts.remove([attempt.attempt_id])  # nobody can judge it
                 continue
             await self._require_unblocked(user_id)
             now = self._now()
@@ -146,16 +151,34 @@ class AttemptService:
         )
 
     async def shown(self, attempt: Attempt) -> Quiz:
-        """Return the version of the quiz that an attempt shows. Raises QUIZ_CHANGED, UNAVAILABLE."""
-        quiz = await self._cache.quiz(attempt.quiz_id)
-        if quiz.version < attempt.version:
-            quiz = await self._cache.fresh(attempt.quiz_id)
-        if quiz.version == attempt.version:
-            return quiz
-        replaced = await self._cache.replaced(attempt.quiz_id, attempt.version)
-        if replaced is None:
+        """Return the version of the quiz that an attempt shows. Raises QUIZ_NOT_FOUND, QUIZ_CHANGED, UNAVAILABLE."""
+        quiz = await self._version(attempt.quiz_id, attempt.version)
+        if quiz is None:
             raise ServiceError(Reason.QUIZ_CHANGED, "The version of the quiz that the attempt shows is not kept.")
-        return replaced.quiz
+        return quiz
+
+    async def unjudgeable(self) -> int:
+        """Return how many open attempts show a version of their quiz that is not kept. Raises UNAVAILABLE."""
+        shown = await self._attempts.shown_versions()
+        return sum([attempts for version, attempts in shown.items() if not await self._is_kept(*version)])
+
+    async def _is_kept(self, quiz_id: str, version: int) -> bool:
+        try:
+            return await self._version(quiz_id, version) is not None
+        except ServiceError as error:
+            if error.reason is not Reason.QUIZ_NOT_FOUND:
+                raise
+            return False
+
+    async def _version(self, quiz_id: str, version: int) -> Quiz | None:
+        """Return a version of a quiz; None if it is not kept. Raises QUIZ_NOT_FOUND, UNAVAILABLE."""
+        quiz = await self._cache.quiz(quiz_id)
+        if quiz.version < version:
+            quiz = await self._cache.fresh(quiz_id)
+        if quiz.version == version:
+            return quiz
+        replaced = await self._cache.replaced(quiz_id, version)
+        return replaced.quiz if replaced else None
 
     async def set_extra_time(
         self, caller: Claims, user_id: str, quiz_id: str, extra_time: ExtraTime, reason: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -18,6 +18,7 @@ from services.quiz.formats.topten.json_lines import line_of, lines_of
 from services.quiz.quizzes.quiz import from_definition, media_faults
 from services.runtime.auth.access import ADMIN, SERVICE
 from services.runtime.auth.claims import Claims
+from services.runtime.errors import Reason, ServiceError
 
 MAX_FAULTS: Final = 200
 # Services may do with every quiz what admins may.
@@ -40,6 +41,14 @@ class Fault(NamedTuple):
     place: str
     line: int
     message: str
+
+
+def draft_refused(faults: Sequence[Fault]) -> ServiceError:
+    """Return the error for a draft with faults: a violation for each, with its line where it is known."""
+    violations = [
+        (fault.place, f"{fault.message} (line {fault.line})" if fault.line else fault.message) for fault in faults
+    ]
+    return ServiceError(Reason.INVALID_ARGUMENT, "The draft has faults.", violations=violations)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import structlog
 from topten.quiz.v1 import quiz_pb2
 
-from services.quiz.authoring.draft import Fault, document_of, located
+from services.quiz.authoring.draft import Fault, document_of, draft_refused, located
 from services.quiz.formats.registry import WRITERS, read, write
 from services.quiz.formats.report import ItemReport, QuizReport
 from services.quiz.formats.source import FormatError
@@ -100,8 +100,7 @@ class Exchange:
         if quiz.published is None:
             definition, faults = await self._authoring.check(quiz.document, quiz_id)
             if faults:
-                violations = [(fault.place, fault.message) for fault in faults]
-                raise ServiceError(Reason.INVALID_ARGUMENT, "The draft has faults.", violations=violations)
+                raise draft_refused(faults)
         else:
             definition = quiz.published.definition
         async with self._reading:

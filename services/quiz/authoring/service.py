@@ -21,6 +21,7 @@ from services.quiz.authoring.draft import (
     check,
     copied,
     document_of,
+    draft_refused,
     is_operator,
     owner_of,
     state_of,
@@ -193,8 +194,7 @@ class AuthoringService:
             raise _conflict()
         checked = await self.check(quiz.document, quiz_id)
         if checked.faults:
-            violations = [(fault.place, fault.message) for fault in checked.faults]
-            raise ServiceError(Reason.INVALID_ARGUMENT, "The draft has faults.", violations=violations)
+            raise draft_refused(checked.faults)
         number, changed = await self._publishing.import_quiz(checked.definition, actor=claims.user_id, expected=version)
         if changed or quiz.draft.document is not None:
             await self._drafts.clear(replace(quiz.draft, changed_at=self._now()))

@@ -124,6 +124,24 @@ async def test_an_attempt_that_nobody_hands_in_is_found(stack: RunningStack, pla
         await attempts.replace_one({"_id": begun["id"]}, attempt)
 
 
+async def test_an_attempt_whose_version_is_gone_is_found_and_can_be_started_anew(
+    stack: RunningStack, player: Player
+) -> None:
+    quiz_id = await timed(stack, 3600)
+    begun = await ask(player, START, id=quiz_id)
+    mongo: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(stack.endpoints["stores"]["mongo"], tz_aware=True)
+    async with mongo:
+        changed = await mongo["topten_quiz"]["attempts"].update_one({"_id": begun["id"]}, {"$set": {"version": 99}})
+        assert changed.modified_count == 1
+    (line,) = await audit_attempts(endpoints(stack), 3600)
+    assert line.startswith("open attempts that show a version of their quiz that is not kept: 1."), line
+    answer = {"questionId": "q1", "selectedOption": "a"}
+    assert await refused(player, SAVE, id=begun["id"], answers=[answer]) == "QUIZ_CHANGED"
+    again = await ask(player, START, id=quiz_id)
+    assert (again["resumed"], again["id"] != begun["id"]) == (False, True)
+    assert await audit_attempts(endpoints(stack), 3600) == []
+
+
 async def test_extra_time_is_given_by_staff_and_told_to_its_player_alone(
     stack: RunningStack, client: GraphqlClient, player: Player
 ) -> None:

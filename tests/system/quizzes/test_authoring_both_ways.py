@@ -139,7 +139,7 @@ async def test_what_an_author_does_has_the_same_facts_over_grpc_and_graphql(stac
             await both.graphql(publishing.document, ada.access_token, publishing.variables),
         ]
         assert {each.reason for each in refused} == {"INVALID_ARGUMENT"}
-        named = [(fault["place"], fault["message"]) for fault in wrong["faults"]]
+        named = [(fault["place"], f"{fault['message']} (line {fault['line']})") for fault in wrong["faults"]]
         assert [list(each.faults) for each in refused] == [named, named]
 
         await same("SaveDraft", quizId=quiz_id, document=document(quiz_id), revision=1)

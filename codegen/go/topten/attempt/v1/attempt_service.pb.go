@@ -623,13 +623,15 @@ func (*AuditAttemptsRequest) Descriptor() ([]byte, []int) {
 	return file_topten_attempt_v1_attempt_service_proto_rawDescGZIP(), []int{10}
 }
 
-// AuditAttemptsResponse tells what is overdue.
+// AuditAttemptsResponse tells what is overdue, and what can no longer be judged.
 type AuditAttemptsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The number of attempts whose deadline and grace are over, and that are not handed in.
 	Overdue int64 `protobuf:"varint,1,opt,name=overdue,proto3" json:"overdue,omitempty"`
 	// For how many seconds the oldest of them has been overdue; 0 if there is none.
 	OldestSeconds float64 `protobuf:"fixed64,2,opt,name=oldest_seconds,json=oldestSeconds,proto3" json:"oldest_seconds,omitempty"`
+	// The number of open attempts that show a version of their quiz that is not kept, so that their answers cannot be judged.
+	Unjudgeable   int64 `protobuf:"varint,3,opt,name=unjudgeable,proto3" json:"unjudgeable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -674,6 +676,13 @@ func (x *AuditAttemptsResponse) GetOverdue() int64 {
 func (x *AuditAttemptsResponse) GetOldestSeconds() float64 {
 	if x != nil {
 		return x.OldestSeconds
+	}
+	return 0
+}
+
+func (x *AuditAttemptsResponse) GetUnjudgeable() int64 {
+	if x != nil {
+		return x.Unjudgeable
 	}
 	return 0
 }
@@ -812,10 +821,11 @@ const file_topten_attempt_v1_attempt_service_proto_rawDesc = "" +
 	"\auser_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06userId\"\\\n" +
 	"\x16ListExtraTimesResponse\x12B\n" +
 	"\tdecisions\x18\x01 \x03(\v2$.topten.attempt.v1.ExtraTimeDecisionR\tdecisions\"\x16\n" +
-	"\x14AuditAttemptsRequest\"X\n" +
+	"\x14AuditAttemptsRequest\"z\n" +
 	"\x15AuditAttemptsResponse\x12\x18\n" +
 	"\aoverdue\x18\x01 \x01(\x03R\aoverdue\x12%\n" +
-	"\x0eoldest_seconds\x18\x02 \x01(\x01R\roldestSeconds\"\x17\n" +
+	"\x0eoldest_seconds\x18\x02 \x01(\x01R\roldestSeconds\x12 \n" +
+	"\vunjudgeable\x18\x03 \x01(\x03R\vunjudgeable\"\x17\n" +
 	"\x15ExportAttemptsRequest\"\x97\x01\n" +
 	"\x16ExportAttemptsResponse\x126\n" +
 	"\battempts\x18\x01 \x03(\v2\x1a.topten.attempt.v1.AttemptR\battempts\x12E\n" +

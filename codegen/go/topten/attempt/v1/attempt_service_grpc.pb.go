@@ -57,8 +57,8 @@ type AttemptServiceClient interface {
 	// ListExtraTimes lists what was decided about the extra time of a player, newest first.
 	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	ListExtraTimes(ctx context.Context, in *ListExtraTimesRequest, opts ...grpc.CallOption) (*ListExtraTimesResponse, error)
-	// AuditAttempts counts the attempts whose time is up and that are not handed in yet; a few seconds of that are normal.
-	// Changes nothing.
+	// AuditAttempts counts the attempts whose time is up and that are not handed in yet, of which a few seconds are normal, and the
+	// open ones whose version of the quiz is gone. Changes nothing.
 	// Fails with PERMISSION_DENIED, UNAVAILABLE.
 	AuditAttempts(ctx context.Context, in *AuditAttemptsRequest, opts ...grpc.CallOption) (*AuditAttemptsResponse, error)
 	// ExportAttempts lists the caller's own open attempts, with their saved answers, and what was decided about their extra time.
@@ -171,8 +171,8 @@ type AttemptServiceServer interface {
 	// ListExtraTimes lists what was decided about the extra time of a player, newest first.
 	// Fails with PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	ListExtraTimes(context.Context, *ListExtraTimesRequest) (*ListExtraTimesResponse, error)
-	// AuditAttempts counts the attempts whose time is up and that are not handed in yet; a few seconds of that are normal.
-	// Changes nothing.
+	// AuditAttempts counts the attempts whose time is up and that are not handed in yet, of which a few seconds are normal, and the
+	// open ones whose version of the quiz is gone. Changes nothing.
 	// Fails with PERMISSION_DENIED, UNAVAILABLE.
 	AuditAttempts(context.Context, *AuditAttemptsRequest) (*AuditAttemptsResponse, error)
 	// ExportAttempts lists the caller's own open attempts, with their saved answers, and what was decided about their extra time.

@@ -276,23 +276,27 @@ global___AuditAttemptsRequest = AuditAttemptsRequest
 
 @typing.final
 class AuditAttemptsResponse(google.protobuf.message.Message):
-    """AuditAttemptsResponse tells what is overdue."""
+    """AuditAttemptsResponse tells what is overdue, and what can no longer be judged."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     OVERDUE_FIELD_NUMBER: builtins.int
     OLDEST_SECONDS_FIELD_NUMBER: builtins.int
+    UNJUDGEABLE_FIELD_NUMBER: builtins.int
     overdue: builtins.int
     """The number of attempts whose deadline and grace are over, and that are not handed in."""
     oldest_seconds: builtins.float
     """For how many seconds the oldest of them has been overdue; 0 if there is none."""
+    unjudgeable: builtins.int
+    """The number of open attempts that show a version of their quiz that is not kept, so that their answers cannot be judged."""
     def __init__(
         self,
         *,
         overdue: builtins.int = ...,
         oldest_seconds: builtins.float = ...,
+        unjudgeable: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["oldest_seconds", b"oldest_seconds", "overdue", b"overdue"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["oldest_seconds", b"oldest_seconds", "overdue", b"overdue", "unjudgeable", b"unjudgeable"]) -> None: ...
 
 global___AuditAttemptsResponse = AuditAttemptsResponse
 

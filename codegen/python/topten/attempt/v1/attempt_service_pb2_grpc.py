@@ -124,8 +124,8 @@ class AttemptServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def AuditAttempts(self, request, context):
-        """AuditAttempts counts the attempts whose time is up and that are not handed in yet; a few seconds of that are normal.
-        Changes nothing.
+        """AuditAttempts counts the attempts whose time is up and that are not handed in yet, of which a few seconds are normal, and the
+        open ones whose version of the quiz is gone. Changes nothing.
         Fails with PERMISSION_DENIED, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -72,8 +72,8 @@ class AttemptServiceStub:
         topten.attempt.v1.attempt_service_pb2.AuditAttemptsRequest,
         topten.attempt.v1.attempt_service_pb2.AuditAttemptsResponse,
     ]
-    """AuditAttempts counts the attempts whose time is up and that are not handed in yet; a few seconds of that are normal.
-    Changes nothing.
+    """AuditAttempts counts the attempts whose time is up and that are not handed in yet, of which a few seconds are normal, and the
+    open ones whose version of the quiz is gone. Changes nothing.
     Fails with PERMISSION_DENIED, UNAVAILABLE.
     """
 
@@ -139,8 +139,8 @@ class AttemptServiceAsyncStub:
         topten.attempt.v1.attempt_service_pb2.AuditAttemptsRequest,
         topten.attempt.v1.attempt_service_pb2.AuditAttemptsResponse,
     ]
-    """AuditAttempts counts the attempts whose time is up and that are not handed in yet; a few seconds of that are normal.
-    Changes nothing.
+    """AuditAttempts counts the attempts whose time is up and that are not handed in yet, of which a few seconds are normal, and the
+    open ones whose version of the quiz is gone. Changes nothing.
     Fails with PERMISSION_DENIED, UNAVAILABLE.
     """
 
@@ -218,8 +218,8 @@ class AttemptServiceServicer(metaclass=abc.ABCMeta):
         request: topten.attempt.v1.attempt_service_pb2.AuditAttemptsRequest,
         context: _ServicerContext,
     ) -> typing.Union[topten.attempt.v1.attempt_service_pb2.AuditAttemptsResponse, collections.abc.Awaitable[topten.attempt.v1.attempt_service_pb2.AuditAttemptsResponse]]:
-        """AuditAttempts counts the attempts whose time is up and that are not handed in yet; a few seconds of that are normal.
-        Changes nothing.
+        """AuditAttempts counts the attempts whose time is up and that are not handed in yet, of which a few seconds are normal, and the
+        open ones whose version of the quiz is gone. Changes nothing.
         Fails with PERMISSION_DENIED, UNAVAILABLE.
         """
 
