@@ -65,7 +65,7 @@ async def players(browser: Browser, stack: RunningStack, camera: Camera) -> None
         await camera.take(page, name, schemes=ALL)
     await page.goto("/b/all")
     await page.get_by_role("button", name="More boards").click()
-    await expect(page.locator(".others a")).to_have_count(1)
+    await expect(page.locator(".other-boards a")).to_have_count(1)
     await camera.take(page, "board-others", schemes=["dark"])
     await page.goto("/my-data")
     await page.get_by_label("Password").fill(PASSWORD)
