@@ -81,7 +81,7 @@ class Opened(NamedTuple):
 
 
 class Version(NamedTuple):
-    """A version of a quiz. When it was published is None for a first one, before which nothing was replaced."""
+    """A version of a quiz. When it was published is None for a first one that was stored before this time was."""
 
     quiz: StoredQuiz
     published_at: datetime | None
@@ -211,12 +211,14 @@ class AuthoringService:
             return []
         newest = min(quiz.version, before - 1) if before else quiz.version
         oldest = max(newest - MAX_VERSIONS, 0) + 1
-        # With the one before them, because a version was published when its predecessor was replaced.
+        # With the one before them: older data has only when a version was replaced, which is when the next was published.
         stored = await self._quizzes.versions(quiz_id, range(oldest - 1, newest + 1))
         found = stored | {quiz.version: quiz.published}
         return [
             Version(
-                found[number], stored[number - 1].replaced_at if number - 1 in stored else None, number == quiz.version
+                found[number],
+                found[number].published_at or (stored[number - 1].replaced_at if number - 1 in stored else None),
+                number == quiz.version,
             )
             for number in range(newest, oldest - 1, -1)
             if number in found

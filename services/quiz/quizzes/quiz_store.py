@@ -1,7 +1,8 @@
 """Quizzes in MongoDB.
 
-The collection `quizzes` has one document for each quiz, with its current definition, version and tags, and `archived` if it is
-not listed; `quiz_versions` has one for each version that was replaced, so that what was judged by it can be judged again.
+The collection `quizzes` has one document for each quiz, with its current definition, version and tags, when it was published,
+and `archived` if it is not listed; `quiz_versions` has one for each version that was replaced, so that what was judged by it
+can be judged again.
 """
 
 from __future__ import annotations
@@ -30,10 +31,14 @@ _LISTED: Final[Document] = {"$unset": {"archived": ""}}
 
 @dataclass(frozen=True, slots=True)
 class StoredQuiz:
-    """A definition and its version; `replaced_at` is None for the current one. An archived quiz is not listed."""
+    """A definition and its version; `replaced_at` is None for the current one. An archived quiz is not listed.
+
+    `published_at` is None for versions that were stored before this time was.
+    """
 
     definition: quiz_pb2.QuizDefinition
     version: int
+    published_at: datetime | None = None
     replaced_at: datetime | None = None
     is_archived: bool = False
 
@@ -130,11 +135,12 @@ class QuizStore:
                     raise ServiceError(Reason.VERSION_CONFLICT, "The quiz was changed in the meantime. Read it again.")
                 if document is not None:
                     await self._keep(document, now)
+                content = {"definition": Binary(data), "version": version, "tags": tags, "published_at": now}
                 try:
                     # Replaces only the version that was read.
                     written = await self._quizzes.find_one_and_update(
                         {"_id": definition.quiz_id, "version": version - 1},
-                        {"$set": {"definition": Binary(data), "version": version, "tags": tags}} | _LISTED,
+                        {"$set": content} | _LISTED,
                         upsert=document is None,
                         return_document=ReturnDocument.AFTER,
                     )
@@ -145,10 +151,12 @@ class QuizStore:
 
     async def _keep(self, replaced: Document, now: datetime) -> None:
         """Keep a version that is about to be replaced."""
-        content = {"definition": replaced["definition"], "version": replaced["version"], "replaced_at": now}
+        kept = {name: replaced[name] for name in ("definition", "version", "published_at") if name in replaced}
+        content = kept | {"replaced_at": now}
         await self._versions.replace_one({"_id": f"{replaced['_id']}:{replaced['version']}"}, content, upsert=True)
 
 
 def _stored(document: Document) -> StoredQuiz:
     definition = quiz_pb2.QuizDefinition.FromString(bytes(document["definition"]))
-    return StoredQuiz(definition, document["version"], document.get("replaced_at"), "archived" in document)
+    times = document.get("published_at"), document.get("replaced_at")
+    return StoredQuiz(definition, document["version"], *times, "archived" in document)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any, Final
+
+from pymongo import AsyncMongoClient
 
 from services.cli.identity.accounts import grant_role
 from services.quiz.formats.registry import read
@@ -153,6 +155,7 @@ async def test_what_an_author_does_has_the_same_facts_over_grpc_and_graphql(stac
         assert (await same("GetDraft", "bob", quizId=quiz_id))["quiz"] == shared
         assert (await same("ScheduleQuiz", quizId=quiz_id, version=2))["state"] == "OPEN"
         assert (await same("CloseQuiz", quizId=quiz_id))["state"] == "CLOSED"
+        await forget_publication(stack, quiz_id, (1, 2))
         await edited_again(authors, quiz_id)
         await same("DuplicateQuiz", quizId=quiz_id, copyId=copy_id)
         assert (await same("ArchiveQuiz", quizId=quiz_id))["state"] == "ARCHIVED"
@@ -170,6 +173,16 @@ async def test_what_an_author_does_has_the_same_facts_over_grpc_and_graphql(stac
             zip(listing["cursors"], of_grpc(listing["quizzes"]), strict=True)
         )
         assert [each["node"]["id"] for each in listed] == sorted([quiz_id, copy_id])
+
+
+async def forget_publication(stack: RunningStack, quiz_id: str, versions: Iterable[int]) -> None:
+    """Leave these versions as an earlier release stored them, which did not store when they were published."""
+    mongo: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(stack.endpoints["stores"]["mongo"])
+    async with mongo:
+        ids = [f"{quiz_id}:{version}" for version in versions]
+        forgotten = {"$unset": {"published_at": ""}}
+        changed = await mongo["topten_quiz"]["quiz_versions"].update_many({"_id": {"$in": ids}}, forgotten)
+    assert changed.modified_count == len(ids)
 
 
 async def edited_again(authors: Authors, quiz_id: str) -> None:

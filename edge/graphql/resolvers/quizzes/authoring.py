@@ -106,7 +106,7 @@ class QuizVersion:
     title: str
     question_count: int
     published_at: datetime | None = strawberry.field(
-        description="When it was published; null if that is not known, as of a first version."
+        description="When it was published; null for a first version that an earlier release stored."
     )
     current: bool = strawberry.field(description="Whether players see this one.")
 

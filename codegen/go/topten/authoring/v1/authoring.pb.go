@@ -438,7 +438,7 @@ type QuizVersion struct {
 	Title string `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
 	// The number of its questions.
 	Questions int32 `protobuf:"varint,3,opt,name=questions,proto3" json:"questions,omitempty"`
-	// When it was published; absent if that is not known, as of a first version.
+	// When it was published; absent for a first version that an earlier release stored.
 	PublishedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=published_at,json=publishedAt,proto3" json:"published_at,omitempty"`
 	// True for the one that players see.
 	Current       bool `protobuf:"varint,5,opt,name=current,proto3" json:"current,omitempty"`

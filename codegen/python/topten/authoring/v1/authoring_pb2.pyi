@@ -251,7 +251,7 @@ class QuizVersion(google.protobuf.message.Message):
     """True for the one that players see."""
     @property
     def published_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """When it was published; absent if that is not known, as of a first version."""
+        """When it was published; absent for a first version that an earlier release stored."""
 
     def __init__(
         self,
