@@ -194,10 +194,6 @@ class Definition:
             freezes_before=other.freezes_before,
         )
 
-    def in_state(self, state: State, *, archived_at: datetime | None = None) -> Definition:
-        """Return the definition in another state."""
-        return replace(self, state=state, archived_at=archived_at)
-
     def includes(self, country: str) -> bool:
         """Whether players of this country (empty for none) are on the board."""
         if self.is_per_country:

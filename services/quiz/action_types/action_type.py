@@ -20,7 +20,6 @@ ActionTypeMessage = action_pb2.ActionType
 class ActionType:
     """The rules of an action type. `window` None is that of quizzes."""
 
-    action_type_id: str
     terms: Terms
     rule: action_pb2.Rule
     is_open: bool
@@ -34,7 +33,6 @@ def from_definition(definition: action_pb2.ActionType, version: int) -> ActionTy
     submitters = definition.submitters
     window = definition.timestamp_window
     return ActionType(
-        action_type_id=definition.action_type_id,
         # Every action counts: their points are added up.
         terms=Terms(
             quiz_pb2.COUNTING_SUM,

@@ -40,7 +40,6 @@ _log = structlog.get_logger("attempts")
 class Standing(NamedTuple):
     """Where a player stands at a quiz; see GetAttemptsResponse of the contract."""
 
-    quiz: Quiz
     used: int
     left: int | None
     open: Attempt | None
@@ -142,7 +141,6 @@ class AttemptService:
         used = before.used + is_counted
         next_at = terms_of(quiz).limits.cooled_down_at(before)
         return Standing(
-            quiz=quiz,
             used=used,
             left=max(0, quiz.max_attempts - used) if quiz.max_attempts else None,
             open=attempt if attempt and attempt.accepts(now) else None,

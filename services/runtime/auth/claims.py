@@ -32,7 +32,6 @@ class Claims:
     roles: frozenset[str]
     country: str
     session_id: str
-    token_id: str
     kind: Kind
     expires_at: float
     scopes: frozenset[str] = frozenset()
@@ -65,7 +64,6 @@ def own_claims(payload: Mapping[str, Any], kind: Kind) -> Claims:
         roles=frozenset(texts_of(payload, "roles")),
         country=text_of(payload, "country", ""),
         session_id=text_of(payload, "sid", ""),
-        token_id=text_of(payload, "jti"),
         kind=kind,
         expires_at=seconds_of(payload, "exp"),
         scopes=frozenset(text_of(payload, "scope", "", most=1024).split()),

@@ -51,7 +51,6 @@ class OutsideIssuer:
             roles=PLAYER | {self.grants[role] for role in theirs if isinstance(role, str) and role in self.grants},
             country="",
             session_id=SESSION_PREFIX + user_id,
-            token_id=text_of(payload, "jti", ""),
             kind=kind,
             expires_at=seconds_of(payload, "exp"),
             issuer=self.issuer,

@@ -62,10 +62,6 @@ class ServiceToken:
             raise ServiceError(Reason.UNAVAILABLE, "A required service did not respond. Try again later.")
         return self._token
 
-    async def ping(self) -> None:
-        """Raise ServiceError UNAVAILABLE unless there is a valid token within two seconds."""
-        await self.get()
-
     def _is_due(self) -> bool:
         now = self._now()
         if self._failed_at is not None and now - self._failed_at < RETRY_SECONDS:

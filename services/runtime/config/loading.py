@@ -130,15 +130,6 @@ def table(cls: type[Any]) -> list[Row]:
     ]
 
 
-def environment(config: Any) -> dict[str, str]:
-    """The variables that differ from their defaults, secrets in clear: the environment of a child process."""
-    found: dict[str, str] = {}
-    for variable, value in _values(config):
-        if value != variable.field.default:
-            found[variable.name] = format_value(value)
-    return found
-
-
 def render(config: Any) -> str:
     """The settings in force as a text table, one line per variable, secrets masked."""
     return _aligned(

@@ -116,4 +116,4 @@ def _ready(definition: Definition, names: Collection[str]) -> Definition:
     copy = definition.until_freeze
     if copy is not None and copy.name in names:
         definition = replace(definition, freeze_state="ready")
-    return definition.in_state("ready") if definition.name in names else definition
+    return replace(definition, state="ready") if definition.name in names else definition

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 GROUP = str(uuid.uuid4())
 BOARD = Definition("friends", segment=f"group:{GROUP}", visibility="members")
-ADA = Claims("ada", "Ada", frozenset({"player"}), "", "s", "t", "access", 1e10)
+ADA = Claims("ada", "Ada", frozenset({"player"}), "", "s", "access", 1e10)
 
 
 @partly

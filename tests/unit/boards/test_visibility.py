@@ -31,7 +31,7 @@ ALL = ["open", "staff", "players", "vietnam", "countries:VN", "countries:TH", "f
 def claims(roles: str = "", scopes: str = "", country: str = "", board: str = "") -> Claims:
     granted = frozenset(scopes.split())
     kind: Kind = "board" if board else "access"
-    return Claims("u", "", frozenset(roles.split()), country, "s", "t", kind, 1e10, granted, board=board)
+    return Claims("u", "", frozenset(roles.split()), country, "s", kind, 1e10, granted, board=board)
 
 
 @pytest.mark.parametrize(

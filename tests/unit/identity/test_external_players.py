@@ -235,7 +235,7 @@ async def test_an_outside_issuers_player_is_the_same_in_any_order_of_arrival(sys
     def claims(subject: str, name: str = "ada") -> Claims:
         user_id = player_id(ISSUER, subject)
         roles = frozenset({"player"})
-        return Claims(user_id, name, roles, "", "", "", "access", 0, issuer=ISSUER, external_id=subject)
+        return Claims(user_id, name, roles, "", "", "access", 0, issuer=ISSUER, external_id=subject)
 
     assert await system.ensure(profile("1", "Ada L", "VN", source=ISSUER)) == ["CREATED"]
     admitted = await system.players.admit(claims("1"))
@@ -280,7 +280,7 @@ async def test_a_player_erased_at_the_same_moment_does_not_come_back(system: Sys
 async def test_a_player_erased_while_they_sign_in_does_not_come_back(system: System) -> None:
     subject = unique("s")
     user_id = player_id(ISSUER, subject)
-    claims = Claims(user_id, "ada", frozenset({"player"}), "", "", "", "access", 0, issuer=ISSUER, external_id=subject)
+    claims = Claims(user_id, "ada", frozenset({"player"}), "", "", "access", 0, issuer=ISSUER, external_id=subject)
     system.store.is_pausing = True
     admitting = asyncio.create_task(system.players.admit(claims))
     await system.store.paused.wait()

@@ -86,15 +86,12 @@ class RoomSeating:
         self._now = now
         self._seat: Batcher[SeatRequest, Seated] = Batcher("room joins", self._seat_group, max_size=MAX_GROUP)
 
-    async def join(self, player: Claims, pin: str, nickname: str, solution: str = "") -> Seated:
-        """Give a player a seat. A new one takes the `solution` of a challenge, where the room has them.
-
-        Raises ROOM_NOT_FOUND, ROOM_CLOSED, NICKNAME_TAKEN, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
-        """
-        return await self._seat(SeatRequest(pin, player, nickname, solution=solution))
-
     async def join_all(self, requests: Sequence[SeatRequest]) -> list[Seated | Exception]:
-        """Give players their seats; return the outcome of each request, which is that of `join`."""
+        """Give players their seats; return the outcome of each request, in their order.
+
+        A new seat takes the `solution` of a challenge, where the room has them. Refusals are ROOM_NOT_FOUND, ROOM_CLOSED,
+        NICKNAME_TAKEN, PLAYER_BLOCKED, PERMISSION_DENIED, INVALID_ARGUMENT and UNAVAILABLE.
+        """
         return list(map(outcome, await self._seat.all(requests)))
 
     async def _seat_group(self, group: Sequence[SeatRequest]) -> list[Seated | Exception]:

@@ -75,7 +75,7 @@ DOCUMENTS = from_schema(
 NAMES = ("", "all", "weekly:2026-W47", "country:VN", "Ada", "8c6a0c1e-6a6b-4b0c-9d0f-0f3f1d1f0a11")
 RANDOM_ID = re.compile(rb"[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}")
 CALLERS = [ANONYMOUS] + [
-    Caller(Claims("u1", "Ada", roles, "VN", "s1", "t1", "access", 9e9, frozenset(SCOPES)), "token")
+    Caller(Claims("u1", "Ada", roles, "VN", "s1", "access", 9e9, frozenset(SCOPES)), "token")
     for roles in (PLAYER, frozenset({"player", "moderator", "admin"}))
 ]
 

@@ -58,7 +58,7 @@ async def connection(
     reader, writer = await asyncio.open_connection(sock=client_end)
     _, sending = await asyncio.open_connection(sock=server_end)
     try:
-        claims = Claims("ada", "Ada", frozenset({"player"}), "", "", "t-1", "access", expires_at)
+        claims = Claims("ada", "Ada", frozenset({"player"}), "", "", "access", expires_at)
         subscriber = Subscriber(
             claims, chunked=False, retry=timedelta(seconds=2), board_version=board_version, group_id=group_id
         )

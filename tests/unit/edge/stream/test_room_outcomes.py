@@ -150,7 +150,7 @@ class Recorded(Subscriber):
     """A stream that keeps what is written to it."""
 
     def __init__(self, user_id: str) -> None:
-        claims = Claims(user_id, "", frozenset({"player"}), "", "", "t-1", "access", 0)
+        claims = Claims(user_id, "", frozenset({"player"}), "", "", "access", 0)
         super().__init__(claims, chunked=False, retry=timedelta(seconds=2))
         self.written: list[bytes] = []
 

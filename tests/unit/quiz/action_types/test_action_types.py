@@ -37,7 +37,7 @@ RUN: dict[str, Any] = {
 def claims(user_id: str, *permissions: str) -> Claims:
     scopes = frozenset(permission for permission in permissions if ":" in permission)
     roles = frozenset(permissions) - scopes
-    return Claims(user_id, "", roles, "FR", "", "a token", "access", float("inf"), scopes)
+    return Claims(user_id, "", roles, "FR", "", "access", float("inf"), scopes)
 
 
 SHOP = claims("service:shop", "service", "action:submit")

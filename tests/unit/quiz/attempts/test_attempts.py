@@ -29,7 +29,7 @@ from tests.unit.quiz.test_versions import put, swapped
 
 
 def claims(user_id: str, role: str = "player") -> Claims:
-    return Claims(user_id, user_id, frozenset({role}), "VN", "", "", "access", 9e9)
+    return Claims(user_id, user_id, frozenset({role}), "VN", "", "access", 9e9)
 
 
 ADA = claims("ada")

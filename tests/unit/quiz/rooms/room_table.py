@@ -20,6 +20,7 @@ from services.quiz.player_lookup import PlayerLookup
 from services.quiz.questions.answers import selected
 from services.quiz.rooms.room import Options, Phase, Room
 from services.quiz.rooms.seats.challenge import Challenge
+from services.quiz.rooms.seats.seating import Seated, SeatRequest
 from services.quiz.rooms.transitions import Command
 from services.quiz.rooms.wiring import Rooms, rooms_of
 from services.runtime.auth.claims import Claims
@@ -37,7 +38,7 @@ HASHES = 100
 
 
 def claims(user_id: str, *roles: str) -> Claims:
-    return Claims(user_id, user_id, frozenset(roles or {"player"}), "VN", "s", "t", "access", 2e9)
+    return Claims(user_id, user_id, frozenset(roles or {"player"}), "VN", "s", "access", 2e9)
 
 
 HOST = claims("hal", "player", "author")
@@ -67,9 +68,7 @@ class Game:
 
     async def join(self, *names: str) -> list[str]:
         """Join players under names that are theirs alone, and return the ids of their seats."""
-        joined = await asyncio.gather(
-            *(self.rooms.seating.join(claims(name), self.pin, f"The {name}") for name in names)
-        )
+        joined = await asyncio.gather(*(take_seat(self.rooms, claims(name), self.pin, f"The {name}") for name in names))
         return [seat.seat_id for seat, _, _ in joined]
 
     async def command(self, command: Command, expected: int = 0, command_id: str = "", host: Claims = HOST) -> bool:
@@ -145,6 +144,14 @@ async def table(open_replica: Open, redis_url: str) -> AsyncIterator[Table]:
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(open_redis(RedisConfig(url=redis_url), "rooms"))
         yield Table(await open_replica(), redis, Clock())
+
+
+async def take_seat(rooms: Rooms, player: Claims, pin: str, nickname: str, solution: str = "") -> Seated:
+    """Give one player a seat; raise the refusal."""
+    (outcome,) = await rooms.seating.join_all([SeatRequest(pin, player, nickname, solution=solution)])
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
 
 
 def solution_of(challenge: Challenge) -> str:

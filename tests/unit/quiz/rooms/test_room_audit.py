@@ -8,7 +8,7 @@ import pytest
 
 from services.quiz.attempts.extra_time import ExtraTime
 from services.quiz.rooms.room import Phase
-from tests.unit.quiz.rooms.room_table import HOST, SECOND, Game, Table, claims, table
+from tests.unit.quiz.rooms.room_table import HOST, SECOND, Game, Table, claims, table, take_seat
 
 __all__ = ["table"]
 
@@ -25,7 +25,7 @@ async def played(table: Table, **options: Any) -> tuple[Game, list[str]]:
     game = await table.open(counts_on_boards=True, **options)
     seats = await game.join("ada", "ben", "eve")
     await game.rooms.service.set_extra_time(HOST, game.pin, seats[0], ExtraTime.NONE, full_points=True)
-    await game.rooms.seating.join(claims("gus", "guest"), game.pin, "Gus")
+    await take_seat(game.rooms, claims("gus", "guest"), game.pin, "Gus")
     for question, option in (("q1", "a"), ("q2", "b"), ("q3", "a")):
         while (await game.room()).question_id != question:
             await game.until(Phase.BOARD if question != "q1" else Phase.LOBBY)

@@ -7,7 +7,7 @@ from services.quiz.rooms.results.board import RoomBoard
 from services.quiz.rooms.room import Phase
 from services.quiz.rooms.transitions import Command
 from services.runtime.auth.claims import Claims
-from tests.unit.quiz.rooms.room_table import HOST, Game, Table, claims, refused, table
+from tests.unit.quiz.rooms.room_table import HOST, Game, Table, claims, refused, table, take_seat
 
 __all__ = ["table"]
 
@@ -91,7 +91,7 @@ async def test_the_board_is_for_those_who_take_part(table: Table) -> None:
     game = await table.open()
     ada, ben = await game.join("ada", "ben")
     gus, phone = claims("gus", "guest"), claims("phone", "guest")
-    await game.rooms.seating.join(gus, game.pin, "Gus")
+    await take_seat(game.rooms, gus, game.pin, "Gus")
     await game.rooms.service.kick(HOST, game.pin, ben)
     for caller in (HOST, claims("cora"), claims("mod", "moderator"), claims("ada"), gus, RELAY, READER):
         await read(game, caller)

@@ -10,7 +10,7 @@ from services.quiz.rooms.room_messages import options_of
 from services.quiz.rooms.seats.challenge import LIFE
 from services.quiz.rooms.seats.seating import SeatRequest
 from services.runtime.errors import ServiceError
-from tests.unit.quiz.rooms.room_table import Game, Table, claims, refused, solution_of, table
+from tests.unit.quiz.rooms.room_table import Game, Table, claims, refused, solution_of, table, take_seat
 
 __all__ = ["table"]
 
@@ -23,16 +23,16 @@ async def solved(game: Game) -> str:
 
 async def test_a_new_seat_takes_a_solution_and_the_same_seat_none(table: Table) -> None:
     game, other = await table.open(proof_of_work=True), await table.open(proof_of_work=True)
-    seating, ada = game.rooms.seating, claims("ada")
+    ada = claims("ada")
     assert (await game.frame()).options.proof_of_work
-    assert await refused(seating.join(ada, game.pin, "Ada")) == "INVALID_ARGUMENT"
-    assert await refused(seating.join(ada, game.pin, "Ada", await solved(other))) == "INVALID_ARGUMENT"
+    assert await refused(take_seat(game.rooms, ada, game.pin, "Ada")) == "INVALID_ARGUMENT"
+    assert await refused(take_seat(game.rooms, ada, game.pin, "Ada", await solved(other))) == "INVALID_ARGUMENT"
     late = await solved(game)
     table.clock.now += LIFE
-    assert await refused(seating.join(ada, game.pin, "Ada", late)) == "INVALID_ARGUMENT"
+    assert await refused(take_seat(game.rooms, ada, game.pin, "Ada", late)) == "INVALID_ARGUMENT"
     assert (await game.frame()).players == 0
-    first = await seating.join(ada, game.pin, "Ada", await solved(game))
-    again = await table.elsewhere(game).rooms.seating.join(ada, game.pin, "")
+    first = await take_seat(game.rooms, ada, game.pin, "Ada", await solved(game))
+    again = await take_seat(table.elsewhere(game).rooms, ada, game.pin, "")
     assert (first.existed, again.existed, first.seat) == (False, True, again.seat)
 
 
@@ -56,23 +56,23 @@ async def test_a_solution_gives_one_player_a_seat_once(table: Table) -> None:
 
 async def test_a_refused_nickname_leaves_a_player_their_solution(table: Table) -> None:
     game = await table.open(proof_of_work=True)
-    seating, ben = game.rooms.seating, claims("ben")
-    await seating.join(claims("ada"), game.pin, "Ada", await solved(game))
+    ben = claims("ben")
+    await take_seat(game.rooms, claims("ada"), game.pin, "Ada", await solved(game))
     solution = await solved(game)
-    assert await refused(seating.join(ben, game.pin, "ADA", solution)) == "NICKNAME_TAKEN"
+    assert await refused(take_seat(game.rooms, ben, game.pin, "ADA", solution)) == "NICKNAME_TAKEN"
     table.replica.identity.blocked = {"cem"}
     unspent = await solved(game)
-    assert await refused(seating.join(claims("cem"), game.pin, "Cem", unspent)) == "PLAYER_BLOCKED"
-    assert not (await seating.join(ben, game.pin, "Ben", solution)).existed
-    assert await refused(seating.join(claims("dua"), game.pin, "Dua", solution)) == "INVALID_ARGUMENT"
-    assert not (await seating.join(claims("dua"), game.pin, "Dua", unspent)).existed
+    assert await refused(take_seat(game.rooms, claims("cem"), game.pin, "Cem", unspent)) == "PLAYER_BLOCKED"
+    assert not (await take_seat(game.rooms, ben, game.pin, "Ben", solution)).existed
+    assert await refused(take_seat(game.rooms, claims("dua"), game.pin, "Dua", solution)) == "INVALID_ARGUMENT"
+    assert not (await take_seat(game.rooms, claims("dua"), game.pin, "Dua", unspent)).existed
 
 
 async def test_a_room_without_challenges_issues_none_and_ignores_solutions(table: Table) -> None:
     game = await table.open()
     assert not options_of(room_pb2.RoomOptions()).proof_of_work
     assert await game.rooms.challenges.issue(game.pin) is None
-    assert not (await game.rooms.seating.join(claims("ada"), game.pin, "Ada", "nonsense")).existed
+    assert not (await take_seat(game.rooms, claims("ada"), game.pin, "Ada", "nonsense")).existed
     stored = await table.replica.database["rooms"].find_one({"_id": game.room_id})
     assert stored is not None
     # An instance of the version before knows each option of a stored room.

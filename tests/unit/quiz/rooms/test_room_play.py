@@ -16,7 +16,7 @@ from services.quiz.rooms.room import GRACE, Options, Phase
 from services.quiz.rooms.room_store import Transition
 from services.quiz.rooms.transitions import Command, advanced
 from tests.deadline import deadline, eventually
-from tests.unit.quiz.rooms.room_table import HOST, SECOND, Game, Table, claims, refused, table
+from tests.unit.quiz.rooms.room_table import HOST, SECOND, Game, Table, claims, refused, table, take_seat
 
 __all__ = ["table"]
 
@@ -328,7 +328,7 @@ async def test_a_player_brings_their_extra_time_and_the_host_decides(table: Tabl
     assert (await game.room()).extra_times == {ada: ExtraTime.ONE_AND_A_HALF, dan: ExtraTime.DOUBLE}
     await game.until(Phase.QUESTION)
     await decide(mod, "eve", quiz_id, ExtraTime.DOUBLE, why)
-    joined = await game.rooms.seating.join(claims("eve"), game.pin, "Eve")
+    joined = await take_seat(game.rooms, claims("eve"), game.pin, "Eve")
     shown = await game.frame()
     assert joined.snapshot.room.deadline_of(joined.seat.seat_id) == shown.deadline.ToDatetime(UTC) + 20 * SECOND
     await game.rooms.service.kick(HOST, game.pin, joined.seat.seat_id)

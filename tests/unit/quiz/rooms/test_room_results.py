@@ -16,7 +16,7 @@ from services.quiz.submissions.action import Action
 from services.runtime.clock import utc_now
 from services.runtime.errors import ServiceError
 from tests.factories import quiz_definition
-from tests.unit.quiz.rooms.room_table import HOST, QUESTIONS, Table, claims, refused, table
+from tests.unit.quiz.rooms.room_table import HOST, QUESTIONS, Table, claims, refused, table, take_seat
 
 __all__ = ["table"]
 
@@ -24,7 +24,7 @@ __all__ = ["table"]
 async def test_answers_count_on_global_boards_once_where_the_room_says_so(table: Table) -> None:
     game = await table.open(counts_on_boards=True)
     await game.join("ada", "ben")
-    await game.rooms.seating.join(claims("gus", "guest"), game.pin, "Gus")
+    await take_seat(game.rooms, claims("gus", "guest"), game.pin, "Gus")
     await game.until(Phase.QUESTION)
     for name in ("ada", "gus"):
         assert await game.answer(name, "q1") == "a"

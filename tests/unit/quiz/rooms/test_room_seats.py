@@ -18,27 +18,26 @@ from services.quiz.rooms.seats.moving import _digest
 from services.quiz.rooms.service import MAX_HOSTS
 from services.quiz.rooms.transitions import About, Command
 from services.runtime.errors import ServiceError
-from tests.unit.quiz.rooms.room_table import HOST, Table, claims, refused, table
+from tests.unit.quiz.rooms.room_table import HOST, Table, claims, refused, table, take_seat
 
 __all__ = ["table"]
 
 
 async def test_a_seat_is_its_players_and_its_name_nobody_elses(table: Table) -> None:
     game = await table.open(max_players=2)
-    seating = game.rooms.seating
     (seat,) = await game.join("ada")
-    assert await refused(seating.join(claims("ben"), game.pin, "THE-ADA")) == "NICKNAME_TAKEN"
-    assert await refused(seating.join(claims("ben"), game.pin, "\u2800")) == "INVALID_ARGUMENT"
-    assert await refused(seating.join(claims("ben"), game.pin, "A Rude-Word")) == "INVALID_ARGUMENT"
+    assert await refused(take_seat(game.rooms, claims("ben"), game.pin, "THE-ADA")) == "NICKNAME_TAKEN"
+    assert await refused(take_seat(game.rooms, claims("ben"), game.pin, "\u2800")) == "INVALID_ARGUMENT"
+    assert await refused(take_seat(game.rooms, claims("ben"), game.pin, "A Rude-Word")) == "INVALID_ARGUMENT"
     table.replica.identity.blocked = {"ben"}
-    assert await refused(seating.join(claims("ben"), game.pin, "Ben")) == "PLAYER_BLOCKED"
+    assert await refused(take_seat(game.rooms, claims("ben"), game.pin, "Ben")) == "PLAYER_BLOCKED"
     # At the same moment from two devices, and later from another one: one seat.
-    joins = await asyncio.gather(*(seating.join(claims("cem"), game.pin, name) for name in ("Cem", "Jim")))
+    joins = await asyncio.gather(*(take_seat(game.rooms, claims("cem"), game.pin, name) for name in ("Cem", "Jim")))
     assert len({seat.seat_id for seat, _, _ in joins}) == 1
-    again, rejoined, _ = await seating.join(claims("ada"), game.pin, "Someone")
+    again, rejoined, _ = await take_seat(game.rooms, claims("ada"), game.pin, "Someone")
     assert (again.seat_id, again.nickname, rejoined) == (seat, "The ada", True)
-    assert await refused(seating.join(claims("dua"), game.pin, "Dua")) == "ROOM_CLOSED"
-    assert await refused(seating.join(claims("dua"), "1000000", "Dua")) == "ROOM_NOT_FOUND"
+    assert await refused(take_seat(game.rooms, claims("dua"), game.pin, "Dua")) == "ROOM_CLOSED"
+    assert await refused(take_seat(game.rooms, claims("dua"), "1000000", "Dua")) == "ROOM_NOT_FOUND"
 
 
 async def test_players_who_join_together_share_an_insert_and_fill_the_room_exactly(table: Table) -> None:
@@ -48,7 +47,7 @@ async def test_players_who_join_together_share_an_insert_and_fill_the_room_exact
     # Names that are taken leave their seats to others, and a player who asks twice gets one.
     wishes = [(name, f"The {name}") for name in names] + [("p0", "Another"), ("cem", "the-ada"), ("ada", "Ada")]
     table.replica.commands.counts.clear()
-    joins = (game.rooms.seating.join(claims(name), game.pin, nickname) for name, nickname in wishes)
+    joins = (take_seat(game.rooms, claims(name), game.pin, nickname) for name, nickname in wishes)
     outcomes = await asyncio.gather(*joins, return_exceptions=True)
     seated = {found.seat.seat_id for found in outcomes if not isinstance(found, BaseException)}
     refusals = {str(error.reason) for error in outcomes if isinstance(error, ServiceError)}
@@ -75,7 +74,7 @@ async def test_who_joins_while_the_host_closes_the_door_is_in_or_out(table: Tabl
 async def test_a_guest_moves_to_another_device_by_a_code_once(table: Table) -> None:
     game = await table.open()
     moving, gus = game.rooms.moving, claims("gus", "guest")
-    seat, _, _ = await game.rooms.seating.join(gus, game.pin, "Gus")
+    seat, _, _ = await take_seat(game.rooms, gus, game.pin, "Gus")
     await game.join("ada")
     await game.until(Phase.QUESTION)
     assert await game.answer("gus", "q1") == "a"
@@ -112,7 +111,7 @@ async def test_a_move_is_a_new_revision_once_and_keeps_no_host_from_leading(tabl
     game = await table.open()
     moving = game.rooms.moving
     gus, phone = claims("gus", "guest"), claims("phone", "guest")
-    await game.rooms.seating.join(gus, game.pin, "Gus")
+    await take_seat(game.rooms, gus, game.pin, "Gus")
     await game.until(Phase.BOARD)
     shown = await game.frame()
     code, _ = await moving.create_code(gus, game.pin)
@@ -143,7 +142,7 @@ async def test_a_code_is_only_kept_for_a_seat_that_its_player_still_has(table: T
     """Somebody who asked for one, and lost the seat meanwhile, could take it back by the code."""
     game = await table.open()
     moving, seats, gus = game.rooms.moving, game.rooms.seats, claims("gus", "guest")
-    seat, _, _ = await game.rooms.seating.join(gus, game.pin, "Gus")
+    seat, _, _ = await take_seat(game.rooms, gus, game.pin, "Gus")
     code, expires_at = await moving.create_code(gus, game.pin)
     assert await seats.keep_code(seat, "under way", expires_at)
     code, expires_at = await moving.create_code(gus, game.pin)
@@ -151,7 +150,7 @@ async def test_a_code_is_only_kept_for_a_seat_that_its_player_still_has(table: T
     assert not await seats.keep_code(seat, "under way", expires_at), "it has moved"
     await game.rooms.service.kick(HOST, game.pin, seat.seat_id)
     assert not await seats.keep_code(moved, "under way", expires_at), "it was removed"
-    other, _, _ = await game.rooms.seating.join(claims("eve", "guest"), game.pin, "Eve")
+    other, _, _ = await take_seat(game.rooms, claims("eve", "guest"), game.pin, "Eve")
     await seats.erase("eve", "erased-1")
     assert not await seats.keep_code(other, "under way", expires_at), "its player was erased"
     assert await table.replica.database["room_seats"].count_documents({"code": {"$exists": True}}) == 0
@@ -190,9 +189,9 @@ async def test_names_may_be_generated_or_those_of_accounts(table: Table) -> None
     seats = await game.join(*(f"p{number}" for number in range(20)))
     assert len({*seats}) == 20
     game = await table.open(nicknames=Nicknames.USERNAME)
-    seat, _, _ = await game.rooms.seating.join(claims("ada"), game.pin, "Somebody")
+    seat, _, _ = await take_seat(game.rooms, claims("ada"), game.pin, "Somebody")
     assert seat.nickname == "ada"
-    assert await refused(game.rooms.seating.join(claims("gus", "guest"), game.pin, "")) == "PERMISSION_DENIED"
+    assert await refused(take_seat(game.rooms, claims("gus", "guest"), game.pin, "")) == "PERMISSION_DENIED"
 
 
 async def test_who_is_removed_stays_out_with_their_answers(table: Table) -> None:
@@ -219,7 +218,7 @@ async def test_who_is_removed_stays_out_with_their_answers(table: Table) -> None
     assert await refused(game.rooms.service.kick(HOST, game.pin, str(uuid.uuid4()))) == "PLAYER_NOT_FOUND"
     await game.rooms.service.lock(HOST, game.pin, locked=True)
     assert await refused(game.join("cem")) == "ROOM_CLOSED"
-    assert (await game.rooms.seating.join(claims("ben"), game.pin, "")).existed
+    assert (await take_seat(game.rooms, claims("ben"), game.pin, "")).existed
     await game.rooms.service.lock(HOST, game.pin, locked=False)
     await game.join("cem")
     record = await table.replica.database["rooms"].find_one({"_id": game.room_id})
@@ -240,7 +239,7 @@ async def test_a_pin_is_one_rooms_until_a_day_after_its_life(table: Table, monke
     await first.command(Command.END)
     second = await table.open()
     assert (second.pin, len(first.pin)) == ("1000000", 6)
-    assert await refused(first.rooms.seating.join(claims("ada"), first.pin, "Ada")) == "ROOM_CLOSED"
+    assert await refused(take_seat(first.rooms, claims("ada"), first.pin, "Ada")) == "ROOM_CLOSED"
     pins = table.replica.database["room_pins"]
     reserved = await pins.find_one({"_id": first.pin})
     assert reserved["purge_at"] == (await first.room()).opened_at + LIFE + timedelta(days=1)

@@ -38,7 +38,6 @@ async def test_a_valid_token_yields_its_claims(issuer: Issuer, verifier: TokenVe
         roles=frozenset({"player", "author"}),
         country="VN",
         session_id="s-1",
-        token_id="t-1",
         kind="access",
         expires_at=claims.expires_at,
     )

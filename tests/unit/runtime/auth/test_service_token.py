@@ -47,7 +47,7 @@ async def test_a_valid_service_token_is_used_while_renewal_fails(issuer: Issuer,
         assert await token.get() == "service-1"
         clock.advance(0.1)
         with pytest.raises(ServiceError) as caught:
-            await token.ping()
+            await token.get()
         assert caught.value.reason is Reason.UNAVAILABLE
         issuer.status = 200
         clock.advance(1)

@@ -13,7 +13,6 @@ import pytest
 from services.runtime.config.loading import (
     MASK,
     ConfigError,
-    environment,
     from_command_line,
     load,
     render,
@@ -192,12 +191,6 @@ def test_shared_sections_have_the_same_names_everywhere() -> None:
     ]
     assert {name.split("_")[1] for name in names} == {"MONGO", "REDIS", "NATS", "AUTH", "UPSTREAM"}
     assert load(UpstreamConfig, {"TOPTEN_UPSTREAM_QUIZ": "quiz:1"}).quiz == "quiz:1"
-
-
-def test_a_child_gets_the_same_settings_by_its_environment() -> None:
-    config = load(SampleConfig, {"TOPTEN_QUIZ_KEY": "k", "TOPTEN_QUIZ_WINDOW": "90m", "TOPTEN_QUIZ_TAGS": "a,b"})
-    assert environment(config) == {"TOPTEN_QUIZ_KEY": "k", "TOPTEN_QUIZ_WINDOW": "1h30m", "TOPTEN_QUIZ_TAGS": "a,b"}
-    assert load(SampleConfig, environment(config)) == config
 
 
 def test_config_prints_the_settings_in_force_and_exits(capsys: pytest.CaptureFixture[str]) -> None:
