@@ -53,12 +53,10 @@ class PlayerLookup:
         token: ServiceToken,
         *,
         now: Callable[[], datetime],
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._identity = identity
         self._token = token
         self._now = now
-        self._clock = clock
         self._away_until = float("-inf")
         self._blocks: LRUCache[str, identity_pb2.Block] = LRUCache(MAX_BLOCKS)
 
@@ -69,13 +67,13 @@ class PlayerLookup:
     async def players(self, user_ids: Iterable[str]) -> dict[str, Player]:
         """Return what is known of each player. Raises nothing: if identity does not respond, their last known block."""
         wanted = list(dict.fromkeys(user_ids))
-        if self._clock() < self._away_until:
+        if time.monotonic() < self._away_until:
             return {user_id: self._last_known(user_id) for user_id in wanted}
         try:
             starts = range(0, len(wanted), MAX_PLAYERS)
             pages = await asyncio.gather(*(self._check(wanted[start : start + MAX_PLAYERS]) for start in starts))
         except ServiceError as error:
-            self._away_until = self._clock() + RETRY_SECONDS
+            self._away_until = time.monotonic() + RETRY_SECONDS
             _log.warning("blocks unknown", reason=error.reason)
             return {user_id: self._last_known(user_id) for user_id in wanted}
         players = {user_id: player for page in pages for user_id, player in page.items()}

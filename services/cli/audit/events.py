@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 PAGE_SIZE: Final = 500
 RETRY_SECONDS: Final = 0.5
-UNCOUNTED_AFTER_SECONDS: Final = 60.0
 T = TypeVar("T")
 ShowProgress = Callable[[score_pb2.Progress], None]
 
@@ -58,8 +57,8 @@ async def audit_events(
     show_progress: ShowProgress,
     *,
     patience: float,
-    uncounted_after: float = UNCOUNTED_AFTER_SECONDS,
-    repair: bool = False,
+    uncounted_after: float,
+    repair: bool,
 ) -> EventAudit:
     """Compare all events. Raises ServiceError if a service is unavailable.
 

@@ -69,7 +69,7 @@ class Frames:
     def last(self, board: Board) -> Frame | None:
         """Return the newest frame that was read, marked stale; None if there is none."""
         last = self._last.get(board.name)
-        return None if last is None else restated(last, stale=True)
+        return None if last is None else stale_copy(last)
 
 
 async def names_of(names: Names, member_ids: Collection[str], titles: Mapping[str, str] | None) -> Mapping[str, Name]:
@@ -131,11 +131,11 @@ def differs(frame: Frame, other: Frame | None) -> bool:
     )
 
 
-def restated(frame: Frame, *, stale: bool) -> Frame:
-    """Return a copy of the frame that is stale or not."""
+def stale_copy(frame: Frame) -> Frame:
+    """Return a copy of the frame that is marked as stale."""
     copy = Frame()
     copy.CopyFrom(frame)
-    copy.stale = stale
+    copy.stale = True
     return copy
 
 

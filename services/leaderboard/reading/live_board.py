@@ -46,7 +46,7 @@ class LiveBoard:
         "is_partial",
     )  # fmt: skip
 
-    def __init__(self, board_scripts: BoardScripts, board: Board, *, is_partial: bool = False) -> None:
+    def __init__(self, board_scripts: BoardScripts, board: Board, *, is_partial: bool) -> None:
         self.is_partial = is_partial
         self.has_metadata = False
         self._scripts = board_scripts

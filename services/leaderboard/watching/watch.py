@@ -20,7 +20,7 @@ from prometheus_client import Counter, Gauge
 from services.boards.board import Board
 from services.boards.periods.period import Period
 from services.leaderboard.ranking import may_change
-from services.leaderboard.reading.frames import Reading, differs, position, restated, traced
+from services.leaderboard.reading.frames import Reading, differs, position, stale_copy, traced
 from services.leaderboard.watching.throttle import Throttle
 from services.runtime.telemetry import tracing
 
@@ -191,7 +191,7 @@ class Watch:
             _log.warning("board unreadable", board=self.board.name, reason=reason)
         self._set_stale(stale=True)
         if self.frame is not None and not self.frame.stale:
-            self.frame = restated(self.frame, stale=True)
+            self.frame = stale_copy(self.frame)
             self.frames_sent += 1
             self._notify()
         self._throttle.end(clock, sent=True, complete=False)

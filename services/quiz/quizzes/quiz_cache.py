@@ -8,7 +8,6 @@ and without the store an expired entry is served, whether of a quiz or of a page
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
@@ -66,13 +65,10 @@ class ReplacedQuiz(NamedTuple):
 class QuizCache:
     """Looks quizzes up. Entries outlive their time to live, to be served while the store is away."""
 
-    def __init__(
-        self, store: QuizStore, redis: Redis, *, ttl: timedelta, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, store: QuizStore, redis: Redis, *, ttl: timedelta) -> None:
         self._store = store
         self._redis = redis
         self._ttl = ttl.total_seconds()
-        self._clock = clock
         self._quizzes: LRUCache[str, _Entry] = LRUCache(MAX_QUIZZES)
         self._replaced: LRUCache[tuple[str, int], ReplacedQuiz] = LRUCache(MAX_REPLACED)
         self._pages: LRUCache[tuple[str, int, str], _Page] = LRUCache(MAX_PAGES)
@@ -82,7 +78,7 @@ class QuizCache:
     async def quiz(self, quiz_id: str) -> Quiz:
         """Return the current quiz. Raises QUIZ_NOT_FOUND; UNAVAILABLE if no copy exists and the store does not respond."""
         entry = self._quizzes.get(quiz_id)
-        now = self._clock()
+        now = time.monotonic()
         if entry is not None and now < entry.fresh_until:
             _from_memory.inc()
             return entry.quiz
@@ -92,7 +88,7 @@ class QuizCache:
         try:
             stored = await self._load(quiz_id)
         except ServiceError:
-            self._store_away_until = self._clock() + STORE_RETRY_SECONDS
+            self._store_away_until = time.monotonic() + STORE_RETRY_SECONDS
             if entry is None:
                 raise
             _stale.inc()
@@ -124,12 +120,12 @@ class QuizCache:
         """
         key = (after, limit, tag)
         last = self._pages.get(key)
-        if last is not None and self._clock() < self._store_away_until:
+        if last is not None and time.monotonic() < self._store_away_until:
             return last
         try:
             page = self._pages[key] = await self._store.quizzes(after, limit, tag)
         except ServiceError:
-            self._store_away_until = self._clock() + STORE_RETRY_SECONDS
+            self._store_away_until = time.monotonic() + STORE_RETRY_SECONDS
             if last is None:
                 raise
             return last
@@ -197,7 +193,7 @@ class QuizCache:
         entry = self._quizzes.get(quiz.quiz_id)
         if entry is not None and entry.quiz.version > quiz.version:
             quiz = entry.quiz
-        self._quizzes[quiz.quiz_id] = _Entry(quiz, self._clock() + self._ttl)
+        self._quizzes[quiz.quiz_id] = _Entry(quiz, time.monotonic() + self._ttl)
         return quiz
 
     def _expire(self, *quiz_ids: str) -> None:

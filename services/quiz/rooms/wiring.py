@@ -78,7 +78,7 @@ def rooms_of(
     relay: Relay,
     *,
     players_host: bool,
-    forbidden_nicknames: Sequence[str] = (),
+    forbidden_nicknames: Sequence[str],
     challenge_hashes: int,
     now: Callable[[], datetime],
 ) -> Rooms:

@@ -58,14 +58,14 @@ async def open_channel(
         await channel.close()
 
 
-def call_metadata(token: str | None = None, call_id: str | None = None) -> tuple[tuple[str, str], ...]:
-    """The metadata of a call: bearer token, traceparent and request id, by default that of the current call."""
+def call_metadata(token: str | None) -> tuple[tuple[str, str], ...]:
+    """The metadata of a call: bearer token, and traceparent and request id of the current call."""
     metadata: list[tuple[str, str]] = []
     if token:
         metadata.append(("authorization", f"Bearer {token}"))
     if traceparent := tracing.header():
         metadata.append((tracing.TRACEPARENT, traceparent))
-    if call_id := call_id or request_id():
+    if call_id := request_id():
         metadata.append((REQUEST_ID_KEY, call_id))
     return tuple(metadata)
 

@@ -43,7 +43,7 @@ class _MongoSpans(CommandListener):
         named = event.command.get("collection" if command == "getMore" else command)
         collection = {"db.collection.name": named} if isinstance(named, str) else {}
         attributes = {"db.system.name": "mongodb", "db.namespace": event.database_name, "db.operation.name": command}
-        span = tracing.leaf(" ".join([command, *collection.values()]), "client", attributes | collection)
+        span = tracing.leaf(" ".join([command, *collection.values()]), attributes | collection)
         if span is not None:
             self._open[event.request_id] = span
             if len(self._open) > MAX_OPEN:

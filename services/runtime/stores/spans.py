@@ -27,7 +27,7 @@ def trace_redis(client: Redis) -> None:
     async def traced(*arguments: Any, **options: Any) -> Any:
         # The driver passes `SCRIPT LOAD` and the like as one word.
         command = str(arguments[0])
-        span = tracing.leaf(command, "client", {"db.system.name": "redis", "db.operation.name": command})
+        span = tracing.leaf(command, {"db.system.name": "redis", "db.operation.name": command})
         if span is None:
             return await plain(*arguments, **options)
         try:

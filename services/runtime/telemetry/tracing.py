@@ -64,12 +64,12 @@ def step(name: str, kind: Kind = "internal", attributes: Attributes | None = Non
     return _activate((span, *current[1:]), (span,))
 
 
-def leaf(name: str, kind: Kind, attributes: Attributes) -> Span | None:
-    """A child of the current span that the caller must end, for drivers; None if the current span is not sampled."""
+def leaf(name: str, attributes: Attributes) -> Span | None:
+    """A client span below the current one, which the caller must end, for drivers; None if that one is not sampled."""
     current = _current.get()
     if _spans is None or not current or not current[0].is_recording():
         return None
-    return _spans.begin(name, kind, current[0], (), attributes)
+    return _spans.begin(name, "client", current[0], (), attributes)
 
 
 def fail(span: Span, error: str) -> None:

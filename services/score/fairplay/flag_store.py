@@ -106,8 +106,8 @@ class FlagStore:
         """Return up to `limit` flags with a pending block."""
         return [_flag(document) async for document in self._flags.find(_BLOCK_PENDING).limit(limit)]
 
-    async def record_block(self, flag_id: str, *, refused: str = "") -> None:
-        """Record that the player was blocked, or why that was refused. A flag closed meanwhile stays closed."""
+    async def record_block(self, flag_id: str, *, refused: str) -> None:
+        """Record that the player was blocked or, if `refused` is not empty, why not. A flag closed meanwhile stays closed."""
         decided: list[dict[str, Any]] = [
             {
                 "$set": {

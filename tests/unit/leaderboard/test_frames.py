@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from topten.leaderboard.v1.leaderboard_pb2 import Entry, Frame
 
 from services.boards.board import Board
-from services.leaderboard.reading.frames import cut, differs, frame_of, position, restated
+from services.leaderboard.reading.frames import cut, differs, frame_of, position, stale_copy
 from services.leaderboard.reading.names import Name
 from services.leaderboard.reading.results import Head
 
@@ -36,11 +36,12 @@ def test_cutting_a_frame_does_not_change_it() -> None:
     assert cut(frame, 3) is frame
 
 
-def test_restated_frame_is_a_copy_of_the_same_state() -> None:
+def test_stale_frame_is_a_copy_of_the_same_state() -> None:
     frame = a_frame()
-    stale = restated(frame, stale=True)
+    stale = stale_copy(frame)
     assert (stale.stale, frame.stale) == (True, False)
-    assert restated(stale, stale=False) == frame
+    stale.stale = False
+    assert stale == frame
 
 
 def test_frames_differ_by_what_they_show_not_by_version() -> None:
@@ -48,7 +49,7 @@ def test_frames_differ_by_what_they_show_not_by_version() -> None:
     assert differs(frame, None)
     assert not differs(a_frame(version=9), frame)
     assert differs(a_frame(generation=4), frame), "versions start again, so clients must learn the new generation"
-    assert differs(restated(frame, stale=True), frame)
-    renamed = restated(frame, stale=False)
+    assert differs(stale_copy(frame), frame)
+    renamed = a_frame()
     renamed.entries[2].username = "Eve"
     assert differs(renamed, frame)

@@ -72,7 +72,7 @@ def normalise_nickname(text: str) -> str:
 class ForbiddenWords:
     """The operator's words that no nickname may contain, whatever is written between or instead of their letters."""
 
-    def __init__(self, words: Iterable[str] = ()) -> None:
+    def __init__(self, words: Iterable[str]) -> None:
         self._keys = frozenset(key for word in words if word.strip() for key in _both_keys(word))
 
     def require_none(self, nickname: str) -> None:
