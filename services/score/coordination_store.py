@@ -4,8 +4,9 @@ Times are the database server's, so that no worker's clock decides about a lease
 
     boards            {generation: the highest ever started, completed: the one in force, run_id, evicted: of the Redis
                       that holds it, marks, built: {generation, boards: those that it was built for, null if workers did
-                      not agree on them, encoding}, declared: the boards that the operator wants, encoding: the one that
-                      workers agreed on, closed_through: periods that ended by then are closed, made: see record_rebuild}
+                      not agree on them, encoding, new_since: see BoardState}, declared: the boards that the operator
+                      wants, encoding: the one that workers agreed on, closed_through: periods that ended by then are
+                      closed, made: see record_rebuild}
     lease             {holder, expires_at}: the worker that rebuilds boards
     lease:closing     {holder, expires_at}: the worker that archives closed periods
     lease:building    {holder, expires_at}: the worker that builds defined boards
@@ -51,7 +52,8 @@ class BoardState(NamedTuple):
     `run_id` and `evicted` describe the Redis that held the boards when they were rebuilt. `marks` are the keys, one on each
     of its servers, that hold the generation while that server has lost nothing. `declared` is the operator's declaration,
     and `built_for` the one that the boards in force were built for, None if workers did not agree on it then. `encoding`
-    is the one that workers agreed on, and `built_encoding` the one of the boards in force.
+    is the one that workers agreed on, and `built_encoding` the one of the boards in force. `new_since`: boards that were
+    created by rows stamped since then may lack the generation; None if all have it.
     """
 
     completed: int
@@ -63,6 +65,7 @@ class BoardState(NamedTuple):
     closed_through: int
     encoding: int
     built_encoding: int
+    new_since: int | None
 
 
 class Reconciled(NamedTuple):
@@ -155,6 +158,7 @@ class CoordinationStore:
             closed_through=int(document.get("closed_through", 0)),
             encoding=document.get("encoding", FORMER_ENCODING),
             built_encoding=built["encoding"],
+            new_since=int(built["new_since"]) if "new_since" in built else None,
         )
 
     async def declare(self, boards: str) -> None:
@@ -188,13 +192,21 @@ class CoordinationStore:
         return int(document["generation"])
 
     async def record_rebuild(
-        self, generation: int, run_id: str, evicted: int, marks: Sequence[str], built_for: str | None, encoding: int
+        self,
+        generation: int,
+        run_id: str,
+        evicted: int,
+        marks: Sequence[str],
+        built_for: str | None,
+        encoding: int,
+        new_since: int,
     ) -> None:
         """Put the boards of a finished rebuild in force. For the arguments, see BoardState.
 
         `made` is what an earlier version compares: if that returns, it builds boards again whose encoding it does not know.
         """
-        built = {"generation": generation, "boards": built_for, "encoding": encoding}
+        since = DatetimeMS(new_since)
+        built = {"generation": generation, "boards": built_for, "encoding": encoding, "new_since": since}
         made = built_for if encoding == FORMER_ENCODING else None
         state = {
             "completed": generation,
@@ -205,6 +217,11 @@ class CoordinationStore:
             "built": built,
         }
         await self._meta.update_one({"_id": _BOARDS}, {"$set": state})
+
+    async def record_new_boards(self, generation: int) -> None:
+        """Record that all boards have the generation of the rebuild that put it in force."""
+        query = {"_id": _BOARDS, "built.generation": generation}
+        await self._meta.update_one(query, {"$unset": {"built.new_since": ""}})
 
     async def close_periods(self, through: int) -> None:
         """Close every period that ended at or before `through`, for every worker. A closed period never reopens."""

@@ -29,8 +29,9 @@ until it is done. Under the lease the need for a rebuild is checked once more.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import structlog
 from redis.asyncio import Redis
@@ -60,6 +61,7 @@ _WITHDRAW = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])
 """
+T = TypeVar("T")
 _log = structlog.get_logger("generation")
 
 
@@ -183,6 +185,8 @@ class LossDetector:
             await self._remember_incarnation()
         if batch.generation and (reason := await self._loss(batch.generation, state, boards)):
             await self._withdraw_boards(batch.generation, reason)
+        elif boards.new_since is not None:
+            self._rebuild_needed.set()  # or still in its last step
 
     async def _loss(self, generation: int, state: RedisState, boards: BoardState) -> str:
         """Return why the boards cannot be trusted; empty if they can."""
@@ -264,9 +268,9 @@ class LossDetector:
         self._rebuild_needed.clear()
         is_done = False
         try:
-            is_done = not await self._needs_rebuild() or (
-                await self._rebuild_under_lease(_ignore_progress, only_if_needed=True) is not None
-            )
+            is_done = (
+                not await self._needs_rebuild() and (await self._coordination.boards()).new_since is None
+            ) or await self._rebuild_under_lease(_ignore_progress, only_if_needed=True) is not None
         finally:
             if not is_done:  # failed, or another worker is rebuilding: check again after a pause
                 self._rebuild_needed.set()
@@ -292,31 +296,35 @@ class LossDetector:
                 return None
             try:
                 if only_if_needed and not await self._needs_rebuild():
+                    await self._renewing_lease(self._rebuild.mark_new_boards())
                     return None
-                return await self._rebuild_renewing_lease(report)
+                return await self._rebuilt(report)
             finally:
                 await self._coordination.release_lease(self._worker_id)
 
-    async def _rebuild_renewing_lease(self, report: ReportProgress) -> RebuildSummary:
+    async def _rebuilt(self, report: ReportProgress) -> RebuildSummary:
         token = f"{self._worker_id}-{asyncio.get_running_loop().time():.3f}"
         built_on = self._incarnation.known
-        work = asyncio.create_task(
-            self._rebuild.run(token, report, of_other_data=await self._is_of_other_data()), name="rebuild of boards"
-        )
+        of_other_data = await self._is_of_other_data()
+        summary = await self._renewing_lease(self._rebuild.run(token, report, of_other_data=of_other_data))
+        await self._redis.zadd(BUILT_ON_KEY, {built_on.id: built_on.mark}, gt=True)
+        others = (await self._built_on()).keys() - {built_on.id}
+        if others:
+            await self._redis.zrem(BUILT_ON_KEY, *others)
+        return summary
+
+    async def _renewing_lease(self, work: Coroutine[None, None, T]) -> T:
+        """Return the result of work while the lease is held. Raises BoardsLostError if another worker takes it."""
+        task = asyncio.create_task(work, name="rebuild of boards")
         try:
             while True:
-                done, _ = await asyncio.wait({work}, timeout=_RENEW_SECONDS)
+                done, _ = await asyncio.wait({task}, timeout=_RENEW_SECONDS)
                 if done:
-                    summary = work.result()
-                    await self._redis.zadd(BUILT_ON_KEY, {built_on.id: built_on.mark}, gt=True)
-                    others = (await self._built_on()).keys() - {built_on.id}
-                    if others:
-                        await self._redis.zrem(BUILT_ON_KEY, *others)
-                    return summary
+                    return task.result()
                 if not await self._coordination.take_lease(self._worker_id, LEASE):
                     raise BoardsLostError("another worker took the lease")
         finally:
-            await cancel(work)
+            await cancel(task)
 
 
 def _ignore_progress(_stage: str, _done: int, _total: int) -> None:

@@ -16,7 +16,8 @@ Nothing is lost although batches keep writing the boards in use:
 5. Only then the generation and the sharding are set, if this rebuild's token is still on every server that holds keys.
    Until then readers report stale boards. From then on the mark of each server is the generation.
 6. Players with rows since 4 are written once more, as batches write them: those may have created boards without the new
-   generation. The boards are in force by now, and this may end at any moment, so nobody is written as lowered.
+   generation. The boards are in force by now, and this may end at any moment, so nobody is written as lowered. A worker that
+   finds it unfinished does it again.
 
 4 and 6 read the rows that exist when they begin, so they end however fast players are counted.
 
@@ -184,14 +185,14 @@ class Rebuild:
             if not all(await self._confirm_mark.run([((mark,), (token, generation)) for mark in marks])):
                 raise BoardsLostError("a Redis server lost the new boards")
             await self._coordination.record_rebuild(
-                generation, state.run_ids, state.evicted, marks, built_for, encoding
+                generation, state.run_ids, state.evicted, marks, built_for, encoding, max(since, replayed_at)
             )
             if self._placement.catalog is not catalog or self._placement.agreement.encoding != encoding:
                 raise BoardsLostError("the declared boards or their encoding changed during the rebuild")
             keys = (GENERATION_KEY, REBUILD_KEY, SHARDING_KEY)
             if not all(await self._finish.run([(keys, (token, generation, str(catalog.sharding)))])):
                 raise BoardsLostError("the token of the rebuild is gone")
-            await self._mark_new_boards(max(since, replayed_at), generation)
+            await self.mark_new_boards()
         boards, members = len({shard.board for shard in sizes}), sum(size.members for size in sizes.values())
         _log.info("boards rebuilt", generation=generation, boards=boards, members=members)
         return RebuildSummary(generation, boards, members)
@@ -321,9 +322,16 @@ class Rebuild:
             done += len(page)
             report("replaying recent rows", done, 0)
 
-    async def _mark_new_boards(self, since: int, generation: int) -> None:
-        """Give the generation to the boards that batches created since without it."""
-        async for page in pages(self._store.rows_since(since), _PAGE):
+    async def mark_new_boards(self) -> None:
+        """Give the generation in force to the boards that batches created without it: the last step of a rebuild.
+
+        Safe to repeat. Raises what the drivers raise.
+        """
+        boards = await self._coordination.boards()
+        generation = boards.completed
+        if boards.new_since is None:
+            return
+        async for page in pages(self._store.rows_since(boards.new_since), _PAGE):
             while True:
                 started_at = await server_time(self._redis)
                 folds = await self._store.current_folds({row.user_id for row in page})
@@ -338,6 +346,7 @@ class Rebuild:
                     break
                 except TooOldError:
                     continue
+        await self._coordination.record_new_boards(generation)
 
 
 async def shards_in(redis: Redis, now: datetime) -> AsyncIterator[Shard]:

@@ -104,7 +104,7 @@ class LocalWorker:
             now=utc_now,
         )
         self.definitions = DefinitionStore(system.mongo.client[f"{system.prefix}_{DATABASE}"])
-        generation = LossDetector(
+        self.detector = LossDetector(
             system.redis, meta, self.incarnation, self.rebuild, placement, self.definitions, name, timedelta(seconds=2)
         )
         self.worker = Worker(
@@ -112,7 +112,7 @@ class LocalWorker:
             self.folds,
             self.writer,
             ScorePublisher(system.redis),
-            generation,
+            self.detector,
             fair_play_monitor(system.database),
             placement,
             RecordCheck(self.incarnation, store, ()),

@@ -19,6 +19,7 @@ from services.score.coordination_store import CoordinationStore
 from services.score.errors import UnprocessableError
 from services.score.ingest.decoding import decode
 from services.streams import PLAYER_ERASED
+from tests.deadline import eventually
 from tests.servers import RunningServer, unique
 from tests.system.counting.local_worker import event, local_worker
 from tests.system.score import ScoreSystem, score_system
@@ -208,6 +209,41 @@ async def test_rebuild_that_ends_once_its_boards_are_in_force_leaves_no_player_b
     assert await system.redis.exists("leaderboard:generation")
     assert await system.chain("ada") == [1, 2, 3], "what happens meanwhile has happened"
     assert await system.verify() == []
+
+
+async def test_a_board_created_while_a_rebuild_is_killed_in_its_last_step_is_in_force(
+    system: ScoreSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = await local_worker(system), await local_worker(system)
+    await one.count(event("ada", 10, 1, 10))
+    record_rebuild = CoordinationStore.record_rebuild
+
+    async def record_and_count(*arguments: Any) -> None:
+        await record_rebuild(*arguments)
+        await two.count(event("bea", 10, 1, 10)._replace(quiz_id="rivers"))
+        one.writer.before = die
+
+    async def die() -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(CoordinationStore, "record_rebuild", record_and_count)
+    with contextlib.suppress(asyncio.CancelledError):
+        await one.rebuild.run(unique("t"), lambda *_: None)
+    (meta,) = [key async for key in system.redis.scan_iter(match="*quiz:rivers*meta*")]
+    assert await system.redis.hget(meta, "generation") is None, "the step was not reached"
+    in_force = await system.redis.get("leaderboard:generation")
+    assert in_force
+
+    async def has_it() -> bool:
+        return await system.redis.hget(meta, "generation") == in_force
+
+    three = await local_worker(system)  # which knows of no rebuild
+    await three.detector.start()
+    try:
+        await eventually(has_it)
+    finally:
+        await three.detector.stop()
+    assert (await system.redis.get("leaderboard:generation"), await system.verify()) == (in_force, [])
 
 
 async def test_a_rebuild_ends_however_fast_players_are_counted(
