@@ -114,17 +114,22 @@ def _problems(schema: GraphQLSchema) -> Iterator[str]:
         if not isinstance(parent, GraphQLObjectType) or parent.name.startswith("__"):
             continue
         for name, definition in parent.fields.items():
-            declared, coordinate = declaration(definition), f"{parent.name}.{name}"
-            if parent in roots and not declared.access:
-                yield f"{coordinate} has no access"
-            if unknown := [permission for permission in declared.access if not is_known(permission)]:
-                yield f"{coordinate} admits unknown roles or scopes: {', '.join(unknown)}"
-            if declared.rate not in DEFAULTS:
-                yield f"{coordinate} counts for an unknown rate: {declared.rate}"
-            if declared.size is None and _is_list_of_objects(definition):
-                yield f"{coordinate} has no size"
-            if isinstance(declared.size, Page) and declared.size.argument not in definition.args:
-                yield f"{coordinate} has no argument {declared.size.argument}"
+            for problem in _problems_of(definition, is_root=parent in roots):
+                yield f"{parent.name}.{name} {problem}"
+
+
+def _problems_of(definition: GraphQLField, *, is_root: bool) -> Iterator[str]:
+    declared = declaration(definition)
+    if is_root and not declared.access:
+        yield "has no access"
+    if unknown := [permission for permission in declared.access if not is_known(permission)]:
+        yield f"admits unknown roles or scopes: {', '.join(unknown)}"
+    if declared.rate not in DEFAULTS:
+        yield f"counts for an unknown rate: {declared.rate}"
+    if declared.size is None and _is_list_of_objects(definition):
+        yield "has no size"
+    if isinstance(declared.size, Page) and declared.size.argument not in definition.args:
+        yield f"has no argument {declared.size.argument}"
 
 
 def _is_list_of_objects(definition: GraphQLField) -> bool:

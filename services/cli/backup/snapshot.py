@@ -45,27 +45,32 @@ async def write_snapshot(client: Client, prefix: str, writer: ArchiveWriter, pro
             raise BackupError(
                 f"There is no deployment with the prefix {prefix}. Set TOPTEN_MONGO_DATABASE to the prefix of yours."
             )
-        estimates = [await client[f"{prefix}_{c.database}"][c.name].estimated_document_count() for c in collections]
-        total, done = sum(estimates), 0
-        async with _long_window(client), client.start_session(snapshot=True) as session:
+        sources = [client[f"{prefix}_{each.database}"][each.name] for each in collections]
+        total, done = sum([await source.estimated_document_count() for source in sources]), 0
+        async with _long_window(client), _readable_moment(), client.start_session(snapshot=True) as session:
             started_at = (await client.admin.command("hello"))["localTime"].replace(tzinfo=UTC)
             writer.header(Header(prefix, started_at))
-            try:
-                for collection in collections:
-                    writer.collection(collection)
-                    progress(collection.path, done, total)
-                    source = client[f"{prefix}_{collection.database}"][collection.name]
-                    batches: Any = source.find_raw_batches(session=session, batch_size=BATCH)
-                    async for batch in batches:  # bytes, whatever the driver's types say
-                        done += writer.documents(batch)
-                        progress(collection.path, done, max(total, done))
-            except OperationFailure as error:
-                if error.code == _SNAPSHOT_TOO_OLD:
-                    raise BackupError(
-                        f"MongoDB no longer keeps the moment of this backup. Raise its parameter {WINDOW} and try again."
-                    ) from error
-                raise
+            for collection, source in zip(collections, sources, strict=True):
+                writer.collection(collection)
+                progress(collection.path, done, total)
+                batches: Any = source.find_raw_batches(session=session, batch_size=BATCH)
+                async for batch in batches:  # bytes, whatever the driver's types say
+                    done += writer.documents(batch)
+                    progress(collection.path, done, max(total, done))
     return writer.end()
+
+
+@asynccontextmanager
+async def _readable_moment() -> AsyncIterator[None]:
+    """Raise BackupError if MongoDB drops the moment of the session's snapshot."""
+    try:
+        yield
+    except OperationFailure as error:
+        if error.code != _SNAPSHOT_TOO_OLD:
+            raise
+        raise BackupError(
+            f"MongoDB no longer keeps the moment of this backup. Raise its parameter {WINDOW} and try again."
+        ) from error
 
 
 async def _collections(client: Client, prefix: str) -> Sequence[Collection]:

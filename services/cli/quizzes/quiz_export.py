@@ -40,30 +40,39 @@ async def export_quizzes(
     async with quiz_service(endpoints) as (stub, token):
         async for quiz_id in _named(quiz_ids) if quiz_ids else _all(stub, token):
             try:
-                response = await call(stub.ExportQuiz, messages.ExportQuizRequest(quiz_id=quiz_id), token=token)
-            except ServiceError as error:
-                if error.reason not in {Reason.QUIZ_NOT_FOUND, Reason.INVALID_ARGUMENT}:
-                    raise
-                failed += 1
-                on_problem(f"{quiz_id}: {error.message}")
-                continue
-            content, lost = write(response.definition, written)
-            file = folder / f"{response.definition.quiz_id}{WRITERS[written].SUFFIX}"
-            try:
+                exported = await _exported(stub, token, quiz_id)
+                content, lost = write(exported.definition, written)
+                file = folder / f"{exported.definition.quiz_id}{WRITERS[written].SUFFIX}"
                 _save(file, content)
-            except OSError as error:
+            except _ExportError as error:
                 failed += 1
-                on_problem(f"{file}: {error.strerror or type(error).__name__}")
+                on_problem(str(error))
                 continue
-            on_success(f"{file}: version {response.version}")
+            on_success(f"{file}: version {exported.version}")
             if lost:
                 on_problem(f"{file}: {WRITERS[written].TITLE} does not keep {', '.join(lost)}")
     return failed
 
 
+class _ExportError(Exception):
+    """A quiz cannot be written; the message names it or its file, and why."""
+
+
+async def _exported(stub: QuizServiceAsyncStub, token: str, quiz_id: str) -> messages.ExportQuizResponse:
+    try:
+        return await call(stub.ExportQuiz, messages.ExportQuizRequest(quiz_id=quiz_id), token=token)
+    except ServiceError as error:
+        if error.reason not in {Reason.QUIZ_NOT_FOUND, Reason.INVALID_ARGUMENT}:
+            raise
+        raise _ExportError(f"{quiz_id}: {error.message}") from error
+
+
 def _save(file: Path, content: bytes) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(file, content)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(file, content)
+    except OSError as error:
+        raise _ExportError(f"{file}: {error.strerror or type(error).__name__}") from error
 
 
 async def _named(quiz_ids: Sequence[str]) -> AsyncIterator[str]:

@@ -83,18 +83,10 @@ class Watches:
         follows = self._catalog.follows_calendar(name)
         while True:
             with self._share(board, player), self._watched(board) as watch:
-                sent = 0
-                while True:
-                    changed, frame = watch.changed, watch.frame
-                    if frame is not None and watch.frames_sent != sent:
-                        sent = watch.frames_sent
-                        yield frame
-                    elif watch.is_closed or (follows and watch.is_over):
-                        break
-                    elif watch.has_ended:
-                        raise ServiceError(Reason.UNAVAILABLE, "This instance is stopping. Connect again.")
-                    else:
-                        await changed.wait()
+                seen = 0
+                while (frame := await _newer_frame(watch, seen, follows=follows)) is not None:
+                    seen = watch.frames_sent
+                    yield frame
             if not follows or watch.ends_at is None:
                 return
             # The clock may be set back, which must not lead to the board that has just ended.
@@ -207,3 +199,19 @@ class Watches:
             watch.end()
             del self._watches[watch.board.name]
             watched_boards.dec()
+
+
+async def _newer_frame(watch: Watch, seen: int, *, follows: bool) -> Frame | None:
+    """Wait until a watch has a newer frame than number `seen`, and return it; None if there will be no other.
+
+    A stream that `follows` the calendar ends with the period; others wait for the period's last frame. Raises UNAVAILABLE.
+    """
+    while True:
+        changed, frame = watch.changed, watch.frame
+        if frame is not None and watch.frames_sent != seen:
+            return frame
+        if watch.is_closed or (follows and watch.is_over):
+            return None
+        if watch.has_ended:
+            raise ServiceError(Reason.UNAVAILABLE, "This instance is stopping. Connect again.")
+        await changed.wait()

@@ -235,15 +235,16 @@ def _build(cls: type[C], environ: Mapping[str, str], read_file: Callable[[str], 
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]  # only dataclasses are handed in
         if variable := variables.get(field.name):
             text = _text(variable, environ, read_file, problems)
-            if text is not None:
-                try:
-                    arguments[field.name] = variable.read(text)
-                except ValueError as error:
-                    shown = MASK if variable.setting.secret else repr(text[:100])
-                    reason = "is malformed" if variable.setting.secret and variable.setting.parse else error
-                    problems.append(f"{variable.name}={shown}: {reason}")
-            elif field.default is dataclasses.MISSING:
-                problems.append(f"{variable.name}: required ({variable.setting.doc})")
+            if text is None:
+                if field.default is dataclasses.MISSING:
+                    problems.append(f"{variable.name}: required ({variable.setting.doc})")
+                continue
+            try:
+                arguments[field.name] = variable.read(text)
+            except ValueError as error:
+                shown = MASK if variable.setting.secret else repr(text[:100])
+                reason = "is malformed" if variable.setting.secret and variable.setting.parse else error
+                problems.append(f"{variable.name}={shown}: {reason}")
         elif dataclasses.is_dataclass(hints[field.name]):
             arguments[field.name] = _build(hints[field.name], environ, read_file, problems)
     if len(problems) > before:

@@ -6,7 +6,7 @@ the same methods. Only this module and `redis_scripts` know the differences.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 
@@ -73,33 +73,39 @@ async def redis_client(config: RedisConfig, name: str, **options: Any) -> AsyncI
         "retry_on_error": list(_TRANSIENT[:3]),
         **options,
     }
-    client: Redis | RedisCluster
-    if address.kind == "cluster":
-        nodes = [ClusterNode(host, port) for host, port in address.nodes]
-        # The configured nodes stay known, so that the client finds a cluster again after all its addresses changed.
-        client = _shared(_Cluster(startup_nodes=nodes, dynamic_startup_nodes=False, **settings))
-    elif address.kind == "sentinel":
-        own = {key: value for key, value in settings.items() if key.startswith(("socket_", "ssl"))}
-        own |= {"username": address.sentinel_username or None, "password": address.sentinel_password or None}
-        make: Any = Sentinel  # not typed by the driver
-        sentinel = make(address.nodes, sentinel_kwargs=own)
-        client = sentinel.master_for(address.master, **settings)
-    else:
-        client = Redis(**settings)
+    client = _client(address, settings)
     typed = cast("Redis", client)
     trace_redis(typed)
     try:
         with counted("redis", lambda: _connections(typed)):
             yield typed
     finally:
-        await client.aclose()
-        if isinstance(client, RedisCluster):
-            # aclose() closes nothing while the client is due to reload the layout.
-            await client.nodes_manager.aclose()
-            await client.nodes_manager.aclose("startup_nodes")
-        elif isinstance(client.connection_pool, SentinelConnectionPool):
-            for each in client.connection_pool.sentinel_manager.sentinels:
-                await each.aclose()
+        await _close(client)
+
+
+def _client(address: RedisAddress, settings: Mapping[str, Any]) -> Redis | RedisCluster:
+    if address.kind == "cluster":
+        nodes = [ClusterNode(host, port) for host, port in address.nodes]
+        # The configured nodes stay known, so that the client finds a cluster again after all its addresses changed.
+        return _shared(_Cluster(startup_nodes=nodes, dynamic_startup_nodes=False, **settings))
+    if address.kind == "sentinel":
+        own = {key: value for key, value in settings.items() if key.startswith(("socket_", "ssl"))}
+        own |= {"username": address.sentinel_username or None, "password": address.sentinel_password or None}
+        make: Any = Sentinel  # not typed by the driver
+        master: Redis = make(address.nodes, sentinel_kwargs=own).master_for(address.master, **settings)
+        return master
+    return Redis(**settings)
+
+
+async def _close(client: Redis | RedisCluster) -> None:
+    await client.aclose()
+    if isinstance(client, RedisCluster):
+        # aclose() closes nothing while the client is due to reload the layout.
+        await client.nodes_manager.aclose()
+        await client.nodes_manager.aclose("startup_nodes")
+    elif isinstance(client.connection_pool, SentinelConnectionPool):
+        for each in client.connection_pool.sentinel_manager.sentinels:
+            await each.aclose()
 
 
 def is_cluster(redis: Redis) -> bool:

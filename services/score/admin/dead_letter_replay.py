@@ -72,20 +72,9 @@ class DeadLetterReplay:
                     refused[letter_id] = "No such dead letter."
                     continue
                 try:
-                    # A worker of a version that does not read groups sets a group aside as a whole.
-                    parts = contents_of(dead_letter.subject, dead_letter.payload, "").parts
-                    found = [
-                        decode(part.data, sequence=dead_letter.sequence, partition=_NO_PARTITION, digests=self._digests)
-                        for part in parts
-                    ]
+                    events[letter_id] = self._events_in(dead_letter)
                 except UnprocessableError as error:
                     refused[letter_id] = str(error)
-                    continue
-                # A dead letter may be older than the data.
-                events[letter_id] = [
-                    event._replace(data=part.data, recorded_on=UNKNOWN_DATA)
-                    for event, part in zip(found, parts, strict=True)
-                ]
             # Shielded: cancelled counting would leave unknown what the ledger has.
             failures = await asyncio.shield(asyncio.ensure_future(self._worker.count(list(chain(*events.values())))))
             for letter_id, each in events.items():
@@ -96,4 +85,17 @@ class DeadLetterReplay:
                     await self._dead_letters.record_replay(letter_id)
         return [
             ReplayOutcome(letter_id, letter_id not in refused, refused.get(letter_id, "")) for letter_id in letter_ids
+        ]
+
+    def _events_in(self, dead_letter: DeadLetter) -> list[Event]:
+        """Return the events of a dead letter: several if a worker that does not read groups set one aside as a whole.
+
+        Raises UnprocessableError.
+        """
+        # A dead letter may be older than the data.
+        return [
+            decode(part.data, sequence=dead_letter.sequence, partition=_NO_PARTITION, digests=self._digests)._replace(
+                data=part.data, recorded_on=UNKNOWN_DATA
+            )
+            for part in contents_of(dead_letter.subject, dead_letter.payload, "").parts
         ]

@@ -134,14 +134,10 @@ class PeriodCloser:
             return  # Redis may have gone back; a worker notices soon, and has the boards rebuilt
         archiving = await self._archiving()
         for board in await self._boards():
-            if board.is_until_freeze:
-                continue  # nobody reads it any more
             catalog = self._catalog()
             definition = catalog.definition_of(board)
             is_archived = definition is not None and definition.state == "archived"
-            if definition is not None and is_archived and definition.name not in archiving:
-                continue  # kept already, or a worker may still count on it
-            period = _closed_period(catalog, board, definition, closed)
+            period = _period_to_archive(catalog, board, definition, closed, archiving)
             if period is None or (not is_archived and await self._archive.has(board)):
                 continue
             if not await self._coordination.take_lease(self._worker_id, LEASE, CLOSING_LEASE):
@@ -169,11 +165,16 @@ class PeriodCloser:
         return frozenset(definition.name for definition in catalog.archiving)
 
 
-def _closed_period(catalog: Catalog, board: Board, definition: Definition | None, closed: datetime) -> Period | None:
-    """Return what an archived board covers: its period, until it was archived; None if it is not to be archived yet."""
+def _period_to_archive(
+    catalog: Catalog, board: Board, definition: Definition | None, closed: datetime, archiving: Collection[str]
+) -> Period | None:
+    """Return what a board covers that goes into the archive: its period, until it was archived; None if it does not go now."""
+    if board.is_until_freeze:
+        return None  # nobody reads it any more
     period = catalog.period_of(board)
     if definition is not None and definition.state == "building":
         return None
     if definition is not None and definition.archived_at is not None:
-        return definition.counted_until_archived(period)
+        # Otherwise it is kept already, or a worker may still count on it.
+        return definition.counted_until_archived(period) if definition.name in archiving else None
     return period if period is not None and period.ends_at <= closed else None

@@ -8,7 +8,7 @@ to the moment at which it was archived.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -31,7 +31,7 @@ from services.score.ledger.history import Move, latest_raise
 from services.score.ledger.rows import Row
 from services.score.ledger.store import ScoreStore
 from services.score.ledger.totals import Total
-from services.score.periods.archive_store import ArchiveStore, Member, Reseal
+from services.score.periods.archive_store import ArchiveStore, Member, Reseal, ResealedBoard
 from services.score.projection.shown_metadata import ShownMetadata
 from services.score.projection.standings import Placement, Standing, shown_value
 
@@ -72,6 +72,22 @@ class _Closed(NamedTuple):
         return definition.board(country, definition.calendar.name_of(milliseconds_of(self.period.starts_at)))
 
 
+class _Request(NamedTuple):
+    """A reseal of the boards of a closed period, and what the ledger knows of their players: of all, or of `user_id` alone."""
+
+    closed: _Closed
+    players: Mapping[bytes, _Player]
+    folds: Sequence[Fold]
+    user_id: str
+    actor: str
+    reason: str
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The members of former boards whose standings are replaced, where `user_id` names one player."""
+        return frozenset({self.user_id}.union(*({fold.user_id, pseudonym_of(fold.chain)} for fold in self.folds)))
+
+
 class PeriodResealer:
     """`now` is the time that a reseal is recorded with."""
 
@@ -104,22 +120,12 @@ class PeriodResealer:
             await self._require_archived(closed)
             players = await self._players(closed, user_id)
             folds = [fold async for fold in self._folds(players)]
-            boards = {closed.board, *await self._archive.of_period(closed.period)}
-            countries = {player.country for player in players.values()}
-            boards.update(
-                board
-                for definition in closed.definitions
-                for country in countries
-                if (board := closed.board_of(definition, country)) is not None
-            )
-            reseals = []
-            for board in sorted(boards):
-                definition = self._placement.catalog.definition_of(board)
-                if definition not in closed.definitions and (definition is not None or board != closed.board):
-                    continue  # of another definition, or no longer defined: nobody can say who is on it
-                reseal = await self._reseal(board, definition, closed, players, folds, user_id, actor, reason)
-                if reseal is not None:
-                    reseals.append(reseal)
+            request = _Request(closed, players, folds, user_id, actor, reason)
+            reseals = [
+                reseal
+                for board in await self._boards(request)
+                if (reseal := await self._reseal(board, request)) is not None
+            ]
         _log.info("period compared with the ledger", board=name, actor=actor, boards_replaced=len(reseals))
         return reseals
 
@@ -191,63 +197,75 @@ class PeriodResealer:
             for fold in (await self._store.current_folds(user_ids[start : start + _FOLDS_PER_QUERY])).values():
                 yield fold
 
-    async def _reseal(
-        self,
-        board: Board,
-        definition: Definition | None,
-        closed: _Closed,
-        players: Mapping[bytes, _Player],
-        folds: Collection[Fold],
-        user_id: str,
-        actor: str,
-        reason: str,
-    ) -> Reseal | None:
-        is_ascending = definition is not None and definition.is_ascending
+    async def _boards(self, request: _Request) -> list[Board]:
+        """Return the boards of the period: those in the archive, and those that its players are on by the ledger."""
+        closed = request.closed
+        countries = {player.country for player in request.players.values()}
+        ranking = (closed.board_of(definition, country) for definition in closed.definitions for country in countries)
+        boards = {closed.board, *await self._archive.of_period(closed.period), *filter(None, ranking)}
+        return sorted(board for board in boards if self._is_concerned(board, closed))
+
+    def _is_concerned(self, board: Board, closed: _Closed) -> bool:
+        """Whether a board is resealed with the period: not if it is of another definition, or of one that is gone."""
+        definition = self._placement.catalog.definition_of(board)
+        return definition in closed.definitions or (definition is None and board == closed.board)
+
+    async def _reseal(self, board: Board, request: _Request) -> Reseal | None:
+        """Replace a board by the standings of the ledger; None if it shows these already."""
+        definition = self._placement.catalog.definition_of(board)
         for _ in range(_ATTEMPTS):
             former = await self._archive.members(board)
-            encoding = ENCODING if former.closed is None else former.closed.encoding
-            computed: dict[str, float] = {}
-            standings: list[Standing] = []
-            for fold in folds:
-                player = players[fold.chain]
-                member = pseudonym_of(fold.chain) if fold.erased else player.user_id
-                is_here = definition is None or closed.board_of(definition, player.country) == board
-                # Whether an erased player was blocked before is not known any more; the former board tells.
-                is_shown = member in former.values if fold.erased else not fold.hidden
-                if is_here and is_shown:
-                    total = _total(player, definition)
-                    value = shown_value(total, board, encoding, is_ascending=is_ascending)
-                    if value > 0:
-                        computed[member] = value
-                        if fold.shows_metadata and not fold.erased:
-                            points = int32(total.points)
-                            standings.append(
-                                Standing(board, member, points, value, fold.revision, False, total.reached_at)
-                            )
-            shown = await self._metadata.of(standings)
-            metadata = {each.user_id: text for each in standings if (text := shown[board, each.user_id])}
-            if user_id:
-                concerned = {fold.user_id for fold in folds} | {pseudonym_of(fold.chain) for fold in folds}
-                kept = {each: value for each, value in former.values.items() if each not in concerned | {user_id}}
-                computed = kept | computed
-                metadata = {each: text for each, text in former.metadata.items() if each in kept} | metadata
-            if (computed, metadata) == (former.values, former.metadata):
+            standings = list(_standings(board, definition, former, request))
+            values = {each.user_id: each.value for each in standings}
+            metadata = {user_id: text for (_, user_id), text in (await self._metadata.of(standings)).items() if text}
+            if request.user_id:
+                replaced = request.names
+                values = {each: value for each, value in former.values.items() if each not in replaced} | values
+                metadata = {each: text for each, text in former.metadata.items() if each not in replaced} | metadata
+            if (values, metadata) == (former.values, former.metadata):
                 return None
-            members = sorted(((value, member) for member, value in computed.items()), reverse=True)
+            ranked = sorted(((value, member) for member, value in values.items()), reverse=True)
             reseal = await self._archive.replace(
                 board,
                 former,
-                [Member(member, value, metadata.get(member, "")) for value, member in members],
-                closed.period,
+                [Member(member, value, metadata.get(member, "")) for value, member in ranked],
+                request.closed.period,
                 self._now(),
-                ascending=is_ascending,
-                user_id=user_id,
-                actor=actor,
-                reason=reason,
+                ascending=_is_ascending(definition),
+                user_id=request.user_id,
+                actor=request.actor,
+                reason=request.reason,
             )
             if reseal is not None:
                 return reseal
         raise ServiceError(Reason.UNAVAILABLE, "The board changed meanwhile. Try again.")
+
+
+def _standings(
+    board: Board, definition: Definition | None, former: ResealedBoard, request: _Request
+) -> Iterator[Standing]:
+    """Yield the standings on a board by the ledger, in the encoding of the former one, erased players by pseudonym."""
+    encoding = ENCODING if former.closed is None else former.closed.encoding
+    for fold in request.folds:
+        player = request.players[fold.chain]
+        if definition is not None and request.closed.board_of(definition, player.country) != board:
+            continue
+        member = pseudonym_of(fold.chain) if fold.erased else player.user_id
+        # Whether an erased player was blocked before is not known any more; the former board tells.
+        is_shown = member in former.values if fold.erased else not fold.hidden
+        if not is_shown:
+            continue
+        total = _total(player, definition)
+        value = shown_value(total, board, encoding, is_ascending=_is_ascending(definition))
+        if value > 0:
+            reached_at = total.reached_at if fold.shows_metadata and not fold.erased else None
+            yield Standing(
+                board, member, int32(total.points), value, fold.revision, lowered=False, reached_at=reached_at
+            )
+
+
+def _is_ascending(definition: Definition | None) -> bool:
+    return definition is not None and definition.is_ascending
 
 
 def _total(player: _Player, definition: Definition | None) -> Total:

@@ -79,17 +79,20 @@ def board_text(board: BoardInput | None, argument: str = "board", *, rooms: bool
         "name": board.name,
         "roomId": board.room_id,
     }
-    allowed = _ALLOWED[board.kind]
     for name, value in given.items():
-        fault = ""
-        if name not in allowed and value is not None:
-            fault = f"a board of kind {board.kind.name} has none. Omit it."
-        elif value == "" or (value is None and name == _NEEDED.get(board.kind)):
-            fault = f"is required for a board of kind {board.kind.name}."
-        elif value is not None and len(value) > MAX_NAME_LENGTH:
-            fault = f"must be at most {MAX_NAME_LENGTH} characters."
-        if fault:
+        if fault := _fault(board.kind, name, value):
             raise invalid(f"{argument}.{name}", fault, fault)
     if board.kind is BoardKind.ROOM:
         return room_board(board.room_id or "")
-    return ":".join([board.kind.value, *(value for name in allowed if (value := given[name]) is not None)])
+    return ":".join([board.kind.value, *(value for name in _ALLOWED[board.kind] if (value := given[name]) is not None)])
+
+
+def _fault(kind: BoardKind, name: str, value: str | None) -> str:
+    """Return what is wrong with a field of a board of this kind; empty if nothing is."""
+    if name not in _ALLOWED[kind]:
+        return "" if value is None else f"a board of kind {kind.name} has none. Omit it."
+    if value is None:
+        return f"is required for a board of kind {kind.name}." if name == _NEEDED.get(kind) else ""
+    if not value:
+        return f"is required for a board of kind {kind.name}."
+    return f"must be at most {MAX_NAME_LENGTH} characters." if len(value) > MAX_NAME_LENGTH else ""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import strawberry
 from google.protobuf.json_format import MessageToDict
@@ -31,59 +32,99 @@ class DataExport:
     next: str | None = strawberry.field(description="Pass it as `after` to get the next page; null on the last page.")
 
 
+@dataclass
+class _Page:
+    """A page while it is read. `boards` are those on which the score changes of the page count."""
+
+    context: Context
+    is_first: bool
+    data: dict[str, Any] = field(default_factory=dict)
+    boards: Sequence[str] = ()
+
+
 async def export(context: Context, after: str | None) -> DataExport:
     """Read the page after `after` in the player's own name. Raises what the services raise, and INVALID_ARGUMENT."""
-    position = read_page_token(after or "", "export", *[str] * 6)
-    is_first = position is None
+    position = read_page_token(after or "", "export", *[str] * len(_READERS))
+    page = _Page(context, is_first=position is None)
+    if page.is_first:
+        await _read_account(page)
     # The services' own tokens; after the first page an empty one means that the service has no more.
-    submissions, history, closed, seats, quizzes, rooms = position or [""] * 6
-    upstreams = context.upstreams
-    data: dict[str, Any] = {}
-    boards: Sequence[str] = ()
-    if is_first:
-        account = await context.call(upstreams.identity.ExportAccount, ExportAccountRequest())
-        data["account"] = _json(account.user)
-        data["externalId"] = _json(account.external_id) if account.HasField("external_id") else None
-        data["sessions"] = _all_json(account.sessions)
-        data["groups"] = _all_json(account.groups)
-        data["accountChanges"] = _all_json(account.changes)
-    if is_first or history:
-        rows = await context.call(upstreams.score.ExportPlayer, score.ExportPlayerRequest(page_token=history))
-        data["scoreHistory"] = _all_json(rows.changes)
-        history, boards = rows.next_page_token, rows.boards
-        if is_first:
-            data["flags"] = _all_json(rows.flags)
-            data["noticesSeenThrough"] = rows.notices_seen_through
-    if is_first or submissions:
-        records = await context.call(upstreams.quiz.ExportPlayer, quiz.ExportPlayerRequest(page_token=submissions))
-        data["submissions"] = _all_json(records.records)
-        submissions = records.next_page_token
-        if is_first:
-            data["deliveries"] = _all_json(records.deliveries)
-            attempts = await context.call(upstreams.attempt.ExportAttempts, ExportAttemptsRequest())
-            data["attempts"] = _all_json(attempts.attempts)
-            data["extraTimes"] = _all_json(attempts.extra_times)
-    if is_first or seats:
-        seated = await context.call(upstreams.room.ExportSeats, ExportSeatsRequest(page_token=seats))
-        data["seats"] = _all_json(seated.seats)
-        seats = seated.next_page_token
-    if is_first or rooms:
-        played = await context.call(upstreams.room.ExportRooms, ExportRoomsRequest(page_token=rooms))
-        data["rooms"] = _all_json(played.rooms)
-        rooms = played.next_page_token
-    if is_first or quizzes:
-        written = await context.call(upstreams.authoring.ExportOwnQuizzes, ExportOwnQuizzesRequest(page_token=quizzes))
-        data["authoredQuizzes"] = _all_json(written.quizzes)
-        quizzes = written.next_page_token
-    if is_first or closed:
-        request = leaderboard.ExportPlayerRequest(boards=boards, page_token=closed)
-        places = await context.call(upstreams.leaderboard.ExportPlayer, request)
-        data["closedPeriods"] = _all_json(places.closed)
-        closed = places.next_page_token
-        if is_first:
-            data["standings"] = _all_json(places.places)
-    rest = (submissions, history, closed, seats, quizzes, rooms)
-    return DataExport(data=JSON(data), next=page_token("export", *rest) if any(rest) else None)
+    tokens = position or [""] * len(_READERS)
+    rest = [
+        await read(page, token) if page.is_first or token else "" for read, token in zip(_READERS, tokens, strict=True)
+    ]
+    return DataExport(data=JSON(page.data), next=page_token("export", *rest) if any(rest) else None)
+
+
+async def _read_account(page: _Page) -> None:
+    account = await page.context.call(page.context.upstreams.identity.ExportAccount, ExportAccountRequest())
+    page.data["account"] = _json(account.user)
+    page.data["externalId"] = _json(account.external_id) if account.HasField("external_id") else None
+    page.data["sessions"] = _all_json(account.sessions)
+    page.data["groups"] = _all_json(account.groups)
+    page.data["accountChanges"] = _all_json(account.changes)
+
+
+async def _read_submissions(page: _Page, token: str) -> str:
+    upstreams = page.context.upstreams
+    records = await page.context.call(upstreams.quiz.ExportPlayer, quiz.ExportPlayerRequest(page_token=token))
+    page.data["submissions"] = _all_json(records.records)
+    if page.is_first:
+        page.data["deliveries"] = _all_json(records.deliveries)
+        attempts = await page.context.call(upstreams.attempt.ExportAttempts, ExportAttemptsRequest())
+        page.data["attempts"] = _all_json(attempts.attempts)
+        page.data["extraTimes"] = _all_json(attempts.extra_times)
+    return records.next_page_token
+
+
+async def _read_score_history(page: _Page, token: str) -> str:
+    request = score.ExportPlayerRequest(page_token=token)
+    rows = await page.context.call(page.context.upstreams.score.ExportPlayer, request)
+    page.data["scoreHistory"] = _all_json(rows.changes)
+    page.boards = rows.boards
+    if page.is_first:
+        page.data["flags"] = _all_json(rows.flags)
+        page.data["noticesSeenThrough"] = rows.notices_seen_through
+    return rows.next_page_token
+
+
+async def _read_closed_periods(page: _Page, token: str) -> str:
+    request = leaderboard.ExportPlayerRequest(boards=page.boards, page_token=token)
+    places = await page.context.call(page.context.upstreams.leaderboard.ExportPlayer, request)
+    page.data["closedPeriods"] = _all_json(places.closed)
+    if page.is_first:
+        page.data["standings"] = _all_json(places.places)
+    return places.next_page_token
+
+
+async def _read_seats(page: _Page, token: str) -> str:
+    seated = await page.context.call(page.context.upstreams.room.ExportSeats, ExportSeatsRequest(page_token=token))
+    page.data["seats"] = _all_json(seated.seats)
+    return seated.next_page_token
+
+
+async def _read_quizzes(page: _Page, token: str) -> str:
+    request = ExportOwnQuizzesRequest(page_token=token)
+    written = await page.context.call(page.context.upstreams.authoring.ExportOwnQuizzes, request)
+    page.data["authoredQuizzes"] = _all_json(written.quizzes)
+    return written.next_page_token
+
+
+async def _read_rooms(page: _Page, token: str) -> str:
+    hosted = await page.context.call(page.context.upstreams.room.ExportRooms, ExportRoomsRequest(page_token=token))
+    page.data["rooms"] = _all_json(hosted.rooms)
+    return hosted.next_page_token
+
+
+_READERS: Final[Sequence[Callable[[_Page, str], Awaitable[str]]]] = (
+    _read_submissions,
+    _read_score_history,
+    _read_closed_periods,  # after the score history, which names the boards
+    _read_seats,
+    _read_quizzes,
+    _read_rooms,
+)
+"""Each adds what a service has from a page token on, and returns the next token. `next` has the tokens in this order."""
 
 
 def _all_json(messages: Iterable[Message]) -> list[dict[str, Any]]:

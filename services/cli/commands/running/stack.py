@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,12 +42,7 @@ def logs(
     """Print the last log lines of the data folder's stores and processes, also after they have stopped."""
     from services.cli.system import running
 
-    files = {path.stem: path for path in sorted((data / "logs").glob("*.log"))}
-    if not files:
-        fail(f"There are no logs in {data / 'logs'}. `topten up` writes them; --data names another folder.", EXIT_USAGE)
-    if unknown := [name for name in names or () if name not in files]:
-        fail(f"No log of {', '.join(unknown)}. Logs: {', '.join(files)}.", EXIT_USAGE)
-    chosen = {name: files[name] for name in names or files}
+    chosen = _logs(data, names or ())
     width = max(map(len, chosen)) if len(chosen) > 1 else 0
 
     def show(name: str, line: str) -> None:
@@ -63,6 +59,16 @@ def logs(
         raise typer.Exit from None
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}.", EXIT_FINDING)
+
+
+def _logs(data: Path, names: Sequence[str]) -> dict[str, Path]:
+    """Return the log files of the data folder by name: those called for, or all."""
+    files = {path.stem: path for path in sorted((data / "logs").glob("*.log"))}
+    if not files:
+        fail(f"There are no logs in {data / 'logs'}. `topten up` writes them; --data names another folder.", EXIT_USAGE)
+    if unknown := [name for name in names if name not in files]:
+        fail(f"No log of {', '.join(unknown)}. Logs: {', '.join(files)}.", EXIT_USAGE)
+    return {name: files[name] for name in names or files}
 
 
 def stop(data: Data = DATA) -> None:

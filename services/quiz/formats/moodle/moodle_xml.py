@@ -88,15 +88,20 @@ def write(definition: quiz_pb2.QuizDefinition) -> bytes:
 
 def _item(number: int, element: Element, kind: str) -> Item:
     name = content_of(first(element, "name", "text"))
-    item = Item(
-        f"question {number}", kind=_KINDS.get(kind, kind[:64]), id=content_of(first(element, "idnumber")) or name
-    )
+    id_number = content_of(first(element, "idnumber"))
+    item = Item(f"question {number}", kind=_KINDS.get(kind, kind[:64]), id=id_number or name)
     item.text = _text(first(element, "questiontext"))
     item.points = _number(content_of(first(element, "defaultgrade")) or "1", POINTS_OF_GRADE)
     item.explanation = _text(next((each for each in element if tag(each) == "generalfeedback"), None))
     feedback = (each for each in element.iter() if tag(each).endswith("feedback") and tag(each) != "generalfeedback")
     if any(content_of(first(each, "text")) for each in feedback):
         item.changes.append("feedback was left out")
+    _answers(item, element)
+    return item
+
+
+def _answers(item: Item, element: Element) -> None:
+    """Read options and right answers, in the way of the item's kind."""
     answers = [each for each in element if tag(each) == "answer"]
     item.choices = [Choice(_text(each), _number(each.get("fraction", "0"), 0.01)) for each in answers]
     if item.kind == TRUE_FALSE:
@@ -112,7 +117,6 @@ def _item(number: int, element: Element, kind: str) -> Item:
         _ordering(item, element)
     elif item.kind == MATCHING:
         _matching(item, element)
-    return item
 
 
 def _numeric(item: Item, element: Element, answers: list[Element]) -> None:

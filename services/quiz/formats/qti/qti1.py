@@ -95,23 +95,26 @@ def _item(number: int, element: Element) -> Item:
         return item
     if points := fields.get("points_possible") or fields.get("cc_weighting"):
         item.points = _number(points) * POINTS_OF_GRADE
-    shares = _shares(element)
     if item.kind == SHORT_TEXT:
-        item.accepted = [Text(text) for text, share in shares.items() if share >= 1]
-        return item
-    cardinality = responses[0].get("rcardinality", "Single").lower()
-    if tag(responses[0]) != "response_lid" or cardinality != _CARDINALITIES[item.kind]:
-        item.kind = f"{tag(responses[0])} of cardinality {cardinality[:20]}"
-        return item
-    if item.kind == MULTIPLE_CHOICE:
-        shares = dict.fromkeys(_all_right(element), 1.0)
-    for label in found(responses[0], "response_label"):
+        item.accepted = [Text(text) for text, share in _shares(element).items() if share >= 1]
+    else:
+        _choices(item, element, responses[0])
+    return item
+
+
+def _choices(item: Item, element: Element, response: Element) -> None:
+    """Read options and which of them are right; a form of response that its kind does not have changes the kind."""
+    cardinality = response.get("rcardinality", "Single").lower()
+    if tag(response) != "response_lid" or cardinality != _CARDINALITIES[item.kind]:
+        item.kind = f"{tag(response)} of cardinality {cardinality[:20]}"
+        return
+    shares = dict.fromkeys(_all_right(element), 1.0) if item.kind == MULTIPLE_CHOICE else _shares(element)
+    for label in found(response, "response_label"):
         ident = label.get("ident", "")
         item.choices.append(Choice(_material(label, []), shares.get(ident, 0.0), ident))
     if item.kind == TRUE_FALSE:
         right = [each.text.raw.strip().lower() for each in item.choices if each.share >= 1]
         item.truth = {"true": True, "false": False}.get(right[0]) if len(right) == 1 else None
-    return item
 
 
 def _all_right(element: Element) -> list[str]:
@@ -127,13 +130,14 @@ def _shares(element: Element) -> dict[str, float]:
     """Return which part of the points each label earns, by the conditions that name one label alone."""
     earned: dict[str, float] = {}
     for condition in found(element, "respcondition"):
-        named = (
-            [] if first(condition, "not") is not None else [content_of(each) for each in found(condition, "varequal")]
-        )
+        if first(condition, "not") is not None:
+            continue
+        named = [content_of(each) for each in found(condition, "varequal")]
         scores = [_number(content_of(each)) for each in found(condition, "setvar")]
         # Texts that a condition names are each right.
-        for name in named if scores and (len(named) == 1 or first(element, "response_str") is not None) else []:
-            earned[name] = earned.get(name, 0.0) + scores[-1]
+        if scores and (len(named) == 1 or first(element, "response_str") is not None):
+            for name in named:
+                earned[name] = earned.get(name, 0.0) + scores[-1]
     best = max(earned.values(), default=0.0)
     return {ident: score / best for ident, score in earned.items()} if best > 0 else {}
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -87,25 +87,32 @@ class RoomCounting:
         quiz = await self._rooms.quiz(room.room_id)
         outcomes: Counter[str] = Counter()
         for group in _groups(seats):
-            answers = await self._seats.answers.of_seats([seat.seat_id for seat in group])
-            attempted = [seat for seat in group if answers[seat.seat_id]]
-            actions = [self._action(room, quiz, seat, answers[seat.seat_id]) for seat in attempted]
-            noted: defaultdict[str, list[str]] = defaultdict(list)
-            failed: Exception | None = None
-            for seat, outcome in zip(attempted, await self._submissions.submit_actions(actions), strict=True):
-                if isinstance(outcome, ServiceError) and outcome.reason is not Reason.UNAVAILABLE:
-                    noted[outcome.reason].append(seat.seat_id)
-                elif isinstance(outcome, Exception):
-                    failed = outcome
-                else:
-                    noted[COUNTED].append(seat.seat_id)
-            await self._seats.note_attempts(noted)
-            outcomes.update({reason: len(seat_ids) for reason, seat_ids in noted.items()})
+            final, failed = await self._submit(room, quiz, group)
+            await self._seats.note_attempts(final)
+            outcomes.update({reason: len(seat_ids) for reason, seat_ids in final.items()})
             if failed is not None:
                 _log.warning("room not counted yet", room_id=room.room_id, error=type(failed).__name__)
                 return False
         _log.info("room counted", room_id=room.room_id, attempts=dict(outcomes))
         return True
+
+    async def _submit(
+        self, room: Room, quiz: Quiz, group: Sequence[Seat]
+    ) -> tuple[Mapping[str, Sequence[str]], Exception | None]:
+        """Submit the attempts of seats; return the seats by their final outcome, and a failure if one has none yet."""
+        answers = await self._seats.answers.of_seats([seat.seat_id for seat in group])
+        attempted = [seat for seat in group if answers[seat.seat_id]]
+        actions = [self._action(room, quiz, seat, answers[seat.seat_id]) for seat in attempted]
+        final: defaultdict[str, list[str]] = defaultdict(list)
+        failed: Exception | None = None
+        for seat, outcome in zip(attempted, await self._submissions.submit_actions(actions), strict=True):
+            if isinstance(outcome, ServiceError) and outcome.reason is not Reason.UNAVAILABLE:
+                final[outcome.reason].append(seat.seat_id)
+            elif isinstance(outcome, Exception):
+                failed = outcome
+            else:
+                final[COUNTED].append(seat.seat_id)
+        return final, failed
 
     def _action(self, room: Room, quiz: Quiz, seat: Seat, answers: Sequence[SeatAnswer]) -> Action:
         return Action(

@@ -200,30 +200,41 @@ class RoomSeating:
         rooms = {each.room.room_id: each.room for each in found.values()}
         free = {each.room.room_id: each.room.options.max_players - each.players for each in found.values()}
         while requests:
-            wanted: dict[int, Seat] = {}
-            for index, request in requests.items():
-                room = found[index].room
-                try:
-                    if free[room.room_id] > 0:
-                        wanted[index] = self._wanted(request, room)
-                        free[room.room_id] -= 1
-                    elif not any(seat.room_id == room.room_id for seat in wanted.values()):
-                        outcomes[index] = _full(room)
-                except ServiceError as error:
-                    outcomes[index] = error
+            wanted, refusals = self._reserve(requests, found, free)
+            outcomes |= refusals
             taken = await self._seats.take([(seat, rooms[seat.room_id].purge_at) for seat in wanted.values()])
             for (index, seat), now in zip(wanted.items(), taken, strict=True):
                 tries[index] += 1
+                is_generated = rooms[seat.room_id].options.nicknames is Nicknames.GENERATED
                 if now is not None:
                     outcomes[index] = now, now is not seat
-                elif (
-                    rooms[seat.room_id].options.nicknames is not Nicknames.GENERATED or tries[index] == GENERATED_TRIES
-                ):
+                elif not is_generated or tries[index] == GENERATED_TRIES:
                     outcomes[index] = _taken()
                 if now is not seat:
                     free[seat.room_id] += 1
             requests = {index: each for index, each in requests.items() if index not in outcomes}
         return outcomes
+
+    def _reserve(
+        self, requests: Mapping[int, SeatRequest], found: Mapping[int, Snapshot], free: dict[str, int]
+    ) -> tuple[dict[int, Seat], dict[int, ServiceError]]:
+        """Take a seat from `free` for each request; return the seats to store, and the refusals.
+
+        A request without a free seat is left out while the room has others to store, which may become free again.
+        """
+        wanted: dict[int, Seat] = {}
+        refusals: dict[int, ServiceError] = {}
+        for index, request in requests.items():
+            room = found[index].room
+            try:
+                if free[room.room_id] > 0:
+                    wanted[index] = self._wanted(request, room)
+                    free[room.room_id] -= 1
+                elif not any(seat.room_id == room.room_id for seat in wanted.values()):
+                    refusals[index] = _full(room)
+            except ServiceError as error:
+                refusals[index] = error
+        return wanted, refusals
 
     def _wanted(self, request: SeatRequest, room: Room) -> Seat:
         return Seat(
