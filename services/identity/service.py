@@ -204,7 +204,7 @@ class IdentityService:
         return await self._store.accounts(user_ids, usernames)
 
     async def standings(self, user_ids: Sequence[str]) -> dict[str, Standing]:
-        """Return what decides whether each of these players may act, of those who have an account."""
+        """Return the standings of players, by which they may act or not; players without an account are left out."""
         return await self._store.standings(user_ids)
 
     async def grant_role(self, username: str, role: str) -> Account:
@@ -280,7 +280,7 @@ def refuse_if_blocked(account: Account, now: datetime) -> None:
 
 def _check_new_password(password: str, field: str) -> None:
     if not is_allowed(password):
-        message = f"A password has {MIN_PASSWORD} to {MAX_PASSWORD} characters."
+        message = f"Password must have {MIN_PASSWORD} to {MAX_PASSWORD} characters."
         raise invalid(field, f"must have {MIN_PASSWORD} to {MAX_PASSWORD} characters", message)
 
 

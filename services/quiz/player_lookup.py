@@ -33,9 +33,10 @@ _log = structlog.get_logger("player_lookup")
 
 
 class Player(NamedTuple):
-    """What is known of a player: their block, their country, and whether their account was erased.
+    """A player as identity knows them: their block, their country, and whether their account was erased.
 
-    `missing` says why nobody may act for them: PLAYER_NOT_FOUND, or UNAVAILABLE while identity does not respond.
+    `missing` is the reason for which their actions are refused: PLAYER_NOT_FOUND, or UNAVAILABLE while identity does not
+    respond.
     """
 
     block: identity_pb2.Block | None = None
@@ -95,7 +96,7 @@ class PlayerLookup:
         block = self._blocks.get(user_id)
         if block is not None and block.HasField("expires_at") and block.expires_at.ToDatetime(UTC) <= self._now():
             block = None
-        message = "Whether the player exists could not be checked. Nothing was recorded; send the action again."
+        message = "The player could not be looked up. Nothing was recorded. Send the action again."
         return Player(block, missing=ServiceError(Reason.UNAVAILABLE, message, retry_after=RETRY_AFTER))
 
     async def _check(self, user_ids: Sequence[str]) -> dict[str, Player]:

@@ -16,7 +16,7 @@ def config(
     running: Annotated[
         bool,
         typer.Option(
-            "--running", help="What the processes of the running system really use, and where each has it from."
+            "--running", help="The settings that the processes of the running system use, and the source of each."
         ),
     ] = False,
     markdown: Annotated[

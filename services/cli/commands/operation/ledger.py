@@ -35,13 +35,13 @@ def verify(
         bool,
         typer.Option(
             "--repair",
-            help="Repair what differs: rebuild totals and boards from the ledger and publish accepted events again that "
+            help="Repair differences: rebuild totals and boards from the ledger, publish again accepted events that "
             "were never counted, and seal gaps in the ledger's chains. No row is ever changed.",
         ),
     ] = False,
     data: Data = DATA,
 ) -> None:
-    """Compare everything with the ledger and report what differs; exit code 1 if something does.
+    """Compare everything with the ledger and report differences; exit code 1 if there are any.
 
     Checks every total, chain and board, and every event in both directions: a recorded event is counted once as recorded,
     or not yet published, or a dead letter; a counted event is recorded. Checks the answers of rooms, too,

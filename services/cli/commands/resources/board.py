@@ -22,7 +22,7 @@ def put(
     ],
     data: Data = DATA,
 ) -> None:
-    """Define boards. What players did before is on them within seconds to minutes; until then they are stale.
+    """Define boards. They count earlier actions within seconds to minutes, and are stale until then.
 
     The same definition again changes nothing. Exit code 1 means that at least one was refused.
     """
@@ -48,7 +48,7 @@ def archive(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the board, without custom:.")],
     data: Data = DATA,
 ) -> None:
-    """End the count of a board. Its last state stays readable."""
+    """Stop counting on a board. Its last state stays readable."""
     endpoints = load_endpoints(data)
     from services.cli.boards import archive_board
 

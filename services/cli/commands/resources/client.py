@@ -8,7 +8,7 @@ import typer
 
 from services.cli.terminal import DATA, Data, duration_of, load_endpoints, run, say, show_table, table_of, warn
 
-group = typer.Typer(help="Manage the clients by which other services call Topten.", no_args_is_help=True)
+group = typer.Typer(help="Manage clients: the credentials with which other services call Topten.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="Client id: lower-case letters, digits and hyphens, a letter first.")]
 
 

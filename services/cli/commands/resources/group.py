@@ -8,7 +8,7 @@ import typer
 
 from services.cli.terminal import DATA, Data, listing, load_endpoints, run, say
 
-group = typer.Typer(help="Read groups of players, and change them for their owners.", no_args_is_help=True)
+group = typer.Typer(help="List groups of players, and manage them for their owners.", no_args_is_help=True)
 GroupId = Annotated[str, typer.Argument(metavar="GROUP", help="The ID of the group.")]
 BoardName = Annotated[str, typer.Argument(metavar="BOARD", help="The name of the board, without custom:.")]
 UserId = Annotated[str, typer.Argument(metavar="USER", help="The user ID of the player.")]
@@ -36,7 +36,7 @@ def members(group_id: GroupId, data: Data = DATA) -> None:
 
 @group.command()
 def remove(group_id: GroupId, user_id: UserId, data: Data = DATA) -> None:
-    """Take a player off a group. Rotate the invite code to keep them from joining again."""
+    """Remove a player from a group. Rotate the invite code to keep them from joining again."""
     endpoints = load_endpoints(data)
     from services.cli.identity.groups import remove_member
 
@@ -46,7 +46,7 @@ def remove(group_id: GroupId, user_id: UserId, data: Data = DATA) -> None:
 
 @group.command("rotate-code")
 def rotate_code(group_id: GroupId, data: Data = DATA) -> None:
-    """Give a group another invite code, which its owner reads. Nobody joins with the former one any more."""
+    """Replace the invite code of a group. The former one stops working; the owner reads the new one."""
     endpoints = load_endpoints(data)
     from services.cli.identity.groups import rotate_invite_code
 
@@ -66,7 +66,7 @@ def enter_board(group_id: GroupId, board: BoardName, data: Data = DATA) -> None:
 
 @group.command("leave-board")
 def leave_board(group_id: GroupId, board: BoardName, data: Data = DATA) -> None:
-    """Take a group off a board, its past periods included."""
+    """Remove a group from a board, including past periods."""
     endpoints = load_endpoints(data)
     from services.cli.identity.groups import leave_board as leave
 

@@ -26,7 +26,7 @@ def import_files(
     ] = False,
     data: Data = DATA,
 ) -> None:
-    """Import quizzes; a quiz with an existing id is replaced.
+    """Import quizzes; a quiz with an existing ID is replaced.
 
     Each quiz is reported with its version, and each item that was changed or refused with its place and every reason. A
     refused item is left out of its quiz; a quiz of Topten's own format is taken whole or not at all. Valid files are
@@ -50,7 +50,7 @@ def export_files(
     to: Annotated[Path, typer.Option(help="Folder of the files; an older file of a quiz is replaced.")] = Path(),
     data: Data = DATA,
 ) -> None:
-    """Export quizzes with their answer keys, each to a file called after its ID that only you can read.
+    """Export quizzes with their answer keys, each to a file named after its ID that only you can read.
 
     JSON keeps everything: importing it again changes nothing. What another format cannot express is named. Exit code 1 means
     that a quiz was not written.

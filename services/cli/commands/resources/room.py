@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from services.cli.system.client import Endpoints
 
 group = typer.Typer(help="Open rooms, in which players play a quiz together.", no_args_is_help=True)
-demo = typer.Typer(help="Show the system alive.", no_args_is_help=True)
+demo = typer.Typer(help="Play demonstrations with simulated players.", no_args_is_help=True)
 Host = Annotated[
     str | None,
     typer.Option(

@@ -21,7 +21,7 @@ from services.cli.terminal import (
     warn,
 )
 
-group = typer.Typer(help="Register webhooks, and look after their deliveries.", no_args_is_help=True)
+group = typer.Typer(help="Register webhooks, and inspect and replay their deliveries.", no_args_is_help=True)
 Which = Annotated[str, typer.Argument(metavar="WEBHOOK", help="Name or ID, as `topten webhook list` shows them.")]
 
 
@@ -51,7 +51,7 @@ def put(
 
 @group.command("list")
 def list_all(data: Data = DATA) -> None:
-    """List all webhooks: whose each is, where it delivers, and what."""
+    """List all webhooks: owner, address, and the events that each delivers."""
     endpoints = load_endpoints(data)
     from services.cli.webhooks import list_webhooks
 
@@ -128,7 +128,7 @@ def replay(
     delivery: Annotated[str, typer.Argument(help="ID of one delivery; without it, every dead one.")] = "",
     data: Data = DATA,
 ) -> None:
-    """Attempt dead deliveries again, or one that is dead or delivered."""
+    """Send dead deliveries again, or one delivery that is dead or delivered."""
     endpoints = load_endpoints(data)
     from services.cli.webhooks import replay_delivery
 
