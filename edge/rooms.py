@@ -87,7 +87,7 @@ class ExistingRooms:
 
 
 def room_board(room_id: str) -> str:
-    """Return the one name of the board of a room, whose ID may be in capitals."""
+    """Return the canonical name of the board of a room, whose ID may be in capitals."""
     return f"{BOARD_PREFIX}{canonical_id(room_id)}"
 
 

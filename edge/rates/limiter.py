@@ -61,7 +61,7 @@ class Left:
 
 
 class _Prepaid:
-    """What was counted and not used yet; `beyond` is what Redis had left. A caller that counts more holds `turn`."""
+    """Operations that were counted in advance; `beyond` is how many Redis had left. A caller that counts more holds `turn`."""
 
     __slots__ = ("beyond", "left", "turn")
 
@@ -221,14 +221,15 @@ def _limits(operation: str, rates: Rates) -> tuple[_Limit | None, _Limit | None]
 
 
 def _ahead(rate: Rate) -> int:
-    """A second's worth; nothing of a rate below two a second, which would be used up by what is prepaid."""
+    """Return how many operations are counted in advance: a second's worth, 0 of a rate below two a second."""
     return rate.count // rate.seconds if rate.count >= 2 * rate.seconds else 0
 
 
 def _ahead_of_caller(operation: str, rate: Rate) -> int:
-    """A second's worth of what is done often, else a twelfth of a rate of which that is at least two.
+    """Return how many operations of one caller are counted in advance: only of those that callers repeat often.
 
-    A caller who is served by several edges may be refused earlier by what the others hold, so it is a small part.
+    It is a second's worth or, of a lower rate, a twelfth if that is at least two: a small part, because a caller of several
+    edges may be refused earlier by as much as the others have counted in advance.
     """
     if operation not in _OFTEN:
         return 0

@@ -24,8 +24,8 @@ SEND_BUFFER_BYTES = 64 * 1024
 def take_over(request: web.Request, protocol: asyncio.Protocol) -> bool:
     """Give the connection of a request whose response has started to `protocol`; False if the client has disconnected.
 
-    aiohttp neither reads, writes nor closes the connection from then on. The handler, whose task this must be called in, is
-    cancelled at its next await, so that nothing is written after what it returns.
+    aiohttp neither reads, writes nor closes the connection from then on. Call it in the task of the handler, which is
+    cancelled at its next await, so that no response of the handler is written.
     """
     transport = request.transport
     if transport is None:

@@ -76,7 +76,7 @@ class Feed(ABC):
 
     @abstractmethod
     async def _show_stale(self) -> None:
-        """Write that what is shown may be out of date. Only called while something is."""
+        """Write that the shown state may be out of date. Only called while a state is shown."""
 
     @abstractmethod
     def _greet(self, subscriber: Subscriber, last_seen: Position | None, catch_up: timedelta) -> None:
@@ -112,7 +112,7 @@ class Feed(ABC):
     ) -> None:
         """Add a stream and send it what is shown. `on_disconnect` is called when the connection is gone.
 
-        A client that says it is at `last_seen` may be spared that for at most `catch_up`.
+        For a client that names its position, `last_seen`, this may be put off for at most `catch_up`, in favor of a newer one.
         """
         connections.inc()
         subscriber.on_disconnect = partial(self._unsubscribe, subscriber, on_disconnect)

@@ -55,7 +55,7 @@ class ScreenLatency:
     def frame_written(self, previous: Frame | None, frame: Frame) -> None:
         """End the measurement for each player whose score differs between the previous frame and this one.
 
-        Before the first frame of a board nobody watched it here, so how old its actions are is no latency.
+        Nobody watched a board here before its first frame, so the age of its actions is no latency.
         """
         if not self._pending:
             return

@@ -35,7 +35,7 @@ ReadOutcomes = Callable[[set[str]], Awaitable[tuple[int, Mapping[str, "Message"]
 
 
 class RoomOutcomeFeed:
-    """The outcomes of the players who watch the feed called `name`, by `read`. `close` ends what is under way."""
+    """Reads the outcomes of the players who watch the feed called `name`, by `read`. `close` cancels reads under way."""
 
     def __init__(self, name: str, read: ReadOutcomes) -> None:
         self._name = name

@@ -1,7 +1,7 @@
-"""What the feeds of a room's state and of its board have in common: they follow the room, and end with it.
+"""The common part of the feeds of a room's state and of its board: they follow the room, and end with it.
 
-Owns that the streams of a player whom a host has removed end, and that they open no other; that each player's own message
-follows what everybody is sent; and that nothing earlier is shown after something later, unless the room itself went back.
+Owns three guarantees: the streams of a removed player end, and they open no other; a player's own message follows the message
+to everybody; and no earlier state is shown after a later one, unless the room itself went back.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class RoomUpstreamFeed(Feed):
         self._remove_streams(frozenset(response.removed_user_ids))
 
     def _remove_streams(self, removed: frozenset[str]) -> None:
-        """End the streams of players who were removed, after they were sent what there is."""
+        """End the streams of removed players, after the latest state was sent to them."""
         if removed != self._removed:
             self._removed = removed
             for subscriber in [each for each in self.subscribers if each.user_id in removed and each.is_open]:

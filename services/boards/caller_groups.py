@@ -1,6 +1,6 @@
-"""The groups of callers, from identity: they decide who reads a board that the members of a group alone may read.
+"""The groups of callers, from identity: they decide about boards that only the members of a group may read.
 
-What identity says is believed for a second, so that somebody who leaves a group reads its board no longer than that.
+A response of identity is cached for a second, so that a player who leaves a group reads its board no longer than that.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What a board counts, who stands on it and in which order. Pure.
+"""Definitions of boards: what a board counts, who is on it and in which order. Pure.
 
-A definition is made by a team while the system runs, or by the operator's declarations. Its *counter* is what the ledger
-keeps for each player: sources, aggregate, period and zone. Segment and order say who stands on the board and how. Boards with
-one counter share its totals.
+Teams make definitions while the system runs; the operator's declarations are definitions too. The *counter* of a definition is
+what the ledger keeps for each player: sources, aggregate, period and zone. Segment and order say who is on the board, and
+where. Boards with the same counter share its totals.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ class Definition:
         return Period(starts_at, ends_at) if starts_at < ends_at else None
 
     def with_presentation_of(self, other: Definition) -> Definition:
-        """Return the definition with what `other` says about how it is shown, and to whom: nothing that is counted."""
+        """Return the definition with the presentation and visibility of `other`; what is counted stays."""
         return replace(
             self,
             title=other.title,

@@ -71,5 +71,5 @@ def points_of(value: float, *, ascending: bool = False) -> int:
 
 
 def mirrored(points: int) -> int:
-    """Return what a board stores for points (1 to 2^31 - 1) where less is better, and the points of what it stores."""
+    """Return the stored number for points (1 to 2^31 - 1) where less is better, and the points for a stored number."""
     return MAX_POINTS + 1 - points

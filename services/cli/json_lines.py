@@ -85,7 +85,7 @@ def _is_one_object(text: str) -> bool:
 
 
 def _fault(error: json_format.ParseError) -> str:
-    """What is wrong, in the words of the contract where protobuf's are those of its own types."""
+    """The fault of a line, in the words of the contract where protobuf uses those of its own types."""
     text = str(error).splitlines()[0]
     if named := _UNKNOWN_NAME.search(text):
         values = descriptor_pool.Default().FindEnumTypeByName(named["kind"]).values

@@ -1,6 +1,6 @@
-"""The names that somebody typed, for the errors of requests: options and arguments of a command, keys of a file.
+"""The names that users typed, for the errors of requests: options and arguments of a command, keys of a file.
 
-Services name a field of their contract (`expires_at`), which nobody typed who wrote `--until`.
+Services name a field of their contract (`expires_at`), but the user typed `--until`.
 """
 
 from __future__ import annotations

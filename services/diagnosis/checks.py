@@ -136,7 +136,7 @@ def totals_of(processes: Sequence[ProcessStatus]) -> dict[str, float]:
 
 
 def check_players(processes: Sequence[ProcessStatus], rates: Mapping[str, float] = NO_RATES) -> list[Check]:
-    """Check what players got since the processes started. `rates` a second, by subject, are told where they are known."""
+    """Check what players got since the processes started. `rates` are per second, by subject; unknown ones are not shown."""
     freshness = "topten_action_to_screen_seconds"
     shown = total(processes, f"{freshness}_count")
     fresh = total(processes, f"{freshness}_bucket", le="1.0") / shown if shown else 1.0

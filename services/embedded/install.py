@@ -1,4 +1,4 @@
-"""Install a lock of requirements into this environment, and tell how far it is: pip itself is silent or prints a page.
+"""Install a lock of requirements into this environment, and show the progress: pip itself is silent or prints a page.
 
 Uses the standard library and pip alone, because nothing else is installed yet:
 

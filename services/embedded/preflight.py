@@ -69,7 +69,7 @@ PYTHON_LIBRARIES = {"libstdc++.so.6": "libstdc++6", "libgcc_s.so.1": "libgcc-s1"
 
 
 class Problem(NamedTuple):
-    """What is missing and what to do about it, in one line; `package` is the Debian package that brings it, if one does."""
+    """A missing requirement and its remedy, in one line; `package` is the Debian package that provides it, if any."""
 
     text: str
     package: str = ""

@@ -1,4 +1,4 @@
-"""Accounts as documents of the collection `users`: what is written, and what older versions wrote."""
+"""Accounts as documents of the collection `users`, in the current form and in those of older versions."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ class IdentityStore:
             return [account_of(document) async for document in self._users.find(selection)]
 
     async def standings(self, user_ids: Sequence[str]) -> dict[str, Standing]:
-        """Return what decides whether each of these players may act, of those who have an account."""
+        """Return the standings of players, by which they may act or not; players without an account are left out."""
         async with unavailable_on_failure():
             documents = self._users.find({"_id": {"$in": list(user_ids)}}, _STANDING)
             return {

@@ -45,11 +45,11 @@ T = TypeVar("T")
 
 
 class LeaderboardService:
-    """Reading boards.
+    """The queries of boards.
 
     A board is given by name; an empty one is `all`. An impossible name raises BOARD_NOT_FOUND, and so does a board that the
-    caller may not read, as `visibility` says; a board on which nobody is ranked is empty. While a board cannot be read, what
-    its last frame cannot answer raises UNAVAILABLE. What is read of a board that is being built comes with a true `stale`.
+    caller may not read, as `visibility` says; a board on which nobody is ranked is empty. While a board cannot be read,
+    queries that its last frame does not cover raise UNAVAILABLE. Results from a board that is being built have `stale` set.
     """
 
     def __init__(
@@ -340,7 +340,7 @@ class LeaderboardService:
         return "unique" if definition is None else definition.ranks
 
     async def _shown_place(self, board: Board, user_id: str, place: Standing) -> Standing | None:
-        """Return what a closed board shows of a player who has this place on it; None if it shows them not."""
+        """Return the entry that a closed board shows for a player with this place on it; None if it shows none."""
         if self._catalog.has_roster(board):
             return await self._standing_on(board, user_id)
         if not self._has_place(board, place.rank):

@@ -41,8 +41,8 @@ Settle: TypeAlias = Callable[[Sequence[A]], Awaitable[Sequence[T | Exception]]]
 class RelayedKind(NamedTuple, Generic[M, A, T, R]):
     """How relayed calls of one kind are read, and what is returned for them.
 
-    `method` is that of a call of its own, for which the player needs one of the roles in `access`. `read` checks the bounds of
-    a request and returns what it asks for, with the time at which it is abandoned; it raises ServiceError.
+    `method` is that of the single call, for which the player needs one of the roles in `access`. `read` checks the bounds of
+    a request and returns its content, with the time at which it is abandoned; it raises ServiceError.
     """
 
     method: str
@@ -90,7 +90,7 @@ class Relay:
         return [results[index] for index in range(len(relayed))]
 
     async def _admitted(self, relayed: M, kind: RelayedKind[M, A, T, R]) -> A:
-        """Return what a call asks for, after the checks that a call of its own would make. Raises ServiceError."""
+        """Return the request of a relayed call, after the checks that a single call makes. Raises ServiceError."""
         claims = await self._verifier.verify(relayed.access_token)
         if not claims.may(kind.access):
             raise ServiceError(Reason.PERMISSION_DENIED, "You are not allowed to do this.")

@@ -20,7 +20,7 @@ MAX_BYTES: Final = 32 * 1024
 
 
 class BoardRead(NamedTuple):
-    """A frame that a response was made of: what was requested, and what was held then."""
+    """A frame that a response was made from: the requested board and number of entries, and the frame held then."""
 
     board: str
     limit: int

@@ -1,1 +1,1 @@
-"""Proofs of places on closed boards: trees, signed heads, and what stands for an erased player."""
+"""Proofs of places on closed boards: trees, signed heads, and pseudonyms of erased players."""

@@ -31,7 +31,7 @@ class CheckedProof(NamedTuple):
 
 
 def check_proof(document: Any, keys: Mapping[str, jwt.PyJWK] | None = None) -> CheckedProof:
-    """Check the JSON of a proof, as GraphQL returns it. Raises ValueError, whose text says what does not hold.
+    """Check the JSON of a proof, as GraphQL returns it. Raises ValueError with the reason.
 
     For `keys` see `read_head`.
     """

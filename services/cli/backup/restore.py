@@ -35,8 +35,8 @@ async def live_documents(client: Client, prefix: str) -> dict[str, int]:
 async def restore(client: Client, prefix: str, file: IO[bytes], archive: Archive, progress: Progress) -> None:
     """Replace everything of the deployment with the verified backup in `file`, of this or another prefix.
 
-    Raises BackupError if the backup is of another kind of system, or if what was staged is not what it says; the live data
-    is then as it was.
+    Raises BackupError if the backup is of another kind of system, or if the staged data differs from it; the live data is
+    unchanged then.
     """
     if unknown := {path.partition(".")[0] for path in archive.counts} - set(DATABASES):
         raise BackupError(f"The backup has databases that this version does not know: {', '.join(sorted(unknown))}.")

@@ -37,7 +37,7 @@ async def list_members(endpoints: Endpoints, group_id: str, *, report: Report) -
 
 
 async def remove_member(endpoints: Endpoints, group_id: str, user_id: str) -> bool:
-    """Take a player off a group; True if they were a member. Raises GROUP_NOT_FOUND."""
+    """Remove a player from a group; True if they were a member. Raises GROUP_NOT_FOUND."""
     request = messages.RemoveMemberRequest(group_id=group_id, user_id=user_id)
     async with group_service(endpoints) as (stub, token):
         return (await call(stub.RemoveMember, request, token=token)).removed
@@ -57,7 +57,7 @@ async def enter_board(endpoints: Endpoints, group_id: str, board: str) -> bool:
 
 
 async def leave_board(endpoints: Endpoints, group_id: str, board: str) -> bool:
-    """Take a group off a board; True if it was on it. Raises GROUP_NOT_FOUND."""
+    """Remove a group from a board; True if it was on it. Raises GROUP_NOT_FOUND."""
     request = messages.LeaveBoardRequest(group_id=group_id, board_name=board)
     async with group_service(endpoints) as (stub, token):
         return (await call(stub.LeaveBoard, request, token=token)).changed

@@ -25,7 +25,7 @@ GRACE: Final = timedelta(seconds=5)
 
 
 class Clock:
-    """The server's time, as far as its messages have told it; the clock of this machine may be wrong."""
+    """The server's time, estimated from its messages; the clock of this machine may be wrong."""
 
     def __init__(self) -> None:
         self._ahead = timedelta()

@@ -86,7 +86,7 @@ class Browser:
                 standings = Standings(board, self._reader.user_id)
 
     async def _stay(self, screen: Screen, standings: Standings, tabs: Mapping[str, str]) -> str:
-        """Show one board until a key is pressed; return what it stands for."""
+        """Show one board until a key is pressed; return the command of the key."""
         feed = asyncio.create_task(Feed(self._reader, self._stream, standings, self._clock, self._changed.set).follow())
         try:
             while not self._keys:

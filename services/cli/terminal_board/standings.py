@@ -1,4 +1,4 @@
-"""What is known about one board: its entries, what has just changed on it, and the player's own place. Pure."""
+"""The known state of one board: its entries, their latest changes, and the player's own place. Pure."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Groups of players: who is a member, and what an owner does."""
+"""Groups of players: their members, and the acts of their owners."""

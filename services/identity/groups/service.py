@@ -1,4 +1,4 @@
-"""The use cases of groups of players: create, join, leave, and what an owner does.
+"""The use cases of groups of players: create, join, leave, and the acts of owners.
 
 `owner_id` is the player in whose name an owner's act is done; None for an admin or a service, who may change any group.
 """
@@ -148,7 +148,7 @@ class Groups:
         return _kept(changed.after), changed.after != changed.before
 
     async def remove(self, group_id: str, user_id: str, *, actor_id: str | None) -> bool:
-        """Take a player off a group; True if they were a member. `actor_id` None may remove anybody.
+        """Remove a player from a group; True if they were a member. `actor_id` None may remove anybody.
 
         Raises GROUP_NOT_FOUND if the actor is no member either, PERMISSION_DENIED.
         """
@@ -198,7 +198,7 @@ class Groups:
         return _kept(changed.after), changed.after != changed.before
 
     async def leave_board(self, group_id: str, board: str, *, owner_id: str | None) -> tuple[Group, bool]:
-        """Take a group off a board; return it, and whether it was on it. Raises GROUP_NOT_FOUND, PERMISSION_DENIED."""
+        """Remove a group from a board; return it, and whether it was on it. Raises GROUP_NOT_FOUND, PERMISSION_DENIED."""
         changed = await self._change(group_id, owner_id, lambda group: off_board(group, board))
         if changed.after != changed.before:
             self._report("left_board", group_id, owner_id or "")

@@ -1,4 +1,4 @@
-"""Finding players and reading what moderators decide by: accounts by name, their sessions, and who changed them."""
+"""Finds players, and reads the evidence for moderators: accounts by name, their sessions, and their changes."""
 
 from __future__ import annotations
 

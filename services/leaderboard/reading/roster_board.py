@@ -40,7 +40,7 @@ class Ranking(NamedTuple):
 
 
 class Selection(NamedTuple):
-    """What makes a board one of groups: who they are, how teams score, and whether less is better.
+    """The groups that a board ranks, how teams score, and whether less is better.
 
     `score` is None if the members themselves are ranked.
     """

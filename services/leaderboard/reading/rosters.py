@@ -63,7 +63,7 @@ class Roster:
     teams: Sequence[Team]
 
     def until(self, end: datetime | None) -> Roster:
-        """Return who is on a board that ended: without the members who count only since its end or later."""
+        """Return the roster of a board that ended: without the members who count only since its end or later."""
         ends_at = None if end is None else milliseconds_of(end)
         if ends_at is None or self._last_change < ends_at:
             return self
@@ -99,7 +99,7 @@ class _Cached(NamedTuple):
 
 
 class Rosters:
-    """Who is on boards whose definition `has_roster`."""
+    """The teams or members on boards whose definition `has_roster`."""
 
     def __init__(
         self, groups: GroupServiceAsyncStub, token: ServiceToken, *, clock: Callable[[], float] = time.monotonic

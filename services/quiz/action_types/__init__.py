@@ -1,1 +1,1 @@
-"""Action types: what players may do other than answer quizzes, what that earns, and how it is reported."""
+"""Action types: the actions other than answers to quizzes, the points that they earn, and how they are reported."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 
 class PlayerChange(NamedTuple):
-    """What a player's attempts at the quiz counted for, and what they count for now.
+    """The points for which a player's attempts at the quiz counted, and for which they count now.
 
     A dry run has the places among the players of the quiz as well; equal points share a place.
     """

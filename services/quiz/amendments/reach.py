@@ -1,6 +1,6 @@
-"""What decides on which boards changed actions count: when they were received, their tags and their players' countries. Pure.
+"""The facts that decide on which boards changed actions count: times of receipt, tags and players' countries. Pure.
 
-What is held grows with the hours in which actions were received, not with the actions.
+Their size grows with the hours in which actions were received, not with the actions.
 """
 
 from __future__ import annotations

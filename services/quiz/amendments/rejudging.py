@@ -163,7 +163,7 @@ class Rejudging:
     async def _changed(
         self, quiz: Quiz, group: Mapping[str, Sequence[_Judged]], progress: Progress
     ) -> tuple[dict[str, list[_Judged]], dict[str, History]]:
-        """Return the actions whose points change, by player, and what the players did, without those who were erased."""
+        """Return the actions whose points change and the histories of their players, by player, without erased players."""
         if not group:
             return {}, {}
         found = await self._store.histories(list(group), quiz.quiz_id)
@@ -181,7 +181,7 @@ class Rejudging:
     ) -> dict[str, int]:
         """Record that actions were judged again, each once for each version, one of each player in an insert.
 
-        Returns what counts for each player whose actions changed. Raises UNAVAILABLE.
+        Returns the counting actions of each player whose actions changed. Raises UNAVAILABLE.
         """
         waiting = {user_id: deque(actions) for user_id, actions in group.items()}
         counted: dict[str, int] = {}
@@ -242,7 +242,7 @@ class Rejudging:
 
 
 def _changes(found: Mapping[str, History], after: Mapping[str, int]) -> list[PlayerChange]:
-    """Return the players for whom something else counts, given what counts for those whose actions change."""
+    """Return the players whose counting points change, given what counts for those whose actions change."""
     return [
         PlayerChange(user_id, found[user_id].last.counted, counted)
         for user_id, counted in after.items()

@@ -14,7 +14,7 @@ NOT_A_NUMBER: Final = "has an answer that is not a number"
 
 
 def decimal(text: str) -> str:
-    """Return a number without an exponent. Raises ValueError for what is none, or beyond what a question may have."""
+    """Return a number without an exponent. Raises ValueError for any other text, and beyond the bounds of questions."""
     plain = text.strip()
     if not _NUMBER.fullmatch(plain):
         raise ValueError(NOT_A_NUMBER)

@@ -87,7 +87,7 @@ class Source:
 
     @property
     def is_binary(self) -> bool:
-        """Whether the file has what no text has, so that its encoding is not what is wrong."""
+        """Whether the file has bytes that no text has, so that it is refused as binary and not for its encoding."""
         return b"\0" in self.content and not self.is_text
 
     @cached_property

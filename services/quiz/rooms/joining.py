@@ -1,4 +1,4 @@
-"""What players get when they join a room: their seat, their own place and the state of the room.
+"""Joins as players see them: their seat, their own place and the state of the room.
 
 Players who join together share the reads; each has their own outcome. Rooms are made into frames once.
 """

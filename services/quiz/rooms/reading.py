@@ -68,7 +68,7 @@ class RoomReader:
         return found if found is not None else await self._share_fold(room)
 
     async def removed_from(self, room: Room) -> frozenset[str]:
-        """Return the players whom a host has removed by this revision, but for those who host the room themselves."""
+        """Return the players whom a host has removed by this revision, except those who host the room themselves."""
         found = self._removed.get((room.room_id, room.revision))
         return found if found is not None else await self._share_removed(room)
 

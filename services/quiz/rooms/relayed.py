@@ -33,7 +33,7 @@ def answer_in(message: quiz_pb2.Answer) -> Answer:
 
 
 def recorded_answer(recorded: RecordedAnswer) -> messages.AnswerRoomQuestionResponse:
-    """Return what the player is told of their answer."""
+    """Return the response for a recorded answer."""
     answer, duplicate = recorded
     response = messages.AnswerRoomQuestionResponse(answer=answer_message(answer.answer), duplicate=duplicate)
     response.received_at.FromDatetime(answer.received_at)

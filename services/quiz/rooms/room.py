@@ -190,7 +190,7 @@ class Room:
     def takes_answer(self, seat_id: str, question_id: str, received_at: datetime) -> bool:
         """Return whether an answer of a seat that the server received at this time counts.
 
-        What was due by then need not be recorded: a room takes no more answers after a deadline that nobody has noticed.
+        Transitions that were due by then need not be recorded: a room takes no answers after a deadline, noticed or not.
         """
         if question_id != self.question_id or self.phase not in (Phase.QUESTION, Phase.LOCKED):
             return False

@@ -1,1 +1,1 @@
-"""What players submit, and the one record of each: judged, recorded in groups, published, told again."""
+"""The submissions of players, and the one record of each: judged, recorded in groups, published, returned again."""

@@ -30,9 +30,9 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What is stated of an action that is not at a quiz.
+    """The report of an action that is not an answer to a quiz.
 
-    `metadata` is a JSON object. `actor` is who submits it in the place of its player; empty if the player does.
+    `metadata` is a JSON object. `actor` is the service that submits it for the player; empty if the player does.
     """
 
     action_type_id: str

@@ -51,7 +51,7 @@ def response_of(
     total: int | None = None,
     standings: Sequence[BoardStanding] = (),
 ) -> messages.SubmitActionResponse:
-    """Return what the player is told of their recorded action, with what it led to if that is known."""
+    """Return the response for a recorded action, with its effect on score and boards if that is known."""
     return messages.SubmitActionResponse(
         action_id=submission.action_id,
         duplicate=duplicate,

@@ -156,7 +156,7 @@ class SubmissionStore:
         return list(history.points.items()), history.voided
 
     async def histories(self, user_ids: Sequence[str], subject: str) -> dict[str, History]:
-        """Return what players did about a subject, from one read; nothing for those who did nothing."""
+        """Return the histories of players at a subject, from one read; players without any are left out."""
         fields = _TALLY | {"user_id": 1, "points": 1, "voids": 1, "kind": 1, "action_id": 1}
         query = {"user_id": {"$in": list(user_ids)}, "quiz_id": subject}
         async with unavailable_on_failure():

@@ -1,1 +1,1 @@
-"""Who calls, and what they may do: tokens, keys, issuers, roles and scopes."""
+"""Authentication and authorization: tokens, keys, issuers, roles and scopes."""

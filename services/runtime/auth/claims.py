@@ -22,9 +22,8 @@ class Claims:
     """The holder of a verified token. `expires_at` is in seconds since 1970; `country` and `session_id` may be empty.
 
     `issuer` is empty for our own tokens; a player of an outside issuer has the `external_id` there. `player_issuer` is
-    the outside issuer whose players a service brings; empty if it brings its own.
-    `issuer` is empty for our own tokens; a player of an outside issuer has the `external_id` there. A board token reads
-    `board` and nothing else; its holder may be anybody, so `user_id` is empty. For other tokens `board` is empty.
+    the outside issuer whose players a service brings; empty if it brings its own. A board token reads `board` and nothing
+    else; its holder may be anybody, so `user_id` is empty. For other tokens `board` is empty.
     """
 
     user_id: str

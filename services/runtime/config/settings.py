@@ -194,7 +194,7 @@ class TlsConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class MediaConfig:
-    """Pictures of questions: which quizzes may be imported, and what the page may load."""
+    """Hosts of pictures of questions: quizzes that may be imported, and pictures that the page may load."""
 
     prefix: ClassVar[str] = "MEDIA"
 

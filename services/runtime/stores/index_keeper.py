@@ -52,7 +52,7 @@ class IndexKeeper:
         return Periodic("indexes", self.look, every=EVERY, at_rest=20, retry_on=(PyMongoError,))
 
     async def look(self) -> None:
-        """Create again what was there at an earlier look and is gone, and learn what is new."""
+        """Create indexes again that an earlier look has seen and that are gone, and remember new ones."""
         known, refused = dict[tuple[str, str], Indexes](), 0
         for database in self._databases:
             for name in await database.list_collection_names(filter={"type": "collection"}):

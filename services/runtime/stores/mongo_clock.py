@@ -50,7 +50,7 @@ class MongoClock:
         return milliseconds_of(self.now())
 
     def started(self) -> float:
-        """Return what `note` must be told about a ping that starts now."""
+        """Return the start of a ping, to be passed to `note` with its response."""
         return self._monotonic()
 
     def note(self, server_time: datetime, started: float) -> None:

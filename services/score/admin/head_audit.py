@@ -23,7 +23,7 @@ class HeadAudit:
     async def fault(self, head: StoredHead) -> str:
         """Return the first fault of a head, or an empty text.
 
-        A player may be erased between two reads, so what is wrong at first is read again.
+        A player may be erased between two reads, so a first fault is confirmed by another read.
         """
         return await self._fault(head) and await self._fault(head)
 

@@ -1,6 +1,6 @@
-"""The rules of fair play: what an event, on top of its player's fold, makes suspicious. Pure.
+"""The rules of fair play: whether an event, after its player's fold, is suspicious. Pure.
 
-A rule accuses nobody: it states what was observed and which limit that exceeds. Points and actions are those of the last 60
+A rule accuses nobody: it states an observation and the limit that it exceeds. Points and actions are those of the last 60
 seconds, estimated from whole minutes: of the previous minute, the part that is still within the window counts. So they
 follow from the ledger alone, on any worker. Times are the server's, from the first delivery of the questions on.
 """

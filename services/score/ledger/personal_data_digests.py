@@ -35,7 +35,7 @@ class PersonalDataDigests:
         return self._personal(user_id, f"{ip}\n{user_agent}".encode()) if ip or user_agent else b""
 
     def change(self, user_id: str, actor: str, reason: str, metadata: str = "") -> bytes:
-        """Return the digest of who changed something about a player, why, and what they said with it."""
+        """Return the digest of a change's actor, reason and texts, under the key of the player."""
         return self._personal(user_id, orjson.dumps((actor, reason, metadata) if metadata else (actor, reason)))
 
     def _chain(self, user_id: str) -> bytes:

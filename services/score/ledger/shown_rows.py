@@ -1,4 +1,4 @@
-"""The rows that decide which metadata boards show of a player: actions whose type shows it, and what took actions back."""
+"""The rows that decide which metadata boards show of a player: actions whose type shows it, and their voids."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class InsertResult(Enum):
 
 
 class CountedEvent(NamedTuple):
-    """What boards and `score.events` need of the row of an event.
+    """The part of an event's row that boards and `score.events` need.
 
     `may_lower` is whether the total of its quiz may be less than before, or reached later; unknown, and therefore true, of a
     row that is not new.

@@ -39,7 +39,7 @@ class Notices:
     async def mark_seen(self, user_id: str, through: int) -> int:
         """Record that the player has seen notices up to a revision, and return what is recorded. It never goes back.
 
-        A revision above the player's last row counts as that, so that nobody misses what has not happened yet.
+        A revision above the player's last row counts as that of the last row, so that no later notice is missed.
         """
         async with store_errors_as_unavailable():
             last, _ = await self._store.last_total(user_id)

@@ -387,7 +387,7 @@ class _ChangedError(RuntimeError):
 
 
 def _rank_changes(former: ResealedBoard, members: Sequence[Member], *, ascending: bool) -> list[RankChange]:
-    """Return what changed for each player, in the new order, those who left last."""
+    """Return the changed ranks and points by player, in the new order, players who left last."""
     points = {user_id: points_of(value, ascending=ascending) for user_id, value in former.values.items()}
     changes = []
     left = dict(former.ranks)

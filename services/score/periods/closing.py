@@ -168,7 +168,7 @@ class PeriodCloser:
 def _period_to_archive(
     catalog: Catalog, board: Board, definition: Definition | None, closed: datetime, archiving: Collection[str]
 ) -> Period | None:
-    """Return what a board covers that goes into the archive: its period, until it was archived; None if it does not go now."""
+    """Return the period under which a board is archived now, cut at the archiving of its definition; None if it is not."""
     if board.is_until_freeze:
         return None  # nobody reads it any more
     period = catalog.period_of(board)

@@ -37,7 +37,7 @@ class Entry(NamedTuple):
 
 
 class Leaf(NamedTuple):
-    """What stands for a player in the tree; the salt of an erased one is empty."""
+    """A player's leaf of the tree; the salt of an erased player is empty."""
 
     digest: bytes
     salt: bytes
@@ -97,7 +97,7 @@ class HeadStore:
             yield Entry(entry["user_id"], entry["rank"], points_of(entry["value"], ascending=ascending))
 
     async def unsigned_tree(self, copy_id: ObjectId) -> Tree | None:
-        """Return a whole tree of a copy whose root nobody has signed."""
+        """Return a whole tree of a copy whose root is not signed."""
         document = await self._trees.find_one({"made": copy_id, "root": {"$exists": True}})
         return None if document is None else Tree(document["_id"], document["root"])
 

@@ -184,7 +184,7 @@ class BoardBuilder:
         return len(user_ids)
 
     async def _try_to_add(self, user_ids: Collection[str]) -> set[str]:
-        """Insert a row for each player who still lacks counters. Return those who were counted meanwhile."""
+        """Insert a row for each player who still lacks counters. Return the players who got other rows meanwhile."""
         counters, basis = self._placement.counters, self._folds.basis()
         chains: dict[str, list[Row]] = {user_id: [] for user_id in user_ids}
         async for row in self._store.rows_after(dict.fromkeys(user_ids, 0)):

@@ -1,8 +1,8 @@
-"""Which addresses deliveries may be sent to.
+"""The addresses to which deliveries may be sent.
 
-A delivery goes to https on a public address, whatever a URL or a name server says: an owner must not reach what only this
-process can. A name is resolved, each of its addresses is checked, and the checked address is connected to. Hosts that the
-operator trusts are exempt: they may have any address, and plain http.
+A delivery goes to https on a public address, whatever a URL or a name server says: an owner must not reach addresses that
+only this process can. A name is resolved, each of its addresses is checked, and the checked address is connected to. Hosts
+that the operator trusts are exempt: they may have any address, and plain http.
 """
 
 from __future__ import annotations

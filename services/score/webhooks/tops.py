@@ -150,7 +150,7 @@ def _entered(top: Top, before: Sequence[str], frame: Frame) -> list[Fact]:
 
 
 def _passed(top: Top, before: Sequence[str], frame: Frame) -> list[Fact]:
-    """Return a fact for each player still in the frame whom somebody who was behind them has passed."""
+    """Return a fact for each player in the frame who was passed by a player behind them."""
     former_places = {user_id: place for place, user_id in enumerate(before, 1) if user_id}
     at = frame.timestamp.ToDatetime(UTC)
     facts = []

@@ -1,4 +1,4 @@
-"""Builds the ledger: rows, folds, what workers agree on, and what players have seen of them."""
+"""Builds the ledger: rows, folds, the state that workers agree on, and the notices that players have seen."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from services.score.wiring.connections import Stores
 
 @dataclass(frozen=True)
 class Ledger:
-    """Rows, folds, what workers agree on, and what players have seen of them."""
+    """Rows, folds, the state that workers agree on, and the notices that players have seen."""
 
     coordination: CoordinationStore
     digests: PersonalDataDigests

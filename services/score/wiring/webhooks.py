@@ -1,4 +1,4 @@
-"""Builds webhooks: their use cases, what announces facts, and what sends deliveries."""
+"""Builds webhooks: their use cases, and the loops that announce facts and send deliveries."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def build_webhook_servers(
     heads: HeadStore,
     upstreams: Upstreams,
 ) -> Sequence[Server]:
-    """Build what announces facts and what sends deliveries."""
+    """Build the loops that announce facts and send deliveries."""
     facts = MarkedFacts(built.announcer, flags, heads)
     trusted = frozenset(config.webhook_trusted_hosts)
     sender = DeliverySender(built.webhooks, built.deliveries, trusted=trusted, now=stores.mongo.clock.now)

@@ -1,1 +1,1 @@
-"""Boards: what is on them, how they are defined, and who reads them without an account."""
+"""Boards: reading them, defining them, and tokens to read them without an account."""

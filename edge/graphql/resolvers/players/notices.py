@@ -1,4 +1,4 @@
-"""What the caller is told of changes of their score that others made."""
+"""Notices to the caller of changes that others made to their score."""
 
 from __future__ import annotations
 

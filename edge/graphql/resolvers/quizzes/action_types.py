@@ -1,4 +1,4 @@
-"""Action types: what players may do other than answer quizzes, and what that earns."""
+"""Action types: the actions other than answers to quizzes, and the points that they earn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quizzes in the schema: what players see of them, and what became of their answers."""
+"""Quizzes in the schema: the players' view of them, and the outcomes of their answers."""
 
 from __future__ import annotations
 

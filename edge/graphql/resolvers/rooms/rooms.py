@@ -1,4 +1,4 @@
-"""Rooms, quizzes that players play together: what players do, and what is read of a room. `hosting` has what hosts do."""
+"""Rooms, in which players play a quiz together: the fields for players and readers. Those for hosts are in `hosting`."""
 
 from __future__ import annotations
 

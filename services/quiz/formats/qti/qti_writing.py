@@ -109,7 +109,7 @@ def _declare(
     *,
     keeps_case: bool = True,
 ) -> None:
-    """Append what is right, and what each value earns if that differs."""
+    """Append the right answers, and the share that each value earns if these differ."""
     declaration = SubElement(root, "responseDeclaration", identifier="RESPONSE", cardinality=cardinality, baseType=base)
     correct = SubElement(declaration, "correctResponse")
     for each in right:

@@ -40,7 +40,7 @@ def lines_of(text: str) -> dict[str, int]:
 
 
 def line_of(place: str, lines: Mapping[str, int]) -> int:
-    """Return the line of a place, or of what it would be in; 0 if it is not known. A place may be a line itself."""
+    """Return the line of a place, or of the value that would contain it; 0 if unknown. A place may be a line itself."""
     if match := _LINE.match(place):
         return int(match[1])
     while place not in lines and (shorter := _LAST_STEP.sub("", place)) != place:

@@ -96,7 +96,7 @@ class Values:
         return int(value)
 
     def choice(self, value: Any, names: Mapping[str, Any], path: str, default: Any) -> Any:
-        """Return what a name stands for."""
+        """Return the value that a name stands for."""
         name = self.typed(value, str, path, "")
         if name not in names:
             self.problem(path, f"must be one of {', '.join(names)}")

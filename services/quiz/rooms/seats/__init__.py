@@ -1,1 +1,1 @@
-"""Seats of rooms: who sits where, under which name, with which answers and points, and what a seat costs."""
+"""Seats of rooms: their players and nicknames, their answers and points, and the proof of work for a new seat."""
