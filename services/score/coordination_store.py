@@ -95,6 +95,11 @@ class WorkerState(NamedTuple):
     encoding: int | None
     encodes: int
 
+    @property
+    def adopted(self) -> tuple[str | None, int | None, int, int | None]:
+        """What `record_adoption` recorded last, in the order of its arguments."""
+        return self.boards, self.edition, self.closed_through, self.encoding
+
 
 class CoordinationStore:
     """The collection. The driver's errors are not translated."""
@@ -165,14 +170,17 @@ class CoordinationStore:
         """Set the operator's declaration of boards, for every worker."""
         await self._meta.update_one({"_id": _BOARDS}, {"$set": {"declared": boards}}, upsert=True)
 
-    async def agree_encoding(self, worker_id: str, silence: timedelta) -> None:
-        """Set the encoding that all workers write: the highest one that each of those knows that reported within `silence`.
+    async def agreed_boards(self, worker_id: str, workers: Sequence[WorkerState]) -> BoardState:
+        """Return the boards in force, with the encoding that all workers write: the highest that each of those knows.
 
-        `worker_id` is the caller, who need not have reported yet.
+        `workers` are those of now, of whom the silent do not count. `worker_id` is the caller, who need not have reported.
         """
-        others = [each for each in await self.workers(silence) if each.worker_id != worker_id and not each.silent]
-        encoding = min(ENCODING, *(each.encodes for each in others)) if others else ENCODING
-        await self._meta.update_one({"_id": _BOARDS}, {"$set": {"encoding": encoding}}, upsert=True)
+        others = [each.encodes for each in workers if each.worker_id != worker_id and not each.silent]
+        encoding = min(ENCODING, *others) if others else ENCODING
+        boards = await self.boards()
+        if boards.encoding != encoding:
+            await self._meta.update_one({"_id": _BOARDS}, {"$set": {"encoding": encoding}}, upsert=True)
+        return boards._replace(encoding=encoding)
 
     async def next_generation(self, former: int) -> int:
         """Return a generation number that was never used before, even if MongoDB or Redis lost the last one.

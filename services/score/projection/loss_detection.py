@@ -43,7 +43,7 @@ from services.runtime.process.periodic import Periodic
 from services.runtime.stores.incarnation import Incarnation, IncarnationWatch
 from services.runtime.stores.redis import key_on_each
 from services.runtime.stores.redis_scripts import Script, together
-from services.score.coordination_store import BoardState, CoordinationStore
+from services.score.coordination_store import BoardState, CoordinationStore, WorkerState
 from services.score.definitions.store import DefinitionStore
 from services.score.errors import STORE_ERRORS, BoardsLostError, ReplacedDataError
 from services.score.ledger.folds.cache import SILENCE
@@ -115,7 +115,7 @@ class LossDetector:
         """Declare this worker's boards, and start to detect losses. Raises the drivers' errors."""
         declared = str(self._placement.catalog)
         await self._coordination.declare(declared)
-        boards = await self._agreed()
+        boards, _ = await self._agreed()
         await self._withdraw_former_encoding(boards)
         catalog = await self._definitions.catalog(declared)
         self._placement.adopt(Agreement(catalog, boards.closed_through, boards.encoding))
@@ -178,9 +178,9 @@ class LossDetector:
         batch = await self.start_batch()
         # Redis before MongoDB: a rebuild writes them in the other order.
         state = await redis_state(self._redis)
-        boards = await self._agreed()
+        boards, reported = await self._agreed()
         await self._withdraw_former_encoding(boards)
-        await self._adopt(boards)
+        await self._adopt(boards, reported)
         if batch.generation:
             await self._remember_incarnation()
         if batch.generation and (reason := await self._loss(batch.generation, state, boards)):
@@ -208,10 +208,11 @@ class LossDetector:
             return "the declared boards changed"
         return ""
 
-    async def _agreed(self) -> BoardState:
-        """Return the boards in force, after the workers' agreement on an encoding is brought up to date."""
-        await self._coordination.agree_encoding(self._worker_id, SILENCE)
-        return await self._coordination.boards()
+    async def _agreed(self) -> tuple[BoardState, WorkerState | None]:
+        """Return the boards in force, once the workers' agreement on an encoding is up to date, and what this one reported."""
+        workers = await self._coordination.workers(SILENCE)
+        own = next((each for each in workers if each.worker_id == self._worker_id), None)
+        return await self._coordination.agreed_boards(self._worker_id, workers), own
 
     async def _withdraw_former_encoding(self, boards: BoardState) -> None:
         if boards.completed and boards.built_encoding != boards.encoding:
@@ -236,7 +237,7 @@ class LossDetector:
         marks = await together(self._redis, [("GET", mark) for mark in boards.marks])
         return any(mark is None or mark.decode() != str(boards.completed) for mark in marks)
 
-    async def _adopt(self, boards: BoardState) -> None:
+    async def _adopt(self, boards: BoardState, reported: WorkerState | None) -> None:
         """Adopt boards and closed periods, and report that once it holds for every write in progress."""
         agreement = self._placement.agreement
         catalog = agreement.catalog
@@ -252,10 +253,9 @@ class LossDetector:
             self._missed_declaration = self._missed_declaration or boards.built_encoding == boards.encoding
         if (catalog, boards.closed_through, boards.encoding) != agreement:
             self._placement.adopt(Agreement(catalog, boards.closed_through, boards.encoding))
-        if self._placement.is_settled:
-            await self._coordination.record_adoption(
-                self._worker_id, boards.declared, catalog.edition, boards.closed_through, boards.encoding
-            )
+        adopted = (boards.declared, catalog.edition, boards.closed_through, boards.encoding)
+        if self._placement.is_settled and (reported is None or reported.adopted != adopted):
+            await self._coordination.record_adoption(self._worker_id, *adopted)
 
     async def _withdraw_boards(self, generation: int, reason: str) -> None:
         if any(await self._withdraw.run([((GENERATION_KEY,), (generation,))])):

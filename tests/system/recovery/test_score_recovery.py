@@ -172,3 +172,19 @@ async def test_player_lowered_before_mongodb_went_back_is_raised_after_it(system
             return await system.board("all") == [("ada", 20)] and await system.verify() == []
 
         await eventually(is_right, "the board follows the ledger")
+
+
+async def test_a_heartbeat_that_finds_nothing_new_writes_nothing_to_mongodb(system: ScoreSystem) -> None:
+    meta, profile = system.database["meta"], system.database["system.profile"]
+    async with system.worker():
+        await eventually(lambda: meta.find_one({"_id": {"$regex": "^worker:"}, "boards": {"$ne": None}}), "it adopted")
+        await system.database.command("profile", 2)
+
+        async def three_heartbeats() -> bool:
+            return await profile.count_documents({"op": "query", "command.filter._id": "boards"}) >= 3
+
+        await eventually(three_heartbeats, "three heartbeats")
+        await system.database.command("profile", 0)
+    written = [each["command"] async for each in profile.find({"op": "update", "ns": meta.full_name})]
+    assert written, "folds are reported"
+    assert [each for each in written if each["q"]["_id"] == "boards" or "boards" in str(each["u"])] == []
