@@ -11,6 +11,7 @@ import structlog
 from prometheus_client import Histogram
 
 from edge.http.callers.cookies import STREAM_ROUTES
+from services.runtime.process.activity import PROCESS
 from services.runtime.telemetry.logging import LATENCY_BUCKETS
 
 SLOW_SECONDS: Final = 1.0
@@ -27,7 +28,9 @@ _request_seconds = Histogram(
 
 
 def record(method: str, route: str, status: int, seconds: float, fields: Callable[[], Mapping[str, str]]) -> None:
-    """Measure a response, and log it with `fields` if it is worth a line."""
+    """Measure a response, and log it with `fields` if it is worth a line. Any but that of a probe is work."""
+    if route not in _PROBES:
+        PROCESS.note()
     if not (route in STREAM_ROUTES and status == 200):  # a stream lasts for hours
         _timer(method if status != 405 else "other", route, status).observe(seconds)
     # Successful requests are in the metrics; a line each would cost a quarter of a cached response.

@@ -29,6 +29,7 @@ import structlog
 
 from services.runtime.config.loading import ConfigError
 from services.runtime.process.activity import PROCESS
+from services.runtime.process.patience import PatientLoop
 
 C = TypeVar("C")
 T = TypeVar("T")
@@ -172,7 +173,7 @@ def execute(main: Callable[[C], Coroutine[Any, Any, None]], config: C, *, startu
     code = 1
     gc.enable()  # `quick_start` turned it off for the imports
     try:
-        with asyncio.Runner() as runner:
+        with asyncio.Runner(loop_factory=PatientLoop) as runner:
             code = runner.run(_supervised(main(config), startup))
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")

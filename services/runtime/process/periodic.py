@@ -18,9 +18,9 @@ _log = structlog.get_logger("periodic")
 class Periodic:
     """Runs `step`, then pauses for `every`, until it is stopped. A server (see `lifecycle`).
 
-    An exception in `retry_on` is logged and the step runs again after the pause; any other ends the process, as that of
-    every background task does. With `immediately=False` the first run comes after the first pause. `stop` cancels a step
-    that is under way.
+    An exception in `retry_on` is logged, counts as work, and the step runs again after the pause; any other ends the
+    process, as that of every background task does. With `immediately=False` the first run comes after the first pause.
+    `stop` cancels a step that is under way.
 
     While the process has no work, pauses are `at_rest` times as long; the first work ends such a pause after `every`.
     """
@@ -62,6 +62,7 @@ class Periodic:
                 await self._step()
             except self._retry_on as error:
                 _log.warning("periodic step failed", step=self._name, error=type(error).__name__)
+                PROCESS.note()  # until the step succeeds again
                 await asyncio.sleep(self._pause)
             else:
                 await self._wait()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
@@ -18,6 +18,7 @@ from pymongo.errors import ConnectionFailure, NetworkTimeout, OperationFailure, 
 from services.runtime.config.settings import MongoConfig
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.process.lifecycle import wait_for
+from services.runtime.process.patience import patience
 from services.runtime.stores.metrics import counted
 from services.runtime.stores.mongo_clock import MongoClock
 from services.runtime.stores.mongo_listeners import MongoPools, mongo_listeners
@@ -109,6 +110,8 @@ async def open_mongo(
         event_listeners=[pools, *mongo_listeners()],
     )
     try:
+        with patience(), suppress(PyMongoError):
+            await client.aconnect()  # starts the driver's own tasks, and waits for no server
         opened = Mongo(client, client[f"{config.database}_{service}"], clock or MongoClock())
         if wait:
             await wait_for("mongo", lambda: _first_ping(opened), retry_on=(ConnectionFailure, _NoSuchUserYetError))

@@ -36,7 +36,7 @@ class StoreWatch:
     def __init__(self, *, every: timedelta = EVERY, **pings: Ping) -> None:
         self._up = dict.fromkeys(pings, True)
         self._loops = [
-            Periodic(f"ping {store}", partial(self._check, store, pings[store]), every=every, at_rest=2)
+            Periodic(f"ping {store}", partial(self._check, store, pings[store]), every=every, at_rest=6)
             for store in pings
         ]
 

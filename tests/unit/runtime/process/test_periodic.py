@@ -3,9 +3,13 @@ from datetime import timedelta
 
 import pytest
 
+from services.runtime.process import periodic
+from services.runtime.process.activity import Activity
 from services.runtime.process.periodic import Periodic
+from tests.deadline import deadline
 
 SOON = timedelta(milliseconds=1)
+AGES = 3600.0
 
 
 async def test_a_step_runs_again_after_a_retryable_failure() -> None:
@@ -27,6 +31,22 @@ async def test_a_step_runs_again_after_a_retryable_failure() -> None:
     stopped_at = runs
     await asyncio.sleep(0)
     assert runs == stopped_at
+
+
+async def test_a_failure_ends_the_rest_of_other_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    resting = Activity(working_seconds=0.0)
+    monkeypatch.setattr(periodic, "PROCESS", resting)
+
+    async def step() -> None:
+        raise ConnectionError
+
+    pause = asyncio.ensure_future(resting.rest(AGES))
+    await asyncio.sleep(0)
+    loop = Periodic("step", step, every=SOON, retry_on=(OSError,))
+    await loop.start()
+    async with deadline("the pause has ended"):
+        assert await pause
+    await loop.stop()
 
 
 async def test_stopping_cancels_a_running_step() -> None:
