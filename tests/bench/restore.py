@@ -43,7 +43,8 @@ from services.score.projection.board_writer import BoardWriter
 from services.score.projection.rebuild import Rebuild
 from services.score.projection.shown_metadata import ShownMetadata
 from services.score.projection.standings import Placement
-from tests.bench.sizes import PAGE, RETENTION, event, now_ms
+from tests.bench.scoring import RETENTION, now_ms
+from tests.bench.sizes import PAGE, event
 from tests.servers import running, topten
 
 PLAYERS = 1_000_000

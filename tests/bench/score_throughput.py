@@ -25,43 +25,27 @@ from typing import Any, NamedTuple
 import uuid_utils
 from topten.quiz.v1 import quiz_events_pb2
 
-from services.boards.catalog import Catalog
 from services.quiz.publisher import QuizPublisher
-from services.runtime.clock import milliseconds_of, utc_now
+from services.runtime.clock import utc_now
 from services.runtime.config.settings import MongoConfig, NatsConfig, RedisConfig
-from services.runtime.stores.incarnation import IncarnationStore, IncarnationWatch
 from services.runtime.stores.jetstream import Nats, open_jetstream
 from services.runtime.stores.mongo import Document, Mongo, open_mongo
 from services.runtime.stores.redis import open_redis
 from services.score.__main__ import OBJECTS_BEFORE_COLLECTION
 from services.score.admin.head_audit import HeadAudit
 from services.score.admin.verify import Finding, Verification, VerifySummary
-from services.score.coordination_store import CoordinationStore
-from services.score.definitions.store import DefinitionStore
 from services.score.ingest.consumers import Consumers
 from services.score.ingest.dead_letter_store import DeadLetterStore
 from services.score.ingest.partition_assignment import PartitionAssignment
-from services.score.ingest.record_check import RecordCheck
-from services.score.ingest.worker import Worker
-from services.score.ledger.folds.cache import FoldCache
-from services.score.ledger.personal_data_digests import PersonalDataDigests
-from services.score.ledger.store import ScoreStore
 from services.score.periods.head_store import HeadStore
-from services.score.projection.board_writer import BoardWriter
-from services.score.projection.loss_detection import LossDetector
-from services.score.projection.publisher import ScorePublisher
-from services.score.projection.rebuild import Rebuild
-from services.score.projection.shown_metadata import ShownMetadata
-from services.score.projection.standings import Placement
 from services.streams import QUIZ_STREAM
+from tests.bench.scoring import NAME, RETENTION, now_ms, open_scoring
 from tests.bench.stream_server import stream_server
 from tests.servers import running
-from tests.system.score import announcer, fair_play_monitor
 
 BATCH = 500
 RUNS = 3
 PARTITIONS = 4
-RETENTION = timedelta(days=35)
 COUNTRIES = ("VN", "DE", "BR", "JP", "US")
 
 
@@ -72,10 +56,6 @@ class Measured(NamedTuple):
     floor: float
     players: int
     cpu_us: float
-
-
-def now_ms() -> int:
-    return milliseconds_of(utc_now())
 
 
 def event(number: int, player: str, attempt: int) -> bytes:
@@ -138,51 +118,23 @@ async def measure(count: int, *, new_players: bool, always: bool) -> Measured:
         redis = await stack.enter_async_context(open_redis(RedisConfig(url=urls["redis"]), "score"))
         nats = await stack.enter_async_context(open_jetstream(NatsConfig(url=urls["nats"]), "score"))
         await QuizPublisher(nats.jetstream, partitions=PARTITIONS, replicas=1, max_bytes=1 << 30).prepare()
-        meta, letters = CoordinationStore(mongo.database), DeadLetterStore(mongo.database)
-        digests = PersonalDataDigests(await meta.salt())
-        store = ScoreStore(mongo.database, digests)
-        await store.prepare(timedelta(days=90))
-        incarnation = IncarnationWatch(IncarnationStore(mongo.client, MongoConfig().database))
-        await incarnation.start()
-        stack.push_async_callback(incarnation.stop)
-        folds = FoldCache(store, meta, incarnation, "bench", limit=50_000, now=now_ms)
-        placement = Placement(Catalog())
-        metadata = ShownMetadata(store.shown_rows, placement)
-        writer = BoardWriter(
-            redis, placement, metadata.of, fence_ttl=timedelta(hours=1), period_retention=RETENTION, now=utc_now
-        )
-        rebuild = Rebuild(redis, store, folds, meta, writer, placement, period_retention=RETENTION, now=utc_now)
-        definitions = DefinitionStore(mongo.client["boards"])
-        generation = LossDetector(
-            redis, meta, incarnation, rebuild, placement, definitions, "bench", timedelta(seconds=2)
-        )
-        worker = Worker(
-            store,
-            folds,
-            writer,
-            ScorePublisher(redis),
-            generation,
-            fair_play_monitor(mongo.database),
-            placement,
-            RecordCheck(incarnation, store, ()),
-            announcer(mongo.database),
-            now_ms,
-        )
+        scoring = await open_scoring(mongo, redis, stack)
+        letters = DeadLetterStore(mongo.database)
         known = [str(uuid_utils.uuid7()) for _ in range(3000)]
         attempts: dict[str, int] = {}
         warm = len(known)
-        await generation.start()
+        await scoring.detector.start()
 
         async def drain() -> tuple[float, float]:
             consumers = Consumers(
-                nats, worker, letters, PartitionAssignment(redis, "bench"),
-                stream=QUIZ_STREAM, digests=digests, batch=BATCH,
+                nats, scoring.worker, letters, PartitionAssignment(redis, NAME),
+                stream=QUIZ_STREAM, digests=scoring.digests, batch=BATCH,
                 ack_wait=timedelta(seconds=60), max_ack_pending=10_000, now=now_ms,
             )  # fmt: skip
             begun, cpu = time.perf_counter(), time.process_time()
             await consumers.start()
             await drained(nats)
-            await folds.flush()
+            await scoring.folds.flush()
             took, cpu = time.perf_counter() - begun, time.process_time() - cpu
             await consumers.stop()
             return took, cpu
@@ -197,12 +149,12 @@ async def measure(count: int, *, new_players: bool, always: bool) -> Measured:
             players = known
         await preload(nats, players, count, attempts)
         took, cpu = await drain()
-        await generation.stop()
+        await scoring.detector.stop()
         check = Verification(
-            store,
+            scoring.store,
             redis,
-            meta,
-            placement,
+            scoring.meta,
+            scoring.placement,
             HeadAudit(HeadStore(mongo.database)),
             period_retention=RETENTION,
             now=utc_now,

@@ -23,34 +23,20 @@ from redis.asyncio import Redis
 
 from services.boards.board import Board
 from services.boards.catalog import Catalog
-from services.runtime.clock import milliseconds_of, utc_now
 from services.runtime.config.settings import MongoConfig, RedisConfig
-from services.runtime.stores.incarnation import IncarnationStore, IncarnationWatch
 from services.runtime.stores.mongo import Mongo, open_mongo
 from services.runtime.stores.redis import open_redis
 from services.score.__main__ import OBJECTS_BEFORE_COLLECTION
-from services.score.coordination_store import CoordinationStore
-from services.score.definitions.store import DefinitionStore
-from services.score.ingest.record_check import RecordCheck
-from services.score.ingest.worker import Worker
 from services.score.ledger.documents import fold_document, row_document
 from services.score.ledger.events import Event
-from services.score.ledger.folds.cache import FoldCache
 from services.score.ledger.folds.fold import apply, next_row
-from services.score.ledger.personal_data_digests import PersonalDataDigests
 from services.score.ledger.store import ScoreStore
-from services.score.projection.board_writer import BoardWriter
-from services.score.projection.loss_detection import LossDetector
-from services.score.projection.publisher import ScorePublisher
-from services.score.projection.rebuild import Rebuild
-from services.score.projection.shown_metadata import ShownMetadata
 from services.score.projection.standings import Placement
+from tests.bench.scoring import NAME, now_ms, open_scoring
 from tests.servers import running
-from tests.system.score import announcer, fair_play_monitor
 
 SIZES = (10_000, 100_000, 1_000_000)
 COUNTRIES = ("VN", "DE", "BR", "JP", "US")
-RETENTION = timedelta(days=35)
 PAGE = 2000
 EVENTS = 10_000
 READS = 500
@@ -65,10 +51,6 @@ class Cost(NamedTuple):
     counted: float
     top: float
     rank: float
-
-
-def now_ms() -> int:
-    return milliseconds_of(utc_now())
 
 
 def event(number: int, attempt: int) -> Event:
@@ -126,50 +108,22 @@ async def measure(players: int) -> Cost:
             open_mongo(MongoConfig(url=urls["mongo"], timeout=timedelta(minutes=1)), "score")
         )
         redis = await stack.enter_async_context(open_redis(RedisConfig(url=urls["redis"]), "score"))
-        meta = CoordinationStore(mongo.database)
-        store = ScoreStore(mongo.database, PersonalDataDigests(await meta.salt()))
-        await store.prepare(timedelta(days=90))
-        incarnation = IncarnationWatch(IncarnationStore(mongo.client, MongoConfig().database))
-        await incarnation.start()
-        stack.push_async_callback(incarnation.stop)
-        folds = FoldCache(store, meta, incarnation, "bench", limit=50_000, now=now_ms)
-        placement = Placement(Catalog())
-        metadata = ShownMetadata(store.shown_rows, placement)
-        writer = BoardWriter(
-            redis, placement, metadata.of, fence_ttl=timedelta(hours=1), period_retention=RETENTION, now=utc_now
-        )
-        rebuild = Rebuild(redis, store, folds, meta, writer, placement, period_retention=RETENTION, now=utc_now)
-        definitions = DefinitionStore(mongo.client["boards"])
-        generation = LossDetector(
-            redis, meta, incarnation, rebuild, placement, definitions, "bench", timedelta(seconds=2)
-        )
-        worker = Worker(
-            store,
-            folds,
-            writer,
-            ScorePublisher(redis),
-            generation,
-            fair_play_monitor(mongo.database),
-            placement,
-            RecordCheck(incarnation, store, ()),
-            announcer(mongo.database),
-            now_ms,
-        )
-        await fill(mongo, store, players)
+        scoring = await open_scoring(mongo, redis, stack)
+        await fill(mongo, scoring.store, players)
         gc.collect()
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         begun = time.perf_counter()
-        await rebuild.run("bench", lambda *_: None)
+        await scoring.rebuild.run(NAME, lambda *_: None)
         took = time.perf_counter() - begun
         memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-        least = await floor(redis, store)
-        await generation.start()
+        least = await floor(redis, scoring.store)
+        await scoring.detector.start()
         chosen = random.Random(7).sample(range(players), min(EVENTS, players))
         begun = time.perf_counter()
         for start in range(0, len(chosen), 500):
-            await worker.count([event(number, 2) for number in chosen[start : start + 500]])
+            await scoring.worker.count([event(number, 2) for number in chosen[start : start + 500]])
         counted = len(chosen) / (time.perf_counter() - begun)
-        await generation.stop()
+        await scoring.detector.stop()
         begun = time.perf_counter()
         for _ in range(READS):
             await redis.zrevrange("leaderboard:all", 0, 9, withscores=True)

@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import grpc
@@ -20,14 +21,10 @@ from topten.group.v1.group_service_pb2_grpc import (
 from services.boards.caller_groups import FRESH_SECONDS, CallerGroups
 from services.boards.definition import Definition
 from services.runtime.auth.claims import Claims
-from services.runtime.auth.service_token import ServiceToken
 from services.runtime.errors import Reason, ServiceError
-from services.runtime.grpc.client import open_channel
-from tests.deadline import deadline
-from tests.servers import HOST
 from tests.unit.leaderboard.test_names import Clock
 from tests.unit.partly import partly
-from tests.unit.runtime.issuer import Issuer
+from tests.unit.upstream import upstream
 
 if TYPE_CHECKING:
     from topten.group.v1.group_service_pb2_grpc import GroupServiceAsyncStub
@@ -58,23 +55,8 @@ class Groups(GroupServiceServicer):
 
 @asynccontextmanager
 async def opened(groups: Groups, clock: Clock) -> AsyncIterator[CallerGroups]:
-    server = grpc.aio.server()
-    add_GroupServiceServicer_to_server(groups, server)
-    address = f"{HOST}:{server.add_insecure_port(f'{HOST}:0')}"
-    await server.start()
-    try:
-        async with (
-            Issuer() as issuer,
-            open_channel(address) as channel,
-            ServiceToken(issuer.token_url, "leaderboard", "a secret of the test") as token,
-        ):
-            # A call waits for seconds, which must not include these.
-            async with deadline("a token and a connection"):
-                await token.get()
-                await channel.channel_ready()
-            yield CallerGroups(cast("GroupServiceAsyncStub", GroupServiceStub(channel)), token, clock=clock)
-    finally:
-        await server.stop(None)
+    async with upstream(partial(add_GroupServiceServicer_to_server, groups)) as (channel, token):
+        yield CallerGroups(cast("GroupServiceAsyncStub", GroupServiceStub(channel)), token, clock=clock)
 
 
 async def test_who_leaves_a_group_is_believed_to_be_in_it_for_a_second() -> None:

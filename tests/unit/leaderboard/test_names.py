@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import grpc
@@ -18,12 +19,9 @@ from topten.identity.v1.identity_service_pb2_grpc import (
 )
 
 from services.leaderboard.reading.names import MAX_PLAYERS_A_CALL, Name, Names
-from services.runtime.auth.service_token import ServiceToken
-from services.runtime.grpc.client import open_channel
-from tests.deadline import deadline, deadline_seconds
-from tests.servers import HOST
+from tests.deadline import deadline_seconds
 from tests.unit.partly import partly
-from tests.unit.runtime.issuer import Issuer
+from tests.unit.upstream import upstream
 
 if TYPE_CHECKING:
     from topten.identity.v1.identity_service_pb2_grpc import IdentityServiceAsyncStub
@@ -73,25 +71,10 @@ def clock() -> Clock:
 
 @asynccontextmanager
 async def opened(identity: Identity, clock: Callable[[], float]) -> AsyncIterator[Names]:
-    server = grpc.aio.server()
-    add_IdentityServiceServicer_to_server(identity, server)
-    address = f"{HOST}:{server.add_insecure_port(f'{HOST}:0')}"
-    await server.start()
-    try:
-        async with (
-            Issuer() as issuer,
-            open_channel(address) as channel,
-            ServiceToken(issuer.token_url, "leaderboard", "a secret of the test") as token,
-        ):
-            # A lookup waits for two seconds, which must not include these.
-            async with deadline("a token and a connection"):
-                await token.get()
-                await channel.channel_ready()
-            stub = cast("IdentityServiceAsyncStub", IdentityServiceStub(channel))
-            wait = timedelta(seconds=deadline_seconds())
-            yield Names(stub, token, ttl=timedelta(seconds=TTL), wait=wait, size=1000, clock=clock)
-    finally:
-        await server.stop(None)
+    async with upstream(partial(add_IdentityServiceServicer_to_server, identity)) as (channel, token):
+        stub = cast("IdentityServiceAsyncStub", IdentityServiceStub(channel))
+        wait = timedelta(seconds=deadline_seconds())
+        yield Names(stub, token, ttl=timedelta(seconds=TTL), wait=wait, size=1000, clock=clock)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import grpc
@@ -22,14 +23,10 @@ from topten.group.v1.group_service_pb2_grpc import (
 from services.boards.definition import Definition
 from services.leaderboard.reading.results import UnreadableError
 from services.leaderboard.reading.rosters import FRESH_SECONDS, KNOWN_SECONDS, Rosters, Team
-from services.runtime.auth.service_token import ServiceToken
 from services.runtime.errors import STATUS_KEY, Reason, ServiceError, to_rpc_status
-from services.runtime.grpc.client import open_channel
-from tests.deadline import deadline
-from tests.servers import HOST
 from tests.unit.leaderboard.test_names import Clock
 from tests.unit.partly import partly
-from tests.unit.runtime.issuer import Issuer
+from tests.unit.upstream import upstream
 
 if TYPE_CHECKING:
     from topten.group.v1.group_service_pb2_grpc import GroupServiceAsyncStub
@@ -74,23 +71,8 @@ class Groups(GroupServiceServicer):
 
 @asynccontextmanager
 async def opened(groups: Groups, clock: Clock) -> AsyncIterator[Rosters]:
-    server = grpc.aio.server()
-    add_GroupServiceServicer_to_server(groups, server)
-    address = f"{HOST}:{server.add_insecure_port(f'{HOST}:0')}"
-    await server.start()
-    try:
-        async with (
-            Issuer() as issuer,
-            open_channel(address) as channel,
-            ServiceToken(issuer.token_url, "leaderboard", "a secret of the test") as token,
-        ):
-            # A call waits for a second, which must not include these.
-            async with deadline("a token and a connection"):
-                await token.get()
-                await channel.channel_ready()
-            yield Rosters(cast("GroupServiceAsyncStub", GroupServiceStub(channel)), token, clock=clock)
-    finally:
-        await server.stop(None)
+    async with upstream(partial(add_GroupServiceServicer_to_server, groups)) as (channel, token):
+        yield Rosters(cast("GroupServiceAsyncStub", GroupServiceStub(channel)), token, clock=clock)
 
 
 BOARDS = [Definition("cup", segment="teams:sum"), Definition("friends", segment=f"group:{uuid.uuid4()}")]
