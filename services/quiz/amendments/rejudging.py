@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from services.quiz.submissions.store import History, SubmissionStore
     from services.quiz.submissions.submission import Submission
     from services.runtime.outbox.publishing import Outbox
+    from services.runtime.stores.data_identity import DataIdentity
 
 # Actions in a page, and players whose records are read and changed together, and told of at once.
 GROUP: Final = 200
@@ -49,6 +50,14 @@ class Progress:
     changed: int = 0
     players: list[PlayerChange] = field(default_factory=list)
     reach: Reach = field(default_factory=Reach)
+
+
+class _Read(NamedTuple):
+    """The histories of players, and the data they were read from, which a record that continues one of them states."""
+
+    identity: DataIdentity
+    recorded_on: str
+    histories: dict[str, History]
 
 
 class _Judged(NamedTuple):
@@ -149,7 +158,9 @@ class Rejudging:
         self, quiz: Quiz, group: Mapping[str, Sequence[_Judged]], progress: Progress
     ) -> list[PlayerChange]:
         """Return the players for whom something else would count. Counts the actions in `progress`. Raises UNAVAILABLE."""
-        changed, found = await self._changed(quiz, group, progress)
+        read = await self._read(quiz, group)
+        found = read.histories
+        changed = _changed(group, found, progress)
         after = {each: _judged_tally(quiz, found[each], actions).counted for each, actions in changed.items()}
         return _changes(found, after)
 
@@ -157,41 +168,32 @@ class Rejudging:
         self, quiz: Quiz, group: Mapping[str, Sequence[_Judged]], reason: str, actor: str, progress: Progress
     ) -> list[PlayerChange]:
         """Change actions; return the players for whom something else counts now. Raises UNAVAILABLE."""
-        changed, found = await self._changed(quiz, group, progress)
-        return _changes(found, await self._amend(quiz, changed, reason, actor))
+        read = await self._read(quiz, group)
+        changed = _changed(group, read.histories, progress)
+        return _changes(read.histories, await self._amend(quiz, changed, read, reason, actor))
 
-    async def _changed(
-        self, quiz: Quiz, group: Mapping[str, Sequence[_Judged]], progress: Progress
-    ) -> tuple[dict[str, list[_Judged]], dict[str, History]]:
-        """Return the actions whose points change and the histories of their players, by player, without erased players."""
-        if not group:
-            return {}, {}
-        found = await self._store.histories(list(group), quiz.quiz_id)
-        changed: dict[str, list[_Judged]] = {}
-        for user_id, history in found.items():
-            if actions := [each for each in group[user_id] if history.points.get(each.event_id) != each.points]:
-                changed[user_id] = actions
-                progress.changed += len(actions)
-                for each in actions:
-                    progress.reach.add(each.received_at, each.tags, each.country)
-        return changed, found
+    async def _read(self, quiz: Quiz, user_ids: Collection[str]) -> _Read:
+        """Return the histories of players, by player, without erased players. Raises UNAVAILABLE."""
+        identity, recorded_on = self._store.identity, self._outbox.recorded_on  # of the moment before the read
+        histories = await self._store.histories(list(user_ids), quiz.quiz_id) if user_ids else {}
+        return _Read(identity, recorded_on, histories)
 
     async def _amend(
-        self, quiz: Quiz, group: Mapping[str, Sequence[_Judged]], reason: str, actor: str
+        self, quiz: Quiz, group: Mapping[str, Sequence[_Judged]], read: _Read, reason: str, actor: str
     ) -> dict[str, int]:
         """Record that actions were judged again, each once for each version, one of each player in an insert.
 
-        Returns the counting actions of each player whose actions changed. Raises UNAVAILABLE.
+        The first insert continues what was `read`. If a player has done something since, theirs is refused and, like their
+        further actions, continues what is read again. Returns the points that count for each player whose actions changed.
+        Raises UNAVAILABLE.
         """
         waiting = {user_id: deque(actions) for user_id, actions in group.items()}
         counted: dict[str, int] = {}
         conflicts = 0
         while waiting:
-            identity, recorded_on = self._store.identity, self._outbox.recorded_on
-            found = await self._store.histories(list(waiting), quiz.quiz_id)
             amendments: list[Amendment] = []
             for user_id, actions in list(waiting.items()):
-                history = found.get(user_id)
+                history = read.histories.get(user_id)
                 if history is None:  # erased meanwhile
                     del waiting[user_id]
                     continue
@@ -202,13 +204,13 @@ class Rejudging:
                     amendments.append(self._amendment(quiz, user_id, actions[0], history, reason, actor))
                 else:
                     del waiting[user_id]
-            failures = await self._store.amend_all(amendments, self._now() + self._outbox.lease, identity)
+            failures = await self._store.amend_all(amendments, self._now() + self._outbox.lease, read.identity)
             recorded: list[UnpublishedEvent] = []
             for each, failure in zip(amendments, failures, strict=True):
                 if failure is None:
                     counted[each.user_id] = each.tally.counted
                     waiting[each.user_id].popleft()
-                    recorded.append(UnpublishedEvent(each.event_id, each.user_id, each.event(), recorded_on))
+                    recorded.append(UnpublishedEvent(each.event_id, each.user_id, each.event(), read.recorded_on))
                 elif not isinstance(failure, TakenError):
                     raise failure
             waiting = {user_id: actions for user_id, actions in waiting.items() if actions}
@@ -216,6 +218,8 @@ class Rejudging:
             conflicts = 0 if recorded else conflicts + 1
             if conflicts >= MAX_CONFLICTS:
                 raise ServiceError(Reason.UNAVAILABLE, CONFLICTS_EXCEEDED)
+            if waiting:
+                read = await self._read(quiz, waiting)
         return counted
 
     def _amendment(
@@ -239,6 +243,20 @@ class Rejudging:
             quiz_version=quiz.version,
             tags=action.tags,
         )
+
+
+def _changed(
+    group: Mapping[str, Sequence[_Judged]], found: Mapping[str, History], progress: Progress
+) -> dict[str, list[_Judged]]:
+    """Return the actions whose points change, by player. Counts them in `progress`."""
+    changed: dict[str, list[_Judged]] = {}
+    for user_id, history in found.items():
+        if actions := [each for each in group[user_id] if history.points.get(each.event_id) != each.points]:
+            changed[user_id] = actions
+            progress.changed += len(actions)
+            for each in actions:
+                progress.reach.add(each.received_at, each.tags, each.country)
+    return changed
 
 
 def _changes(found: Mapping[str, History], after: Mapping[str, int]) -> list[PlayerChange]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,10 +14,13 @@ from hypothesis import strategies as st
 from topten.quiz.v1 import quiz_events_pb2, quiz_pb2
 
 from services.quiz.amendments.places import Places, PlayerChange
-from services.quiz.amendments.rejudging import GROUP, Progress
+from services.quiz.amendments.rejudging import GROUP, Progress, Rejudging
 from services.quiz.questions.answers import selected
+from services.quiz.quizzes.delivery_store import DeliveryStore
 from services.quiz.quizzes.quiz import from_definition, judged_again_by
 from services.quiz.quizzes.scoring import mark
+from services.quiz.submissions.store import History, SubmissionStore
+from services.runtime.clock import utc_now
 from services.streams import ACTION_REJUDGED
 from tests.factories import quiz_definition
 from tests.servers import unique
@@ -30,6 +34,22 @@ def corrected(definition: quiz_pb2.QuizDefinition) -> quiz_pb2.QuizDefinition:
     changed.CopyFrom(definition)
     changed.questions[0].correct_option = "b"
     return changed
+
+
+class Interrupted(SubmissionStore):
+    """The records, where one of the players who are read first does something before anything is made of it."""
+
+    def __init__(self, database: Any, meanwhile: Callable[[str], Awaitable[object]]) -> None:
+        super().__init__(database)
+        self._meanwhile = meanwhile
+        self.read: list[list[str]] = []
+
+    async def histories(self, user_ids: Sequence[str], subject: str) -> dict[str, History]:
+        found = await super().histories(user_ids, subject)
+        self.read.append(list(user_ids))
+        if len(self.read) == 1:
+            await self._meanwhile(user_ids[0])
+        return found
 
 
 async def rejudged(replica: Replica, quiz_id: str, *, dry_run: bool = False) -> tuple[Progress, list[PlayerChange]]:
@@ -94,6 +114,27 @@ async def test_what_is_held_does_not_grow_with_the_quiz(open_replica: Open, *, d
         told += each.players
     assert sorted(each.user_id for each in told) == sorted(players)
     assert (each.actions, each.changed) == (2 * len(players), 2 * len(players))
+
+
+async def test_what_a_player_did_is_read_once_unless_they_do_more_meanwhile(open_replica: Open) -> None:
+    replica = await open_replica()
+    definition = quiz_definition(unique("judged-"))
+    quiz_id = definition.quiz_id
+    await put(replica, definition)
+    players = [f"player-{number}" for number in range(GROUP + 1)]
+    await replica.submit(*[act(quiz_id, "a", user_id=user_id) for user_id in players])
+    await put(replica, corrected(definition))
+    store = Interrupted(replica.database, lambda user_id: submitted(replica, act(quiz_id, "b", user_id=user_id)))
+    await store.prepare()
+    deliveries = DeliveryStore(replica.database)
+    rejudging = Rejudging(store, replica.cache, deliveries, replica.outbox, now=utc_now)
+    told = [each async for each in rejudging.rejudge(quiz_id, "a wrong key", actor="ada", dry_run=False)]
+    assert told[-1].changed == len(players)
+    interrupted = store.read[0][0]
+    assert Counter(user_id for each in store.read for user_id in each) == Counter([*players, interrupted])
+    records = await replica.database["submissions"].find({"user_id": interrupted}).sort("attempt").to_list()
+    recorded = [(each["attempt"], each["delta"], each["counted"]) for each in records]
+    assert recorded == [(1, 20, 20), (2, 0, 20), (3, -10, 10)]
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=30))
