@@ -271,7 +271,7 @@ class ScoreService:
         async with store_errors_as_unavailable():
             rows = await self._store.rows_before(user_id, before, limit + 1, without=COUNTERS_ADDED)
             page = rows[:limit]
-            origins = await self._store.origins([row.event_id for row in page]) if with_origins else {}
+            origins = await self._store.origins.of([row.event_id for row in page]) if with_origins else {}
         changes = [ScoreChange(row, origins.get(row.event_id)) for row in page]
         return changes, row_cursor(user_id, page[-1]) if len(rows) > limit else ""
 

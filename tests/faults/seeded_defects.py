@@ -99,9 +99,9 @@ DEFECTS = (
     ),
     Defect(
         "a fold may be written over a newer one",
-        "services/score/ledger/store.py",
-        'queries = [{"_id": fold.chain, "revision": revision} for fold, revision in folds]',
-        'queries = [{"_id": fold.chain} for fold, revision in folds]',
+        "services/score/ledger/documents.py",
+        'has_revision = {"$eq": ["$revision", revision]}',
+        "has_revision = True",
         (WORKER,),
     ),
     Defect(

@@ -67,7 +67,7 @@ class PlayerEraser:
         """Return the player's pseudonym, and whether the erasure is complete. Idempotent. Raises UNAVAILABLE."""
         pseudonym = pseudonym_of(self._store.digests.chain(user_id))
         async with store_errors_as_unavailable():
-            await self._store.delete_origins(user_id)
+            await self._store.origins.delete(user_id)
             await self._seen.erase(user_id)
             await self._flags.erase(user_id)
             await self._deliveries.erase(user_id)

@@ -277,7 +277,7 @@ class Worker:
         # Both are awaited to their end even if one fails. Boards do not wait for the origins.
         for outcome in await asyncio.gather(
             self._write_and_publish(by_board, revisions, updates, batch),
-            self._store.add_origins(not_erased),
+            self._store.origins.add(not_erased),
             return_exceptions=True,
         ):
             if isinstance(outcome, BaseException):

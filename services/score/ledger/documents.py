@@ -130,6 +130,16 @@ def fold_document(fold: Fold) -> Document:
     return document
 
 
+def fold_update(fold: Fold, revision: int) -> Document:
+    """Return the statement that replaces the stored fold of a player if it has this revision, and else changes nothing.
+
+    The filter is the id alone, which the server finds without a plan: half of what a filter with the revision costs it.
+    """
+    has_revision = {"$eq": ["$revision", revision]}
+    document = {"$cond": [has_revision, {"$literal": fold_document(fold)}, "$$ROOT"]}
+    return {"q": {"_id": fold.chain}, "u": [{"$replaceWith": document}]}
+
+
 def fold_of(document: Mapping[str, Any]) -> Fold:
     """Return the fold of a document that was read with dates as `DatetimeMS`."""
     return Fold(

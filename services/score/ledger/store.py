@@ -1,4 +1,4 @@
-"""The score database in MongoDB: `ledger`, `players` (folds) and `audit` (origins of actions).
+"""The score database in MongoDB: `ledger` and `players` (folds), and with them `audit` (origins of actions).
 
 A row is in the ledger when a majority of the replica set has it in its journal. Everything is read from the primary with
 read concern majority, so nothing that a decision is based on can be rolled back. The driver's errors are not translated;
@@ -24,7 +24,7 @@ import structlog
 from bson.datetime_ms import DatetimeMS
 from pymongo import ASCENDING, DESCENDING
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import CollectionInvalid, OperationFailure
+from pymongo.errors import CollectionInvalid
 from pymongo.read_concern import ReadConcern
 
 from services.runtime.stores.data_identity import DataIdentity
@@ -32,19 +32,25 @@ from services.runtime.stores.mongo import SCAN, every_document, long_operation
 from services.runtime.stores.same_data import SameData
 from services.score.coordination_store import CoordinationStore
 from services.score.errors import RetryableError, UnprocessableError
-from services.score.ledger.documents import MS_DATES, Document, fold_document, fold_of, row_document, row_of
-from services.score.ledger.events import Event, Origin
+from services.score.ledger.documents import (
+    MS_DATES,
+    Document,
+    fold_document,
+    fold_of,
+    fold_update,
+    row_document,
+    row_of,
+)
 from services.score.ledger.folds.fold import Fold, apply, empty_fold
+from services.score.ledger.origins import Origins
 from services.score.ledger.personal_data_digests import PersonalDataDigests
 from services.score.ledger.rows import AMENDING_KINDS, EVENTLESS_KINDS, Row
 from services.score.ledger.shown_rows import ShownRows
-from services.score.ledger.times import time_of
 from services.score.ledger.totals import Total
 
 _DUPLICATE = 11000
 # The server refuses one document: too large, invalid, a key it cannot index, a value it cannot store.
 _DOCUMENT_REFUSED = frozenset({2, 14, 121, 10334, 17280})
-_INDEX_OPTIONS_CONFLICT = 85
 _PLAYERS_PER_QUERY = 100
 _AMENDING: Document = {"kind": {"$in": sorted(AMENDING_KINDS)}}
 _log = structlog.get_logger("ledger")
@@ -91,8 +97,8 @@ class ScoreStore:
         self._database = database
         self._ledger = database["ledger"].with_options(MS_DATES)
         self._players = database["players"].with_options(MS_DATES)
-        self._audit = database["audit"]
         self.shown_rows = ShownRows(self._ledger, digests)
+        self.origins = Origins(database)
         self._same_data = SameData(database, "ledger", "players")
 
     @property
@@ -115,15 +121,7 @@ class ScoreStore:
         await self._ledger.create_index(newest_first, partialFilterExpression=_AMENDING)
         await self.shown_rows.prepare()
         await self._players.create_index("complete_through")
-        await self._audit.create_index("user_id")
-        seconds = int(audit_ttl.total_seconds())
-        try:
-            await self._audit.create_index("at", expireAfterSeconds=seconds)
-        except OperationFailure as error:
-            if error.code != _INDEX_OPTIONS_CONFLICT:
-                raise
-            index = {"keyPattern": {"at": 1}, "expireAfterSeconds": seconds}
-            await self._database.command({"collMod": "audit", "index": index})
+        await self.origins.prepare(audit_ttl)
         await self._same_data.identify(partial(CoordinationStore(self._database).require_salt, self.digests.salt))
 
     # Ledger
@@ -214,9 +212,8 @@ class ScoreStore:
     async def amendments_after(self, user_id: str, revision: int, limit: int) -> list[Row]:
         """Return up to `limit` rows above a revision, newest first, by which others changed the player's total."""
         query = {"chain": self.digests.chain(user_id), "revision": {"$gt": revision}, "delta": {"$ne": 0}, **_AMENDING}
-        return [
-            row_of(document) async for document in self._ledger.find(query).sort("revision", DESCENDING).limit(limit)
-        ]
+        documents = self._ledger.find(query).sort("revision", DESCENDING).limit(limit)
+        return [row_of(document) async for document in documents]
 
     async def row(self, event_id: str) -> Row | None:
         """Return the row of an event; None if it is not counted."""
@@ -322,61 +319,35 @@ class ScoreStore:
 
         Return the players whose stored revision was another one; their folds are unchanged. Raises CollectionReplacedError.
         """
-        if not folds:
-            return set()
-        # A filter that matches nothing becomes an insert, which fails with a duplicate key.
-        queries = [{"_id": fold.chain, "revision": revision} for fold, revision in folds]
-        failures = await self._replace_folds(queries, [fold for fold, _ in folds], identity)
-        if any(failure["code"] != _DUPLICATE for failure in failures):
-            raise RetryableError("A fold was not written.")
-        return {folds[failure["index"]][0].user_id for failure in failures}
+        new = [fold for fold, revision in folds if not revision]
+        changed = [(fold, revision) for fold, revision in folds if revision]
+        if new:
+            inserts = list(map(fold_document, new))
+            reply = await self._same_data.write("insert", "players", identity, documents=inserts, ordered=False)
+            # Another worker's, or one without rows: it stays where a chain is gone.
+            changed += [(new[index], 0) for index in _taken(reply)]
+        if changed:
+            updates = [fold_update(*each) for each in changed]
+            reply = await self._same_data.write("update", "players", identity, updates=updates, ordered=False)
+            if _taken(reply) or reply["nModified"] < len(changed):
+                return await self._stored_otherwise([fold for fold, _ in changed])
+        return set()
+
+    async def _stored_otherwise(self, folds: Sequence[Fold]) -> set[str]:
+        """Return the players whose stored fold is not this one."""
+        documents = self._players.find({"_id": {"$in": [fold.chain for fold in folds]}}, {"hash": 1})
+        hashes = {document["_id"]: document["hash"] async for document in documents}
+        return {fold.user_id for fold in folds if hashes.get(fold.chain) != fold.hash}
 
     async def replace_folds(self, folds: Sequence[Fold], identity: DataIdentity) -> None:
         """Replace stored folds, whatever their revision. Raises CollectionReplacedError."""
-        if folds and await self._replace_folds([{"_id": fold.chain} for fold in folds], folds, identity):
+        updates = [{"q": {"_id": fold.chain}, "u": fold_document(fold), "upsert": True} for fold in folds]
+        if updates and _taken(
+            await self._same_data.write("update", "players", identity, updates=updates, ordered=False)
+        ):
             raise RetryableError("A fold was not written.")
 
-    async def _replace_folds(
-        self, queries: Iterable[Document], folds: Iterable[Fold], identity: DataIdentity
-    ) -> Sequence[Mapping[str, Any]]:
-        updates = [
-            {"q": query, "u": fold_document(fold), "upsert": True} for query, fold in zip(queries, folds, strict=True)
-        ]
-        reply = await self._same_data.write("update", "players", identity, updates=updates, ordered=False)
-        failures: Sequence[Mapping[str, Any]] = reply.get("writeErrors", ())
-        return failures
-
     # Personal data
-
-    async def origins(self, event_ids: Sequence[str]) -> dict[str, Origin]:
-        """Return the origins of these actions that have not expired."""
-        documents = self._audit.find({"_id": {"$in": list(event_ids)}}, {"ip": 1, "user_agent": 1})
-        return {document["_id"]: Origin(document["ip"], document["user_agent"]) async for document in documents}
-
-    async def add_origins(self, events: Iterable[Event]) -> None:
-        """Record the origins of actions. Idempotent; they expire after the TTL given to `prepare`."""
-        documents = [
-            {
-                "_id": event.event_id,
-                "user_id": event.user_id,
-                "ip": event.ip,
-                "user_agent": event.user_agent,
-                "at": time_of(event.at),
-            }
-            for event in events
-            if event.ip or event.user_agent
-        ]
-        if not documents:
-            return
-        # Uses the command directly: `insert_many` inspects every document several times, and its one advantage, retrying
-        # after a lost connection, is provided by the worker, which counts the batch again.
-        reply = await self._same_data.write("insert", "audit", self.identity, documents=documents, ordered=False)
-        if any(failure["code"] != _DUPLICATE for failure in reply.get("writeErrors", ())):
-            raise RetryableError("The audit collection refused an entry.")
-
-    async def delete_origins(self, user_id: str) -> None:
-        """Delete every recorded origin of a player's actions."""
-        await self._audit.delete_many({"user_id": user_id})
 
     async def erase_names(self, user_id: str, pseudonym: str) -> None:
         """Replace the player's id in their rows and remove the texts that are hashed as digests. The chain stays valid."""
@@ -398,3 +369,11 @@ def _insert_result(failure: Mapping[str, Any]) -> InsertResult:
     if code in _DOCUMENT_REFUSED:
         raise UnprocessableError(f"The ledger refused the row with code {code}.")
     raise RetryableError(f"Inserting the row failed with code {code}.")
+
+
+def _taken(reply: Mapping[str, Any]) -> list[int]:
+    """Return which of the written folds were already there. Raises RetryableError for any other failure."""
+    failures = reply.get("writeErrors", ())
+    if any(failure["code"] != _DUPLICATE for failure in failures):
+        raise RetryableError("A fold was not written.")
+    return [failure["index"] for failure in failures]
