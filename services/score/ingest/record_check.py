@@ -45,7 +45,7 @@ class RecordCheck:
         former = {event.event_id: event for event in events if event.recorded_on not in ("", current)}
         if not former:
             return list(events)
-        counted = await self._store.deltas(former)
+        counted = await self._store.counted_ids(former)
         on_record: dict[str, Event | None] = {}
         for source in self._sources:
             asked = [event for event in former.values() if event.kind in source.kinds]

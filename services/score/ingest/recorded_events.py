@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
@@ -43,7 +43,10 @@ class RecordedEvent(NamedTuple):
 
 
 class RecordedEvents:
-    """The recorded events of one service. Every method raises ServiceError if the service is unavailable."""
+    """The recorded events of one service. Every method raises ServiceError if the service is unavailable.
+
+    `is_in_order` is whether `since` yields them in the order of their ids, which are UUIDv7.
+    """
 
     def __init__(
         self,
@@ -56,8 +59,11 @@ class RecordedEvents:
         restore_rpc: Any,
         restore_request: Any,
         token: ServiceToken,
+        *,
+        is_in_order: bool,
     ) -> None:
         self.name = name
+        self.is_in_order = is_in_order
         self.kinds = kinds
         self._list_rpc = list_rpc
         self._list_request = list_request
@@ -80,6 +86,7 @@ class RecordedEvents:
             stub.RestoreRecords,
             quiz.RestoreRecordsRequest,
             token,
+            is_in_order=True,
         )
 
     @classmethod
@@ -95,9 +102,10 @@ class RecordedEvents:
             stub.RestoreAccountRecords,
             identity.RestoreAccountRecordsRequest,
             token,
+            is_in_order=False,  # in that of their records
         )
 
-    async def since(self, at: datetime) -> AsyncIterator[list[RecordedEvent]]:
+    async def since(self, at: datetime) -> AsyncGenerator[list[RecordedEvent], None]:
         """Yield the events made at or after a time, oldest first, up to 500 at a time."""
         since = Timestamp()
         since.FromDatetime(at)

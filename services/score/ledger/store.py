@@ -259,6 +259,10 @@ class ScoreStore:
             at, recorded_at = int(document["at"]), int(document["recorded_at"])
             yield EventKey(document["_id"], document["user_id"], document["kind"], at, recorded_at)
 
+    async def counted_ids(self, event_ids: Collection[str]) -> set[str]:
+        """Return those of the events that are in the ledger. Reads no rows, only their index."""
+        return {document["_id"] async for document in self._ledger.find({"_id": {"$in": list(event_ids)}}, {"_id": 1})}
+
     async def deltas(self, event_ids: Collection[str]) -> dict[str, tuple[str, int]]:
         """Return player and delta of those of the events that are in the ledger."""
         documents = self._ledger.find({"_id": {"$in": list(event_ids)}}, {"user_id": 1, "delta": 1})
