@@ -22,28 +22,20 @@ from typing import NamedTuple
 
 from pymongo import IndexModel
 
-from services.boards.catalog import Catalog
 from services.boards.encoding import points_of
 from services.cli.backup.archive import Collection, Header, read, verify
 from services.identity.store import IdentityStore
 from services.quiz.submissions.store import SubmissionStore
-from services.runtime.clock import utc_now
 from services.runtime.config.settings import MongoConfig, RedisConfig
-from services.runtime.stores.incarnation import IncarnationStore, IncarnationWatch
 from services.runtime.stores.mongo import Document, Mongo, open_mongo
 from services.runtime.stores.redis import open_redis
 from services.score.coordination_store import CoordinationStore
 from services.score.ledger.documents import fold_document, row_document
 from services.score.ledger.events import Event
-from services.score.ledger.folds.cache import FoldCache
 from services.score.ledger.folds.fold import apply, next_row
 from services.score.ledger.personal_data_digests import PersonalDataDigests
 from services.score.ledger.store import ScoreStore
-from services.score.projection.board_writer import BoardWriter
-from services.score.projection.rebuild import Rebuild
-from services.score.projection.shown_metadata import ShownMetadata
-from services.score.projection.standings import Placement
-from tests.bench.scoring import RETENTION, now_ms
+from tests.bench.scoring import now_ms, open_scoring
 from tests.bench.sizes import PAGE, event
 from tests.servers import running, topten
 
@@ -165,18 +157,9 @@ async def rebuild_boards(mongo: Mongo, redis_url: str) -> tuple[float, int]:
     """Rebuild all boards from the restored MongoDB; return the seconds and the sum of the all-time board."""
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(open_redis(RedisConfig(url=redis_url), "score"))
-        incarnation = IncarnationWatch(IncarnationStore(mongo.client, MongoConfig().database))
-        await incarnation.start()
-        stack.push_async_callback(incarnation.stop)
-        meta = CoordinationStore(mongo.database)
-        store = ScoreStore(mongo.database, PersonalDataDigests(await meta.salt()))
-        folds = FoldCache(store, meta, incarnation, "bench", limit=50_000, now=now_ms)
-        placement = Placement(Catalog())
-        metadata = ShownMetadata(store.shown_rows, placement)
-        writer = BoardWriter(redis, placement, metadata.of, fence_ttl=HOUR, period_retention=RETENTION, now=utc_now)
-        rebuild = Rebuild(redis, store, folds, meta, writer, placement, period_retention=RETENTION, now=utc_now)
+        scoring = await open_scoring(mongo, redis, stack)
         start = time.perf_counter()
-        await rebuild.run("drill", lambda *_: None)
+        await scoring.rebuild.run("drill", lambda *_: None)
         took = time.perf_counter() - start
         total = 0
         async for _, value in redis.zscan_iter("leaderboard:all", count=PAGE):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -121,10 +120,6 @@ def _addresses(manifests: list[Manifest]) -> set[Edge]:
             if name != component(owner):
                 edges.add((component(owner), name, int(port)))
     return edges
-
-
-def _of_components(edges: Iterable[Edge]) -> set[Edge]:
-    return {edge for edge in edges if edge[1] != "edge" or edge[0] in ("check", "operator")}
 
 
 @pytest.mark.parametrize("optional", [False, True])
