@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import AsyncIterable, Callable
 from datetime import timedelta
 from typing import ClassVar, Final
 
@@ -92,24 +92,29 @@ class RoomUpstreamFeed(Feed):
     async def _watch(self) -> None:
         token = await self._upstreams.service_token.get()
         async with open_stream(self._upstreams.room.WatchRoom, self._request, token=token) as responses:
-            received = False
             try:
-                async with asyncio.timeout(None) as patience:
-                    async for response in responses:
-                        received = True
-                        if _order(response.frame) >= self._order:
-                            patience.reschedule(None)
-                            await self._show(response)
-                        elif patience.when() is None:
-                            patience.reschedule(asyncio.get_running_loop().time() + BEHIND_SECONDS)
+                await self._show_newer(responses)
             except TimeoutError:
                 # Nothing is left of the later states. The upstream is opened again and shows what there is.
                 _log.warning("room went back", feed=self.name)
                 self._order = (0, 0)
                 self._forget()
-            finally:
-                if received:
-                    self._lost_at = time.monotonic()
+
+    async def _show_newer(self, responses: AsyncIterable[WatchRoomResponse]) -> None:
+        """Show each state that is not older than the one shown. Raises TimeoutError after BEHIND_SECONDS of older ones."""
+        received = False
+        try:
+            async with asyncio.timeout(None) as patience:
+                async for response in responses:
+                    received = True
+                    if _order(response.frame) >= self._order:
+                        patience.reschedule(None)
+                        await self._show(response)
+                    elif patience.when() is None:
+                        patience.reschedule(asyncio.get_running_loop().time() + BEHIND_SECONDS)
+        finally:
+            if received:
+                self._lost_at = time.monotonic()
 
     async def _show(self, response: WatchRoomResponse) -> None:
         self._order = _order(response.frame)

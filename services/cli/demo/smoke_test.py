@@ -9,7 +9,7 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Final
@@ -48,20 +48,25 @@ async def play_and_watch(url: str, quizzes: Sequence[quiz_pb2.QuizDefinition], s
         say(f"registered {name}")
         progress = _Progress()
         try:
-            try:
-                async with asyncio.timeout(seconds) as limit:
-                    await _play_and_watch(client, url, quizzes, name, token, progress)
-            except TimeoutError:
-                if limit.expired():
-                    late = f"The check did not finish within {seconds:.0f} s: {progress.step}."
-                    fail(f"{late} `topten status` shows what is away.", EXIT_FINDING)
-                raise
+            await _in_time(seconds, progress, _play_and_watch(client, url, quizzes, name, token, progress))
         except BaseException:
             # The first failure is the one to report; its cause may break the deletion as well.
             with suppress(GraphqlError, aiohttp.ClientError, TimeoutError):
                 await _delete(client, name, password, token)
             raise
         await _delete(client, name, password, token)
+
+
+async def _in_time(seconds: float, progress: _Progress, check: Awaitable[None]) -> None:
+    """Wait for a check; exit with the step that it has reached if it takes more than `seconds`."""
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            await check
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        late = f"The check did not finish within {seconds:.0f} s: {progress.step}."
+        fail(f"{late} `topten status` shows what is away.", EXIT_FINDING)
 
 
 async def _play_and_watch(
