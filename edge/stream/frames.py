@@ -63,8 +63,7 @@ class Update:
         """Return whether a client that has `other` should get this update: a later one, or a changed one of that position.
 
         A frame changes without a new version when a username becomes known, and when the board stops being stale or freezes. A
-        board that
-        follows the calendar starts new versions with each period; periods are ordered by name.
+        board that follows the calendar starts new versions with each period; periods are ordered by name.
         """
         if other is None:
             return True

@@ -1,9 +1,8 @@
 """The stream endpoints: authenticate a client, and hand its connection to the feed of a board or a room.
 
-`GET /api/v1/leaderboard/stream?board=…` and `GET /api/v1/rooms/{pin}/stream` speak the WHATWG's Server-Sent Events; HEAD is
-answered alike, without a stream.
-Errors are sent before the stream starts.
-Afterwards a failure must only end the stream, because EventSource does not reconnect after any status but 200.
+`GET /api/v1/leaderboard/stream?board=…` and `GET /api/v1/rooms/{pin}/stream` speak the WHATWG's Server-Sent Events; HEAD has
+the same response, without a stream. Errors are sent before the stream starts. Afterwards a failure must only end the stream,
+because EventSource does not reconnect after any status but 200.
 """
 
 from __future__ import annotations
@@ -99,8 +98,8 @@ class StreamHandler:
         """Start a stream of a room, which lasts until the client leaves, its session or the room ends, or the process stops.
 
         Raises UNAUTHENTICATED, PERMISSION_DENIED, ROOM_NOT_FOUND, ROOM_CLOSED for a player whom a host has removed,
-        RATE_LIMITED and UNAVAILABLE before it starts, and
-        HTTPNotAcceptable. The response for a room that has ended is 204, after which EventSource does not reconnect.
+        RATE_LIMITED and UNAVAILABLE before it starts, and HTTPNotAcceptable. The response for a room that has ended is 204, after
+        which EventSource does not reconnect.
         """
         claims = await self._claims(request, ROOM_STREAM)
         address = client_address(request, self._config.trusted_proxies)

@@ -72,12 +72,12 @@ async def archive_action_type(endpoints: Endpoints, action_type_id: str) -> bool
 async def submit_actions(
     endpoints: Endpoints, file: str, *, wait: bool, boards: Sequence[str], report: Report
 ) -> Counter[str]:
-    """Submit the actions of a file, `-` for standard input; return how many had which status.
+    """Submit the actions of a file, `-` for standard input; return the number of actions by status.
 
     With `wait` each call of up to 500 lasts until its actions are counted, for up to a minute, and results have the total and
     the standings on `boards`. Each line, in order, is reported with its result as one line of JSON; a line that is no action
-    is refused like one.
-    Raises OSError, BOARD_NOT_FOUND, and ServiceError if quiz is away: lines that were not reported are to be sent again.
+    is refused like one. Raises OSError, BOARD_NOT_FOUND, and ServiceError if quiz is away; lines without a report are to be
+    sent again then.
     """
     statuses: Counter[str] = Counter()
     entries = read_messages(file, action_pb2.PlayerAction)

@@ -144,8 +144,7 @@ class ScoreService:
     async def export(self, caller: Claims, token: str) -> PlayerExport:
         """Return a page of everything stored about the calling player. Flags and boards are on the first page.
 
-        Boards that they may not read are left out.
-        Raises INVALID_ARGUMENT for an invalid token.
+        Boards that they may not read are left out. Raises INVALID_ARGUMENT for an invalid token.
         """
         user_id = caller.user_id
         changes, next_page_token = await self._changes(user_id, _EXPORT_PAGE, token, with_origins=True)

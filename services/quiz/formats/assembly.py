@@ -24,8 +24,8 @@ MAX_TITLE: Final = 120
 def assemble(drafts: list[QuizDraft], name: str) -> list[QuizReport]:
     """Return the quizzes of a file that is called `name`, without those that have no item.
 
-    The id of a file's only quiz is that of the file; several have the ids of file and title.
-    Raises FormatError for more than 2000 items.
+    The id of a file's only quiz is that of the file; several have the ids of file and title. Raises FormatError for more than
+    2000 items.
     """
     filled = [draft for draft in drafts if draft.items]
     if sum(len(draft.items) for draft in filled) > MAX_ITEMS:

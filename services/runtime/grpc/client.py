@@ -130,8 +130,7 @@ async def open_stream(
     """The responses of a streaming method, an attribute of a stub, for `async for`.
 
     Leaving the block cancels the call: gRPC does not cancel abandoned calls by itself. A call `in_background` is no work
-    for the server (see `activity`). Raises ServiceError, also from the
-    iteration.
+    for the server (see `activity`). Raises ServiceError, also from the iteration.
     """
     metadata = call_metadata(token) + (IN_BACKGROUND if in_background else ())
     stream = method(request, timeout=timeout, metadata=grpc.aio.Metadata(*metadata))
