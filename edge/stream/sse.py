@@ -98,8 +98,8 @@ class StreamHandler:
         """Start a stream of a room, which lasts until the client leaves, its session or the room ends, or the process stops.
 
         Raises UNAUTHENTICATED, PERMISSION_DENIED, ROOM_NOT_FOUND, ROOM_CLOSED for a player whom a host has removed,
-        RATE_LIMITED and UNAVAILABLE before it starts, and HTTPNotAcceptable. The response for a room that has ended is 204, after
-        which EventSource does not reconnect.
+        RATE_LIMITED and UNAVAILABLE before it starts, and HTTPNotAcceptable. The response for a room that has ended is 204,
+        after which EventSource does not reconnect.
         """
         claims = await self._claims(request, ROOM_STREAM)
         address = client_address(request, self._config.trusted_proxies)

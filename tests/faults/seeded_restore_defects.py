@@ -8,8 +8,8 @@ RESTORE_DEFECTS = (
     Defect(
         "a room whose store went back stays as it was",
         "edge/stream/room_upstream.py",
-        "                            patience.reschedule(asyncio.get_running_loop().time() + BEHIND_SECONDS)\n",
-        "                            pass\n",
+        "                        patience.reschedule(asyncio.get_running_loop().time() + BEHIND_SECONDS)\n",
+        "                        pass\n",
         ("tests/unit/edge/stream/test_room_outcomes.py", "-k", "went_back"),
     ),
     Defect(
