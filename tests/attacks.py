@@ -163,7 +163,7 @@ def executed() -> list[Attack]:
         attack(
             "a page of many edges", lambda n: "{leaderboard(first:100){edges{node{" + aliases(n, "username") + "}}}}"
         ),
-        attack("neighbours", lambda n: "{" + aliases(n, "aroundPlayer(radius:50){entries{userId}}") + "}"),
+        attack("neighbors", lambda n: "{" + aliases(n, "aroundPlayer(radius:50){entries{userId}}") + "}"),
         attack("quizzes", lambda n: "{quizzes(first:50){edges{node{questions{" + aliases(n, "options{id}") + "}}}}}"),
         attack("boards", lambda n: "{" + aliases(n, "boards{key}") + "}"),
         attack("histories", lambda n: "{" + aliases(n, "scoreHistory(first:100){edges{node{kind}}}") + "}"),

@@ -1,6 +1,6 @@
 """The Chromium of the tests, as npm's `@sparticuz/chromium` ships it: a headless shell that needs nothing of the system.
 
-Licences: the package MIT, Chromium BSD-3-Clause, the libraries MPL-2.0 (NSS) and MIT (expat), the font OFL-1.1.
+Licenses: the package MIT, Chromium BSD-3-Clause, the libraries MPL-2.0 (NSS) and MIT (expat), the font OFL-1.1.
 """
 
 from __future__ import annotations

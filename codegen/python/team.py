@@ -80,7 +80,7 @@ def checked(proof) -> dict:
     node = sha256(b"\0" + f"{proof.digest.hex()} {proof.rank} {proof.score}".encode())
     place, last = proof.rank - 1, head["players"] - 1
     for level, sibling in enumerate(proof.path):
-        # The last node of a level has no neighbour on its right.
+        # The last node of a level has no neighbor on its right.
         is_right = place >> level & 1 or place >> level == last >> level
         node = sha256(b"\1" + (sibling + node if is_right else node + sibling))
     if node.hex() != head["root"]:

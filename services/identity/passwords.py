@@ -22,7 +22,7 @@ _M_MMAP_THRESHOLD: Final = -3  # mallopt(3)
 _RETURNED_BYTES: Final = 1024 * 1024
 
 
-def normalise_password(password: str) -> str:
+def normalize_password(password: str) -> str:
     """Return a password as it is compared: the profile OpaqueString of RFC 8265 (4.2), spaces to U+0020 and then NFC.
 
     Keyboards send the same letters in different forms. Every text has a normal form, and no text is refused here.
@@ -33,7 +33,7 @@ def normalise_password(password: str) -> str:
 
 def is_allowed(password: str) -> bool:
     """Return whether a new password has 8 to 128 characters in its normal form."""
-    return MIN_PASSWORD <= len(normalise_password(password)) <= MAX_PASSWORD
+    return MIN_PASSWORD <= len(normalize_password(password)) <= MAX_PASSWORD
 
 
 class Match(NamedTuple):
@@ -59,7 +59,7 @@ class Passwords:
     async def digest(self, password: str) -> str:
         """Return the encoded digest of the normal form of `password` with a new salt."""
         async with self._slots:
-            return await asyncio.to_thread(self._hasher.hash, normalise_password(password))
+            return await asyncio.to_thread(self._hasher.hash, normalize_password(password))
 
     async def matches(self, digest: str | None, password: str) -> Match:
         """Compare `password` with `digest`. None (no such account) takes the same work and never matches.
@@ -71,7 +71,7 @@ class Passwords:
             return await asyncio.to_thread(self._verify, digest, password)
 
     def _verify(self, digest: str | None, password: str) -> Match:
-        normal = normalise_password(password)
+        normal = normalize_password(password)
         for form in (normal, password) if normal != password else (normal,):
             try:
                 self._hasher.verify(self._unknown if digest is None else digest, form)

@@ -44,7 +44,7 @@ _MIXED_SCRIPTS: Final = (
 _NO_SCRIPT: Final = frozenset({"COMMON", "INHERITED"})
 
 
-def normalise_username(username: str) -> str:
+def normalize_username(username: str) -> str:
     """Return a username as it is stored and shown: NFKC.
 
     Raises InvalidAccountError unless it then has 2 to 32 characters, each a letter or digit, one of up to three combining
@@ -92,8 +92,8 @@ class UsernameRules:
         }
 
     def accept(self, username: str) -> str:
-        """Return a username as it is stored and shown (`normalise_username`). Raises InvalidAccountError."""
-        name = normalise_username(username)
+        """Return a username as it is stored and shown (`normalize_username`). Raises InvalidAccountError."""
+        name = normalize_username(username)
         if self._is_reserved(name):
             raise _invalid("This username is reserved. Choose another.")
         return name

@@ -109,7 +109,7 @@ class LeaderboardServicer(leaderboard_service_pb2_grpc.LeaderboardServiceService
         )
 
     async def GetAround(self, request: messages.GetAroundRequest, context: Context) -> messages.GetAroundResponse:
-        """Return a player among their neighbours."""
+        """Return a player among their neighbors."""
         page = await self._service.around(request.board, request.user_id, request.radius)
         return messages.GetAroundResponse(
             board=self._board(page.board, page.total, stale=page.stale), entries=[entry for entry, _ in page.entries]

@@ -181,7 +181,7 @@ class LeaderboardService:
         ), len(members)
 
     async def around(self, name: str, user_id: str, radius: int) -> Page:
-        """Return the player among `radius` neighbours (1 to 50, 0 means 5) on each side; see `LiveBoard.around`."""
+        """Return the player among `radius` neighbors (1 to 50, 0 means 5) on each side; see `LiveBoard.around`."""
         board = await self._board(name)
         window, stale = await self._read(board, lambda view: view.around(user_id, radius or DEFAULT_RADIUS))
         names = await names_of(self._names, [member for member, _ in window.members], window.titles)

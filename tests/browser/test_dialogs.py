@@ -58,7 +58,7 @@ class Seen:
         self.faults: list[Any] = []
 
     async def look(self, page: Page) -> None:
-        """Look at the open dialog in every colour scheme, on a narrow screen."""
+        """Look at the open dialog in every color scheme, on a narrow screen."""
         dialog = page.locator("dialog[open]")
         await expect(dialog).to_be_visible()
         heading = str(await dialog.get_attribute("aria-labelledby"))

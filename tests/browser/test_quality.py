@@ -117,7 +117,7 @@ async def settle(page: Page, path: str) -> None:
 
 
 async def look(page: Page) -> list[Any]:
-    """Return what axe-core finds on a page in every colour scheme."""
+    """Return what axe-core finds on a page in every color scheme."""
     found = []
     for scheme in SCHEMES:
         await page.emulate_media(**scheme, reduced_motion="reduce")

@@ -33,7 +33,7 @@ async def serve_pictures(context: BrowserContext) -> None:
 
 
 async def check(page: Page) -> None:
-    """Expect a screen to be accessible in every colour scheme, and to fit its window."""
+    """Expect a screen to be accessible in every color scheme, and to fit its window."""
     for scheme in SCHEMES:
         await page.emulate_media(**scheme, reduced_motion="reduce")
         assert await findings(page) == []

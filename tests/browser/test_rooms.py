@@ -30,7 +30,7 @@ CONTROLS = [
     "End the room",
 ]
 LOCK = "mutation ($pin: ID!) { lockRoom(pin: $pin, locked: true) { version } }"
-# In forced colours a share is its lower border.
+# In forced colors a share is its lower border.
 NO_SHARE_CROSSES_TEXT = """choices => choices.every(choice => {
   const share = choice.querySelector('.share');
   const { borderBlockEndWidth: height, borderInlineEndWidth: side } = getComputedStyle(share);
@@ -100,7 +100,7 @@ async def open_room(stack: RunningStack, quiz_id: str, **options: object) -> tup
 
 
 async def check(*pages: Page) -> None:
-    """Expect pages to be accessible in every colour scheme, and as wide as their windows."""
+    """Expect pages to be accessible in every color scheme, and as wide as their windows."""
     for page in pages:
         for scheme in SCHEMES:
             await page.emulate_media(**scheme, reduced_motion="reduce")
@@ -109,12 +109,12 @@ async def check(*pages: Page) -> None:
 
 
 async def marks(page: Page) -> list[tuple[str, str, str]]:
-    """The number, the shape and the colour of each option, in the order of the page."""
+    """The number, the shape and the color of each option, in the order of the page."""
     await page.emulate_media(color_scheme="dark", contrast="no-preference", forced_colors="none")
     found = await page.locator(":is(.option, .choice) kbd").evaluate_all(
         "all => all.map(each => [each.textContent, getComputedStyle(each).clipPath, getComputedStyle(each).backgroundColor])"
     )
-    return [(number, shape, colour) for number, shape, colour in found]
+    return [(number, shape, color) for number, shape, color in found]
 
 
 async def shown(phase: str, *pages: Page) -> None:
@@ -158,7 +158,7 @@ async def test_a_whole_room_by_keyboard_alone(browser: Browser, stack: RunningSt
         await expect(ada.get_by_role("timer")).to_contain_text(re.compile(r"\d+ seconds left"))
         marked = await marks(host)
         for values in zip(*marked, strict=True):
-            assert len({*values}) == 4, "options differ in number, shape and colour"
+            assert len({*values}) == 4, "options differ in number, shape and color"
         for page in (screen, ada, ben):
             assert await marks(page) == marked, page.url
         await check(*screens)
@@ -274,7 +274,7 @@ async def test_as_many_options_as_a_question_may_have_differ_in_shape(browser: B
         marked = await marks(ada)
         assert [number for number, _, _ in marked] == [str(number) for number in range(1, 11)]
         assert len({shape for _, shape, _ in marked}) == 10
-        assert len({colour for _, _, colour in marked[:5]}) == len({colour for _, _, colour in marked[5:]}) == 5
+        assert len({color for _, _, color in marked[:5]}) == len({color for _, _, color in marked[5:]}) == 5
         await check(ada)
 
 

@@ -1,4 +1,4 @@
-"""The page's styles mean what they say: a colour has one meaning wherever it stands, and sizes and motions are few."""
+"""The page's styles mean what they say: a color has one meaning wherever it stands, and sizes and motions are few."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edge.http.page import FOLDER
 # A rule, or one within a media query: its selectors and its declarations.
 RULE: Final = re.compile(r"([^{};]+)\{([^{}]*)\}")
 COMMENT: Final = re.compile(r"/\*.*?\*/", re.DOTALL)
-# What a colour means, by whose rules may use it. Where it is declared is no use of it.
+# What a color means, by whose rules may use it. Where it is declared is no use of it.
 MEANINGS: Final = {
     # Places on a board or a podium, by their rank.
     "gold": r"data-rank=\"1\"",
@@ -39,7 +39,7 @@ def rules() -> Iterator[tuple[str, str, str]]:
             yield path.name, " ".join(found[1].split()), found[2]
 
 
-def test_a_colour_has_one_meaning() -> None:
+def test_a_color_has_one_meaning() -> None:
     found = [
         (file, selectors, name)
         for file, selectors, declarations in rules()
@@ -49,7 +49,7 @@ def test_a_colour_has_one_meaning() -> None:
     assert found == []
 
 
-def test_colours_are_declared_once_and_mixed_in_oklab() -> None:
+def test_colors_are_declared_once_and_mixed_in_oklab() -> None:
     literal = re.compile(r"#[0-9a-f]{3,8}\b|\b(?:rgb|hsl|oklch|oklab)\(", re.IGNORECASE)
     found = [
         (file, selectors)
@@ -61,7 +61,7 @@ def test_colours_are_declared_once_and_mixed_in_oklab() -> None:
 
 
 def test_no_drawn_shape_disappears_in_forced_colors() -> None:
-    """The system replaces backgrounds there, but for its own colours: a shape must have one of them, or keep its own."""
+    """The system replaces backgrounds there, but for its own colors: a shape must have one of them, or keep its own."""
     own = re.compile(r"CanvasText|LinkText|ButtonText|adjust: none")
     kept = [(file, set(selectors.split(", "))) for file, selectors, text in rules() if own.search(text)]
     shapes = [

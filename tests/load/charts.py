@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Final
 
-COLOURS: Final = ("#2457d6", "#d6452b", "#1d8a4e", "#8a3fc2", "#c28a00", "#0f8a9d", "#b8327f", "#5c6670")
+COLORS: Final = ("#2457d6", "#d6452b", "#1d8a4e", "#8a3fc2", "#c28a00", "#0f8a9d", "#b8327f", "#5c6670")
 _WIDTH, _HEIGHT = 720, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 24, 10, 26
 
@@ -18,10 +18,10 @@ def chart(title: str, unit: str, lines: Mapping[str, Sequence[tuple[float, float
     highest = nice(max((value for _, value in points), default=0))
     paths, names = [], []
     for number, (name, line) in enumerate(lines.items()):
-        colour = COLOURS[number % len(COLOURS)]
+        color = COLORS[number % len(COLORS)]
         drawn = " ".join(f"{_x(at, longest):.1f},{_y(value, highest):.1f}" for at, value in line)
-        paths.append(f'<polyline points="{drawn}" fill="none" stroke="{colour}" stroke-width="1.6"/>')
-        names.append(f'<li><span style="background:{colour}"></span>{escape(name)}</li>')
+        paths.append(f'<polyline points="{drawn}" fill="none" stroke="{color}" stroke-width="1.6"/>')
+        names.append(f'<li><span style="background:{color}"></span>{escape(name)}</li>')
     rules = "".join(
         f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{_y(value, highest):.1f}" y2="{_y(value, highest):.1f}"/>'
         f'<text x="{_LEFT - 6}" y="{_y(value, highest) + 4:.1f}" text-anchor="end">{value:g}</text>'

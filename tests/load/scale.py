@@ -49,7 +49,7 @@ class World:
     # The boards of an average player: all time, month, week, country and a few quizzes.
     boards: float = 6
     years: float = 2
-    utilisation: float = 0.6
+    utilization: float = 0.6
     member_shard_gib: float = 16
     store_shard_gib: float = 2048
     copies: float = 3
@@ -78,9 +78,9 @@ class Needs:
 
 def needs(costs: Costs, world: World) -> Needs:
     """Calculate the requirements."""
-    busy = {name: world.actions * ms / 1000 / world.utilisation for name, ms in costs.cpu_ms.items()}
+    busy = {name: world.actions * ms / 1000 / world.utilization for name, ms in costs.cpu_ms.items()}
     cores = {name: busy[name] for name in SERVICES} | {
-        "edge, streams": world.streams * world.frames * costs.delivery_us / 1e6 / world.utilisation,
+        "edge, streams": world.streams * world.frames * costs.delivery_us / 1e6 / world.utilization,
         # MongoDB and NATS write every replica; a Redis replica costs as much as a write.
         **{name: busy[name] * world.copies for name in STORES},
     }

@@ -2,7 +2,7 @@
 
     python -m tests.screenshots [--only WORD]
 
-`dist/screenshots/` gets a picture for each screen, size and colour scheme; with `--only`, those whose name has the word.
+`dist/screenshots/` gets a picture for each screen, size and color scheme; with `--only`, those whose name has the word.
 `docs/screens/` gets the sheets, unless something was left out.
 """
 

@@ -1,4 +1,4 @@
-"""Takes pictures of a page: each size and colour scheme that is asked for, one file each."""
+"""Takes pictures of a page: each size and color scheme that is asked for, one file each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from playwright.async_api import Page
 Scheme = Literal["light", "dark", "forced"]
 SIZES: Final = {"desktop": (1280, 800), "phone": (390, 844), "projector": (1920, 1080)}
 BOTH: Final[Sequence[Scheme]] = ("dark", "light")
-# With the colours of a system of high contrast.
+# With the colors of a system of high contrast.
 ALL: Final[Sequence[Scheme]] = (*BOTH, "forced")
 # A picture is taken while nothing moves.
 SETTLED: Final = """async () => {

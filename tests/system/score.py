@@ -170,7 +170,7 @@ class ScoreSystem:
             yield service
 
     async def publish(self, *events: QuizCompleted, copies: int = 1) -> None:
-        """Put events on the stream; the stream does not recognise copies as duplicates."""
+        """Put events on the stream; the stream does not recognize copies as duplicates."""
         async with asyncio.TaskGroup() as sending:
             for event in events:
                 for _ in range(copies):

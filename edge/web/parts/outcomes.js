@@ -1,5 +1,5 @@
 // @ts-check
-// How each question of an attempt was judged: in words, by a shape and by a colour.
+// How each question of an attempt was judged: in words, by a shape and by a color.
 
 import { linesOf } from "./answers.js";
 import { create } from "./dom.js";

@@ -130,7 +130,7 @@ class LiveBoard:
             return _merge([reply]).window(int(total), int(start) + 1)
         standing = (await self.standings([user_id])).get(user_id)
         value = "" if standing is None else repr(standing.value)
-        # Near an end of the board, all neighbours may be on one side.
+        # Near an end of the board, all neighbors may be on one side.
         replies = await self._ask(scripts.AROUND, user_id, 2 * radius, value)
         total = sum(int(reply[0]) for reply in replies)
         if standing is None:

@@ -78,7 +78,7 @@ local found = redis.call('ZREVRANGE', KEYS[1], start, start + ARGV[1] - 1, 'WITH
 local total = redis.call('ZCARD', KEYS[1])
 return {{all[1], all[2], meta[1], meta[2], total, start, found, previous(found), shown(found, 2), above(start)}}
 """
-# ARGV: user id, number of neighbours on each side, and the player's value if they are on another shard (else empty)
+# ARGV: user id, number of neighbors on each side, and the player's value if they are on another shard (else empty)
 AROUND: Final = f"""{_STATE}{_PREVIOUS}{_SHOWN}{COUNT_BEFORE}{_ABOVE}
 local total = redis.call('ZCARD', KEYS[1])
 local rank = ARGV[3] == '' and redis.call('ZREVRANK', KEYS[1], ARGV[1]) or ARGV[3] ~= '' and before(ARGV[3], ARGV[1])

@@ -76,7 +76,7 @@ class ShownBoard:
 
     async def around(self, user_id: str, radius: int) -> Window:
         """Read as `LiveBoard.around`."""
-        # Near the last place, all neighbours may be on one side.
+        # Near the last place, all neighbors may be on one side.
         window = await self._view.around(user_id, 2 * radius)
         total = min(window.total, self._size)
         offsets = (offset for offset, (member, _) in enumerate(window.members) if member == user_id)

@@ -186,7 +186,7 @@ ATTACKS: Mapping[str, Callable[[Good], str]] = {
         [parts(good)[0], encoded(good.claims | {"roles": ["admin"]}), parts(good)[2]]
     ),
     "five parts, as if encrypted": lambda good: good.token + ".e30.e30",
-    "JSON serialisation": lambda good: json.dumps(dict(zip(("protected", "payload", "signature"), parts(good), strict=True))),
+    "JSON serialization": lambda good: json.dumps(dict(zip(("protected", "payload", "signature"), parts(good), strict=True))),
     "longer than any token": lambda good: good.claiming(filler="a" * 5000),
     "nested without end": lambda good: good.signed(claims=b'{"a":' + b"[" * 4000),
     "claims that are a list": lambda good: good.signed(claims=[good.claims]),

@@ -108,7 +108,7 @@ async def test_every_question_is_answered_as_by_a_plain_sort(
     assert (value, total) == (enough[-1] if enough else None, len(expected))
 
 
-async def test_player_who_is_not_ranked_has_no_neighbours(boards: Boards) -> None:
+async def test_player_who_is_not_ranked_has_no_neighbors(boards: Boards) -> None:
     window = await boards.read(Board("country", "XX"), lambda view: view.around("ada", 5))
     assert (window.total, list(window.members)) == (0, [])
 

@@ -1,4 +1,4 @@
-"""Rank queries over GraphQL: pages, neighbours, percentiles, declared boards, closed periods and their proofs."""
+"""Rank queries over GraphQL: pages, neighbors, percentiles, declared boards, closed periods and their proofs."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ async def test_pages_continue_each_other_and_cursors_belong_to_one_board(region:
         assert refused.value.reason == reason
 
 
-async def test_player_is_shown_among_their_neighbours(region: Region) -> None:
+async def test_player_is_shown_among_their_neighbors(region: Region) -> None:
     async def around(number: int) -> list[int]:
         user = region.players[number].user_id
         result = (await region.ask(AROUND, board=NORTH, user=user, radius=1))["aroundPlayer"]

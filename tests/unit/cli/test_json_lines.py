@@ -17,7 +17,7 @@ from services.cli.json_lines import read_definitions
     ("content", "told"),
     [
         ({"name": "a", "visibility": "SECRET"}, "visibility: SECRET is not one of PUBLIC, MEMBERS, MODERATORS."),
-        ({"name": "a", "colour": "red"}, "There is no field 'colour'."),
+        ({"name": "a", "color": "red"}, "There is no field 'color'."),
     ],
 )
 def test_a_fault_is_told_once_in_the_words_of_the_contract(content: dict[str, str], told: str, tmp_path: Path) -> None:

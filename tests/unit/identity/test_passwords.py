@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.identity.passwords import Passwords, is_allowed, normalise_password
+from services.identity.passwords import Passwords, is_allowed, normalize_password
 
 PASSWORDS = Passwords(memory_kib=1024, rounds=1)
 NFC = "mật khẩu của tôi"
@@ -59,6 +59,6 @@ def test_bounds_hold_for_the_normal_form(password: str, *, allowed: bool) -> Non
 
 @given(st.text(max_size=40))
 def test_normal_form_is_stable(password: str) -> None:
-    normal = normalise_password(password)
-    assert normalise_password(normal) == normal
-    assert normalise_password(unicodedata.normalize("NFD", password)) == normal
+    normal = normalize_password(password)
+    assert normalize_password(normal) == normal
+    assert normalize_password(unicodedata.normalize("NFD", password)) == normal

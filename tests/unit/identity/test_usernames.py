@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.identity.accounts import InvalidAccountError
-from services.identity.usernames import RESERVED, UsernameRules, normalise_username, username_key
+from services.identity.usernames import RESERVED, UsernameRules, normalize_username, username_key
 from services.runtime.confusables import skeleton
 
 
@@ -16,7 +16,7 @@ from services.runtime.confusables import skeleton
     "name", ["ada", "Nguyễn", "李小龍", "x-1", "a.b_c", "Ωμέγα", "Ольга2", "٣٤", "a" * 32, "カタカナ漢字x", "김치1"]
 )
 def test_ordinary_names_are_accepted(name: str) -> None:
-    assert normalise_username(name) == unicodedata.normalize("NFKC", name)
+    assert normalize_username(name) == unicodedata.normalize("NFKC", name)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_ordinary_names_are_accepted(name: str) -> None:
 )
 def test_deceptive_names_are_refused(name: str) -> None:
     with pytest.raises(InvalidAccountError) as caught:
-        normalise_username(name)
+        normalize_username(name)
     assert caught.value.field == "username"
 
 
@@ -66,11 +66,11 @@ def test_case_and_compatibility_forms_are_the_same_name() -> None:
 def test_every_text_has_a_key_and_accepted_names_keep_theirs(text: str) -> None:
     key = username_key(text)
     try:
-        name = normalise_username(text)
+        name = normalize_username(text)
     except InvalidAccountError:
         return
     assert username_key(name) == key
-    assert normalise_username(name) == name
+    assert normalize_username(name) == name
     assert not any(unicodedata.category(character)[0] in "CZ" for character in name)
 
 

@@ -1,5 +1,5 @@
 // @ts-check
-// A question as everybody in a room sees it. An option has a text, a shape with a number, and a colour; at the reveal it also
+// A question as everybody in a room sees it. An option has a text, a shape with a number, and a color; at the reveal it also
 // says whether it was right and how many selected it.
 
 import { linesOf } from "../answers.js";

@@ -197,7 +197,7 @@ class Seat {
     return `${/** @type {any} */ (t.verdicts)[this.outcome.verdict ?? "UNANSWERED"]} · ${t.points(this.outcome.pointsAwarded)}`;
   }
 
-  /** How the answer was judged: in a word, by a shape and by a colour. Its place is taken before it is known. @param {Room} room */
+  /** How the answer was judged: in a word, by a shape and by a color. Its place is taken before it is known. @param {Room} room */
   #outcome({ version }) {
     const isKnown = this.outcomeAt === version;
     const verdict = isKnown ? (this.outcome.verdict ?? "UNANSWERED") : "";

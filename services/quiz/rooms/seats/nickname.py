@@ -56,7 +56,7 @@ class NicknameError(ValueError):
     """An invalid nickname; the text says what it must be."""
 
 
-def normalise_nickname(text: str) -> str:
+def normalize_nickname(text: str) -> str:
     """Return a nickname as it is stored and shown: NFKC, white space collapsed, 1 to 24 visible characters of one line.
 
     Raises NicknameError.

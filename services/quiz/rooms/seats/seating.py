@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from services.quiz.rooms.documents import Seat
 from services.quiz.rooms.reading import each_of, ok, outcome
 from services.quiz.rooms.room import Nicknames, Phase, Room, Snapshot
-from services.quiz.rooms.seats.nickname import ForbiddenWords, NicknameError, generated_nickname, normalise_nickname
+from services.quiz.rooms.seats.nickname import ForbiddenWords, NicknameError, generated_nickname, normalize_nickname
 from services.quiz.submissions.action import blocked
 from services.runtime.auth.access import PLAYER
 from services.runtime.batcher import Batcher
@@ -256,7 +256,7 @@ class RoomSeating:
                     raise ServiceError(Reason.PERMISSION_DENIED, "Only players with an account join this room.")
                 return player.username
         try:
-            nickname = normalise_nickname(wanted)
+            nickname = normalize_nickname(wanted)
             self._forbidden.require_none(nickname)
         except NicknameError as error:
             raise invalid("nickname", str(error)) from None

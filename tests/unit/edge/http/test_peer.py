@@ -43,9 +43,9 @@ def test_a_zone_is_no_part_of_an_address() -> None:
 
 @given(st.ip_addresses(v=6), st.integers(0, 2**64 - 1))
 def test_a_limit_counts_all_addresses_of_one_ipv6_network(address: IPv6Address, host: int) -> None:
-    neighbour = IPv6Address(int(address) >> 64 << 64 | host)
-    if address.ipv4_mapped is None and neighbour.ipv4_mapped is None:
-        assert network_of(address.exploded.upper()) == network_of(str(neighbour))
+    neighbor = IPv6Address(int(address) >> 64 << 64 | host)
+    if address.ipv4_mapped is None and neighbor.ipv4_mapped is None:
+        assert network_of(address.exploded.upper()) == network_of(str(neighbor))
         assert canonical(address.exploded.upper()) == str(address)
 
 

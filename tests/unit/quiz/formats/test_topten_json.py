@@ -79,9 +79,9 @@ def test_every_problem_is_reported_with_its_place() -> None:
     document["questions"][0]["correct"] = "z"
     document["questions"][0]["options"][1]["id"] = "a"
     document["questions"][1] |= {"id": "q1", "options": [], "correct": "yes"}
-    document |= {"attempts": {"counts": "most"}, "closesAt": "tomorrow", "colour": "red"}
+    document |= {"attempts": {"counts": "most"}, "closesAt": "tomorrow", "color": "red"}
     assert sorted(problems(document)) == [
-        "$: unknown key: 'colour'",
+        "$: unknown key: 'color'",
         "attempts.counts: must be one of best, first, last, average, sum",
         "closesAt: must be a time such as 2026-11-23T18:00:00Z",
         "questions[0].correct: no option has the id 'z'",
@@ -151,7 +151,7 @@ def test_key_that_is_there_twice_is_a_fault() -> None:
 
 def test_faults_of_syntax_form_and_contract_are_reported_together() -> None:
     question = copy.deepcopy(VALID["questions"][0]) | {"points": 0, "text": "x" * 501}
-    question["options"][0]["colour"] = "red"
+    question["options"][0]["color"] = "red"
     document = VALID | {
         "questions": [question, 5],
         "opensAt": "2026-12-01T00:00:00Z",

@@ -29,7 +29,7 @@ from services.quiz.rooms.seats.nickname import (
     NicknameError,
     generated_nickname,
     nickname_key,
-    normalise_nickname,
+    normalize_nickname,
 )
 from services.quiz.rooms.seats.standings import Mark, discrimination, ranked
 from services.quiz.rooms.transitions import About, Command, CommandError, advanced, settled
@@ -283,27 +283,27 @@ def test_the_time_of_a_seat_with_full_points_does_not_matter_and_that_of_others_
     ("first", "second"), [("Ann", "ann"), ("Ann", "A n-n"), ("pole", "роle"), ("Zoé", "Zoe\u0301")]
 )
 def test_nicknames_that_look_alike_have_one_key(first: str, second: str) -> None:
-    assert nickname_key(normalise_nickname(first)) == nickname_key(normalise_nickname(second))
+    assert nickname_key(normalize_nickname(first)) == nickname_key(normalize_nickname(second))
 
 
 @pytest.mark.parametrize("text", ["", "  ", "\u202eabc", "x" * 25, "\u2800", "a\u0000b"])
 def test_a_nickname_that_cannot_be_read_is_refused(text: str) -> None:
     with pytest.raises(NicknameError):
-        normalise_nickname(text)
+        normalize_nickname(text)
 
 
 def test_no_nickname_has_a_forbidden_word_however_it_is_written() -> None:
     forbidden = ForbiddenWords(["darn it", " "])
     for name in ("Ann", "Darn", "It darns"):
-        forbidden.require_none(normalise_nickname(name))
+        forbidden.require_none(normalize_nickname(name))
     for name in ("darnit", "DARN IT", "xX d.a.r.n-it Xx", "d\u0430rnit"):
         with pytest.raises(NicknameError):
-            forbidden.require_none(normalise_nickname(name))
+            forbidden.require_none(normalize_nickname(name))
 
 
 def test_a_generated_nickname_is_a_nickname() -> None:
     names = [generated_nickname() for _ in range(100)]
-    assert [normalise_nickname(name) for name in names] == names
+    assert [normalize_nickname(name) for name in names] == names
 
 
 def seat(name: str, joined: int = 0) -> Seat:

@@ -588,7 +588,7 @@ type Credentials struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 2 to 32 characters: letters and digits of one script (any), `_`, `-` and `.`.
 	Username string `protobuf:"bytes,1,opt,name=username,proto3" json:"username,omitempty"`
-	// 8 to 128 characters after normalisation by the profile OpaqueString of RFC 8265. Never stored or
+	// 8 to 128 characters after normalization by the profile OpaqueString of RFC 8265. Never stored or
 	// logged in clear.
 	Password      string `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
 	unknownFields protoimpl.UnknownFields

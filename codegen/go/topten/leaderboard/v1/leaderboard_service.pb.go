@@ -1024,7 +1024,7 @@ type GetAroundResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The board.
 	Board *Board `protobuf:"bytes,1,opt,name=board,proto3" json:"board,omitempty"`
-	// The player and the neighbours, by rank. Near an end of the board there are more on the other side, so that there
+	// The player and the neighbors, by rank. Near an end of the board there are more on the other side, so that there
 	// are always 2 × radius + 1 entries, or the whole board. Empty if the player is unranked.
 	Entries       []*Entry `protobuf:"bytes,2,rep,name=entries,proto3" json:"entries,omitempty"`
 	unknownFields protoimpl.UnknownFields

@@ -300,7 +300,7 @@ class Credentials(google.protobuf.message.Message):
     username: builtins.str
     """2 to 32 characters: letters and digits of one script (any), `_`, `-` and `.`."""
     password: builtins.str
-    """8 to 128 characters after normalisation by the profile OpaqueString of RFC 8265. Never stored or
+    """8 to 128 characters after normalization by the profile OpaqueString of RFC 8265. Never stored or
     logged in clear.
     """
     def __init__(

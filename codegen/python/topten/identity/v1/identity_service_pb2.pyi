@@ -389,7 +389,7 @@ class ChangePasswordRequest(google.protobuf.message.Message):
     current_password: builtins.str
     """The current password, up to 512 characters."""
     new_password: builtins.str
-    """The new password, 8 to 128 characters after normalisation. Never stored or logged in clear."""
+    """The new password, 8 to 128 characters after normalization. Never stored or logged in clear."""
     def __init__(
         self,
         *,

@@ -490,7 +490,7 @@ class GetAroundResponse(google.protobuf.message.Message):
 
     @property
     def entries(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[topten.leaderboard.v1.leaderboard_pb2.Entry]:
-        """The player and the neighbours, by rank. Near an end of the board there are more on the other side, so that there
+        """The player and the neighbors, by rank. Near an end of the board there are more on the other side, so that there
         are always 2 × radius + 1 entries, or the whole board. Empty if the player is unranked.
         """
 
