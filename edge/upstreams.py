@@ -30,8 +30,8 @@ from topten.webhook.v1.webhook_service_pb2_grpc import WebhookServiceStub
 
 from edge.action_groups import ActionGroups
 from edge.action_kinds import PlayerActions, QuizAnswers
-from edge.board_heads import BoardHeads
 from edge.room_kinds import JoinedSeat, RoomAnswers, RoomJoins
+from edge.shared_reads import SharedReads
 from services.runtime.auth.service_token import ServiceToken
 from services.runtime.config.settings import TlsConfig, UpstreamConfig
 from services.runtime.errors import ServiceError
@@ -78,7 +78,7 @@ class Upstreams:
     board: BoardServiceAsyncStub
     webhook: WebhookServiceAsyncStub
     leaderboard: LeaderboardServiceAsyncStub
-    board_heads: BoardHeads
+    shared_reads: SharedReads
     health: Mapping[str, Any]
     quiz_answers: ActionGroups[SubmitActionRequest, SubmitActionResponse]
     player_actions: ActionGroups[SubmitActionsRequest, ActionResult]
@@ -120,7 +120,7 @@ async def open_upstreams(
             board=cast("BoardServiceAsyncStub", BoardServiceStub(channels["score"])),
             webhook=cast("WebhookServiceAsyncStub", WebhookServiceStub(channels["score"])),
             leaderboard=leaderboard,
-            board_heads=BoardHeads(leaderboard, service_token.get),
+            shared_reads=SharedReads(leaderboard, service_token.get),
             health={name: health_pb2_grpc.HealthStub(channel) for name, channel in channels.items()},
             quiz_answers=ActionGroups(QuizAnswers(quiz), service_token.get),
             player_actions=ActionGroups(PlayerActions(action), service_token.get),

@@ -175,6 +175,11 @@ class Hub:
         board = self._board(name)
         return board is not None and is_public(self.catalog, board)
 
+    def is_same_for_all(self, name: str) -> bool:
+        """Whether a board says the same of a player to everybody, as far as this process knows: not one of teams."""
+        board = self._board(name)
+        return board is not None and is_public(self.catalog, board) and not self.catalog.ranks_teams(board)
+
     def _end_hidden(self) -> None:
         """End the streams of boards that are not public and have another definition than before, or none any more.
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import grpc
+import protovalidate
 from google.protobuf.timestamp_pb2 import Timestamp
 from topten.leaderboard.v1 import leaderboard_pb2, leaderboard_service_pb2_grpc
 from topten.leaderboard.v1 import leaderboard_service_pb2 as messages
@@ -19,9 +21,14 @@ from services.leaderboard.service import LeaderboardService
 from services.leaderboard.watching.player_ranks import PlayerRanks
 from services.leaderboard.watching.watches import Watches
 from services.runtime.auth.access import ACCOUNTS, ADMIN, GUEST
-from services.runtime.grpc.call_context import caller
+from services.runtime.errors import to_rpc_status
+from services.runtime.grpc import requests
+from services.runtime.grpc.call_context import caller, request_id
+from services.runtime.grpc.chain import refusal_of
 
 Context = grpc.aio.ServicerContext[Any, Any]
+# The methods of reads by the field of their request in BoardRead, which is that of their response too.
+_READS: Final[Mapping[str, str]] = {"leaderboard": "GetLeaderboard", "around": "GetAround", "ranks": "GetRanks"}
 
 
 class LeaderboardServicer(leaderboard_service_pb2_grpc.LeaderboardServiceServicer):
@@ -34,6 +41,7 @@ class LeaderboardServicer(leaderboard_service_pb2_grpc.LeaderboardServiceService
         self._watches = watches
         self._ranks = ranks
         self._now = now
+        self._validator = protovalidate.Validator()
 
     async def GetLeaderboard(
         self, request: messages.GetLeaderboardRequest, context: Context
@@ -114,6 +122,23 @@ class LeaderboardServicer(leaderboard_service_pb2_grpc.LeaderboardServiceService
         return messages.GetAroundResponse(
             board=self._board(page.board, page.total, stale=page.stale), entries=[entry for entry, _ in page.entries]
         )
+
+    async def ReadBoards(self, request: messages.ReadBoardsRequest, context: Context) -> messages.ReadBoardsResponse:
+        """Return the result of each read."""
+        results = await asyncio.gather(*(self._result(read, context) for read in request.reads))
+        return messages.ReadBoardsResponse(results=results)
+
+    async def _result(self, read: messages.BoardRead, context: Context) -> messages.BoardReadResult:
+        """Return the result of a read. Raises nothing: an error is a result."""
+        kind: Any = read.WhichOneof("request")
+        method = _READS[kind]
+        try:
+            requests.check(getattr(read, kind), self._validator)
+            response = await getattr(self, method)(getattr(read, kind), context)
+        except Exception as error:  # noqa: BLE001  # the result of this read
+            refusal = refusal_of(error, f"/topten.leaderboard.v1.LeaderboardService/{method}", request_id())
+            return messages.BoardReadResult(error=to_rpc_status(refusal).SerializeToString())
+        return messages.BoardReadResult(**{kind: response})
 
     async def GetPercentile(
         self, request: messages.GetPercentileRequest, context: Context

@@ -70,6 +70,14 @@ class Instance:
     async def ranks(self, board: str, user_ids: list[str]) -> pb.GetRanksResponse:
         return await call(self._stub.GetRanks, pb.GetRanksRequest(board=board, user_ids=user_ids), token=self._token)
 
+    async def around(self, board: str, user_id: str) -> pb.GetAroundResponse:
+        return await call(self._stub.GetAround, pb.GetAroundRequest(board=board, user_id=user_id), token=self._token)
+
+    async def read(self, *reads: pb.BoardRead) -> list[pb.BoardReadResult]:
+        """Read boards by one call."""
+        request = pb.ReadBoardsRequest(reads=reads)
+        return list((await call(self._stub.ReadBoards, request, token=self._token)).results)
+
     @asynccontextmanager
     async def watch(self, board: str = "", timeout: float | None = None) -> AsyncIterator[Screen]:
         request = pb.WatchLeaderboardRequest(board=board)

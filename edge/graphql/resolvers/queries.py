@@ -197,7 +197,7 @@ async def _head(context: Context, name: str, limit: int) -> Frame:
 
     async def read() -> Frame:
         if context.hub.is_public(name):
-            return await context.upstreams.board_heads.read(name, limit)
+            return await context.upstreams.shared_reads.head(name, limit)
         request = GetLeaderboardRequest(board=name, limit=limit)
         return (await context.call_leaderboard(context.upstreams.leaderboard.GetLeaderboard, request)).frame
 

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from google.rpc.status_pb2 import Status
 from pymongo import AsyncMongoClient
+from topten.leaderboard.v1 import leaderboard_service_pb2 as pb
 from topten.leaderboard.v1.leaderboard_pb2 import Frame
 
 from services.boards.board import Board, period_of
@@ -20,7 +22,7 @@ from services.boards.periods.period import week_of
 from services.leaderboard.reading.frames import position
 from services.runtime.clock import utc_now
 from services.runtime.config.settings import RedisConfig
-from services.runtime.errors import Reason, ServiceError
+from services.runtime.errors import Reason, ServiceError, from_rpc_status
 from services.runtime.stores.redis import open_redis
 from tests.deadline import deadline
 from tests.servers import running, unique
@@ -322,6 +324,26 @@ async def test_redis_that_returns_empty_is_shown_as_stale_until_boards_are_back(
         for screen in (here, there):
             await screen.until(shows(ada=20, bob=9))
             assert screen.never_goes_back()
+
+
+async def test_reads_in_one_call_are_those_of_their_own_calls_and_a_refusal_is_alone(
+    system: LeaderboardSystem, one: Instance, quiz: str
+) -> None:
+    await system.seeder.score({"ada": 5, "bob": 9, "eve": 1}, [quiz])
+    head, around, ranks, *refused = await one.read(
+        pb.BoardRead(leaderboard=pb.GetLeaderboardRequest(board=quiz, limit=2)),
+        pb.BoardRead(around=pb.GetAroundRequest(board=quiz, user_id="ada")),
+        pb.BoardRead(ranks=pb.GetRanksRequest(board=quiz, user_ids=["eve", "nobody"])),
+        pb.BoardRead(leaderboard=pb.GetLeaderboardRequest(board=quiz, limit=1000)),
+        pb.BoardRead(ranks=pb.GetRanksRequest(board="custom:none", user_ids=["eve"])),
+    )
+    alone = await one.get(quiz, 2), await one.around(quiz, "ada"), await one.ranks(quiz, ["eve", "nobody"])
+    alone[0].frame.timestamp.CopyFrom(head.leaderboard.frame.timestamp)
+    assert (head.leaderboard, around.around, ranks.ranks) == alone
+    assert (len(around.around.entries), list(ranks.ranks.not_found)) == (3, ["nobody"])
+    errors = [from_rpc_status(Status.FromString(each.error)) for each in refused]
+    assert [each.reason for each in errors] == [Reason.INVALID_ARGUMENT, Reason.BOARD_NOT_FOUND]
+    assert [field for field, _ in errors[0].violations] == ["limit"]
 
 
 async def test_boards_are_stale_while_redis_hangs(system: LeaderboardSystem, one: Instance, quiz: str) -> None:

@@ -216,6 +216,8 @@ class LeaderboardQuery:
         request = messages.GetAroundRequest(board=name, user_id=wanted, radius=radius)
         if is_room_board(name):
             response = await room_boards.around(context, request)
+        elif context.hub.is_same_for_all(name):
+            response = await context.upstreams.shared_reads.around(request)
         else:
             response = await context.call(context.upstreams.leaderboard.GetAround, request)
         context.note_board(response.board)
@@ -237,6 +239,8 @@ class LeaderboardQuery:
         request = messages.GetRanksRequest(board=name, user_ids=user_ids)
         if is_room_board(name):
             response = await room_boards.ranks(context, request)
+        elif context.hub.is_same_for_all(name):
+            response = await context.upstreams.shared_reads.ranks(request)
         else:
             response = await context.call(context.upstreams.leaderboard.GetRanks, request)
         context.note_board(response)

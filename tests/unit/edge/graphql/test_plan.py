@@ -154,7 +154,9 @@ class Upstreams:
         """Whether everybody may read a board."""
         return not board.startswith("custom:")
 
-    async def read(self, board: str, limit: int) -> Frame:
+    is_same_for_all = is_public
+
+    async def head(self, board: str, limit: int) -> Frame:
         """Read the head of a board."""
         response: Any = await self(GetLeaderboardRequest(board=board, limit=limit))
         frame: Frame = response.frame

@@ -1075,6 +1075,323 @@ func (x *GetAroundResponse) GetEntries() []*Entry {
 	return nil
 }
 
+// ReadBoardsRequest carries the reads.
+type ReadBoardsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 20 reads.
+	Reads         []*BoardRead `protobuf:"bytes,1,rep,name=reads,proto3" json:"reads,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadBoardsRequest) Reset() {
+	*x = ReadBoardsRequest{}
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadBoardsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadBoardsRequest) ProtoMessage() {}
+
+func (x *ReadBoardsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadBoardsRequest.ProtoReflect.Descriptor instead.
+func (*ReadBoardsRequest) Descriptor() ([]byte, []int) {
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ReadBoardsRequest) GetReads() []*BoardRead {
+	if x != nil {
+		return x.Reads
+	}
+	return nil
+}
+
+// BoardRead is one read: the request of a call of its own. Its bounds are checked for each read alone.
+type BoardRead struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The request.
+	//
+	// Types that are valid to be assigned to Request:
+	//
+	//	*BoardRead_Leaderboard
+	//	*BoardRead_Around
+	//	*BoardRead_Ranks
+	Request       isBoardRead_Request `protobuf_oneof:"request"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BoardRead) Reset() {
+	*x = BoardRead{}
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BoardRead) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BoardRead) ProtoMessage() {}
+
+func (x *BoardRead) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BoardRead.ProtoReflect.Descriptor instead.
+func (*BoardRead) Descriptor() ([]byte, []int) {
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *BoardRead) GetRequest() isBoardRead_Request {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *BoardRead) GetLeaderboard() *GetLeaderboardRequest {
+	if x != nil {
+		if x, ok := x.Request.(*BoardRead_Leaderboard); ok {
+			return x.Leaderboard
+		}
+	}
+	return nil
+}
+
+func (x *BoardRead) GetAround() *GetAroundRequest {
+	if x != nil {
+		if x, ok := x.Request.(*BoardRead_Around); ok {
+			return x.Around
+		}
+	}
+	return nil
+}
+
+func (x *BoardRead) GetRanks() *GetRanksRequest {
+	if x != nil {
+		if x, ok := x.Request.(*BoardRead_Ranks); ok {
+			return x.Ranks
+		}
+	}
+	return nil
+}
+
+type isBoardRead_Request interface {
+	isBoardRead_Request()
+}
+
+type BoardRead_Leaderboard struct {
+	// For GetLeaderboard.
+	Leaderboard *GetLeaderboardRequest `protobuf:"bytes,1,opt,name=leaderboard,proto3,oneof"`
+}
+
+type BoardRead_Around struct {
+	// For GetAround.
+	Around *GetAroundRequest `protobuf:"bytes,2,opt,name=around,proto3,oneof"`
+}
+
+type BoardRead_Ranks struct {
+	// For GetRanks.
+	Ranks *GetRanksRequest `protobuf:"bytes,3,opt,name=ranks,proto3,oneof"`
+}
+
+func (*BoardRead_Leaderboard) isBoardRead_Request() {}
+
+func (*BoardRead_Around) isBoardRead_Request() {}
+
+func (*BoardRead_Ranks) isBoardRead_Request() {}
+
+// ReadBoardsResponse carries one result for each read, in the same order.
+type ReadBoardsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The results.
+	Results       []*BoardReadResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadBoardsResponse) Reset() {
+	*x = ReadBoardsResponse{}
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadBoardsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadBoardsResponse) ProtoMessage() {}
+
+func (x *ReadBoardsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadBoardsResponse.ProtoReflect.Descriptor instead.
+func (*ReadBoardsResponse) Descriptor() ([]byte, []int) {
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ReadBoardsResponse) GetResults() []*BoardReadResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+// BoardReadResult is what a call of its own would have ended with.
+type BoardReadResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The response or the error.
+	//
+	// Types that are valid to be assigned to Outcome:
+	//
+	//	*BoardReadResult_Leaderboard
+	//	*BoardReadResult_Around
+	//	*BoardReadResult_Ranks
+	//	*BoardReadResult_Error
+	Outcome       isBoardReadResult_Outcome `protobuf_oneof:"outcome"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BoardReadResult) Reset() {
+	*x = BoardReadResult{}
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BoardReadResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BoardReadResult) ProtoMessage() {}
+
+func (x *BoardReadResult) ProtoReflect() protoreflect.Message {
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BoardReadResult.ProtoReflect.Descriptor instead.
+func (*BoardReadResult) Descriptor() ([]byte, []int) {
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *BoardReadResult) GetOutcome() isBoardReadResult_Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return nil
+}
+
+func (x *BoardReadResult) GetLeaderboard() *GetLeaderboardResponse {
+	if x != nil {
+		if x, ok := x.Outcome.(*BoardReadResult_Leaderboard); ok {
+			return x.Leaderboard
+		}
+	}
+	return nil
+}
+
+func (x *BoardReadResult) GetAround() *GetAroundResponse {
+	if x != nil {
+		if x, ok := x.Outcome.(*BoardReadResult_Around); ok {
+			return x.Around
+		}
+	}
+	return nil
+}
+
+func (x *BoardReadResult) GetRanks() *GetRanksResponse {
+	if x != nil {
+		if x, ok := x.Outcome.(*BoardReadResult_Ranks); ok {
+			return x.Ranks
+		}
+	}
+	return nil
+}
+
+func (x *BoardReadResult) GetError() []byte {
+	if x != nil {
+		if x, ok := x.Outcome.(*BoardReadResult_Error); ok {
+			return x.Error
+		}
+	}
+	return nil
+}
+
+type isBoardReadResult_Outcome interface {
+	isBoardReadResult_Outcome()
+}
+
+type BoardReadResult_Leaderboard struct {
+	// Of GetLeaderboard.
+	Leaderboard *GetLeaderboardResponse `protobuf:"bytes,1,opt,name=leaderboard,proto3,oneof"`
+}
+
+type BoardReadResult_Around struct {
+	// Of GetAround.
+	Around *GetAroundResponse `protobuf:"bytes,2,opt,name=around,proto3,oneof"`
+}
+
+type BoardReadResult_Ranks struct {
+	// Of GetRanks.
+	Ranks *GetRanksResponse `protobuf:"bytes,3,opt,name=ranks,proto3,oneof"`
+}
+
+type BoardReadResult_Error struct {
+	// A serialized google.rpc.Status with the same details as in `grpc-status-details-bin` of a failed call.
+	Error []byte `protobuf:"bytes,4,opt,name=error,proto3,oneof"`
+}
+
+func (*BoardReadResult_Leaderboard) isBoardReadResult_Outcome() {}
+
+func (*BoardReadResult_Around) isBoardReadResult_Outcome() {}
+
+func (*BoardReadResult_Ranks) isBoardReadResult_Outcome() {}
+
+func (*BoardReadResult_Error) isBoardReadResult_Outcome() {}
+
 // GetPercentileRequest names a board and a player.
 type GetPercentileRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1088,7 +1405,7 @@ type GetPercentileRequest struct {
 
 func (x *GetPercentileRequest) Reset() {
 	*x = GetPercentileRequest{}
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[16]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1100,7 +1417,7 @@ func (x *GetPercentileRequest) String() string {
 func (*GetPercentileRequest) ProtoMessage() {}
 
 func (x *GetPercentileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[16]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1113,7 +1430,7 @@ func (x *GetPercentileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPercentileRequest.ProtoReflect.Descriptor instead.
 func (*GetPercentileRequest) Descriptor() ([]byte, []int) {
-	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{16}
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetPercentileRequest) GetBoard() string {
@@ -1150,7 +1467,7 @@ type GetPercentileResponse struct {
 
 func (x *GetPercentileResponse) Reset() {
 	*x = GetPercentileResponse{}
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[17]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1162,7 +1479,7 @@ func (x *GetPercentileResponse) String() string {
 func (*GetPercentileResponse) ProtoMessage() {}
 
 func (x *GetPercentileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[17]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1175,7 +1492,7 @@ func (x *GetPercentileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPercentileResponse.ProtoReflect.Descriptor instead.
 func (*GetPercentileResponse) Descriptor() ([]byte, []int) {
-	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{17}
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetPercentileResponse) GetPercentile() float64 {
@@ -1226,7 +1543,7 @@ type GetScoreForPercentileRequest struct {
 
 func (x *GetScoreForPercentileRequest) Reset() {
 	*x = GetScoreForPercentileRequest{}
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[18]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1238,7 +1555,7 @@ func (x *GetScoreForPercentileRequest) String() string {
 func (*GetScoreForPercentileRequest) ProtoMessage() {}
 
 func (x *GetScoreForPercentileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[18]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1251,7 +1568,7 @@ func (x *GetScoreForPercentileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetScoreForPercentileRequest.ProtoReflect.Descriptor instead.
 func (*GetScoreForPercentileRequest) Descriptor() ([]byte, []int) {
-	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{18}
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetScoreForPercentileRequest) GetBoard() string {
@@ -1285,7 +1602,7 @@ type GetScoreForPercentileResponse struct {
 
 func (x *GetScoreForPercentileResponse) Reset() {
 	*x = GetScoreForPercentileResponse{}
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[19]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1297,7 +1614,7 @@ func (x *GetScoreForPercentileResponse) String() string {
 func (*GetScoreForPercentileResponse) ProtoMessage() {}
 
 func (x *GetScoreForPercentileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[19]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1310,7 +1627,7 @@ func (x *GetScoreForPercentileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetScoreForPercentileResponse.ProtoReflect.Descriptor instead.
 func (*GetScoreForPercentileResponse) Descriptor() ([]byte, []int) {
-	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{19}
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetScoreForPercentileResponse) GetScore() int32 {
@@ -1356,7 +1673,7 @@ type GetRankIfScoreRequest struct {
 
 func (x *GetRankIfScoreRequest) Reset() {
 	*x = GetRankIfScoreRequest{}
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[20]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1368,7 +1685,7 @@ func (x *GetRankIfScoreRequest) String() string {
 func (*GetRankIfScoreRequest) ProtoMessage() {}
 
 func (x *GetRankIfScoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[20]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1381,7 +1698,7 @@ func (x *GetRankIfScoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRankIfScoreRequest.ProtoReflect.Descriptor instead.
 func (*GetRankIfScoreRequest) Descriptor() ([]byte, []int) {
-	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{20}
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetRankIfScoreRequest) GetBoard() string {
@@ -1423,7 +1740,7 @@ type GetRankIfScoreResponse struct {
 
 func (x *GetRankIfScoreResponse) Reset() {
 	*x = GetRankIfScoreResponse{}
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[21]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1435,7 +1752,7 @@ func (x *GetRankIfScoreResponse) String() string {
 func (*GetRankIfScoreResponse) ProtoMessage() {}
 
 func (x *GetRankIfScoreResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[21]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1448,7 +1765,7 @@ func (x *GetRankIfScoreResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRankIfScoreResponse.ProtoReflect.Descriptor instead.
 func (*GetRankIfScoreResponse) Descriptor() ([]byte, []int) {
-	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{21}
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetRankIfScoreResponse) GetRank() int32 {
@@ -1488,7 +1805,7 @@ type ListBoardsRequest struct {
 
 func (x *ListBoardsRequest) Reset() {
 	*x = ListBoardsRequest{}
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[22]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1500,7 +1817,7 @@ func (x *ListBoardsRequest) String() string {
 func (*ListBoardsRequest) ProtoMessage() {}
 
 func (x *ListBoardsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[22]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1513,7 +1830,7 @@ func (x *ListBoardsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBoardsRequest.ProtoReflect.Descriptor instead.
 func (*ListBoardsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{22}
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{26}
 }
 
 // ListBoardsResponse carries the boards.
@@ -1527,7 +1844,7 @@ type ListBoardsResponse struct {
 
 func (x *ListBoardsResponse) Reset() {
 	*x = ListBoardsResponse{}
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[23]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1539,7 +1856,7 @@ func (x *ListBoardsResponse) String() string {
 func (*ListBoardsResponse) ProtoMessage() {}
 
 func (x *ListBoardsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[23]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1552,7 +1869,7 @@ func (x *ListBoardsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBoardsResponse.ProtoReflect.Descriptor instead.
 func (*ListBoardsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{23}
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListBoardsResponse) GetBoards() []*Board {
@@ -1577,7 +1894,7 @@ type ListClosedPeriodsRequest struct {
 
 func (x *ListClosedPeriodsRequest) Reset() {
 	*x = ListClosedPeriodsRequest{}
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[24]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1589,7 +1906,7 @@ func (x *ListClosedPeriodsRequest) String() string {
 func (*ListClosedPeriodsRequest) ProtoMessage() {}
 
 func (x *ListClosedPeriodsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[24]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1602,7 +1919,7 @@ func (x *ListClosedPeriodsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListClosedPeriodsRequest.ProtoReflect.Descriptor instead.
 func (*ListClosedPeriodsRequest) Descriptor() ([]byte, []int) {
-	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{24}
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListClosedPeriodsRequest) GetBoard() string {
@@ -1639,7 +1956,7 @@ type ListClosedPeriodsResponse struct {
 
 func (x *ListClosedPeriodsResponse) Reset() {
 	*x = ListClosedPeriodsResponse{}
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[25]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1651,7 +1968,7 @@ func (x *ListClosedPeriodsResponse) String() string {
 func (*ListClosedPeriodsResponse) ProtoMessage() {}
 
 func (x *ListClosedPeriodsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[25]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1664,7 +1981,7 @@ func (x *ListClosedPeriodsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListClosedPeriodsResponse.ProtoReflect.Descriptor instead.
 func (*ListClosedPeriodsResponse) Descriptor() ([]byte, []int) {
-	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{25}
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListClosedPeriodsResponse) GetPeriods() []*ClosedPeriod {
@@ -1696,7 +2013,7 @@ type ClosedPeriod struct {
 
 func (x *ClosedPeriod) Reset() {
 	*x = ClosedPeriod{}
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[26]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1708,7 +2025,7 @@ func (x *ClosedPeriod) String() string {
 func (*ClosedPeriod) ProtoMessage() {}
 
 func (x *ClosedPeriod) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[26]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1721,7 +2038,7 @@ func (x *ClosedPeriod) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClosedPeriod.ProtoReflect.Descriptor instead.
 func (*ClosedPeriod) Descriptor() ([]byte, []int) {
-	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{26}
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ClosedPeriod) GetBoard() *Board {
@@ -1758,7 +2075,7 @@ type GetProofRequest struct {
 
 func (x *GetProofRequest) Reset() {
 	*x = GetProofRequest{}
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[27]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1770,7 +2087,7 @@ func (x *GetProofRequest) String() string {
 func (*GetProofRequest) ProtoMessage() {}
 
 func (x *GetProofRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[27]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1783,7 +2100,7 @@ func (x *GetProofRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetProofRequest.ProtoReflect.Descriptor instead.
 func (*GetProofRequest) Descriptor() ([]byte, []int) {
-	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{27}
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *GetProofRequest) GetBoard() string {
@@ -1811,7 +2128,7 @@ type GetProofResponse struct {
 
 func (x *GetProofResponse) Reset() {
 	*x = GetProofResponse{}
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[28]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1823,7 +2140,7 @@ func (x *GetProofResponse) String() string {
 func (*GetProofResponse) ProtoMessage() {}
 
 func (x *GetProofResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[28]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1836,7 +2153,7 @@ func (x *GetProofResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetProofResponse.ProtoReflect.Descriptor instead.
 func (*GetProofResponse) Descriptor() ([]byte, []int) {
-	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{28}
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *GetProofResponse) GetProof() *Proof {
@@ -1859,7 +2176,7 @@ type ExportPlayerRequest struct {
 
 func (x *ExportPlayerRequest) Reset() {
 	*x = ExportPlayerRequest{}
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[29]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1871,7 +2188,7 @@ func (x *ExportPlayerRequest) String() string {
 func (*ExportPlayerRequest) ProtoMessage() {}
 
 func (x *ExportPlayerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[29]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1884,7 +2201,7 @@ func (x *ExportPlayerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportPlayerRequest.ProtoReflect.Descriptor instead.
 func (*ExportPlayerRequest) Descriptor() ([]byte, []int) {
-	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{29}
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ExportPlayerRequest) GetBoards() []string {
@@ -1916,7 +2233,7 @@ type ExportPlayerResponse struct {
 
 func (x *ExportPlayerResponse) Reset() {
 	*x = ExportPlayerResponse{}
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[30]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1928,7 +2245,7 @@ func (x *ExportPlayerResponse) String() string {
 func (*ExportPlayerResponse) ProtoMessage() {}
 
 func (x *ExportPlayerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[30]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1941,7 +2258,7 @@ func (x *ExportPlayerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportPlayerResponse.ProtoReflect.Descriptor instead.
 func (*ExportPlayerResponse) Descriptor() ([]byte, []int) {
-	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{30}
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ExportPlayerResponse) GetPlaces() []*BoardPlace {
@@ -1982,7 +2299,7 @@ type BoardPlace struct {
 
 func (x *BoardPlace) Reset() {
 	*x = BoardPlace{}
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[31]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1994,7 +2311,7 @@ func (x *BoardPlace) String() string {
 func (*BoardPlace) ProtoMessage() {}
 
 func (x *BoardPlace) ProtoReflect() protoreflect.Message {
-	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[31]
+	mi := &file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2007,7 +2324,7 @@ func (x *BoardPlace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BoardPlace.ProtoReflect.Descriptor instead.
 func (*BoardPlace) Descriptor() ([]byte, []int) {
-	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{31}
+	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *BoardPlace) GetBoard() string {
@@ -2115,7 +2432,23 @@ const file_topten_leaderboard_v1_leaderboard_service_proto_rawDesc = "" +
 	"\x06radius\x18\x03 \x01(\x05B\t\xbaH\x06\x1a\x04\x182(\x00R\x06radius\"\x7f\n" +
 	"\x11GetAroundResponse\x122\n" +
 	"\x05board\x18\x01 \x01(\v2\x1c.topten.leaderboard.v1.BoardR\x05board\x126\n" +
-	"\aentries\x18\x02 \x03(\v2\x1c.topten.leaderboard.v1.EntryR\aentries\"Y\n" +
+	"\aentries\x18\x02 \x03(\v2\x1c.topten.leaderboard.v1.EntryR\aentries\"W\n" +
+	"\x11ReadBoardsRequest\x12B\n" +
+	"\x05reads\x18\x01 \x03(\v2 .topten.leaderboard.v1.BoardReadB\n" +
+	"\xbaH\a\x92\x01\x04\b\x01\x10\x14R\x05reads\"\x8a\x02\n" +
+	"\tBoardRead\x12X\n" +
+	"\vleaderboard\x18\x01 \x01(\v2,.topten.leaderboard.v1.GetLeaderboardRequestB\x06\xbaH\x03\xd8\x01\x03H\x00R\vleaderboard\x12I\n" +
+	"\x06around\x18\x02 \x01(\v2'.topten.leaderboard.v1.GetAroundRequestB\x06\xbaH\x03\xd8\x01\x03H\x00R\x06around\x12F\n" +
+	"\x05ranks\x18\x03 \x01(\v2&.topten.leaderboard.v1.GetRanksRequestB\x06\xbaH\x03\xd8\x01\x03H\x00R\x05ranksB\x10\n" +
+	"\arequest\x12\x05\xbaH\x02\b\x01\"V\n" +
+	"\x12ReadBoardsResponse\x12@\n" +
+	"\aresults\x18\x01 \x03(\v2&.topten.leaderboard.v1.BoardReadResultR\aresults\"\x8c\x02\n" +
+	"\x0fBoardReadResult\x12Q\n" +
+	"\vleaderboard\x18\x01 \x01(\v2-.topten.leaderboard.v1.GetLeaderboardResponseH\x00R\vleaderboard\x12B\n" +
+	"\x06around\x18\x02 \x01(\v2(.topten.leaderboard.v1.GetAroundResponseH\x00R\x06around\x12?\n" +
+	"\x05ranks\x18\x03 \x01(\v2'.topten.leaderboard.v1.GetRanksResponseH\x00R\x05ranks\x12\x16\n" +
+	"\x05error\x18\x04 \x01(\fH\x00R\x05errorB\t\n" +
+	"\aoutcome\"Y\n" +
 	"\x14GetPercentileRequest\x12\x1d\n" +
 	"\x05board\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18dR\x05board\x12\"\n" +
 	"\auser_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06userId\"\xe3\x01\n" +
@@ -2185,7 +2518,7 @@ const file_topten_leaderboard_v1_leaderboard_service_proto_rawDesc = "" +
 	"\x05board\x18\x01 \x01(\tR\x05board\x12\x12\n" +
 	"\x04rank\x18\x02 \x01(\x05R\x04rank\x12\x14\n" +
 	"\x05score\x18\x03 \x01(\x05R\x05score\x12\x14\n" +
-	"\x05stale\x18\x04 \x01(\bR\x05stale2\xfb\x0f\n" +
+	"\x05stale\x18\x04 \x01(\bR\x05stale2\xf9\x10\n" +
 	"\x12LeaderboardService\x12\x91\x01\n" +
 	"\x0eGetLeaderboard\x12,.topten.leaderboard.v1.GetLeaderboardRequest\x1a-.topten.leaderboard.v1.GetLeaderboardResponse\"\"\xba\xd7\x18\x1b\b\x01\x12\x05guest\x1a\x10leaderboard:read\x90\x02\x01\x12\x99\x01\n" +
 	"\x10WatchLeaderboard\x12..topten.leaderboard.v1.WatchLeaderboardRequest\x1a/.topten.leaderboard.v1.WatchLeaderboardResponse\"\"\xba\xd7\x18\x1b\b\x01\x12\x05guest\x1a\x10leaderboard:read\x90\x02\x010\x01\x12\x7f\n" +
@@ -2194,7 +2527,9 @@ const file_topten_leaderboard_v1_leaderboard_service_proto_rawDesc = "" +
 	"WatchRanks\x12(.topten.leaderboard.v1.WatchRanksRequest\x1a).topten.leaderboard.v1.WatchRanksResponse\"\"\xba\xd7\x18\x1b\b\x01\x12\x05guest\x1a\x10leaderboard:read\x90\x02\x010\x01\x12\x88\x01\n" +
 	"\vListEntries\x12).topten.leaderboard.v1.ListEntriesRequest\x1a*.topten.leaderboard.v1.ListEntriesResponse\"\"\xba\xd7\x18\x1b\b\x01\x12\x05guest\x1a\x10leaderboard:read\x90\x02\x01\x12\x99\x01\n" +
 	"\x13GetGroupLeaderboard\x121.topten.leaderboard.v1.GetGroupLeaderboardRequest\x1a2.topten.leaderboard.v1.GetGroupLeaderboardResponse\"\x1b\xba\xd7\x18\x14\b\x01\x1a\x10leaderboard:read\x90\x02\x01\x12\x82\x01\n" +
-	"\tGetAround\x12'.topten.leaderboard.v1.GetAroundRequest\x1a(.topten.leaderboard.v1.GetAroundResponse\"\"\xba\xd7\x18\x1b\b\x01\x12\x05guest\x1a\x10leaderboard:read\x90\x02\x01\x12\x8e\x01\n" +
+	"\tGetAround\x12'.topten.leaderboard.v1.GetAroundRequest\x1a(.topten.leaderboard.v1.GetAroundResponse\"\"\xba\xd7\x18\x1b\b\x01\x12\x05guest\x1a\x10leaderboard:read\x90\x02\x01\x12|\n" +
+	"\n" +
+	"ReadBoards\x12(.topten.leaderboard.v1.ReadBoardsRequest\x1a).topten.leaderboard.v1.ReadBoardsResponse\"\x19\xba\xd7\x18\x12\x1a\x10leaderboard:read\x90\x02\x01\x12\x8e\x01\n" +
 	"\rGetPercentile\x12+.topten.leaderboard.v1.GetPercentileRequest\x1a,.topten.leaderboard.v1.GetPercentileResponse\"\"\xba\xd7\x18\x1b\b\x01\x12\x05guest\x1a\x10leaderboard:read\x90\x02\x01\x12\xa6\x01\n" +
 	"\x15GetScoreForPercentile\x123.topten.leaderboard.v1.GetScoreForPercentileRequest\x1a4.topten.leaderboard.v1.GetScoreForPercentileResponse\"\"\xba\xd7\x18\x1b\b\x01\x12\x05guest\x1a\x10leaderboard:read\x90\x02\x01\x12\x91\x01\n" +
 	"\x0eGetRankIfScore\x12,.topten.leaderboard.v1.GetRankIfScoreRequest\x1a-.topten.leaderboard.v1.GetRankIfScoreResponse\"\"\xba\xd7\x18\x1b\b\x01\x12\x05guest\x1a\x10leaderboard:read\x90\x02\x01\x12\x85\x01\n" +
@@ -2217,7 +2552,7 @@ func file_topten_leaderboard_v1_leaderboard_service_proto_rawDescGZIP() []byte {
 	return file_topten_leaderboard_v1_leaderboard_service_proto_rawDescData
 }
 
-var file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_topten_leaderboard_v1_leaderboard_service_proto_goTypes = []any{
 	(*GetLeaderboardRequest)(nil),         // 0: topten.leaderboard.v1.GetLeaderboardRequest
 	(*GetLeaderboardResponse)(nil),        // 1: topten.leaderboard.v1.GetLeaderboardResponse
@@ -2235,89 +2570,103 @@ var file_topten_leaderboard_v1_leaderboard_service_proto_goTypes = []any{
 	(*GetGroupLeaderboardResponse)(nil),   // 13: topten.leaderboard.v1.GetGroupLeaderboardResponse
 	(*GetAroundRequest)(nil),              // 14: topten.leaderboard.v1.GetAroundRequest
 	(*GetAroundResponse)(nil),             // 15: topten.leaderboard.v1.GetAroundResponse
-	(*GetPercentileRequest)(nil),          // 16: topten.leaderboard.v1.GetPercentileRequest
-	(*GetPercentileResponse)(nil),         // 17: topten.leaderboard.v1.GetPercentileResponse
-	(*GetScoreForPercentileRequest)(nil),  // 18: topten.leaderboard.v1.GetScoreForPercentileRequest
-	(*GetScoreForPercentileResponse)(nil), // 19: topten.leaderboard.v1.GetScoreForPercentileResponse
-	(*GetRankIfScoreRequest)(nil),         // 20: topten.leaderboard.v1.GetRankIfScoreRequest
-	(*GetRankIfScoreResponse)(nil),        // 21: topten.leaderboard.v1.GetRankIfScoreResponse
-	(*ListBoardsRequest)(nil),             // 22: topten.leaderboard.v1.ListBoardsRequest
-	(*ListBoardsResponse)(nil),            // 23: topten.leaderboard.v1.ListBoardsResponse
-	(*ListClosedPeriodsRequest)(nil),      // 24: topten.leaderboard.v1.ListClosedPeriodsRequest
-	(*ListClosedPeriodsResponse)(nil),     // 25: topten.leaderboard.v1.ListClosedPeriodsResponse
-	(*ClosedPeriod)(nil),                  // 26: topten.leaderboard.v1.ClosedPeriod
-	(*GetProofRequest)(nil),               // 27: topten.leaderboard.v1.GetProofRequest
-	(*GetProofResponse)(nil),              // 28: topten.leaderboard.v1.GetProofResponse
-	(*ExportPlayerRequest)(nil),           // 29: topten.leaderboard.v1.ExportPlayerRequest
-	(*ExportPlayerResponse)(nil),          // 30: topten.leaderboard.v1.ExportPlayerResponse
-	(*BoardPlace)(nil),                    // 31: topten.leaderboard.v1.BoardPlace
-	(*Frame)(nil),                         // 32: topten.leaderboard.v1.Frame
-	(*Period)(nil),                        // 33: topten.leaderboard.v1.Period
-	(*Entry)(nil),                         // 34: topten.leaderboard.v1.Entry
-	(*timestamppb.Timestamp)(nil),         // 35: google.protobuf.Timestamp
-	(*Board)(nil),                         // 36: topten.leaderboard.v1.Board
-	(*Proof)(nil),                         // 37: topten.leaderboard.v1.Proof
+	(*ReadBoardsRequest)(nil),             // 16: topten.leaderboard.v1.ReadBoardsRequest
+	(*BoardRead)(nil),                     // 17: topten.leaderboard.v1.BoardRead
+	(*ReadBoardsResponse)(nil),            // 18: topten.leaderboard.v1.ReadBoardsResponse
+	(*BoardReadResult)(nil),               // 19: topten.leaderboard.v1.BoardReadResult
+	(*GetPercentileRequest)(nil),          // 20: topten.leaderboard.v1.GetPercentileRequest
+	(*GetPercentileResponse)(nil),         // 21: topten.leaderboard.v1.GetPercentileResponse
+	(*GetScoreForPercentileRequest)(nil),  // 22: topten.leaderboard.v1.GetScoreForPercentileRequest
+	(*GetScoreForPercentileResponse)(nil), // 23: topten.leaderboard.v1.GetScoreForPercentileResponse
+	(*GetRankIfScoreRequest)(nil),         // 24: topten.leaderboard.v1.GetRankIfScoreRequest
+	(*GetRankIfScoreResponse)(nil),        // 25: topten.leaderboard.v1.GetRankIfScoreResponse
+	(*ListBoardsRequest)(nil),             // 26: topten.leaderboard.v1.ListBoardsRequest
+	(*ListBoardsResponse)(nil),            // 27: topten.leaderboard.v1.ListBoardsResponse
+	(*ListClosedPeriodsRequest)(nil),      // 28: topten.leaderboard.v1.ListClosedPeriodsRequest
+	(*ListClosedPeriodsResponse)(nil),     // 29: topten.leaderboard.v1.ListClosedPeriodsResponse
+	(*ClosedPeriod)(nil),                  // 30: topten.leaderboard.v1.ClosedPeriod
+	(*GetProofRequest)(nil),               // 31: topten.leaderboard.v1.GetProofRequest
+	(*GetProofResponse)(nil),              // 32: topten.leaderboard.v1.GetProofResponse
+	(*ExportPlayerRequest)(nil),           // 33: topten.leaderboard.v1.ExportPlayerRequest
+	(*ExportPlayerResponse)(nil),          // 34: topten.leaderboard.v1.ExportPlayerResponse
+	(*BoardPlace)(nil),                    // 35: topten.leaderboard.v1.BoardPlace
+	(*Frame)(nil),                         // 36: topten.leaderboard.v1.Frame
+	(*Period)(nil),                        // 37: topten.leaderboard.v1.Period
+	(*Entry)(nil),                         // 38: topten.leaderboard.v1.Entry
+	(*timestamppb.Timestamp)(nil),         // 39: google.protobuf.Timestamp
+	(*Board)(nil),                         // 40: topten.leaderboard.v1.Board
+	(*Proof)(nil),                         // 41: topten.leaderboard.v1.Proof
 }
 var file_topten_leaderboard_v1_leaderboard_service_proto_depIdxs = []int32{
-	32, // 0: topten.leaderboard.v1.GetLeaderboardResponse.frame:type_name -> topten.leaderboard.v1.Frame
-	33, // 1: topten.leaderboard.v1.GetLeaderboardResponse.period:type_name -> topten.leaderboard.v1.Period
-	32, // 2: topten.leaderboard.v1.WatchLeaderboardResponse.frame:type_name -> topten.leaderboard.v1.Frame
-	34, // 3: topten.leaderboard.v1.GetRanksResponse.entries:type_name -> topten.leaderboard.v1.Entry
-	35, // 4: topten.leaderboard.v1.GetRanksResponse.frozen_since:type_name -> google.protobuf.Timestamp
+	36, // 0: topten.leaderboard.v1.GetLeaderboardResponse.frame:type_name -> topten.leaderboard.v1.Frame
+	37, // 1: topten.leaderboard.v1.GetLeaderboardResponse.period:type_name -> topten.leaderboard.v1.Period
+	36, // 2: topten.leaderboard.v1.WatchLeaderboardResponse.frame:type_name -> topten.leaderboard.v1.Frame
+	38, // 3: topten.leaderboard.v1.GetRanksResponse.entries:type_name -> topten.leaderboard.v1.Entry
+	39, // 4: topten.leaderboard.v1.GetRanksResponse.frozen_since:type_name -> google.protobuf.Timestamp
 	8,  // 5: topten.leaderboard.v1.WatchRanksResponse.standings:type_name -> topten.leaderboard.v1.Standing
-	35, // 6: topten.leaderboard.v1.WatchRanksResponse.frozen_since:type_name -> google.protobuf.Timestamp
-	34, // 7: topten.leaderboard.v1.ListedEntry.entry:type_name -> topten.leaderboard.v1.Entry
-	36, // 8: topten.leaderboard.v1.ListEntriesResponse.board:type_name -> topten.leaderboard.v1.Board
+	39, // 6: topten.leaderboard.v1.WatchRanksResponse.frozen_since:type_name -> google.protobuf.Timestamp
+	38, // 7: topten.leaderboard.v1.ListedEntry.entry:type_name -> topten.leaderboard.v1.Entry
+	40, // 8: topten.leaderboard.v1.ListEntriesResponse.board:type_name -> topten.leaderboard.v1.Board
 	10, // 9: topten.leaderboard.v1.ListEntriesResponse.entries:type_name -> topten.leaderboard.v1.ListedEntry
-	34, // 10: topten.leaderboard.v1.ListEntriesResponse.own:type_name -> topten.leaderboard.v1.Entry
-	36, // 11: topten.leaderboard.v1.GetGroupLeaderboardResponse.board:type_name -> topten.leaderboard.v1.Board
+	38, // 10: topten.leaderboard.v1.ListEntriesResponse.own:type_name -> topten.leaderboard.v1.Entry
+	40, // 11: topten.leaderboard.v1.GetGroupLeaderboardResponse.board:type_name -> topten.leaderboard.v1.Board
 	10, // 12: topten.leaderboard.v1.GetGroupLeaderboardResponse.entries:type_name -> topten.leaderboard.v1.ListedEntry
-	34, // 13: topten.leaderboard.v1.GetGroupLeaderboardResponse.own:type_name -> topten.leaderboard.v1.Entry
-	36, // 14: topten.leaderboard.v1.GetAroundResponse.board:type_name -> topten.leaderboard.v1.Board
-	34, // 15: topten.leaderboard.v1.GetAroundResponse.entries:type_name -> topten.leaderboard.v1.Entry
-	35, // 16: topten.leaderboard.v1.GetPercentileResponse.frozen_since:type_name -> google.protobuf.Timestamp
-	35, // 17: topten.leaderboard.v1.GetScoreForPercentileResponse.frozen_since:type_name -> google.protobuf.Timestamp
-	35, // 18: topten.leaderboard.v1.GetRankIfScoreResponse.frozen_since:type_name -> google.protobuf.Timestamp
-	36, // 19: topten.leaderboard.v1.ListBoardsResponse.boards:type_name -> topten.leaderboard.v1.Board
-	26, // 20: topten.leaderboard.v1.ListClosedPeriodsResponse.periods:type_name -> topten.leaderboard.v1.ClosedPeriod
-	36, // 21: topten.leaderboard.v1.ClosedPeriod.board:type_name -> topten.leaderboard.v1.Board
-	35, // 22: topten.leaderboard.v1.ClosedPeriod.closed_at:type_name -> google.protobuf.Timestamp
-	37, // 23: topten.leaderboard.v1.GetProofResponse.proof:type_name -> topten.leaderboard.v1.Proof
-	31, // 24: topten.leaderboard.v1.ExportPlayerResponse.places:type_name -> topten.leaderboard.v1.BoardPlace
-	31, // 25: topten.leaderboard.v1.ExportPlayerResponse.closed:type_name -> topten.leaderboard.v1.BoardPlace
-	0,  // 26: topten.leaderboard.v1.LeaderboardService.GetLeaderboard:input_type -> topten.leaderboard.v1.GetLeaderboardRequest
-	2,  // 27: topten.leaderboard.v1.LeaderboardService.WatchLeaderboard:input_type -> topten.leaderboard.v1.WatchLeaderboardRequest
-	4,  // 28: topten.leaderboard.v1.LeaderboardService.GetRanks:input_type -> topten.leaderboard.v1.GetRanksRequest
-	6,  // 29: topten.leaderboard.v1.LeaderboardService.WatchRanks:input_type -> topten.leaderboard.v1.WatchRanksRequest
-	9,  // 30: topten.leaderboard.v1.LeaderboardService.ListEntries:input_type -> topten.leaderboard.v1.ListEntriesRequest
-	12, // 31: topten.leaderboard.v1.LeaderboardService.GetGroupLeaderboard:input_type -> topten.leaderboard.v1.GetGroupLeaderboardRequest
-	14, // 32: topten.leaderboard.v1.LeaderboardService.GetAround:input_type -> topten.leaderboard.v1.GetAroundRequest
-	16, // 33: topten.leaderboard.v1.LeaderboardService.GetPercentile:input_type -> topten.leaderboard.v1.GetPercentileRequest
-	18, // 34: topten.leaderboard.v1.LeaderboardService.GetScoreForPercentile:input_type -> topten.leaderboard.v1.GetScoreForPercentileRequest
-	20, // 35: topten.leaderboard.v1.LeaderboardService.GetRankIfScore:input_type -> topten.leaderboard.v1.GetRankIfScoreRequest
-	22, // 36: topten.leaderboard.v1.LeaderboardService.ListBoards:input_type -> topten.leaderboard.v1.ListBoardsRequest
-	24, // 37: topten.leaderboard.v1.LeaderboardService.ListClosedPeriods:input_type -> topten.leaderboard.v1.ListClosedPeriodsRequest
-	27, // 38: topten.leaderboard.v1.LeaderboardService.GetProof:input_type -> topten.leaderboard.v1.GetProofRequest
-	29, // 39: topten.leaderboard.v1.LeaderboardService.ExportPlayer:input_type -> topten.leaderboard.v1.ExportPlayerRequest
-	1,  // 40: topten.leaderboard.v1.LeaderboardService.GetLeaderboard:output_type -> topten.leaderboard.v1.GetLeaderboardResponse
-	3,  // 41: topten.leaderboard.v1.LeaderboardService.WatchLeaderboard:output_type -> topten.leaderboard.v1.WatchLeaderboardResponse
-	5,  // 42: topten.leaderboard.v1.LeaderboardService.GetRanks:output_type -> topten.leaderboard.v1.GetRanksResponse
-	7,  // 43: topten.leaderboard.v1.LeaderboardService.WatchRanks:output_type -> topten.leaderboard.v1.WatchRanksResponse
-	11, // 44: topten.leaderboard.v1.LeaderboardService.ListEntries:output_type -> topten.leaderboard.v1.ListEntriesResponse
-	13, // 45: topten.leaderboard.v1.LeaderboardService.GetGroupLeaderboard:output_type -> topten.leaderboard.v1.GetGroupLeaderboardResponse
-	15, // 46: topten.leaderboard.v1.LeaderboardService.GetAround:output_type -> topten.leaderboard.v1.GetAroundResponse
-	17, // 47: topten.leaderboard.v1.LeaderboardService.GetPercentile:output_type -> topten.leaderboard.v1.GetPercentileResponse
-	19, // 48: topten.leaderboard.v1.LeaderboardService.GetScoreForPercentile:output_type -> topten.leaderboard.v1.GetScoreForPercentileResponse
-	21, // 49: topten.leaderboard.v1.LeaderboardService.GetRankIfScore:output_type -> topten.leaderboard.v1.GetRankIfScoreResponse
-	23, // 50: topten.leaderboard.v1.LeaderboardService.ListBoards:output_type -> topten.leaderboard.v1.ListBoardsResponse
-	25, // 51: topten.leaderboard.v1.LeaderboardService.ListClosedPeriods:output_type -> topten.leaderboard.v1.ListClosedPeriodsResponse
-	28, // 52: topten.leaderboard.v1.LeaderboardService.GetProof:output_type -> topten.leaderboard.v1.GetProofResponse
-	30, // 53: topten.leaderboard.v1.LeaderboardService.ExportPlayer:output_type -> topten.leaderboard.v1.ExportPlayerResponse
-	40, // [40:54] is the sub-list for method output_type
-	26, // [26:40] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	38, // 13: topten.leaderboard.v1.GetGroupLeaderboardResponse.own:type_name -> topten.leaderboard.v1.Entry
+	40, // 14: topten.leaderboard.v1.GetAroundResponse.board:type_name -> topten.leaderboard.v1.Board
+	38, // 15: topten.leaderboard.v1.GetAroundResponse.entries:type_name -> topten.leaderboard.v1.Entry
+	17, // 16: topten.leaderboard.v1.ReadBoardsRequest.reads:type_name -> topten.leaderboard.v1.BoardRead
+	0,  // 17: topten.leaderboard.v1.BoardRead.leaderboard:type_name -> topten.leaderboard.v1.GetLeaderboardRequest
+	14, // 18: topten.leaderboard.v1.BoardRead.around:type_name -> topten.leaderboard.v1.GetAroundRequest
+	4,  // 19: topten.leaderboard.v1.BoardRead.ranks:type_name -> topten.leaderboard.v1.GetRanksRequest
+	19, // 20: topten.leaderboard.v1.ReadBoardsResponse.results:type_name -> topten.leaderboard.v1.BoardReadResult
+	1,  // 21: topten.leaderboard.v1.BoardReadResult.leaderboard:type_name -> topten.leaderboard.v1.GetLeaderboardResponse
+	15, // 22: topten.leaderboard.v1.BoardReadResult.around:type_name -> topten.leaderboard.v1.GetAroundResponse
+	5,  // 23: topten.leaderboard.v1.BoardReadResult.ranks:type_name -> topten.leaderboard.v1.GetRanksResponse
+	39, // 24: topten.leaderboard.v1.GetPercentileResponse.frozen_since:type_name -> google.protobuf.Timestamp
+	39, // 25: topten.leaderboard.v1.GetScoreForPercentileResponse.frozen_since:type_name -> google.protobuf.Timestamp
+	39, // 26: topten.leaderboard.v1.GetRankIfScoreResponse.frozen_since:type_name -> google.protobuf.Timestamp
+	40, // 27: topten.leaderboard.v1.ListBoardsResponse.boards:type_name -> topten.leaderboard.v1.Board
+	30, // 28: topten.leaderboard.v1.ListClosedPeriodsResponse.periods:type_name -> topten.leaderboard.v1.ClosedPeriod
+	40, // 29: topten.leaderboard.v1.ClosedPeriod.board:type_name -> topten.leaderboard.v1.Board
+	39, // 30: topten.leaderboard.v1.ClosedPeriod.closed_at:type_name -> google.protobuf.Timestamp
+	41, // 31: topten.leaderboard.v1.GetProofResponse.proof:type_name -> topten.leaderboard.v1.Proof
+	35, // 32: topten.leaderboard.v1.ExportPlayerResponse.places:type_name -> topten.leaderboard.v1.BoardPlace
+	35, // 33: topten.leaderboard.v1.ExportPlayerResponse.closed:type_name -> topten.leaderboard.v1.BoardPlace
+	0,  // 34: topten.leaderboard.v1.LeaderboardService.GetLeaderboard:input_type -> topten.leaderboard.v1.GetLeaderboardRequest
+	2,  // 35: topten.leaderboard.v1.LeaderboardService.WatchLeaderboard:input_type -> topten.leaderboard.v1.WatchLeaderboardRequest
+	4,  // 36: topten.leaderboard.v1.LeaderboardService.GetRanks:input_type -> topten.leaderboard.v1.GetRanksRequest
+	6,  // 37: topten.leaderboard.v1.LeaderboardService.WatchRanks:input_type -> topten.leaderboard.v1.WatchRanksRequest
+	9,  // 38: topten.leaderboard.v1.LeaderboardService.ListEntries:input_type -> topten.leaderboard.v1.ListEntriesRequest
+	12, // 39: topten.leaderboard.v1.LeaderboardService.GetGroupLeaderboard:input_type -> topten.leaderboard.v1.GetGroupLeaderboardRequest
+	14, // 40: topten.leaderboard.v1.LeaderboardService.GetAround:input_type -> topten.leaderboard.v1.GetAroundRequest
+	16, // 41: topten.leaderboard.v1.LeaderboardService.ReadBoards:input_type -> topten.leaderboard.v1.ReadBoardsRequest
+	20, // 42: topten.leaderboard.v1.LeaderboardService.GetPercentile:input_type -> topten.leaderboard.v1.GetPercentileRequest
+	22, // 43: topten.leaderboard.v1.LeaderboardService.GetScoreForPercentile:input_type -> topten.leaderboard.v1.GetScoreForPercentileRequest
+	24, // 44: topten.leaderboard.v1.LeaderboardService.GetRankIfScore:input_type -> topten.leaderboard.v1.GetRankIfScoreRequest
+	26, // 45: topten.leaderboard.v1.LeaderboardService.ListBoards:input_type -> topten.leaderboard.v1.ListBoardsRequest
+	28, // 46: topten.leaderboard.v1.LeaderboardService.ListClosedPeriods:input_type -> topten.leaderboard.v1.ListClosedPeriodsRequest
+	31, // 47: topten.leaderboard.v1.LeaderboardService.GetProof:input_type -> topten.leaderboard.v1.GetProofRequest
+	33, // 48: topten.leaderboard.v1.LeaderboardService.ExportPlayer:input_type -> topten.leaderboard.v1.ExportPlayerRequest
+	1,  // 49: topten.leaderboard.v1.LeaderboardService.GetLeaderboard:output_type -> topten.leaderboard.v1.GetLeaderboardResponse
+	3,  // 50: topten.leaderboard.v1.LeaderboardService.WatchLeaderboard:output_type -> topten.leaderboard.v1.WatchLeaderboardResponse
+	5,  // 51: topten.leaderboard.v1.LeaderboardService.GetRanks:output_type -> topten.leaderboard.v1.GetRanksResponse
+	7,  // 52: topten.leaderboard.v1.LeaderboardService.WatchRanks:output_type -> topten.leaderboard.v1.WatchRanksResponse
+	11, // 53: topten.leaderboard.v1.LeaderboardService.ListEntries:output_type -> topten.leaderboard.v1.ListEntriesResponse
+	13, // 54: topten.leaderboard.v1.LeaderboardService.GetGroupLeaderboard:output_type -> topten.leaderboard.v1.GetGroupLeaderboardResponse
+	15, // 55: topten.leaderboard.v1.LeaderboardService.GetAround:output_type -> topten.leaderboard.v1.GetAroundResponse
+	18, // 56: topten.leaderboard.v1.LeaderboardService.ReadBoards:output_type -> topten.leaderboard.v1.ReadBoardsResponse
+	21, // 57: topten.leaderboard.v1.LeaderboardService.GetPercentile:output_type -> topten.leaderboard.v1.GetPercentileResponse
+	23, // 58: topten.leaderboard.v1.LeaderboardService.GetScoreForPercentile:output_type -> topten.leaderboard.v1.GetScoreForPercentileResponse
+	25, // 59: topten.leaderboard.v1.LeaderboardService.GetRankIfScore:output_type -> topten.leaderboard.v1.GetRankIfScoreResponse
+	27, // 60: topten.leaderboard.v1.LeaderboardService.ListBoards:output_type -> topten.leaderboard.v1.ListBoardsResponse
+	29, // 61: topten.leaderboard.v1.LeaderboardService.ListClosedPeriods:output_type -> topten.leaderboard.v1.ListClosedPeriodsResponse
+	32, // 62: topten.leaderboard.v1.LeaderboardService.GetProof:output_type -> topten.leaderboard.v1.GetProofResponse
+	34, // 63: topten.leaderboard.v1.LeaderboardService.ExportPlayer:output_type -> topten.leaderboard.v1.ExportPlayerResponse
+	49, // [49:64] is the sub-list for method output_type
+	34, // [34:49] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_topten_leaderboard_v1_leaderboard_service_proto_init() }
@@ -2327,15 +2676,26 @@ func file_topten_leaderboard_v1_leaderboard_service_proto_init() {
 	}
 	file_topten_leaderboard_v1_leaderboard_proto_init()
 	file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[8].OneofWrappers = []any{}
-	file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[17].OneofWrappers = []any{}
-	file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[19].OneofWrappers = []any{}
+	file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[17].OneofWrappers = []any{
+		(*BoardRead_Leaderboard)(nil),
+		(*BoardRead_Around)(nil),
+		(*BoardRead_Ranks)(nil),
+	}
+	file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[19].OneofWrappers = []any{
+		(*BoardReadResult_Leaderboard)(nil),
+		(*BoardReadResult_Around)(nil),
+		(*BoardReadResult_Ranks)(nil),
+		(*BoardReadResult_Error)(nil),
+	}
+	file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[21].OneofWrappers = []any{}
+	file_topten_leaderboard_v1_leaderboard_service_proto_msgTypes[23].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_topten_leaderboard_v1_leaderboard_service_proto_rawDesc), len(file_topten_leaderboard_v1_leaderboard_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   32,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

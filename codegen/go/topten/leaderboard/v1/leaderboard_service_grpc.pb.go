@@ -28,6 +28,7 @@ const (
 	LeaderboardService_ListEntries_FullMethodName           = "/topten.leaderboard.v1.LeaderboardService/ListEntries"
 	LeaderboardService_GetGroupLeaderboard_FullMethodName   = "/topten.leaderboard.v1.LeaderboardService/GetGroupLeaderboard"
 	LeaderboardService_GetAround_FullMethodName             = "/topten.leaderboard.v1.LeaderboardService/GetAround"
+	LeaderboardService_ReadBoards_FullMethodName            = "/topten.leaderboard.v1.LeaderboardService/ReadBoards"
 	LeaderboardService_GetPercentile_FullMethodName         = "/topten.leaderboard.v1.LeaderboardService/GetPercentile"
 	LeaderboardService_GetScoreForPercentile_FullMethodName = "/topten.leaderboard.v1.LeaderboardService/GetScoreForPercentile"
 	LeaderboardService_GetRankIfScore_FullMethodName        = "/topten.leaderboard.v1.LeaderboardService/GetRankIfScore"
@@ -80,6 +81,9 @@ type LeaderboardServiceClient interface {
 	// GetAround reads the entries around a player.
 	// Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GetAround(ctx context.Context, in *GetAroundRequest, opts ...grpc.CallOption) (*GetAroundResponse, error)
+	// ReadBoards carries out several reads at once, each as the method of its request would: one refusal never affects the others.
+	// Fails as a whole only before anything is read: with PERMISSION_DENIED, INVALID_ARGUMENT or UNAVAILABLE.
+	ReadBoards(ctx context.Context, in *ReadBoardsRequest, opts ...grpc.CallOption) (*ReadBoardsResponse, error)
 	// GetPercentile reads the percentage of ranked players at or below a player.
 	// Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GetPercentile(ctx context.Context, in *GetPercentileRequest, opts ...grpc.CallOption) (*GetPercentileResponse, error)
@@ -205,6 +209,16 @@ func (c *leaderboardServiceClient) GetAround(ctx context.Context, in *GetAroundR
 	return out, nil
 }
 
+func (c *leaderboardServiceClient) ReadBoards(ctx context.Context, in *ReadBoardsRequest, opts ...grpc.CallOption) (*ReadBoardsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReadBoardsResponse)
+	err := c.cc.Invoke(ctx, LeaderboardService_ReadBoards_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *leaderboardServiceClient) GetPercentile(ctx context.Context, in *GetPercentileRequest, opts ...grpc.CallOption) (*GetPercentileResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetPercentileResponse)
@@ -318,6 +332,9 @@ type LeaderboardServiceServer interface {
 	// GetAround reads the entries around a player.
 	// Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GetAround(context.Context, *GetAroundRequest) (*GetAroundResponse, error)
+	// ReadBoards carries out several reads at once, each as the method of its request would: one refusal never affects the others.
+	// Fails as a whole only before anything is read: with PERMISSION_DENIED, INVALID_ARGUMENT or UNAVAILABLE.
+	ReadBoards(context.Context, *ReadBoardsRequest) (*ReadBoardsResponse, error)
 	// GetPercentile reads the percentage of ranked players at or below a player.
 	// Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
 	GetPercentile(context.Context, *GetPercentileRequest) (*GetPercentileResponse, error)
@@ -375,6 +392,9 @@ func (UnimplementedLeaderboardServiceServer) GetGroupLeaderboard(context.Context
 }
 func (UnimplementedLeaderboardServiceServer) GetAround(context.Context, *GetAroundRequest) (*GetAroundResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetAround not implemented")
+}
+func (UnimplementedLeaderboardServiceServer) ReadBoards(context.Context, *ReadBoardsRequest) (*ReadBoardsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReadBoards not implemented")
 }
 func (UnimplementedLeaderboardServiceServer) GetPercentile(context.Context, *GetPercentileRequest) (*GetPercentileResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetPercentile not implemented")
@@ -526,6 +546,24 @@ func _LeaderboardService_GetAround_Handler(srv interface{}, ctx context.Context,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(LeaderboardServiceServer).GetAround(ctx, req.(*GetAroundRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _LeaderboardService_ReadBoards_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReadBoardsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LeaderboardServiceServer).ReadBoards(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LeaderboardService_ReadBoards_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LeaderboardServiceServer).ReadBoards(ctx, req.(*ReadBoardsRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -682,6 +720,10 @@ var LeaderboardService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetAround",
 			Handler:    _LeaderboardService_GetAround_Handler,
+		},
+		{
+			MethodName: "ReadBoards",
+			Handler:    _LeaderboardService_ReadBoards_Handler,
 		},
 		{
 			MethodName: "GetPercentile",

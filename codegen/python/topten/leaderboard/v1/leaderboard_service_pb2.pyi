@@ -506,6 +506,118 @@ class GetAroundResponse(google.protobuf.message.Message):
 global___GetAroundResponse = GetAroundResponse
 
 @typing.final
+class ReadBoardsRequest(google.protobuf.message.Message):
+    """ReadBoardsRequest carries the reads."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    READS_FIELD_NUMBER: builtins.int
+    @property
+    def reads(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___BoardRead]:
+        """1 to 20 reads."""
+
+    def __init__(
+        self,
+        *,
+        reads: collections.abc.Iterable[global___BoardRead] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["reads", b"reads"]) -> None: ...
+
+global___ReadBoardsRequest = ReadBoardsRequest
+
+@typing.final
+class BoardRead(google.protobuf.message.Message):
+    """BoardRead is one read: the request of a call of its own. Its bounds are checked for each read alone."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LEADERBOARD_FIELD_NUMBER: builtins.int
+    AROUND_FIELD_NUMBER: builtins.int
+    RANKS_FIELD_NUMBER: builtins.int
+    @property
+    def leaderboard(self) -> global___GetLeaderboardRequest:
+        """For GetLeaderboard."""
+
+    @property
+    def around(self) -> global___GetAroundRequest:
+        """For GetAround."""
+
+    @property
+    def ranks(self) -> global___GetRanksRequest:
+        """For GetRanks."""
+
+    def __init__(
+        self,
+        *,
+        leaderboard: global___GetLeaderboardRequest | None = ...,
+        around: global___GetAroundRequest | None = ...,
+        ranks: global___GetRanksRequest | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["around", b"around", "leaderboard", b"leaderboard", "ranks", b"ranks", "request", b"request"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["around", b"around", "leaderboard", b"leaderboard", "ranks", b"ranks", "request", b"request"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["request", b"request"]) -> typing.Literal["leaderboard", "around", "ranks"] | None: ...
+
+global___BoardRead = BoardRead
+
+@typing.final
+class ReadBoardsResponse(google.protobuf.message.Message):
+    """ReadBoardsResponse carries one result for each read, in the same order."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: builtins.int
+    @property
+    def results(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___BoardReadResult]:
+        """The results."""
+
+    def __init__(
+        self,
+        *,
+        results: collections.abc.Iterable[global___BoardReadResult] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["results", b"results"]) -> None: ...
+
+global___ReadBoardsResponse = ReadBoardsResponse
+
+@typing.final
+class BoardReadResult(google.protobuf.message.Message):
+    """BoardReadResult is what a call of its own would have ended with."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LEADERBOARD_FIELD_NUMBER: builtins.int
+    AROUND_FIELD_NUMBER: builtins.int
+    RANKS_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
+    error: builtins.bytes
+    """A serialized google.rpc.Status with the same details as in `grpc-status-details-bin` of a failed call."""
+    @property
+    def leaderboard(self) -> global___GetLeaderboardResponse:
+        """Of GetLeaderboard."""
+
+    @property
+    def around(self) -> global___GetAroundResponse:
+        """Of GetAround."""
+
+    @property
+    def ranks(self) -> global___GetRanksResponse:
+        """Of GetRanks."""
+
+    def __init__(
+        self,
+        *,
+        leaderboard: global___GetLeaderboardResponse | None = ...,
+        around: global___GetAroundResponse | None = ...,
+        ranks: global___GetRanksResponse | None = ...,
+        error: builtins.bytes = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["around", b"around", "error", b"error", "leaderboard", b"leaderboard", "outcome", b"outcome", "ranks", b"ranks"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["around", b"around", "error", b"error", "leaderboard", b"leaderboard", "outcome", b"outcome", "ranks", b"ranks"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["outcome", b"outcome"]) -> typing.Literal["leaderboard", "around", "ranks", "error"] | None: ...
+
+global___BoardReadResult = BoardReadResult
+
+@typing.final
 class GetPercentileRequest(google.protobuf.message.Message):
     """GetPercentileRequest names a board and a player."""
 

@@ -79,6 +79,11 @@ class LeaderboardServiceStub(object):
                 request_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetAroundRequest.SerializeToString,
                 response_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetAroundResponse.FromString,
                 _registered_method=True)
+        self.ReadBoards = channel.unary_unary(
+                '/topten.leaderboard.v1.LeaderboardService/ReadBoards',
+                request_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ReadBoardsRequest.SerializeToString,
+                response_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ReadBoardsResponse.FromString,
+                _registered_method=True)
         self.GetPercentile = channel.unary_unary(
                 '/topten.leaderboard.v1.LeaderboardService/GetPercentile',
                 request_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetPercentileRequest.SerializeToString,
@@ -192,6 +197,14 @@ class LeaderboardServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadBoards(self, request, context):
+        """ReadBoards carries out several reads at once, each as the method of its request would: one refusal never affects the others.
+        Fails as a whole only before anything is read: with PERMISSION_DENIED, INVALID_ARGUMENT or UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetPercentile(self, request, context):
         """GetPercentile reads the percentage of ranked players at or below a player.
         Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
@@ -291,6 +304,11 @@ def add_LeaderboardServiceServicer_to_server(servicer, server):
                     servicer.GetAround,
                     request_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetAroundRequest.FromString,
                     response_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetAroundResponse.SerializeToString,
+            ),
+            'ReadBoards': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReadBoards,
+                    request_deserializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ReadBoardsRequest.FromString,
+                    response_serializer=topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ReadBoardsResponse.SerializeToString,
             ),
             'GetPercentile': grpc.unary_unary_rpc_method_handler(
                     servicer.GetPercentile,
@@ -527,6 +545,33 @@ class LeaderboardService(object):
             '/topten.leaderboard.v1.LeaderboardService/GetAround',
             topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetAroundRequest.SerializeToString,
             topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.GetAroundResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadBoards(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/topten.leaderboard.v1.LeaderboardService/ReadBoards',
+            topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ReadBoardsRequest.SerializeToString,
+            topten_dot_leaderboard_dot_v1_dot_leaderboard__service__pb2.ReadBoardsResponse.FromString,
             options,
             channel_credentials,
             insecure,

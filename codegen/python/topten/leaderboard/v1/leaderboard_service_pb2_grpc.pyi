@@ -94,6 +94,14 @@ class LeaderboardServiceStub:
     Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
     """
 
+    ReadBoards: grpc.UnaryUnaryMultiCallable[
+        topten.leaderboard.v1.leaderboard_service_pb2.ReadBoardsRequest,
+        topten.leaderboard.v1.leaderboard_service_pb2.ReadBoardsResponse,
+    ]
+    """ReadBoards carries out several reads at once, each as the method of its request would: one refusal never affects the others.
+    Fails as a whole only before anything is read: with PERMISSION_DENIED, INVALID_ARGUMENT or UNAVAILABLE.
+    """
+
     GetPercentile: grpc.UnaryUnaryMultiCallable[
         topten.leaderboard.v1.leaderboard_service_pb2.GetPercentileRequest,
         topten.leaderboard.v1.leaderboard_service_pb2.GetPercentileResponse,
@@ -230,6 +238,14 @@ class LeaderboardServiceAsyncStub:
     ]
     """GetAround reads the entries around a player.
     Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+    """
+
+    ReadBoards: grpc.aio.UnaryUnaryMultiCallable[
+        topten.leaderboard.v1.leaderboard_service_pb2.ReadBoardsRequest,
+        topten.leaderboard.v1.leaderboard_service_pb2.ReadBoardsResponse,
+    ]
+    """ReadBoards carries out several reads at once, each as the method of its request would: one refusal never affects the others.
+    Fails as a whole only before anything is read: with PERMISSION_DENIED, INVALID_ARGUMENT or UNAVAILABLE.
     """
 
     GetPercentile: grpc.aio.UnaryUnaryMultiCallable[
@@ -382,6 +398,16 @@ class LeaderboardServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[topten.leaderboard.v1.leaderboard_service_pb2.GetAroundResponse, collections.abc.Awaitable[topten.leaderboard.v1.leaderboard_service_pb2.GetAroundResponse]]:
         """GetAround reads the entries around a player.
         Fails with BOARD_NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+
+    @abc.abstractmethod
+    def ReadBoards(
+        self,
+        request: topten.leaderboard.v1.leaderboard_service_pb2.ReadBoardsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[topten.leaderboard.v1.leaderboard_service_pb2.ReadBoardsResponse, collections.abc.Awaitable[topten.leaderboard.v1.leaderboard_service_pb2.ReadBoardsResponse]]:
+        """ReadBoards carries out several reads at once, each as the method of its request would: one refusal never affects the others.
+        Fails as a whole only before anything is read: with PERMISSION_DENIED, INVALID_ARGUMENT or UNAVAILABLE.
         """
 
     @abc.abstractmethod
