@@ -80,7 +80,7 @@ async def test_requests_share_the_next_call_and_learn_nothing_older_than_by_thei
         assert [each.WhichOneof("request") for each in request.reads] == ["leaderboard", "ranks", "ranks", "ranks"]
         answered.set_result(None)
         assert [(await each).version for each in later] == [2, 2, 2]
-        assert ((await ada).not_found, (await ben).not_found) == (["ada"], ["ben"])
+        assert [list((await each).not_found) for each in (ada, ben)] == [["ada"], ["ben"]]
         with pytest.raises(ServiceError) as refused:
             await none
         assert refused.value.reason is Reason.BOARD_NOT_FOUND
