@@ -15,6 +15,7 @@ from typing import Any
 
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure, WriteConcernError
+from pymongo.topology_description import TopologyDescription
 
 from services.runtime.stores.data_identity import DataIdentity
 
@@ -33,11 +34,16 @@ class SameData:
         self._database = database
         self._names = collections
         self._uuids: Mapping[str, bytes] = {}
+        self._topology: TopologyDescription | None = None  # of which the last identity is
+        self._last = DataIdentity({}, "")
 
     @property
     def identity(self) -> DataIdentity:
         """The identity as it was last read. Take it before the reads on which a later write is based."""
-        return DataIdentity(self._uuids, self._primary())
+        topology = self._database.client.topology_description  # another object after every change
+        if topology is not self._topology or self._last.collections is not self._uuids:
+            self._topology, self._last = topology, DataIdentity(self._uuids, _primary(topology))
+        return self._last
 
     async def identify(self, confirm: Callable[[], Awaitable[None]] | None = None) -> None:
         """Read the identity again. The collections must exist. Anything cached under the former identity is invalid.
@@ -72,9 +78,10 @@ class SameData:
             raise WriteConcernError(failure.get("errmsg", ""), failure.get("code"), failure)
         return reply
 
-    def _primary(self) -> str:
-        for server in self._database.client.topology_description.server_descriptions().values():
-            if server.server_type_name == "RSPrimary":
-                run = (server.topology_version or {}).get("processId", "")
-                return f"{run}/{server.election_id or ''}"
-        return ""
+
+def _primary(topology: TopologyDescription) -> str:
+    for server in topology.server_descriptions().values():
+        if server.server_type_name == "RSPrimary":
+            run = (server.topology_version or {}).get("processId", "")
+            return f"{run}/{server.election_id or ''}"
+    return ""
