@@ -82,6 +82,7 @@ POINTS = {
     "score.after-fold-flush": Point("services.score.ledger.store:ScoreStore.write_folds", _after),
     "score.rebuild-before-swap": Point("services.score.projection.rebuild:Rebuild._swap_in", _before),
     "score.rebuild-after-swap": Point("services.score.projection.rebuild:Rebuild._swap_in", _after),
+    "score.building-after-rows-before-folds": Point("services.score.ledger.folds.cache:FoldCache.write", _before),
     "score.sealing-within-a-tree": Point("services.score.periods.head_store:HeadStore.add_tiles", _after),
     "score.sealing-before-the-head": Point("services.score.periods.head_store:HeadStore.add", _before),
     "quiz.after-outbox-write": Point("services.quiz.submissions.store:SubmissionStore.add_all", _after),

@@ -63,6 +63,13 @@ DEFECTS = (
         (WORKER, "-k", "outdated_fold"),
     ),
     Defect(
+        "a fold that was stored while its player got a counter stays without it",
+        "services/score/ledger/folds/cache.py",
+        "        return stored | await self.catch_up(lost) if lost else stored\n",
+        "        return stored\n",
+        ("tests/system/boards/test_backfill.py", "-k", "between_the_reads"),
+    ),
+    Defect(
         "what was taken back still decides a tie",
         "services/score/ledger/history.py",
         "        elif points <= 0 or at > reached_at or (at == reached_at and delta < 0):\n",

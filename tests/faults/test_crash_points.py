@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 # The shortest ack wait, so that messages of a dead worker are delivered again within the test.
 SHORT_ACK_WAIT = {"TOPTEN_SCORE_ACK_WAIT": "3s", "TOPTEN_SCORE_BATCH": "20"}
-_OTHER = ("rebuild", "erasing", "sealing")
+_OTHER = ("rebuild", "building", "erasing", "sealing")
 COUNTING = [name for name in POINTS if name.startswith("score.") and not any(other in name for other in _OTHER)]
 SEALING = [name for name in POINTS if "sealing" in name]
 SUBMITTING = [name for name in POINTS if name.startswith("quiz.") and "erasing" not in name]

@@ -18,6 +18,7 @@ from contextlib import suppress
 from datetime import timedelta
 from enum import Enum
 from functools import partial
+from itertools import islice
 from typing import Any, NamedTuple
 
 import structlog
@@ -190,16 +191,14 @@ class ScoreStore:
 
     async def rows_after(self, revisions: Mapping[str, int]) -> AsyncIterator[Row]:
         """Yield the rows of these players after the given revision of each; a player's rows in order."""
-        players = list(revisions.items())
+        players = {self.digests.chain(user_id): (user_id, revision) for user_id, revision in revisions.items()}
         for start in range(0, len(players), _PLAYERS_PER_QUERY):
-            page = [
-                (self.digests.chain(user), user, revision) for user, revision in players[start:][:_PLAYERS_PER_QUERY]
-            ]
-            user_ids = {chain: user_id for chain, user_id, _ in page}
-            query = {"$or": [{"chain": chain, "revision": {"$gt": revision}} for chain, _, revision in page]}
-            found = self._ledger.find(query).sort([("chain", ASCENDING), ("revision", ASCENDING)])
+            page = dict(islice(players.items(), start, start + _PLAYERS_PER_QUERY))
+            whole: Document = {"chain": {"$in": [chain for chain, (_, after) in page.items() if not after]}}
+            tails = [{"chain": chain, "revision": {"$gt": after}} for chain, (_, after) in page.items() if after]
+            found = self._ledger.find({"$or": [*tails, whole]}).sort([("chain", ASCENDING), ("revision", ASCENDING)])
             async for document in every_document(found):
-                yield row_of(document)._replace(user_id=user_ids[document["chain"]])
+                yield row_of(document)._replace(user_id=page[document["chain"]][0])
 
     async def rows_before(self, user_id: str, revision: int, limit: int, *, without: str = "") -> list[Row]:
         """Return up to `limit` rows of a player below a revision, newest first, without those of a kind."""
@@ -236,13 +235,16 @@ class ScoreStore:
         async for document in every_document(self._ledger.find(query), within=SCAN):
             yield row_of(document)
 
-    async def rows_since(self, recorded_at: int) -> AsyncIterator[Row]:
-        """Yield every row recorded since that there is when this begins, oldest first; rows made meanwhile may be missing."""
+    async def rows_since(self, recorded_at: int, *, without: str = "") -> AsyncIterator[Row]:
+        """Yield every row of now that was recorded since, oldest first, without a kind; rows made meanwhile may be missing."""
         last = await self._ledger.find_one({}, {"recorded_at": 1}, sort=[("recorded_at", DESCENDING)])
         if last is None:
             return
-        query = {"recorded_at": {"$gte": DatetimeMS(recorded_at), "$lte": last["recorded_at"]}}
-        async for document in every_document(self._ledger.find(query).sort("recorded_at", ASCENDING)):
+        query: Document = {"recorded_at": {"$gte": DatetimeMS(recorded_at), "$lte": last["recorded_at"]}}
+        if without:
+            query["kind"] = {"$ne": without}
+        found = self._ledger.find(query).sort("recorded_at", ASCENDING)
+        async for document in every_document(found, within=SCAN if without else None):
             yield row_of(document)
 
     async def chains(self) -> AsyncIterator[Row]:
@@ -313,10 +315,11 @@ class ScoreStore:
         async for document in every_document(found.sort("_id", ASCENDING) if in_order else found):
             yield fold_of(document)
 
-    async def players_without_counters(self, known: int, limit: int) -> list[str]:
-        """Return up to `limit` players whose stored fold lacks a counter up to this number; erased ones need none."""
+    async def players_without_counters(self, known: int, limit: int = 0) -> AsyncIterator[tuple[str, int]]:
+        """Yield the players whose stored fold lacks a counter up to this number, and its revision; erased ones need none."""
         query = {"complete_through": {"$not": {"$gte": known}}, "erased": False}
-        return [document["user_id"] async for document in self._players.find(query, {"user_id": 1}).limit(limit)]
+        async for document in every_document(self._players.find(query, {"user_id": 1, "revision": 1}, limit=limit)):
+            yield document["user_id"], document["revision"]
 
     async def write_folds(self, folds: Sequence[tuple[Fold, int]], identity: DataIdentity) -> set[str]:
         """Replace stored folds, each only if its stored revision is the one given with it (0: not stored yet).

@@ -3,7 +3,8 @@
 Owns the way of a definition from `building` to `ready`. One worker builds at a time, under a lease:
 
 1. Every worker has adopted the definitions, so whatever is counted from now on is written to the new boards.
-2. Players who lack a counter get a row with it (see `counters_added`). Who is counted meanwhile is read again.
+2. Players who lack a counter get a row with it (see `counters_added`), and the fold after it is stored. Who is counted
+   meanwhile is read again: the row fails if another has its revision, the fold if another was stored.
 3. Keys that the boards had before are emptied, once for the edition, so that nothing of a former definition stays.
 4. All folds are written to the boards by the script that batches use, which takes absolute standings in any order. Players
    with rows stamped since the folds were stored are written again from the ledger.
@@ -18,20 +19,21 @@ Each step is safe to repeat. A worker that dies leaves the boards `building`, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
-from typing import Final, NamedTuple, TypeVar
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 import structlog
 from redis.asyncio import Redis
 
 from services.boards.board import GENERATION_KEY, parse_custom_name
 from services.boards.definition import Definition
-from services.runtime.pages import pages
+from services.runtime.pages import pages, runs
 from services.score.coordination_store import BUILDING_LEASE, CoordinationStore
 from services.score.definitions.store import DefinitionStore
 from services.score.ledger.counters.added import counters_added, lacks_counters
-from services.score.ledger.folds.cache import SILENCE, FoldCache
+from services.score.ledger.folds.cache import SILENCE, Basis, FoldCache
 from services.score.ledger.folds.fold import Fold, apply
 from services.score.ledger.rows import Row
 from services.score.ledger.store import InsertResult, ScoreStore
@@ -40,15 +42,13 @@ from services.score.metrics import BOARDS_BUILDING
 from services.score.projection.board_writer import BoardWriter, TooOldError, by_board
 from services.score.projection.rebuild import server_time, shards_in
 from services.score.projection.standings import Placement
+from services.streams import COUNTERS_ADDED
 
 LEASE: Final = timedelta(seconds=9)
 _PAGE: Final = 500
-# Rows of this many players are held at once while counters are computed.
-_CHAINS: Final = 50
 _ATTEMPTS: Final = 20
 # Steps between two searches for players who lost counters.
 _STEPS_BETWEEN_SEARCHES: Final = 15
-T = TypeVar("T")
 _log = structlog.get_logger("building")
 
 
@@ -128,7 +128,7 @@ class BoardBuilder:
             await self._write({fold.user_id: fold for fold in folds}, build)
             done += len(folds)
             await self._continue(build, done, players)
-        async for rows in pages(self._store.rows_since(since), _PAGE):
+        async for rows in pages(self._store.rows_since(since, without=COUNTERS_ADDED), _PAGE):
             await self._write(await self._store.current_folds({row.user_id for row in rows}), build, lowered=True)
             await self._continue(build, players, players)
         if await self._definitions.mark_ready(names, build.edition):
@@ -136,16 +136,15 @@ class BoardBuilder:
 
     async def _complete(self, build: _Build) -> None:
         """Give counters to players who lost them, and put them on the boards."""
-        user_ids = await self._store.players_without_counters(self._placement.counters.known, _PAGE)
+        lacking = self._store.players_without_counters(self._placement.counters.known, _PAGE)
+        user_ids = [user_id async for user_id, _ in lacking]
         if not user_ids:
             return
-        await self._add_to(user_ids)
-        folds = await self._store.current_folds(user_ids)
         # A broken chain gets none before it is sealed.
-        complete = {each: fold for each, fold in folds.items() if not lacks_counters(fold, self._placement.counters)}
+        complete = await self._add_to(user_ids, self._folds.basis())
         await self._write(complete, build, lowered=True)
         await self._folds.catch_up(user_ids)  # last: from then on nobody finds them here
-        _log.warning("players got counters again", players=len(complete), left=len(folds) - len(complete))
+        _log.warning("players got counters again", players=len(complete), left=len(user_ids) - len(complete))
 
     async def _empty(self, build: _Build) -> None:
         """Empty the keys that the boards have, of all their periods and countries."""
@@ -159,49 +158,54 @@ class BoardBuilder:
         """Give every player the counters that they lack. Return how many players."""
         counters = self._placement.counters
         added = 0
-        async for folds in pages(self._store.all_folds(), _PAGE):
-            lacking = [fold.user_id for fold in folds if lacks_counters(fold, counters)]
-            added += await self._add_to(lacking)
-            await self._folds.catch_up(lacking)
+        async for revisions in pages(self._store.players_without_counters(counters.known), _PAGE):
+            added += await self._add_and_store(dict(revisions))
             await self._continue(build, 0, 1)
         # Players whose fold was not stored yet.
-        async for rows in pages(self._store.rows_since(since), _PAGE):
+        async for rows in pages(self._store.rows_since(since, without=COUNTERS_ADDED), _PAGE):
             folds_now = await self._store.current_folds({row.user_id for row in rows})
-            lacking = [each for each, fold in folds_now.items() if lacks_counters(fold, counters)]
-            added += await self._add_to(lacking)
-            await self._folds.catch_up(lacking)
+            lacking = {each: fold.revision for each, fold in folds_now.items() if lacks_counters(fold, counters)}
+            added += await self._add_and_store(lacking)
+            await self._continue(build, 0, 1)
         return added
 
-    async def _add_to(self, user_ids: Sequence[str]) -> int:
-        for start in range(0, len(user_ids), _CHAINS):
-            pending = set(user_ids[start : start + _CHAINS])
-            for _ in range(_ATTEMPTS):
-                pending = await self._try_to_add(pending)
-                if not pending:
-                    break
-            else:
-                raise _InterruptedError("players are counted faster than their counters are computed")
-        return len(user_ids)
+    async def _add_and_store(self, revisions: Mapping[str, int]) -> int:
+        """Give counters to these players, whose stored folds probably are these revisions. Return how many they are."""
+        if revisions:
+            basis = self._folds.basis()
+            folds = await self._add_to(revisions, basis)
+            await self._folds.write([(fold, revisions[user_id]) for user_id, fold in folds.items()], basis)
+        return len(revisions)
 
-    async def _try_to_add(self, user_ids: Collection[str]) -> set[str]:
-        """Insert a row for each player who still lacks counters. Return the players who got other rows meanwhile."""
-        counters, basis = self._placement.counters, self._folds.basis()
-        chains: dict[str, list[Row]] = {user_id: [] for user_id in user_ids}
-        async for row in self._store.rows_after(dict.fromkeys(user_ids, 0)):
-            chains[row.user_id].append(row)
-        rows: list[Row] = []
-        inserted_for: list[str] = []
-        for user_id, chain in chains.items():
+    async def _add_to(self, user_ids: Collection[str], basis: Basis) -> dict[str, Fold]:
+        """Insert a row for each player who still lacks counters. Return the folds of all whose chain is whole."""
+        folds: dict[str, Fold] = {}
+        pending = set(user_ids)
+        for _ in range(_ATTEMPTS):
+            added, pending = await self._try_to_add(pending, basis)
+            folds |= added
+            if not pending:
+                return folds
+        raise _InterruptedError("players are counted faster than their counters are computed")
+
+    async def _try_to_add(self, user_ids: Collection[str], basis: Basis) -> tuple[dict[str, Fold], set[str]]:
+        """Try `_add_to` once. Also return the players who got other rows meanwhile, who are left out."""
+        counters = self._placement.counters
+        folds: dict[str, Fold] = {}
+        rows: dict[str, Row] = {}
+        async for chain in runs(self._store.rows_after(dict.fromkeys(user_ids, 0)), attrgetter("user_id")):
+            user_id = chain[0].user_id
             fold = _fold_of(self._store.empty_fold(user_id), chain)
-            if fold is not None and lacks_counters(fold, counters):
-                rows.append(counters_added(fold, chain, counters, self._now()))
-                inserted_for.append(user_id)
-        results = await self._folds.insert(rows, basis) if rows else []
-        return {
-            user_id
-            for user_id, result in zip(inserted_for, results, strict=True)
-            if result is not InsertResult.INSERTED
-        }
+            if fold is not None:
+                folds[user_id] = fold
+                if lacks_counters(fold, counters):
+                    rows[user_id] = counters_added(fold, chain, counters, self._now())
+        results = await self._folds.insert(list(rows.values()), basis) if rows else []
+        counted = {user for user, result in zip(rows, results, strict=True) if result is not InsertResult.INSERTED}
+        inserted = {user_id: row for user_id, row in rows.items() if user_id not in counted}
+        await self._folds.confirm_insert([*inserted.values()], [folds[user_id] for user_id in inserted], basis)
+        after = {user_id: apply(folds[user_id], row) for user_id, row in inserted.items()}
+        return {user_id: fold for user_id, fold in (folds | after).items() if user_id not in counted}, counted
 
     async def _write(self, folds: dict[str, Fold], build: _Build, *, lowered: bool = False) -> None:
         while True:

@@ -20,15 +20,17 @@ from services.score.ingest.record_check import RecordCheck
 from services.score.ingest.worker import Worker
 from services.score.ledger.events import Event
 from services.score.ledger.folds.cache import FoldCache
+from services.score.ledger.folds.fold import Fold
 from services.score.ledger.personal_data_digests import PersonalDataDigests
 from services.score.ledger.rows import Row
 from services.score.ledger.store import InsertResult, ScoreStore
+from services.score.projection.board_building import BoardBuilder
 from services.score.projection.board_writer import BoardWriter, Standings
 from services.score.projection.loss_detection import LossDetector
 from services.score.projection.publisher import ScorePublisher
 from services.score.projection.rebuild import Rebuild
 from services.score.projection.shown_metadata import ShownMetadata
-from services.score.projection.standings import Placement
+from services.score.projection.standings import Agreement, Placement
 from tests.servers import unique
 from tests.system.score import RETENTION, ScoreSystem, announcer, completed, fair_play_monitor
 
@@ -55,9 +57,13 @@ class SteppedWriter(BoardWriter):
 
 
 class SteppedStore(ScoreStore):
-    """Runs a step of the test before its next insert, after the worker has read what the rows follow, and before a removal."""
+    """Runs a step of the test before its next insert, after the worker has read what the rows follow.
+
+    Another before it next stores folds, and one before each removal.
+    """
 
     before: Step | None = None
+    before_folds: Step | None = None
     before_remove: Step | None = None
 
     async def insert(
@@ -67,6 +73,12 @@ class SteppedStore(ScoreStore):
         if before is not None:
             await before()
         return await super().insert(rows, identity, in_order=in_order)
+
+    async def write_folds(self, folds: Sequence[tuple[Fold, int]], identity: DataIdentity) -> set[str]:
+        before, self.before_folds = self.before_folds, None
+        if before is not None:
+            await before()
+        return await super().write_folds(folds, identity)
 
     async def remove(self, rows: Iterable[Row]) -> None:
         if self.before_remove is not None:
@@ -79,9 +91,9 @@ class LocalWorker:
 
     def __init__(self, system: ScoreSystem) -> None:
         self.store = store = SteppedStore(system.database, system.store.digests)
-        placement = Placement(Catalog())
+        self.placement = placement = Placement(Catalog())
         name, meta = unique("w"), CoordinationStore(system.database)
-        self._adopt = partial(meta.record_adoption, name, str(placement.catalog), 0, 0, placement.agreement.encoding)
+        self._record_adoption = partial(meta.record_adoption, name, str(placement.catalog))
         self.writer = SteppedWriter(
             system.redis,
             placement,
@@ -104,6 +116,9 @@ class LocalWorker:
             now=utc_now,
         )
         self.definitions = DefinitionStore(system.mongo.client[f"{system.prefix}_{DATABASE}"])
+        self.builder = BoardBuilder(
+            system.redis, store, self.folds, meta, self.definitions, self.writer, placement, name, now=now_ms
+        )
         self.detector = LossDetector(
             system.redis, meta, self.incarnation, self.rebuild, placement, self.definitions, name, timedelta(seconds=2)
         )
@@ -124,7 +139,13 @@ class LocalWorker:
         await self._prepare(None)
         await self.incarnation.remember()
         await self.folds.flush()
-        await self._adopt()
+        await self._record_adoption(0, 0, self.placement.agreement.encoding)
+
+    async def adopt(self) -> None:
+        """Adopt the definitions that there are now."""
+        catalog = await self.definitions.catalog("")
+        self.placement.adopt(Agreement(catalog, 0))
+        await self._record_adoption(catalog.edition, 0, self.placement.agreement.encoding)
 
     async def count(self, *events: Event) -> None:
         assert await self.worker.count(events) == {}

@@ -26,6 +26,7 @@ from typing import NamedTuple, NoReturn
 
 import structlog
 
+from services.runtime.pages import pages
 from services.runtime.stores.data_identity import DataIdentity
 from services.runtime.stores.incarnation import Incarnation, IncarnationWatch
 from services.runtime.stores.same_data import CollectionReplacedError
@@ -199,20 +200,11 @@ class FoldCache:
     async def correct_stored(self) -> int:
         """Make every stored fold the one of its chain. Return how many were not. For data of another moment."""
         corrected = 0
-        page: list[Fold] = []
-        async for fold in self._store.all_folds():
-            page.append(fold)
-            if len(page) >= _PAGE:
-                corrected += await self._correct_ahead(page)
-                page = []
-        corrected += await self._correct_ahead(page)
-        revisions: dict[str, int] = {}
-        async for user_id, revision in self._store.chain_ends():
-            revisions[user_id] = revision
-            if len(revisions) >= _PAGE:
-                corrected += await self._catch_up_behind(revisions)
-                revisions = {}
-        return corrected + await self._catch_up_behind(revisions)
+        async for folds in pages(self._store.all_folds(), _PAGE):
+            corrected += await self._correct_ahead(folds)
+        async for ends in pages(self._store.chain_ends(), _PAGE):
+            corrected += await self._catch_up_behind(dict(ends))
+        return corrected
 
     def put(self, fold: Fold) -> None:
         """Cache a fold whose last row is in the ledger, to be stored soon. One older than the cached fold is ignored."""
@@ -294,6 +286,16 @@ class FoldCache:
                 return folds
         raise RetryableError("Other workers keep changing the same folds.")
 
+    async def write(self, folds: Sequence[tuple[Fold, int]], basis: Basis) -> dict[str, Fold]:
+        """Store folds whose last rows are in the ledger, each in place of the stored revision given with it.
+
+        Where another one is stored by now, that is brought up to the ledger instead. Returns the stored folds.
+        """
+        async with self._on(basis):
+            lost = await self._store.write_folds(folds, basis.identity)
+        stored = {fold.user_id: fold for fold, _ in folds if fold.user_id not in lost}
+        return stored | await self.catch_up(lost) if lost else stored
+
     async def rebuild_folds(self, user_ids: Collection[str], *, up_to_gap: bool = False) -> int:
         """Rebuild the stored folds of these players from their whole chains. Return how many differed.
 
@@ -367,12 +369,7 @@ class FoldCache:
             if entry.fold.revision > entry.stored_revision
         ]
         await self.require_last_rows((fold for fold, _ in writes), basis)
-        async with self._on(basis):
-            lost = await self._store.write_folds(writes, basis.identity)
-        stored = {fold.user_id: fold for fold, _ in writes if fold.user_id not in lost}
-        if lost:
-            stored |= await self.catch_up(lost)
-        for user_id, fold in stored.items():
+        for user_id, fold in (await self.write(writes, basis)).items():
             entry = entries[user_id]
             entry.stored_revision = fold.revision
             if fold.revision > entry.fold.revision:
