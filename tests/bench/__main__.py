@@ -11,7 +11,9 @@ from services.runtime.config.settings import ProcessConfig
 from services.runtime.telemetry.logging import configure
 from tests.bench import (
     answers,
+    backfill,
     batches,
+    board_counts,
     documents,
     overload,
     price,
@@ -46,6 +48,8 @@ def main(chosen: list[str]) -> None:
             console.print(table)
     if not chosen or "score_throughput" in chosen:
         asyncio.run(score_throughput.main(EVENTS))
+    if not chosen or "board_counts" in chosen:
+        board_counts.run(chosen)
     if not chosen or "workers" in chosen:
         asyncio.run(workers.main())
     if not chosen or "submit" in chosen:
@@ -82,6 +86,8 @@ def main(chosen: list[str]) -> None:
     given = [int(size) for size in chosen if size.isdigit()]
     if not chosen or "sizes" in chosen:
         asyncio.run(sizes.main(given))
+    if not chosen or "backfill" in chosen:
+        asyncio.run(backfill.main(given))
     if not chosen or "restore" in chosen:
         asyncio.run(restore.main(given))
     if not chosen or "ranking" in chosen:

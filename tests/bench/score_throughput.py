@@ -18,13 +18,15 @@ import gc
 import random
 import sys
 import time
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import uuid_utils
 from topten.quiz.v1 import quiz_events_pb2
 
+from services.boards.definition import Definition
 from services.quiz.publisher import QuizPublisher
 from services.runtime.clock import utc_now
 from services.runtime.config.settings import MongoConfig, NatsConfig, RedisConfig
@@ -34,11 +36,14 @@ from services.runtime.stores.redis import open_redis
 from services.score.__main__ import OBJECTS_BEFORE_COLLECTION
 from services.score.admin.head_audit import HeadAudit
 from services.score.admin.verify import Finding, Verification, VerifySummary
+from services.score.definitions.store import Definitions
 from services.score.ingest.consumers import Consumers
 from services.score.ingest.dead_letter_store import DeadLetterStore
 from services.score.ingest.partition_assignment import PartitionAssignment
+from services.score.ledger.folds.cache import FoldCache
 from services.score.periods.head_store import HeadStore
 from services.streams import QUIZ_STREAM
+from tests.bench.cpu import cpu_of, name_of, started_here
 from tests.bench.scoring import NAME, RETENTION, now_ms, open_scoring
 from tests.bench.stream_server import stream_server
 from tests.servers import running
@@ -56,6 +61,14 @@ class Measured(NamedTuple):
     floor: float
     players: int
     cpu_us: float
+
+
+class Drained(NamedTuple):
+    """Seconds that it took, and seconds of CPU of the worker and of each of its servers meanwhile."""
+
+    seconds: float
+    worker: float
+    servers: Mapping[str, float]
 
 
 def event(number: int, player: str, attempt: int) -> bytes:
@@ -109,48 +122,65 @@ async def floor(mongo: Mongo, since: int) -> float:
     return len(rows) / (time.perf_counter() - begun)
 
 
-async def measure(count: int, *, new_players: bool, always: bool) -> Measured:
-    """Measure one run on its own servers."""
+class Counting:
+    """A worker in this process that counts what is on the stream, on servers of its own."""
+
+    def __init__(self, nats: Nats, consumers: Callable[[], Consumers], folds: FoldCache, servers: Collection[int]) -> None:
+        self.nats = nats
+        self._consumers = consumers
+        self._folds = folds
+        self._servers = list(servers)
+        self._attempts: dict[str, int] = {}
+
+    async def preload(self, players: list[str], count: int) -> None:
+        """Publish the next events of these players."""
+        await preload(self.nats, players, count, self._attempts)
+
+    async def drain(self) -> Drained:
+        """Count everything that is on the stream."""
+        consumers = self._consumers()
+        begun, cpu, of_servers = time.perf_counter(), time.process_time(), self._cpu_of_servers()
+        await consumers.start()
+        await drained(self.nats)
+        await self._folds.flush()
+        took, cpu = time.perf_counter() - begun, time.process_time() - cpu
+        spent = {name: after - of_servers[name] for name, after in self._cpu_of_servers().items()}
+        await consumers.stop()
+        return Drained(took, cpu, spent)
+
+    def _cpu_of_servers(self) -> dict[str, float]:
+        return {name_of(pid): cpu_of([pid]) for pid in self._servers}
+
+
+@asynccontextmanager
+async def counting(
+    *, always: bool, declared: str = "", defined: Sequence[Definition] = ()
+) -> AsyncIterator[tuple[Counting, Mongo, Verification]]:
+    """Start servers and a worker that counts for these boards, which are ready. At the end, both are stopped."""
     async with AsyncExitStack() as stack:
+        others = set(started_here())
         urls = {name: (await stack.enter_async_context(running(name))).url for name in ("mongo", "redis")}
         urls["nats"] = await stack.enter_async_context(stream_server(always=always))
+        servers = set(started_here()) - others
         mongo = await stack.enter_async_context(open_mongo(MongoConfig(url=urls["mongo"]), "score"))
         redis = await stack.enter_async_context(open_redis(RedisConfig(url=urls["redis"]), "score"))
         nats = await stack.enter_async_context(open_jetstream(NatsConfig(url=urls["nats"]), "score"))
         await QuizPublisher(nats.jetstream, partitions=PARTITIONS, replicas=1, max_bytes=1 << 30).prepare()
-        scoring = await open_scoring(mongo, redis, stack)
+        scoring = await open_scoring(mongo, redis, stack, declared)
         letters = DeadLetterStore(mongo.database)
-        known = [str(uuid_utils.uuid7()) for _ in range(3000)]
-        attempts: dict[str, int] = {}
-        warm = len(known)
+        boards = Definitions(1, len(defined), {each.name: each for each in defined})
+        await scoring.definitions.change(lambda _: (boards, None))
         await scoring.detector.start()
+        stack.push_async_callback(scoring.detector.stop)
 
-        async def drain() -> tuple[float, float]:
-            consumers = Consumers(
+        def consumers() -> Consumers:
+            return Consumers(
                 nats, scoring.worker, letters, PartitionAssignment(redis, NAME),
                 stream=QUIZ_STREAM, digests=scoring.digests, batch=BATCH,
                 ack_wait=timedelta(seconds=60), max_ack_pending=10_000, now=now_ms,
             )  # fmt: skip
-            begun, cpu = time.perf_counter(), time.process_time()
-            await consumers.start()
-            await drained(nats)
-            await scoring.folds.flush()
-            took, cpu = time.perf_counter() - begun, time.process_time() - cpu
-            await consumers.stop()
-            return took, cpu
 
-        await preload(nats, known, warm, attempts)
-        await drain()
-        if new_players:
-            fresh = [str(uuid_utils.uuid7()) for _ in range(2 * count // 3)]
-            players = fresh + [known[n % len(known)] for n in range(count - len(fresh))]
-            random.Random(7).shuffle(players)
-        else:
-            players = known
-        await preload(nats, players, count, attempts)
-        took, cpu = await drain()
-        await scoring.detector.stop()
-        check = Verification(
+        verification = Verification(
             scoring.store,
             redis,
             scoring.meta,
@@ -160,10 +190,34 @@ async def measure(count: int, *, new_players: bool, always: bool) -> Measured:
             now=utc_now,
             in_flight=timedelta(seconds=1),
         )
-        steps: list[Any] = [step async for step in check.run() if isinstance(step, Finding | VerifySummary)]
-        if not isinstance(steps[0], VerifySummary) or steps[0].rows != count + warm:
-            raise SystemExit(f"not what the ledger says: {steps[:3]}")
-        return Measured(count / took, await floor(mongo, warm), steps[0].players, cpu / count * 1e6)
+        yield Counting(nats, consumers, scoring.folds, servers), mongo, verification
+
+
+async def verified(verification: Verification, rows: int) -> int:
+    """Verify that there are so many rows, and that all agrees with them. Return how many players there are."""
+    steps: list[Any] = [step async for step in verification.run() if isinstance(step, Finding | VerifySummary)]
+    if not isinstance(steps[0], VerifySummary) or steps[0].rows != rows:
+        raise SystemExit(f"not what the ledger says: {steps[:3]}")
+    return steps[0].players
+
+
+async def measure(count: int, *, new_players: bool, always: bool) -> Measured:
+    """Measure one run on its own servers."""
+    async with counting(always=always) as (worker, mongo, verification):
+        known = [str(uuid_utils.uuid7()) for _ in range(3000)]
+        warm = len(known)
+        await worker.preload(known, warm)
+        await worker.drain()
+        if new_players:
+            fresh = [str(uuid_utils.uuid7()) for _ in range(2 * count // 3)]
+            players = fresh + [known[n % len(known)] for n in range(count - len(fresh))]
+            random.Random(7).shuffle(players)
+        else:
+            players = known
+        await worker.preload(players, count)
+        took = await worker.drain()
+        players_counted = await verified(verification, count + warm)
+        return Measured(count / took.seconds, await floor(mongo, warm), players_counted, took.worker / count * 1e6)
 
 
 async def main(count: int) -> None:

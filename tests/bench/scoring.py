@@ -48,10 +48,12 @@ class Scoring(NamedTuple):
     rebuild: Rebuild
     detector: LossDetector
     worker: Worker
+    writer: BoardWriter
+    definitions: DefinitionStore
 
 
-async def open_scoring(mongo: Mongo, redis: Redis, stack: AsyncExitStack) -> Scoring:
-    """Build a worker, and prepare its collections. `stack` ends what it runs."""
+async def open_scoring(mongo: Mongo, redis: Redis, stack: AsyncExitStack, declared: str = "") -> Scoring:
+    """Build a worker that knows these boards, and prepare its collections. `stack` ends what it runs."""
     meta = CoordinationStore(mongo.database)
     digests = PersonalDataDigests(await meta.salt())
     store = ScoreStore(mongo.database, digests)
@@ -60,7 +62,7 @@ async def open_scoring(mongo: Mongo, redis: Redis, stack: AsyncExitStack) -> Sco
     await incarnation.start()
     stack.push_async_callback(incarnation.stop)
     folds = FoldCache(store, meta, incarnation, NAME, limit=50_000, now=now_ms)
-    placement = Placement(Catalog())
+    placement = Placement(Catalog.from_text(declared))
     metadata = ShownMetadata(store.shown_rows, placement)
     writer = BoardWriter(
         redis, placement, metadata.of, fence_ttl=timedelta(hours=1), period_retention=RETENTION, now=utc_now
@@ -80,4 +82,4 @@ async def open_scoring(mongo: Mongo, redis: Redis, stack: AsyncExitStack) -> Sco
         announcer(mongo.database),
         now_ms,
     )
-    return Scoring(meta, digests, store, folds, placement, rebuild, detector, worker)
+    return Scoring(meta, digests, store, folds, placement, rebuild, detector, worker, writer, definitions)

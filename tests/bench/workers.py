@@ -9,11 +9,9 @@ CPU is user and system time of the score processes in that stretch. Everything i
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import time
 from contextlib import AsyncExitStack
-from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
@@ -23,6 +21,7 @@ from services.runtime.stores.mongo import open_mongo
 from services.runtime.stores.redis import open_redis
 from services.score.coordination_store import CoordinationStore
 from services.streams import QUIZ_STREAM
+from tests.bench.cpu import cpu_of
 from tests.bench.score_throughput import preload
 from tests.bench.stream_server import stream_server
 from tests.servers import running, unique
@@ -32,7 +31,6 @@ from tests.system.score import ScoreSystem, create_stream
 EVENTS = 40_000
 PLAYERS = 3000
 RUNS = 3
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Measured(NamedTuple):
@@ -40,15 +38,6 @@ class Measured(NamedTuple):
 
     events: float
     cpu: float
-
-
-def cpu_of(pids: list[int]) -> float:
-    """Return user and system time in seconds."""
-    total = 0.0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        total += (int(fields[11]) + int(fields[12])) / TICKS
-    return total
 
 
 async def measure(workers: int) -> Measured:
