@@ -104,6 +104,20 @@ class Calendar(NamedTuple):
         """Return the period with this name; None for all time, and if there is no such period."""
         return _period(self, name)
 
+    def edges(self, at: int) -> list[int]:
+        """Return times between any two of which, if `at` is between them, it counts in one period, or not at all."""
+        if self.rule == "all":
+            return []
+        if self.rule.startswith("every:"):
+            first = milliseconds_of(_start_of(self.zone, _repetition(self.rule)[1]))
+            if at < first:
+                return [first]
+        period = self.period(self.name_of(at))
+        if period is None:
+            return [at, at + 1]
+        moments = (period.starts_at, stops_at(period, self.stops_before), period.ends_at)
+        return [milliseconds_of(moment) for moment in moments]
+
     def latest_end(self, by: datetime) -> datetime | None:
         """Return when the latest period ended that was over by a time; None if none was."""
         if self.rule.startswith("range:"):

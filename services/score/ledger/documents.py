@@ -169,12 +169,14 @@ def _change_of(members: Iterable[Any], *, shows_metadata: bool) -> Change:
     return change._replace(shows_metadata=True) if shows_metadata else change
 
 
-def _stored(totals: Mapping[str, Total | QuizTotal]) -> dict[str, list[int]]:
+def _stored(totals: Mapping[str, Total | QuizTotal]) -> dict[str, tuple[int, ...]]:
     return {name: stored(total) for name, total in totals.items()}
 
 
-def _stored_counters(counters: CounterTotals) -> dict[str, dict[str, list[int]]]:
-    return {number: _stored(periods) for number, periods in counters.items()}
+def _stored_counters(counters: CounterTotals) -> dict[str, dict[str, tuple[int, ...]]]:
+    return {
+        number: {period: stored(total) for period, total in periods.items()} for number, periods in counters.items()
+    }
 
 
 def _totals(stored_totals: Mapping[str, list[int]]) -> PeriodTotals:

@@ -17,7 +17,7 @@ from typing import Final, Literal, NamedTuple
 from services.score.ledger.counters.numbered import NumberedCounter
 from services.score.ledger.event_boards import periods_of
 from services.score.ledger.rows import CORRECTING_KINDS, Row
-from services.score.ledger.totals import NO_TOTAL, PERIODS_IN_ROW, PeriodTotals, QuizTotal, Total, latest_change
+from services.score.ledger.totals import NO_TOTAL, PERIODS_IN_ROW, PeriodTotals, QuizTotal, Total, latest_change, raised
 
 MAX_ROWS: Final = 8192
 """Rows that are read at most. If those do not decide, the time of the total before the event is kept."""
@@ -56,6 +56,8 @@ class Counter(NamedTuple):
 
     def add(self, total: Total, delta: int, at: int) -> Total:
         """Return a total of all time or of a period after an event. Raises HistoryRequiredError."""
+        if (after_raise := raised(total, delta, at)) is not None:
+            return after_raise
         points, reached_at, _ = total
         if not delta:
             return total
@@ -63,8 +65,6 @@ class Counter(NamedTuple):
         after = points + delta
         if after <= 0:
             reached_at = 0
-        elif delta > 0 and at > latest:  # nearly always
-            reached_at = at
         elif points <= 0 or at > reached_at or (at == reached_at and delta < 0):
             reached_at = self._reached_at(after, delta, at, 0, reached_at)
         latest = max(latest, at)

@@ -46,14 +46,20 @@ CounterTotals = Mapping[str, PeriodTotals]
 """Totals of numbered counters: by the decimal number of the counter, then by the name of the period."""
 
 
-def stored(total: Total | QuizTotal) -> list[int]:
+def stored(total: Total | QuizTotal) -> tuple[int, ...]:
     """Return the numbers of a total that are stored and hashed."""
-    return list(total if total.latest_at else total[:-1])
+    return tuple(total) if total.latest_at else total[:-1]
 
 
 def latest_change(total: Total | QuizTotal) -> int:
     """Return the time of the latest event that changed the total."""
     return total.latest_at or total.reached_at
+
+
+def raised(total: Total, delta: int, at: int) -> Total | None:
+    """Return the total after an event that is later than all before it and raises it, as nearly all do; None for any other."""
+    points = total.points + delta
+    return Total(points, at) if delta > 0 and points > 0 and at > (total.latest_at or total.reached_at) else None
 
 
 def counts_in(totals: PeriodTotals, name: str, *, is_open: bool) -> bool:

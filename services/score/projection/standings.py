@@ -19,6 +19,7 @@ from services.boards.catalog import Catalog
 from services.boards.definition import Definition
 from services.boards.encoding import ENCODING, encode_us, mirrored
 from services.boards.former_encoding import FORMER_ENCODING
+from services.boards.periods.stretches import Stretch, Stretches
 from services.runtime.int32 import int32
 from services.score.ledger.counters.numbered import ALL_TIME, Counters, NumberedCounter
 from services.score.ledger.event_boards import DAY_MS, boards_at
@@ -43,6 +44,19 @@ class Standing(NamedTuple):
     revision: int
     lowered: bool
     reached_at: int | None = None
+
+
+class _CustomBoard(NamedTuple):
+    """A period of a definition, for players of `countries`, or for all if there are none.
+
+    `key` is that of the counter in folds, empty for a built-in one; `period` is named as the fold names the counter's.
+    """
+
+    definition: Definition
+    key: str
+    period: str
+    countries: frozenset[str]
+    is_ascending: bool
 
 
 class Agreement(NamedTuple):
@@ -85,8 +99,14 @@ class Placement:
         """Replace the agreement."""
         self.agreement = agreement
         self.counters = _counters(agreement.catalog)
-        self._built_in_boards = lru_cache(maxsize=65_536)(boards_at_day)
-        self._definitions_of = lru_cache(maxsize=65_536)(self._find_definitions)
+        counted = agreement.catalog.counted
+        self._falling = frozenset(
+            {each.key for each in self.counters.all if each.may_fall}
+            | {str(each.number) for each in counted if each.is_ascending and each.number}
+        )
+        self._stretches = Stretches(each.calendar for each in counted)
+        self._boards_at = lru_cache(maxsize=65_536)(self._find_boards)
+        self._custom_board = lru_cache(maxsize=4096)(self._find_custom_board)
 
     def standing(self, fold: Fold, board: Board, *, lowered: bool = False) -> Standing | None:
         """Return the player's standing on `board`; None if the board does not count them."""
@@ -134,19 +154,9 @@ class Placement:
         """Return the boards on which `entry` may have changed the player's standing, without those of a former country."""
         if (entry.change is not None and entry.change.version) or entry.kind in EVENTLESS_KINDS:
             return self.boards_of(fold)
-        built_in = self._built_in_boards(entry.at // DAY_MS, fold.country, entry.quiz_id)
-        if not self.catalog.counted:
-            return built_in
         action_type_id = entry.change.action_type_id if entry.change is not None else ""
-        definitions = self._definitions_of(fold.country, entry.quiz_id, action_type_id, entry.tags)
-        return (
-            *built_in,
-            *(
-                each.board(fold.country, each.calendar.name_of(entry.at))
-                for each in definitions
-                if each.calendar.counts(entry.at)
-            ),
-        )
+        stretch = self._stretches.at(entry.at)
+        return self._boards_at(entry.at // DAY_MS, stretch, fold.country, entry.quiz_id, action_type_id, entry.tags)
 
     def removals(self, fold: Fold, former_country: str, *, rebuilding: bool = False) -> list[Standing]:
         """Return standings that take the player off the boards of a former country; none if they are back in it.
@@ -195,25 +205,37 @@ class Placement:
             return False
         if entry.kind in (ACTION_VOIDED, ACTION_REJUDGED):
             return True
-        return any(each.key in entry.counters and each.may_fall for each in self.counters.all) or any(
-            each.is_ascending and each.number and str(each.number) in entry.counters for each in self.catalog.counted
-        )
+        return not self._falling.isdisjoint(entry.counters)
 
     def _custom_total(self, fold: Fold, board: Board) -> tuple[Total | None, bool]:
+        custom = self._custom_board(board)
+        if custom is None or (custom.countries and fold.country not in custom.countries):
+            return None, False
+        return _total_of(fold, custom), custom.is_ascending
+
+    def _find_custom_board(self, board: Board) -> _CustomBoard | None:
         definition = self.catalog.definition_of(board)
         custom = parse_custom_name(board.qualifier)
-        if definition is None or custom is None or not definition.includes(fold.country):
-            return None, False
-        if custom.country and custom.country != fold.country:
-            return None, False
-        return _total_of(fold, definition, custom.period), definition.is_ascending
+        if definition is None or custom is None:
+            return None
+        countries = frozenset({custom.country}) if custom.country else definition.countries
+        if definition.number:
+            key, period = str(definition.number), custom.period or ALL_TIME
+        else:  # the weekly boards write 2026-47 for what all others call 2026-W47
+            key, period = "", custom.period.replace("W", "")
+        return _CustomBoard(definition, key, period, countries, definition.is_ascending)
 
-    def _find_definitions(
-        self, country: str, quiz_id: str, action_type_id: str, tags: tuple[str, ...]
-    ) -> tuple[Definition, ...]:
-        """Return the definitions that rank players of a country and count events of this kind."""
+    def _find_boards(
+        self, day: int, stretch: Stretch, country: str, quiz_id: str, action_type_id: str, tags: tuple[str, ...]
+    ) -> tuple[Board, ...]:
+        """Return the boards that rank players of a country and count events of this kind and time."""
         numbers = {each.number for each in self.counters.of_source(quiz_id, action_type_id, tags)} | {0}
-        return tuple(each for each in self.catalog.counted if each.number in numbers and each.includes(country))
+        defined = (
+            each.board(country, period)
+            for each, period in zip(self.catalog.counted, stretch.periods, strict=True)
+            if period is not None and each.number in numbers and each.includes(country)
+        )
+        return (*boards_at(day * DAY_MS, country, quiz_id), *defined)
 
 
 def _counters(catalog: Catalog) -> Counters:
@@ -223,16 +245,14 @@ def _counters(catalog: Catalog) -> Counters:
     return Counters(list(numbered.values()), catalog.numbers)
 
 
-def _total_of(fold: Fold, definition: Definition, period: str) -> Total | None:
-    """Return the total that a definition shows of a period; None if the fold has none, or does not know it yet."""
-    if definition.number:
-        if definition.number > fold.complete_through:
-            return None
-        return fold.counters.get(str(definition.number), {}).get(period or ALL_TIME)
+def _total_of(fold: Fold, custom: _CustomBoard) -> Total | None:
+    """Return the total that a custom board shows; None if the fold has none, or does not know it yet."""
+    definition, key, period, _, _ = custom
+    if key:
+        return fold.counters.get(key, {}).get(period) if definition.number <= fold.complete_through else None
     if definition.period == "all":
         return fold.total
-    # The weekly boards write 2026-47 for what all others call 2026-W47.
-    return fold.weeks.get(period.replace("W", "")) if definition.period == "weekly" else fold.months.get(period)
+    return fold.weeks.get(period) if definition.period == "weekly" else fold.months.get(period)
 
 
 def _periods_of(fold: Fold, definition: Definition) -> Sequence[str]:
@@ -245,11 +265,6 @@ def _periods_of(fold: Fold, definition: Definition) -> Sequence[str]:
     if definition.period == "weekly":
         return [week.replace("-", "-W") for week in fold.weeks]
     return list(fold.months)
-
-
-def boards_at_day(day: int, country: str, quiz_id: str) -> tuple[Board, ...]:
-    """Return every built-in board of an event on this day. Raises ValueError for an invalid country or quiz id."""
-    return boards_at(day * DAY_MS, country, quiz_id)
 
 
 def unranked(fold: Fold, board: Board) -> Standing:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from services.boards.board import Board
 from services.boards.catalog import Catalog
+from services.boards.definition import Definition
 from services.boards.encoding import encode, points_of
 from services.runtime.clock import milliseconds_of
 from services.score.ledger.event_boards import boards_at
@@ -126,3 +127,34 @@ def test_period_is_kept_for_the_retention_after_its_end() -> None:
 @given(st.integers(0, 4 * 10**12))
 def test_milliseconds_round_trip(milliseconds: int) -> None:
     assert milliseconds_of(time_of(milliseconds)) == milliseconds
+
+
+@examples(200)
+@given(
+    st.timedeltas(timedelta(0), timedelta(days=40)),
+    st.sampled_from(("VN", "DE", "")),
+    st.sampled_from((("q", ""), ("", "run"))),
+    st.sampled_from(((), ("red",))),
+)
+def test_event_affects_the_defined_boards_that_count_it(
+    after: timedelta, country: str, source: tuple[str, str], tags: tuple[str, ...]
+) -> None:
+    definitions = (
+        Definition("today", period="daily", time_zone="Asia/Tokyo", segment="each-country", number=1),
+        Definition("sprint", sources=("tag:red",), period="every:14:2026-11-20", aggregate="count", number=2),
+        Definition("run", sources=("action:run",), period="range:2026-11-20/2026-12-10", order="asc", number=3),
+        Definition("quiz", sources=("quiz:q",), period="weekly", freezes_before=86_400, number=4, freeze_number=5),
+        Definition("here", period="monthly", segment="country:VN"),
+    )
+    placement = Placement(Catalog(defined=definitions, edition=1, numbers=5))
+    at, (quiz_id, action_type_id) = milliseconds_of(AT + after), source
+    change = Change("", "", action_type_id=action_type_id) if action_type_id else None
+    event = Event("e2", "ada", quiz_id, 10, at, "a2", 1, 10, country, change=change, tags=tags)
+    placed = fold(country=country)
+    sources = {"all", f"quiz:{quiz_id}" if quiz_id else f"action:{action_type_id}", *(f"tag:{tag}" for tag in tags)}
+    counting = [each for each in placement.catalog.counted if sources & {*each.sources} and each.calendar.counts(at)]
+    assert len(placement.catalog.counted) == len(definitions) + 1, "a copy until the freeze"
+    assert list(placement.affected_boards(placed, event)) == [
+        *boards_at(at, country, quiz_id),
+        *(each.board(country, each.calendar.name_of(at)) for each in counting if each.includes(country)),
+    ]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from services.boards.definition import CounterSpec
 from services.boards.periods.calendar import Calendar
+from services.boards.periods.stretches import Stretch, Stretches
 from services.runtime.clock import milliseconds_of
 from services.streams import ACTION_COMPLETED, ACTION_VOIDED, QUIZ_COMPLETED
 
@@ -74,6 +75,15 @@ class NumberedCounter(NamedTuple):
         return self.spec.aggregate == "latest"
 
 
+class CountedPeriod(NamedTuple):
+    """The period in which a counter counts an event; it ends at `ends_at`, None for never."""
+
+    counter: NumberedCounter
+    key: str
+    period: str
+    ends_at: int | None
+
+
 class Counters:
     """The numbered counters in force. `known` is the highest number that was ever given."""
 
@@ -81,12 +91,25 @@ class Counters:
         self.all = tuple(counters)
         self.known = known
         self.of_source = lru_cache(maxsize=4096)(self._of_source)
+        self._stretches = Stretches(each.spec.calendar for each in self.all)
+        self._periods = lru_cache(maxsize=4096)(self._find_periods)
 
-    def of(self, event: Event | Row) -> tuple[NumberedCounter, ...]:
-        """Return the counters whose sources include an event."""
+    def periods(self, event: Event) -> tuple[CountedPeriod, ...]:
+        """Return the periods in which counters count an event."""
         if not self.all:
             return ()
-        return self.of_source(event.quiz_id, "" if event.change is None else event.change.action_type_id, event.tags)
+        action_type_id = "" if event.change is None else event.change.action_type_id
+        return self._periods(self._stretches.at(event.at), event.quiz_id, action_type_id, event.tags)
+
+    def _find_periods(
+        self, stretch: Stretch, quiz_id: str, action_type_id: str, tags: tuple[str, ...]
+    ) -> tuple[CountedPeriod, ...]:
+        counting = self.of_source(quiz_id, action_type_id, tags)
+        return tuple(
+            CountedPeriod(counter, counter.key, period or ALL_TIME, counter.ends_at(period or ALL_TIME))
+            for counter, period in zip(self.all, stretch.periods, strict=True)
+            if period is not None and counter in counting
+        )
 
     def _of_source(self, quiz_id: str, action_type_id: str, tags: tuple[str, ...]) -> tuple[NumberedCounter, ...]:
         sources = _sources(quiz_id, action_type_id, tags)

@@ -14,7 +14,7 @@ action.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from services.score.ledger.counters.numbered import Counters, NumberedCounter, is_completed
 from services.score.ledger.events import Event
@@ -26,6 +26,8 @@ from services.score.ledger.totals import (
     CounterTotals,
     PeriodTotals,
     Total,
+    merge,
+    raised,
 )
 from services.streams import ACTION_VOIDED
 
@@ -43,19 +45,17 @@ def totals_after(
     Counters above `complete_through` are left out: what they would be on top of is unknown. Raises HistoryRequiredError.
     """
     after: dict[str, PeriodTotals] = {}
-    for counter in counters.of(event):
-        period = counter.period_at(event.at) if counter.number <= complete_through else None
-        if period is None:
+    for counter, key, period, ends_at in counters.periods(event):
+        if counter.number > complete_through:
             continue
-        known = totals.get(counter.key, {})
-        ends_at = counter.ends_at(period)
+        known = totals.get(key, {})
         if (ends_at is not None and ends_at <= closed_through) or _is_too_old(known, period):
-            after[counter.key] = {}
+            after[key] = {}
             continue
         before = known.get(period, NO_TOTAL)
         total = _total_after(counter, period, before, event, history)
         if total != before:
-            after[counter.key] = {period: total}
+            after[key] = {period: total}
     return after
 
 
@@ -77,7 +77,10 @@ def _is_too_old(totals: PeriodTotals, period: str) -> bool:
 
 def _total_after(counter: NumberedCounter, period: str, before: Total, event: Event, history: History) -> Total:
     if counter.is_sum:
-        return Counter("numbered", period, history, counter).add(before, counter.move(event), event.at)
+        move = counter.move(event)
+        return raised(before, move, event.at) or Counter("numbered", period, history, counter).add(
+            before, move, event.at
+        )
     if event.kind == ACTION_VOIDED:
         is_passed = counter.spec.aggregate == "latest" and event.at < before.reached_at
         if is_passed or not before.reached_at:
@@ -131,9 +134,8 @@ def merged(totals: CounterTotals, newer: CounterTotals) -> CounterTotals:
     """Return the totals of a fold after those of a row, with the newest periods of each counter."""
     if not newer:
         return totals
-    after: dict[str, Mapping[str, Total]] = dict(totals)
+    after: dict[str, PeriodTotals] = dict(totals)
     for key, periods in newer.items():
         if periods:
-            together = {**after.get(key, {}), **periods}
-            after[key] = {name: together[name] for name in sorted(together)[-PERIODS_IN_FOLD:]}
+            after[key] = merge(after.get(key, {}), periods)
     return after
