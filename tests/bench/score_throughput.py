@@ -125,7 +125,9 @@ async def floor(mongo: Mongo, since: int) -> float:
 class Counting:
     """A worker in this process that counts what is on the stream, on servers of its own."""
 
-    def __init__(self, nats: Nats, consumers: Callable[[], Consumers], folds: FoldCache, servers: Collection[int]) -> None:
+    def __init__(
+        self, nats: Nats, consumers: Callable[[], Consumers], folds: FoldCache, servers: Collection[int]
+    ) -> None:
         self.nats = nats
         self._consumers = consumers
         self._folds = folds
