@@ -44,6 +44,9 @@ _SILENCE_SECONDS = 9.0
 _POLL_SECONDS = 1.0
 _DRAIN_SECONDS = 2.0
 _BATCHES_AHEAD = 2
+# A message has one event or hundreds: of large ones fewer are held ahead. A message has at most 1 MiB.
+HELD_BYTES = 4 * 1024 * 1024
+_NO_ROOM = "Message Size Exceeds MaxBytes"
 _INCARNATION = f"\r\n{HEADER}:".encode()
 _END_STATUSES = frozenset({"404", "408", "409", "503"})
 _log = structlog.get_logger("consumers")
@@ -77,6 +80,8 @@ def nak(delay_seconds: float) -> bytes:
 class PullLoop:
     """Passes messages with at most `batch` events of one durable consumer to `handle`, and sends its acknowledgements.
 
+    Holds at most as many messages as two batches have events, and of large ones a few times HELD_BYTES.
+
     `create` creates the consumer. It is called at the start and whenever the consumer is gone, and may take long. Batches
     are handled one after another. Messages that arrive meanwhile form the next batch, so nothing waits for a batch to fill.
     """
@@ -99,6 +104,7 @@ class PullLoop:
         self._handle = handle
         self._batch = batch
         self._buffer: deque[Delivery] = deque()
+        self._held_bytes = 0
         self._handling: Sequence[Delivery] = ()
         # The latest acknowledgements. A broken connection may lose some, which nobody notices until the ack wait is over,
         # so they are sent again on a new one. Acknowledging twice is harmless.
@@ -159,6 +165,7 @@ class PullLoop:
         if self._requested:
             self._requested -= 1
         self._buffer.append(_delivery(subject, reply, data, headers))
+        self._held_bytes += len(data)
         self._arrived.set()
 
     async def _on_status(self, message: Msg) -> None:
@@ -178,7 +185,7 @@ class PullLoop:
         if status == "503" or "Consumer Deleted" in description:
             self._consumer_gone = True
             self._requested = 0
-        elif status == "409":
+        elif status == "409" and not description.startswith(_NO_ROOM):
             _log.info("pull request ended", consumer=self._durable, reason=description[:100])
 
     async def _request(self) -> None:
@@ -191,10 +198,12 @@ class PullLoop:
         elif self._requested and now - self._last_arrival > _SILENCE_SECONDS:
             self._reset("no heartbeat")
         wanted = _BATCHES_AHEAD * self._batch - self._requested - len(self._buffer)
-        if wanted < self._batch / 2 or not self._client.is_connected:
+        has_room = self._held_bytes < HELD_BYTES / 2
+        if wanted < self._batch / 2 or not has_room or not self._client.is_connected:
             return
         request = {
             "batch": wanted,
+            "max_bytes": HELD_BYTES,
             "expires": int(_EXPIRES_SECONDS * 1e9),
             "idle_heartbeat": int(_HEARTBEAT_SECONDS * 1e9),
         }
@@ -229,6 +238,7 @@ class PullLoop:
         while self._buffer and (not batch or events + len(self._buffer[0].contents.parts) <= self._batch):
             batch.append(self._buffer.popleft())
             events += len(batch[-1].contents.parts)
+            self._held_bytes -= len(batch[-1].data)
         return batch
 
     async def _send(self, acks: Iterable[tuple[Delivery, bytes]]) -> None:
