@@ -45,7 +45,7 @@ async def test_large_messages_are_held_by_their_size_and_all_are_handled(nats_ur
             await is_waiting.wait()
 
         async def all_requests_ended() -> bool:
-            return (await nats.jetstream.consumer_info(stream, "d")).num_waiting == 0
+            return not (await nats.jetstream.consumer_info(stream, "d")).num_waiting
 
         await eventually(all_requests_ended)
         state = await nats.jetstream.consumer_info(stream, "d")
