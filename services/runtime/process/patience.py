@@ -50,7 +50,8 @@ class _LateTimer:
 class PatientLoop(asyncio.SelectorEventLoop):
     """An event loop whose `call_later` knows `patience`.
 
-    After a timer was brought forward, cancelling it comes too late. asyncio's own look whether they are still wanted.
+    A timer that was brought forward calls back even if it is canceled afterwards. That does no harm to `asyncio.sleep`, `wait`
+    and `wait_for`, whose callbacks do nothing once nobody waits. `asyncio.timeout` uses `call_at`, and is always exact.
     """
 
     def __init__(self, activity: Activity = PROCESS) -> None:
