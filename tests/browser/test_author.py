@@ -190,7 +190,7 @@ async def choose_first_version(page: Page, quiz_id: str, title: str) -> None:
     await expect(dialog.get_by_label("Versions")).to_be_focused()
     newest, oldest = dialog.get_by_role("option").nth(0), dialog.get_by_role("option").nth(1)
     await expect(newest).to_have_text(re.compile(f"^Version 2 · Current · .{title}. · 1 question · Published .+$"))
-    await expect(oldest).to_have_text(re.compile(f"^Version 1 · .{title}. · 1 question$"))
+    await expect(oldest).to_have_text(re.compile(f"^Version 1 · .{title}. · 1 question · Published .+$"))
     await page.keyboard.press("ArrowDown")
     await reach(page, "button", "Edit this version again")
     await page.keyboard.press("Enter")
