@@ -86,8 +86,12 @@ class ExistingBoards:
         try:
             board = self._catalog.parse(name or "all", now)
         except ValueError:
-            if not name.startswith("custom:") or not await self._read_definitions():
+            if not name.startswith("custom:"):
                 raise _not_found() from None
+            if not await self._read_definitions():
+                raise ServiceError(
+                    Reason.UNAVAILABLE, "Whether there is such a board cannot be known now. Try again."
+                ) from None
             board = self._defined(name, now)
         existence = existence_of(self._catalog, board, now)
         unknown = self._unknown.get(client, ())

@@ -55,6 +55,7 @@ class Catalog:
     """All boards, and the sharding of their keys.
 
     `edition` is the one of the definitions that teams made, and `numbers` the highest number that a counter was ever given.
+    `is_complete` is False until these definitions are known: a custom board that is not found may exist all the same.
     """
 
     def __init__(
@@ -65,10 +66,12 @@ class Catalog:
         *,
         edition: int = 0,
         numbers: int = 0,
+        is_complete: bool = True,
     ) -> None:
         self.sharding = sharding or Sharding()
         self._declared = {each.name: each for each in declared}
         self.update(defined, edition=edition, numbers=numbers)
+        self.is_complete = is_complete
 
     @classmethod
     def from_text(cls, text: str, defined: Iterable[Definition] = (), *, edition: int = 0, numbers: int = 0) -> Catalog:
@@ -92,6 +95,7 @@ class Catalog:
         self.archiving = tuple(each for each in self.definitions.values() if each.is_archiving)
         self.edition = edition
         self.numbers = numbers
+        self.is_complete = True
 
     def parse(self, name: str, now: datetime) -> Board:
         """Return the board called `name`; a name without its period is the board of the period of `now`.

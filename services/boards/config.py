@@ -44,4 +44,4 @@ class BoardsConfig:
     @property
     def catalog(self) -> Catalog:
         """All boards."""
-        return Catalog(parse_declarations(self.declared), Sharding(self.keys))
+        return Catalog(parse_declarations(self.declared), Sharding(self.keys), is_complete=False)

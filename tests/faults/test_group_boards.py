@@ -43,6 +43,11 @@ async def done(work: Callable[[], Awaitable[Any]]) -> None:
     await eventually(is_done, "a response")
 
 
+def ended(stream: asyncio.Task[None]) -> str:
+    """How a stream ended; empty while it lasts."""
+    return repr(stream.exception() or "the server ended it") if stream.done() else ""
+
+
 class Screen:
     """One stream of the board: the position of each of its frames, and the scores by user id of the last."""
 
@@ -88,7 +93,7 @@ async def test_board_of_a_group_follows_it_whatever_dies() -> None:
                     seen.update(read=repr(error))
                     return False
                 scores = {each["userId"]: each["score"] for each in entries}
-                seen.update(read=scores, shown=screen.scores, expected=expected, stream_ended=watching.done())
+                seen.update(read=scores, shown=screen.scores, expected=expected, stream=ended(watching))
                 return scores == expected == screen.scores
 
             async def require_right(step: int) -> None:

@@ -128,10 +128,15 @@ class Boards:
 
 
 def requested_board(catalog: Catalog, name: str, now: datetime) -> Board:
-    """Return the board that a request names; an empty name is `all`. Raises BOARD_NOT_FOUND."""
+    """Return the board that a request names; an empty name is `all`.
+
+    Raises BOARD_NOT_FOUND, and UNAVAILABLE for a custom board while the definitions are not read yet.
+    """
     try:
         board = catalog.parse(name or "all", now)
     except ValueError:
+        if name.startswith("custom:") and not catalog.is_complete:
+            raise ServiceError(Reason.UNAVAILABLE, "The definitions of boards are not read yet. Try again.") from None
         raise no_such_board(name) from None
     if existence_of(catalog, board, now) is Existence.NO:
         raise no_such_board(name)

@@ -44,7 +44,7 @@ class Definitions:
         """Read the definitions if they changed, also to none by a restore. Raises PyMongoError."""
         with pymongo.timeout(self._timeout):
             document = await self._definitions.find_one({"_id": DEFINITIONS}, {"edition": 1}) or _NONE
-            if document["edition"] == self._catalog.edition:
+            if self._catalog.is_complete and document["edition"] == self._catalog.edition:
                 return
             document = await self._definitions.find_one({"_id": DEFINITIONS}) or _NONE
         boards = [from_document(name, stored) for name, stored in document["boards"].items()]

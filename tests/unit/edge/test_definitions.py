@@ -36,11 +36,13 @@ class Score(BoardServiceServicer):
     """Score, with one board, or with none at edition 0."""
 
     def __init__(self) -> None:
-        self.edition, self.board = 7, "cup"
+        self.edition, self.board, self.is_away = 7, "cup", False
         self.asked = list[int]()
 
     async def ListBoards(self, request: ListBoardsRequest, context: Any) -> ListBoardsResponse:
         self.asked.append(request.edition)
+        if self.is_away:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "away")
         response = ListBoardsResponse(edition=self.edition)
         if self.edition not in (0, request.edition):
             response.boards.append(message_of(Definition(self.board)))
@@ -55,12 +57,16 @@ class Reader:
         self._catalog = Catalog()
         self._boards = ExistingBoards(upstreams, self._catalog, now=lambda: self.time)
 
-    async def read_after(self, seconds: timedelta) -> set[str]:
-        """Have an unknown board asked for, and return the names that are known then."""
+    async def refused_after(self, seconds: timedelta) -> Reason:
+        """Have an unknown board asked for, and return why it is refused."""
         self.time += seconds
         with pytest.raises(ServiceError) as refused:
             await self._boards.find("custom:none", "a client")
-        assert refused.value.reason is Reason.BOARD_NOT_FOUND
+        return refused.value.reason
+
+    async def read_after(self, seconds: timedelta) -> set[str]:
+        """Have an unknown board asked for, and return the names that are known then."""
+        assert await self.refused_after(seconds) is Reason.BOARD_NOT_FOUND
         return set(self._catalog.definitions)
 
 
@@ -103,3 +109,12 @@ async def test_definitions_that_went_back_while_nobody_read_them_are_noticed(edi
         assert await reader.read_after(DEFINITION_PAUSE) == {"cup"}
         score.edition, score.board = edition, "league"
         assert await reader.read_after(KNOWN_FOR) == names
+
+
+async def test_nobody_is_told_that_a_board_does_not_exist_while_score_cannot_say() -> None:
+    score = Score()  # type: ignore[abstract]  # `partly` serves the other methods
+    async with opened(score) as reader:
+        score.is_away = True
+        assert await reader.refused_after(DEFINITION_PAUSE) is Reason.UNAVAILABLE
+        score.is_away = False
+        assert await reader.read_after(DEFINITION_PAUSE) == {"cup"}
