@@ -22,6 +22,7 @@ from services.quiz.formats.source import FormatError, Source
 from services.quiz.formats.topten import topten_json
 from services.quiz.questions.answers import Form, pairs
 from services.quiz.questions.kinds import kind_of
+from services.runtime.process.lifecycle import cancel
 
 NAMES: Final = (
     "Akira", "Amara", "Anouk", "Bao", "Bruno", "Chidi", "Clara", "Dao", "Diego", "Elif", "Emre", "Fatou", "Freya", "Giulia",
@@ -62,10 +63,7 @@ class DemoPlayers:
 
     async def stop(self) -> None:
         """Stop playing and wait for the end of every task."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await cancel(*self._tasks)
 
     async def _play(self, number: int) -> None:
         name = _name(number)

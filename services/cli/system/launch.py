@@ -27,6 +27,7 @@ from services.embedded.settings import WrongSettingError, unknown_variables
 from services.embedded.stack import Stack, wait_for_edge
 from services.embedded.supervisor import ChildFailedError, allow_many_connections
 from services.runtime.errors import ServiceError
+from services.runtime.process.lifecycle import cancel
 
 PLAYERS: Final = {"ada": "GB", "linus": "FI", "grace": "US"}
 MODERATOR: Final = ("mira", "VN")
@@ -73,8 +74,7 @@ async def _run(folder: DataFolder, port: int, demo: int, workers: int) -> None:
         with err.status("stores, then processes, then quizzes"):
             await asyncio.wait({starting, stop}, return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
-            starting.cancel()
-            await asyncio.wait({starting})
+            await cancel(starting)
             return
         await starting
         if demo:

@@ -14,6 +14,7 @@ from services.cli.system.client import GraphqlError
 from services.cli.system.leaderboard_stream import Event, read_board
 from services.cli.terminal_board.reading import BoardReader, entries_of
 from services.cli.terminal_board.standings import Standings, State
+from services.runtime.process.lifecycle import cancel
 
 RECONNECT_SECONDS: Final = 1.0
 # Time between two reads of what frames do not have: at least, while the board changes, and at most.
@@ -67,8 +68,7 @@ class Feed:
                 try:
                     await self._receive()
                 finally:
-                    details.cancel()
-                    await asyncio.wait({details})
+                    await cancel(details)
             except (aiohttp.ClientError, TimeoutError):
                 pass
             except GraphqlError as error:

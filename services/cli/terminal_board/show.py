@@ -16,6 +16,7 @@ from services.cli.terminal_board.feed import Clock, Feed
 from services.cli.terminal_board.layout import lay_out, lay_out_once
 from services.cli.terminal_board.reading import BoardReader
 from services.cli.terminal_board.standings import Standings
+from services.runtime.process.lifecycle import cancel
 
 if TYPE_CHECKING:
     from services.cli.terminal_board.screen import Screen
@@ -97,8 +98,7 @@ class Browser:
                 if feed.done():
                     feed.result()
         finally:
-            feed.cancel()
-            await asyncio.wait({feed})
+            await cancel(feed)
         return self._keys.popleft()
 
     def _press(self, key: str) -> None:
