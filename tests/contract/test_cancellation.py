@@ -1,6 +1,6 @@
 """A task whose end somebody awaits is canceled by `services.runtime.process.lifecycle.cancel`, which insists.
 
-Up to Python 3.11 `asyncio.wait_for` can swallow a cancellation, and whoever waits for the end of the task waits forever.
+Up to Python 3.11 `asyncio.wait_for` can swallow a cancellation, and a wait for the end of the task then never ends.
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ async def test_an_attempt_that_nobody_hands_in_is_found(stack: RunningStack, pla
         await attempts.replace_one({"_id": begun["id"]}, attempt)
 
 
-async def test_an_attempt_whose_version_is_gone_is_found_and_can_be_started_anew(
+async def test_an_attempt_whose_version_is_gone_is_found_and_can_be_replaced(
     stack: RunningStack, player: Player
 ) -> None:
     quiz_id = await timed(stack, 3600)
