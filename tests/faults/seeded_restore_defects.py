@@ -22,8 +22,8 @@ RESTORE_DEFECTS = (
     Defect(
         "defined boards that a restore removed stay",
         "services/leaderboard/reading/definitions.py",
-        'if document["edition"] == self._catalog.edition:',
-        'if document["edition"] in (0, self._catalog.edition):',
+        'document["edition"] == self._catalog.edition:',
+        'document["edition"] in (0, self._catalog.edition):',
         ("tests/unit/leaderboard/test_definitions.py",),
     ),
     Defect(
