@@ -95,6 +95,7 @@ async def edge_process(
         "TOPTEN_AUTH_CLIENT_SECRET": "a secret of the test",
         "TOPTEN_UPSTREAM_LEADERBOARD": leaderboard.address,
         "TOPTEN_UPSTREAM_QUIZ": leaderboard.address,
+        "TOPTEN_UPSTREAM_SCORE": leaderboard.address,
         **{f"TOPTEN_EDGE_{name}": value for name, value in settings.items()},
     }
     with log.open("wb") as output:

@@ -1,4 +1,4 @@
-"""A leaderboard service, over real gRPC, whose frames a test decides, and beside it services of quizzes, rooms and groups."""
+"""A leaderboard service, over real gRPC, whose frames a test decides, and beside it services of quizzes, rooms, groups, boards."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
+from topten.board.v1.board_service_pb2 import ListBoardsRequest, ListBoardsResponse
+from topten.board.v1.board_service_pb2_grpc import BoardServiceServicer, add_BoardServiceServicer_to_server
 from topten.group.v1 import group_service_pb2 as group_messages
 from topten.group.v1.group_service_pb2_grpc import GroupServiceServicer, add_GroupServiceServicer_to_server
 from topten.leaderboard.v1 import leaderboard_service_pb2 as messages
@@ -128,6 +130,14 @@ class ScriptedLeaderboard(LeaderboardServiceServicer):
     def _notify(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+@partly
+class ScriptedBoards(BoardServiceServicer):
+    """Serves only `ListBoards`: no team has defined a board."""
+
+    async def ListBoards(self, request: ListBoardsRequest, context: Any) -> ListBoardsResponse:
+        return ListBoardsResponse()
 
 
 @partly
@@ -257,6 +267,7 @@ async def scripted_leaderboard() -> AsyncIterator[ScriptedLeaderboard]:
     add_QuizServiceServicer_to_server(leaderboard.quizzes, server)
     add_RoomServiceServicer_to_server(leaderboard.rooms, server)
     add_GroupServiceServicer_to_server(leaderboard.groups, server)
+    add_BoardServiceServicer_to_server(ScriptedBoards(), server)  # type: ignore[abstract]  # as above
     port = server.add_insecure_port(f"{HOST}:0")
     await server.start()
     leaderboard.address = f"{HOST}:{port}"
