@@ -1,4 +1,4 @@
-"""A leaderboard service, over real gRPC, whose frames a test decides, and beside it services of quizzes, rooms, groups, boards."""
+"""A leaderboard service, over real gRPC, whose frames a test decides, and beside it the other services that an edge asks."""
 
 from __future__ import annotations
 
