@@ -25,6 +25,8 @@ from topten.quiz.v1.quiz_service_pb2_grpc import QuizServiceServicer, add_QuizSe
 from topten.room.v1 import room_pb2
 from topten.room.v1 import room_service_pb2 as room_messages
 from topten.room.v1.room_service_pb2_grpc import RoomServiceServicer, add_RoomServiceServicer_to_server
+from topten.score.v1.score_service_pb2 import GetScoreRequest, GetScoreResponse
+from topten.score.v1.score_service_pb2_grpc import ScoreServiceServicer, add_ScoreServiceServicer_to_server
 
 from services.runtime.errors import STATUS_KEY as ERROR_KEY
 from services.runtime.errors import Reason, ServiceError, to_rpc_status
@@ -138,6 +140,15 @@ class ScriptedBoards(BoardServiceServicer):
 
     async def ListBoards(self, request: ListBoardsRequest, context: Any) -> ListBoardsResponse:
         return ListBoardsResponse()
+
+
+@partly
+class ScriptedScores(ScoreServiceServicer):
+    """Serves only `GetScore`, which is unavailable."""
+
+    async def GetScore(self, request: GetScoreRequest, context: Any) -> GetScoreResponse:
+        await _refuse(context, Reason.UNAVAILABLE)
+        raise AssertionError("refused")
 
 
 @partly
@@ -268,6 +279,7 @@ async def scripted_leaderboard() -> AsyncIterator[ScriptedLeaderboard]:
     add_RoomServiceServicer_to_server(leaderboard.rooms, server)
     add_GroupServiceServicer_to_server(leaderboard.groups, server)
     add_BoardServiceServicer_to_server(ScriptedBoards(), server)  # type: ignore[abstract]  # as above
+    add_ScoreServiceServicer_to_server(ScriptedScores(), server)  # type: ignore[abstract]  # as above
     port = server.add_insecure_port(f"{HOST}:0")
     await server.start()
     leaderboard.address = f"{HOST}:{port}"
