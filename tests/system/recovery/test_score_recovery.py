@@ -178,6 +178,8 @@ async def test_a_heartbeat_that_finds_nothing_new_writes_nothing_to_mongodb(syst
     meta, profile = system.database["meta"], system.database["system.profile"]
     async with system.worker():
         await eventually(lambda: meta.find_one({"_id": {"$regex": "^worker:"}, "boards": {"$ne": None}}), "it adopted")
+        built = {"_id": "boards", "built.generation": {"$exists": True}, "built.new_since": {"$exists": False}}
+        await eventually(lambda: meta.find_one(built), "its first rebuild ended")
         await system.database.command("profile", 2)
 
         async def three_heartbeats() -> bool:
