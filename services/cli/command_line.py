@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from collections.abc import Sequence
@@ -32,7 +33,7 @@ class CommandLine(TyperGroup):
         **extra: Any,
     ) -> Any:
         """Run a command and exit with its code; return instead if `standalone_mode` is false."""
-        _note_parameters(self)
+        _prepare(self)
         try:
             code = super().main(
                 args, prog_name, complete_var, standalone_mode=False, windows_expand_args=windows_expand_args, **extra
@@ -53,12 +54,28 @@ class CommandLine(TyperGroup):
         return code
 
 
-def _note_parameters(command: Any) -> None:
-    """Let every command below this one note what somebody types for its parameters."""
-    for each in getattr(command, "commands", {}).values():
-        if each.callback is not None and not hasattr(each, "commands"):
-            each.callback = noted(each.callback, each.params)
-        _note_parameters(each)
+def _prepare(command: Any) -> None:
+    """Have this command and all below it note what users type for its parameters, and show it in its help."""
+    command.help = _reflowed(command.help)
+    help_option = command.get_help_option(typer.Context(command))
+    for each in (*command.params, help_option):
+        if each.param_type_name == "argument":
+            each.metavar = each.metavar or each.name.upper()
+        elif each.is_flag:
+            each.metavar = ""  # a flag takes no value
+    subcommands = getattr(command, "commands", None)
+    if subcommands is None:
+        command.callback = noted(command.callback, command.params)
+    else:
+        for each in subcommands.values():
+            _prepare(each)
+
+
+def _reflowed(text: str | None) -> str | None:
+    """Return a help text with a line for each paragraph, to be wrapped at the width of the terminal."""
+    if text is None:
+        return None
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in inspect.cleandoc(text).split("\n\n"))
 
 
 def explain(problem: str, error: TyperException) -> str:

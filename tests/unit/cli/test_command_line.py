@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from services.cli.app import app
@@ -12,7 +17,7 @@ from services.cli.app import app
     ("arguments", "line"),
     [
         (["restore", "NOFILE"], "File 'NOFILE' does not exist. `topten restore --help` shows the usage."),
-        (["restore"], "Missing argument 'file'. `topten restore --help` shows the usage."),
+        (["restore"], "Missing argument 'FILE'. `topten restore --help` shows the usage."),
         (["up", "--port", "abc"], "--port must be a valid integer. `topten up --help` shows the usage."),
         (["up", "--port", "70000"], "--port must be less than or equal to 65535. `topten up --help` shows the usage."),
         (["check", "--timeout", "x"], "--timeout must be a valid number. `topten check --help` shows the usage."),
@@ -32,3 +37,28 @@ def test_a_group_without_a_command_shows_its_help_alone(arguments: list[str]) ->
     assert done.exit_code == 2
     assert "Usage: topten" in done.stdout
     assert not done.stderr
+
+
+def every_command(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield path
+    for name, each in getattr(command, "commands", {}).items():
+        yield from every_command(each, (*path, name))
+
+
+@pytest.mark.parametrize("path", list(every_command(typer.main.get_command(app))), ids=" ".join)
+def test_help_shows_placeholders_in_capitals_and_flags_without_a_value(path: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(
+        app, [*path, "--help"], prog_name="topten", env={"TERMINAL_WIDTH": "200", "COLUMNS": "200"}
+    )
+    assert shown.exit_code == 0
+    assert "<bool>" not in shown.stdout
+    usage = next(line for line in shown.stdout.splitlines() if "Usage:" in line)
+    assert all(name.isupper() for name in re.findall(r"[{[]([\w-]+)[]}]", usage)), usage
+
+
+def test_help_is_wrapped_at_the_width_of_the_terminal_alone() -> None:
+    shown = CliRunner().invoke(
+        app, ["verify", "--help"], prog_name="topten", env={"TERMINAL_WIDTH": "1000", "COLUMNS": "1000"}
+    )
+    text = shown.stdout.split("╭")[0]
+    assert len([line for line in text.splitlines() if line.strip()]) == 3, "usage and two paragraphs"

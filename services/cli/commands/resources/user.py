@@ -91,7 +91,11 @@ def block(
     reason: Reason,
     until: Annotated[
         datetime | None,
-        typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="When it ends, UTC; never by default."),
+        typer.Option(
+            metavar="<date>",
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"],
+            help="When it ends, UTC, such as 2027-01-31 or 2027-01-31T18:30:00; never by default.",
+        ),
     ] = None,
     data: Data = DATA,
 ) -> None:
