@@ -58,14 +58,14 @@ _NAMED: Final = {
         r"screens/author/(?:document|drafts|frame|list)\.js|screens/mod/(?:dialog|paged-list)\.js|parts/console\.js|"
         r"(?:author|console)\.css"
     ),
-    "/q/*/host": re.compile(r"screens/room/open\.js|parts/quiz\.js|rooms\.css"),
+    "/q/*/host": re.compile(r"screens/room/open\.js|parts/quiz\.js|host\.css"),
     "/j/": re.compile(
-        rf"screens/room/(?:join|outside|seat)\.js|parts/(?:answer-form|ordering|room/own-answer)\.js|{_ROOMS}"
+        rf"screens/room/(?:join|outside|seat)\.js|parts/(?:answer-form|ordering|room/own-answer)\.js|seat\.css|{_ROOMS}"
     ),
     "/host/": re.compile(
-        rf"screens/room/(?:host|player-dialog|players-dialog|results)\.js|parts/download\.js|{_ROOMS}"
+        rf"screens/room/(?:host|player-dialog|players-dialog|results)\.js|parts/download\.js|host\.css|{_ROOMS}"
     ),
-    "/screen/": re.compile(rf"screens/room/projector\.js|parts/wake-lock\.js|display\.css|{_ROOMS}"),
+    "/screen/": re.compile(rf"screens/room/projector\.js|parts/wake-lock\.js|(?:display|projector)\.css|{_ROOMS}"),
     "/my-data": re.compile(r"screens/data\.js|parts/download\.js"),
     "/": re.compile(rf"screens/(?!data|ops|other-boards)[^/]+\.js|{_PLAYERS}|display\.css"),
 }
@@ -140,6 +140,7 @@ def _name(address: str) -> str:
 
 def _filled(page: str, bodies: Mapping[str, bytes], version: str, named: re.Pattern[str]) -> str:
     """Fill in the version, and name the files at once, so that the browser does not find them one behind the other."""
+    # By name: no rule of a file that only some screens need may depend on the order of two of them.
     styles = [name for name in bodies if name.endswith(".css") and named.fullmatch(name)]
     scripts = [name for name in bodies if name.endswith(".js")]
     modules = [name for name in scripts if not _SOME_NEED.fullmatch(name) or named.fullmatch(name)]

@@ -30,7 +30,7 @@ const NEWEST = 20;
 export async function showHost(app, { pin }) {
   app.title(t.room.host);
   try {
-    const [room] = await Promise.all([app.rooms.read(pin), loadStyle("rooms.css")]);
+    const [room] = await Promise.all([app.rooms.read(pin), loadStyle("rooms.css"), loadStyle("host.css")]);
     await app.rooms.results(room.roomId); // which its hosts alone may read
     const desk = new Desk(app, pin);
     return () => desk.close();

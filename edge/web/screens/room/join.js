@@ -20,7 +20,7 @@ const MAX_NICKNAME = 24;
 export async function showJoin(app, { pin: text }) {
   const pin = text.replace(/[\s-]/g, "");
   app.title(t.room.join);
-  await loadStyle("rooms.css");
+  await Promise.all([loadStyle("rooms.css"), loadStyle("seat.css")]);
   if (!app.session.user) return showForm(app, pin);
   try {
     return play(app, pin, await app.rooms.outcome(pin));

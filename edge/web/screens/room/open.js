@@ -14,7 +14,7 @@ const MOST_PLAYERS = 5_000;
 export async function showOpen(app, { quiz: id }) {
   let quiz;
   try {
-    [quiz] = await Promise.all([quizOf(app, id), loadStyle("rooms.css")]);
+    [quiz] = await Promise.all([quizOf(app, id), loadStyle("host.css")]);
   } catch (error) {
     return app.fail(error);
   }

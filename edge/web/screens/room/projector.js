@@ -19,7 +19,7 @@ import { t } from "../../parts/text.js";
 /** @param {App} app @param {{ pin: string }} params */
 export async function showProjector(app, { pin }) {
   try {
-    await Promise.all([app.rooms.read(pin), loadStyle("display.css"), loadStyle("rooms.css")]);
+    await Promise.all([app.rooms.read(pin), loadStyle("display.css"), loadStyle("rooms.css"), loadStyle("projector.css")]);
   } catch (error) {
     return app.fill(create("section", { className: "card outside" }, create("h1", {}, whyOutside(error, null))));
   }
