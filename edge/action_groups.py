@@ -123,10 +123,10 @@ class ActionGroups(Generic[S, R]):
             return await self._kind.submit_one(request, token)
         left = time_left()
         seconds = DEFAULT_TIMEOUT_SECONDS if left is None else min(left, DEFAULT_TIMEOUT_SECONDS)
+        now = time.monotonic()
+        waiting = _Waiting(request, token, now, now + seconds, copy_context())
         try:
-            async with asyncio.timeout(seconds):
-                now = time.monotonic()
-                return await self._batcher(_Waiting(request, token, now, now + seconds, copy_context()))
+            return await self._batcher(waiting, timeout=seconds)
         except TimeoutError:
             raise late() from None
 

@@ -1,8 +1,9 @@
 """Reads of boards that tell everybody the same, by calls of the leaderboard service that requests share.
 
-A group is what arrives in one turn of the event loop, or while calls are under way. A request waits for the next call, not
-for one that is under way, so it learns nothing older than a call of its own would tell. Must be asked only about boards that
-everybody may read, and about players only where everybody learns the same of them: the calls carry the edge's own token.
+A group is what arrives in one turn of the event loop, while calls are under way, and shortly after one that several shared.
+A request waits for the next call, not for one that is under way, so it learns nothing older than a call of its own would
+tell. Must be asked only about boards that everybody may read, and about players only where everybody learns the same of
+them: the calls carry the edge's own token.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ MAX_SIZE: Final = 20
 MAX_CALLS: Final = 4
 # A call that hangs holds up those who come after it for so long.
 PATIENCE_SECONDS: Final = 0.1
+# After a call that so many shared, the next waits a little for those who have just had their response.
+MANY: Final = 2
 # How long groups are not tried after a leaderboard process of an earlier version did not know them.
 PAUSE_SECONDS: Final = 5.0
 _Outcome: TypeAlias = messages.BoardReadResult | Exception
@@ -53,7 +56,12 @@ class SharedReads:
         }
         self._one_by_one_until = float("-inf")
         self._reads: Batcher[messages.BoardRead, messages.BoardReadResult] = Batcher(
-            "board reads", self._read, max_size=MAX_SIZE, max_concurrent=MAX_CALLS, patience=PATIENCE_SECONDS
+            "board reads",
+            self._read,
+            max_size=MAX_SIZE,
+            max_concurrent=MAX_CALLS,
+            patience=PATIENCE_SECONDS,
+            many=MANY,
         )
 
     async def head(self, board: str, limit: int) -> Frame:
@@ -71,9 +79,9 @@ class SharedReads:
 
     async def _result(self, read: messages.BoardRead) -> messages.BoardReadResult:
         left = time_left()
+        seconds = DEFAULT_TIMEOUT_SECONDS if left is None else min(left, DEFAULT_TIMEOUT_SECONDS)
         try:
-            async with asyncio.timeout(DEFAULT_TIMEOUT_SECONDS if left is None else min(left, DEFAULT_TIMEOUT_SECONDS)):
-                return await self._reads(read)
+            return await self._reads(read, timeout=seconds)
         except TimeoutError:
             raise late() from None
 

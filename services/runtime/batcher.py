@@ -11,7 +11,7 @@ import asyncio
 import contextvars
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from services.runtime.process.lifecycle import spawn
 from services.runtime.telemetry import tracing
@@ -33,8 +33,9 @@ class Batcher(Generic[K, V]):
     A call starts beside others only when an item has waited for them for `patience` seconds: calls that are quick follow one
     another and are larger for it, and a slow one does not hold up the rest.
 
-    After a call with at least `many` items the next one waits as long again as that took, at most `patience`, unless it is
-    full. Callers who send something again as soon as they have their response then share one call instead of two in turn.
+    After a call with at least `many` items the next one waits until as many have arrived again, unless it is full, and at most
+    as long as that call took or `patience`. Callers who send something again as soon as they have their response then share
+    one call instead of two in turn.
 
     `work` returns one response per item, in order. An exception in place of a response is raised to the caller of that
     item; an exception raised by `work` is raised to the callers of all its items.
@@ -58,21 +59,36 @@ class Batcher(Generic[K, V]):
         self._many = many
         self._running = 0
         self._timer: asyncio.TimerHandle | None = None
+        # How many items each call that waits for more has enough with.
+        self._lingering: dict[asyncio.Future[None], int] = {}
         self._queue: list[_Entry[K, V]] = []
 
-    async def __call__(self, item: K) -> V:
-        """The response for one item. Cancelling it affects neither the call nor the other items."""
-        return await asyncio.shield(self.add(item))
+    async def __call__(self, item: K, *, timeout: float | None = None) -> V:
+        """The response for one item. Raises TimeoutError after `timeout` seconds.
+
+        Cancelling it affects neither the call nor the other items.
+        """
+        response = self.add(item)
+        if timeout is None:
+            return await response
+        timer = asyncio.get_running_loop().call_later(timeout, _expire, response)  # a quarter of `asyncio.timeout`
+        try:
+            return await response
+        finally:
+            timer.cancel()
 
     async def all(self, items: Iterable[K]) -> list[V | BaseException]:
         """The response or the exception of each item, in order. They may be served by several calls."""
         return await asyncio.gather(*map(self.add, items), return_exceptions=True)
 
     def add(self, item: K) -> asyncio.Future[V]:
-        """Add an item, and return the future of its response. To cancel that would affect the call: shield it."""
+        """Add an item, and return the future of its response. Cancelling that affects neither the call nor the others."""
         loop = asyncio.get_running_loop()
         response: asyncio.Future[V] = loop.create_future()
         self._queue.append(_Entry(item, response, tracing.cause(), loop.time()))
+        for lingering, enough in self._lingering.items():
+            if len(self._queue) >= enough:
+                _end(lingering)
         if not self._running or not self._patience:
             self._start()
         elif self._timer is None:
@@ -106,15 +122,25 @@ class Batcher(Generic[K, V]):
                 started = asyncio.get_running_loop().time()
                 await self._process(batch)
                 if len(batch) >= self._many:
-                    await self._linger(asyncio.get_running_loop().time() - started)
+                    await self._linger(len(batch), asyncio.get_running_loop().time() - started)
                 if self._queue and self._running > 1 and self._patience_left() > 0:
                     return  # one of the calls that run takes the rest
         finally:
             self._running -= 1
 
-    async def _linger(self, took: float) -> None:
-        if len(self._queue) < self._max_size:
-            await asyncio.sleep(min(took, self._patience))
+    async def _linger(self, returning: int, took: float) -> None:
+        """Wait for the callers who have just been answered, `took` seconds at most."""
+        enough = min(self._max_size, len(self._queue) + returning)
+        if len(self._queue) < enough:
+            loop = asyncio.get_running_loop()
+            lingering: asyncio.Future[None] = loop.create_future()
+            self._lingering[lingering] = enough
+            timer = loop.call_later(min(took, self._patience), _end, lingering)
+            try:
+                await lingering
+            finally:
+                timer.cancel()
+                del self._lingering[lingering]
 
     async def _process(self, batch: Sequence[_Entry[K, V]]) -> None:
         outcomes: Sequence[V | Exception]
@@ -129,8 +155,20 @@ class Batcher(Generic[K, V]):
                 entry.response.cancel()
             raise
         for entry, outcome in zip(batch, outcomes, strict=True):
+            if entry.response.done():  # its caller is gone
+                continue
             if isinstance(outcome, Exception):
                 entry.response.set_exception(outcome)
-                entry.response.exception()  # retrieved, in case the caller is gone
+                entry.response.exception()  # retrieved, in case the caller leaves before reading it
             else:
                 entry.response.set_result(outcome)
+
+
+def _end(lingering: asyncio.Future[None]) -> None:
+    if not lingering.done():
+        lingering.set_result(None)
+
+
+def _expire(response: asyncio.Future[Any]) -> None:
+    if not response.done():
+        response.set_exception(TimeoutError())

@@ -93,14 +93,30 @@ async def test_what_responses_cause_shares_the_next_call_if_they_were_many(monke
     clock += 5.0  # what the call takes
     work.may.set()
     assert await first == [2, 4]
-    again = asyncio.gather(*map(doubled, (4, 5)))
+    again = asyncio.create_task(doubled(4))
     for elapsed in (4.0, 1.0):  # as long again
         for _ in range(10):
             await asyncio.sleep(0)
         assert work.calls == [[1, 2]]
         clock += elapsed
-    assert await again == [8, 10]
+    assert await again == 8
     assert await waiting == 6
+    assert work.calls == [[1, 2], [3, 4]]
+
+
+async def test_a_call_waits_no_longer_once_all_who_were_answered_are_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = asyncio.get_running_loop().time()
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: clock)
+    work = Work()
+    doubled = Batcher("doubling", work, max_size=10, patience=3600.0, many=2)
+    first = asyncio.gather(*map(doubled, (1, 2)))
+    while not work.calls:
+        await asyncio.sleep(0)
+    waiting = asyncio.create_task(doubled(3))
+    clock += 5.0  # what the call takes
+    work.may.set()
+    assert await first == [2, 4]
+    assert await asyncio.gather(waiting, *map(doubled, (4, 5))) == [6, 8, 10]
     assert work.calls == [[1, 2], [3, 4, 5]]
 
 
@@ -132,6 +148,18 @@ async def test_each_item_has_its_own_outcome() -> None:
     for outcome in await asyncio.gather(doubled(13), doubled(1), return_exceptions=True):
         assert isinstance(outcome, LookupError)
     assert await doubled(5) == 10, "a call that failed keeps nobody from the next"
+
+
+async def test_an_item_that_times_out_does_not_affect_the_others() -> None:
+    work = Work()
+    doubled = Batcher("doubling", work, max_size=10)
+    waiting = asyncio.create_task(doubled(2))
+    with pytest.raises(TimeoutError):
+        await doubled(1, timeout=0.001)
+    work.may.set()
+    assert await waiting == 4
+    assert await doubled(3, timeout=3600.0) == 6
+    assert work.calls == [[1, 2], [3]]
 
 
 async def test_a_cancelled_item_does_not_affect_the_others() -> None:
