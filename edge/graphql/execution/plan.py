@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
@@ -19,6 +21,7 @@ from graphql import (
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
+    GraphQLError,
     GraphQLField,
     GraphQLLeafType,
     GraphQLList,
@@ -29,18 +32,21 @@ from graphql import (
     OperationDefinitionNode,
     OperationType,
     Undefined,
+    VariableDefinitionNode,
     VariableValues,
     get_argument_values,
     get_nullable_type,
     get_variable_values,
     is_leaf_type,
     print_ast,
+    type_from_ast,
 )
 
 from edge.graphql.binding import Attribute
 
 _MAX_INT: Final = 2**31 - 1
-# The Python type that a scalar writes as it is.
+_VARIABLE: Final = re.compile(r"\$(\w+)", re.ASCII)
+# The Python type that a scalar reads and writes as it is.
 _PLAIN: Final[Mapping[str, type]] = {"String": str, "ID": str, "Boolean": bool, "Int": int}
 Fragments = Mapping[str, FragmentDefinitionNode]
 # From what a field resolves to to what the response has.
@@ -97,6 +103,7 @@ class Plan:
             raise UnplannedError
         self._schema = schema
         self._variables = operation.variable_definitions or ()
+        self._plain = _plain_types(schema, self._variables)
         fields = _collect([operation], root, fragments)
         # The fields of a mutation are executed one after another, those of a query together.
         steps = [fields] if operation.operation is OperationType.QUERY else [{key: fields[key]} for key in fields]
@@ -104,10 +111,14 @@ class Plan:
 
     async def run(self, context: Any, variables: Mapping[str, Any], resolved: Resolved) -> dict[str, Any] | None:
         """Return the data of the response; None if the executor must continue with what is `resolved`."""
-        values = get_variable_values(self._schema, self._variables, dict(variables))
+        are_plain = self._plain is not None and all(_is_plain(variables.get(name), kind) for name, kind in self._plain)
+        if are_plain:
+            values: VariableValues | list[GraphQLError] = VariableValues({}, dict(variables))
+        else:
+            values = get_variable_values(self._schema, self._variables, dict(variables))
         if isinstance(values, list):
             return None
-        run = _Run(Info(context), values, resolved)
+        run = _Run(Info(context), values, resolved, are_plain=are_plain)
         data: dict[str, Any] = {}
         try:
             for step in self._steps:
@@ -119,23 +130,53 @@ class Plan:
         return data
 
 
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """The place of a variable in arguments."""
+
+    variable: str
+
+
+class _Arguments(NamedTuple):
+    """The arguments of a field with slots; those that are `variables`, and the `lists` that have some."""
+
+    slotted: Mapping[str, Any]
+    variables: Mapping[str, str]
+    lists: Mapping[str, Sequence[Any]]
+
+    @property
+    def are_constant(self) -> bool:
+        """Whether there are no variables among them."""
+        return not self.variables and not self.lists
+
+    def filled(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments with the values of all variables."""
+        arguments = dict(self.slotted)
+        for name, variable in self.variables.items():
+            arguments[name] = values[variable]
+        for name, items in self.lists.items():
+            arguments[name] = [values[item.variable] if type(item) is _Slot else item for item in items]
+        return arguments
+
+
 class _Call(NamedTuple):
-    """A field with a resolver. `constants` are its arguments, None if variables are among them."""
+    """A field with a resolver. Without `arguments`, graphql-core has to find them."""
 
     key: str
     node: FieldNode
     definition: GraphQLField
     resolve: Callable[..., Any]
-    constants: Mapping[str, Any] | None
+    arguments: _Arguments | None
     complete: Complete
 
 
 class _Run:
-    """One execution of a plan."""
+    """One execution of a plan. `are_plain` says whether each variable has a value that its type reads as it is."""
 
-    def __init__(self, info: Info, variables: VariableValues, resolved: Resolved) -> None:
+    def __init__(self, info: Info, variables: VariableValues, resolved: Resolved, *, are_plain: bool) -> None:
         self._info = info
         self._variables = variables
+        self._are_plain = are_plain
         self._resolved = resolved
         self._calls: list[tuple[dict[str, Any], Any, _Call]] = []
 
@@ -160,8 +201,9 @@ class _Run:
     async def _outcome(self, source: Any, call: _Call) -> Any:
         """Call a resolver; an exception is an outcome as well."""
         try:
-            arguments = call.constants
-            if arguments is None:
+            if call.arguments is not None and (self._are_plain or call.arguments.are_constant):
+                arguments = call.arguments.filled(self._variables.coerced)
+            else:
                 arguments = get_argument_values(call.definition, call.node, self._variables)
             outcome = call.resolve(source, self._info, **arguments)
             if inspect.iscoroutine(outcome):
@@ -220,7 +262,7 @@ def _object(parent: GraphQLObjectType, fields: Mapping[str, list[FieldNode]], fr
             attributes.append("__class__")
             completes.append((key, lambda _value, _run: None))
             calls.append(
-                _Call(key, nodes[0], definition, definition.resolve, _constants(definition, nodes[0]), complete)
+                _Call(key, nodes[0], definition, definition.resolve, _arguments(definition, nodes[0]), complete)
             )
     values = attrgetter(*attributes, "__class__")  # of at least two, so that it returns a tuple
 
@@ -233,11 +275,31 @@ def _object(parent: GraphQLObjectType, fields: Mapping[str, list[FieldNode]], fr
     return complete_object
 
 
-def _constants(definition: GraphQLField, node: FieldNode) -> Mapping[str, Any] | None:
-    """Return the arguments of a field, None if variables may be among them."""
-    if any("$" in print_ast(argument) for argument in node.arguments or ()):
-        return None
-    return get_argument_values(definition, node)
+def _arguments(definition: GraphQLField, node: FieldNode) -> _Arguments | None:
+    """Return the arguments of a field; None if variables are elsewhere in them than in place of an argument or in a list."""
+    names = [name for argument in node.arguments or () for name in _VARIABLE.findall(print_ast(argument))]
+    slots = {name: _Slot(name) for name in names}
+    found = get_argument_values(definition, node, VariableValues({}, slots))
+    variables = {name: value.variable for name, value in found.items() if type(value) is _Slot}
+    lists = {name: value for name, value in found.items() if type(value) is list and _Slot in map(type, value)}
+    placed = len(variables) + sum(type(item) is _Slot for items in lists.values() for item in items)
+    return _Arguments(found, variables, lists) if placed == len(names) else None
+
+
+def _plain_types(schema: GraphQLSchema, nodes: Sequence[VariableDefinitionNode]) -> Sequence[tuple[str, type]] | None:
+    """Return variables with the Python type that is taken as it is for each; None if one has no such type."""
+    found = []
+    for node in nodes:
+        kind: Any = get_nullable_type(type_from_ast(schema, node.type))  # type: ignore[arg-type]  # of a valid document
+        plain = _PLAIN.get(kind.name) if is_leaf_type(kind) else None
+        if plain is None:
+            return None
+        found.append((node.variable.name.value, plain))
+    return found
+
+
+def _is_plain(value: Any, kind: type) -> bool:
+    return type(value) is kind and (kind is not int or -_MAX_INT <= value <= _MAX_INT)  # type: ignore[operator]  # it is an int
 
 
 def _value(kind: GraphQLOutputType, nodes: list[FieldNode], fragments: Fragments) -> Complete:

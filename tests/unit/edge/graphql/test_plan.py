@@ -356,6 +356,17 @@ async def test_a_plan_needs_no_executor_unless_something_fails(monkeypatch: pyte
     assert b"errors" not in expected.body
 
 
+@pytest.mark.parametrize("user_id", ["u1", 7, 7.5, None, ...])
+@pytest.mark.parametrize("radius", [2, 2.0, "2", True, 2**31, None, ...])
+async def test_variables_are_read_as_the_executor_reads_them(user_id: Any, radius: Any) -> None:
+    text = """query ($user: ID!, $radius: Int = 3, $also: ID = "u3") {
+      ranks(userIds: [$user, "u2", $also]) { notFound }
+      aroundPlayer(userId: $user, radius: $radius, board: {kind: QUIZ, quizId: $also}) { notFound entries { score } }
+    }"""
+    given = {"user": user_id, "radius": radius, "also": "u4", "unknown": 1}
+    await both(text, {name: each for name, each in given.items() if each is not ...}, CALLERS[1], SEED)
+
+
 async def test_the_mutations_of_a_document_are_executed_once_and_in_order_though_one_fails() -> None:
     text = """mutation ($id: ID!) {
       first: unblockUser(input: {userId: $id, reason: "a"}) { __typename }
