@@ -14,6 +14,7 @@ from services.boards.catalog import Catalog
 from services.boards.existence import Existence, existence_of
 from services.boards.periods.freezing import source_of
 from services.leaderboard.reading.archive import Archive
+from services.leaderboard.reading.deadline import Deadline
 from services.leaderboard.reading.live_board import LiveBoard, MovedError
 from services.leaderboard.reading.results import UnreadableError
 from services.leaderboard.reading.roster_board import Rankings, RosterBoard, Selection, TeamView
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 # More concurrent reads do not make one Redis server faster. The others wait, within their time limit.
 MAX_CONCURRENT: Final = 32
-_CANCEL_AGAIN_SECONDS: Final = 0.02
 T = TypeVar("T")
 
 
@@ -52,7 +52,7 @@ class Boards:
         timeout: timedelta,
         now: Callable[[], datetime],
     ) -> None:
-        self._scripts = BoardScripts(redis, catalog.sharding)
+        self._scripts = BoardScripts(redis, catalog.sharding, timeout)
         self._catalog = catalog
         self._archive = archive
         self._rosters = rosters
@@ -114,7 +114,7 @@ class Boards:
 
     async def _read_live(self, board: Board, query: Callable[[LiveBoard], Awaitable[T]], *, is_partial: bool) -> T:
         try:
-            with _Deadline(self._timeout):
+            with Deadline(self._timeout):
                 async with self._slots:
                     while True:
                         try:
@@ -149,39 +149,3 @@ def no_such_board(name: str) -> ServiceError:
     if name.startswith("room:"):
         message = "The board of a room is read from topten.room.v1.RoomService/GetRoomBoard, or at the edge."
     return ServiceError(Reason.BOARD_NOT_FOUND, message, violations=[("board", message)])
-
-
-class _Deadline:
-    """Cancels the task in its block after `seconds`, repeatedly until the task ends; raises UnreadableError then.
-
-    Not `asyncio.timeout`: before Python 3.12 the driver swallows a cancellation that arrives while it writes, and goes on
-    until the sockets' own timeouts. A separate task for each read would cost a fifth of its time.
-    """
-
-    __slots__ = ("_cancellations", "_loop", "_seconds", "_task", "_timer")
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._cancellations = 0
-
-    def __enter__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._task = asyncio.current_task()
-        self._timer = self._loop.call_later(self._seconds, self._cancel)
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
-        self._timer.cancel()
-        if not self._cancellations:
-            return
-        assert self._task is not None, "a coroutine is run by a task"
-        remaining = 0
-        for _ in range(self._cancellations):
-            remaining = self._task.uncancel()
-        if kind is asyncio.CancelledError and remaining == 0:
-            raise UnreadableError("Redis did not answer in time") from error
-
-    def _cancel(self) -> None:
-        assert self._task is not None, "a coroutine is run by a task"
-        self._cancellations += 1
-        self._task.cancel()
-        self._timer = self._loop.call_later(_CANCEL_AGAIN_SECONDS, self._cancel)

@@ -8,6 +8,7 @@ version.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -16,9 +17,11 @@ from redis.exceptions import NoScriptError
 
 from services.boards.board import GENERATION_KEY
 from services.boards.sharding import COUNT_BEFORE, SHARDING_KEY, Shard, Sharding
+from services.leaderboard.reading.deadline import Deadline
 from services.leaderboard.reading.results import UnreadableError
+from services.runtime.batcher import Batcher
 from services.runtime.stores.redis import is_cluster
-from services.runtime.stores.redis_scripts import Command, Script, in_order, together
+from services.runtime.stores.redis_scripts import Command, Script, each_of, in_order
 
 _STATE: Final = """
 local all = KEYS[5] and redis.call('MGET', KEYS[5], KEYS[6]) or {false, false}
@@ -124,6 +127,10 @@ return {{all[1], all[2], meta[1], meta[2], values, meta[3]}}
 """
 _ALL: Final = (HEAD, STANDINGS, PAGE, AROUND, AHEAD, BEFORE, SLICE, VALUES)
 _ALL_BOARDS: Final = (GENERATION_KEY, SHARDING_KEY)
+# Reads that arrive together, or while others are under way, share a round trip; one that takes long holds up nobody.
+MAX_A_ROUND_TRIP: Final = 32
+MAX_ROUND_TRIPS: Final = 4
+PATIENCE_SECONDS: Final = 0.01
 REBUILDING: Final = "the boards are being rebuilt"
 
 
@@ -140,12 +147,24 @@ class Replies(NamedTuple):
 
 
 class BoardScripts:
-    """Runs scripts on shards, and holds the sharding last seen in Redis, as stored and parsed."""
+    """Runs scripts on shards, and holds the sharding last seen in Redis, as stored and parsed.
 
-    def __init__(self, redis: Redis, sharding: Sharding) -> None:
+    A round trip that reads share ends after `timeout`, as each of them does.
+    """
+
+    def __init__(self, redis: Redis, sharding: Sharding, timeout: timedelta) -> None:
         self._redis = redis
+        self._timeout = timeout.total_seconds()
         self._scripts = {source: Script(redis, source, reads_only=True) for source in _ALL}
         self._is_cluster = is_cluster(redis)
+        # Of boards with one shard, on a server alone.
+        self._reads: Batcher[Command, Any] = Batcher(
+            "board reads",
+            self._read,
+            max_size=MAX_A_ROUND_TRIP,
+            max_concurrent=MAX_ROUND_TRIPS,
+            patience=PATIENCE_SECONDS,
+        )
         # Encoded once, not by the driver for each command.
         self._keys = lru_cache(maxsize=4096)(self._keys_of)
         self.sharding = str(sharding).encode(), sharding
@@ -169,8 +188,8 @@ class BoardScripts:
 
     async def _send(self, commands: Sequence[Command], shards: Sequence[Shard]) -> Replies:
         if len(shards) == 1 and not self._is_cluster:
-            replies = await together(self._redis, commands)
-            return Replies(replies[0][0], replies[0][1] or b"", replies, [])
+            reply = await self._reads(commands[0])
+            return Replies(reply[0], reply[1] or b"", [reply], [])
         versions = [("HGET", shard.meta_key, "version") for shard in shards] if len(shards) > 1 else []
         # A cluster may keep the generation on another server than the shard, so it is read before and after.
         state = [("MGET", *_ALL_BOARDS)] if self._is_cluster else []
@@ -179,6 +198,10 @@ class BoardScripts:
             raise UnreadableError(REBUILDING)
         generation, sharding = before[0] if before else replies[0][:2]
         return Replies(generation, sharding or b"", replies, versions_after)
+
+    async def _read(self, commands: Sequence[Command]) -> Sequence[Any]:
+        with Deadline(self._timeout):
+            return await each_of(self._redis, commands)
 
     def _keys_of(self, shard: Shard) -> tuple[bytes, ...]:
         shared = () if self._is_cluster else _ALL_BOARDS

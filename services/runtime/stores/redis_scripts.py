@@ -45,8 +45,19 @@ class Script:
 
 async def together(redis: Redis, commands: Sequence[Command]) -> list[Any]:
     """Run commands in one round trip and return their results in order. All run; then the first error is raised."""
-    if not commands:
-        return []
+    return await _run(redis, commands, raise_on_error=True) if commands else []
+
+
+async def each_of(redis: Redis, commands: Sequence[Command]) -> list[Any]:
+    """Run commands of different callers (at least one) in one round trip; return the result or error of each, in order.
+
+    For a server alone: the driver of a cluster repeats commands by the errors that it raises. Raises the error of the only
+    command, and that of a connection.
+    """
+    return await _run(redis, commands, raise_on_error=False)
+
+
+async def _run(redis: Redis, commands: Sequence[Command], *, raise_on_error: bool) -> list[Any]:
     if len(commands) == 1:
         client: Any = redis  # not typed by the driver
         return [await client.execute_command(*commands[0])]
@@ -55,7 +66,7 @@ async def together(redis: Redis, commands: Sequence[Command]) -> list[Any]:
         async with redis.pipeline(transaction=False) as pipeline:
             for command in commands:
                 pipeline.execute_command(*command)
-            results: list[Any] = await pipeline.execute()
+            results: list[Any] = await pipeline.execute(raise_on_error)
     return results
 
 

@@ -22,7 +22,7 @@ from services.leaderboard.reading.boards import Boards
 from services.leaderboard.reading.results import Head, UnreadableError
 from services.runtime.config.settings import MongoConfig, RedisConfig
 from services.runtime.stores.mongo import Mongo, open_mongo
-from services.runtime.stores.redis import open_redis
+from services.runtime.stores.redis import is_cluster, open_redis
 from tests.servers import RunningServer, running, unique
 from tests.system.boards.seeded import BoardSeeder, reader
 
@@ -64,6 +64,22 @@ def head_of(boards: Boards, board: Board) -> Awaitable[Head]:
 
 def new_board() -> Board:
     return Board("quiz", unique("q"))
+
+
+async def test_concurrent_reads_share_a_round_trip_and_no_error(redis: Redis, boards: Boards) -> None:
+    sound, broken = new_board(), new_board()
+    await redis.zadd(sound.key, {"ada": 1.0})
+    await redis.set(broken.key, "not a sorted set")
+    await head_of(boards, sound)  # the script is known
+
+    async def reads() -> int:
+        return 0 if is_cluster(redis) else int((await redis.info("stats"))["total_reads_processed"])
+
+    before = await reads()
+    heads = await asyncio.gather(*(head_of(boards, each) for each in [sound, broken] * 10), return_exceptions=True)
+    assert await reads() - before <= 5, "on a server alone"
+    assert [each.members for each in heads[::2] if isinstance(each, Head)] == [[("ada", 1.0)]] * 10
+    assert {type(each) for each in heads[1::2]} == {UnreadableError}
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
