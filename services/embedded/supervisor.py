@@ -147,7 +147,9 @@ class Child:
         """Bound the log, and kill the child when only a restart helps."""
         failed, full = 0, False
         while True:
-            await asyncio.sleep(CHECK_AGAIN_SECONDS if failed else HEALTH_CHECK_SECONDS)
+            # Those of all children at once: at rest, waking up costs more than a look at the log.
+            until_next = HEALTH_CHECK_SECONDS - time.monotonic() % HEALTH_CHECK_SECONDS
+            await asyncio.sleep(CHECK_AGAIN_SECONDS if failed else until_next)
             if _rotate(self._log):
                 self._log_start = 0
             if self.program.healthy is None or not self._was_ready:

@@ -42,7 +42,7 @@ class Periodic:
         self._pause = every.total_seconds()
         self._retry_on = retry_on
         self._immediately = immediately
-        self._rest = self._pause * (at_rest - 1)
+        self._at_rest = at_rest
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -68,7 +68,8 @@ class Periodic:
                 await self._wait()
 
     async def _wait(self) -> None:
-        await asyncio.sleep(self._pause)
-        if self._rest and await PROCESS.rest(self._rest):
+        if self._at_rest == 1 or PROCESS.works_for(0):
+            await asyncio.sleep(self._pause)
+        elif await PROCESS.rest(self._pause * self._at_rest):
             # As soon as it would have run if the process had worked all along, not in front of the first action.
             await asyncio.sleep(self._pause)
