@@ -15,12 +15,11 @@ from topten.score.v1.confirmation_pb2 import COUNTED, RECORDED
 
 from services.cli.json_lines import read_definitions, read_messages
 from services.cli.system.client import Endpoints, describe
-from services.cli.system.operator_client import action_service
+from services.cli.system.operator_client import BULK_CALL_SECONDS, action_service
 from services.cli.typed_names import of_file, renamed
 from services.runtime.errors import Reason, ServiceError
 from services.runtime.grpc.client import call
 
-CALL_SECONDS: Final = 60.0
 ACTIONS_A_CALL: Final = 500
 _REFUSED: Final = action_pb2.ActionResult.REFUSED
 Report = Callable[[str], None]
@@ -89,7 +88,7 @@ async def submit_actions(
                 request = messages.SubmitActionsRequest(
                     actions=actions, wait=COUNTED if wait else RECORDED, boards=boards
                 )
-                response = await call(stub.SubmitActions, request, token=token, timeout=CALL_SECONDS)
+                response = await call(stub.SubmitActions, request, token=token, timeout=BULK_CALL_SECONDS)
             for result in _results(chunk, response.results):
                 statuses[action_pb2.ActionResult.Status.Name(result.status)] += 1
                 report(MessageToJson(result, indent=None, ensure_ascii=False))

@@ -10,7 +10,7 @@ from topten.identity.v1 import identity_service_pb2 as identity
 from topten.quiz.v1 import quiz_service_pb2 as quiz
 
 from services.cli.system.client import Endpoints
-from services.cli.system.operator_client import identity_service, quiz_service
+from services.cli.system.operator_client import BULK_CALL_SECONDS, identity_service, quiz_service
 from services.runtime.grpc.client import call, open_stream
 
 
@@ -61,7 +61,8 @@ class EventSource:
 
     async def _republish(self, event_ids: Sequence[str], *, only_check: bool) -> set[str]:
         request = self._republish_request(event_ids=event_ids, only_check=only_check)
-        return set((await call(self._republish_rpc, request, token=self._token)).event_ids)
+        response = await call(self._republish_rpc, request, token=self._token, timeout=BULK_CALL_SECONDS)
+        return set(response.event_ids)
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ from topten.score.v1 import score_service_pb2 as messages
 from services.boards.proofs.pseudonyms import is_pseudonym
 from services.cli.audit.event_sources import EventSource, RecordedEvent, open_event_sources
 from services.cli.system.client import Endpoints
-from services.cli.system.operator_client import score_service
+from services.cli.system.operator_client import BULK_CALL_SECONDS, score_service
 from services.runtime.grpc.client import call, open_stream
 from services.runtime.uuid7 import time_of_uuid7
 
@@ -131,7 +131,7 @@ class _Audit:
         if not events:
             return []
         request = messages.LocateEventsRequest(event_ids=[event.event_id for event in events])
-        response = await call(self._stub.LocateEvents, request, token=self._token)
+        response = await call(self._stub.LocateEvents, request, token=self._token, timeout=BULK_CALL_SECONDS)
         missing = []
         for event, location in zip(events, response.locations, strict=True):
             if location.place == score_pb2.EVENT_PLACE_LEDGER:

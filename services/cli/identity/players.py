@@ -13,12 +13,11 @@ from topten.identity.v1 import identity_service_pb2 as messages
 
 from services.cli.json_lines import read_messages
 from services.cli.system.client import Endpoints
-from services.cli.system.operator_client import identity_service
+from services.cli.system.operator_client import BULK_CALL_SECONDS, identity_service
 from services.cli.typed_names import of_file, renamed
 from services.runtime.errors import Reason
 from services.runtime.grpc.client import call
 
-CALL_SECONDS: Final = 60.0
 PLAYERS_A_CALL: Final = 500
 _REFUSED: Final = identity_pb2.EnsuredPlayer.REFUSED
 Entry = tuple[int, identity_pb2.PlayerProfile | str]
@@ -38,7 +37,7 @@ async def ensure_players(endpoints: Endpoints, file: str, *, report: Callable[[s
             request = messages.EnsurePlayersRequest(players=players)
             response = messages.EnsurePlayersResponse()
             if players:
-                response = await call(stub.EnsurePlayers, request, token=token, timeout=CALL_SECONDS)
+                response = await call(stub.EnsurePlayers, request, token=token, timeout=BULK_CALL_SECONDS)
             for result in _results(chunk, response.results):
                 statuses[identity_pb2.EnsuredPlayer.Status.Name(result.status)] += 1
                 report(MessageToJson(result, indent=None, ensure_ascii=False))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from topten.action.v1.action_service_pb2_grpc import ActionServiceStub
 from topten.attempt.v1.attempt_service_pb2_grpc import AttemptServiceStub
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from topten.room.v1.room_service_pb2_grpc import RoomServiceAsyncStub
     from topten.score.v1.score_service_pb2_grpc import ScoreServiceAsyncStub
     from topten.webhook.v1.webhook_service_pb2_grpc import WebhookServiceAsyncStub
+
+BULK_CALL_SECONDS: Final = 60.0
+"""The timeout of a call about hundreds of things: one that is late on a busy machine ends the command."""
 
 
 @asynccontextmanager
