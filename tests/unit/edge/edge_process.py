@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -16,7 +12,9 @@ import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
 from edge.rates.limiter import PAUSE_SECONDS
-from tests.deadline import deadline, deadline_seconds, eventually
+from services.embedded.fork_server import ForkedProcess
+from tests.deadline import deadline, eventually
+from tests.fork_server import FORK_SERVER
 from tests.servers import HOST, free_port
 from tests.unit.edge.scripted_leaderboard import ScriptedLeaderboard
 from tests.unit.runtime.issuer import Issuer
@@ -25,7 +23,7 @@ from tests.unit.runtime.issuer import Issuer
 class EdgeProcess:
     """A running `python -m edge`."""
 
-    def __init__(self, process: subprocess.Popen[bytes], http: str, ops: str, log: Path) -> None:
+    def __init__(self, process: ForkedProcess, http: str, ops: str, log: Path) -> None:
         self.http = http
         self.process = process
         self._ops = ops
@@ -48,8 +46,9 @@ class EdgeProcess:
 
     async def stop(self) -> int:
         """Send SIGTERM and return the exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        return await asyncio.to_thread(self.process.wait, deadline_seconds())
+        self.process.terminate()
+        async with deadline("the edge stops"):
+            return await self.process.wait()
 
     @property
     def log(self) -> str:
@@ -99,9 +98,7 @@ async def edge_process(
         **{f"TOPTEN_EDGE_{name}": value for name, value in settings.items()},
     }
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "edge", *arguments], env=environ, stdin=subprocess.DEVNULL, stderr=output
-        )
+        process = FORK_SERVER.spawn(["edge", *arguments], environ, output)
     edge = EdgeProcess(process, f"http://{http}", ops, log)
 
     async def is_live() -> bool:
@@ -116,9 +113,7 @@ async def edge_process(
         await eventually(is_live, "the edge is live")
         yield edge
     finally:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                await asyncio.to_thread(process.wait, deadline_seconds())
-            finally:
-                process.kill()
+        try:
+            await edge.stop()
+        finally:
+            process.kill()

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.deadline import deadline, deadline_seconds, eventually
+from tests.deadline import deadline, eventually
 from tests.unit.edge.edge_process import edge_process
 from tests.unit.edge.scripted_leaderboard import scripted_leaderboard
 from tests.unit.runtime.issuer import Issuer
@@ -101,7 +101,7 @@ async def test_a_request_on_a_kept_connection_is_answered_while_the_edge_stops(
             assert answer.startswith(b"HTTP/1.1 200"), answer
             assert b"Connection: close" in answer
             writer.close()
-            assert await asyncio.to_thread(edge.process.wait, deadline_seconds()) == 0
+            assert await edge.process.wait() == 0
 
 
 async def test_requests_that_http_refuses_get_a_problem_that_says_what_to_do(tmp_path: Path) -> None:
