@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -74,39 +75,44 @@ async def test_an_index_that_the_data_contradicts_is_told_until_it_is_back(
         await client.drop_database(database.name)
 
 
-async def test_every_process_keeps_the_indexes_of_its_databases() -> None:
+@pytest.fixture(scope="module")
+def own() -> Iterator[RunningStack]:
+    """A system whose indexes may be dropped and whose processes may be killed."""
+    with running_stack() as started:
+        yield started
+
+
+async def test_every_process_keeps_the_indexes_of_its_databases(own: RunningStack) -> None:
     """Takes up to 15 s, after which a process looks again."""
-    with running_stack() as stack:
-        async with GraphqlClient(endpoints(stack).graphql) as client, mongo_of(stack) as mongo:
-            player = await register(client)
-            collections = [mongo[f"topten_{database}"][name] for database, name in PLACES]
-            before = [await indexes_of(each) for each in collections]
-            assert all(len(each) > 1 for each in before)
-            for each in collections:
-                await each.drop_indexes()
+    async with GraphqlClient(endpoints(own).graphql) as client, mongo_of(own) as mongo:
+        player = await register(client)
+        collections = [mongo[f"topten_{database}"][name] for database, name in PLACES]
+        before = [await indexes_of(each) for each in collections]
+        assert all(len(each) > 1 for each in before)
+        for each in collections:
+            await each.drop_indexes()
 
-            async def are_back() -> bool:
-                await player.submit("arithmetic-sprint", [("q1", "c")])  # processes at rest look more rarely
-                return [await indexes_of(each) for each in collections] == before
+        async def are_back() -> bool:
+            await player.submit("arithmetic-sprint", [("q1", "c")])  # processes at rest look more rarely
+            return [await indexes_of(each) for each in collections] == before
 
-            await eventually(are_back, "all indexes are there again")
+        await eventually(are_back, "all indexes are there again")
 
 
-async def test_an_index_may_take_longer_to_build_than_other_operations() -> None:
+async def test_an_index_may_take_longer_to_build_than_other_operations(own: RunningStack) -> None:
     """MongoDB abandons a build whose command times out: a process with many records would never start after an upgrade."""
-    with running_stack() as stack:
-        async with mongo_of(stack) as mongo:
-            databases = [mongo[f"topten_{database}"] for database, _ in PLACES]
-            for database, (_, name) in zip(databases, PLACES, strict=True):
-                await database[name].drop_indexes()
-                await database.command("profile", 2)
-            for name in ("identity", "quiz", "score"):
-                os.kill(stack.pid_of(name), signal.SIGKILL)
-            built = {"command.createIndexes": {"$exists": True}}
-            for database in databases:
-                await eventually(partial(database["system.profile"].find_one, built), f"the indexes of {database.name}")
-                limits = [each["command"]["maxTimeMS"] async for each in database["system.profile"].find(built)]
-                assert min(limits) > 600_000, database.name
+    async with mongo_of(own) as mongo:
+        databases = [mongo[f"topten_{database}"] for database, _ in PLACES]
+        for database, (_, name) in zip(databases, PLACES, strict=True):
+            await database[name].drop_indexes()
+            await database.command("profile", 2)
+        for name in ("identity", "quiz", "score"):
+            os.kill(own.pid_of(name), signal.SIGKILL)
+        built = {"command.createIndexes": {"$exists": True}}
+        for database in databases:
+            await eventually(partial(database["system.profile"].find_one, built), f"the indexes of {database.name}")
+            limits = [each["command"]["maxTimeMS"] async for each in database["system.profile"].find(built)]
+            assert min(limits) > 600_000, database.name
 
 
 def mongo_of(stack: RunningStack) -> AsyncMongoClient[Document]:
