@@ -339,8 +339,8 @@ DEFECTS = (
     Defect(
         "tags are not in the hash of a row",
         "services/score/ledger/rows.py",
-        "    if tags:\n        content = (*content, tags)\n",
-        "",
+        "    if not fields[_TAGS]:\n        del fields[_TAGS]\n",
+        "    del fields[_TAGS]\n",
         ("tests/unit/score/test_counters.py", "-k", "tags"),
     ),
     Defect(

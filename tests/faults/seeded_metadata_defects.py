@@ -9,7 +9,7 @@ METADATA_DEFECTS = (
     Defect(
         "a row that shows metadata has the hash of one that does not",
         "services/score/ledger/rows.py",
-        "((True,) if value.shows_metadata else ())",
+        "(True,) if change.shows_metadata else ()",
         "()",
         ("tests/unit/score/test_actions.py", "-k", "shows_metadata"),
     ),

@@ -16,7 +16,7 @@ from services.score.ledger.events import Change
 from services.score.ledger.folds.fold import Fold, RecentActivity
 from services.score.ledger.rows import Row
 from services.score.ledger.times import time_of
-from services.score.ledger.totals import CounterTotals, PeriodTotals, QuizTotal, Total, stored
+from services.score.ledger.totals import CounterTotals, PeriodTotals, QuizTotal, Total
 
 Document = dict[str, Any]
 _MEMBERS_WITHOUT_ACTION_TYPE: Final = 6
@@ -35,11 +35,11 @@ def row_document(row: Row) -> Document:
         "kind": row.kind,
         "delta": row.delta,
         "old_total": row.old_total,
-        "total": stored(row.total),
-        "weeks": _stored(row.weeks),
-        "months": _stored(row.months),
+        "total": row.total,
+        "weeks": row.weeks,
+        "months": row.months,
         "quiz_id": row.quiz_id,
-        "quiz": stored(row.quiz),
+        "quiz": row.quiz,
         "action_id": row.action_id,
         "country": row.country,
         "hidden": row.hidden,
@@ -63,7 +63,7 @@ def row_document(row: Row) -> Document:
     if row.counters_known:
         document["counters_known"] = row.counters_known
     if row.counters:
-        document["counters"] = _stored_counters(row.counters)
+        document["counters"] = row.counters
     if row.tags:
         document["tags"] = row.tags
     return document
@@ -80,11 +80,11 @@ def row_of(document: Mapping[str, Any]) -> Row:
         kind=document["kind"],
         delta=document["delta"],
         old_total=document["old_total"],
-        total=Total(*document["total"]),
+        total=Total(document["total"]),
         weeks=_totals(document["weeks"]),
         months=_totals(document["months"]),
         quiz_id=document["quiz_id"],
-        quiz=QuizTotal(*document["quiz"]),
+        quiz=QuizTotal(document["quiz"]),
         action_id=document["action_id"],
         country=document["country"],
         moved_from=document.get("moved_from", ""),
@@ -112,10 +112,10 @@ def fold_document(fold: Fold) -> Document:
         "revision": fold.revision,
         "event_id": fold.event_id,
         "hash": fold.hash,
-        "total": stored(fold.total),
-        "weeks": _stored(fold.weeks),
-        "months": _stored(fold.months),
-        "quizzes": _stored(fold.quizzes),
+        "total": fold.total,
+        "weeks": fold.weeks,
+        "months": fold.months,
+        "quizzes": fold.quizzes,
         "country": fold.country,
         "hidden": fold.hidden,
         "erased": fold.erased,
@@ -124,7 +124,7 @@ def fold_document(fold: Fold) -> Document:
         "recorded_at": time_of(fold.recorded_at),
     }
     if fold.complete_through:
-        document |= {"complete_through": fold.complete_through, "counters": _stored_counters(fold.counters)}
+        document |= {"complete_through": fold.complete_through, "counters": fold.counters}
     if fold.shows_metadata:
         document["shows_metadata"] = True
     return document
@@ -148,10 +148,10 @@ def fold_of(document: Mapping[str, Any]) -> Fold:
         revision=document["revision"],
         event_id=document["event_id"],
         hash=document["hash"],
-        total=Total(*document["total"]),
+        total=Total(document["total"]),
         weeks=_totals(document["weeks"]),
         months=_totals(document["months"]),
-        quizzes={quiz_id: QuizTotal(*quiz) for quiz_id, quiz in document["quizzes"].items()},
+        quizzes={quiz_id: QuizTotal(quiz) for quiz_id, quiz in document["quizzes"].items()},
         country=document["country"],
         hidden=document["hidden"],
         erased=document["erased"],
@@ -169,18 +169,8 @@ def _change_of(members: Iterable[Any], *, shows_metadata: bool) -> Change:
     return change._replace(shows_metadata=True) if shows_metadata else change
 
 
-def _stored(totals: Mapping[str, Total | QuizTotal]) -> dict[str, tuple[int, ...]]:
-    return {name: stored(total) for name, total in totals.items()}
-
-
-def _stored_counters(counters: CounterTotals) -> dict[str, dict[str, tuple[int, ...]]]:
-    return {
-        number: {period: stored(total) for period, total in periods.items()} for number, periods in counters.items()
-    }
-
-
 def _totals(stored_totals: Mapping[str, list[int]]) -> PeriodTotals:
-    return {name: Total(*total) for name, total in stored_totals.items()}
+    return {name: Total(total) for name, total in stored_totals.items()}
 
 
 def _counters(document: Mapping[str, Any]) -> CounterTotals:

@@ -17,7 +17,7 @@ from typing import Final, Literal, NamedTuple
 from services.score.ledger.counters.numbered import NumberedCounter
 from services.score.ledger.event_boards import periods_of
 from services.score.ledger.rows import CORRECTING_KINDS, Row
-from services.score.ledger.totals import NO_TOTAL, PERIODS_IN_ROW, PeriodTotals, QuizTotal, Total, latest_change, raised
+from services.score.ledger.totals import NO_TOTAL, PERIODS_IN_ROW, PeriodTotals, QuizTotal, Total, latest_change
 
 MAX_ROWS: Final = 8192
 """Rows that are read at most. If those do not decide, the time of the total before the event is kept."""
@@ -55,27 +55,23 @@ class Counter(NamedTuple):
     numbered: NumberedCounter | None = None
 
     def add(self, total: Total, delta: int, at: int) -> Total:
-        """Return a total of all time or of a period after an event. Raises HistoryRequiredError."""
-        if (after_raise := raised(total, delta, at)) is not None:
-            return after_raise
-        points, reached_at, _ = total
+        """Return a total of all time or of a period after an event that does not simply raise it; see `total_after`."""
         if not delta:
             return total
-        latest = latest_change(total)
+        points, reached_at, latest = total.points, total.reached_at, latest_change(total)
         after = points + delta
         if after <= 0:
             reached_at = 0
         elif points <= 0 or at > reached_at or (at == reached_at and delta < 0):
             reached_at = self._reached_at(after, delta, at, 0, reached_at)
-        latest = max(latest, at)
-        return Total(after, reached_at, 0 if latest == reached_at else latest)
+        return Total.changed(after, reached_at, max(latest, at))
 
     def corrected(self, total: Total, delta: int) -> Total:
         """Return the total after a correction, which is no event: of its time, all rows decide."""
         latest, points = latest_change(total), total.points + delta
         moves = self._moves()
         reached_at = (latest_raise(moves) or total.reached_at) if points > 0 else 0
-        return Total(points, reached_at, 0 if latest == reached_at else latest)
+        return Total.changed(points, reached_at, latest)
 
     def add_attempt(self, total: QuizTotal, points: int, attempt: int, delta: int, at: int) -> QuizTotal:
         """Return the total of a quiz that has `points` as of attempt `attempt` after an event. Raises HistoryRequiredError.
@@ -89,7 +85,7 @@ class Counter(NamedTuple):
             reached_at = at
         elif delta or total.points <= 0:
             reached_at = self._reached_at(points, delta, at, attempt, 0) or latest or at
-        return QuizTotal(points, attempt, reached_at, 0 if latest in (0, reached_at) else latest)
+        return QuizTotal.changed(points, attempt, reached_at, latest)
 
     def _reached_at(self, points: int, delta: int, at: int, attempt: int, default: int) -> int:
         """Return when `points` were reached if the event is the latest row, or `default` if no event decides that."""
@@ -165,6 +161,25 @@ class Counter(NamedTuple):
             after, before = row.months, None if previous is None else previous.months
             period = month
         return period == self.name and (not row.late or _points(after, period) != _points(before or {}, period))
+
+
+def total_after(
+    total: Total,
+    delta: int,
+    at: int,
+    history: History,
+    series: Series,
+    name: str,
+    numbered: NumberedCounter | None = None,
+) -> Total:
+    """Return a total of all time or of a period after an event. Raises HistoryRequiredError.
+
+    Nearly every event raises the total and is later than all before it, so no history is needed.
+    """
+    points = total[0] + delta
+    if delta > 0 and points > 0 and at > total[-1]:
+        return Total((points, at))
+    return Counter(series, name, history, numbered).add(total, delta, at)
 
 
 def _points(totals: PeriodTotals, name: str) -> int:

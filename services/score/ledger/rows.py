@@ -11,12 +11,12 @@ can therefore be removed from rows while the chain stays valid to its last hash.
 from __future__ import annotations
 
 import hashlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
 from services.score.ledger.events import Change
-from services.score.ledger.totals import CounterTotals, PeriodTotals, QuizTotal, Total, stored
+from services.score.ledger.totals import CounterTotals, PeriodTotals, QuizTotal, Total
 from services.streams import (
     ACTION_REJUDGED,
     ACTION_VOIDED,
@@ -33,7 +33,6 @@ CORRECTING_KINDS = frozenset({CHAIN_SEALED, CHAIN_CORRECTED})
 EVENTLESS_KINDS = CORRECTING_KINDS | {COUNTERS_ADDED}
 # Rows of changes by others than the player.
 AMENDING_KINDS = frozenset({ACTION_VOIDED, ACTION_REJUDGED, SCORE_ADJUSTED})
-_FIELDS_OF_COUNTERS = 2
 
 
 class Row(NamedTuple):
@@ -78,6 +77,12 @@ class Row(NamedTuple):
     hash: bytes
 
 
+# Places in what is hashed of a row, which starts after the user id.
+_CHAIN, _CLIENT, _CHANGE, _COUNTERS_KNOWN, _COUNTERS, _TAGS = (
+    Row._fields.index(name) - 1 for name in ("chain", "client", "change", "counters_known", "counters", "tags")
+)
+
+
 def missing_revisions(seal: Row) -> tuple[int, int]:
     """Return the first and the last revision that a seal stands for."""
     first, _, last = seal.action_id.partition("-")
@@ -94,21 +99,23 @@ def row_hash(row: Row) -> bytes:
     return content_hash(row[1:-2], row.previous)
 
 
-def content_hash(content: tuple[object, ...], previous: bytes) -> bytes:
+def content_hash(content: tuple[Any, ...], previous: bytes) -> bytes:
     """Return the hash of a row's fields from `event_id` to `tags`."""
-    content, tags = content[:-1], content[-1]
-    if not content[-_FIELDS_OF_COUNTERS]:
-        content = content[:-_FIELDS_OF_COUNTERS]
-    if tags:
-        content = (*content, tags)
-    canonical = orjson.dumps(content, _plain, orjson.OPT_SORT_KEYS)
+    fields = list(content)
+    fields[_CHAIN] = fields[_CHAIN].hex()
+    fields[_CLIENT] = fields[_CLIENT].hex()
+    if fields[_CHANGE] is not None:
+        fields[_CHANGE] = _hashed(fields[_CHANGE])
+    if not fields[_TAGS]:
+        del fields[_TAGS]
+    if not fields[_COUNTERS_KNOWN]:
+        del fields[_COUNTERS_KNOWN : _COUNTERS + 1]
+    canonical = orjson.dumps(fields, tuple, orjson.OPT_SORT_KEYS)  # what it does not know are totals
     return hashlib.sha256(previous + canonical).digest()
 
 
-def _plain(value: object) -> object:
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, Change):
-        type_of_action = (value.action_type_id,) if value.action_type_id else ()
-        return (*value[2:6], *type_of_action, *((True,) if value.shows_metadata else ()))
-    return stored(value)  # type: ignore[arg-type]  # the rest are totals
+def _hashed(change: Change) -> tuple[object, ...]:
+    """Return the fields of a change that are hashed."""
+    type_of_action = (change.action_type_id,) if change.action_type_id else ()
+    shows_metadata = (True,) if change.shows_metadata else ()
+    return (change.version, change.blocked, change.voids, change.digest.hex(), *type_of_action, *shows_metadata)

@@ -192,8 +192,8 @@ def _before(after: PeriodTotals, name: str, delta: int, known: PeriodTotals) -> 
 def _set(total: Total, points: int) -> Total:
     """Return the total with other points; nobody knows when those were reached."""
     if points <= 0:
-        return Total(points, 0, latest_change(total))
-    return total._replace(points=points)
+        return Total.changed(points, 0, latest_change(total))
+    return Total((points, *total[1:]))
 
 
 def _differences(before: PeriodTotals, after: PeriodTotals) -> Mapping[str, int]:

@@ -47,7 +47,7 @@ from services.score.ledger.origins import Origins
 from services.score.ledger.personal_data_digests import PersonalDataDigests
 from services.score.ledger.rows import AMENDING_KINDS, EVENTLESS_KINDS, Row
 from services.score.ledger.shown_rows import ShownRows
-from services.score.ledger.totals import Total
+from services.score.ledger.totals import NO_TOTAL, Total
 
 _DUPLICATE = 11000
 # The server refuses one document: too large, invalid, a key it cannot index, a value it cannot store.
@@ -273,7 +273,7 @@ class ScoreStore:
     async def last_total(self, user_id: str) -> tuple[int, Total]:
         """Return revision and all-time total of a player's last row; revision 0 without rows."""
         last = await self._ledger.find_one({"chain": self.digests.chain(user_id)}, sort=[("revision", DESCENDING)])
-        return (0, Total(0, 0)) if last is None else (last["revision"], Total(*last["total"]))
+        return (0, NO_TOTAL) if last is None else (last["revision"], Total(last["total"]))
 
     async def count(self) -> tuple[int, int]:
         """Return the approximate number of rows and players."""

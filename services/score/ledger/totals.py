@@ -7,7 +7,7 @@ attempt, because attempts may arrive out of order. When a total was reached is d
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Self
 
 from services.score.ledger.events import Event
 
@@ -17,49 +17,68 @@ PERIODS_IN_ROW = 2
 PERIODS_IN_FOLD = 8
 
 
-class Total(NamedTuple):
-    """Points, the time since which the player has had at least as many, and the time of the latest change.
+class Total(tuple[int, ...]):
+    """Points, the time since which the player has had at least as many, and the time of the latest change if it is another.
 
-    `reached_at` is 0 without points. `latest_at` is 0 if it is the same time, which it nearly always is; such a total is
-    stored and hashed without it.
+    Rows and folds store and hash these two or three numbers as they are, so nothing is converted.
     """
 
-    points: int
-    reached_at: int
-    latest_at: int = 0
+    __slots__ = ()
+
+    @classmethod
+    def changed(cls, points: int, reached_at: int, latest_at: int) -> Self:
+        """Return the total with these points since `reached_at`, 0 without points, that was last changed at `latest_at`."""
+        return cls((points, reached_at) if latest_at in (0, reached_at) else (points, reached_at, latest_at))
+
+    @property
+    def points(self) -> int:
+        """The player's points."""
+        return self[0]
+
+    @property
+    def reached_at(self) -> int:
+        """Since when the player has had at least as many points; 0 without points."""
+        return self[1]
 
 
-class QuizTotal(NamedTuple):
-    """The points of a player's attempts at one quiz together, as of the highest attempt counted; the rest as in `Total`."""
+class QuizTotal(tuple[int, ...]):
+    """The points of a player's attempts at one quiz together, the highest attempt counted, and the rest of a `Total`."""
 
-    points: int
-    attempt: int
-    reached_at: int
-    latest_at: int = 0
+    __slots__ = ()
+
+    @classmethod
+    def changed(cls, points: int, attempt: int, reached_at: int, latest_at: int) -> Self:
+        """Return the total as of an attempt; the rest as for `Total`."""
+        times = (reached_at,) if latest_at in (0, reached_at) else (reached_at, latest_at)
+        return cls((points, attempt, *times))
+
+    @property
+    def points(self) -> int:
+        """The points of the attempts together."""
+        return self[0]
+
+    @property
+    def attempt(self) -> int:
+        """The highest attempt counted."""
+        return self[1]
+
+    @property
+    def reached_at(self) -> int:
+        """Since when the player has had at least as many points; 0 without points."""
+        return self[2]
 
 
-NO_TOTAL = Total(0, 0)
-NO_QUIZ_TOTAL = QuizTotal(0, 0, 0)
+NO_TOTAL = Total((0, 0))
+NO_QUIZ_TOTAL = QuizTotal((0, 0, 0))
 PeriodTotals = Mapping[str, Total]
 """Totals by the name of the period."""
 CounterTotals = Mapping[str, PeriodTotals]
 """Totals of numbered counters: by the decimal number of the counter, then by the name of the period."""
 
 
-def stored(total: Total | QuizTotal) -> tuple[int, ...]:
-    """Return the numbers of a total that are stored and hashed."""
-    return tuple(total) if total.latest_at else total[:-1]
-
-
 def latest_change(total: Total | QuizTotal) -> int:
     """Return the time of the latest event that changed the total."""
-    return total.latest_at or total.reached_at
-
-
-def raised(total: Total, delta: int, at: int) -> Total | None:
-    """Return the total after an event that is later than all before it and raises it, as nearly all do; None for any other."""
-    points = total.points + delta
-    return Total(points, at) if delta > 0 and points > 0 and at > (total.latest_at or total.reached_at) else None
+    return total[-1]
 
 
 def counts_in(totals: PeriodTotals, name: str, *, is_open: bool) -> bool:

@@ -270,7 +270,7 @@ def _is_ascending(definition: Definition | None) -> bool:
 
 def _total(player: _Player, definition: Definition | None) -> Total:
     if definition is None or not definition.number:
-        return Total(sum(delta for _, delta in player.moves), latest_raise(player.moves) or 0)
+        return Total((sum(delta for _, delta in player.moves), latest_raise(player.moves) or 0))
     rows = sorted(player.rows[definition.number], key=_revision)
     return total_of(NumberedCounter(definition.number, definition.counter), rows)
 

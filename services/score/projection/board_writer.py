@@ -94,7 +94,7 @@ class BoardWriter:
             for shard, of_shard in by_shard.items():
                 for start in range(0, len(of_shard), _MEMBERS_PER_CALL):
                     batch = of_shard[start : start + _MEMBERS_PER_CALL]
-                    texts = _texts(batch, shown)
+                    texts = _texts(batch, shown) if shown else b""
                     keys = (shard.key, shard.fence_key, shard.meta_key, shard.previous_key)
                     calls.append(((*keys, shard.shown_key) if texts else keys, (*head, _packed(batch), ranks, texts)))
         changes = await self._script.run(calls)
@@ -159,7 +159,7 @@ def _by_shard(sharding: Sharding, board: Board, members: Collection[Standing]) -
 
 
 def _texts(members: Iterable[Standing], shown: Shown) -> bytes:
-    """Return the metadata of members by user id; empty if boards show none of any of them."""
+    """Return the metadata of members by user id; empty if boards may show none of any of them."""
     texts = {each.user_id: shown[each.board, each.user_id] for each in members if each.reached_at is not None}
     return orjson.dumps(texts) if texts else b""
 

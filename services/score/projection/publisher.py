@@ -53,10 +53,13 @@ def score_updated_event(update: ScoreUpdate) -> score_events_pb2.ScoreUpdatedEve
     payload.revision = update.revision
     payload.country = update.country
     payload.cause = event.kind
-    for standing in update.standings:
-        entry = payload.standings.add()  # fields one by one, in two thirds of the time that arguments take
-        entry.board, entry.points, entry.value = standing.board.name, standing.points, standing.value
-        if standing.lowered:
+    add = payload.standings.add
+    for board, _, points, value, _, lowered, _ in update.standings:
+        entry = add()  # fields one by one, in two thirds of the time that arguments take
+        entry.board = board.name
+        entry.points = points
+        entry.value = value
+        if lowered:
             entry.lowered = True
     return message
 

@@ -1,13 +1,13 @@
 """From a player's fold to their standings on boards. Pure.
 
-Owns which total a board shows and which boards an event affects; the catalog says which boards exist. A standing carries
+Owns which boards an event affects and a player's standing on each; the catalog says which boards exist. A standing carries
 the revision of the fold it was read from: of two standings of one player, the one with the higher revision is later.
 """
 
 from __future__ import annotations
 
 from collections import Counter as Multiset
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -27,7 +27,11 @@ from services.score.ledger.events import Event
 from services.score.ledger.folds.fold import Fold
 from services.score.ledger.rows import CORRECTING_KINDS, EVENTLESS_KINDS, Row
 from services.score.ledger.totals import QuizTotal, Total
+from services.score.projection.board_totals import BoardTotal, built_in_total, custom_total
 from services.streams import ACTION_REJUDGED, ACTION_VOIDED, COUNTERS_ADDED
+
+Encode = Callable[[int, int], float]
+"""Returns the value of points, 1 or more, that were reached at a time in microseconds since 1970."""
 
 
 class Standing(NamedTuple):
@@ -46,17 +50,11 @@ class Standing(NamedTuple):
     reached_at: int | None = None
 
 
-class _CustomBoard(NamedTuple):
-    """A period of a definition, for players of `countries`, or for all if there are none.
+class _View(NamedTuple):
+    """What a board shows of a fold: which total, and by which value of it."""
 
-    `key` is that of the counter in folds, empty for a built-in one; `period` is named as the fold names the counter's.
-    """
-
-    definition: Definition
-    key: str
-    period: str
-    countries: frozenset[str]
-    is_ascending: bool
+    total_of: BoardTotal
+    encode: Encode
 
 
 class Agreement(NamedTuple):
@@ -106,7 +104,7 @@ class Placement:
         )
         self._stretches = Stretches(each.calendar for each in counted)
         self._boards_at = lru_cache(maxsize=65_536)(self._find_boards)
-        self._custom_board = lru_cache(maxsize=4096)(self._find_custom_board)
+        self._view = lru_cache(maxsize=65_536)(self._find_view)
 
     def standing(self, fold: Fold, board: Board, *, lowered: bool = False) -> Standing | None:
         """Return the player's standing on `board`; None if the board does not count them."""
@@ -117,35 +115,15 @@ class Placement:
         """Return the player's standings on those of `boards` that count them."""
         standings = []
         user_id, revision, hidden, shows_metadata = fold.user_id, fold.revision, fold.hidden, fold.shows_metadata
-        encoding = self.agreement.encoding
-        overall = -1.0
         for board in boards:
-            kind, qualifier = board
-            total: Total | QuizTotal | None
-            is_ascending = False
-            if kind == "all":
-                total = fold.total
-            elif kind == "weekly":
-                total = fold.weeks.get(qualifier)
-            elif kind == "monthly":
-                total = fold.months.get(qualifier)
-            elif kind == "country":
-                total = fold.total if qualifier == fold.country else None
-            elif kind == "quiz":
-                total = fold.quizzes.get(qualifier)
-            else:
-                total, is_ascending = self._custom_total(fold, board)
+            total_of, encode = self._view(board)
+            total = total_of(fold)
             if total is None:
                 continue
             points = 0 if hidden else int32(total.points)
-            if points <= 0:
-                value = 0.0
-            elif is_ascending:
-                value = shown_value(total, board, encoding, is_ascending=True)
-            elif total is fold.total:  # also the one of the country: encoded once
-                overall = value = shown_value(total, board, encoding) if overall < 0 else overall
-            else:
-                value = shown_value(total, board, encoding)
+            value = 0.0
+            if points > 0:
+                value = encode(points, 1000 * total.reached_at if points == total.points else 0)
             reached_at = (total.reached_at if value else 0) if shows_metadata else None
             standings.append(Standing(board, user_id, points, value, revision, lowered, reached_at))
         return standings
@@ -207,23 +185,11 @@ class Placement:
             return True
         return not self._falling.isdisjoint(entry.counters)
 
-    def _custom_total(self, fold: Fold, board: Board) -> tuple[Total | None, bool]:
-        custom = self._custom_board(board)
-        if custom is None or (custom.countries and fold.country not in custom.countries):
-            return None, False
-        return _total_of(fold, custom), custom.is_ascending
-
-    def _find_custom_board(self, board: Board) -> _CustomBoard | None:
-        definition = self.catalog.definition_of(board)
-        custom = parse_custom_name(board.qualifier)
-        if definition is None or custom is None:
-            return None
-        countries = frozenset({custom.country}) if custom.country else definition.countries
-        if definition.number:
-            key, period = str(definition.number), custom.period or ALL_TIME
-        else:  # the weekly boards write 2026-47 for what all others call 2026-W47
-            key, period = "", custom.period.replace("W", "")
-        return _CustomBoard(definition, key, period, countries, definition.is_ascending)
+    def _find_view(self, board: Board) -> _View:
+        encode = _encode(board, self.agreement.encoding, is_ascending=self.catalog.is_ascending(board))
+        if board.kind != "custom":
+            return _View(built_in_total(board), encode)
+        return _View(custom_total(self.catalog.definition_of(board), parse_custom_name(board.qualifier)), encode)
 
     def _find_boards(
         self, day: int, stretch: Stretch, country: str, quiz_id: str, action_type_id: str, tags: tuple[str, ...]
@@ -243,16 +209,6 @@ def _counters(catalog: Catalog) -> Counters:
     definitions = (*catalog.counted, *catalog.archiving)
     numbered = {each.number: NumberedCounter(each.number, each.counter) for each in definitions if each.number}
     return Counters(list(numbered.values()), catalog.numbers)
-
-
-def _total_of(fold: Fold, custom: _CustomBoard) -> Total | None:
-    """Return the total that a custom board shows; None if the fold has none, or does not know it yet."""
-    definition, key, period, _, _ = custom
-    if key:
-        return fold.counters.get(key, {}).get(period) if definition.number <= fold.complete_through else None
-    if definition.period == "all":
-        return fold.total
-    return fold.weeks.get(period) if definition.period == "weekly" else fold.months.get(period)
 
 
 def _periods_of(fold: Fold, definition: Definition) -> Sequence[str]:
@@ -275,14 +231,22 @@ def unranked(fold: Fold, board: Board) -> Standing:
 def shown_value(total: Total | QuizTotal, board: Board, encoding: int, *, is_ascending: bool = False) -> float:
     """Return the value of a total; 0 without points. Players with more than a board can show are ordered by id."""
     points = int32(total.points)
-    if points <= 0:
-        return 0.0
-    reached_at = 1000 * total.reached_at if points == total.points else 0
+    encode = _encode(board, encoding, is_ascending=is_ascending)
+    return encode(points, _shown_time(total, points)) if points > 0 else 0.0
+
+
+def _shown_time(total: Total | QuizTotal, points: int) -> int:
+    """Return the microseconds since 1970 that decide among equal points; 0 for more than a board can show."""
+    return 1000 * total.reached_at if points == total.points else 0
+
+
+def _encode(board: Board, encoding: int, *, is_ascending: bool) -> Encode:
+    """Return the function that encodes points and the time at which they were reached."""
     if is_ascending:
-        return encode_us(mirrored(points), reached_at)
+        return lambda points, reached_at: encode_us(mirrored(points), reached_at)
     if encoding == FORMER_ENCODING:
-        return former_encoding.encode_us(points, reached_at, board)
-    return encode_us(points, reached_at)
+        return lambda points, reached_at: former_encoding.encode_us(points, reached_at, board)
+    return encode_us
 
 
 def can_lower(entry: Event | Row) -> bool:

@@ -152,7 +152,7 @@ async def test_boards_of_the_former_encoding_are_rebuilt_and_never_mixed(system:
     for encoding in (FORMER_ENCODING, ENCODING):
         of_encoding[encoding] = {
             event.payload.user_id: shown_value(
-                Total(event.payload.score_delta, milliseconds_of(NOW) + n), week, encoding
+                Total((event.payload.score_delta, milliseconds_of(NOW) + n)), week, encoding
             )
             for n, event in enumerate(events)
         }

@@ -86,14 +86,14 @@ def scenes(draw: st.DrawFn) -> dict[str, tuple[int, int]]:
 
 
 def fold_of(user_id: str, total: int, reached_at: int) -> Fold:
-    reached = Total(total, reached_at)
+    reached = Total((total, reached_at))
     week, month = Board.parse("weekly", NOW).qualifier, Board.parse("monthly", NOW).qualifier
     return empty_fold(user_id)._replace(
         country="VN",
         total=reached,
         weeks={week: reached},
         months={month: reached},
-        quizzes={"rivers": QuizTotal(total, 1, reached_at)},
+        quizzes={"rivers": QuizTotal((total, 1, reached_at))},
     )
 
 

@@ -83,7 +83,7 @@ def test_latest_account_change_wins_in_any_order(order: tuple[int, ...]) -> None
     ]
     fold, _ = counted([answered(1, 10), *(changes[number] for number in order)])
     assert (fold.hidden, fold.country, fold.version) == (False, "DE", 3)
-    assert fold.total == Total(10, milliseconds_of(AT))
+    assert fold.total == Total((10, milliseconds_of(AT)))
 
 
 def test_block_changes_no_total() -> None:

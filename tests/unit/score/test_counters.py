@@ -158,7 +158,7 @@ _counters = st.lists(
 
 
 def shown(fold: Fold, each: NumberedCounter) -> dict[str, tuple[int, int]]:
-    totals = {period: total[:2] for period, total in fold.counters.get(each.key, {}).items()}
+    totals = {period: (total.points, total.reached_at) for period, total in fold.counters.get(each.key, {}).items()}
     return {period: total for period, total in totals.items() if total != (0, 0)}
 
 
@@ -210,13 +210,13 @@ def test_row_of_a_process_that_knows_fewer_counters_makes_the_others_unknown() -
     assert set(fold.counters) == {"1", "2"}
     fold, rows = counted([run._replace(event_id="e2", at=START + HOUR)], Counters([one], 1), fold, rows)
     assert fold.complete_through == 1
-    assert fold.counters == {"1": {"all": Total(20, START + HOUR)}}
+    assert fold.counters == {"1": {"all": Total((20, START + HOUR))}}
     both = Counters([one, two], 2)
     fold, rows = counted([run._replace(event_id="e3", at=START + 2 * HOUR)], both, fold, rows)
-    assert fold.counters == {"1": {"all": Total(30, START + 2 * HOUR)}}, "nobody knows what it would be added to"
+    assert fold.counters == {"1": {"all": Total((30, START + 2 * HOUR))}}, "nobody knows what it would be added to"
     assert lacks_counters(fold, both)
     fold = apply(fold, counters_added(fold, rows, both, START))
-    assert fold.counters["2"] == {"all": Total(30, START + 2 * HOUR)}
+    assert fold.counters["2"] == {"all": Total((30, START + 2 * HOUR))}
 
 
 def test_event_of_a_closed_period_does_not_count_in_it_then_or_later() -> None:
@@ -246,7 +246,7 @@ def test_rows_and_folds_survive_the_store_and_old_ones_are_hashed_as_ever() -> N
     fold, rows = counted([run], Counters([counter(1, "all", period="daily")], 1))
     assert row_of(as_read(row_document(rows[0]))) == rows[0]
     assert fold_of(as_read(fold_document(fold))) == fold
-    changed = rows[0]._replace(counters={"1": {"2026-11-28": Total(11, START)}})
+    changed = rows[0]._replace(counters={"1": {"2026-11-28": Total((11, START))}})
     assert row_hash(changed) != rows[0].hash
 
 

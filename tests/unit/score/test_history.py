@@ -68,7 +68,7 @@ def plain(moves: Iterable[tuple[int, int]]) -> Total:
         before, running = running, running + changes[at]
         if before < points <= running:
             reached = at
-    return Total(points, reached if points > 0 else 0)
+    return Total((points, reached if points > 0 else 0))
 
 
 @st.composite
@@ -127,7 +127,7 @@ def test_void_leaves_the_earlier_reacher_ahead() -> None:
     first = answered(1, 100, START, "q", 1, 100)
     later = answered(2, 30, START + HOUR, "r", 1, 30)
     void = later._replace(event_id="v", delta=-30, attempt=2, quiz_total=0, kind=ACTION_VOIDED, change=Change("m", ""))
-    assert counted([first, later, void])[0].total == Total(100, START, START + HOUR)
+    assert counted([first, later, void])[0].total == Total((100, START, START + HOUR))
 
 
 def test_adjustment_and_its_opposite_leave_no_trace_in_the_tie() -> None:

@@ -60,7 +60,7 @@ def test_board_that_does_not_count_the_player_has_no_standing() -> None:
 
 
 def test_standings_carry_the_revision_of_their_fold() -> None:
-    late = fold()._replace(revision=9, quizzes={"q": QuizTotal(10, 3, 0)})
+    late = fold()._replace(revision=9, quizzes={"q": QuizTotal((10, 3, 0))})
     assert {found.revision for found in PLACEMENT.standings(late, PLACEMENT.boards_of(late))} == {9}
 
 
@@ -110,7 +110,7 @@ def test_player_is_removed_from_the_board_of_a_former_country() -> None:
 
 @given(st.integers(1, 2**31 - 1), st.integers(0, 10**12))
 def test_points_of_a_value_are_the_total(points: int, reached_at: int) -> None:
-    found = PLACEMENT.standing(fold()._replace(total=Total(points, reached_at)), Board("all"))
+    found = PLACEMENT.standing(fold()._replace(total=Total((points, reached_at))), Board("all"))
     assert found is not None
     assert points_of(found.value) == points
 

@@ -7,7 +7,8 @@ the boards that always existed (all points, of all time, a week or a month in UT
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from services.boards.definition import CounterSpec
@@ -25,21 +26,27 @@ ALL_TIME: Final = "all"
 _COMPLETED: Final = frozenset({QUIZ_COMPLETED, ACTION_COMPLETED})
 
 
-class NumberedCounter(NamedTuple):
+@dataclass(frozen=True)
+class NumberedCounter:
     """A counter and the number that it has in rows."""
 
     number: int
     spec: CounterSpec
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The number as rows have it."""
         return str(self.number)
 
-    @property
+    @cached_property
     def is_sum(self) -> bool:
         """Whether the total is the sum of what each event adds to it; otherwise it is that of one event."""
         return self.spec.aggregate in ("sum", "count")
+
+    @cached_property
+    def adds_points(self) -> bool:
+        """Whether an event adds its points; if not, and it is a sum, it adds how many actions it is."""
+        return self.spec.aggregate == "sum"
 
     def includes(self, entry: Event | Row) -> bool:
         """Whether an event is from one of the sources. An adjustment is from `all` alone."""
@@ -56,11 +63,7 @@ class NumberedCounter(NamedTuple):
 
     def move(self, entry: Event | Row) -> int:
         """Return what an event adds to a sum or count."""
-        if self.spec.aggregate == "sum":
-            return entry.delta
-        if entry.kind in _COMPLETED:
-            return 1
-        return -1 if entry.kind == ACTION_VOIDED else 0
+        return entry.delta if self.adds_points else _actions(entry.kind)
 
     def counted(self, row: Row, period: str) -> bool:
         """Whether a row counts in a period. A row that says nothing of this counter is judged by its time and source."""
@@ -79,7 +82,6 @@ class CountedPeriod(NamedTuple):
     """The period in which a counter counts an event; it ends at `ends_at`, None for never."""
 
     counter: NumberedCounter
-    key: str
     period: str
     ends_at: int | None
 
@@ -106,7 +108,7 @@ class Counters:
     ) -> tuple[CountedPeriod, ...]:
         counting = self.of_source(quiz_id, action_type_id, tags)
         return tuple(
-            CountedPeriod(counter, counter.key, period or ALL_TIME, counter.ends_at(period or ALL_TIME))
+            CountedPeriod(counter, period or ALL_TIME, counter.ends_at(period or ALL_TIME))
             for counter, period in zip(self.all, stretch.periods, strict=True)
             if period is not None and counter in counting
         )
@@ -122,6 +124,13 @@ NO_COUNTERS: Final = Counters()
 def is_completed(kind: str) -> bool:
     """Whether events of this kind are actions that players completed."""
     return kind in _COMPLETED
+
+
+def _actions(kind: str) -> int:
+    """Return what an event of this kind adds to the number of a player's actions."""
+    if kind in _COMPLETED:
+        return 1
+    return -1 if kind == ACTION_VOIDED else 0
 
 
 def _sources(quiz_id: str, action_type_id: str, tags: tuple[str, ...]) -> tuple[str, ...]:

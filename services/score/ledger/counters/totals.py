@@ -6,8 +6,8 @@ Both agree: counting a player's events one by one, in whatever order, gives the 
 - The best action is the one with the most points, or the fewest where less is better, and of those the earliest.
 - The latest action is the one with the latest time, and of those the one counted last.
 
-An action that was voided counts for nothing, even if its void is counted first. Of a total that one action decides,
-`latest_at` is the time of the latest void, so that only then all rows are needed to tell. Who has no points has no best
+An action that was voided counts for nothing, even if its void is counted first. A total that one action decides ends with
+the time of the latest void, if there was one: only then all rows are needed to tell. Who has no points has no best
 action.
 """
 
@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 from services.score.ledger.counters.numbered import Counters, NumberedCounter, is_completed
 from services.score.ledger.events import Event
-from services.score.ledger.history import Counter, History, HistoryRequiredError, latest_raise
+from services.score.ledger.history import History, HistoryRequiredError, latest_raise, total_after
 from services.score.ledger.rows import CORRECTING_KINDS, Row
 from services.score.ledger.totals import (
     NO_TOTAL,
@@ -27,9 +27,10 @@ from services.score.ledger.totals import (
     PeriodTotals,
     Total,
     merge,
-    raised,
 )
 from services.streams import ACTION_VOIDED
+
+_NO_PERIODS: PeriodTotals = {}
 
 
 def totals_after(
@@ -45,17 +46,21 @@ def totals_after(
     Counters above `complete_through` are left out: what they would be on top of is unknown. Raises HistoryRequiredError.
     """
     after: dict[str, PeriodTotals] = {}
-    for counter, key, period, ends_at in counters.periods(event):
+    for counter, period, ends_at in counters.periods(event):
         if counter.number > complete_through:
             continue
-        known = totals.get(key, {})
-        if (ends_at is not None and ends_at <= closed_through) or _is_too_old(known, period):
-            after[key] = {}
+        known = totals.get(counter.key, _NO_PERIODS)
+        is_closed = ends_at is not None and ends_at <= closed_through
+        if is_closed or (len(known) >= PERIODS_IN_FOLD and period < min(known)):
+            after[counter.key] = {}
             continue
         before = known.get(period, NO_TOTAL)
-        total = _total_after(counter, period, before, event, history)
+        if counter.is_sum:
+            total = total_after(before, counter.move(event), event.at, history, "numbered", period, counter)
+        else:
+            total = _chosen_after(counter, period, before, event, history)
         if total != before:
-            after[key] = {period: total}
+            after[counter.key] = {period: total}
     return after
 
 
@@ -71,24 +76,16 @@ def totals_of(counter: NumberedCounter, rows: Sequence[Row]) -> PeriodTotals:
     return {period: total for period, total in totals.items() if total != NO_TOTAL}
 
 
-def _is_too_old(totals: PeriodTotals, period: str) -> bool:
-    return len(totals) >= PERIODS_IN_FOLD and period < min(totals)
-
-
-def _total_after(counter: NumberedCounter, period: str, before: Total, event: Event, history: History) -> Total:
-    if counter.is_sum:
-        move = counter.move(event)
-        return raised(before, move, event.at) or Counter("numbered", period, history, counter).add(
-            before, move, event.at
-        )
+def _chosen_after(counter: NumberedCounter, period: str, before: Total, event: Event, history: History) -> Total:
+    """Return the total that one action decides after an event."""
     if event.kind == ACTION_VOIDED:
         is_passed = counter.spec.aggregate == "latest" and event.at < before.reached_at
         if is_passed or not before.reached_at:
-            return before._replace(latest_at=max(before.latest_at, event.at))
+            return Total((before.points, before.reached_at, max(_voided_at(before), event.at)))
     elif not is_completed(event.kind) or not _is_ahead(counter, event, before):
         return before
-    elif not before.latest_at:
-        return Total(event.delta, event.at)
+    elif not _voided_at(before):
+        return Total((event.delta, event.at))
     if not history.is_all:
         raise HistoryRequiredError
     return _chosen(counter, [*(row for row in history.rows if counter.counted(row, period)), event])
@@ -103,7 +100,7 @@ def total_of(counter: NumberedCounter, rows: Sequence[Row]) -> Total:
         return NO_TOTAL
     points, latest = sum(move for _, move in moves), max(at for at, _ in moves)
     reached_at = (latest_raise(moves) or 0) if points > 0 else 0
-    return Total(points, reached_at, 0 if latest == reached_at else latest)
+    return Total.changed(points, reached_at, latest)
 
 
 def _chosen(counter: NumberedCounter, entries: Sequence[Row | Event]) -> Total:
@@ -113,8 +110,13 @@ def _chosen(counter: NumberedCounter, entries: Sequence[Row | Event]) -> Total:
     chosen = NO_TOTAL
     for entry in entries:
         if is_completed(entry.kind) and entry.event_id not in voided and _is_ahead(counter, entry, chosen):
-            chosen = Total(entry.delta, entry.at)
-    return chosen._replace(latest_at=max((entry.at for entry in voids), default=0))
+            chosen = Total((entry.delta, entry.at))
+    return Total((*chosen, max(entry.at for entry in voids))) if voids else chosen
+
+
+def _voided_at(total: Total) -> int:
+    """Return the time of the latest void of an action that a total of one action counts for; 0 for none."""
+    return total[2] if len(total) > 2 else 0
 
 
 def _is_ahead(counter: NumberedCounter, action: Row | Event, chosen: Total) -> bool:

@@ -23,7 +23,7 @@ from services.score.ledger.counters.numbered import NO_COUNTERS, Counters
 from services.score.ledger.counters.totals import merged, totals_after
 from services.score.ledger.event_boards import boards_at, period_ends, periods_of
 from services.score.ledger.events import Event
-from services.score.ledger.history import EMPTY, UNKNOWN, Counter, History
+from services.score.ledger.history import EMPTY, UNKNOWN, Counter, History, total_after
 from services.score.ledger.rows import GENESIS, Row, content_hash, missing_revisions
 from services.score.ledger.totals import (
     NO_QUIZ_TOTAL,
@@ -80,6 +80,16 @@ class Fold(NamedTuple):
     shows_metadata: bool = False
 
 
+class _Totals(NamedTuple):
+    """The totals of a row; `counted` are those of numbered counters that it changes."""
+
+    total: Total
+    weeks: PeriodTotals
+    months: PeriodTotals
+    counted: CounterTotals
+    late: bool
+
+
 _NO_ACTIVITY = RecentActivity(0, 0, 0, 0, 0)
 
 
@@ -103,41 +113,24 @@ def next_row(
     and HistoryRequiredError if the rows in `history` do not decide when a total was reached.
     """
     history = history if fold.revision else EMPTY
-    country, hidden, change = fold.country, fold.hidden, event.change
+    change = event.change
     if fold.erased and change is not None:
         change = change._replace(actor="", reason="", metadata="")
-    total, delta = fold.total, event.delta
-    counted: CounterTotals = {}
     if change is not None and change.version:
-        weeks, months, late = newest(fold.weeks), newest(fold.months), False
-        if not fold.erased and (change.version > fold.version or event.kind == PLAYER_ERASED):
-            country, hidden = event.country, change.blocked
+        totals = _Totals(fold.total, newest(fold.weeks), newest(fold.months), {}, late=False)
+        is_in_force = not fold.erased and (change.version > fold.version or event.kind == PLAYER_ERASED)
+        country, hidden = (event.country, change.blocked) if is_in_force else (fold.country, fold.hidden)
     else:
-        week, month = periods_of(event.at)
-        week_ends, month_ends = period_ends(event.at)
-        weeks, months = newest(fold.weeks), newest(fold.months)
-        in_week = counts_in(fold.weeks, week, is_open=week_ends > closed_through)
-        in_month = counts_in(fold.months, month, is_open=month_ends > closed_through)
-        if in_week:
-            week_total = Counter("weekly", week, history).add(weeks.get(week, NO_TOTAL), delta, event.at)
-            weeks = with_period(weeks, week, week_total)
-        if in_month:
-            month_total = Counter("monthly", month, history).add(months.get(month, NO_TOTAL), delta, event.at)
-            months = with_period(months, month, month_total)
-        late = not (in_week and in_month)
-        total = Counter("all", "", history).add(total, delta, event.at)
-        if counters.all:
-            complete_through = min(fold.complete_through, counters.known) if fold.revision else counters.known
-            counted = totals_after(fold.counters, complete_through, event, closed_through, history, counters)
-        if not country and not fold.version:
-            country = event.country
+        totals = _counted(fold, event, closed_through, history, counters)
+        country, hidden = fold.country or ("" if fold.version else event.country), fold.hidden
     boards_at(event.at, country, event.quiz_id)
+    total, weeks, months, counted, late = totals
     content = (
         event.event_id,
         fold.chain,
         fold.revision + 1,
         event.kind,
-        delta,
+        event.delta,
         fold.total.points,
         total,
         weeks,
@@ -199,6 +192,28 @@ def apply(fold: Fold, row: Row) -> Fold:
         complete_through=complete_through,
         shows_metadata=fold.shows_metadata or (row.change is not None and row.change.shows_metadata),
     )
+
+
+def _counted(fold: Fold, event: Event, closed_through: int, history: History, counters: Counters) -> _Totals:
+    """Return the totals after an event that counts. Raises HistoryRequiredError."""
+    delta, at = event.delta, event.at
+    week, month = periods_of(at)
+    week_ends, month_ends = period_ends(at)
+    weeks, months = newest(fold.weeks), newest(fold.months)
+    in_week = counts_in(fold.weeks, week, is_open=week_ends > closed_through)
+    in_month = counts_in(fold.months, month, is_open=month_ends > closed_through)
+    if in_week:
+        week_total = total_after(weeks.get(week, NO_TOTAL), delta, at, history, "weekly", week)
+        weeks = with_period(weeks, week, week_total)
+    if in_month:
+        month_total = total_after(months.get(month, NO_TOTAL), delta, at, history, "monthly", month)
+        months = with_period(months, month, month_total)
+    total = total_after(fold.total, delta, at, history, "all", "")
+    counted: CounterTotals = {}
+    if counters.all:
+        complete_through = min(fold.complete_through, counters.known) if fold.revision else counters.known
+        counted = totals_after(fold.counters, complete_through, event, closed_through, history, counters)
+    return _Totals(total, weeks, months, counted, late=not (in_week and in_month))
 
 
 def _counters_after(fold: Fold, row: Row) -> tuple[CounterTotals, int]:
