@@ -39,6 +39,7 @@ from services.score.errors import ReplacedDataError, RetryableError
 from services.score.fairplay.monitor import FairPlayMonitor
 from services.score.ingest.ack_policy import COUNTING_ERRORS, is_outage
 from services.score.ingest.record_check import RecordCheck
+from services.score.ledger.counters.added import lacks_counters
 from services.score.ledger.counters.numbered import Counters
 from services.score.ledger.events import Event
 from services.score.ledger.folds.cache import Basis, FoldCache
@@ -145,8 +146,11 @@ class Worker:
         event_ids = [event.event_id for event in events]
         counted = {} if first_delivery else await self._store.counted_events(event_ids)
         folds = await self._folds.load({event.user_id for event in events})
-        if counted:
-            folds |= await self._folds.refresh({event.user_id for event in events if event.event_id in counted})
+        outdated = {event.user_id for event in events if event.event_id in counted}
+        if self._placement.is_built:  # then a fold without a counter is from before the player got it
+            outdated |= {user_id for user_id, fold in folds.items() if lacks_counters(fold, self._placement.counters)}
+        if outdated:
+            folds |= await self._folds.refresh(outdated)
         repeated = len(counted)
         with tracing.step("ledger"):
             uncounted = [event for event in events if event.event_id not in counted]

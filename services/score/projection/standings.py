@@ -98,6 +98,8 @@ class Placement:
         self.agreement = agreement
         self.counters = _counters(agreement.catalog)
         counted = agreement.catalog.counted
+        # Whether every player has had the counter of every board since the agreement.
+        self.is_built = all(each.state != "building" for each in counted)
         self._falling = frozenset(
             {each.key for each in self.counters.all if each.may_fall}
             | {str(each.number) for each in counted if each.is_ascending and each.number}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 from random import Random
 
 import pytest
@@ -14,7 +15,7 @@ from services.boards.definition import Definition
 from services.score.coordination_store import BUILDING_LEASE, CoordinationStore
 from services.streams import COUNTERS_ADDED
 from tests.system.boards.test_defined_boards import definitions_of, shown, until_ready
-from tests.system.counting.local_worker import event, local_worker
+from tests.system.counting.local_worker import LocalWorker, event, local_worker
 from tests.system.score import ScoreSystem, completed
 
 COUNT = Definition("count", aggregate="count")
@@ -72,6 +73,40 @@ async def test_actions_between_the_reads_and_writes_of_a_backfill_count(system: 
         await worker.folds.close()
     system.placement.adopt(builder.placement.agreement)
     await assert_complete(system, acted)
+
+
+async def test_players_who_got_a_counter_are_read_before_their_next_action(system: ScoreSystem) -> None:
+    """Their cached folds end before the row with it, so the insert of the next one would be refused."""
+    await system.store.prepare(timedelta(days=1))
+    await system.redis.set(GENERATION_KEY, 1)
+    workers = [await local_worker(system) for _ in range(2)]
+
+    async def act(attempt: int) -> None:
+        for worker, players in zip(workers, (PLAYERS[:20], PLAYERS[20:]), strict=True):
+            await worker.count(*(event(player, 5, attempt, 5 * attempt) for player in players))
+
+    await act(1)
+    await workers[1].folds.flush()
+    await definitions_of(system).put(COUNT, actor="test")
+    for worker in workers:
+        await worker.adopt()
+    await workers[0].builder.step()
+    for worker in workers:
+        await worker.adopt()
+    inserts: list[LocalWorker] = []
+
+    async def note(worker: LocalWorker) -> None:
+        inserts.append(worker)
+        worker.store.before = partial(note, worker)
+
+    for worker in workers:
+        worker.store.before = partial(note, worker)
+    await act(2)
+    assert inserts == workers, "one insert each"
+    for worker in workers:
+        await worker.folds.close()
+    system.placement.adopt(workers[0].placement.agreement)
+    await assert_complete(system, Counter(dict.fromkeys(PLAYERS, 2)))
 
 
 async def test_backfill_that_died_between_rows_and_folds_is_continued(system: ScoreSystem) -> None:
