@@ -21,7 +21,6 @@ from graphql import (
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
-    GraphQLError,
     GraphQLField,
     GraphQLLeafType,
     GraphQLList,
@@ -32,29 +31,23 @@ from graphql import (
     OperationDefinitionNode,
     OperationType,
     Undefined,
-    VariableDefinitionNode,
     VariableValues,
     get_argument_values,
     get_nullable_type,
-    get_variable_values,
     is_leaf_type,
     print_ast,
-    type_from_ast,
 )
 
 from edge.graphql.binding import Attribute
+from edge.graphql.execution.variables import UnplannedError, Variables
 
 _MAX_INT: Final = 2**31 - 1
 _VARIABLE: Final = re.compile(r"\$(\w+)", re.ASCII)
-# The Python type that a scalar reads and writes as it is.
+# The Python type that a scalar writes as it is.
 _PLAIN: Final[Mapping[str, type]] = {"String": str, "ID": str, "Boolean": bool, "Int": int}
 Fragments = Mapping[str, FragmentDefinitionNode]
 # From what a field resolves to to what the response has.
 Complete = Callable[[Any, "_Run"], Any]
-
-
-class UnplannedError(Exception):
-    """The executor must do this."""
 
 
 class Info(NamedTuple):
@@ -101,9 +94,7 @@ class Plan:
         root = schema.get_root_type(operation.operation)
         if root is None or operation.directives:
             raise UnplannedError
-        self._schema = schema
-        self._variables = operation.variable_definitions or ()
-        self._plain = _plain_types(schema, self._variables)
+        self._variables = Variables(schema, operation.variable_definitions or ())
         fields = _collect([operation], root, fragments)
         # The fields of a mutation are executed one after another, those of a query together.
         steps = [fields] if operation.operation is OperationType.QUERY else [{key: fields[key]} for key in fields]
@@ -111,16 +102,9 @@ class Plan:
 
     async def run(self, context: Any, variables: Mapping[str, Any], resolved: Resolved) -> dict[str, Any] | None:
         """Return the data of the response; None if the executor must continue with what is `resolved`."""
-        are_plain = self._plain is not None and all(_is_plain(variables.get(name), kind) for name, kind in self._plain)
-        if are_plain:
-            values: VariableValues | list[GraphQLError] = VariableValues({}, dict(variables))
-        else:
-            values = get_variable_values(self._schema, self._variables, dict(variables))
-        if isinstance(values, list):
-            return None
-        run = _Run(Info(context), values, resolved, are_plain=are_plain)
         data: dict[str, Any] = {}
         try:
+            run = _Run(Info(context), self._variables.values(variables), resolved)
             for step in self._steps:
                 fields = step(None, run)
                 await run.settle()
@@ -171,12 +155,14 @@ class _Call(NamedTuple):
 
 
 class _Run:
-    """One execution of a plan. `are_plain` says whether each variable has a value that its type reads as it is."""
+    """One execution of a plan."""
 
-    def __init__(self, info: Info, variables: VariableValues, resolved: Resolved, *, are_plain: bool) -> None:
+    def __init__(self, info: Info, variables: VariableValues, resolved: Resolved) -> None:
         self._info = info
         self._variables = variables
-        self._are_plain = are_plain
+        # Otherwise the defaults of arguments count, and whether null is allowed.
+        values = variables.coerced.values()
+        self._have_values = len(values) == len(variables.sources) and all(value is not None for value in values)
         self._resolved = resolved
         self._calls: list[tuple[dict[str, Any], Any, _Call]] = []
 
@@ -201,7 +187,7 @@ class _Run:
     async def _outcome(self, source: Any, call: _Call) -> Any:
         """Call a resolver; an exception is an outcome as well."""
         try:
-            if call.arguments is not None and (self._are_plain or call.arguments.are_constant):
+            if call.arguments is not None and (self._have_values or call.arguments.are_constant):
                 arguments = call.arguments.filled(self._variables.coerced)
             else:
                 arguments = get_argument_values(call.definition, call.node, self._variables)
@@ -284,22 +270,6 @@ def _arguments(definition: GraphQLField, node: FieldNode) -> _Arguments | None:
     lists = {name: value for name, value in found.items() if type(value) is list and _Slot in map(type, value)}
     placed = len(variables) + sum(type(item) is _Slot for items in lists.values() for item in items)
     return _Arguments(found, variables, lists) if placed == len(names) else None
-
-
-def _plain_types(schema: GraphQLSchema, nodes: Sequence[VariableDefinitionNode]) -> Sequence[tuple[str, type]] | None:
-    """Return variables with the Python type that is taken as it is for each; None if one has no such type."""
-    found = []
-    for node in nodes:
-        kind: Any = get_nullable_type(type_from_ast(schema, node.type))  # type: ignore[arg-type]  # of a valid document
-        plain = _PLAIN.get(kind.name) if is_leaf_type(kind) else None
-        if plain is None:
-            return None
-        found.append((node.variable.name.value, plain))
-    return found
-
-
-def _is_plain(value: Any, kind: type) -> bool:
-    return type(value) is kind and (kind is not int or -_MAX_INT <= value <= _MAX_INT)  # type: ignore[operator]  # it is an int
 
 
 def _value(kind: GraphQLOutputType, nodes: list[FieldNode], fragments: Fragments) -> Complete:
