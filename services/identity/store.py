@@ -131,11 +131,10 @@ class IdentityStore:
     async def standings(self, user_ids: Sequence[str]) -> dict[str, Standing]:
         """Return the standings of players, by which they may act or not; players without an account are left out."""
         async with unavailable_on_failure():
-            documents = self._users.find({"_id": {"$in": list(user_ids)}}, _STANDING)
-            return {
-                document["_id"]: Standing(document["country"], strongest(sanctions_of(document)))
-                async for document in documents
-            }
+            documents = await self._users.find({"_id": {"$in": list(user_ids)}}, _STANDING).to_list()
+        return {
+            document["_id"]: Standing(document["country"], strongest(sanctions_of(document))) for document in documents
+        }
 
     async def guests_until(self, before: datetime, limit: int) -> list[str]:
         """Return the ids of up to `limit` guests that ended at `before` or earlier."""

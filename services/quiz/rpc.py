@@ -104,7 +104,7 @@ class QuizServicer(quiz_service_pb2_grpc.QuizServiceServicer):
                 total=confirmed.total,
                 standings=confirmed.standings,
             )
-        submission, duplicate = await asyncio.shield(self._submissions.submit_action(action))
+        submission, duplicate = await self._submissions.submit_action(action)  # shared with others: not canceled
         return response_of(submission, duplicate=duplicate)
 
     async def ReviewAction(
