@@ -33,8 +33,9 @@ MAX_ACTION_BYTES: Final = 16 * 1024
 # Calls that follow one another are larger, and cheaper for each action; a slow one must not hold up the other actions. After
 # one with many, the next waits a little for the players who have just had their response.
 MAX_CALLS: Final = 2
-PATIENCE_SECONDS: Final = 0.1
+PATIENCE_SECONDS: Final = 0.25
 MANY: Final = 16
+LINGER: Final = 3.0  # times as long as the call took: the players' own programs take longer than quiz
 # How long groups are not tried after one could not be sent.
 PAUSE_SECONDS: Final = 5.0
 # The quiz process has an earlier version, or the edge's own token is invalid or lacks the scope `action:relay`.
@@ -87,18 +88,19 @@ class _NotSentError(Exception):
 
 
 class _Waiting(NamedTuple, Generic[S]):
-    """An action and the context of its request; `since` and `deadline` are times of `time.monotonic`."""
+    """An action and what its request says; `since` and `deadline` are times of `time.monotonic`."""
 
     request: S
     token: str
+    traceparent: str
+    request_id: str
     since: float
     deadline: float
     context: Context
 
     def relay(self, now: float) -> Relay[S]:
-        traceparent, own_id = self.context.run(tracing.header), self.context.run(request_id)
         left, held = _duration(self.deadline - now), _duration(now - self.since)
-        return Relay(self.request, self.token, traceparent, own_id, left, held)
+        return Relay(self.request, self.token, self.traceparent, self.request_id, left, held)
 
 
 class ActionGroups(Generic[S, R]):
@@ -115,6 +117,7 @@ class ActionGroups(Generic[S, R]):
             max_concurrent=MAX_CALLS,
             patience=PATIENCE_SECONDS,
             many=MANY,
+            linger=LINGER,
         )
 
     async def submit(self, request: S, token: str) -> R:
@@ -124,7 +127,7 @@ class ActionGroups(Generic[S, R]):
         left = time_left()
         seconds = DEFAULT_TIMEOUT_SECONDS if left is None else min(left, DEFAULT_TIMEOUT_SECONDS)
         now = time.monotonic()
-        waiting = _Waiting(request, token, now, now + seconds, copy_context())
+        waiting = _Waiting(request, token, tracing.header(), request_id(), now, now + seconds, copy_context())
         try:
             return await self._batcher(waiting, timeout=seconds)
         except TimeoutError:

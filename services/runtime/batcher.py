@@ -34,8 +34,8 @@ class Batcher(Generic[K, V]):
     another and are larger for it, and a slow one does not hold up the rest.
 
     After a call with at least `many` items the next one waits until as many have arrived again, unless it is full, and at most
-    as long as that call took or `patience`. Callers who send something again as soon as they have their response then share
-    one call instead of two in turn.
+    `linger` times as long as that call took or `patience`. Callers who send something again as soon as they have their
+    response then share one call instead of two in turn.
 
     `work` returns one response per item, in order. An exception in place of a response is raised to the caller of that
     item; an exception raised by `work` is raised to the callers of all its items.
@@ -50,6 +50,7 @@ class Batcher(Generic[K, V]):
         max_concurrent: int = 1,
         patience: float = 0.0,
         many: float = math.inf,
+        linger: float = 1.0,
     ) -> None:
         self._name = name
         self._work = work
@@ -57,6 +58,7 @@ class Batcher(Generic[K, V]):
         self._max_concurrent = max_concurrent
         self._patience = patience
         self._many = many
+        self._linger_times = linger
         self._running = 0
         self._timer: asyncio.TimerHandle | None = None
         # How many items each call that waits for more has enough with.
@@ -129,13 +131,13 @@ class Batcher(Generic[K, V]):
             self._running -= 1
 
     async def _linger(self, returning: int, took: float) -> None:
-        """Wait for the callers who have just been answered, `took` seconds at most."""
+        """Wait for the callers who have just been answered, by a call that took so many seconds."""
         enough = min(self._max_size, len(self._queue) + returning)
         if len(self._queue) < enough:
             loop = asyncio.get_running_loop()
             lingering: asyncio.Future[None] = loop.create_future()
             self._lingering[lingering] = enough
-            timer = loop.call_later(min(took, self._patience), _end, lingering)
+            timer = loop.call_later(min(self._linger_times * took, self._patience), _end, lingering)
             try:
                 await lingering
             finally:

@@ -39,8 +39,9 @@ MAX_GROUP: Final = 200
 # Groups of single actions at a time: quick ones follow one another, and one that waits for a store holds up no other for long.
 MAX_GROUPS: Final = 4
 # After a group of many, the next one waits a little for the players who have just had their response.
-PATIENCE_SECONDS: Final = 0.1
+PATIENCE_SECONDS: Final = 0.25
 MANY: Final = 16
+LINGER: Final = 3.0  # times as long as the group took: the players' own programs take longer
 T = TypeVar("T")
 SeenVersion = tuple[str, int, bool]
 """A quiz, its version, and whether that is judged however long ago it was replaced."""
@@ -83,6 +84,7 @@ class SubmissionService:
             max_concurrent=MAX_GROUPS,
             patience=PATIENCE_SECONDS,
             many=MANY,
+            linger=LINGER,
         )
 
     async def submit_action(self, action: Action) -> tuple[Submission, bool]:

@@ -173,3 +173,24 @@ async def test_a_cancelled_item_does_not_affect_the_others() -> None:
     assert await waiting == 4
     with pytest.raises(asyncio.CancelledError):
         await given_up
+
+
+async def test_callers_are_awaited_as_many_times_as_long_as_the_call_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = asyncio.get_running_loop().time()
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: clock)
+    work = Work()
+    doubled = Batcher("doubling", work, max_size=4, patience=3600.0, many=2, linger=3.0)
+    first = asyncio.gather(*map(doubled, (1, 2)))
+    while not work.calls:
+        await asyncio.sleep(0)
+    clock += 5.0  # what the call takes
+    work.may.set()
+    assert await first == [2, 4]
+    again = asyncio.create_task(doubled(3))
+    for elapsed in (14.0, 1.0):
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert work.calls == [[1, 2]], "the other may still come back"
+        clock += elapsed
+    assert await again == 6
+    assert work.calls == [[1, 2], [3]]
