@@ -52,9 +52,13 @@ def valkey_server(folder: Path, port: int, password: str) -> Program:
 
 
 def cluster_node(folder: Path, port: int, password: str) -> Program:
-    """Redis as a node of the cluster that `RunningCluster` creates; its folder keeps the addresses of the others."""
+    """Redis as a node of the cluster that `RunningCluster` creates; its folder keeps the addresses of the others.
+
+    Nodes talk to one another as often as `hz` says, which has to be more often than NODE_TIMEOUT_MS.
+    """
     program = redis_server(folder, port, password)
     with (folder / "redis.conf").open("a", encoding="utf-8") as config:
+        config.write("hz 10\n")
         config.write(f"cluster-enabled yes\ncluster-port {free_port()}\ncluster-node-timeout {NODE_TIMEOUT_MS}\n")
         config.write(f"masterauth {password}\ncluster-replica-validity-factor 0\nrepl-diskless-sync-delay 0\n")
     return program
