@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from services.runtime.process.lifecycle import Stage
 from services.runtime.process.periodic import Periodic
-from services.score.errors import STORE_ERRORS, ReplacedDataError
+from services.score.errors import STORE_ERRORS, ReplacedDataError, RetryableError
 from services.score.ledger.folds.cache import FoldCache
 
 _TAKE_OVER_EVERY = 10  # flushes
@@ -24,7 +24,7 @@ class WriteBehind:
             self._flush,
             every=interval,
             at_rest=2,
-            retry_on=(*STORE_ERRORS, ReplacedDataError),
+            retry_on=(*STORE_ERRORS, ReplacedDataError, RetryableError),
             immediately=False,
             stage=self.stage,
         )
