@@ -137,7 +137,7 @@ async def test_trace_has_each_store_command_below_the_step_that_sent_it(
         ("topten-score", "ledger", "insert ledger"),
         ("topten-score", "boards", "PIPELINE"),
         ("topten-score", "boards", "PUBLISH"),
-        ("topten-leaderboard", "frame", "EVALSHA_RO"),
+        ("topten-leaderboard", "board reads", "EVALSHA_RO"),
     }
     keys = {key for span in commands for key in span.attributes}
     assert keys <= {
