@@ -125,9 +125,8 @@ def mongo_server(folder: Path, port: int, password: str) -> Program:
         # A write that must be on disk does not wait for this interval: it has the journal flushed at once.
         *("--journalCommitInterval", "500"),
     )
-    # directConnection: connect to this address, whatever address the replica set has for its node. There is no other node to
-    # change to, so a client looks every ten seconds how the server is, and need not be told at once.
-    url = f"mongodb://{USER}:{password}@{HOST}:{port}/?directConnection=true&authSource=admin&serverMonitoringMode=poll"
+    # directConnection: connect to this address, whatever address the replica set has for its node.
+    url = f"mongodb://{USER}:{password}@{HOST}:{port}/?directConnection=true&authSource=admin"
     return Program("mongo", argv, lambda: probes.mongo(HOST, port, USER, password), url=url)
 
 

@@ -105,6 +105,8 @@ async def open_mongo(
         timeoutMS=int(config.timeout.total_seconds() * 1000),
         serverSelectionTimeoutMS=min(2000, int(config.timeout.total_seconds() * 1000)),
         connectTimeoutMS=2000,
+        # Whatever the URL says: by the run of the primary a write tells other data, so another run must be known at once.
+        serverMonitoringMode="stream",
         maxPoolSize=50,
         maxIdleTimeMS=300_000,
         event_listeners=[pools, *mongo_listeners()],

@@ -117,10 +117,9 @@ def test_pauses_of_loops_end_together(loop: NotingLoop, activity: Activity) -> N
 
 def test_tasks_of_the_mongodb_driver_are_patient(loop: NotingLoop, mongo_url: str) -> None:
     polling = {"pymongo_kill_cursors_thread", "pymongo_server_rtt_task"}
-    streaming = mongo_url.replace("serverMonitoringMode=poll", "serverMonitoringMode=stream")
 
     async def connect() -> None:
-        async with open_mongo(MongoConfig(url=streaming), "sample") as mongo:
+        async with open_mongo(MongoConfig(url=mongo_url), "sample") as mongo:
             await mongo.ping()
             async with deadline("each task has waited"):
                 while not polling <= {task for task, _ in loop.tasks}:

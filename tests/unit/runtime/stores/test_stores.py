@@ -120,6 +120,12 @@ async def test_what_mongo_acknowledges_is_safe_and_times_are_aware(mongo_url: st
         await mongo.client.drop_database(mongo.database)
 
 
+async def test_another_run_of_mongo_is_known_at_once_whatever_the_url_says(mongo_url: str) -> None:
+    """A client that polled took rows of older data for those it had read, for up to ten seconds."""
+    async with open_mongo(MongoConfig(url=f"{mongo_url}&serverMonitoringMode=poll"), "sample") as mongo:
+        assert mongo.client.options.server_monitoring_mode == "stream"
+
+
 async def test_other_driver_errors_pass_unchanged(mongo_url: str) -> None:
     async with open_mongo(MongoConfig(url=mongo_url, database=unique("t")), "sample") as mongo:
         with pytest.raises(OperationFailure):
