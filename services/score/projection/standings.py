@@ -125,7 +125,7 @@ class Placement:
             points = 0 if hidden else int32(total.points)
             value = 0.0
             if points > 0:
-                value = encode(points, 1000 * total.reached_at if points == total.points else 0)
+                value = encode(points, _shown_time(total, points))
             reached_at = (total.reached_at if value else 0) if shows_metadata else None
             standings.append(Standing(board, user_id, points, value, revision, lowered, reached_at))
         return standings

@@ -81,41 +81,45 @@ async def test_a_slow_call_does_not_hold_up_the_others() -> None:
     assert await asyncio.gather(*asked) == [2, 4, 6, 8]
 
 
-async def test_what_responses_cause_shares_the_next_call_if_they_were_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = asyncio.get_running_loop().time()
-    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: clock)
-    work = Work()
-    doubled = Batcher("doubling", work, max_size=4, patience=3600.0, many=2)
+class Clock:
+    """The time of the event loop, which passes only when a test says so."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = asyncio.get_running_loop().time()
+        monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: self.now)
+
+
+async def answered_after_five_seconds(work: Work, doubled: Batcher[int, int], clock: Clock) -> asyncio.Task[int]:
+    """Have a call with 1 and 2 take five seconds, during which 3 is added; return the task that awaits 3."""
     first = asyncio.gather(*map(doubled, (1, 2)))
     while not work.calls:
         await asyncio.sleep(0)
     waiting = asyncio.create_task(doubled(3))
-    clock += 5.0  # what the call takes
+    clock.now += 5.0
     work.may.set()
     assert await first == [2, 4]
+    return waiting
+
+
+async def test_what_responses_cause_shares_the_next_call_if_they_were_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, work = Clock(monkeypatch), Work()
+    doubled = Batcher("doubling", work, max_size=4, patience=3600.0, many=2)
+    waiting = await answered_after_five_seconds(work, doubled, clock)
     again = asyncio.create_task(doubled(4))
     for elapsed in (4.0, 1.0):  # as long again
         for _ in range(10):
             await asyncio.sleep(0)
         assert work.calls == [[1, 2]]
-        clock += elapsed
+        clock.now += elapsed
     assert await again == 8
     assert await waiting == 6
     assert work.calls == [[1, 2], [3, 4]]
 
 
 async def test_a_call_waits_no_longer_once_all_who_were_answered_are_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = asyncio.get_running_loop().time()
-    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: clock)
-    work = Work()
+    clock, work = Clock(monkeypatch), Work()
     doubled = Batcher("doubling", work, max_size=10, patience=3600.0, many=2)
-    first = asyncio.gather(*map(doubled, (1, 2)))
-    while not work.calls:
-        await asyncio.sleep(0)
-    waiting = asyncio.create_task(doubled(3))
-    clock += 5.0  # what the call takes
-    work.may.set()
-    assert await first == [2, 4]
+    waiting = await answered_after_five_seconds(work, doubled, clock)
     assert await asyncio.gather(waiting, *map(doubled, (4, 5))) == [6, 8, 10]
     assert work.calls == [[1, 2], [3, 4, 5]]
 
